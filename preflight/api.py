@@ -1,0 +1,228 @@
+"""The vocabulary of a check author: what a check receives, what it yields, and how it is declared.
+
+A check is an async generator that takes a `Context` and yields `Result`s. What the network did is data; an exception
+means that the check is broken. The runner owns deadlines, prerequisites, timing and cleanup.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+from preflight import codes as codes
+from preflight.codes import Code, Severity
+
+if TYPE_CHECKING:
+    from preflight.model.overlay import OverlayState
+    from preflight.net import Net
+    from preflight.settings import Settings
+
+__all__ = [
+    "Check",
+    "CheckFunction",
+    "Code",
+    "Context",
+    "Direction",
+    "Evidence",
+    "Measurement",
+    "Peer",
+    "Result",
+    "Severity",
+    "Status",
+    "Subject",
+    "check",
+    "codes",
+    "failed",
+    "inconclusive",
+    "passed",
+    "skipped",
+    "warned",
+]
+
+CONTROL = "control"
+NODE = "node"
+
+Measurement = int | float | str | bool | None | Sequence[int | float | str]
+"""A measured value; the unit stands in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
+
+Subject = Literal["node", "peer", "control"]
+"""What one result of a check is about; decides which failed prerequisite blocks which result."""
+
+
+class Status(StrEnum):
+    """What came out of a check for one target."""
+
+    PASS = "pass"  # noqa: S105 - a word of the contract, not a credential
+    WARN = "warn"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    SKIP = "skip"
+    ERROR = "error"
+
+
+class Direction(StrEnum):
+    """forward: node to peer; reverse: peer to node."""
+
+    FORWARD = "forward"
+    REVERSE = "reverse"
+    ROUND_TRIP = "round-trip"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something a reader can verify: text or a JSON-ready value in `data`, or a file in `path`. Never a secret."""
+
+    kind: str
+    summary: str
+    data: Any = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another member of the overlay, by its overlay address."""
+
+    address: str
+    name: str = ""
+    responder_port: int = 862
+    agent_id: str | None = None
+
+    @property
+    def target(self) -> str:
+        """How results call it: its name, or its address if it has none."""
+        return self.name or self.address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One verdict. A check fills the first block; the runner fills the second.
+
+    `aspect` tells apart several verdicts of one check about one target and direction; it becomes the last part of `id`.
+    `remedy` is the line to paste, or one imperative sentence; without one the code's runbook page stands in.
+    """
+
+    target: str
+    direction: Direction
+    status: Status
+    message: str
+    code: Code | None = None
+    aspect: str = ""
+    remedy: str | None = None
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+    attempts: int = 1
+
+    check: str = ""
+    category: str = ""
+    blocked_by: str | None = None
+    started_at: datetime | None = None
+    duration_ms: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """`check/target/direction`, with the aspect behind it where there is one."""
+        parts = [self.check, self.target, self.direction.value]
+        return "/".join([*parts, self.aspect] if self.aspect else parts)
+
+
+def passed(target: str, direction: Direction, message: str, **more: Any) -> Result:
+    """A good result; `more` are fields of `Result`."""
+    return Result(target=target, direction=direction, status=Status.PASS, message=message, **more)
+
+
+def failed(code: Code, target: str, direction: Direction, message: str, **more: Any) -> Result:
+    """A bad result, under `code`."""
+    return Result(target=target, direction=direction, status=Status.FAIL, code=code, message=message, **more)
+
+
+def warned(code: Code, target: str, direction: Direction, message: str, **more: Any) -> Result:
+    """Something to know about that stops nothing."""
+    return Result(target=target, direction=direction, status=Status.WARN, code=code, message=message, **more)
+
+
+def inconclusive(code: Code, target: str, direction: Direction, message: str, **more: Any) -> Result:
+    """It could not be decided; `message` says what would decide it."""
+    return Result(target=target, direction=direction, status=Status.INCONCLUSIVE, code=code, message=message, **more)
+
+
+def skipped(code: Code, target: str, direction: Direction, message: str, **more: Any) -> Result:
+    """It does not apply here."""
+    return Result(target=target, direction=direction, status=Status.SKIP, code=code, message=message, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a check may use: read-only values, and the I/O shells bound to this run.
+
+    `peers` holds the peers that the check's prerequisites leave to it. `overlay` is the state read before the first
+    check (None: this node has no overlay); `net.overlay()` reads it anew.
+    """
+
+    settings: "Settings"
+    peers: tuple[Peer, ...]
+    overlay: "OverlayState | None"
+    net: "Net"
+
+
+CheckFunction = Callable[[Context], AsyncGenerator[Result, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One entry of the catalogue.
+
+    needs: ids of checks whose failure for the same target makes this one pointless.
+    measures: it loads the path, so it never runs beside another one that does.
+    timeout: seconds after which the runner ends it.
+    privileges: names such as `net_raw` without which some of its results stay inconclusive.
+    """
+
+    id: str
+    title: str
+    category: str
+    subject: Subject
+    codes: tuple[Code, ...]
+    function: CheckFunction
+    needs: tuple[str, ...] = ()
+    measures: bool = False
+    timeout: float = 30.0
+    privileges: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    doc: str = ""
+    origin: str = ""
+
+
+def check(
+    id: str,  # noqa: A002 - the field's name in the report
+    *,
+    title: str,
+    subject: Subject,
+    codes: tuple[Code, ...],
+    category: str | None = None,
+    needs: tuple[str, ...] = (),
+    measures: bool = False,
+    timeout: float = 30.0,
+    privileges: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
+) -> Callable[[CheckFunction], Check]:
+    """Declare a check: the decorated name becomes its `Check`. `category` defaults to the area of `id`."""
+
+    def declare(function: CheckFunction) -> Check:
+        return Check(
+            id=id,
+            title=title,
+            category=category or id.partition(".")[0],
+            subject=subject,
+            codes=codes,
+            function=function,
+            needs=needs,
+            measures=measures,
+            timeout=timeout,
+            privileges=privileges,
+            tags=tags,
+            doc=(function.__doc__ or "").strip(),
+        )
+
+    return declare

@@ -1,0 +1,1 @@
+"""The command line; every heavy import lives inside the command that needs it."""

@@ -1,0 +1,150 @@
+"""The finding codes of the contract: one table, the only place where a slug, its severity and its title stand.
+
+A check names the codes that it may give; `runbook/` has one page for each. Codes are never renamed.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """The worst status that a code stands for."""
+
+    FAIL = "fail"
+    WARN = "warn"
+    WARN_OR_FAIL = "warn/fail"  # warn up to a threshold from the settings, fail beyond
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A stable slug `area.condition` with its title and severity."""
+
+    slug: str
+    title: str
+    severity: Severity = Severity.FAIL
+
+    @property
+    def area(self) -> str:
+        """The part before the dot."""
+        return self.slug.partition(".")[0]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+HOST_NO_RAW_SOCKET = Code("host.no-raw-socket", "No raw sockets: ICMP cannot be sent without privilege", Severity.WARN)
+HOST_CLOCK_UNSYNCED = Code("host.clock-unsynced", "This node's clock is not synchronised", Severity.WARN)
+HOST_RP_FILTER = Code("host.rp-filter", "The strict reverse-path filter drops overlay packets")
+HOST_FIREWALL_DROP = Code("host.firewall-drop", "This node's own firewall drops what the overlay delivers")
+HOST_PROXY_ENV = Code("host.proxy-env", "A proxy stands between this node and the control plane", Severity.WARN_OR_FAIL)
+HOST_CAPTIVE_PORTAL = Code("host.captive-portal", "A captive portal answers instead of the network")
+
+OVERLAY_ABSENT = Code("overlay.absent", "No overlay on this node")
+OVERLAY_DOWN = Code("overlay.down", "The overlay interface is down")
+OVERLAY_DAEMON_DOWN = Code("overlay.daemon-down", "The overlay's daemon does not run")
+OVERLAY_NO_ADDRESS = Code("overlay.no-address", "The overlay interface has no address")
+OVERLAY_LOGGED_OUT = Code("overlay.logged-out", "This node is logged out of the overlay")
+OVERLAY_KEY_EXPIRED = Code("overlay.key-expired", "The node's overlay key or certificate has expired")
+OVERLAY_NOT_AUTHORIZED = Code("overlay.not-authorized", "The overlay has not authorised this node")
+OVERLAY_NO_HANDSHAKE = Code("overlay.no-handshake", "The tunnel to the peer never came up")
+OVERLAY_HANDSHAKE_STALE = Code("overlay.handshake-stale", "The tunnel's last handshake is too old")
+OVERLAY_NO_KEEPALIVE = Code("overlay.no-keepalive", "No keepalive keeps the NAT mapping open", Severity.WARN)
+OVERLAY_RELAYED = Code("overlay.relayed", "Traffic to the peer is relayed", Severity.WARN)
+OVERLAY_ALLOWED_IPS = Code("overlay.allowed-ips", "The peer's address is not in the tunnel's allowed-ips")
+OVERLAY_ENDPOINT_LOOP = Code("overlay.endpoint-loop", "The tunnel's endpoint is routed into the tunnel itself")
+OVERLAY_MTU_TOO_BIG = Code("overlay.mtu-too-big", "The tunnel's MTU does not fit the underlay")
+OVERLAY_MTU_TOO_SMALL = Code("overlay.mtu-too-small", "The tunnel's MTU is below what the overlay needs")
+OVERLAY_ROUTE_LEAK = Code("overlay.route-leak", "Traffic for the peer leaves outside the overlay")
+OVERLAY_SUBNET_CONFLICT = Code("overlay.subnet-conflict", "A local network uses the overlay's prefix")
+OVERLAY_DUPLICATE_ADDRESS = Code("overlay.duplicate-address", "Two nodes use one overlay address")
+OVERLAY_DUPLICATE_KEY = Code("overlay.duplicate-key", "Two nodes use one overlay key")
+
+REACH_UNREACHABLE = Code("reach.unreachable", "The peer does not answer")
+REACH_NO_FORWARD = Code("reach.no-forward", "Nothing that this node sends reaches the peer")
+REACH_NO_REVERSE = Code("reach.no-reverse", "Nothing that the peer sends reaches this node")
+REACH_LOSS = Code("reach.loss", "Echo packets are lost", Severity.WARN_OR_FAIL)
+REACH_ICMP_FILTERED = Code("reach.icmp-filtered", "ICMP echo is filtered, all else works", Severity.WARN)
+REACH_ASYMMETRIC = Code("reach.asymmetric", "The two directions take different paths", Severity.WARN)
+
+MTU_BLACK_HOLE = Code("mtu.black-hole", "Large packets vanish without an ICMP answer")
+MTU_REDUCED = Code("mtu.reduced", "The path carries less than the interface promises", Severity.WARN)
+MTU_BELOW_MINIMUM = Code("mtu.below-minimum", "The path carries less than the protocol's minimum")
+
+UDP_BLOCKED = Code("udp.blocked", "UDP does not pass")
+UDP_LOSS = Code("udp.loss", "UDP packets are lost", Severity.WARN_OR_FAIL)
+UDP_JITTER = Code("udp.jitter", "The delay varies too much", Severity.WARN)
+UDP_REORDERING = Code("udp.reordering", "Packets arrive out of order", Severity.WARN)
+UDP_DUPLICATION = Code("udp.duplication", "Packets arrive more than once", Severity.WARN)
+UDP_NAT_TIMEOUT = Code("udp.nat-timeout", "The NAT forgets the mapping during silence", Severity.WARN)
+
+CONTROL_URL_MISSING = Code("control.url-missing", "No control URL is set")
+CONTROL_URL_INVALID = Code("control.url-invalid", "The control URL is not a URL")
+CONTROL_URL_BIND_ALL = Code("control.url-bind-all", "The control URL names a bind-all address")
+CONTROL_URL_OFF_OVERLAY = Code("control.url-off-overlay", "The control URL's address is not on the overlay")
+CONTROL_DNS_NXDOMAIN = Code("control.dns-nxdomain", "The control host's name does not exist")
+CONTROL_DNS_TIMEOUT = Code("control.dns-timeout", "The resolver does not answer")
+CONTROL_DNS_SPLIT = Code("control.dns-split", "Resolvers disagree about the control host", Severity.WARN_OR_FAIL)
+CONTROL_ADDRESS_FAMILY = Code(
+    "control.address-family", "One address family of the control host does not work", Severity.WARN_OR_FAIL
+)
+CONTROL_REFUSED = Code("control.refused", "The control host refuses the connection")
+CONTROL_UNREACHABLE = Code("control.unreachable", "The control host cannot be reached")
+CONTROL_TIMEOUT = Code("control.timeout", "The control plane does not answer in time")
+CONTROL_TLS_EXPIRED = Code("control.tls-expired", "The control plane's certificate has expired")
+CONTROL_TLS_NOT_YET_VALID = Code("control.tls-not-yet-valid", "The control plane's certificate is not valid yet")
+CONTROL_TLS_UNTRUSTED = Code("control.tls-untrusted", "The control plane's certificate is not trusted")
+CONTROL_TLS_NAME = Code("control.tls-name", "The control plane's certificate is for another name")
+CONTROL_TLS_FAILED = Code("control.tls-failed", "The TLS handshake fails")
+CONTROL_PLAIN_HTTP = Code("control.plain-http", "Plain HTTP beyond loopback and overlay")
+CONTROL_UNHEALTHY = Code("control.unhealthy", "The control plane says that it is not healthy")
+CONTROL_NOT_POPULI = Code("control.not-populi", "What answers is not a Populi control plane")
+CONTROL_REDIRECTED = Code("control.redirected", "The control URL redirects elsewhere")
+CONTROL_THROTTLED = Code("control.throttled", "The control plane throttles this node", Severity.WARN)
+CONTROL_SLOW = Code("control.slow", "The control plane is slow from here", Severity.WARN)
+CONTROL_CLOCK_SKEW = Code(
+    "control.clock-skew", "This node's clock and the control plane's differ", Severity.WARN_OR_FAIL
+)
+
+ENROLL_BOOTSTRAP_DISABLED = Code("enroll.bootstrap-disabled", "The control plane has no bootstrap token enabled")
+ENROLL_BOOTSTRAP_INVALID = Code("enroll.bootstrap-invalid", "The bootstrap token is wrong")
+ENROLL_BOOTSTRAP_SPENT = Code("enroll.bootstrap-spent", "The bootstrap token is spent or expired")
+ENROLL_UNAUTHORIZED = Code("enroll.unauthorized", "The control plane does not know the token")
+ENROLL_FORBIDDEN = Code("enroll.forbidden", "The token's role may not do this")
+ENROLL_SCOPE_MISMATCH = Code("enroll.scope-mismatch", "The scope id belongs to another cluster")
+ENROLL_JOIN_FAILED = Code("enroll.join-failed", "Join failed")
+ENROLL_HEARTBEAT_FAILED = Code("enroll.heartbeat-failed", "Heartbeat failed")
+ENROLL_NOT_LISTED = Code("enroll.not-listed", "The node joined but is not listed")
+ENROLL_LEASE_FAILED = Code("enroll.lease-failed", "A lease could not be had or kept")
+ENROLL_LEAVE_FAILED = Code("enroll.leave-failed", "Leave failed; the row is still there")
+
+POSTURE_OPEN = Code("posture.open", "The control plane is open to everybody")
+POSTURE_ROUTE_OPEN = Code("posture.route-open", "A route answers without a bearer")
+POSTURE_SHARED_TOKEN = Code("posture.shared-token", "One token serves several roles", Severity.WARN)
+POSTURE_ROLE_TOO_STRONG = Code("posture.role-too-strong", "A token may do more than its role")
+POSTURE_SCOPE_OPEN = Code("posture.scope-open", "The control plane accepts another scope")
+POSTURE_EXPOSED = Code("posture.exposed", "The control plane listens on a public address")
+POSTURE_SECRET_IN_GIT = Code("posture.secret-in-git", "A secret is committed to git")
+POSTURE_SECRET_FILE_MODE = Code("posture.secret-file-mode", "A secret file is readable by others", Severity.WARN)
+
+NODES_STALE = Code("nodes.stale", "A node has not been seen lately", Severity.WARN)
+NODES_QUARANTINED = Code("nodes.quarantined", "A node is quarantined")
+NODES_DRAINING = Code("nodes.draining", "A node is draining", Severity.WARN)
+NODES_VERSION_SKEW = Code("nodes.version-skew", "Nodes run different versions", Severity.WARN)
+
+RUN_TIMEOUT = Code("run.timeout", "The time limit came first", Severity.INCONCLUSIVE)
+RUN_CHECK_ERROR = Code("run.check-error", "The check itself broke", Severity.ERROR)
+RUN_NEEDS_PRIVILEGE = Code("run.needs-privilege", "A privilege is missing", Severity.INCONCLUSIVE)
+RUN_NEEDS_RESPONDER = Code("run.needs-responder", "No responder at the peer", Severity.INCONCLUSIVE)
+RUN_NEEDS_TOOL = Code("run.needs-tool", "A program is missing", Severity.INCONCLUSIVE)
+RUN_NEEDS_PLATFORM = Code("run.needs-platform", "This needs Linux", Severity.INCONCLUSIVE)
+RUN_INTERRUPTED = Code("run.interrupted", "The run was interrupted", Severity.INCONCLUSIVE)
+RUN_PLUGIN_BROKEN = Code("run.plugin-broken", "A plugin could not be loaded", Severity.WARN)
+RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes and was not asked for", Severity.SKIP)
+RUN_NOT_APPLICABLE = Code("run.not-applicable", "This does not apply here", Severity.SKIP)
+RUN_BLOCKED = Code("run.blocked", "A prerequisite did not pass", Severity.SKIP)
+RUN_NEEDS_CREDENTIALS = Code("run.needs-credentials", "A credential is missing", Severity.INCONCLUSIVE)
+
+ALL: dict[str, Code] = {value.slug: value for value in list(vars().values()) if isinstance(value, Code)}

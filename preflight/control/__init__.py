@@ -1,0 +1,1 @@
+"""The bundled Populi control plane."""

@@ -1,0 +1,1 @@
+"""Overlays on one machine, in network namespaces, with faults on request."""

@@ -1,0 +1,1 @@
+"""Plain frozen data that I/O shells return and pure judges read."""

@@ -1,0 +1,63 @@
+"""One model for all overlay products: what a node knows about its overlay, in the field's terms.
+
+A product's own state is a hint about the past; only traffic through the tunnel is evidence about now.
+"""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
+
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayPeer:
+    """One peer as the product sees it. Times are UNIX seconds, 0 = never; `keepalive_s` 0 = off, None = unknown."""
+
+    key: str
+    endpoint: str | None = None
+    addresses: tuple[IPNetwork, ...] = ()
+    name: str = ""
+    last_handshake_s: float | None = None
+    rx_bytes: int | None = None
+    tx_bytes: int | None = None
+    keepalive_s: int | None = None
+    relayed: bool | None = None
+    relay: str | None = None
+    online: bool | None = None
+    expired: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayState:
+    """The overlay on this node. `condition` is a finding code's slug when the product itself says what is wrong."""
+
+    product: str
+    interface: str | None
+    up: bool
+    mtu: int | None
+    addresses: tuple[IPInterface, ...] = ()
+    prefixes: tuple[IPNetwork, ...] = ()
+    peers: tuple[OverlayPeer, ...] = ()
+    listen_port: int | None = None
+    overhead_bytes: int | None = None
+    version: str | None = None
+    condition: str | None = None
+    health: tuple[str, ...] = field(default_factory=tuple)
+
+    def covers(self, address: str) -> bool:
+        """Whether an address belongs to the overlay."""
+        wanted = ip_address(address)
+        networks = [*self.prefixes, *(interface.network for interface in self.addresses)]
+        return any(wanted.version == network.version and wanted in network for network in networks)
+
+    def peer_for(self, address: str) -> OverlayPeer | None:
+        """The peer that owns the address: longest prefix wins, as in cryptokey routing."""
+        wanted = ip_address(address)
+        owners = [
+            (network.prefixlen, peer)
+            for peer in self.peers
+            for network in peer.addresses
+            if network.version == wanted.version and wanted in network
+        ]
+        return max(owners, key=lambda owner: owner[0])[1] if owners else None

@@ -1,0 +1,70 @@
+"""The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from preflight.model.overlay import OverlayState
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+    from preflight.net.dns import Resolver
+    from preflight.net.icmp import Icmp
+    from preflight.net.kernel import Kernel
+    from preflight.net.path import PathProbes
+    from preflight.net.tcp import Tcp
+    from preflight.settings import Settings
+
+
+class Net:
+    """Facade over the shells; holds no measurement and no verdict."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+
+    @cached_property
+    def path(self) -> "PathProbes":
+        """STAMP sessions, path-MTU searches and asking the peer by mailbox."""
+        from preflight.net.path import PathProbes
+
+        return PathProbes(self._settings, self.control)
+
+    @cached_property
+    def icmp(self) -> "Icmp":
+        """Echo and traceroute."""
+        from preflight.net.icmp import Icmp
+
+        return Icmp()
+
+    @cached_property
+    def kernel(self) -> "Kernel":
+        """Links, addresses, routes, rules, sysctls and firewall as the kernel tells them."""
+        from preflight.net.kernel import Kernel
+
+        return Kernel()
+
+    @cached_property
+    def dns(self) -> "Resolver":
+        """Name resolution, resolver by resolver."""
+        from preflight.net.dns import Resolver
+
+        return Resolver()
+
+    @cached_property
+    def tcp(self) -> "Tcp":
+        """TCP connections and TLS handshakes."""
+        from preflight.net.tcp import Tcp
+
+        return Tcp()
+
+    @cached_property
+    def control(self) -> "ControlClient":
+        """The client of the control plane, with the credentials of the settings."""
+        from preflight.net.control import ControlClient
+
+        return ControlClient.from_settings(self._settings)
+
+    async def overlay(self) -> OverlayState | None:
+        """Read the overlay's state anew."""
+        from preflight.overlay.read import read_overlay
+
+        return await read_overlay(self._settings.overlay)

@@ -1,0 +1,1 @@
+"""Readers of the overlay products, one module each, all returning one model."""

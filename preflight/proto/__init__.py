@@ -1,0 +1,1 @@
+"""Sans-IO protocol cores: bytes and `now` in; bytes, events and a deadline out."""

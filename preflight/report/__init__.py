@@ -1,0 +1,1 @@
+"""Renderers: one pure function from a report to text per format."""

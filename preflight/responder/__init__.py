@@ -1,0 +1,1 @@
+"""The responder: answers probes at the peer and probes back on request."""

@@ -1,0 +1,1 @@
+"""One page per finding code, and the operator's runbook."""
