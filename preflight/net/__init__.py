@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from preflight.net.icmp import Icmp
     from preflight.net.kernel import Kernel
     from preflight.net.path import PathProbes
+    from preflight.net.pmtu import PathMtuProbes
     from preflight.net.tcp import Tcp
     from preflight.settings import Settings
 
@@ -23,10 +24,17 @@ class Net:
 
     @cached_property
     def path(self) -> "PathProbes":
-        """STAMP sessions, path-MTU searches and asking the peer by mailbox."""
+        """STAMP sessions, and asking the peer's responder by mailbox."""
         from preflight.net.path import PathProbes
 
         return PathProbes(self._settings, self.control)
+
+    @cached_property
+    def pmtu(self) -> "PathMtuProbes":
+        """Path-MTU searches, forward and reverse."""
+        from preflight.net.pmtu import PathMtuProbes
+
+        return PathMtuProbes(self._settings)
 
     @cached_property
     def icmp(self) -> "Icmp":
