@@ -145,6 +145,7 @@ RUN_PLUGIN_BROKEN = Code("run.plugin-broken", "A plugin could not be loaded", Se
 RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes and was not asked for", Severity.SKIP)
 RUN_NOT_APPLICABLE = Code("run.not-applicable", "This does not apply here", Severity.SKIP)
 RUN_BLOCKED = Code("run.blocked", "A prerequisite did not pass", Severity.SKIP)
+RUN_NEEDS_PEERS = Code("run.needs-peers", "No peer is known", Severity.INCONCLUSIVE)
 RUN_NEEDS_CREDENTIALS = Code("run.needs-credentials", "A credential is missing", Severity.INCONCLUSIVE)
 
 ALL: dict[str, Code] = {value.slug: value for value in list(vars().values()) if isinstance(value, Code)}

@@ -1,0 +1,264 @@
+"""Runs a plan: prerequisites, deadlines, cancellation; a crash becomes a result, never a bad network."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Result, Status, codes
+from preflight.plan import Plan
+
+CLEANUP_SECONDS = 15.0
+"""How long a check that was ended may take to clean up what it did (an enrolment leaves again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A check has started (`results` is None) or finished."""
+
+    check: Check
+    results: tuple[Result, ...] | None
+    duration_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All results in the plan's order; `interrupted` when the user ended the run."""
+
+    results: tuple[Result, ...]
+    interrupted: bool = False
+
+
+Listener = Callable[[Progress], None]
+
+
+class Runner:
+    """One run of one plan. `interrupt()` may be called from a signal handler."""
+
+    def __init__(self, plan: Plan, context: Context, listener: Listener, timeout_s: float | None = None) -> None:
+        self._plan = plan
+        self._context = context
+        self._listener = listener
+        self._timeout_s = timeout_s
+        self._results: dict[str, tuple[Result, ...]] = {}
+        self._path = asyncio.Lock()
+        self._stop: asyncio.Event = asyncio.Event()
+        self._reason = codes.RUN_TIMEOUT
+
+    def interrupt(self) -> None:
+        """End the run; what has finished is kept."""
+        self._reason = codes.RUN_INTERRUPTED
+        self._stop.set()
+
+    async def run(self) -> Outcome:
+        """Run all checks of the plan and return every result."""
+        by_id = {check.id: check for check in self._plan.checks}
+        sorter = self._plan.sorter()
+        sorter.prepare()
+        running: dict[asyncio.Task[None], Check] = {}
+        stop = asyncio.create_task(self._until_stopped())
+        try:
+            while sorter.is_active() and not self._stop.is_set():
+                for id in sorter.get_ready():  # noqa: A001 - the field's name
+                    running[asyncio.create_task(self._run_check(by_id[id]))] = by_id[id]
+                done, _ = await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stop}:
+                    task.result()
+                    sorter.done(running.pop(task).id)
+            await self._end(running)
+        finally:
+            stop.cancel()
+        for check in self._plan.checks:
+            if check.id not in self._results:
+                self._finish(check, (), self._ended(check, self._context, ()), datetime.now(UTC), 0.0)
+        ordered = [result for check in self._plan.checks for result in self._results[check.id]]
+        return Outcome(tuple(ordered), self._reason is codes.RUN_INTERRUPTED)
+
+    async def _until_stopped(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._stop.wait()
+        except TimeoutError:
+            self._stop.set()
+
+    async def _end(self, running: dict[asyncio.Task[None], Check]) -> None:
+        """Cancel what still runs and let it clean up, for a bounded time."""
+        for task in running:
+            task.cancel()
+        if running:
+            done, _ = await asyncio.wait(running, timeout=CLEANUP_SECONDS)
+            for task in done:
+                if not task.cancelled():
+                    task.result()
+
+    async def _run_check(self, check: Check) -> None:
+        """Run one check within its time, and keep what it said even if it does not come to its end."""
+        blocked, context = self._admit(check)
+        if not context.peers and check.subject == "peer" and not blocked:
+            blocked = (_without_peers(),)
+        if blocked and not (check.subject == "peer" and context.peers):
+            self._listener(Progress(check, None))
+            self._finish(check, (), blocked, datetime.now(UTC), 0.0)
+            return
+        if check.measures:
+            async with self._path:
+                await self._watch(check, context, blocked)
+        else:
+            await self._watch(check, context, blocked)
+
+    async def _watch(self, check: Check, context: Context, blocked: tuple[Result, ...]) -> None:
+        self._listener(Progress(check, None))
+        said: list[Result] = []
+        started, began = datetime.now(UTC), perf_counter()
+        extra: tuple[Result, ...] = ()
+        try:
+            async with asyncio.timeout(check.timeout) as limit:
+                await _collect(check, context, said)
+        except TimeoutError:
+            if limit.expired():
+                message = f"not finished within its {check.timeout:g} s"
+                extra = self._missing(check, context, said, codes.RUN_TIMEOUT, message)
+            else:
+                extra = (_broken(check),)
+        except asyncio.CancelledError:
+            extra = self._ended(check, context, said)
+        except Exception:  # noqa: BLE001 - whatever a check raises is a bug of the check, and a result
+            extra = (_broken(check),)
+        self._finish(check, said, (*extra, *blocked), started, (perf_counter() - began) * 1000)
+
+    def _finish(
+        self, check: Check, said: Iterable[Result], extra: Iterable[Result], started: datetime, duration_ms: float
+    ) -> None:
+        stamped = tuple(
+            replace(
+                result,
+                check=check.id,
+                category=check.category,
+                started_at=result.started_at or started,
+                duration_ms=result.duration_ms or round(duration_ms, 3),
+            )
+            for result in (*said, *extra)
+        )
+        self._results[check.id] = stamped
+        self._listener(Progress(check, stamped, duration_ms))
+
+    def _admit(self, check: Check) -> tuple[tuple[Result, ...], Context]:
+        """Leave out what failed prerequisites make pointless; give the skips for it and the rest as context."""
+        whole: Result | None = None
+        by_target: dict[str, Result] = {}
+        for need in self._plan.needs[check.id]:
+            for result in self._results[need]:
+                if not _blocks(result):
+                    continue
+                if check.subject == "peer" and result.target not in (NODE, CONTROL):
+                    by_target.setdefault(result.target, result)
+                else:
+                    whole = whole or result
+        targets = self._targets(check, self._context)
+        if whole is not None:
+            by_target = dict.fromkeys(targets, whole)
+        skips = tuple(_blocked(target, by_target[target]) for target in targets if target in by_target)
+        peers = tuple(peer for peer in self._context.peers if peer.target not in by_target)
+        return skips, replace(self._context, peers=peers)
+
+    def _targets(self, check: Check, context: Context) -> list[str]:
+        if check.subject == "peer":
+            return [peer.target for peer in context.peers] or [NODE]
+        return [check.subject]
+
+    def _ended(self, check: Check, context: Context, said: Iterable[Result]) -> tuple[Result, ...]:
+        interrupted = self._reason is codes.RUN_INTERRUPTED
+        message = "ended by the user" if interrupted else "the time limit of the run came first"
+        return self._missing(check, context, said, self._reason, message)
+
+    def _missing(
+        self, check: Check, context: Context, said: Iterable[Result], code: codes.Code, message: str
+    ) -> tuple[Result, ...]:
+        """A result for every target that the check did not come to."""
+        told = {result.target for result in said}
+        return tuple(
+            Result(
+                target=target,
+                direction=_direction(check),
+                status=Status.INCONCLUSIVE,
+                code=code,
+                message=message,
+                aspect=code.slug.partition(".")[2],
+            )
+            for target in self._targets(check, context)
+            # A check about one subject gives several results: having given some, it is still unfinished.
+            if target not in told or check.subject != "peer"
+        )
+
+
+async def _collect(check: Check, context: Context, said: list[Result]) -> None:
+    generator: AsyncGenerator[Result, None] = check.function(context)
+    async with aclosing(generator) as results:
+        async for result in results:
+            said.append(_valid(check, result, said))
+
+
+def _valid(check: Check, result: Result, said: list[Result]) -> Result:
+    """Hold a check to its word: a code for whatever is not good, only declared codes, no id twice."""
+    if (result.status is Status.PASS) != (result.code is None):
+        raise ValueError(f"{check.id}: {result.status} with code {result.code}")
+    if result.code is not None and result.code not in check.codes and result.code.area != "run":
+        raise ValueError(f"{check.id} does not declare {result.code}")
+    if any((r.target, r.direction, r.aspect) == (result.target, result.direction, result.aspect) for r in said):
+        raise ValueError(f"{check.id} gave two results for {result.target}/{result.direction}/{result.aspect}")
+    return result
+
+
+def _blocks(result: Result) -> bool:
+    return result.status in (Status.FAIL, Status.ERROR) or result.blocked_by is not None
+
+
+def _blocked(target: str, by: Result) -> Result:
+    root = by.blocked_by or by.id
+    return Result(
+        target=target,
+        direction=Direction.LOCAL,
+        status=Status.SKIP,
+        code=codes.RUN_BLOCKED,
+        message=f"{root} did not pass",
+        blocked_by=root,
+    )
+
+
+def _without_peers() -> Result:
+    return Result(
+        target=NODE,
+        direction=Direction.LOCAL,
+        status=Status.INCONCLUSIVE,
+        code=codes.RUN_NEEDS_PEERS,
+        message="no peer is given and none was detected, so nothing could be measured",
+        remedy="preflight all --peer ADDRESS=NAME",
+    )
+
+
+def _direction(check: Check) -> Direction:
+    return Direction.LOCAL if check.subject == "node" else Direction.ROUND_TRIP
+
+
+def _broken(check: Check) -> Result:
+    """The exception being handled, as a result; places in the code, no values (they could be secrets)."""
+    import sys
+
+    error = sys.exc_info()[1]
+    frames = [
+        f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__ if error else None)
+    ]
+    return Result(
+        target={"node": NODE, "control": CONTROL}.get(check.subject, NODE),
+        direction=_direction(check),
+        status=Status.ERROR,
+        code=codes.RUN_CHECK_ERROR,
+        aspect="error",
+        message=f"the check {check.id} ({check.origin or 'unknown origin'}) broke: {type(error).__name__}: {error}",
+        evidence=(Evidence("traceback", "innermost last", frames),),
+    )
