@@ -195,7 +195,7 @@ class Check:
 
 
 def check(
-    id: str,  # noqa: A002 - the field's name in the report
+    id: str,
     *,
     title: str,
     subject: Subject,

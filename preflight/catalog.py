@@ -71,7 +71,7 @@ def _load(point: EntryPoint) -> tuple[list[Check], list[BrokenPlugin]]:
     for name, load in _modules(point):
         try:
             checks += [replace(check, origin=origin) for check in _declared(load())]
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's import raises must not harm the run
+        except Exception as error:  # whatever a stranger's import raises must not harm the run
             broken.append(BrokenPlugin(origin, name, f"{type(error).__name__}: {error}"))
     return checks, broken
 
@@ -91,7 +91,7 @@ def _modules(point: EntryPoint) -> Iterator[tuple[str, _Loader]]:
     yield point.module, _Loader(point.module)
     try:
         package = importlib.import_module(point.module)
-    except Exception:  # noqa: BLE001 - reported by the loader just yielded
+    except Exception:  # reported by the loader just yielded
         return
     for info in pkgutil.iter_modules(getattr(package, "__path__", ())):
         name = f"{point.module}.{info.name}"

@@ -69,14 +69,14 @@ def _closure(wanted: set[str], by_id: dict[str, Check]) -> set[str]:
     closure: set[str] = set()
     todo = list(wanted)
     while todo:
-        id = todo.pop()  # noqa: A001 - the field's name
+        id = todo.pop()
         if id not in closure:
             closure.add(id)
             todo += by_id[id].needs
     return closure
 
 
-def _matches(id: str, globs: Iterable[str]) -> bool:  # noqa: A002 - the field's name
+def _matches(id: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(id, glob) for glob in globs)
 
 

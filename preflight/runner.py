@@ -63,7 +63,7 @@ class Runner:
         stop = asyncio.create_task(self._until_stopped())
         try:
             while sorter.is_active() and not self._stop.is_set():
-                for id in sorter.get_ready():  # noqa: A001 - the field's name
+                for id in sorter.get_ready():
                     running[asyncio.create_task(self._run_check(by_id[id]))] = by_id[id]
                 done, _ = await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
                 for task in done - {stop}:
@@ -126,7 +126,7 @@ class Runner:
                 extra = (_broken(check),)
         except asyncio.CancelledError:
             extra = self._ended(check, context, said)
-        except Exception:  # noqa: BLE001 - whatever a check raises is a bug of the check, and a result
+        except Exception:  # whatever a check raises is a bug of the check, and a result
             extra = (_broken(check),)
         self._finish(check, said, (*extra, *blocked), started, (perf_counter() - began) * 1000)
 
