@@ -1,0 +1,220 @@
+"""From results to ranked root causes: pure.
+
+Bad results about the same thing become one candidate. A candidate lower in the stack explains those above it where a
+rule says that it can; what nothing explains stays a cause of its own. Nothing is invented: a cause's message is the
+message of a result that it lists.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
+
+BAD = (Status.FAIL, Status.WARN, Status.ERROR, Status.INCONCLUSIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One root cause; `explains` holds result ids, its own first."""
+
+    code: Code
+    message: str
+    target: str
+    direction: Direction
+    remedy: str | None
+    explains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Results whose code matches `cause` account for those whose code matches one of `effects`.
+
+    where: `same` = about the same target; `node` = the cause is this node's, so it reaches every target;
+    `control` = the same target, or the control plane when the cause's target hosts it.
+    """
+
+    cause: str
+    effects: tuple[str, ...]
+    where: str = "same"
+
+
+_PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
+_CONTROL_PATH = ("control.unreachable", "control.timeout", "control.refused", "control.slow", "control.address-family")
+_BEYOND_CONTROL = ("enroll.*", "nodes.*", "posture.*")
+_ENDED = ("run.timeout", "run.interrupted")
+
+RULES: tuple[Rule, ...] = (
+    # This node's own state, before anything that leaves it.
+    Rule("overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, "control.url-off-overlay", "run.needs-peers"), "node"),
+    *(
+        Rule(cause, ("overlay.*", *_PATH, *_CONTROL_PATH, "run.needs-peers", "control.dns-*"), "node")
+        for cause in (
+            "overlay.down",
+            "overlay.daemon-down",
+            "overlay.no-address",
+            "overlay.logged-out",
+            "overlay.key-expired",
+            "overlay.not-authorized",
+        )
+    ),
+    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH, *_CONTROL_PATH, "host.rp-filter"), "node"),
+    Rule("overlay.mtu-too-big", ("mtu.*", "udp.*", "reach.loss", *_CONTROL_PATH, "control.tls-failed"), "node"),
+    Rule("host.no-raw-socket", ("run.needs-privilege",), "node"),
+    Rule("host.rp-filter", (*_PATH, *_CONTROL_PATH), "node"),
+    Rule("host.captive-portal", ("control.*", *_BEYOND_CONTROL, "overlay.no-handshake"), "node"),
+    Rule("host.proxy-env", ("control.*", *_BEYOND_CONTROL), "node"),
+    Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
+    # The tunnel to one peer.
+    Rule("overlay.route-leak", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
+    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
+    Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
+    # The path to one peer.
+    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control"),
+    *(
+        Rule(
+            cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_CONTROL_PATH), "control"
+        )
+        for cause in ("reach.no-forward", "reach.no-reverse")
+    ),
+    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_CONTROL_PATH), "control"),
+    Rule("udp.blocked", ("udp.*", "mtu.*", "run.needs-responder")),
+    Rule("mtu.black-hole", ("mtu.*", "udp.loss", "reach.loss", "control.timeout", "control.tls-failed"), "control"),
+    Rule("mtu.reduced", ("udp.loss", "reach.loss", "control.slow"), "control"),
+    Rule("udp.loss", ("reach.loss", "control.slow"), "control"),
+    # The way to the control plane, in the order in which a client takes it.
+    # Resolvers that disagree explain the address off the overlay, so they stand before it.
+    Rule("control.dns-split", ("control.*", *_BEYOND_CONTROL)),
+    Rule("control.url-*", ("control.*", *_BEYOND_CONTROL)),
+    Rule("control.dns-*", ("control.*", *_BEYOND_CONTROL)),
+    *(
+        Rule(cause, ("control.timeout", "control.tls-*", "control.unhealthy", "control.slow", *_BEYOND_CONTROL))
+        for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
+    ),
+    Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
+    Rule("control.tls-*", _BEYOND_CONTROL),
+    *(
+        Rule(cause, ("control.slow", "control.throttled", *_BEYOND_CONTROL))
+        for cause in ("control.not-populi", "control.redirected", "control.unhealthy", "control.throttled")
+    ),
+    Rule("control.plain-http", ("posture.*",)),
+    Rule("enroll.scope-mismatch", ("enroll.*",)),
+    Rule("enroll.bootstrap-*", ("enroll.*",)),
+    Rule("enroll.unauthorized", ("enroll.*", "nodes.*")),
+    Rule("nodes.quarantined", ("enroll.lease-failed", "enroll.forbidden")),
+    Rule("posture.open", ("posture.*",)),
+)
+
+LAYERS = ("host", "overlay", "reach", "mtu", "udp", "control", "enroll", "posture", "nodes", "run")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidate:
+    code: Code
+    target: str
+    status: Status
+    results: tuple[Result, ...]
+
+
+def diagnose(results: Iterable[Result], control_host: str | None = None) -> tuple[Cause, ...]:
+    """Rank the root causes behind all bad results.
+
+    control_host: target name of the peer that hosts the control plane, if one does: what breaks the way to it
+    explains what happens to the control plane.
+    """
+    everything = tuple(results)
+    candidates = _candidates(everything)
+    explained_by = {
+        effect: causes for effect in candidates if (causes := _explainers(effect, candidates, control_host))
+    }
+    roots = sorted((c for c in candidates if c not in explained_by), key=_rank)
+    return tuple(_cause(root, _explained(root, candidates, explained_by), everything) for root in roots)
+
+
+def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
+    """Bad results grouped by code and target, in the order in which they came."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.status in BAD and result.code is not None:
+            groups.setdefault((result.code.slug, result.target), []).append(result)
+    order = [Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE]
+    return [
+        _Candidate(
+            code=group[0].code,
+            target=group[0].target,
+            status=min((result.status for result in group), key=order.index),
+            results=tuple(group),
+        )
+        for group in groups.values()
+        if group[0].code is not None
+    ]
+
+
+def _explainers(effect: _Candidate, candidates: list[_Candidate], control_host: str | None) -> list[_Candidate]:
+    return [cause for cause in candidates if _depth(cause) < _depth(effect) and _explains(cause, effect, control_host)]
+
+
+def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
+    # A warning never excuses a failure, and what is undecided explains nothing.
+    if cause.status is Status.INCONCLUSIVE or (cause.status is Status.WARN and effect.status is Status.FAIL):
+        return False
+    return any(
+        fnmatchcase(cause.code.slug, rule.cause)
+        and any(fnmatchcase(effect.code.slug, pattern) for pattern in rule.effects)
+        and _reaches(rule, cause, effect, control_host)
+        for rule in RULES
+    )
+
+
+def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
+    if cause.target == effect.target or (rule.where == "node" and cause.target == NODE):
+        return True
+    return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
+
+
+def _rank(candidate: _Candidate) -> tuple[int, int, int]:
+    """Failures before breakage before warnings before the undecided; within those, the deeper first."""
+    severity = [Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE].index(candidate.status)
+    return severity, *_depth(candidate)
+
+
+def _depth(candidate: _Candidate) -> tuple[int, int]:
+    """Layer, then place in the table: only what is deeper explains, so no two causes explain each other."""
+    area, slug = candidate.code.area, candidate.code.slug
+    place = next((i for i, rule in enumerate(RULES) if fnmatchcase(slug, rule.cause)), len(RULES))
+    return LAYERS.index(area) if area in LAYERS else len(LAYERS), place
+
+
+def _explained(
+    root: _Candidate, candidates: list[_Candidate], explained_by: dict[_Candidate, list[_Candidate]]
+) -> list[_Candidate]:
+    """What goes back to this root, directly or through what it explains."""
+    found = [root]
+    for effect in sorted(candidates, key=_rank):
+        if effect not in found and any(cause in found for cause in explained_by.get(effect, [])):
+            found.append(effect)
+    return found
+
+
+def _cause(root: _Candidate, explained: list[_Candidate], results: tuple[Result, ...]) -> Cause:
+    bad = [result.id for candidate in explained for result in candidate.results]
+    blocked = [result.id for result in results if result.blocked_by in bad]
+    worst = [result for result in root.results if result.status is root.status]
+    return Cause(
+        code=root.code,
+        message=" ".join(dict.fromkeys(result.message for result in worst)),
+        target=root.target,
+        direction=_direction(worst),
+        remedy=next((result.remedy for result in worst if result.remedy), None),
+        explains=tuple(dict.fromkeys([*bad, *blocked])),
+    )
+
+
+def _direction(results: list[Result]) -> Direction:
+    """The same fault in both directions is one cause, `round-trip`."""
+    directions = {result.direction for result in results}
+    return directions.pop() if len(directions) == 1 else Direction.ROUND_TRIP

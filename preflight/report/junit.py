@@ -1,0 +1,50 @@
+"""The report as JUnit XML: one suite per category, as the contract maps it."""
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from preflight.report.model import Report, ResultEntry
+
+
+def render(report: Report) -> str:
+    """JUnit XML that CI systems read: fail → failure, error → error, skip and inconclusive → skipped."""
+    from junitparser import JUnitXml, TestSuite
+
+    xml = JUnitXml("preflight")
+    for category, results in groupby(sorted(report.results, key=lambda r: r.category), key=lambda r: r.category):
+        suite = TestSuite(category)
+        suite.hostname = report.run.node.hostname
+        suite.timestamp = report.run.started_at.strftime("%Y-%m-%dT%H:%M:%S")
+        suite.add_testcases(_cases(results))
+        xml.add_testsuite(suite)
+    xml.update_statistics()
+    text: bytes = xml.tostring()
+    return text.decode() + "\n"
+
+
+def _cases(results: Iterable[ResultEntry]) -> list[object]:
+    from junitparser import Error, Failure, Skipped, TestCase
+
+    kinds = {"fail": Failure, "error": Error, "skip": Skipped, "inconclusive": Skipped}
+    cases = []
+    for result in results:
+        case = TestCase(_name(result), classname=result.check, time=round(result.duration_ms / 1000, 3))
+        if result.status in kinds:
+            entry = kinds[result.status](_printable(f"{result.code}: {result.message}"), result.code)
+            entry.text = _printable("\n".join(filter(None, (result.message, result.remedy, result.doc))))
+            case.result = [entry]
+        elif result.status == "warn":
+            case.system_out = _printable(f"warning {result.code}: {result.message}")
+        cases.append(case)
+    return cases
+
+
+def _name(result: ResultEntry) -> str:
+    """Target and direction, and the aspect where one check says several things about both."""
+    aspect = result.id.removeprefix(f"{result.check}/{result.target}/{result.direction}").strip("/")
+    return _printable(" ".join(filter(None, (result.target, result.direction, aspect))))
+
+
+def _printable(text: str) -> str:
+    """XML 1.0 has no control characters but tab, newline and return."""
+    return "".join(c for c in text if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff"))

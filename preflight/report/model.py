@@ -1,0 +1,246 @@
+"""The report as the contract fixes it: pydantic models, so that its JSON Schema is published from the same source."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from preflight import __version__
+from preflight.api import Result, Status
+from preflight.diagnosis import Cause
+
+StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
+DirectionName = Literal["forward", "reverse", "round-trip", "local"]
+Verdict = Literal["pass", "fail", "inconclusive", "error"]
+
+EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class Part(BaseModel):
+    """Frozen; readers ignore fields of a newer version."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Tool(Part):
+    """What wrote the report."""
+
+    name: str = "preflight"
+    version: str = __version__
+
+
+class NodeInfo(Part):
+    """Where the command ran."""
+
+    hostname: str
+    os: str
+    kernel: str
+    python: str
+    privileges: tuple[str, ...] = Field((), description="Capabilities of the process that matter here, as net_raw.")
+
+
+class OverlayInfo(Part):
+    """The overlay that was found, null if there is none."""
+
+    product: str
+    interface: str | None
+    mtu: int | None = Field(description="Bytes.")
+    addresses: tuple[str, ...] = ()
+
+
+class Run(Part):
+    """One run of the tool."""
+
+    id: str
+    started_at: datetime
+    duration_ms: float
+    exit_code: int
+    command: tuple[str, ...] = ()
+    lab: Literal["wireguard", "loopback"] | None = None
+    node: NodeInfo
+    overlay: OverlayInfo | None = None
+
+
+class Summary(Part):
+    """How many results have which status."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    pass_: int = Field(0, alias="pass")
+    warn: int = 0
+    fail: int = 0
+    inconclusive: int = 0
+    skip: int = 0
+    error: int = 0
+
+
+class EvidenceEntry(Part):
+    """Something that a reader can verify."""
+
+    kind: str
+    summary: str
+    data: Any = None
+    path: str | None = None
+
+
+class ResultEntry(Part):
+    """One result; `measurements` carry the unit in their names."""
+
+    id: str
+    check: str
+    category: str
+    target: str
+    direction: DirectionName
+    status: StatusName
+    code: str | None
+    message: str
+    remedy: str | None = None
+    doc: str | None = None
+    blocked_by: str | None = None
+    started_at: datetime | None = None
+    duration_ms: float = 0.0
+    attempts: int = 1
+    measurements: Mapping[str, Any] = {}
+    evidence: tuple[EvidenceEntry, ...] = ()
+
+
+class CauseEntry(Part):
+    """One root cause, most fundamental first; `explains` lists the ids of the results that it accounts for."""
+
+    code: str
+    title: str
+    message: str
+    target: str
+    direction: DirectionName
+    remedy: str | None = None
+    doc: str | None = None
+    explains: tuple[str, ...] = ()
+
+
+class Placement(Part):
+    """Whether a class of work belongs on this path."""
+
+    work_class: str
+    verdict: Literal["allowed", "caution", "not-default", "out-of-scope"]
+    because: str
+
+
+class Report(Part):
+    """The whole report."""
+
+    schema_version: Literal["1"] = "1"
+    tool: Tool = Tool()
+    run: Run
+    verdict: Verdict
+    summary: Summary
+    diagnosis: tuple[CauseEntry, ...] = ()
+    results: tuple[ResultEntry, ...] = ()
+    placement: tuple[Placement, ...] = ()
+
+
+class Gate(Part):
+    """What decides the exit code: `--fail-on`, `--allow-inconclusive`."""
+
+    fail_on: Literal["fail", "warn"] = "fail"
+    allow_inconclusive: bool = False
+
+
+def judge_summary(summary: Summary, gate: Gate, *, interrupted: bool = False) -> tuple[Verdict, int]:
+    """The verdict and the exit code; where several apply: fail, then error, then inconclusive."""
+    if summary.fail or (gate.fail_on == "warn" and summary.warn):
+        verdict: Verdict = "fail"
+        code = EXIT_FAIL
+    elif summary.error:
+        verdict, code = "error", EXIT_ERROR
+    elif summary.inconclusive and not gate.allow_inconclusive:
+        verdict, code = "inconclusive", EXIT_INCONCLUSIVE
+    else:
+        verdict, code = "pass", EXIT_PASS
+    return verdict, EXIT_INTERRUPTED if interrupted else code
+
+
+def summarize(results: tuple[Result, ...]) -> Summary:
+    """Count the results by status."""
+    counts = {status.value: 0 for status in Status}
+    for result in results:
+        counts[result.status.value] += 1
+    return Summary.model_validate(counts)
+
+
+def doc_of(code: str) -> str:
+    """Where the page of a code stands, relative to the project."""
+    return f"runbook/{code}.md"
+
+
+def result_entry(result: Result) -> ResultEntry:
+    """A result as the report shows it."""
+    return ResultEntry(
+        id=result.id,
+        check=result.check,
+        category=result.category,
+        target=result.target,
+        direction=result.direction.value,
+        status=result.status.value,
+        code=result.code.slug if result.code else None,
+        message=result.message,
+        remedy=result.remedy,
+        doc=doc_of(result.code.slug) if result.code else None,
+        blocked_by=result.blocked_by,
+        started_at=result.started_at,
+        duration_ms=result.duration_ms,
+        attempts=result.attempts,
+        measurements=dict(result.measurements),
+        evidence=tuple(
+            EvidenceEntry(kind=e.kind, summary=e.summary, data=e.data, path=e.path) for e in result.evidence
+        ),
+    )
+
+
+def cause_entry(cause: Cause) -> CauseEntry:
+    """A cause as the report shows it."""
+    return CauseEntry(
+        code=cause.code.slug,
+        title=cause.code.title,
+        message=cause.message,
+        target=cause.target,
+        direction=cause.direction.value,
+        remedy=cause.remedy,
+        doc=doc_of(cause.code.slug),
+        explains=cause.explains,
+    )
+
+
+def build_report(
+    results: tuple[Result, ...],
+    diagnosis: tuple[Cause, ...],
+    *,
+    node: NodeInfo,
+    overlay: OverlayInfo | None,
+    started_at: datetime,
+    duration_ms: float,
+    gate: Gate,
+    command: tuple[str, ...] = (),
+    lab: Literal["wireguard", "loopback"] | None = None,
+    interrupted: bool = False,
+) -> Report:
+    """Put the report together from what the run gave."""
+    summary = summarize(results)
+    verdict, exit_code = judge_summary(summary, gate, interrupted=interrupted)
+    return Report(
+        run=Run(
+            id=str(uuid4()),
+            started_at=started_at.astimezone(UTC),
+            duration_ms=round(duration_ms, 3),
+            exit_code=exit_code,
+            command=command,
+            lab=lab,
+            node=node,
+            overlay=overlay,
+        ),
+        verdict=verdict,
+        summary=summary,
+        diagnosis=tuple(map(cause_entry, diagnosis)),
+        results=tuple(map(result_entry, results)),
+    )

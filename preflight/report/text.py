@@ -1,0 +1,160 @@
+"""The report for a person at a terminal: the diagnosis first, one line per good result, cause and next command per bad."""
+
+from collections.abc import Iterable
+from io import StringIO
+from itertools import groupby
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from preflight.report.model import CauseEntry, Report, ResultEntry
+
+MARKS = {
+    "pass": ("✓", "green"),
+    "warn": ("!", "yellow"),
+    "fail": ("✗", "bold red"),
+    "inconclusive": ("?", "cyan"),
+    "skip": ("–", "bright_black"),
+    "error": ("E", "bold magenta"),
+}
+VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
+MANY = 12
+"""Results of one check and status beyond which they are shown as one line and a count."""
+
+
+def render(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
+    """Text of `width` columns; `color` adds ANSI styles; `verbose` adds measurements and evidence."""
+    out = StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=color, no_color=not color, highlight=False, color_system="standard"
+    )
+    _head(console, report)
+    _diagnosis(console, report)
+    for category, results in groupby(report.results, key=lambda result: result.category):
+        console.print()
+        console.print(Text(category, style="bold"))
+        _results(console, list(results), verbose)
+    if report.placement:
+        _placement(console, report)
+    _verdict(console, report)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _head(console: Console, report: Report) -> None:
+    run = report.run
+    parts = [f"preflight {report.tool.version}", run.node.hostname]
+    if run.overlay:
+        addresses = ", ".join(run.overlay.addresses) or "no address"
+        parts.append(f"{run.overlay.product} {run.overlay.interface or ''} {addresses}, MTU {run.overlay.mtu}")
+    else:
+        parts.append("no overlay")
+    console.print(Text(" · ".join(parts)))
+    if run.lab == "wireguard":
+        console.print(Text("lab: real WireGuard between network namespaces of this machine", style="yellow"))
+    elif run.lab == "loopback":
+        console.print(
+            Text("lab: LOOPBACK only (no root): no tunnel is measured, this says nothing about a network", "yellow")
+        )
+
+
+def _diagnosis(console: Console, report: Report) -> None:
+    for number, cause in enumerate(report.diagnosis, 1):
+        console.print()
+        status = _status_of(cause, report.results)
+        mark, style = MARKS[status]
+        title = f"{mark} {cause.code}  {cause.target}{_direction(cause.direction)}"
+        prefix = f"{number}. " if len(report.diagnosis) > 1 else ""
+        console.print(Text(prefix + title, style=style))
+        console.print(Padding(Text(cause.message), (0, 0, 0, 4)))
+        body = Table.grid(padding=(0, 1))
+        body.add_column(no_wrap=True, style="bold")
+        body.add_column(overflow="fold")
+        if cause.remedy:
+            body.add_row("fix", Text(cause.remedy))
+        body.add_row("more", Text(f"preflight explain {cause.code}"))
+        others = len(cause.explains) - 1
+        if others > 0:
+            body.add_row("explains", Text(_explained(cause, others)))
+        console.print(Padding(body, (0, 0, 0, 4)))
+
+
+def _explained(cause: CauseEntry, others: int) -> str:
+    shown = ", ".join(cause.explains[1:5])
+    return f"{shown}{f' and {others - 4} more' if others > 4 else ''}"
+
+
+def _status_of(cause: CauseEntry, results: Iterable[ResultEntry]) -> str:
+    explained = set(cause.explains)
+    own = [r.status for r in results if r.id in explained and r.code == cause.code]
+    return next((status for status in ("fail", "error", "warn", "inconclusive") if status in own), "fail")
+
+
+def _direction(direction: str) -> str:
+    return {"forward": "  this node → peer", "reverse": "  peer → this node"}.get(direction, "")
+
+
+def _results(console: Console, results: list[ResultEntry], verbose: bool) -> None:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for _, group in groupby(results, key=lambda r: (r.check, r.status)):
+        members = list(group)
+        for result in members[:MANY] if len(members) <= MANY else members[:3]:
+            _row(table, result, verbose)
+        if len(members) > MANY:
+            mark, style = MARKS[members[0].status]
+            more = f"{len(members) - 3} more of {members[0].check}: {members[0].status}"
+            table.add_row("", Text(mark, style=style), "", Text(more, style="bright_black"))
+    console.print(table)
+
+
+def _row(table: Table, result: ResultEntry, verbose: bool) -> None:
+    mark, style = MARKS[result.status]
+    quiet = "bright_black" if result.status == "skip" else ""
+    message = Text(result.message, style=quiet)
+    if result.status not in ("pass", "skip") and result.code:
+        message.append(f" [{result.code}]", style=style)
+    if verbose:
+        for name, value in result.measurements.items():
+            message.append(f"\n{name} = {value}", style="bright_black")
+        for evidence in result.evidence:
+            message.append(f"\n{evidence.kind}: {evidence.summary} {evidence.data or ''}", style="bright_black")
+    table.add_row("", Text(mark, style=style), Text(_label(result), style=quiet), message)
+
+
+def _label(result: ResultEntry) -> str:
+    """What the line is about, without what the heading already says."""
+    aspect = result.id.removeprefix(f"{result.check}/{result.target}/{result.direction}").strip("/")
+    name = aspect or result.check.partition(".")[2]
+    arrow = {"forward": f"→ {result.target}", "reverse": f"← {result.target}"}.get(result.direction, result.target)
+    return f"{name} {arrow}" if result.target not in ("node", "control") else name
+
+
+def _placement(console: Console, report: Report) -> None:
+    console.print()
+    console.print(Text("what belongs on this path", style="bold"))
+    table = Table.grid(padding=(0, 1))
+    for entry in report.placement:
+        table.add_row("", Text(entry.work_class), Text(entry.verdict), Text(entry.because))
+    console.print(table)
+
+
+def _verdict(console: Console, report: Report) -> None:
+    summary = report.summary
+    counts = {
+        "passed": summary.pass_,
+        "warned": summary.warn,
+        "failed": summary.fail,
+        "undecided": summary.inconclusive,
+        "skipped": summary.skip,
+        "broken": summary.error,
+    }
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing ran"
+    line = Text(f"{report.verdict.upper()}", style=VERDICT_STYLE[report.verdict])
+    line.append(f"  {told}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
+    console.print()
+    console.print(line)
