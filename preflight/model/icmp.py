@@ -1,0 +1,48 @@
+"""What ICMP told: echoes and the hops of a path, as plain data."""
+
+from dataclasses import dataclass
+
+PRIVILEGE = "privilege"
+"""`EchoStats.error` where this process may open neither a raw nor a ping socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class EchoStats:
+    """One burst of echo requests. `rtt_ms` holds the answered ones in the order in which they were sent.
+
+    error: why nothing could be sent, or what answered in the peer's place (`PRIVILEGE`, the kernel's words, or
+    `destination unreachable`); None where every request left and silence is all that there is to tell.
+    """
+
+    sent: int
+    received: int
+    rtt_ms: tuple[float, ...] = ()
+    error: str | None = None
+
+    @property
+    def loss_percent(self) -> float:
+        """Share of the requests without an answer; 100 where none was sent."""
+        return 100.0 * (self.sent - self.received) / self.sent if self.sent else 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """Who answered a probe of this TTL; `address` None: nobody did. `reached`: it was the destination."""
+
+    ttl: int
+    address: str | None
+    rtt_ms: float | None = None
+    reached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The path as far as it could be seen: the hops up to the destination, or up to the last one that answered."""
+
+    hops: tuple[Hop, ...]
+    error: str | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the destination itself answered."""
+        return any(hop.reached for hop in self.hops)
