@@ -1,6 +1,7 @@
 """Runs a plan: prerequisites, deadlines, cancellation; a crash becomes a result, never a bad network."""
 
 import asyncio
+import sys
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -37,22 +38,24 @@ Listener = Callable[[Progress], None]
 
 
 class Runner:
-    """One run of one plan. `interrupt()` may be called from a signal handler."""
+    """One run of one plan. Setting `interrupted`, as a signal handler may, ends it; what has finished is kept."""
 
-    def __init__(self, plan: Plan, context: Context, listener: Listener, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        context: Context,
+        listener: Listener,
+        *,
+        interrupted: asyncio.Event,
+        timeout_s: float | None = None,
+    ) -> None:
         self._plan = plan
         self._context = context
         self._listener = listener
+        self._interrupted = interrupted
         self._timeout_s = timeout_s
         self._results: dict[str, tuple[Result, ...]] = {}
         self._path = asyncio.Lock()
-        self._stop: asyncio.Event = asyncio.Event()
-        self._reason = codes.RUN_TIMEOUT
-
-    def interrupt(self) -> None:
-        """End the run; what has finished is kept."""
-        self._reason = codes.RUN_INTERRUPTED
-        self._stop.set()
 
     async def run(self) -> Outcome:
         """Run all checks of the plan and return every result."""
@@ -62,7 +65,7 @@ class Runner:
         running: dict[asyncio.Task[None], Check] = {}
         stop = asyncio.create_task(self._until_stopped())
         try:
-            while sorter.is_active() and not self._stop.is_set():
+            while sorter.is_active() and not stop.done():
                 for id in sorter.get_ready():
                     running[asyncio.create_task(self._run_check(by_id[id]))] = by_id[id]
                 done, _ = await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -76,14 +79,14 @@ class Runner:
             if check.id not in self._results:
                 self._finish(check, (), self._ended(check, self._context, ()), datetime.now(UTC), 0.0)
         ordered = [result for check in self._plan.checks for result in self._results[check.id]]
-        return Outcome(tuple(ordered), self._reason is codes.RUN_INTERRUPTED)
+        return Outcome(tuple(ordered), self._interrupted.is_set())
 
     async def _until_stopped(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._stop.wait()
+                await self._interrupted.wait()
         except TimeoutError:
-            self._stop.set()
+            return
 
     async def _end(self, running: dict[asyncio.Task[None], Check]) -> None:
         """Cancel what still runs and let it clean up, for a bounded time."""
@@ -171,9 +174,10 @@ class Runner:
         return [check.subject]
 
     def _ended(self, check: Check, context: Context, said: Iterable[Result]) -> tuple[Result, ...]:
-        interrupted = self._reason is codes.RUN_INTERRUPTED
-        message = "ended by the user" if interrupted else "the time limit of the run came first"
-        return self._missing(check, context, said, self._reason, message)
+        if self._interrupted.is_set():
+            return self._missing(check, context, said, codes.RUN_INTERRUPTED, "ended by the user")
+        message = "the time limit of the run came first"
+        return self._missing(check, context, said, codes.RUN_TIMEOUT, message)
 
     def _missing(
         self, check: Check, context: Context, said: Iterable[Result], code: codes.Code, message: str
@@ -246,8 +250,6 @@ def _direction(check: Check) -> Direction:
 
 def _broken(check: Check) -> Result:
     """The exception being handled, as a result; places in the code, no values (they could be secrets)."""
-    import sys
-
     error = sys.exc_info()[1]
     frames = [
         f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"

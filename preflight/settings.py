@@ -475,3 +475,12 @@ def _refuse_twins(peers: tuple[Peer, ...]) -> None:
         twin = next((value for value in values if values.count(value) > 1), None)
         if twin is not None:
             raise SettingsError(f"two peers are called {twin}; each needs its own address and name")
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the settings file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ConfigFile.model_json_schema(),
+        "title": "preflight.yaml",
+    }

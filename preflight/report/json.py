@@ -15,8 +15,8 @@ def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of the report."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "preflight report",
         **Report.model_json_schema(mode="serialization", by_alias=True),
+        "title": "preflight report",
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import groupby
+from typing import Any
 
 from preflight.report.model import Report, ResultEntry
 
@@ -10,7 +11,7 @@ def render(report: Report) -> str:
     """JUnit XML that CI systems read: fail → failure, error → error, skip and inconclusive → skipped."""
     from junitparser import JUnitXml, TestSuite
 
-    xml = JUnitXml("preflight")
+    xml: Any = JUnitXml("preflight")
     for category, results in groupby(sorted(report.results, key=lambda r: r.category), key=lambda r: r.category):
         suite = TestSuite(category)
         suite.hostname = report.run.node.hostname
@@ -18,11 +19,10 @@ def render(report: Report) -> str:
         suite.add_testcases(_cases(results))
         xml.add_testsuite(suite)
     xml.update_statistics()
-    text: bytes = xml.tostring()
-    return text.decode() + "\n"
+    return str(xml.tostring().decode()) + "\n"
 
 
-def _cases(results: Iterable[ResultEntry]) -> list[object]:
+def _cases(results: Iterable[ResultEntry]) -> list[Any]:
     from junitparser import Error, Failure, Skipped, TestCase
 
     kinds = {"fail": Failure, "error": Error, "skip": Skipped, "inconclusive": Skipped}

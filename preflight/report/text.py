@@ -1,4 +1,4 @@
-"""The report for a person at a terminal: the diagnosis first, one line per good result, cause and next command per bad."""
+"""The report for a person at a terminal: diagnosis first, a line per good result, cause and remedy per bad one."""
 
 from collections.abc import Iterable
 from io import StringIO

@@ -1,0 +1,87 @@
+"""`list`, `explain`, `schema`: what the tool knows, offline."""
+
+import json
+import sys
+
+import click
+
+
+@click.command("list", short_help="The catalogue of checks.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_checks(as_json: bool) -> None:
+    """List every check: id, title, what it needs, which finding codes it may give, where it came from."""
+    from preflight.catalog import load_catalog
+
+    catalog = load_catalog()
+    checks = sorted(catalog.checks, key=lambda check: check.id)
+    if as_json:
+        rows = [
+            {
+                "id": check.id,
+                "title": check.title,
+                "category": check.category,
+                "subject": check.subject,
+                "needs": list(check.needs),
+                "privileges": list(check.privileges),
+                "tags": list(check.tags),
+                "codes": [code.slug for code in check.codes],
+                "timeout_s": check.timeout,
+                "origin": check.origin,
+            }
+            for check in checks
+        ]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        width = max((len(check.id) for check in checks), default=0)
+        for check in checks:
+            origin = "" if check.origin == "overlay-preflight" else f"  ({check.origin})"
+            click.echo(f"{check.id:<{width}}  {check.title}{origin}")
+            if check.needs:
+                click.echo(f"{'':<{width}}    needs {', '.join(check.needs)}")
+    for broken in catalog.broken:
+        click.echo(f"broken: {broken.origin}: {broken.name}: {broken.reason}", err=True)
+
+
+@click.command(short_help="The runbook page of a finding code.")
+@click.argument("code")
+def explain(code: str) -> None:
+    """Print what a finding code means, what causes it, how to confirm it and how to fix it."""
+    from importlib.resources import files
+
+    page = files("preflight_runbook").joinpath(f"{code}.md")
+    if "/" in code or not page.is_file():
+        raise click.UsageError(_no_page(code))
+    text = page.read_text(encoding="utf-8")
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console().print(Markdown(text))
+    else:
+        click.echo(text, nl=False)
+
+
+def _no_page(code: str) -> str:
+    from difflib import get_close_matches
+    from importlib.resources import files
+
+    pages = [entry.name.removesuffix(".md") for entry in files("preflight_runbook").iterdir()]
+    pages = sorted(name for name in pages if not name.startswith("_"))
+    near = get_close_matches(code, pages, n=3, cutoff=0.3)
+    hint = f"; nearest: {', '.join(near)}" if near else ""
+    return f"no finding code is called {code!r}{hint}"
+
+
+@click.command(short_help="JSON Schema of the settings file or the report.")
+@click.argument("what", type=click.Choice(["config", "report"]))
+def schema(what: str) -> None:
+    """Print the JSON Schema (2020-12) of preflight.yaml or of the JSON report."""
+    if what == "report":
+        from preflight.report.json import schema as report_schema
+
+        document = report_schema()
+    else:
+        from preflight.settings import config_schema
+
+        document = config_schema()
+    click.echo(json.dumps(document, indent=2))

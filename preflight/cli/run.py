@@ -1,0 +1,96 @@
+"""`all` and `run`: load → plan → run → diagnose → report → exit code."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml]."),
+    click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable)."),
+    click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file."),
+    click.option("--only", multiple=True, metavar="GLOB", help="Only these checks, and what they need."),
+    click.option("--skip", multiple=True, metavar="GLOB", help="Without these checks."),
+    click.option("--tag", "tags", multiple=True, metavar="TAG", help="Also the opt-in checks with this tag, as slow."),
+    click.option(
+        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole run."
+    ),
+    click.option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Repeat what fails."),
+    click.option("--output", "outputs", multiple=True, metavar="FORMAT[=PATH]", help="text, json, junit (repeatable)."),
+    click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True),
+    click.option("--allow-inconclusive", is_flag=True, help="Exit 0 although something could not be decided."),
+    click.option("--enroll", is_flag=True, help="Enrol this node for real, and leave again: writes to the cluster."),
+    click.option("--bootstrap-token-file", type=click.Path(path_type=Path), metavar="FILE", help="With --enroll."),
+    click.option(
+        "--credentials-out", type=click.Path(path_type=Path), metavar="FILE", help="Where the credential goes."
+    ),
+    click.option("--lab", metavar="NAME", help="Against an overlay made on this machine: pair, or a lab that is up."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Measurements and evidence in the text report."),
+    click.option("--no-color", is_flag=True, help="No colours."),
+)
+
+
+def _with_options(command: F) -> F:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for."""
+
+    config: Path | None
+    peers: tuple[str, ...]
+    control_url: str | None
+    only: tuple[str, ...]
+    skip: tuple[str, ...]
+    tags: tuple[str, ...]
+    timeout: float | None
+    wait: float
+    outputs: tuple[str, ...]
+    fail_on: str
+    allow_inconclusive: bool
+    enroll: bool
+    bootstrap_token_file: Path | None
+    credentials_out: Path | None
+    lab: str | None
+    quiet: bool
+    verbose: bool
+    no_color: bool
+    named: tuple[str, ...] = ()
+
+
+@click.command("all", short_help="Every applicable check on this node, then the report.")
+@_with_options
+def all_checks(**options: Any) -> None:
+    """Run every applicable check on this node and report."""
+    sys.exit(_execute(Request(**options)))
+
+
+@click.command("run", short_help="The named checks and what they need.")
+@click.argument("named", nargs=-1, required=True, metavar="ID...")
+@_with_options
+def run_checks(**options: Any) -> None:
+    """Run the named checks (globs allowed, as 'mtu.*') and what they need."""
+    sys.exit(_execute(Request(**options)))
+
+
+def _execute(request: Request) -> int:
+    if request.lab is not None:
+        from preflight.cli.in_lab import run_in_lab
+
+        return run_in_lab(request.lab, sys.argv[1:])
+    from preflight.cli.outputs import parse_outputs, write_outputs
+    from preflight.cli.session import Session
+
+    outputs = parse_outputs(request.outputs)
+    report = Session.prepare(request).run()
+    write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
+    return report.run.exit_code

@@ -1,0 +1,204 @@
+"""One run from request to report: the flow of the program on one screen."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import urlsplit
+
+import click
+
+from preflight.api import NODE, Check, Context, Direction, Peer, Result, Status, codes
+from preflight.catalog import BrokenPlugin, load_catalog
+from preflight.cli.progress import progress
+from preflight.diagnosis import diagnose
+from preflight.model.overlay import OverlayState
+from preflight.net import Net
+from preflight.nodeinfo import node_info, overlay_info
+from preflight.plan import Plan, Selection, SelectionError, make_plan
+from preflight.report.model import Gate, Report, build_report
+from preflight.runner import Listener, Outcome, Runner
+from preflight.settings import Options, Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from preflight.cli.run import Request
+
+LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
+"""Set by the lab for what runs in it: `wireguard` or `loopback`, for the report."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything decided before the first packet."""
+
+    request: "Request"
+    settings: Settings
+    plan: Plan
+    broken: tuple[BrokenPlugin, ...]
+
+    @classmethod
+    def prepare(cls, request: "Request") -> "Session":
+        """Read the settings and plan the run. Raises click.UsageError: nothing was run."""
+        try:
+            settings = load(
+                Options(
+                    config=request.config,
+                    peers=tuple(parse_peer(text) for text in request.peers),
+                    control_url=request.control_url,
+                    skip=request.skip,
+                    enroll=request.enroll,
+                    bootstrap_token_file=request.bootstrap_token_file,
+                    credentials_out=request.credentials_out,
+                )
+            )
+            catalog = load_catalog(third_party=settings.checks.third_party)
+            selection = Selection(request.named, request.only, settings.checks.skip, request.tags)
+            return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken)
+        except (SettingsError, SelectionError) as error:
+            raise click.UsageError(str(error)) from None
+
+    def run(self) -> Report:
+        """Run the plan, diagnose, and put the report together."""
+        started_at, began = datetime.now(UTC), perf_counter()
+        with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
+            outcome, overlay = asyncio.run(self._measure(listener))
+        results = (*outcome.results, *map(_plugin_result, self.broken))
+        return build_report(
+            results,
+            diagnose(results, control_host(self.settings, overlay_peers(self.settings, overlay), results)),
+            node=node_info(),
+            overlay=overlay_info(overlay),
+            started_at=started_at,
+            duration_ms=(perf_counter() - began) * 1000,
+            gate=Gate(
+                fail_on=cast("Literal['fail', 'warn']", self.request.fail_on),
+                allow_inconclusive=self.request.allow_inconclusive,
+            ),
+            command=("preflight", *sys.argv[1:]),
+            lab=cast("Literal['wireguard', 'loopback'] | None", os.environ.get(LAB_VARIABLE)),
+            interrupted=outcome.interrupted,
+        )
+
+    async def _measure(self, listener: Listener) -> tuple[Outcome, OverlayState | None]:
+        net = Net(self.settings)
+        overlay = await net.overlay()
+        context = Context(self.settings, overlay_peers(self.settings, overlay), overlay, net)
+        interrupted = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, interrupted.set)
+        try:
+            outcome = await self._repeat(context, listener, interrupted)
+        finally:
+            await net.control.aclose()
+        return outcome, overlay
+
+    async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
+        """Run once; with --wait again what is not good, until it is or the time is up."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        first = Runner(self.plan, context, listener, interrupted=interrupted, timeout_s=self.request.timeout)
+        outcome = await first.run()
+        attempts, pause = 1, 1.0
+        while again := bad_checks(self.plan, outcome.results):
+            left = self.request.wait - (loop.time() - began)
+            if left <= 0 or await _interrupted_within(interrupted, min(pause, left)):
+                break
+            # Not so often that waiting becomes load: from one second up to ten.
+            pause, attempts = min(pause * 2, 10.0), attempts + 1
+            overlay = await context.net.overlay()
+            fresh = replace(context, overlay=overlay, peers=overlay_peers(self.settings, overlay))
+            runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=max(left, 1.0))
+            outcome = merge(outcome, await runner.run(), attempts)
+        return outcome
+
+
+def parse_peer(text: str) -> Peer:
+    """`ADDRESS[=NAME]` from the command line. Raises SettingsError."""
+    address, _, name = text.partition("=")
+    try:
+        return Peer(address=str(ip_address(address.strip().strip("[]"))), name=name.strip())
+    except ValueError:
+        raise SettingsError(
+            f"--peer {text}: {address!r} is not an IP address (ADDRESS[=NAME], as 10.66.0.2=b)"
+        ) from None
+
+
+def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Peer, ...]:
+    """The peers of the settings, else those that the overlay itself names by a single address."""
+    if settings.peers or overlay is None:
+        return settings.peers
+    singles = (
+        (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers
+    )
+    return tuple(Peer(str(network.network_address), peer.name) for peer, network in singles if network is not None)
+
+
+def control_host(settings: Settings, peers: Iterable[Peer], results: Iterable[Result]) -> str | None:
+    """Target name of the peer that hosts the control plane, by its address or by what its name resolved to."""
+    url = settings.control.url or ""
+    try:
+        addresses = {urlsplit(url if "//" in url else f"//{url}").hostname}
+    except ValueError:
+        addresses = set()
+    for result in results:
+        found = result.measurements.get("addresses") if result.check == "control.dns" else None
+        if isinstance(found, list | tuple):
+            addresses |= {str(address) for address in found}
+    return next((peer.target for peer in peers if peer.address in addresses), None)
+
+
+async def _interrupted_within(interrupted: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await interrupted.wait()
+    except TimeoutError:
+        return False
+
+
+def bad_checks(plan: Plan, results: Iterable[Result]) -> Plan | None:
+    """The part of the plan that is worth repeating: what is not good yet, and what that blocks."""
+    bad = {r.check for r in results if r.status in (Status.FAIL, Status.INCONCLUSIVE) or r.blocked_by}
+    # A bootstrap token is good for one exchange: an enrolment that began is never repeated.
+    entered = {r.check for r in results if r.category == "enroll" and not r.blocked_by}
+    again: list[Check] = [check for check in plan.checks if check.id in bad - entered]
+    if not again:
+        return None
+    ids = {check.id for check in again}
+    return Plan(tuple(again), {c.id: tuple(n for n in plan.needs[c.id] if n in ids) for c in again})
+
+
+def merge(first: Outcome, later: Outcome, attempts: int) -> Outcome:
+    """The later results in the places of the earlier ones of the same checks."""
+    repeated = {result.check for result in later.results}
+    fresh: dict[str, list[Result]] = {}
+    for result in later.results:
+        fresh.setdefault(result.check, []).append(replace(result, attempts=max(result.attempts, attempts)))
+    merged: list[Result] = []
+    for result in first.results:
+        if result.check not in repeated:
+            merged.append(result)
+        elif result.check in fresh:
+            merged += fresh.pop(result.check)
+    return Outcome(tuple(merged), later.interrupted)
+
+
+def _plugin_result(broken: BrokenPlugin) -> Result:
+    return Result(
+        check="run.plugins",
+        category="run",
+        target=NODE,
+        direction=Direction.LOCAL,
+        aspect=broken.name,
+        status=Status.WARN,
+        code=codes.RUN_PLUGIN_BROKEN,
+        message=f"{broken.name} of {broken.origin} could not be loaded: {broken.reason}",
+        remedy=f"pip install --upgrade {broken.origin}",
+        started_at=datetime.now(UTC),
+    )

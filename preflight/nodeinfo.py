@@ -1,0 +1,54 @@
+"""What the report says about the node that it comes from."""
+
+import os
+import platform
+import socket
+from pathlib import Path
+
+from preflight.model.overlay import OverlayState
+from preflight.report.model import NodeInfo, OverlayInfo
+
+# Bit numbers of include/uapi/linux/capability.h: those that checks can use.
+_CAPABILITIES = {"net_bind_service": 10, "net_admin": 12, "net_raw": 13, "sys_admin": 21}
+
+
+def privileges() -> tuple[str, ...]:
+    """The effective capabilities of this process that matter to checks; none where there is no /proc."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return ()
+    line = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    mask = int(line.split()[1], 16)
+    return tuple(name for name, bit in _CAPABILITIES.items() if mask >> bit & 1)
+
+
+def node_info() -> NodeInfo:
+    """Host name, system and privileges."""
+    uname = os.uname()
+    return NodeInfo(
+        hostname=socket.gethostname(),
+        os=_os_name() or uname.sysname,
+        kernel=uname.release,
+        python=platform.python_version(),
+        privileges=privileges(),
+    )
+
+
+def _os_name() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        return None
+
+
+def overlay_info(state: OverlayState | None) -> OverlayInfo | None:
+    """The overlay as the head of the report shows it."""
+    if state is None:
+        return None
+    return OverlayInfo(
+        product=state.product,
+        interface=state.interface,
+        mtu=state.mtu,
+        addresses=tuple(str(address) for address in state.addresses),
+    )
