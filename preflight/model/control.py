@@ -1,0 +1,98 @@
+"""What the control plane's client returns and raises: plain data for judges and protocol cores."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+ControlErrorKind = Literal["no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol"]
+
+
+class ControlError(Exception):
+    """A request to the control plane that did not succeed.
+
+    kind: where it failed; `status` means that an HTTP answer came and was not the expected one.
+    status: the HTTP status, where an answer came. retry_after_s: what a `Retry-After` asked for, seconds.
+    The message never holds a bearer or a request's body.
+    """
+
+    def __init__(
+        self, kind: ControlErrorKind, status: int | None, message: str, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind: ControlErrorKind = kind
+        self.status = status
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxRow:
+    """One message of a mailbox, as `a2a/inbox` lists it."""
+
+    id: int
+    sender: str
+    receiver: str
+    message_type: str
+    payload: str
+    created_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One row of the registry; `fields` is the whole record as the server sent it."""
+
+    id: str
+    version: str
+    last_seen_unix_ms: int
+    fields: dict[str, Any]
+
+    @property
+    def scope_id(self) -> str | None:
+        """The cluster that the row belongs to."""
+        return self.fields.get("scope_id")
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether an administrator took the node out of service."""
+        return self.fields.get("quarantined") is True
+
+    @property
+    def draining(self) -> bool:
+        """Whether the node is in maintenance (the server clears a drain whose deadline has passed)."""
+        return self.fields.get("maintenance") is True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeList:
+    """The answer of `GET nodes`."""
+
+    schema_version: int
+    nodes: tuple[NodeRecord, ...]
+    queue_depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a bootstrap token buys. `repr` hides the token."""
+
+    mesh_token: SecretStr
+    scope_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """One HTTP answer as it came. Header names are lower case; `body` is at most what the caller asked for.
+
+    rtt_ms: from sending the request to the end of the answer's headers. sent_unix_s, received_unix_s: this node's clock
+    at these two moments. connected: the request opened its connection (its time includes that).
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    rtt_ms: float
+    sent_unix_s: float
+    received_unix_s: float
+    connected: bool = False

@@ -1,0 +1,101 @@
+"""The wire contract's JSON bodies, read strictly where we rely on them and leniently everywhere else."""
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from preflight.model.control import ControlError, Credential, MailboxRow, NodeList, NodeRecord
+
+EXCERPT_CHARACTERS = 160
+
+
+def node_record(body: Any) -> NodeRecord:
+    """A NodeRecord; unknown fields are kept. Raises ControlError("protocol")."""
+    row = _object(body, "a node record")
+    return NodeRecord(
+        id=_text(row, "id"),
+        version=_text(row, "version"),
+        last_seen_unix_ms=_number(row, "last_seen_unix_ms"),
+        fields=row,
+    )
+
+
+def node_list(body: Any) -> NodeList:
+    """The answer of `GET nodes`. Raises ControlError("protocol")."""
+    row = _object(body, "the node list")
+    nodes = row.get("nodes")
+    if not isinstance(nodes, list):
+        raise _malformed("nodes")
+    depth = row.get("queue_depth")
+    return NodeList(
+        schema_version=_number(row, "schema_version"),
+        nodes=tuple(node_record(node) for node in nodes),
+        queue_depth=depth if isinstance(depth, int) else None,
+    )
+
+
+def credential(body: Any) -> Credential:
+    """The answer of the bootstrap exchange. Raises ControlError("protocol"), never showing a value."""
+    row = _object(body, "the bootstrap exchange")
+    scope = row.get("scope_id")
+    return Credential(SecretStr(_text(row, "mesh_token")), scope if isinstance(scope, str) and scope else None)
+
+
+def message_id(body: Any) -> int:
+    """The id that `a2a/deliver` gave. Raises ControlError("protocol")."""
+    return _number(_object(body, "a2a/deliver"), "message_id")
+
+
+def mailbox_rows(body: Any) -> list[MailboxRow]:
+    """The rows of `a2a/inbox`. Raises ControlError("protocol")."""
+    messages = _object(body, "a2a/inbox").get("messages")
+    if not isinstance(messages, list):
+        raise _malformed("messages")
+    return [_mailbox_row(_object(message, "a mailbox row")) for message in messages]
+
+
+def shown(body: bytes, secrets: tuple[str, ...]) -> str:
+    """One printable line of an error's body, with every given secret taken out of it."""
+    text = body.decode("utf-8", "replace")
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "[secret]")
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= EXCERPT_CHARACTERS else f"{line[:EXCERPT_CHARACTERS]}…"
+
+
+def _mailbox_row(row: dict[str, Any]) -> MailboxRow:
+    return MailboxRow(
+        id=_number(row, "id"),
+        sender=_text(row, "sender_agent_id"),
+        receiver=_text(row, "receiver_agent_id"),
+        message_type=_text(row, "message_type"),
+        payload=_text(row, "payload"),
+        created_unix_ms=_number(row, "created_unix_ms"),
+    )
+
+
+def _object(body: Any, what: str) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ControlError("protocol", None, f"{what} was answered with no JSON object")
+    return body
+
+
+def _text(row: dict[str, Any], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise _malformed(key)
+    return value
+
+
+def _number(row: dict[str, Any], key: str) -> int:
+    """An unsigned integer, or one written as decimal digits."""
+    value = row.get(key)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20:
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _malformed(key)
+    return value
+
+
+def _malformed(key: str) -> ControlError:
+    return ControlError("protocol", None, f"the answer's {key!r} is missing or of another type")
