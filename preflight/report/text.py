@@ -28,7 +28,7 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     """Text of `width` columns; `color` adds ANSI styles; `verbose` adds measurements and evidence."""
     out = StringIO()
     console = Console(
-        file=out, width=width, force_terminal=color, no_color=not color, highlight=False, color_system="standard"
+        file=out, width=width, force_terminal=color, highlight=False, color_system="standard" if color else None
     )
     _head(console, report)
     _diagnosis(console, report)
@@ -39,7 +39,8 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     if report.placement:
         _placement(console, report)
     _verdict(console, report)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    # Only the newline ends a line here: what a result quotes may hold other separators.
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
 
 
 def _head(console: Console, report: Report) -> None:

@@ -1,0 +1,154 @@
+"""Every renderer on one report that has a result of each status."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from junitparser import JUnitXml
+from lxml import etree
+
+from preflight import codes
+from preflight.api import Direction, Evidence, Result, failed, inconclusive, passed, skipped, warned
+from preflight.diagnosis import diagnose
+from preflight.report import json, junit, text
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, Summary, build_report, judge_summary
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+XSD = Path(__file__).with_name("jenkins-junit.xsd")
+
+
+def stamp(check: str, result: Result) -> Result:
+    return replace(result, check=check, category=check.partition(".")[0], started_at=NOW, duration_ms=12.5)
+
+
+@pytest.fixture
+def report() -> Report:
+    hole = stamp(
+        "mtu.path",
+        failed(
+            codes.MTU_BLACK_HOLE,
+            "b",
+            Direction.FORWARD,
+            "packets above 1312 bytes vanish; <&> \x07 \u2603",
+            remedy="ip link set dev wg0 mtu 1320",
+            measurements={"mtu_bytes": 1312},
+            evidence=(Evidence("sizes", "passed", [1200, 1312]),),
+        ),
+    )
+    results = (
+        stamp("overlay.interface", passed("node", Direction.LOCAL, "wg0 is up")),
+        hole,
+        stamp("mtu.path", passed("b", Direction.REVERSE, "1420 bytes pass")),
+        stamp("udp.quality", warned(codes.UDP_JITTER, "b", Direction.REVERSE, "41 ms")),
+        stamp("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, "c", Direction.ROUND_TRIP, "no responder")),
+        stamp("enroll.cycle", skipped(codes.RUN_NOT_ENROLLING, "control", Direction.ROUND_TRIP, "ask", aspect="join")),
+    )
+    return build_report(
+        results,
+        diagnose(results),
+        node=NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11", privileges=("net_raw",)),
+        overlay=OverlayInfo(product="wireguard", interface="wg0", mtu=1420, addresses=("10.66.0.1/24",)),
+        started_at=NOW,
+        duration_ms=1234,
+        gate=Gate(),
+        command=("preflight", "all"),
+    )
+
+
+def test_json_fits_its_published_schema_and_comes_back(report: Report) -> None:
+    """What other programs validate against is what is written."""
+    import json as stdlib
+
+    document = stdlib.loads(json.render(report))
+    Draft202012Validator.check_schema(json.schema())
+    Draft202012Validator(json.schema(), format_checker=FormatChecker()).validate(document)
+    assert json.parse(json.render(report)) == report
+
+
+def test_json_has_the_fields_of_the_contract(report: Report) -> None:
+    """Names that dashboards rely on."""
+    import json as stdlib
+
+    document = stdlib.loads(json.render(report))
+    assert set(document) == {
+        "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "results", "placement",
+    }  # fmt: skip
+    assert set(document["run"]) == {
+        "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay",
+    }  # fmt: skip
+    assert document["summary"] == {"pass": 2, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
+    assert document["results"][1]["id"] == "mtu.path/b/forward"
+    assert document["results"][5]["id"] == "enroll.cycle/control/round-trip/join"
+    assert document["run"]["started_at"].startswith("2026-11-23T12:00:00")
+    assert document["diagnosis"][0] | {"message": ""} == {
+        "code": "mtu.black-hole",
+        "title": codes.MTU_BLACK_HOLE.title,
+        "message": "",
+        "target": "b",
+        "direction": "forward",
+        "remedy": "ip link set dev wg0 mtu 1320",
+        "doc": "runbook/mtu.black-hole.md",
+        "explains": ["mtu.path/b/forward"],
+    }
+
+
+def test_junit_is_accepted_by_its_readers(report: Report) -> None:
+    """junitparser reads it back, and the schema of Jenkins' xUnit plugin accepts it."""
+    rendered = junit.render(report)
+    suites = {suite.name: suite for suite in JUnitXml.fromstring(rendered.encode())}
+    assert set(suites) == {"overlay", "mtu", "udp", "reach", "enroll"}
+    (bad, _good) = list(suites["mtu"])
+    assert (bad.classname, bad.name) == ("mtu.path", "b forward")
+    assert bad.result[0].type == "mtu.black-hole"
+    assert suites["enroll"].skipped == suites["reach"].skipped == 1
+    schema = etree.XMLSchema(etree.parse(XSD))
+    schema.assertValid(etree.parse(BytesIO(rendered.encode())))
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_text_fits_its_width_and_starts_with_the_cause(report: Report, width: int) -> None:
+    """At 3 a.m. the first screen says what is wrong and what to type."""
+    rendered = text.render(report, width=width)
+    assert max(map(len, rendered.splitlines())) <= width
+    assert "\x1b" not in rendered
+    head = rendered[: rendered.index("\noverlay")]
+    assert "mtu.black-hole" in head
+    assert "ip link set dev wg0 mtu 1320" in head
+    assert "FAIL" in rendered.splitlines()[-1]
+
+
+def test_colour_is_only_added(report: Report) -> None:
+    """Colours carry no meaning of their own: without them the same text stands there."""
+    import re
+
+    plain = text.render(report, width=100)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", text.render(report, width=100, color=True)) == plain
+    assert "\x1b[" in text.render(report, width=100, color=True)
+
+
+def test_a_lab_on_loopback_says_so(report: Report) -> None:
+    """Nothing measured on loopback may be taken for a network."""
+    loopback = report.model_copy(update={"run": report.run.model_copy(update={"lab": "loopback"})})
+    assert "LOOPBACK" in text.render(loopback)
+
+
+@pytest.mark.parametrize(
+    ("counts", "gate", "interrupted", "expected"),
+    [
+        ({"pass": 3}, Gate(), False, ("pass", 0)),
+        ({"warn": 1}, Gate(), False, ("pass", 0)),
+        ({"warn": 1}, Gate(fail_on="warn"), False, ("fail", 1)),
+        ({"fail": 1, "error": 1, "inconclusive": 1}, Gate(), False, ("fail", 1)),
+        ({"error": 1, "inconclusive": 1}, Gate(), False, ("error", 4)),
+        ({"inconclusive": 1, "pass": 1}, Gate(), False, ("inconclusive", 3)),
+        ({"inconclusive": 1}, Gate(allow_inconclusive=True), False, ("pass", 0)),
+        ({"error": 1}, Gate(allow_inconclusive=True), False, ("error", 4)),
+        ({"fail": 1}, Gate(), True, ("fail", 130)),
+    ],
+)
+def test_exit_codes(counts: dict[str, int], gate: Gate, interrupted: bool, expected: tuple[str, int]) -> None:
+    """The contract's table: 1, then 4, then 3; interrupted is 130."""
+    assert judge_summary(Summary.model_validate(counts), gate, interrupted=interrupted) == expected

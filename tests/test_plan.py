@@ -1,0 +1,74 @@
+"""Selection and order of checks, as tables."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from preflight.api import Check, Context, Result, check
+from preflight.catalog import assemble
+from preflight.plan import Selection, SelectionError, make_plan
+
+
+def declare(id: str, *needs: str, tags: tuple[str, ...] = ()) -> Check:
+    @check(id, title=id, subject="node", codes=(), needs=needs, tags=tags)
+    async def nothing(ctx: Context) -> AsyncGenerator[Result, None]:
+        return
+        yield
+
+    return nothing
+
+
+CHECKS = [
+    declare("mtu.path", "reach.udp"),
+    declare("reach.udp", "overlay.session"),
+    declare("overlay.session", "overlay.interface"),
+    declare("overlay.interface"),
+    declare("host.clock"),
+    declare("udp.nat-timeout", "reach.udp", tags=("slow",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), {"mtu.path", "reach.udp", "overlay.session", "overlay.interface", "host.clock"}),
+        (Selection(named=("mtu.*",)), {"mtu.path", "reach.udp", "overlay.session", "overlay.interface"}),
+        (Selection(only=("host.*",)), {"host.clock"}),
+        (Selection(named=("mtu.path",), skip=("overlay.session",)), {"mtu.path", "reach.udp", "overlay.interface"}),
+        (
+            Selection(named=("udp.nat-timeout",), skip=("reach.*",)),
+            {"udp.nat-timeout", "overlay.session", "overlay.interface"},
+        ),
+        (Selection(tags=("slow",)), {c.id for c in CHECKS}),
+    ],
+)
+def test_selection(selection: Selection, expected: set[str]) -> None:
+    """Named checks bring what they need; opt-in checks run only when asked for."""
+    chosen = {check.id for check in make_plan(CHECKS, selection).checks}
+    assert chosen == expected
+
+
+def test_order_follows_needs() -> None:
+    """Each check stands behind what it needs."""
+    order = [check.id for check in make_plan(CHECKS, Selection()).checks]
+    assert order.index("overlay.interface") < order.index("overlay.session") < order.index("reach.udp")
+    assert order.index("reach.udp") < order.index("mtu.path")
+
+
+def test_a_glob_that_matches_nothing_is_a_mistake() -> None:
+    """A typing error must not turn into a green run of nothing."""
+    with pytest.raises(SelectionError, match=r"'mtu.pth'.*mtu.path"):
+        make_plan(CHECKS, Selection(named=("mtu.pth",)))
+
+
+def test_a_circle_is_named() -> None:
+    """Needs that go in a circle are told, not waited for."""
+    with pytest.raises(SelectionError, match="circle"):
+        make_plan([declare("a.a", "b.b"), declare("b.b", "a.a")], Selection())
+
+
+def test_unknown_need_and_taken_id_break_only_the_plugin() -> None:
+    """A third-party check that does not fit is left out and reported, all others stay."""
+    catalog = assemble([declare("a.a"), declare("a.a"), declare("b.b", "no.such"), declare("c.c", "b.b")])
+    assert [check.id for check in catalog.checks] == ["a.a"]
+    assert {broken.name for broken in catalog.broken} == {"a.a", "b.b", "c.c"}
