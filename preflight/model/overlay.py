@@ -9,6 +9,9 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
+PRIVILEGE = "privilege"
+"""`OverlayState.unreadable` where only a privilege is missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class OverlayPeer:
@@ -30,7 +33,13 @@ class OverlayPeer:
 
 @dataclass(frozen=True, slots=True)
 class OverlayState:
-    """The overlay on this node. `condition` is a finding code's slug when the product itself says what is wrong."""
+    """The overlay on this node. `condition` is a finding code's slug when the product itself says what is wrong.
+
+    unreadable: why the product's own state (its peers) could not be had although the interface is there: `PRIVILEGE`,
+    or one sentence. health: what the product itself complains about, in its words.
+    public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
+    routing may send another way.
+    """
 
     product: str
     interface: str | None
@@ -44,6 +53,9 @@ class OverlayState:
     version: str | None = None
     condition: str | None = None
     health: tuple[str, ...] = field(default_factory=tuple)
+    unreadable: str | None = None
+    public_key: str | None = None
+    fwmark: int = 0
 
     def covers(self, address: str) -> bool:
         """Whether an address belongs to the overlay."""
@@ -61,3 +73,7 @@ class OverlayState:
             if network.version == wanted.version and wanted in network
         ]
         return max(owners, key=lambda owner: owner[0])[1] if owners else None
+
+    def peer_by_key(self, key: str) -> OverlayPeer | None:
+        """The peer with this key: the one identity that survives a change of addresses or endpoint."""
+        return next((peer for peer in self.peers if peer.key == key), None)

@@ -1,0 +1,88 @@
+"""What the kernel tells about this node's network, as plain data."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
+
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
+
+MAIN_TABLE = 254
+
+
+class NeedsPlatform(Exception):  # noqa: N818 - called after its code, run.needs-platform
+    """This question can only be asked on Linux; a check makes `run.needs-platform` of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface of this namespace.
+
+    up: administratively up. carrier: its other side is there (a tun whose daemon is gone has none).
+    kind: the driver's name as `ip -d link` shows it (`wireguard`, `tun`, `vxlan`), None for hardware.
+    """
+
+    index: int
+    name: str
+    mtu: int
+    up: bool
+    carrier: bool
+    kind: str | None = None
+    loopback: bool = False
+    addresses: tuple[IPInterface, ...] = ()
+
+    def holds(self, address: str) -> IPNetwork | None:
+        """The connected network of this interface that an address lies in: the most specific one."""
+        wanted = ip_address(address)
+        networks = [
+            interface.network
+            for interface in self.addresses
+            if interface.version == wanted.version and wanted in interface.network
+        ]
+        return max(networks, key=lambda network: network.prefixlen, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the kernel sends a packet to `address` now; `error` in its words where it would not.
+
+    matched: the entry of the routing table that decided. local: the address is this node's own.
+    """
+
+    address: str
+    interface: str | None = None
+    gateway: str | None = None
+    source: str | None = None
+    matched: IPNetwork | None = None
+    table: int = MAIN_TABLE
+    local: bool = False
+    error: str | None = None
+
+    def __str__(self) -> str:
+        """As `ip route get` words it."""
+        if self.error:
+            return f"{self.address}: {self.error}"
+        words = [("via", self.gateway), ("dev", self.interface), ("src", self.source)]
+        if self.table != MAIN_TABLE and not self.local:
+            words.append(("table", str(self.table)))
+        return " ".join([self.address, *(f"{word} {value}" for word, value in words if value)])
+
+
+@dataclass(frozen=True, slots=True)
+class ReversePathFilter:
+    """The effective `rp_filter` of each interface (0 off, 1 strict, 2 loose) and the packets that it has dropped."""
+
+    modes: dict[str, int] = field(default_factory=dict)
+    dropped: int | None = None
+
+    @property
+    def strict(self) -> tuple[str, ...]:
+        """The interfaces on which it is strict."""
+        return tuple(sorted(name for name, mode in self.modes.items() if mode == 1))
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """What the kernel knows about its clock; `estimated_error_ms` is the synchronising daemon's own estimate."""
+
+    synchronised: bool
+    estimated_error_ms: float

@@ -1,0 +1,140 @@
+"""Interfaces, routes, reverse-path filter and clock, as the kernel tells them."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from socket import if_indextoname
+from typing import Any
+
+from preflight.model.kernel import MAIN_TABLE, ClockState, IPNetwork, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.overlay.links import read_links
+
+RTM_F_FIB_MATCH = 0x2000
+RTN_LOCAL = 2
+RTN_REFUSING = {6: "blackhole route", 7: "unreachable route", 8: "prohibit route"}
+
+SYSCTL = Path("/proc/sys/net/ipv4/conf")
+NETSTAT = Path("/proc/thread-self/net/netstat")  # of this thread's namespace, where `/proc/net` is the process's
+
+STA_UNSYNC = 0x0040
+TIME_ERROR = 5
+
+
+class Kernel:
+    """Reads only; each method raises NeedsPlatform elsewhere than on Linux."""
+
+    async def links(self) -> tuple[Link, ...]:
+        """All interfaces of this namespace with their addresses."""
+        return await read_links()
+
+    async def route_to(self, address: str, *, mark: int = 0) -> Route:
+        """How a packet to the address would leave now; `mark` is the firewall mark that policy rules look at."""
+        return (await self.routes_to([address], mark=mark))[address]
+
+    async def routes_to(self, addresses: Iterable[str], *, mark: int = 0) -> dict[str, Route]:
+        """`route_to` for many addresses through one netlink socket."""
+        _needs_linux()
+        from pyroute2 import AsyncIPRoute
+
+        async with AsyncIPRoute() as netlink:
+            return {address: await _route(netlink, address, mark) for address in addresses}
+
+    def reverse_path_filter(self) -> ReversePathFilter:
+        """The IPv4 reverse-path filter: per interface the stricter-than rule of ip-sysctl, `max(all, interface)`."""
+        _needs_linux()
+        modes = {path.parent.name: _number(path) for path in SYSCTL.glob("*/rp_filter")}
+        common = modes.pop("all", 0)
+        modes.pop("default", None)
+        try:
+            dropped = parse_netstat(NETSTAT.read_text(encoding="ascii")).get("IPReversePathFilter")
+        except OSError:
+            dropped = None
+        return ReversePathFilter({name: max(common, mode) for name, mode in modes.items()}, dropped)
+
+    def clock(self) -> ClockState:
+        """Whether something synchronises the kernel's clock (adjtimex, read-only: needs no privilege)."""
+        _needs_linux()
+        timex = _Timex()
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+        if state < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        synchronised = state != TIME_ERROR and not timex.status & STA_UNSYNC
+        return ClockState(synchronised, timex.esterror / 1000)
+
+
+class _Timex(ctypes.Structure):
+    """The head of `struct timex` (adjtimex(2)); the kernel writes the rest into `rest`."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_char * 256),
+    )
+
+
+def parse_netstat(text: str) -> dict[str, int]:
+    """The counters of `/proc/net/netstat`: pairs of lines, names over values. Unknown shapes give no counters."""
+    lines = text.splitlines()
+    counters: dict[str, int] = {}
+    for names, values in zip(lines[::2], lines[1::2], strict=False):
+        counters.update((n, int(v)) for n, v in zip(names.split()[1:], values.split()[1:], strict=False))
+    return counters
+
+
+def _needs_linux() -> None:
+    if sys.platform != "linux":
+        raise NeedsPlatform("this question to the kernel needs Linux")
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # an interface that has just gone
+        return 0
+
+
+async def _route(netlink: Any, address: str, mark: int) -> Route:
+    """Two questions: what will be done (source, next hop), and which entry of which table says so."""
+    from pyroute2 import NetlinkError
+
+    about: dict[str, Any] = {"dst": address, **({"mark": mark} if mark else {})}
+    try:
+        decision, *_ = await netlink.route("get", **about)
+        entry, *_ = await netlink.route("get", flags=RTM_F_FIB_MATCH, **about)
+    except NetlinkError as error:
+        return Route(address, error=os.strerror(error.code))
+    return parse_route(address, decision, entry)
+
+
+def parse_route(address: str, decision: Any, entry: Any) -> Route:
+    """A Route from two RTM_NEWROUTE messages: what will be done, and the table entry that decided (FIB match)."""
+    if decision["type"] in RTN_REFUSING:
+        return Route(address, error=RTN_REFUSING[decision["type"]])
+    return Route(
+        address,
+        interface=_name(decision.get("oif")),
+        gateway=decision.get("gateway") or (decision.get("via") or {}).get("addr"),
+        source=decision.get("prefsrc"),
+        matched=_prefix(address, entry),
+        table=entry.get("table") or MAIN_TABLE,
+        local=decision["type"] == RTN_LOCAL,
+    )
+
+
+def _prefix(address: str, entry: Any) -> IPNetwork:
+    default = "0.0.0.0" if ip_address(address).version == 4 else "::"  # noqa: S104 - a prefix, nothing is bound
+    return ip_network(f"{entry.get('dst') or default}/{entry['dst_len']}")
+
+
+def _name(index: int | None) -> str | None:
+    try:
+        return if_indextoname(index) if index else None
+    except OSError:  # gone since the kernel answered
+        return None

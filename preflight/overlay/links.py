@@ -1,0 +1,45 @@
+"""The interfaces of this network namespace, from the kernel's rtnetlink."""
+
+import sys
+from collections.abc import Iterable
+from ipaddress import ip_interface
+from typing import Any
+
+from preflight.model.kernel import IPInterface, Link, NeedsPlatform
+
+IFF_UP = 0x1
+IFF_LOOPBACK = 0x8
+IFF_LOWER_UP = 0x10000
+
+
+async def read_links() -> tuple[Link, ...]:
+    """All interfaces with their addresses, in the kernel's order. Raises NeedsPlatform elsewhere than on Linux."""
+    if sys.platform != "linux":
+        raise NeedsPlatform("reading the interfaces needs Linux")
+    from pyroute2 import AsyncIPRoute
+
+    async with AsyncIPRoute() as netlink:
+        links = [message async for message in await netlink.link("dump")]
+        addresses = [message async for message in await netlink.addr("dump")]
+    return tuple(parse_link(message, addresses) for message in links)
+
+
+def parse_link(message: Any, addresses: Iterable[Any]) -> Link:
+    """One RTM_NEWLINK message with the RTM_NEWADDR messages of all interfaces."""
+    index, flags = message["index"], message["flags"]
+    return Link(
+        index=index,
+        name=message.get("ifname"),
+        mtu=message.get("mtu") or 0,
+        up=bool(flags & IFF_UP),
+        carrier=bool(flags & IFF_LOWER_UP),
+        kind=message.get(("linkinfo", "kind")),
+        loopback=bool(flags & IFF_LOOPBACK),
+        addresses=tuple(_interface(address) for address in addresses if address["index"] == index),
+    )
+
+
+def _interface(message: Any) -> IPInterface:
+    # On a point-to-point link IFA_ADDRESS is the other side; ours is IFA_LOCAL, which IPv6 has only there.
+    own = message.get("local") or message.get("address")
+    return ip_interface(f"{own}/{message['prefixlen']}")
