@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from preflight import __version__
 from preflight.api import Result, Status
@@ -16,6 +16,14 @@ DirectionName = Literal["forward", "reverse", "round-trip", "local"]
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+def printable(text: str) -> str:
+    """The text without control characters: remote hosts have a say in it, and it ends on terminals and in XML."""
+    return "".join(c if c.isprintable() or c in "\n\t\u00a0\u202f" else "\ufffd" for c in text)
+
+
+Line = Annotated[str, AfterValidator(printable)]
 
 
 class Part(BaseModel):
@@ -79,8 +87,8 @@ class Summary(Part):
 class EvidenceEntry(Part):
     """Something that a reader can verify."""
 
-    kind: str
-    summary: str
+    kind: Line
+    summary: Line
     data: Any = None
     path: str | None = None
 
@@ -88,15 +96,15 @@ class EvidenceEntry(Part):
 class ResultEntry(Part):
     """One result; `measurements` carry the unit in their names."""
 
-    id: str
-    check: str
-    category: str
-    target: str
+    id: Line
+    check: Line
+    category: Line
+    target: Line
     direction: DirectionName
     status: StatusName
     code: str | None
-    message: str
-    remedy: str | None = None
+    message: Line
+    remedy: Line | None = None
     doc: str | None = None
     blocked_by: str | None = None
     started_at: datetime | None = None
@@ -110,11 +118,11 @@ class CauseEntry(Part):
     """One root cause, most fundamental first; `explains` lists the ids of the results that it accounts for."""
 
     code: str
-    title: str
-    message: str
-    target: str
+    title: Line
+    message: Line
+    target: Line
     direction: DirectionName
-    remedy: str | None = None
+    remedy: Line | None = None
     doc: str | None = None
     explains: tuple[str, ...] = ()
 

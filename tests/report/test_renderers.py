@@ -117,7 +117,8 @@ def test_text_fits_its_width_and_starts_with_the_cause(report: Report, width: in
     head = rendered[: rendered.index("\noverlay")]
     assert "mtu.black-hole" in head
     assert "ip link set dev wg0 mtu 1320" in head
-    assert "FAIL" in rendered.splitlines()[-1]
+    assert any(line.startswith("FAIL  2 passed") for line in rendered.splitlines()[-2:])
+    assert "\x07" not in rendered
 
 
 def test_colour_is_only_added(report: Report) -> None:
