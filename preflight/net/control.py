@@ -22,7 +22,8 @@ from preflight.model.control import (
     NodeList,
     NodeRecord,
 )
-from preflight.net.dns import system_lookup
+from preflight.net.lookup import system_lookup
+from preflight.net.tls import client_context
 from preflight.proto.controlurl import ControlUrl, ControlUrlError, normalise
 from preflight.proto.http import Proxy, proxy_for, retry_after_s
 from preflight.proto.populi import credential, mailbox_rows, message_id, node_list, node_record, shown
@@ -302,8 +303,8 @@ class _Moments:
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
+        return client_context(ca_file)
+    except OSError as error:
         raise ControlError("tls", None, f"control.ca_file {ca_file} cannot be used: {_reason(error)}") from None
 
 

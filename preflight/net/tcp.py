@@ -1,0 +1,159 @@
+"""TCP connections and TLS handshakes, address by address; every failure is data."""
+
+import asyncio
+import errno
+import socket
+import ssl
+import time
+from pathlib import Path
+
+from preflight.model.tcp import Certificate, ConnectFailure, Connection, ConnectOutcome, Handshake, HandshakeOutcome
+from preflight.net.tls import client_context, observing_context
+
+REPLY_BYTES = 8192
+"""How much of an answer is read behind a handshake that was not trusted: its headers."""
+
+_VERIFY_CODES: dict[int, HandshakeOutcome] = {  # X509_V_ERR_* of openssl/x509_vfy.h; everything else is untrusted
+    9: "not-yet-valid",
+    10: "expired",
+    62: "name",
+    64: "name",
+}
+
+
+class Tcp:
+    """Connects to literal addresses only, so that what a result says about an address is about that one."""
+
+    async def connect(self, address: str, port: int, timeout_s: float = 3.0) -> Connection:
+        """Complete a TCP handshake and close again."""
+        began = time.perf_counter()
+
+        def ended(outcome: ConnectOutcome, detail: str = "") -> Connection:
+            return Connection(address, port, outcome, (time.perf_counter() - began) * 1000, detail)
+
+        try:
+            with socket.socket(_family(address), socket.SOCK_STREAM) as connection:
+                connection.setblocking(False)
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        except TimeoutError:
+            return ended("timeout", f"no answer within {timeout_s:g} s")
+        except OSError as error:
+            return ended(_outcome(error), error.strerror or type(error).__name__)
+        return ended("open")
+
+    async def handshake(
+        self,
+        address: str,
+        port: int,
+        server_name: str,
+        *,
+        ca_file: Path | None = None,
+        timeout_s: float = 4.0,
+        send: bytes = b"",
+    ) -> Handshake:
+        """A TLS handshake verified as a client would; if the certificate fails, once more to see it.
+
+        send: asked over that second, untrusted connection (never a secret), so that the server can tell its time.
+        """
+        began = time.perf_counter()
+
+        def ended(outcome: HandshakeOutcome, detail: str = "", seen: _Seen | None = None) -> Handshake:
+            elapsed_ms = (time.perf_counter() - began) * 1000
+            seen = seen or _Seen()
+            return Handshake(
+                address, port, outcome, elapsed_ms, detail, seen.version, seen.certificate(), bytes(seen.reply)
+            )
+
+        seen = _Seen()
+        try:
+            context = client_context(ca_file)
+        except OSError as error:
+            return ended("failed", f"the CA file {ca_file} cannot be used: {error.strerror or type(error).__name__}")
+        try:
+            await _observe(address, port, server_name, context, timeout_s, b"", seen)
+        except ssl.SSLCertVerificationError as error:
+            await _look_again(address, port, server_name, timeout_s, send, seen)
+            return ended(_VERIFY_CODES.get(error.verify_code, "untrusted"), error.verify_message, seen)
+        except ssl.SSLError as error:
+            return ended("failed", error.reason or "no reason given")
+        except TimeoutError:
+            return ended("timeout", f"no TLS answer within {timeout_s:g} s")
+        except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
+            return ended("failed", "the connection was closed during the handshake")
+        except OSError as error:
+            return ended(_outcome(error), error.strerror or type(error).__name__)
+        return ended("trusted", "", seen)
+
+
+class _Seen:
+    """What a handshake showed, gathered while it lasts."""
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+        self.der: bytes | None = None
+        self.reply = bytearray()
+
+    def certificate(self) -> Certificate | None:
+        return read_certificate(self.der) if self.der else None
+
+
+async def _look_again(address: str, port: int, server_name: str, timeout_s: float, send: bytes, seen: _Seen) -> None:
+    """Shake hands without verifying. What it shows is a hint, so a failure of this one changes nothing."""
+    try:
+        await _observe(address, port, server_name, observing_context(), timeout_s, send, seen)
+    except (OSError, TimeoutError, asyncio.LimitOverrunError):
+        pass
+
+
+async def _observe(
+    address: str, port: int, server_name: str, context: ssl.SSLContext, timeout_s: float, send: bytes, seen: _Seen
+) -> None:
+    async with asyncio.timeout(timeout_s):
+        reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=server_name)
+        try:
+            tls = writer.get_extra_info("ssl_object")
+            seen.version, seen.der = tls.version(), tls.getpeercert(binary_form=True)
+            if send:
+                writer.write(send)
+                while b"\r\n\r\n" not in seen.reply and len(seen.reply) < REPLY_BYTES:
+                    chunk = await reader.read(REPLY_BYTES)
+                    if not chunk:
+                        break
+                    seen.reply += chunk
+        finally:
+            writer.transport.abort()
+
+
+def read_certificate(der: bytes) -> Certificate | None:
+    """A DER certificate as plain data; None if it cannot be parsed."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            names = x509.SubjectAlternativeName([])
+        return Certificate(
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            names=(
+                *names.get_values_for_type(x509.DNSName),
+                *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+            ),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+        )
+    except ValueError:
+        return None
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _outcome(error: OSError) -> ConnectFailure:
+    if error.errno == errno.ECONNREFUSED:
+        return "refused"
+    return "timeout" if error.errno == errno.ETIMEDOUT else "unreachable"
