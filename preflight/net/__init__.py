@@ -75,4 +75,4 @@ class Net:
         """Read the overlay's state anew."""
         from preflight.overlay.read import read_overlay
 
-        return await read_overlay(self._settings.overlay)
+        return await read_overlay(self._settings.overlay, [peer.address for peer in self._settings.peers])

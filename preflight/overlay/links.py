@@ -1,11 +1,13 @@
-"""The interfaces of this network namespace, from the kernel's rtnetlink."""
+"""The interfaces of this network namespace, from the kernel's rtnetlink, and what they tell about an overlay."""
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
 from preflight.model.kernel import IPInterface, Link, NeedsPlatform
+from preflight.model.overlay import OverlayState
 
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
@@ -43,3 +45,22 @@ def _interface(message: Any) -> IPInterface:
     # On a point-to-point link IFA_ADDRESS is the other side; ours is IFA_LOCAL, which IPv6 has only there.
     own = message.get("local") or message.get("address")
     return ip_interface(f"{own}/{message['prefixlen']}")
+
+
+def state_of(link: Link, product: str, **more: Any) -> OverlayState:
+    """The part of an overlay's state that the kernel knows; `more` is what the product adds.
+
+    Link-local addresses are left out: no peer is reached by them.
+    """
+    addresses = tuple(address for address in link.addresses if not address.is_link_local)
+    state = OverlayState(
+        product=product,
+        interface=link.name,
+        up=link.up and link.carrier,
+        mtu=link.mtu,
+        addresses=addresses,
+        prefixes=tuple(dict.fromkeys(address.network for address in addresses)),
+    )
+    if link.kind == "tun" and link.up and not link.carrier:
+        state = replace(state, condition="overlay.daemon-down", health=(f"no process serves {link.name}",))
+    return replace(state, **more)

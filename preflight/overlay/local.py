@@ -1,0 +1,125 @@
+"""Asking daemons of this machine, with a time limit on everything: a daemon that hangs is an answer too."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+TIMEOUT_S = 1.0
+MAXIMUM_BYTES = 8 << 20
+
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class LocalError(Exception):
+    """A local daemon or program that gave no usable answer.
+
+    kind: `absent` (nothing there to ask), `refused` (a socket that nobody serves), `privilege`, `timeout`, `garbage`.
+    The text names the place that was asked, never what it answered: that may hold keys.
+    """
+
+    def __init__(self, kind: Literal["absent", "refused", "privilege", "timeout", "garbage"], text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@contextmanager
+def understood(place: str) -> Iterator[None]:
+    """Make LocalError `garbage` of whatever a parser trips over: an answer of another shape is data, not a bug."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise LocalError("garbage", f"{place} answered in a form that this version does not know") from None
+
+
+def exists(path: Path) -> bool:
+    """Whether a file is there and may be seen."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None) -> bytes:
+    """Send a request to a UNIX socket and read up to `until`, else to the end. Raises LocalError."""
+    return await _ask(str(path), lambda: asyncio.open_unix_connection(str(path)), request, until)
+
+
+async def ask_http(connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None) -> Any:
+    """GET a JSON document from a daemon of this machine (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
+    lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items()), "", ""]
+    answer = await _ask(place, connect, "\r\n".join(lines).encode("ascii"), None)
+    return parse_http(answer, place)
+
+
+async def run(*argv: str) -> tuple[int, str]:
+    """Run a program and give its exit status and output. Raises LocalError where it is missing or hangs."""
+    place = " ".join(argv)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+    except FileNotFoundError:
+        raise LocalError("absent", f"{argv[0]} is not installed") from None
+    except PermissionError:
+        raise LocalError("privilege", f"{argv[0]} may not be run by this user") from None
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    except TimeoutError:
+        raise LocalError("timeout", f"`{place}` did not finish within {TIMEOUT_S:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode("utf-8", "replace")
+
+
+def parse_http(answer: bytes, place: str) -> Any:
+    """The JSON body of an HTTP answer of status 200. Raises LocalError."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status in ([b"401"], [b"403"]):
+        raise LocalError("privilege", f"{place} refuses this user")
+    if not head.startswith(b"HTTP/") or status != [b"200"]:
+        raise LocalError("garbage", f"{place} gave no HTTP answer of status 200")
+    return parse_json(body, place)
+
+
+def parse_json(text: bytes | str, place: str) -> Any:
+    """A JSON value. Raises LocalError."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise LocalError("garbage", f"{place} answered what is not JSON") from None
+
+
+async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None) -> bytes:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            reader, writer = await connect()
+            try:
+                writer.write(request)
+                await writer.drain()
+                return await _read(reader, until)
+            finally:
+                writer.close()
+    except TimeoutError:
+        raise LocalError("timeout", f"{place} did not answer within {TIMEOUT_S:g} s") from None
+    except FileNotFoundError:
+        raise LocalError("absent", f"{place} does not exist") from None
+    except PermissionError:
+        raise LocalError("privilege", f"{place} may not be opened by this user") from None
+    except OSError:
+        raise LocalError("refused", f"nobody answers at {place}") from None
+
+
+async def _read(reader: asyncio.StreamReader, until: bytes | None) -> bytes:
+    answer = bytearray()
+    while chunk := await reader.read(1 << 16):
+        answer += chunk
+        if len(answer) > MAXIMUM_BYTES or (until is not None and answer.endswith(until)):
+            break
+    return bytes(answer)

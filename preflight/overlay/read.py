@@ -1,0 +1,52 @@
+"""Which overlay this node has, and its state in the common model."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.model.kernel import Link, NeedsPlatform
+from preflight.model.overlay import OverlayState
+from preflight.overlay import wireguard
+from preflight.overlay.links import read_links, state_of
+
+if TYPE_CHECKING:
+    from preflight.settings import OverlaySettings
+
+# In the order in which they are preferred where nothing else decides.
+PRODUCTS = (wireguard,)
+
+
+async def read_overlay(settings: "OverlaySettings", peers: Sequence[str] = ()) -> OverlayState | None:
+    """The state of the overlay named in the settings, else of the one that is found; None where there is none.
+
+    peers: overlay addresses that this run is about; of several overlays the one that holds them is meant.
+    Never raises for what a daemon does: see `OverlayState.condition` and `unreadable`.
+    """
+    try:
+        links = await read_links()
+    except NeedsPlatform:
+        return None
+    groups = await asyncio.gather(*(product.read(links) for product in PRODUCTS))
+    states = [state for group in groups for state in group]
+    state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers)
+    if state is not None and settings.prefixes:
+        return replace(state, prefixes=settings.prefixes)
+    return state
+
+
+def named(interface: str, states: Iterable[OverlayState], links: Iterable[Link]) -> OverlayState | None:
+    """The state of one interface; one that no product claims is still an overlay, because the settings say so."""
+    for state in states:
+        if state.interface == interface:
+            return state
+    return next((state_of(link, "generic") for link in links if link.name == interface), None)
+
+
+def choose(states: Sequence[OverlayState], peers: Sequence[str]) -> OverlayState | None:
+    """Of several overlays: the one that holds most peers, then one that works, then the first in order of discovery."""
+
+    def merit(state: OverlayState) -> tuple[int, bool, bool]:
+        return sum(map(state.covers, peers)), state.condition is None, state.up
+
+    return max(states, key=merit, default=None)

@@ -1,0 +1,240 @@
+"""WireGuard: userspace daemons by their UAPI socket, the kernel module by generic netlink, else `wg show … dump`.
+
+Private and preshared keys never leave the parsers: the node's public key is derived at once, the rest is dropped.
+"""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from preflight.model.kernel import Link
+from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
+from preflight.overlay.links import state_of
+from preflight.overlay.local import LocalError, ask_unix, exists, run, understood
+
+SOCKETS = Path("/var/run/wireguard")
+TRANSPORT_BYTES = 32 + 8  # WireGuard's data header and tag, and UDP; the outer IP header comes on top
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What one WireGuard interface says about itself, without its secrets."""
+
+    public_key: str | None = None
+    listen_port: int | None = None
+    fwmark: int = 0
+    peers: tuple[OverlayPeer, ...] = ()
+
+
+async def read(links: Iterable[Link]) -> list[OverlayState]:
+    """The state of every WireGuard interface of this namespace."""
+    # The sockets are seen from every namespace; only those of interfaces that exist here are ours.
+    ours = [link for link in links if link.kind == "wireguard" or exists(_socket(link))]
+    return list(await asyncio.gather(*map(_read_one, ours)))
+
+
+async def _read_one(link: Link) -> OverlayState:
+    try:
+        device = await (_ask_kernel(link) if link.kind == "wireguard" else _ask_daemon(link))
+    except LocalError as error:
+        return state_without(link, error)
+    return state_with(link, device)
+
+
+def state_with(link: Link, device: Device) -> OverlayState:
+    """The common state of an interface whose device could be read."""
+    state = state_of(link, "wireguard")
+    # A peer that takes all traffic does not make the whole Internet part of the overlay.
+    routed = [network for peer in device.peers for network in peer.addresses if network.prefixlen > 1]
+    return replace(
+        state,
+        prefixes=tuple(dict.fromkeys((*state.prefixes, *routed))),
+        peers=device.peers,
+        listen_port=device.listen_port,
+        overhead_bytes=overhead(peer.endpoint for peer in device.peers),
+        public_key=device.public_key,
+        fwmark=device.fwmark,
+    )
+
+
+def state_without(link: Link, error: LocalError) -> OverlayState:
+    """The common state of an interface whose device could not be read: the kernel's part, and why."""
+    if error.kind == "privilege":
+        return state_of(link, "wireguard", unreadable=PRIVILEGE)
+    dead = {"condition": "overlay.daemon-down"} if error.kind in ("timeout", "refused") else {}
+    return state_of(link, "wireguard", unreadable=str(error), health=(str(error),), **dead)
+
+
+def overhead(endpoints: Iterable[str | None]) -> int:
+    """Bytes that the tunnel adds to an inner packet: 60 over IPv4, 80 as soon as one endpoint is IPv6."""
+    return TRANSPORT_BYTES + (40 if any(endpoint and endpoint.startswith("[") for endpoint in endpoints) else 20)
+
+
+def parse_uapi(text: str) -> Device:
+    """The answer to `get=1` (wireguard.com/xplatform): `key=value` lines, each `public_key` begins a peer.
+
+    Raises ValueError or KeyError where it is none.
+    """
+    own: dict[str, str] = {}
+    peers: list[dict[str, str]] = []
+    allowed: list[list[IPNetwork]] = []
+    for line in text.split("\n\n", 1)[0].splitlines():
+        key, separator, value = line.partition("=")
+        if not separator:
+            raise ValueError("a line without a value")
+        if key == "public_key":
+            peers.append({})
+            allowed.append([])
+        if key == "allowed_ip":
+            allowed[-1].append(ip_network(value, strict=False))
+        elif key != "preshared_key":
+            (peers[-1] if peers else own)[key] = value
+    status = (peers[-1] if peers else own).pop("errno")
+    if status != "0":
+        raise ValueError("the daemon refused the question")
+    secret = own.pop("private_key", None)
+    return Device(
+        public_key=derive_public_key(bytes.fromhex(secret)) if secret else None,
+        listen_port=int(own.get("listen_port", 0)) or None,
+        fwmark=int(own.get("fwmark", 0)),
+        peers=tuple(_uapi_peer(peer, networks) for peer, networks in zip(peers, allowed, strict=True)),
+    )
+
+
+def parse_dump(text: str) -> dict[str, Device]:
+    """The output of `wg show all dump`: tab-separated, one line per interface, then one per peer.
+
+    Raises ValueError or KeyError where it is none.
+    """
+    devices: dict[str, Device] = {}
+    for line in text.splitlines():
+        interface, *fields = line.split("\t")
+        if len(fields) == 4:
+            _private, public_key, port, mark = fields
+            devices[interface] = Device(
+                public_key=None if public_key == "(none)" else public_key,
+                listen_port=int(port) or None,
+                fwmark=0 if mark == "off" else int(mark, 0),
+            )
+        else:
+            device = devices[interface]
+            devices[interface] = replace(device, peers=(*device.peers, parse_dump_peer(fields)))
+    return devices
+
+
+def parse_dump_peer(fields: list[str]) -> OverlayPeer:
+    """A peer's columns, from its public key on."""
+    key, _preshared, endpoint, allowed, handshake, rx, tx, keepalive = fields
+    return OverlayPeer(
+        key=key,
+        endpoint=None if endpoint == "(none)" else endpoint,
+        addresses=() if allowed == "(none)" else tuple(ip_network(n, strict=False) for n in allowed.split(",")),
+        last_handshake_s=float(handshake),
+        rx_bytes=int(rx),
+        tx_bytes=int(tx),
+        keepalive_s=0 if keepalive == "off" else int(keepalive),
+    )
+
+
+def parse_netlink(messages: Iterable[Any]) -> Device:
+    """WG_CMD_GET_DEVICE messages of pyroute2; a peer with many allowed-ips goes on in the next message."""
+    device = Device()
+    peers: dict[str, OverlayPeer] = {}
+    for message in messages:
+        public_key = message.get_attr("WGDEVICE_A_PUBLIC_KEY")
+        device = replace(
+            device,
+            public_key=_text(public_key["value"]) if public_key else device.public_key,
+            listen_port=message.get_attr("WGDEVICE_A_LISTEN_PORT") or device.listen_port,
+            fwmark=message.get_attr("WGDEVICE_A_FWMARK") or device.fwmark,
+        )
+        for part in message.get_attr("WGDEVICE_A_PEERS") or ():
+            peer = _netlink_peer(part)
+            known = peers.get(peer.key)
+            peers[peer.key] = replace(known, addresses=known.addresses + peer.addresses) if known else peer
+    return replace(device, peers=tuple(peers.values()))
+
+
+def derive_public_key(private_key: bytes) -> str:
+    """The X25519 public key in base64, as `wg pubkey` prints it (RFC 7748)."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    return b64encode(X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()).decode()
+
+
+def _socket(link: Link) -> Path:
+    return SOCKETS / f"{link.name}.sock"
+
+
+async def _ask_daemon(link: Link) -> Device:
+    path = _socket(link)
+    answer = await ask_unix(path, b"get=1\n\n", until=b"\n\n")
+    with understood(str(path)):
+        return parse_uapi(answer.decode("ascii"))
+
+
+async def _ask_kernel(link: Link) -> Device:
+    from pyroute2 import NetlinkError
+    from pyroute2.netlink.generic.wireguard import AsyncWireGuard
+
+    place = f"the kernel's WireGuard ({link.name})"
+    try:
+        async with AsyncWireGuard() as netlink:
+            messages = [message async for message in await netlink.info(link.name)]
+    except (NetlinkError, OSError):
+        return await _ask_tool(link)
+    with understood(place):
+        return parse_netlink(messages)
+
+
+async def _ask_tool(link: Link) -> Device:
+    """`wg` where netlink gives nothing; it says the same of a missing privilege and a missing interface."""
+    try:
+        status, output = await run("wg", "show", "all", "dump")
+    except LocalError as error:
+        if error.kind == "absent":
+            raise LocalError("privilege", f"{link.name} may not be read by this user") from None
+        raise
+    if status != 0:
+        raise LocalError("privilege", f"`wg` may not read {link.name}")
+    with understood("`wg show all dump`"):
+        return parse_dump(output)[link.name]
+
+
+def _uapi_peer(fields: Mapping[str, str], networks: list[IPNetwork]) -> OverlayPeer:
+    seconds = int(fields.get("last_handshake_time_sec", 0)) + int(fields.get("last_handshake_time_nsec", 0)) / 1e9
+    return OverlayPeer(
+        key=b64encode(bytes.fromhex(fields["public_key"])).decode(),
+        endpoint=fields.get("endpoint"),
+        addresses=tuple(networks),
+        last_handshake_s=seconds,
+        rx_bytes=int(fields.get("rx_bytes", 0)),
+        tx_bytes=int(fields.get("tx_bytes", 0)),
+        keepalive_s=int(fields.get("persistent_keepalive_interval", 0)),
+    )
+
+
+def _netlink_peer(part: Any) -> OverlayPeer:
+    endpoint = part.get_attr("WGPEER_A_ENDPOINT")
+    handshake = part.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
+    return OverlayPeer(
+        key=_text(part.get_attr("WGPEER_A_PUBLIC_KEY")["value"]),
+        endpoint=_endpoint(endpoint["addr"], endpoint["port"]) if endpoint else None,
+        addresses=tuple(ip_network(n["addr"], strict=False) for n in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
+        last_handshake_s=handshake["tv_sec"] + handshake["tv_nsec"] / 1e9 if handshake else 0.0,
+        rx_bytes=part.get_attr("WGPEER_A_RX_BYTES") or 0,
+        tx_bytes=part.get_attr("WGPEER_A_TX_BYTES") or 0,
+        keepalive_s=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0,
+    )
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _text(key: bytes | str) -> str:
+    return key.decode() if isinstance(key, bytes) else key
