@@ -1,0 +1,44 @@
+"""`bin/bench [AREA…] [--json FILE]`."""
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import Row
+
+AREAS = {"startup": "benchmarks.startup", "path": "benchmarks.path", "all": "benchmarks.whole"}
+
+
+@click.command()
+@click.argument("areas", nargs=-1, type=click.Choice(list(AREAS)))
+@click.option("--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="The rows as JSON.")
+def bench(areas: tuple[str, ...], json_file: Path | None) -> None:
+    """Measure the named areas, or all of them."""
+    rows: list[Row] = []
+    for area in areas or tuple(AREAS):
+        print(f"measuring {area}", file=sys.stderr)
+        rows += import_module(AREAS[area]).rows()
+    Console(width=140 if not sys.stdout.isatty() else None).print(_table(rows))
+    if json_file:
+        json_file.write_text(json.dumps({"rows": [row.as_dict() for row in rows]}, indent=2) + "\n", encoding="utf-8")
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("area", "what", "ours", "theirs", "ratio", "target", "met", "right", "note")
+    for row in rows:
+        theirs = f"{row.theirs:g} ({row.peer})" if row.theirs is not None else (row.peer or "")
+        right = {True: "yes", False: "NO", None: ""}[row.correct]
+        ours = f"{row.ours:g} {row.unit}" if row.ours is not None else "–"
+        ratio = f"{row.ratio:g}" if row.ratio is not None else ""
+        met = "" if row.target is None else "yes" if row.met else "NO"
+        table.add_row(row.area, row.name, ours, theirs, ratio, row.target or "", met, right, row.note)
+    return table
+
+
+if __name__ == "__main__":
+    bench()
