@@ -1,18 +1,32 @@
-"""ICMP echo through icmplib."""
+"""ICMP echo through icmplib; traceroute and the nudge that makes a tunnel shake hands go by UDP."""
 
 import asyncio
+import os
 from ipaddress import ip_address
+from socket import (
+    AF_INET,
+    AF_INET6,
+    IPPROTO_ICMP,
+    MSG_DONTWAIT,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOL_SOCKET,
+    socket,
+)
 from typing import Any
 
-from preflight.model.icmp import PRIVILEGE, EchoStats
+from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
+from preflight.net.traceroute import trace
 
 # A raw socket receives every echo reply of the machine, so many of them overflow and lose what did arrive.
 CONCURRENT_SOCKETS = 24
+DISCARD_PORT = 9
+SO_BINDTODEVICE = 25  # Python has the name on Linux only
 ECHO_REPLIES = (0, 129)  # RFC 792, RFC 4443 section 4.2
 
 
 class Icmp:
-    """Echoes; holds no state but the bound on raw sockets that are open at one time."""
+    """Echoes and traces; holds no state but the bound on raw sockets that are open at one time."""
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(CONCURRENT_SOCKETS)
@@ -27,13 +41,48 @@ class Icmp:
         """
         async with self._slots:
             try:
-                socket = open_echo_socket(address)
+                echo_socket = open_echo_socket(address)
             except PermissionError:
                 return EchoStats(0, 0, error=PRIVILEGE)
             except OSError as error:
                 return EchoStats(0, 0, error=str(error))
-            with socket:
-                return await _Burst(socket, address, count, payload_bytes).run(interval_s, timeout_s)
+            with echo_socket:
+                return await _Burst(echo_socket, address, count, payload_bytes).run(interval_s, timeout_s)
+
+    async def trace(self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0) -> Trace:
+        """The hops to an address, without privilege; see `preflight.net.traceroute`."""
+        return await trace(address, max_hops=max_hops, timeout_s=timeout_s)
+
+    def nudge(self, address: str, interface: str | None = None) -> str | None:
+        """Send one empty datagram to the discard port (RFC 863), out of `interface` whatever the routes say.
+
+        Makes a tunnel without session shake hands, and needs no privilege. Returns what the kernel objects, else None.
+        """
+        family = AF_INET6 if ip_address(address).version == 6 else AF_INET
+        with socket(family, SOCK_DGRAM) as sock:
+            try:
+                if interface is not None:
+                    sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, interface.encode())
+                sock.sendto(b"", MSG_DONTWAIT, (address, DISCARD_PORT))
+            except OSError as error:
+                return os.strerror(error.errno) if error.errno else str(error)
+        return None
+
+    def raw_socket(self) -> bool:
+        """Whether this process may open a raw socket (CAP_NET_RAW)."""
+        try:
+            socket(AF_INET, SOCK_RAW, IPPROTO_ICMP).close()
+        except OSError:
+            return False
+        return True
+
+    def ping_socket(self) -> bool:
+        """Whether this process may open a ping socket (`net.ipv4.ping_group_range`)."""
+        try:
+            socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP).close()
+        except OSError:
+            return False
+        return True
 
 
 def open_echo_socket(address: str) -> Any:
@@ -55,11 +104,11 @@ def open_echo_socket(address: str) -> Any:
 class _Burst:
     """One burst of echo requests: all leave in their rhythm, whether or not the ones before were answered."""
 
-    def __init__(self, socket: Any, address: str, count: int, payload_bytes: int) -> None:
+    def __init__(self, echo_socket: Any, address: str, count: int, payload_bytes: int) -> None:
         from icmplib import ICMPRequest
         from icmplib.utils import unique_identifier
 
-        self._socket = socket
+        self._socket = echo_socket
         identifier = unique_identifier()
         self._requests = [ICMPRequest(address, identifier, seq, payload_size=payload_bytes) for seq in range(count)]
         self._sent_at: dict[int, float] = {}
