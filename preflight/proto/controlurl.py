@@ -79,6 +79,14 @@ def normalise(raw: str) -> ControlUrl:
     )
 
 
+def usable(raw: str | None) -> ControlUrl | None:
+    """The normalised URL, or None where there is none that a client could use; `normalise` says why."""
+    try:
+        return normalise(raw or "")
+    except ControlUrlError:
+        return None
+
+
 def _split(text: str) -> SplitResult:
     authority = text.partition("://")[2].split("/")[0]
     if authority.count(":") > 1 and (address := _literal(authority)) is not None:

@@ -1,0 +1,188 @@
+"""Does the control host accept TCP connections, on every address that the URL leads to?"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.model.overlay import OverlayState
+from preflight.model.tcp import Connection
+from preflight.proto.controlurl import SERVER_PORT, ControlUrl, usable
+from preflight.proto.placement import overlay_text, placement
+
+CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
+
+_CODES = {
+    "refused": codes.CONTROL_REFUSED,
+    "timeout": codes.CONTROL_TIMEOUT,
+    "unreachable": codes.CONTROL_UNREACHABLE,
+}
+
+
+@check(
+    "control.connect",
+    title="Control host accepts TCP connections",
+    subject="control",
+    codes=(
+        codes.CONTROL_REFUSED,
+        codes.CONTROL_TIMEOUT,
+        codes.CONTROL_UNREACHABLE,
+        codes.CONTROL_ADDRESS_FAMILY,
+        codes.CONTROL_URL_OFF_OVERLAY,
+        codes.CONTROL_DNS_TIMEOUT,
+    ),
+    needs=("control.dns",),
+    timeout=12,
+)
+async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Connect to each address of the control host by itself, so that a dead one does not hide behind a good one."""
+    url = usable(ctx.settings.control.url)
+    if url is None:
+        yield _not_applicable("there is no control URL that a client could use")
+    elif (proxy := ctx.net.control.proxy) is not None:
+        yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
+    else:
+        connections = await measure(ctx, url)
+        yield judge(connections, url, ctx.overlay) if connections else _unresolved(url)
+
+
+async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
+    """One connection to each address that programs on this node get for the host, at the same time."""
+    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    return await asyncio.gather(*(ctx.net.tcp.connect(a, url.port, CONNECT_TIMEOUT_S) for a in addresses))
+
+
+def _unresolved(url: ControlUrl) -> Result:
+    message = f"programs on this node get no address for {url.host}, so there was nothing to connect to"
+    return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
+
+
+def judge(connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None) -> Result:
+    """Nothing open: the most telling failure. Some open: is a family dead, does an open one lead off the overlay?"""
+    opened = [connection for connection in connections if connection.outcome == "open"]
+    if not opened:
+        return _dead(connections, url)
+    astray = [one for one in opened if placement(one.address, overlay) == "off"]
+    if overlay is not None and astray and len(astray) < len(connections):
+        return _astray(astray, connections, url, overlay)
+    families = {connection.family for connection in opened}
+    dead = [connection for connection in connections if connection.family not in families]
+    if dead:
+        return _half(opened, dead, connections)
+    return _good(opened, connections)
+
+
+def _dead(connections: Sequence[Connection], url: ControlUrl) -> Result:
+    # A refusal proves that the host lives; silence tells more than a missing route of the other family.
+    worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
+    hint = (
+        ""
+        if url.port_given or url.port == SERVER_PORT
+        else f"; the URL gives no port, the server's own is {SERVER_PORT}"
+    )
+    place = f"http://{url.authority}:{SERVER_PORT}{url.path}"
+    remedy = {
+        "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
+        "timeout": f"Let TCP port {worst.port} in from the overlay on the control host, and see that its tunnel is up.",
+        "unreachable": f"ip route get {worst.address}",
+    }[worst.outcome]
+    return failed(
+        _CODES[worst.outcome],
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"no TCP connection to the control plane: {_outcomes(connections)}{hint}",
+        remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}" if hint and url.scheme == "http" else remedy,
+        measurements=_measured(connections),
+        evidence=(_evidence(connections),),
+    )
+
+
+def _astray(
+    astray: Sequence[Connection], connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState
+) -> Result:
+    """A name with good and other addresses: a client may take those that leave the overlay."""
+    return failed(
+        codes.CONTROL_URL_OFF_OVERLAY,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{url.host} also leads to {', '.join(c.address for c in astray)}, which answers off the overlay "
+        f"{overlay_text(overlay)}: {_outcomes(connections)}",
+        remedy=f"Take {astray[0].address} out of the records of {url.host}, or put an overlay address into the URL.",
+        measurements=_measured(connections),
+        evidence=(_evidence(connections),),
+    )
+
+
+def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections: Sequence[Connection]) -> Result:
+    return warned(
+        codes.CONTROL_ADDRESS_FAMILY,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
+        "a client that tries the dead address first waits for it",
+        remedy=f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
+        f"--bind {_place(dead[0])}",
+        measurements=_measured(connections),
+        evidence=(_evidence(connections),),
+    )
+
+
+def _good(opened: Sequence[Connection], connections: Sequence[Connection]) -> Result:
+    return passed(
+        CONTROL,
+        Direction.ROUND_TRIP,
+        _outcomes(connections),
+        measurements=_measured(connections),
+        evidence=(_evidence(connections),),
+    )
+
+
+def _not_applicable(message: str) -> Result:
+    return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+
+
+def _place(connection: Connection) -> str:
+    host = f"[{connection.address}]" if connection.family == "IPv6" else connection.address
+    return f"{host}:{connection.port}"
+
+
+def _outcomes(connections: Sequence[Connection]) -> str:
+    words = {"refused": "refuses", "timeout": "is silent", "unreachable": "cannot be reached"}
+
+    def one(connection: Connection) -> str:
+        if connection.outcome == "open":
+            return f"{_place(connection)} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
+        return f"{_place(connection)} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
+
+    return "; ".join(map(one, connections))
+
+
+def _measured(connections: Sequence[Connection]) -> dict[str, float | int]:
+    opened = [connection.elapsed_ms for connection in connections if connection.outcome == "open"]
+    counts: dict[str, float | int] = {"addresses": len(connections), "addresses_open": len(opened)}
+    return counts | ({"connect_ms": round(min(opened), 3)} if opened else {})
+
+
+def _evidence(connections: Sequence[Connection]) -> Evidence:
+    rows = [
+        {
+            "address": connection.address,
+            "port": connection.port,
+            "outcome": connection.outcome,
+            "elapsed_ms": round(connection.elapsed_ms, 3),
+            "detail": connection.detail,
+        }
+        for connection in connections
+    ]
+    return Evidence("tcp", "one connection to each address of the control host", rows)

@@ -1,0 +1,199 @@
+"""Does the control host's name lead every program on this node to the same place, and into the overlay?"""
+
+from collections.abc import AsyncGenerator, Iterable
+
+from preflight.api import (
+    CONTROL,
+    Code,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.model.dns import Lookup, Resolution
+from preflight.model.overlay import OverlayState
+from preflight.proto.controlurl import SERVER_PORT, ControlUrl, usable
+from preflight.proto.placement import overlay_text, placement
+
+
+@check(
+    "control.dns",
+    title="Control host's name resolves, everywhere alike",
+    subject="control",
+    codes=(
+        codes.CONTROL_DNS_NXDOMAIN,
+        codes.CONTROL_DNS_TIMEOUT,
+        codes.CONTROL_DNS_SPLIT,
+        codes.CONTROL_URL_OFF_OVERLAY,
+        codes.CONTROL_PLAIN_HTTP,
+    ),
+    needs=("control.url",),
+    timeout=15,
+)
+async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Ask the system and each configured resolver for A and AAAA, and compare what they say."""
+    url = usable(ctx.settings.control.url)
+    if url is None:
+        yield _not_applicable("there is no control URL that a client could use")
+    elif url.address is not None:
+        yield _not_applicable(f"the control URL names an address, {url.host}, so nothing is resolved")
+    elif (proxy := ctx.net.control.proxy) is not None:
+        yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
+    else:
+        yield judge(await ctx.net.dns.resolve(url.host), url, ctx.overlay)
+
+
+def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Result:
+    """What the answers say together; the system's is the one in use."""
+    if resolution.system.outcome == "answer":
+        return _judge_answer(resolution, url, overlay)
+    silent = [lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"]
+    if any(lookup.outcome == "answer" for lookup in resolution.resolvers):
+        return _no_system_answer(resolution, silent)
+    asked = resolution.resolvers or (resolution.system,)
+    said_no = [lookup for lookup in asked if lookup.outcome in ("nxdomain", "no-address")]
+    if said_no and resolution.system.outcome not in ("timeout", "failed"):
+        exists = any(lookup.outcome == "no-address" for lookup in said_no)
+        return _bad(
+            codes.CONTROL_DNS_NXDOMAIN,
+            resolution,
+            f"the control host's name {resolution.name} " + ("has no address" if exists else "does not exist"),
+            f"Give {resolution.name} the control plane's overlay address in DNS or /etc/hosts, "
+            f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}",
+        )
+    return _bad(
+        codes.CONTROL_DNS_TIMEOUT,
+        resolution,
+        f"no resolver gives an answer about the control host's name {resolution.name}",
+        f"dig @{asked[0].source} {resolution.name}" if resolution.resolvers else f"getent ahosts {resolution.name}",
+    )
+
+
+def _no_system_answer(resolution: Resolution, silent: list[Lookup]) -> Result:
+    """A resolver knows the name and programs still get nothing: they wait for a silent one, or do not ask that one."""
+    if silent and resolution.system.outcome == "timeout":
+        return _bad(
+            codes.CONTROL_DNS_TIMEOUT,
+            resolution,
+            f"programs on this node get no answer in time about {resolution.name}; {silent[0].source} is silent",
+            f"dig @{silent[0].source} {resolution.name}   # then take it out of /etc/resolv.conf, or repair it",
+        )
+    return _bad(
+        codes.CONTROL_DNS_SPLIT,
+        resolution,
+        f"programs on this node get no address for {resolution.name}, though a resolver has one",
+        f"getent ahosts {resolution.name}; cat /etc/nsswitch.conf /etc/resolv.conf",
+    )
+
+
+def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Result:
+    name, used = resolution.name, resolution.system.addresses
+    places = {address: placement(address, overlay) for address in used}
+    if _disagree(resolution, overlay):
+        off = any(place == "off" for place in places.values())
+        where = ", which leads off the overlay" if off else ""
+        better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
+        return _bad(
+            codes.CONTROL_DNS_SPLIT,
+            resolution,
+            f"the answers about {name} differ; programs on this node use {_list(used)}{where}",
+            f"echo '{better[0]} {name}' | sudo tee -a /etc/hosts   # and correct the record that differs"
+            if off and better
+            else f"Make every resolver in /etc/resolv.conf and /etc/hosts give {name} the same overlay address.",
+            fatal=off,
+        )
+    if overlay is not None and all(place == "off" for place in places.values()):
+        return _off_overlay(resolution, url, overlay)
+    return _good(resolution, off=[address for address, place in places.items() if place == "off"])
+
+
+def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState) -> Result:
+    """All sources agree on a place off the overlay: without TLS that is a leak of bearers before all else."""
+    leads = f"{resolution.name} leads to {_list(resolution.system.addresses)}"
+    remedy = f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={url.scheme}://OVERLAY-ADDRESS:{url.port}{url.path}"
+    if url.scheme == "http":
+        message = f"{url} would carry bearers in the clear: {leads}, off the overlay {overlay_text(overlay)}"
+        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedy)
+    message = f"{leads}, which is not on the overlay {overlay_text(overlay)}"
+    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedy)
+
+
+def _good(resolution: Resolution, off: list[str]) -> Result:
+    agreeing = [lookup for lookup in resolution.resolvers if lookup.outcome == "answer"]
+    notes = [
+        f"{len(agreeing)} of {len(resolution.resolvers)} resolvers agree" if agreeing else "by this node's own files"
+    ]
+    notes += [f"{lookup.source}: {lookup.detail}" for lookup in resolution.resolvers if lookup.outcome == "timeout"]
+    notes += [f"{_list(off)} is off the overlay"] if off else []
+    rtt_ms = resolution.system.rtt_ms
+    return passed(
+        CONTROL,
+        Direction.LOCAL,
+        f"{resolution.name} resolves to {_list(resolution.system.addresses)} ({'; '.join(notes)})",
+        measurements={
+            "addresses": list(resolution.system.addresses),
+            "lookup_ms": round(rtt_ms, 3) if rtt_ms is not None else None,
+            "resolvers_asked": len(resolution.resolvers),
+            "resolvers_answering": len(agreeing),
+        },
+        evidence=(_evidence(resolution),),
+    )
+
+
+def _bad(code: Code, resolution: Resolution, message: str, remedy: str, *, fatal: bool = True) -> Result:
+    said = "; ".join(_said(lookup) for lookup in (resolution.system, *resolution.resolvers))
+    make = failed if fatal else warned
+    return make(code, CONTROL, Direction.LOCAL, f"{message} ({said})", remedy=remedy, evidence=(_evidence(resolution),))
+
+
+def _not_applicable(message: str) -> Result:
+    return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.LOCAL, message)
+
+
+def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
+    """Two sources share no address or lead to different places, or only some resolvers know the name."""
+    answers = [lookup for lookup in (resolution.system, *resolution.resolvers) if lookup.outcome == "answer"]
+    sets = [set(lookup.addresses) for lookup in answers]
+    if any(one.isdisjoint(other) for one in sets for other in sets):
+        return True
+    if len({any(placement(address, overlay) == "off" for address in one) for one in sets}) > 1:
+        return True
+    outcomes = {lookup.outcome for lookup in resolution.resolvers}
+    return "answer" in outcomes and bool(outcomes & {"nxdomain", "no-address"})
+
+
+def _all_addresses(resolution: Resolution) -> list[str]:
+    every = (address for lookup in (resolution.system, *resolution.resolvers) for address in lookup.addresses)
+    return list(dict.fromkeys(every))
+
+
+def _said(lookup: Lookup) -> str:
+    words = {"nxdomain": "no such name", "no-address": "no address", "timeout": "silent", "failed": "error"}
+    if lookup.outcome == "answer":
+        return f"{lookup.source}: {_list(lookup.addresses)}"
+    detail = f" ({lookup.detail})" if lookup.detail else ""
+    return f"{lookup.source}: {words[lookup.outcome]}{detail}"
+
+
+def _list(addresses: Iterable[str]) -> str:
+    return ", ".join(addresses)
+
+
+def _evidence(resolution: Resolution) -> Evidence:
+    rows = [
+        {
+            "source": lookup.source,
+            "outcome": lookup.outcome,
+            "addresses": list(lookup.addresses),
+            "rtt_ms": round(lookup.rtt_ms, 3) if lookup.rtt_ms is not None else None,
+            "detail": lookup.detail,
+        }
+        for lookup in (resolution.system, *resolution.resolvers)
+    ]
+    return Evidence("dns", f"what each source says about {resolution.name}", rows)
