@@ -1,0 +1,68 @@
+"""What a path-MTU search found, as plain data. All sizes are IP packets: header, UDP and payload, in bytes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+OneWay = Literal["forward", "reverse"]
+"""forward: this node sends the large packets; reverse: the peer does."""
+
+
+class SearchOutcome(StrEnum):
+    """How a search ended."""
+
+    MEASURED = "measured"  # `mtu_bytes` is exact
+    NO_ANSWER = "no-answer"  # not even the smallest probe was answered
+    REFUSED = "refused"  # the peer's kernel said that nobody listens on the port
+    UNDECIDED = "undecided"  # answers came, but loss left the size between `mtu_bytes` and `ceiling_bytes`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathMtu:
+    """Result of one search in one direction.
+
+    mtu_bytes: the largest packet that arrives whole; None if none did.
+    ceiling_bytes: the sender's interface MTU, the largest size that was tried.
+    signalled: the sender was told (ICMP "too big") a size that does pass.
+    passed, fragmented, vanished: sizes that arrived whole, arrived in outer fragments, never arrived.
+    recovered: sizes that were lost at first and arrived later.
+    """
+
+    direction: OneWay
+    outcome: SearchOutcome
+    ceiling_bytes: int
+    mtu_bytes: int | None = None
+    signalled: bool = False
+    passed: tuple[int, ...] = ()
+    fragmented: tuple[int, ...] = ()
+    vanished: tuple[int, ...] = ()
+    recovered: tuple[int, ...] = ()
+    icmp_from: tuple[str, ...] = ()
+    probes_sent: int = 0
+    rounds: int = 0
+    rtt_s: float | None = None
+    duration_s: float = 0.0
+
+    @property
+    def fits(self) -> bool:
+        """Whether packets as large as the sender's interface allows arrive whole."""
+        return self.outcome is SearchOutcome.MEASURED and self.mtu_bytes == self.ceiling_bytes
+
+    @property
+    def fragmented_outside(self) -> bool:
+        """Whether the next larger packet arrives too, but split by whatever carries it (RFC 4459 section 3.1)."""
+        return (
+            self.outcome is SearchOutcome.MEASURED
+            and self.mtu_bytes is not None
+            and (self.mtu_bytes + 1 in self.fragmented)
+        )
+
+    @property
+    def black_hole(self) -> bool:
+        """Whether larger packets vanish and nobody tells the sender (RFC 2923 section 2.1)."""
+        return (
+            self.outcome is SearchOutcome.MEASURED
+            and not self.fits
+            and not self.signalled
+            and not self.fragmented_outside
+        )
