@@ -448,6 +448,33 @@ def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:
     )
 
 
+SECRET_VARIABLES = (
+    "VOX_MESH_TOKEN",
+    "VOX_MESH_WORKER_TOKEN",
+    "VOX_MESH_SUBMITTER_TOKEN",
+    "VOX_MESH_ADMIN_TOKEN",
+    "VOX_MESH_JWT_HMAC_SECRET",
+    "VOX_MESH_BOOTSTRAP_TOKEN",
+)
+
+
+def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Every secret value of this run, for the pass that takes them out of the report."""
+    secrets, enrolment = settings.secrets, settings.enrolment
+    bearers = (secrets.token, secrets.submitter_token, enrolment.bootstrap_token if enrolment else None)
+    key = (secrets.responder_key or b"").decode("utf-8", "replace")
+    return tuple(
+        filter(
+            None,
+            (
+                *(bearer.get_secret_value() for bearer in bearers if bearer),
+                key,
+                *(environ.get(name, "").strip() for name in SECRET_VARIABLES),
+            ),
+        )
+    )
+
+
 def _enrolment(options: Options, environ: Mapping[str, str]) -> Enrolment | None:
     if not options.enroll:
         if options.bootstrap_token_file or options.credentials_out:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -30,6 +30,9 @@ _OPTIONS = (
         "--credentials-out", type=click.Path(path_type=Path), metavar="FILE", help="Where the credential goes."
     ),
     click.option("--lab", metavar="NAME", help="Against an overlay made on this machine: pair, or a lab that is up."),
+    click.option(
+        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Measurements and evidence in the text report."),
     click.option("--no-color", is_flag=True, help="No colours."),
@@ -61,6 +64,7 @@ class Request:
     bootstrap_token_file: Path | None
     credentials_out: Path | None
     lab: str | None
+    redact: tuple[Literal["addresses"], ...]
     quiet: bool
     verbose: bool
     no_color: bool

@@ -23,8 +23,9 @@ from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.report.model import Gate, Report, build_report
+from preflight.report.redact import StandIns, redact
 from preflight.runner import Listener, Outcome, Runner
-from preflight.settings import Options, Settings, SettingsError, load
+from preflight.settings import Options, Settings, SettingsError, known_secrets, load
 
 if TYPE_CHECKING:
     from preflight.cli.run import Request
@@ -52,6 +53,7 @@ class Session:
                     peers=tuple(parse_peer(text) for text in request.peers),
                     control_url=request.control_url,
                     skip=request.skip,
+                    redact=request.redact,
                     enroll=request.enroll,
                     bootstrap_token_file=request.bootstrap_token_file,
                     credentials_out=request.credentials_out,
@@ -69,9 +71,10 @@ class Session:
         with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
             outcome, overlay = asyncio.run(self._measure(listener))
         results = (*outcome.results, *map(_plugin_result, self.broken))
-        return build_report(
+        peers = overlay_peers(self.settings, overlay)
+        report = build_report(
             results,
-            diagnose(results, control_host(self.settings, overlay_peers(self.settings, overlay), results)),
+            diagnose(results, control_host(self.settings, peers, results)),
             node=node_info(),
             overlay=overlay_info(overlay),
             started_at=started_at,
@@ -84,6 +87,9 @@ class Session:
             lab=cast("Literal['wireguard', 'loopback'] | None", os.environ.get(LAB_VARIABLE)),
             interrupted=outcome.interrupted,
         )
+        names = (report.run.node.hostname, *(peer.name for peer in peers), *url_hosts(self.settings.control.url))
+        stand_ins = StandIns(names) if "addresses" in self.settings.report.redact else None
+        return redact(report, known_secrets(self.settings, os.environ), stand_ins)
 
     async def _measure(self, listener: Listener) -> tuple[Outcome, OverlayState | None]:
         net = Net(self.settings)
@@ -142,16 +148,21 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
 
 def control_host(settings: Settings, peers: Iterable[Peer], results: Iterable[Result]) -> str | None:
     """Target name of the peer that hosts the control plane, by its address or by what its name resolved to."""
-    url = settings.control.url or ""
-    try:
-        addresses = {urlsplit(url if "//" in url else f"//{url}").hostname}
-    except ValueError:
-        addresses = set()
+    addresses = set(url_hosts(settings.control.url))
     for result in results:
         found = result.measurements.get("addresses") if result.check == "control.dns" else None
         if isinstance(found, list | tuple):
             addresses |= {str(address) for address in found}
     return next((peer.target for peer in peers if peer.address in addresses), None)
+
+
+def url_hosts(url: str | None) -> tuple[str, ...]:
+    """The host of the control URL, as written; nothing when it has none."""
+    try:
+        host = urlsplit(url if "//" in (url or "") else f"//{url or ''}").hostname
+    except ValueError:
+        host = None
+    return (str(host),) if host else ()
 
 
 async def _interrupted_within(interrupted: asyncio.Event, seconds: float) -> bool:

@@ -1,0 +1,60 @@
+"""What may leave a node in a report, and what never."""
+
+from datetime import UTC, datetime
+
+from preflight import codes
+from preflight.api import Direction, Evidence, failed
+from preflight.diagnosis import diagnose
+from preflight.report.json import render
+from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.redact import GONE, StandIns, redact
+
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoid29ya2VyIn0.c2lnbmF0dXJl"
+
+
+def make() -> Report:
+    result = failed(
+        codes.CONTROL_TIMEOUT,
+        "office-7",
+        Direction.ROUND_TRIP,
+        f"10.66.0.2:9847 and [fd66::2]:9847 and 10.66.0.2/24 said s3cret-token; Authorization: Bearer abcdefgh12 {JWT}",
+        remedy="curl http://admin:hunter2@populi.example/health",
+        evidence=(Evidence("raw", "answer of office-7", {"body": ["s3cret-token", "127.0.0.1", "10.66.0.3"]}),),
+    )
+    return build_report(
+        (result,),
+        diagnose([result]),
+        node=NodeInfo(hostname="alice-laptop", os="Debian", kernel="6.1.0.10", python="3.11.2.1"),
+        overlay=None,
+        started_at=datetime(2026, 11, 23, tzinfo=UTC),
+        duration_ms=1,
+        gate=Gate(),
+    )
+
+
+def test_no_secret_survives_anywhere() -> None:
+    """Known values go wherever they stand; bearers, JWTs and user info go by their shape."""
+    text = render(redact(make(), ["s3cret-token"]))
+    for secret in ("s3cret-token", "abcdefgh12", JWT, "hunter2"):
+        assert secret not in text
+    assert text.count(GONE) >= 5
+    assert "10.66.0.2:9847" in text
+
+
+def test_short_values_do_not_tear_holes() -> None:
+    """An empty or tiny value among the secrets must not blank the whole report."""
+    report = make()
+    assert redact(report, ["", "a"]) == redact(report, [])
+
+
+def test_stand_ins_are_consistent_and_from_documentation_ranges() -> None:
+    """One address has one stand-in in messages, evidence and diagnosis; ports, prefixes and loopback stay."""
+    report = redact(make(), [], StandIns(names=("alice-laptop", "office-7", "populi.example")))
+    text = render(report)
+    for original in ("10.66.0.", "fd66::2", "alice-laptop", "office-7", "populi.example"):
+        assert original not in text
+    (result,) = report.results
+    assert "192.0.2.1:9847 and [2001:db8::1]:9847 and 192.0.2.1/24" in result.message
+    assert report.diagnosis[0].target == result.target == report.diagnosis[0].explains[0].split("/")[1]
+    assert result.evidence[0].data["body"][1:] == ["127.0.0.1", "192.0.2.2"]
+    assert report.run.node.kernel == "6.1.0.10"
