@@ -47,7 +47,8 @@ class StandIns:
         return self.given.setdefault(str(address), self._documentation(address))
 
     def _documentation(self, address: IPv4Address | IPv6Address) -> str:
-        number = sum(1 for stand_in in self.given.values() if (":" in stand_in) == (address.version == 6)) + 1
+        addresses = [stand_in for stand_in in self.given.values() if not stand_in.startswith("host-")]
+        number = sum(1 for stand_in in addresses if (":" in stand_in) == (address.version == 6)) + 1
         if address.version == 6:
             return f"2001:db8::{number:x}"
         prefix = ("192.0.2", "198.51.100", "203.0.113")[min((number - 1) // 254, 2)]
