@@ -12,6 +12,8 @@ IPNetwork = IPv4Network | IPv6Network
 PRIVILEGE = "privilege"
 """`OverlayState.unreadable` where only a privilege is missing."""
 
+IPV6_EXTRA_BYTES = 20
+
 
 @dataclass(frozen=True, slots=True)
 class OverlayPeer:
@@ -30,6 +32,18 @@ class OverlayPeer:
     online: bool | None = None
     expired: bool | None = None
 
+    @property
+    def endpoint_address(self) -> str | None:
+        """The endpoint's IP address without port and zone."""
+        if not self.endpoint:
+            return None
+        return self.endpoint.rpartition(":")[0].strip("[]").partition("%")[0]
+
+    @property
+    def endpoint_port(self) -> int | None:
+        """The endpoint's UDP port."""
+        return int(self.endpoint.rpartition(":")[2]) if self.endpoint else None
+
 
 @dataclass(frozen=True, slots=True)
 class OverlayState:
@@ -37,6 +51,7 @@ class OverlayState:
 
     unreadable: why the product's own state (its peers) could not be had although the interface is there: `PRIVILEGE`,
     or one sentence. health: what the product itself complains about, in its words.
+    overhead_bytes: what the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
     routing may send another way.
     """

@@ -5,7 +5,6 @@ import os
 from ipaddress import ip_address
 from socket import (
     AF_INET,
-    AF_INET6,
     IPPROTO_ICMP,
     MSG_DONTWAIT,
     SOCK_DGRAM,
@@ -17,6 +16,7 @@ from typing import Any
 
 from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
 from preflight.net.traceroute import trace
+from preflight.net.udp import family_of
 
 # A raw socket receives every echo reply of the machine, so many of them overflow and lose what did arrive.
 CONCURRENT_SOCKETS = 24
@@ -58,8 +58,7 @@ class Icmp:
 
         Makes a tunnel without session shake hands, and needs no privilege. Returns what the kernel objects, else None.
         """
-        family = AF_INET6 if ip_address(address).version == 6 else AF_INET
-        with socket(family, SOCK_DGRAM) as sock:
+        with socket(family_of(address), SOCK_DGRAM) as sock:
             try:
                 if interface is not None:
                     sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, interface.encode())
@@ -67,6 +66,21 @@ class Icmp:
             except OSError as error:
                 return os.strerror(error.errno) if error.errno else str(error)
         return None
+
+    async def port_closed(self, address: str, port: int, *, timeout_s: float) -> bool:
+        """Whether the host answers an empty datagram to a UDP port with port-unreachable; silence proves nothing."""
+        loop = asyncio.get_running_loop()
+        with socket(family_of(address), SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            try:
+                sock.connect((address, port))
+                sock.send(b"")
+                await asyncio.wait_for(loop.sock_recv(sock, 1), timeout_s)
+            except ConnectionRefusedError:
+                return True
+            except (OSError, TimeoutError):
+                return False
+        return False
 
     def raw_socket(self) -> bool:
         """Whether this process may open a raw socket (CAP_NET_RAW)."""

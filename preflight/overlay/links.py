@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
-from preflight.model.kernel import IPInterface, Link, NeedsPlatform
+from preflight.model.kernel import IPInterface, IPNetwork, Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
 
 IFF_UP = 0x1
@@ -41,6 +41,21 @@ def parse_link(message: Any, addresses: Iterable[Any]) -> Link:
     )
 
 
+def outermost(networks: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
+    """The networks that lie in no other one, in their order, each once."""
+    unique = list(dict.fromkeys(networks))
+
+    def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
+        return (
+            inner != outer
+            and inner.version == outer.version
+            and inner.network_address in outer
+            and (inner.prefixlen > outer.prefixlen)
+        )
+
+    return tuple(network for network in unique if not any(inside(network, other) for other in unique))
+
+
 def _interface(message: Any) -> IPInterface:
     # On a point-to-point link IFA_ADDRESS is the other side; ours is IFA_LOCAL, which IPv6 has only there.
     own = message.get("local") or message.get("address")
@@ -59,7 +74,7 @@ def state_of(link: Link, product: str, **more: Any) -> OverlayState:
         up=link.up and link.carrier,
         mtu=link.mtu,
         addresses=addresses,
-        prefixes=tuple(dict.fromkeys(address.network for address in addresses)),
+        prefixes=outermost(address.network for address in addresses),
     )
     if link.kind == "tun" and link.up and not link.carrier:
         state = replace(state, condition="overlay.daemon-down", health=(f"no process serves {link.name}",))

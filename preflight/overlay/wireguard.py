@@ -13,11 +13,11 @@ from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
-from preflight.overlay.links import state_of
+from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_unix, exists, run, understood
 
 SOCKETS = Path("/var/run/wireguard")
-TRANSPORT_BYTES = 32 + 8  # WireGuard's data header and tag, and UDP; the outer IP header comes on top
+OVERHEAD_BYTES = 20 + 8 + 32  # IPv4, UDP, and WireGuard's data header with its tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ def state_with(link: Link, device: Device) -> OverlayState:
     routed = [network for peer in device.peers for network in peer.addresses if network.prefixlen > 1]
     return replace(
         state,
-        prefixes=tuple(dict.fromkeys((*state.prefixes, *routed))),
+        prefixes=outermost((*state.prefixes, *routed)),
         peers=device.peers,
         listen_port=device.listen_port,
-        overhead_bytes=overhead(peer.endpoint for peer in device.peers),
+        overhead_bytes=OVERHEAD_BYTES,
         public_key=device.public_key,
         fwmark=device.fwmark,
     )
@@ -67,11 +67,6 @@ def state_without(link: Link, error: LocalError) -> OverlayState:
         return state_of(link, "wireguard", unreadable=PRIVILEGE)
     dead = {"condition": "overlay.daemon-down"} if error.kind in ("timeout", "refused") else {}
     return state_of(link, "wireguard", unreadable=str(error), health=(str(error),), **dead)
-
-
-def overhead(endpoints: Iterable[str | None]) -> int:
-    """Bytes that the tunnel adds to an inner packet: 60 over IPv4, 80 as soon as one endpoint is IPv6."""
-    return TRANSPORT_BYTES + (40 if any(endpoint and endpoint.startswith("[") for endpoint in endpoints) else 20)
 
 
 def parse_uapi(text: str) -> Device:

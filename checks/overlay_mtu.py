@@ -1,0 +1,100 @@
+"""Does what the tunnel sends fit through the interface under it, and is the tunnel's MTU large enough?"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.model.kernel import NeedsPlatform
+from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """The interface by which the tunnel's packets to one endpoint leave."""
+
+    endpoint: str
+    interface: str
+    mtu: int
+
+    def fits(self, overhead_bytes: int) -> int:
+        """The largest tunnel MTU whose packets leave here in one piece, bytes."""
+        return self.mtu - overhead_bytes - (IPV6_EXTRA_BYTES if ":" in self.endpoint else 0)
+
+
+@check(
+    "overlay.mtu",
+    title="The tunnel's MTU fits the underlay",
+    subject="node",
+    needs=("overlay.interface",),
+    timeout=10,
+    codes=(codes.OVERLAY_MTU_TOO_BIG, codes.OVERLAY_MTU_TOO_SMALL),
+)
+async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Compares the tunnel's MTU, with the tunnel's overhead, to the MTU of the interface towards each endpoint.
+
+    What lies behind that interface only probes can tell: that is `mtu.path`.
+    """
+    if ctx.overlay is None:
+        yield skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, "no overlay, so no tunnel MTU to compare")
+        return
+    try:
+        yield judge(ctx.overlay, await measure(ctx, ctx.overlay), ctx.settings.thresholds.minimum_mtu)
+    except NeedsPlatform as error:
+        yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
+
+
+async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
+    """Where the kernel sends the tunnel's packets. A route into the tunnel itself is `overlay.session`'s business."""
+    endpoints = sorted({peer.endpoint_address for peer in state.peers if peer.endpoint_address})
+    if not endpoints:
+        return []
+    mtus = {link.name: link.mtu for link in await ctx.net.kernel.links()}
+    routes = await ctx.net.kernel.routes_to(endpoints, mark=state.fwmark)
+    return [
+        Underlay(endpoint, route.interface, mtus[route.interface])
+        for endpoint, route in routes.items()
+        if route.interface in mtus and route.interface != state.interface
+    ]
+
+
+def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) -> Result:
+    """Sizes in bytes. Where the product's overhead is unknown only the minimum is judged."""
+    mtu = state.mtu or 0
+    name = state.interface
+    measurements: dict[str, int] = {"tunnel_mtu_bytes": mtu}
+    if mtu < minimum_mtu:
+        return failed(
+            codes.OVERLAY_MTU_TOO_SMALL,
+            NODE,
+            Direction.LOCAL,
+            f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
+            remedy=_set_mtu(state, minimum_mtu),
+            measurements=measurements,
+        )
+    if state.overhead_bytes is None or not underlays:
+        return passed(NODE, Direction.LOCAL, f"{name} has MTU {mtu}", measurements=measurements)
+    overhead = state.overhead_bytes
+    tightest = min(underlays, key=lambda underlay: underlay.fits(overhead))
+    fits = tightest.fits(overhead)
+    measurements |= {"underlay_mtu_bytes": tightest.mtu, "overhead_bytes": tightest.mtu - fits, "fits_bytes": fits}
+    sizes = f"{mtu} and {tightest.mtu - fits} bytes of tunnel header make {mtu + tightest.mtu - fits}"
+    if mtu > fits:
+        return failed(
+            codes.OVERLAY_MTU_TOO_BIG,
+            NODE,
+            Direction.LOCAL,
+            f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
+            remedy=_set_mtu(state, fits),
+            measurements=measurements,
+        )
+    return passed(
+        NODE,
+        Direction.LOCAL,
+        f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
+        measurements=measurements,
+    )
+
+
+def _set_mtu(state: OverlayState, mtu: int) -> str:
+    lasting = f"  # to last: MTU = {mtu} under [Interface]" if state.product == "wireguard" else ""
+    return f"ip link set dev {state.interface} mtu {mtu}{lasting}"

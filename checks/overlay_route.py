@@ -1,0 +1,109 @@
+"""Does this node's routing send the peer's overlay address into the overlay?"""
+
+from collections.abc import AsyncGenerator, Iterable
+
+from preflight.api import Context, Direction, Peer, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.model.kernel import IPNetwork, Link, NeedsPlatform, Route
+from preflight.model.overlay import OverlayState
+
+
+@check(
+    "overlay.route",
+    title="The route to the peer leaves through the overlay",
+    subject="peer",
+    needs=("overlay.interface",),
+    timeout=10,
+    codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT),
+)
+async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Asks the kernel for its decision and the table entry behind it, and looks for local networks that overlap."""
+    try:
+        links = await ctx.net.kernel.links()
+        routes = await ctx.net.kernel.routes_to(peer.address for peer in ctx.peers)
+    except NeedsPlatform as error:
+        for peer in ctx.peers:
+            yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
+        return
+    for peer in ctx.peers:
+        yield judge(peer, ctx.overlay, routes[peer.address], links)
+
+
+def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
+    """A local network as specific as the entry in use is a conflict; any other way out is a leak."""
+    if state is None or state.interface is None:
+        message = "no overlay interface, so no route to compare"
+        return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
+    if route.local and route.interface != state.interface:
+        message = f"{peer.address} is an address of this node itself"
+        return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
+    rival = _rival(peer.address, state.interface, route, links)
+    if rival is not None:
+        return _conflict(peer, state.interface, route, *rival)
+    if route.interface == state.interface:
+        return passed(peer.target, Direction.FORWARD, f"{route}", measurements=_measured(route))
+    return _leak(peer, state.interface, route)
+
+
+def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> tuple[Link, IPNetwork] | None:
+    """A local network that holds the address and is at least as specific as the entry that decides now."""
+    if route.matched is None:
+        return None
+    for link in links:
+        if link.up and not link.loopback and link.name != overlay:
+            network = link.holds(address)
+            if network is not None and network.prefixlen >= route.matched.prefixlen:
+                return link, network
+    return None
+
+
+def _conflict(peer: Peer, overlay: str, route: Route, link: Link, network: IPNetwork) -> Result:
+    return failed(
+        codes.OVERLAY_SUBNET_CONFLICT,
+        peer.target,
+        Direction.FORWARD,
+        f"{link.name}'s network {network} holds the overlay address {peer.address} too; "
+        f"the kernel now sends it to {route.interface}",
+        remedy=f"ip route add {_host(peer.address)} dev {overlay}  # until one of the two networks is renumbered",
+        measurements=_measured(route),
+    )
+
+
+def _leak(peer: Peer, overlay: str, route: Route) -> Result:
+    if route.error is not None:
+        message = f"this node has no way to {peer.address}, neither through {overlay} nor elsewhere: {route.error}"
+        remedy = f"ip route add {_host(peer.address)} dev {overlay}"
+    elif route.matched is not None and route.matched.prefixlen == 0:
+        message = f"no route sends {peer.address} into {overlay}, so the default route takes it: {route}"
+        remedy = f"ip route add {_host(peer.address)} dev {overlay}"
+    else:
+        message = f"the route {route.matched} sends {peer.address} outside {overlay}: {route}"
+        remedy = f"ip route del {_entry(route)}"
+    return failed(
+        codes.OVERLAY_ROUTE_LEAK,
+        peer.target,
+        Direction.FORWARD,
+        message,
+        remedy=remedy,
+        measurements=_measured(route),
+    )
+
+
+def _entry(route: Route) -> str:
+    """The table entry as `ip route del` wants it."""
+    words = [str(route.matched)]
+    words += ["via", route.gateway] if route.gateway else []
+    words += ["dev", route.interface] if route.interface else []
+    return " ".join([*words, "table", str(route.table)] if route.table != 254 else words)
+
+
+def _host(address: str) -> str:
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def _measured(route: Route) -> dict[str, str | None]:
+    return {
+        "interface": route.interface,
+        "gateway": route.gateway,
+        "source": route.source,
+        "matched": str(route.matched) if route.matched else None,
+    }

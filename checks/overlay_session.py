@@ -1,0 +1,305 @@
+"""Is the tunnel to the peer alive: does a handshake come about when something is sent?"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import replace
+
+from preflight.api import (
+    Code,
+    Context,
+    Direction,
+    Evidence,
+    Measurement,
+    Peer,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.model.kernel import NeedsPlatform
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates, find
+
+POLL_S = 0.05
+SLOW_POLL_S = 0.25
+REPEAT_S = 1.0
+FACT_S = 0.6
+
+
+@check(
+    "overlay.session",
+    title="The tunnel to the peer is alive",
+    subject="peer",
+    needs=("overlay.interface",),
+    timeout=20,
+    privileges=("net_admin",),
+    codes=(
+        codes.OVERLAY_ABSENT,
+        codes.OVERLAY_DOWN,
+        codes.OVERLAY_DAEMON_DOWN,
+        codes.OVERLAY_LOGGED_OUT,
+        codes.OVERLAY_NOT_AUTHORIZED,
+        codes.OVERLAY_NO_HANDSHAKE,
+        codes.OVERLAY_HANDSHAKE_STALE,
+        codes.OVERLAY_NO_KEEPALIVE,
+        codes.OVERLAY_ALLOWED_IPS,
+        codes.OVERLAY_ENDPOINT_LOOP,
+        codes.OVERLAY_KEY_EXPIRED,
+        codes.OVERLAY_RELAYED,
+        codes.HOST_FIREWALL_DROP,
+    ),
+)
+async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Sends a datagram into the tunnel to each peer and watches handshake and counters.
+
+    An idle tunnel is no fault, so nothing is judged before something was sent; a session that is fresh is let through
+    at once, one that is not is watched long enough to see an initiation repeated.
+    """
+    state = await ctx.net.overlay()
+    wanted = ctx.overlay.interface if ctx.overlay else None
+    if state is None or not _watchable(state, wanted):
+        for peer in ctx.peers:
+            yield judge_unwatched(peer, state, wanted)
+        return
+    try:
+        async for peer, later, seen in watch(ctx, state):
+            if seen is None:
+                yield judge_unwatched(peer, later, wanted)
+            else:
+                yield judge(peer, later or state, seen, [other.address for other in ctx.peers if other != peer])
+    except NeedsPlatform as error:
+        for peer in ctx.peers:
+            yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.ROUND_TRIP, str(error))
+
+
+def _watchable(state: OverlayState | None, interface: str | None) -> bool:
+    return (
+        state is not None
+        and state.product == "wireguard"
+        and state.interface == interface
+        and state.condition is None
+        and state.unreadable is None
+    )
+
+
+async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
+    """Each peer's session as soon as it is settled; without a Watch where the interface went away meanwhile."""
+    endpoints = {peer.endpoint_address for peer in first.peers if peer.endpoint_address}
+    routes = await ctx.net.kernel.routes_to(sorted(endpoints), mark=first.fwmark)
+    now = asyncio.get_running_loop().time
+    began = now()
+    seen = {peer: Watch(first.peer_for(peer.address), None, 0.0, 0.0) for peer in ctx.peers}
+    nudged = began - REPEAT_S
+    while seen:
+        if now() - nudged >= REPEAT_S:
+            nudged = now()
+            seen = {p: replace(w, objection=ctx.net.icmp.nudge(p.address, first.interface)) for p, w in seen.items()}
+        await asyncio.sleep(POLL_S if now() - began < 1 else SLOW_POLL_S)
+        state = await ctx.net.overlay()
+        if state is None or not _watchable(state, first.interface):
+            for peer in seen:
+                yield peer, state, None
+            return
+        for peer, earlier in seen.items():
+            after = state.peer_for(peer.address)
+            route = routes.get(after.endpoint_address or "") if after else None
+            seen[peer] = replace(earlier, after=after, now_s=time.time(), watched_s=now() - began, route=route)
+        settled = {peer: watched for peer, watched in seen.items() if watched.settled}
+        seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
+        for peer, watched in zip(
+            settled, await asyncio.gather(*(_facts(ctx, w) for w in settled.values())), strict=True
+        ):
+            yield peer, state, watched
+
+
+async def _facts(ctx: Context, seen: Watch) -> Watch:
+    """Where there is no session: whether the endpoint's host answers at all, and whether its port is closed."""
+    address = seen.after.endpoint_address if seen.after else None
+    port = seen.after.endpoint_port if seen.after else None
+    if seen.alive or address is None or port is None:
+        return seen
+    echo, closed = await asyncio.gather(
+        ctx.net.icmp.echo(address, count=2, interval_s=0.1, timeout_s=FACT_S - 0.1),
+        ctx.net.icmp.port_closed(address, port, timeout_s=FACT_S),
+    )
+    return replace(seen, host_answers=echo.received > 0 if echo.sent else None, port_closed=closed)
+
+
+def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -> Result:
+    """A watched WireGuard session; `others` are the overlay addresses of the other peers."""
+    finding = find(state, seen)
+    if seen.after is None:
+        return _not_allowed(peer, state, others)
+    if finding in (Finding.ALIVE, Finding.NO_KEEPALIVE):
+        return _alive(peer, state, seen.after, seen, finding)
+    code, message, remedy = _explain(finding, peer, state, seen.after, seen)
+    return failed(
+        code,
+        peer.target,
+        Direction.ROUND_TRIP,
+        message,
+        remedy=remedy,
+        measurements=_measured(seen),
+        evidence=_shown(seen),
+    )
+
+
+def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Result:
+    lacking = candidates(state, others)
+    host = f"{peer.address}/{128 if ':' in peer.address else 32}"
+    remedy = f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}."
+    if len(lacking) == 1:
+        allowed = ",".join([*map(str, lacking[0].addresses), host])
+        remedy = f"wg set {state.interface} peer {lacking[0].key} allowed-ips {allowed}"
+    return failed(
+        codes.OVERLAY_ALLOWED_IPS,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"none of the {len(state.peers)} peers of {state.interface} has {peer.address} in its allowed-ips, "
+        "so WireGuard drops what is sent there",
+        remedy=remedy,
+        measurements={"peers": len(state.peers)},
+    )
+
+
+def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, finding: Finding) -> Result:
+    message = f"last handshake {seen.age_s:.0f} s ago with {known.endpoint}"
+    if finding is Finding.ALIVE:
+        return passed(peer.target, Direction.ROUND_TRIP, message, measurements=_measured(seen))
+    source = seen.route.source if seen.route else None
+    return warned(
+        codes.OVERLAY_NO_KEEPALIVE,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{message}, a public address that this node reaches from {source}, so through a NAT, without keepalive",
+        remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25",
+        measurements=_measured(seen),
+    )
+
+
+def _explain(
+    finding: Finding, peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch
+) -> tuple[Code, str, str | None]:
+    """Code, message and remedy of a session that carries nothing."""
+    name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
+    ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
+    compare = (
+        f"Compare `wg show` on both nodes: the peer's public key must be {known.key}, it must list "
+        f"{state.public_key or 'this node'} as a peer with the same preshared key, "
+        f"and its UDP port {known.endpoint_port} must be open."
+    )
+    match finding:
+        case Finding.LOOP:
+            message = (
+                f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route}); {ever}"
+            )
+            return codes.OVERLAY_ENDPOINT_LOOP, message, f"ip route add {host} via GATEWAY dev UNDERLAY"
+        case Finding.NO_ENDPOINT:
+            message = f"{name} has no endpoint for {peer.address}, and the peer has not called; {ever}"
+            return codes.OVERLAY_NO_HANDSHAKE, message, f"wg set {name} peer {known.key} endpoint HOST:PORT"
+        case Finding.REFUSED_HERE:
+            message = (
+                f"this node's own firewall refuses what is sent to {peer.address} through {name}: {seen.objection}"
+            )
+            return codes.HOST_FIREWALL_DROP, message, f"nft list ruleset  # look for a drop on output to {name}"
+        case Finding.PORT_CLOSED:
+            message = f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected; {ever}"
+            remedy = (
+                f"Start WireGuard on the peer, or set its port: wg set {name} peer {known.key} endpoint {host}:PORT"
+            )
+        case Finding.NOTHING_SENT:
+            reason = (
+                (seen.route.error if seen.route else None) or seen.objection or "the counters of the tunnel stand still"
+            )
+            message = f"{name} could send nothing to the endpoint {endpoint}: {reason}; {ever}"
+            remedy = f"Make {host} reachable from this node: ip route get {host}"
+        case _:
+            message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
+            remedy = compare
+    code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
+    return code, message, remedy
+
+
+def _unanswered(seen: Watch) -> str:
+    initiations = seen.sent_bytes // INITIATION_BYTES
+    return (
+        f"{initiations} handshake initiations in {seen.watched_s:.1f} s brought "
+        f"{f'only {seen.received_bytes} bytes' if seen.received_bytes else 'nothing'} back"
+    )
+
+
+def _host(seen: Watch) -> str:
+    if seen.host_answers is None:
+        return ""
+    return "; its host answers ping" if seen.host_answers else "; its host does not answer ping either"
+
+
+def _measured(seen: Watch) -> dict[str, Measurement]:
+    return {
+        "handshake_age_s": None if seen.age_s is None else round(seen.age_s, 1),
+        "sent_bytes": seen.sent_bytes,
+        "received_bytes": seen.received_bytes,
+        "watched_s": round(seen.watched_s, 2),
+    }
+
+
+def _shown(seen: Watch) -> tuple[Evidence, ...]:
+    """The peer as `wg show` tells it, without any key that is secret."""
+    if seen.after is None:
+        return ()
+    peer = seen.after
+    told = {
+        "public_key": peer.key,
+        "endpoint": peer.endpoint,
+        "allowed_ips": [str(network) for network in peer.addresses],
+        "latest_handshake_unix_s": peer.last_handshake_s,
+        "rx_bytes": peer.rx_bytes,
+        "tx_bytes": peer.tx_bytes,
+        "keepalive_s": peer.keepalive_s,
+        "route_to_endpoint": str(seen.route) if seen.route else None,
+    }
+    return (Evidence("wireguard", "the peer after it was watched", told),)
+
+
+def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) -> Result:
+    """Where there are no WireGuard counters to watch: the product's own word, or why there is none."""
+    if state is None or state.interface != wanted:
+        message = f"the overlay interface {wanted} disappeared during the run"
+        return failed(codes.OVERLAY_ABSENT, peer.target, Direction.ROUND_TRIP, message)
+    if state.condition is not None:
+        message = f"{state.product} says of {state.interface}: {'; '.join(state.health) or state.condition}"
+        return failed(codes.ALL[state.condition], peer.target, Direction.ROUND_TRIP, message)
+    if state.unreadable == PRIVILEGE:
+        return inconclusive(
+            codes.RUN_NEEDS_PRIVILEGE,
+            peer.target,
+            Direction.ROUND_TRIP,
+            f"the sessions of {state.interface} ({state.product}) may not be read by this user; root may",
+        )
+    if state.unreadable is not None:
+        message = f"the sessions of {state.interface} could not be read: {state.unreadable}"
+        return inconclusive(codes.RUN_NEEDS_TOOL, peer.target, Direction.ROUND_TRIP, message)
+    known = state.peer_for(peer.address)
+    if known is None:
+        message = f"{state.product} tells nothing about the session to {peer.address}; only measuring does"
+        return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
+    return _judge_told(peer, state, known)
+
+
+def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
+    """What a product with its own control plane says about a peer."""
+    if known.expired:
+        message = f"{state.product} says that the key of {known.name or peer.address} has expired"
+        return failed(codes.OVERLAY_KEY_EXPIRED, peer.target, Direction.ROUND_TRIP, message)
+    if known.relayed:
+        message = (
+            f"{state.product} relays the traffic to {known.name or peer.address} through {known.relay or 'a relay'}"
+        )
+        return warned(codes.OVERLAY_RELAYED, peer.target, Direction.ROUND_TRIP, message)
+    way = f"direct to {known.endpoint}" if known.endpoint else "no path in use yet"
+    return passed(peer.target, Direction.ROUND_TRIP, f"{state.product} knows {peer.address}: {way}")
