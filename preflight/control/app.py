@@ -1,0 +1,174 @@
+"""The ASGI application: the gates of the contract in their order, then the route's handler.
+
+Starlette's request and response, but not its router: the contract judges the bearer before path, method and body, on
+unknown paths too, and the gates in one function show that order.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from preflight import __version__
+from preflight.control import credentials, openapi
+from preflight.control.auth import Access, Claims, Role, bearer_of
+from preflight.control.database import UnavailableError
+from preflight.control.handlers import Plane
+from preflight.control.limiter import Limiter
+from preflight.control.models import Wire
+from preflight.control.refusal import Refusal
+from preflight.control.routes import ROUTES, Route
+
+_log = logging.getLogger(__name__)
+
+BODY_TIMEOUT_S = 30.0
+RETRY_AFTER_S = 5
+
+
+class ControlPlane:
+    """Answers the requests of the contract."""
+
+    def __init__(self, plane: Plane, now_ms: Callable[[], int]) -> None:
+        self._plane = plane
+        self._config = plane.config
+        self._now_ms = now_ms
+        self._limiter = Limiter(plane.config.rate) if plane.config.rate else None
+        self._paths = _by_path((*ROUTES, _description()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: one request."""
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            return await self._answer(request)
+        except Refusal as refusal:
+            return PlainTextResponse(refusal.text, refusal.status, refusal.headers)
+        except UnavailableError as error:
+            _log.error("the database cannot be used: %s", error)
+            return _text(503, "the database cannot be used now", {"retry-after": str(RETRY_AFTER_S)})
+        except ClientDisconnect:
+            return _text(400, "the client went away")
+        except Exception:
+            _log.exception("a request failed")
+            return _text(500, "internal server error")
+
+    async def _answer(self, request: Request) -> Response:
+        """The gates, in the contract's order: rate, bearer, path and method, role, body."""
+        self._admit(request)
+        method = "GET" if request.method == "HEAD" else request.method
+        methods = self._paths.get(request.url.path, {})
+        route = methods.get(method)
+        role = None
+        if route is None or route.access is not Access.ANYBODY:
+            role = await self._role(request)
+        if route is None:
+            raise _no_route(methods)
+        if role is not None and not route.access.admits(role):
+            raise Refusal(403, f"this route is for bearers of role {route.access.value}")
+        body = await self._body(request, route.takes) if route.takes else None
+        return await route.handler(self._plane, body)
+
+    def _admit(self, request: Request) -> None:
+        if self._limiter is None:
+            return
+        delay = self._limiter.delay(request.client.host if request.client else "", time.monotonic())
+        if delay:
+            raise Refusal(429, "too many requests", {"retry-after": str(max(1, round(delay)))})
+
+    async def _role(self, request: Request) -> Role | None:
+        """The role of the request's bearer; None on an open server. Refuses a missing or unknown one with 401."""
+        bearers = self._config.bearers
+        if not bearers.required:
+            return None
+        bearer = bearer_of(request.scope["headers"])
+        if bearer is not None:
+            role = bearers.role_of(bearer)
+            if role is not None:
+                return role
+            claims = bearers.claims_of(bearer, self._now_ms())
+            if claims is not None and await self._is_first_use(claims):
+                return claims.role
+        raise Refusal(401, "unauthorized", {"www-authenticate": "Bearer"})
+
+    async def _is_first_use(self, claims: Claims) -> bool:
+        return await self._plane.database.write(credentials.accept_jti, claims.jti, claims.forget_unix_ms)
+
+    async def _body(self, request: Request, model: type[Wire]) -> Wire:
+        """The checked body: 415 for another media type, 413 over the cap, 400 for no JSON, 422 for wrong fields."""
+        if not _is_json(request.headers.get("content-type", "")):
+            raise Refusal(415, "expected content-type: application/json")
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                content = await self._content(request)
+        except TimeoutError:
+            raise Refusal(408, f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+        try:
+            return model.model_validate_json(content)
+        except ValidationError as error:
+            raise _bad_body(error) from None
+
+    async def _content(self, request: Request) -> bytes:
+        limit = self._config.max_body_bytes
+        too_large = Refusal(413, f"the body is larger than {limit} bytes")
+        declared = request.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > limit:
+            raise too_large
+        content = bytearray()
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > limit:
+                raise too_large
+        return bytes(content)
+
+
+def _by_path(routes: Sequence[Route]) -> dict[str, dict[str, Route]]:
+    paths: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method] = route
+    return paths
+
+
+def _description() -> Route:
+    """`GET /openapi.json`, rendered once."""
+    content = json.dumps(openapi.document(ROUTES, __version__))
+
+    async def describe(plane: Plane, body: None) -> Response:
+        """The description of this API."""
+        return Response(content, media_type="application/json")
+
+    return Route("GET", "/openapi.json", Access.ANY_ROLE, describe)
+
+
+def _no_route(methods: dict[str, Route]) -> Refusal:
+    if not methods:
+        return Refusal(404, "not found")
+    allowed = [*methods, "HEAD"] if "GET" in methods else [*methods]
+    return Refusal(405, "method not allowed", {"allow": ", ".join(allowed)})
+
+
+def _is_json(content_type: str) -> bool:
+    """`application/json`, or a type with the suffix `+json` (RFC 6839, section 3.1)."""
+    kind, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
+    return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _bad_body(error: ValidationError) -> Refusal:
+    """What is wrong, without repeating what was sent."""
+    problems: list[Any] = error.errors(include_url=False, include_input=False, include_context=False)
+    if problems[0]["type"] == "json_invalid":
+        return Refusal(400, "the body is not valid JSON")
+    where = ".".join(str(part) for part in problems[0]["loc"]) or "body"
+    return Refusal(422, f"{where}: {problems[0]['msg']}")
+
+
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(text, status, headers)

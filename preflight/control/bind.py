@@ -1,0 +1,109 @@
+"""Where the server listens: reading `ADDRESS:PORT`, opening sockets, and judging how exposed an address is."""
+
+import errno
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+
+BACKLOG = 4096
+CARRIER_GRADE_NAT = ip_network("100.64.0.0/10")  # RFC 6598; Tailscale numbers its nodes from it
+TUNNEL = "65534"  # ARPHRD_NONE in /sys/class/net/*/type: WireGuard and tun devices
+
+
+class BindError(Exception):
+    """A place where the server cannot listen; the text names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address to listen on; port 0 lets the kernel choose."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+
+    def __str__(self) -> str:
+        return authority(str(self.address), self.port)
+
+
+def authority(host: str, port: int) -> str:
+    """`HOST:PORT` as a URL has it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def places(text: str) -> list[Place]:
+    """Read `ADDRESS:PORT`, `[V6]:PORT` or `INTERFACE:PORT`; an interface stands for all its addresses.
+
+    Raises BindError.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise BindError(f"{text!r} is not ADDRESS:PORT, as 127.0.0.1:9847, [::1]:9847 or wg0:9847")
+    if host == "localhost":
+        host = "127.0.0.1"
+    try:
+        return [Place(ip_address(host), int(port))]
+    except ValueError:
+        found = [address for address, interface in _addresses().items() if interface == host]
+    if not found:
+        raise BindError(f"{host!r} is neither an IP address nor an interface of this machine that has one") from None
+    return [Place(address, int(port)) for address in found]
+
+
+def listen(place: Place) -> socket.socket:
+    """A listening socket. Raises BindError."""
+    family = socket.AF_INET6 if place.address.version == 6 else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((str(place.address), place.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise BindError(f"cannot listen on {place}: {_explain(error, place)}") from None
+    listener.setblocking(False)
+    return listener
+
+
+def exposed(address: IPv4Address | IPv6Address) -> bool:
+    """Whether others than this machine and the members of an overlay may reach a listener on `address`."""
+    if address.is_loopback:
+        return False
+    if isinstance(address, IPv4Address) and address in CARRIER_GRADE_NAT:
+        return False
+    interface = _addresses().get(address)
+    return interface is None or not _is_tunnel(interface)
+
+
+def _explain(error: OSError, place: Place) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"the port is in use; see who has it with: ss -ltnp 'sport = :{place.port}'"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have the address; is the overlay up?"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "no permission; ports below 1024 need CAP_NET_BIND_SERVICE"
+    return error.strerror or str(error)
+
+
+def _addresses() -> dict[IPv4Address | IPv6Address, str]:
+    """The machine's addresses with their interfaces, without IPv6 link-local ones (they need a zone)."""
+    from pyroute2 import IPRoute
+
+    found: dict[IPv4Address | IPv6Address, str] = {}
+    with IPRoute() as kernel:
+        for message in kernel.get_addr():
+            text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            address = ip_address(text)
+            if not (address.version == 6 and address.is_link_local):
+                found[address] = socket.if_indextoname(message["index"])
+    return found
+
+
+def _is_tunnel(interface: str) -> bool:
+    """WireGuard, tun and tap devices: what overlays are made of."""
+    device = Path("/sys/class/net") / interface
+    try:
+        return (device / "tun_flags").exists() or (device / "type").read_text().strip() == TUNNEL
+    except OSError:
+        return False

@@ -1,0 +1,312 @@
+"""The SQLite file: opening, migrating, and one writer that commits what waits in one transaction.
+
+WAL mode with `synchronous=FULL`: a commit is on disk before anyone is told. Requests queue their writes; the writer
+thread runs all that wait, each in a savepoint of its own, commits once, and only then answers them. So the price of
+one fsync is shared by everything that arrived during the last one.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+APPLICATION_ID = 0x504F5031  # "POP1": tells our files from those of other programs
+BUSY_TIMEOUT_S = 5.0
+LARGEST_BATCH = 512
+SQLITE_INTEGER_MAX = 2**63 - 1
+
+MIGRATIONS = (
+    """
+    CREATE TABLE node (
+        id TEXT PRIMARY KEY,
+        record TEXT NOT NULL,                 -- JSON, without last_seen_unix_ms
+        last_seen_unix_ms INTEGER NOT NULL,
+        drain_until_unix_ms INTEGER           -- the deadline of the record's drain, for finding those that are over
+    ) WITHOUT ROWID;
+
+    CREATE TABLE mail (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an old ack must not hit a new message
+        sender TEXT NOT NULL,
+        receiver TEXT NOT NULL,
+        message_type TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        created_unix_ms INTEGER NOT NULL,
+        acknowledged INTEGER NOT NULL DEFAULT 0,
+        priority INTEGER NOT NULL,
+        privacy TEXT NOT NULL,                -- comparable form of privacy_class
+        privacy_class TEXT,
+        idempotency_key TEXT,                 -- NULL once acknowledged
+        lease_holder TEXT,
+        lease_expires_unix_ms INTEGER,
+        extra TEXT NOT NULL                   -- JSON of the fields that are only handed on
+    );
+    CREATE UNIQUE INDEX mail_idempotency ON mail (sender, receiver, idempotency_key)
+        WHERE idempotency_key IS NOT NULL;
+    CREATE INDEX mail_waiting ON mail (receiver, priority DESC, id) WHERE acknowledged = 0;
+    CREATE INDEX mail_inbox ON mail (receiver, id) WHERE acknowledged = 0;
+
+    CREATE TABLE exec_lease (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an old renew must not hit a new lease
+        scope_key TEXT NOT NULL UNIQUE,
+        holder TEXT NOT NULL,
+        expires_unix_ms INTEGER NOT NULL
+    );
+    CREATE INDEX exec_lease_expiry ON exec_lease (expires_unix_ms);
+
+    CREATE TABLE spent_bootstrap_token (
+        token_sha256 BLOB PRIMARY KEY,
+        idempotency_key TEXT,
+        spent_unix_ms INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE seen_jti (
+        jti TEXT PRIMARY KEY,
+        forget_unix_ms INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX seen_jti_expiry ON seen_jti (forget_unix_ms);
+    """,
+)
+"""Step n takes a database from version n to n + 1 (`PRAGMA user_version`). Never change a step that was released."""
+
+_FAILURES_OF_THE_FILE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+
+
+class DatabaseError(Exception):
+    """A file that cannot be the database; the text names it and says what to do."""
+
+
+class UnavailableError(Exception):
+    """The file cannot be read or written now (disk full, read-only, busy); nothing of the request was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What an operation works with: the connection inside its transaction, and the time, Unix milliseconds."""
+
+    db: sqlite3.Connection
+    now: int
+
+
+class _Write:
+    """A queued operation, and who waits for what comes out of it."""
+
+    __slots__ = ("error", "future", "run", "value")
+
+    def __init__(self, run: Callable[[Transaction], Any], future: asyncio.Future[Any]) -> None:
+        self.run = run
+        self.future = future
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():  # whoever waited has gone; the write stands
+            return
+        if self.error is None:
+            self.future.set_result(self.value)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Database:
+    """One file, one writing connection with its thread, one reading connection with its thread."""
+
+    def __init__(self, path: Path, now_ms: Callable[[], int], *, observe: Callable[[int], None] | None = None) -> None:
+        """Open and migrate `path`; `observe` is told the number of writes in each commit. Raises DatabaseError."""
+        self._path = path.absolute()
+        self._now_ms = now_ms
+        self._observe = observe or (lambda writes: None)
+        self._writes: SimpleQueue[_Write | None] = SimpleQueue()
+        self._writer = _open(self._path)
+        self._reader = _connect(self._path, read_only=True)
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="control-read")
+        self._writing = threading.Thread(target=self._write_forever, name="control-write", daemon=True)
+        self._closed = False
+        self._writing.start()
+
+    async def write(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an operation; returns after its commit is on disk. Raises what it raised, or UnavailableError."""
+        if self._closed:
+            raise UnavailableError("the server is stopping")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writes.put(_Write(lambda transaction: operation(transaction, *args, **kwargs), future))
+        return await future
+
+    async def read(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an operation that only reads, beside the writer; it sees every commit that was answered."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reading, lambda: self._read(operation, *args, **kwargs))
+
+    def read_blocking(
+        self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for a caller that has no event loop."""
+        return self._reading.submit(lambda: self._read(operation, *args, **kwargs)).result()
+
+    def close(self) -> None:
+        """Finish what is queued and close the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writes.put(None)
+        self._writing.join()
+        self._reading.shutdown()
+        self._reader.close()
+        self._writer.close()
+
+    def _read(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return operation(Transaction(self._reader, self._now_ms()), *args, **kwargs)
+        except sqlite3.Error as error:
+            raise _unavailable(error) from error
+
+    def _write_forever(self) -> None:
+        while (first := self._writes.get()) is not None:
+            batch, last = self._waiting(first)
+            self._commit(batch)
+            self._settle(batch)
+            if last:
+                return
+
+    def _waiting(self, first: _Write) -> tuple[list[_Write], bool]:
+        """All that is queued now, and whether the end was among it."""
+        batch = [first]
+        while len(batch) < LARGEST_BATCH:
+            try:
+                write = self._writes.get_nowait()
+            except Empty:
+                break
+            if write is None:
+                return batch, True
+            batch.append(write)
+        return batch, False
+
+    def _commit(self, batch: list[_Write]) -> None:
+        """Run and commit a batch; if the file fails, none of it was done and all are told so."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for write in batch:
+                self._run(write)
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                self._writer.execute("ROLLBACK")
+            for write in batch:
+                write.error = _unavailable(error)
+        else:
+            self._observe(len(batch))
+
+    def _run(self, write: _Write) -> None:
+        """One operation in a savepoint: what it raises undoes it alone. A failure of the file goes up."""
+        self._writer.execute("SAVEPOINT operation")
+        try:
+            write.value = write.run(Transaction(self._writer, self._now_ms()))
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and _is_failure_of_the_file(error):
+                raise
+            write.error = error
+            self._writer.execute("ROLLBACK TO operation")
+        self._writer.execute("RELEASE operation")
+
+    @staticmethod
+    def _settle(batch: list[_Write]) -> None:
+        def settle_all() -> None:
+            for write in batch:
+                write.settle()
+
+        loop = batch[0].future.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle_all)
+
+
+def _is_failure_of_the_file(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _FAILURES_OF_THE_FILE
+
+
+def _unavailable(error: sqlite3.Error) -> Exception:
+    """UnavailableError for a failure of the file; any other error of SQLite is a bug and stays what it is."""
+    return UnavailableError(str(error)) if _is_failure_of_the_file(error) else error
+
+
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous = FULL")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """A connection to an existing or new database of the current version. Raises DatabaseError."""
+    try:
+        # Only its owner reads it: mailboxes hold payloads.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        raise DatabaseError(f"database {path}: the directory {path.parent} does not exist; create it") from None
+    except IsADirectoryError:
+        raise DatabaseError(f"database {path}: is a directory; name a file in it") from None
+    except OSError as error:
+        raise DatabaseError(f"database {path}: cannot be opened for writing ({error.strerror})") from None
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = _connect(path)
+        _migrate(connection, path)
+    except (sqlite3.Error, DatabaseError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, DatabaseError):
+            raise
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            raise DatabaseError(f"database {path}: is no SQLite database; name another file") from None
+        raise DatabaseError(f"database {path}: cannot be used ({error})") from None
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema to the current version, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise DatabaseError(f"database {path}: belongs to another program; name another file")
+    if version > len(MIGRATIONS):
+        raise DatabaseError(
+            f"database {path}: has schema version {version}, this preflight knows up to {len(MIGRATIONS)}; "
+            "run a newer preflight or name another file"
+        )
+    for script in MIGRATIONS[version:]:
+        for statement in _statements(script):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise DatabaseError(f"database {path}: its file system has no write-ahead log; name a file on a local disk")
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a migration: `executescript` would commit the transaction that holds them together."""
+    return [statement for statement in script.split(";") if statement.strip()]

@@ -1,0 +1,63 @@
+"""What every response carries, and what is counted and logged about every request, faults included."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from email.utils import formatdate
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from preflight.control.logs import event
+from preflight.control.metrics import Metrics
+from preflight.control.routes import FEATURES
+
+_log = logging.getLogger(__name__)
+
+
+class Envelope:
+    """Outermost ASGI layer: `x-populi-feature`, `x-request-id` and `Date` on all that goes out."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, now_ms: Callable[[], int]) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._features = ",".join(FEATURES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: one request."""
+        started = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        status = 0
+
+        async def stamped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-populi-feature"] = self._features
+                headers["date"] = formatdate(self._now_ms() / 1000, usegmt=True)
+                headers.raw.append((b"x-request-id", request_id))
+            await send(message)
+
+        await self._app(scope, receive, stamped)
+        seconds = time.perf_counter() - started
+        self._metrics.request(scope["path"], scope["method"], status, seconds)
+        event(
+            _log,
+            logging.DEBUG,
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            duration_ms=round(seconds * 1000, 3),
+            request_id=request_id.decode("latin-1"),
+            client=scope["client"][0] if scope["client"] else None,
+        )
+
+
+def _request_id(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The client's own, or a new one."""
+    sent = next((value for name, value in headers if name == b"x-request-id"), b"")
+    return sent or str(uuid.uuid4()).encode()

@@ -1,0 +1,216 @@
+"""Wire models of the Populi control plane: what clients send and what they get back, `/v1/populi`.
+
+Types are strict, as the real server's are: "1" is no integer, 1 is no boolean, 1.0 is no u64. Fields that the contract
+does not name are ignored, but for a NodeRecord's: they are kept and returned.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+U64_MAX = 2**64 - 1
+
+U8 = Annotated[int, Field(ge=0, le=2**8 - 1)]
+U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
+U64 = Annotated[int, Field(ge=0, le=U64_MAX)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True)]
+"""A string that names something: blanks around it do not count."""
+
+
+class Wire(BaseModel):
+    """A JSON object on the wire."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class Capabilities(Wire):
+    """What a node can do; every field is optional and unknown ones are kept."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    labels: list[str] | None = None
+
+
+class NodeRecord(Wire):
+    """One member of the cluster."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    id: Annotated[Name, StringConstraints(min_length=1)] = Field(description="Stable node id.")
+    capabilities: Capabilities
+    version: str = Field(description="Version of the software that registered the node.")
+    last_seen_unix_ms: U64 = Field(description="Set by the server; what a client sends here does not count.")
+    listen_addr: str | None = None
+    scope_id: Name | None = Field(None, description="Cluster (tenancy) id.")
+    visibility: Name | None = Field(None, description="private (the default) or public.")
+    pool_id: Name | None = None
+    trust_tier: Name | None = Field(None, description="new, probation or trusted (the default).")
+    workload_classes: list[str] | None = None
+    privacy_class: Name | None = None
+    maintenance: bool | None = Field(None, description="The node drains: it gets no new work.")
+    maintenance_until_unix_ms: U64 | None = Field(None, description="When the drain ends by itself.")
+    provider: str | None = None
+    quarantined: bool | None = Field(None, description="Set by an administrator only.")
+    gpu_total_count: U32 | None = None
+    gpu_healthy_count: U32 | None = None
+    gpu_allocatable_count: U32 | None = None
+
+    def sent(self) -> dict[str, Any]:
+        """The fields that carry a value; a null counts as not sent."""
+        return self.model_dump(exclude_none=True)
+
+
+class NodeList(Wire):
+    """Answer of `GET /v1/populi/nodes`."""
+
+    schema_version: int
+    nodes: list[NodeRecord]
+    queue_depth: int | None = Field(None, description="Messages waiting in all mailboxes, without leased ones.")
+
+
+class LeaveRequest(Wire):
+    """Which node leaves."""
+
+    id: Name
+
+
+class BootstrapExchangeRequest(Wire):
+    """The one-time token, and a key of the client's own that makes repeating after a lost answer safe."""
+
+    bootstrap_token: SecretStr
+    idempotency_key: Name | None = None
+
+
+class BootstrapExchangeResponse(Wire):
+    """The bearer that the one-time token buys."""
+
+    mesh_token: str
+    scope_id: str | None
+
+
+class DeliverRequest(Wire):
+    """A message for an agent's mailbox; agent ids are decimal digits."""
+
+    sender_agent_id: Name
+    receiver_agent_id: Name
+    message_type: str
+    payload: str
+    idempotency_key: Name | None = None
+    privacy_class: str | None = Field(None, description="public (the default), private, trusted or trusted_only.")
+    priority: U8 = 128
+    payload_blake3_hex: str | None = None
+    worker_ed25519_sig_b64: str | None = None
+    jwe_payload: str | None = None
+    task_kind: str | None = None
+    model_id: str | None = None
+    traceparent: str | None = None
+
+
+class DeliverResponse(Wire):
+    """Where the message is kept."""
+
+    accepted: bool
+    message_id: int
+
+
+class InboxRequest(Wire):
+    """Read a mailbox, or claim one message of it for a node."""
+
+    receiver_agent_id: Name
+    claimer_node_id: Name | None = Field(None, description="Lease one row to this node instead of listing.")
+    max_messages: U64 | None = Field(None, description="Default 64, limited to 1…256.")
+    before_message_id: U64 | None = Field(None, description="Only rows with smaller ids.")
+
+
+class MailboxRow(Wire):
+    """A message as the mailbox keeps it."""
+
+    id: int
+    sender_agent_id: str
+    receiver_agent_id: str
+    message_type: str
+    payload: str
+    created_unix_ms: int
+    acknowledged: bool
+    priority: int
+    lease_holder_node_id: str | None = None
+    lease_expires_unix_ms: int | None = None
+    privacy_class: str | None = None
+    payload_blake3_hex: str | None = None
+    worker_ed25519_sig_b64: str | None = None
+    jwe_payload: str | None = None
+    task_kind: str | None = None
+    model_id: str | None = None
+    traceparent: str | None = None
+
+
+class InboxResponse(Wire):
+    """The rows that were asked for."""
+
+    messages: list[MailboxRow]
+
+
+class AckRequest(Wire):
+    """The message that was dealt with."""
+
+    receiver_agent_id: Name
+    message_id: U64
+
+
+class MailLeaseRenewRequest(Wire):
+    """Extend the lease on a claimed message."""
+
+    receiver_agent_id: Name
+    message_id: U64
+    claimer_node_id: Name
+
+
+class ExecLeaseGrantRequest(Wire):
+    """Ask for the execution lease on a scope key."""
+
+    claimer_node_id: Name
+    scope_key: Name = Field(description="1…2048 bytes of UTF-8.")
+
+
+class ExecLease(Wire):
+    """A live execution lease."""
+
+    lease_id: str = Field(pattern=r"^[1-9][0-9]*$")
+    scope_key: str
+    holder_node_id: str
+    expires_unix_ms: int
+
+
+class ExecLeaseList(Wire):
+    """All live execution leases."""
+
+    leases: list[ExecLease]
+
+
+class ExecLeaseRequest(Wire):
+    """Renew or release a lease that the claimer holds."""
+
+    lease_id: Name
+    claimer_node_id: Name
+
+
+class QuarantineRequest(Wire):
+    """Keep a node from new work, or let it back."""
+
+    node_id: Name
+    quarantined: bool
+
+
+class MaintenanceRequest(Wire):
+    """Drain a node, or end its drain; of the two deadlines the absolute one wins."""
+
+    node_id: Name
+    maintenance: bool
+    maintenance_until_unix_ms: U64 | None = None
+    maintenance_for_ms: U64 | None = Field(None, description="Capped at 7 days.")
+
+
+class ExecLeaseRevokeRequest(Wire):
+    """Take an execution lease away from whoever holds it."""
+
+    lease_id: Name

@@ -1,0 +1,138 @@
+"""Operations on the node registry: join, heartbeat, leave, list, quarantine, maintenance."""
+
+import json
+import sqlite3
+from typing import Any
+
+from preflight.control import registry
+from preflight.control.database import SQLITE_INTEGER_MAX, Transaction
+from preflight.control.refusal import Refusal
+from preflight.control.registry import Record
+
+SCHEMA_VERSION = 1
+
+
+def join(tx: Transaction, sent: Record) -> tuple[str, bool]:
+    """Add or replace a node; its record as JSON, and whether it is new."""
+    existing = find(tx, sent["id"])
+    return _store(tx, registry.joined(existing, sent)), existing is None
+
+
+def heartbeat(tx: Transaction, sent: Record) -> tuple[str, bool]:
+    """Refresh a node, or add it; its record as JSON, and whether it is new."""
+    existing = find(tx, sent["id"])
+    merged = registry.beaten(existing, sent)
+    if merged != existing:
+        return _store(tx, merged), existing is None
+    tx.db.execute("UPDATE node SET last_seen_unix_ms = ? WHERE id = ?", (tx.now, sent["id"]))
+    return _stamped(encode(merged), tx.now), False
+
+
+def leave(tx: Transaction, node_id: str) -> None:
+    """Remove a node; leases that it holds run out by themselves."""
+    if tx.db.execute("DELETE FROM node WHERE id = ?", (node_id,)).rowcount == 0:
+        raise Refusal(404, "unknown node id")
+
+
+def listing(tx: Transaction, hide_after_ms: int | None) -> str:
+    """All nodes as JSON, without those not seen for longer than `hide_after_ms`, and how much mail waits."""
+    seen_since = tx.now - hide_after_ms if hide_after_ms else 0
+    rows = tx.db.execute(
+        "SELECT record, last_seen_unix_ms, drain_until_unix_ms <= ? FROM node WHERE last_seen_unix_ms >= ? ORDER BY id",
+        (tx.now, seen_since),
+    )
+    # Records are pasted as the text they are stored as: parsing ten thousand of them would hold up every heartbeat.
+    nodes = ",".join(
+        _stamped(encode(registry.swept(json.loads(record), tx.now)) if drain_over else record, last_seen)
+        for record, last_seen, drain_over in rows
+    )
+    return f'{{"schema_version":{SCHEMA_VERSION},"nodes":[{nodes}],"queue_depth":{_waiting(tx)}}}'
+
+
+def quarantine(tx: Transaction, node_id: str, quarantined: bool) -> None:
+    """Set or lift a node's quarantine."""
+    _store(tx, {**_named(tx, node_id), "quarantined": quarantined}, touch=False)
+
+
+def maintain(tx: Transaction, node_id: str, maintenance: bool, until_unix_ms: int | None, for_ms: int | None) -> None:
+    """Drain a node until a deadline or for good, or end its drain."""
+    record = registry.maintained(_named(tx, node_id), tx.now, maintenance, until_unix_ms, for_ms)
+    _store(tx, record, touch=False)
+
+
+def find(tx: Transaction, node_id: str) -> Record | None:
+    """A node's record as it counts now."""
+    row = tx.db.execute("SELECT record FROM node WHERE id = ?", (node_id,)).fetchone()
+    return registry.swept(json.loads(row[0]), tx.now) if row else None
+
+
+def claimer(tx: Transaction, node_id: str) -> Record:
+    """The node that asks for work or for a lease. Refuses an empty id with 400, an unknown node with 403."""
+    if not node_id:
+        raise Refusal(400, "claimer_node_id is required")
+    record = find(tx, node_id)
+    if record is None:
+        raise Refusal(403, "unknown claimer_node_id: the node has not joined")
+    return record
+
+
+def able_claimer(tx: Transaction, node_id: str) -> Record:
+    """The same, refusing with 403 a node that gets no new work as well."""
+    record = claimer(tx, node_id)
+    reason = registry.blocked(record, tx.now)
+    if reason is not None:
+        raise Refusal(403, f"the claiming node {reason}")
+    return record
+
+
+def count(tx: Transaction) -> int:
+    """How many nodes are registered."""
+    return int(tx.db.execute("SELECT count(*) FROM node").fetchone()[0])
+
+
+def encode(record: Record) -> str:
+    """Compact JSON. Refuses with 400 what JSON has no form for, as a number beyond a double."""
+    try:
+        return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        raise Refusal(400, "a number in the record is out of range") from None
+
+
+def _named(tx: Transaction, node_id: str) -> Record:
+    if not node_id:
+        raise Refusal(400, "node_id is required")
+    record = find(tx, node_id)
+    if record is None:
+        raise Refusal(404, "unknown node_id")
+    return record
+
+
+def _store(tx: Transaction, record: Record, *, touch: bool = True) -> str:
+    """Write a record and give it back as JSON; `touch` says that the node itself was heard."""
+    text = encode(record)
+    tx.db.execute(
+        "INSERT INTO node (id, record, last_seen_unix_ms, drain_until_unix_ms) VALUES (?1, ?2, ?3, ?4)"
+        " ON CONFLICT (id) DO UPDATE SET record = ?2, drain_until_unix_ms = ?4,"
+        " last_seen_unix_ms = iif(?5, ?3, last_seen_unix_ms)",
+        (record["id"], text, tx.now, _drain_until(record), touch),
+    )
+    return _stamped(text, tx.now)
+
+
+def _drain_until(record: Record) -> int | None:
+    until: Any = record.get("maintenance_until_unix_ms")
+    return None if until is None else min(until, SQLITE_INTEGER_MAX)
+
+
+def _stamped(record: str, last_seen_unix_ms: int) -> str:
+    """The record's JSON text with the time put in front; a record always has an id to go before."""
+    return f'{{"last_seen_unix_ms":{last_seen_unix_ms},{record[1:]}'
+
+
+def _waiting(tx: Transaction) -> int:
+    row: sqlite3.Row = tx.db.execute(
+        "SELECT count(*) FROM mail WHERE acknowledged = 0"
+        " AND (lease_expires_unix_ms IS NULL OR lease_expires_unix_ms <= ?)",
+        (tx.now,),
+    ).fetchone()
+    return int(row[0])
