@@ -1,0 +1,172 @@
+"""What a lab is made of before anything is broken: a value, and the files that follow from it.
+
+Some faults are mistakes in this plan (a wrong scope id, a control URL on the LAN); they return a changed plan.
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from preflight.lab.topology import (
+    CONTROL_PORT,
+    OVERLAY_PREFIXES,
+    RESPONDER_PORT,
+    TOPOLOGIES,
+    Family,
+    Topology,
+    bracketed,
+    overlay_address,
+    underlay_address,
+)
+
+SCOPE = "preflight-lab"
+AGENTS = {"a": "1", "b": "2"}
+
+Kind = Literal["wireguard", "loopback"]
+Server = Literal["bundled", "absent", "everything", "redirect"]
+Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
+Bearer = Literal["mesh", "submitter", "unknown"]
+Certificate = Literal["good", "expired", "untrusted", "other-name"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverPlan:
+    """A name server on the router. `answers`: name to its addresses; `silent`: it drops every question."""
+
+    address: str
+    answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """The plan of one lab.
+
+    control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
+    server_options: more words for `control-plane serve`. server_listens_on_all: on every address, not the overlay's.
+    node: what a's settings file says besides the usual, key by key.
+    """
+
+    topology: Topology
+    families: tuple[Family, ...] = (4, 6)
+    tunnel_mtu: int = 1420
+    keepalive_s: int = 25
+    server: Server = "bundled"
+    server_options: tuple[str, ...] = ()
+    server_listens_on_all: bool = False
+    certificate: Certificate | None = None
+    control_url: str | None = "http://{control}:{port}"
+    scope_id: str = SCOPE
+    bootstrap: Bootstrap = "fresh"
+    bearer: Bearer = "mesh"
+    resolvers: tuple[ResolverPlan, ...] = ()
+    node: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plain(topology: str) -> Blueprint:
+    """The plan of a topology in which all is well."""
+    return Blueprint(TOPOLOGIES[topology])
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where b's responder and the control plane are found, and under what address the latter is off the overlay."""
+
+    peers: tuple[str, ...]
+    peer_port: int
+    control: str
+    control_port: int
+    underlay: str
+
+    @classmethod
+    def in_tunnel(cls, plan: Blueprint) -> "Places":
+        """The usual ports on the overlay's addresses."""
+        family = plan.families[0]
+        return cls(
+            peers=tuple(overlay_address("b", each) for each in plan.families),
+            peer_port=RESPONDER_PORT,
+            control=overlay_address(plan.topology.control_node, family),
+            control_port=CONTROL_PORT,
+            underlay=underlay_address(plan.topology.control_node, 4),
+        )
+
+    def url(self, template: str) -> str:
+        """A control URL of the plan, with this lab's addresses."""
+        return template.format(control=bracketed(self.control), underlay=self.underlay, port=self.control_port)
+
+
+@dataclass(frozen=True, slots=True)
+class LabSecrets:
+    """What only the lab's own files know."""
+
+    mesh: str = field(repr=False)
+    submitter: str = field(repr=False)
+    responder_key: str = field(repr=False)
+
+    @classmethod
+    def fresh(cls) -> "LabSecrets":
+        """Never used before."""
+        return cls(*(secrets.token_urlsafe(24) for _ in range(3)))
+
+    def bearer(self, kind: Bearer) -> str:
+        """What a's token file holds."""
+        return {"mesh": self.mesh, "submitter": self.submitter, "unknown": "a-token-of-another-cluster"}[kind]
+
+
+def node_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
+    """a's preflight.yaml; file names are relative to it."""
+    control: dict[str, Any] = {"scope_id": plan.scope_id, "token_file": "token"}
+    if plan.control_url is not None:
+        control["url"] = places.url(plan.control_url)
+    if plan.certificate is not None:
+        control["ca_file"] = "ca.pem"
+    peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, "agent_id": AGENTS["b"]}
+    settings: dict[str, Any] = {
+        "peers": [peer],
+        "control": control,
+        "responder": {"key_file": "responder.key", "agent_id": AGENTS["a"]},
+    }
+    if kind == "loopback":
+        settings["overlay"] = {"interface": "lo", "prefixes": ["127.0.0.0/8"]}
+    return settings | dict(plan.node)
+
+
+def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
+    """b's preflight.yaml: its mailbox, and a as the one who may ask."""
+    asker = "127.0.0.1" if kind == "loopback" else overlay_address("a", plan.families[0])
+    control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
+    if plan.certificate is not None:
+        control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
+    return {
+        "peers": [{"address": asker, "name": "a", "agent_id": AGENTS["a"]}],
+        "control": control,
+        "responder": {"key_file": "responder.key", "agent_id": AGENTS["b"]},
+    }
+
+
+def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[str, Any]:
+    """The control plane's preflight.yaml; `now` in UNIX seconds."""
+    section: dict[str, Any] = {
+        "scope_id": SCOPE,
+        "token_file": "mesh-token",
+        "submitter_token_file": "submitter-token",
+    }
+    if plan.bootstrap != "disabled":
+        section["bootstrap_token_file"] = "bootstrap-token"  # noqa: S105 - a file's name
+    if plan.bootstrap == "expired":
+        section["bootstrap_expires_unix_ms"] = int(((now or time.time()) - 3600) * 1000)
+    return {"control_plane": section}
+
+
+def responder_binds(places: Places) -> list[str]:
+    """Words for `preflight responder`."""
+    return [word for peer in places.peers for word in ("--bind", f"{bracketed(peer)}:{places.peer_port}")]
+
+
+def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
+    """What `node` sends to `neighbour`: a hub gets the whole overlay, everybody else only what is theirs."""
+    if neighbour == plan.topology.hub:
+        return [OVERLAY_PREFIXES[family] for family in plan.families]
+    return [f"{overlay_address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]

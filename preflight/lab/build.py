@@ -1,0 +1,159 @@
+"""Labs come and go: up is idempotent, down leaves nothing behind, whatever happened in between."""
+
+import shutil
+import socket
+import time
+from collections.abc import Callable
+
+from preflight.lab import processes, state
+from preflight.lab.blueprint import Blueprint, Kind, Places
+from preflight.lab.names import EVERYWHERE, LabError, LabNames
+from preflight.lab.scenarios import Scenario
+from preflight.lab.signals import uninterrupted
+from preflight.lab.site import Site, free_port, wait_for_answer
+from preflight.lab.state import Parts, State
+from preflight.lab.topology import overlay_address
+
+READY_WITHIN_S = 30.0
+_PORT_OF_NOBODY = 1
+
+
+def kind_of(scenario: Scenario) -> Kind:
+    """Real tunnels if this process may make namespaces, else processes on loopback.
+
+    Raises LabError for a scenario that breaks a network which loopback does not have.
+    """
+    if scenario.topology != "loopback" and _may_make_namespaces():
+        return "wireguard"
+    if not scenario.loopback:
+        raise LabError(f"the scenario {scenario.name} breaks a real network, and that needs root")
+    return "loopback"
+
+
+def _may_make_namespaces() -> bool:
+    from preflight.lab.network import may_make_namespaces
+
+    return may_make_namespaces()
+
+
+def up(names: LabNames, scenario: Scenario) -> bool:
+    """Make sure that a lab is there and whole; False if it was already. The caller holds its lock.
+
+    One of which a part is missing is taken down and built anew. Raises LabError, also if another lab has the name.
+    """
+    found = state.load(names)
+    if found is not None and found.parts == parts_of(names):
+        if found.scenario != scenario.name:
+            raise LabError(
+                f"the lab {names.lab} is up as {found.scenario}; "
+                f"take it down first (preflight lab down {names.lab}) or choose another name"
+            )
+        return False
+    build(names, scenario)
+    return True
+
+
+def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> State:
+    """Build a lab from nothing, with its faults, and wait until it is ready; on failure nothing is left.
+
+    The caller holds its lock. Raises LabError.
+    """
+    down(names)
+    plan, kind = scenario.plan(), kind_of(scenario)
+    site = Site(names, plan, kind, _places(plan, kind))
+    deadline = time.monotonic() + READY_WITHIN_S
+    try:
+        site.write_files()
+        if kind == "wireguard":
+            _build_tunnels(site, scenario, deadline)
+        else:
+            _wait_for_all(site.start_daemons(), deadline)
+        built = State(scenario.name, kind, site.places, parts_of(names), ephemeral)
+        state.save(names, built)
+    except BaseException:
+        down(names)
+        raise
+    return built
+
+
+def _places(plan: Blueprint, kind: Kind) -> Places:
+    if kind == "wireguard":
+        return Places.in_tunnel(plan)
+    return Places(
+        peers=("127.0.0.2",),
+        peer_port=free_port("127.0.0.2", socket.SOCK_DGRAM),
+        control="127.0.0.3",
+        control_port=free_port("127.0.0.3", socket.SOCK_STREAM),
+        underlay="127.0.0.3",
+    )
+
+
+def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> None:
+    from preflight.lab.keys import TunnelKeys
+    from preflight.lab.network import Network
+
+    network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
+    network.build(deadline)
+    _write_resolver_files(site)
+    waiting = site.start_daemons()
+    with site.within("a"):
+        for node in site.plan.topology.members[1:]:
+            wait_for_answer(overlay_address(node, site.plan.families[0]), _PORT_OF_NOBODY, deadline)
+    _wait_for_all(waiting, deadline)
+    site.spend_bootstrap_token()
+    for fault in scenario.faults:
+        fault.strike(network)
+
+
+def _write_resolver_files(site: Site) -> None:
+    if not site.plan.resolvers:
+        return
+    folder = site.names.etc("a")
+    folder.mkdir(parents=True)
+    lines = [f"nameserver {resolver.address}\n" for resolver in site.plan.resolvers]
+    (folder / "resolv.conf").write_text("".join(lines), encoding="ascii")
+
+
+def _wait_for_all(waiting: list[Callable[[float], None]], deadline: float) -> None:
+    for wait in waiting:
+        wait(deadline)
+
+
+def parts_of(names: LabNames) -> Parts:
+    """What of a lab is there now."""
+    prefix = names.mark("")
+    marks = (processes.mark_of(pid) or "" for pid in processes.all_pids())
+    daemons = tuple(sorted(mark.removeprefix(prefix) for mark in marks if mark.startswith(prefix)))
+    namespaces = tuple(node for node in EVERYWHERE if names.namespace_file(node).exists())
+    if not namespaces:
+        return Parts((), (), daemons)
+    from preflight.lab.network import has_tunnel
+
+    return Parts(namespaces, tuple(node for node in namespaces if has_tunnel(names, node)), daemons)
+
+
+def down(names: LabNames) -> bool:
+    """Remove everything that has the lab's name: processes, namespaces, tunnels, sockets, files.
+
+    Works without any record, on whatever is there; the caller holds the lock. False if there was nothing. Raises
+    LabError if something does not go away.
+    """
+    prefix, inside = names.mark(""), _namespace_inodes(names)
+    there = bool(inside) or any(names.directory.iterdir())
+    with uninterrupted():
+        processes.end(lambda pid: (processes.mark_of(pid) or "").startswith(prefix) or _runs_in(pid, inside))
+        if _may_make_namespaces():
+            from preflight.lab.network import remove_network
+
+            remove_network(names)
+        for entry in names.directory.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return there
+
+
+def _namespace_inodes(names: LabNames) -> set[int]:
+    return {file.stat().st_ino for node in EVERYWHERE if (file := names.namespace_file(node)).exists()}
+
+
+def _runs_in(pid: int, namespaces: set[int]) -> bool:
+    return bool(namespaces) and processes.network_of(pid) in namespaces

@@ -1,0 +1,77 @@
+"""Certificates for the control plane of a lab: good, and bad in one way each."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from preflight.lab.blueprint import Certificate
+
+
+def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], address: str) -> None:
+    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, what they trust, into the clients'."""
+    now = datetime.now(UTC)
+    ca_key, ca = _authority("Preflight lab CA", now)
+    trusted = _authority("Another CA", now)[1] if kind == "untrusted" else ca
+    life = (now - timedelta(days=90), now - timedelta(days=1)) if kind == "expired" else _life(now)
+    name: x509.GeneralName = x509.IPAddress(ip_address(address))
+    if kind == "other-name":
+        name = x509.DNSName("other.example")
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = (
+        x509.CertificateBuilder()
+        .subject_name(_called("Preflight lab control plane"))
+        .issuer_name(ca.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(life[0])
+        .not_valid_after(life[1])
+        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    (server / "tls.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    (server / "tls.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (server / "tls.key").chmod(0o600)
+    for client in clients:
+        (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
+
+
+def _authority(name: str, now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    first, last = _life(now)
+    usage = x509.KeyUsage(
+        digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+        key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(_called(name))
+        .issuer_name(_called(name))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(first)
+        .not_valid_after(last)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def _called(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _life(now: datetime) -> tuple[datetime, datetime]:
+    # An hour back, as the clock of a node may be a little slow; longer than the warning about near expiry.
+    return now - timedelta(hours=1), now + timedelta(days=90)

@@ -1,0 +1,331 @@
+"""What can go wrong, in pieces that compose.
+
+A fault either changes the plan before anything is built (`shape`) or breaks the network that was built (`strike`).
+Each factory takes plain values, so that a scenario can be written as data.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, ResolverPlan, Server
+from preflight.lab.names import MEMBERS, ROUTER
+from preflight.lab.topology import (
+    TUNNEL_PORT,
+    Family,
+    gateway_address,
+    overlay_address,
+    prefix_length,
+    underlay_address,
+)
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+FAMILIES: tuple[Family, Family] = (4, 6)
+CONTROL_NAME = "control.overlay.test"
+
+
+def _unchanged(plan: Blueprint) -> Blueprint:
+    return plan
+
+
+def _nothing(network: "Network") -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong. `loopback`: it can also be had without root, where there is no network to break."""
+
+    summary: str
+    shape: Callable[[Blueprint], Blueprint] = _unchanged
+    strike: Callable[["Network"], None] = _nothing
+    loopback: bool = False
+
+
+def planned(summary: str, *, loopback: bool = False, **changes: Any) -> Fault:
+    """A mistake in the plan: `changes` are fields of `Blueprint`."""
+    return Fault(summary, shape=lambda plan: replace(plan, **changes), loopback=loopback)
+
+
+# The tunnel on a
+
+
+def tunnel_missing(node: str) -> Fault:
+    """The node has no tunnel device."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import index_of, netlink
+
+        with netlink(network.names.namespace(node)) as route:
+            route.link("del", index=index_of(route, network.names.tunnel(node)))
+
+    return Fault(f"{node} has no tunnel", strike=strike)
+
+
+def tunnel_down(node: str) -> Fault:
+    """The node's tunnel device is there and down."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import index_of, netlink
+
+        with netlink(network.names.namespace(node)) as route:
+            route.link("set", index=index_of(route, network.names.tunnel(node)), state="down")
+
+    return Fault(f"{node}'s tunnel is down", strike=strike)
+
+
+def stale_key(node: str, of: str) -> Fault:
+    """The node has a public key of `of` that `of` no longer uses."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.keys import TunnelKeys
+
+        network.configure_tunnel(node, {**network.keys, of: TunnelKeys.fresh()})
+        network.configure_tunnel(of)
+
+    return Fault(f"{node} has a stale public key for {of}", strike=strike)
+
+
+def not_allowed(node: str, peer: str) -> Fault:
+    """The peer's own overlay addresses are missing from the node's allowed-ips; others stand there."""
+
+    def strike(network: "Network") -> None:
+        other = ",".join(_elsewhere(peer, family) for family in network.plan.families)
+        network.wg(node, "set", network.names.tunnel(node), "peer", network.keys[peer].public, "allowed-ips", other)
+
+    return Fault(f"{peer}'s address is missing from {node}'s allowed-ips", strike=strike)
+
+
+def _elsewhere(node: str, family: Family) -> str:
+    """An overlay address that a typing mistake makes of a node's."""
+    return f"{overlay_address(node, family)}0/{32 if family == 4 else 128}"
+
+
+# Routes on a
+
+
+def leaked_route(node: str, peer: str) -> Fault:
+    """A more specific route sends the peer's overlay address to the underlay."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import netlink
+
+        with netlink(network.names.namespace(node)) as route:
+            for family in network.plan.families:
+                host = f"{overlay_address(peer, family)}/{32 if family == 4 else 128}"
+                route.route("add", dst=host, gateway=gateway_address(node, family))
+
+    return Fault(f"a route on {node} sends {peer}'s overlay address to the underlay", strike=strike)
+
+
+def overlapping_lan(node: str) -> Fault:
+    """The node's LAN uses the overlay's IPv4 prefix, and was there before the tunnel: its route wins."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import UNDERLAY, add_address, index_of, netlink
+
+        own = overlay_address(node, 4)
+        with netlink(network.names.namespace(node)) as route:
+            add_address(route, UNDERLAY, "10.66.0.77")
+            tunnel = index_of(route, network.names.tunnel(node))
+            # Of two routes to one prefix the older one counts: the tunnel's has to be the younger.
+            route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
+            add_address(route, network.names.tunnel(node), own)
+
+    return Fault(f"{node}'s LAN uses the overlay's prefix", strike=strike)
+
+
+# Firewalls
+
+
+def drop_in(node: str, source: str, what: str = "") -> Fault:
+    """The node's firewall drops what comes out of its tunnel from `source`. what: an nft match, everything if empty."""
+
+    def strike(network: "Network") -> None:
+        match = f'input iifname "{network.names.tunnel(node)}"'
+        network.nft(node, *(f"{match} {_from(source, family)} {what} drop" for family in network.plan.families))
+
+    return Fault(f"{node} drops what comes from {source}", strike=strike)
+
+
+def drop_out(node: str, target: str) -> Fault:
+    """The node's firewall drops what it sends into its tunnel to `target`."""
+
+    def strike(network: "Network") -> None:
+        match = f'output oifname "{network.names.tunnel(node)}"'
+        network.nft(node, *(f"{match} {_to(target, family)} drop" for family in network.plan.families))
+
+    return Fault(f"{node} drops what it sends to {target}", strike=strike)
+
+
+def no_echo(node: str) -> Fault:
+    """The node drops ICMP echo requests that come out of its tunnel, and nothing else."""
+
+    def strike(network: "Network") -> None:
+        match = f'input iifname "{network.names.tunnel(node)}"'
+        network.nft(
+            node,
+            f"{match} icmp type echo-request drop",
+            f"{match} icmpv6 type echo-request drop",
+        )
+
+    return Fault(f"{node} drops ICMP echo", strike=strike)
+
+
+def drop_port(node: str, port: int) -> Fault:
+    """The node drops what comes to one of its TCP ports, without a word."""
+    return Fault(
+        f"{node} drops TCP port {port}", strike=lambda network: network.nft(node, f"input tcp dport {port} drop")
+    )
+
+
+def _from(node: str, family: Family) -> str:
+    return f"{'ip' if family == 4 else 'ip6'} saddr {overlay_address(node, family)}"
+
+
+def _to(node: str, family: Family) -> str:
+    return f"{'ip' if family == 4 else 'ip6'} daddr {overlay_address(node, family)}"
+
+
+# The underlay between two nodes; `source` and `target` are members, and it goes one way only
+
+
+def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
+    """On the router, the way from `source` to `target` carries no larger packets; ICMP says so.
+
+    The router looks the way up by source and destination, so that neither the other direction nor a third node is hit.
+    """
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import index_of, netlink, router_link
+
+        with netlink(network.names.namespace(ROUTER)) as route:
+            out = index_of(route, router_link(target))
+            for family in FAMILIES:
+                table = _table(source, target)
+                length = 32 if family == 4 else 128
+                route.rule(
+                    "add",
+                    table=table,
+                    priority=table,
+                    src=underlay_address(source, family),
+                    src_len=length,
+                    dst=underlay_address(target, family),
+                    dst_len=length,
+                )
+                # Locked, or IPv6 forwarding goes by the device's MTU.
+                narrow = {"mtu": mtu, "lock": 1 << _RTAX_MTU}
+                to = f"{underlay_address(target, family)}/{length}"
+                route.route("add", dst=to, oif=out, table=table, scope=_SCOPE_LINK, metrics=narrow)
+
+    return Fault(f"the way from {source} to {target} carries {mtu} bytes", strike=strike)
+
+
+_RTAX_MTU = 2
+_SCOPE_LINK = 253
+
+
+def _table(source: str, target: str) -> int:
+    """A routing table of the router's own for each ordered pair of nodes."""
+    return 100 + 10 * MEMBERS.index(source) + MEMBERS.index(target)
+
+
+def no_icmp_too_big() -> Fault:
+    """The router never tells that a packet was too big."""
+    return Fault(
+        "the router sends no ICMP about packets that are too big",
+        strike=lambda network: network.nft(
+            ROUTER,
+            "output icmp type destination-unreachable icmp code frag-needed drop",
+            "output icmpv6 type packet-too-big drop",
+        ),
+    )
+
+
+def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Fault, ...]:
+    """Large packets vanish without a word on the way from `source` to `target`."""
+    return (no_icmp_too_big(), underlay_mtu(source, target, mtu))
+
+
+def random_loss(source: str, target: str, percent: int) -> Fault:
+    """The router loses packets at random on the way from `source` to `target`."""
+
+    def strike(network: "Network") -> None:
+        where = f"ip saddr {underlay_address(source, 4)} ip daddr {underlay_address(target, 4)}"
+        network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
+
+    return Fault(f"{percent} % of what {source} sends to {target} is lost", strike=strike)
+
+
+def tunnel_port_blocked() -> Fault:
+    """The router drops the tunnels' UDP port, and did so before any handshake."""
+
+    def strike(network: "Network") -> None:
+        network.nft(ROUTER, f"forward udp dport {TUNNEL_PORT} drop")
+        for node in network.plan.topology.members:
+            network.configure_tunnel(node)
+
+    return Fault("the router drops the tunnel's UDP port", strike=strike)
+
+
+# The control plane, its address and its tokens
+
+
+def server(kind: Server) -> Fault:
+    """Something else than the bundled control plane, or nothing at all, is in its place."""
+    return planned(f"the control plane's place is taken: {kind}", loopback=True, server=kind)
+
+
+def drill(words: str) -> Fault:
+    """The bundled control plane with one of its own faults, as in `heartbeat-500`."""
+    return planned(f"the control plane drills {words}", loopback=True, server_options=("--fault", words))
+
+
+def control_url(url: str | None) -> Fault:
+    """What a's settings say; `{control}`, `{underlay}` and `{port}` are filled in."""
+    return planned(f"a's control URL is {url}", loopback=url is None or "{underlay}" not in url, control_url=url)
+
+
+def listens_everywhere() -> Fault:
+    """The control plane is bound to all addresses of its node."""
+    return planned("the control plane listens on all addresses", server_listens_on_all=True)
+
+
+def certificate(kind: Certificate) -> Fault:
+    """The control plane speaks TLS, with such a certificate."""
+    summary = f"the control plane's certificate is {kind}"
+    return planned(summary, certificate=kind, control_url="https://{control}:{port}", loopback=True)
+
+
+def bootstrap_token(condition: Bootstrap) -> Fault:
+    """What is the matter with the one-time token that a was given."""
+    return planned(f"the bootstrap token is {condition}", loopback=True, bootstrap=condition)
+
+
+def bearer(kind: Bearer) -> Fault:
+    """a joins with the token that it has, which is not the mesh token."""
+    return planned(f"a's token is {kind}", loopback=True, bearer=kind, bootstrap="none")
+
+
+def scope(scope_id: str) -> Fault:
+    """a believes to belong to another cluster."""
+    return planned(f"a's scope id is {scope_id}", loopback=True, scope_id=scope_id)
+
+
+def resolvers(*plans: ResolverPlan) -> Fault:
+    """a reaches the control plane by name, and these name servers are what it has."""
+
+    def strike(network: "Network") -> None:
+        to_dns = "meta l4proto { tcp, udp } th dport 53"
+        network.nft(ROUTER, *(f"input ip daddr {plan.address} {to_dns} drop" for plan in plans if plan.silent))
+
+    def shape(plan: Blueprint) -> Blueprint:
+        return replace(plan, resolvers=plans, control_url=f"http://{CONTROL_NAME}:{{port}}")
+
+    return Fault("a finds the control plane by name, through name servers of the lab", shape=shape, strike=strike)
+
+
+FIRST_RESOLVER = "10.201.1.53"
+SECOND_RESOLVER = "10.201.1.54"

@@ -1,0 +1,88 @@
+"""What belongs to a lab is named after the lab: clean-up needs a name and no memory."""
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MEMBERS = ("a", "b", "c")
+ROUTER = "r"
+EVERYWHERE = (*MEMBERS, ROUTER)
+
+_VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
+
+
+class LabError(Exception):
+    """A lab cannot be had; the text says which and what to do."""
+
+
+class UnknownLabError(LabError):
+    """No lab, topology or scenario has this name; the text offers the nearest ones."""
+
+
+def state_root(environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path:
+    """The directory that holds one directory per lab: root's labs are seen by all of root's shells."""
+    uid = os.geteuid() if uid is None else uid
+    if uid == 0:
+        return Path("/run/preflight-lab")
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime) / "preflight-lab"
+    return Path(tempfile.gettempdir()) / f"preflight-lab-{uid}"
+
+
+def private_directory(path: Path) -> Path:
+    """Make a directory that only its owner enters. Raises LabError if somebody else made it first."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise LabError(f"{path} belongs to somebody else; remove it, or set XDG_RUNTIME_DIR to a directory of yours")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class LabNames:
+    """The names of one lab's namespaces, interfaces and directories."""
+
+    lab: str
+    root: Path
+
+    @classmethod
+    def of(cls, lab: str, root: Path | None = None) -> "LabNames":
+        """Raises LabError for a name that could not be a file's."""
+        if not _VALID.fullmatch(lab):
+            raise LabError(f"{lab!r} is no name for a lab: at most 48 of a-z, 0-9, - and _, a letter or digit first")
+        return cls(lab, root or state_root())
+
+    @property
+    def directory(self) -> Path:
+        """All of the lab's files; it is also the lab's lock."""
+        return self.root / self.lab
+
+    def namespace(self, node: str) -> str:
+        """The network namespace of a node."""
+        return f"preflight-{self.lab}-{node}"
+
+    def namespace_file(self, node: str) -> Path:
+        """The file by which the namespace is known to ip(8)."""
+        return Path("/run/netns") / self.namespace(node)
+
+    def tunnel(self, node: str) -> str:
+        """The WireGuard interface of a node: at most 15 bytes, and unique as wireguard-go's sockets share a folder."""
+        return f"pl-{hashlib.sha256(self.lab.encode()).hexdigest()[:8]}-{node}"
+
+    def files(self, owner: str) -> Path:
+        """The directory of a node's files, or of those of the `control` plane."""
+        return self.directory / owner
+
+    def etc(self, node: str) -> Path:
+        """Where `ip netns exec` looks for a node's own resolv.conf and hosts."""
+        return Path("/etc/netns") / self.namespace(node)
+
+    def mark(self, daemon: str) -> str:
+        """The value of the environment variable by which a daemon of this lab is known."""
+        return f"{self.directory}/{daemon}"

@@ -1,0 +1,214 @@
+"""Namespaces, links and tunnels of a lab, made through netlink; needs root.
+
+`inside` moves the calling thread only, so that labs can be built side by side in threads.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyroute2 import IPRoute, NetlinkError, netns
+
+from preflight.lab.blueprint import Blueprint
+from preflight.lab.keys import TunnelKeys, tunnel_config
+from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
+from preflight.lab.processes import program, run, start, wait_for_words
+from preflight.lab.topology import gateway_address, overlay_address, prefix_length, underlay_address
+
+UNDERLAY = "eth0"
+WIREGUARD_SOCKETS = Path("/var/run/wireguard")
+_NO_DAD = 0x02  # IFA_F_NODAD: nobody else in the lab can have the address, and it must work at once
+
+
+def may_make_namespaces() -> bool:
+    """Whether this process may build network namespaces: root, with the capabilities that a container may lack."""
+    net_admin, sys_admin = 12, 21
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    effective = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    return os.geteuid() == 0 and all(effective >> capability & 1 for capability in (net_admin, sys_admin))
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """Run the body with the calling thread in a network namespace; sockets opened there stay there."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        netns.setns(namespace, flags=0)
+        try:
+            yield
+        finally:
+            netns.setns(home, flags=0)
+    finally:
+        os.close(home)
+
+
+@contextmanager
+def netlink(namespace: str) -> Iterator[IPRoute]:
+    """rtnetlink of a namespace, with the calling thread inside it. Raises LabError when the kernel refuses."""
+    try:
+        with inside(namespace), IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        raise LabError(f"the kernel refused a part of the lab's network ({namespace}): {error}") from None
+
+
+def index_of(route: IPRoute, interface: str) -> int:
+    """The number of an interface. Raises LabError if there is none."""
+    found = route.link_lookup(ifname=interface)
+    if not found:
+        raise LabError(f"the lab's interface {interface} is missing")
+    return int(found[0])
+
+
+def router_link(node: str) -> str:
+    """The router's end of the link to a member."""
+    return f"to-{node}"
+
+
+def add_address(route: IPRoute, interface: str, address: str) -> None:
+    """Give an interface an address, with the prefix length that all networks of a lab have."""
+    length = prefix_length(6 if ":" in address else 4)
+    route.addr("add", index=index_of(route, interface), address=address, prefixlen=length, flags=_NO_DAD)
+
+
+def set_up(route: IPRoute, interface: str) -> None:
+    """Bring an interface up."""
+    route.link("set", index=index_of(route, interface), state="up")
+
+
+class Network:
+    """One lab's namespaces and what is in them."""
+
+    def __init__(self, names: LabNames, plan: Blueprint, keys: Mapping[str, TunnelKeys]) -> None:
+        self.names = names
+        self.plan = plan
+        self.keys = keys
+
+    def build(self, deadline: float) -> None:
+        """Underlay and tunnels, all well. deadline: on time.monotonic()'s clock. Raises LabError."""
+        self._underlay()
+        self._start_tunnels(deadline)
+        for node in self.plan.topology.members:
+            self.configure_tunnel(node)
+            self._raise_tunnel(node)
+
+    def command(self, node: str, *words: str) -> list[str]:
+        """The words that run a program in a node's namespace."""
+        return [program("ip"), "netns", "exec", self.names.namespace(node), *words]
+
+    def nft(self, node: str, *rules: str) -> None:
+        """Add rules to a node's firewall. Each is `HOOK RULE`, as in `input iifname x drop`."""
+        lines = [f"table inet lab {{ chain {hook} {{ type filter hook {hook} priority 0; }}; }}" for hook in _HOOKS]
+        lines += [f"add rule inet lab {rule}" for rule in rules]
+        run(self.command(node, program("nft"), "-f", "-"), text="\n".join(lines))
+
+    def configure_tunnel(self, node: str, keys: Mapping[str, TunnelKeys] | None = None) -> None:
+        """Write a node's keys and peers into its tunnel; sessions that it had are forgotten.
+
+        keys: what the node believes, if that is not the truth.
+        """
+        config = self.names.files(node) / "wireguard.conf"
+        config.write_text(tunnel_config(self.plan, keys or self.keys, node), encoding="ascii")
+        self.wg(node, "setconf", self.names.tunnel(node), str(config))
+
+    def wg(self, node: str, *words: str) -> str:
+        """Run wg(8) in a node's namespace."""
+        return run(self.command(node, program("wg"), *words))
+
+    def _underlay(self) -> None:
+        members = self.plan.topology.members
+        for node in (*members, ROUTER):
+            netns.create(self.names.namespace(node))
+        with netlink(self.names.namespace(ROUTER)) as router:
+            set_sysctl("net/ipv4/ip_forward", 1)
+            set_sysctl("net/ipv6/conf/all/forwarding", 1)
+            set_up(router, "lo")
+            for node in members:
+                far_end = {"ifname": UNDERLAY, "net_ns_fd": self.names.namespace(node)}
+                router.link("add", ifname=router_link(node), kind="veth", peer=far_end)
+                set_up(router, router_link(node))
+                for address in (gateway_address(node, 4), gateway_address(node, 6)):
+                    add_address(router, router_link(node), address)
+            for resolver in self.plan.resolvers:
+                add_address(router, router_link("a"), resolver.address)
+        for node in members:
+            with netlink(self.names.namespace(node)) as member:
+                set_up(member, "lo")
+                set_up(member, UNDERLAY)
+                for address in (underlay_address(node, 4), underlay_address(node, 6)):
+                    add_address(member, UNDERLAY, address)
+                member.route("add", dst="0.0.0.0/0", gateway=gateway_address(node, 4))
+                member.route("add", dst="::/0", gateway=gateway_address(node, 6))
+
+    def _start_tunnels(self, deadline: float) -> None:
+        """Make the tunnel devices: the kernel's WireGuard where it has one, else wireguard-go, all at once."""
+        starting = []
+        for node in self.plan.topology.members:
+            if self._kernel_tunnel(node):
+                continue
+            log = self.names.files(node) / "wireguard-go.log"
+            argv = self.command(node, program("wireguard-go"), "-f", self.names.tunnel(node))
+            mark, talk = self.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
+            starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
+        for daemon in starting:
+            wait_for_words(daemon, "UAPI listener started", 1, deadline)
+
+    def _kernel_tunnel(self, node: str) -> bool:
+        with inside(self.names.namespace(node)), IPRoute() as route:
+            try:
+                route.link("add", ifname=self.names.tunnel(node), kind="wireguard")
+            except NetlinkError as error:
+                if error.code == errno.EOPNOTSUPP:
+                    return False
+                raise LabError(f"the kernel refused a WireGuard interface: {error}") from None
+        return True
+
+    def _raise_tunnel(self, node: str) -> None:
+        tunnel = self.names.tunnel(node)
+        with netlink(self.names.namespace(node)) as route:
+            if node == self.plan.topology.hub:
+                set_sysctl("net/ipv4/ip_forward", 1)
+                set_sysctl("net/ipv6/conf/all/forwarding", 1)
+                # In and out by the same interface is what a hub is for; it must not tell the spokes to go direct.
+                set_sysctl(f"net/ipv4/conf/{tunnel}/send_redirects", 0)
+                set_sysctl("net/ipv4/conf/all/send_redirects", 0)
+            route.link("set", index=index_of(route, tunnel), mtu=self.plan.tunnel_mtu)
+            for family in self.plan.families:
+                add_address(route, tunnel, overlay_address(node, family))
+            set_up(route, tunnel)
+
+
+_HOOKS = ("input", "output", "forward")
+
+
+def set_sysctl(path: str, value: int) -> None:
+    """Set a network sysctl in the namespace of the calling thread."""
+    Path("/proc/sys", path).write_text(str(value), encoding="ascii")
+
+
+def remove_network(names: LabNames) -> None:
+    """Delete the namespaces with all that is in them, and wireguard-go's sockets; whatever of it is there.
+
+    The processes inside must have ended before: a namespace lives on under its last process.
+    """
+    for node in EVERYWHERE:
+        if names.namespace_file(node).exists():
+            _remove_namespace(names.namespace(node))
+        (WIREGUARD_SOCKETS / f"{names.tunnel(node)}.sock").unlink(missing_ok=True)
+        shutil.rmtree(names.etc(node), ignore_errors=True)
+
+
+def _remove_namespace(namespace: str) -> None:
+    try:
+        netns.remove(namespace)
+    except OSError as error:
+        raise LabError(f"the namespace {namespace} cannot be removed: {error.strerror}") from None
+
+
+def has_tunnel(names: LabNames, node: str) -> bool:
+    """Whether a node's tunnel device is there."""
+    with netlink(names.namespace(node)) as route:
+        return bool(route.link_lookup(ifname=names.tunnel(node)))

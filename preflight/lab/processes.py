@@ -1,0 +1,212 @@
+"""Daemons of a lab: started detached, known by a mark in their environment, ended without ever hitting a stranger.
+
+A process id may be reused between looking and killing; a mark read through a process handle (pidfd) may not.
+"""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from preflight.lab.names import LabError
+
+MARK = "PREFLIGHT_LAB_DAEMON"
+PACKAGES = {"ip": "iproute2", "nft": "nftables", "wg": "wireguard-tools", "wireguard-go": "wireguard-go"}
+_LOOK_AGAIN_MS = 5
+_SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A process that this program started, and the file with all that it says."""
+
+    name: str
+    pid: int
+    log: Path
+
+
+def program(name: str) -> str:
+    """Absolute path of a system program. Raises LabError naming the package that has it."""
+    found = shutil.which(name, path=_SEARCH)
+    if found is None:
+        raise LabError(f"{name} is missing; install it with: apt-get install {PACKAGES.get(name, name)}")
+    return found
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would configure or divert a node: a lab is the same on every machine."""
+    diverting = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(("VOX_", "PREFLIGHT_")) and key.lower() not in diverting
+    }
+    return kept | {"PATH": _SEARCH}
+
+
+def run(argv: Sequence[str], *, text: str | None = None, timeout: float = 10.0) -> str:
+    """Run a system program to its end and return what it printed. Raises LabError with its own words."""
+    try:
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{_shown(argv)} did not end within {timeout:.0f} s") from None
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        raise LabError(f"{_shown(argv)} failed: {words[-1] if words else f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _shown(argv: Sequence[str]) -> str:
+    return " ".join([Path(argv[0]).name, *argv[1:]])
+
+
+def start(
+    name: str, argv: Sequence[str], *, mark: str, log: Path, environment: Mapping[str, str] | None = None
+) -> Daemon:
+    """Start a daemon in a session of its own, so that Ctrl-C at our terminal does not reach it.
+
+    environment: what it finds besides the clean one.
+    """
+    with log.open("ab") as sink, Path(os.devnull).open("rb") as nothing:
+        pid = os.posix_spawn(
+            argv[0],
+            list(argv),
+            clean_environment(os.environ) | dict(environment or {}) | {MARK: mark},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+                (os.POSIX_SPAWN_DUP2, sink.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, sink.fileno(), 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE],
+        )
+    return Daemon(name, pid, log)
+
+
+def wait_for_words(daemon: Daemon, words: str, times: int, deadline: float) -> None:
+    """Return once `times` lines of what the daemon said hold `words`.
+
+    deadline: on time.monotonic()'s clock. Raises LabError with the daemon's last line if it ends or stays silent.
+    """
+    handle = os.pidfd_open(daemon.pid)
+    try:
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        while sum(words in line for line in _lines(daemon.log)) < times:
+            if ended.poll(_LOOK_AGAIN_MS):
+                raise LabError(f"the lab's {daemon.name} stopped while starting: {_last_line(daemon.log)}")
+            if time.monotonic() > deadline:
+                raise LabError(f"the lab's {daemon.name} is not ready in time: {_last_line(daemon.log)}")
+    finally:
+        os.close(handle)
+
+
+def _lines(log: Path) -> list[str]:
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return text[: text.rfind("\n") + 1].splitlines()  # a line that is still being written does not count
+
+
+def _last_line(log: Path) -> str:
+    return next((line.strip() for line in reversed(_lines(log)) if line.strip()), "it said nothing")
+
+
+def mark_of(pid: int) -> str | None:
+    """The mark of a process; None for a stranger, or for one that is gone."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    prefix = f"{MARK}=".encode()
+    found = next((item for item in environment.split(b"\0") if item.startswith(prefix)), None)
+    return os.fsdecode(found.removeprefix(prefix)) if found is not None else None
+
+
+def network_of(pid: int) -> int | None:
+    """The inode of a process's network namespace; None if it cannot be read."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino  # noqa: PTH116 - follows the magic link, once
+    except OSError:
+        return None
+
+
+def all_pids() -> Iterator[int]:
+    """Every process that is visible here, but this one and those that it runs under."""
+    spared = set(_ancestry())
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) not in spared:
+            yield int(entry.name)
+
+
+def _ancestry() -> Iterator[int]:
+    pid = os.getpid()
+    while pid > 0:
+        yield pid
+        try:
+            # The command's name stands in parentheses and may hold anything; the parent is the second field after it.
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return
+
+
+def end(ours: Callable[[int], bool], *, grace: float = 0.0) -> None:
+    """End every process that `ours` tells, and wait until all are gone.
+
+    grace: seconds that SIGTERM has before SIGKILL; 0 kills at once. Raises LabError if one survives.
+    """
+    rounds = [(signal.SIGTERM, grace)] if grace > 0 else []
+    # A process may fork while it is being looked for, hence several rounds.
+    rounds += [(signal.SIGKILL, 5.0)] * 3
+    for sign, patience in rounds:
+        if not _signal_all(ours, sign, time.monotonic() + patience):
+            return
+    survivors = [pid for pid in all_pids() if ours(pid)]
+    if survivors:
+        raise LabError(f"processes of the lab do not end: {', '.join(map(str, survivors))}")
+
+
+def _signal_all(ours: Callable[[int], bool], sign: signal.Signals, deadline: float) -> bool:
+    """Signal all of ours and wait for them; False if there were none."""
+    with ExitStack() as stack:
+        handles = []
+        for pid in all_pids():
+            if not ours(pid):
+                continue
+            try:
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            stack.callback(os.close, handle)
+            if ours(pid):  # asked again, now that the handle pins the process
+                handles.append(handle)
+                _send(handle, sign)
+        for handle in handles:
+            if _wait_for_exit(handle, deadline):
+                _reap(handle)
+    return bool(handles)
+
+
+def _send(handle: int, sign: signal.Signals) -> None:
+    try:
+        signal.pidfd_send_signal(handle, sign)
+    except ProcessLookupError:
+        pass
+
+
+def _wait_for_exit(handle: int, deadline: float) -> bool:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
+def _reap(handle: int) -> None:
+    try:
+        os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        pass  # somebody else's child

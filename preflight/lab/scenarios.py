@@ -1,0 +1,171 @@
+"""The fault matrix as data: a topology, what goes wrong in it, and the diagnosis that is right."""
+
+from dataclasses import dataclass
+
+from preflight.lab import faults
+from preflight.lab.blueprint import Blueprint, ResolverPlan
+from preflight.lab.faults import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER, Fault
+from preflight.lab.topology import TOPOLOGIES, overlay_address, underlay_address
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The diagnosis that must come first. Any of `codes` will do; `direction` None: the code has only one."""
+
+    codes: tuple[str, ...]
+    direction: str | None = None
+
+    def matches(self, code: str, direction: str | None) -> bool:
+        """Whether a diagnosis is the right one."""
+        return code in self.codes and self.direction in (None, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One row. `expected` None: nothing is wrong. `exit_code`: what preflight ends with, where the row says it."""
+
+    name: str
+    summary: str
+    topology: str = "pair"
+    faults: tuple[Fault, ...] = ()
+    expected: Expected | None = None
+    exit_code: int | None = None
+
+    def plan(self) -> Blueprint:
+        """What is to be built, with the mistakes that are made before anything runs."""
+        plan = Blueprint(TOPOLOGIES[self.topology])
+        for fault in self.faults:
+            plan = fault.shape(plan)
+        return plan
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it can be had without root."""
+        return all(fault.loopback for fault in self.faults)
+
+
+def _healthy(name: str, summary: str, *what: Fault, topology: str = "pair") -> Scenario:
+    return Scenario(name, summary, topology, what, exit_code=0)
+
+
+def _broken(
+    name: str, code: str, *what: Fault, direction: str | None = None, topology: str = "pair", exit_code: int | None = 1
+) -> Scenario:
+    """`code` may be several, separated by blanks, of which each is right."""
+    summary = "; ".join(fault.summary for fault in what)
+    return Scenario(name, summary, topology, what, Expected(tuple(code.split()), direction), exit_code)
+
+
+_OVERLAY_C = overlay_address("c", 4)
+_NAMED = {CONTROL_NAME: (_OVERLAY_C,)}
+
+_ALL = (
+    _healthy("healthy", "all is well"),
+    _healthy("healthy-v6", "an overlay with IPv6 only", faults.planned("IPv6-only overlay", families=(6,))),
+    _healthy("healthy-hub", "a and b talk through c", topology="hub"),
+    _healthy("healthy-solo", "b hosts the control plane too", topology="solo"),
+    _healthy("healthy-tls", "the control plane speaks TLS", faults.certificate("good")),
+    _healthy("healthy-dns", "the control plane has a name", faults.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
+    # the overlay on a
+    _broken("interface-missing", "overlay.absent", faults.tunnel_missing("a")),
+    _broken("interface-down", "overlay.down", faults.tunnel_down("a")),
+    _broken("wrong-key", "overlay.no-handshake", faults.stale_key("a", of="b")),
+    _broken("underlay-udp-blocked", "overlay.no-handshake", faults.tunnel_port_blocked()),
+    _broken("peer-gone", "reach.unreachable overlay.handshake-stale", faults.tunnel_missing("b")),
+    _broken("allowed-ips", "overlay.allowed-ips", faults.not_allowed("a", "b")),
+    _broken("route-leak", "overlay.route-leak", faults.leaked_route("a", "b")),
+    _broken("subnet-conflict", "overlay.subnet-conflict", faults.overlapping_lan("a")),
+    _broken("mtu-too-big", "overlay.mtu-too-big", faults.planned("the tunnel's MTU is 1500", tunnel_mtu=1500)),
+    # reachability
+    _broken("drop-forward", "reach.no-forward", faults.drop_in("b", "a"), direction="forward"),
+    _broken("drop-reverse", "reach.no-reverse", faults.drop_out("b", "a"), direction="reverse"),
+    _broken("drop-local", "host.firewall-drop", faults.drop_in("a", "b"), direction="reverse"),
+    Scenario(
+        "solo-drop",
+        "b, which hosts the control plane too, drops what comes from a",
+        "solo",
+        (faults.drop_in("b", "a"),),
+        Expected(("reach.no-forward", "reach.unreachable")),
+        exit_code=1,
+    ),
+    _broken("icmp-filtered", "reach.icmp-filtered", faults.no_echo("b"), exit_code=0),
+    _broken("loss-forward", "udp.loss reach.loss", faults.random_loss("a", "b", 5), direction="forward"),
+    _broken("loss-reverse", "udp.loss reach.loss", faults.random_loss("b", "a", 5), direction="reverse"),
+    # path MTU
+    _broken(
+        "mtu-reduced",
+        "mtu.reduced",
+        faults.underlay_mtu("a", "b", 1380),
+        faults.underlay_mtu("b", "a", 1380),
+        exit_code=0,
+    ),
+    _broken("black-hole-forward", "mtu.black-hole", *faults.black_hole("a", "b"), direction="forward"),
+    _broken("black-hole-reverse", "mtu.black-hole", *faults.black_hole("b", "a"), direction="reverse"),
+    _broken(
+        "black-hole-both",
+        "mtu.black-hole",
+        *faults.black_hole("a", "b"),
+        *faults.black_hole("b", "a"),
+        direction="round-trip",
+    ),
+    # the control URL
+    _broken(
+        "url-lan",
+        "control.url-off-overlay",
+        faults.control_url("http://{underlay}:{port}"),
+        faults.listens_everywhere(),
+    ),
+    _broken("url-bind-all", "control.url-bind-all", faults.control_url("http://0.0.0.0:{port}")),
+    _broken("url-missing", "control.url-missing", faults.control_url(None)),
+    _broken("control-refused", "control.refused", faults.server("absent")),
+    _broken("control-drop", "control.timeout", faults.drop_port("c", 9847)),
+    _broken("control-hang", "control.timeout", faults.drill("hang")),
+    _broken("dns-nxdomain", "control.dns-nxdomain", faults.resolvers(ResolverPlan(FIRST_RESOLVER))),
+    _broken("dns-timeout", "control.dns-timeout", faults.resolvers(ResolverPlan(FIRST_RESOLVER, silent=True))),
+    _broken(
+        "dns-split",
+        "control.dns-split",
+        faults.resolvers(
+            ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (underlay_address("c", 4),)}),
+            ResolverPlan(SECOND_RESOLVER, _NAMED),
+        ),
+    ),
+    _broken(
+        "dead-aaaa",
+        "control.address-family",
+        faults.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_OVERLAY_C, "fd66::dead")})),
+        exit_code=None,
+    ),
+    _broken("tls-expired", "control.tls-expired", faults.certificate("expired")),
+    _broken("tls-untrusted", "control.tls-untrusted", faults.certificate("untrusted")),
+    _broken("tls-name", "control.tls-name", faults.certificate("other-name")),
+    _broken(
+        "tls-none-off-overlay",
+        "control.plain-http",
+        faults.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (underlay_address("c", 4),)})),
+        faults.listens_everywhere(),
+    ),
+    _broken("not-populi", "control.not-populi", faults.server("everything")),
+    _broken("redirect", "control.redirected", faults.server("redirect")),
+    _broken("unhealthy", "control.unhealthy", faults.drill("unhealthy")),
+    _healthy("throttled", "the control plane says 429 first, and is fine after that", faults.drill("throttle")),
+    _broken("clock-skew", "control.clock-skew", faults.drill("clock-skew=600")),
+    # enrolment
+    _broken("bootstrap-spent", "enroll.bootstrap-spent", faults.bootstrap_token("spent")),
+    _broken("bootstrap-invalid", "enroll.bootstrap-invalid", faults.bootstrap_token("invalid")),
+    _broken("bootstrap-disabled", "enroll.bootstrap-disabled", faults.bootstrap_token("disabled")),
+    _broken("bootstrap-expired", "enroll.bootstrap-spent", faults.bootstrap_token("expired")),
+    _broken("scope-mismatch", "enroll.scope-mismatch", faults.scope("another-cluster")),
+    _broken("token-unknown", "enroll.unauthorized", faults.bearer("unknown")),
+    _broken("token-submitter", "enroll.forbidden", faults.bearer("submitter")),
+    _broken("heartbeat-lost", "enroll.heartbeat-failed", faults.drill("heartbeat-500")),
+)
+
+SCENARIOS = {scenario.name: scenario for scenario in _ALL}
+
+
+def scenario_called(name: str) -> Scenario | None:
+    """A scenario, or a topology with nothing wrong in it; None if there is neither."""
+    if name in TOPOLOGIES:
+        return _healthy(name, TOPOLOGIES[name].summary, topology=name)
+    return SCENARIOS.get(name)

@@ -1,0 +1,187 @@
+"""A lab for one command: a running one by its name, or one that is made and taken down again."""
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from preflight.lab import build, processes, state
+from preflight.lab.blueprint import Kind
+from preflight.lab.names import LabError, LabNames, UnknownLabError, state_root
+from preflight.lab.scenarios import SCENARIOS, Scenario, scenario_called
+from preflight.lab.signals import interruptible
+from preflight.lab.site import Site
+from preflight.lab.state import State
+from preflight.lab.topology import TOPOLOGIES
+
+KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A lab that is up."""
+
+    names: LabNames
+    state: State
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.names.lab
+
+    @property
+    def kind(self) -> Kind:
+        """`wireguard`: real tunnels between namespaces. `loopback`: processes on 127.0.0.0/8."""
+        return self.state.kind
+
+    def command(self, argv: Sequence[str], node: str = "a") -> list[str]:
+        """The words that run a program in a node; run them with `environment()`."""
+        return _site(self.names, self.state).command(node, list(argv))
+
+    def environment(self) -> dict[str, str]:
+        """What a program in a node finds: ours, without settings of the caller's own cluster and without proxies."""
+        return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind}
+
+    def preflight_arguments(self) -> list[str]:
+        """Options of `preflight all` on node a: its settings, and the enrolment with its one-time token."""
+        files = self.names.files("a")
+        words = ["--config", str(files / "preflight.yaml"), "--enroll"]
+        if _scenario(self.state).plan().bootstrap != "none":
+            words += ["--bootstrap-token-file", str(files / "bootstrap-token")]
+            words += ["--credentials-out", str(files / "credentials")]
+        return words
+
+
+@contextmanager
+def lab_for(name: str) -> Iterator[Lab]:
+    """The running lab of that name, or a fresh one of a topology or scenario that is taken down at the end.
+
+    Nobody else can use or remove the lab meanwhile. Raises UnknownLabError with the nearest names, or LabError.
+    """
+    with interruptible():
+        _clear_left_behind()
+        names = LabNames.of(name)
+        if state.load(names) is not None:
+            with state.locked(names):
+                yield Lab(names, _with_fresh_token(names))
+        else:
+            with fresh_lab(_known(name)) as lab:
+                yield lab
+
+
+@contextmanager
+def fresh_lab(scenario: Scenario) -> Iterator[Lab]:
+    """A lab of its own for one command, with a name that no other has."""
+    names = LabNames.of(f"{scenario.name}-{secrets.token_hex(4)}")
+    with state.locked(names):
+        built = build.build(names, scenario, ephemeral=True)
+        if built.kind == "loopback" and scenario.topology != "loopback":
+            print("preflight: without root there are no tunnels: this lab is loopback", file=sys.stderr)  # noqa: T201
+        try:
+            yield Lab(names, built)
+        finally:
+            build.down(names)
+
+
+def running_lab(name: str) -> Lab:
+    """A lab that is up, to look at. Raises UnknownLabError."""
+    names = LabNames.of(name)
+    found = state.load(names)
+    if found is None:
+        raise UnknownLabError(_no_such(f"no lab {name!r} is up", name, state.known_labs(names.root)))
+    return Lab(names, found)
+
+
+def _known(name: str) -> Scenario:
+    scenario = scenario_called(name)
+    if scenario is None:
+        choices = [*TOPOLOGIES, *SCENARIOS, *state.known_labs(state_root())]
+        raise UnknownLabError(_no_such(f"there is no lab, topology or scenario {name!r}", name, choices))
+    return scenario
+
+
+def _no_such(said: str, name: str, choices: Sequence[str]) -> str:
+    near = get_close_matches(name, choices, n=3, cutoff=0.4)
+    return f"{said}; did you mean {' or '.join(near)}?" if near else f"{said}; `preflight lab list` tells what there is"
+
+
+def _scenario(found: State) -> Scenario:
+    scenario = scenario_called(found.scenario)
+    if scenario is None:
+        raise LabError(f"the lab was built as {found.scenario}, which this version does not know; take it down")
+    return scenario
+
+
+def _site(names: LabNames, found: State) -> Site:
+    return Site(names, _scenario(found).plan(), found.kind, found.places)
+
+
+def _with_fresh_token(names: LabNames) -> State:
+    """The state of a running lab whose one-time token nobody has used: a used one is replaced."""
+    found = running_lab(names.lab).state
+    if found.token_used:
+        site = _site(names, found)
+        site.new_bootstrap_token()
+        # The control plane reads its token when it starts; its database stays.
+        site.restart_control_plane(time.monotonic() + build.READY_WITHIN_S)
+    return state.hand_out_token(names, found)
+
+
+def _clear_left_behind() -> None:
+    """Take down what commands that were killed have left: nobody holds it, and nobody meant it to stay."""
+    root = state_root()
+    for name in state.known_labs(root):
+        names = LabNames.of(name, root)
+        if not _left_behind(names):
+            continue
+        try:
+            with state.locked(names, wait_s=0):
+                if _left_behind(names):
+                    build.down(names)
+        except LabError:
+            continue  # in use, or not ours to remove: the command at hand can do without
+
+
+def _left_behind(names: LabNames) -> bool:
+    found = state.load(names)
+    return found is None or found.ephemeral
+
+
+def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab, bool]:
+    """The lab of that name, built if it is not there; and whether it was.
+
+    Raises UnknownLabError for a topology or scenario that there is none of, LabError if the lab cannot be had.
+    """
+    if topology is not None and topology not in TOPOLOGIES:
+        raise UnknownLabError(_no_such(f"there is no topology {topology!r}", topology, list(TOPOLOGIES)))
+    if scenario is not None and scenario not in SCENARIOS:
+        raise UnknownLabError(_no_such(f"there is no scenario {scenario!r}", scenario, list(SCENARIOS)))
+    wanted = _known(scenario or topology or (name if scenario_called(name) else "pair"))
+    if topology not in (None, wanted.topology):
+        raise LabError(f"the scenario {wanted.name} happens in the topology {wanted.topology}, not in {topology}")
+    names = LabNames.of(name)
+    with interruptible(), state.locked(names):
+        built = build.up(names, wanted)
+        found = state.load(names)
+    if found is None:
+        raise LabError(f"the lab {name} was taken down by somebody else")
+    return Lab(names, found), built
+
+
+def take_down(name: str) -> None:
+    """Remove a lab, or what is left of it. Raises UnknownLabError if there is nothing of that name."""
+    names = LabNames.of(name)
+    with state.locked(names):
+        there = build.down(names)
+    if not there:
+        raise UnknownLabError(_no_such(f"no lab {name!r} is up", name, state.known_labs(names.root)))
+
+
+def all_labs() -> dict[str, State | None]:
+    """Every lab of which something is there; None: it was not finished."""
+    root = state_root()
+    return {name: state.load(LabNames.of(name, root)) for name in state.known_labs(root)}

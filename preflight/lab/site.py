@@ -1,0 +1,192 @@
+"""The programs and files of one lab: settings and secrets, b's responder, the control plane, the name servers."""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from preflight.lab import blueprint, processes
+from preflight.lab.blueprint import Blueprint, Kind, LabSecrets, Places
+from preflight.lab.names import ROUTER, LabError, LabNames
+from preflight.lab.processes import Daemon
+from preflight.lab.topology import bracketed
+
+CONTROL = "control"
+RESPONDER = "responder"
+_STAND_IN = [sys.executable, "-m", "preflight.lab.standins"]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a lab's programs and files depend on."""
+
+    names: LabNames
+    plan: Blueprint
+    kind: Kind
+    places: Places
+
+    def command(self, node: str, words: list[str]) -> list[str]:
+        """The words that run a program in a node, under the node's own resolv.conf and hosts."""
+        if self.kind == "loopback":
+            return words
+        return [processes.program("ip"), "netns", "exec", self.names.namespace(node), *words]
+
+    def within(self, node: str) -> AbstractContextManager[None]:
+        """Run the body with the calling thread in a node's network."""
+        if self.kind == "loopback":
+            return nullcontext()
+        from preflight.lab.network import inside
+
+        return inside(self.names.namespace(node))
+
+    def write_files(self) -> None:
+        """Settings and secrets of every party. Nobody but the lab's owner gets into the directories."""
+        secrets = LabSecrets.fresh()
+        for owner in (*self.plan.topology.members, CONTROL):
+            self.names.files(owner).mkdir(mode=0o700, exist_ok=True)
+        node, peer, control = (self.names.files(owner) for owner in ("a", "b", CONTROL))
+        write_private(node / "token", secrets.bearer(self.plan.bearer))
+        write_private(peer / "token", secrets.mesh)
+        write_private(control / "mesh-token", secrets.mesh)
+        write_private(control / "submitter-token", secrets.submitter)
+        for holder in (node, peer):
+            write_private(holder / "responder.key", secrets.responder_key)
+        _write_settings(node, blueprint.node_settings(self.plan, self.places, self.kind))
+        _write_settings(peer, blueprint.responder_settings(self.plan, self.places, self.kind))
+        _write_settings(control, blueprint.control_plane_settings(self.plan))
+        if self.plan.certificate is not None:
+            from preflight.lab.certificates import write_certificates
+
+            write_certificates(self.plan.certificate, control, (node, peer), self.places.control)
+        self.new_bootstrap_token()
+
+    def new_bootstrap_token(self) -> None:
+        """Write a one-time token for a and for the control plane, which reads it when it starts."""
+        token = LabSecrets.fresh().mesh
+        given = "a-token-that-nobody-made" if self.plan.bootstrap == "invalid" else token
+        (self.names.files("a") / "credentials").unlink(missing_ok=True)
+        write_private(self.names.files(CONTROL) / "bootstrap-token", token)
+        write_private(self.names.files("a") / "bootstrap-token", given)
+
+    def start_daemons(self) -> list[Callable[[float], None]]:
+        """Start all programs side by side; call what is returned, with a deadline, to wait until each is ready."""
+        zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
+        resolver_words = [*_STAND_IN, "resolver", json.dumps(zones)]
+        waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
+        words = [*_preflight("responder"), *blueprint.responder_binds(self.places)]
+        words += ["--config", str(self.names.files("b") / "preflight.yaml")]
+        words += ["--key-file", str(self.names.files("b") / "responder.key")]
+        waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers)))
+        return waiting
+
+    def start_control_plane(self) -> Callable[[float], None]:
+        """Start whatever the plan puts in the control plane's place."""
+        sockets = 0 if self.plan.server == "absent" else 1
+        return self._start(CONTROL, self.plan.topology.control_node, self._server_words(), sockets)
+
+    def restart_control_plane(self, deadline: float) -> None:
+        """End the control plane and start it anew, over the same database."""
+        mark = self.names.mark(CONTROL)
+        processes.end(lambda pid: processes.mark_of(pid) == mark, grace=3.0)
+        self.log(CONTROL).unlink(missing_ok=True)
+        self.start_control_plane()(deadline)
+        self.spend_bootstrap_token()
+
+    def spend_bootstrap_token(self) -> None:
+        """Let somebody else use the one-time token first, where the plan says so."""
+        if self.plan.bootstrap != "spent":
+            return
+        token = (self.names.files("a") / "bootstrap-token").read_text(encoding="ascii").strip()
+        with self.within("a"):
+            status = _exchange(self.places, token)
+        if status != HTTPStatus.OK:
+            raise LabError(f"the lab's control plane answered {status} to the exchange of its own token")
+
+    def log(self, daemon: str) -> Path:
+        """The file with all that a daemon says."""
+        return self.names.directory / f"{daemon}.log"
+
+    def _start(self, name: str, node: str, words: list[str], sockets: int) -> Callable[[float], None]:
+        if sockets == 0:
+            return lambda deadline: None
+        daemon = processes.start(name, self.command(node, words), mark=self.names.mark(name), log=self.log(name))
+        return partial(_wait_listening, daemon, sockets)
+
+    def _server_words(self) -> list[str]:
+        host = "0.0.0.0" if self.plan.server_listens_on_all else self.places.control  # noqa: S104 - it is the fault
+        bind = f"{bracketed(host)}:{self.places.control_port}"
+        if self.plan.server != "bundled":
+            return [*_STAND_IN, self.plan.server, bind]
+        files = self.names.files(CONTROL)
+        words = [*_preflight("control-plane"), "serve", "--bind", bind, "--db", str(files / "control.db")]
+        words += ["--config", str(files / "preflight.yaml")]
+        if self.plan.certificate is not None:
+            words += ["--tls-cert", str(files / "tls.pem"), "--tls-key", str(files / "tls.key")]
+        return [*words, *self.plan.server_options]
+
+
+def _exchange(places: Places, token: str) -> int:
+    connection = HTTPConnection(places.control, places.control_port, timeout=5.0)
+    body = json.dumps({"bootstrap_token": token})
+    try:
+        connection.request("POST", "/v1/populi/bootstrap/exchange", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise LabError(f"the lab's control plane does not answer: {error}") from None
+    finally:
+        connection.close()
+
+
+def _wait_listening(daemon: Daemon, sockets: int, deadline: float) -> None:
+    processes.wait_for_words(daemon, "listening on ", sockets, deadline)
+
+
+def _preflight(command: str) -> list[str]:
+    return [sys.executable, "-m", "preflight", command]
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
+def _write_settings(directory: Path, settings: dict[str, Any]) -> None:
+    write_private(directory / "preflight.yaml", yaml.safe_dump(settings, sort_keys=False))
+
+
+def free_port(address: str, kind: socket.SocketKind) -> int:
+    """A port that nobody uses now at an address of this machine."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_answer(address: str, port: int, deadline: float) -> None:
+    """Return once a packet to `address` came back as anything at all; a refused TCP connection will do.
+
+    Raises LabError at the deadline (time.monotonic()'s clock).
+    """
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            socket.create_connection((address, port), timeout=min(left, 1.0)).close()
+        except ConnectionRefusedError:
+            return
+        except OSError:
+            time.sleep(0.02)  # an immediate refusal by the kernel must not become a busy loop
+            continue
+        return
+    raise LabError(f"nothing comes back from {address} through the lab's tunnel")

@@ -1,0 +1,122 @@
+"""Small servers that stand where something else is expected: `python -m preflight.lab.standins WHAT ARGUMENT`.
+
+`everything ADDRESS:PORT` answers 200 to all, `redirect ADDRESS:PORT` sends everybody to a login page, and
+`resolver ZONES` is a name server (UDP) that knows just what the JSON in ZONES says.
+"""
+
+import json
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, UDPServer
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+_TTL_S = 5
+_DNS_PORT = 53
+
+
+def answer(question: bytes, zone: Mapping[str, Sequence[str]]) -> bytes | None:
+    """What a name server that knows `zone` (name to addresses) answers; None for what is no question."""
+    try:
+        query = dns.message.from_wire(question)
+        asked = query.question[0]
+    except (dns.exception.DNSException, IndexError):
+        return None
+    reply = dns.message.make_response(query)
+    reply.flags |= dns.flags.AA | dns.flags.RA
+    addresses = zone.get(asked.name.to_text(omit_final_dot=True).lower())
+    if addresses is None:
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+    elif asked.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+        fitting = [each for each in addresses if (":" in each) == (asked.rdtype == dns.rdatatype.AAAA)]
+        if fitting:
+            reply.answer.append(dns.rrset.from_text(asked.name, _TTL_S, "IN", asked.rdtype, *fitting))
+    return reply.to_wire()
+
+
+def name_server(address: str, zone: Mapping[str, Sequence[str]], port: int = _DNS_PORT) -> UDPServer:
+    """A name server over UDP, bound and not yet serving."""
+
+    class Question(BaseRequestHandler):
+        def handle(self) -> None:
+            data, answering = self.request
+            reply = answer(data, zone)
+            if reply is not None:
+                answering.sendto(reply, self.client_address)
+
+    return UDPServer((address, port), Question)
+
+
+class Everything(BaseHTTPRequestHandler):
+    """A web server that is content with anything, and is no control plane."""
+
+    protocol_version = "HTTP/1.1"
+    status = HTTPStatus.OK
+    location: str | None = None
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        page = b"<!doctype html><title>It works</title><p>It works."
+        self.send_response(self.status)
+        if self.location is not None:
+            self.send_header("Location", self.location)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - http.server's names
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: stderr is the lab's log."""
+
+
+class Redirect(Everything):
+    """A web server that sends everybody to a login page."""
+
+    status = HTTPStatus.MOVED_PERMANENTLY
+    location = "http://login.example/"
+
+
+def web_server(handler: type[BaseHTTPRequestHandler], host: str, port: int) -> ThreadingHTTPServer:
+    """A web server, bound and not yet serving."""
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+        def server_bind(self) -> None:
+            """Without http.server's look-up of the own name, which asks the name servers."""
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.socket.bind(self.server_address)
+            self.server_name, self.server_port = host, port
+
+    return Server((host, port), handler)
+
+
+def main(what: str, argument: str) -> None:
+    """Serve until the process is ended."""
+    if what == "resolver":
+        zones = json.loads(argument)
+        servers: list[UDPServer | ThreadingHTTPServer] = [name_server(z["address"], z["answers"]) for z in zones]
+    else:
+        host, _, port = argument.rpartition(":")
+        handler = {"everything": Everything, "redirect": Redirect}[what]
+        servers = [web_server(handler, host.strip("[]"), int(port))]
+    for server in servers:
+        threading.Thread(target=server.serve_forever).start()
+        print(f"listening on {server.server_address[0]!s}", flush=True)  # noqa: T201 - what the lab waits for
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,116 @@
+"""What is remembered of a lab between commands, and the lock that keeps two commands off the same lab.
+
+The lab's directory is its lock: whoever holds it may build, use or remove the lab. A directory that nobody holds and
+that has no complete record is what a crash left behind.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from preflight.lab.blueprint import Kind, Places
+from preflight.lab.names import LabError, LabNames, private_directory
+
+RECORD = "state.json"
+_LOOK_AGAIN_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of a lab is there: nodes with a namespace, nodes with a tunnel device, and daemons."""
+
+    namespaces: tuple[str, ...]
+    tunnels: tuple[str, ...]
+    daemons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A lab that was built. `scenario` is a name of a scenario, or of a topology in which all is well.
+
+    ephemeral: made for one command, which holds the lock as long as the lab lives.
+    token_used: the bootstrap token was handed to somebody who may have spent it.
+    """
+
+    scenario: str
+    kind: Kind
+    places: Places
+    parts: Parts
+    ephemeral: bool = False
+    token_used: bool = False
+
+
+def save(names: LabNames, state: State) -> None:
+    """Write the record in one step: it is there as a whole, or not."""
+    draft = names.directory / f"{RECORD}.new"
+    draft.write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
+    draft.replace(names.directory / RECORD)
+
+
+def load(names: LabNames) -> State | None:
+    """The record of a lab; None if there is no lab, or one that was never finished."""
+    try:
+        data = json.loads((names.directory / RECORD).read_text(encoding="utf-8"))
+        places = Places(**{**data["places"], "peers": tuple(data["places"]["peers"])})
+        parts = Parts(**{key: tuple(value) for key, value in data["parts"].items()})
+        return State(**{**data, "places": places, "parts": parts})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def hand_out_token(names: LabNames, state: State) -> State:
+    """Remember that the bootstrap token may be spent from now on."""
+    used = replace(state, token_used=True)
+    save(names, used)
+    return used
+
+
+def known_labs(root: Path) -> list[str]:
+    """Names of all labs of which something is there."""
+    try:
+        return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def locked(names: LabNames, *, wait_s: float = 30.0) -> Iterator[None]:
+    """Hold a lab; its directory is made if it is missing, and removed again if it is left empty.
+
+    Raises LabError if another command holds it for longer than `wait_s`.
+    """
+    deadline = time.monotonic() + wait_s
+    while (handle := _try_lock(names)) is None:
+        if time.monotonic() >= deadline:
+            raise LabError(f"the lab {names.lab} is in use by another preflight command; wait for it to end")
+        time.sleep(_LOOK_AGAIN_S)
+    try:
+        yield
+    finally:
+        try:
+            names.directory.rmdir()
+        except OSError:
+            pass  # not empty: the lab lives on
+        os.close(handle)
+
+
+def _try_lock(names: LabNames) -> int | None:
+    private_directory(names.root)
+    names.directory.mkdir(mode=0o700, exist_ok=True)
+    try:
+        handle = os.open(names.directory, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None  # removed by the one who held it; the next attempt makes a new one
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_ino == names.directory.stat().st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(handle)
+    return None

@@ -1,0 +1,67 @@
+"""Who is connected to whom, and by which addresses: data only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Family = Literal[4, 6]
+
+TUNNEL_PORT = 51820
+CONTROL_PORT = 9847
+RESPONDER_PORT = 862
+OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
+
+_NUMBER = {"a": 1, "b": 2, "c": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Members of the overlay; `hub` is the member through which all others talk, inside the tunnel."""
+
+    name: str
+    summary: str
+    members: tuple[str, ...]
+    control_node: str
+    hub: str | None = None
+
+    def neighbours(self, node: str) -> tuple[str, ...]:
+        """The WireGuard peers of a node."""
+        if self.hub is not None and node != self.hub:
+            return (self.hub,)
+        return tuple(member for member in self.members if member != node)
+
+
+TOPOLOGIES = {
+    topology.name: topology
+    for topology in (
+        Topology("pair", "a and b with a full mesh; the control plane is on c", ("a", "b", "c"), "c"),
+        Topology("hub", "a and b reach each other only through c, inside the tunnel", ("a", "b", "c"), "c", hub="c"),
+        Topology("solo", "two nodes; b hosts the control plane too", ("a", "b"), "b"),
+        Topology("loopback", "processes on 127.0.0.0/8, without root and without a tunnel", ("a", "b", "c"), "c"),
+    )
+}
+
+
+def overlay_address(node: str, family: Family) -> str:
+    """A member's address inside the tunnel."""
+    return f"10.66.0.{_NUMBER[node]}" if family == 4 else f"fd66::{_NUMBER[node]}"
+
+
+def underlay_address(node: str, family: Family) -> str:
+    """A member's address on its link to the router."""
+    return f"10.201.{_NUMBER[node]}.2" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::2"
+
+
+def gateway_address(node: str, family: Family) -> str:
+    """The router's address on the link to a member."""
+    return f"10.201.{_NUMBER[node]}.1" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::1"
+
+
+def prefix_length(family: Family) -> int:
+    """Of every network in a lab, overlay and underlay."""
+    return 24 if family == 4 else 64
+
+
+def bracketed(address: str) -> str:
+    """An address as it stands before a colon and a port."""
+    return f"[{address}]" if ":" in address else address
