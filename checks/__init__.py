@@ -1,0 +1,1 @@
+"""The bundled checks: one module each; a check never imports another."""
