@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from preflight import __version__
 from preflight.api import Result, Status
-from preflight.diagnosis import Cause
+from preflight.diagnosis import LAYERS, Cause
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]
@@ -182,6 +182,12 @@ def doc_of(code: str) -> str:
     return f"runbook/{code}.md"
 
 
+def by_layer(results: tuple[Result, ...]) -> tuple[Result, ...]:
+    """The results from the host upwards, in each category as they came."""
+    order = {category: place for place, category in enumerate(LAYERS)}
+    return tuple(sorted(results, key=lambda result: order.get(result.category, len(order))))
+
+
 def result_entry(result: Result) -> ResultEntry:
     """A result as the report shows it."""
     return ResultEntry(
@@ -250,5 +256,5 @@ def build_report(
         verdict=verdict,
         summary=summary,
         diagnosis=tuple(map(cause_entry, diagnosis)),
-        results=tuple(map(result_entry, results)),
+        results=tuple(map(result_entry, by_layer(results))),
     )

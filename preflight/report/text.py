@@ -32,10 +32,11 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     )
     _head(console, report)
     _diagnosis(console, report)
+    told = _told(report.diagnosis)
     for category, results in groupby(report.results, key=lambda result: result.category):
         console.print()
         console.print(Text(category, style="bold"))
-        _results(console, list(results), verbose)
+        _results(console, list(results), told, verbose)
     if report.placement:
         _placement(console, report)
     _verdict(console, report)
@@ -69,21 +70,21 @@ def _diagnosis(console: Console, report: Report) -> None:
         prefix = f"{number}. " if len(report.diagnosis) > 1 else ""
         console.print(Text(prefix + title, style=style))
         console.print(Padding(Text(cause.message), (0, 0, 0, 4)))
-        body = Table.grid(padding=(0, 1))
-        body.add_column(no_wrap=True, style="bold")
-        body.add_column(overflow="fold")
         if cause.remedy:
-            body.add_row("fix", Text(cause.remedy))
-        body.add_row("more", Text(f"preflight explain {cause.code}"))
+            _remedy(console, cause.remedy)
         others = len(cause.explains) - 1
-        if others > 0:
-            body.add_row("explains", Text(_explained(cause, others)))
-        console.print(Padding(body, (0, 0, 0, 4)))
+        more = f"; explains {others} more result{'s' if others > 1 else ''} below" if others > 0 else ""
+        console.print(Text(f"    more: preflight explain {cause.code}{more}", style="bright_black"))
 
 
-def _explained(cause: CauseEntry, others: int) -> str:
-    shown = ", ".join(cause.explains[1:5])
-    return f"{shown}{f' and {others - 4} more' if others > 4 else ''}"
+def _remedy(console: Console, remedy: str) -> None:
+    """What to do: a sentence is wrapped; a command stays whole, however long, so that it can be pasted."""
+    if remedy.endswith("."):
+        console.print(Padding(Text("fix: ", style="bold").append(remedy, style="not bold"), (0, 0, 0, 4)))
+    else:
+        for number, line in enumerate(remedy.splitlines()):
+            lead = Text("    fix: " if number == 0 else "         ", style="bold")
+            console.print(lead.append(line, style="not bold"), soft_wrap=True)
 
 
 def _status_of(cause: CauseEntry, results: Iterable[ResultEntry]) -> str:
@@ -96,16 +97,23 @@ def _direction(direction: str) -> str:
     return {"forward": "  this node → peer", "reverse": "  peer → this node"}.get(direction, "")
 
 
-def _results(console: Console, results: list[ResultEntry], verbose: bool) -> None:
+def _told(diagnosis: Iterable[CauseEntry]) -> dict[str, str]:
+    """For each result that a cause explains: what to say instead of saying it again."""
+    return {id: f"cause {number}" for number, cause in enumerate(diagnosis, 1) for id in cause.explains}
+
+
+def _results(console: Console, results: list[ResultEntry], told: dict[str, str], verbose: bool) -> None:
     table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
+    for _ in range(3):
+        table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
-    for _, group in groupby(results, key=lambda r: (r.check, r.status)):
+    for key, group in groupby(results, key=lambda r: (r.check if r.blocked_by is None else "", r.status, r.blocked_by)):
         members = list(group)
+        if key[2]:
+            _blocked(table, members, told)
+            continue
         for result in members[:MANY] if len(members) <= MANY else members[:3]:
-            _row(table, result, verbose)
+            _row(table, result, told, verbose)
         if len(members) > MANY:
             mark, style = MARKS[members[0].status]
             more = f"{len(members) - 3} more of {members[0].check}: {members[0].status}"
@@ -113,12 +121,24 @@ def _results(console: Console, results: list[ResultEntry], verbose: bool) -> Non
     console.print(table)
 
 
-def _row(table: Table, result: ResultEntry, verbose: bool) -> None:
+def _blocked(table: Table, members: list[ResultEntry], told: dict[str, str]) -> None:
+    """All that one failure blocks in a category, on one line."""
+    mark, style = MARKS["skip"]
+    labels = list(dict.fromkeys(_label(result) for result in members))
+    shown = ", ".join(labels[:6]) + (f" and {len(labels) - 6} more" if len(labels) > 6 else "")
+    reason = told.get(members[0].id) or f"{members[0].blocked_by} did not pass"
+    table.add_row("", Text(mark, style=style), Text("skipped", style=style), Text(f"{shown} ({reason})", style=style))
+
+
+def _row(table: Table, result: ResultEntry, told: dict[str, str], verbose: bool) -> None:
     mark, style = MARKS[result.status]
     quiet = "bright_black" if result.status == "skip" else ""
-    message = Text(result.message, style=quiet)
-    if result.status not in ("pass", "skip") and result.code:
-        message.append(f" [{result.code}]", style=style)
+    if result.status in ("pass", "skip"):
+        message = Text(result.message, style=quiet)
+    elif result.id in told and not verbose:
+        message = Text(f"{result.code} ({told[result.id]})", style=style)
+    else:
+        message = Text(result.message).append(f" [{result.code}]", style=style)
     if verbose:
         for name, value in result.measurements.items():
             message.append(f"\n{name} = {value}", style="bright_black")

@@ -80,7 +80,11 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
         "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay",
     }  # fmt: skip
     assert document["summary"] == {"pass": 2, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
-    assert document["results"][1]["id"] == "mtu.path/b/forward"
+    assert [r["id"] for r in document["results"]][:3] == [
+        "overlay.interface/node/local",
+        "reach.udp/c/round-trip",
+        "mtu.path/b/forward",
+    ]
     assert document["results"][5]["id"] == "enroll.cycle/control/round-trip/join"
     assert document["run"]["started_at"].startswith("2026-11-23T12:00:00")
     assert document["diagnosis"][0] | {"message": ""} == {
@@ -113,6 +117,7 @@ def test_text_fits_its_width_and_starts_with_the_cause(report: Report, width: in
     """At 3 a.m. the first screen says what is wrong and what to type."""
     rendered = text.render(report, width=width)
     assert max(map(len, rendered.splitlines())) <= width
+    assert "    fix: ip link set dev wg0 mtu 1320" in rendered.splitlines()
     assert "\x1b" not in rendered
     head = rendered[: rendered.index("\noverlay")]
     assert "mtu.black-hole" in head
