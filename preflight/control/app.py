@@ -9,9 +9,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -112,9 +112,12 @@ class ControlPlane:
         except TimeoutError:
             raise Refusal(408, f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
         try:
-            return model.model_validate_json(content)
+            # Not model_validate_json: that takes NaN and Infinity, which are no JSON (RFC 8259, section 6).
+            return model.model_validate(from_json(content, allow_inf_nan=False))
         except ValidationError as error:
-            raise _bad_body(error) from None
+            raise _wrong_fields(error) from None
+        except ValueError:
+            raise Refusal(400, "the body is not valid JSON") from None
 
     async def _content(self, request: Request) -> bytes:
         limit = self._config.max_body_bytes
@@ -161,13 +164,11 @@ def _is_json(content_type: str) -> bool:
     return kind == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _bad_body(error: ValidationError) -> Refusal:
-    """What is wrong, without repeating what was sent."""
-    problems: list[Any] = error.errors(include_url=False, include_input=False, include_context=False)
-    if problems[0]["type"] == "json_invalid":
-        return Refusal(400, "the body is not valid JSON")
-    where = ".".join(str(part) for part in problems[0]["loc"]) or "body"
-    return Refusal(422, f"{where}: {problems[0]['msg']}")
+def _wrong_fields(error: ValidationError) -> Refusal:
+    """What is wrong with the first of them, without repeating what was sent."""
+    problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "body"
+    return Refusal(422, f"{where}: {problem['msg']}")
 
 
 def _text(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
