@@ -27,6 +27,13 @@ class ControlError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class NotHttpError(ControlError):
+    """Something answered, and it does not speak HTTP; kind `protocol`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("protocol", None, message)
+
+
 @dataclass(frozen=True, slots=True)
 class MailboxRow:
     """One message of a mailbox, as `a2a/inbox` lists it."""

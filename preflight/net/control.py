@@ -21,6 +21,7 @@ from preflight.model.control import (
     MailboxRow,
     NodeList,
     NodeRecord,
+    NotHttpError,
 )
 from preflight.net.lookup import system_lookup
 from preflight.net.tls import client_context
@@ -79,13 +80,20 @@ class ControlClient:
 
     def with_token(self, token: SecretStr) -> Self:
         """The same client with another bearer: the one that a bootstrap token bought."""
+        return self._copy(token, self._environment)
+
+    def direct(self) -> Self:
+        """The same client past every proxy: to tell the proxy's faults from the control plane's."""
+        return self._copy(self._token, {})
+
+    def _copy(self, token: SecretStr | None, environment: Mapping[str, str]) -> Self:
         return type(self)(
             self._raw_url,
             token=token,
             submitter_token=self._submitter_token,
             ca_file=self._ca_file,
             timeout_s=self._timeout_s,
-            environment=self._environment,
+            environment=environment,
         )
 
     def __repr__(self) -> str:
@@ -182,15 +190,16 @@ class ControlClient:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
         moments = _Moments()
+        place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
         try:
             async with asyncio.timeout(limit):
                 await self._resolve(url, limit)
                 return await self._exchange(self._open(url), method, f"{url}{path}", body, bearer, moments)
         except TimeoutError:
             what = "answer" if moments.sent else "connection"
-            failure = ControlError("timeout", None, f"no {what} from {url.authority} within {limit:g} s")
+            failure = ControlError("timeout", None, f"no {what} from {place} within {limit:g} s")
         except httpx.HTTPError as error:
-            failure = _failure(error, url)
+            failure = _failure(error, place)
         self._resolved = False
         raise failure
 
@@ -312,17 +321,19 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _failure(error: httpx.HTTPError, url: ControlUrl) -> ControlError:
+def _failure(error: httpx.HTTPError, place: str) -> ControlError:
     """Why no answer came: the first system error behind httpx's, in the contract's words."""
+    if isinstance(error, httpx.ProxyError):
+        return ControlError("protocol", None, f"{place}: the proxy does not connect ({error})")
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
-            return ControlError(
-                "tls", None, f"the TLS handshake with {url.authority} failed: {cause.reason or 'no reason'}"
-            )
+            return ControlError("tls", None, f"the TLS handshake with {place} failed: {cause.reason or 'no reason'}")
         if isinstance(cause, OSError) and cause.errno is not None:
             kind, words = _ERRNO.get(cause.errno, ("unreachable", _reason(cause)))
-            return ControlError(kind, None, f"{url.authority} {words}")
-    return ControlError("protocol", None, f"{url.authority} broke off the exchange ({type(error).__name__})")
+            return ControlError(kind, None, f"{place} {words}")
+    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
+        return NotHttpError(f"{place} answered with something that is not HTTP")
+    return ControlError("protocol", None, f"{place} closed the connection without an answer")
 
 
 _ERRNO: dict[int, tuple[ControlErrorKind, str]] = {

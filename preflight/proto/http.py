@@ -100,3 +100,14 @@ def _matches(url: ControlUrl, entry: str) -> bool:
             return False
     domain = entry.lstrip(".")
     return bool(domain) and (url.host == domain or url.host.endswith(f".{domain}"))
+
+
+def header(head: bytes, name: str) -> str | None:
+    """One header's value from the raw head of an HTTP/1.1 answer; None if it is not there."""
+    if not head.startswith(b"HTTP/"):
+        return None
+    for line in head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name.lower().encode("ascii"):
+            return value.strip().decode("latin-1")
+    return None

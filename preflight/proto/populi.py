@@ -6,6 +6,8 @@ from pydantic import SecretStr
 
 from preflight.model.control import ControlError, Credential, MailboxRow, NodeList, NodeRecord
 
+FEATURE_HEADER = "x-populi-feature"
+"""Every answer of a control plane carries it; nothing else does."""
 EXCERPT_CHARACTERS = 160
 
 

@@ -1,0 +1,62 @@
+"""Do this node's clock and the control plane's agree, as far as HTTP can tell?"""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING
+
+from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, passed, skipped, warned
+from preflight.model.control import ControlError, HttpAnswer
+from preflight.proto.clock import clock_offset
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+
+SAMPLES = 3
+
+
+@check(
+    "control.clock",
+    title="Clocks of this node and the control plane agree",
+    subject="control",
+    codes=(codes.CONTROL_CLOCK_SKEW,),
+    needs=("control.health",),
+    timeout=20,
+)
+async def control_clock(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Compare the `Date` of a few answers with this node's clock, with the error that this way of reading has."""
+    thresholds = ctx.settings.thresholds
+    yield judge(await measure(ctx.net.control), thresholds.clock_skew_ms, thresholds.clock_skew_fail_ms)
+
+
+async def measure(client: "ControlClient") -> Sequence[HttpAnswer]:
+    """A few answers; what fails meanwhile is control.health's to tell."""
+    answers = []
+    for _ in range(SAMPLES):
+        try:
+            answers.append(await client.health(timeout_s=5.0))
+        except ControlError:
+            break
+    return answers
+
+
+def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Result:
+    """A finding only when the clocks differ by more than the threshold even at the kind end of the error bar."""
+    offset = clock_offset(answers)
+    if offset is None:
+        message = "the control plane's answers tell no usable time, so the clocks cannot be compared"
+        return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+    measurements = {"clock_offset_ms": round(offset.middle_s * 1000), "clock_error_ms": round(offset.error_s * 1000)}
+    least_ms = offset.least_s * 1000
+    if least_ms < warn_ms:
+        message = f"the clocks agree within what HTTP can tell (± {offset.error_s:.1f} s)"
+        return passed(CONTROL, Direction.ROUND_TRIP, message, measurements=measurements)
+    ahead = "ahead of" if offset.middle_s > 0 else "behind"
+    make = failed if least_ms >= fail_ms else warned
+    return make(
+        codes.CONTROL_CLOCK_SKEW,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"the control plane's clock is {abs(offset.middle_s):.1f} s (± {offset.error_s:.1f} s) {ahead} this node's; "
+        "which of the two is wrong cannot be told from here",
+        remedy="timedatectl   # here and on the control host; then on the wrong one: timedatectl set-ntp true",
+        measurements=measurements,
+    )

@@ -1,0 +1,264 @@
+"""Is it a healthy Populi control plane that answers, and how long do its answers take?"""
+
+import asyncio
+import random
+import statistics
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from preflight.api import CONTROL, Code, Context, Direction, Evidence, Result, check, codes, failed, passed, warned
+from preflight.model.control import ControlError, HttpAnswer, NotHttpError
+from preflight.proto.backoff import delay_s
+from preflight.proto.controlurl import ControlUrl, usable
+from preflight.proto.http import Proxy, retry_after_s
+from preflight.proto.populi import FEATURE_HEADER, shown
+from preflight.proto.timeouts import conservative
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+
+SAMPLES = 4
+ANSWER_TIMEOUT_S = 5.0
+MAX_ATTEMPTS = 6
+PATIENCE_S = 12.0
+"""How long, in all, a server that says `later` or drops connections is waited for."""
+
+_TRANSPORT: dict[str, Code] = {
+    "no-url": codes.CONTROL_URL_INVALID,
+    "dns": codes.CONTROL_DNS_TIMEOUT,
+    "refused": codes.CONTROL_REFUSED,
+    "unreachable": codes.CONTROL_UNREACHABLE,
+    "timeout": codes.CONTROL_TIMEOUT,
+    "tls": codes.CONTROL_TLS_FAILED,
+    "protocol": codes.CONTROL_UNHEALTHY,
+    "status": codes.CONTROL_UNHEALTHY,
+}
+_LATER = (429, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a few `GET /health` gave: good answers, then the answer or the error that ended it, if one did."""
+
+    good: tuple[HttpAnswer, ...] = ()
+    bad: HttpAnswer | ControlError | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why it is no healthy control plane, in the words of a message."""
+
+    code: Code
+    message: str
+    remedy: str
+
+
+@check(
+    "control.health",
+    title="A healthy control plane answers in good time",
+    subject="control",
+    codes=(
+        *dict.fromkeys(_TRANSPORT.values()),
+        codes.CONTROL_NOT_POPULI,
+        codes.CONTROL_REDIRECTED,
+        codes.CONTROL_THROTTLED,
+        codes.CONTROL_SLOW,
+        codes.HOST_PROXY_ENV,
+    ),
+    needs=("control.tls",),
+    timeout=40,
+)
+async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
+    """`GET /health` a few times on one connection, the way a worker goes; past the proxy too if that way fails."""
+    client = ctx.net.control
+    probe = await measure(client)
+    past_proxy = None
+    if client.proxy is not None and probe.bad is not None:
+        direct = client.direct()
+        try:
+            past_proxy = await measure(direct)
+        finally:
+            await direct.aclose()
+    url = usable(ctx.settings.control.url)
+    for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy):
+        yield result
+
+
+async def measure(client: "ControlClient") -> Probe:
+    """Ask until there are enough good answers; repeat only what a repeat can mend, slower each time."""
+    good: list[HttpAnswer] = []
+    attempts, patience = 1, PATIENCE_S
+    while len(good) < SAMPLES:
+        outcome = await _ask(client)
+        if isinstance(outcome, HttpAnswer) and finding(outcome) is None:
+            good.append(outcome)
+            continue
+        wait = _worth_waiting(outcome, attempts)
+        if wait is None or wait > patience or attempts == MAX_ATTEMPTS:
+            return Probe(tuple(good), outcome, attempts)
+        attempts, patience = attempts + 1, patience - wait
+        await asyncio.sleep(wait)
+    return Probe(tuple(good), None, attempts)
+
+
+async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
+    try:
+        return await client.health(timeout_s=ANSWER_TIMEOUT_S)
+    except ControlError as error:
+        return error
+
+
+def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | None:
+    """Seconds until a repeat may help: `later`, and a server that is just being restarted; None for all else."""
+    if isinstance(outcome, HttpAnswer):
+        if outcome.status not in _LATER:
+            return None
+        return delay_s(attempt, _asked_to_wait(outcome), random.random())  # noqa: S311 - jitter
+    if outcome.kind not in ("refused", "protocol") or isinstance(outcome, NotHttpError):
+        return None
+    return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
+
+
+def _asked_to_wait(answer: HttpAnswer) -> float | None:
+    return retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
+
+
+def judge(
+    url: ControlUrl | None, probe: Probe, slow_ms: float, proxy: Proxy | None = None, past_proxy: Probe | None = None
+) -> list[Result]:
+    """The health itself, and a word about a proxy; a proxy that stands in the way is the finding itself."""
+    problem = finding(probe.bad, url) if probe.bad is not None else None
+    if problem is None:
+        return [_good(probe, slow_ms), *([_proxied(url, proxy)] if proxy else [])]
+    if proxy is not None and past_proxy is not None and past_proxy.good:
+        return [_proxy_in_the_way(problem, url, proxy, probe)]
+    return [_bad(problem, probe, f"; past the proxy {proxy.place} it is no better" if proxy else "")]
+
+
+def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -> Finding | None:
+    """What is wrong with one outcome of `GET /health`; None if a control plane says that it is well."""
+    look = f"curl -si --max-time 15 {url or 'CONTROL-URL'}/health"
+    if isinstance(outcome, ControlError):
+        code = codes.CONTROL_NOT_POPULI if isinstance(outcome, NotHttpError) else _TRANSPORT[outcome.kind]
+        return Finding(code, f"GET /health: {outcome.message}", look)
+    status, text = outcome.status, shown(outcome.body, ())
+    said = f"GET /health was answered {status}" + (f" {text!r}" if text else "")
+    if status == 429:
+        wait = _asked_to_wait(outcome)
+        asks = f", asking to wait {wait:g} s" if wait is not None else ""
+        return Finding(codes.CONTROL_THROTTLED, f"{said}{asks}", "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.")
+    if 300 <= status < 400:
+        place = _place(outcome.headers.get("location", ""))
+        message = f"GET /health was answered {status}, a redirect to {place}; a worker's bearer must not follow it"
+        return Finding(
+            codes.CONTROL_REDIRECTED, message, f"Point the control URL at the control plane, not at {place}."
+        )
+    if status >= 500:
+        return Finding(codes.CONTROL_UNHEALTHY, said, "journalctl -u preflight-control-plane -n 50   # on its host")
+    if status != 200 or outcome.body.strip() != b"ok" or FEATURE_HEADER not in outcome.headers:
+        lacks = "" if FEATURE_HEADER in outcome.headers else f" without the header {FEATURE_HEADER}"
+        message = f"{said}{lacks}: that is some other server ({outcome.headers.get('server', 'no Server header')})"
+        return Finding(codes.CONTROL_NOT_POPULI, message, f"{look}   # a control plane answers: ok")
+    return None
+
+
+def _place(location: str) -> str:
+    """Where a redirect leads, without its query: portals put session keys there."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "nowhere"
+    host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    return f"{host}{parts.path}" or "nowhere"
+
+
+def _good(probe: Probe, slow_ms: float) -> Result:
+    rtts = _round_trips(probe)
+    median = statistics.median(rtts)
+    times = f"{median:.1f} ms (median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f})"
+    again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
+    more = {"attempts": probe.attempts, "measurements": _measured(probe), "evidence": (_evidence(probe),)}
+    if median < slow_ms:
+        return passed(CONTROL, Direction.ROUND_TRIP, f"healthy, answers in {times}{again}", **more)
+    return warned(
+        codes.CONTROL_SLOW,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"healthy, but its answers take {times}, beyond {slow_ms:g} ms: use conservative time-outs{again}",
+        remedy=f"export {conservative(rtts).environment()}",
+        **more,
+    )
+
+
+def _bad(problem: Finding, probe: Probe, note: str) -> Result:
+    again = f" ({probe.attempts} attempts)" if probe.attempts > 1 else ""
+    make = warned if problem.code is codes.CONTROL_THROTTLED else failed
+    return make(
+        problem.code,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{problem.message}{note}{again}",
+        remedy=problem.remedy,
+        attempts=probe.attempts,
+        measurements=_measured(probe),
+        evidence=(_evidence(probe),),
+    )
+
+
+def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
+    return warned(
+        codes.HOST_PROXY_ENV,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"the way to the control plane goes through the proxy {proxy.place}, as {proxy.variable} says: bearers pass "
+        "there, and the control plane is lost when the proxy is",
+        remedy=_no_proxy(url),
+        aspect="proxy",
+    )
+
+
+def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, probe: Probe) -> Result:
+    return failed(
+        codes.HOST_PROXY_ENV,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"the proxy {proxy.place} ({proxy.variable}) stands in the way: {problem.message}; "
+        "past it the control plane is healthy",
+        remedy=_no_proxy(url),
+        attempts=probe.attempts,
+        evidence=(_evidence(probe),),
+    )
+
+
+def _no_proxy(url: ControlUrl | None) -> str:
+    return f'export NO_PROXY="$NO_PROXY,{url.host if url else "CONTROL-HOST"}"'
+
+
+def _round_trips(probe: Probe) -> list[float]:
+    """Those of answers that did not open a connection, where there are such."""
+    return [a.rtt_ms for a in probe.good if not a.connected] or [a.rtt_ms for a in probe.good]
+
+
+def _measured(probe: Probe) -> dict[str, float | int]:
+    if not probe.good:
+        return {}
+    rtts = _round_trips(probe)
+    return {
+        "rtt_ms": round(statistics.median(rtts), 3),
+        "rtt_min_ms": round(min(rtts), 3),
+        "rtt_max_ms": round(max(rtts), 3),
+        "answers": len(probe.good),
+    }
+
+
+def _evidence(probe: Probe) -> Evidence:
+    """The last answer: status and the headers that tell what sent it."""
+    last = probe.bad if probe.bad is not None else probe.good[-1]
+    if isinstance(last, ControlError):
+        return Evidence("http", "the last GET /health", {"error": last.kind, "message": last.message})
+    telling = ("server", "content-type", FEATURE_HEADER, "x-request-id", "date", "retry-after", "via")
+    headers = {name: last.headers[name] for name in telling if name in last.headers}
+    return Evidence("http", "the last GET /health", {"status": last.status, "headers": headers})

@@ -1,0 +1,229 @@
+"""Is the way to the control plane private: TLS that a client trusts, or plain HTTP that never leaves the overlay?"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from preflight.api import CONTROL, Code, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.model.overlay import OverlayState
+from preflight.model.tcp import Certificate, Handshake
+from preflight.proto.controlurl import ControlUrl, usable
+from preflight.proto.http import header, http_date
+from preflight.proto.placement import overlay_text, placement
+
+HANDSHAKE_TIMEOUT_S = 4.0
+
+_CODES = {
+    "expired": codes.CONTROL_TLS_EXPIRED,
+    "not-yet-valid": codes.CONTROL_TLS_NOT_YET_VALID,
+    "untrusted": codes.CONTROL_TLS_UNTRUSTED,
+    "name": codes.CONTROL_TLS_NAME,
+    "failed": codes.CONTROL_TLS_FAILED,
+    "timeout": codes.CONTROL_TIMEOUT,
+    "refused": codes.CONTROL_REFUSED,
+    "unreachable": codes.CONTROL_UNREACHABLE,
+}
+
+
+@check(
+    "control.tls",
+    title="Way to the control plane is private",
+    subject="control",
+    codes=(*_CODES.values(), codes.CONTROL_CLOCK_SKEW, codes.CONTROL_PLAIN_HTTP),
+    needs=("control.connect",),
+    timeout=15,
+)
+async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Shake hands with each address as a client would; without TLS, judge where the addresses lead."""
+    url = usable(ctx.settings.control.url)
+    if url is None:
+        yield _not_applicable("there is no control URL that a client could use")
+    elif (proxy := ctx.net.control.proxy) is not None:
+        yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
+    elif url.scheme == "http":
+        yield judge_plain(url, await measure_plain(ctx, url), ctx.overlay)
+    else:
+        yield judge(url, await measure(ctx, url), datetime.now(UTC))
+
+
+async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
+    """One handshake with each address; behind a refused certificate the server is asked for its time, nothing else."""
+    ask = f"GET {url.path}/health HTTP/1.1\r\nHost: {url.authority}\r\nConnection: close\r\n\r\n".encode("ascii")
+    ca_file = ctx.settings.control.ca_file
+    return await asyncio.gather(
+        *(
+            ctx.net.tcp.handshake(address, url.port, url.host, ca_file=ca_file, timeout_s=HANDSHAKE_TIMEOUT_S, send=ask)
+            for address in await _addresses(ctx, url)
+        )
+    )
+
+
+async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
+    """The addresses to which a client's plain HTTP would really go: those that accept a connection, if any does."""
+    addresses = await _addresses(ctx, url)
+    connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in addresses))
+    return [connection.address for connection in connections if connection.outcome == "open"] or addresses
+
+
+async def _addresses(ctx: Context, url: ControlUrl) -> Sequence[str]:
+    return [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+
+
+def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> Result:
+    """Plain HTTP is right on loopback and inside the tunnel, which encrypts; nowhere else."""
+    if not addresses:
+        return _not_applicable(f"{url.host} has no address that plain HTTP could leak to")
+    places = {address: placement(address, overlay) for address in addresses}
+    beyond = [address for address, place in places.items() if place in ("off", "unknown")]
+    if not beyond:
+        where = "this node itself" if set(places.values()) == {"loopback"} else "the overlay, which encrypts it"
+        return passed(CONTROL, Direction.ROUND_TRIP, f"plain HTTP to {', '.join(addresses)} stays on {where}")
+    if overlay is not None and "off" not in places.values():
+        return _not_applicable(f"which addresses {overlay.product} carries is not known, so {url} cannot be judged")
+    where = f"off the overlay {overlay_text(overlay)}" if overlay else "and no overlay is known on this node"
+    return failed(
+        codes.CONTROL_PLAIN_HTTP,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{url} carries bearers in the clear: it leads to {', '.join(beyond)}, {where}",
+        remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://OVERLAY-ADDRESS:{url.port}{url.path}   "
+        "# or https:// with a TLS terminator in front",
+    )
+
+
+def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime) -> Result:
+    """The first certificate that a client refuses; addresses that do not answer count only if none does."""
+    dead = ("timeout", "refused", "unreachable")
+    answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
+    if not answering:
+        return _not_applicable(f"{url.host} has no address to shake hands with")
+    bad = next((handshake for handshake in answering if handshake.outcome != "trusted"), None)
+    if bad is None:
+        return _good(answering[0], now)
+    skewed = _skew(bad, now)
+    if skewed is not None:
+        return skewed
+    code, message, remedy = _CODES[bad.outcome], _explain(url, bad, now), _remedy(url, bad)
+    return _bad(code, message, remedy, bad, now)
+
+
+def _skew(handshake: Handshake, now: datetime) -> Result | None:
+    """A certificate that looks out of date while the server's own time lies within its life: the clocks differ."""
+    certificate = handshake.certificate
+    date = http_date(header(handshake.reply, "date"))
+    if handshake.outcome not in ("expired", "not-yet-valid") or certificate is None or date is None:
+        return None
+    server = datetime.fromtimestamp(date, UTC)
+    if (
+        not certificate.not_before <= server <= certificate.not_after
+        or certificate.not_before <= now <= certificate.not_after
+    ):
+        return None
+    return _bad(
+        codes.CONTROL_CLOCK_SKEW,
+        f"this node's clock says {_day(now)} and the control plane's {_day(server)}: the certificate, good from "
+        f"{_day(certificate.not_before)} to {_day(certificate.not_after)}, looks {handshake.outcome} to this node only",
+        "timedatectl set-ntp true && timedatectl",
+        handshake,
+        now,
+    )
+
+
+def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
+    place = f"{url.host} ({handshake.address}:{handshake.port})"
+    certificate = handshake.certificate
+    if handshake.outcome in ("timeout", "refused", "unreachable"):
+        return f"no TLS handshake with {place}: {handshake.detail}"
+    if handshake.outcome == "failed" or certificate is None:
+        plain = "; what answers there speaks no TLS" if "WRONG_VERSION_NUMBER" in handshake.detail else ""
+        return f"the TLS handshake with {place} failed: {handshake.detail}{plain}"
+    if handshake.outcome == "name":
+        names = ", ".join(certificate.names) or "no name at all"
+        return f"the certificate of {place} is for {names}, not for {url.host}"
+    if handshake.outcome == "untrusted":
+        return f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {certificate.issuer}"
+    if certificate.not_before <= now <= certificate.not_after:
+        return f"a certificate that signed the one of {place} is {handshake.outcome}"
+    when = certificate.not_after if handshake.outcome == "expired" else certificate.not_before
+    verb = "expired on" if handshake.outcome == "expired" else "is not valid before"
+    return f"the certificate of {place} {verb} {_day(when)}; this node's clock says {_day(now)}"
+
+
+def _remedy(url: ControlUrl, handshake: Handshake) -> str:
+    look = f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null | openssl x509 -noout"
+    usable_names = [name for name in (handshake.certificate.names if handshake.certificate else ()) if "*" not in name]
+    if handshake.outcome == "name" and usable_names:
+        return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=https://{usable_names[0]}:{url.port}{url.path}"
+    return {
+        "expired": "Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
+        "not-yet-valid": f"{look} -dates",
+        "untrusted": "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml",
+        "name": f"Issue a certificate for {url.host}, or use the name that the certificate is for in the control URL.",
+    }.get(handshake.outcome, f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null")
+
+
+def _good(handshake: Handshake, now: datetime) -> Result:
+    certificate = handshake.certificate
+    life = ""
+    if certificate is not None:
+        left = (certificate.not_after - now).days
+        life = f", certificate for {', '.join(certificate.names)}, {left} days left"
+    return passed(
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{handshake.address}:{handshake.port} speaks {handshake.version}{life}",
+        measurements=_measured(handshake, now),
+        evidence=(_evidence(handshake),),
+    )
+
+
+def _bad(code: Code, message: str, remedy: str, handshake: Handshake, now: datetime) -> Result:
+    return failed(
+        code,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        message,
+        remedy=remedy,
+        measurements=_measured(handshake, now),
+        evidence=(_evidence(handshake),),
+    )
+
+
+def _not_applicable(message: str) -> Result:
+    return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+
+
+def _measured(handshake: Handshake, now: datetime) -> dict[str, Any]:
+    certificate = handshake.certificate
+    days = {} if certificate is None else {"certificate_days_left": (certificate.not_after - now).days}
+    return {"handshake_ms": round(handshake.elapsed_ms, 3), "tls_version": handshake.version, **days}
+
+
+def _evidence(handshake: Handshake) -> Evidence:
+    return Evidence(
+        "tls",
+        f"the handshake with {handshake.address}:{handshake.port}",
+        {
+            "outcome": handshake.outcome,
+            "detail": handshake.detail,
+            "version": handshake.version,
+            "certificate": _facts(handshake.certificate),
+        },
+    )
+
+
+def _facts(certificate: Certificate | None) -> dict[str, Any] | None:
+    if certificate is None:
+        return None
+    return {
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "names": list(certificate.names),
+        "not_before": certificate.not_before.isoformat(),
+        "not_after": certificate.not_after.isoformat(),
+    }
+
+
+def _day(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
