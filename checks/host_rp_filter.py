@@ -1,0 +1,80 @@
+"""Does a strict reverse-path filter on this node drop what peers send?"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed
+from preflight.model.icmp import EchoStats
+from preflight.model.kernel import NeedsPlatform, ReversePathFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The filter before and after each peer was asked for echoes, and which peers did not answer."""
+
+    before: ReversePathFilter
+    after: ReversePathFilter
+    silent: tuple[str, ...] = ()
+
+    @property
+    def dropped(self) -> int:
+        """Packets that the filter dropped meanwhile."""
+        return (self.after.dropped or 0) - (self.before.dropped or 0)
+
+
+@check(
+    "host.rp-filter",
+    title="The reverse-path filter lets the overlay's packets in",
+    subject="node",
+    needs=("overlay.interface",),
+    timeout=15,
+    codes=(codes.HOST_RP_FILTER,),
+)
+async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Where the filter is strict: asks the peers for echoes and looks whether the kernel counts drops meanwhile.
+
+    A strict filter alone is no fault; it becomes one where packets come in by another way than they would go out.
+    """
+    try:
+        yield judge(await measure(ctx))
+    except NeedsPlatform as error:
+        yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
+
+
+async def measure(ctx: Context) -> Probed:
+    """Nothing is sent where no interface is strict."""
+    before = ctx.net.kernel.reverse_path_filter()
+    peers = [peer for peer in ctx.peers if ":" not in peer.address]
+    if not before.strict or not peers:
+        return Probed(before, before)
+    echoes = await asyncio.gather(
+        *(ctx.net.icmp.echo(peer.address, count=3, interval_s=0.05, timeout_s=0.5) for peer in peers)
+    )
+    silent = tuple(peer.target for peer, echo in zip(peers, echoes, strict=True) if _unanswered(echo))
+    return Probed(before, ctx.net.kernel.reverse_path_filter(), silent)
+
+
+def _unanswered(echo: EchoStats) -> bool:
+    return echo.sent > 0 and echo.received == 0
+
+
+def judge(probed: Probed) -> Result:
+    """Drops count only together with a peer that did not answer: other traffic may be dropped for good reasons."""
+    strict: Sequence[str] = probed.before.strict
+    measurements = {"strict_interfaces": list(strict), "dropped_packets": probed.dropped}
+    if not strict:
+        return passed(NODE, Direction.LOCAL, "no interface filters strictly", measurements=measurements)
+    names = ", ".join(strict)
+    if probed.dropped <= 0 or not probed.silent:
+        message = f"the strict filter ({names}) dropped nothing that a peer sent"
+        return passed(NODE, Direction.LOCAL, message, measurements=measurements)
+    return failed(
+        codes.HOST_RP_FILTER,
+        NODE,
+        Direction.LOCAL,
+        f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
+        f"{', '.join(probed.silent)} did not answer",
+        remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in ("all", *strict)),
+        measurements=measurements,
+    )

@@ -1,0 +1,36 @@
+"""May this process open the raw sockets that ICMP takes?"""
+
+from collections.abc import AsyncGenerator
+
+from preflight.api import NODE, Context, Direction, Result, check, codes, passed, warned
+
+
+@check(
+    "host.sockets",
+    title="ICMP sockets can be opened",
+    subject="node",
+    timeout=5,
+    privileges=("net_raw",),
+    codes=(codes.HOST_NO_RAW_SOCKET,),
+)
+async def host_sockets(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Opens a raw and a ping socket and closes them again; without either, echoes cannot be sent."""
+    yield judge(raw=ctx.net.icmp.raw_socket(), ping=ctx.net.icmp.ping_socket())
+
+
+def judge(*, raw: bool, ping: bool) -> Result:
+    """From what could be opened."""
+    measurements = {"raw_socket": raw, "ping_socket": ping}
+    if raw or ping:
+        kind = "raw" if raw else "ping"
+        return passed(
+            NODE, Direction.LOCAL, f"{kind} sockets can be opened, so echoes go out", measurements=measurements
+        )
+    return warned(
+        codes.HOST_NO_RAW_SOCKET,
+        NODE,
+        Direction.LOCAL,
+        "this process may open neither raw nor ping sockets, so nothing is measured by ICMP echo",
+        remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
+        measurements=measurements,
+    )
