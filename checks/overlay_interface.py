@@ -70,7 +70,7 @@ def judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None)
             codes.OVERLAY_DOWN,
             NODE,
             Direction.LOCAL,
-            f"the overlay interface {name} ({state.product}) is down",
+            " ".join([f"the overlay interface {name} ({state.product}) is down", *_complaints(state)]),
             remedy=f"ip link set dev {name} up",
             **evidence,
         )

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
-from preflight.overlay import wireguard
+from preflight.overlay import nebula, tailscale, wireguard, zerotier
 from preflight.overlay.links import read_links, state_of
 
 if TYPE_CHECKING:
     from preflight.settings import OverlaySettings
 
 # In the order in which they are preferred where nothing else decides.
-PRODUCTS = (wireguard,)
+PRODUCTS = (wireguard, tailscale, zerotier, nebula)
 
 
 async def read_overlay(settings: "OverlaySettings", peers: Sequence[str] = ()) -> OverlayState | None:

@@ -1,0 +1,66 @@
+"""overlay.interface: what each state of the overlay is called, and what to type."""
+
+from ipaddress import ip_interface
+from typing import Any
+
+import pytest
+from preflight_checks.overlay_interface import judge
+
+from preflight.api import Status
+from preflight.model.kernel import Link
+from preflight.model.overlay import OverlayState
+
+LINKS = (Link(1, "lo", 65536, up=True, carrier=True), Link(2, "eth0", 1500, up=True, carrier=True))
+UP: dict[str, Any] = {"interface": "wg0", "up": True, "mtu": 1420, "addresses": (ip_interface("10.66.0.1/24"),)}
+
+
+def test_a_node_without_overlay_is_absent_and_says_what_was_looked_for() -> None:
+    """Absence must never pass, and the operator must see which interfaces were considered."""
+    result = judge(None, LINKS, None)
+    assert (result.status, str(result.code)) == (Status.FAIL, "overlay.absent")
+    for word in ("WireGuard", "Tailscale", "ZeroTier", "Nebula", "eth0"):
+        assert word in result.message
+    assert "overlay.interface" in (result.remedy or "")
+
+
+def test_a_missing_named_interface_is_named() -> None:
+    """The settings' interface is what is missing, so that is what the message and the command name."""
+    result = judge(None, LINKS, "wg7")
+    assert str(result.code) == "overlay.absent"
+    assert "wg7" in result.message
+    assert result.remedy == "wg-quick up wg7"
+
+
+def test_a_working_overlay_passes_with_its_addresses() -> None:
+    """The one good state."""
+    result = judge(OverlayState(product="wireguard", **UP), LINKS, None)
+    assert result.status is Status.PASS
+    assert "10.66.0.1/24" in result.message
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "remedy"),
+    [
+        ({"up": False}, "overlay.down", "ip link set dev wg0 up"),
+        ({"addresses": ()}, "overlay.no-address", "ip address add ADDRESS/PREFIX dev wg0"),
+        ({"condition": "overlay.daemon-down"}, "overlay.daemon-down", "wg-quick down wg0; wg-quick up wg0"),
+        ({"product": "tailscale", "condition": "overlay.daemon-down"}, "overlay.daemon-down", "systemctl"),
+        ({"product": "tailscale", "condition": "overlay.logged-out"}, "overlay.logged-out", "tailscale up"),
+        ({"product": "tailscale", "condition": "overlay.key-expired"}, "overlay.key-expired", "--force-reauth"),
+        ({"product": "tailscale", "condition": "overlay.not-authorized"}, "overlay.not-authorized", "Approve"),
+        ({"product": "zerotier", "condition": "overlay.not-authorized"}, "overlay.not-authorized", "Authorise"),
+        ({"product": "nebula", "condition": "overlay.key-expired"}, "overlay.key-expired", "nebula-cert"),
+    ],
+)
+def test_each_bad_state_has_its_code_and_its_command(change: dict[str, Any], code: str, remedy: str) -> None:
+    """A product's own word about itself becomes the contract's code, with the line that fixes it."""
+    result = judge(OverlayState(**{"product": "wireguard", **UP, **change}), LINKS, None)
+    assert (result.status, str(result.code)) == (Status.FAIL, code)
+    assert remedy in (result.remedy or "")
+
+
+def test_what_the_product_complains_about_is_in_the_message() -> None:
+    """At 3 a.m. the daemon's own words are worth more than the code."""
+    said = {"condition": "overlay.down", "health": ("Tailscale is stopped.",)}
+    state = OverlayState(**{"product": "tailscale", **UP, **said})
+    assert "Tailscale is stopped." in judge(state, LINKS, None).message

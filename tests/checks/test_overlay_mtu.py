@@ -1,0 +1,54 @@
+"""overlay.mtu: tunnel packets against the interface under them."""
+
+from typing import Any
+
+import pytest
+from preflight_checks.overlay_mtu import Underlay, judge
+
+from preflight.api import Status
+from preflight.model.overlay import OverlayState
+
+V4 = Underlay("203.0.113.1", "eth0", 1500)
+V6 = Underlay("2001:db8::1", "eth0", 1500)
+
+
+def tunnel(mtu: int, **more: Any) -> OverlayState:
+    """A WireGuard tunnel of that MTU."""
+    return OverlayState(
+        **{"product": "wireguard", "interface": "wg0", "up": True, "overhead_bytes": 60, "mtu": mtu, **more}
+    )
+
+
+@pytest.mark.parametrize(
+    ("mtu", "underlays", "code", "remedy"),
+    [
+        (1420, [V4], None, None),
+        (1440, [V4], None, None),
+        (1441, [V4], "overlay.mtu-too-big", "ip link set dev wg0 mtu 1440"),
+        (1420, [V6], None, None),
+        (1421, [V6], "overlay.mtu-too-big", "ip link set dev wg0 mtu 1420"),
+        (1500, [V4], "overlay.mtu-too-big", "MTU = 1440"),
+        (1420, [V4, Underlay("198.51.100.7", "ppp0", 1400)], "overlay.mtu-too-big", "mtu 1340"),
+        (1420, [Underlay("192.0.2.1", "eth1", 9000), V4], None, None),
+        (1279, [V4], "overlay.mtu-too-small", "ip link set dev wg0 mtu 1280"),
+        (1280, [], None, None),
+    ],
+)
+def test_sizes(mtu: int, underlays: list[Underlay], code: str | None, remedy: str | None) -> None:
+    """The tightest endpoint decides, an IPv6 underlay costs 20 bytes more, and the advice is what fits exactly."""
+    result = judge(tunnel(mtu), underlays, 1280)
+    assert (str(result.code) if result.code else None) == code
+    assert remedy is None or remedy in (result.remedy or "")
+
+
+def test_a_product_that_fragments_by_itself_is_not_judged_by_overhead() -> None:
+    """ZeroTier's 2800 bytes go out in pieces by design: no false alarm."""
+    result = judge(tunnel(2800, product="zerotier", overhead_bytes=None), [V4], 1280)
+    assert result.status is Status.PASS
+
+
+def test_the_message_has_every_number() -> None:
+    """1500 + 60 = 1560 over 1500 is the whole story."""
+    message = judge(tunnel(1500), [V4], 1280).message
+    for word in ("1500", "60", "1560", "eth0", "203.0.113.1"):
+        assert word in message

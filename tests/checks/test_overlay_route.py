@@ -1,0 +1,80 @@
+"""overlay.route: which way out is a leak, which a conflict, and which is right."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+from preflight_checks.overlay_route import judge
+
+from preflight.api import Peer, Status
+from preflight.model.kernel import Link, Route
+from preflight.model.overlay import OverlayState
+
+PEER = Peer("10.66.0.2", "b")
+STATE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
+LO = Link(1, "lo", 65536, up=True, carrier=True, loopback=True, addresses=(ip_interface("127.0.0.1/8"),))
+WG = Link(3, "wg0", 1420, up=True, carrier=True, addresses=(ip_interface("10.66.0.1/24"),))
+ETH = Link(2, "eth0", 1500, up=True, carrier=True, addresses=(ip_interface("192.168.1.5/24"),))
+IN = Route("10.66.0.2", interface="wg0", source="10.66.0.1", matched=ip_network("10.66.0.0/24"))
+OUT = Route("10.66.0.2", interface="eth0", gateway="192.168.1.1", source="192.168.1.5", matched=ip_network("0.0.0.0/0"))
+SAME_LAN = replace(ETH, addresses=(ip_interface("10.66.0.77/24"),))
+
+
+@pytest.mark.parametrize(
+    ("route", "lan", "code", "remedy"),
+    [
+        (IN, ETH, None, None),
+        (OUT, ETH, "overlay.route-leak", "ip route add 10.66.0.2/32 dev wg0"),
+        (
+            replace(OUT, matched=ip_network("10.66.0.2/32")),
+            ETH,
+            "overlay.route-leak",
+            "ip route del 10.66.0.2/32 via 192.168.1.1 dev eth0",
+        ),
+        (
+            replace(OUT, matched=ip_network("10.66.0.0/25"), table=100),
+            ETH,
+            "overlay.route-leak",
+            "ip route del 10.66.0.0/25 via 192.168.1.1 dev eth0 table 100",
+        ),
+        (
+            Route("10.66.0.2", error="Network is unreachable"),
+            ETH,
+            "overlay.route-leak",
+            "ip route add 10.66.0.2/32 dev wg0",
+        ),
+        # The same prefix on both: a conflict whichever way the kernel happens to choose.
+        (IN, SAME_LAN, "overlay.subnet-conflict", "ip route add 10.66.0.2/32 dev wg0"),
+        (replace(OUT, gateway=None, matched=ip_network("10.66.0.0/24")), SAME_LAN, "overlay.subnet-conflict", "wg0"),
+        # A host route into the tunnel settles it; so does a LAN that is down or that is wider than the overlay's route.
+        (replace(IN, matched=ip_network("10.66.0.2/32")), SAME_LAN, None, None),
+        (IN, replace(SAME_LAN, up=False), None, None),
+        (IN, replace(ETH, addresses=(ip_interface("10.66.0.77/16"),)), None, None),
+        # A leak through a host route is a leak, although the LAN overlaps too.
+        (replace(OUT, matched=ip_network("10.66.0.2/32")), SAME_LAN, "overlay.route-leak", "ip route del"),
+    ],
+)
+def test_routes(route: Route, lan: Link, code: str | None, remedy: str | None) -> None:
+    """The entry that decides, and how specific it is beside the local networks, tell the cause."""
+    result = judge(PEER, STATE, route, (LO, lan, WG))
+    assert (str(result.code) if result.code else None) == code
+    assert remedy is None or remedy in (result.remedy or "")
+
+
+def test_this_node_itself_in_the_peer_list_is_no_peer() -> None:
+    """One file for the whole fleet lists the node itself too: neither a fault nor a proof of anything."""
+    own = Route("10.66.0.1", interface="lo", source="10.66.0.1", matched=ip_network("10.66.0.1/32"), local=True)
+    assert judge(Peer("10.66.0.1", "a"), STATE, own, (LO, ETH, WG)).status is Status.SKIP
+
+
+def test_an_overlay_on_loopback_reaches_its_peers_there() -> None:
+    """The lab without root has lo for an overlay; its local routes are the right ones."""
+    state = replace(STATE, product="generic", interface="lo")
+    route = Route("127.0.0.2", interface="lo", source="127.0.0.1", matched=ip_network("127.0.0.0/8"), local=True)
+    assert judge(Peer("127.0.0.2"), state, route, (LO, ETH)).status is Status.PASS
+
+
+def test_ipv6_peers_get_ipv6_commands() -> None:
+    """A host route of an IPv6 address has 128 bits."""
+    route = Route("fd66::2", interface="eth0", gateway="fe80::1", matched=ip_network("::/0"))
+    assert judge(Peer("fd66::2"), STATE, route, (ETH,)).remedy == "ip route add fd66::2/128 dev wg0"

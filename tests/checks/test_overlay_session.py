@@ -1,0 +1,138 @@
+"""overlay.session: the words and the commands for what the counters mean."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from preflight_checks.overlay_session import judge, judge_unwatched
+
+from preflight.api import Peer, Status
+from preflight.model.kernel import Route
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.proto.wireguard import Watch
+
+NOW = 1_795_416_000.0
+PEER = Peer("10.66.0.2", "b")
+B = OverlayPeer(
+    key="Bkey=",
+    endpoint="10.201.2.1:51820",
+    addresses=(ip_network("10.66.0.2/32"),),
+    last_handshake_s=0.0,
+    rx_bytes=0,
+    tx_bytes=0,
+    keepalive_s=0,
+)
+C = replace(B, key="Ckey=", addresses=(ip_network("10.66.0.3/32"),))
+STATE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(B, C), public_key="Akey=")
+MUTE = replace(B, tx_bytes=296)
+
+
+def seen(after: OverlayPeer | None, **more: Any) -> Watch:
+    """B, watched for 6.5 s."""
+    route = Route("10.201.2.1", interface="eth0", source="10.201.1.1")
+    return Watch(**{"before": B, "after": after, "now_s": NOW, "watched_s": 6.5, "route": route, **more})
+
+
+@pytest.mark.parametrize(
+    ("watch", "code", "said", "remedy"),
+    [
+        (
+            seen(MUTE),
+            "overlay.no-handshake",
+            "10.201.2.1:51820 does not answer: 2 handshake initiations in 6.5 s",
+            "Akey=",
+        ),
+        (seen(MUTE, host_answers=True), "overlay.no-handshake", "its host answers ping", "Bkey="),
+        (seen(MUTE, host_answers=False), "overlay.no-handshake", "does not answer ping either", "51820"),
+        (seen(replace(MUTE, rx_bytes=148)), "overlay.no-handshake", "only 148 bytes", "preshared key"),
+        (
+            seen(MUTE, port_closed=True),
+            "overlay.no-handshake",
+            "UDP port 51820 of 10.201.2.1",
+            "endpoint 10.201.2.1:PORT",
+        ),
+        (seen(replace(B, endpoint=None)), "overlay.no-handshake", "no endpoint", "wg set wg0 peer Bkey= endpoint"),
+        (
+            seen(B, route=Route("10.201.2.1", error="Network is unreachable")),
+            "overlay.no-handshake",
+            "Network is unreachable",
+            "ip route get 10.201.2.1",
+        ),
+        (
+            seen(replace(MUTE, last_handshake_s=NOW - 400)),
+            "overlay.handshake-stale",
+            "the last handshake was 400 s ago",
+            "Compare `wg show`",
+        ),
+        (
+            seen(MUTE, route=Route("10.201.2.1", interface="wg0")),
+            "overlay.endpoint-loop",
+            "into wg0 itself",
+            "ip route add",
+        ),
+        (seen(B, objection="Operation not permitted"), "host.firewall-drop", "own firewall", "nft list ruleset"),
+    ],
+)
+def test_dead_sessions(watch: Watch, code: str, said: str, remedy: str) -> None:
+    """What was measured is said with its numbers, and the remedy has this node's values in it."""
+    result = judge(PEER, STATE, watch, ["10.66.0.3"])
+    assert (result.status, str(result.code)) == (Status.FAIL, code)
+    assert said in result.message
+    assert remedy in (result.remedy or "")
+
+
+def test_a_forgotten_address_gets_the_exact_command() -> None:
+    """`wg set … allowed-ips` replaces the list, so what was there before has to be in the command."""
+    bare = replace(B, addresses=(ip_network("fd66::2/128"),))
+    state = replace(STATE, peers=(bare, C))
+    result = judge(PEER, state, seen(None), ["10.66.0.3"])
+    assert str(result.code) == "overlay.allowed-ips"
+    assert result.remedy == "wg set wg0 peer Bkey= allowed-ips fd66::2/128,10.66.0.2/32"
+
+
+def test_with_two_candidates_no_key_is_guessed() -> None:
+    """A command with the wrong key would break a peer that works."""
+    state = replace(STATE, peers=(replace(B, addresses=()), replace(C, addresses=())))
+    remedy = judge(PEER, state, seen(None), []).remedy or ""
+    assert "Bkey=" not in remedy
+    assert "10.66.0.2/32" in remedy
+
+
+def test_a_live_session_passes() -> None:
+    """Its age and endpoint are what an operator wants to see."""
+    result = judge(PEER, STATE, seen(replace(B, last_handshake_s=NOW - 12, rx_bytes=92)), [])
+    assert result.status is Status.PASS
+    assert "12 s ago with 10.201.2.1:51820" in result.message
+
+
+def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
+    """It works now; it is told because it will not after some minutes of silence."""
+    alive = replace(B, last_handshake_s=NOW - 12, endpoint="8.8.8.8:51820")
+    result = judge(PEER, STATE, seen(alive, route=Route("8.8.8.8", interface="eth0", source="192.168.1.5")), [])
+    assert (result.status, str(result.code)) == (Status.WARN, "overlay.no-keepalive")
+    assert result.remedy == "wg set wg0 peer Bkey= persistent-keepalive 25"
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "code"),
+    [
+        (None, Status.FAIL, "overlay.absent"),
+        (replace(STATE, interface="wg1"), Status.FAIL, "overlay.absent"),
+        (replace(STATE, condition="overlay.daemon-down"), Status.FAIL, "overlay.daemon-down"),
+        (replace(STATE, unreadable=PRIVILEGE), Status.INCONCLUSIVE, "run.needs-privilege"),
+        (replace(STATE, unreadable="wg0.sock answered nonsense"), Status.INCONCLUSIVE, "run.needs-tool"),
+        (replace(STATE, product="generic", peers=()), Status.SKIP, "run.not-applicable"),
+        (replace(STATE, product="tailscale", peers=(replace(B, expired=True),)), Status.FAIL, "overlay.key-expired"),
+        (
+            replace(STATE, product="tailscale", peers=(replace(B, relayed=True, relay="fra"),)),
+            Status.WARN,
+            "overlay.relayed",
+        ),
+        (replace(STATE, product="tailscale", peers=(replace(B, relayed=False),)), Status.PASS, None),
+    ],
+)
+def test_without_counters_to_watch(state: OverlayState | None, status: Status, code: str | None) -> None:
+    """An interface that vanished, a daemon that hangs or is not understood, another product: each has its result."""
+    result = judge_unwatched(PEER, state, "wg0")
+    assert (result.status, str(result.code) if result.code else None) == (status, code)
