@@ -42,6 +42,12 @@ class Lab:
         """The words that run a program in a node; run them with `environment()`."""
         return _site(self.names, self.state).command(node, list(argv))
 
+    def command_in(self, node: str, argv: Sequence[str]) -> list[str]:
+        """As `command`, for a node that somebody named. Raises UnknownLabError if the lab has no such node."""
+        if node not in _nodes(self.state):
+            raise UnknownLabError(f"the lab {self.name} has no node {node!r}; it has {', '.join(_nodes(self.state))}")
+        return self.command(argv, node)
+
     def environment(self) -> dict[str, str]:
         """What a program in a node finds: ours, without settings of the caller's own cluster and without proxies."""
         return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind}
@@ -69,7 +75,7 @@ def lab_for(name: str) -> Iterator[Lab]:
             with state.locked(names):
                 yield Lab(names, _with_fresh_token(names))
         else:
-            with fresh_lab(_known(name)) as lab:
+            with fresh_lab(scenario_for(name)) as lab:
                 yield lab
 
 
@@ -96,7 +102,12 @@ def running_lab(name: str) -> Lab:
     return Lab(names, found)
 
 
-def _known(name: str) -> Scenario:
+def _nodes(found: State) -> tuple[str, ...]:
+    return found.parts.namespaces if found.kind == "wireguard" else _scenario(found).plan().topology.members
+
+
+def scenario_for(name: str) -> Scenario:
+    """The scenario, or the topology with nothing wrong in it. Raises UnknownLabError with the nearest names."""
     scenario = scenario_called(name)
     if scenario is None:
         choices = [*TOPOLOGIES, *SCENARIOS, *state.known_labs(state_root())]
@@ -160,7 +171,7 @@ def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab,
         raise UnknownLabError(_no_such(f"there is no topology {topology!r}", topology, list(TOPOLOGIES)))
     if scenario is not None and scenario not in SCENARIOS:
         raise UnknownLabError(_no_such(f"there is no scenario {scenario!r}", scenario, list(SCENARIOS)))
-    wanted = _known(scenario or topology or (name if scenario_called(name) else "pair"))
+    wanted = scenario_for(scenario or topology or (name if scenario_called(name) else "pair"))
     if topology not in (None, wanted.topology):
         raise LabError(f"the scenario {wanted.name} happens in the topology {wanted.topology}, not in {topology}")
     names = LabNames.of(name)

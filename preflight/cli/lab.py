@@ -1,0 +1,196 @@
+"""`preflight lab`: overlays on this machine, with faults on request."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from preflight.cli.outputs import Output
+    from preflight.lab.scenarios import Scenario
+    from preflight.lab.score import Outcome
+    from preflight.lab.session import Lab
+
+INTERRUPTED = 130
+
+
+class Refused(click.ClickException):
+    """One sentence on standard error, and the exit code for what was never run."""
+
+    exit_code = 2
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """Turn what the lab cannot do into one sentence, and an interruption into its exit code."""
+    from preflight.lab.names import LabError
+
+    try:
+        yield
+    except LabError as error:
+        raise Refused(str(error)) from None
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@click.group("lab")
+def lab() -> None:
+    """Make overlays on this machine, break them on request, and see whether preflight names what is broken.
+
+    With root they are real WireGuard tunnels between network namespaces, without root processes on loopback.
+    """
+
+
+@lab.command()
+@click.argument("name", required=False)
+@click.option("--topology", metavar="T", help="pair, hub, solo or loopback; the default follows from NAME, else pair.")
+@click.option("--scenario", metavar="S", help="Build it with this fault.")
+def up(name: str | None, topology: str | None, scenario: str | None) -> None:
+    """Make sure that the lab NAME is up; a broken one is built anew."""
+    with _explaining():
+        from preflight.lab.session import take_up
+
+        made, built = take_up(name or scenario or topology or "pair", topology, scenario)
+        _explain_kind(made, topology)
+        click.echo(f"lab {made.name} is up ({made.state.scenario}, {made.kind}){'' if built else ', as it was before'}")
+        click.echo(f"try: preflight all --lab {made.name}")
+
+
+def _explain_kind(made: "Lab", topology: str | None) -> None:
+    if made.kind == "loopback" and "loopback" not in (topology, made.state.scenario):
+        click.echo("without root there are no tunnels: this lab is loopback", err=True)
+
+
+@lab.command()
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Every lab, and what is left of crashed ones.")
+def down(name: str | None, every: bool) -> None:
+    """Take the lab NAME down, with everything that belongs to it."""
+    if every == (name is not None):
+        raise click.UsageError("name one lab, or say --all")
+    with _explaining():
+        from preflight.lab.session import all_labs, take_down
+
+        for each in all_labs() if name is None else [name]:
+            take_down(each)
+            click.echo(f"lab {each} is down")
+
+
+@lab.command()
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "every", is_flag=True, help="Every scenario.")
+@click.option("--repeat", metavar="N", type=click.IntRange(1), default=1, help="How often each runs.")
+@click.option(
+    "--jobs", metavar="N", type=click.IntRange(1), help="How many labs side by side [default: one per two CPUs]."
+)
+@click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json; text if not given.")
+def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> None:
+    """Run scenarios and compare the diagnosis with the right one.
+
+    Each runs in a fresh lab. Exits 0 only if every diagnosis is right and nothing cried wolf. Reports are written
+    beside the JSON file; that of one scenario run once goes into it.
+    """
+    from preflight.cli.outputs import parse_outputs
+
+    if every == bool(names):
+        raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
+    wanted = parse_outputs(outputs)
+    unfit = next((output.format for output in wanted if output.format not in ("text", "json")), None)
+    if unfit is not None:
+        raise click.UsageError(f"scores come as text or json, not as {unfit}")
+    with _explaining():
+        scenarios = _chosen(names)
+        file = next((output.path for output in wanted if output.format == "json" and output.path), None)
+        single = len(scenarios) * repeat == 1
+        with _report_folder(file, single=single) as reports:
+            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or _default_jobs(), reports)
+            _write_scores(outcomes, wanted, single=single)
+    if interrupted:
+        sys.exit(INTERRUPTED)
+    from preflight.lab.score import all_right
+
+    sys.exit(0 if all_right(outcomes) else 1)
+
+
+def _default_jobs() -> int:
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
+def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
+    from preflight.lab.scenarios import SCENARIOS
+    from preflight.lab.session import scenario_for
+
+    return [scenario_for(name) for name in names or SCENARIOS]
+
+
+@contextmanager
+def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
+    """Where the runs' reports go: beside the JSON file, or nowhere for long."""
+    if file is not None and not single:
+        folder = file.with_name(f"{file.stem}-reports")
+        folder.mkdir(exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="preflight-lab-") as folder_name:
+        yield Path(folder_name)
+
+
+def _run_matrix(scenarios: list["Scenario"], repeat: int, jobs: int, reports: Path) -> tuple[list["Outcome"], bool]:
+    from preflight.lab.matrix import Matrix
+
+    def tell(outcome: "Outcome") -> None:
+        from preflight.lab.scoreboard import line
+
+        click.echo(line(outcome), err=True)
+
+    return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports).run(tell)
+
+
+def _write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
+    from preflight.lab.score import document
+    from preflight.lab.scoreboard import table
+
+    scores: dict[str, Any] = document(outcomes)
+    for row in scores["scenarios"] if single else ():
+        path = row.pop("report")
+        scores["report"] = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+    for output in wanted:
+        text = f"{json.dumps(scores, indent=2, ensure_ascii=False)}\n" if output.format == "json" else table(outcomes)
+        if output.path is None:
+            click.echo(text, nl=False)
+        else:
+            output.path.write_text(text, encoding="utf-8")
+
+
+@lab.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def list_labs(as_json: bool) -> None:
+    """Show the labs that are up, the topologies, and the scenarios with the diagnosis that is right."""
+    with _explaining():
+        from preflight.lab.scoreboard import inventory, inventory_text
+
+        everything = inventory()
+    click.echo(json.dumps(everything, indent=2) if as_json else inventory_text(everything), nl=as_json)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("name")
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, metavar="-- CMD...")
+def execute(name: str, node: str, command: tuple[str, ...]) -> None:
+    """Run a program in NODE (a, b, c, or the router r) of the running lab NAME."""
+    with _explaining():
+        from preflight.lab.session import running_lab
+
+        found = running_lab(name)
+        words, environment = found.command_in(node, command), found.environment()
+    try:
+        os.execvpe(words[0], words, environment)  # noqa: S606 - the program that the user named
+    except OSError as error:
+        raise Refused(f"{words[0]} cannot be run: {error.strerror}") from None

@@ -1,0 +1,121 @@
+"""Run scenarios, each in a lab of its own, several side by side."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from preflight.lab import score
+from preflight.lab.names import LabError
+from preflight.lab.scenarios import Scenario
+from preflight.lab.score import Outcome
+from preflight.lab.session import Lab, fresh_lab
+from preflight.lab.signals import interruptible, uninterrupted
+
+RUN_LIMIT_S = 180.0
+
+
+class Matrix:
+    """One `lab run`. reports: the directory for the reports; None: they are not kept."""
+
+    def __init__(self, scenarios: Sequence[Scenario], *, repeat: int, jobs: int, reports: Path | None) -> None:
+        self._work = [(scenario, number) for number in range(1, repeat + 1) for scenario in scenarios]
+        self._jobs = jobs
+        self._reports = reports
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def run(self, finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bool]:
+        """Run all and tell of each as it ends.
+
+        Returns the outcomes in the order of the work, and whether Ctrl-C or SIGTERM came first; all labs are down
+        then too.
+        """
+        futures: list[Future[Outcome | None]] = []
+        interrupted = False
+        with interruptible(), ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                futures = [pool.submit(self._one, scenario, number) for scenario, number in self._work]
+                for future in as_completed(futures):
+                    if (outcome := future.result()) is not None:
+                        finished(outcome)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                with uninterrupted():
+                    self._stop()
+                    pool.shutdown(cancel_futures=True)
+        done = [future.result() for future in futures if not future.cancelled()]
+        return [outcome for outcome in done if outcome is not None], interrupted
+
+    def _one(self, scenario: Scenario, number: int) -> Outcome | None:
+        """One scenario in a lab of its own; None if the run was stopped meanwhile."""
+        if self._stopped.is_set():
+            return None
+        started = time.monotonic()
+        try:
+            with fresh_lab(scenario) as lab:
+                started = time.monotonic()
+                report = self._preflight(lab)
+        except LabError as error:
+            outcome = score.broken(scenario, str(error))
+        else:
+            outcome = replace(score.judge(scenario, report), report=self._keep(scenario, number, report))
+        if self._stopped.is_set():
+            return None
+        return replace(outcome, repeat=number, duration_ms=(time.monotonic() - started) * 1000)
+
+    def _preflight(self, lab: Lab) -> dict[str, Any]:
+        """`preflight all` on node a. Raises LabError if it gives no report."""
+        file, log = lab.names.directory / "report.json", lab.names.directory / "preflight.log"
+        words = [sys.executable, "-m", "preflight", "all", *lab.preflight_arguments(), "--output", f"json={file}"]
+        with log.open("wb") as sink:
+            child = self._start(lab.command(words), lab.environment(), sink.fileno())
+        try:
+            child.wait(RUN_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"preflight all did not end within {RUN_LIMIT_S:.0f} s") from None
+        finally:
+            self._end(child)
+        try:
+            report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = said[-1] if said else "it said nothing"
+            raise LabError(f"preflight all ended with {child.returncode} and gave no report: {last}") from None
+        return report
+
+    def _start(self, words: list[str], environment: dict[str, str], sink: int) -> subprocess.Popen[bytes]:
+        """In a session of its own: Ctrl-C at the terminal is ours, and `_stop` passes it on."""
+        with self._guard:
+            if self._stopped.is_set():
+                raise LabError("stopped")
+            child = subprocess.Popen(words, env=environment, stdout=sink, stderr=sink, start_new_session=True)
+            self._running.add(child)
+        return child
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        with self._guard:
+            self._running.discard(child)
+        child.kill()
+        child.wait()
+
+    def _stop(self) -> None:
+        with self._guard:
+            self._stopped.set()
+            for child in self._running:
+                child.kill()
+
+    def _keep(self, scenario: Scenario, number: int, report: dict[str, Any]) -> str | None:
+        if self._reports is None:
+            return None
+        path = self._reports / f"{scenario.name}-{number}.json"
+        path.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+        return str(path)

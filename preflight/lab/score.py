@@ -1,0 +1,108 @@
+"""How good the diagnoses are: reports compared with what the scenarios say; pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preflight.lab.scenarios import Scenario
+
+Diagnosis = tuple[str, str | None]
+"""A finding code and its direction; the direction None: it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run of one scenario. `got` None: no diagnosis. `error`: why there is no report."""
+
+    scenario: str
+    repeat: int
+    expected: Diagnosis | None
+    got: Diagnosis | None
+    right: bool
+    false_alarms: tuple[str, ...] = ()
+    duration_ms: float = 0.0
+    report: str | None = None
+    error: str | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Something was wrong and nothing was found."""
+        return not self.right and self.expected is not None and self.got is None
+
+    @property
+    def verdict(self) -> str:
+        """In one word."""
+        return "right" if self.right else "missed" if self.missed else "wrong"
+
+
+def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
+    """Compare a report with what is right. A scenario in which nothing is wrong wants no diagnosis at all."""
+    first = next(iter(report["diagnosis"]), None)
+    got = (first["code"], first["direction"]) if first else None
+    alarms = false_alarms(scenario, report)
+    ended_right = scenario.exit_code in (None, report["run"]["exit_code"])
+    if not scenario.expected:
+        return Outcome(scenario.name, 1, None, got, got is None and not alarms and ended_right, alarms)
+    fitting = [expected for expected in scenario.expected if got is not None and expected.matches(*got)]
+    best = (fitting or scenario.expected)[0]
+    return Outcome(scenario.name, 1, (best.code, best.direction), got, bool(fitting) and ended_right, alarms)
+
+
+def false_alarms(scenario: Scenario, report: Mapping[str, Any]) -> tuple[str, ...]:
+    """Codes of bad results that the first diagnosis does not explain and that the scenario does not expect."""
+    first = next(iter(report["diagnosis"]), None)
+    explained = set(first["explains"]) if first else set()
+    expected = {each.code for each in scenario.expected}
+    bad = [result for result in report["results"] if result["status"] in ("fail", "warn", "error")]
+    codes = [result["code"] for result in bad if result["id"] not in explained and result["code"] not in expected]
+    return tuple(dict.fromkeys(codes))
+
+
+def broken(scenario: Scenario, why: str) -> Outcome:
+    """A run that gave no report."""
+    wanted = next(((each.code, each.direction) for each in scenario.expected), None)
+    return Outcome(scenario.name, 1, wanted, None, False, error=why)
+
+
+def all_right(outcomes: Sequence[Outcome]) -> bool:
+    """Whether every diagnosis is right and nothing cried wolf."""
+    return all(outcome.right and not outcome.false_alarms for outcome in outcomes)
+
+
+def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The score as the contract has it."""
+    return {
+        "scenarios": [_row(outcome) for outcome in outcomes],
+        "right": sum(outcome.right for outcome in outcomes),
+        "wrong": sum(outcome.verdict == "wrong" for outcome in outcomes),
+        "missed": sum(outcome.missed for outcome in outcomes),
+        "false_alarms": sum(len(outcome.false_alarms) for outcome in outcomes),
+        "total": len(outcomes),
+    }
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    row = {
+        "name": outcome.scenario,
+        "repeat": outcome.repeat,
+        "expected": _diagnosis(outcome.expected),
+        "got": _diagnosis(outcome.got),
+        "right": outcome.right,
+        "false_alarms": list(outcome.false_alarms),
+        "duration_ms": round(outcome.duration_ms),
+        "report": outcome.report,
+    }
+    return row if outcome.error is None else {**row, "error": outcome.error}
+
+
+def _diagnosis(diagnosis: Diagnosis | None) -> dict[str, str | None] | None:
+    return {"code": diagnosis[0], "direction": diagnosis[1]} if diagnosis else None
+
+
+def confusion(outcomes: Iterable[Outcome]) -> dict[str, dict[Diagnosis | None, int]]:
+    """For each scenario, how often each diagnosis came."""
+    matrix: dict[str, dict[Diagnosis | None, int]] = {}
+    for outcome in outcomes:
+        row = matrix.setdefault(outcome.scenario, {})
+        row[outcome.got] = row.get(outcome.got, 0) + 1
+    return matrix

@@ -1,0 +1,82 @@
+"""Networks of the lab without its programs: enough to see whether a fault is real."""
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from preflight.lab import build
+from preflight.lab.keys import TunnelKeys
+from preflight.lab.names import LabNames
+from preflight.lab.network import Network, inside
+from preflight.lab.scenarios import scenario_called
+from preflight.lab.site import wait_for_answer
+from preflight.lab.topology import overlay_address
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Callable[[str], Network]]:
+    """Build the network of a scenario, with its faults; nothing is left of it after the test."""
+    names = LabNames.of(f"test-{secrets.token_hex(4)}", tmp_path)
+
+    def make(scenario_name: str) -> Network:
+        scenario = scenario_called(scenario_name)
+        assert scenario is not None
+        plan = scenario.plan()
+        for node in plan.topology.members:
+            names.files(node).mkdir(parents=True)
+        made = Network(names, plan, {node: TunnelKeys.fresh() for node in plan.topology.members})
+        deadline = time.monotonic() + 20
+        made.build(deadline)
+        with inside(names.namespace("a")):
+            for node in plan.topology.members[1:]:
+                wait_for_answer(overlay_address(node, plan.families[0]), 1, deadline)
+        for fault in scenario.faults:
+            fault.strike(made)
+        return made
+
+    names.directory.mkdir()
+    yield make
+    build.down(names)
+
+
+@pytest.fixture
+def arrivals() -> Callable[..., int]:
+    """Count how many of `count` datagrams arrive one way; nothing is sent back."""
+    return _arrivals
+
+
+def _arrivals(network: Network, source: str, target: str, *, size: int = 200, count: int = 5) -> int:
+    """size: of the packet inside the tunnel, in bytes; it is never fragmented there."""
+    headers, port = 28, 40000
+    with inside(network.names.namespace(target)):
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with inside(network.names.namespace(source)):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with receiver, sender:
+        # A tunnel that is gone has taken its addresses with it: bind to none.
+        receiver.bind(("", port))
+        receiver.settimeout(0.3)
+        sender.setsockopt(socket.IPPROTO_IP, 10, 3)  # IP_MTU_DISCOVER, PROBE
+        sent = bytes(size - headers)
+        return sum(
+            _burst(sender, receiver, sent, overlay_address(target, 4), min(25, count - n)) for n in range(0, count, 25)
+        )
+
+
+def _burst(sender: socket.socket, receiver: socket.socket, sent: bytes, address: str, count: int) -> int:
+    port = receiver.getsockname()[1]
+    for _ in range(count):
+        try:
+            sender.sendto(sent, (address, port))
+        except OSError:
+            continue  # refused at home: it does not arrive either
+    for arrived in range(count):
+        try:
+            receiver.recv(2000)
+        except TimeoutError:
+            return arrived
+    return count

@@ -1,0 +1,181 @@
+"""Each fault does what it says, and only that: seen with plain sockets, without any of preflight's checks."""
+
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from preflight.lab.names import LabError
+from preflight.lab.network import Network, inside
+from preflight.lab.processes import run
+
+pytestmark = pytest.mark.lab
+
+Build = Callable[[str], Network]
+Arrivals = Callable[..., int]
+ALL = 5
+
+
+@pytest.mark.parametrize(
+    ("scenario", "forward", "reverse"),
+    [
+        ("pair", ALL, ALL),
+        ("hub", ALL, ALL),
+        ("solo", ALL, ALL),
+        ("drop-forward", 0, ALL),
+        ("drop-reverse", ALL, 0),
+        ("drop-local", ALL, 0),
+        ("solo-drop", 0, ALL),
+        ("wrong-key", 0, 0),
+        ("underlay-udp-blocked", 0, 0),
+        ("interface-missing", 0, 0),
+        ("interface-down", 0, 0),
+        ("peer-gone", 0, 0),
+        ("route-leak", 0, ALL),
+        ("icmp-filtered", ALL, ALL),
+    ],
+)
+def test_small_packets(network: Build, arrivals: Arrivals, scenario: str, forward: int, reverse: int) -> None:
+    """Protects the direction of each fault: a lab that breaks the other one too would prove a wrong diagnosis right."""
+    broken = network(scenario)
+    assert arrivals(broken, "a", "b") == forward
+    assert arrivals(broken, "b", "a") == reverse
+
+
+@pytest.mark.parametrize("scenario", ["drop-forward", "drop-reverse", "black-hole-both", "wrong-key", "allowed-ips"])
+def test_the_meeting_point_stays(network: Build, arrivals: Arrivals, scenario: str) -> None:
+    """Protects the way over c: without it no direction could be told on the pair."""
+    broken = network(scenario)
+    for node in ("a", "b"):
+        assert arrivals(broken, node, "c") == arrivals(broken, "c", node) == ALL
+
+
+@pytest.mark.parametrize(
+    ("scenario", "forward", "reverse"),
+    [("black-hole-forward", 0, ALL), ("black-hole-reverse", ALL, 0), ("black-hole-both", 0, 0)],
+)
+def test_black_hole(network: Build, arrivals: Arrivals, scenario: str, forward: int, reverse: int) -> None:
+    """Protects the size that passes, 1312 in a tunnel of 1420 over 1380, and that nothing signals it."""
+    broken = network(scenario)
+    for source, target, large in (("a", "b", forward), ("b", "a", reverse)):
+        assert arrivals(broken, source, target, size=1312) == ALL
+        assert arrivals(broken, source, target, size=1313) == large
+        assert arrivals(broken, source, target, size=1420) == large
+
+
+def test_mtu_reduced_is_signalled(network: Build, arrivals: Arrivals) -> None:
+    """Protects mtu-reduced: the router's ICMP arrives, and makes the tunnel's packets travel in fragments."""
+    reduced = network("mtu-reduced")
+    assert arrivals(reduced, "a", "b", size=1312) == ALL
+    assert arrivals(reduced, "a", "b", size=1420) < ALL, "nothing is known yet: some are too big and lost"
+    assert arrivals(reduced, "a", "b", size=1420) == ALL, "the tunnel's packets come in fragments now"
+    assert "mtu 1380" in in_node(reduced, "a", "ip", "route", "get", "10.201.2.2")
+
+
+@pytest.mark.parametrize(("scenario", "source", "target"), [("loss-forward", "a", "b"), ("loss-reverse", "b", "a")])
+def test_random_loss(network: Build, arrivals: Arrivals, scenario: str, source: str, target: str) -> None:
+    """Protects one-way loss: some packets are lost on the one way, none on the other."""
+    lossy = network(scenario)
+    assert arrivals(lossy, target, source, count=100) == 100
+    # 5 % of 400: never none, and never 100 (twenty standard deviations).
+    assert 300 < arrivals(lossy, source, target, count=400) < 400
+
+
+def test_wrong_key_has_no_handshake(network: Build, arrivals: Arrivals) -> None:
+    """Protects the state that the session check reads: never a handshake with b, one with c."""
+    broken = network("wrong-key")
+    arrivals(broken, "a", "b")
+    ages = dict(line.split("\t") for line in _wg(broken, "a", "latest-handshakes").splitlines())
+    assert len(ages) == 2
+    assert broken.keys["b"].public not in ages
+    assert ages.pop(broken.keys["c"].public) != "0"
+    assert list(ages.values()) == ["0"]
+
+
+def test_blocked_port_has_no_handshake(network: Build, arrivals: Arrivals) -> None:
+    """Protects underlay-udp-blocked: the port was closed before the first handshake, not after it."""
+    broken = network("underlay-udp-blocked")
+    arrivals(broken, "a", "b")
+    ages = [line.split("\t")[1] for line in _wg(broken, "a", "latest-handshakes").splitlines()]
+    assert ages == ["0", "0"]
+
+
+def test_allowed_ips(network: Build, arrivals: Arrivals) -> None:
+    """Protects allowed-ips: b's own address is nobody's, and the handshake with b is fresh all the same."""
+    broken = network("allowed-ips")
+    assert arrivals(broken, "a", "b") == 0
+    assert "10.66.0.2/32" not in _wg(broken, "a", "allowed-ips")
+    ages = dict(line.split("\t") for line in _wg(broken, "a", "latest-handshakes").splitlines())
+    assert ages[broken.keys["b"].public] != "0"
+
+
+def test_leaked_route_leaves_by_the_underlay(network: Build) -> None:
+    """Protects route-leak: the kernel sends b's overlay address to the router."""
+    assert " dev eth0 " in in_node(network("route-leak"), "a", "ip", "route", "get", "10.66.0.2")
+
+
+def test_overlapping_lan_wins(network: Build) -> None:
+    """Protects subnet-conflict: the LAN's route is the one that counts, as where it was there first."""
+    conflict = network("subnet-conflict")
+    assert " dev eth0 " in in_node(conflict, "a", "ip", "route", "get", "10.66.0.2")
+    routes = in_node(conflict, "a", "ip", "-4", "route", "show", "10.66.0.0/24").splitlines()
+    assert len(routes) == 2
+
+
+@pytest.mark.parametrize(("scenario", "answered"), [("pair", True), ("icmp-filtered", False)])
+def test_echo(network: Build, scenario: str, answered: bool) -> None:
+    """Protects icmp-filtered: ICMP echo is what gets no answer, where UDP passes."""
+    made = network(scenario)
+    words = ["ping", "-c1", "-W1", "-q", "10.66.0.2"]
+    if answered:
+        in_node(made, "a", *words)
+    else:
+        with pytest.raises(LabError, match="0 received"):
+            in_node(made, "a", *words)
+
+
+def test_ipv6_only(network: Build) -> None:
+    """Protects healthy-v6: the overlay has no IPv4 address, and carries IPv6."""
+    made = network("healthy-v6")
+    in_node(made, "a", "ping", "-c1", "-W1", "fd66::2")
+    assert in_node(made, "a", "ip", "-4", "-o", "address", "show", "dev", made.names.tunnel("a")) == ""
+
+
+def test_tunnel_mtu(network: Build) -> None:
+    """Protects mtu-too-big: the tunnel promises as much as the underlay carries, with nothing left for its headers."""
+    made = network("mtu-too-big")
+    assert "mtu 1500" in in_node(made, "a", "ip", "link", "show", "eth0")
+    assert "mtu 1500" in in_node(made, "a", "ip", "link", "show", made.names.tunnel("a"))
+
+
+def test_hub_is_a_hop(network: Build) -> None:
+    """Protects the hub: a and b are no WireGuard peers of each other, and c is a hop between them."""
+    made = network("hub")
+    assert len(_wg(made, "a", "peers").split()) == 1
+    with inside(made.names.namespace("a")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as short_lived:
+        short_lived.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+        short_lived.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        short_lived.connect(("10.66.0.2", 40000))
+        short_lived.settimeout(2)
+        short_lived.send(b"")
+        with pytest.raises(OSError, match="No route to host"):
+            short_lived.recv(1)
+
+
+def test_silent_control_port(network: Build) -> None:
+    """Protects control-drop: the port gives no answer at all, where a closed port would refuse."""
+    made = network("control-drop")
+    with inside(made.names.namespace("a")):
+        with pytest.raises(TimeoutError):
+            socket.create_connection(("10.66.0.3", 9847), timeout=0.3)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("10.66.0.3", 9846), timeout=2)
+
+
+def in_node(network: Network, node: str, *words: str) -> str:
+    """What a program prints in a node."""
+    return run(network.command(node, *words))
+
+
+def _wg(network: Network, node: str, what: str) -> str:
+    return network.wg(node, "show", network.names.tunnel(node), what)

@@ -1,0 +1,102 @@
+"""The score: what counts as right, wrong, missed and as a false alarm."""
+
+from typing import Any
+
+import pytest
+
+from preflight.lab import score
+from preflight.lab.scenarios import SCENARIOS, Expected, Scenario
+from preflight.lab.scoreboard import line, table
+
+BROKEN = Scenario(
+    "broken", "", expected=(Expected("udp.loss", "forward"), Expected("reach.loss", "forward")), exit_code=1
+)
+HEALTHY = Scenario("well", "", exit_code=0)
+
+
+def report(*results: tuple[str, str, str], first: tuple[str, str] | None = None, exit_code: int = 0) -> dict[str, Any]:
+    """results: id, status, code. The first diagnosis explains the results whose id starts with `x`."""
+    rows = [{"id": name, "status": status, "code": code} for name, status, code in results]
+    explains = [name for name, _, _ in results if name.startswith("x")]
+    diagnosis = [{"code": first[0], "direction": first[1], "explains": explains}] if first else []
+    return {"run": {"exit_code": exit_code}, "diagnosis": diagnosis, "results": rows}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "first", "exit_code", "verdict"),
+    [
+        (HEALTHY, None, 0, "right"),
+        (HEALTHY, None, 3, "wrong"),
+        (HEALTHY, ("udp.loss", "forward"), 1, "wrong"),
+        (BROKEN, ("udp.loss", "forward"), 1, "right"),
+        (BROKEN, ("reach.loss", "forward"), 1, "right"),
+        (BROKEN, ("udp.loss", "reverse"), 1, "wrong"),
+        (BROKEN, ("mtu.reduced", "forward"), 1, "wrong"),
+        (BROKEN, ("udp.loss", "forward"), 0, "wrong"),
+        (BROKEN, None, 0, "missed"),
+    ],
+)
+def test_verdict(scenario: Scenario, first: tuple[str, str] | None, exit_code: int, verdict: str) -> None:
+    """Protects the meaning of right: code, direction and exit code together."""
+    assert score.judge(scenario, report(first=first, exit_code=exit_code)).verdict == verdict
+
+
+def test_expected_is_the_alternative_that_came() -> None:
+    """Protects readers of the JSON: where a row allows two codes, a right answer equals its expectation."""
+    outcome = score.judge(BROKEN, report(first=("reach.loss", "forward"), exit_code=1))
+    assert outcome.expected == outcome.got == ("reach.loss", "forward")
+
+
+def test_false_alarms() -> None:
+    """Protects the wolf count: bad results that neither the first diagnosis explains nor the scenario expects."""
+    results = (
+        ("x/1", "fail", "overlay.down"),
+        ("y/1", "warn", "reach.loss"),
+        ("y/2", "warn", "udp.jitter"),
+        ("y/3", "warn", "udp.jitter"),
+        ("y/4", "inconclusive", "run.needs-responder"),
+        ("y/5", "error", "run.check-error"),
+    )
+    outcome = score.judge(BROKEN, report(*results, first=("udp.loss", "forward"), exit_code=1))
+    assert outcome.false_alarms == ("udp.jitter", "run.check-error")
+    assert outcome.right
+    assert not score.all_right([outcome])
+
+
+def test_document_counts() -> None:
+    """Protects the shape that other programs read."""
+    outcomes = [
+        score.judge(BROKEN, report(first=("udp.loss", "forward"), exit_code=1)),
+        score.judge(BROKEN, report(first=("udp.loss", "reverse"), exit_code=1)),
+        score.judge(BROKEN, report()),
+        score.broken(BROKEN, "the lab would not come up"),
+    ]
+    scores = score.document(outcomes)
+    rows = scores.pop("scenarios")
+    assert scores == {"right": 1, "wrong": 1, "missed": 2, "false_alarms": 0, "total": 4}
+    assert rows[0] == {
+        "name": "broken",
+        "repeat": 1,
+        "expected": {"code": "udp.loss", "direction": "forward"},
+        "got": {"code": "udp.loss", "direction": "forward"},
+        "right": True,
+        "false_alarms": [],
+        "duration_ms": 0,
+        "report": None,
+    }
+    assert rows[3]["error"] == "the lab would not come up"
+
+
+def test_table_and_line_name_what_went_wrong() -> None:
+    """Protects the reader of a failed run: expectation and answer stand side by side."""
+    outcomes = [score.judge(BROKEN, report(first=("udp.loss", "reverse"), exit_code=1))]
+    assert "expected udp.loss (forward), got udp.loss (reverse)" in line(outcomes[0])
+    assert "0 right, 1 wrong, 0 missed, 0 false alarms, 1 in all" in table(outcomes)
+
+
+def test_scenarios_expect_codes_that_exist() -> None:
+    """Protects the matrix from spelling mistakes, which would make a row impossible to get right."""
+    from preflight import codes
+
+    expected = {each.code for scenario in SCENARIOS.values() for each in scenario.expected}
+    assert expected <= set(codes.ALL)
