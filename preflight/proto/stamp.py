@@ -1,0 +1,197 @@
+"""STAMP test packets (RFC 8762, RFC 8972): codec of both roles, unauthenticated and authenticated.
+
+Times are UNIX nanoseconds outside and NTP or PTP on the wire. What follows the base packet is in `stamp_tlv`.
+"""
+
+import hmac
+import struct
+from dataclasses import dataclass
+from math import frexp
+from typing import NamedTuple
+
+UNAUTHENTICATED_BYTES = 44
+AUTHENTICATED_BYTES = 112
+SHORTEST = 41
+"""What TWAMP Light answers (RFC 5357 section 4.2.1), and asks with symmetrical size: only zeros are missing to 44."""
+HMAC_BYTES = 16
+_SIGNED_BYTES = AUTHENTICATED_BYTES - HMAC_BYTES
+
+# Sequence number, timestamp, error estimate, SSID (RFC 8972 section 3).
+_REQUEST = struct.Struct("!IQHH28x")
+_SIGNED_REQUEST = struct.Struct("!I12xQHH68x")
+_REQUEST_HEAD = struct.Struct("!IQHH")
+# The same four, then receive timestamp and the sender's sequence number, timestamp, error estimate and TTL.
+_ANSWER = struct.Struct("!IQHHQIQH2xB3x")
+_SIGNED_ANSWER = struct.Struct("!I12xQHH4xQ8xI12xQH6xB15x")
+_MUST_BE_ZERO = bytes(12)
+
+_NTP_EPOCH_S = 2_208_988_800  # 1900-01-01 to 1970-01-01 (RFC 5905 section 6)
+_SECOND_NS = 1_000_000_000
+_ERA_SECONDS = 1 << 32
+_LARGEST_ERROR_S = 2.0**32  # whoever is off by more has no clock
+_SYNCHRONISED = 0x8000
+_PTP = 0x4000
+
+
+class StampError(ValueError):
+    """A packet that is to be dropped. `reason` is a word for a counter: `short`, `no-key`, `bad-hmac`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Request(NamedTuple):
+    """A session-sender's packet. `timestamp` and `error` stay as they are on the wire: a reflector only copies them."""
+
+    sequence: int
+    timestamp: int
+    error: int
+    ssid: int
+    authenticated: bool
+
+
+class Answer(NamedTuple):
+    """A session-reflector's packet, times in UNIX nanoseconds by the clock of whoever took them."""
+
+    sequence: int
+    transmitted_ns: int
+    error: "ErrorEstimate"
+    ssid: int
+    received_ns: int
+    sender_sequence: int
+    sender_ns: int
+    sender_ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEstimate:
+    """How far a timestamp may be off (RFC 4656 section 4.1.2); `ptp`: the timestamps are PTP's (Z bit, RFC 8186)."""
+
+    synchronised: bool = False
+    seconds: float = 0.0
+    ptp: bool = False
+
+    def encode(self) -> int:
+        """The field of 16 bits: the smallest value that is not below the estimate; its multiplier is never zero."""
+        units = min(max(self.seconds, 0.0), _LARGEST_ERROR_S) * _ERA_SECONDS
+        scale = max(frexp(units)[1] - 8, 0)
+        multiplier = -int(-units // (1 << scale)) or 1
+        if multiplier > 0xFF:
+            scale, multiplier = scale + 1, 0x80
+        return (_SYNCHRONISED * self.synchronised) | (_PTP * self.ptp) | scale << 8 | multiplier
+
+    @classmethod
+    def decode(cls, field: int) -> "ErrorEstimate":
+        """Read the field of 16 bits."""
+        seconds = (field & 0xFF) * 2.0 ** ((field >> 8 & 0x3F) - 32)
+        return cls(bool(field & _SYNCHRONISED), seconds, bool(field & _PTP))
+
+
+def ntp_from_ns(unix_ns: int) -> int:
+    """64-bit NTP timestamp of a UNIX time (RFC 5905 section 6)."""
+    seconds, nanoseconds = divmod(unix_ns, _SECOND_NS)
+    return (seconds + _NTP_EPOCH_S) % _ERA_SECONDS << 32 | (nanoseconds << 32) // _SECOND_NS
+
+
+def ns_from_ntp(timestamp: int) -> int:
+    """UNIX time of a 64-bit NTP timestamp, to the nearest nanosecond, between 1968 and 2104 (RFC 4330 section 3)."""
+    seconds = timestamp >> 32
+    if seconds < _ERA_SECONDS // 2:
+        seconds += _ERA_SECONDS
+    return (seconds - _NTP_EPOCH_S) * _SECOND_NS + (((timestamp & 0xFFFFFFFF) * _SECOND_NS + (1 << 31)) >> 32)
+
+
+def ns_from_ptp(timestamp: int) -> int:
+    """UNIX time of a truncated PTPv2 timestamp: 32 bits of seconds, 32 of nanoseconds (RFC 8186 section 2)."""
+    return (timestamp >> 32) * _SECOND_NS + (timestamp & 0xFFFFFFFF)
+
+
+def build_request(
+    sequence: int, unix_ns: int, error: int, ssid: int, *, key: bytes | None = None, tlvs: bytes = b""
+) -> bytes:
+    """A session-sender's packet (RFC 8762 sections 4.2.1, 4.2.2), authenticated when there is a key."""
+    if key is None:
+        return _REQUEST.pack(sequence, ntp_from_ns(unix_ns), error, ssid) + tlvs
+    base = _SIGNED_REQUEST.pack(sequence, ntp_from_ns(unix_ns), error, ssid)
+    return base + _hmac(key, base) + tlvs
+
+
+def is_authenticated(data: bytes) -> bool:
+    """Whether a request has the authenticated format: only there are the twelve bytes of the timestamp's place zero."""
+    return len(data) >= AUTHENTICATED_BYTES and data[4:16] == _MUST_BE_ZERO
+
+
+def parse_request(data: bytes, key: bytes | None = None) -> Request:
+    """Read a request; the HMAC comes before anything else (RFC 8762 section 4.4). Raises StampError."""
+    if is_authenticated(data):
+        _verify(data, key)
+        sequence, timestamp, error, ssid = _SIGNED_REQUEST.unpack_from(data)
+        return Request(sequence, timestamp, error, ssid, True)
+    if len(data) < SHORTEST:
+        raise StampError("short")
+    sequence, timestamp, error, ssid = _REQUEST_HEAD.unpack_from(data)
+    return Request(sequence, timestamp, error, ssid, False)
+
+
+def build_answer(
+    request: Request,
+    *,
+    sequence: int,
+    transmitted_ns: int,
+    received_ns: int,
+    ttl: int,
+    error: int,
+    key: bytes | None = None,
+) -> bytes:
+    """The base of a session-reflector's packet, in the request's format (RFC 8762 sections 4.3.1, 4.3.2)."""
+    layout = _SIGNED_ANSWER if request.authenticated else _ANSWER
+    base = layout.pack(
+        sequence,
+        ntp_from_ns(transmitted_ns),
+        error,
+        request.ssid,
+        ntp_from_ns(received_ns),
+        request.sequence,
+        request.timestamp,
+        request.error,
+        ttl,
+    )
+    return base + _hmac(key or b"", base) if request.authenticated else base
+
+
+def parse_answer(data: bytes, key: bytes | None = None) -> Answer:
+    """Read a reflector's packet; with a key only an authenticated one. Raises StampError."""
+    if key is not None:
+        if len(data) < AUTHENTICATED_BYTES:
+            raise StampError("short")
+        _verify(data, key)
+        fields = _SIGNED_ANSWER.unpack_from(data)
+    elif len(data) < SHORTEST:
+        raise StampError("short")
+    else:
+        fields = _ANSWER.unpack_from(data.ljust(UNAUTHENTICATED_BYTES, b"\0"))
+    sequence, transmitted, error, ssid, received, sender_sequence, sender_timestamp, _, ttl = fields
+    estimate = ErrorEstimate.decode(error)
+    read = ns_from_ptp if estimate.ptp else ns_from_ntp
+    return Answer(
+        sequence=sequence,
+        transmitted_ns=read(transmitted),
+        error=estimate,
+        ssid=ssid,
+        received_ns=read(received),
+        sender_sequence=sender_sequence,
+        sender_ns=ns_from_ntp(sender_timestamp),
+        sender_ttl=ttl,
+    )
+
+
+def _hmac(key: bytes, base: bytes) -> bytes:
+    return hmac.digest(key, base, "sha256")[:HMAC_BYTES]
+
+
+def _verify(data: bytes, key: bytes | None) -> None:
+    if key is None:
+        raise StampError("no-key")
+    if not hmac.compare_digest(data[_SIGNED_BYTES:AUTHENTICATED_BYTES], _hmac(key, data[:_SIGNED_BYTES])):
+        raise StampError("bad-hmac")
