@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, ResolverPlan, Server
+from preflight.lab.impairment import Impairment
 from preflight.lab.names import MEMBERS, ROUTER
 from preflight.lab.topology import (
     TUNNEL_PORT,
@@ -203,32 +204,20 @@ def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
 
         with netlink(network.names.namespace(ROUTER)) as route:
             out = index_of(route, router_link(target))
-            for family in FAMILIES:
-                table = _table(source, target)
-                length = 32 if family == 4 else 128
-                route.rule(
-                    "add",
-                    table=table,
-                    priority=table,
-                    src=underlay_address(source, family),
-                    src_len=length,
-                    dst=underlay_address(target, family),
-                    dst_len=length,
-                )
-                # Locked, or IPv6 forwarding goes by the device's MTU.
-                narrow = {"mtu": mtu, "lock": 1 << _RTAX_MTU}
-                to = f"{underlay_address(target, family)}/{length}"
-                route.route("add", dst=to, oif=out, table=table, scope=_SCOPE_LINK, metrics=narrow)
+        # Locked, or IPv6 forwarding goes by the device's MTU.
+        narrow = {"mtu": mtu, "lock": 1 << _RTAX_MTU}
+        for family in FAMILIES:
+            ends = underlay_address(source, family), underlay_address(target, family)
+            network.steer(ROUTER, _table(source, target), *ends, oif=out, metrics=narrow)
 
     return Fault(f"the way from {source} to {target} carries {mtu} bytes", strike=strike)
 
 
 _RTAX_MTU = 2
-_SCOPE_LINK = 253
 
 
 def _table(source: str, target: str) -> int:
-    """A routing table of the router's own for each ordered pair of nodes."""
+    """A routing table of its own for each ordered pair of nodes."""
     return 100 + 10 * MEMBERS.index(source) + MEMBERS.index(target)
 
 
@@ -247,6 +236,33 @@ def no_icmp_too_big() -> Fault:
 def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Fault, ...]:
     """Large packets vanish without a word on the way from `source` to `target`."""
     return (no_icmp_too_big(), underlay_mtu(source, target, mtu))
+
+
+def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Fault:
+    """A bad link on the way from `source` to `target`.
+
+    inside_hub: inside the tunnel, on the hub, between its two halves. Duplicates have to be made there: those of the
+    tunnel's own packets never get past WireGuard's replay protection.
+    """
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import router_link
+
+        hub = network.plan.topology.hub if inside_hub else None
+        address = overlay_address if hub else underlay_address
+        # What comes back out of the forwarder must not be sent into it again: only what enters by the source's link.
+        entrance = network.names.tunnel(hub) if hub else router_link(source)
+        bad_link = network.start_forwarder(hub or ROUTER, f"bad-{source}-{target}", impairment)
+        for family in FAMILIES:
+            ends = address(source, family), address(target, family)
+            network.steer(hub or ROUTER, _table(source, target), *ends, entrance=entrance, oif=bad_link)
+
+    return Fault(f"the link from {source} to {target} has {impairment.summary()}", strike=strike)
+
+
+def both_ways(one: str, other: str, impairment: Impairment) -> tuple[Fault, Fault]:
+    """The same bad link in both directions."""
+    return impaired(one, other, impairment), impaired(other, one, impairment)
 
 
 def random_loss(source: str, target: str, percent: int) -> Fault:

@@ -4,15 +4,21 @@
 """
 
 import errno
+import json
 import os
 import shutil
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
 from preflight.lab.blueprint import Blueprint
+from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
@@ -20,6 +26,8 @@ from preflight.lab.topology import gateway_address, overlay_address, prefix_leng
 
 UNDERLAY = "eth0"
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
+_SCOPE_LINK = 253
+_FORWARDER_READY_S = 10.0
 _NO_DAD = 0x02  # IFA_F_NODAD: nobody else in the lab can have the address, and it must work at once
 
 
@@ -113,6 +121,29 @@ class Network:
         config = self.names.files(node) / "wireguard.conf"
         config.write_text(tunnel_config(self.plan, keys or self.keys, node), encoding="ascii")
         self.wg(node, "setconf", self.names.tunnel(node), str(config))
+
+    def steer(self, node: str, table: int, source: str, target: str, *, entrance: str = "", **route: Any) -> None:
+        """Send what goes from `source` to `target` by a route of its own, in a table of its own.
+
+        entrance: only what comes in by this interface. route: as for rtnetlink.
+        """
+        length = 128 if ":" in source else 32
+        only = {"iifname": entrance} if entrance else {}
+        with netlink(self.names.namespace(node)) as kernel:
+            kernel.rule(
+                "add", table=table, priority=table, src=source, src_len=length, dst=target, dst_len=length, **only
+            )
+            kernel.route("add", dst=f"{target}/{length}", table=table, scope=_SCOPE_LINK, **route)
+
+    def start_forwarder(self, node: str, device: str, impairment: Impairment) -> int:
+        """Start the user-space bad link in a node; the number of its device, which is up."""
+        words = [sys.executable, "-m", "preflight.lab.forwarder", device, json.dumps(asdict(impairment))]
+        log = self.names.directory / f"{device}.log"
+        daemon = start(device, self.command(node, *words), mark=self.names.mark(device), log=log)
+        wait_for_words(daemon, "listening on ", 1, time.monotonic() + _FORWARDER_READY_S)
+        with netlink(self.names.namespace(node)) as kernel:
+            set_up(kernel, device)
+            return index_of(kernel, device)
 
     def wg(self, node: str, *words: str) -> str:
         """Run wg(8) in a node's namespace."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from preflight.lab import faults
 from preflight.lab.blueprint import Blueprint, ResolverPlan
 from preflight.lab.faults import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER, Fault
+from preflight.lab.impairment import Impairment
 from preflight.lab.topology import TOPOLOGIES, overlay_address, underlay_address
 
 
@@ -67,6 +68,8 @@ def _broken(
 _OVERLAY_C = overlay_address("c", 4)
 _NAMED = {CONTROL_NAME: (_OVERLAY_C,)}
 
+_FAR = Impairment(delay_ms=37.5, jitter_ms=5)
+
 _ALL = (
     _healthy("healthy", "all is well"),
     _healthy("healthy-v6", "an overlay with IPv6 only", faults.planned("IPv6-only overlay", families=(6,))),
@@ -74,6 +77,7 @@ _ALL = (
     _healthy("healthy-solo", "b hosts the control plane too", topology="solo"),
     _healthy("healthy-tls", "the control plane speaks TLS", faults.certificate("good")),
     _healthy("healthy-dns", "the control plane has a name", faults.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
+    _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
     # the overlay on a
     _broken("interface-missing", "overlay.absent", faults.tunnel_missing("a")),
     _broken("interface-down", "overlay.down", faults.tunnel_down("a")),
@@ -98,6 +102,24 @@ _ALL = (
     _broken("icmp-filtered", "reach.icmp-filtered", faults.no_echo("b"), exit_code=0),
     _broken("loss-forward", "udp.loss reach.loss", faults.random_loss("a", "b", 5), direction="forward"),
     _broken("loss-reverse", "udp.loss reach.loss", faults.random_loss("b", "a", 5), direction="reverse"),
+    _broken(
+        "reordering",
+        "udp.reordering",
+        faults.impaired("a", "b", Impairment(reordering_percent=20)),
+        direction="forward",
+        exit_code=0,
+    ),
+    _broken(
+        "duplication",
+        "udp.duplication",
+        faults.impaired("a", "b", Impairment(duplication_percent=20), inside_hub=True),
+        direction="forward",
+        topology="hub",
+        exit_code=0,
+    ),
+    _broken(
+        "jitter", "udp.jitter", faults.impaired("b", "a", Impairment(jitter_ms=150)), direction="reverse", exit_code=0
+    ),
     # path MTU
     _broken(
         "mtu-reduced",
@@ -157,6 +179,7 @@ _ALL = (
     _broken("unhealthy", "control.unhealthy", faults.drill("unhealthy")),
     _healthy("throttled", "the control plane says 429 first, and is fine after that", faults.drill("throttle")),
     _broken("clock-skew", "control.clock-skew", faults.drill("clock-skew=600")),
+    _broken("slow-control", "control.slow", *faults.both_ways("a", "c", Impairment(delay_ms=300)), exit_code=0),
     # enrolment
     _broken("bootstrap-spent", "enroll.bootstrap-spent", faults.bootstrap_token("spent")),
     _broken("bootstrap-invalid", "enroll.bootstrap-invalid", faults.bootstrap_token("invalid")),

@@ -45,12 +45,23 @@ def network(tmp_path: Path) -> Iterator[Callable[[str], Network]]:
 
 @pytest.fixture
 def arrivals() -> Callable[..., int]:
-    """Count how many of `count` datagrams arrive one way; nothing is sent back."""
-    return _arrivals
+    """Count how many of `count` datagrams arrive one way; nothing is sent back. size: of the packet in the tunnel."""
+
+    def count_arrivals(network: Network, source: str, target: str, *, size: int = 200, count: int = 5) -> int:
+        bursts = [range(first, min(first + 25, count)) for first in range(0, count, 25)]
+        return sum(len(_send(network, source, target, burst, size)) for burst in bursts)
+
+    return count_arrivals
 
 
-def _arrivals(network: Network, source: str, target: str, *, size: int = 200, count: int = 5) -> int:
-    """size: of the packet inside the tunnel, in bytes; it is never fragmented there."""
+@pytest.fixture
+def sequence() -> Callable[..., list[int]]:
+    """Send 100 numbered datagrams one way, and return the numbers as they arrive."""
+    return lambda network, source, target: _send(network, source, target, range(100), 200, pause_s=0.002)
+
+
+def _send(network: Network, source: str, target: str, numbers: range, size: int, *, pause_s: float = 0.0) -> list[int]:
+    """Numbered datagrams in packets of `size` bytes, which are never fragmented inside the tunnel."""
     headers, port = 28, 40000
     with inside(network.names.namespace(target)):
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -59,24 +70,20 @@ def _arrivals(network: Network, source: str, target: str, *, size: int = 200, co
     with receiver, sender:
         # A tunnel that is gone has taken its addresses with it: bind to none.
         receiver.bind(("", port))
-        receiver.settimeout(0.3)
+        receiver.settimeout(0.4)
         sender.setsockopt(socket.IPPROTO_IP, 10, 3)  # IP_MTU_DISCOVER, PROBE
-        sent = bytes(size - headers)
-        return sum(
-            _burst(sender, receiver, sent, overlay_address(target, 4), min(25, count - n)) for n in range(0, count, 25)
-        )
-
-
-def _burst(sender: socket.socket, receiver: socket.socket, sent: bytes, address: str, count: int) -> int:
-    port = receiver.getsockname()[1]
-    for _ in range(count):
+        for number in numbers:
+            try:
+                sender.sendto(number.to_bytes(size - headers), (overlay_address(target, 4), port))
+            except OSError:
+                continue  # refused at home: it does not arrive either
+            time.sleep(pause_s)
+        arrived = []
         try:
-            sender.sendto(sent, (address, port))
-        except OSError:
-            continue  # refused at home: it does not arrive either
-    for arrived in range(count):
-        try:
-            receiver.recv(2000)
+            # Once all are there, a short look for duplicates of the last ones.
+            while True:
+                arrived.append(int.from_bytes(receiver.recv(2000)))
+                if len(set(arrived)) == len(numbers):
+                    receiver.settimeout(0.1)
         except TimeoutError:
             return arrived
-    return count

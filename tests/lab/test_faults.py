@@ -172,6 +172,33 @@ def test_silent_control_port(network: Build) -> None:
             socket.create_connection(("10.66.0.3", 9846), timeout=2)
 
 
+def test_far_away(network: Build, arrivals: Arrivals) -> None:
+    """Protects healthy-80ms: the round trip takes 75 ms and more, nothing is lost, and c is as near as ever."""
+    far = network("healthy-80ms")
+    assert _round_trips_ms(far, "10.66.0.2") >= 75
+    assert _round_trips_ms(far, "10.66.0.3") < 75
+    assert arrivals(far, "a", "b", count=100) == arrivals(far, "b", "a", count=100) == 100
+
+
+def _round_trips_ms(network: Network, address: str) -> float:
+    """The shortest of five."""
+    statistics = in_node(network, "a", "ping", "-q", "-c5", "-i0.05", address).splitlines()[-1]
+    return float(statistics.split("=")[1].split("/")[0])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "source", "target"), [("reordering", "a", "b"), ("duplication", "a", "b"), ("jitter", "b", "a")]
+)
+def test_bad_link(network: Build, sequence: Callable[..., list[int]], scenario: str, source: str, target: str) -> None:
+    """Protects reordering, duplication and jitter: each does its own harm and no other, on one way only."""
+    bad = network(scenario)
+    assert sequence(bad, target, source) == list(range(100))
+    arrived = sequence(bad, source, target)
+    assert set(arrived) == set(range(100)), "nothing is lost"
+    assert (len(arrived) > 100) == (scenario == "duplication")
+    assert (arrived != sorted(arrived)) == (scenario == "reordering")
+
+
 def in_node(network: Network, node: str, *words: str) -> str:
     """What a program prints in a node."""
     return run(network.command(node, *words))

@@ -1,0 +1,77 @@
+"""A bad link as a pure queue: packets and a clock in, packets and a deadline out. Percentages are of 0 to 100."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Impairment:
+    """What a link does to its packets. Delays in milliseconds; jitter adds up to that much and keeps the order."""
+
+    delay_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss_percent: float = 0.0
+    duplication_percent: float = 0.0
+    reordering_percent: float = 0.0
+
+    def summary(self) -> str:
+        """What is wrong with it, in words."""
+        wrong = {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
+        parts = [(value, *name.rsplit("_", 1)) for name, value in wrong.items()]
+        return ", ".join(f"{value:g} {unit.replace('percent', '%')} {what}" for value, what, unit in parts)
+
+
+HELD_S = 0.05
+"""How long a packet waits to be overtaken before it gives up; seconds."""
+
+
+class ImpairedLink:
+    """One direction of a link. `chance` gives numbers from 0 up to 1; times are seconds of any steady clock."""
+
+    def __init__(self, impairment: Impairment, chance: Callable[[], float]) -> None:
+        self._impairment = impairment
+        self._chance = chance
+        self._due: list[tuple[float, int, bytes]] = []
+        self._held: tuple[float, bytes] | None = None
+        self._last_due = 0.0
+        self._number = 0
+
+    def accept(self, packet: bytes, now: float) -> None:
+        """A packet enters the link."""
+        if self._happens(self._impairment.loss_percent):
+            return
+        late = self._impairment.delay_ms + self._impairment.jitter_ms * self._chance()
+        # What waits for a slow packet in front of it comes out together with it: jitter alone never reorders.
+        due = self._last_due = max(self._last_due, now + late / 1000)
+        if self._held is None and self._happens(self._impairment.reordering_percent):
+            self._held = (due + HELD_S, packet)
+            return
+        self._push(due, packet)
+        if self._happens(self._impairment.duplication_percent):
+            self._push(due, packet)
+        if self._held is not None:
+            self._push(due, self._held[1])
+            self._held = None
+
+    def leave(self, now: float) -> list[bytes]:
+        """The packets that come out of the link by now, in order."""
+        if self._held is not None and self._held[0] <= now:
+            self._push(*self._held)
+            self._held = None
+        out = []
+        while self._due and self._due[0][0] <= now:
+            out.append(heapq.heappop(self._due)[2])
+        return out
+
+    def deadline(self) -> float | None:
+        """When to ask again; None: not before the next packet."""
+        waiting = [self._due[0][0]] if self._due else []
+        return min([*waiting, self._held[0]] if self._held is not None else waiting, default=None)
+
+    def _push(self, due: float, packet: bytes) -> None:
+        self._number += 1  # packets with the same time leave in the order in which they came
+        heapq.heappush(self._due, (due, self._number, packet))
+
+    def _happens(self, percent: float) -> bool:
+        return percent > 0 and self._chance() * 100 < percent
