@@ -1,0 +1,197 @@
+"""What a measured path told, as plain data: STAMP sessions, and a peer that was asked by mailbox."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionStats:
+    """One direction of a session.
+
+    sent: packets whose fate in this direction is known; received: how many of them arrived, each counted once.
+    observed: arrivals whose order and delay are known, the number behind all that follows.
+    reordered: arrived behind one that was sent later (RFC 4737 section 3). duplicated: extra copies (RFC 5560).
+    delay_variation_ms: one-way delay less the session's smallest, in order of sending (RFC 5481 section 4.2); it takes
+    no synchronised clocks.
+    """
+
+    sent: int
+    received: int
+    observed: int
+    reordered: int = 0
+    duplicated: int = 0
+    delay_variation_ms: tuple[float, ...] = ()
+
+    @property
+    def lost(self) -> int:
+        """Packets that did not arrive."""
+        return self.sent - self.received
+
+    @property
+    def loss_percent(self) -> float:
+        """Share of the packets that did not arrive."""
+        return _percent(self.lost, self.sent)
+
+    @property
+    def reordered_percent(self) -> float:
+        """Share of the observed packets that came too late for their place."""
+        return _percent(self.reordered, self.observed)
+
+    @property
+    def duplicated_percent(self) -> float:
+        """Extra copies in percent of the observed packets."""
+        return _percent(self.duplicated, self.observed)
+
+    @property
+    def ipdv_ms(self) -> float:
+        """Mean difference between the delays of successive packets (RFC 3393)."""
+        values = self.delay_variation_ms
+        steps = [abs(after - before) for before, after in pairwise(values)]
+        return sum(steps) / len(steps) if steps else 0.0
+
+    def delay_variation_percentile_ms(self, percent: float) -> float:
+        """A percentile of the delay variation (RFC 5481 section 4.2 names the 99.9th of long sessions)."""
+        return percentile(self.delay_variation_ms, percent)
+
+
+@dataclass(frozen=True, slots=True)
+class StampStats:
+    """One STAMP session, or several put together.
+
+    sent: packets that left this node. answered: how many of them were answered, each counted once.
+    forward, reverse: None while nothing tells the directions apart (nothing answered, or losses and a stateless
+    reflector). undirected: sent behind the last answered packet: lost in a direction that is not known.
+    rtt_ms: round trips without the reflector's own time, in order of sending. ttl_at_peer: smallest TTL that arrived.
+    send_errors: errno names of what did not leave (EPERM: this node's firewall). port_unreachable: the peer itself
+    said that nobody listens. icmp_errors: other ICMP errors with who sent them. rejected: answers dropped, by reason.
+    clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
+    """
+
+    sent: int
+    answered: int
+    forward: DirectionStats | None = None
+    reverse: DirectionStats | None = None
+    undirected: int = 0
+    rtt_ms: tuple[float, ...] = ()
+    ttl_at_peer: int | None = None
+    send_errors: Mapping[str, int] = field(default_factory=dict)
+    port_unreachable: bool = False
+    icmp_errors: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    clock_error_ms: float | None = None
+    authenticated: bool = False
+    local: tuple[str, int] | None = None
+
+    @property
+    def lost(self) -> int:
+        """Packets without an answer, whichever direction ate them."""
+        return self.sent - self.answered
+
+    @property
+    def loss_percent(self) -> float:
+        """Share of the packets that were not answered."""
+        return _percent(self.lost, self.sent)
+
+
+def combined(sessions: Sequence[StampStats]) -> StampStats:
+    """Several sessions with one peer as one; a direction is known only if it is in every session that was answered."""
+    answered = [session for session in sessions if session.answered]
+    errors = [session.clock_error_ms for session in answered]
+    ttls = [session.ttl_at_peer for session in answered if session.ttl_at_peer is not None]
+    return StampStats(
+        sent=sum(session.sent for session in sessions),
+        answered=sum(session.answered for session in sessions),
+        forward=_combined_direction([session.forward for session in answered]),
+        reverse=_combined_direction([session.reverse for session in answered]),
+        undirected=sum(session.undirected for session in sessions),
+        rtt_ms=tuple(rtt for session in sessions for rtt in session.rtt_ms),
+        ttl_at_peer=min(ttls, default=None),
+        send_errors=_summed([session.send_errors for session in sessions]),
+        port_unreachable=any(session.port_unreachable for session in sessions),
+        icmp_errors=_summed([session.icmp_errors for session in sessions]),
+        rejected=_summed([session.rejected for session in sessions]),
+        clock_error_ms=None if None in errors else max((e for e in errors if e is not None), default=None),
+        authenticated=any(session.authenticated for session in sessions),
+        local=next((session.local for session in sessions if session.local), None),
+    )
+
+
+def _combined_direction(parts: Sequence[DirectionStats | None]) -> DirectionStats | None:
+    known = [part for part in parts if part is not None]
+    if not known or len(known) < len(parts):
+        return None
+    return DirectionStats(
+        sent=sum(part.sent for part in known),
+        received=sum(part.received for part in known),
+        observed=sum(part.observed for part in known),
+        reordered=sum(part.reordered for part in known),
+        duplicated=sum(part.duplicated for part in known),
+        delay_variation_ms=tuple(value for part in known for value in part.delay_variation_ms),
+    )
+
+
+def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(total)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The nearest-rank percentile; 0 of nothing."""
+    if not values:
+        return 0.0
+    ranked = sorted(values)
+    return ranked[min(max(-int(-len(ranked) * percent // 100) - 1, 0), len(ranked) - 1)]
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 0.0
+
+
+NoMailbox = Literal["no-agent-id", "no-own-agent-id", "no-url", "role", "control", "silent", "refused"]
+"""Why the mailbox told nothing: which id is missing, no control URL, a role that is missing, the control plane failed,
+nobody answered in time, or the peer's responder did not take the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReport:
+    """What the peer's responder says by mailbox about one session of this node's.
+
+    received: packets of the session that it got from this node's address; elsewhere: of the same session, but from
+    another address; refused: what it got from this address and dropped, by reason.
+    sent: probes that left it; send_errors: those that did not, by errno name, the answers to the session among them.
+    """
+
+    received: int
+    sent: int
+    elsewhere: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    send_errors: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AskResult:
+    """Everything that could be found out about a peer that does not answer.
+
+    sent: packets that left this node; answered: answers to them that came after all.
+    report: what the peer told by mailbox; None with the reason in `unavailable` and its words in `detail`.
+    probes_received: of the probes that the peer says it sent, those that this node's socket got.
+    on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
+    not be watched, with the reason in `unwatched`.
+    """
+
+    sent: int
+    answered: int
+    report: PeerReport | None = None
+    unavailable: NoMailbox | None = None
+    detail: str = ""
+    probes_received: int = 0
+    on_interface: int | None = None
+    unwatched: str = ""
+    send_errors: Mapping[str, int] = field(default_factory=dict)
+    port_unreachable: bool = False
+    local: tuple[str, int] | None = None

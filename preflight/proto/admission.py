@@ -1,0 +1,103 @@
+"""Who may ask the responder, and how often: pure, with bounded tables, cheap enough for every packet."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+MAX_SOURCES = 4096
+
+
+class Verdict(Enum):
+    """ALLOWED: a provisioned source. STRANGER: serve it only if it shows the key. LIMITED: too many packets, drop."""
+
+    ALLOWED = "allowed"
+    STRANGER = "stranger"
+    LIMITED = "rate-limited"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Packets per second and how many may come at once, for one source and for all together."""
+
+    source_per_s: float = 100_000.0
+    source_burst: float = 20_000.0
+    total_per_s: float = 200_000.0
+    total_burst: float = 40_000.0
+
+
+class TokenBucket:
+    """Grants `per_s` tokens a second and up to `burst` at once. `now` is in seconds of a steady clock."""
+
+    __slots__ = ("_at", "_burst", "_per_s", "_tokens")
+
+    def __init__(self, per_s: float, burst: float, now: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take a token if there is one."""
+        tokens = min(self._tokens + (now - self._at) * self._per_s, self._burst)
+        self._at = now
+        if tokens < 1.0:
+            self._tokens = tokens
+            return False
+        self._tokens = tokens - 1.0
+        return True
+
+
+class Ledger:
+    """Counts by source and reason, of the sources that were noted last; `total` of all by reason."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[str, tuple[Counter[str], float]] = OrderedDict()
+        self.total: Counter[str] = Counter()
+
+    def note(self, address: str, reason: str, now: float) -> None:
+        """Count one packet of, or to, this source."""
+        self.total[reason] += 1
+        counts, _ = self._sources.pop(address, (Counter[str](), now))
+        if len(self._sources) >= MAX_SOURCES:
+            self._sources.popitem(last=False)
+        counts[reason] += 1
+        self._sources[address] = (counts, now)
+
+    def recent(self, address: str, since: float) -> Mapping[str, int]:
+        """The counts of a source that was last noted at `since` or later."""
+        counts, at = self._sources.get(address, (Counter[str](), since))
+        return dict(counts) if at >= since else {}
+
+
+class Admission:
+    """Judges sources by prefix and rate."""
+
+    def __init__(self, prefixes: Iterable[IPv4Network | IPv6Network], limits: Limits, now: float) -> None:
+        self._prefixes = tuple(prefixes)
+        self._limits = limits
+        self._total = TokenBucket(limits.total_per_s, limits.total_burst, now)
+        self._sources: OrderedDict[str, tuple[TokenBucket, Verdict]] = OrderedDict()
+
+    def allows(self, address: str) -> bool:
+        """Whether the address, as a socket tells it, lies in a provisioned prefix."""
+        ip = ip_address(address.partition("%")[0])
+        return any(ip.version == prefix.version and ip in prefix for prefix in self._prefixes)
+
+    def judge(self, address: str, now: float) -> Verdict:
+        """Judge one packet from `address`."""
+        entry = self._sources.get(address)
+        if entry is None:
+            entry = self._admit(address, now)
+        bucket, verdict = entry
+        return verdict if bucket.take(now) and self._total.take(now) else Verdict.LIMITED
+
+    def _admit(self, address: str, now: float) -> tuple[TokenBucket, Verdict]:
+        """A new entry; the oldest makes room, and is given a full bucket if it comes again."""
+        if len(self._sources) >= MAX_SOURCES:
+            self._sources.popitem(last=False)
+        verdict = Verdict.ALLOWED if self.allows(address) else Verdict.STRANGER
+        bucket = TokenBucket(self._limits.source_per_s, self._limits.source_burst, now)
+        entry = self._sources[address] = (bucket, verdict)
+        return entry

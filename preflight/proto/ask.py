@@ -1,0 +1,238 @@
+"""Asking a peer's responder through the control plane's mailbox, when the path itself is silent: the payloads, pure.
+
+The node delivers a `ProbeRequest` to the mailbox of the peer; its responder says in a `ProbeResult` what it got of the
+STAMP session of the node, and sends probes back. With a shared key both are signed, and a node takes no other.
+"""
+
+import hmac
+import json
+import struct
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+from preflight.model.path import PeerReport
+
+REQUEST_TYPE = "preflight.probe-request"
+RESULT_TYPE = "preflight.probe-result"
+VERSION = 1
+FRESH_S = 120.0
+"""Older requests are refused: long enough for two clocks that differ a little, short enough to remember all nonces."""
+MAX_COUNT = 20
+MIN_INTERVAL_MS = 5
+MAX_INTERVAL_MS = 100
+NONCE_BYTES = 16
+MAX_PAYLOAD = 4096
+_MAX_NONCES = 4096
+
+PROBE_MAGIC = b"\xf6PRB"
+_PROBE = struct.Struct("!4s16sI")
+
+
+class AskError(ValueError):
+    """A payload that is not to be acted on; the text says why, for a log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """What the node wants to know: what arrived of its session, and whether probes to its socket arrive.
+
+    sender, receiver: mailboxes (agent ids). address, port: the node's socket on the overlay. ssid: of its session.
+    count probes are to be sent, interval_ms apart. created_unix_ms: by the node's clock.
+    """
+
+    nonce: bytes
+    created_unix_ms: int
+    sender: str
+    receiver: str
+    address: str
+    port: int
+    ssid: int
+    count: int
+    interval_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """The answer to the request with this nonce; `refusal` instead of a report where the responder did not act."""
+
+    nonce: bytes
+    report: PeerReport = field(default_factory=lambda: PeerReport(received=0, sent=0))
+    refusal: str = ""
+
+
+def probe(nonce: bytes, number: int) -> bytes:
+    """A datagram that the responder sends to the node's socket."""
+    return _PROBE.pack(PROBE_MAGIC, nonce, number)
+
+
+def probe_number(data: bytes, nonce: bytes) -> int | None:
+    """The number of a probe that answers the request with this nonce; None for everything else."""
+    if len(data) != _PROBE.size or not data.startswith(PROBE_MAGIC):
+        return None
+    _, carried, number = _PROBE.unpack(data)
+    return number if hmac.compare_digest(carried, nonce) else None
+
+
+def encode_request(request: ProbeRequest, key: bytes | None) -> str:
+    """The payload of a `preflight.probe-request`."""
+    return _seal(
+        {
+            "created_unix_ms": request.created_unix_ms,
+            "nonce": request.nonce.hex(),
+            "sender": request.sender,
+            "receiver": request.receiver,
+            "address": request.address,
+            "port": request.port,
+            "ssid": request.ssid,
+            "count": request.count,
+            "interval_ms": request.interval_ms,
+        },
+        REQUEST_TYPE,
+        key,
+    )
+
+
+def decode_request(payload: str, key: bytes | None) -> tuple[ProbeRequest, bool]:
+    """Read a request, and whether it is signed with the shared key. Raises AskError for what is malformed."""
+    body, signed = _open(payload, REQUEST_TYPE, key)
+    request = ProbeRequest(
+        nonce=_nonce(body),
+        created_unix_ms=_integer(body, "created_unix_ms", 0, 2**63),
+        sender=_agent(body, "sender"),
+        receiver=_agent(body, "receiver"),
+        address=_address(body),
+        port=_integer(body, "port", 1, 65535),
+        ssid=_integer(body, "ssid", 1, 65535),
+        count=_integer(body, "count", 0, MAX_COUNT),
+        interval_ms=_integer(body, "interval_ms", MIN_INTERVAL_MS, MAX_INTERVAL_MS),
+    )
+    return request, signed
+
+
+def encode_result(result: ProbeResult, key: bytes | None) -> str:
+    """The payload of a `preflight.probe-result`."""
+    report = result.report
+    return _seal(
+        {
+            "nonce": result.nonce.hex(),
+            "refusal": result.refusal,
+            "received": report.received,
+            "elsewhere": report.elsewhere,
+            "refused": dict(report.refused),
+            "sent": report.sent,
+            "send_errors": dict(report.send_errors),
+        },
+        RESULT_TYPE,
+        key,
+    )
+
+
+def decode_result(payload: str, key: bytes | None) -> ProbeResult:
+    """Read a result; with a key only a signed one. Raises AskError."""
+    body, signed = _open(payload, RESULT_TYPE, key)
+    if key is not None and not signed:
+        raise AskError("the result is not signed with the shared key")
+    refusal = body.get("refusal")
+    if not isinstance(refusal, str):
+        raise AskError("refusal is not text")
+    report = PeerReport(
+        received=_integer(body, "received", 0, 2**31),
+        elsewhere=_integer(body, "elsewhere", 0, 2**31),
+        refused=_counts(body, "refused"),
+        sent=_integer(body, "sent", 0, MAX_COUNT),
+        send_errors=_counts(body, "send_errors"),
+    )
+    return ProbeResult(_nonce(body), report, refusal[:200])
+
+
+class Freshness:
+    """Refuses requests that are old, or were seen before. Remembers no more nonces than can be fresh, and boundedly."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[bytes, int] = OrderedDict()
+
+    def refusal(self, request: ProbeRequest, now_unix_ms: int) -> str:
+        """Why not to act on the request, or an empty string; then it is spent."""
+        age_s = (now_unix_ms - request.created_unix_ms) / 1000
+        if abs(age_s) > FRESH_S:
+            return f"the request is {age_s:.0f} s old by this node's clock, at most {FRESH_S:.0f} s are accepted"
+        while self._seen and next(iter(self._seen.values())) < now_unix_ms:
+            self._seen.popitem(last=False)
+        if request.nonce in self._seen:
+            return "the request was seen before"
+        if len(self._seen) >= _MAX_NONCES:
+            return "too many requests"
+        # A request made by a clock that is ahead stays fresh for longer than one made now.
+        self._seen[request.nonce] = now_unix_ms + int(2 * FRESH_S * 1000)
+        return ""
+
+
+def _seal(body: dict[str, Any], kind: str, key: bytes | None) -> str:
+    body |= {"version": VERSION}
+    if key is not None:
+        body["hmac"] = _digest(body, kind, key)
+    return json.dumps(body, sort_keys=True)
+
+
+def _open(payload: str, kind: str, key: bytes | None) -> tuple[dict[str, Any], bool]:
+    if len(payload) > MAX_PAYLOAD:
+        raise AskError("the payload is too long")
+    try:
+        body = json.loads(payload)
+    except (ValueError, RecursionError):
+        raise AskError("the payload is not JSON") from None
+    if not isinstance(body, dict):
+        raise AskError("the payload is not an object")
+    if body.get("version") != VERSION:
+        raise AskError(f"the payload's version is not {VERSION}")
+    carried = body.pop("hmac", None)
+    if key is None or not isinstance(carried, str) or not carried.isascii():
+        return body, False
+    return body, hmac.compare_digest(carried, _digest(body, kind, key))
+
+
+def _digest(body: Mapping[str, Any], kind: str, key: bytes) -> str:
+    """The type is covered too, so that a request is never good as a result."""
+    text = json.dumps([kind, body], sort_keys=True, separators=(",", ":"))
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
+
+
+def _nonce(body: Mapping[str, Any]) -> bytes:
+    try:
+        nonce = bytes.fromhex(body["nonce"])
+    except (KeyError, TypeError, ValueError):
+        raise AskError("nonce is not in hexadecimal") from None
+    if len(nonce) != NONCE_BYTES:
+        raise AskError(f"nonce has {len(nonce)} bytes instead of {NONCE_BYTES}")
+    return nonce
+
+
+def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise AskError(f"{name} is not a number from {least} to {most}")
+    return value
+
+
+def _agent(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit() and len(value) <= 32):
+        raise AskError(f"{name} is not an agent id")
+    return value
+
+
+def _address(body: Mapping[str, Any]) -> str:
+    try:
+        return str(ip_address(str(body.get("address"))))
+    except ValueError:
+        raise AskError("address is not an IP address") from None
+
+
+def _counts(body: Mapping[str, Any], name: str) -> dict[str, int]:
+    value = body.get(name)
+    if not isinstance(value, dict) or len(value) > 32:
+        raise AskError(f"{name} is not a table of counts")
+    return {str(word)[:40]: _integer(value, word, 0, 2**31) for word in value}

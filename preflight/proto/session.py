@@ -1,0 +1,235 @@
+"""A stateful STAMP session-sender without I/O: paced packets out, answers in, and what they tell by direction.
+
+The reflector counts its own packets (RFC 8762 section 4), so that with N sent and R = its highest sequence number + 1
+the forward loss is N - R and the reverse loss R - received. Losses behind the last answer have no direction: a session
+in which some packet is not answered ends with tail packets until one of them is.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from preflight.model.path import DirectionStats, StampStats
+from preflight.proto import stamp, stamp_tlv
+from preflight.proto.stamp import Answer, ErrorEstimate, StampError
+
+MAX_TAIL = 10
+TAIL_INTERVAL_S = 0.02
+SHORTEST_PATIENCE_S = 0.25
+"""How long a late packet is waited for at least, once the round trip is known."""
+
+_COUNTS = struct.Struct("!III")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A session to run.
+
+    count: packets, tail not counted; interval_s: between them; timeout_s: how long silence is waited for behind the
+    last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode.
+    """
+
+    ssid: int
+    count: int
+    interval_s: float
+    timeout_s: float = 1.0
+    size: int = 0
+    key: bytes | None = None
+    error: ErrorEstimate = ErrorEstimate()
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    answer: Answer
+    received_ns: int
+
+
+class SessionSender:
+    """One session. `now` is in seconds of a steady clock, times in packets are UNIX nanoseconds.
+
+    Shell: while `wake_at(now)` gives a time, wait until then, or until a datagram comes and is given to `receive`; when
+    `due(now)`, send `packet(unix_ns)` and tell `sent`.
+    """
+
+    def __init__(self, plan: Plan, now: float) -> None:
+        self._plan = plan
+        self._error = plan.error.encode()
+        self._sequence = 0
+        self._next_at = now
+        self._last_at = now
+        self._failed = 0
+        self._send_errors: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._arrivals: list[_Arrival] = []
+        self._answered: set[int] = set()
+        self._worst_rtt_s = 0.0
+        self._stateful = False
+
+    def wake_at(self, now: float) -> float | None:
+        """When to call again: the next packet's time, or when waiting is over; None when the session has ended."""
+        if self._complete():
+            return None
+        if self._sending():
+            return self._due_at()
+        deadline = self._last_at + self._patience_s()
+        return deadline if now < deadline else None
+
+    def due(self, now: float) -> bool:
+        """Whether a packet is to be sent now."""
+        return not self._complete() and self._sending() and now >= self._due_at()
+
+    def packet(self, unix_ns: int) -> bytes:
+        """The packet to send: sequence number, time, and a Direct Measurement TLV, which only a reflector fills."""
+        plan = self._plan
+        tlvs = stamp_tlv.encode(
+            [stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))],
+            sequence=self._sequence,
+            key=plan.key,
+        )
+        packet = stamp.build_request(self._sequence, unix_ns, self._error, plan.ssid, key=plan.key, tlvs=tlvs)
+        return packet + stamp_tlv.padding(plan.size - len(packet))
+
+    def sent(self, now: float, error: str = "") -> None:
+        """The packet has left, or did not because of `error`. A sequence number is spent by what has left only."""
+        if error:
+            self._failed += 1
+            self._send_errors[error] += 1
+        else:
+            self._sequence += 1
+        self._last_at = now
+        interval = self._plan.interval_s
+        # Late by less than an interval: keep the rhythm. Later: go on from here, never catch up in a burst.
+        self._next_at = (self._next_at if now - self._next_at < interval else now) + interval
+
+    def receive(self, data: bytes, received_ns: int) -> None:
+        """Take a datagram that came in; what is not an answer of this session is counted and dropped."""
+        try:
+            answer = stamp.parse_answer(data, self._plan.key)
+        except StampError as error:
+            self._rejected[error.reason] += 1
+            return
+        # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
+        if answer.ssid not in (self._plan.ssid, 0) or answer.sender_sequence >= self._sequence:
+            self._rejected["foreign"] += 1
+            return
+        self._arrivals.append(_Arrival(answer, received_ns))
+        self._answered.add(answer.sender_sequence)
+        self._worst_rtt_s = max(self._worst_rtt_s, (received_ns - answer.sender_ns) / 1e9)
+        self._stateful = self._stateful or self._counts_its_own(answer, data)
+
+    def stats(self) -> StampStats:
+        """What the session tells so far."""
+        base = StampStats(
+            sent=self._sequence,
+            answered=len(self._answered),
+            send_errors=dict(self._send_errors),
+            rejected=dict(self._rejected),
+            authenticated=self._plan.key is not None,
+        )
+        return _judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
+
+    def _sending(self) -> bool:
+        spent = self._sequence + self._failed
+        if spent < self._plan.count:
+            return True
+        tail_answered = bool(self._answered) and max(self._answered) >= self._plan.count
+        return bool(self._answered) and not tail_answered and spent < self._plan.count + MAX_TAIL
+
+    def _due_at(self) -> float:
+        spent = self._sequence + self._failed
+        if spent < self._plan.count:
+            return self._next_at
+        # The tail begins when the answers to all before it had time to come: usually there is nothing to send then.
+        grace = min(1.5 * self._worst_rtt_s, self._patience_s()) if spent == self._plan.count else 0.0
+        return self._last_at + max(grace, TAIL_INTERVAL_S)
+
+    def _complete(self) -> bool:
+        """Everything has left and is answered: there is nothing to wait for but copies."""
+        return self._sequence + self._failed >= self._plan.count and len(self._answered) == self._sequence
+
+    def _patience_s(self) -> float:
+        if not self._answered:
+            return self._plan.timeout_s
+        return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), max(self._plan.timeout_s, SHORTEST_PATIENCE_S))
+
+    def _counts_its_own(self, answer: Answer, data: bytes) -> bool:
+        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's."""
+        base = stamp.UNAUTHENTICATED_BYTES if self._plan.key is None else stamp.AUTHENTICATED_BYTES
+        counted = any(
+            tlv.kind == stamp_tlv.Kind.DIRECT_MEASUREMENT and not tlv.flags and any(tlv.value[4:])
+            for tlv in stamp_tlv.parse(data[base:])
+        )
+        return counted or answer.sequence != answer.sender_sequence
+
+
+def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, error: ErrorEstimate) -> StampStats:
+    """Directions, delays and clocks of a session that was answered."""
+    unique: dict[tuple[int, int], _Arrival] = {}
+    for arrival in arrivals:
+        unique.setdefault((arrival.answer.sender_sequence, arrival.answer.sequence), arrival)
+    first: dict[int, _Arrival] = {}
+    for arrival in unique.values():
+        first.setdefault(arrival.answer.sender_sequence, arrival)
+    in_order = [first[sequence] for sequence in sorted(first)]
+    known = max(first) + 1
+    reflected = max(arrival.answer.sequence for arrival in arrivals) + 1
+    copies = len(unique) - len(first)
+    stats = replace(
+        base,
+        undirected=base.sent - known,
+        rtt_ms=tuple(_rtt_ms(arrival) for arrival in in_order),
+        ttl_at_peer=min(arrival.answer.sender_ttl for arrival in in_order),
+        clock_error_ms=_clock_error_ms(error, in_order[0].answer.error),
+    )
+    # Losses, and a reflector that may only copy our number: its counts cannot tell which direction ate the packets.
+    # More answers than twice the requests: it goes on with an older session, and its count is no use either.
+    if (base.lost and not stateful) or reflected > 2 * known + MAX_TAIL:
+        return stats
+    forward = DirectionStats(
+        sent=known,
+        received=min(max(reflected - copies, len(first)), known),
+        observed=len(first),
+        reordered=_reordered(
+            [a.answer.sender_sequence for a in sorted(first.values(), key=lambda a: a.answer.sequence)]
+        ),
+        duplicated=copies,
+        delay_variation_ms=_variation_ms([a.answer.received_ns - a.answer.sender_ns for a in in_order]),
+    )
+    reverse = DirectionStats(
+        sent=max(reflected, len(unique)),
+        received=len(unique),
+        observed=len(unique),
+        reordered=_reordered([a.answer.sequence for a in unique.values()]),
+        duplicated=len(arrivals) - len(unique),
+        delay_variation_ms=_variation_ms([a.received_ns - a.answer.transmitted_ns for a in in_order]),
+    )
+    return replace(stats, forward=forward, reverse=reverse)
+
+
+def _rtt_ms(arrival: _Arrival) -> float:
+    answer = arrival.answer
+    return max(arrival.received_ns - answer.sender_ns - (answer.transmitted_ns - answer.received_ns), 0) / 1e6
+
+
+def _clock_error_ms(ours: ErrorEstimate, theirs: ErrorEstimate) -> float | None:
+    if ours.synchronised and theirs.synchronised:
+        return (ours.seconds + theirs.seconds) * 1000
+    return None
+
+
+def _reordered(sequence: Sequence[int]) -> int:
+    """Numbers that come after a greater one (RFC 4737 section 3.3)."""
+    count, expected = 0, 0
+    for number in sequence:
+        if number < expected:
+            count += 1
+        else:
+            expected = number + 1
+    return count
+
+
+def _variation_ms(delays_ns: Sequence[int]) -> tuple[float, ...]:
+    """Delays less the smallest one; the unknown offset between two clocks falls out."""
+    smallest = min(delays_ns)
+    return tuple((delay - smallest) / 1e6 for delay in delays_ns)
