@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,13 +105,17 @@ async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None
                 await writer.drain()
                 return await _read(reader, until)
             finally:
-                writer.close()
+                writer.transport.abort()  # a daemon that hangs would keep a close waiting
+                with suppress(OSError):
+                    await writer.wait_closed()
     except TimeoutError:
         raise LocalError("timeout", f"{place} did not answer within {TIMEOUT_S:g} s") from None
     except FileNotFoundError:
         raise LocalError("absent", f"{place} does not exist") from None
     except PermissionError:
         raise LocalError("privilege", f"{place} may not be opened by this user") from None
+    except (ConnectionResetError, BrokenPipeError):
+        raise LocalError("garbage", f"{place} hung up without an answer") from None
     except OSError:
         raise LocalError("refused", f"nobody answers at {place}") from None
 

@@ -143,7 +143,7 @@ def parse_netlink(messages: Iterable[Any]) -> Device:
         public_key = message.get_attr("WGDEVICE_A_PUBLIC_KEY")
         device = replace(
             device,
-            public_key=_text(public_key["value"]) if public_key else device.public_key,
+            public_key=_text(public_key) if public_key else device.public_key,
             listen_port=message.get_attr("WGDEVICE_A_LISTEN_PORT") or device.listen_port,
             fwmark=message.get_attr("WGDEVICE_A_FWMARK") or device.fwmark,
         )
@@ -217,7 +217,7 @@ def _netlink_peer(part: Any) -> OverlayPeer:
     endpoint = part.get_attr("WGPEER_A_ENDPOINT")
     handshake = part.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
     return OverlayPeer(
-        key=_text(part.get_attr("WGPEER_A_PUBLIC_KEY")["value"]),
+        key=_text(part.get_attr("WGPEER_A_PUBLIC_KEY")),
         endpoint=_endpoint(endpoint["addr"], endpoint["port"]) if endpoint else None,
         addresses=tuple(ip_network(n["addr"], strict=False) for n in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
         last_handshake_s=handshake["tv_sec"] + handshake["tv_nsec"] / 1e9 if handshake else 0.0,

@@ -34,6 +34,7 @@ class Node:
 
     @property
     def public_key(self) -> str:
+        """As `wg pubkey` derives it."""
         return sh("wg", "pubkey", stdin=self.private_key)
 
     def run(self, *argv: str) -> str:

@@ -1,0 +1,86 @@
+"""Nebula's recorded host maps, certificate and configuration in the common model."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.model.kernel import Link
+from preflight.model.overlay import OverlayPeer
+from preflight.overlay.local import LocalError, understood
+from preflight.overlay.nebula import parse_hostmap, state_from
+
+SAMPLE = (Path(__file__).parent / "samples/nebula/states.txt").read_text(encoding="utf-8")
+CONFIG = {"tun": {"dev": "neb0"}, "lighthouse": {"hosts": ["10.77.0.1"]}, "pki": {"key": "-----BEGIN SECRET-----"}}
+LINKS = (Link(3, "neb0", 1300, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.77.0.10/24"),)),)
+NOW = datetime(2026, 11, 23, 6, 58, 34, tzinfo=UTC).timestamp()
+CERTIFICATE = {
+    "details": {"ips": ["10.77.0.10/24"], "name": "a", "notAfter": "2026-11-23T06:58:35Z", "isCa": False, "subnets": []}
+}
+
+
+def peers(state: str) -> dict[str, OverlayPeer]:
+    """The peers of one recorded state, by overlay address."""
+    section = SAMPLE.split(f"=== {state}\n")[1].split("\n===")[0].splitlines()
+    lists = [next(line.partition(": ")[2] for line in section if line.startswith(w)) for w in ("hostmap", "pending")]
+    return {peer.key: peer for peer in parse_hostmap(*map(json.loads, lists))}
+
+
+def test_a_healthy_host_map() -> None:
+    """Lighthouse and peer, both direct."""
+    known = peers("healthy")
+    assert {key: (peer.endpoint, peer.relayed) for key, peer in known.items()} == {
+        "10.77.0.1": ("10.203.3.1:4242", False),
+        "10.77.0.20": ("10.203.2.1:4242", False),
+    }
+
+
+def test_a_relayed_peer_names_its_relay() -> None:
+    """No current remote and a relay towards us."""
+    peer = peers("direct a<->b blocked, established session")["10.77.0.20"]
+    assert (peer.endpoint, peer.relayed, peer.relay) == (None, True, "10.77.0.1")
+
+
+@pytest.mark.parametrize("state", ["lighthouse down, sessions up", "b cert from other CA"])
+def test_a_pending_peer_has_no_path(state: str) -> None:
+    """A peer that is only waited for is neither direct nor relayed."""
+    peer = peers(state)["10.77.0.20"]
+    assert (peer.endpoint, peer.relayed) == (None, False)
+
+
+def test_a_silent_lighthouse_is_in_the_health() -> None:
+    """After a restart without lighthouse the host map is empty and everything is pending."""
+    silent = tuple(peers("lighthouse down, sessions up").values())
+    assert state_from(CONFIG, CERTIFICATE, silent, LINKS, NOW).health == ("no tunnel to the lighthouse 10.77.0.1",)
+    healthy = tuple(peers("healthy").values())
+    assert state_from(CONFIG, CERTIFICATE, healthy, LINKS, NOW).health == ()
+
+
+def test_a_working_network() -> None:
+    """The interface is the configuration's, the prefix the certificate's."""
+    state = state_from(CONFIG, CERTIFICATE, (), LINKS, NOW)
+    assert (state.interface, state.up, state.condition) == ("neb0", True, None)
+    assert state.covers("10.77.0.200")
+    assert "SECRET" not in repr(state)
+
+
+def test_an_expired_certificate() -> None:
+    """One second later the node's certificate is worth nothing."""
+    assert state_from(CONFIG, CERTIFICATE, (), LINKS, NOW + 2).condition == "overlay.key-expired"
+
+
+def test_a_configured_network_without_interface_does_not_run() -> None:
+    """Nebula's interface goes with its process."""
+    state = state_from(CONFIG, None, (), (), NOW)
+    assert (state.condition, state.interface) == ("overlay.daemon-down", "neb0")
+
+
+@pytest.mark.parametrize("hosts", [{}, None, "x", [1], [{}], [{"vpnIp": "nonsense"}]])
+def test_another_version_s_answer_is_garbage_or_nothing(hosts: Any) -> None:
+    """Whatever JSON the sshd answers, the reader does not break."""
+    with suppress(LocalError), understood("nebula"):
+        assert parse_hostmap(hosts, []) == ()

@@ -1,0 +1,131 @@
+"""Which overlay is meant, and what becomes of daemons that misbehave, read through real sockets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+from pathlib import Path
+
+import pytest
+
+from preflight.model.kernel import Link
+from preflight.model.overlay import OverlayState
+from preflight.overlay import local, wireguard
+from preflight.overlay.links import outermost, state_of
+from preflight.overlay.read import choose, named, read_overlay
+from preflight.settings import OverlaySettings
+
+LINK = Link(3, "wg0", 1420, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.66.0.1/24"),))
+WG0 = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
+WG1 = replace(WG0, interface="wg1", prefixes=(ip_network("10.77.0.0/24"),))
+STOPPED = OverlayState(product="tailscale", interface="tailscale0", up=False, mtu=None, condition="overlay.down")
+
+
+@pytest.mark.parametrize(
+    ("states", "peers", "chosen"),
+    [
+        ([], [], None),
+        ([WG0, WG1], [], WG0),
+        ([WG0, WG1], ["10.77.0.2"], WG1),
+        ([WG0, WG1], ["10.77.0.2", "10.77.0.3", "10.66.0.2"], WG1),
+        ([STOPPED, WG1], [], WG1),
+        ([replace(WG0, up=False), WG1], [], WG1),
+        ([replace(WG0, up=False), WG1], ["10.66.0.2"], replace(WG0, up=False)),
+        ([STOPPED], ["10.66.0.2"], STOPPED),
+    ],
+)
+def test_of_several_overlays(states: list[OverlayState], peers: list[str], chosen: OverlayState | None) -> None:
+    """The one that holds the peers even when it is broken: that it is broken is the finding."""
+    assert choose(states, peers) == chosen
+
+
+def test_an_interface_that_the_settings_name_is_an_overlay() -> None:
+    """What no product claims is read as the kernel tells it; what does not exist is absent."""
+    vxlan = replace(LINK, name="vx7", kind="vxlan")
+    generic = named("vx7", [WG0], [LINK, vxlan])
+    assert generic is not None
+    assert (generic.product, generic.up, generic.mtu) == ("generic", True, 1420)
+    assert generic.covers("10.66.0.9")
+    assert named("wg0", [WG0], [LINK]) is WG0
+    assert named("wg9", [WG0], [LINK]) is None
+
+
+def test_the_loopback_interface_can_be_named() -> None:
+    """The lab without root measures on lo, through the real kernel."""
+    state = asyncio.run(read_overlay(OverlaySettings(interface="lo", prefixes=(ip_network("127.0.0.0/8"),))))
+    assert state is not None
+    assert (state.product, state.interface, state.up) == ("generic", "lo", True)
+    assert state.prefixes == (ip_network("127.0.0.0/8"),)
+
+
+def test_a_tun_without_process_is_a_dead_daemon() -> None:
+    """A persistent tun stays up when its daemon dies; only the carrier tells."""
+    state = state_of(replace(LINK, carrier=False), "generic")
+    assert (state.up, state.condition) == (False, "overlay.daemon-down")
+
+
+def test_link_local_addresses_are_none_of_the_overlay_s() -> None:
+    """The kernel gives every interface one; no peer is reached by it."""
+    state = state_of(replace(LINK, addresses=(ip_interface("fe80::1/64"),)), "generic")
+    assert (state.addresses, state.prefixes) == ((), ())
+
+
+def test_outermost_networks() -> None:
+    """A peer's host address inside the interface's network says nothing new."""
+    networks = [
+        ip_network(text) for text in ("10.66.0.2/32", "10.66.0.0/24", "fd66::/64", "10.66.0.0/24", "10.7.0.0/16")
+    ]
+    assert [str(network) for network in outermost(networks)] == ["10.66.0.0/24", "fd66::/64", "10.7.0.0/16"]
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def _hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def _babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"private_key=zzzz\nthis is no UAPI\n\n")
+    await writer.drain()
+    writer.close()
+
+
+async def _close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("handler", "condition", "said"),
+    [
+        (_hang, "overlay.daemon-down", "did not answer"),
+        (_babble, None, "does not know"),
+        (_close, None, "hung up"),
+    ],
+)
+def test_a_wireguard_daemon_that_misbehaves(
+    handler: Handler, condition: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs, it is another program, it hangs up: the interface's state stands, with the reason."""
+    monkeypatch.setattr(wireguard, "SOCKETS", tmp_path)
+    monkeypatch.setattr(local, "TIMEOUT_S", 0.2)
+
+    async def read() -> list[OverlayState]:
+        server = await asyncio.start_unix_server(handler, str(tmp_path / "wg0.sock"))
+        try:
+            return await wireguard.read([LINK])
+        finally:
+            server.close()
+
+    (state,) = asyncio.run(read())
+    assert (state.interface, state.mtu, state.condition) == ("wg0", 1420, condition)
+    assert said in (state.unreadable or "")
+    assert "zzzz" not in repr(state)
+
+
+def test_a_socket_of_another_namespace_s_interface_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sockets' folder is shared by all namespaces; only interfaces that exist here count."""
+    monkeypatch.setattr(wireguard, "SOCKETS", tmp_path)
+    (tmp_path / "elsewhere.sock").touch()
+    assert asyncio.run(wireguard.read([LINK])) == []

@@ -1,0 +1,130 @@
+"""Tailscale's recorded states in the common model."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.model.kernel import Link
+from preflight.model.overlay import PRIVILEGE, OverlayState
+from preflight.overlay.local import LocalError, understood
+from preflight.overlay.tailscale import parse_status, state_without
+
+SAMPLES = Path(__file__).parent / "samples/tailscale"
+NOW = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()
+LINKS = (
+    Link(2, "eth0", 1500, up=True, carrier=True, addresses=(ip_interface("10.204.1.1/24"),)),
+    Link(3, "tailscale0", 1280, up=True, carrier=True, kind="tun", addresses=(ip_interface("100.64.0.1/32"),)),
+)
+
+
+def read(name: str, now: float = NOW) -> OverlayState:
+    """One recorded status."""
+    return parse_status(json.loads((SAMPLES / f"status-{name}.json").read_text(encoding="utf-8")), LINKS, now)
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [
+        ("healthy", None),
+        ("derponly", None),
+        ("derpdown", None),
+        ("udpblocked", None),
+        ("controldown", None),
+        ("ctldown_3", None),
+        ("deleted", None),
+        ("peeroffline", None),
+        ("peerkeyexpired", None),
+        ("peerexpired-headscale", None),
+        ("selfkeyexpired", "overlay.key-expired"),
+        ("selfexpired-headscale", "overlay.key-expired"),
+        ("stopped", "overlay.down"),
+        ("loggedout", "overlay.logged-out"),
+        ("needslogin", "overlay.logged-out"),
+        ("wrongkey", "overlay.logged-out"),
+        ("control-untrusted", "overlay.logged-out"),
+    ],
+)
+def test_the_condition_of_each_recorded_state(name: str, condition: str | None) -> None:
+    """Only what stops this node is a condition; an expiry is also found where the control server never flags it."""
+    assert read(name).condition == condition
+
+
+def test_an_expiry_in_the_future_is_none() -> None:
+    """The same document an hour before the key runs out."""
+    assert read("selfkeyexpired", NOW - 3600).condition is None
+
+
+def test_a_healthy_state_in_full() -> None:
+    """Interface, prefixes and the peer as all products tell them."""
+    state = read("healthy")
+    assert (state.interface, state.up, state.mtu, state.version) == ("tailscale0", True, 1280, "1.82.5-ho")
+    assert state.covers("100.64.0.2")
+    assert not state.covers("10.204.1.1")
+    peer = state.peer_for("100.64.0.2")
+    assert peer is not None
+    assert (peer.name, peer.endpoint, peer.relayed, peer.online) == ("nb", "10.204.2.1:41641", False, True)
+    assert (peer.rx_bytes, peer.tx_bytes) == (860, 948)
+    assert peer.last_handshake_s == pytest.approx(datetime(2026, 11, 23, 7, 12, 6, 517804, UTC).timestamp())
+
+
+@pytest.mark.parametrize(("name", "relayed"), [("derponly", True), ("udpblocked", True), ("healthy", False)])
+def test_relayed_or_direct(name: str, relayed: bool) -> None:
+    """The health messages are silent about a relayed path; the addresses tell."""
+    peer = read(name).peer_for("100.64.0.2")
+    assert peer is not None
+    assert peer.relayed is relayed
+
+
+@pytest.mark.parametrize("name", ["stopped", "peeroffline", "controldown", "ctldown_3", "deleted"])
+def test_an_idle_peer_is_not_called_relayed(name: str) -> None:
+    """An idle peer has no path either; calling that relayed would be a false alarm."""
+    peer = read(name).peer_for("100.64.0.2")
+    assert peer is not None
+    assert peer.relayed is not True or name == "peeroffline"
+
+
+def test_what_is_said_of_peers_is_not_believed_without_control_server() -> None:
+    """`Online` of peers goes stale when this node lost its control server, and says so nowhere."""
+    lost = read("deleted")
+    peer = lost.peer_for("100.64.0.2")
+    assert peer is not None
+    assert peer.online is None
+    assert any("control server" in line for line in lost.health)
+
+
+@pytest.mark.parametrize("name", ["peerkeyexpired", "peerexpired-headscale"])
+def test_a_peer_s_expired_key(name: str) -> None:
+    """Flagged or only in the past: either way the peer's key has expired."""
+    peer = read(name).peer_for("100.64.0.2")
+    assert peer is not None
+    assert peer.expired
+
+
+def test_the_login_error_is_kept() -> None:
+    """The reason for being logged out is in the daemon's health lines."""
+    assert any("invalid authkey" in line for line in read("wrongkey").health)
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "unreadable"),
+    [("absent", "overlay.daemon-down", "x"), ("privilege", None, PRIVILEGE), ("garbage", None, "x")],
+)
+def test_without_the_daemon(kind: Any, condition: str | None, unreadable: str) -> None:
+    """No daemon is a condition, no privilege is not; without interface there is still a state."""
+    for links in (LINKS, ()):
+        state = state_without(links, LocalError(kind, "x"))
+        assert (state.condition, state.unreadable, state.interface) == (condition, unreadable, "tailscale0")
+
+
+@pytest.mark.parametrize(
+    "status", [{}, [], "x", None, {"BackendState": "Running", "Peer": {"k": 7}}, {"BackendState": 1}]
+)
+def test_another_version_s_answer_is_garbage_or_a_state(status: Any) -> None:
+    """Whatever JSON a daemon answers, the reader does not break."""
+    with suppress(LocalError), understood("tailscaled"):
+        assert parse_status(status, LINKS, NOW).product == "tailscale"

@@ -1,0 +1,100 @@
+"""ZeroTier's recorded states in the common model."""
+
+import json
+from contextlib import suppress
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.model.kernel import Link
+from preflight.model.overlay import PRIVILEGE, OverlayState
+from preflight.overlay.local import LocalError, understood
+from preflight.overlay.zerotier import parse, state_without
+
+SAMPLES = Path(__file__).parent / "samples/zerotier"
+LINKS = (Link(3, "ztixbrw34j", 2800, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.88.0.42/24"),)),)
+
+
+def sample(name: str) -> Any:
+    """One recorded document."""
+    return json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def read(networks: str, peers: str = "listpeers_direct", clock: int | None = None) -> OverlayState:
+    """The one network of recorded documents; `clock` (ms) moves the reading in time."""
+    info = sample("info_online") | ({"clock": clock} if clock else {})
+    (state,) = parse(info, sample(networks), sample(peers), LINKS)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("networks", "condition", "complaint"),
+    [
+        ("listnetworks_ok", None, None),
+        ("listnetworks_access_denied", "overlay.not-authorized", "ACCESS_DENIED"),
+        ("listnetworks_just_joined", None, "REQUESTING_CONFIGURATION"),
+    ],
+)
+def test_the_condition_of_each_network_status(networks: str, condition: str | None, complaint: str | None) -> None:
+    """A controller that refuses is a condition; one that is silent leaves the node without address, and a complaint."""
+    state = read(networks)
+    assert state.condition == condition
+    assert complaint is None or any(complaint in line for line in state.health)
+
+
+def test_a_working_network_in_full() -> None:
+    """Interface and prefix; no overhead, because ZeroTier cuts its packets into pieces by itself."""
+    state = read("listnetworks_ok")
+    assert (state.interface, state.up, state.mtu, state.version) == ("ztixbrw34j", True, 2800, "1.14.1")
+    assert state.covers("10.88.0.7")
+    assert (state.overhead_bytes, state.health) == (None, ())
+
+
+def test_direct_and_relayed_peers() -> None:
+    """No path and latency -1 is ZeroTier's way of saying relayed."""
+    direct = read("listnetworks_ok").peer_by_key("a90b2d07e9")
+    assert direct is not None
+    assert (direct.endpoint, direct.relayed, direct.name) == ("10.202.2.1:9993", False, "leaf")
+    relayed = read("listnetworks_ok", "listpeers_relay", 1795416977000).peer_by_key("a90b2d07e9")
+    assert relayed is not None
+    assert (relayed.endpoint, relayed.relayed) == (None, True)
+
+
+def test_a_silent_root_is_found_before_the_daemon_says_offline() -> None:
+    """`online` lags 500 s; the root's last word tells after 100."""
+    later = read("listnetworks_ok", clock=1795416660836 + 100_000)
+    assert any("cb5aaa8e99 has been silent" in line for line in later.health)
+    peer = later.peer_by_key("a90b2d07e9")
+    assert peer is not None
+    assert peer.endpoint is None
+
+
+def test_a_network_without_interface_is_down() -> None:
+    """PORT_ERROR and the moment before the interface exists."""
+    (state,) = parse(sample("info_online"), sample("listnetworks_ok"), [], ())
+    assert (state.up, state.mtu) == (False, 2800)
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "unreadable"), [("refused", "overlay.daemon-down", "x"), ("privilege", None, PRIVILEGE)]
+)
+def test_without_the_service(kind: Any, condition: str | None, unreadable: str) -> None:
+    """The interface is known by its name even when the service is not there to ask."""
+    state = state_without(LINKS, LocalError(kind, "x"))
+    assert (state.condition, state.unreadable, state.interface) == (condition, unreadable, "ztixbrw34j")
+
+
+@pytest.mark.parametrize("broken", [{}, [], None, "x", [{"address": 1}], [{"status": "OK"}]])
+def test_another_version_s_answer_is_garbage_or_nothing(broken: Any) -> None:
+    """Whatever JSON the service answers, the reader does not break."""
+    info = sample("info_online")
+    cases: list[tuple[Any, Any, Any]] = [
+        (info, broken, []),
+        (info, sample("listnetworks_ok"), broken),
+        (broken, [], []),
+    ]
+    for own, networks, peers in cases:
+        with suppress(LocalError), understood("zerotier-one"):
+            parse(own, networks, peers, LINKS)
