@@ -50,8 +50,8 @@ class Message:
     """One datagram. `size` is the IP packet that carries a PROBE or ANSWER, in an ACK the one that arrived.
 
     A WELCOME tells about the answering host: the cookie for REQUESTs, `device_mtu` and `path_mtu` (what its interface
-    and its kernel's PMTU cache say towards the asker, 0 = unknown) and `reassembled`, its count of datagrams that came
-    in fragments.
+    and its kernel's PMTU cache say towards the asker, 0 = unknown). WELCOME and ACK tell `reassembled`, its count of
+    datagrams that came in fragments.
     """
 
     kind: Kind
@@ -168,7 +168,7 @@ class ProbeServer:
             return self._large(message, address)
         if message.kind is Kind.PROBE:
             arrived = min(len(data) + overhead(address), 0xFFFF)
-            answer = Message(Kind.ACK, message.token, message.number, size=arrived)
+            answer = Message(Kind.ACK, message.token, message.number, size=arrived, reassembled=self._reassembled())
         elif message.kind in (Kind.HELLO, Kind.REQUEST):
             answer = self._welcome(message, address, port, now)
         else:
@@ -183,9 +183,12 @@ class ProbeServer:
             message.number,
             device_mtu=min(host.device_mtu(address), 0xFFFF) if host else 0,
             path_mtu=min(host.path_mtu(address), 0xFFFF) if host else 0,
-            reassembled=host.reassembled() if host else None,
+            reassembled=self._reassembled(),
             cookie=self._cookie(message.token, address, port, int(now // COOKIE_SECONDS)),
         )
+
+    def _reassembled(self) -> int | None:
+        return self._host.reassembled() if self._host else None
 
     def _large(self, request: Message, address: str) -> list[bytes]:
         top = min((self._host.device_mtu(address) if self._host else 0) or LARGEST, LARGEST)

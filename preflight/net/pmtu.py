@@ -1,0 +1,186 @@
+"""Path-MTU searches over real sockets: a thin shell around `preflight.proto.pmtu`, in an event loop or without one.
+
+`python -m preflight.net.pmtu ADDRESS [PORT]` searches both directions with nothing else loaded.
+"""
+
+import errno
+import os
+import select
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from preflight.api import Peer
+from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
+from preflight.net import udp
+from preflight.proto.pmtu import PathMtuSearch
+from preflight.proto.probe import LARGEST, TOKEN_BYTES, overhead
+
+if TYPE_CHECKING:
+    from preflight.settings import Settings
+
+DISCARD_PORT = 9
+SNMP = Path("/proc/thread-self/net/snmp")
+SNMP6 = Path("/proc/thread-self/net/snmp6")
+
+
+class PathMtuProbes:
+    """Searches towards the responders of this run's peers."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._key = settings.secrets.responder_key
+
+    async def search(self, peer: Peer, direction: OneWay, *, ceiling_bytes: int | None = None) -> PathMtu:
+        """Find the path MTU to or from a peer, exact to the byte.
+
+        ceiling_bytes: largest IP packet to try; by default the MTU of the interface that leads to the peer. In the
+        reverse direction the peer's own word comes first. A network that does not answer is a `SearchOutcome`.
+        """
+        try:
+            link = udp.open_towards(peer.address, peer.responder_port)
+        except OSError:
+            return PathMtu(direction=direction, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling_bytes or 0)
+        with link:
+            search = _search(peer.address, direction, ceiling_bytes, self._key)
+            for wait_s in _steps(search, link):
+                await _until_readable(link, wait_s)
+        assert search.result is not None
+        return search.result
+
+    def device_mtu(self, address: str) -> int:
+        """MTU of the interface that leads to `address`, bytes; 0 = unknown."""
+        return HostPath().device_mtu(address)
+
+    def path_mtu(self, address: str, *, mark: int = 0) -> int:
+        """Path MTU towards `address` as the kernel believes it, bytes; 0 = unknown. Kept by it for ten minutes.
+
+        mark: firewall mark of the packets in question; with one it takes the privilege to set it (`net_admin`).
+        """
+        return _kernel_path_mtu(address, mark)
+
+
+class HostPath:
+    """What this host knows about its own side of a path: the responder's `HostView`. Needs no privilege."""
+
+    def device_mtu(self, address: str) -> int:
+        """MTU of the interface that leads to `address`, bytes; 0 = unknown.
+
+        Learnt from the refusal of a datagram that no interface can send, so no packet leaves.
+        """
+        cached = self.path_mtu(address)
+        if cached == 0 or cached >= LARGEST:
+            return cached
+        try:
+            with udp.open_towards(address, DISCARD_PORT) as probe:
+                if udp.send(probe, bytes(udp.MAX_DATAGRAM - overhead(address))) != errno.EMSGSIZE:
+                    return cached
+                refusals = [error.info for error in udp.receive_errors(probe) if error.origin == udp.ORIGIN_LOCAL]
+        except OSError:
+            return cached
+        return refusals[0] if refusals else cached
+
+    def path_mtu(self, address: str) -> int:
+        """Path MTU towards `address` in the kernel's cache, bytes; 0 = unknown."""
+        return _kernel_path_mtu(address)
+
+    def reassembled(self) -> int | None:
+        """Datagrams that this network namespace has put together from fragments, IPv4 and IPv6; None = unknown."""
+        try:
+            names, values = (line.split() for line in SNMP.read_text().splitlines() if line.startswith("Ip:"))
+            count = int(dict(zip(names, values, strict=True))["ReasmOKs"])
+            for line in SNMP6.read_text().splitlines() if SNMP6.exists() else ():
+                name, value = line.split()
+                if name == "Ip6ReasmOKs":
+                    count += int(value)
+        except (OSError, ValueError, KeyError):
+            return None
+        return count
+
+
+def _kernel_path_mtu(address: str, mark: int = 0) -> int:
+    """IP_MTU of a socket connected to the address; no packet leaves."""
+    family = udp.family_of(address)
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            if mark:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+            probe.connect((address, DISCARD_PORT))
+            if family == socket.AF_INET6:
+                return probe.getsockopt(socket.IPPROTO_IPV6, udp.IPV6_MTU)
+            return probe.getsockopt(socket.IPPROTO_IP, udp.IP_MTU)
+    except OSError:
+        return 0
+
+
+def _search(address: str, direction: OneWay, ceiling_bytes: int | None, key: bytes | None) -> PathMtuSearch:
+    ceiling = ceiling_bytes or HostPath().device_mtu(address) or LARGEST
+    return PathMtuSearch(direction, address=address, ceiling=ceiling, token=os.urandom(TOKEN_BYTES), key=key)
+
+
+def _steps(search: PathMtuSearch, link: socket.socket) -> Iterator[float]:
+    """Run a search; yields whenever there is nothing to do but to wait that many seconds for the socket."""
+    host = HostPath()
+    while True:
+        for datagram in search.datagrams_to_send(monotonic()):
+            udp.send(link, datagram)
+        _take_errors(search, link)
+        while (datagram_in := udp.receive(link)) is not None:
+            search.receive(datagram_in.data, monotonic(), host.reassembled())
+        now = monotonic()
+        search.handle_timer(now)
+        timer = search.get_timer()
+        if timer is None:
+            return
+        if timer > now:
+            yield timer - now
+
+
+def _take_errors(search: PathMtuSearch, link: socket.socket) -> None:
+    for error in udp.receive_errors(link):
+        if error.port_unreachable:
+            search.refused(monotonic())
+        elif error.code == errno.EMSGSIZE and error.origin == udp.ORIGIN_LOCAL:
+            search.too_big_here(error.info)
+        elif error.code == errno.EMSGSIZE:
+            search.icmp_too_big(error.data, error.info, error.offender or "")
+
+
+async def _until_readable(link: socket.socket, wait_s: float) -> None:
+    """Wait for a datagram or an error on the socket, at most `wait_s`."""
+    import asyncio  # here, because the search alone does without and would start half as fast with it
+
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(link, readable.set)
+    try:
+        async with asyncio.timeout(wait_s):
+            await readable.wait()
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(link)
+
+
+def main(arguments: list[str]) -> int:
+    """Search both directions to ADDRESS [PORT] and print a line for each; 0 if full-size packets pass."""
+    if len(arguments) not in (1, 2):
+        sys.stderr.write("usage: python -m preflight.net.pmtu ADDRESS [PORT]\n")
+        return 2
+    peer = Peer(arguments[0], responder_port=int(arguments[1]) if arguments[1:] else 862)
+    found: list[PathMtu] = []
+    for direction in ("forward", "reverse"):
+        with udp.open_towards(peer.address, peer.responder_port) as link:
+            search = _search(peer.address, direction, None, None)
+            for wait_s in _steps(search, link):
+                select.select([link], [], [], wait_s)
+        assert search.result is not None
+        found.append(search.result)
+        sys.stdout.write(f"{found[-1]}\n")
+    return 0 if all(result.fits for result in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
