@@ -1,0 +1,138 @@
+"""Does every route but /health ask for a bearer?"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
+from preflight.model.control import ControlError
+
+API = "/v1/populi"
+ROUTES: tuple[tuple[str, str], ...] = (
+    ("GET", "/nodes"),
+    ("POST", "/join"),
+    ("POST", "/heartbeat"),
+    ("POST", "/leave"),
+    ("POST", "/a2a/deliver"),
+    ("POST", "/a2a/inbox"),
+    ("POST", "/a2a/ack"),
+    ("POST", "/a2a/lease-renew"),
+    ("POST", "/exec/lease/grant"),
+    ("POST", "/exec/lease/renew"),
+    ("POST", "/exec/lease/release"),
+    ("GET", "/exec/leases"),
+    ("POST", "/admin/quarantine"),
+    ("POST", "/admin/maintenance"),
+    ("POST", "/admin/exec-lease/revoke"),
+)
+"""Every route that must ask for a bearer. The bootstrap exchange is not among them: its credential is in the body, and
+a token that nobody gave must never be sent there."""
+
+PACE_S = 0.02
+ASKED_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One request that cannot succeed, and how it was answered. bearer: `none` or `unknown`."""
+
+    method: str
+    path: str
+    bearer: str
+    status: int | None
+    detail: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the answer tells about the bearer check: throttling and server errors do not."""
+        return self.status is not None and self.status != 429 and self.status < 500
+
+    @property
+    def let_through(self) -> bool:
+        """401 is the bearer check; any other decided answer came from behind it."""
+        return self.decided and self.status != 401
+
+
+@check(
+    "posture.routes",
+    title="Every route but /health asks for a bearer",
+    subject="control",
+    codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN),
+    needs=("control.health",),
+    timeout=60,
+)
+async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Ask each route without a bearer, and one with an unknown one, with an empty object that no route accepts."""
+    yield judge(await measure(ctx))
+
+
+async def measure(ctx: Context) -> tuple[Probe, ...]:
+    """One request at a time and paced: a stranger's production server is not to notice."""
+    probes = [await _ask(ctx, method, path, None) for method, path in ROUTES]
+    unknown = SecretStr(f"preflight-unknown-{secrets.token_hex(16)}")
+    probes.append(await _ask(ctx, "GET", "/nodes", unknown))
+    return tuple(probes)
+
+
+async def _ask(ctx: Context, method: str, path: str, bearer: SecretStr | None) -> Probe:
+    name = "unknown" if bearer else "none"
+    await asyncio.sleep(PACE_S)
+    try:
+        body = {} if method == "POST" else None
+        answer = await ctx.net.control.send(method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S)
+    except ControlError as error:
+        return Probe(method, path, name, None, error.message)
+    return Probe(method, path, name, answer.status)
+
+
+def judge(probes: Iterable[Probe]) -> Result:
+    """Open altogether, open in places, protected, or undecided."""
+    probes = tuple(probes)
+    evidence = (
+        Evidence("http", "status by route and bearer", {f"{p.method} {p.path} ({p.bearer})": p.status for p in probes}),
+    )
+    through = [probe for probe in probes if probe.let_through]
+    counts = {"routes_asked": len(probes), "routes_let_through": len(through)}
+    if through and len(through) == sum(probe.decided for probe in probes):
+        return failed(
+            codes.POSTURE_OPEN,
+            CONTROL,
+            Direction.ROUND_TRIP,
+            f"none of {len(through)} requests without a known bearer was refused: who reaches the control plane rules it",
+            remedy="Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
+            measurements=counts,
+            evidence=evidence,
+        )
+    if through:
+        names = ", ".join(f"{p.method} {p.path} ({p.status})" for p in through)
+        return failed(
+            codes.POSTURE_ROUTE_OPEN,
+            CONTROL,
+            Direction.ROUND_TRIP,
+            f"answered without a known bearer: {names}",
+            remedy="Take the exception for these routes out of the proxy or server in front of the control plane.",
+            measurements=counts,
+            evidence=evidence,
+        )
+    undecided = [probe for probe in probes if not probe.decided]
+    if undecided:
+        first = undecided[0]
+        return inconclusive(
+            codes.RUN_TIMEOUT,
+            CONTROL,
+            Direction.ROUND_TRIP,
+            f"{len(undecided)} of {len(probes)} routes gave no answer that tells, first {first.method} {first.path}: "
+            f"{first.detail or first.status}; ask again when the control plane is calm",
+            measurements=counts,
+            evidence=evidence,
+        )
+    return passed(
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{len(ROUTES)} routes refuse a request without a bearer, and an unknown bearer is refused too",
+        measurements=counts,
+        evidence=evidence,
+    )
