@@ -1,20 +1,33 @@
 """Wire models of the Populi control plane: what clients send and what they get back, `/v1/populi`.
 
-Types are strict, as the real server's are: "1" is no integer, 1 is no boolean, 1.0 is no u64. Fields that the contract
-does not name are ignored, but for a NodeRecord's: they are kept and returned.
+Types are strict, as the real server's are: "1" is no integer and 1 is no boolean. Fields that the contract does not
+name are ignored, but for a NodeRecord's: they are kept and returned.
 """
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, WithJsonSchema
 
 U64_MAX = 2**64 - 1
 
-U8 = Annotated[int, Field(ge=0, le=2**8 - 1)]
-U32 = Annotated[int, Field(ge=0, le=2**32 - 1)]
-U64 = Annotated[int, Field(ge=0, le=U64_MAX)]
+
+def _integral(value: object) -> object:
+    """1.0 is the integer 1 to JSON Schema (2020-12 core, section 4.2.3), and so to what our description promises."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+U8 = Annotated[int, Field(ge=0, le=2**8 - 1), BeforeValidator(_integral)]
+U32 = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_integral)]
+U64 = Annotated[int, Field(ge=0, le=U64_MAX), BeforeValidator(_integral)]
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True)]
 """A string that names something: blanks around it do not count."""
+Named = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"\S"})]
+"""A name that must not be blank; the route judges that, because the contract wants 400 and not 422."""
+AgentId = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]+\s*$"})]
+"""Decimal digits; judged by the route as well."""
+ScopeKey = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": 2048})]
+"""Not blank and at most 2048 bytes; judged by the route as well."""
 
 
 class Wire(BaseModel):
@@ -36,7 +49,9 @@ class NodeRecord(Wire):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
-    id: Annotated[Name, StringConstraints(min_length=1)] = Field(description="Stable node id.")
+    id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S")] = Field(
+        description="Stable node id."
+    )
     capabilities: Capabilities
     version: str = Field(description="Version of the software that registered the node.")
     last_seen_unix_ms: U64 = Field(description="Set by the server; what a client sends here does not count.")
@@ -91,8 +106,8 @@ class BootstrapExchangeResponse(Wire):
 class DeliverRequest(Wire):
     """A message for an agent's mailbox; agent ids are decimal digits."""
 
-    sender_agent_id: Name
-    receiver_agent_id: Name
+    sender_agent_id: AgentId
+    receiver_agent_id: AgentId
     message_type: str
     payload: str
     idempotency_key: Name | None = None
@@ -162,14 +177,14 @@ class MailLeaseRenewRequest(Wire):
 
     receiver_agent_id: Name
     message_id: U64
-    claimer_node_id: Name
+    claimer_node_id: Named
 
 
 class ExecLeaseGrantRequest(Wire):
     """Ask for the execution lease on a scope key."""
 
-    claimer_node_id: Name
-    scope_key: Name = Field(description="1…2048 bytes of UTF-8.")
+    claimer_node_id: Named
+    scope_key: ScopeKey
 
 
 class ExecLease(Wire):
@@ -190,21 +205,21 @@ class ExecLeaseList(Wire):
 class ExecLeaseRequest(Wire):
     """Renew or release a lease that the claimer holds."""
 
-    lease_id: Name
-    claimer_node_id: Name
+    lease_id: Named
+    claimer_node_id: Named
 
 
 class QuarantineRequest(Wire):
     """Keep a node from new work, or let it back."""
 
-    node_id: Name
+    node_id: Named
     quarantined: bool
 
 
 class MaintenanceRequest(Wire):
     """Drain a node, or end its drain; of the two deadlines the absolute one wins."""
 
-    node_id: Name
+    node_id: Named
     maintenance: bool
     maintenance_until_unix_ms: U64 | None = None
     maintenance_for_ms: U64 | None = Field(None, description="Capped at 7 days.")
@@ -213,4 +228,4 @@ class MaintenanceRequest(Wire):
 class ExecLeaseRevokeRequest(Wire):
     """Take an execution lease away from whoever holds it."""
 
-    lease_id: Name
+    lease_id: Named

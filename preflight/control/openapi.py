@@ -13,6 +13,26 @@ from preflight.control.routes import FEATURES, JSON, TEXT, Route
 _EVERYWHERE = (408, 429, 500, 503)
 _WITH_BEARER = (401, 403)
 _WITH_BODY = (400, 413, 415, 422)
+_LEASE = {"lease_id": "$response.body#/lease_id", "claimer_node_id": "$response.body#/holder_node_id"}
+_LINKS: dict[str, dict[str, dict[str, str]]] = {
+    "join": {
+        "leave": {"id": "$response.body#/id"},
+        "grant_exec_lease": {"claimer_node_id": "$response.body#/id"},
+        "quarantine": {"node_id": "$response.body#/id"},
+    },
+    "deliver": {
+        "acknowledge": {
+            "receiver_agent_id": "$request.body#/receiver_agent_id",
+            "message_id": "$response.body#/message_id",
+        }
+    },
+    "grant_exec_lease": {
+        "renew_exec_lease": _LEASE,
+        "release_exec_lease": _LEASE,
+        "revoke_exec_lease": {"lease_id": "$response.body#/lease_id"},
+    },
+}
+"""Which operation takes up what another one answered, by operation id."""
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
@@ -65,7 +85,11 @@ def _responses(route: Route) -> dict[str, Any]:
         refusals |= set(_WITH_BODY)
     answers = {str(status): _response(status, TEXT) for status in sorted(refusals)}
     success = 204 if route.gives is None else 200
-    return {str(success): _response(success, route.gives), **answers}
+    answer = _response(success, route.gives)
+    links = _LINKS.get(route.handler.__name__, {})
+    if links:
+        answer["links"] = {name: {"operationId": name, "requestBody": body} for name, body in links.items()}
+    return {str(success): answer, **answers}
 
 
 def _response(status: int, gives: type[Wire] | str | None) -> dict[str, Any]:
