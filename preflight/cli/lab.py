@@ -73,7 +73,7 @@ def _explain_kind(made: "Lab", topology: str | None) -> None:
 def down(name: str | None, every: bool) -> None:
     """Take the lab NAME down, with everything that belongs to it."""
     if every == (name is not None):
-        raise click.UsageError("name one lab, or say --all")
+        raise click.UsageError("name a lab, or say --all")
     with _explaining():
         from preflight.lab.session import all_labs, take_down
 
@@ -179,7 +179,7 @@ def list_labs(as_json: bool) -> None:
     click.echo(json.dumps(everything, indent=2) if as_json else inventory_text(everything), nl=as_json)
 
 
-@lab.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@lab.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("name")
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, metavar="-- CMD...")
@@ -189,7 +189,8 @@ def execute(name: str, node: str, command: tuple[str, ...]) -> None:
         from preflight.lab.session import running_lab
 
         found = running_lab(name)
-        words, environment = found.command_in(node, command), found.environment()
+        program = command[1:] if command[0] == "--" else command
+        words, environment = found.command_in(node, program), found.environment()
     try:
         os.execvpe(words[0], words, environment)  # noqa: S606 - the program that the user named
     except OSError as error:

@@ -28,6 +28,7 @@ Kind = Literal["wireguard", "loopback"]
 Server = Literal["bundled", "absent", "everything", "redirect"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
+Guards = Literal["separate", "shared", "none"]
 Certificate = Literal["good", "expired", "untrusted", "other-name"]
 
 
@@ -46,6 +47,7 @@ class Blueprint:
 
     control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
     server_options: more words for `control-plane serve`. server_listens_on_all: on every address, not the overlay's.
+    guards: whether the control plane has a secret for each role, the same one for several, or none.
     node: what a's settings file says besides the usual, key by key.
     """
 
@@ -56,6 +58,7 @@ class Blueprint:
     server: Server = "bundled"
     server_options: tuple[str, ...] = ()
     server_listens_on_all: bool = False
+    guards: Guards = "separate"
     certificate: Certificate | None = None
     control_url: str | None = "http://{control}:{port}"
     scope_id: str = SCOPE
@@ -148,12 +151,12 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str,
 
 def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[str, Any]:
     """The control plane's preflight.yaml; `now` in UNIX seconds."""
-    section: dict[str, Any] = {
-        "scope_id": SCOPE,
-        "token_file": "mesh-token",
-        "submitter_token_file": "submitter-token",
-    }
-    if plan.bootstrap != "disabled":
+    section: dict[str, Any] = {"scope_id": SCOPE}
+    if plan.guards != "none":
+        section |= {"token_file": "mesh-token", "submitter_token_file": "submitter-token"}
+    if plan.guards == "shared":
+        section |= {"worker_token_file": "mesh-token", "admin_token_file": "mesh-token"}
+    if plan.bootstrap not in ("disabled", "none"):
         section["bootstrap_token_file"] = "bootstrap-token"  # noqa: S105 - a file's name
     if plan.bootstrap == "expired":
         section["bootstrap_expires_unix_ms"] = int(((now or time.time()) - 3600) * 1000)

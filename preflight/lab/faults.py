@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, ResolverPlan, Server
+from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, Guards, ResolverPlan, Server
 from preflight.lab.impairment import Impairment
 from preflight.lab.names import MEMBERS, ROUTER
 from preflight.lab.topology import (
@@ -136,6 +136,21 @@ def overlapping_lan(node: str) -> Fault:
             add_address(route, network.names.tunnel(node), own)
 
     return Fault(f"{node}'s LAN uses the overlay's prefix", strike=strike)
+
+
+def second_path(node: str, to: str) -> Fault:
+    """The node answers `to` over the underlay, and its strict reverse-path filter wants questions that way too."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import netlink, set_sysctl
+
+        with netlink(network.names.namespace(node)) as route:
+            set_sysctl("net/ipv4/conf/all/rp_filter", 1)
+            route.route("add", dst=f"{overlay_address(to, 4)}/32", gateway=gateway_address(node, 4))
+        with netlink(network.names.namespace(ROUTER)) as route:
+            route.route("add", dst=f"{overlay_address(to, 4)}/32", gateway=underlay_address(to, 4))
+
+    return Fault(f"{node} has a second path to {to} and a strict reverse-path filter", strike=strike)
 
 
 # Firewalls
@@ -286,6 +301,27 @@ def tunnel_port_blocked() -> Fault:
     return Fault("the router drops the tunnel's UDP port", strike=strike)
 
 
+def nat(node: str, timeout_s: int) -> Fault:
+    """The router masquerades the node, and forgets it after so many seconds of silence; nobody can call it."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import inside, router_link, set_sysctl
+
+        others = [member for member in network.plan.topology.members if member != node]
+        network.nft(
+            ROUTER,
+            *(f"postrouting ip saddr {underlay_address(node, 4)} oifname {router_link(o)} masquerade" for o in others),
+            f"forward iifname != {router_link(node)} ip daddr {underlay_address(node, 4)} ct state new drop",
+        )
+        with inside(network.names.namespace(ROUTER)):
+            for kind in ("udp_timeout", "udp_timeout_stream"):
+                set_sysctl(f"net/netfilter/nf_conntrack_{kind}", timeout_s)
+        for member in (*others, node):
+            network.configure_tunnel(member)
+
+    return Fault(f"{node} is behind a NAT that forgets after {timeout_s} s", strike=strike)
+
+
 # The control plane, its address and its tokens
 
 
@@ -323,6 +359,11 @@ def bootstrap_token(condition: Bootstrap) -> Fault:
 def bearer(kind: Bearer) -> Fault:
     """a joins with the token that it has, which is not the mesh token."""
     return planned(f"a's token is {kind}", loopback=True, bearer=kind, bootstrap="none")
+
+
+def guards(kind: Guards) -> Fault:
+    """Which secrets the control plane asks for."""
+    return planned(f"the control plane's secrets are {kind}", loopback=True, guards=kind)
 
 
 def scope(scope_id: str) -> Fault:

@@ -109,7 +109,8 @@ class Network:
 
     def nft(self, node: str, *rules: str) -> None:
         """Add rules to a node's firewall. Each is `HOOK RULE`, as in `input iifname x drop`."""
-        lines = [f"table inet lab {{ chain {hook} {{ type filter hook {hook} priority 0; }}; }}" for hook in _HOOKS]
+        hooks = dict.fromkeys(rule.partition(" ")[0] for rule in rules)
+        lines = [f"table inet lab {{ chain {hook} {{ {_CHAINS[hook]}; }}; }}" for hook in hooks]
         lines += [f"add rule inet lab {rule}" for rule in rules]
         run(self.command(node, program("nft"), "-f", "-"), text="\n".join(lines))
 
@@ -212,7 +213,10 @@ class Network:
             set_up(route, tunnel)
 
 
-_HOOKS = ("input", "output", "forward")
+_CHAINS = {
+    **{hook: f"type filter hook {hook} priority 0" for hook in ("input", "output", "forward")},
+    "postrouting": "type nat hook postrouting priority 100",
+}
 
 
 def set_sysctl(path: str, value: int) -> None:

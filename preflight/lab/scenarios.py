@@ -120,6 +120,14 @@ _ALL = (
     _broken(
         "jitter", "udp.jitter", faults.impaired("b", "a", Impairment(jitter_ms=150)), direction="reverse", exit_code=0
     ),
+    _broken("rp-filter", "host.rp-filter reach.asymmetric", faults.second_path("b", to="a"), exit_code=None),
+    _broken(
+        "nat-timeout",
+        "overlay.no-keepalive udp.nat-timeout",
+        faults.planned("there is no keepalive", keepalive_s=0),
+        faults.nat("a", 20),
+        exit_code=0,
+    ),
     # path MTU
     _broken(
         "mtu-reduced",
@@ -189,6 +197,10 @@ _ALL = (
     _broken("token-unknown", "enroll.unauthorized", faults.bearer("unknown")),
     _broken("token-submitter", "enroll.forbidden", faults.bearer("submitter")),
     _broken("heartbeat-lost", "enroll.heartbeat-failed", faults.drill("heartbeat-500")),
+    # posture
+    _broken("open-server", "posture.open", faults.guards("none"), faults.bootstrap_token("none")),
+    _broken("one-token-for-all", "posture.shared-token", faults.guards("shared"), exit_code=0),
+    _broken("scope-open", "posture.scope-open", faults.drill("scope-open")),
 )
 
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}

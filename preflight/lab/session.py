@@ -186,8 +186,9 @@ def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab,
 def take_down(name: str) -> None:
     """Remove a lab, or what is left of it. Raises UnknownLabError if there is nothing of that name."""
     names = LabNames.of(name)
+    there = names.directory.exists()
     with state.locked(names):
-        there = build.down(names)
+        there |= build.down(names)
     if not there:
         raise UnknownLabError(_no_such(f"no lab {name!r} is up", name, state.known_labs(names.root)))
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from preflight.lab.blueprint import Kind, Places
 from preflight.lab.names import LabError, LabNames, private_directory
+from preflight.lab.signals import uninterrupted
 
 RECORD = "state.json"
 _LOOK_AGAIN_S = 0.05
@@ -85,18 +86,28 @@ def locked(names: LabNames, *, wait_s: float = 30.0) -> Iterator[None]:
     Raises LabError if another command holds it for longer than `wait_s`.
     """
     deadline = time.monotonic() + wait_s
-    while (handle := _try_lock(names)) is None:
-        if time.monotonic() >= deadline:
-            raise LabError(f"the lab {names.lab} is in use by another preflight command; wait for it to end")
-        time.sleep(_LOOK_AGAIN_S)
+    handle = None
     try:
+        while handle is None:
+            # An interruption between making the directory and holding it would leave it behind.
+            with uninterrupted():
+                handle = _try_lock(names)
+            if handle is None and time.monotonic() >= deadline:
+                raise LabError(f"the lab {names.lab} is in use by another preflight command; wait for it to end")
+            if handle is None:
+                time.sleep(_LOOK_AGAIN_S)
         yield
     finally:
-        try:
-            names.directory.rmdir()
-        except OSError:
-            pass  # not empty: the lab lives on
-        os.close(handle)
+        if handle is not None:
+            _release(names, handle)
+
+
+def _release(names: LabNames, handle: int) -> None:
+    try:
+        names.directory.rmdir()
+    except OSError:
+        pass  # not empty: the lab lives on
+    os.close(handle)
 
 
 def _try_lock(names: LabNames) -> int | None:

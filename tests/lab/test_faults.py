@@ -199,6 +199,24 @@ def test_bad_link(network: Build, sequence: Callable[..., list[int]], scenario: 
     assert (arrived != sorted(arrived)) == (scenario == "reordering")
 
 
+def test_reverse_path_filter(network: Build, arrivals: Arrivals) -> None:
+    """Protects rp-filter: b drops what a sends, because its own answers would go, and do go, by the second path."""
+    broken = network("rp-filter")
+    assert arrivals(broken, "a", "b") == 0
+    assert arrivals(broken, "b", "a") == ALL
+    assert " dev eth0 " in in_node(broken, "b", "ip", "route", "get", "10.66.0.1")
+    assert arrivals(broken, "b", "c") == arrivals(broken, "c", "b") == ALL
+
+
+def test_nat(network: Build, arrivals: Arrivals) -> None:
+    """Protects nat-timeout: nobody can call a before it called them, b sees the router, nobody keeps alive."""
+    behind = network("nat-timeout")
+    assert arrivals(behind, "b", "a") == 0
+    assert arrivals(behind, "a", "b") == arrivals(behind, "b", "a") == ALL
+    assert f"{behind.keys['a'].public}\t10.201.2.1:" in _wg(behind, "b", "endpoints")
+    assert _wg(behind, "a", "persistent-keepalive").count("\toff") == 2
+
+
 def in_node(network: Network, node: str, *words: str) -> str:
     """What a program prints in a node."""
     return run(network.command(node, *words))
