@@ -34,6 +34,10 @@ class NotHttpError(ControlError):
         super().__init__("protocol", None, message)
 
 
+class CredentialsError(Exception):
+    """A credential cannot be kept where it was to be; the text says why and never shows it."""
+
+
 @dataclass(frozen=True, slots=True)
 class MailboxRow:
     """One message of a mailbox, as `a2a/inbox` lists it."""

@@ -8,6 +8,7 @@ from preflight.model.overlay import OverlayState
 if TYPE_CHECKING:
     from preflight.net.control import ControlClient
     from preflight.net.dns import Resolver
+    from preflight.net.enrolment import EnrolmentSession
     from preflight.net.icmp import Icmp
     from preflight.net.kernel import Kernel
     from preflight.net.path import PathProbes
@@ -70,6 +71,12 @@ class Net:
         from preflight.net.control import ControlClient
 
         return ControlClient.from_settings(self._settings)
+
+    def enrolment(self) -> "EnrolmentSession":
+        """A new enrolment of this node; it writes to the cluster."""
+        from preflight.net.enrolment import EnrolmentSession
+
+        return EnrolmentSession(self._settings, self.control)
 
     async def overlay(self) -> OverlayState | None:
         """Read the overlay's state anew."""

@@ -1,4 +1,8 @@
-"""The wire contract's JSON bodies, read strictly where we rely on them and leniently everywhere else."""
+"""The wire contract's JSON bodies, read strictly where we rely on them and leniently everywhere else.
+
+An answer that cannot be used is a ControlError of kind `protocol` with the status 200 that it came with: a repeat, as
+after a broken connection, would not mend it.
+"""
 
 from typing import Any
 
@@ -39,8 +43,10 @@ def node_list(body: Any) -> NodeList:
 def credential(body: Any) -> Credential:
     """The answer of the bootstrap exchange. Raises ControlError("protocol"), never showing a value."""
     row = _object(body, "the bootstrap exchange")
-    scope = row.get("scope_id")
-    return Credential(SecretStr(_text(row, "mesh_token")), scope if isinstance(scope, str) and scope else None)
+    token, scope = _text(row, "mesh_token"), row.get("scope_id")
+    if not (token and token.isascii() and token.isprintable()):
+        raise _malformed("mesh_token")
+    return Credential(SecretStr(token), scope if isinstance(scope, str) and scope and scope.isprintable() else None)
 
 
 def message_id(body: Any) -> int:
@@ -78,7 +84,7 @@ def _mailbox_row(row: dict[str, Any]) -> MailboxRow:
 
 def _object(body: Any, what: str) -> dict[str, Any]:
     if not isinstance(body, dict):
-        raise ControlError("protocol", None, f"{what} was answered with no JSON object")
+        raise ControlError("protocol", 200, f"{what} was answered with no JSON object")
     return body
 
 
@@ -100,4 +106,4 @@ def _number(row: dict[str, Any], key: str) -> int:
 
 
 def _malformed(key: str) -> ControlError:
-    return ControlError("protocol", None, f"the answer's {key!r} is missing or of another type")
+    return ControlError("protocol", 200, f"the answer's {key!r} is missing or of another type")

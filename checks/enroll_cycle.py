@@ -1,0 +1,235 @@
+"""Can this node enrol: exchange its one-time token, join, heartbeat, be listed, and leave again?"""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from preflight.api import (
+    CONTROL,
+    Code,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+)
+from preflight.model.enrolment import EnrolmentFacts
+from preflight.proto.enroll import LEAVE_S, PATIENCE_S, Outcome, State, Step
+
+_TRANSPORT = {
+    "timeout": codes.CONTROL_TIMEOUT,
+    "refused": codes.CONTROL_REFUSED,
+    "unreachable": codes.CONTROL_UNREACHABLE,
+}
+_BOOTSTRAP = {
+    401: codes.ENROLL_BOOTSTRAP_INVALID,
+    404: codes.ENROLL_BOOTSTRAP_DISABLED,
+    410: codes.ENROLL_BOOTSTRAP_SPENT,
+    503: codes.ENROLL_BOOTSTRAP_DISABLED,
+}
+_STEP_FAILED = {
+    Step.JOIN: codes.ENROLL_JOIN_FAILED,
+    Step.HEARTBEAT: codes.ENROLL_HEARTBEAT_FAILED,
+    Step.LISTED: codes.ENROLL_NOT_LISTED,
+    Step.LEAVE: codes.ENROLL_LEAVE_FAILED,
+}
+_REMEDIES = {
+    codes.ENROLL_BOOTSTRAP_DISABLED: "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h   "
+    "# on the control host; then restart it with that token",
+    codes.ENROLL_BOOTSTRAP_INVALID: "Get the token again from whoever issued it, and try no other: "
+    "on some servers a wrong one burns the right one.",
+    codes.ENROLL_BOOTSTRAP_SPENT: "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h   "
+    "# on the control host: each token buys one credential",
+    codes.ENROLL_UNAUTHORIZED: "control: {token_file: worker.token}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN",
+    codes.ENROLL_FORBIDDEN: "control: {token_file: worker.token}   # a worker's or the mesh token, not a submitter's",
+    codes.ENROLL_SCOPE_MISMATCH: "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   # or correct the control URL",
+    codes.ENROLL_NOT_LISTED: "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the "
+    "heartbeat interval.",
+}
+
+
+@check(
+    "enroll.cycle",
+    title="Enrolment: bootstrap, join, heartbeats, listed, leave",
+    subject="control",
+    codes=(
+        *dict.fromkeys(_BOOTSTRAP.values()),
+        codes.ENROLL_UNAUTHORIZED,
+        codes.ENROLL_FORBIDDEN,
+        codes.ENROLL_SCOPE_MISMATCH,
+        *_STEP_FAILED.values(),
+        *_TRANSPORT.values(),
+        codes.CONTROL_UNHEALTHY,
+    ),
+    needs=("control.health",),
+    timeout=PATIENCE_S + LEAVE_S + 10,
+)
+async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Drive the enrolment's state machine against the control plane, and take back what it put there.
+
+    It writes to the cluster, so it runs with `--enroll` only. What was joined is left again, also on failure, on
+    time-out and on Ctrl-C.
+    """
+    if ctx.settings.enrolment is None:
+        for step in Step:
+            yield _not_asked_for(step)
+        return
+    session = ctx.net.enrolment()
+    told: list[Result] = [] if session.bootstraps else [_without_bootstrap()]
+    try:
+        trouble = session.prepare()
+        told += [_would_waste(trouble)] if trouble is not None else []
+        for result in told:
+            yield result
+        while trouble is None and (outcomes := await session.advance()) is not None:
+            for outcome in outcomes:
+                told.append(judge(outcome, session.facts()))
+                yield told[-1]
+    finally:
+        await session.end()
+    for result in blocked(told, session.facts()):
+        yield result
+
+
+def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
+    """One step's result."""
+    more: dict[str, Any] = {
+        "aspect": outcome.step,
+        "attempts": outcome.attempts,
+        "measurements": {"elapsed_ms": round((outcome.ended - outcome.began) * 1000, 3)},
+        "evidence": (_evidence(outcome),),
+        "duration_ms": round((outcome.ended - outcome.began) * 1000, 3),
+    }
+    if outcome.problem is None:
+        return passed(CONTROL, Direction.ROUND_TRIP, _praise(outcome, facts), **more)
+    code = _code(outcome)
+    remedy = _REMEDIES.get(code, f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there")
+    if code is codes.ENROLL_LEAVE_FAILED:
+        remedy = _leave_by_hand(facts)
+    return failed(code, CONTROL, Direction.ROUND_TRIP, _complaint(outcome, facts), remedy=remedy, **more)
+
+
+def _code(outcome: Outcome) -> Code:
+    """Which finding a failed step is: credentials and scope before the step itself, the way there before both."""
+    error = outcome.error
+    status = error.status if error else None
+    if outcome.problem == "scope-mismatch":
+        return codes.ENROLL_SCOPE_MISMATCH
+    if outcome.step is Step.BOOTSTRAP:
+        if status in _BOOTSTRAP:
+            return _BOOTSTRAP[status]
+        if outcome.transitions and outcome.transitions[-1].state is State.STORE:
+            return codes.ENROLL_BOOTSTRAP_SPENT
+        return _TRANSPORT.get(error.kind if error else "", codes.CONTROL_UNHEALTHY)
+    if status == 401:
+        return codes.ENROLL_UNAUTHORIZED
+    return codes.ENROLL_FORBIDDEN if status == 403 else _STEP_FAILED[outcome.step]
+
+
+def _complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
+    said = outcome.error.message if outcome.error else ""
+    again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    if facts.foreign_scope is not None and outcome.problem == "scope-mismatch":
+        return (
+            f"the bootstrap token bought a credential for the scope {facts.foreign_scope}, and this node is set to "
+            f"{facts.scope_id}; nothing was joined"
+        )
+    if outcome.problem == "scope-mismatch":
+        return f"the control plane refuses the scope {facts.scope_id or '(none set)'} of this node: {said}"
+    if outcome.problem == "not-listed":
+        return f"{facts.identity} joined and sent heartbeats, and is not among the {facts.node_count} nodes listed"
+    if outcome.step is Step.BOOTSTRAP and outcome.lost_answer:
+        return f"the bootstrap exchange failed{again}: {said}; {_lost(outcome)}"
+    if outcome.error is not None and outcome.error.status == 401 and not facts.has_token:
+        return f"no token is set, and the control plane asks for one: {said}"
+    return f"{outcome.step} failed{again}: {said}"
+
+
+def _lost(outcome: Outcome) -> str:
+    if outcome.error is not None and outcome.error.status == 410:
+        return (
+            "the answer to an earlier attempt of this run was lost, and a server that knows no idempotency keys has "
+            "spent the token on it"
+        )
+    return (
+        "an answer was lost, so the token may be spent: run the same command again soon, which repeats the exchange "
+        "with the same idempotency key"
+    )
+
+
+def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
+    again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    scope = f" in the scope {facts.scope_id}" if facts.scope_id else ""
+    taken = "; the given id is in use, or could not be looked for, and was left alone" if facts.identity_taken else ""
+    return {
+        Step.BOOTSTRAP: f"the token bought a credential{scope}, kept in {facts.credentials}{again}",
+        Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}",
+        Step.HEARTBEAT: f"two heartbeats were taken{again}",
+        Step.LISTED: f"{facts.identity} is one of the {facts.node_count} nodes listed{again}",
+        Step.LEAVE: f"{facts.identity} left again{again}",
+    }[outcome.step]
+
+
+def blocked(told: list[Result], facts: EnrolmentFacts) -> list[Result]:
+    """A skip for every step that was not come to."""
+    missing = [step for step in Step if step not in {result.aspect for result in told}]
+    bad = next((result for result in told if result.code and result.code is not codes.RUN_NOT_APPLICABLE), None)
+    if bad is None:
+        message = f"the row of {facts.identity} was there before, hidden from the list, so it was not removed"
+        return [
+            skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message, aspect=step) for step in missing
+        ]
+    return [
+        skipped(
+            codes.RUN_BLOCKED,
+            CONTROL,
+            Direction.ROUND_TRIP,
+            f"{bad.aspect} did not pass" + (", and nothing was joined" if step is Step.LEAVE else ""),
+            aspect=step,
+            blocked_by=f"enroll.cycle/{CONTROL}/{Direction.ROUND_TRIP}/{bad.aspect}",
+        )
+        for step in missing
+    ]
+
+
+def _without_bootstrap() -> Result:
+    message = "no bootstrap token was given, so the node joins with the token it has"
+    return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message, aspect=Step.BOOTSTRAP)
+
+
+def _would_waste(trouble: str) -> Result:
+    return inconclusive(
+        codes.RUN_NEEDS_CREDENTIALS,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"the bootstrap token was not spent, as what it buys could not be kept: {trouble}",
+        aspect=Step.BOOTSTRAP,
+        remedy="preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out NEW-FILE",
+    )
+
+
+def _not_asked_for(step: Step) -> Result:
+    return skipped(
+        codes.RUN_NOT_ENROLLING,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{step} writes to the cluster, and enrolment was not asked for (--enroll)",
+        aspect=step,
+        remedy="preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out FILE",
+    )
+
+
+def _evidence(outcome: Outcome) -> Evidence:
+    rows = [{"at_s": step.at_s, "state": step.state.value, "event": step.event} for step in outcome.transitions]
+    return Evidence("transitions", f"what happened during {outcome.step}", rows)
+
+
+def _leave_by_hand(facts: EnrolmentFacts) -> str:
+    return (
+        f"curl -sS -H @bearer.hdr -H 'content-type: application/json' -d '{{\"id\":\"{facts.identity}\"}}' "
+        f"{facts.url}/v1/populi/leave"
+    )

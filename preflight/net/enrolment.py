@@ -1,0 +1,201 @@
+"""One enrolment on the wire: performs what `proto.enroll`'s machine asks for, and tidies up whatever happens."""
+
+import asyncio
+import logging
+import platform
+import random
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from preflight import __version__
+from preflight.model.control import ControlError, Credential, CredentialsError
+from preflight.model.enrolment import EnrolmentFacts
+from preflight.net.credentials import CredentialsFile
+from preflight.proto.controlurl import usable
+from preflight.proto.enroll import (
+    AMBIGUOUS,
+    LEAVE_S,
+    PATIENCE_S,
+    RETRIABLE_STATUS,
+    Answer,
+    Call,
+    Enrolment,
+    Outcome,
+    State,
+    Wait,
+)
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+    from preflight.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class EnrolmentSession:
+    """`prepare`, `advance` until it gives None, and `end` in a `finally`.
+
+    client: for the control plane, with the token that this node has; the one that a bootstrap token buys replaces it.
+    """
+
+    def __init__(self, settings: "Settings", client: "ControlClient") -> None:
+        wish = settings.enrolment
+        self._settings = settings
+        self._client = self._first_client = client
+        self._token = wish.bootstrap_token if wish else None
+        self._file = CredentialsFile(wish.credentials_out) if wish and wish.credentials_out else None
+        self._key = ""
+        self._bought: Credential | None = None
+        self._unheard = False
+        now = time.monotonic()
+        self._machine = Enrolment(
+            node_id=settings.node.id,
+            spare_id=_spare_id(),
+            scope_id=settings.control.scope_id,
+            bootstrap=self.bootstraps,
+            now=now,
+            deadline=now + PATIENCE_S,
+        )
+
+    @property
+    def bootstraps(self) -> bool:
+        """Whether a one-time token is to be exchanged."""
+        return self._token is not None
+
+    def prepare(self) -> str | None:
+        """See that a one-time token would not be spent for nothing; why it would be, or None."""
+        if not self.bootstraps:
+            return None
+        if self._file is None:
+            return "no file is named that would keep the credential"
+        try:
+            self._key = self._file.reserve()
+        except CredentialsError as error:
+            return str(error)
+        return None
+
+    async def advance(self) -> list[Outcome] | None:
+        """Do the next thing; the steps that ended by it, or None when all is done."""
+        action = self._machine.next_action(time.monotonic())
+        if action is None:
+            return None
+        if isinstance(action, Wait):
+            await asyncio.sleep(action.until - time.monotonic())
+        else:
+            await self._call(action)
+        return self._machine.finished()
+
+    def facts(self) -> EnrolmentFacts:
+        """What messages tell, as known now."""
+        machine = self._machine
+        return EnrolmentFacts(
+            url=str(usable(self._settings.control.url)),
+            identity=machine.identity,
+            identity_taken=machine.identity_taken,
+            existed_before=machine.existed_before,
+            scope_id=machine.scope_id,
+            foreign_scope=machine.foreign_scope,
+            node_count=machine.node_count,
+            credentials=str(self._file.path) if self._file else "",
+            has_token=self._bought is not None or self._settings.secrets.token is not None,
+        )
+
+    async def end(self) -> None:
+        """Leave if a row may be there, whatever ended the run; a second Ctrl-C does not stop this."""
+        try:
+            if self._machine.must_leave:
+                await asyncio.shield(asyncio.ensure_future(self._leave()))
+        finally:
+            if self._file is not None:
+                # An exchange whose answer was not heard can be asked for again, by the key in the pending file.
+                self._file.release(keep=self._unheard)
+            if self._client is not self._first_client:
+                await self._client.aclose()
+
+    async def _leave(self) -> None:
+        self._machine.abort(time.monotonic())
+        failures: list[Outcome] = []
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                while (outcomes := await self.advance()) is not None:
+                    failures += [outcome for outcome in outcomes if outcome.problem]
+        except TimeoutError:
+            pass
+        if self._machine.must_leave or failures:
+            _log.warning("the row of %s may still be listed on the control plane", self._machine.identity)
+
+    async def _call(self, call: Call) -> None:
+        machine = self._machine
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                answer = await self._perform(call.state)
+        except TimeoutError:
+            error = ControlError("timeout", None, f"no answer within the {call.timeout_s:.1f} s that were left")
+            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+        except ControlError as error:
+            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+        else:
+            machine.succeeded(time.monotonic(), answer)
+
+    async def _perform(self, state: State) -> Answer:
+        if state is State.EXCHANGE:
+            return await self._exchange()
+        if state is State.STORE:
+            return self._store()
+        if state in (State.LOOK, State.LIST):
+            return await self._client.nodes()
+        if state is State.JOIN:
+            return await self._client.join(self._record())
+        if state is State.LEAVE:
+            await self._client.leave(self._machine.identity)
+            return None
+        return await self._client.heartbeat(self._record())
+
+    async def _exchange(self) -> Credential:
+        """Spend the token; from here on its answer is the only copy of what it bought."""
+        if self._token is None:
+            raise ControlError("no-url", None, "no bootstrap token was given")
+        unheard_before, self._unheard = self._unheard, True
+        try:
+            self._bought = await self._client.exchange(self._token, self._key)
+        except ControlError as error:
+            lost = error.status is None and error.kind in AMBIGUOUS
+            self._unheard = lost or (unheard_before and (error.status is None or error.status in RETRIABLE_STATUS))
+            raise
+        self._client = self._client.with_token(self._bought.mesh_token)
+        return self._bought
+
+    def _store(self) -> Credential:
+        """Keep what was bought, before anything else happens."""
+        if self._file is None or self._bought is None:
+            raise ControlError("no-url", None, "there is nothing to keep")
+        try:
+            self._file.write(self._bought)
+        except CredentialsError as error:
+            raise ControlError("protocol", 200, str(error)) from None
+        self._unheard = False
+        return self._bought
+
+    def _record(self) -> dict[str, Any]:
+        """This node's row. One of a random id is in maintenance from the start, so that nobody gives it work."""
+        settings, machine = self._settings, self._machine
+        record: dict[str, Any] = {
+            "id": machine.identity,
+            "capabilities": {"labels": list(settings.node.labels)},
+            "version": __version__,
+            "last_seen_unix_ms": time.time_ns() // 1_000_000,
+            "visibility": "private",
+        }
+        if machine.scope_id:
+            record["scope_id"] = machine.scope_id
+        if machine.identity != settings.node.id:
+            record["maintenance"] = True
+        return record
+
+
+def _spare_id() -> str:
+    """`preflight-<host>-<random>`: nobody else's."""
+    host = re.sub(r"[^a-z0-9-]+", "-", platform.node().lower()).strip("-")[:40] or "node"
+    return f"preflight-{host}-{secrets.token_hex(4)}"
