@@ -63,8 +63,10 @@ def up(name: str | None, topology: str | None, scenario: str | None) -> None:
 
 
 def _explain_kind(made: "Lab", topology: str | None) -> None:
+    from preflight.lab.session import WITHOUT_ROOT
+
     if made.kind == "loopback" and "loopback" not in (topology, made.state.scenario):
-        click.echo("without root there are no tunnels: this lab is loopback", err=True)
+        click.echo(WITHOUT_ROOT, err=True)
 
 
 @lab.command()
@@ -123,10 +125,14 @@ def _default_jobs() -> int:
 
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
+    from preflight.lab.build import kind_of
     from preflight.lab.scenarios import SCENARIOS
     from preflight.lab.session import scenario_for
 
-    return [scenario_for(name) for name in names or SCENARIOS]
+    scenarios = [scenario_for(name) for name in names or SCENARIOS]
+    for scenario in scenarios:
+        kind_of(scenario)  # refuses now what could not be built later
+    return scenarios
 
 
 @contextmanager
@@ -158,8 +164,9 @@ def _write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, si
 
     scores: dict[str, Any] = document(outcomes)
     for row in scores["scenarios"] if single else ():
-        path = row.pop("report")
-        scores["report"] = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+        # The folder that the path leads into does not outlive this command.
+        path = row["report"]
+        row["report"] = scores["report"] = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
     for output in wanted:
         text = f"{json.dumps(scores, indent=2, ensure_ascii=False)}\n" if output.format == "json" else table(outcomes)
         if output.path is None:

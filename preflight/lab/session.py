@@ -19,6 +19,7 @@ from preflight.lab.state import State
 from preflight.lab.topology import TOPOLOGIES
 
 KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
+WITHOUT_ROOT = "without root there are no tunnels: this lab is loopback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,10 @@ def lab_for(name: str) -> Iterator[Lab]:
             with state.locked(names):
                 yield Lab(names, _with_fresh_token(names))
         else:
-            with fresh_lab(scenario_for(name)) as lab:
+            scenario = scenario_for(name)
+            with fresh_lab(scenario) as lab:
+                if lab.kind == "loopback" and scenario.topology != "loopback":
+                    sys.stderr.write(f"{WITHOUT_ROOT}\n")
                 yield lab
 
 
@@ -85,8 +89,6 @@ def fresh_lab(scenario: Scenario) -> Iterator[Lab]:
     names = LabNames.of(f"{scenario.name}-{secrets.token_hex(4)}")
     with state.locked(names):
         built = build.build(names, scenario, ephemeral=True)
-        if built.kind == "loopback" and scenario.topology != "loopback":
-            print("preflight: without root there are no tunnels: this lab is loopback", file=sys.stderr)  # noqa: T201
         try:
             yield Lab(names, built)
         finally:

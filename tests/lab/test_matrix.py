@@ -1,0 +1,68 @@
+"""`lab run`: real labs, real runs of preflight, and the score."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from preflight.lab.names import state_root
+
+pytestmark = pytest.mark.lab
+RUN = [sys.executable, "-m", "preflight", "lab", "run"]
+
+
+def run(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*RUN, *words], capture_output=True, text=True, timeout=110, check=False)
+
+
+def test_one_scenario(tmp_path: Path) -> None:
+    """Protects programs that read one run: the score and the report stand in one file."""
+    file = tmp_path / "score.json"
+    done = run("bootstrap-invalid", "--output", f"json={file}")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("right   bootstrap-invalid (")
+    score = json.loads(file.read_text())
+    (row,) = score["scenarios"]
+    assert row["expected"]["code"] == row["got"]["code"] == "enroll.bootstrap-invalid"
+    assert (score["right"], score["total"]) == (1, 1)
+    assert score["report"]["diagnosis"][0]["code"] == "enroll.bootstrap-invalid"
+    assert score["report"]["run"]["lab"] == "wireguard"
+    assert row["report"] == score["report"]
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_several_side_by_side(tmp_path: Path) -> None:
+    """Protects the matrix: labs side by side, one report for each run, the table on standard output."""
+    file = tmp_path / "score.json"
+    outputs = ["--output", f"json={file}", "--output", "text"]
+    done = run("bootstrap-disabled", "interface-missing", "--repeat", "2", "--jobs", "2", *outputs)
+    assert done.returncode == 0
+    assert "4 right, 0 wrong, 0 missed, 0 false alarms, 4 in all" in done.stdout
+    rows = json.loads(file.read_text())["scenarios"]
+    assert [(row["name"], row["repeat"]) for row in rows] == [
+        ("bootstrap-disabled", 1),
+        ("interface-missing", 1),
+        ("bootstrap-disabled", 2),
+        ("interface-missing", 2),
+    ]
+    for row in rows:
+        assert json.loads(Path(row["report"]).read_text())["diagnosis"][0]["code"] == row["got"]["code"]
+
+
+def test_interrupted_run() -> None:
+    """Protects the machine from Ctrl-C in the middle of a run: its labs go, and it says 130."""
+    name = "slow-control"
+    child = subprocess.Popen([*RUN, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not (found := list(state_root().glob(f"{name}-*/preflight.log"))):
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert not found[0].parent.exists()
+    assert not list(Path("/run/netns").glob(f"preflight-{name}-*"))
