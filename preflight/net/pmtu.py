@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from preflight.settings import Settings
 
 DISCARD_PORT = 9
+TRACEROUTE_PORT = 33434
 SNMP = Path("/proc/thread-self/net/snmp")
 SNMP6 = Path("/proc/thread-self/net/snmp6")
 
@@ -60,6 +61,21 @@ class PathMtuProbes:
         mark: firewall mark of the packets in question; with one it takes the privilege to set it (`net_admin`).
         """
         return _kernel_path_mtu(address, mark)
+
+    async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
+        """The largest IP packet between two sizes that provably reached a host that runs nothing of ours; 0 = unknown.
+
+        The proof is the host's own "port unreachable" that quotes the packet, so silence and ICMP rate limits only
+        make the result smaller. At most seven packets, with DF, to traceroute's first port.
+        """
+        try:
+            link = udp.open_towards(address, TRACEROUTE_PORT)
+        except OSError:
+            return 0
+        with link:
+            best = await _refused_size(link, address, range(low, high + 1, 4), timeout_s)
+            finer = range(best + 1, min(best + 3, high) + 1)
+            return max(best, await _refused_size(link, address, finer, timeout_s)) if best else 0
 
 
 class HostPath:
@@ -146,6 +162,22 @@ def _take_errors(search: PathMtuSearch, link: socket.socket) -> None:
             search.too_big_here(error.info)
         elif error.code == errno.EMSGSIZE:
             search.icmp_too_big(error.data, error.info, error.offender or "")
+
+
+async def _refused_size(link: socket.socket, address: str, sizes: range, timeout_s: float) -> int:
+    """Send a packet of each size to a closed port; the largest one that the host itself refused, 0 if none."""
+    token = os.urandom(TOKEN_BYTES)
+    packets = {token + size.to_bytes(2): size for size in sizes}
+    for start, size in packets.items():
+        udp.send(link, start.ljust(size - overhead(address), b"\0"))
+    refused: set[int] = set()
+    deadline = monotonic() + timeout_s
+    while len(refused) < len(packets) and (left_s := deadline - monotonic()) > 0:
+        await _until_readable(link, left_s)
+        errors = [error for error in udp.receive_errors(link) if error.port_unreachable]
+        refused |= {packets[start] for error in errors if (start := error.data[: TOKEN_BYTES + 2]) in packets}
+        udp.receive(link)
+    return max(refused, default=0)
 
 
 async def _until_readable(link: socket.socket, wait_s: float) -> None:

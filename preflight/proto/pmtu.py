@@ -324,6 +324,7 @@ class PathMtuSearch:
             fragmented=tuple(sorted(size for size in arrived if not evidence.passes(size))),
             vanished=tuple(sorted(size for size in +evidence.lost if size not in arrived)),
             recovered=tuple(sorted(size for size in +evidence.lost if size in arrived)),
+            miscounted=not self._counting,
             icmp_from=tuple(self._told_by),
             probes_sent=sum(probe.sent_at is not None for probe in self._probes.values()),
             rounds=self._rounds,

@@ -1,0 +1,239 @@
+"""Does the path carry packets as large as the overlay's interface promises, forward and reverse?"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+
+from preflight.api import (
+    Context,
+    Direction,
+    Evidence,
+    Measurement,
+    Peer,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    warned,
+)
+from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu
+from preflight.proto.probe import LARGEST
+
+CONCURRENT_PEERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What was found towards one peer.
+
+    interface: the overlay interface that leads there, `product` what makes it; None off the overlay.
+    endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet that is known to get there,
+    from the kernel's PMTU cache or from an answer of that host; bytes, 0 = unknown.
+    """
+
+    peer: Peer
+    found: tuple[PathMtu, ...]
+    interface: str | None = None
+    product: str | None = None
+    tunnel: Tunnel | None = None
+    endpoint: str | None = None
+    underlay_mtu: int = 0
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is more to say than that full-size packets arrive whole, or that nobody answers."""
+        silent = (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED)
+        return any(found.outcome not in silent and (found.miscounted or not found.fits) for found in self.found)
+
+
+@check(
+    "mtu.path",
+    title="The path carries full-size packets",
+    subject="peer",
+    needs=("reach.udp",),
+    measures=True,
+    timeout=60,
+    codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
+)
+async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Searches the path MTU to and from each peer's responder, each direction by itself, exact to the byte.
+
+    Told apart: packets that vanish in silence, packets that an ICMP error announces, and packets that arrive only
+    because the tunnel's own packets are sent in fragments.
+    """
+    for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
+        some = ctx.peers[start : start + CONCURRENT_PEERS]
+        for carried in await _side_by_side(ctx, some):
+            for found in carried.found:
+                yield judge(carried, found, ctx.settings.thresholds.minimum_mtu)
+
+
+async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[Carried]:
+    """Measure some peers at once. The kernel counts fragments for all flows together, so what tells is done again."""
+    together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
+    if len(peers) == 1:
+        return together
+    return [await measure(ctx, carried.peer) if carried.telling else carried for carried in together]
+
+
+async def measure(ctx: Context, peer: Peer) -> Carried:
+    """Search both directions; if the tunnel leads there, also what its underlay is known to carry."""
+    forward = await ctx.net.pmtu.search(peer, "forward")
+    if forward.outcome in (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED):
+        return Carried(peer, (forward, replace(forward, direction="reverse")))
+    both = (forward, await ctx.net.pmtu.search(peer, "reverse"))
+    state = ctx.overlay
+    if state is None or not state.covers(peer.address):
+        return Carried(peer, both)
+    owner = state.peer_for(peer.address)
+    endpoint = owner.endpoint_address if owner else None
+    tunnel = _tunnel(state, endpoint)
+    if endpoint is None or tunnel is None or all(found.fits for found in both):
+        return Carried(peer, both, state.interface, state.product, tunnel, endpoint)
+    underlay_mtu = await _underlay_mtu(ctx, state.fwmark, endpoint, tunnel, forward)
+    return Carried(peer, both, state.interface, state.product, tunnel, endpoint, underlay_mtu)
+
+
+async def _underlay_mtu(ctx: Context, fwmark: int, endpoint: str, tunnel: Tunnel, forward: PathMtu) -> int:
+    if forward.mtu_bytes is None or not forward.black_hole or fwmark:
+        return ctx.net.pmtu.path_mtu(endpoint, mark=fwmark)
+    # The kernel was told nothing, and padding leaves a range open: a plain packet to the endpoint's host can close it.
+    low, high = tunnel.outer_bounds(forward.mtu_bytes)
+    patience_s = 0.1 + 3 * (forward.rtt_s or 0.0)
+    return await ctx.net.pmtu.underlay_carries(endpoint, low, high, timeout_s=patience_s)
+
+
+def _tunnel(state: OverlayState, endpoint: str | None) -> Tunnel | None:
+    if endpoint is None or state.overhead_bytes is None or state.mtu is None:
+        return None
+    overhead = state.overhead_bytes + (IPV6_EXTRA_BYTES if ":" in endpoint else 0)
+    return Tunnel(state.mtu, overhead, BLOCK_BYTES.get(state.product, 1))
+
+
+def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
+    """The verdict on one direction; sizes are IP packets in bytes."""
+    target, direction = carried.peer.target, Direction(found.direction)
+    if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
+        return _undecided(carried.peer, found)
+    facts = {"measurements": _measurements(found), "evidence": (_sizes(found),)}
+    promise = _promise(carried, found)
+    if found.fits and found.mtu_bytes >= minimum_mtu:
+        message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} arrive whole, {promise}"
+        return passed(target, direction, message, **facts)
+    message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
+    short = found.mtu_bytes < minimum_mtu
+    if short:
+        message += f"; the overlay must carry {minimum_mtu}"
+    if found.black_hole:
+        verdict, code = failed, codes.MTU_BLACK_HOLE
+    elif short:
+        verdict, code = failed, codes.MTU_BELOW_MINIMUM
+    else:
+        verdict, code = warned, codes.MTU_REDUCED
+    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **facts)
+
+
+def _way(carried: Carried, found: PathMtu) -> str:
+    return f"{'to' if found.direction == 'forward' else 'from'} {carried.peer.target}"
+
+
+def _promise(carried: Carried, found: PathMtu) -> str:
+    """What the sender's interface says, which is what every program there believes."""
+    if found.fits and found.ceiling_bytes >= LARGEST:
+        return "the most that is tried"
+    sender = f"{carried.peer.target}'s interface" if found.direction == "reverse" else carried.interface
+    joined = "and" if found.fits else "but"
+    return f"{joined} {sender or 'the interface that leads there'} has MTU {found.ceiling_bytes}"
+
+
+def _fate(carried: Carried, found: PathMtu) -> str:
+    """What becomes of packets that are too large."""
+    if found.fits:
+        return "cannot be sent"
+    if found.fragmented_outside:
+        known = carried.underlay_mtu and found.direction == "forward"
+        why = f" (the underlay to {carried.endpoint} carries {carried.underlay_mtu})" if known else ""
+        return f"arrive only because the tunnel sends them in fragments{why}"
+    if found.signalled:
+        teller = f" from {', '.join(found.icmp_from)}" if any(found.icmp_from) else ""
+        return f"do not arrive, which an ICMP error{teller} tells the sender"
+    return "vanish without an ICMP error"
+
+
+def _remedy(carried: Carried, found: PathMtu, minimum_mtu: int) -> str:
+    """The MTU to set, on the node whose packets are too large."""
+    assert found.mtu_bytes is not None
+    tunnel = replace(carried.tunnel, mtu=found.ceiling_bytes) if carried.tunnel else None
+    mtu = advise_mtu(found.mtu_bytes, tunnel, carried.underlay_mtu)
+    if mtu < minimum_mtu and not found.fits:
+        needed = f" {minimum_mtu + tunnel.overhead} bytes" if tunnel else " more"
+        return (
+            f"Make the path under the tunnel carry{needed}: an MTU of {mtu} is less than the overlay's {minimum_mtu}."
+        )
+    mtu = max(mtu, minimum_mtu) if found.fits else mtu
+    lasting = f"  # to last: MTU = {mtu} under [Interface]" if carried.product == "wireguard" else ""
+    if found.direction == "reverse":
+        return f"on {carried.peer.target}: ip link set dev INTERFACE mtu {mtu}{lasting}"
+    if carried.interface is None:
+        return f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}."
+    return f"ip link set dev {carried.interface} mtu {mtu}{lasting}"
+
+
+def _undecided(peer: Peer, found: PathMtu) -> Result:
+    direction = Direction(found.direction)
+    if found.outcome is SearchOutcome.UNDECIDED:
+        message = (
+            f"too many packets {'to' if found.direction == 'forward' else 'from'} {peer.target} are lost to tell the "
+            f"path MTU: {found.mtu_bytes or 0} bytes pass, {found.ceiling_bytes} is the interface's MTU"
+        )
+        return inconclusive(
+            codes.RUN_TIMEOUT,
+            peer.target,
+            direction,
+            message,
+            measurements=_measurements(found),
+            evidence=(_sizes(found),),
+        )
+    port = f"UDP port {peer.responder_port}"
+    silent = found.outcome is SearchOutcome.NO_ANSWER
+    message = (
+        f"{peer.target} does not answer path-MTU probes on {port}"
+        if silent
+        else (f"nothing listens on {port} of {peer.target}")
+    )
+    host = f"[{peer.address}]" if ":" in peer.address else peer.address
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        direction,
+        f"{message}; a responder there, with the same key, would decide it",
+        remedy=f"on {peer.target}: preflight responder --bind {host}:{peer.responder_port}",
+        measurements={"probes": found.probes_sent},
+    )
+
+
+def _measurements(found: PathMtu) -> dict[str, Measurement]:
+    return {
+        "mtu_bytes": found.mtu_bytes,
+        "interface_mtu_bytes": found.ceiling_bytes,
+        "signalled": found.signalled,
+        "probes": found.probes_sent,
+        "rounds": found.rounds,
+        "rtt_ms": None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
+        "search_ms": round(found.duration_s * 1000, 3),
+    }
+
+
+def _sizes(found: PathMtu) -> Evidence:
+    data = {
+        "passed": found.passed,
+        "fragmented": found.fragmented,
+        "vanished": found.vanished,
+        "lost_once_but_arrived": found.recovered,
+        "icmp_too_big_from": found.icmp_from,
+    }
+    return Evidence("path-mtu", "sizes of IP packets in bytes", {name: list(sizes) for name, sizes in data.items()})

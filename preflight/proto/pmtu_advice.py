@@ -1,0 +1,44 @@
+"""Which MTU to give a tunnel, from what passes through it: pure. All sizes are IP packets in bytes.
+
+WireGuard pads to blocks (its paper, section 5.4.6), but never beyond the device's MTU. So the largest packet that
+passes while that MTU is too big is not the MTU to set: over an underlay of 1380 it is 1312 as long as the MTU is 1420,
+but with an MTU of 1320 all its packets pass.
+"""
+
+from dataclasses import dataclass
+
+BLOCK_BYTES = {"wireguard": 16, "tailscale": 16}
+"""Products whose payload is padded, and to what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """How packets of `mtu` bytes at most are carried: `overhead` is all that stands before and behind them."""
+
+    mtu: int
+    overhead: int
+    block: int = 1
+
+    def outer_bytes(self, inner: int) -> int:
+        """Size of the underlay packet that carries a packet of `inner` bytes."""
+        return self.overhead + max(inner, min(-(-inner // self.block) * self.block, self.mtu))
+
+    def largest_whole(self, underlay_mtu: int) -> int:
+        """The largest packet that an underlay of this MTU carries in one piece."""
+        room = underlay_mtu - self.overhead
+        return self.mtu if room >= self.mtu else room - room % self.block
+
+    def outer_bounds(self, passed: int) -> tuple[int, int]:
+        """The smallest and largest underlay MTU under which `passed` is the largest packet that gets through whole."""
+        return self.outer_bytes(passed), self.outer_bytes(passed + 1) - 1
+
+
+def advise_mtu(passed: int, tunnel: Tunnel | None, underlay_mtu: int = 0) -> int:
+    """The MTU to set where `passed` bytes are the most that gets through.
+
+    underlay_mtu: what the kernel or an answer from the other end says about the underlay, 0 = nothing. It counts only
+    if it explains just this limit; otherwise, and for an unknown tunnel, only what passed is proven to be safe.
+    """
+    if tunnel is None or underlay_mtu == 0 or tunnel.largest_whole(underlay_mtu) != passed:
+        return passed
+    return min(tunnel.mtu, underlay_mtu - tunnel.overhead)
