@@ -1,0 +1,58 @@
+"""Where an address leads."""
+
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.proto.controlurl import normalise
+from preflight.proto.placement import overlay_text, overlay_twin, placement
+
+OVERLAY = OverlayState(
+    product="wireguard",
+    interface="wg0",
+    up=True,
+    mtu=1420,
+    addresses=(ip_interface("10.66.0.1/24"), ip_interface("fd66::1/64")),
+    peers=(
+        OverlayPeer("k2", "192.0.2.2:51820", (ip_network("10.66.0.2/32"),)),
+        OverlayPeer("k3", "[2001:db8::3]:51820", (ip_network("fd66::3/128"), ip_network("192.168.7.0/24"))),
+    ),
+)
+BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
+
+
+@pytest.mark.parametrize(
+    ("address", "overlay", "expected"),
+    [
+        ("127.0.0.1", OVERLAY, "loopback"),
+        ("::1", None, "loopback"),
+        ("10.66.0.9", OVERLAY, "overlay"),
+        ("fd66::9", OVERLAY, "overlay"),
+        ("192.168.1.9", OVERLAY, "off"),
+        ("192.168.1.9", None, "unknown"),
+        ("192.168.1.9", BARE, "unknown"),
+    ],
+)
+def test_placement(address: str, overlay: OverlayState | None, expected: str) -> None:
+    """Off the overlay is said only where the overlay is known: anything else would be a guess."""
+    assert placement(address, overlay) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "twin"),
+    [
+        ("http://192.0.2.2:9847", "http://10.66.0.2:9847"),
+        ("https://[2001:db8::3]:9847/p", "https://[fd66::3]:9847/p"),
+        ("http://192.0.2.9:9847", None),
+    ],
+)
+def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> None:
+    """A tunnel's endpoint tells which peer owns a LAN address, so the advice can be pasted."""
+    assert overlay_twin(normalise(url), OVERLAY) == twin
+    assert overlay_twin(normalise(url), None) is None
+
+
+def test_the_overlays_text() -> None:
+    """Interface and prefixes, as a message names them."""
+    assert overlay_text(OVERLAY) == "wg0 (10.66.0.0/24, fd66::/64)"
