@@ -21,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 APPLICATION_ID = 0x504F5031  # "POP1": tells our files from those of other programs
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 2.0
 LARGEST_BATCH = 512
 SQLITE_INTEGER_MAX = 2**63 - 1
 

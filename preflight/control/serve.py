@@ -86,14 +86,13 @@ def run(
         database = Database(database_path, clock, observe=metrics.commit)
         stack.callback(database.close)
         metrics.watch_nodes(lambda: database.read_blocking(nodes.count))
-        if metrics_on is not None:
-            stack.callback(_serve_metrics(metrics, metrics_on))
+        metrics_url = _serve_metrics(stack, metrics, metrics_on) if metrics_on else None
         _warn(config, listen_on, drill, secure=context is not None)
         plane = Plane(database, config, scope_open=drill.scope_open)
         app = Envelope(faults.FaultLayer(ControlPlane(plane, clock), drill), metrics, clock)
         logging.getLogger("uvicorn.error").addFilter(_CountMalformed(metrics))
         server = _Server(_uvicorn_config(app, context), lambda: _announce(listeners, context, announce))
-        event(_log, logging.INFO, "starting", database=str(database_path.absolute()))
+        event(_log, logging.INFO, "starting", database=str(database_path.absolute()), metrics=metrics_url)
         asyncio.run(server.serve(listeners))
         event(_log, logging.INFO, "stopped")
 
@@ -172,17 +171,14 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _serve_metrics(metrics: Metrics, place: Place) -> Callable[[], None]:
-    """Serve /metrics from a thread; returns what stops it. Raises BindError."""
+def _serve_metrics(stack: ExitStack, metrics: Metrics, place: Place) -> str:
+    """Serve /metrics from a thread until the stack is left; its URL. Raises BindError."""
     bind.listen(place).close()  # the library's own error would not say which address
     server, thread = start_http_server(place.port, str(place.address), metrics.registry)
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return stop
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    return f"http://{bind.authority(str(place.address), server.server_port)}/metrics"
 
 
 def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, secure: bool) -> None:

@@ -7,6 +7,7 @@ variable PREFLIGHT_CONFORMANCE_URL. Bearers for another server come from the VOX
 that is not there is skipped, and so are the tests marked `ours`: they describe what the bundled server does better.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -76,6 +77,7 @@ class Server:
 
     @property
     def database(self) -> Path:
+        """The file that survives its lives."""
         return self.folder / "control-plane.db"
 
     def start(self) -> "Server":
@@ -96,11 +98,18 @@ class Server:
         return self
 
     def log(self) -> str:
+        """All that it wrote to stderr so far."""
         return (self.folder / "stderr").read_text()
+
+    def metrics(self) -> str:
+        """What Prometheus would see; the log says where."""
+        started = next(line for line in map(json.loads, self.log().splitlines()) if line["event"] == "starting")
+        return httpx.get(started["metrics"]).text
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; the exit code."""
-        assert self.process and self.process.stdout
+        assert self.process
+        assert self.process.stdout
         self.process.send_signal(number)
         code = self.process.wait(timeout=30)
         self.process.stdout.close()
@@ -111,6 +120,7 @@ class Server:
         self.stop(signal.SIGKILL)
 
     def client(self, role: str | None = None) -> httpx.Client:
+        """A client of it, with the bearer of a role."""
         headers = {"authorization": f"Bearer {TOKENS[role]}"} if role else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30)
 
@@ -167,6 +177,7 @@ class Target:
         return self.client.request(method, whole(path), headers=headers, **more)
 
     def post(self, path: str, body: object, role: str | None = "mesh") -> httpx.Response:
+        """Send a JSON body."""
         return self.ask("POST", path, role, json=body)
 
     def join(self, **fields: object) -> dict[str, Any]:
@@ -177,6 +188,7 @@ class Target:
         return record
 
     def record(self, **fields: object) -> dict[str, Any]:
+        """A whole NodeRecord under a name that nobody else uses."""
         scope = {"scope_id": self.scope_id} if self.scope_id else {}
         return {**scope, "id": unique(), "capabilities": {}, "version": "1", "last_seen_unix_ms": 0, **fields}
 
@@ -194,6 +206,7 @@ class Target:
         return int(answer.json()["message_id"])
 
     def inbox(self, receiver: str, **fields: object) -> list[dict[str, Any]]:
+        """The rows that the mailbox gives."""
         answer = self.post("/a2a/inbox", {"receiver_agent_id": receiver, **fields})
         assert answer.status_code == 200, answer.text
         messages: list[dict[str, Any]] = answer.json()["messages"]
@@ -221,7 +234,9 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with ExitStack() as stack:
         url = base_url(request.config)
         if url:
-            tokens = {role: os.environ[name] for role, name in VARIABLES.items() if role != "jwt" and name in os.environ}
+            tokens = {
+                role: os.environ[name] for role, name in VARIABLES.items() if role != "jwt" and name in os.environ
+            }
             secret = os.environ.get(VARIABLES["jwt"])
         else:
             start = stack.enter_context(servers(tmp_path_factory.mktemp("conformance")))

@@ -4,8 +4,10 @@ These never run against a server that is not ours: a wrong guess would burn the 
 """
 
 import asyncio
+import sqlite3
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from tests.control.conftest import Server, StartServer
 
 PATH = "/v1/populi/bootstrap/exchange"
-TOKEN = "the-one-time-token-of-the-tests"  # noqa: S105
+TOKEN = "the-one-time-token-of-the-tests"
 MESH = "mesh-token-of-the-tests"
 ENABLED = {"VOX_MESH_TOKEN": MESH, "VOX_MESH_BOOTSTRAP_TOKEN": TOKEN, "VOX_MESH_SCOPE_ID": "cluster"}
 
@@ -108,11 +110,13 @@ def test_a_new_token_is_a_new_chance(start_server: "StartServer") -> None:
 def test_of_many_at_once_exactly_one_wins(start_server: "StartServer", keyed: str) -> None:
     """Sixty concurrent exchanges, wrong ones among them: one 200, unless all share one key; then all get the same."""
     server = start_server(ENABLED)
-    keys = {"none": lambda n: None, "different": str, "same": lambda n: "ours"}[keyed]
+    key = {"none": None, "different": "mine-{}", "same": "ours"}[keyed]
 
     async def race() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-            bodies: list[dict[str, Any]] = [{"bootstrap_token": TOKEN, "idempotency_key": keys(n)} for n in range(40)]
+            bodies: list[dict[str, Any]] = [
+                {"bootstrap_token": TOKEN, "idempotency_key": key and key.format(n)} for n in range(40)
+            ]
             bodies[::2] = [body | {"bootstrap_token": "wrong"} for body in bodies[::2]]
             return await asyncio.gather(*(client.post(PATH, json=body) for body in bodies))
 
@@ -121,8 +125,8 @@ def test_of_many_at_once_exactly_one_wins(start_server: "StartServer", keyed: st
     assert statuses == Counter({401: 20, 200: winners, 410: 20 - winners})
 
 
-def test_no_token_is_ever_logged(start_server: "StartServer") -> None:
-    """Neither tokens nor bearers nor keys, at the most talkative level, with refusals and malformed bodies."""
+def test_no_secret_is_ever_shown(start_server: "StartServer") -> None:
+    """Not at the most talkative level, not for refusals and malformed bodies, not in the traceback of a crash."""
     server = start_server(ENABLED, "--verbose")
     _exchange(server, "a-wrong-guess", "the-key")
     _exchange(server, TOKEN, "the-key")
@@ -130,10 +134,18 @@ def test_no_token_is_ever_logged(start_server: "StartServer") -> None:
     httpx.post(f"{server.url}{PATH}?token={TOKEN}", content=f"{{{TOKEN}")
     httpx.get(f"{server.url}/v1/populi/nodes", headers={"authorization": f"Bearer {MESH}"})
     httpx.get(f"{server.url}/v1/populi/nodes", headers={"authorization": "Bearer a-wrong-guess"})
+    connection = sqlite3.connect(server.database)
+    connection.execute("DROP TABLE spent_bootstrap_token")
+    connection.close()
+    crash = _exchange(server, TOKEN, "the-key")
+    assert (crash.status_code, crash.text) == (500, "internal server error")
+    assert server.process
+    command_line = Path(f"/proc/{server.process.pid}/cmdline").read_text()
     assert server.stop() == 0
-    for secret in (TOKEN, MESH, "a-wrong-guess", "the-key"):
-        assert secret not in server.log()
     assert '"status": 200' in server.log()
+    assert "Traceback" in server.log()
+    for secret in (TOKEN, MESH, "a-wrong-guess", "the-key"):
+        assert secret not in server.log() + command_line
 
 
 def _exchange(server: "Server", token: str, key: str | None = None) -> httpx.Response:

@@ -46,7 +46,7 @@ def test_one_scope_key_has_one_holder(target: "Target", holder: str, other: str)
 @pytest.mark.parametrize(("scope_key", "status"), [("", 400), (" \t", 400), ("x" * 2049, 400), ("x" * 2048, 200)])
 def test_scope_keys_have_a_length(target: "Target", holder: str, scope_key: str, status: int) -> None:
     """Empty and over 2048: 400."""
-    assert _grant(target, holder, scope_key.replace("x", "y", 1) if status == 400 else scope_key) == status
+    assert _grant(target, holder, scope_key) == status
     if status == 200:
         (lease,) = (lease for lease in _leases(target) if lease["holder_node_id"] == holder)
         assert _lease(target, "release", lease["lease_id"], holder) == 204

@@ -14,7 +14,9 @@ DAY_MS = 24 * 3600 * 1000
 def test_a_join_answers_with_the_record_and_lists_it(target: "Target") -> None:
     """The answer is the record as the list has it, with the server's time in it."""
     before = time.time() * 1000
-    record = target.join(listen_addr="10.66.0.1:9847", workload_classes=["infer"], gpu_total_count=2, last_seen_unix_ms=1)
+    record = target.join(
+        listen_addr="10.66.0.1:9847", workload_classes=["infer"], gpu_total_count=2, last_seen_unix_ms=1
+    )
     assert abs(record["last_seen_unix_ms"] - before) < 3600_000
     assert record["workload_classes"] == ["infer"]
     assert record["gpu_total_count"] == 2

@@ -1,0 +1,209 @@
+"""Registry, mailbox and leases over time: the clock is moved, nobody sleeps."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.control import credentials, leases, mailbox, nodes
+from preflight.control.config import BootstrapToken
+from preflight.control.database import Database, Transaction
+from preflight.control.models import DeliverRequest
+from preflight.control.refusal import Refusal
+
+LEASE_MS = 1000
+
+
+class World:
+    """A database and a clock that stands still until it is moved."""
+
+    def __init__(self, path: Path) -> None:
+        self.now = 1_000_000
+        self.database = Database(path, lambda: self.now)
+
+    def do(self, operation: Callable[..., Any], *args: object) -> Any:
+        """Run an operation in a transaction of its own."""
+        return asyncio.run(self.database.write(operation, *args))
+
+    def refused(self, operation: Callable[..., Any], *args: object) -> int:
+        """The status with which an operation refuses."""
+        with pytest.raises(Refusal) as refusal:
+            self.do(operation, *args)
+        return refusal.value.status
+
+    def node(self, **fields: object) -> dict[str, Any]:
+        """Join the node a."""
+        record = {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 0, **fields}
+        text, _ = self.do(nodes.join, record)
+        joined: dict[str, Any] = json.loads(text)
+        return joined
+
+    def listed(self, hide_after_ms: int | None = None) -> list[dict[str, Any]]:
+        """The nodes as a client sees them."""
+        listing: list[dict[str, Any]] = json.loads(self.do(nodes.listing, hide_after_ms))["nodes"]
+        return listing
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path / "control-plane.db")
+    yield world
+    world.database.close()
+
+
+def message(**fields: Any) -> DeliverRequest:
+    base = {"sender_agent_id": "1", "receiver_agent_id": "2", "message_type": "n", "payload": ""}
+    return DeliverRequest(**base | {"privacy_class": "private"} | fields)
+
+
+def test_the_server_sets_the_time_of_join_and_heartbeat(world: World) -> None:
+    """A node's own clock does not count; an administrator's word is no sign of life."""
+    assert world.node(last_seen_unix_ms=5)["last_seen_unix_ms"] == 1_000_000
+    world.now += 7
+    world.do(nodes.quarantine, "a", True)
+    assert world.listed()[0]["last_seen_unix_ms"] == 1_000_000
+    world.do(nodes.heartbeat, {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 9})
+    assert world.listed()[0]["last_seen_unix_ms"] == 1_000_007
+
+
+def test_a_drain_ends_at_its_deadline(world: World) -> None:
+    """The flag is gone from list and heartbeat, the node gets work again, nobody has to write anything."""
+    world.node()
+    world.do(nodes.maintain, "a", True, None, 500)
+    world.now += 499
+    assert world.listed()[0]["maintenance"] is True
+    assert world.refused(leases.grant, "a", "k", LEASE_MS) == 403
+    world.now += 1
+    assert "maintenance" not in world.listed()[0]
+    assert "maintenance_until_unix_ms" not in world.listed()[0]
+    assert world.do(leases.grant, "a", "k", LEASE_MS).holder_node_id == "a"
+    record = {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 0}
+    assert "maintenance" not in json.loads(world.do(nodes.heartbeat, record)[0])
+
+
+def test_a_drain_without_deadline_stays(world: World) -> None:
+    """Until an administrator ends it."""
+    world.node()
+    world.do(nodes.maintain, "a", True, None, None)
+    world.now += 10**12
+    assert world.listed()[0]["maintenance"] is True
+
+
+def test_deadlines_beyond_sqlites_integers_are_kept(world: World) -> None:
+    """Numbers are u64 on the wire."""
+    world.node()
+    world.do(nodes.maintain, "a", True, 2**64 - 1, None)
+    assert world.listed()[0]["maintenance_until_unix_ms"] == 2**64 - 1
+
+
+def test_nodes_are_hidden_when_older_than_the_limit(world: World) -> None:
+    """Exactly at the limit they still show; hiding removes nothing."""
+    world.node()
+    world.now += 100
+    assert len(world.listed(100)) == 1
+    world.now += 1
+    assert world.listed(100) == []
+    assert len(world.listed()) == 1
+
+
+def test_an_unclaimed_row_comes_back_when_its_lease_is_over(world: World) -> None:
+    """A worker that died gives its message back; the live holder keeps it by renewing."""
+    for name in ("a", "b"):
+        world.node(id=name)
+    row = world.do(mailbox.deliver, message(), 10)
+    claim = world.do(mailbox.claim, "2", "a", LEASE_MS)
+    assert claim[0]["lease_expires_unix_ms"] == world.now + LEASE_MS
+    world.now += LEASE_MS - 1
+    world.do(mailbox.renew, "2", row, "a", LEASE_MS)
+    world.now += LEASE_MS - 1
+    assert world.do(mailbox.claim, "2", "b", LEASE_MS) == []
+    world.now += 1
+    assert "lease_holder_node_id" not in world.do(mailbox.inbox, "2", None, None)[0]
+    assert world.refused(mailbox.renew, "2", row, "a", LEASE_MS) == 409
+    assert world.do(mailbox.claim, "2", "b", LEASE_MS)[0]["lease_holder_node_id"] == "b"
+    assert world.refused(mailbox.renew, "2", row, "a", LEASE_MS) == 409
+
+
+def test_the_queue_counts_what_nobody_works_on(world: World) -> None:
+    """Waiting rows of all mailboxes, without leased and acknowledged ones; an expired lease counts again."""
+    world.node()
+
+    def depth() -> int:
+        return int(json.loads(world.do(nodes.listing, None))["queue_depth"])
+
+    row = world.do(mailbox.deliver, message(), 10)
+    world.do(mailbox.deliver, message(receiver_agent_id="3"), 10)
+    assert depth() == 2
+    world.do(mailbox.claim, "2", "a", LEASE_MS)
+    assert depth() == 1
+    world.now += LEASE_MS
+    assert depth() == 2
+    world.do(mailbox.acknowledge, "2", row)
+    assert depth() == 1
+
+
+def test_fields_that_are_only_handed_on_come_back(world: World) -> None:
+    """Signatures, traces and the like are the receiver's business."""
+    world.do(mailbox.deliver, message(task_kind="t", traceparent="00-1", jwe_payload="j"), 10)
+    (row,) = world.do(mailbox.inbox, "2", None, None)
+    assert (row["task_kind"], row["traceparent"], row["jwe_payload"]) == ("t", "00-1", "j")
+    assert "model_id" not in row
+
+
+def test_an_execution_lease_runs_out(world: World) -> None:
+    """Then it is neither listed nor renewed nor released, and another node gets the key under a new id."""
+    for name in ("a", "b"):
+        world.node(id=name)
+    first = world.do(leases.grant, "a", "k", LEASE_MS)
+    world.now += LEASE_MS - 1
+    assert world.do(leases.listing) == [first]
+    assert world.refused(leases.grant, "b", "k", LEASE_MS) == 409
+    world.do(leases.renew, first.lease_id, "a", LEASE_MS)
+    world.now += LEASE_MS
+    assert world.do(leases.listing) == []
+    assert world.refused(leases.renew, first.lease_id, "a", LEASE_MS) == 404
+    assert world.refused(leases.release, first.lease_id, "a") == 404
+    assert world.refused(leases.revoke, first.lease_id) == 404
+    assert int(world.do(leases.grant, "b", "k", LEASE_MS).lease_id) > int(first.lease_id)
+
+
+def test_a_bootstrap_token_dies_at_its_deadline(world: World) -> None:
+    """At the deadline it is good, a millisecond later not, for the one who has the key neither."""
+    token = BootstrapToken("right", world.now)
+    assert world.do(credentials.exchange, token, "mesh", "right", "mine") == "mesh"
+    world.now += 1
+    assert world.refused(credentials.exchange, token, "mesh", "right", "mine") == 410
+    assert world.refused(credentials.exchange, token, "mesh", "wrong", "mine") == 401
+
+
+def test_the_file_does_not_hold_the_bootstrap_token(world: World, tmp_path: Path) -> None:
+    """A stolen backup enrols nobody."""
+    world.do(credentials.exchange, BootstrapToken("the-right-token", None), "the-mesh-token", "the-right-token", "k")
+    world.database.close()
+    for path in tmp_path.iterdir():
+        assert b"the-right-token" not in path.read_bytes()
+        assert b"the-mesh-token" not in path.read_bytes()
+
+
+def test_a_jti_is_remembered_until_its_token_is_dead_anyway(world: World) -> None:
+    """Once is once; the table does not grow for ever."""
+
+    def remembered(tx: Transaction) -> int:
+        return int(tx.db.execute("SELECT count(*) FROM seen_jti").fetchone()[0])
+
+    assert [world.do(credentials.accept_jti, "x", world.now + 10) for _ in range(2)] == [True, False]
+    assert world.do(credentials.accept_jti, "for ever", 2**70)
+    world.now += 10
+    assert world.do(credentials.accept_jti, "y", world.now + 10)
+    assert world.do(remembered) == 2
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400"])
+def test_numbers_that_json_cannot_give_back_are_refused(world: World, number: str) -> None:
+    """Infinity would make the whole node list unreadable."""
+    record = {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 0, "x": float(number)}
+    assert world.refused(nodes.join, record) == 400
+    assert world.listed() == []
