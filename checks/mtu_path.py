@@ -122,7 +122,8 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
     facts = {"measurements": _measurements(found), "evidence": (_sizes(found),)}
     promise = _promise(carried, found)
     if found.fits and found.mtu_bytes >= minimum_mtu:
-        message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} arrive whole, {promise}"
+        arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
+        message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} {arrive}, {promise}"
         return passed(target, direction, message, **facts)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
     short = found.mtu_bytes < minimum_mtu

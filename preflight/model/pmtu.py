@@ -26,7 +26,7 @@ class PathMtu:
     signalled: the sender was told (ICMP "too big") a size that does pass.
     passed, fragmented, vanished: sizes that arrived whole, arrived in outer fragments, never arrived.
     recovered: sizes that were lost at first and arrived later.
-    miscounted: fragments of other traffic were in the way, so packets that came in fragments were taken for whole.
+    miscounted: fragments of other traffic were in the way, so packets that came in them may count as whole.
     """
 
     direction: OneWay

@@ -34,7 +34,8 @@ LONGEST_TIMEOUT_S = 2.0
 SHORTEST_GRACE_S = 0.003
 """How long, at least, a late answer is waited for after the one that closes a burst."""
 SILENT_BURSTS = 3
-MISFITS = 16
+MISFITS = 12
+"""Bursts in which other traffic's fragments were counted, after which fragments are no longer looked at."""
 MAX_ROUNDS = 60
 MAX_SECONDS = 10.0
 
@@ -189,10 +190,11 @@ class PathMtuSearch:
         """
         self._baseline, self._straggled = self._reassembled, False
         wanted = [*map(self._probe, self._sizes())] if self._cookie is not None else []
-        greeting = [] if self._forward and wanted else [self._probe(SMALLEST, greeting=True)]
+        greetings = 0 if self._forward and wanted else 1 if wanted else 1 + 2 * self._silent
+        greeting = [self._probe(SMALLEST, greeting=True) for _ in range(greetings)]
         self._burst = greeting + wanted
-        datagrams = [[probe] for probe in wanted] if self._forward or not wanted else [wanted]
-        self._unsent = deque(([greeting] if greeting else []) + datagrams)
+        datagrams = [[probe] for probe in wanted] if self._forward else [wanted] * bool(wanted)
+        self._unsent = deque([[probe] for probe in greeting] + datagrams)
         self._next_send = now
 
     def _sizes(self) -> tuple[int, ...]:
@@ -282,16 +284,15 @@ class PathMtuSearch:
         if not came:
             return
         fragments = self._fragments()
-        # A packet that is missing or late may be among those that were counted.
-        countable = not fragments or (len(came) == len(measured) and not self._straggled)
-        split = attribute_fragments((probe.size for probe in came), fragments) if countable else None
-        if split is None:
+        if fragments and (self._straggled or not _only_the_largest_missing(measured)):
+            return  # a packet that is missing or late may be among those that were counted
+        split = attribute_fragments((probe.size for probe in came), fragments)
+        if split is None or SMALLEST in split[1]:
             self._misfits += 1
             if self._misfits == MISFITS:
                 self._counting = False
                 self._evidence.forget_fragments()
             return
-        self._misfits = 0
         self._evidence.whole.update(split[0])
         self._evidence.fragmented.update(split[1])
         for probe in measured[: measured.index(came[-1])]:
@@ -331,3 +332,9 @@ class PathMtuSearch:
             rtt_s=self._rtt.smoothed,
             duration_s=now - (now if self._started is None else self._started),
         )
+
+
+def _only_the_largest_missing(probes: list[_Probe]) -> bool:
+    """Whether what did not arrive is larger than all that did."""
+    largest = max(probe.size for probe in probes if probe.arrived)
+    return all(probe.arrived or probe.size > largest for probe in probes)

@@ -8,9 +8,12 @@ arrive. A packet that arrives in fragments of whatever carries it counts against
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from math import log
 
 NEEDED = 4
-"""Failures beside arrivals of one byte less that settle a search: at 5 % random loss wrong once in 160 000 times."""
+"""Failures beside arrivals of one byte less that settle a search on a path that loses nothing else."""
+CHANCE = 1e-6
+"""How likely random loss may look like a limit; a path that does lose packets needs more failures for it."""
 
 PADDING = 16
 """WireGuard and most block ciphers pad to 16 bytes."""
@@ -51,7 +54,15 @@ class Evidence:
     def settled(self) -> bool:
         """Whether the path MTU is known: the ceiling passes, or one byte more fails often enough."""
         low = self.largest_passing
-        return low == self.ceiling or (low > 0 and self.narrowed and self.weight(low + 1) >= NEEDED)
+        return low == self.ceiling or (low > 0 and self.narrowed and self.weight(low + 1) >= self.needed)
+
+    @property
+    def needed(self) -> float:
+        """The weight of evidence that settles the search, from the loss among packets whose size does pass."""
+        low = self.largest_passing
+        came = sum(count for size, count in self.whole.items() if size <= low)
+        lost = sum(count for size, count in self.lost.items() if size <= low)
+        return max(NEEDED, log(CHANCE) / log((lost + 1) / (came + lost + 2))) if lost > 0 else NEEDED
 
     def next_sizes(self, room: int, hint: int | None = None) -> tuple[int, ...]:
         """Up to `room` sizes for the next burst, in sending order, the last one known to pass.
