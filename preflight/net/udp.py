@@ -130,6 +130,13 @@ def open_towards(address: str, port: int) -> socket.socket:
     return udp
 
 
+def source_address(address: str, port: int) -> str:
+    """The address that this node's routes give to packets for a literal address. Raises OSError without a route."""
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
+        probe.connect((address, port))
+        return str(probe.getsockname()[0])
+
+
 def watch_errors(udp: socket.socket) -> None:
     """Queue ICMP errors for `receive_errors`, each with the datagram that it quotes."""
     if udp.family == socket.AF_INET6:

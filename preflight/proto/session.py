@@ -27,7 +27,8 @@ class Plan:
     """A session to run.
 
     count: packets, tail not counted; interval_s: between them; timeout_s: how long silence is waited for behind the
-    last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode.
+    last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode. enough: end early with
+    so many answers.
     """
 
     ssid: int
@@ -37,6 +38,7 @@ class Plan:
     size: int = 0
     key: bytes | None = None
     error: ErrorEstimate = ErrorEstimate()
+    enough: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class SessionSender:
 
     def _complete(self) -> bool:
         """Everything has left and is answered: there is nothing to wait for but copies."""
+        if self._plan.enough is not None and len(self._answered) >= self._plan.enough:
+            return True
         return self._sequence + self._failed >= self._plan.count and len(self._answered) == self._sequence
 
     def _patience_s(self) -> float:

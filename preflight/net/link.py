@@ -1,0 +1,86 @@
+"""The shell of a STAMP session-sender: one socket towards one peer."""
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from preflight.model.path import StampStats
+from preflight.net import udp
+from preflight.net.udp import Address
+from preflight.proto.session import SessionSender
+
+FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer tells the number of hops
+
+
+class SessionLink:
+    """Runs sessions over a socket, one at a time, and keeps what the error queue says.
+
+    peer: its literal address. to: where packets go; None when the socket is connected. take: is shown every datagram
+    first and returns whether it was for it.
+    """
+
+    def __init__(
+        self,
+        link: socket.socket,
+        peer: str,
+        *,
+        to: Address | None = None,
+        take: Callable[[bytes], bool] = lambda data: False,
+    ) -> None:
+        udp.set_ttl(link, FULL_TTL)
+        self._socket = link
+        self._peer = peer
+        self._to = to
+        self._take = take
+        self._arrived = asyncio.Event()
+        self.port_unreachable = False
+        self.icmp_errors: Counter[str] = Counter()
+
+    async def run(self, sender: SessionSender) -> None:
+        """Run a session to its end; a peer that says that nobody listens ends it early."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._drain, sender)
+        try:
+            while (at := sender.wake_at(loop.time())) is not None and not self.port_unreachable:
+                if sender.due(loop.time()):
+                    code = udp.send(self._socket, sender.packet(time.time_ns()), self._to)
+                    sender.sent(loop.time(), udp.error_name(code) if code else "")
+                else:
+                    await self._wait(at - loop.time())
+        finally:
+            loop.remove_reader(self._socket)
+            self._drain(sender)
+
+    def stats(self, sender: SessionSender) -> StampStats:
+        """What a session told, with what the error queue said."""
+        address, port = self._socket.getsockname()[:2]
+        return replace(
+            sender.stats(),
+            port_unreachable=self.port_unreachable,
+            icmp_errors=dict(self.icmp_errors),
+            local=(address, port),
+        )
+
+    async def _wait(self, seconds: float) -> None:
+        """Until something comes in, at most so long."""
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            return
+
+    def _drain(self, sender: SessionSender) -> None:
+        while (datagram := udp.receive(self._socket)) is not None:
+            if not self._take(datagram.data):
+                sender.receive(datagram.data, datagram.received_ns)
+        for error in udp.receive_errors(self._socket):
+            if error.port_unreachable and error.offender == self._peer:
+                self.port_unreachable = True
+            elif error.origin != udp.ORIGIN_LOCAL:
+                who = error.offender or "an unknown router"
+                self.icmp_errors[f"type {error.icmp_type} code {error.icmp_code} from {who}"] += 1
+        self._arrived.set()

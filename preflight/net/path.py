@@ -1,0 +1,240 @@
+"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can tell the direction."""
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.api import Peer
+from preflight.model.control import ControlError
+from preflight.model.kernel import NeedsPlatform
+from preflight.model.path import AskResult, StampStats
+from preflight.net import udp
+from preflight.net.kernel import Kernel
+from preflight.net.link import SessionLink
+from preflight.net.mailbox import ResultBox, UnavailableError, unavailable
+from preflight.net.watch import PacketWatch
+from preflight.proto.ask import NONCE_BYTES, REQUEST_TYPE, ProbeRequest, ProbeResult, encode_request, probe_number
+from preflight.proto.session import Plan, SessionSender
+from preflight.proto.stamp import ErrorEstimate
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+    from preflight.settings import Settings
+
+ASK_COUNT = 10
+ASK_INTERVAL_S = 0.01
+ASK_TIMEOUT_S = 6.0
+"""Also long enough for a tunnel whose first handshake was lost to try its next one (WireGuard: after 5 s)."""
+WITHOUT_MAILBOX_S = 2.5
+RETRY_INTERVAL_S = 0.25
+GRACE_S = 0.4
+"""How long probes may still be under way when the peer's report is here."""
+
+
+class PathProbes:
+    """What a run can measure of the path to a peer's responder."""
+
+    def __init__(self, settings: "Settings", control: "ControlClient") -> None:
+        self._key = settings.secrets.responder_key
+        self._agent_id = settings.responder.agent_id
+        self._control = control
+        self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
+        self._unsigned: set[str] = set()
+        self._clock = clock_estimate()
+
+    async def stamp(
+        self,
+        peer: Peer,
+        *,
+        count: int,
+        interval_s: float,
+        payload_bytes: int = 0,
+        timeout_s: float = 1.0,
+        authenticated: bool = True,
+    ) -> StampStats:
+        """One session of `count` packets `interval_s` apart, and a tail where an answer is missing (RFC 8762).
+
+        payload_bytes: of the UDP payload at least. timeout_s: how long silence is waited for. Authenticated where this
+        node has a key, except with `authenticated=False` and towards peers that have answered only to that. What the
+        network does, a missing route too, is data.
+        """
+        key = self._key if authenticated and peer.address not in self._unsigned else None
+        try:
+            connected = udp.open_towards(peer.address, peer.responder_port)
+        except OSError as error:
+            return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
+        plan = Plan(_fresh_ssid(), count, interval_s, timeout_s, payload_bytes, key, self._clock)
+        with connected:
+            link = SessionLink(connected, peer.address)
+            sender = SessionSender(plan, asyncio.get_running_loop().time())
+            await link.run(sender)
+            stats = link.stats(sender)
+        if stats.answered and key is None:
+            self._unsigned.add(peer.address)
+        return stats
+
+    async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
+        """Find out why a peer is silent: what it got and sent, by mailbox, and what arrives here and is dropped.
+
+        interface: the overlay's, watched where this process may. Sends a burst of packets, then some more in case the
+        tunnel was only not up yet. Takes about 6 s at most. What network and control plane do is data.
+        """
+        try:
+            local = udp.source_address(peer.address, peer.responder_port)
+            unconnected = udp.open_udp(local)
+        except OSError as error:
+            return AskResult(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): ASK_COUNT})
+        with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
+            udp.watch_errors(unconnected)
+            result = await _Inquiry(self, peer, unconnected).run()
+            # The tap comes before the socket: what it has seen by now, the inquiry has received, or never will.
+            seen = watch.seen() if watch else None
+        return replace(result, on_interface=seen, unwatched=unwatched)
+
+    async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
+        """Deliver a request to the peer's responder and wait for its result. Raises UnavailableError."""
+        if peer.agent_id is None:
+            raise UnavailableError("no-agent-id", f"peer {peer.target} has no agent_id in the settings")
+        if self._results is None or self._agent_id is None:
+            raise UnavailableError("no-own-agent-id", "this node has no responder.agent_id in the settings")
+        request = ProbeRequest(
+            nonce=nonce,
+            created_unix_ms=time.time_ns() // 1_000_000,
+            sender=self._agent_id,
+            receiver=peer.agent_id,
+            address=local[0],
+            port=local[1],
+            ssid=ssid,
+            count=ASK_COUNT,
+            interval_ms=round(ASK_INTERVAL_S * 1000),
+        )
+        async with self._results.expecting(nonce) as result:
+            try:
+                await self._control.deliver(
+                    sender=request.sender,
+                    receiver=request.receiver,
+                    message_type=REQUEST_TYPE,
+                    payload=encode_request(request, self._key),
+                    idempotency_key=nonce.hex(),
+                )
+            except ControlError as error:
+                raise unavailable(error, "deliver to mailboxes", "submitter's") from None
+            return await result
+
+    def session(self, ssid: int, count: int, interval_s: float, *, enough: int | None = None) -> SessionSender:
+        """A session with a silent peer: short patience, signed with this node's key."""
+        plan = Plan(ssid, count, interval_s, GRACE_S, 0, self._key, self._clock, enough)
+        return SessionSender(plan, asyncio.get_running_loop().time())
+
+
+class _Inquiry:
+    """One silent peer, one socket, everything at once: a burst, the mailbox, and packets until one is answered."""
+
+    def __init__(self, probes: PathProbes, peer: Peer, unconnected: socket.socket) -> None:
+        self._probes = probes
+        self._peer = peer
+        address, port = unconnected.getsockname()[:2]
+        self._local = (address, port)
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
+        self._arrived: set[int] = set()
+        to = (peer.address, peer.responder_port)
+        self._link = SessionLink(unconnected, peer.address, to=to, take=self._take)
+
+    async def run(self) -> AskResult:
+        """The whole inquiry; ends early when an answer comes."""
+        ssid = _fresh_ssid()
+        burst = self._probes.session(ssid, ASK_COUNT, ASK_INTERVAL_S)
+        retry = self._probes.session(_fresh_ssid(), round(ASK_TIMEOUT_S / RETRY_INTERVAL_S), RETRY_INTERVAL_S, enough=1)
+        await self._link.run(burst)
+        reply: ProbeResult | UnavailableError | None = None
+        if not burst.stats().answered and not self._link.port_unreachable:
+            reply = await self._hear(ssid, retry)
+        stats = self._link.stats(burst)
+        result = AskResult(
+            sent=stats.sent,
+            answered=stats.answered + retry.stats().answered,
+            probes_received=len(self._arrived),
+            send_errors=stats.send_errors,
+            port_unreachable=stats.port_unreachable,
+            local=self._local,
+        )
+        return _with_reply(result, reply)
+
+    async def _hear(self, ssid: int, retry: SessionSender) -> ProbeResult | UnavailableError:
+        """The peer's word by mailbox, while packets go on until one is answered or time is up."""
+        mailbox = asyncio.create_task(self._by_mailbox(ssid))
+        again = asyncio.create_task(self._link.run(retry))
+        try:
+            done, _ = await asyncio.wait({mailbox, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if again in done:
+                again.result()
+            if mailbox in done:
+                told = isinstance(mailbox.result(), ProbeResult)
+                await asyncio.wait({again}, timeout=GRACE_S if told else WITHOUT_MAILBOX_S)
+                return mailbox.result()
+            return UnavailableError("silent", f"its responder did not answer by mailbox within {ASK_TIMEOUT_S:g} s")
+        finally:
+            mailbox.cancel()
+            again.cancel()
+            await asyncio.gather(mailbox, again, return_exceptions=True)
+
+    async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
+        try:
+            return await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce)
+        except UnavailableError as reason:
+            return reason
+
+    def _take(self, data: bytes) -> bool:
+        number = probe_number(data, self._nonce)
+        if number is None:
+            return False
+        self._arrived.add(number)
+        return True
+
+
+def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None) -> AskResult:
+    if isinstance(reply, UnavailableError):
+        return replace(result, unavailable=reply.why, detail=reply.detail)
+    if reply is None:
+        return result
+    if reply.refusal:
+        return replace(result, unavailable="refused", detail=reply.refusal)
+    return replace(result, report=reply.report)
+
+
+@contextmanager
+def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[PacketWatch | None, str]]:
+    """A watch on the interface, or why there is none."""
+    if interface is None:
+        yield None, "no overlay interface is known"
+        return
+    try:
+        watch = PacketWatch(interface, source, port)
+    except PermissionError:
+        yield None, "that takes CAP_NET_RAW"
+        return
+    except (OSError, AttributeError) as error:
+        yield None, f"{interface}: {error}"
+        return
+    try:
+        yield watch, ""
+    finally:
+        watch.close()
+
+
+def clock_estimate() -> ErrorEstimate:
+    """What this node's kernel thinks of its clock; unsynchronised where it cannot be asked."""
+    try:
+        clock = Kernel().clock()
+    except (NeedsPlatform, OSError):
+        return ErrorEstimate()
+    return ErrorEstimate(clock.synchronised, clock.estimated_error_ms / 1000)
+
+
+def _fresh_ssid() -> int:
+    return secrets.randbelow(0xFFFF) + 1  # never zero (RFC 8972 section 3)
