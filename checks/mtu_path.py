@@ -24,11 +24,15 @@ from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu
 from preflight.proto.probe import LARGEST
 
 CONCURRENT_PEERS = 16
+SILENT = (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED)
+
+Found = tuple[PathMtu, PathMtu]
+"""Forward and reverse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What was found towards one peer.
+    """How packets get to one peer.
 
     interface: the overlay interface that leads there, `product` what makes it; None off the overlay.
     endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet that is known to get there,
@@ -36,18 +40,11 @@ class Carried:
     """
 
     peer: Peer
-    found: tuple[PathMtu, ...]
     interface: str | None = None
     product: str | None = None
     tunnel: Tunnel | None = None
     endpoint: str | None = None
     underlay_mtu: int = 0
-
-    @property
-    def telling(self) -> bool:
-        """Whether there is more to say than that full-size packets arrive whole, or that nobody answers."""
-        silent = (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED)
-        return any(found.outcome not in silent and (found.miscounted or not found.fits) for found in self.found)
 
 
 @check(
@@ -65,37 +62,49 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     Told apart: packets that vanish in silence, packets that an ICMP error announces, and packets that arrive only
     because the tunnel's own packets are sent in fragments.
     """
+    underlay: dict[str, int] = {}
     for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
-        some = ctx.peers[start : start + CONCURRENT_PEERS]
-        for carried in await _side_by_side(ctx, some):
-            for found in carried.found:
+        for peer, both in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
+            carried = await explain(ctx, peer, both, underlay)
+            for found in both:
                 yield judge(carried, found, ctx.settings.thresholds.minimum_mtu)
 
 
-async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[Carried]:
+async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Found]]:
     """Measure some peers at once. The kernel counts fragments for all flows together, so what tells is done again."""
     together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
-    if len(peers) == 1:
-        return together
-    return [await measure(ctx, carried.peer) if carried.telling else carried for carried in together]
+    again = len(peers) > 1
+    return [
+        (peer, await measure(ctx, peer) if again and any(map(_telling, both)) else both)
+        for peer, both in zip(peers, together, strict=True)
+    ]
 
 
-async def measure(ctx: Context, peer: Peer) -> Carried:
-    """Search both directions; if the tunnel leads there, also what its underlay is known to carry."""
+async def measure(ctx: Context, peer: Peer) -> Found:
+    """Search forward, then reverse; where nobody answers that is the answer for both."""
     forward = await ctx.net.pmtu.search(peer, "forward")
-    if forward.outcome in (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED):
-        return Carried(peer, (forward, replace(forward, direction="reverse")))
-    both = (forward, await ctx.net.pmtu.search(peer, "reverse"))
+    if forward.outcome in SILENT:
+        return forward, replace(forward, direction="reverse")
+    return forward, await ctx.net.pmtu.search(peer, "reverse")
+
+
+def _telling(found: PathMtu) -> bool:
+    """Whether there is more to say than that full-size packets arrive whole, or that nobody answers."""
+    return found.outcome not in SILENT and (found.miscounted or not found.fits)
+
+
+async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, int]) -> Carried:
+    """Which tunnel leads there, and if it has a finding what its underlay carries (`underlay`, by endpoint)."""
     state = ctx.overlay
     if state is None or not state.covers(peer.address):
-        return Carried(peer, both)
+        return Carried(peer)
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
     tunnel = _tunnel(state, endpoint)
-    if endpoint is None or tunnel is None or all(found.fits for found in both):
-        return Carried(peer, both, state.interface, state.product, tunnel, endpoint)
-    underlay_mtu = await _underlay_mtu(ctx, state.fwmark, endpoint, tunnel, forward)
-    return Carried(peer, both, state.interface, state.product, tunnel, endpoint, underlay_mtu)
+    if endpoint and tunnel and any(map(_telling, both)) and endpoint not in underlay:
+        underlay[endpoint] = await _underlay_mtu(ctx, state.fwmark, endpoint, tunnel, both[0])
+    known = underlay.get(endpoint, 0) if endpoint else 0
+    return Carried(peer, state.interface, state.product, tunnel, endpoint, known)
 
 
 async def _underlay_mtu(ctx: Context, fwmark: int, endpoint: str, tunnel: Tunnel, forward: PathMtu) -> int:

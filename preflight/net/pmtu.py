@@ -4,11 +4,13 @@
 """
 
 import errno
+import json
 import os
 import select
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -197,7 +199,7 @@ async def _until_readable(link: socket.socket, wait_s: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Search both directions to ADDRESS [PORT] and print a line for each; 0 if full-size packets pass."""
+    """Search both directions to ADDRESS [PORT], print a line of JSON for each; 0 if full-size packets pass."""
     if len(arguments) not in (1, 2):
         sys.stderr.write("usage: python -m preflight.net.pmtu ADDRESS [PORT]\n")
         return 2
@@ -210,7 +212,7 @@ def main(arguments: list[str]) -> int:
                 select.select([link], [], [], wait_s)
         assert search.result is not None
         found.append(search.result)
-        sys.stdout.write(f"{found[-1]}\n")
+        sys.stdout.write(json.dumps(asdict(search.result)) + "\n")
     return 0 if all(result.fits for result in found) else 1
 
 

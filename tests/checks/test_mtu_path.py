@@ -1,0 +1,145 @@
+"""mtu.path: tables from what a search found to the verdict. Real searches: tests/net/test_pmtu.py."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from preflight_checks.mtu_path import Carried, judge
+
+from preflight.api import Direction, Peer, Result, Status, codes
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.proto.pmtu_advice import Tunnel
+from preflight.proto.probe import LARGEST
+
+B = Peer("10.66.0.2", "b")
+WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
+HOLE = replace(WHOLE, mtu_bytes=1312, passed=(1312,), vanished=(1313, 1420))
+SPLIT = replace(WHOLE, mtu_bytes=1312, passed=(1312,), fragmented=(1313, 1420))
+TOLD = replace(WHOLE, mtu_bytes=1380, vanished=(1381,), signalled=True, icmp_from=("10.66.0.9",))
+OVERLAY: dict[str, Any] = {
+    "interface": "wg0",
+    "product": "wireguard",
+    "tunnel": Tunnel(1420, 60, 16),
+    "endpoint": "198.51.100.2",
+}
+
+
+def verdict(found: PathMtu, *, minimum_mtu: int = 1280, **known: Any) -> Result:
+    result: Result = judge(Carried(B, **{**OVERLAY, **known}), found, minimum_mtu)
+    return result
+
+
+def test_full_size_packets_pass() -> None:
+    """Protects the good case: a pass for each direction that names the size and whose MTU it is."""
+    forward = verdict(WHOLE)
+    assert (forward.status, forward.direction) == (Status.PASS, Direction.FORWARD)
+    assert forward.message == "1420-byte packets to b arrive whole, and wg0 has MTU 1420"
+    reverse = verdict(replace(WHOLE, direction="reverse"))
+    assert reverse.direction is Direction.REVERSE
+    assert reverse.message == "1420-byte packets from b arrive whole, and b's interface has MTU 1420"
+
+
+def test_a_pass_claims_no_more_than_was_measured() -> None:
+    """Protects honesty: the bound of the search, and a count of fragments that was of no use, are told."""
+    assert verdict(replace(WHOLE, ceiling_bytes=LARGEST, mtu_bytes=LARGEST)).message.endswith("the most that is tried")
+    assert "whole or in fragments" in verdict(replace(WHOLE, miscounted=True)).message
+
+
+def test_black_hole() -> None:
+    """Protects the main finding: the size that passes, the direction, and on which node to set which MTU."""
+    forward = verdict(HOLE)
+    assert (forward.status, forward.code, forward.direction) == (Status.FAIL, codes.MTU_BLACK_HOLE, Direction.FORWARD)
+    assert forward.message == "packets over 1312 bytes to b vanish without an ICMP error, but wg0 has MTU 1420"
+    assert forward.remedy == "ip link set dev wg0 mtu 1312  # to last: MTU = 1312 under [Interface]"
+    reverse = verdict(replace(HOLE, direction="reverse"))
+    assert (reverse.code, reverse.direction) == (codes.MTU_BLACK_HOLE, Direction.REVERSE)
+    assert reverse.remedy == "on b: ip link set dev INTERFACE mtu 1312  # to last: MTU = 1312 under [Interface]"
+
+
+@pytest.mark.parametrize(("underlay", "mtu"), [(1380, 1320), (1375, 1315), (1500, 1312), (0, 1312)])
+def test_the_advice_is_the_mtu_to_set(underlay: int, mtu: int) -> None:
+    """Protects the remedy: 1312 passes while the MTU is 1420, but over an underlay of 1380 the MTU to set is 1320."""
+    for found in (HOLE, SPLIT):
+        remedy = verdict(found, underlay_mtu=underlay).remedy
+        assert remedy is not None
+        assert f"mtu {mtu} " in remedy
+
+
+def test_reduced_by_fragments() -> None:
+    """Protects a tunnel that fragments outside from passing as healthy, and from being called a black hole."""
+    result = verdict(SPLIT, underlay_mtu=1380)
+    assert (result.status, result.code) == (Status.WARN, codes.MTU_REDUCED)
+    assert result.message == (
+        "packets over 1312 bytes to b arrive only because the tunnel sends them in fragments "
+        "(the underlay to 198.51.100.2 carries 1380), but wg0 has MTU 1420"
+    )
+
+
+def test_reduced_and_signalled() -> None:
+    """Protects the difference that matters at night: an ICMP error tells the sender, so nothing hangs."""
+    result = verdict(TOLD)
+    assert (result.status, result.code) == (Status.WARN, codes.MTU_REDUCED)
+    assert "which an ICMP error from 10.66.0.9 tells the sender" in result.message
+    assert result.remedy is not None
+    assert "mtu 1380 " in result.remedy
+
+
+def test_below_the_minimum() -> None:
+    """Protects overlays that need 1280: signalled or not it is a failure, and no tunnel setting is advised."""
+    short = verdict(replace(SPLIT, mtu_bytes=1200, fragmented=(1201,)), underlay_mtu=1260)
+    assert (short.status, short.code) == (Status.FAIL, codes.MTU_BELOW_MINIMUM)
+    assert short.message.endswith("; the overlay must carry 1280")
+    assert short.remedy == (
+        "Make the path under the tunnel carry 1340 bytes: an MTU of 1200 is less than the overlay's 1280."
+    )
+    hole = verdict(replace(HOLE, mtu_bytes=1200))
+    assert hole.code is codes.MTU_BLACK_HOLE
+    assert hole.message.endswith("; the overlay must carry 1280")
+    small = verdict(replace(WHOLE, ceiling_bytes=1200, mtu_bytes=1200))
+    assert small.code is codes.MTU_BELOW_MINIMUM
+    assert small.remedy == "ip link set dev wg0 mtu 1280  # to last: MTU = 1280 under [Interface]"
+
+
+def test_off_the_overlay() -> None:
+    """Protects peers that no tunnel leads to: a size, but no command for an interface that is not known."""
+    result = verdict(HOLE, interface=None, product=None, tunnel=None, endpoint=None)
+    assert result.code is codes.MTU_BLACK_HOLE
+    assert result.remedy == "Set the MTU of the interface that leads to 10.66.0.2 to 1312."
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (SearchOutcome.NO_ANSWER, "b does not answer path-MTU probes on UDP port 862"),
+        (SearchOutcome.REFUSED, "nothing listens on UDP port 862 of b"),
+    ],
+)
+def test_without_responder(outcome: SearchOutcome, said: str) -> None:
+    """Protects against guesses: nobody to answer means inconclusive, with what would decide it."""
+    result = verdict(PathMtu(direction="reverse", outcome=outcome, ceiling_bytes=1420))
+    assert (result.status, result.code) == (Status.INCONCLUSIVE, codes.RUN_NEEDS_RESPONDER)
+    assert result.direction is Direction.REVERSE
+    assert result.message.startswith(said)
+    assert result.remedy == "on b: preflight responder --bind 10.66.0.2:862"
+
+
+def test_too_much_loss() -> None:
+    """Protects a lossy path from an MTU finding."""
+    result = verdict(replace(HOLE, outcome=SearchOutcome.UNDECIDED))
+    assert (result.status, result.code) == (Status.INCONCLUSIVE, codes.RUN_TIMEOUT)
+    assert "1312 bytes pass, 1420 is the interface's MTU" in result.message
+
+
+def test_measurements_and_evidence() -> None:
+    """Protects what dashboards read: numbers with units, and the sizes behind the verdict."""
+    result = verdict(replace(HOLE, probes_sent=29, rounds=5, rtt_s=0.0015, duration_s=0.025))
+    assert result.measurements == {
+        "mtu_bytes": 1312,
+        "interface_mtu_bytes": 1420,
+        "signalled": False,
+        "probes": 29,
+        "rounds": 5,
+        "rtt_ms": 1.5,
+        "search_ms": 25.0,
+    }
+    assert result.evidence[0].data["vanished"] == [1313, 1420]
