@@ -107,13 +107,11 @@ class HostPath:
     def reassembled(self) -> int | None:
         """Datagrams that this network namespace has put together from fragments, IPv4 and IPv6; None = unknown."""
         try:
-            names, values = (line.split() for line in SNMP.read_text().splitlines() if line.startswith("Ip:"))
-            count = int(dict(zip(names, values, strict=True))["ReasmOKs"])
-            for line in SNMP6.read_text().splitlines() if SNMP6.exists() else ():
-                name, value = line.split()
-                if name == "Ip6ReasmOKs":
-                    count += int(value)
-        except (OSError, ValueError, KeyError):
+            names, values = SNMP.read_bytes().split(b"\n", 2)[:2]
+            count = int(values.split()[names.split().index(b"ReasmOKs")])
+            if SNMP6.exists():
+                count += int(SNMP6.read_bytes().partition(b"Ip6ReasmOKs")[2].split(None, 1)[0])
+        except (OSError, ValueError, IndexError):
             return None
         return count
 
