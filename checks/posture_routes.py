@@ -101,7 +101,7 @@ def judge(probes: Iterable[Probe]) -> Result:
             codes.POSTURE_OPEN,
             CONTROL,
             Direction.ROUND_TRIP,
-            f"none of {len(through)} requests without a known bearer was refused: who reaches the control plane rules it",
+            f"none of {len(through)} requests without a known bearer was refused: whoever reaches it rules it",
             remedy="Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
             measurements=counts,
             evidence=evidence,
