@@ -4,11 +4,10 @@ import errno
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from pathlib import Path
 
 BACKLOG = 4096
 CARRIER_GRADE_NAT = ip_network("100.64.0.0/10")  # RFC 6598; Tailscale numbers its nodes from it
-TUNNEL = "65534"  # ARPHRD_NONE in /sys/class/net/*/type: WireGuard and tun devices
+TUNNELS = frozenset({"wireguard", "tun"})  # what overlays are made of
 
 
 class BindError(Exception):
@@ -74,7 +73,7 @@ def exposed(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address) and address in CARRIER_GRADE_NAT:
         return False
     interface = _addresses().get(address)
-    return interface is None or not _is_tunnel(interface)
+    return interface is None or _kind(interface) not in TUNNELS
 
 
 def _explain(error: OSError, place: Place) -> str:
@@ -101,10 +100,12 @@ def _addresses() -> dict[IPv4Address | IPv6Address, str]:
     return found
 
 
-def _is_tunnel(interface: str) -> bool:
-    """WireGuard, tun and tap devices: what overlays are made of."""
-    device = Path("/sys/class/net") / interface
-    try:
-        return (device / "tun_flags").exists() or (device / "type").read_text().strip() == TUNNEL
-    except OSError:
-        return False
+def _kind(interface: str) -> str | None:
+    """What the kernel calls a virtual device: wireguard, tun (taps too), veth…; asked by netlink, not by /sys, which
+    shows the devices of the namespace that mounted it."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as kernel:
+        (link,) = kernel.get_links(ifname=interface)
+        details = link.get_attr("IFLA_LINKINFO")
+        return str(details.get_attr("IFLA_INFO_KIND")) if details else None

@@ -9,7 +9,7 @@ from preflight.lab import processes, state
 from preflight.lab.blueprint import Blueprint, Kind, Places
 from preflight.lab.names import EVERYWHERE, LabError, LabNames
 from preflight.lab.scenarios import Scenario
-from preflight.lab.signals import uninterrupted
+from preflight.lab.signals import give_way, uninterrupted
 from preflight.lab.site import Site, free_port, wait_for_answer
 from preflight.lab.state import Parts, State
 from preflight.lab.topology import overlay_address
@@ -60,20 +60,25 @@ def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> St
     """
     down(names)
     plan, kind = scenario.plan(), kind_of(scenario)
-    site = Site(names, plan, kind, _places(plan, kind))
-    deadline = time.monotonic() + READY_WITHIN_S
     try:
-        site.write_files()
-        if kind == "wireguard":
-            _build_tunnels(site, scenario, deadline)
-        else:
-            _wait_for_all(site.start_daemons(), deadline)
-        built = State(scenario.name, kind, site.places, parts_of(names), ephemeral)
-        state.save(names, built)
+        with uninterrupted():
+            site = Site(names, plan, kind, _places(plan, kind))
+            _build(site, scenario, time.monotonic() + READY_WITHIN_S)
+            built = State(scenario.name, kind, site.places, parts_of(names), ephemeral)
+            state.save(names, built)
     except BaseException:
         down(names)
         raise
     return built
+
+
+def _build(site: Site, scenario: Scenario, deadline: float) -> None:
+    site.write_files()
+    if site.kind == "wireguard":
+        _build_tunnels(site, scenario, deadline)
+    else:
+        _wait_for_all(site.start_daemons(), deadline)
+        site.spend_bootstrap_token()
 
 
 def _places(plan: Blueprint, kind: Kind) -> Places:
@@ -102,6 +107,7 @@ def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> None:
     _wait_for_all(waiting, deadline)
     site.spend_bootstrap_token()
     for fault in scenario.faults:
+        give_way()
         fault.strike(network)
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from preflight.lab.names import LabError
 from preflight.lab.scenarios import Scenario
 from preflight.lab.score import Outcome
 from preflight.lab.session import Lab, fresh_lab
-from preflight.lab.signals import interruptible, uninterrupted
+from preflight.lab.signals import give_way, uninterrupted
 
 RUN_LIMIT_S = 180.0
+_LOOK_AGAIN_S = 0.1
 
 
 class Matrix:
@@ -38,20 +39,16 @@ class Matrix:
         Returns the outcomes in the order of the work, and whether Ctrl-C or SIGTERM came first; all labs are down
         then too.
         """
-        futures: list[Future[Outcome | None]] = []
         interrupted = False
-        with interruptible(), ThreadPoolExecutor(self._jobs) as pool:
+        with uninterrupted(), ThreadPoolExecutor(self._jobs) as pool:
+            futures = [pool.submit(self._one, scenario, number) for scenario, number in self._work]
             try:
-                futures = [pool.submit(self._one, scenario, number) for scenario, number in self._work]
-                for future in as_completed(futures):
-                    if (outcome := future.result()) is not None:
-                        finished(outcome)
+                _follow(futures, finished)
             except KeyboardInterrupt:
                 interrupted = True
             finally:
-                with uninterrupted():
-                    self._stop()
-                    pool.shutdown(cancel_futures=True)
+                self._stop()
+                pool.shutdown(cancel_futures=True)
         done = [future.result() for future in futures if not future.cancelled()]
         return [outcome for outcome in done if outcome is not None], interrupted
 
@@ -119,3 +116,13 @@ class Matrix:
         path = self._reports / f"{scenario.name}-{number}.json"
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
         return str(path)
+
+
+def _follow(futures: list[Future[Outcome | None]], finished: Callable[[Outcome], None]) -> None:
+    """Tell of each outcome as it comes. Raises KeyboardInterrupt soon after a signal."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, _LOOK_AGAIN_S, FIRST_COMPLETED)
+        for outcome in filter(None, (future.result() for future in done)):
+            finished(outcome)
+        give_way()

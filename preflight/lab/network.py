@@ -152,8 +152,9 @@ class Network:
 
     def _underlay(self) -> None:
         members = self.plan.topology.members
-        for node in (*members, ROUTER):
-            netns.create(self.names.namespace(node))
+        wanted = (self.names.namespace(node) for node in (*members, ROUTER))
+        # By ip(8): pyroute2 would fork this process, which may have threads.
+        run([program("ip"), "-batch", "-"], text="".join(f"netns add {namespace}\n" for namespace in wanted))
         with netlink(self.names.namespace(ROUTER)) as router:
             set_sysctl("net/ipv4/ip_forward", 1)
             set_sysctl("net/ipv6/conf/all/forwarding", 1)

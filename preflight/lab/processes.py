@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preflight.lab.names import LabError
+from preflight.lab.signals import give_way
 
 MARK = "PREFLIGHT_LAB_DAEMON"
 PACKAGES = {"ip": "iproute2", "nft": "nftables", "wg": "wireguard-tools", "wireguard-go": "wireguard-go"}
@@ -100,6 +101,7 @@ def wait_for_words(daemon: Daemon, words: str, times: int, deadline: float) -> N
         ended = select.poll()
         ended.register(handle, select.POLLIN)
         while sum(words in line for line in _lines(daemon.log)) < times:
+            give_way()
             if ended.poll(_LOOK_AGAIN_MS):
                 raise LabError(f"the lab's {daemon.name} stopped while starting: {_last_line(daemon.log)}")
             if time.monotonic() > deadline:

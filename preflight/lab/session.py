@@ -88,9 +88,8 @@ def fresh_lab(scenario: Scenario) -> Iterator[Lab]:
     """A lab of its own for one command, with a name that no other has."""
     names = LabNames.of(f"{scenario.name}-{secrets.token_hex(4)}")
     with state.locked(names):
-        built = build.build(names, scenario, ephemeral=True)
         try:
-            yield Lab(names, built)
+            yield Lab(names, build.build(names, scenario, ephemeral=True))
         finally:
             build.down(names)
 

@@ -20,6 +20,7 @@ from preflight.lab import blueprint, processes
 from preflight.lab.blueprint import Blueprint, Kind, LabSecrets, Places
 from preflight.lab.names import ROUTER, LabError, LabNames
 from preflight.lab.processes import Daemon
+from preflight.lab.signals import give_way
 from preflight.lab.topology import bracketed
 
 CONTROL = "control"
@@ -181,6 +182,7 @@ def wait_for_answer(address: str, port: int, deadline: float) -> None:
     Raises LabError at the deadline (time.monotonic()'s clock).
     """
     while (left := deadline - time.monotonic()) > 0:
+        give_way()
         try:
             socket.create_connection((address, port), timeout=min(left, 1.0)).close()
         except ConnectionRefusedError:

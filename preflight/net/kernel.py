@@ -12,6 +12,7 @@ from typing import Any
 from preflight.model.kernel import MAIN_TABLE, ClockState, IPNetwork, Link, NeedsPlatform, ReversePathFilter, Route
 from preflight.overlay.links import read_links
 
+RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel calls every table the main one
 RTM_F_FIB_MATCH = 0x2000
 RTN_LOCAL = 2
 RTN_REFUSING = {6: "blackhole route", 7: "unreachable route", 8: "prohibit route"}
@@ -107,7 +108,7 @@ async def _route(netlink: Any, address: str, mark: int) -> Route:
     about: dict[str, Any] = {"dst": address, **({"mark": mark} if mark else {})}
     try:
         decision, *_ = await netlink.route("get", **about)
-        entry, *_ = await netlink.route("get", flags=RTM_F_FIB_MATCH, **about)
+        entry, *_ = await netlink.route("get", flags=RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE, **about)
     except NetlinkError as error:
         return Route(address, error=os.strerror(error.code))
     return parse_route(address, decision, entry)

@@ -39,7 +39,7 @@ _TIMESPEC = struct.Struct("@ll")
 _INT = struct.Struct("@i")
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")  # struct sock_extended_err of linux/errqueue.h
 _FAMILY = struct.Struct("=H")
-_CONTROL_BYTES = 512
+CONTROL_BYTES = 512
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 """What `socket` calls an address of AF_INET or AF_INET6."""
@@ -160,11 +160,30 @@ def ttl_control(family: int, ttl: int) -> Control:
     return [(socket.IPPROTO_IP, socket.IP_TTL, _INT.pack(ttl))]
 
 
+def tell_local_address(udp: socket.socket) -> None:
+    """Have each datagram's control data say which local address it came to: a wildcard socket has many."""
+    if udp.family == socket.AF_INET6:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    else:
+        udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def local_control(control: Control) -> Control:
+    """Control data for an answer that leaves from the address its request came to."""
+    for level, kind, value in control:
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            return [(level, kind, value)]
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            # struct in_pktinfo: interface, local address, destination. The route chooses the interface.
+            return [(level, kind, bytes(4) + value[4:8] + bytes(4))]
+    return []
+
+
 def receive(udp: socket.socket, size: int = MAX_DATAGRAM) -> Datagram | None:
     """The next datagram, or None when there is none now. ICMP errors that stand in the way are passed over."""
     while True:
         try:
-            data, control, _, source = udp.recvmsg(size, _CONTROL_BYTES)
+            data, control, _, source = udp.recvmsg(size, CONTROL_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -196,7 +215,7 @@ def receive_errors(udp: socket.socket) -> list[QueuedError]:
     while True:
         try:
             data, control, _, destination = udp.recvmsg(
-                MAX_DATAGRAM, _CONTROL_BYTES, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
+                MAX_DATAGRAM, CONTROL_BYTES, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
             )
         except OSError as error:
             if error.errno in PENDING_ERRORS:

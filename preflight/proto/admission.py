@@ -19,12 +19,15 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Packets per second and how many may come at once, for one source and for all together."""
+    """Packets per second of one source; all together may send twice as many. `burst_s`: so much may come at once."""
 
     source_per_s: float = 100_000.0
-    source_burst: float = 20_000.0
-    total_per_s: float = 200_000.0
-    total_burst: float = 40_000.0
+    burst_s: float = 0.2
+
+    def bucket(self, share: float, now: float) -> "TokenBucket":
+        """A bucket for `share` times what one source may send."""
+        per_s = self.source_per_s * share
+        return TokenBucket(per_s, max(per_s * self.burst_s, 10.0), now)
 
 
 class TokenBucket:
@@ -77,7 +80,7 @@ class Admission:
     def __init__(self, prefixes: Iterable[IPv4Network | IPv6Network], limits: Limits, now: float) -> None:
         self._prefixes = tuple(prefixes)
         self._limits = limits
-        self._total = TokenBucket(limits.total_per_s, limits.total_burst, now)
+        self._total = limits.bucket(2.0, now)
         self._sources: OrderedDict[str, tuple[TokenBucket, Verdict]] = OrderedDict()
 
     def allows(self, address: str) -> bool:
@@ -98,6 +101,5 @@ class Admission:
         if len(self._sources) >= MAX_SOURCES:
             self._sources.popitem(last=False)
         verdict = Verdict.ALLOWED if self.allows(address) else Verdict.STRANGER
-        bucket = TokenBucket(self._limits.source_per_s, self._limits.source_burst, now)
-        entry = self._sources[address] = (bucket, verdict)
+        entry = self._sources[address] = (self._limits.bucket(1.0, now), verdict)
         return entry

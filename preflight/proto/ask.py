@@ -155,14 +155,14 @@ class Freshness:
         self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     def refusal(self, request: ProbeRequest, now_unix_ms: int) -> str:
-        """Why not to act on the request, or an empty string; then it is spent."""
+        """Why not to act on the request, or an empty string; then it is spent. Raises AskError for one seen before."""
         age_s = (now_unix_ms - request.created_unix_ms) / 1000
         if abs(age_s) > FRESH_S:
             return f"the request is {age_s:.0f} s old by this node's clock, at most {FRESH_S:.0f} s are accepted"
         while self._seen and next(iter(self._seen.values())) < now_unix_ms:
             self._seen.popitem(last=False)
         if request.nonce in self._seen:
-            return "the request was seen before"
+            raise AskError("the request was seen before")
         if len(self._seen) >= _MAX_NONCES:
             return "too many requests"
         # A request made by a clock that is ahead stays fresh for longer than one made now.

@@ -130,7 +130,8 @@ def test_a_jwt_without_sound_claims_is_refused(target: "Target", claims: dict[st
 @pytest.mark.parametrize(("algorithm", "key"), [("none", ""), ("HS512", None), ("HS256", "x" * 64)])
 def test_a_jwt_of_another_kind_is_refused(target: "Target", algorithm: str, key: str | None) -> None:
     """No unsigned token, no other algorithm, no other secret."""
-    secret = _jwt_secret(target) if key is None else key
+    secret = _jwt_secret(target)
+    secret = secret if key is None else key
     claims = {"role": "mesh", "jti": str(uuid.uuid4()), "exp": int(time.time()) + 60}
     token = jwt.encode(claims, (secret * 2)[:64] if algorithm == "HS512" else secret, algorithm=algorithm)
     answer = target.client.get("/v1/populi/nodes", headers={"authorization": f"Bearer {token}"})

@@ -1,0 +1,124 @@
+"""Does the peer answer echoes inside the tunnel?"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from preflight.api import Context, Direction, Peer, Result, check, codes, failed, inconclusive, passed, warned
+from preflight.model.icmp import PRIVILEGE, EchoStats
+from preflight.model.path import StampStats
+
+FIRST = 4
+MORE = 100  # enough to tell 1 % from chance
+ENOUGH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Echoes, and where some are missing a few STAMP packets to the peer's responder."""
+
+    echo: EchoStats
+    udp: StampStats | None = None
+
+    @property
+    def udp_alive(self) -> bool:
+        """Whether the peer answered by UDP, be it only that nobody listens."""
+        return self.udp is not None and (self.udp.answered > 0 or self.udp.port_unreachable)
+
+
+@check(
+    "reach.icmp",
+    title="The peer answers echoes through the tunnel",
+    subject="peer",
+    needs=("overlay.session", "overlay.route"),
+    timeout=20,
+    privileges=("net_raw",),
+    codes=(codes.REACH_ICMP_FILTERED, codes.REACH_UNREACHABLE, codes.REACH_LOSS),
+)
+async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Sends a few echoes; where some stay away, more of them, and UDP decides between a filter and a dead path.
+
+    An echo goes both ways, so what is lost here has no direction: where a responder answers, `udp.quality` tells it.
+    """
+    limits = ctx.settings.thresholds
+    for done in asyncio.as_completed([_measured(ctx, peer) for peer in ctx.peers]):
+        peer, reached = await done
+        yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
+
+
+async def _measured(ctx: Context, peer: Peer) -> tuple[Peer, Reached]:
+    return peer, await measure(ctx, peer)
+
+
+async def measure(ctx: Context, peer: Peer) -> Reached:
+    """Quick where all is well; about two seconds where nothing comes back."""
+    echo = await ctx.net.icmp.echo(peer.address, count=FIRST, interval_s=0.02, timeout_s=1.0)
+    if echo.error == PRIVILEGE or (echo.sent and echo.received == echo.sent):
+        return Reached(echo)
+    if echo.received:
+        echo = await ctx.net.icmp.echo(peer.address, count=MORE, interval_s=0.01, timeout_s=1.0)
+    return Reached(echo, await ctx.net.path.stamp(peer, count=3, interval_s=0.02))
+
+
+def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
+    """Loss only from enough echoes, and only where nobody can tell its direction."""
+    echo = reached.echo
+    if echo.error == PRIVILEGE:
+        return inconclusive(
+            codes.RUN_NEEDS_PRIVILEGE,
+            peer.target,
+            Direction.ROUND_TRIP,
+            f"this process may not send echoes to {peer.address}: raw sockets take CAP_NET_RAW",
+            remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
+        )
+    if echo.received:
+        return _answered(peer, reached, warn_percent, fail_percent)
+    return _silent(peer, reached)
+
+
+def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
+    echo, loss = reached.echo, reached.echo.loss_percent
+    best = min(echo.rtt_ms)
+    measurements = {
+        "sent": echo.sent,
+        "received": echo.received,
+        "rtt_min_ms": round(best, 3),
+        "rtt_max_ms": round(max(echo.rtt_ms), 3),
+    }
+    message = f"{echo.received} of {echo.sent} echoes answered, round trip from {best:.1f} ms"
+    if echo.sent < ENOUGH or loss < warn_percent or reached.udp_alive:
+        return passed(peer.target, Direction.ROUND_TRIP, message, measurements=measurements)
+    make = failed if loss >= fail_percent else warned
+    return make(
+        codes.REACH_LOSS,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{loss:.0f} % of {echo.sent} echoes were lost; no responder answers that could tell in which direction",
+        remedy=f"preflight responder --bind {peer.address}   # on {peer.target}, then run again",
+        measurements=measurements,
+    )
+
+
+def _silent(peer: Peer, reached: Reached) -> Result:
+    echo, udp = reached.echo, reached.udp
+    measurements = {"sent": echo.sent, "received": 0, "udp_answered": udp.answered if udp else 0}
+    said = f" ({echo.error})" if echo.error else ""
+    none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
+    if reached.udp_alive:
+        where = peer.target if echo.sent else "this node"
+        return warned(
+            codes.REACH_ICMP_FILTERED,
+            peer.target,
+            Direction.ROUND_TRIP,
+            f"{none}, but UDP comes back: only ICMP echo is filtered",
+            remedy=f"nft list ruleset  # on {where}: let ICMP echo through on the overlay interface",
+            measurements=measurements,
+        )
+    return failed(
+        codes.REACH_UNREACHABLE,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{none} and none of {udp.sent if udp else 0} UDP packets came back",
+        remedy=f"ping {peer.address}  # from another member of the overlay: does it answer anybody?",
+        measurements=measurements,
+    )

@@ -1,0 +1,140 @@
+"""`preflight responder`: answers the probes of peers, and asks back."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from preflight.responder.core import ResponderCore
+    from preflight.responder.mailbox import Mailbox
+    from preflight.responder.places import IPNetwork, Place
+    from preflight.settings import Settings
+
+
+@click.command("responder")
+@click.option(
+    "--bind",
+    "binds",
+    metavar="ADDRESS[:PORT]",
+    multiple=True,
+    help="Where to listen; repeatable [default: the overlay's addresses, port 862].",
+)
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Shared key of at least 16 bytes: serves whoever holds it, and turns the authenticated mode on.",
+)
+@click.option("--control-url", metavar="URL", help="Take probe requests from this control plane's mailbox.")
+@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings file: key, mailbox, peers.")
+@click.option("--allow", "allow", metavar="PREFIX", multiple=True, help="Who may ask; repeatable.")
+@click.option(
+    "--max-rate",
+    metavar="PACKETS",
+    type=click.IntRange(min=10),
+    default=100_000,
+    show_default=True,
+    help="Packets a second that one source may send; the rest is dropped and counted.",
+)
+def responder(
+    binds: tuple[str, ...],
+    key_file: Path | None,
+    control_url: str | None,
+    config: Path | None,
+    allow: tuple[str, ...],
+    max_rate: int,
+) -> None:
+    """Answer the probes of peers until SIGTERM or Ctrl-C.
+
+    Serves the prefixes of --allow, the peers of the settings file, the overlay's prefixes where it listens on the
+    overlay's own addresses, and whoever holds the key. Prints `listening on udp://ADDRESS:PORT` when it is ready;
+    counters go to stderr at the end and on SIGUSR1.
+    """
+    from preflight.responder.places import ResponderError
+    from preflight.settings import Options, SettingsError, load, read_key
+
+    try:
+        settings = load(Options(config=config, control_url=control_url))
+        key = read_key(key_file) if key_file else settings.secrets.responder_key
+        _run(settings, key, binds, allow, max_rate)
+    except (ResponderError, SettingsError) as error:
+        click.echo(f"preflight responder: {error}", err=True)
+        sys.exit(2)
+
+
+def _run(
+    settings: "Settings", key: bytes | None, binds: tuple[str, ...], allow: tuple[str, ...], max_rate: int
+) -> None:
+    import asyncio
+    import time
+
+    from preflight.net.path import clock_estimate
+    from preflight.net.pmtu import HostPath
+    from preflight.proto.admission import Admission, Limits
+    from preflight.proto.probe import ProbeServer
+    from preflight.proto.reflector import SessionReflector
+    from preflight.responder import places
+    from preflight.responder.core import ResponderCore
+    from preflight.responder.serve import serve
+
+    where, prefixes = _provision(settings, binds, allow, keyed=key is not None)
+    now = time.monotonic()
+    core = ResponderCore(
+        admission=Admission(prefixes, Limits(max_rate), now),
+        reflector=SessionReflector(key=key, error=clock_estimate()),
+        probes=ProbeServer(key, os.urandom(32), HostPath()),
+        key=key,
+        agent_id=settings.responder.agent_id,
+        now=now,
+    )
+    sockets = places.open_all(where)
+    asyncio.run(
+        serve(
+            sockets,
+            core,
+            _mailbox(settings, key, core),
+            announce=lambda place: click.echo(f"listening on udp://{place}"),
+            log=_log,
+        )
+    )
+
+
+def _provision(
+    settings: "Settings", binds: tuple[str, ...], allow: tuple[str, ...], *, keyed: bool
+) -> "tuple[list[Place], tuple[IPNetwork, ...]]":
+    """Where to listen and whom to serve. The overlay is read only where no address is named."""
+    from preflight.responder import places
+
+    where = [places.read_place(text) for text in binds]
+    prefixes = [places.read_prefix(text) for text in allow]
+    peers = [peer.address for peer in settings.peers]
+    state = None
+    if not where:
+        import asyncio
+
+        from preflight.overlay.read import read_overlay
+
+        state = asyncio.run(read_overlay(settings.overlay, peers))
+        where = places.overlay_places(state)
+    return where, places.provisioned(prefixes, peers, places.overlay_prefixes(state), keyed=keyed)
+
+
+def _mailbox(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Mailbox | None":
+    """The mailbox to poll, where there are a control URL and an agent id."""
+    from preflight.net.control import ControlClient
+    from preflight.responder.mailbox import Mailbox
+
+    agent_id = settings.responder.agent_id
+    if settings.control.url is None:
+        return None
+    if agent_id is None:
+        _log("no mailbox is polled: set responder.agent_id in the settings file")
+        return None
+    return Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
+
+
+def _log(text: str) -> None:
+    click.echo(f"preflight responder: {text}", err=True)

@@ -1,0 +1,146 @@
+"""What the responder does with a datagram and with a request from its mailbox, without I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preflight.model.path import PeerReport
+from preflight.proto import probe
+from preflight.proto.admission import Admission, Ledger, TokenBucket, Verdict
+from preflight.proto.ask import AskError, Freshness, ProbeRequest, decode_request
+from preflight.proto.probe import ProbeServer
+from preflight.proto.reflector import SessionReflector
+from preflight.proto.stamp import StampError
+
+REQUESTS_PER_S = 2.0
+REQUEST_BURST = 10.0
+SESSION_MEMORY_S = 60.0
+"""What was refused or seen longer ago does not belong to the session that a peer asks about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request from the mailbox that was read: send probes, then report; or only tell why not."""
+
+    request: ProbeRequest
+    refusal: str = ""
+
+
+class ResponderCore:
+    """Admission before everything, then the path-MTU probes by their magic, all else is STAMP.
+
+    key: the shared key, None if there is none: then only provisioned sources are served.
+    """
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        reflector: SessionReflector,
+        probes: ProbeServer,
+        key: bytes | None,
+        agent_id: str | None,
+        now: float,
+    ) -> None:
+        self._admission = admission
+        self._reflector = reflector
+        self._probes = probes
+        self._key = key
+        self._agent_id = agent_id
+        self._freshness = Freshness()
+        self._requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now)
+        self._refused = Ledger()
+        self._unsent = Ledger()
+        self._received = 0
+        self._answered = 0
+
+    def handle(
+        self,
+        data: bytes,
+        source: tuple[str, int],
+        *,
+        received_ns: int,
+        transmitted_ns: int,
+        ttl: int | None,
+        now: float,
+    ) -> Sequence[bytes]:
+        """The answers to send back to `source`. received_ns, transmitted_ns: UNIX ns; now: s of a steady clock."""
+        self._received += 1
+        verdict = self._admission.judge(source[0], now)
+        if verdict is Verdict.LIMITED or (verdict is Verdict.STRANGER and self._key is None):
+            self._refused.note(source[0], verdict.value, now)
+            return ()
+        answers: Sequence[bytes]
+        if data.startswith(probe.MAGIC):
+            # With a key, ProbeServer itself answers only what is signed.
+            answers = self._probes.handle(data, source, now)
+            if not answers:
+                self._refused.note(source[0], "bad-probe", now)
+        else:
+            try:
+                answers = (
+                    self._reflector.handle(
+                        data,
+                        source,
+                        received_ns=received_ns,
+                        transmitted_ns=transmitted_ns,
+                        ttl=ttl,
+                        authenticated_only=verdict is Verdict.STRANGER,
+                    ),
+                )
+            except StampError as error:
+                self._refused.note(source[0], error.reason, now)
+                return ()
+        self._answered += len(answers)
+        return answers
+
+    def unsent(self, address: str, error: str, now: float) -> None:
+        """An answer to `address` did not leave, because of this errno name."""
+        self._unsent.note(address, error, now)
+
+    def ready(self, now: float) -> bool:
+        """Whether another request from the mailbox may be taken now; the rest waits there."""
+        return self._requests.take(now)
+
+    def order(self, payload: str, sender: str, now_unix_ms: int) -> Order | None:
+        """What to do about a request from the mailbox; None if it is malformed, replayed or meant for somebody else.
+
+        Probes go only to a provisioned address, or when the request is signed with the key.
+        """
+        try:
+            request, signed = decode_request(payload, self._key)
+            if request.receiver != self._agent_id or request.sender != sender:
+                return None
+            if not signed and not self._admission.allows(request.address):
+                return Order(request, self._stranger(request))
+            return Order(request, self._freshness.refusal(request, now_unix_ms))
+        except AskError:
+            return None
+
+    def _stranger(self, request: ProbeRequest) -> str:
+        key = "the request is not signed with its key" if self._key else "it has no key by which to know a peer"
+        return f"{request.address} is not provisioned at this responder, and {key}"
+
+    def report(
+        self, request: ProbeRequest, sent: int, errors: dict[str, int], *, now: float, now_ns: int
+    ) -> PeerReport:
+        """What this responder knows of the session that the request names. sent, errors: of the probes sent for it."""
+        since = now - SESSION_MEMORY_S
+        unsent = dict(self._unsent.recent(request.address, since))
+        for error, count in errors.items():
+            unsent[error] = unsent.get(error, 0) + count
+        return PeerReport(
+            received=self._reflector.received(request.address, request.port, request.ssid),
+            elsewhere=self._reflector.received_elsewhere(
+                request.address, request.ssid, now_ns - int(SESSION_MEMORY_S * 1e9)
+            ),
+            refused=self._refused.recent(request.address, since),
+            sent=sent,
+            send_errors=unsent,
+        )
+
+    def summary(self) -> str:
+        """The counters, in one line."""
+        parts = [f"received {self._received}", f"answered {self._answered}"]
+        parts += [f"{reason} {count}" for reason, count in sorted(self._refused.total.items())]
+        parts += [f"unsent {error} {count}" for error, count in sorted(self._unsent.total.items())]
+        return ", ".join(parts)

@@ -1,0 +1,100 @@
+"""The responder's side of asking by mailbox: claim requests, have probes sent, deliver what is known."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from preflight.model.control import ControlError, MailboxRow
+from preflight.net.control import ControlClient
+from preflight.proto import backoff
+from preflight.proto.ask import REQUEST_TYPE, RESULT_TYPE, ProbeRequest, ProbeResult, encode_result
+from preflight.responder.core import Order, ResponderCore
+
+POLL_S = 1.0
+REFUSALS = (400, 401, 403, 422)
+"""Asking again would not help; anything else may be load."""
+
+SendProbes = Callable[[ProbeRequest], Awaitable[tuple[int, dict[str, int]]]]
+"""Sends the probes of a request; how many left, and errno names of the others."""
+
+
+class Mailbox:
+    """Polls one mailbox, at most once a second; errors slow it down and are logged when they change."""
+
+    def __init__(
+        self, control: ControlClient, agent_id: str, key: bytes | None, core: ResponderCore, log: Callable[[str], None]
+    ) -> None:
+        self._control = control
+        self._agent_id = agent_id
+        self._key = key
+        self._core = core
+        self._log = log
+        self._trouble = ""
+        self._undelivered: dict[int, tuple[str, ProbeResult]] = {}
+
+    async def run(self, send_probes: SendProbes) -> None:
+        """Poll until cancelled."""
+        attempt = 0
+        try:
+            while True:
+                try:
+                    await self._turn(send_probes)
+                except ControlError as error:
+                    attempt += 1
+                    self._say(f"mailbox {self._agent_id}: {error.message}")
+                    wait_s = backoff.delay_s(attempt, error.retry_after_s, random.random())  # noqa: S311 - only jitter
+                else:
+                    attempt, wait_s = 0, 0.0
+                    self._say("")
+                await asyncio.sleep(max(wait_s, POLL_S))
+        finally:
+            await self._control.aclose()
+
+    async def _turn(self, send_probes: SendProbes) -> None:
+        """Everything that waits, oldest first, as far as the rate allows."""
+        rows = await self._control.inbox(self._agent_id)
+        for row in sorted(rows, key=lambda row: row.id):
+            if row.message_type != REQUEST_TYPE:
+                continue
+            if not self._core.ready(time.monotonic()):
+                return
+            await self._serve(row, send_probes)
+
+    async def _serve(self, row: MailboxRow, send_probes: SendProbes) -> None:
+        """Answer one request. What could not be delivered because of load stays in the mailbox, its result here."""
+        if (waiting := self._undelivered.get(row.id)) is None:
+            order = self._core.order(row.payload, row.sender, time.time_ns() // 1_000_000)
+            waiting = (order.request.sender, await self._result(order, send_probes)) if order else None
+        if waiting is not None:
+            self._undelivered[row.id] = waiting
+            await self._deliver(*waiting)
+            del self._undelivered[row.id]
+        await self._control.ack(self._agent_id, row.id)
+
+    async def _result(self, order: Order, send_probes: SendProbes) -> ProbeResult:
+        request = order.request
+        if order.refusal:
+            return ProbeResult(request.nonce, refusal=order.refusal)
+        sent, errors = await send_probes(request)
+        report = self._core.report(request, sent, errors, now=time.monotonic(), now_ns=time.time_ns())
+        return ProbeResult(request.nonce, report)
+
+    async def _deliver(self, receiver: str, result: ProbeResult) -> None:
+        try:
+            await self._control.deliver(
+                sender=self._agent_id,
+                receiver=receiver,
+                message_type=RESULT_TYPE,
+                payload=encode_result(result, self._key),
+                idempotency_key=f"result-{result.nonce.hex()}",
+            )
+        except ControlError as error:
+            if error.status not in REFUSALS:
+                raise
+            self._say(f"mailbox {receiver}: {error.message}; answering takes the submitter's or the full token")
+
+    def _say(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            self._log(trouble)
+        self._trouble = trouble

@@ -1,0 +1,127 @@
+"""The responder's shell: sockets drained in batches, signals, and the mailbox beside them."""
+
+import asyncio
+import errno
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+
+from preflight.net import udp
+from preflight.net.link import FULL_TTL
+from preflight.proto import ask
+from preflight.responder.core import ResponderCore
+from preflight.responder.mailbox import Mailbox
+from preflight.responder.places import place_text
+
+BATCH = 64
+"""Datagrams of one socket before the others, the mailbox and signals get their turn."""
+
+
+class Listener:
+    """One socket: every datagram goes to the core, what comes back goes back to where the datagram came from."""
+
+    def __init__(self, listening: socket.socket, core: ResponderCore) -> None:
+        self.socket = listening
+        self.address, self.port = listening.getsockname()[:2]
+        self._core = core
+        self._wildcard = ip_address(self.address).is_unspecified
+        udp.set_ttl(listening, FULL_TTL)
+        if self._wildcard:
+            udp.tell_local_address(listening)
+
+    def drain(self) -> None:
+        """Serve up to `BATCH` datagrams."""
+        core, listening = self._core, self.socket
+        for _ in range(BATCH):
+            try:
+                data, control, _, source = listening.recvmsg(udp.MAX_DATAGRAM, udp.CONTROL_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:  # the interface went down, or an ICMP error came: the socket lives on
+                core.unsent("receive", udp.error_name(error.errno or errno.EIO), time.monotonic())
+                return
+            received_ns, ttl = udp.read_control(control)
+            now_ns = time.time_ns()
+            answers = core.handle(
+                data,
+                source[:2],
+                received_ns=received_ns or now_ns,
+                transmitted_ns=now_ns,
+                ttl=ttl,
+                now=time.monotonic(),
+            )
+            for answer in answers:
+                self._answer(answer, source, udp.local_control(control) if self._wildcard else None)
+
+    def probe(self, request: ask.ProbeRequest, number: int) -> str:
+        """Send one probe to the socket that a request names; the errno name if it did not leave."""
+        code = udp.send(self.socket, ask.probe(request.nonce, number), (request.address, request.port))
+        return udp.error_name(code) if code else ""
+
+    def _answer(self, answer: bytes, source: udp.Address, control: udp.Control | None) -> None:
+        code = udp.send(self.socket, answer, source, control)
+        if code:
+            self._core.unsent(source[0], udp.error_name(code), time.monotonic())
+
+
+async def send_probes(listeners: Sequence[Listener], request: ask.ProbeRequest) -> tuple[int, dict[str, int]]:
+    """Send the probes that a request asks for; how many left, and why the others did not."""
+    listener = _listener_towards(listeners, request.address, request.port)
+    if listener is None:
+        return 0, {"EAFNOSUPPORT": request.count}
+    errors: Counter[str] = Counter()
+    for number in range(request.count):
+        if number:
+            await asyncio.sleep(request.interval_ms / 1000)
+        if error := listener.probe(request, number):
+            errors[error] += 1
+    return request.count - errors.total(), dict(errors)
+
+
+def _listener_towards(listeners: Sequence[Listener], address: str, port: int) -> Listener | None:
+    """The listener on the address that the route to the asker takes, else one of its family."""
+    family = udp.family_of(address)
+    candidates = [listener for listener in listeners if listener.socket.family == family]
+    try:
+        local = udp.source_address(address, port)
+    except OSError:
+        local = ""
+    return next((each for each in candidates if each.address == local), next(iter(candidates), None))
+
+
+async def serve(
+    sockets: Sequence[socket.socket],
+    core: ResponderCore,
+    mailbox: Mailbox | None,
+    *,
+    announce: Callable[[str], None],
+    log: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGUSR1 logs the counters. announce: told each place once it is served."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: log(core.summary()))
+    listeners = [Listener(each, core) for each in sockets]
+    for listener in listeners:
+        loop.add_reader(listener.socket, listener.drain)
+        announce(place_text(listener.address, listener.port))
+    stopped = asyncio.create_task(stop.wait())
+    tasks: set[asyncio.Task[object]] = {stopped}
+    if mailbox is not None:
+        tasks.add(asyncio.create_task(mailbox.run(lambda request: send_probes(listeners, request))))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for listener in listeners:
+            loop.remove_reader(listener.socket)
+        log(core.summary())
