@@ -135,7 +135,10 @@ def _default_database() -> Path:
     if state := os.environ.get("STATE_DIRECTORY"):
         return Path(state.partition(":")[0]) / DATABASE_NAME
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "preflight"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        _fail(f"the state directory {home} cannot be made ({error.strerror}); name a database with --db FILE")
     return home / DATABASE_NAME
 
 

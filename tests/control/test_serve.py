@@ -279,3 +279,12 @@ def test_the_default_database_is_where_state_belongs(tmp_path: Path, monkeypatch
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert _default_database() == tmp_path / "state" / "preflight" / "control-plane.db"
     assert (tmp_path / "state" / "preflight").is_dir()
+
+
+def test_a_state_directory_that_cannot_be_made_is_named() -> None:
+    """With the option that helps."""
+    result = CliRunner().invoke(
+        control_plane, ["serve"], env={"STATE_DIRECTORY": None, "XDG_STATE_HOME": "/proc/self/nowhere"}
+    )
+    assert result.exit_code == 2
+    assert "--db FILE" in result.stderr
