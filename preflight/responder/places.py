@@ -39,8 +39,8 @@ def read_place(text: str) -> Place:
     """Read `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`. Raises ResponderError."""
     host, port = text, str(DEFAULT_PORT)
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or port if rest[:1] in ("", ":") else "-"
+        host, closing, rest = text[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else port if closing and not rest else ""
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     try:
