@@ -1,14 +1,16 @@
 """Is this node's clock right, as far as anything here can tell?"""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
 
-from preflight.api import NODE, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
+from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, inconclusive, passed, skipped, warned
 from preflight.model.control import ControlError
 from preflight.model.kernel import ClockState, NeedsPlatform
 from preflight.proto.clock import Offset, clock_offset
 
 TOLERANCE_S = 2.0
 PATIENCE_S = 2.0
+MAX_PEERS = 3
 
 
 @check(
@@ -19,18 +21,24 @@ PATIENCE_S = 2.0
     codes=(codes.HOST_CLOCK_UNSYNCED,),
 )
 async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Asks the kernel whether its clock is kept in step; if not, compares it with the control plane's `Date`."""
+    """Asks the kernel whether its clock is kept in step; if not, compares it with the peers' and the control plane's."""
     try:
         state = ctx.net.kernel.clock()
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
         return
-    others = bool(ctx.settings.control.url)
-    yield judge(state, None if state.synchronised else await other_clock(ctx), others=others)
+    asked = bool(ctx.settings.control.url or ctx.peers)
+    yield judge(state, {} if state.synchronised else await other_clocks(ctx), asked=asked)
 
 
-async def other_clock(ctx: Context) -> Offset | None:
-    """The control plane's clock against this one; None where there is none to ask or it does not tell the time."""
+async def other_clocks(ctx: Context) -> dict[str, Offset]:
+    """Other clocks minus this one, by the name of who has them; without those that do not answer."""
+    names = ["the control plane", *(peer.target for peer in ctx.peers[:MAX_PEERS])]
+    offsets = await asyncio.gather(_control_clock(ctx), *(_peer_clock(ctx, peer) for peer in ctx.peers[:MAX_PEERS]))
+    return {name: offset for name, offset in zip(names, offsets, strict=True) if offset is not None}
+
+
+async def _control_clock(ctx: Context) -> Offset | None:
     if not ctx.settings.control.url:
         return None
     try:
@@ -39,8 +47,17 @@ async def other_clock(ctx: Context) -> Offset | None:
         return None
 
 
-def judge(state: ClockState, other: Offset | None, *, others: bool) -> Result:
-    """The kernel's word counts, else another clock that agrees within 2 s; `others`: whether there is one to ask."""
+async def _peer_clock(ctx: Context, peer: Peer) -> Offset | None:
+    """By the time stamps of the peer's responder; the two directions may differ by the whole round trip."""
+    stats = await ctx.net.path.stamp(peer, count=2, interval_s=0.02)
+    if stats.clock_offset_ms is None:
+        return None
+    error_ms = min(stats.rtt_ms) / 2
+    return Offset((stats.clock_offset_ms - error_ms) / 1000, (stats.clock_offset_ms + error_ms) / 1000)
+
+
+def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Result:
+    """The kernel's word counts, else another clock that agrees within 2 s; `asked`: whether there was one to ask."""
     if state.synchronised:
         return passed(
             NODE,
@@ -48,20 +65,19 @@ def judge(state: ClockState, other: Offset | None, *, others: bool) -> Result:
             f"the kernel's clock is synchronised (estimated error {state.estimated_error_ms:g} ms)",
             measurements={"synchronised": True, "estimated_error_ms": state.estimated_error_ms},
         )
-    if other is None and others:
-        # Why it could not be asked is another check's finding; an unknown difference is none.
+    if not others and asked:
+        # Why none could be asked is another check's finding; an unknown difference is none.
         message = "nothing synchronises the kernel's clock, and no other clock answered that could confirm it"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
-    if other is None:
+    if not others:
         return _unsynced("nothing synchronises the kernel's clock, and there is no other clock to confirm it", {})
-    measured = {"synchronised": False, "offset_s": round(-other.middle_s, 2)}
-    if other.least_s <= TOLERANCE_S:
-        message = f"nothing synchronises the kernel's clock, but the control plane's agrees within {TOLERANCE_S:g} s"
+    name, nearest = min(others.items(), key=lambda other: other[1].least_s)
+    measured = {"synchronised": False, "offset_s": round(-nearest.middle_s, 3)}
+    if nearest.least_s <= TOLERANCE_S:
+        message = f"nothing synchronises the kernel's clock, but that of {name} agrees within {TOLERANCE_S:g} s"
         return passed(NODE, Direction.LOCAL, message, measurements=measured)
-    side = "behind" if other.middle_s > 0 else "ahead of"
-    message = (
-        f"nothing synchronises the kernel's clock, and it is {abs(other.middle_s):.0f} s {side} the control plane's"
-    )
+    side = "behind" if nearest.middle_s > 0 else "ahead of"
+    message = f"nothing synchronises the kernel's clock, and it is {abs(nearest.middle_s):.0f} s {side} that of {name}"
     return _unsynced(message, measured)
 
 

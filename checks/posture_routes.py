@@ -81,7 +81,7 @@ async def _ask(ctx: Context, method: str, path: str, bearer: SecretStr | None) -
     name = "unknown" if bearer else "none"
     await asyncio.sleep(PACE_S)
     try:
-        body = {} if method == "POST" else None
+        body: dict[str, str] | None = {} if method == "POST" else None
         answer = await ctx.net.control.send(method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S)
     except ControlError as error:
         return Probe(method, path, name, None, error.message)

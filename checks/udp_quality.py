@@ -1,0 +1,190 @@
+"""Loss, jitter, reordering and duplication of UDP, each direction by itself."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING
+
+from preflight.api import (
+    Code,
+    Context,
+    Direction,
+    Measurement,
+    Peer,
+    Result,
+    Status,
+    check,
+    codes,
+    inconclusive,
+    passed,
+)
+from preflight.model.path import DirectionStats, StampStats, combined
+
+if TYPE_CHECKING:
+    from preflight.settings import Thresholds
+
+COUNT = 200
+INTERVAL_S = 0.004
+CONFIRM_COUNT = 300
+CONFIRM_TIMES = 2
+CONCURRENT_PEERS = 8
+JITTER_PERCENTILE = 95
+LEAST_EVENTS = 3
+"""Fewer lost, late or doubled packets are an accident, whatever the percentage."""
+Z = 1.645
+"""One-sided 95 %: the share that the path has at least, by Wilson's score interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One bad property of one direction."""
+
+    code: Code
+    name: str
+    status: Status
+    message: str
+
+
+@check(
+    "udp.quality",
+    title="UDP passes without loss, jitter, reordering or duplication",
+    subject="peer",
+    needs=("reach.udp",),
+    measures=True,
+    timeout=60,
+    codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION),
+)
+async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Runs one STAMP session with each peer's responder, and two more where the first was not clean."""
+    for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
+        group = ctx.peers[start : start + CONCURRENT_PEERS]
+        for peer, stats in zip(group, await asyncio.gather(*(measure(ctx, peer) for peer in group)), strict=True):
+            for result in judge(peer, stats, ctx.settings.thresholds):
+                yield result
+
+
+async def measure(ctx: Context, peer: Peer) -> StampStats:
+    """About a second where all is well; a share of few packets is not a finding, so trouble is measured longer."""
+    sessions = [await ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S)]
+    if sessions[0].answered and not _clean(sessions[0], ctx.settings.thresholds):
+        sessions += [
+            await ctx.net.path.stamp(peer, count=CONFIRM_COUNT, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)
+        ]
+    return combined(sessions)
+
+
+def _clean(stats: StampStats, limits: "Thresholds") -> bool:
+    return stats.lost == 0 and all(
+        direction is not None
+        and direction.reordered == direction.duplicated == 0
+        and direction.delay_variation_percentile_ms(JITTER_PERCENTILE) < limits.jitter_ms
+        for direction in (stats.forward, stats.reverse)
+    )
+
+
+def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, ...]:
+    """A result per direction with all its measurements; a second bad property of a direction gets its own."""
+    if not stats.answered:
+        return (
+            inconclusive(
+                codes.RUN_NEEDS_RESPONDER,
+                peer.target,
+                Direction.ROUND_TRIP,
+                f"no responder answers on UDP port {peer.responder_port} of {peer.address}, so nothing was measured",
+                remedy=f"preflight responder --bind {peer.address}   # on {peer.target}",
+            ),
+        )
+    results: list[Result] = []
+    for direction, measured in ((Direction.FORWARD, stats.forward), (Direction.REVERSE, stats.reverse)):
+        results += _judge_direction(peer, direction, measured, stats, limits)
+    return tuple(results)
+
+
+def _judge_direction(
+    peer: Peer, direction: Direction, measured: DirectionStats | None, stats: StampStats, limits: "Thresholds"
+) -> list[Result]:
+    if measured is None:
+        message = (
+            f"{stats.lost} of {stats.sent} packets got no answer, and the reflector does not count its answers: "
+            "in which direction they were lost cannot be told"
+        )
+        remedy = f"preflight responder --bind {peer.address}   # on {peer.target}: it counts"
+        return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
+    measurements = _measurements(measured, stats)
+    way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
+    found = _properties(measured, way, limits)
+    if not found:
+        message = (
+            f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, "
+            f"jitter {measurements['jitter_p95_ms']} ms"
+        )
+        return [passed(peer.target, direction, message, measurements=measurements)]
+    return [
+        Result(
+            target=peer.target,
+            direction=direction,
+            status=item.status,
+            code=item.code,
+            message=item.message,
+            aspect=item.name if number else "",
+            measurements=measurements,
+            remedy=f"mtr -u {peer.address}   # then the same towards the tunnel's endpoint: where does it begin?",
+        )
+        for number, item in enumerate(found)
+    ]
+
+
+def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> list[Property]:
+    """The bad properties, worst first."""
+    jitter_ms = measured.delay_variation_percentile_ms(JITTER_PERCENTILE)
+    jittery = jitter_ms >= limits.jitter_ms
+    found: list[Property] = []
+    if _significant(measured.lost, measured.sent, limits.loss_percent):
+        fatal = _significant(measured.lost, measured.sent, limits.loss_fail_percent)
+        text = f"{_number(measured.loss_percent)} % of {measured.sent} packets {way} were lost ({measured.lost})"
+        found.append(Property(codes.UDP_LOSS, "loss", Status.FAIL if fatal else Status.WARN, text))
+    if jittery:
+        text = (
+            f"the delay of packets {way} varies by {jitter_ms:.0f} ms (95 of 100 of {measured.observed} packets; "
+            f"the limit is {limits.jitter_ms:g} ms)"
+        )
+        found.append(Property(codes.UDP_JITTER, "jitter", Status.WARN, text))
+    # Packets a few milliseconds apart overtake each other where the delay varies more than that: one cause, not two.
+    if not jittery and _significant(measured.reordered, measured.observed, limits.reordering_percent):
+        text = f"{_number(measured.reordered_percent)} % of {measured.observed} packets {way} arrived out of order"
+        found.append(Property(codes.UDP_REORDERING, "reordering", Status.WARN, text))
+    if _significant(measured.duplicated, measured.observed, limits.duplication_percent):
+        text = f"{_number(measured.duplicated_percent)} % of {measured.observed} packets {way} arrived more than once"
+        found.append(Property(codes.UDP_DUPLICATION, "duplication", Status.WARN, text))
+    return found
+
+
+def _significant(events: int, packets: int, percent: float) -> bool:
+    """Whether the path's true share is at least `percent`, at a confidence of 95 %, and not from an accident or two."""
+    return events >= LEAST_EVENTS and 100 * _at_least(events, packets) >= percent
+
+
+def _at_least(events: int, packets: int) -> float:
+    """Lower bound of a share (Wilson 1927)."""
+    share, z2 = events / packets, Z * Z
+    middle = share + z2 / (2 * packets)
+    spread = Z * sqrt((share * (1 - share) + z2 / (4 * packets)) / packets)
+    return max(0.0, (middle - spread) / (1 + z2 / packets))
+
+
+def _measurements(measured: DirectionStats, stats: StampStats) -> dict[str, Measurement]:
+    return {
+        "sent": measured.sent,
+        "received": measured.received,
+        "loss_percent": round(measured.loss_percent, 3),
+        "jitter_p95_ms": round(measured.delay_variation_percentile_ms(JITTER_PERCENTILE), 3),
+        "ipdv_mean_ms": round(measured.ipdv_ms, 3),
+        "reordered_percent": round(measured.reordered_percent, 3),
+        "duplicated_percent": round(measured.duplicated_percent, 3),
+        "rtt_median_ms": round(sorted(stats.rtt_ms)[len(stats.rtt_ms) // 2], 3) if stats.rtt_ms else None,
+    }
+
+
+def _number(percent: float) -> str:
+    return f"{percent:.1f}".removesuffix(".0")
