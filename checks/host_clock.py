@@ -21,7 +21,7 @@ MAX_PEERS = 3
     codes=(codes.HOST_CLOCK_UNSYNCED,),
 )
 async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Asks the kernel whether its clock is kept in step; if not, compares it with the peers' and the control plane's."""
+    """Asks the kernel whether its clock is kept in step; if not, compares it with other clocks of the cluster."""
     try:
         state = ctx.net.kernel.clock()
     except NeedsPlatform as error:

@@ -68,6 +68,7 @@ class StampStats:
     send_errors: errno names of what did not leave (EPERM: this node's firewall). port_unreachable: the peer itself
     said that nobody listens. icmp_errors: other ICMP errors with who sent them. rejected: answers dropped, by reason.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
+    clock_offset_ms: the reflector's clock minus this one by the quickest exchange, give or take half its round trip.
     """
 
     sent: int
@@ -82,6 +83,7 @@ class StampStats:
     icmp_errors: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     clock_error_ms: float | None = None
+    clock_offset_ms: float | None = None
     authenticated: bool = False
     local: tuple[str, int] | None = None
 
@@ -114,6 +116,7 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         icmp_errors=_summed([session.icmp_errors for session in sessions]),
         rejected=_summed([session.rejected for session in sessions]),
         clock_error_ms=None if None in errors else max((e for e in errors if e is not None), default=None),
+        clock_offset_ms=next((session.clock_offset_ms for session in answered), None),
         authenticated=any(session.authenticated for session in sessions),
         local=next((session.local for session in sessions if session.local), None),
     )

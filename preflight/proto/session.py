@@ -185,6 +185,7 @@ def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, erro
         rtt_ms=tuple(_rtt_ms(arrival) for arrival in in_order),
         ttl_at_peer=min(arrival.answer.sender_ttl for arrival in in_order),
         clock_error_ms=_clock_error_ms(error, in_order[0].answer.error),
+        clock_offset_ms=_clock_offset_ms(min(in_order, key=_rtt_ms)),
     )
     # Losses, and a reflector that may only copy our number: its counts cannot tell which direction ate the packets.
     # More answers than twice the requests: it goes on with an older session, and its count is no use either.
@@ -214,6 +215,12 @@ def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, erro
 def _rtt_ms(arrival: _Arrival) -> float:
     answer = arrival.answer
     return max(arrival.received_ns - answer.sender_ns - (answer.transmitted_ns - answer.received_ns), 0) / 1e6
+
+
+def _clock_offset_ms(arrival: _Arrival) -> float:
+    """The other clock minus this one, as if both directions took the same time (RFC 5905 section 8)."""
+    answer = arrival.answer
+    return (answer.received_ns - answer.sender_ns + answer.transmitted_ns - arrival.received_ns) / 2e6
 
 
 def _clock_error_ms(ours: ErrorEstimate, theirs: ErrorEstimate) -> float | None:
