@@ -12,7 +12,7 @@ Diagnosis = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one scenario. `got` None: no diagnosis. `error`: why there is no report."""
+    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong."""
 
     scenario: str
     repeat: int
@@ -40,12 +40,20 @@ def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
     first = next(iter(report["diagnosis"]), None)
     got = (first["code"], first["direction"]) if first else None
     alarms = false_alarms(scenario, report)
-    ended_right = scenario.exit_code in (None, report["run"]["exit_code"])
-    if not scenario.expected:
-        return Outcome(scenario.name, 1, None, got, got is None and not alarms and ended_right, alarms)
     fitting = [expected for expected in scenario.expected if got is not None and expected.matches(*got)]
-    best = (fitting or scenario.expected)[0]
-    return Outcome(scenario.name, 1, (best.code, best.direction), got, bool(fitting) and ended_right, alarms)
+    best = next(iter(fitting or scenario.expected), None)
+    named = bool(fitting) if best else got is None and not alarms
+    ended = report["run"]["exit_code"]
+    ended_right = scenario.exit_code in (None, ended)
+    return Outcome(
+        scenario.name,
+        1,
+        (best.code, best.direction) if best else None,
+        got,
+        named and ended_right,
+        alarms,
+        error=f"exit code {ended} instead of {scenario.exit_code}" if named and not ended_right else None,
+    )
 
 
 def false_alarms(scenario: Scenario, report: Mapping[str, Any]) -> tuple[str, ...]:

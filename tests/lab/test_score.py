@@ -41,6 +41,12 @@ def test_verdict(scenario: Scenario, first: tuple[str, str] | None, exit_code: i
     assert score.judge(scenario, report(first=first, exit_code=exit_code)).verdict == verdict
 
 
+def test_a_wrong_exit_code_is_named() -> None:
+    """Protects the reader of a row whose diagnosis is right and which is wrong all the same."""
+    outcome = score.judge(BROKEN, report(first=("udp.loss", "forward"), exit_code=0))
+    assert line(outcome).endswith("- exit code 0 instead of 1")
+
+
 def test_expected_is_the_alternative_that_came() -> None:
     """Protects readers of the JSON: where a row allows two codes, a right answer equals its expectation."""
     outcome = score.judge(BROKEN, report(first=("reach.loss", "forward"), exit_code=1))
