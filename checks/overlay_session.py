@@ -23,7 +23,7 @@ from preflight.api import (
 )
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
-from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates, find
+from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
@@ -93,7 +93,7 @@ async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, 
     routes = await ctx.net.kernel.routes_to(sorted(endpoints), mark=first.fwmark)
     now = asyncio.get_running_loop().time
     began = now()
-    seen = {peer: Watch(first.peer_for(peer.address), None, 0.0, 0.0) for peer in ctx.peers}
+    seen = {peer: Watch(first.interface or "", first.peer_for(peer.address)) for peer in ctx.peers}
     nudged = began - REPEAT_S
     while seen:
         if now() - nudged >= REPEAT_S:
@@ -132,7 +132,7 @@ async def _facts(ctx: Context, seen: Watch) -> Watch:
 
 def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -> Result:
     """A watched WireGuard session; `others` are the overlay addresses of the other peers."""
-    finding = find(state, seen)
+    finding = seen.finding
     if seen.after is None:
         return _not_allowed(peer, state, others)
     if finding in (Finding.ALIVE, Finding.NO_KEEPALIVE):

@@ -13,6 +13,7 @@ from preflight.model.overlay import OverlayPeer, OverlayState
 
 REJECT_AFTER_S = 180.0  # a session older than this carries nothing
 WATCH_S = 6.5  # an unanswered initiation is repeated after REKEY_TIMEOUT (5 s) and up to 1/3 s of jitter
+CERTAIN_S = 2.0  # what is wrong on this node itself does not get better by watching on
 FLOW_S = 0.3  # how long a fresh session may take to show that something comes back
 INITIATION_BYTES = 148
 
@@ -42,10 +43,11 @@ class Watch:
     host_answers: whether the endpoint's host answers echoes, None where that is not known.
     """
 
+    interface: str
     before: OverlayPeer | None
-    after: OverlayPeer | None
-    now_s: float
-    watched_s: float
+    after: OverlayPeer | None = None
+    now_s: float = 0.0
+    watched_s: float = 0.0
     objection: str | None = None
     route: Route | None = None
     host_answers: bool | None = None
@@ -79,8 +81,9 @@ class Watch:
             return True
         if self.alive:
             return self.received_bytes > 0 or self.watched_s >= FLOW_S
-        mute = self.after.endpoint is None and self.watched_s >= FLOW_S
-        return mute or self.watched_s >= WATCH_S
+        if self.after.endpoint is None:
+            return self.watched_s >= FLOW_S
+        return self.watched_s >= (CERTAIN_S if self._broken_here else WATCH_S)
 
     @property
     def finding(self) -> Finding:
@@ -92,6 +95,9 @@ class Watch:
         return self._dead(self.after)
 
     def _dead(self, peer: OverlayPeer) -> Finding:
+        # Only of a dead session: a tunnel whose socket lives in another namespace looks like a loop, and works.
+        if self.route is not None and self.route.interface == self.interface:
+            return Finding.LOOP
         if peer.endpoint is None:
             return Finding.NO_ENDPOINT
         if self.objection == FIREWALL and self.sent_bytes == 0:
@@ -103,6 +109,11 @@ class Watch:
         return Finding.NO_HANDSHAKE if self.sent_bytes else Finding.NOTHING_SENT
 
     @property
+    def _broken_here(self) -> bool:
+        no_route = self.route is not None and self.route.error is not None and self.sent_bytes == 0
+        return no_route or self.finding in (Finding.LOOP, Finding.REFUSED_HERE)
+
+    @property
     def _behind_nat(self) -> bool:
         """A node that reaches a public endpoint from an address that is not public has a NAT before it."""
         source = self.route.source if self.route else None
@@ -110,14 +121,6 @@ class Watch:
         if source is None or endpoint is None:
             return False
         return not ip_address(source).is_global and ip_address(endpoint).is_global
-
-
-def find(state: OverlayState, seen: Watch) -> Finding:
-    """The watch's finding; a dead session whose endpoint is routed into the tunnel has that for a cause."""
-    dead = seen.after is not None and not seen.alive
-    if dead and seen.route is not None and seen.route.interface == state.interface:
-        return Finding.LOOP
-    return seen.finding
 
 
 def candidates(state: OverlayState, others: Iterable[str]) -> tuple[OverlayPeer, ...]:

@@ -31,7 +31,8 @@ MUTE = replace(B, tx_bytes=296)
 def seen(after: OverlayPeer | None, **more: Any) -> Watch:
     """B, watched for 6.5 s."""
     route = Route("10.201.2.1", interface="eth0", source="10.201.1.1")
-    return Watch(**{"before": B, "after": after, "now_s": NOW, "watched_s": 6.5, "route": route, **more})
+    fields = {"interface": "wg0", "before": B, "after": after, "now_s": NOW, "watched_s": 6.5, "route": route}
+    return Watch(**{**fields, **more})
 
 
 @pytest.mark.parametrize(

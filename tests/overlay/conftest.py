@@ -79,6 +79,16 @@ class Node:
         defaults = ["endpoint", f"{peer.underlay}:51820", "allowed-ips", f"{peer.overlay}/32"]
         self.run("wg", "set", self.interface, "peer", peer.public_key, *defaults, *more)
 
+    def filter(self, hook: str, rule: str) -> None:
+        """Add one nft rule to a hook of the namespace's firewall."""
+        chain = f"add chain ip t c {{ type filter hook {hook} priority 0; }}"
+        self.run("nft", f"add table ip t; {chain}; add rule ip t c {rule}")
+
+    def signal(self, number: int) -> None:
+        """Send the daemon a signal."""
+        assert self.daemon is not None
+        self.daemon.send_signal(number)
+
     def stop(self) -> None:
         """End the daemon that was started here."""
         if self.daemon is not None:

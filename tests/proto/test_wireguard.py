@@ -8,7 +8,7 @@ import pytest
 
 from preflight.model.kernel import Route
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.proto.wireguard import FLOW_S, WATCH_S, Finding, Watch, candidates, find
+from preflight.proto.wireguard import CERTAIN_S, FLOW_S, WATCH_S, Finding, Watch, candidates
 
 NOW = 1_795_416_000.0
 B = OverlayPeer(
@@ -26,7 +26,17 @@ UNDERLAY = Route("10.201.2.1", interface="eth0", source="10.201.1.1")
 
 def seen(after: OverlayPeer | None, **more: Any) -> Watch:
     """B, watched to the end."""
-    return Watch(**{"before": B, "after": after, "now_s": NOW, "watched_s": WATCH_S, "route": UNDERLAY, **more})
+    return Watch(
+        **{
+            "interface": "wg0",
+            "before": B,
+            "after": after,
+            "now_s": NOW,
+            "watched_s": WATCH_S,
+            "route": UNDERLAY,
+            **more,
+        }
+    )
 
 
 FRESH = replace(B, last_handshake_s=NOW - 5, rx_bytes=92, tx_bytes=180)
@@ -92,12 +102,27 @@ def test_a_dead_session_is_watched_through_a_repeated_initiation() -> None:
     assert seen(MUTE, watched_s=WATCH_S).settled
 
 
+LOOP = Route("10.201.2.1", interface="wg0")
+
+
 def test_an_endpoint_inside_the_tunnel_is_the_cause_only_of_a_dead_session() -> None:
     """A tunnel whose socket lives in another namespace looks like a loop from here, and works."""
-    state = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(B,))
-    loop = Route("10.201.2.1", interface="wg0")
-    assert find(state, seen(MUTE, route=loop)) is Finding.LOOP
-    assert find(state, seen(FRESH, route=loop)) is Finding.ALIVE
+    assert seen(MUTE, route=LOOP).finding is Finding.LOOP
+    assert seen(FRESH, route=LOOP).finding is Finding.ALIVE
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        seen(MUTE, route=LOOP),
+        seen(B, objection="Operation not permitted"),
+        seen(B, route=Route("10.201.2.1", error="Network is unreachable")),
+    ],
+)
+def test_what_is_wrong_on_this_node_is_told_sooner(watch: Watch) -> None:
+    """A loop, a local firewall, a missing route: no answer of the peer's would change that."""
+    assert replace(watch, watched_s=CERTAIN_S).settled
+    assert not replace(watch, watched_s=CERTAIN_S / 2).settled
 
 
 def test_counters_of_another_peer_are_not_compared() -> None:
