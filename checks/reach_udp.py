@@ -1,13 +1,15 @@
 """Do packets get to the peer, and do the peer's get here?"""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import asdict, dataclass
 
 from preflight.api import (
+    Code,
     Context,
     Direction,
     Evidence,
+    Measurement,
     Peer,
     Result,
     check,
@@ -18,28 +20,26 @@ from preflight.api import (
 )
 from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport, StampStats
+from preflight.proto.reach import Way, forward_way, reverse_way
 
 COUNT = 10
 INTERVAL_S = 0.01
 CONCURRENT_PEERS = 32
+STAMP_PORT = 862
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A short STAMP session; where it stayed silent, what asking the peer and an echo told."""
+    """A short STAMP session; where it stayed silent, also: one without the key, what asking told, and an echo."""
 
     session: StampStats
+    unsigned: StampStats | None = None
     asked: AskResult | None = None
     echo: EchoStats | None = None
 
     @property
-    def answered(self) -> int:
-        """Answers to STAMP packets, the late ones too."""
-        return self.session.answered + (self.asked.answered if self.asked else 0)
-
-    @property
     def port_unreachable(self) -> bool:
-        """Whether the peer's host itself says that no responder listens: both directions carry packets then."""
+        """Whether the peer's host itself says that nobody listens: both directions carry packets then."""
         return self.session.port_unreachable or (self.asked is not None and self.asked.port_unreachable)
 
     @property
@@ -55,7 +55,13 @@ class Reached:
     needs=("overlay.session", "overlay.route"),
     measures=True,
     timeout=30,
-    codes=(codes.REACH_NO_FORWARD, codes.REACH_NO_REVERSE, codes.REACH_UNREACHABLE, codes.HOST_FIREWALL_DROP),
+    codes=(
+        codes.REACH_NO_FORWARD,
+        codes.REACH_NO_REVERSE,
+        codes.REACH_UNREACHABLE,
+        codes.UDP_BLOCKED,
+        codes.HOST_FIREWALL_DROP,
+    ),
 )
 async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
@@ -81,84 +87,98 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
     if session.answered or session.port_unreachable:
         return Reached(session)
     interface = ctx.overlay.interface if ctx.overlay else None
-    asked, echo = await asyncio.gather(
+    unsigned, asked, echo = await asyncio.gather(
+        ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
         ctx.net.path.ask(peer, interface=interface),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
     )
-    return Reached(session, asked, echo)
+    return Reached(session, unsigned if session.authenticated else None, asked, echo)
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
     """One result per direction where the directions can be told apart, else one for both."""
-    if reached.answered:
-        return _answered(peer, reached)
-    if reached.port_unreachable:
-        return (_no_responder(peer, f"{peer.address} answers that nobody listens on UDP port {peer.responder_port}"),)
     asked = reached.asked
-    if asked is None or (asked.sent == 0 and asked.send_errors):
+    if reached.session.answered:
+        return _both_open(peer, reached.session.answered, reached.session)
+    if asked is not None and asked.answered:
+        return _both_open(peer, asked.answered, reached.session, late=True)
+    if reached.unsigned is not None and reached.unsigned.answered:
+        return (*_both_open(peer, reached.unsigned.answered, reached.unsigned), _other_key(peer))
+    if reached.port_unreachable:
+        return (_no_responder(peer, reached, f"its host says that nobody listens on UDP port {peer.responder_port}"),)
+    if asked is None or asked.sent == 0:
         return (_nothing_left(peer, asked.send_errors if asked else reached.session.send_errors),)
-    if asked.report is not None:
-        return _reported(peer, reached, asked, asked.report)
-    if asked.on_interface:
-        return (_dropped_here(peer, asked),)
-    if reached.echoed:
-        return (
-            _no_responder(peer, f"{peer.address} answers echoes, and no responder on UDP port {peer.responder_port}"),
+    ways = forward_way(asked), reverse_way(asked)
+    if ways == (Way.UNKNOWN, Way.UNKNOWN):
+        return _untold(peer, reached, asked)
+    if asked.report is not None and ways == (Way.OPEN, Way.OPEN):
+        return (_mute(peer, asked, asked.report),)
+    if asked.report is not None and ways == (Way.DEAD, Way.DEAD):
+        return (_both_dead(peer, reached, asked, asked.report),)
+    found = (_forward(peer, reached, asked, ways[0]), _reverse(peer, reached, asked, ways[1]))
+    return tuple(result for result in found if result is not None)
+
+
+def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = False) -> tuple[Result, ...]:
+    name = peer.target
+    if late:
+        fact = (
+            f"the responder of {name} answered once the tunnel was up, after {session.sent} packets without an answer"
         )
-    return _silent(peer, reached, asked)
-
-
-def _answered(peer: Peer, reached: Reached) -> tuple[Result, ...]:
-    sent = reached.session.sent + (reached.asked.sent if reached.asked else 0)
-    rtts = reached.session.rtt_ms
-    best = f", round trip from {min(rtts):.1f} ms" if rtts else ""
-    late = "" if reached.session.answered else " after the tunnel had come up"
-    measurements = {
-        "sent": sent,
-        "answered": reached.answered,
-        "rtt_min_ms": round(min(rtts), 3) if rtts else None,
-    }
-    signed = " authenticated" if reached.session.authenticated else ""
+    else:
+        fact = f"the responder of {name} answered {answered} of {session.sent} packets"
+    best = f", the quickest after {min(session.rtt_ms):.1f} ms" if session.rtt_ms else ""
+    measurements: dict[str, Measurement] = {"sent": session.sent, "answered": answered}
+    if session.rtt_ms:
+        measurements["rtt_min_ms"] = round(min(session.rtt_ms), 3)
+    attempts = 2 if late else 1
     return (
-        passed(
-            peer.target,
-            Direction.FORWARD,
-            f"packets arrive at {peer.target}: its responder answered {reached.answered} of {sent}{signed}{late}",
-            measurements=measurements,
-        ),
-        passed(
-            peer.target,
-            Direction.REVERSE,
-            f"packets of {peer.target} arrive here{best}",
-            measurements=measurements,
-        ),
+        passed(name, Direction.FORWARD, fact, measurements=measurements, attempts=attempts),
+        passed(name, Direction.REVERSE, f"its answers arrive here{best}", measurements=measurements, attempts=attempts),
     )
 
 
-def _no_responder(peer: Peer, fact: str) -> Result:
+def _other_key(peer: Peer) -> Result:
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
-        f"packets go both ways ({fact}), but without a responder there the directions cannot be measured apart",
-        remedy=f"preflight responder --bind {_bind(peer)}   # on {peer.target}",
+        f"the responder of {peer.target} answers packets without a key and drops those signed with this node's: "
+        "its key is another one, or it has none",
+        aspect="key",
+        remedy=f"Give the responder of {peer.target} this node's key file: --key-file FILE or responder.key_file.",
     )
 
 
-def _bind(peer: Peer) -> str:
+def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"packets get to {peer.target} and back, but {fact}: without a responder there the directions cannot be "
+        "measured apart",
+        remedy=_start(peer, reached),
+    )
+
+
+def _start(peer: Peer, reached: Reached) -> str:
+    """The command that starts a responder for this node at the peer."""
     address = f"[{peer.address}]" if ":" in peer.address else peer.address
-    return address if peer.responder_port == 862 else f"{address}:{peer.responder_port}"
+    port = "" if peer.responder_port == STAMP_PORT else f":{peer.responder_port}"
+    local = (reached.asked.local if reached.asked else None) or reached.session.local
+    allow = f" --allow {local[0]}" if local else ""
+    return f"preflight responder --bind {address}{port}{allow}   # on {peer.target}"
 
 
-def _nothing_left(peer: Peer, errors: object) -> Result:
-    names = ", ".join(errors) if isinstance(errors, dict) else str(errors)
-    if "EPERM" in names:
+def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
+    names = ", ".join(sorted(errors))
+    if "EPERM" in errors:
         return failed(
             codes.HOST_FIREWALL_DROP,
             peer.target,
             Direction.FORWARD,
             f"this node's own firewall refuses packets to {peer.address} port {peer.responder_port} ({names})",
-            remedy="nft list ruleset   # find the rule on output that drops them",
+            remedy="nft list ruleset | grep -nE 'hook output|drop|reject'   # here",
         )
     return failed(
         codes.REACH_UNREACHABLE,
@@ -169,82 +189,98 @@ def _nothing_left(peer: Peer, errors: object) -> Result:
     )
 
 
-def _reported(peer: Peer, reached: Reached, asked: AskResult, report: PeerReport) -> tuple[Result, ...]:
-    """Both ends have counted: each direction has its own verdict."""
-    arrived_there = report.received + report.elsewhere + sum(report.refused.values())
-    if report.refused and asked.probes_received:
-        reasons = ", ".join(sorted(report.refused))
-        return (_no_responder(peer, f"{peer.target} got {arrived_there} of {asked.sent} and refuses them: {reasons}"),)
-    forward_ok, reverse_ok = arrived_there > 0, asked.probes_received > 0
-    if not forward_ok and not reverse_ok and report.sent:
-        return (
-            failed(
-                codes.REACH_UNREACHABLE,
-                peer.target,
-                Direction.ROUND_TRIP,
-                f"nothing passes either way: {peer.target} got none of {asked.sent} packets, "
-                f"and none of the {report.sent} that it sent arrived here",
-                remedy=f"nft list ruleset   # here and on {peer.target}; then compare `wg show` on both",
-                evidence=_evidence(reached, asked),
-            ),
-        )
-    return (
-        _forward(peer, reached, asked, arrived_there),
-        _reverse(peer, reached, asked, report),
+def _mute(peer: Peer, asked: AskResult, report: PeerReport) -> Result:
+    """Packets get through both ways and yet no test packet is answered: the responder does not serve this node."""
+    refused = ", ".join(f"{reason} {count}" for reason, count in sorted(report.refused.items()))
+    why = f"its responder drops this node's packets ({refused})" if refused else "its responder answers none"
+    local = asked.local[0] if asked.local else "this node"
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"packets get to {peer.target} and {asked.probes_received} of {report.sent} of its probes got here, but {why}",
+        remedy=f"Let the responder of {peer.target} serve this node: --allow {local}, or the same key file on both.",
+        evidence=(_evidence(asked),),
     )
 
 
-def _forward(peer: Peer, reached: Reached, asked: AskResult, arrived_there: int) -> Result:
-    measurements = {"sent": asked.sent, "received_by_peer": arrived_there}
-    if arrived_there:
+def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerReport) -> Result:
+    code = codes.UDP_BLOCKED if reached.echoed else codes.REACH_UNREACHABLE
+    return failed(
+        code,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {_not_here(peer, report)}"
+        f"{'; ICMP echo passes' if reached.echoed else ''}",
+        remedy="nft list ruleset | grep -nE 'hook|drop|reject'   # here and on " + peer.target,
+        measurements=_forward_counts(asked, report) | _reverse_counts(asked, report),
+        evidence=(_evidence(asked),),
+    )
+
+
+def _not_here(peer: Peer, report: PeerReport) -> str:
+    if report.sent:
+        return f"none of the {report.sent} that it sent arrived here"
+    errors = ", ".join(sorted(report.send_errors))
+    return f"it could not send any: its own system refused ({errors})"
+
+
+def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result | None:
+    report = asked.report
+    if report is None:
+        fact = f"packets get to {peer.target}: it sends to the port that this node's packets came from"
+        return passed(peer.target, Direction.FORWARD, fact) if way is Way.OPEN else None
+    if way is Way.OPEN:
+        got = report.received + report.elsewhere
+        fact = f"{peer.target} got {got} of {asked.sent} packets" if got else f"packets get to {peer.target}"
         return passed(
             peer.target,
             Direction.FORWARD,
-            f"{peer.target} got {arrived_there} of {asked.sent} packets, as it tells by mailbox",
-            measurements=measurements,
+            f"{fact}, as it tells by mailbox",
+            measurements=_forward_counts(asked, report),
         )
+    here = f", while {asked.probes_received} of {report.sent} of its own arrived here" if asked.probes_received else ""
     return failed(
-        codes.REACH_NO_FORWARD,
+        _dead_code(reached, codes.REACH_NO_FORWARD),
         peer.target,
         Direction.FORWARD,
-        f"{peer.target} got none of the {asked.sent} packets that this node sent, as it tells by mailbox, "
-        f"while {asked.probes_received} of its packets arrived here",
-        remedy=f"nft list ruleset   # on {peer.target}: what drops packets from this node on the overlay interface?",
-        measurements=measurements,
-        evidence=_evidence(reached, asked),
+        f"{peer.target} got none of the {asked.sent} UDP packets that this node sent, as it tells by mailbox{here}"
+        f"{'; ICMP echo passes' if reached.echoed else ''}",
+        remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops this node's packets?",
+        measurements=_forward_counts(asked, report),
+        evidence=(_evidence(asked),),
     )
 
 
-def _reverse(peer: Peer, reached: Reached, asked: AskResult, report: PeerReport) -> Result:
-    measurements = {
-        "sent_by_peer": report.sent,
-        "received": asked.probes_received,
-        "received_on_interface": asked.on_interface,
-    }
-    if asked.probes_received:
+def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result | None:
+    report = asked.report
+    if way is Way.DROPPED_HERE:
+        return _dropped_here(peer, asked)
+    if report is None or way is Way.UNKNOWN:
+        return None
+    if way is Way.OPEN:
         return passed(
             peer.target,
             Direction.REVERSE,
             f"{asked.probes_received} of {report.sent} packets that {peer.target} sent arrived here",
-            measurements=measurements,
+            measurements=_reverse_counts(asked, report),
         )
-    if asked.on_interface:
-        return _dropped_here(peer, asked)
-    refused = ", ".join(sorted(report.send_errors))
-    sent = (
-        f"{peer.target}'s own firewall refuses to send ({refused})"
-        if not report.sent and refused
-        else f"none of the {report.sent} packets that {peer.target} sent arrived here"
-    )
+    unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
-        codes.REACH_NO_REVERSE,
+        _dead_code(reached, codes.REACH_NO_REVERSE),
         peer.target,
         Direction.REVERSE,
-        f"{sent}, though it got what this node sent",
-        remedy=f"nft list ruleset   # on {peer.target}: what drops its answers to this node on output?",
-        measurements=measurements,
-        evidence=_evidence(reached, asked),
+        f"{peer.target} gets this node's packets, but {_not_here(peer, report)}"
+        f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
+        remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops its answers?",
+        measurements=_reverse_counts(asked, report),
+        evidence=(_evidence(asked),),
     )
+
+
+def _dead_code(reached: Reached, code: Code) -> Code:
+    """Where echoes pass, the path is alive and UDP is filtered."""
+    return codes.UDP_BLOCKED if reached.echoed else code
 
 
 def _dropped_here(peer: Peer, asked: AskResult) -> Result:
@@ -254,52 +290,69 @@ def _dropped_here(peer: Peer, asked: AskResult) -> Result:
         Direction.REVERSE,
         f"{asked.on_interface} packets of {peer.target} came in on the overlay interface and none reached the socket: "
         "this node drops them",
-        remedy="nft list ruleset   # here: what drops packets that come in on the overlay interface?",
+        remedy="nft list ruleset | grep -nE 'hook (prerouting|input)|drop|reject'   # here",
         measurements={"received_on_interface": asked.on_interface, "received": 0},
+        evidence=(_evidence(asked),),
     )
 
 
-def _silent(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
+def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
     """Nothing came back, and nobody tells which direction is at fault: never guess."""
-    echoes = reached.echo.sent if reached.echo else 0
-    told = {
-        "role": f"the peer could not be asked by mailbox: {asked.detail}",
-        "silent": f"asked by mailbox it does not answer: {asked.detail}",
-        "refused": f"the peer refuses to tell by mailbox: {asked.detail}",
-    }.get(asked.unavailable or "", f"the peer could not be asked by mailbox: {asked.detail or 'no way'}")
+    if reached.echoed:
+        fact = f"no responder answers on UDP port {peer.responder_port} (ICMP echo does)"
+        return (_no_responder(peer, reached, fact),)
+    sent = reached.session.sent + asked.sent
     dead = failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{peer.address} answered none of {reached.session.sent + asked.sent} UDP packets and none of {echoes} echoes; "
-        f"which direction is dead cannot be told from here: {told}",
+        f"{peer.address} answered none of {sent} UDP packets{_echo_text(reached.echo)}; "
+        f"which direction is dead cannot be told from here: {asked.detail}",
         remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view tells the direction",
-        measurements={"sent": reached.session.sent + asked.sent, "answered": 0},
-        evidence=_evidence(reached, asked),
+        measurements={"sent": sent, "answered": 0},
+        evidence=(_evidence(asked),),
     )
+    return tuple(result for result in (dead, _missing_role(peer, asked)) if result is not None)
+
+
+def _echo_text(echo: EchoStats | None) -> str:
+    if echo is None or not echo.sent:
+        return " (ICMP echo could not be tried)"
+    return f" and none of {echo.sent} ICMP echoes"
+
+
+def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
+    """The peer was not asked because a role is missing: what would tell the direction is known, and named."""
     if asked.unavailable != "role":
-        return (dead,)
-    missing = inconclusive(
+        return None
+    return inconclusive(
         codes.RUN_NEEDS_CREDENTIALS,
         peer.target,
         Direction.ROUND_TRIP,
-        f"the direction stays open: {asked.detail}",
+        f"which direction is dead stays open: {asked.detail}",
         aspect="direction",
         remedy="Name the submitter's token under control.submitter_token_file, here and at the peer's responder.",
     )
-    return dead, missing
 
 
-def _evidence(reached: Reached, asked: AskResult) -> tuple[Evidence, ...]:
-    report = asked.report
-    counts = {
-        "stamp_sent": reached.session.sent + asked.sent,
-        "stamp_answered": reached.answered,
-        "probes_received": asked.probes_received,
-        "on_interface": asked.on_interface,
-        "peer_received": report.received if report else None,
-        "peer_sent": report.sent if report else None,
-        "peer_send_errors": dict(report.send_errors) if report else None,
-        "mailbox": asked.unavailable,
+def _forward_counts(asked: AskResult, report: PeerReport) -> dict[str, Measurement]:
+    return {"sent": asked.sent, "received_by_peer": report.received}
+
+
+def _reverse_counts(asked: AskResult, report: PeerReport) -> dict[str, Measurement]:
+    return {
+        "sent_by_peer": report.sent,
+        "received": asked.probes_received,
+        "received_on_interface": asked.on_interface,
     }
-    return (Evidence("counts", "what left and what arrived at both ends", counts),)
+
+
+def _evidence(asked: AskResult) -> Evidence:
+    counts = {
+        "sent": asked.sent,
+        "probes_received": asked.probes_received,
+        "received_on_interface": asked.on_interface,
+        "told_by_peer": asdict(asked.report) if asked.report else None,
+        "not_told_because": asked.detail or None,
+    }
+    return Evidence("counts", "what left and what arrived at both ends", counts)

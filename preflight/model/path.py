@@ -155,9 +155,9 @@ def _percent(part: int, whole: int) -> float:
     return 100.0 * part / whole if whole else 0.0
 
 
-NoMailbox = Literal["no-agent-id", "no-own-agent-id", "no-url", "role", "control", "silent", "refused"]
+NoMailbox = Literal["no-agent-id", "no-own-agent-id", "no-url", "role", "control", "silent", "refused", "impostor"]
 """Why the mailbox told nothing: which id is missing, no control URL, a role that is missing, the control plane failed,
-nobody answered in time, or the peer's responder did not take the request."""
+nobody answered in time, the peer's responder did not take the request, or another host reads the peer's mailbox."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from preflight.model.path import StampStats
 from preflight.net import udp
-from preflight.net.udp import Address
+from preflight.net.udp import Address, Datagram
 from preflight.proto.session import SessionSender
 
 FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer tells the number of hops
@@ -28,7 +28,7 @@ class SessionLink:
         peer: str,
         *,
         to: Address | None = None,
-        take: Callable[[bytes], bool] = lambda data: False,
+        take: Callable[[Datagram], bool] = lambda datagram: False,
     ) -> None:
         udp.set_ttl(link, FULL_TTL)
         self._socket = link
@@ -75,7 +75,7 @@ class SessionLink:
 
     def _drain(self, sender: SessionSender) -> None:
         while (datagram := udp.receive(self._socket)) is not None:
-            if not self._take(datagram.data):
+            if not self._take(datagram):
                 sender.receive(datagram.data, datagram.received_ns)
         for error in udp.receive_errors(self._socket):
             if error.port_unreachable and error.offender == self._peer:

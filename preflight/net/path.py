@@ -24,12 +24,14 @@ from preflight.proto.stamp import ErrorEstimate
 
 if TYPE_CHECKING:
     from preflight.net.control import ControlClient
+    from preflight.net.udp import Datagram
     from preflight.settings import Settings
 
 ASK_COUNT = 10
 ASK_INTERVAL_S = 0.01
 ASK_TIMEOUT_S = 6.0
 """Also long enough for a tunnel whose first handshake was lost to try its next one (WireGuard: after 5 s)."""
+DELIVER_TIMEOUT_S = 4.0
 WITHOUT_MAILBOX_S = 2.5
 RETRY_INTERVAL_S = 0.25
 GRACE_S = 0.4
@@ -114,17 +116,25 @@ class PathProbes:
             interval_ms=round(ASK_INTERVAL_S * 1000),
         )
         async with self._results.expecting(nonce) as result:
-            try:
+            await self._deliver(request)
+            return await result
+
+    async def _deliver(self, request: ProbeRequest) -> None:
+        try:
+            async with asyncio.timeout(DELIVER_TIMEOUT_S):
                 await self._control.deliver(
                     sender=request.sender,
                     receiver=request.receiver,
                     message_type=REQUEST_TYPE,
                     payload=encode_request(request, self._key),
-                    idempotency_key=nonce.hex(),
+                    idempotency_key=request.nonce.hex(),
                 )
-            except ControlError as error:
-                raise unavailable(error, "deliver to mailboxes", "submitter's") from None
-            return await result
+        except TimeoutError:
+            raise UnavailableError(
+                "control", f"the control plane did not take the request to ask within {DELIVER_TIMEOUT_S:g} s"
+            ) from None
+        except ControlError as error:
+            raise unavailable(error, "deliver to mailboxes", "submitter's") from None
 
     def session(self, ssid: int, count: int, interval_s: float, *, enough: int | None = None) -> SessionSender:
         """A session with a silent peer: short patience, signed with this node's key."""
@@ -141,7 +151,7 @@ class _Inquiry:
         address, port = unconnected.getsockname()[:2]
         self._local = (address, port)
         self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._arrived: set[int] = set()
+        self._arrived: dict[str, set[int]] = {}
         to = (peer.address, peer.responder_port)
         self._link = SessionLink(unconnected, peer.address, to=to, take=self._take)
 
@@ -158,12 +168,18 @@ class _Inquiry:
         result = AskResult(
             sent=stats.sent,
             answered=stats.answered + retry.stats().answered,
-            probes_received=len(self._arrived),
+            probes_received=len(self._arrived.get(self._peer.address, ())),
             send_errors=stats.send_errors,
             port_unreachable=stats.port_unreachable,
             local=self._local,
         )
+        if others := sorted(self._arrived.keys() - {self._peer.address}):
+            return replace(result, unavailable="impostor", detail=self._impostor(others))
         return _with_reply(result, reply)
+
+    def _impostor(self, others: list[str]) -> str:
+        who = ", ".join(others)
+        return f"mailbox {self._peer.agent_id} is read by {who}, not by {self._peer.address}: its word is about itself"
 
     async def _hear(self, ssid: int, retry: SessionSender) -> ProbeResult | UnavailableError:
         """The peer's word by mailbox, while packets go on until one is answered or time is up."""
@@ -189,11 +205,11 @@ class _Inquiry:
         except UnavailableError as reason:
             return reason
 
-    def _take(self, data: bytes) -> bool:
-        number = probe_number(data, self._nonce)
+    def _take(self, datagram: "Datagram") -> bool:
+        number = probe_number(datagram.data, self._nonce)
         if number is None:
             return False
-        self._arrived.add(number)
+        self._arrived.setdefault(datagram.source[0], set()).add(number)
         return True
 
 
