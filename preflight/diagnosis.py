@@ -30,8 +30,9 @@ class Cause:
 class Rule:
     """Results whose code matches `cause` account for those whose code matches one of `effects`.
 
-    where: `same` = about the same target; `node` = the cause is this node's, so it reaches every target;
-    `control` = the same target, or the control plane when the cause's target hosts it.
+    where: `same` = about the same target; `node` = the cause is this node's, so it reaches every target; `all` = the
+    same, though a peer's result tells it; `control` = the same target, or the control plane when the cause's target
+    hosts it.
     """
 
     cause: str
@@ -58,7 +59,7 @@ RULES: tuple[Rule, ...] = (
             "overlay.not-authorized",
         )
     ),
-    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH, *_CONTROL_PATH, "host.rp-filter"), "node"),
+    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH, *_CONTROL_PATH, "host.rp-filter"), "all"),
     Rule("overlay.mtu-too-big", ("mtu.*", "udp.*", "reach.loss", *_CONTROL_PATH, "control.tls-failed"), "node"),
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node"),
     Rule("host.rp-filter", (*_PATH, *_CONTROL_PATH), "node"),
@@ -171,7 +172,7 @@ def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -
 
 
 def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
-    if cause.target == effect.target or (rule.where == "node" and cause.target == NODE):
+    if cause.target == effect.target or rule.where == "all" or (rule.where == "node" and cause.target == NODE):
         return True
     return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
 

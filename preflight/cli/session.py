@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -74,7 +74,7 @@ class Session:
         peers = overlay_peers(self.settings, overlay)
         report = build_report(
             results,
-            diagnose(results, control_host(self.settings, peers, results)),
+            diagnose(results, control_host(self.settings, overlay, peers, results)),
             node=node_info(),
             overlay=overlay_info(overlay),
             started_at=started_at,
@@ -146,14 +146,32 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
     return tuple(Peer(str(network.network_address), peer.name) for peer, network in singles if network is not None)
 
 
-def control_host(settings: Settings, peers: Iterable[Peer], results: Iterable[Result]) -> str | None:
-    """Target name of the peer that hosts the control plane, by its address or by what its name resolved to."""
+def control_host(
+    settings: Settings, overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]
+) -> str | None:
+    """Target name of the peer through whose tunnel the control plane is reached, as far as that is known.
+
+    It is the peer that owns one of its addresses. Where no peer does and the address is on the overlay, a fault of the
+    tunnels to *all* peers is the control plane's too, and the first of them stands for it.
+    """
+    results = tuple(results)
     addresses = set(url_hosts(settings.control.url))
     for result in results:
         found = result.measurements.get("addresses") if result.check == "control.dns" else None
         if isinstance(found, list | tuple):
             addresses |= {str(address) for address in found}
-    return next((peer.target for peer in peers if peer.address in addresses), None)
+    owner = next((peer.target for peer in peers if peer.address in addresses), None)
+    if owner is not None or overlay is None or not any(_covered(overlay, address) for address in addresses):
+        return owner
+    dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
+    return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
+
+
+def _covered(overlay: OverlayState, host: str) -> bool:
+    try:
+        return overlay.covers(host)
+    except ValueError:
+        return False
 
 
 def url_hosts(url: str | None) -> tuple[str, ...]:

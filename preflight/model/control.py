@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import SecretStr
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 ControlErrorKind = Literal["no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol"]
 
@@ -88,7 +89,7 @@ class NodeList:
 class Credential:
     """What a bootstrap token buys. `repr` hides the token."""
 
-    mesh_token: SecretStr
+    mesh_token: "SecretStr"
     scope_id: str | None
 
 

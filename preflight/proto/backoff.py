@@ -10,5 +10,5 @@ def delay_s(attempt: int, retry_after_s: float | None, random: float) -> float:
     Full jitter spreads clients that failed together over the whole interval. A server's `Retry-After` is a least: the
     jitter comes on top of it, so that those whom it sent away together do not come back together.
     """
-    jitter = random * min(CEILING_S, FIRST_S * 2 ** min(attempt - 1, 10))
+    jitter = random * min(CEILING_S, FIRST_S * 2.0 ** min(attempt - 1, 10))
     return jitter if retry_after_s is None else retry_after_s + min(jitter, 1.0)

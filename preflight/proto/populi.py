@@ -6,8 +6,6 @@ after a broken connection, would not mend it.
 
 from typing import Any
 
-from pydantic import SecretStr
-
 from preflight.model.control import ControlError, Credential, MailboxRow, NodeList, NodeRecord
 
 FEATURE_HEADER = "x-populi-feature"
@@ -42,6 +40,8 @@ def node_list(body: Any) -> NodeList:
 
 def credential(body: Any) -> Credential:
     """The answer of the bootstrap exchange. Raises ControlError("protocol"), never showing a value."""
+    from pydantic import SecretStr  # here, so that the catalogue needs no pydantic
+
     row = _object(body, "the bootstrap exchange")
     token, scope = _text(row, "mesh_token"), row.get("scope_id")
     if not (token and token.isascii() and token.isprintable()):

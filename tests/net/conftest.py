@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
@@ -47,6 +47,7 @@ class Trap:
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
 
@@ -144,8 +145,7 @@ class _NameServer(asyncio.DatagramProtocol):
         self._zone = zone
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
@@ -187,6 +187,7 @@ class ControlPlane:
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> "ControlPlane":
@@ -196,7 +197,17 @@ class ControlPlane:
         bind = f"127.0.0.1:{self.port}"
         with (self.folder / "stderr").open("a") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", command, "serve", "--bind", bind, "--db", str(self.folder / "db"), *self.options],
+                [
+                    sys.executable,
+                    "-c",
+                    command,
+                    "serve",
+                    "--bind",
+                    bind,
+                    "--db",
+                    str(self.folder / "db"),
+                    *self.options,
+                ],
                 env={**kept, **self.variables},
                 stdout=subprocess.PIPE,
                 stderr=stderr,

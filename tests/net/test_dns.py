@@ -1,0 +1,177 @@
+"""Name resolution against real name servers on loopback; the system's own answer is about `localhost`."""
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dns.message
+import dns.rcode
+import pytest
+
+import preflight.net.dns as shell
+from preflight.model.dns import Lookup, Resolution
+from preflight.net.dns import Resolver, candidate_names, merge
+from preflight.net.lookup import system_lookup
+
+if TYPE_CHECKING:
+    from tests.net.conftest import OpenNameServer, Zone
+
+NAME = "localhost"
+
+
+@pytest.mark.parametrize(
+    ("zone", "outcome", "addresses"),
+    [
+        ({"A": ["10.66.0.3"]}, "answer", ("10.66.0.3",)),
+        ({"A": ["10.66.0.3", "10.66.0.4"], "AAAA": ["fd66::3"]}, "answer", ("10.66.0.3", "10.66.0.4", "fd66::3")),
+        ({"AAAA": ["fd66::3"]}, "answer", ("fd66::3",)),
+        ({}, "no-address", ()),
+        ({"A": dns.rcode.NXDOMAIN, "AAAA": dns.rcode.NXDOMAIN}, "nxdomain", ()),
+        ({"A": dns.rcode.SERVFAIL, "AAAA": dns.rcode.SERVFAIL}, "failed", ()),
+        ({"A": dns.rcode.REFUSED, "AAAA": []}, "failed", ()),
+        ({"A": None, "AAAA": None}, "timeout", ()),
+        ({"A": ["10.66.0.3"], "AAAA": None}, "answer", ("10.66.0.3",)),
+    ],
+)
+def test_what_one_resolver_says(
+    open_name_server: "OpenNameServer", zone: "Zone", outcome: str, addresses: tuple[str, ...]
+) -> None:
+    """Addresses, no address, no such name, an error code, silence: each is told apart."""
+
+    async def ask() -> Resolution:
+        async with open_name_server(zone) as port:
+            return await Resolver(["127.0.0.1"], port=port, timeout_s=0.2).resolve(NAME)
+
+    resolution = asyncio.run(ask())
+    lookup = resolution.resolvers[0]
+    assert (lookup.source, lookup.outcome, lookup.addresses) == ("127.0.0.1", outcome, addresses)
+    assert (lookup.rtt_ms is None) == (outcome == "timeout")
+    assert resolution.system.outcome == "answer"
+    assert "127.0.0.1" in resolution.system.addresses
+
+
+def test_each_resolver_is_asked_by_itself(open_name_server: "OpenNameServer") -> None:
+    """One that is silent and one of another opinion do not hide behind the first that answers."""
+
+    async def ask() -> Resolution:
+        async with AsyncExitStack() as stack:
+            port = await stack.enter_async_context(open_name_server({"A": ["10.66.0.3"]}, address="127.0.0.2"))
+            for address, zone in (("127.0.0.3", {"A": ["192.0.2.3"]}), ("127.0.0.4", {"A": None, "AAAA": None})):
+                await stack.enter_async_context(open_name_server(zone, address=address, port=port))
+            resolver = Resolver(["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"], port=port, timeout_s=0.2)
+            return await resolver.resolve(NAME)
+
+    resolution = asyncio.run(ask())
+    said = {lookup.source: (lookup.outcome, lookup.addresses) for lookup in resolution.resolvers}
+    assert said == {
+        "127.0.0.2": ("answer", ("10.66.0.3",)),
+        "127.0.0.3": ("answer", ("192.0.2.3",)),
+        "127.0.0.4": ("timeout", ()),
+        "127.0.0.5": ("timeout", ()),
+    }
+
+
+def test_resolv_conf_is_read_when_asked(
+    open_name_server: "OpenNameServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Name servers and search list come from the file as it is now: the lab mounts another one per namespace."""
+    file = tmp_path / "resolv.conf"
+    file.write_text("nameserver 127.0.0.1\nsearch overlay.test\noptions ndots:1\n")
+    monkeypatch.setattr(shell, "RESOLV_CONF", file)
+    asked: list[str] = []
+    _record_questions(monkeypatch, asked)
+
+    async def ask() -> Resolution:
+        async with open_name_server({}) as port:
+            return await Resolver(port=port, timeout_s=0.3).resolve(NAME)
+
+    resolution = asyncio.run(ask())
+    assert [lookup.source for lookup in resolution.resolvers] == ["127.0.0.1"]
+    assert set(asked) == {"localhost.overlay.test.", "localhost."}
+
+
+def _record_questions(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    make = dns.message.make_query
+
+    def recorded(name: str, *more: Any, **named: Any) -> dns.message.QueryMessage:
+        asked.append(name)
+        return make(name, *more, **named)
+
+    monkeypatch.setattr(dns.message, "make_query", recorded)
+
+
+@pytest.mark.parametrize("text", [None, "", "search overlay.test\n"])
+def test_a_missing_resolv_conf_means_the_local_resolver(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the C library does; nobody listens there, which is a fact and no crash."""
+    file = tmp_path / "resolv.conf"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(shell, "RESOLV_CONF", file)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = int(taken.getsockname()[1])
+    resolution = asyncio.run(Resolver(port=port, timeout_s=0.2).resolve(NAME))
+    assert [(lookup.source, lookup.outcome) for lookup in resolution.resolvers] == [("127.0.0.1", "timeout")]
+
+
+@pytest.mark.parametrize(
+    ("name", "search", "ndots", "expected"),
+    [
+        ("control", ["overlay.test"], 1, ["control.overlay.test.", "control."]),
+        ("control.lab", ["overlay.test"], 1, ["control.lab.", "control.lab.overlay.test."]),
+        ("control.lab", ["overlay.test."], 2, ["control.lab.overlay.test.", "control.lab."]),
+        ("control.", ["overlay.test"], 5, ["control."]),
+        ("control", [".", ""], 1, ["control."]),
+    ],
+)
+def test_candidates(name: str, search: list[str], ndots: int, expected: list[str]) -> None:
+    """The same absolute names in the same order as the C library tries."""
+    assert candidate_names(name, search, ndots) == expected
+
+
+def test_merging_a_and_aaaa() -> None:
+    """One NXDOMAIN beside an empty answer is a broken resolver's, not a name that does not exist."""
+    none, empty, silent = Lookup("s", "nxdomain"), Lookup("s", "no-address"), Lookup("s", "timeout", detail="silent")
+    found = Lookup("s", "answer", ("10.66.0.3",))
+    assert merge("s", [none, none]).outcome == "nxdomain"
+    assert merge("s", [none, empty]).outcome == "no-address"
+    assert merge("s", [empty, silent]).outcome == "timeout"
+    assert merge("s", [found, silent]) == Lookup("s", "answer", ("10.66.0.3",), detail="silent")
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"),
+    [
+        (socket.EAI_NONAME, "nxdomain"),
+        (socket.EAI_NODATA, "no-address"),
+        (socket.EAI_AGAIN, "timeout"),
+        (-99, "failed"),
+    ],
+)
+def test_the_systems_errors(number: int, outcome: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What getaddrinfo raises becomes data."""
+
+    def fails(*_args: object, **_more: object) -> list[Any]:
+        raise socket.gaierror(number, "said no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    lookup = asyncio.run(system_lookup("control.overlay.test", 2.0))
+    assert (lookup.outcome, lookup.detail) == (outcome, "said no")
+
+
+def test_a_stuck_lookup_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead resolver must not keep the program from ending: asyncio.run returns while getaddrinfo still hangs."""
+
+    def hangs(*_args: object, **_more: object) -> list[Any]:
+        time.sleep(30)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    began = time.monotonic()
+    assert asyncio.run(system_lookup("control.overlay.test", 0.1)).outcome == "timeout"
+    assert time.monotonic() - began < 10
