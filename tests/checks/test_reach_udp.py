@@ -22,7 +22,7 @@ def told(reached: Reached) -> list[tuple[str, str, str | None]]:
 
 def reported(received: int, sent: int, arrived: int, **more: object) -> Reached:
     report = PeerReport(received=received, sent=sent)
-    return Reached(SILENT, replace(ASKED, report=report, probes_received=arrived, **more), NO_ECHO)  # type: ignore[arg-type]
+    return Reached(SILENT, asked=replace(ASKED, report=report, probes_received=arrived, **more), echo=NO_ECHO)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def reported(received: int, sent: int, arrived: int, **more: object) -> Reached:
             [("forward", "pass", None), ("reverse", "pass", None)],
         ),
         (
-            Reached(SILENT, replace(ASKED, answered=1), NO_ECHO),
+            Reached(SILENT, asked=replace(ASKED, answered=1), echo=NO_ECHO),
             [("forward", "pass", None), ("reverse", "pass", None)],
         ),
         (
             Reached(replace(SILENT, port_unreachable=True)),
             [("round-trip", "inconclusive", "run.needs-responder")],
         ),
-        (Reached(SILENT, ASKED, ECHO), [("round-trip", "inconclusive", "run.needs-responder")]),
+        (Reached(SILENT, asked=ASKED, echo=ECHO), [("round-trip", "inconclusive", "run.needs-responder")]),
         (reported(0, 10, 10), [("forward", "fail", "reach.no-forward"), ("reverse", "pass", None)]),
         (reported(10, 10, 0), [("forward", "pass", None), ("reverse", "fail", "reach.no-reverse")]),
         (
@@ -49,23 +49,25 @@ def reported(received: int, sent: int, arrived: int, **more: object) -> Reached:
         ),
         (reported(0, 10, 0), [("round-trip", "fail", "reach.unreachable")]),
         (
-            Reached(SILENT, replace(ASKED, on_interface=5, unavailable="control"), NO_ECHO),
-            [("reverse", "fail", "host.firewall-drop")],
+            Reached(SILENT, asked=replace(ASKED, on_interface=5, unavailable="control"), echo=NO_ECHO),
+            [("forward", "pass", None), ("reverse", "fail", "host.firewall-drop")],
         ),
         (
-            Reached(SILENT, replace(ASKED, unavailable="control", detail="refused"), NO_ECHO),
+            Reached(SILENT, asked=replace(ASKED, unavailable="control", detail="refused"), echo=NO_ECHO),
             [("round-trip", "fail", "reach.unreachable")],
         ),
         (
-            Reached(SILENT, replace(ASKED, unavailable="role", detail="the submitter's role is missing"), NO_ECHO),
+            Reached(
+                SILENT, asked=replace(ASKED, unavailable="role", detail="the submitter's role is missing"), echo=NO_ECHO
+            ),
             [("round-trip", "fail", "reach.unreachable"), ("round-trip", "inconclusive", "run.needs-credentials")],
         ),
         (
-            Reached(SILENT, AskResult(sent=0, answered=0, send_errors={"EPERM": 10}), NO_ECHO),
+            Reached(SILENT, asked=AskResult(sent=0, answered=0, send_errors={"EPERM": 10}), echo=NO_ECHO),
             [("forward", "fail", "host.firewall-drop")],
         ),
         (
-            Reached(SILENT, AskResult(sent=0, answered=0, send_errors={"ENETUNREACH": 10}), NO_ECHO),
+            Reached(SILENT, asked=AskResult(sent=0, answered=0, send_errors={"ENETUNREACH": 10}), echo=NO_ECHO),
             [("round-trip", "fail", "reach.unreachable")],
         ),
     ],
@@ -78,16 +80,16 @@ def test_directions(reached: Reached, expected: list[tuple[str, str, str | None]
 def test_a_peer_whose_own_firewall_refuses_is_named() -> None:
     """EPERM at the peer's send is a fact about the peer, and the operator is sent there."""
     report = PeerReport(received=10, sent=0, send_errors={"EPERM": 20})
-    results = judge(B, Reached(SILENT, replace(ASKED, report=report), NO_ECHO))
+    results = judge(B, Reached(SILENT, asked=replace(ASKED, report=report), echo=NO_ECHO))
     assert results[1].code is not None
     assert results[1].code.slug == "reach.no-reverse"
-    assert "b's own firewall refuses to send (EPERM)" in results[1].message
+    assert "its own system refused (EPERM)" in results[1].message
 
 
 def test_a_refusing_responder_is_not_a_dead_path() -> None:
     """A responder with another key gets the packets: nothing is wrong with the network."""
     report = PeerReport(received=0, sent=10, refused={"bad-hmac": 20})
-    (result,) = judge(B, Reached(SILENT, replace(ASKED, report=report, probes_received=10), NO_ECHO))
+    (result,) = judge(B, Reached(SILENT, asked=replace(ASKED, report=report, probes_received=10), echo=NO_ECHO))
     assert result.code is not None
     assert result.code.slug == "run.needs-responder"
     assert "bad-hmac" in result.message
