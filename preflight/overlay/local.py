@@ -56,11 +56,11 @@ async def ask_http(connect: Connect, place: str, host: str, path: str, headers: 
 
 
 async def run(*argv: str) -> tuple[int, str]:
-    """Run a program and give its exit status and output. Raises LocalError where it is missing or hangs."""
+    """Run a program and give its exit status and standard output. Raises LocalError where it is missing or hangs."""
     place = " ".join(argv)
     try:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
         )
     except FileNotFoundError:
         raise LocalError("absent", f"{argv[0]} is not installed") from None

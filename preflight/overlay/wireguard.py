@@ -179,6 +179,7 @@ async def _ask_kernel(link: Link) -> Device:
     place = f"the kernel's WireGuard ({link.name})"
     try:
         async with AsyncWireGuard() as netlink:
+            await netlink.setup_endpoint()  # finds the family's number; entering the context does not
             messages = [message async for message in await netlink.info(link.name)]
     except (NetlinkError, OSError):
         return await _ask_tool(link)
@@ -187,17 +188,20 @@ async def _ask_kernel(link: Link) -> Device:
 
 
 async def _ask_tool(link: Link) -> Device:
-    """`wg` where netlink gives nothing; it says the same of a missing privilege and a missing interface."""
+    """`wg` where netlink gives nothing. What it may not read it leaves out, and exits with 0 all the same."""
     try:
         status, output = await run("wg", "show", "all", "dump")
     except LocalError as error:
         if error.kind == "absent":
             raise LocalError("privilege", f"{link.name} may not be read by this user") from None
         raise
-    if status != 0:
+    devices: dict[str, Device] = {}
+    if status == 0:
+        with understood("`wg show all dump`"):
+            devices = parse_dump(output)
+    if link.name not in devices:
         raise LocalError("privilege", f"`wg` may not read {link.name}")
-    with understood("`wg show all dump`"):
-        return parse_dump(output)[link.name]
+    return devices[link.name]
 
 
 def _uapi_peer(fields: Mapping[str, str], networks: list[IPNetwork]) -> OverlayPeer:

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ from preflight_checks.reach_icmp import reach_icmp
 from preflight_checks.reach_traceroute import reach_traceroute
 
 from preflight.api import Check, Context, Peer, Result, Status
-from preflight.model.overlay import OverlayState
+from preflight.model.kernel import Link
+from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.net import Net
+from preflight.overlay import wireguard
 from preflight.overlay.read import read_overlay
 from preflight.settings import OverlaySettings, Settings
 
@@ -68,6 +71,16 @@ def test_the_state_is_what_wg_shows(tunnel: "Pair") -> None:
     (peer,) = found.peers
     assert (peer.key, peer.endpoint) == (tunnel.b.public_key, "10.203.1.2:51820")
     assert tunnel.a.private_key not in repr(found)
+
+
+def test_wg_stands_in_where_netlink_gives_nothing(tunnel: "Pair") -> None:
+    """The same state by `wg show all dump`; an interface that it does not list may not be read."""
+    links = (Link(9, tunnel.a.interface, 1420, up=True, carrier=True, kind="wireguard"),)
+    with tunnel.a.inside():
+        (found,) = asyncio.run(wireguard.read(links))
+        (unread,) = asyncio.run(wireguard.read([replace(links[0], name="wg-nowhere")]))
+    assert (found.peers, found.public_key) == (state(tunnel.a).peers, tunnel.a.public_key)
+    assert unread.unreadable == PRIVILEGE
 
 
 def test_a_healthy_tunnel_passes_everything(tunnel: "Pair") -> None:

@@ -185,7 +185,13 @@ def test_generic_netlink_messages() -> None:
     own = [["WGDEVICE_A_PUBLIC_KEY", text(C)], ["WGDEVICE_A_LISTEN_PORT", 51820], ["WGDEVICE_A_FWMARK", 7]]
     key: list[object] = ["WGPEER_A_PUBLIC_KEY", text(B)]
     endpoint = ["WGPEER_A_ENDPOINT", {"addr": "10.201.2.1", "port": 51820}]
-    counters = [["WGPEER_A_RX_BYTES", 476], ["WGPEER_A_TX_BYTES", 564], ["WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", 25]]
+    handshake = ["WGPEER_A_LAST_HANDSHAKE_TIME", {"tv_sec": 1795416301, "tv_nsec": 500_000_000}]
+    counters = [
+        handshake,
+        ["WGPEER_A_RX_BYTES", 476],
+        ["WGPEER_A_TX_BYTES", 564],
+        ["WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL", 25],
+    ]
     secret = [["WGDEVICE_A_PRIVATE_KEY", text(PRIVATE)]]
     device = parse_netlink(
         [
@@ -196,7 +202,7 @@ def test_generic_netlink_messages() -> None:
     assert (device.public_key, device.listen_port, device.fwmark) == (text(C), 51820, 7)
     (peer,) = device.peers
     assert (peer.key, peer.endpoint, peer.keepalive_s) == (text(B), "10.201.2.1:51820", 25)
-    assert (peer.rx_bytes, peer.tx_bytes, peer.last_handshake_s) == (476, 564, 0.0)
+    assert (peer.rx_bytes, peer.tx_bytes, peer.last_handshake_s) == (476, 564, 1795416301.5)
     assert [str(network) for network in peer.addresses] == ["10.66.0.2/32", "fd66::2/128"]
     assert text(PRIVATE) not in repr(device)
 
