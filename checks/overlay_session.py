@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from preflight.api import (
@@ -21,7 +21,7 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.kernel import NeedsPlatform
+from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -99,22 +99,22 @@ async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, 
         if now() - nudged >= REPEAT_S:
             nudged = now()
             seen = {p: replace(w, objection=ctx.net.icmp.nudge(p.address, first.interface)) for p, w in seen.items()}
-        await asyncio.sleep(POLL_S if now() - began < 1 else SLOW_POLL_S)
+        await asyncio.sleep(POLL_S if now() - began < REPEAT_S else SLOW_POLL_S)
         state = await ctx.net.overlay()
         if state is None or not _watchable(state, first.interface):
             for peer in seen:
                 yield peer, state, None
             return
-        for peer, earlier in seen.items():
-            after = state.peer_for(peer.address)
-            route = routes.get(after.endpoint_address or "") if after else None
-            seen[peer] = replace(earlier, after=after, now_s=time.time(), watched_s=now() - began, route=route)
-        settled = {peer: watched for peer, watched in seen.items() if watched.settled}
-        seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
-        for peer, watched in zip(
-            settled, await asyncio.gather(*(_facts(ctx, w) for w in settled.values())), strict=True
-        ):
+        seen = {p: _later(w, state.peer_for(p.address), routes, now() - began) for p, w in seen.items()}
+        settled = [peer for peer, watched in seen.items() if watched.settled]
+        known = await asyncio.gather(*(_facts(ctx, seen.pop(peer)) for peer in settled))
+        for peer, watched in zip(settled, known, strict=True):
             yield peer, state, watched
+
+
+def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route], watched_s: float) -> Watch:
+    route = routes.get(after.endpoint_address or "") if after else None
+    return replace(earlier, after=after, now_s=time.time(), watched_s=watched_s, route=route)
 
 
 async def _facts(ctx: Context, seen: Watch) -> Watch:
