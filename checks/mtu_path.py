@@ -81,11 +81,8 @@ async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer,
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search forward, then reverse; where nobody answers that is the answer for both."""
-    forward = await ctx.net.pmtu.search(peer, "forward")
-    if forward.outcome in SILENT:
-        return forward, replace(forward, direction="reverse")
-    return forward, await ctx.net.pmtu.search(peer, "reverse")
+    """Search both directions at once: what loads the one carries only small answers of the other."""
+    return await asyncio.gather(ctx.net.pmtu.search(peer, "forward"), ctx.net.pmtu.search(peer, "reverse"))
 
 
 def _telling(found: PathMtu) -> bool:
@@ -112,7 +109,7 @@ async def _underlay_mtu(ctx: Context, fwmark: int, endpoint: str, tunnel: Tunnel
         return ctx.net.pmtu.path_mtu(endpoint, mark=fwmark)
     # The kernel was told nothing, and padding leaves a range open: a plain packet to the endpoint's host can close it.
     low, high = tunnel.outer_bounds(forward.mtu_bytes)
-    patience_s = 0.1 + 3 * (forward.rtt_s or 0.0)
+    patience_s = 0.05 + 3 * (forward.rtt_s or 0.0)
     return await ctx.net.pmtu.underlay_carries(endpoint, low, high, timeout_s=patience_s)
 
 

@@ -1,6 +1,6 @@
 """Path-MTU searches over real sockets: a thin shell around `preflight.proto.pmtu`, in an event loop or without one.
 
-`python -m preflight.net.pmtu ADDRESS [PORT]` searches both directions with nothing else loaded.
+`python -m preflight.net.pmtu ADDRESS [PORT [KEY-FILE]]` searches both directions with nothing else loaded.
 """
 
 import errno
@@ -10,20 +10,23 @@ import select
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from preflight.api import Peer
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import udp
 from preflight.proto.pmtu import PathMtuSearch
 from preflight.proto.probe import LARGEST, TOKEN_BYTES, overhead
 
 if TYPE_CHECKING:
+    from preflight.api import Peer
     from preflight.settings import Settings
 
+DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")
+STAMP_PORT = 862
 DISCARD_PORT = 9
 TRACEROUTE_PORT = 33434
 SNMP = Path("/proc/thread-self/net/snmp")
@@ -36,7 +39,7 @@ class PathMtuProbes:
     def __init__(self, settings: "Settings") -> None:
         self._key = settings.secrets.responder_key
 
-    async def search(self, peer: Peer, direction: OneWay, *, ceiling_bytes: int | None = None) -> PathMtu:
+    async def search(self, peer: "Peer", direction: OneWay, *, ceiling_bytes: int | None = None) -> PathMtu:
         """Find the path MTU to or from a peer, exact to the byte.
 
         ceiling_bytes: largest IP packet to try; by default the MTU of the interface that leads to the peer. In the
@@ -197,21 +200,34 @@ async def _until_readable(link: socket.socket, wait_s: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Search both directions to ADDRESS [PORT], print a line of JSON for each; 0 if full-size packets pass."""
-    if len(arguments) not in (1, 2):
-        sys.stderr.write("usage: python -m preflight.net.pmtu ADDRESS [PORT]\n")
+    """Search both directions at once and print a line of JSON for each; 0 if full-size packets pass."""
+    if not 1 <= len(arguments) <= 3:
+        sys.stderr.write("usage: python -m preflight.net.pmtu ADDRESS [PORT [KEY-FILE]]\n")
         return 2
-    peer = Peer(arguments[0], responder_port=int(arguments[1]) if arguments[1:] else 862)
-    found: list[PathMtu] = []
-    for direction in ("forward", "reverse"):
-        with udp.open_towards(peer.address, peer.responder_port) as link:
-            search = _search(peer.address, direction, None, None)
-            for wait_s in _steps(search, link):
-                select.select([link], [], [], wait_s)
-        assert search.result is not None
-        found.append(search.result)
-        sys.stdout.write(json.dumps(asdict(search.result)) + "\n")
-    return 0 if all(result.fits for result in found) else 1
+    address, port, key_file = (*arguments, *("", "")[len(arguments) - 1 :])
+    key = Path(key_file).read_bytes().rstrip(b"\r\n") if key_file else None
+    searches = [_search(address, direction, None, key) for direction in DIRECTIONS]
+    _run_blocking(searches, address, int(port or STAMP_PORT))
+    results = [search.result for search in searches if search.result]
+    for result in results:
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+    return 0 if all(result.fits for result in results) else 1
+
+
+def _run_blocking(searches: list[PathMtuSearch], address: str, port: int) -> None:
+    """Run searches side by side without an event loop."""
+    with ExitStack() as stack:
+        links = [stack.enter_context(udp.open_towards(address, port)) for _ in searches]
+        running = {link: _steps(search, link) for search, link in zip(searches, links, strict=True)}
+        due = dict.fromkeys(running, 0.0)
+        while running:
+            readable, _, _ = select.select(list(running), [], [], max(0.0, min(due.values()) - monotonic()))
+            for link in [link for link in running if link in readable or due[link] <= monotonic()]:
+                wait_s = next(running[link], None)
+                if wait_s is None:
+                    del running[link], due[link]
+                else:
+                    due[link] = monotonic() + wait_s
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class _RoundTrip:
     def grace(self, deciding: bool) -> float:
         # A packet given up too soon in an early burst costs a round at most, in the deciding one the right answer.
         smoothed = self.smoothed or 0.0
-        patience = max(smoothed / 2, 4 * self.variation) if deciding else max(smoothed / 8, 2 * self.variation)
+        patience = max(smoothed / 4, 4 * self.variation) if deciding else max(smoothed / 8, self.variation)
         return max(SHORTEST_GRACE_S, patience)
 
 
