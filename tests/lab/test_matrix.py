@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from preflight.lab.names import state_root
-
 pytestmark = pytest.mark.lab
 RUN = [sys.executable, "-m", "preflight", "lab", "run"]
 
@@ -54,15 +52,28 @@ def test_several_side_by_side(tmp_path: Path) -> None:
 
 
 def test_interrupted_run() -> None:
-    """Protects the machine from Ctrl-C in the middle of a run: its labs go, and it says 130."""
-    name = "slow-control"
-    child = subprocess.Popen([*RUN, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not (found := list(state_root().glob(f"{name}-*/preflight.log"))):
+    """Protects the machine from Ctrl-C in the middle of a run: its lab goes, and it says 130."""
+    child = subprocess.Popen([*RUN, "slow-control"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (lab := lab_of(child.pid)):
         assert time.monotonic() < deadline
         assert child.poll() is None
+    assert Path(f"/run/netns/preflight-{lab.name}-a").exists()
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=30)
     assert child.returncode == 130
-    assert not found[0].parent.exists()
-    assert not list(Path("/run/netns").glob(f"preflight-{name}-*"))
+    assert not lab.exists()
+    assert not list(Path("/run/netns").glob(f"preflight-{lab.name}-*"))
+
+
+def lab_of(pid: int) -> Path | None:
+    """The directory of the lab in which a run has its `preflight all` at work."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (process / "cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if parent == pid and "--config" in words:
+            return Path(words[words.index("--config") + 1]).parent.parent
+    return None
