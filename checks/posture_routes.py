@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
 from preflight.model.control import ControlError
+from preflight.proto.http import retry_after_s
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -35,22 +36,29 @@ a token that nobody gave must never be sent there."""
 
 PACE_S = 0.02
 ASKED_S = 5.0
+ATTEMPTS = 3
+MOST_WAITED_S = 5.0
+THROTTLED = 429
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One request that cannot succeed, and how it was answered. bearer: `none` or `unknown`."""
+    """One request that cannot succeed, and how it was answered.
+
+    bearer: `none` or `unknown`. wait_s: what a throttling server asks to wait, seconds.
+    """
 
     method: str
     path: str
     bearer: str
     status: int | None
     detail: str = ""
+    wait_s: float = 1.0
 
     @property
     def decided(self) -> bool:
         """Whether the answer tells about the bearer check: throttling and server errors do not."""
-        return self.status is not None and self.status != 429 and self.status < 500
+        return self.status is not None and self.status != THROTTLED and self.status < 500
 
     @property
     def let_through(self) -> bool:
@@ -72,13 +80,23 @@ async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context) -> tuple[Probe, ...]:
-    """One request at a time and paced: a stranger's production server is not to notice."""
+    """One request at a time and paced: a stranger's production server is not to notice.
+
+    What was throttled is asked again after the time that the server names, all of it together, a few times at most.
+    """
     from pydantic import SecretStr  # here, so that naming the check needs no pydantic
 
-    probes = [await _ask(ctx, method, path, None) for method, path in ROUTES]
     unknown = SecretStr(f"preflight-unknown-{secrets.token_hex(16)}")
-    probes.append(await _ask(ctx, "GET", "/nodes", unknown))
-    return tuple(probes)
+    asked: dict[tuple[str, str, str], Probe] = {}
+    open_questions = [(method, path, "none") for method, path in ROUTES] + [("GET", "/nodes", "unknown")]
+    for attempt in range(ATTEMPTS):
+        for method, path, bearer in open_questions:
+            asked[method, path, bearer] = await _ask(ctx, method, path, unknown if bearer == "unknown" else None)
+        open_questions = [question for question, probe in asked.items() if probe.status == THROTTLED]
+        if not open_questions or attempt == ATTEMPTS - 1:
+            break
+        await asyncio.sleep(min(MOST_WAITED_S, max(asked[question].wait_s for question in open_questions)))
+    return tuple(asked.values())
 
 
 async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None") -> Probe:
@@ -89,7 +107,9 @@ async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None")
         answer = await ctx.net.control.send(method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S)
     except ControlError as error:
         return Probe(method, path, name, None, error.message)
-    return Probe(method, path, name, answer.status)
+    headers = answer.headers
+    wait_s = retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s)
+    return Probe(method, path, name, answer.status, wait_s=wait_s or 1.0)
 
 
 def judge(probes: Iterable[Probe]) -> Result:
