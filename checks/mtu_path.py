@@ -18,7 +18,7 @@ from preflight.api import (
     passed,
     warned,
 )
-from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
+from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu
 from preflight.proto.probe import LARGEST
@@ -98,19 +98,31 @@ async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, int
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
     tunnel = _tunnel(state, endpoint)
-    if endpoint and tunnel and any(map(_telling, both)) and endpoint not in underlay:
-        underlay[endpoint] = await _underlay_mtu(ctx, state.fwmark, endpoint, tunnel, both[0])
+    if owner and endpoint and tunnel and any(map(_telling, both)) and endpoint not in underlay:
+        underlay[endpoint] = await _underlay_mtu(ctx, state.fwmark, owner, tunnel, both[0])
     known = underlay.get(endpoint, 0) if endpoint else 0
     return Carried(peer, state.interface, state.product, tunnel, endpoint, known)
 
 
-async def _underlay_mtu(ctx: Context, fwmark: int, endpoint: str, tunnel: Tunnel, forward: PathMtu) -> int:
-    if forward.mtu_bytes is None or not forward.black_hole or fwmark:
+async def _underlay_mtu(ctx: Context, fwmark: int, owner: OverlayPeer, tunnel: Tunnel, forward: PathMtu) -> int:
+    """What the kernel was told about the underlay; where it was told nothing, what the endpoint's host answers to."""
+    endpoint = owner.endpoint_address
+    assert endpoint is not None
+    if forward.mtu_bytes is None or not forward.black_hole:
         return ctx.net.pmtu.path_mtu(endpoint, mark=fwmark)
-    # The kernel was told nothing, and padding leaves a range open: a plain packet to the endpoint's host can close it.
+    if fwmark or not _ends_there(owner):
+        return 0
+    # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish as well.
     low, high = tunnel.outer_bounds(forward.mtu_bytes)
     patience_s = 0.05 + 3 * (forward.rtt_s or 0.0)
-    return await ctx.net.pmtu.underlay_carries(endpoint, low, high, timeout_s=patience_s)
+    carried = await ctx.net.pmtu.underlay_carries(endpoint, low, high + 1, timeout_s=patience_s)
+    return carried if carried <= high else 0
+
+
+def _ends_there(owner: OverlayPeer) -> bool:
+    """Whether the tunnel ends at the peer: behind an endpoint that owns several addresses another tunnel may follow."""
+    versions = [network.version for network in owner.addresses if network.num_addresses == 1]
+    return len(versions) == len(owner.addresses) == len(set(versions))
 
 
 def _tunnel(state: OverlayState, endpoint: str | None) -> Tunnel | None:

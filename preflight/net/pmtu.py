@@ -56,10 +56,6 @@ class PathMtuProbes:
         assert search.result is not None
         return search.result
 
-    def device_mtu(self, address: str) -> int:
-        """MTU of the interface that leads to `address`, bytes; 0 = unknown."""
-        return HostPath().device_mtu(address)
-
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
         """Path MTU towards `address` as the kernel believes it, bytes; 0 = unknown. Kept by it for ten minutes.
 
@@ -71,7 +67,7 @@ class PathMtuProbes:
         """The largest IP packet between two sizes that provably reached a host that runs nothing of ours; 0 = unknown.
 
         The proof is the host's own "port unreachable" that quotes the packet, so silence and ICMP rate limits only
-        make the result smaller. At most seven packets, with DF, to traceroute's first port.
+        make the result smaller. Every fourth size, then the three behind the best, with DF, to traceroute's first port.
         """
         try:
             link = udp.open_towards(address, TRACEROUTE_PORT)

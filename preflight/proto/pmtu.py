@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
-from preflight.proto.pmtu_evidence import NEEDED as NEEDED
 from preflight.proto.pmtu_evidence import Evidence, attribute_fragments
 from preflight.proto.probe import (
     LARGEST,

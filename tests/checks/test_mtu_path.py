@@ -1,15 +1,20 @@
 """mtu.path: tables from what a search found to the verdict. Real searches: tests/net/test_pmtu.py."""
 
+import asyncio
 from dataclasses import replace
+from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from preflight_checks.mtu_path import Carried, judge
+from preflight_checks.mtu_path import Carried, explain, judge
 
-from preflight.api import Direction, Peer, Result, Status, codes
+from preflight.api import Context, Direction, Peer, Result, Status, codes
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.pmtu_advice import Tunnel
 from preflight.proto.probe import LARGEST
+from preflight.settings import Settings
 
 B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
@@ -143,3 +148,81 @@ def test_measurements_and_evidence() -> None:
         "search_ms": 25.0,
     }
     assert result.evidence[0].data["vanished"] == [1313, 1420]
+
+
+class Underlay:
+    """Stands for `ctx.net.pmtu`: an underlay that is known to carry so much, and how often it was asked."""
+
+    def __init__(self, told: int = 0, answers_to: int = 0) -> None:
+        self.told, self.answers_to = told, answers_to
+        self.asked = 0
+
+    def path_mtu(self, address: str, *, mark: int = 0) -> int:
+        """As PathMtuProbes."""
+        return self.told
+
+    async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
+        """As PathMtuProbes."""
+        self.asked += 1
+        assert (address, low, high) == ("198.51.100.2", 1372, 1388)
+        return min(self.answers_to, high)
+
+
+def explained(underlay: Underlay, found: PathMtu, *addresses: str, fwmark: int = 0) -> Carried:
+    """What is known of the way to b, whose tunnel's other end owns these addresses."""
+    owner = OverlayPeer(
+        "key", "198.51.100.2:51820", tuple(map(ip_network, addresses or ("10.66.0.2/32", "fd66::2/128")))
+    )
+    overlay = OverlayState(
+        product="wireguard",
+        interface="wg0",
+        up=True,
+        mtu=1420,
+        prefixes=(ip_network("10.66.0.0/24"),),
+        peers=(owner,),
+        overhead_bytes=60,
+        fwmark=fwmark,
+    )
+    net: Any = SimpleNamespace(pmtu=underlay)
+    context = Context(settings=Settings(), peers=(B,), overlay=overlay, net=net)
+    both = (found, replace(WHOLE, direction="reverse"))
+    carried: Carried = asyncio.run(explain(context, B, both, {}))
+    return carried
+
+
+def test_the_kernel_tells_about_the_underlay() -> None:
+    """Protects the advice where the tunnel fragments: the kernel's path MTU to the endpoint."""
+    carried = explained(Underlay(told=1380), SPLIT)
+    assert (carried.tunnel, carried.endpoint, carried.underlay_mtu) == (Tunnel(1420, 60, 16), "198.51.100.2", 1380)
+
+
+def test_a_black_hole_is_measured_below_the_tunnel() -> None:
+    """Protects the advice where nobody is told: what the endpoint's host answers to is proven to get there."""
+    assert explained(Underlay(told=1500, answers_to=1380), HOLE).underlay_mtu == 1380
+
+
+@pytest.mark.parametrize("addresses", [("10.66.0.0/24",), ("10.66.0.2/32", "10.66.0.3/32")])
+def test_a_hub_proves_nothing_about_the_way_behind_it(addresses: tuple[str, ...]) -> None:
+    """Protects hub and spoke: the limit may lie behind the endpoint, so the endpoint is not asked."""
+    underlay = Underlay(told=1500, answers_to=1500)
+    assert explained(underlay, HOLE, *addresses).underlay_mtu == 0
+    assert underlay.asked == 0
+
+
+def test_an_underlay_that_carries_more_is_not_the_limit() -> None:
+    """Protects the advice: if plain packets of the size that vanishes do arrive, something else is the limit."""
+    assert explained(Underlay(told=1500, answers_to=1500), HOLE).underlay_mtu == 0
+
+
+def test_a_marked_tunnel_is_not_probed_below() -> None:
+    """Protects policy routing: without the tunnel's mark a plain packet would take another way."""
+    underlay = Underlay(told=1500, answers_to=1380)
+    assert explained(underlay, HOLE, fwmark=51820).underlay_mtu == 0
+    assert underlay.asked == 0
+
+
+def test_a_good_path_costs_no_further_packet() -> None:
+    """Protects healthy tunnels from being probed below."""
+    underlay = Underlay(told=1500, answers_to=1500)
+    assert explained(underlay, WHOLE).underlay_mtu == 0
+    assert underlay.asked == 0
