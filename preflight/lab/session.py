@@ -117,7 +117,7 @@ def scenario_for(name: str) -> Scenario:
 
 
 def _no_such(said: str, name: str, choices: Sequence[str]) -> str:
-    near = get_close_matches(name, choices, n=3, cutoff=0.4)
+    near = get_close_matches(name, choices, n=3, cutoff=0.6)
     return f"{said}; did you mean {' or '.join(near)}?" if near else f"{said}; `preflight lab list` tells what there is"
 
 

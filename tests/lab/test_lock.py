@@ -105,3 +105,9 @@ def test_environment_of_a_lab_is_clean() -> None:
     """Protects labs from the cluster that the caller is enrolled in, and from the caller's proxy."""
     caller = {"VOX_MESH_TOKEN": "x", "PREFLIGHT_CONFIG": "x", "http_proxy": "x", "HTTPS_PROXY": "x", "LANG": "C"}
     assert set(processes.clean_environment(caller)) == {"LANG", "PATH"}
+
+
+def test_a_missing_program_names_its_package() -> None:
+    """Protects the first user on a bare machine: the message says what to install."""
+    with pytest.raises(LabError, match="apt-get install no-such-program"):
+        processes.program("no-such-program")

@@ -1,0 +1,57 @@
+"""The promise of the tool: each fault, made for real, is named as the contract says, and nothing else is accused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+# Written out, and not taken from the lab's own table, which could be wrong together with the checks.
+NAMED = {
+    "healthy": None,
+    "healthy-v6": None,
+    "drop-forward": ("reach.no-forward", "forward"),
+    "drop-reverse": ("reach.no-reverse", "reverse"),
+    "drop-local": ("host.firewall-drop", "reverse"),
+    "solo-drop": ("reach.unreachable", "round-trip"),
+    "black-hole-forward": ("mtu.black-hole", "forward"),
+    "black-hole-reverse": ("mtu.black-hole", "reverse"),
+    "black-hole-both": ("mtu.black-hole", "round-trip"),
+    "mtu-reduced": ("mtu.reduced", None),
+    "wrong-key": ("overlay.no-handshake", None),
+    "underlay-udp-blocked": ("overlay.no-handshake", None),
+    "allowed-ips": ("overlay.allowed-ips", None),
+    "subnet-conflict": ("overlay.subnet-conflict", None),
+    "icmp-filtered": ("reach.icmp-filtered", None),
+    "loss-forward": ("udp.loss", "forward"),
+    "loss-reverse": ("udp.loss", "reverse"),
+    "url-lan": ("control.url-off-overlay", None),
+    "control-refused": ("control.refused", None),
+    "throttled": None,
+    "bootstrap-spent": ("enroll.bootstrap-spent", None),
+    "scope-mismatch": ("enroll.scope-mismatch", None),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
+    """diagnosis[0] has the code and the direction of the contract; a healthy overlay has no warning and no failure."""
+    file = tmp_path / "score.json"
+    command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    report = json.loads(file.read_text())["report"]
+    told = [f"{r['id']} {r['status']} {r['message']}" for r in report["results"] if r["status"] != "pass"]
+    expected = NAMED[name]
+    if expected is None:
+        assert report["diagnosis"] == [], told
+        assert report["run"]["exit_code"] == 0
+        assert report["summary"]["warn"] == report["summary"]["fail"] == report["summary"]["inconclusive"] == 0
+    else:
+        code, direction = expected
+        assert report["diagnosis"][0]["code"] == code, told
+        assert direction in (None, report["diagnosis"][0]["direction"])
+        assert len(report["diagnosis"]) == 1, told
+    assert done.returncode == 0, done.stderr
