@@ -188,11 +188,6 @@ def _explain(
     """Code, message and remedy of a session that carries nothing."""
     name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
     ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
-    compare = (
-        f"Compare `wg show` on both nodes: the peer's public key must be {known.key}, it must list "
-        f"{state.public_key or 'this node'} as a peer with the same preshared key, "
-        f"and its UDP port {known.endpoint_port} must be open."
-    )
     match finding:
         case Finding.LOOP:
             message = (
@@ -220,9 +215,17 @@ def _explain(
             remedy = f"Make {host} reachable from this node: ip route get {host}"
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedy = compare
+            remedy = _compare(state, known)
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
     return code, message, remedy
+
+
+def _compare(state: OverlayState, known: OverlayPeer) -> str:
+    return (
+        f"Compare `wg show` on both nodes: the peer's public key must be {known.key}, it must list "
+        f"{state.public_key or 'this node'} as a peer with the same preshared key, "
+        f"and its UDP port {known.endpoint_port} must be open."
+    )
 
 
 def _unanswered(seen: Watch) -> str:
