@@ -155,11 +155,14 @@ def test_an_answer_that_drips_is_a_time_out() -> None:
     """The time-out bounds the whole request, not each byte of its answer."""
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        while not writer.transport.is_closing():
-            writer.write(b"x")
-            await asyncio.sleep(0.02)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+            while not writer.transport.is_closing():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+        finally:
+            writer.transport.abort()
 
     async def talk() -> None:
         server = await asyncio.start_server(drip, "127.0.0.1", 0)

@@ -137,10 +137,12 @@ def test_a_server_that_speaks_no_tls() -> None:
     """Plain HTTP behind an https URL: the handshake fails, and OpenSSL's reason is kept."""
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(100)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read(100)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            await reader.read()
+        finally:
+            writer.transport.abort()
 
     async def talk() -> Handshake:
         server = await asyncio.start_server(plain, "127.0.0.1", 0)
