@@ -137,9 +137,15 @@ def parse_peer(text: str) -> Peer:
 
 
 def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Peer, ...]:
-    """The peers of the settings, else those that the overlay itself names by a single address."""
-    if settings.peers or overlay is None:
+    """The peers of the settings, else those that the overlay itself names by a single address; never this node itself.
+
+    So one settings file can serve every node of a cluster.
+    """
+    if overlay is None:
         return settings.peers
+    own = {str(interface.ip) for interface in overlay.addresses}
+    if settings.peers:
+        return tuple(peer for peer in settings.peers if peer.address not in own)
     singles = (
         (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers
     )
