@@ -22,6 +22,7 @@ from preflight.api import (
 from preflight.model.path import DirectionStats, StampStats, combined
 
 if TYPE_CHECKING:
+    from preflight.net.path import PathProbes
     from preflight.settings import Thresholds
 
 COUNT = 200
@@ -57,20 +58,20 @@ class Property:
 )
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     """Runs one STAMP session with each peer's responder, and two more where the first was not clean."""
+    path, limits = ctx.net.path, ctx.settings.thresholds
     for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
         group = ctx.peers[start : start + CONCURRENT_PEERS]
-        for peer, stats in zip(group, await asyncio.gather(*(measure(ctx, peer) for peer in group)), strict=True):
-            for result in judge(peer, stats, ctx.settings.thresholds):
+        measured = await asyncio.gather(*(measure(path, peer, limits) for peer in group))
+        for peer, stats in zip(group, measured, strict=True):
+            for result in judge(peer, stats, limits):
                 yield result
 
 
-async def measure(ctx: Context, peer: Peer) -> StampStats:
+async def measure(path: "PathProbes", peer: Peer, limits: "Thresholds") -> StampStats:
     """About a second where all is well; a share of few packets is not a finding, so trouble is measured longer."""
-    sessions = [await ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S)]
-    if sessions[0].answered and not _clean(sessions[0], ctx.settings.thresholds):
-        sessions += [
-            await ctx.net.path.stamp(peer, count=CONFIRM_COUNT, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)
-        ]
+    sessions = [await path.stamp(peer, count=COUNT, interval_s=INTERVAL_S)]
+    if sessions[0].answered and not _clean(sessions[0], limits):
+        sessions += [await path.stamp(peer, count=CONFIRM_COUNT, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)]
     return combined(sessions)
 
 

@@ -1,95 +1,156 @@
-"""reach.udp: which direction is dead, told only from what was counted."""
+"""reach.udp: every combination of what can be known about two directions, and never more than is known."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from preflight_checks.reach_udp import Reached, judge
 
-from preflight.api import Peer
-from preflight.model.icmp import EchoStats
-from preflight.model.path import AskResult, PeerReport, StampStats
+from preflight.api import Direction, Peer, Result, Status
+from preflight.model.icmp import PRIVILEGE, EchoStats
+from preflight.model.path import AskResult, DirectionStats, PeerReport, StampStats
 
-B = Peer("10.66.0.2", "b")
-SILENT = StampStats(sent=10, answered=0)
-NO_ECHO = EchoStats(sent=3, received=0)
-ECHO = EchoStats(sent=3, received=3, rtt_ms=(1.0, 1.0, 1.0))
-ASKED = AskResult(sent=20, answered=0)
+PEER = Peer("10.66.0.2", "b", agent_id="2")
+LOCAL = ("10.66.0.1", 40000)
+SILENT = StampStats(sent=10, answered=0, authenticated=True, local=LOCAL)
+NO_ECHO = EchoStats(3, 0)
+ECHO = EchoStats(3, 3, (0.5, 0.5, 0.5))
+ALL = DirectionStats(10, 10, 10)
+
+Row = tuple[str, str, str | None]
 
 
-def told(reached: Reached) -> list[tuple[str, str, str | None]]:
-    return [(r.direction.value, r.status.value, r.code.slug if r.code else None) for r in judge(B, reached)]
+def rows(results: tuple[Result, ...]) -> list[Row]:
+    """Direction, status, code of each result."""
+    return [(result.direction.value, result.status.value, result.code and result.code.slug) for result in results]
 
 
-def reported(received: int, sent: int, arrived: int, **more: object) -> Reached:
-    report = PeerReport(received=received, sent=sent)
-    return Reached(SILENT, asked=replace(ASKED, report=report, probes_received=arrived, **more), echo=NO_ECHO)  # type: ignore[arg-type]
+def asked(report: PeerReport | None = None, **more: Any) -> AskResult:
+    """An inquiry that stayed unanswered on the path."""
+    return AskResult(sent=10, answered=0, report=report, local=LOCAL, **more)
+
+
+def silent(
+    report: PeerReport | None = None,
+    *,
+    echo: EchoStats = NO_ECHO,
+    unsigned: StampStats | None = None,
+    **more: Any,
+) -> Reached:
+    """A peer that answered no STAMP packet."""
+    return Reached(SILENT, unsigned, asked(report, **more), echo)
+
+
+OPEN_FORWARD = ("forward", "pass", None)
+OPEN_REVERSE = ("reverse", "pass", None)
+NOT_TOLD: dict[str, Any] = {"unavailable": "silent", "detail": "its responder did not answer by mailbox within 6 s"}
 
 
 @pytest.mark.parametrize(
     ("reached", "expected"),
     [
+        (Reached(StampStats(10, 10, ALL, ALL, rtt_ms=(0.4,))), [OPEN_FORWARD, OPEN_REVERSE]),
+        (Reached(StampStats(10, 1, rtt_ms=(0.4,))), [OPEN_FORWARD, OPEN_REVERSE]),
+        (Reached(SILENT, None, AskResult(sent=10, answered=1)), [OPEN_FORWARD, OPEN_REVERSE]),
         (
-            Reached(StampStats(sent=10, answered=7, rtt_ms=(1.0,))),
-            [("forward", "pass", None), ("reverse", "pass", None)],
+            silent(unsigned=StampStats(3, 3, rtt_ms=(0.4,))),
+            [OPEN_FORWARD, OPEN_REVERSE, ("round-trip", "inconclusive", "run.needs-responder")],
         ),
+        (Reached(StampStats(1, 0, port_unreachable=True)), [("round-trip", "inconclusive", "run.needs-responder")]),
+        (silent(port_unreachable=True), [("round-trip", "inconclusive", "run.needs-responder")]),
+        # The peer's word: forward dead, reverse dead, both dead.
+        (silent(PeerReport(0, 10), probes_received=10), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
+        (silent(PeerReport(10, 10)), [OPEN_FORWARD, ("reverse", "fail", "reach.no-reverse")]),
+        (silent(PeerReport(10, 0, send_errors={"EPERM": 10})), [OPEN_FORWARD, ("reverse", "fail", "reach.no-reverse")]),
+        (silent(PeerReport(0, 10)), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(PeerReport(0, 0, send_errors={"EPERM": 10})), [("round-trip", "fail", "reach.unreachable")]),
+        # What arrives under another address, or is refused, has arrived.
+        (silent(PeerReport(0, 10, elsewhere=9)), [OPEN_FORWARD, ("reverse", "fail", "reach.no-reverse")]),
         (
-            Reached(SILENT, asked=replace(ASKED, answered=1), echo=NO_ECHO),
-            [("forward", "pass", None), ("reverse", "pass", None)],
-        ),
-        (
-            Reached(replace(SILENT, port_unreachable=True)),
+            silent(PeerReport(0, 10, refused={"not-allowed": 20}), probes_received=10),
             [("round-trip", "inconclusive", "run.needs-responder")],
         ),
-        (Reached(SILENT, asked=ASKED, echo=ECHO), [("round-trip", "inconclusive", "run.needs-responder")]),
-        (reported(0, 10, 10), [("forward", "fail", "reach.no-forward"), ("reverse", "pass", None)]),
-        (reported(10, 10, 0), [("forward", "pass", None), ("reverse", "fail", "reach.no-reverse")]),
+        (silent(PeerReport(7, 10), probes_received=9), [("round-trip", "inconclusive", "run.needs-responder")]),
+        # Where echoes pass, the path lives and UDP is filtered.
+        (silent(PeerReport(0, 10), probes_received=10, echo=ECHO), [("forward", "fail", "udp.blocked"), OPEN_REVERSE]),
+        (silent(PeerReport(10, 10), echo=ECHO), [OPEN_FORWARD, ("reverse", "fail", "udp.blocked")]),
+        (silent(PeerReport(0, 10), echo=ECHO), [("round-trip", "fail", "udp.blocked")]),
+        # This node's own eyes, with and without the peer's word.
+        (silent(PeerReport(10, 10), on_interface=10), [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")]),
+        (silent(on_interface=10, **NOT_TOLD), [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")]),
         (
-            reported(10, 10, 0, on_interface=12),
-            [("forward", "pass", None), ("reverse", "fail", "host.firewall-drop")],
+            silent(PeerReport(0, 10), on_interface=10),
+            [("forward", "fail", "reach.no-forward"), ("reverse", "fail", "host.firewall-drop")],
         ),
-        (reported(0, 10, 0), [("round-trip", "fail", "reach.unreachable")]),
+        # The peer sent nothing, and nothing refused it: its direction is not judged.
+        (silent(PeerReport(0, 0)), [("forward", "fail", "reach.no-forward")]),
+        # Nothing left this node.
         (
-            Reached(SILENT, asked=replace(ASKED, on_interface=5, unavailable="control"), echo=NO_ECHO),
-            [("forward", "pass", None), ("reverse", "fail", "host.firewall-drop")],
-        ),
-        (
-            Reached(SILENT, asked=replace(ASKED, unavailable="control", detail="refused"), echo=NO_ECHO),
-            [("round-trip", "fail", "reach.unreachable")],
-        ),
-        (
-            Reached(
-                SILENT, asked=replace(ASKED, unavailable="role", detail="the submitter's role is missing"), echo=NO_ECHO
-            ),
-            [("round-trip", "fail", "reach.unreachable"), ("round-trip", "inconclusive", "run.needs-credentials")],
-        ),
-        (
-            Reached(SILENT, asked=AskResult(sent=0, answered=0, send_errors={"EPERM": 10}), echo=NO_ECHO),
+            Reached(SILENT, None, AskResult(sent=0, answered=0, send_errors={"EPERM": 10})),
             [("forward", "fail", "host.firewall-drop")],
         ),
         (
-            Reached(SILENT, asked=AskResult(sent=0, answered=0, send_errors={"ENETUNREACH": 10}), echo=NO_ECHO),
+            Reached(SILENT, None, AskResult(sent=0, answered=0, send_errors={"ENETUNREACH": 10})),
             [("round-trip", "fail", "reach.unreachable")],
+        ),
+        # Nobody tells: never a direction.
+        (silent(on_interface=0, **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(**NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(echo=ECHO, **NOT_TOLD), [("round-trip", "inconclusive", "run.needs-responder")]),
+        (
+            silent(unavailable="impostor", detail="mailbox 2 is read by 10.66.0.3", probes_received=0),
+            [("round-trip", "fail", "reach.unreachable")],
+        ),
+        (
+            silent(unavailable="role", detail="this node's token may not deliver to mailboxes"),
+            [("round-trip", "fail", "reach.unreachable"), ("round-trip", "inconclusive", "run.needs-credentials")],
         ),
     ],
 )
-def test_directions(reached: Reached, expected: list[tuple[str, str, str | None]]) -> None:
-    """Each direction has a verdict only where both ends counted; silence alone never has a direction."""
-    assert told(reached) == expected
+def test_verdicts(reached: Reached, expected: list[Row]) -> None:
+    """A direction is called dead or open only by evidence."""
+    results = judge(PEER, reached)
+    assert rows(results) == expected
+    assert len({result.id for result in results}) == len(results)
+    assert all(result.target == "b" and result.message for result in results)
+    assert all(result.remedy for result in results if result.status is not Status.PASS)
 
 
-def test_a_peer_whose_own_firewall_refuses_is_named() -> None:
-    """EPERM at the peer's send is a fact about the peer, and the operator is sent there."""
-    report = PeerReport(received=10, sent=0, send_errors={"EPERM": 20})
-    results = judge(B, Reached(SILENT, asked=replace(ASKED, report=report), echo=NO_ECHO))
-    assert results[1].code is not None
-    assert results[1].code.slug == "reach.no-reverse"
-    assert "its own system refused (EPERM)" in results[1].message
+@pytest.mark.parametrize(
+    ("reached", "words"),
+    [
+        (silent(PeerReport(0, 10), probes_received=9), ["none of the 10 UDP packets", "9 of 10"]),
+        (silent(PeerReport(10, 10), unwatched="that takes CAP_NET_RAW"), ["none of the 10", "CAP_NET_RAW"]),
+        (silent(PeerReport(10, 0, send_errors={"EPERM": 10})), ["could not send any", "EPERM"]),
+        (silent(**NOT_TOLD), ["none of 20 UDP packets", "none of 3 ICMP echoes", "did not answer by mailbox"]),
+        (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NOT_TOLD), ["echo could not be tried"]),
+        (silent(on_interface=26, **NOT_TOLD), ["26 packets of b", "this node drops them"]),
+    ],
+)
+def test_messages_give_the_numbers(reached: Reached, words: list[str]) -> None:
+    """The operator reads what was counted, where, and what could not be."""
+    said = " ".join(result.message for result in judge(PEER, reached) if result.status is Status.FAIL)
+    assert all(word in said for word in words), said
 
 
-def test_a_refusing_responder_is_not_a_dead_path() -> None:
-    """A responder with another key gets the packets: nothing is wrong with the network."""
-    report = PeerReport(received=0, sent=10, refused={"bad-hmac": 20})
-    (result,) = judge(B, Reached(SILENT, asked=replace(ASKED, report=report, probes_received=10), echo=NO_ECHO))
-    assert result.code is not None
-    assert result.code.slug == "run.needs-responder"
-    assert "bad-hmac" in result.message
+def test_a_message_states_only_what_was_measured() -> None:
+    """With both directions dead nobody is said to have got anything."""
+    (result,) = judge(PEER, silent(PeerReport(0, 0, send_errors={"EPERM": 10})))
+    assert result.direction is Direction.ROUND_TRIP
+    assert "gets this node's packets" not in result.message
+    assert "none of 10" in result.message
+
+
+def test_the_command_to_start_a_responder_lets_this_node_in() -> None:
+    """The line to paste works as it is: a responder that nobody may ask does not start."""
+    peer = Peer("fd66::2", "b", responder_port=8620)
+    (result,) = judge(peer, Reached(StampStats(1, 0, port_unreachable=True, local=("fd66::1", 5))))
+    assert result.remedy == "preflight responder --bind [fd66::2]:8620 --allow fd66::1   # on b"
+
+
+@pytest.mark.parametrize("make", [lambda: silent(PeerReport(0, 10)), lambda: silent(**NOT_TOLD)])
+def test_evidence_holds_both_sides_counts(make: Callable[[], Reached]) -> None:
+    """A failed direction carries the counts of both ends, for whoever doubts it."""
+    (result,) = judge(PEER, make())
+    assert result.evidence[0].data["sent"] == 10

@@ -1,60 +1,124 @@
-"""udp.quality: shares become findings only with enough packets behind them."""
+"""udp.quality: bad properties are named in their direction, accidents and few packets are not findings."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
-from preflight_checks.udp_quality import judge
+from preflight_checks.udp_quality import CONFIRM_COUNT, CONFIRM_TIMES, COUNT, judge, measure
 
-from preflight.api import Peer
+from preflight.api import Peer, Status
 from preflight.model.path import DirectionStats, StampStats
+from preflight.net.path import PathProbes
 from preflight.settings import Thresholds
 
-B = Peer("10.66.0.2", "b")
-CLEAN = DirectionStats(sent=200, received=200, observed=200, delay_variation_ms=(0.0, 1.0) * 100)
+PEER = Peer("10.66.0.2", "b")
+LIMITS = Thresholds()
 
 
-def told(forward: DirectionStats | None, reverse: DirectionStats | None = CLEAN) -> list[tuple[str, str, str | None]]:
-    stats = StampStats(sent=200, answered=200, forward=forward, reverse=reverse, rtt_ms=(1.0,) * 200)
-    results = judge(B, stats, Thresholds())
-    return [(r.direction.value, r.status.value, r.code.slug if r.code else None) for r in results]
+def direction(
+    sent: int = 200, lost: int = 0, reordered: int = 0, duplicated: int = 0, jitter_ms: Sequence[float] = ()
+) -> DirectionStats:
+    """One direction; `jitter_ms` is the delay variation of its packets, else all are equally fast."""
+    received = sent - lost
+    return DirectionStats(sent, received, received, reordered, duplicated, tuple(jitter_ms) or (0.1,) * received)
 
 
-def direction(sent: int = 800, lost: int = 0, **more: object) -> DirectionStats:
-    return DirectionStats(sent=sent, received=sent - lost, observed=sent - lost, **more)  # type: ignore[arg-type]
+def session(forward: DirectionStats | None, reverse: DirectionStats | None, sent: int = 200) -> StampStats:
+    """A session that was answered, with these directions."""
+    answered = reverse.received if reverse else sent - 1
+    return StampStats(sent=sent, answered=answered, forward=forward, reverse=reverse, rtt_ms=(0.5,) * answered)
+
+
+CLEAN = direction()
 
 
 @pytest.mark.parametrize(
-    ("measured", "expected"),
+    ("forward", "status", "codes"),
     [
-        (CLEAN, ("pass", None)),
-        (direction(sent=3, lost=1), ("pass", None)),
-        (direction(sent=200, lost=2), ("pass", None)),
-        (direction(lost=2), ("pass", None)),
-        (direction(lost=16), ("warn", "udp.loss")),
-        (direction(lost=40), ("fail", "udp.loss")),
-        (direction(reordered=100), ("warn", "udp.reordering")),
-        (direction(duplicated=100), ("warn", "udp.duplication")),
-        (direction(delay_variation_ms=(0.0,) * 700 + (90.0,) * 100), ("warn", "udp.jitter")),
-        (direction(delay_variation_ms=(0.0,) * 790 + (90.0,) * 10), ("pass", None)),
-        # Late packets that were overtaken are the jitter's doing.
-        (direction(delay_variation_ms=(0.0,) * 600 + (90.0,) * 200, reordered=100), ("warn", "udp.jitter")),
+        (CLEAN, "pass", [None]),
+        # Loss: few packets or few losses are no finding; the bound decides, not the percentage.
+        (direction(lost=1), "pass", [None]),
+        (direction(lost=2), "pass", [None]),
+        (direction(sent=20, lost=1), "pass", [None]),
+        (direction(sent=3, lost=1), "pass", [None]),
+        (direction(sent=800, lost=12), "pass", [None]),
+        (direction(sent=800, lost=14), "warn", ["udp.loss"]),
+        (direction(sent=800, lost=40), "fail", ["udp.loss"]),
+        (direction(sent=200, lost=200 - 1), "fail", ["udp.loss"]),
+        # Jitter: one late packet in twenty is a stall, not the path.
+        (direction(jitter_ms=[0.1] * 192 + [90.0] * 8), "pass", [None]),
+        (direction(jitter_ms=[0.1, 60.0] * 100), "warn", ["udp.jitter"]),
+        (direction(reordered=2), "pass", [None]),
+        (direction(sent=800, reordered=160), "warn", ["udp.reordering"]),
+        (direction(sent=800, duplicated=160), "warn", ["udp.duplication"]),
+        # Packets overtake each other where delay varies by more than their distance: one cause.
+        (direction(reordered=60, jitter_ms=[0.1, 60.0] * 100), "warn", ["udp.jitter"]),
+        (direction(sent=800, lost=40, duplicated=160), "fail", ["udp.loss", "udp.duplication"]),
     ],
 )
-def test_a_direction(measured: DirectionStats, expected: tuple[str, str | None]) -> None:
-    """The finding stands in its own direction, the other one stays good."""
-    assert told(measured) == [("forward", *expected), ("reverse", "pass", None)]
-    assert told(CLEAN, measured) == [("forward", "pass", None), ("reverse", *expected)]
+def test_verdicts(forward: DirectionStats, status: str, codes: list[str | None]) -> None:
+    """Each bad property has its own result; the first is the worst and the other direction stays good."""
+    for swapped in (False, True):
+        pair = (CLEAN, forward) if swapped else (forward, CLEAN)
+        results = judge(PEER, session(*pair, sent=max(forward.sent, 200)), LIMITS)
+        bad = [result for result in results if result.direction.value == ("reverse" if swapped else "forward")]
+        good = [result for result in results if result not in bad]
+        assert [result.code and result.code.slug for result in bad] == codes
+        assert bad[0].status.value == status
+        assert [result.status for result in good] == [Status.PASS]
+        assert len({result.id for result in results}) == len(results)
+        assert all(result.measurements["sent"] for result in results)
 
 
-def test_two_bad_properties_are_two_results() -> None:
-    """Loss does not hide duplication, and both have an id of their own."""
-    stats = StampStats(sent=800, answered=700, forward=direction(lost=100, duplicated=100), reverse=CLEAN)
-    results = judge(B, stats, Thresholds())
-    assert [(r.code.slug if r.code else None, r.aspect) for r in results] == [
-        ("udp.loss", ""),
-        ("udp.duplication", "duplication"),
-        (None, ""),
-    ]
+def test_thresholds_are_the_settings() -> None:
+    """A line that is always bad and good enough can be let be."""
+    lossy = session(direction(sent=800, lost=40), CLEAN, 800)
+    tolerant = Thresholds(loss_percent=10.0, loss_fail_percent=20.0)
+    assert {result.status for result in judge(PEER, lossy, tolerant)} == {Status.PASS}
+    shaky = session(direction(jitter_ms=[0.1, 60.0] * 100), CLEAN)
+    assert {result.status for result in judge(PEER, shaky, Thresholds(jitter_ms=100.0))} == {Status.PASS}
 
 
-def test_a_stateless_reflector_leaves_the_direction_open() -> None:
-    """Losses whose direction nobody counted are never put into one."""
-    assert {status for _, status, _ in told(None, None)} == {"inconclusive"}
+def test_losses_without_direction_are_not_given_one() -> None:
+    """A reflector that does not count cannot tell which direction lost packets, so neither is judged."""
+    results = judge(PEER, session(None, None), LIMITS)
+    assert {result.status for result in results} == {Status.INCONCLUSIVE}
+    assert {result.code and result.code.slug for result in results} == {"run.needs-responder"}
+
+
+def test_a_silent_peer_is_not_judged() -> None:
+    """Without a responder nothing is measured, and that is said."""
+    (result,) = judge(PEER, StampStats(sent=1, answered=0, port_unreachable=True), LIMITS)
+    assert (result.status, result.code and result.code.slug) == (Status.INCONCLUSIVE, "run.needs-responder")
+
+
+@dataclass
+class Path:
+    """A path that has these sessions, one after the other."""
+
+    sessions: list[StampStats]
+    counts: list[int] = field(default_factory=list)
+
+    async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
+        """The next session."""
+        self.counts.append(count)
+        return self.sessions[min(len(self.counts), len(self.sessions)) - 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "sessions"),
+    [
+        (session(CLEAN, CLEAN), 1),
+        (session(direction(lost=1), direction(199)), 1 + CONFIRM_TIMES),
+        (session(CLEAN, direction(reordered=1)), 1 + CONFIRM_TIMES),
+        (session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100)), 1 + CONFIRM_TIMES),
+        (StampStats(sent=200, answered=0), 1),
+    ],
+)
+def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
+    """A share of few packets is not a finding: what is not clean is confirmed; what is clean costs no more time."""
+    path = Path([first, session(CLEAN, CLEAN)])
+    asyncio.run(measure(cast("PathProbes", path), PEER, LIMITS))
+    assert path.counts == [COUNT, *[CONFIRM_COUNT] * (sessions - 1)]
