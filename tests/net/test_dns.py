@@ -41,13 +41,16 @@ def test_what_one_resolver_says(
 ) -> None:
     """Addresses, no address, no such name, an error code, silence: each is told apart."""
 
+    patience_s = 1.0 if None in zone.values() else 10.0
+
     async def ask() -> Resolution:
         async with open_name_server(zone) as port:
-            return await Resolver(["127.0.0.1"], port=port, timeout_s=0.2).resolve(NAME)
+            return await Resolver(["127.0.0.1"], port=port, timeout_s=patience_s, attempts=1).resolve(NAME)
 
     resolution = asyncio.run(ask())
     lookup = resolution.resolvers[0]
-    assert (lookup.source, lookup.outcome, lookup.addresses) == ("127.0.0.1", outcome, addresses)
+    assert (lookup.source, lookup.outcome) == ("127.0.0.1", outcome)
+    assert set(lookup.addresses) == set(addresses)
     assert (lookup.rtt_ms is None) == (outcome == "timeout")
     assert resolution.system.outcome == "answer"
     assert "127.0.0.1" in resolution.system.addresses
@@ -61,7 +64,7 @@ def test_each_resolver_is_asked_by_itself(open_name_server: "OpenNameServer") ->
             port = await stack.enter_async_context(open_name_server({"A": ["10.66.0.3"]}, address="127.0.0.2"))
             for address, zone in (("127.0.0.3", {"A": ["192.0.2.3"]}), ("127.0.0.4", {"A": None, "AAAA": None})):
                 await stack.enter_async_context(open_name_server(zone, address=address, port=port))
-            resolver = Resolver(["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"], port=port, timeout_s=0.2)
+            resolver = Resolver(["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"], port=port, timeout_s=1.0)
             return await resolver.resolve(NAME)
 
     resolution = asyncio.run(ask())
@@ -86,7 +89,7 @@ def test_resolv_conf_is_read_when_asked(
 
     async def ask() -> Resolution:
         async with open_name_server({}) as port:
-            return await Resolver(port=port, timeout_s=0.3).resolve(NAME)
+            return await Resolver(port=port, timeout_s=10).resolve(NAME)
 
     resolution = asyncio.run(ask())
     assert [lookup.source for lookup in resolution.resolvers] == ["127.0.0.1"]
