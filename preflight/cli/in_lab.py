@@ -5,25 +5,40 @@ import subprocess
 import sys
 from types import FrameType
 
+import click
+
+EXIT_INTERRUPTED = 130
+
 
 def run_in_lab(name: str, arguments: list[str]) -> int:
     """Run `preflight ARGUMENTS` without its `--lab` in the lab and return its exit code."""
+    from preflight.lab.names import LabError
     from preflight.lab.session import lab_for
 
-    with lab_for(name) as lab:
-        inner = [sys.executable, "-m", "preflight", *without_lab(arguments), *lab.preflight_arguments()]
-        child = subprocess.Popen(lab.command(inner), env=lab.environment())
+    try:
+        with lab_for(name) as lab:
+            inner = [sys.executable, "-m", "preflight", *without_lab(arguments), *lab.preflight_arguments()]
+            return _run(lab.command(inner), lab.environment())
+    except LabError as error:
+        raise click.UsageError(str(error)) from None
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
-        def forward(number: int, frame: FrameType | None) -> None:
-            # The child ends first and writes its report; then the lab is taken down.
-            child.send_signal(number)
 
-        previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            return child.wait()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Run to the end. A signal goes to the child, which ends first and writes its report."""
+    # In a session of its own a Ctrl-C at the terminal reaches it once, by the hand below, and not twice.
+    child = subprocess.Popen(command, env=environment, start_new_session=True)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return child.wait()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def without_lab(arguments: list[str]) -> list[str]:

@@ -1,0 +1,17 @@
+"""What every test may rely on."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Commands called in this process install handlers; none may meet the signals of the next test."""
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
