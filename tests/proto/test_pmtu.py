@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
@@ -380,6 +380,7 @@ def test_bursts_are_bounded_and_paced(direction: OneWay) -> None:
     assert all(later - sooner >= pmtu.PACE_S * 0.99 for sooner, later in itertools.pairwise(times))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(DIRECTIONS))
 def test_random_bytes_are_ignored(data: bytes, direction: OneWay) -> None:
     """Protects the search against whatever else arrives on its socket."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.proto.probe import (
@@ -27,6 +27,7 @@ TOKEN = b"\x01\x02\x03\x04\x05\x06\x07\x08"
 SOURCE = ("10.66.0.1", 40000)
 SOURCE6 = ("fd66::1", 40000)
 
+unhurried = settings(deadline=None)
 u16 = st.integers(0, 0xFFFF)
 keys = st.sampled_from([None, KEY])
 messages = st.builds(
@@ -82,6 +83,7 @@ def request(cookie: bytes, *sizes: int, key: bytes | None = None) -> bytes:
     return encode(message, length=SMALLEST - overhead(SOURCE[0]), key=key)
 
 
+@unhurried
 @given(messages, keys, st.integers(0, 9000))
 def test_round_trip(message: Message, key: bytes | None, length: int) -> None:
     """Protects the codec: what is encoded is read back, at any padding, signed or not."""
@@ -92,6 +94,7 @@ def test_round_trip(message: Message, key: bytes | None, length: int) -> None:
     assert data[0] >= 0xF0
 
 
+@unhurried
 @given(messages, keys)
 def test_truncated_at_every_byte(message: Message, key: bytes | None) -> None:
     """Protects the reader against short datagrams: None, never an exception."""
@@ -99,6 +102,7 @@ def test_truncated_at_every_byte(message: Message, key: bytes | None) -> None:
     assert all(decode(data[:length], key=key) is None for length in range(len(data)))
 
 
+@unhurried
 @given(st.binary(max_size=300), keys)
 def test_random_bytes(data: bytes, key: bytes | None) -> None:
     """Protects reader and server against whatever comes to an open port."""
@@ -109,6 +113,7 @@ def test_random_bytes(data: bytes, key: bytes | None) -> None:
         assert sum(map(len, answers)) <= len(datagram)
 
 
+@unhurried
 @given(messages, st.data())
 def test_one_changed_bit_is_refused_under_a_key(message: Message, data: st.DataObject) -> None:
     """Protects the authenticated mode: no bit of a signed datagram can be changed, padding included."""
@@ -171,6 +176,7 @@ def test_sizes_out_of_bounds_are_left_out() -> None:
     assert [len(data) + 28 for data in answers] == [LARGEST]
 
 
+@unhurried
 @given(st.lists(st.integers(0, 0xFFFF), max_size=MAX_SIZES), st.binary(min_size=16, max_size=16), keys)
 def test_never_an_amplifier(sizes: list[int], cookie: bytes, key: bytes | None) -> None:
     """Protects third parties: to an address that gave back no cookie, never more bytes than came from it."""
