@@ -207,10 +207,10 @@ def _cause(root: _Candidate, explained: list[_Candidate], results: tuple[Result,
     worst = [result for result in root.results if result.status is root.status]
     return Cause(
         code=root.code,
-        message=" ".join(dict.fromkeys(result.message for result in worst)),
+        message="; ".join(dict.fromkeys(result.message for result in worst)),
         target=root.target,
         direction=_direction(worst),
-        remedy=next((result.remedy for result in worst if result.remedy), None),
+        remedy="\n".join(dict.fromkeys(result.remedy for result in worst if result.remedy)) or None,
         explains=tuple(dict.fromkeys([*bad, *blocked])),
     )
 

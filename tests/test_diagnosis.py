@@ -42,10 +42,11 @@ def test_dead_forward_direction_explains_what_depends_on_it() -> None:
 
 def test_same_fault_both_ways_is_one_cause() -> None:
     """A black hole in both directions is one cause with direction round-trip."""
-    both = [at("mtu.path", failed(codes.MTU_BLACK_HOLE, "b", d, f"{d} 1312")) for d in (F, R)]
+    both = [at("mtu.path", failed(codes.MTU_BLACK_HOLE, "b", d, f"{d} 1312", remedy=f"fix {d}")) for d in (F, R)]
     (cause,) = diagnose(both)
     assert cause.direction is RT
-    assert cause.message == "forward 1312 reverse 1312"
+    assert cause.message == "forward 1312; reverse 1312"
+    assert cause.remedy == "fix forward\nfix reverse"
 
 
 def test_fault_at_one_peer_does_not_explain_another() -> None:
