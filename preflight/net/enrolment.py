@@ -106,7 +106,7 @@ class EnrolmentSession:
         """Leave if a row may be there, whatever ended the run; a second Ctrl-C does not stop this."""
         try:
             if self._machine.must_leave:
-                await asyncio.shield(asyncio.ensure_future(self._leave()))
+                await _to_its_end(asyncio.ensure_future(self._leave()))
         finally:
             if self._file is not None:
                 # An exchange whose answer was not heard can be asked for again, by the key in the pending file.
@@ -193,6 +193,15 @@ class EnrolmentSession:
         if machine.identity != settings.node.id:
             record["maintenance"] = True
         return record
+
+
+async def _to_its_end(task: "asyncio.Future[None]") -> None:
+    """Wait for a bounded task through any number of cancellations; the one that is under way goes on afterwards."""
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
 
 
 def _spare_id() -> str:
