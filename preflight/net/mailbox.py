@@ -87,11 +87,14 @@ class ResultBox:
             except AskError:
                 result = None
             future = self._waiting.get(result.nonce) if result else None
-            if result and future and not future.done():
-                future.set_result(result)
-            elif time.time() * 1000 - row.created_unix_ms < LEFTOVER_MS:
+            if future is None and time.time() * 1000 - row.created_unix_ms < LEFTOVER_MS:
                 continue
-            await self._control.ack(self._agent_id, row.id)
+            try:
+                await self._control.ack(self._agent_id, row.id)
+            finally:
+                # Only now: who waits may end the polling as soon as the result is here.
+                if result and future and not future.done():
+                    future.set_result(result)
 
     def _fail(self, reason: UnavailableError) -> None:
         for future in self._waiting.values():

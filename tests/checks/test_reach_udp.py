@@ -22,7 +22,9 @@ Row = tuple[str, str, str | None]
 
 def rows(results: tuple[Result, ...]) -> list[Row]:
     """Direction, status, code of each result."""
-    return [(result.direction.value, result.status.value, result.code and result.code.slug) for result in results]
+    return [
+        (result.direction.value, result.status.value, result.code.slug if result.code else None) for result in results
+    ]
 
 
 def asked(report: PeerReport | None = None, **more: Any) -> AskResult:

@@ -1,0 +1,115 @@
+"""UDP sockets with eyes: times, TTL, the error queue, and packets that are really sent."""
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from preflight.net import udp
+
+LOOPBACK = ["127.0.0.1", "::1"]
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T | None]) -> T:
+    """What `look` gives as soon as it gives something; loopback delivers within microseconds of a busy machine's."""
+    deadline = time.monotonic() + 10
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.001)
+    return seen
+
+
+@pytest.mark.parametrize("address", LOOPBACK)
+def test_kernel_time_and_ttl(address: str) -> None:
+    """A datagram that is read late has the time at which it came, and the TTL that was left of it."""
+    with udp.open_udp(address) as here, udp.open_towards(address, here.getsockname()[1]) as there:
+        before = time.time_ns()
+        assert udp.send(there, b"one", None, udp.ttl_control(there.family, 33)) == 0
+        after = time.time_ns()
+        time.sleep(0.2)
+        udp.set_ttl(there, 255)
+        udp.send(there, b"two")
+        first = eventually(lambda: udp.receive(here))
+        assert (first.data, first.ttl, first.source[:2]) == (b"one", 33, there.getsockname()[:2])
+        assert before <= first.received_ns
+        assert first.received_ns - after < time.time_ns() - first.received_ns
+        second = eventually(lambda: udp.receive(here))
+        assert (second.data, second.ttl) == (b"two", 255)
+        assert udp.receive(here) is None
+
+
+@pytest.mark.parametrize("address", LOOPBACK)
+def test_a_closed_port_says_so(address: str) -> None:
+    """The host's "port unreachable" is told with who said it and which datagram it was about."""
+    with udp.open_udp(address) as listening:
+        port = listening.getsockname()[1]
+    with udp.open_towards(address, port) as link:
+        udp.send(link, b"token-and-number")
+        (error,) = eventually(lambda: udp.receive_errors(link))
+        assert error.port_unreachable
+        assert (error.offender, error.code, error.data) == (address, errno.ECONNREFUSED, b"token-and-number")
+        assert error.destination is not None
+        assert error.destination[:2] == (address, port)
+        assert udp.receive_errors(link) == []
+
+
+def test_a_pending_error_does_not_eat_the_next_datagram() -> None:
+    """The kernel hands an ICMP error to the next send and drops that datagram: it is sent again."""
+    with udp.open_udp("127.0.0.1") as gone:
+        port = gone.getsockname()[1]
+    with udp.open_towards("127.0.0.1", port) as link:
+        udp.send(link, b"into the void")
+        with udp.open_udp("127.0.0.1", port) as here:
+            assert udp.send(link, b"arrives") == 0
+            assert eventually(lambda: udp.receive(here)).data == b"arrives"
+        assert udp.receive(link) is None
+
+
+def test_too_big_is_an_errno_and_nothing_is_fragmented() -> None:
+    """With DF on, what the interface cannot send is refused with EMSGSIZE."""
+    with udp.open_udp("127.0.0.1") as link:
+        assert udp.error_name(udp.send(link, bytes(65_530), ("127.0.0.1", 9))) == "EMSGSIZE"
+
+
+@pytest.mark.parametrize(("address", "wildcard"), [("127.0.0.5", "0.0.0.0"), ("::1", "::")])
+def test_an_answer_leaves_from_the_address_that_was_asked(address: str, wildcard: str) -> None:
+    """A wildcard socket answers from the address its request came to, else no firewall would let the answer in."""
+    with udp.open_udp(wildcard) as server, udp.open_udp(address.replace("5", "1")) as client:
+        udp.tell_local_address(server)
+        port = server.getsockname()[1]
+        udp.send(client, b"ask", (address, port))
+
+        def ask() -> list[tuple[int, int, bytes]] | None:
+            try:
+                _, control, _, _ = server.recvmsg(100, udp.CONTROL_BYTES)
+            except BlockingIOError:
+                return None
+            return list(control)
+
+        control = eventually(ask)
+        assert udp.send(server, b"answer", client.getsockname(), udp.local_control(control)) == 0
+        assert eventually(lambda: udp.receive(client)).source[:2] == (address, port)
+
+
+def test_source_address_without_a_packet() -> None:
+    """The route's source address, for literal addresses of both families."""
+    assert udp.source_address("127.0.0.9", 862) == "127.0.0.1"
+    assert udp.source_address("::1", 862) == "::1"
+
+
+def test_a_socket_that_cannot_be_had_leaves_nothing_open() -> None:
+    """A port in use is an OSError, and the descriptor is closed (ResourceWarning would fail this test)."""
+    with udp.open_udp("127.0.0.1") as first, pytest.raises(OSError, match="in use"):
+        udp.open_udp("127.0.0.1", first.getsockname()[1])
+
+
+def test_families() -> None:
+    """The family is the literal's."""
+    assert udp.family_of("10.66.0.2") == socket.AF_INET
+    assert udp.family_of("fd66::2") == socket.AF_INET6
+    with pytest.raises(ValueError, match="does not appear"):
+        udp.family_of("b.example")
