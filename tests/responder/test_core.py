@@ -1,0 +1,192 @@
+"""The responder's core: whom it serves, what it never does, and what it tells about a session."""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preflight.proto import probe, stamp
+from preflight.proto.admission import Admission, Limits
+from preflight.proto.ask import FRESH_S, ProbeRequest, encode_request
+from preflight.proto.probe import Kind, Message, ProbeServer
+from preflight.proto.reflector import SessionReflector
+from preflight.responder.core import REQUEST_BURST, ResponderCore
+
+KEY = b"0123456789abcdef"
+NOW_MS = 1_795_479_667_927
+NOW_NS = NOW_MS * 1_000_000
+NODE, STRANGER = ("10.66.0.1", 40000), ("198.51.100.1", 40000)
+REQUEST = ProbeRequest(
+    nonce=bytes(16),
+    created_unix_ms=NOW_MS,
+    sender="1",
+    receiver="2",
+    address=NODE[0],
+    port=NODE[1],
+    ssid=7,
+    count=10,
+    interval_ms=10,
+)
+
+
+def core(key: bytes | None = None, *, limits: Limits | None = None) -> ResponderCore:
+    """A responder that serves 10.66.0.0/24 and, with a key, whoever holds it."""
+    return ResponderCore(
+        admission=Admission([ip_network("10.66.0.0/24")], limits or Limits(), 0.0),
+        reflector=SessionReflector(key=key),
+        probes=ProbeServer(key, b"secret" * 4),
+        key=key,
+        agent_id="2",
+        now=0.0,
+    )
+
+
+def send(responder: ResponderCore, data: bytes, source: tuple[str, int] = NODE, *, now: float = 0.0) -> Sequence[bytes]:
+    """The answers to one datagram."""
+    return responder.handle(data, source, received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=64, now=now)
+
+
+def test_packet(key: bytes | None = None) -> bytes:
+    """A session-sender's packet."""
+    return stamp.build_request(0, NOW_NS, 1, 7, key=key)
+
+
+test_packet.__test__ = False  # type: ignore[attr-defined] - a maker, not a test
+
+
+@pytest.mark.parametrize(
+    ("key", "source", "signed", "answers"),
+    [
+        (None, NODE, None, 1),
+        (None, STRANGER, None, 0),
+        (None, STRANGER, KEY, 0),
+        (KEY, NODE, None, 1),
+        (KEY, NODE, KEY, 1),
+        (KEY, STRANGER, None, 0),
+        (KEY, STRANGER, KEY, 1),
+        (KEY, STRANGER, b"another key of 16", 0),
+        (KEY, NODE, b"another key of 16", 0),
+    ],
+)
+def test_whom_it_serves(key: bytes | None, source: tuple[str, int], signed: bytes | None, answers: int) -> None:
+    """Provisioned sources and holders of the key, nobody else; a wrong signature helps nobody."""
+    assert len(send(core(key), test_packet(signed), source)) == answers
+
+
+@pytest.mark.parametrize(("key", "source", "answers"), [(None, NODE, 1), (None, STRANGER, 0), (KEY, STRANGER, 1)])
+def test_path_mtu_probes_go_to_their_server(key: bytes | None, source: tuple[str, int], answers: int) -> None:
+    """By their magic, behind the same admission."""
+    hello = probe.encode(Message(Kind.HELLO, b"12345678", 1), length=200, key=key)
+    answered = send(core(key), hello, source)
+    assert len(answered) == answers
+    assert all(answer.startswith(probe.MAGIC) for answer in answered)
+
+
+datagrams = st.one_of(
+    st.binary(max_size=300),
+    st.binary(max_size=300).map(lambda data: probe.MAGIC + data),
+    st.builds(
+        lambda kind, number, sizes, length: probe.encode(
+            Message(kind, b"12345678", number, sizes=tuple(sizes)), length=length
+        ),
+        st.sampled_from(list(Kind)),
+        st.integers(0, 2**32 - 1),
+        st.lists(st.integers(0, 65535), max_size=10),
+        st.integers(0, 1400),
+    ),
+    st.binary(max_size=300).map(lambda data: test_packet() + data),
+    st.binary(max_size=300).map(lambda data: test_packet(KEY) + data),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(datagrams, max_size=6), st.sampled_from([None, KEY]), st.sampled_from([NODE, STRANGER]))
+def test_never_an_amplifier(data: list[bytes], key: bytes | None, source: tuple[str, int]) -> None:
+    """Whatever comes, an address that has proven nothing never gets more bytes than it sent."""
+    responder = core(key)
+    for datagram in data:
+        assert sum(map(len, send(responder, datagram, source))) <= len(datagram)
+
+
+def test_a_flood_is_limited_and_counted() -> None:
+    """What one source sends beyond its rate is dropped; the others are served."""
+    responder = core(limits=Limits(source_per_s=100.0))
+    answered = sum(len(send(responder, test_packet())) for _ in range(1000))
+    assert answered == 20
+    assert len(send(responder, test_packet(), ("10.66.0.9", 1))) == 1
+    assert responder.summary() == "received 1001, answered 21, rate-limited 980"
+
+
+def test_everything_dropped_is_counted_by_reason() -> None:
+    """The counters tell an operator why a peer hears nothing."""
+    responder = core(KEY)
+    send(responder, b"GET / HTTP/1.1\r\n\r\n")
+    send(responder, test_packet(b"another key of 16"))
+    send(responder, test_packet(), STRANGER)
+    send(responder, probe.MAGIC + bytes(100))
+    send(responder, test_packet())
+    responder.unsent(NODE[0], "EPERM", 0.0)
+    assert responder.summary() == (
+        "received 5, answered 1, bad-hmac 1, bad-probe 1, not-allowed 1, short 1, unsent EPERM 1"
+    )
+
+
+def test_report() -> None:
+    """The peer learns what came, what was refused and what could not be sent, of its own address only."""
+    responder = core(KEY)
+    for _ in range(3):
+        send(responder, test_packet())
+    send(responder, test_packet(b"another key of 16"))
+    send(responder, test_packet(b"another key of 16"), ("10.66.0.9", 1))
+    send(responder, test_packet(), ("10.66.0.8", 1))
+    responder.unsent(NODE[0], "EPERM", 0.0)
+    report = responder.report(REQUEST, 8, {"EPERM": 2}, now=1.0, now_ns=NOW_NS)
+    assert (report.received, report.elsewhere, report.sent) == (3, 1, 8)
+    assert (report.refused, report.send_errors) == ({"bad-hmac": 1}, {"EPERM": 3})
+    later = responder.report(REQUEST, 0, {}, now=1000.0, now_ns=NOW_NS)
+    assert (later.refused, later.send_errors) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "signed", "change", "refusal"),
+    [
+        (None, None, {}, ""),
+        (None, None, {"address": "198.51.100.1"}, "198.51.100.1 is not provisioned at this responder, and it has no"),
+        (KEY, None, {"address": "198.51.100.1"}, "198.51.100.1 is not provisioned at this responder, and the request"),
+        (KEY, KEY, {"address": "198.51.100.1"}, ""),
+        (KEY, None, {}, ""),
+        (None, None, {"created_unix_ms": NOW_MS - 600_000}, "the request is 600 s old"),
+        (None, None, {"receiver": "3"}, None),
+        (None, None, {"sender": "9"}, None),
+    ],
+)
+def test_orders(key: bytes | None, signed: bytes | None, change: dict[str, object], refusal: str | None) -> None:
+    """Probes go only to provisioned addresses or on a signed request; other mailboxes' requests are not ours."""
+    from dataclasses import replace
+
+    request = replace(REQUEST, **change)  # type: ignore[arg-type]
+    order = core(key).order(encode_request(request, signed), "1", NOW_MS)
+    if refusal is None:
+        assert order is None
+    else:
+        assert order is not None
+        assert order.refusal.startswith(refusal)
+        assert bool(order.refusal) == bool(refusal)
+
+
+def test_a_replayed_order_is_ignored() -> None:
+    """Who replays a request learns nothing and makes nobody send."""
+    responder = core(KEY)
+    payload = encode_request(REQUEST, KEY)
+    assert responder.order(payload, "1", NOW_MS) is not None
+    assert responder.order(payload, "1", NOW_MS + int(FRESH_S * 500)) is None
+    assert responder.order("not JSON", "1", NOW_MS) is None
+
+
+def test_requests_are_rate_limited() -> None:
+    """A mailbox full of requests cannot make the responder a sender."""
+    responder = core()
+    assert sum(responder.ready(0.0) for _ in range(100)) == REQUEST_BURST
+    assert sum(responder.ready(1.0) for _ in range(100)) == 2
