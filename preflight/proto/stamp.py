@@ -24,6 +24,9 @@ _REQUEST_HEAD = struct.Struct("!IQHH")
 _ANSWER = struct.Struct("!IQHHQIQH2xB3x")
 _SIGNED_ANSWER = struct.Struct("!I12xQHH4xQ8xI12xQH6xB15x")
 _MUST_BE_ZERO = bytes(12)
+_NO_TIME = bytes(8)
+_PROCESSING_S = 60
+"""No reflector keeps a packet for so long between receiving and answering it."""
 
 _NTP_EPOCH_S = 2_208_988_800  # 1900-01-01 to 1970-01-01 (RFC 5905 section 6)
 _SECOND_NS = 1_000_000_000
@@ -34,7 +37,7 @@ _PTP = 0x4000
 
 
 class StampError(ValueError):
-    """A packet that is to be dropped. `reason` is a word for a counter: `short`, `no-key`, `bad-hmac`."""
+    """A packet that is to be dropped. `reason` is a word for a counter: `short`, `no-key`, `bad-hmac`, `an-answer`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -126,12 +129,23 @@ def parse_request(data: bytes, key: bytes | None = None) -> Request:
     """Read a request; the HMAC comes before anything else (RFC 8762 section 4.4). Raises StampError."""
     if is_authenticated(data):
         _verify(data, key)
+        _refuse_answer(data[16:24], data[32:40])
         sequence, timestamp, error, ssid = _SIGNED_REQUEST.unpack_from(data)
         return Request(sequence, timestamp, error, ssid, True)
     if len(data) < SHORTEST:
         raise StampError("short")
+    _refuse_answer(data[4:12], data[16:24])
     sequence, timestamp, error, ssid = _REQUEST_HEAD.unpack_from(data)
     return Request(sequence, timestamp, error, ssid, False)
+
+
+def _refuse_answer(transmitted: bytes, received: bytes) -> None:
+    """Two reflectors that took each other's answers for requests would go on for ever, after one forged packet.
+
+    Where a request has zeros (or padding), an answer has the time at which its request came, shortly before its own.
+    """
+    if received != _NO_TIME and 0 <= int.from_bytes(transmitted[:4]) - int.from_bytes(received[:4]) < _PROCESSING_S:
+        raise StampError("an-answer")
 
 
 def build_answer(

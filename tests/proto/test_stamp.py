@@ -158,6 +158,24 @@ def test_authenticated_packets_without_a_key() -> None:
         stamp.parse_request(stamp.build_request(1, NOW_NS, 1, 7, key=KEY))
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_an_answer_is_no_request(key: bytes | None) -> None:
+    """Two reflectors must not answer each other's answers for ever, whatever their clocks say."""
+    request = stamp.parse_request(stamp.build_request(1, NOW_NS, 1, 7, key=key), key)
+    for received_ns in (NOW_NS, NOW_NS - 10**18, NOW_NS + 999_999_999):
+        answer = stamp.build_answer(
+            request, sequence=0, transmitted_ns=received_ns + 50_000, received_ns=received_ns, ttl=255, error=1, key=key
+        )
+        with pytest.raises(StampError, match="an-answer"):
+            stamp.parse_request(answer, key)
+
+
+def test_random_padding_is_no_answer() -> None:
+    """A TWAMP Light sender may pad with anything."""
+    padded = stamp.build_request(1, NOW_NS, 1, 7)[:14] + bytes(range(1, 31))
+    assert stamp.parse_request(padded).sequence == 1
+
+
 @pytest.mark.parametrize(
     ("timestamp", "unix_ns"),
     [

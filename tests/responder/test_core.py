@@ -48,12 +48,9 @@ def send(responder: ResponderCore, data: bytes, source: tuple[str, int] = NODE, 
     return responder.handle(data, source, received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=64, now=now)
 
 
-def test_packet(key: bytes | None = None) -> bytes:
+def stamp_packet(key: bytes | None = None) -> bytes:
     """A session-sender's packet."""
     return stamp.build_request(0, NOW_NS, 1, 7, key=key)
-
-
-test_packet.__test__ = False  # type: ignore[attr-defined] - a maker, not a test
 
 
 @pytest.mark.parametrize(
@@ -72,7 +69,7 @@ test_packet.__test__ = False  # type: ignore[attr-defined] - a maker, not a test
 )
 def test_whom_it_serves(key: bytes | None, source: tuple[str, int], signed: bytes | None, answers: int) -> None:
     """Provisioned sources and holders of the key, nobody else; a wrong signature helps nobody."""
-    assert len(send(core(key), test_packet(signed), source)) == answers
+    assert len(send(core(key), stamp_packet(signed), source)) == answers
 
 
 @pytest.mark.parametrize(("key", "source", "answers"), [(None, NODE, 1), (None, STRANGER, 0), (KEY, STRANGER, 1)])
@@ -96,8 +93,8 @@ datagrams = st.one_of(
         st.lists(st.integers(0, 65535), max_size=10),
         st.integers(0, 1400),
     ),
-    st.binary(max_size=300).map(lambda data: test_packet() + data),
-    st.binary(max_size=300).map(lambda data: test_packet(KEY) + data),
+    st.binary(max_size=300).map(lambda data: stamp_packet() + data),
+    st.binary(max_size=300).map(lambda data: stamp_packet(KEY) + data),
 )
 
 
@@ -110,12 +107,19 @@ def test_never_an_amplifier(data: list[bytes], key: bytes | None, source: tuple[
         assert sum(map(len, send(responder, datagram, source))) <= len(datagram)
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_two_responders_do_not_talk_for_ever(key: bytes | None) -> None:
+    """A forged packet from one responder's port to the other's is answered once."""
+    (answer,) = send(core(key), stamp_packet(key), ("10.66.0.2", 862))
+    assert send(core(key), answer, ("10.66.0.3", 862)) == ()
+
+
 def test_a_flood_is_limited_and_counted() -> None:
     """What one source sends beyond its rate is dropped; the others are served."""
     responder = core(limits=Limits(source_per_s=100.0))
-    answered = sum(len(send(responder, test_packet())) for _ in range(1000))
+    answered = sum(len(send(responder, stamp_packet())) for _ in range(1000))
     assert answered == 20
-    assert len(send(responder, test_packet(), ("10.66.0.9", 1))) == 1
+    assert len(send(responder, stamp_packet(), ("10.66.0.9", 1))) == 1
     assert responder.summary() == "received 1001, answered 21, rate-limited 980"
 
 
@@ -123,10 +127,10 @@ def test_everything_dropped_is_counted_by_reason() -> None:
     """The counters tell an operator why a peer hears nothing."""
     responder = core(KEY)
     send(responder, b"GET / HTTP/1.1\r\n\r\n")
-    send(responder, test_packet(b"another key of 16"))
-    send(responder, test_packet(), STRANGER)
+    send(responder, stamp_packet(b"another key of 16"))
+    send(responder, stamp_packet(), STRANGER)
     send(responder, probe.MAGIC + bytes(100))
-    send(responder, test_packet())
+    send(responder, stamp_packet())
     responder.unsent(NODE[0], "EPERM", 0.0)
     assert responder.summary() == (
         "received 5, answered 1, bad-hmac 1, bad-probe 1, not-allowed 1, short 1, unsent EPERM 1"
@@ -137,10 +141,10 @@ def test_report() -> None:
     """The peer learns what came, what was refused and what could not be sent, of its own address only."""
     responder = core(KEY)
     for _ in range(3):
-        send(responder, test_packet())
-    send(responder, test_packet(b"another key of 16"))
-    send(responder, test_packet(b"another key of 16"), ("10.66.0.9", 1))
-    send(responder, test_packet(), ("10.66.0.8", 1))
+        send(responder, stamp_packet())
+    send(responder, stamp_packet(b"another key of 16"))
+    send(responder, stamp_packet(b"another key of 16"), ("10.66.0.9", 1))
+    send(responder, stamp_packet(), ("10.66.0.8", 1))
     responder.unsent(NODE[0], "EPERM", 0.0)
     report = responder.report(REQUEST, 8, {"EPERM": 2}, now=1.0, now_ns=NOW_NS)
     assert (report.received, report.elsewhere, report.sent) == (3, 1, 8)

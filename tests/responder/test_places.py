@@ -40,7 +40,7 @@ def test_places(text: str, place: str) -> None:
 )
 def test_no_places(text: str) -> None:
     """What is no address is refused with the form that is expected."""
-    with pytest.raises(ResponderError, match="--bind .*expected ADDRESS"):
+    with pytest.raises(ResponderError, match=r"--bind .*expected ADDRESS"):
         places.read_place(text)
 
 
@@ -66,7 +66,7 @@ def test_somebody_must_be_provisioned() -> None:
     allowed = places.provisioned([ip_network("10.66.0.0/24")], ["10.66.0.7"], [], keyed=False)
     assert list(map(str, allowed)) == ["10.66.0.0/24", "10.66.0.7/32"]
     assert places.provisioned([], [], [], keyed=True) == ()
-    with pytest.raises(ResponderError, match="--allow PREFIX.*--key-file FILE"):
+    with pytest.raises(ResponderError, match=r"--allow PREFIX.*--key-file FILE"):
         places.provisioned([], [], [], keyed=False)
 
 
