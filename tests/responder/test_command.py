@@ -1,0 +1,284 @@
+"""`preflight responder` as a process: how it starts, what it says, what it survives, how it ends."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from preflight.proto import probe, stamp
+
+KEY = b"a key that only tests know"
+SENTINEL = 4711
+
+
+@dataclass
+class Running:
+    """A responder that is ready."""
+
+    process: subprocess.Popen[str]
+    places: list[tuple[str, int]]
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Exit code, and what it wrote to stderr."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+def command(*words: str) -> list[str]:
+    """The program's command line."""
+    return [sys.executable, "-m", "preflight", "responder", *words]
+
+
+def environment() -> dict[str, str]:
+    """Nothing of the caller's cluster."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("VOX_", "PREFLIGHT_"))}
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts responders on loopback addresses."""
+    running: list[Running] = []
+
+    def run(*words: str, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Running:
+        binds = [word for address in addresses for word in ("--bind", address)]
+        process = subprocess.Popen(
+            command(*(f"{word}:0" if word in addresses else word for word in binds), *words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            cwd=tmp_path,
+        )
+        assert process.stdout
+        places = []
+        for _ in addresses:
+            line = process.stdout.readline()
+            assert line.startswith("listening on udp://"), line
+            address, _, port = line.strip().removeprefix("listening on udp://").rpartition(":")
+            places.append((address.strip("[]"), int(port)))
+        running.append(Running(process, places))
+        return running[-1]
+
+    yield run
+    for each in running:
+        each.process.kill()
+        each.process.communicate(timeout=30)
+
+
+def client(place: tuple[str, int]) -> socket.socket:
+    """A socket connected to a responder."""
+    made = socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET, socket.SOCK_DGRAM)
+    made.settimeout(20)
+    made.connect(place)
+    return made
+
+
+def request(sequence: int = 0, key: bytes | None = None) -> bytes:
+    """A session-sender's packet of now."""
+    return stamp.build_request(sequence, time.time_ns(), 1, 7, key=key)
+
+
+def is_sentinel(data: bytes, number: int) -> bool:
+    """Whether it answers the sentinel of this number."""
+    answer = stamp.parse_answer(data)
+    return (answer.ssid, answer.sender_sequence) == (SENTINEL, number)
+
+
+def exchange(link: socket.socket, datagrams: list[bytes]) -> tuple[int, int]:
+    """Send all, a few at a time so that no buffer overflows; how many bytes went in and came out."""
+    came_in = went_out = 0
+    for start in range(0, len(datagrams), 20):
+        for data in datagrams[start : start + 20]:
+            came_in += link.send(data)
+        came_in += link.send(stamp.build_request(start, time.time_ns(), 1, SENTINEL))
+        while True:
+            answer = link.recv(65_535)
+            went_out += len(answer)
+            if len(answer) == 44 and is_sentinel(answer, start):
+                break
+    return came_in, went_out
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_and_ends(start: Start, number: signal.Signals) -> None:
+    """Several sockets of both families; SIGTERM and Ctrl-C end it with 0; the counters stand in one line."""
+    responder = start("--allow", "127.0.0.0/8", "--allow", "::1", addresses=("127.0.0.1", "[::1]"))
+    assert [address for address, _ in responder.places] == ["127.0.0.1", "::1"]
+    for place in responder.places:
+        with client(place) as link:
+            before = time.time_ns()
+            link.send(request())
+            answer = stamp.parse_answer(link.recv(2048))
+            assert before <= answer.received_ns <= answer.transmitted_ns <= time.time_ns()
+            assert answer.sender_ttl == 64
+    assert responder.end(number) == (0, "preflight responder: received 2, answered 2\n")
+
+
+def test_sigusr1_tells_the_counters(start: Start) -> None:
+    """Counters can be had without ending it."""
+    responder = start("--allow", "127.0.0.1")
+    responder.process.send_signal(signal.SIGUSR1)
+    assert responder.process.stderr
+    assert responder.process.stderr.readline() == "preflight responder: received 0, answered 0\n"
+    assert responder.end()[0] == 0
+
+
+def test_scapy_as_sender(start: Start) -> None:
+    """An independent codec in the sender's role gets answers it can read, TLVs included."""
+    from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated as ReflectorPacket
+    from scapy.contrib.stamp import STAMPSessionSenderTestUnauthenticated as SenderPacket
+    from scapy.contrib.stamp import STAMPTestTLV
+
+    responder = start("--allow", "127.0.0.1")
+    with client(responder.places[0]) as link:
+        for sequence in range(3):
+            padding = STAMPTestTLV(flags=0x80, type=1, len=8, value=b"paddings")
+            unknown = STAMPTestTLV(flags=0x80, type=222, len=4, value=b"what")
+            asked = SenderPacket(seq=10 + sequence, ssid=513, tlv_objects=[padding, unknown])
+            link.send(bytes(asked))
+            raw = link.recv(2048)
+            assert len(raw) == len(bytes(asked)) == 44 + 12 + 8
+            answer = ReflectorPacket(raw)
+            assert (answer.seq, answer.seq_sender, answer.ssid, answer.ttl_sender) == (sequence, 10 + sequence, 513, 64)
+            assert [(int(tlv.flags), tlv.type, tlv.value) for tlv in answer.tlv_objects] == [
+                (0, 1, b"paddings"),
+                (0x80, 222, b"what"),
+            ]
+            assert answer.ts_rx <= answer.ts
+
+
+def test_it_survives_whatever_comes(start: Start) -> None:
+    """Random bytes, empty and huge datagrams, HTTP: dropped and counted; a good packet is still answered."""
+    dice = random.Random(11)
+    responder = start("--allow", "127.0.0.0/8")
+    rubbish = [b"", b"GET / HTTP/1.1\r\nhost: b\r\n\r\n", bytes(65_000), probe.MAGIC, probe.MAGIC + bytes(60_000)]
+    rubbish += [dice.randbytes(dice.randrange(200)) for _ in range(300)]
+    rubbish += [probe.MAGIC + dice.randbytes(dice.randrange(200)) for _ in range(100)]
+    with client(responder.places[0]) as link:
+        exchange(link, rubbish)
+    code, errors = responder.end()
+    assert code == 0
+    assert "bad-probe" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_strangers_cost_nothing(start: Start, tmp_path: Path, keyed: bool) -> None:
+    """To who is neither provisioned nor holds the key not one byte goes out."""
+    (tmp_path / "key").write_bytes(KEY)
+    responder = start("--allow", "10.66.0.0/24", *(["--key-file", "key"] if keyed else []))
+    with client(responder.places[0]) as link:
+        for sequence in range(200):
+            link.send(request(sequence))
+            link.send(request(sequence, key=b"another key than theirs"))
+            link.send(probe.MAGIC + bytes(200))
+            if keyed and sequence % 10 == 9:
+                link.send(request(sequence, key=KEY))
+                assert stamp.parse_answer(link.recv(2048), KEY).sender_sequence == sequence
+        link.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            link.recv(2048)
+    code, errors = responder.end()
+    assert code == 0
+    assert f"answered {20 if keyed else 0}," in errors
+
+
+def test_never_more_bytes_out_than_in(start: Start) -> None:
+    """Measured at the socket, for packets of many kinds and sizes from a provisioned source."""
+    dice = random.Random(12)
+    responder = start("--allow", "127.0.0.1")
+    datagrams = [
+        dice.choice([request(number), probe.MAGIC, b""]) + dice.randbytes(dice.randrange(1000)) for number in range(300)
+    ]
+    with client(responder.places[0]) as link:
+        came_in, went_out = exchange(link, datagrams)
+    assert 0 < went_out <= came_in
+
+
+def test_a_wildcard_socket_answers_from_the_address_that_was_asked(start: Start) -> None:
+    """Else the asker's connected socket, and every firewall, would not know the answer."""
+    responder = start("--allow", "127.0.0.0/8", addresses=("0.0.0.0",))
+    with client(("127.0.0.7", responder.places[0][1])) as link:
+        link.send(request())
+        assert stamp.parse_answer(link.recv(2048)).sequence == 0
+
+
+def test_a_settings_file_provisions_its_peers(start: Start, tmp_path: Path) -> None:
+    """The peers of --config may ask, with its key."""
+    (tmp_path / "b.key").write_bytes(KEY)
+    (tmp_path / "b.yaml").write_text("peers: [{address: 127.0.0.1}]\nresponder: {key_file: b.key}\n")
+    responder = start("--config", "b.yaml")
+    with client(responder.places[0]) as link:
+        link.send(request(3, key=KEY))
+        assert stamp.parse_answer(link.recv(2048), KEY).sender_sequence == 3
+
+
+def test_a_rate_limit_can_be_set(start: Start) -> None:
+    """What exceeds --max-rate is dropped and counted."""
+    responder = start("--allow", "127.0.0.1", "--max-rate", "50")
+    with client(responder.places[0]) as link:
+        for number in range(500):
+            link.send(request(number))
+    _, errors = responder.end()
+    assert "rate-limited" in errors
+
+
+def test_an_unreachable_control_plane_does_not_stop_it(start: Start, tmp_path: Path) -> None:
+    """It answers probes whether or not there is a mailbox, says so once, and shows no token."""
+    (tmp_path / "token").write_text("a-token-of-the-tests")
+    (tmp_path / "b.yaml").write_text("control: {token_file: token}\nresponder: {agent_id: 2}\n")
+    responder = start("--allow", "127.0.0.1", "--config", "b.yaml", "--control-url", "http://127.0.0.1:1")
+    assert responder.process.stderr
+    assert "mailbox 2: 127.0.0.1:1 refused the connection" in responder.process.stderr.readline()
+    with client(responder.places[0]) as link:
+        link.send(request())
+        assert len(link.recv(2048)) == 44
+    code, errors = responder.end()
+    assert (code, errors) == (0, "preflight responder: received 1, answered 1\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--bind", "127.0.0.1"], "nobody may ask this responder: give --allow PREFIX"),
+        (["--bind", "b:862", "--allow", "::/0"], "--bind b:862: expected ADDRESS[:PORT]"),
+        (["--bind", "127.0.0.1", "--allow", "all"], "--allow all: expected a prefix"),
+        (["--bind", "192.0.2.1", "--allow", "::/0"], "192.0.2.1 is not an address of this node"),
+        (["--bind", "127.0.0.1", "--key-file", "none.key"], "none.key: no such file"),
+        (["--bind", "127.0.0.1", "--key-file", "short.key"], "short.key holds 5 bytes, at least 16"),
+        (["--bind", "127.0.0.1", "--config", "bad.yaml"], "bad.yaml:1: unknown key 'peer'"),
+        (["--bind", "TAKEN", "--allow", "::/0"], "is in use"),
+    ],
+)
+def test_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], sentence: str) -> None:
+    """What cannot work is said before anything is served: the thing, and what to do; no traceback, no output."""
+    (tmp_path / "short.key").write_bytes(b"short")
+    (tmp_path / "bad.yaml").write_text("peer: []\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = subprocess.run(
+            command(*(place if word == "TAKEN" else word for word in words)),
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert sentence in result.stderr
+    assert len(result.stderr.splitlines()) == 1
