@@ -1,0 +1,208 @@
+"""control.tls, control.health and control.clock: their judges, by table."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from ipaddress import ip_interface
+
+import pytest
+from preflight_checks import control_clock, control_health, control_tls
+from preflight_checks.control_health import Probe
+
+from preflight.api import Status
+from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
+from preflight.model.overlay import OverlayState
+from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
+from preflight.proto.controlurl import normalise
+from preflight.proto.http import Proxy
+
+OVERLAY = OverlayState(
+    product="wireguard", interface="wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),)
+)
+BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+URL = normalise("https://10.66.0.3:9847")
+DAY = timedelta(days=1)
+
+
+def shook(
+    outcome: HandshakeOutcome,
+    *,
+    starts: timedelta = -DAY,
+    ends: timedelta = 60 * DAY,
+    date: datetime | None = None,
+    detail: str = "the reason",
+    address: str = "10.66.0.3",
+) -> Handshake:
+    certificate = Certificate("CN=c", "CN=ca", ("control.example", "*.example"), NOW + starts, NOW + ends)
+    dated = b"HTTP/1.1 200 OK\r\ndate: " + formatdate(date.timestamp(), usegmt=True).encode() if date else b""
+    alive = outcome not in ("timeout", "refused", "unreachable", "failed")
+    return Handshake(address, 9847, outcome, 3.0, detail, "TLSv1.3", certificate if alive else None, dated)
+
+
+@pytest.mark.parametrize(
+    ("handshakes", "code"),
+    [
+        ([shook("trusted")], None),
+        ([shook("expired", starts=-90 * DAY, ends=-DAY)], "control.tls-expired"),
+        ([shook("expired", starts=-90 * DAY, ends=-DAY, date=NOW)], "control.tls-expired"),
+        ([shook("expired", starts=-90 * DAY, ends=-DAY, date=NOW - 2 * DAY)], "control.clock-skew"),
+        ([shook("not-yet-valid", starts=DAY)], "control.tls-not-yet-valid"),
+        ([shook("not-yet-valid", starts=DAY, date=NOW + 2 * DAY)], "control.clock-skew"),
+        ([shook("expired")], "control.tls-expired"),
+        ([shook("expired", date=NOW - 2 * DAY)], "control.tls-expired"),
+        ([shook("untrusted", date=NOW - 2 * DAY)], "control.tls-untrusted"),
+        ([shook("name")], "control.tls-name"),
+        ([shook("failed", detail="WRONG_VERSION_NUMBER")], "control.tls-failed"),
+        ([shook("timeout")], "control.timeout"),
+        ([shook("refused")], "control.refused"),
+        ([shook("unreachable")], "control.unreachable"),
+        ([shook("timeout", address="fd66::dead"), shook("trusted")], None),
+        ([shook("timeout", address="fd66::dead"), shook("untrusted")], "control.tls-untrusted"),
+        ([shook("trusted"), shook("name")], "control.tls-name"),
+    ],
+)
+def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
+    """Each way to refuse a certificate; the clock when the server's own time lies within its life."""
+    result = control_tls.judge(URL, handshakes, NOW)
+    assert (result.code.slug if result.code else None) == code
+    assert (result.status is Status.PASS) == (code is None)
+    assert result.code is None or result.remedy
+
+
+def test_tls_messages_name_the_facts() -> None:
+    """Who it is for, when it ended, who issued it; and a name that would do can be pasted."""
+    named = control_tls.judge(URL, [shook("name")], NOW)
+    assert "is for control.example, *.example, not for 10.66.0.3" in named.message
+    assert named.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=https://control.example:9847"
+    assert "2026-11-23 12:00 UTC" in control_tls.judge(URL, [shook("expired", ends=-DAY)], NOW).message
+    assert "CN=ca" in control_tls.judge(URL, [shook("untrusted")], NOW).message
+    assert "signed the one of" in control_tls.judge(URL, [shook("expired")], NOW).message
+    assert "speaks no TLS" in control_tls.judge(URL, [shook("failed", detail="WRONG_VERSION_NUMBER")], NOW).message
+    assert control_tls.judge(URL, [shook("trusted")], NOW).measurements["certificate_days_left"] == 60
+
+
+@pytest.mark.parametrize(
+    ("addresses", "overlay", "code"),
+    [
+        (["10.66.0.3"], OVERLAY, None),
+        (["127.0.0.1"], None, None),
+        (["127.0.0.1", "10.66.0.3"], OVERLAY, None),
+        (["192.0.2.3"], OVERLAY, "control.plain-http"),
+        (["10.66.0.3", "192.0.2.3"], OVERLAY, "control.plain-http"),
+        (["10.66.0.3"], None, "control.plain-http"),
+        (["10.66.0.3"], BARE, "run.not-applicable"),
+        ([], OVERLAY, "run.not-applicable"),
+    ],
+)
+def test_plain_http(addresses: list[str], overlay: OverlayState | None, code: str | None) -> None:
+    """Right on loopback and in the tunnel only; what cannot be judged is neither blamed nor praised."""
+    result = control_tls.judge_plain(normalise("http://control.example"), addresses, overlay)
+    assert (result.code.slug if result.code else None) == code
+
+
+def answered(
+    status: int = 200, body: bytes = b"ok\n", rtt_ms: float = 5.0, first: bool = False, **headers: str
+) -> HttpAnswer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if status == 200 and body == b"ok\n":
+        named.setdefault("x-populi-feature", "exec-lease-v1")
+    return HttpAnswer(status, named, body, rtt_ms, 1000.0, 1000.0 + rtt_ms / 1000, first)
+
+
+def refused(kind: ControlErrorKind) -> ControlError:
+    return ControlError(kind, None, f"10.66.0.3:9847 {kind}")
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "status"),
+    [
+        (answered(200, b"<html>Welcome</html>", server="nginx"), "control.not-populi", "fail"),
+        (answered(200, b"ok\n", x_populi_feature=""), None, "pass"),
+        (answered(200, b"ok", server="caddy"), "control.not-populi", "fail"),
+        (answered(200, b"", x_populi_feature="a"), "control.not-populi", "fail"),
+        (answered(404, b"nothing"), "control.not-populi", "fail"),
+        (answered(401, b"login"), "control.not-populi", "fail"),
+        (answered(204, b""), "control.not-populi", "fail"),
+        (answered(301, location="https://portal.example/login?session=s3cr3t"), "control.redirected", "fail"),
+        (answered(302, location="/login"), "control.redirected", "fail"),
+        (answered(307), "control.redirected", "fail"),
+        (answered(500, b"oops"), "control.unhealthy", "fail"),
+        (answered(503, b"starting"), "control.unhealthy", "fail"),
+        (answered(429, b"later", retry_after="60"), "control.throttled", "warn"),
+        (refused("timeout"), "control.timeout", "fail"),
+        (refused("refused"), "control.refused", "fail"),
+        (refused("unreachable"), "control.unreachable", "fail"),
+        (refused("dns"), "control.dns-timeout", "fail"),
+        (refused("tls"), "control.tls-failed", "fail"),
+        (refused("protocol"), "control.unhealthy", "fail"),
+        (refused("no-url"), "control.url-invalid", "fail"),
+        (NotHttpError("10.66.0.3:22 answered with something that is not HTTP"), "control.not-populi", "fail"),
+    ],
+)
+def test_control_health(bad: HttpAnswer | ControlError, code: str | None, status: str) -> None:
+    """Whatever answers GET /health in place of a healthy control plane has its own name."""
+    if code is None:
+        assert isinstance(bad, HttpAnswer)
+        assert control_health.finding(bad) is None
+        return
+    result = control_health.judge(URL, Probe((), bad, 1), 300.0)[0]
+    assert (result.code.slug if result.code else None, result.status.value) == (code, status)
+    assert result.remedy
+    assert "s3cr3t" not in f"{result}"
+
+
+def test_a_good_control_plane() -> None:
+    """The median of the round trips without the one that opened the connection."""
+    good = (answered(rtt_ms=400, first=True), *(answered(rtt_ms=ms) for ms in (4, 6, 5)))
+    result = control_health.judge(URL, Probe(good, None, 3), 300.0)[0]
+    assert (result.status, result.attempts) == (Status.PASS, 3)
+    assert result.measurements["rtt_ms"] == 5
+    assert "after 3 attempts" in result.message
+
+
+def test_a_slow_control_plane_comes_with_time_outs() -> None:
+    """A warning with the settings to paste; the threshold is the operator's."""
+    probe = Probe(tuple(answered(rtt_ms=900) for _ in range(4)), None, 1)
+    slow = control_health.judge(URL, probe, 300.0)[0]
+    assert slow.code is not None
+    assert (slow.code.slug, slow.status) == ("control.slow", Status.WARN)
+    assert "VOX_ORCHESTRATOR_MESH_HTTP_TIMEOUT_MS=18000" in (slow.remedy or "")
+    assert control_health.judge(URL, probe, 1000.0)[0].status is Status.PASS
+
+
+def test_proxies() -> None:
+    """Through it well: a warning beside the pass. Bad through it and well past it: the proxy. Bad both ways: not it."""
+    proxy = Proxy("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")
+    good, bad = Probe((answered(),), None, 1), Probe((), answered(403, b"denied by squid"), 1)
+    through = control_health.judge(URL, good, 300.0, proxy)
+    assert [(r.status.value, r.code.slug if r.code else None, r.aspect) for r in through] == [
+        ("pass", None, ""),
+        ("warn", "host.proxy-env", "proxy"),
+    ]
+    in_the_way = control_health.judge(URL, bad, 300.0, proxy, good)
+    assert [(r.status.value, r.code.slug if r.code else None) for r in in_the_way] == [("fail", "host.proxy-env")]
+    assert 'NO_PROXY="$NO_PROXY,10.66.0.3"' in (in_the_way[0].remedy or "")
+    neither = control_health.judge(URL, bad, 300.0, proxy, Probe((), refused("timeout"), 1))
+    assert neither[0].code is not None
+    assert neither[0].code.slug == "control.not-populi"
+    assert "s3cr3t" not in f"{through}{in_the_way}{neither}"
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "status", "words"),
+    [(0, "pass", "agree"), (-4, "pass", "agree"), (9, "warn", "ahead"), (-9, "warn", "behind"), (600, "fail", "ahead")],
+)
+def test_control_clock(skew_s: int, status: str, words: str) -> None:
+    """Beyond the threshold even at the kind end of the error bar; which clock is wrong is not claimed."""
+    date = formatdate(1000.0 + skew_s, usegmt=True)
+    answers = [answered(date=date)]
+    result = control_clock.judge(answers, 5000.0, 60000.0)
+    assert result.status.value == status
+    assert words in result.message
+    assert result.measurements["clock_error_ms"] == 1002
+    assert status == "pass" or "which of the two" in result.message
+
+
+def test_no_date_no_clock() -> None:
+    """Nothing to compare with is a skip, not a pass."""
+    assert control_clock.judge([answered()], 5000.0, 60000.0).status is Status.SKIP

@@ -1,0 +1,179 @@
+"""control.url, control.dns and control.connect: their judges, by table."""
+
+from ipaddress import ip_interface, ip_network
+
+import pytest
+from preflight_checks import control_connect, control_dns, control_url
+
+from preflight.api import Status
+from preflight.model.dns import Lookup, LookupOutcome, Resolution
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.tcp import Connection, ConnectOutcome
+from preflight.proto.controlurl import normalise
+
+OVERLAY = OverlayState(
+    product="wireguard",
+    interface="wg0",
+    up=True,
+    mtu=1420,
+    addresses=(ip_interface("10.66.0.1/24"), ip_interface("fd66::1/64")),
+    peers=(OverlayPeer("k", "192.0.2.3:51820", (ip_network("10.66.0.3/32"),)),),
+)
+NAME = "control.overlay.test"
+GOOD, LAN, GOOD6, LAN6 = "10.66.0.3", "192.0.2.3", "fd66::3", "2001:db8::3"
+
+
+@pytest.mark.parametrize(
+    ("raw", "overlay", "code"),
+    [
+        (None, OVERLAY, "control.url-missing"),
+        ("  ", OVERLAY, "control.url-missing"),
+        ("ftp://x", OVERLAY, "control.url-invalid"),
+        ("http://0.0.0.0:9847", OVERLAY, "control.url-bind-all"),
+        ("[::]:9847", OVERLAY, "control.url-bind-all"),
+        (f"http://{LAN}:9847", OVERLAY, "control.url-off-overlay"),
+        (f"http://[{LAN6}]:9847", OVERLAY, "control.url-off-overlay"),
+        (f"http://{LAN}:9847", None, None),
+        (f"http://{GOOD}:9847", OVERLAY, None),
+        (f"http://[{GOOD6}]", OVERLAY, None),
+        ("http://127.0.0.1:9847", OVERLAY, None),
+        (f"http://{NAME}:9847", OVERLAY, None),
+    ],
+)
+def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | None) -> None:
+    """Missing, malformed, bind-all, off the overlay; without an overlay nothing is off it; names are judged later."""
+    result = control_url.judge(raw, "VOX_MESH_CONTROL_ADDR", overlay)
+    assert (result.code.slug if result.code else None) == code
+    assert (result.status is Status.PASS) == (code is None)
+    assert result.code is None or result.remedy
+    assert raw is None or not raw.strip() or "VOX_MESH_CONTROL_ADDR" in result.message
+
+
+def test_the_advice_for_a_lan_address_can_be_pasted() -> None:
+    """The tunnel's endpoint tells which overlay address is the same node's."""
+    result = control_url.judge(f"{LAN}:9847", "control.yaml", OVERLAY)
+    assert result.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://10.66.0.3:9847"
+    assert "wg0 (10.66.0.0/24, fd66::/64)" in result.message
+
+
+@pytest.mark.parametrize(
+    "raw", ["http://user:s3cr3t@0.0.0.0", "http://h?token=s3cr3t", "user:s3cr3t/@h", "http://h#s3cr3t"]
+)
+def test_what_may_be_a_secret_in_a_url_is_not_shown(raw: str) -> None:
+    """A mistaken URL is quoted without what could be a password or a token."""
+    result = control_url.judge(raw, None, OVERLAY)
+    assert result.status is Status.FAIL
+    assert "s3cr3t" not in f"{result}"
+
+
+def answer(source: str, *addresses: str) -> Lookup:
+    return Lookup(source, "answer", addresses, 1.0)
+
+
+def no(source: str, outcome: LookupOutcome, detail: str = "") -> Lookup:
+    return Lookup(source, outcome, detail=detail)
+
+
+NX, SILENT, ERROR = no("r", "nxdomain"), no("r", "timeout"), no("r", "failed")
+
+
+@pytest.mark.parametrize(
+    ("system", "resolvers", "code", "status"),
+    [
+        # all agree
+        (answer("system", GOOD), (answer("r1", GOOD),), None, "pass"),
+        (answer("system", GOOD, GOOD6), (answer("r1", GOOD6, GOOD), answer("r2", GOOD)), None, "pass"),
+        (answer("system", GOOD), (answer("r1", GOOD), no("r2", "timeout", "silent")), None, "pass"),
+        # the hosts file alone knows it, or there is no resolver at all
+        (answer("system", GOOD), (NX,), None, "pass"),
+        (answer("system", GOOD), (), None, "pass"),
+        # a dead AAAA off the overlay is control.connect's to judge
+        (answer("system", GOOD, LAN6), (answer("r1", GOOD, LAN6),), None, "pass"),
+        # different answers
+        (answer("system", LAN), (answer("r1", LAN), answer("r2", GOOD)), "control.dns-split", "fail"),
+        (answer("system", GOOD), (answer("r1", GOOD), answer("r2", LAN)), "control.dns-split", "warn"),
+        (answer("system", GOOD), (answer("r1", LAN),), "control.dns-split", "warn"),
+        (answer("system", LAN), (answer("r1", GOOD),), "control.dns-split", "fail"),
+        (answer("system", GOOD), (answer("r1", GOOD), NX), "control.dns-split", "warn"),
+        (answer("system", GOOD), (answer("r1", GOOD), answer("r2", GOOD, LAN)), "control.dns-split", "warn"),
+        (NX, (answer("r1", GOOD),), "control.dns-split", "fail"),
+        # nobody knows it
+        (no("system", "nxdomain"), (NX,), "control.dns-nxdomain", "fail"),
+        (no("system", "no-address"), (no("r1", "no-address"),), "control.dns-nxdomain", "fail"),
+        (no("system", "nxdomain"), (), "control.dns-nxdomain", "fail"),
+        # nobody answers
+        (no("system", "timeout"), (SILENT,), "control.dns-timeout", "fail"),
+        (no("system", "timeout"), (SILENT, NX), "control.dns-timeout", "fail"),
+        (no("system", "timeout"), (ERROR,), "control.dns-timeout", "fail"),
+        (no("system", "nxdomain"), (SILENT,), "control.dns-timeout", "fail"),
+        (no("system", "timeout"), (SILENT, answer("r2", GOOD)), "control.dns-timeout", "fail"),
+        # all agree on a place off the overlay: with plain HTTP that leaks
+        (answer("system", LAN), (answer("r1", LAN),), "control.plain-http", "fail"),
+    ],
+)
+def test_control_dns(system: Lookup, resolvers: tuple[Lookup, ...], code: str | None, status: str) -> None:
+    """What the system and the resolvers say together."""
+    result = control_dns.judge(Resolution(NAME, system, resolvers), normalise(f"http://{NAME}:9847"), OVERLAY)
+    assert (result.code.slug if result.code else None, result.status.value) == (code, status)
+    assert NAME in result.message
+    assert result.code is None or result.remedy
+
+
+def test_a_name_off_the_overlay_with_tls() -> None:
+    """Nothing leaks, and it is still not the overlay."""
+    resolution = Resolution(NAME, answer("system", LAN), (answer("r1", LAN),))
+    result = control_dns.judge(resolution, normalise(f"https://{NAME}"), OVERLAY)
+    assert result.code is not None
+    assert result.code.slug == "control.url-off-overlay"
+    assert control_dns.judge(resolution, normalise(f"https://{NAME}"), None).status is Status.PASS
+
+
+def test_a_split_tells_who_says_what() -> None:
+    """The message names each source with its answer, and the advice names the address on the overlay."""
+    resolution = Resolution(NAME, answer("system", LAN), (answer("192.0.2.53", LAN), answer("10.66.0.53", GOOD)))
+    result = control_dns.judge(resolution, normalise(f"http://{NAME}"), OVERLAY)
+    for part in (f"192.0.2.53: {LAN}", f"10.66.0.53: {GOOD}", "off the overlay"):
+        assert part in result.message
+    assert (result.remedy or "").startswith(f"echo '{GOOD} {NAME}'")
+
+
+def tried(address: str, outcome: ConnectOutcome) -> Connection:
+    return Connection(address, 9847, outcome, 12.5, "" if outcome == "open" else "the system's words")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code", "status"),
+    [
+        ({GOOD: "open"}, None, "pass"),
+        ({GOOD: "open", GOOD6: "open"}, None, "pass"),
+        ({GOOD: "refused"}, "control.refused", "fail"),
+        ({GOOD: "timeout"}, "control.timeout", "fail"),
+        ({GOOD: "unreachable"}, "control.unreachable", "fail"),
+        ({GOOD6: "unreachable", GOOD: "refused"}, "control.refused", "fail"),
+        ({GOOD6: "unreachable", GOOD: "timeout"}, "control.timeout", "fail"),
+        ({GOOD6: "timeout", GOOD: "open"}, "control.address-family", "warn"),
+        ({LAN6: "timeout", GOOD: "open"}, "control.address-family", "warn"),
+        ({GOOD6: "open", GOOD: "refused"}, "control.address-family", "warn"),
+        ({GOOD: "open", "10.66.0.4": "timeout"}, None, "pass"),
+        ({GOOD: "open", LAN: "open"}, "control.url-off-overlay", "fail"),
+        ({GOOD: "timeout", LAN: "open"}, "control.url-off-overlay", "fail"),
+        ({LAN: "open"}, None, "pass"),
+    ],
+)
+def test_control_connect(outcomes: dict[str, ConnectOutcome], code: str | None, status: str) -> None:
+    """The most telling failure of all addresses; a dead family beside a good one; an open door off the overlay."""
+    connections = [tried(address, outcome) for address, outcome in outcomes.items()]
+    result = control_connect.judge(connections, normalise(f"http://{NAME}:9847"), OVERLAY)
+    assert (result.code.slug if result.code else None, result.status.value) == (code, status)
+    for address in outcomes:
+        assert address in result.message
+    assert "9847" in result.message
+    assert "IPv" in result.message
+
+
+def test_a_url_without_a_port_gets_a_hint() -> None:
+    """Port 80 refused: the control plane's own port may have been meant."""
+    connection = Connection(GOOD, 80, "refused", 0.2, "Connection refused")
+    result = control_connect.judge([connection], normalise(f"http://{GOOD}"), OVERLAY)
+    assert "9847" in result.message
+    assert result.remedy == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{GOOD}:9847"

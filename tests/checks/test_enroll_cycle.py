@@ -1,0 +1,120 @@
+"""enroll.cycle's judge, by table."""
+
+import pytest
+from preflight_checks.enroll_cycle import blocked, judge
+
+from preflight.api import Direction, Status, codes, failed, passed
+from preflight.model.control import ControlError
+from preflight.model.enrolment import EnrolmentFacts
+from preflight.proto.enroll import Outcome, Problem, State, Step, Transition
+
+FACTS = EnrolmentFacts(
+    url="http://10.66.0.3:9847", identity="preflight-a-1", scope_id="lab", node_count=3, credentials="c"
+)
+
+
+def status(code: int, text: str = "") -> ControlError:
+    return ControlError("status", code, text or f"was answered {code}")
+
+
+@pytest.mark.parametrize(
+    ("step", "problem", "error", "code"),
+    [
+        (Step.BOOTSTRAP, "refused", status(404), "enroll.bootstrap-disabled"),
+        (Step.BOOTSTRAP, "ran-out-of-time", status(503), "enroll.bootstrap-disabled"),
+        (Step.BOOTSTRAP, "refused", status(401), "enroll.bootstrap-invalid"),
+        (Step.BOOTSTRAP, "refused", status(410), "enroll.bootstrap-spent"),
+        (Step.BOOTSTRAP, "refused", status(500), "control.unhealthy"),
+        (Step.BOOTSTRAP, "ran-out-of-time", ControlError("timeout", None, "no answer"), "control.timeout"),
+        (Step.BOOTSTRAP, "ran-out-of-time", ControlError("refused", None, "refused"), "control.refused"),
+        (Step.JOIN, "refused", status(401), "enroll.unauthorized"),
+        (Step.JOIN, "refused", status(403), "enroll.forbidden"),
+        (Step.JOIN, "scope-mismatch", status(403), "enroll.scope-mismatch"),
+        (Step.JOIN, "refused", status(422), "enroll.join-failed"),
+        (Step.JOIN, "ran-out-of-time", status(429), "enroll.join-failed"),
+        (Step.HEARTBEAT, "refused", status(500), "enroll.heartbeat-failed"),
+        (Step.HEARTBEAT, "scope-mismatch", status(403), "enroll.scope-mismatch"),
+        (Step.LISTED, "not-listed", None, "enroll.not-listed"),
+        (Step.LISTED, "refused", status(500), "enroll.not-listed"),
+        (Step.LEAVE, "refused", status(500), "enroll.leave-failed"),
+        (Step.LEAVE, "refused", status(403), "enroll.forbidden"),
+    ],
+)
+def test_findings(step: Step, problem: Problem, error: ControlError | None, code: str) -> None:
+    """Token and scope before the step, the step before anything vaguer."""
+    result = judge(Outcome(step, 0.0, 1.0, problem, error), FACTS)
+    assert result.code is not None
+    assert (result.code.slug, result.status, result.aspect) == (code, Status.FAIL, step)
+    assert result.remedy
+    assert error is None or error.message in result.message
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_good_steps_say_what_was_done(step: Step) -> None:
+    """One plain sentence, with the attempts where there were several."""
+    result = judge(Outcome(step, 0.0, 0.25, attempts=3), FACTS)
+    assert (result.status, result.attempts, result.measurements["elapsed_ms"]) == (Status.PASS, 3, 250)
+    assert "after 3 attempts" in result.message
+
+
+def test_a_credential_that_could_not_be_kept() -> None:
+    """The token is gone; the message says where the credential is."""
+    outcome = Outcome(Step.BOOTSTRAP, 0.0, 1.0, "refused", ControlError("protocol", 200, "c cannot be written; see .c"))
+    outcome.transitions.append(Transition(0.5, State.STORE, "c cannot be written"))
+    result = judge(outcome, FACTS)
+    assert result.code is codes.ENROLL_BOOTSTRAP_SPENT
+    assert "see .c" in result.message
+
+
+def test_a_token_lost_with_an_answer_is_explained() -> None:
+    """410 after a lost answer: this run's own attempt may have spent it, on a server without idempotency keys."""
+    outcome = Outcome(Step.BOOTSTRAP, 0.0, 1.0, "refused", status(410), attempts=2, lost_answer=True)
+    assert "answer to an earlier attempt of this run was lost" in judge(outcome, FACTS).message
+    outcome = Outcome(
+        Step.BOOTSTRAP, 0.0, 1.0, "ran-out-of-time", ControlError("timeout", None, "no answer"), lost_answer=True
+    )
+    assert "same idempotency key" in judge(outcome, FACTS).message
+
+
+def test_scopes_are_named() -> None:
+    """Whose scope differs from whose, or that none is set."""
+    bought = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="theirs")
+    text = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), bought).message
+    assert "theirs" in text
+    assert "mine" in text
+    unset = EnrolmentFacts(url="u", identity="i")
+    assert "(none set)" in judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch", status(403)), unset).message
+
+
+def test_no_token_at_all_is_said() -> None:
+    """A 401 without any token set is not a wrong token."""
+    facts = EnrolmentFacts(url="u", identity="i", has_token=False)
+    assert "no token is set" in judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(401)), facts).message
+
+
+def test_a_leave_that_failed_can_be_done_by_hand() -> None:
+    """The exact command, with this row's id and the bearer kept off the command line."""
+    result = judge(Outcome(Step.LEAVE, 0.0, 1.0, "refused", status(500)), FACTS)
+    assert result.remedy is not None
+    assert '{"id":"preflight-a-1"}' in result.remedy
+    assert "-H @bearer.hdr" in result.remedy
+    assert "http://10.66.0.3:9847/v1/populi/leave" in result.remedy
+
+
+def test_steps_behind_a_failed_one_are_blocked() -> None:
+    """Each names the result that stopped it."""
+    told = [
+        passed("control", Direction.ROUND_TRIP, "good", aspect="bootstrap"),
+        failed(codes.ENROLL_JOIN_FAILED, "control", Direction.ROUND_TRIP, "bad", aspect="join"),
+    ]
+    rest = blocked(told, FACTS)
+    assert [result.aspect for result in rest] == ["heartbeat", "listed", "leave"]
+    assert {result.blocked_by for result in rest} == {"enroll.cycle/control/round-trip/join"}
+    assert "nothing was joined" in rest[-1].message
+
+
+def test_a_row_that_was_there_before_is_not_called_blocked() -> None:
+    """Leaving was left out on purpose."""
+    told = [passed("control", Direction.ROUND_TRIP, "good", aspect=step) for step in Step if step is not Step.LEAVE]
+    rest = blocked(told, FACTS)
+    assert [(result.aspect, result.code) for result in rest] == [("leave", codes.RUN_NOT_APPLICABLE)]
