@@ -23,6 +23,7 @@ IPV6_RECVERR: Final = 25
 PMTUDISC_DO: Final = 2
 PMTUDISC_PROBE: Final = 3
 """DF on, the cached path MTU ignored; only what the interface cannot send is refused (EMSGSIZE)."""
+SO_RCVBUFFORCE: Final = 33
 SO_TIMESTAMPNS: Final = 35
 SO_TIMESTAMPING: Final = 37
 
@@ -33,7 +34,7 @@ ORIGIN_TIMESTAMPING: Final = 4
 
 MAX_DATAGRAM: Final = 65535
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-"""Asked of the kernel, which grants `net.core.rmem_max`: a reader that is kept waiting must not look like loss."""
+"""A reader that is kept waiting must not look like loss; without CAP_NET_ADMIN `net.core.rmem_max` is the limit."""
 
 _TIMESPEC = struct.Struct("@ll")
 _INT = struct.Struct("@i")
@@ -107,12 +108,19 @@ def open_udp(address: str, port: int = 0) -> socket.socket:
             udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
             udp.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
         udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _enlarge(udp)
         udp.bind((address, port))
     except BaseException:
         udp.close()
         raise
     return udp
+
+
+def _enlarge(udp: socket.socket) -> None:
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def open_towards(address: str, port: int) -> socket.socket:
