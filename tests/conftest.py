@@ -10,8 +10,12 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
-    """Commands called in this process install handlers; none may meet the signals of the next test."""
+    """Commands called in this process install handlers; none may meet the signals of the next test.
+
+    Ctrl-C is as it is in the foreground: what a shell starts in the background has it ignored.
+    """
     before = {number: signal.getsignal(number) for number in _ENDING}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
