@@ -75,10 +75,16 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
         async with gate:
             return peer, await measure(ctx, peer)
 
-    for done in asyncio.as_completed([bounded(peer) for peer in ctx.peers]):
-        peer, reached = await done
-        for result in judge(peer, reached):
-            yield result
+    tasks = [asyncio.create_task(bounded(peer)) for peer in ctx.peers]
+    try:
+        for done in asyncio.as_completed(tasks):
+            peer, reached = await done
+            for result in judge(peer, reached):
+                yield result
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def measure(ctx: Context, peer: Peer) -> Reached:
