@@ -62,6 +62,8 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
 async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
     """The addresses to which a client's plain HTTP would really go: those that accept a connection, if any does."""
     addresses = await _addresses(ctx, url)
+    if all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses):
+        return addresses
     connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in addresses))
     return [connection.address for connection in connections if connection.outcome == "open"] or addresses
 
@@ -152,9 +154,11 @@ def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
 
 def _remedy(url: ControlUrl, handshake: Handshake) -> str:
     look = f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null | openssl x509 -noout"
-    usable_names = [name for name in (handshake.certificate.names if handshake.certificate else ()) if "*" not in name]
-    if handshake.outcome == "name" and usable_names:
-        return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=https://{usable_names[0]}:{url.port}{url.path}"
+    names = handshake.certificate.names if handshake.certificate else ()
+    # A stranger wrote these names: only what is a host goes into a line to paste.
+    better = next((found for name in names if (found := usable(f"https://{name}:{url.port}{url.path}"))), None)
+    if handshake.outcome == "name" and better is not None:
+        return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={better}"
     return {
         "expired": "Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
         "not-yet-valid": f"{look} -dates",

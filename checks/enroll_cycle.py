@@ -1,6 +1,7 @@
 """Can this node enrol: exchange its one-time token, join, heartbeat, be listed, and leave again?"""
 
 from collections.abc import AsyncGenerator
+from shlex import quote
 from typing import Any
 
 from preflight.api import (
@@ -110,6 +111,8 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     remedy = _REMEDIES.get(code, f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there")
     if code is codes.ENROLL_LEAVE_FAILED:
         remedy = _leave_by_hand(facts)
+    elif facts.foreign_scope is not None:
+        remedy = f"export VOX_MESH_SCOPE_ID={quote(facts.foreign_scope)}   # if this node belongs to that cluster"
     return failed(code, CONTROL, Direction.ROUND_TRIP, _complaint(outcome, facts), remedy=remedy, **more)
 
 

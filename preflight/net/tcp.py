@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import time
@@ -39,7 +40,7 @@ class Tcp:
         except TimeoutError:
             return ended("timeout", f"no answer within {timeout_s:g} s")
         except OSError as error:
-            return ended(_outcome(error), error.strerror or type(error).__name__)
+            return ended(_outcome(error), _words(error))
         return ended("open")
 
     async def handshake(
@@ -69,7 +70,7 @@ class Tcp:
         try:
             context = client_context(ca_file)
         except OSError as error:
-            return ended("failed", f"the CA file {ca_file} cannot be used: {error.strerror or type(error).__name__}")
+            return ended("failed", f"the CA file {ca_file} cannot be used: {_words(error)}")
         try:
             await _observe(address, port, server_name, context, timeout_s, b"", seen)
         except ssl.SSLCertVerificationError as error:
@@ -82,7 +83,7 @@ class Tcp:
         except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
             return ended("failed", "the connection was closed during the handshake")
         except OSError as error:
-            return ended(_outcome(error), error.strerror or type(error).__name__)
+            return ended(_outcome(error), _words(error))
         return ended("trusted", "", seen)
 
 
@@ -151,6 +152,13 @@ def read_certificate(der: bytes) -> Certificate | None:
 
 def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _words(error: OSError) -> str:
+    """The system's words; asyncio puts its own in `strerror`."""
+    if error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
 
 
 def _outcome(error: OSError) -> ConnectFailure:

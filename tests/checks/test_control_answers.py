@@ -1,5 +1,6 @@
 """control.tls, control.health and control.clock: their judges, by table."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from ipaddress import ip_interface
@@ -74,6 +75,8 @@ def test_tls_messages_name_the_facts() -> None:
     named = control_tls.judge(URL, [shook("name")], NOW)
     assert "is for control.example, *.example, not for 10.66.0.3" in named.message
     assert named.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=https://control.example:9847"
+    hostile = Certificate("CN=c", "CN=ca", ("$(reboot)", "*.example"), NOW, NOW)
+    assert "reboot" not in (control_tls.judge(URL, [replace(shook("name"), certificate=hostile)], NOW).remedy or "")
     assert "2026-11-23 12:00 UTC" in control_tls.judge(URL, [shook("expired", ends=-DAY)], NOW).message
     assert "CN=ca" in control_tls.judge(URL, [shook("untrusted")], NOW).message
     assert "signed the one of" in control_tls.judge(URL, [shook("expired")], NOW).message

@@ -79,9 +79,12 @@ def test_a_token_lost_with_an_answer_is_explained() -> None:
 def test_scopes_are_named() -> None:
     """Whose scope differs from whose, or that none is set."""
     bought = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="theirs")
-    text = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), bought).message
-    assert "theirs" in text
-    assert "mine" in text
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), bought)
+    assert "theirs" in result.message
+    assert "mine" in result.message
+    assert (result.remedy or "").startswith("export VOX_MESH_SCOPE_ID=theirs")
+    hostile = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="x; reboot")
+    assert "='x; reboot' " in (judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), hostile).remedy or "")
     unset = EnrolmentFacts(url="u", identity="i")
     assert "(none set)" in judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch", status(403)), unset).message
 
