@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import trustme
 from preflight_checks import control_clock, control_connect, control_health, control_tls, control_url
@@ -16,10 +17,12 @@ from preflight_checks.control_connect import control_connect as connect
 from preflight_checks.control_health import control_health as health
 from preflight_checks.control_tls import control_tls as tls
 from preflight_checks.control_url import control_url as url
+from preflight_checks.nodes_state import nodes_state
+from pydantic import SecretStr
 
 from preflight.api import Check, Result, Status
-from preflight.settings import ControlSettings, Settings
-from tests.net.conftest import Request, answer, context, healthy, server_context
+from preflight.settings import ControlSettings, NodeSettings, Secrets, Settings
+from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, context, healthy, server_context
 
 if TYPE_CHECKING:
     from tests.net.conftest import OpenTrap, Respond, StartControlPlane
@@ -248,3 +251,29 @@ def test_file_name_id_and_subject_go_together() -> None:
         check = getattr(module, module.__name__.rpartition(".")[2])
         assert check.id == module.__name__.rpartition(".")[2].replace("_", ".", 1)
         assert check.subject == "control"
+
+
+def test_the_clusters_state(start_control_plane: "StartControlPlane") -> None:
+    """A node quarantined on a real server is told by its own id; the clock used for ages is the server's."""
+    server = start_control_plane("--fault", "clock-skew=600")
+    row = {"id": "node-a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 1, "scope_id": "lab"}
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MESH}"}) as http:
+        http.post("/v1/populi/join", json=row).raise_for_status()
+        http.post("/v1/populi/admin/quarantine", json={"node_id": "node-a", "quarantined": True}).raise_for_status()
+
+    async def look(node_id: str | None, token: str) -> list[str]:
+        settings = Settings(
+            node=NodeSettings(id=node_id),
+            control=ControlSettings(url=server.url),
+            secrets=Secrets(token=SecretStr(token)),
+        )
+        ctx = context(settings)
+        try:
+            return codes_of([result async for result in nodes_state.function(ctx)])
+        finally:
+            await ctx.net.control.aclose()
+
+    assert asyncio.run(look("node-a", WORKER)) == ["nodes.quarantined"]
+    assert asyncio.run(look(None, WORKER)) == ["pass"]
+    assert asyncio.run(look(None, SUBMITTER)) == ["enroll.forbidden"]
+    assert asyncio.run(look(None, "unknown-token-of-the-tests")) == ["enroll.unauthorized"]

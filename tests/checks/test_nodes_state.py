@@ -1,0 +1,68 @@
+"""nodes.state's judge, by table."""
+
+from typing import Any
+
+import pytest
+from preflight_checks.nodes_state import Registry, judge, judge_refusal
+
+from preflight.api import Status
+from preflight.model.control import ControlError, NodeRecord
+
+NOW_MS = 1_000_000_000.0
+
+
+def node(node_id: str, version: str = "1.2", age_s: float = 5, **fields: Any) -> NodeRecord:
+    return NodeRecord(node_id, version, int(NOW_MS - age_s * 1000), {"id": node_id, **fields})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([], ["pass"]),
+        ([node("a"), node("b", age_s=89)], ["pass"]),
+        ([node("a", age_s=-300)], ["pass"]),
+        ([node("a"), node("b", age_s=91)], ["nodes.stale"]),
+        ([node("a", quarantined=True)], ["nodes.quarantined"]),
+        ([node("a", maintenance=True)], ["nodes.draining"]),
+        ([node("a", maintenance=True, maintenance_until_unix_ms=10**30)], ["nodes.draining"]),
+        ([node("a"), node("b", quarantined=True, maintenance=True)], ["pass"]),
+        ([node("a"), node("b", version="1.3")], ["nodes.version-skew"]),
+        ([node("a"), node("b", version="1.1", age_s=500)], ["nodes.stale"]),
+        ([node("a"), node("preflight-x-1", version="0.1", maintenance=True)], ["pass"]),
+        ([node("a", quarantined=True), node("b", age_s=200)], ["nodes.stale", "nodes.quarantined"]),
+    ],
+)
+def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
+    """Stale rows of anybody, quarantine and drain of this node `a`, versions of those that live; no false alarm."""
+    results = judge(Registry(tuple(nodes), NOW_MS), "a", 90_000)
+    assert [result.code.slug if result.code else "pass" for result in results] == expected
+    assert len({result.aspect for result in results}) == len(results)
+    for result in results:
+        assert result.code is None or result.remedy
+        assert (result.status is Status.FAIL) == (result.code is not None and result.code.slug == "nodes.quarantined")
+
+
+def test_many_stale_nodes_make_one_sentence() -> None:
+    """A partition of hundreds is told by number, with a few names."""
+    nodes = tuple(node(f"n{index}", age_s=1000) for index in range(300))
+    message = judge(Registry(nodes, NOW_MS), None, 90_000)[0].message
+    assert "300 of 300" in message
+    assert "and 295 more" in message
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    ("status", "has_token", "code"),
+    [
+        (401, True, "enroll.unauthorized"),
+        (401, False, "run.not-applicable"),
+        (403, True, "enroll.forbidden"),
+        (500, True, "run.not-applicable"),
+        (None, True, "run.not-applicable"),
+    ],
+)
+def test_a_list_that_cannot_be_read(status: int | None, has_token: bool, code: str) -> None:
+    """A bad token is a finding, a missing one is not."""
+    result = judge_refusal(ControlError("status" if status else "timeout", status, "said no"), has_token=has_token)
+    assert result.code is not None
+    assert result.code.slug == code
