@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from preflight.responder.core import ResponderCore
-    from preflight.responder.mailbox import Mailbox
     from preflight.responder.places import IPNetwork, Place
+    from preflight.responder.serve import Companion
     from preflight.settings import Settings
 
 
@@ -95,7 +97,7 @@ def _run(
         serve(
             sockets,
             core,
-            _mailbox(settings, key, core),
+            _companions(settings, key, core),
             announce=lambda place: click.echo(f"listening on udp://{place}"),
             log=_log,
         )
@@ -122,18 +124,19 @@ def _provision(
     return where, places.provisioned(prefixes, peers, places.overlay_prefixes(state), keyed=keyed)
 
 
-def _mailbox(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Mailbox | None":
-    """The mailbox to poll, where there are a control URL and an agent id."""
-    from preflight.net.control import ControlClient
-    from preflight.responder.mailbox import Mailbox
+def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Iterator[Companion]":
+    """What runs beside the listeners: the mailbox, where there are a control URL and an agent id."""
+    from preflight.responder.serve import send_probes
 
     agent_id = settings.responder.agent_id
-    if settings.control.url is None:
-        return None
-    if agent_id is None:
+    if settings.control.url is not None and agent_id is not None:
+        from preflight.net.control import ControlClient
+        from preflight.responder.mailbox import Mailbox
+
+        mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
+        yield lambda listeners: mailbox.run(partial(send_probes, listeners))
+    elif settings.control.url is not None:
         _log("no mailbox is polled: set responder.agent_id in the settings file")
-        return None
-    return Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
 
 
 def _log(text: str) -> None:

@@ -1,7 +1,8 @@
 """What the responder does with a datagram and with a request from its mailbox, without I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from preflight.model.path import PeerReport
 from preflight.proto import probe
@@ -11,10 +12,29 @@ from preflight.proto.probe import ProbeServer
 from preflight.proto.reflector import SessionReflector
 from preflight.proto.stamp import StampError
 
+MAGIC_BYTES = 4
 REQUESTS_PER_S = 2.0
 REQUEST_BURST = 10.0
 SESSION_MEMORY_S = 60.0
 """What was refused or seen longer ago does not belong to the session that a peer asks about."""
+
+
+class Arrival(NamedTuple):
+    """Where and when a datagram came: received_ns, transmitted_ns (now) in UNIX ns, `now` in s of a steady clock.
+
+    stranger: the source is in no provisioned prefix and may be forged. It is served only by who checks the key.
+    """
+
+    source: tuple[str, int]
+    received_ns: int
+    transmitted_ns: int
+    ttl: int | None
+    now: float
+    stranger: bool
+
+
+Service = Callable[[bytes, Arrival], Sequence[bytes]]
+"""Answers one kind of datagram: what to send back to the source, nothing for what is to be dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +46,10 @@ class Order:
 
 
 class ResponderCore:
-    """Admission before everything, then the path-MTU probes by their magic, all else is STAMP.
+    """Admission before everything, then the service of the datagram's magic; what has none is STAMP.
 
     key: the shared key, None if there is none: then only provisioned sources are served.
+    services: by the first four bytes of their datagrams, besides the path-MTU probes.
     """
 
     def __init__(
@@ -40,7 +61,9 @@ class ResponderCore:
         key: bytes | None,
         agent_id: str | None,
         now: float,
+        services: Mapping[bytes, Service] | None = None,
     ) -> None:
+        self._services: dict[bytes, Service] = {probe.MAGIC: self._probe, **(services or {})}
         self._admission = admission
         self._reflector = reflector
         self._probes = probes
@@ -67,31 +90,38 @@ class ResponderCore:
         self._received += 1
         verdict = self._admission.judge(source[0], now)
         if verdict is Verdict.LIMITED or (verdict is Verdict.STRANGER and self._key is None):
-            self._refused.note(source[0], verdict.value, now)
+            self.refused(source[0], verdict.value, now)
             return ()
-        answers: Sequence[bytes]
-        if data.startswith(probe.MAGIC):
-            # With a key, ProbeServer itself answers only what is signed.
-            answers = self._probes.handle(data, source, now)
-            if not answers:
-                self._refused.note(source[0], "bad-probe", now)
-        else:
-            try:
-                answers = (
-                    self._reflector.handle(
-                        data,
-                        source,
-                        received_ns=received_ns,
-                        transmitted_ns=transmitted_ns,
-                        ttl=ttl,
-                        authenticated_only=verdict is Verdict.STRANGER,
-                    ),
-                )
-            except StampError as error:
-                self._refused.note(source[0], error.reason, now)
-                return ()
+        arrival = Arrival(source, received_ns, transmitted_ns, ttl, now, verdict is Verdict.STRANGER)
+        answers = self._services.get(data[:MAGIC_BYTES], self._stamp)(data, arrival)
         self._answered += len(answers)
         return answers
+
+    def _probe(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
+        """Path-MTU probes. With a key, ProbeServer itself answers only what is signed."""
+        answers = self._probes.handle(data, arrival.source, arrival.now)
+        if not answers:
+            self.refused(arrival.source[0], "bad-probe", arrival.now)
+        return answers
+
+    def _stamp(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
+        try:
+            answer = self._reflector.handle(
+                data,
+                arrival.source,
+                received_ns=arrival.received_ns,
+                transmitted_ns=arrival.transmitted_ns,
+                ttl=arrival.ttl,
+                authenticated_only=arrival.stranger,
+            )
+        except StampError as error:
+            self.refused(arrival.source[0], error.reason, arrival.now)
+            return ()
+        return (answer,)
+
+    def refused(self, address: str, reason: str, now: float) -> None:
+        """A datagram from `address` is dropped, for this reason."""
+        self._refused.note(address, reason, now)
 
     def unsent(self, address: str, error: str, now: float) -> None:
         """An answer to `address` did not leave, because of this errno name."""

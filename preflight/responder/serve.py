@@ -6,14 +6,14 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from ipaddress import ip_address
+from typing import Any
 
 from preflight.net import udp
 from preflight.net.link import FULL_TTL
 from preflight.proto import ask
 from preflight.responder.core import ResponderCore
-from preflight.responder.mailbox import Mailbox
 from preflight.responder.places import place_text
 
 BATCH = 64
@@ -92,10 +92,14 @@ def _listener_towards(listeners: Sequence[Listener], address: str, port: int) ->
     return next((each for each in candidates if each.address == local), next(iter(candidates), None))
 
 
+Companion = Callable[[Sequence[Listener]], Coroutine[Any, Any, None]]
+"""What runs beside the listeners and may send by them: the mailbox, whatever speaks without being asked."""
+
+
 async def serve(
     sockets: Sequence[socket.socket],
     core: ResponderCore,
-    mailbox: Mailbox | None,
+    companions: Iterable[Companion] = (),
     *,
     announce: Callable[[str], None],
     log: Callable[[str], None],
@@ -110,10 +114,8 @@ async def serve(
     for listener in listeners:
         loop.add_reader(listener.socket, listener.drain)
         announce(place_text(listener.address, listener.port))
-    stopped = asyncio.create_task(stop.wait())
-    tasks: set[asyncio.Task[object]] = {stopped}
-    if mailbox is not None:
-        tasks.add(asyncio.create_task(mailbox.run(lambda request: send_probes(listeners, request))))
+    tasks = {asyncio.create_task(companion(listeners)) for companion in companions}
+    tasks.add(asyncio.create_task(_wait(stop)))
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -125,3 +127,7 @@ async def serve(
         for listener in listeners:
             loop.remove_reader(listener.socket)
         log(core.summary())
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,6 +1,6 @@
 """The responder's core: whom it serves, what it never does, and what it tells about a session."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 import pytest
@@ -12,7 +12,7 @@ from preflight.proto.admission import Admission, Limits
 from preflight.proto.ask import FRESH_S, ProbeRequest, encode_request
 from preflight.proto.probe import Kind, Message, ProbeServer
 from preflight.proto.reflector import SessionReflector
-from preflight.responder.core import REQUEST_BURST, ResponderCore
+from preflight.responder.core import REQUEST_BURST, Arrival, ResponderCore, Service
 
 KEY = b"0123456789abcdef"
 NOW_MS = 1_795_479_667_927
@@ -31,7 +31,9 @@ REQUEST = ProbeRequest(
 )
 
 
-def core(key: bytes | None = None, *, limits: Limits | None = None) -> ResponderCore:
+def core(
+    key: bytes | None = None, *, limits: Limits | None = None, services: Mapping[bytes, Service] | None = None
+) -> ResponderCore:
     """A responder that serves 10.66.0.0/24 and, with a key, whoever holds it."""
     return ResponderCore(
         admission=Admission([ip_network("10.66.0.0/24")], limits or Limits(), 0.0),
@@ -40,6 +42,7 @@ def core(key: bytes | None = None, *, limits: Limits | None = None) -> Responder
         key=key,
         agent_id="2",
         now=0.0,
+        services=services,
     )
 
 
@@ -79,6 +82,24 @@ def test_path_mtu_probes_go_to_their_server(key: bytes | None, source: tuple[str
     answered = send(core(key), hello, source)
     assert len(answered) == answers
     assert all(answer.startswith(probe.MAGIC) for answer in answered)
+
+
+def test_a_service_gets_what_begins_with_its_magic() -> None:
+    """Behind the same admission as all else; it learns whether the source may be anybody; its answers are counted."""
+    seen: list[tuple[bytes, Arrival]] = []
+
+    def service(data: bytes, arrival: Arrival) -> Sequence[bytes]:
+        seen.append((data, arrival))
+        return (data[4:], b"more")
+
+    responder = core(KEY, services={b"\xf5NEW": service})
+    assert send(responder, b"\xf5NEW question") == (b" question", b"more")
+    assert send(responder, b"\xf5NEW", STRANGER) == (b"", b"more")
+    assert send(responder, b"\xf5NE") == ()
+    assert [arrival.stranger for _, arrival in seen] == [False, True]
+    assert seen[0][1].source == NODE
+    assert send(core(services={b"\xf5NEW": service}), b"\xf5NEW", STRANGER) == ()
+    assert responder.summary() == "received 3, answered 4, short 1"
 
 
 datagrams = st.one_of(
