@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from preflight.report.common import aspect_of
 from preflight.report.model import Report, ResultEntry
 
 
@@ -43,5 +44,4 @@ def _cases(results: Iterable[ResultEntry]) -> list[Any]:
 
 def _name(result: ResultEntry) -> str:
     """Target and direction, and the aspect where one check says several things about both."""
-    aspect = result.id.removeprefix(f"{result.check}/{result.target}/{result.direction}").strip("/")
-    return " ".join(filter(None, (result.target, result.direction, aspect)))
+    return " ".join(filter(None, (result.target, result.direction, aspect_of(result))))

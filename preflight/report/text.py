@@ -9,16 +9,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from preflight.report import common
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
-MARKS = {
-    "pass": ("✓", "green"),
-    "warn": ("!", "yellow"),
-    "fail": ("✗", "bold red"),
-    "inconclusive": ("?", "cyan"),
-    "skip": ("–", "bright_black"),
-    "error": ("E", "bold magenta"),
+STYLES = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "bold red",
+    "inconclusive": "cyan",
+    "skip": "bright_black",
+    "error": "bold magenta",
 }
+MARKS = {status: (mark, STYLES[status]) for status, mark in common.MARKS.items()}
 VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
 MANY = 12
 """Results of one check and status beyond which they are shown as one line and a count."""
@@ -45,28 +47,17 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
 
 
 def _head(console: Console, report: Report) -> None:
-    run = report.run
-    parts = [f"preflight {report.tool.version}", run.node.hostname]
-    if run.overlay:
-        addresses = ", ".join(run.overlay.addresses) or "no address"
-        parts.append(f"{run.overlay.product} {run.overlay.interface or ''} {addresses}, MTU {run.overlay.mtu}")
-    else:
-        parts.append("no overlay")
+    parts = (f"preflight {report.tool.version}", report.run.node.hostname, common.overlay_line(report))
     console.print(Text(" · ".join(parts)))
-    if run.lab == "wireguard":
-        console.print(Text("lab: real WireGuard between network namespaces of this machine", style="yellow"))
-    elif run.lab == "loopback":
-        console.print(
-            Text("lab: LOOPBACK only (no root): no tunnel is measured, this says nothing about a network", "yellow")
-        )
+    if note := common.lab_note(report):
+        console.print(Text(note, style="yellow"))
 
 
 def _diagnosis(console: Console, report: Report) -> None:
     for number, cause in enumerate(report.diagnosis, 1):
         console.print()
-        status = _status_of(cause, report.results)
-        mark, style = MARKS[status]
-        title = f"{mark} {cause.code}  {cause.target}{_direction(cause.direction)}"
+        mark, style = MARKS[common.status_of(cause, report.results)]
+        title = "  ".join(filter(None, (f"{mark} {cause.code}", cause.target, common.way(cause.direction))))
         prefix = f"{number}. " if len(report.diagnosis) > 1 else ""
         console.print(Text(prefix + title, style=style))
         console.print(Padding(Text(cause.message), (0, 0, 0, 4)))
@@ -85,16 +76,6 @@ def _remedy(console: Console, remedy: str) -> None:
         for number, line in enumerate(remedy.splitlines()):
             lead = Text("    fix: " if number == 0 else "         ", style="bold")
             console.print(lead.append(line, style="not bold"), soft_wrap=True)
-
-
-def _status_of(cause: CauseEntry, results: Iterable[ResultEntry]) -> str:
-    explained = set(cause.explains)
-    own = [r.status for r in results if r.id in explained and r.code == cause.code]
-    return next((status for status in ("fail", "error", "warn", "inconclusive") if status in own), "fail")
-
-
-def _direction(direction: str) -> str:
-    return {"forward": "  this node → peer", "reverse": "  peer → this node"}.get(direction, "")
 
 
 def _told(diagnosis: Iterable[CauseEntry]) -> dict[str, str]:
@@ -149,8 +130,7 @@ def _row(table: Table, result: ResultEntry, told: dict[str, str], verbose: bool)
 
 def _label(result: ResultEntry) -> str:
     """What the line is about, without what the heading already says."""
-    aspect = result.id.removeprefix(f"{result.check}/{result.target}/{result.direction}").strip("/")
-    name = aspect or result.check.partition(".")[2]
+    name = common.aspect_of(result) or result.check.partition(".")[2]
     arrow = {"forward": f"→ {result.target}", "reverse": f"← {result.target}"}.get(result.direction, result.target)
     return f"{name} {arrow}" if result.target not in ("node", "control") else name
 
@@ -165,17 +145,7 @@ def _placement(console: Console, report: Report) -> None:
 
 
 def _verdict(console: Console, report: Report) -> None:
-    summary = report.summary
-    counts = {
-        "passed": summary.pass_,
-        "warned": summary.warn,
-        "failed": summary.fail,
-        "undecided": summary.inconclusive,
-        "skipped": summary.skip,
-        "broken": summary.error,
-    }
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing ran"
     line = Text(f"{report.verdict.upper()}", style=VERDICT_STYLE[report.verdict])
-    line.append(f"  {told}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
+    line.append(f"  {common.counts(report)}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
     console.print()
     console.print(line)

@@ -1,0 +1,57 @@
+"""What the renderers say in the same words."""
+
+from collections.abc import Iterable
+
+from preflight.report.model import CauseEntry, Report, ResultEntry
+
+MARKS = {"pass": "✓", "warn": "!", "fail": "✗", "inconclusive": "?", "skip": "–", "error": "E"}
+WORST_FIRST = ("fail", "error", "warn", "inconclusive")
+
+
+def counts(report: Report) -> str:
+    """The summary in words, as `27 passed, 1 skipped`."""
+    summary = report.summary
+    named = {
+        "passed": summary.pass_,
+        "warned": summary.warn,
+        "failed": summary.fail,
+        "undecided": summary.inconclusive,
+        "skipped": summary.skip,
+        "broken": summary.error,
+    }
+    return ", ".join(f"{count} {name}" for name, count in named.items() if count) or "nothing ran"
+
+
+def status_of(cause: CauseEntry, results: Iterable[ResultEntry]) -> str:
+    """The worst status among a cause's own results."""
+    explained = set(cause.explains)
+    own = [result.status for result in results if result.id in explained and result.code == cause.code]
+    return next((status for status in WORST_FIRST if status in own), "fail")
+
+
+def way(direction: str) -> str:
+    """A direction as a person says it; nothing for what goes both ways or stays here."""
+    return {"forward": "this node → peer", "reverse": "peer → this node"}.get(direction, "")
+
+
+def aspect_of(result: ResultEntry) -> str:
+    """What tells apart several results of one check about one target and direction."""
+    return result.id.removeprefix(f"{result.check}/{result.target}/{result.direction}").strip("/")
+
+
+def lab_note(report: Report) -> str:
+    """What must be said of a report that was not measured on a network; nothing else."""
+    return {
+        "wireguard": "lab: real WireGuard between network namespaces of this machine",
+        "loopback": "lab: LOOPBACK only (no root): no tunnel is measured, this says nothing about a network",
+        None: "",
+    }[report.run.lab]
+
+
+def overlay_line(report: Report) -> str:
+    """The overlay as the head of a report names it."""
+    overlay = report.run.overlay
+    if overlay is None:
+        return "no overlay"
+    addresses = ", ".join(overlay.addresses) or "no address"
+    return f"{overlay.product} {overlay.interface or ''} {addresses}, MTU {overlay.mtu}"
