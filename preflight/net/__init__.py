@@ -3,9 +3,8 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from preflight.model.overlay import OverlayState
-
 if TYPE_CHECKING:
+    from preflight.model.overlay import OverlayState
     from preflight.net.control import ControlClient
     from preflight.net.dns import Resolver
     from preflight.net.enrolment import EnrolmentSession
@@ -78,7 +77,7 @@ class Net:
 
         return EnrolmentSession(self._settings, self.control)
 
-    async def overlay(self) -> OverlayState | None:
+    async def overlay(self) -> "OverlayState | None":
         """Read the overlay's state anew."""
         from preflight.overlay.read import read_overlay
 

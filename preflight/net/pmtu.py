@@ -141,12 +141,13 @@ def _steps(search: PathMtuSearch, link: socket.socket) -> Iterator[float]:
     while True:
         for datagram in search.datagrams_to_send(monotonic()):
             udp.send(link, datagram)
+        now = monotonic()  # before the socket is emptied: on a busy machine this process may be late, the answers not
         _take_errors(search, link)
         while (datagram_in := udp.receive(link)) is not None:
-            search.receive(datagram_in.data, monotonic(), host.reassembled())
-        now = monotonic()
+            search.receive(datagram_in.data, monotonic(), host.reassembled() if search.counts_here else None)
         search.handle_timer(now)
         timer = search.get_timer()
+        now = monotonic()
         if timer is None:
             return
         if timer > now:

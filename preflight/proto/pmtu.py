@@ -26,11 +26,11 @@ BASE = 1280
 """Tried at once beside the ceiling: the least that the overlay must carry (RFC 8200 section 5)."""
 ROOM = 8
 """Sizes in a burst, with a greeting less than the ten packets of a new flow's initial window (RFC 6928)."""
-PACE_S = 0.0003
+PACE_S = 0.0001
 FIRST_TIMEOUT_S = 1.0
 SHORTEST_TIMEOUT_S = 0.05
 LONGEST_TIMEOUT_S = 2.0
-SHORTEST_GRACE_S = 0.003
+SHORTEST_GRACE_S, SHORTEST_DECIDING_GRACE_S = 0.001, 0.003
 """How long, at least, a late answer is waited for after the one that closes a burst."""
 SILENT_BURSTS = 3
 MISFITS = 12
@@ -74,8 +74,9 @@ class _RoundTrip:
     def grace(self, deciding: bool) -> float:
         # A packet given up too soon in an early burst costs a round at most, in the deciding one the right answer.
         smoothed = self.smoothed or 0.0
-        patience = max(smoothed / 4, 4 * self.variation) if deciding else max(smoothed / 8, self.variation)
-        return max(SHORTEST_GRACE_S, patience)
+        if deciding:
+            return max(SHORTEST_DECIDING_GRACE_S, smoothed / 4, 4 * self.variation)
+        return max(SHORTEST_GRACE_S, smoothed / 8, self.variation)
 
 
 class PathMtuSearch:
@@ -111,6 +112,11 @@ class PathMtuSearch:
         self._told_by: list[str] = []
         self._tried_hints: set[int] = set()
 
+    @property
+    def counts_here(self) -> bool:
+        """Whether `receive` wants this host's count of reassembled datagrams; forward it is the peer that counts."""
+        return not self._forward
+
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """Payloads that are due; paced, at most ten in a burst."""
         if self.result is not None:
@@ -130,7 +136,8 @@ class PathMtuSearch:
     def receive(self, data: bytes, now: float, reassembled: int | None = None) -> None:
         """Take a datagram from the peer; whatever does not belong to this search is ignored.
 
-        `reassembled` is this host's count of datagrams put together from fragments, read after this one came.
+        `reassembled` is this host's count of datagrams put together from fragments, read after this one came; None
+        where it is unknown, or not wanted (`counts_here`).
         """
         message = decode(data, key=self._key)
         probe = self._probes.get(message.number) if message and message.token == self._token else None
