@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from preflight.report.model import Report
 
-FORMATS = ("text", "json", "junit")
+FORMATS = ("text", "json", "junit", "markdown", "openmetrics", "sarif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,8 @@ def render(report: "Report", format: str, *, width: int = 80, color: bool = Fals
         from preflight.report import text
 
         return text.render(report, width=max(width, 40), color=color, verbose=verbose)
-    if format == "json":
-        from preflight.report import json
-
-        return json.render(report)
-    from preflight.report import junit
-
-    return junit.render(report)
+    document: str = import_module(f"preflight.report.{format}").render(report)
+    return document
 
 
 def _replace(path: Path, text: str) -> None:

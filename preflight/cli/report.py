@@ -12,7 +12,14 @@ def report() -> None:
 
 @report.command("render", short_help="Turn a JSON report into other formats.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--output", "-o", "outputs", multiple=True, metavar="FORMAT[=PATH]", help="text, json or junit.")
+@click.option(
+    "--output",
+    "-o",
+    "outputs",
+    multiple=True,
+    metavar="FORMAT[=PATH]",
+    help="text, json, junit, markdown, openmetrics, sarif.",
+)
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("-v", "--verbose", is_flag=True, help="With measurements and evidence.")
 def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool) -> None:

@@ -21,7 +21,13 @@ _OPTIONS = (
         "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole run."
     ),
     click.option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Repeat what fails."),
-    click.option("--output", "outputs", multiple=True, metavar="FORMAT[=PATH]", help="text, json, junit (repeatable)."),
+    click.option(
+        "--output",
+        "outputs",
+        multiple=True,
+        metavar="FORMAT[=PATH]",
+        help="text, json, junit, markdown, openmetrics, sarif (repeatable).",
+    ),
     click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True),
     click.option("--allow-inconclusive", is_flag=True, help="Exit 0 although something could not be decided."),
     click.option("--enroll", is_flag=True, help="Enrol this node for real, and leave again: writes to the cluster."),

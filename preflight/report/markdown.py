@@ -1,0 +1,114 @@
+"""The report for a ticket: verdict, cause, what it rests on; everything else folded away."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from preflight.report.common import MARKS, aspect_of, counts, lab_note, overlay_line, status_of, way
+from preflight.report.model import CauseEntry, Report, ResultEntry
+
+SHOWN = 12
+"""Explained results that a cause's table shows; the rest stands in the folded list."""
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@!&])")
+
+
+def render(report: Report) -> str:
+    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts is escaped: it forms no markup."""
+    blocks = [
+        f"## preflight: {report.verdict.upper()} on {_text(report.run.node.hostname)}",
+        _head(report),
+        *(block for number, cause in enumerate(report.diagnosis, 1) for block in _cause(report, cause, number)),
+        *_placement(report),
+        *_details(report),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _head(report: Report) -> str:
+    run = report.run
+    facts = [
+        f"{counts(report)}, in {run.duration_ms / 1000:.1f} s",
+        _text(overlay_line(report)),
+        f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"preflight {report.tool.version}",
+        f"run {run.id}",
+    ]
+    lines = [" · ".join(facts)]
+    if note := lab_note(report):
+        lines.append(f"**{note}**")
+    return "\n\n".join(lines)
+
+
+def _cause(report: Report, cause: CauseEntry, number: int) -> Iterator[str]:
+    place = " ".join(filter(None, (_text(cause.target), way(cause.direction))))
+    mark = MARKS[status_of(cause, report.results)]
+    yield f"### {number}. {mark} {_code(cause.code)} {place}"
+    yield _text(cause.message)
+    if cause.remedy:
+        yield _text(cause.remedy) if cause.remedy.endswith(".") else _fence(cause.remedy)
+    explained = set(cause.explains)
+    yield _table([result for result in report.results if result.id in explained])
+
+
+def _table(results: list[ResultEntry]) -> str:
+    rows = ["| | result | measured |", "| --- | --- | --- |"]
+    rows += [
+        f"| {MARKS[result.status]} | {_code(result.id)} | {_text(result.message)}{_numbers(result)} |"
+        for result in results[:SHOWN]
+    ]
+    if len(results) > SHOWN:
+        rows.append(f"| | and {len(results) - SHOWN} more | below |")
+    return "\n".join(rows)
+
+
+def _numbers(result: ResultEntry) -> str:
+    known = [f"{name} = {value}" for name, value in result.measurements.items() if value is not None]
+    return f" ({_text(', '.join(known))})" if known else ""
+
+
+def _placement(report: Report) -> Iterator[str]:
+    if report.placement:
+        rows = ["| work | on this path | because |", "| --- | --- | --- |"]
+        rows += [f"| {_text(p.work_class)} | {p.verdict} | {_text(p.because)} |" for p in report.placement]
+        yield "### What belongs on this path"
+        yield "\n".join(rows)
+
+
+def _details(report: Report) -> Iterator[str]:
+    """All results, folded; GitHub and GitLab want the blank lines around the table."""
+    rows = ["| | check | target | direction | message |", "| --- | --- | --- | --- | --- |"]
+    rows += [_row(result) for result in report.results]
+    yield f"<details>\n<summary>All {len(report.results)} results</summary>"
+    yield "\n".join(rows)
+    yield "</details>"
+
+
+def _row(result: ResultEntry) -> str:
+    name = "/".join(filter(None, (result.check, aspect_of(result))))
+    code = f" {_code(result.code)}" if result.code else ""
+    cells = (MARKS[result.status], _code(name), _text(result.target), result.direction, _text(result.message) + code)
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    """Plain text: nothing in it is markup, a mention, a reference or a new line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Inline code; a table cell ends at a pipe even there."""
+    plain = " ".join(text.split()).replace("|", "\\|")
+    ticks = "`" * (_longest_run(plain) + 1)
+    return f"{ticks}{plain}{ticks}" if len(ticks) == 1 else f"{ticks} {plain} {ticks}"
+
+
+def _fence(text: str) -> str:
+    ticks = "`" * max(3, _longest_run(text) + 1)
+    return f"{ticks}sh\n{text}\n{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max(map(len, _runs(text)), default=0)
+
+
+def _runs(text: str) -> Iterable[str]:
+    return re.findall("`+", text)

@@ -1,0 +1,114 @@
+"""The report as metrics: OpenMetrics text that node_exporter's textfile collector and promtool take too.
+
+Only gauges: the older Prometheus text format knows no `info`, and the rest of the two is the same. Names follow the
+Prometheus conventions: base units, and a measurement keeps its unit's name at its end (`_seconds`, `_bytes`, `_ratio`).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from preflight.report.common import aspect_of
+from preflight.report.model import CauseEntry, Report, ResultEntry, StatusName
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_STATUSES: tuple[StatusName, ...] = ("pass", "warn", "fail", "inconclusive", "skip", "error")
+_UNITS = {"ms": ("seconds", 1000.0), "s": ("seconds", 1.0), "percent": ("ratio", 100.0), "bytes": ("bytes", 1.0)}
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
+
+
+@dataclass(slots=True)
+class _Family:
+    """One metric: samples by their labels; of two with the same labels the last one counts."""
+
+    help: str
+    samples: dict[tuple[tuple[str, str], ...], float] = field(default_factory=dict)
+
+    def add(self, value: float, **labels: str) -> None:
+        self.samples[tuple(labels.items())] = value
+
+
+@dataclass(frozen=True, slots=True)
+class _Collector:
+    """What prometheus-client writes out: anything that can be asked to `collect`."""
+
+    families: dict[str, _Family]
+
+    def collect(self) -> "Iterator[Metric]":
+        from prometheus_client import Metric
+
+        for name, family in self.families.items():
+            metric = Metric(name, family.help, "gauge")
+            for labels, value in family.samples.items():
+                metric.add_sample(name, dict(labels), value)
+            yield metric
+
+
+def render(report: Report) -> str:
+    """One exposition, ended by `# EOF`."""
+    from prometheus_client.openmetrics.exposition import generate_latest
+
+    families: dict[str, _Family] = {}
+    _run(families, report)
+    for cause in report.diagnosis:
+        _cause(families, cause)
+    for result in report.results:
+        _result(families, result)
+    exposition: bytes = generate_latest(_Collector(families))  # type: ignore[no-untyped-call]
+    return exposition.decode()
+
+
+def _run(families: dict[str, _Family], report: Report) -> None:
+    run = report.run
+    version = _family(families, "preflight_build_info", "Version of the tool that wrote the report.")
+    version.add(1, version=report.tool.version)
+    ended = run.started_at.timestamp() + run.duration_ms / 1000
+    _family(families, "preflight_run_end_timestamp_seconds", "When the run ended, Unix time.").add(ended)
+    _family(families, "preflight_run_duration_seconds", "How long the run took.").add(run.duration_ms / 1000)
+    _family(families, "preflight_run_exit_code", "Exit code: 0 good, 1 failed, 3 undecided, 4 broken.").add(
+        run.exit_code
+    )
+    totals = _family(families, "preflight_results", "Results of the run by status.")
+    for status in _STATUSES:
+        count = report.summary.pass_ if status == "pass" else getattr(report.summary, status)
+        totals.add(count, status=status)
+
+
+def _cause(families: dict[str, _Family], cause: CauseEntry) -> None:
+    metric = _family(families, "preflight_root_cause_results", "Results that a root cause explains, its own included.")
+    metric.add(len(cause.explains), code=cause.code, target=cause.target, direction=cause.direction)
+
+
+def _result(families: dict[str, _Family], result: ResultEntry) -> None:
+    labels = {"check": result.check, "target": result.target, "direction": result.direction}
+    if aspect := aspect_of(result):
+        labels["aspect"] = aspect
+    status = _family(families, "preflight_result_status", "1 for each result, with its status and finding code.")
+    status.add(1, **labels, status=result.status, code=result.code or "")
+    for name, value in result.measurements.items():
+        number = float(value) if isinstance(value, bool | int | float) else None
+        if number is not None:
+            base, divisor = _base_unit(name)
+            about = {key: text for key, text in labels.items() if key != "check"}
+            metric = f"preflight_{_plain(result.check)}_{base}"
+            _family(families, metric, f"Measured by {result.check}.").add(number / divisor, **about)
+
+
+def _base_unit(name: str) -> tuple[str, float]:
+    """`rtt_median_ms` is `rtt_median_seconds`, and to be divided by 1000."""
+    stem, _, unit = _plain(name).rpartition("_")
+    if unit in _UNITS:
+        word, divisor = _UNITS[unit]
+        return "_".join(filter(None, (stem, word))), divisor
+    return _plain(name), 1.0
+
+
+def _plain(name: str) -> str:
+    return _NOT_IN_NAMES.sub("_", name).strip("_").lower()
+
+
+def _family(families: dict[str, _Family], name: str, text: str) -> _Family:
+    return families.setdefault(name, _Family(text))

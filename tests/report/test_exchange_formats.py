@@ -1,0 +1,128 @@
+"""Formats for other programs and for tickets: read back by their own readers, and safe with what strangers wrote."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from markdown_it import MarkdownIt
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_prometheus
+
+from preflight import codes
+from preflight.api import Direction, Result, failed, inconclusive, passed, skipped, warned
+from preflight.diagnosis import diagnose
+from preflight.report import markdown, openmetrics, sarif
+from preflight.report.model import Gate, NodeInfo, Report, build_report
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+HOSTILE = 'a | b `c` <script>alert(1)</script> [x](http://e) @all #1 *d* "q" \\ {e} \n# head\n- item'
+
+
+def _stamp(check: str, result: Result) -> Result:
+    return replace(result, check=check, category=check.partition(".")[0], started_at=NOW, duration_ms=12.5)
+
+
+@pytest.fixture
+def report() -> Report:
+    results = (
+        _stamp(
+            "mtu.path",
+            failed(
+                codes.MTU_BLACK_HOLE,
+                "b",
+                Direction.FORWARD,
+                f"packets vanish: {HOSTILE}",
+                remedy="ip link set dev wg0 mtu 1320  # ``` here",
+                measurements={"mtu_bytes": 1312, "rtt_ms": 2.5, "signalled": False, "icmp_from": None},
+            ),
+        ),
+        _stamp("mtu.path", passed("b", Direction.REVERSE, "1420 bytes pass", measurements={"mtu_bytes": 1420})),
+        _stamp("udp.quality", warned(codes.UDP_LOSS, "b", Direction.FORWARD, "2 %", measurements={"loss_percent": 2})),
+        _stamp("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, HOSTILE, Direction.ROUND_TRIP, "no responder")),
+        _stamp("enroll.cycle", skipped(codes.RUN_NOT_ENROLLING, "control", Direction.ROUND_TRIP, "ask", aspect="join")),
+    )
+    node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
+    return build_report(
+        results, diagnose(results), node=node, overlay=None, started_at=NOW, duration_ms=1234, gate=Gate()
+    )
+
+
+class _Elements(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+
+
+def test_markdown_shows_verdict_cause_and_remedy_first(report: Report) -> None:
+    """Whoever opens the ticket reads what is wrong and what to type before anything else."""
+    text = markdown.render(report)
+    lines = text.splitlines()
+    assert lines[0] == "## preflight: FAIL on node-a"
+    assert lines.index("ip link set dev wg0 mtu 1320  # ``` here") < lines.index("<details>")
+    assert text.index("### 1. ✗ `mtu.black-hole` b this node → peer") < text.index("| ✗ | `mtu.path/b/forward`")
+
+
+def test_markdown_makes_no_markup_of_what_strangers_wrote(report: Report) -> None:
+    """A host name or a banner must not become a link, a script, a mention or a heading in somebody's ticket."""
+    html = MarkdownIt("commonmark").enable("table").render(markdown.render(report))
+    assert _Elements(html).names <= {
+        "h2", "h3", "p", "strong", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary",
+    }  # fmt: skip
+    assert html.count("<td>") == _cells(report)
+    assert "&lt;script&gt;" in html
+
+
+def _cells(report: Report) -> int:
+    """Three for each explained result of each cause, five for each result in the folded list."""
+    return 3 * sum(len(cause.explains) for cause in report.diagnosis) + 5 * len(report.results)
+
+
+@pytest.mark.parametrize("read", [read_openmetrics, read_prometheus])
+def test_metrics_are_read_by_both_parsers_in_base_units(report: Report, read: object) -> None:
+    """A scraper gets OpenMetrics, node_exporter's textfile collector the older format: one document serves both."""
+    assert callable(read)
+    families = {family.name: family for family in read(openmetrics.render(report))}
+    assert all(family.type == "gauge" for family in families.values())
+    (rtt,) = families["preflight_mtu_path_rtt_seconds"].samples
+    assert (rtt.labels, rtt.value) == ({"target": "b", "direction": "forward"}, 0.0025)
+    assert families["preflight_udp_quality_loss_ratio"].samples[0].value == 0.02
+    sizes = {s.labels["direction"]: s.value for s in families["preflight_mtu_path_mtu_bytes"].samples}
+    assert sizes == {"forward": 1312, "reverse": 1420}
+    statuses = {s.labels["status"]: s.value for s in families["preflight_results"].samples}
+    assert statuses == {"pass": 1, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
+    assert HOSTILE in {s.labels["target"].replace("\\n", "\n") for s in families["preflight_result_status"].samples}
+
+
+def test_promtool_finds_nothing_to_object_to(report: Report) -> None:
+    """Prometheus' own linter accepts names, types and units (bin/test installs it)."""
+    promtool = shutil.which("promtool")
+    assert promtool, "bin/test installs promtool (Debian: prometheus)"
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=openmetrics.render(report).encode(), capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_sarif_has_a_rule_for_each_result_and_levels_by_status(report: Report) -> None:
+    """A collector groups by rule and gates by level; a root cause can be told from its effects."""
+    document = json.loads(sarif.render(report))
+    (run,) = document["runs"]
+    rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
+    assert document["version"] == "2.1.0"
+    assert [(rules[r["ruleIndex"]], r["ruleId"], r["level"], r["kind"]) for r in run["results"]] == [
+        ("run.needs-responder", "run.needs-responder", "none", "open"),
+        ("mtu.black-hole", "mtu.black-hole", "error", "fail"),
+        ("udp.loss", "udp.loss", "warning", "fail"),
+    ]
+    assert len(rules) == len(set(rules))
+    assert [r["properties"]["rootCause"] for r in run["results"]] == [True, True, False]
+    assert run["invocations"][0]["startTimeUtc"] == "2026-11-23T12:00:00.000Z"
+    assert run["invocations"][0]["endTimeUtc"] == "2026-11-23T12:00:01.234Z"
