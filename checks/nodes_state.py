@@ -1,9 +1,10 @@
-"""Is the cluster that this node belongs to in order: seen lately, in service, of one version?"""
+"""Is the cluster that this node belongs to in order: seen lately, in service, of one version, one address each?"""
 
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from preflight.api import CONTROL, Code, Context, Direction, Result, check, codes, failed, passed, skipped, warned
@@ -35,6 +36,7 @@ class Registry:
         codes.NODES_QUARANTINED,
         codes.NODES_DRAINING,
         codes.NODES_VERSION_SKEW,
+        codes.NODES_DUPLICATE_ADDRESS,
         codes.ENROLL_UNAUTHORIZED,
         codes.ENROLL_FORBIDDEN,
     ),
@@ -48,9 +50,8 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
     if isinstance(outcome, ControlError):
         yield judge_refusal(outcome, has_token=settings.secrets.token is not None)
         return
-    # While it enrols, this node's row is preflight's and not its worker's.
-    own_id = settings.node.id if settings.enrolment is None else None
-    for result in judge(outcome, own_id, settings.thresholds.stale_ms):
+    enrolling = settings.enrolment is not None
+    for result in judge(outcome, settings.node.id, settings.thresholds.stale_ms, enrolling=enrolling):
         yield result
 
 
@@ -90,15 +91,20 @@ def judge_refusal(error: ControlError, *, has_token: bool) -> Result:
     )
 
 
-def judge(registry: Registry, own_id: str | None, stale_ms: float) -> list[Result]:
-    """One result for each thing that is out of order, or one that says that nothing is."""
+def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:
+    """One result for each thing that is out of order, or one that says that nothing is.
+
+    enrolling: the row of `own_id` may be the one that preflight joined a moment ago, of preflight's own version.
+    """
     stale = [node for node in registry.nodes if registry.now_ms - node.last_seen_unix_ms > stale_ms]
     own = next((node for node in registry.nodes if node.id == own_id), None)
-    workers = [node for node in registry.nodes if node not in stale and not node.id.startswith(OURS)]
+    alive = [node for node in registry.nodes if node not in stale and not node.id.startswith(OURS)]
+    workers = [node for node in alive if not (enrolling and node.id == own_id)]
     found = [
         *_judge_ages(registry, stale, stale_ms),
         *(_judge_own(registry, own) if own else []),
         *_judge_versions(registry, workers),
+        *_judge_addresses(registry, workers),
     ]
     message = f"{len(registry.nodes)} nodes are listed, all seen within {stale_ms / 1000:g} s"
     good = passed(CONTROL, Direction.ROUND_TRIP, message, measurements={"nodes": len(registry.nodes)})
@@ -138,6 +144,34 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
     message = f"the nodes run {len(counts)} versions: {shown}{', …' if len(counts) > NAMES_SHOWN else ''}"
     remedy = "Bring the nodes of an older version to the newest one; drain each while it is upgraded."
     return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedy, registry, len(counts))]
+
+
+def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[Result]:
+    """Two living ids with one address and port: one of the two is not where it says."""
+    owners: dict[str, list[NodeRecord]] = {}
+    for node in workers:
+        if (place := _announced(node)) is not None:
+            owners.setdefault(place, []).append(node)
+    doubles = {place: nodes for place, nodes in owners.items() if len(nodes) > 1}
+    if not doubles:
+        return []
+    place, nodes = next(iter(doubles.items()))
+    more = f", and {len(doubles) - 1} more addresses" if len(doubles) > 1 else ""
+    message = f"{place} is announced by {len(nodes)} nodes: {_names(nodes)}{more}"
+    remedy = f"See which of {_names(nodes)} listens at that address, and correct or remove the others."
+    return [_out_of_order(codes.NODES_DUPLICATE_ADDRESS, message, remedy, registry, len(doubles))]
+
+
+def _announced(node: NodeRecord) -> str | None:
+    """Where a node says that it listens; None for what tells nothing, as a bind-all or a loopback address."""
+    raw = node.fields.get("listen_addr")
+    place = raw.strip().lower() if isinstance(raw, str) else ""
+    host = place.rpartition(":")[0] if place.count(":") == 1 or "]:" in place else place
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return None if host in ("", "localhost") else place
+    return None if address.is_unspecified or address.is_loopback else place
 
 
 def _out_of_order(code: Code, message: str, remedy: str, registry: Registry, count: int) -> Result:

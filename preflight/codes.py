@@ -132,6 +132,7 @@ POSTURE_SECRET_FILE_MODE = Code("posture.secret-file-mode", "A secret file is re
 NODES_STALE = Code("nodes.stale", "A node has not been seen lately", Severity.WARN)
 NODES_QUARANTINED = Code("nodes.quarantined", "A node is quarantined")
 NODES_DRAINING = Code("nodes.draining", "A node is draining", Severity.WARN)
+NODES_DUPLICATE_ADDRESS = Code("nodes.duplicate-address", "Two nodes announce one address", Severity.WARN)
 NODES_VERSION_SKEW = Code("nodes.version-skew", "Nodes run different versions", Severity.WARN)
 
 RUN_TIMEOUT = Code("run.timeout", "The time limit came first", Severity.INCONCLUSIVE)

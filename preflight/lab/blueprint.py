@@ -42,12 +42,25 @@ class ResolverPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """A node that the cluster has already. age_s: seconds since it was heard; fields: more of its record."""
+
+    id: str
+    age_s: int = 0
+    version: str = "1.0"
+    quarantined: bool = False
+    drained_for_s: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """The plan of one lab.
 
     control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
     server_options: more words for `control-plane serve`. server_listens_on_all: on every address, not the overlay's.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
+    registered: what the cluster's list holds beforehand.
     node: what a's settings file says besides the usual, key by key.
     """
 
@@ -65,6 +78,7 @@ class Blueprint:
     bootstrap: Bootstrap = "fresh"
     bearer: Bearer = "mesh"
     resolvers: tuple[ResolverPlan, ...] = ()
+    registered: tuple[Registered, ...] = ()
     node: Mapping[str, Any] = field(default_factory=dict)
 
 

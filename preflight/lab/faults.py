@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, Guards, ResolverPlan, Server
+from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, Guards, Registered, ResolverPlan, Server
 from preflight.lab.impairment import Impairment
 from preflight.lab.names import MEMBERS, ROUTER
 from preflight.lab.topology import (
@@ -364,6 +364,11 @@ def bearer(kind: Bearer) -> Fault:
 def guards(kind: Guards) -> Fault:
     """Which secrets the control plane asks for."""
     return planned(f"the control plane's secrets are {kind}", loopback=True, guards=kind)
+
+
+def registered(summary: str, *rows: Registered) -> Fault:
+    """The cluster has these nodes already, and the settings say that this node is called `a`."""
+    return planned(summary, loopback=True, registered=rows, node={"node": {"id": "a"}})
 
 
 def scope(scope_id: str) -> Fault:

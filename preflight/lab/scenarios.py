@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from preflight.lab import faults
-from preflight.lab.blueprint import Blueprint, ResolverPlan
+from preflight.lab.blueprint import Blueprint, Registered, ResolverPlan
 from preflight.lab.faults import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER, Fault
 from preflight.lab.impairment import Impairment
 from preflight.lab.topology import TOPOLOGIES, overlay_address, underlay_address
@@ -67,6 +67,8 @@ def _broken(
 
 _OVERLAY_C = overlay_address("c", 4)
 _NAMED = {CONTROL_NAME: (_OVERLAY_C,)}
+
+_AT_WORK = (Registered("n1", fields={"listen_addr": "10.66.0.7:9900"}),)
 
 _FAR = Impairment(delay_ms=37.5, jitter_ms=5)
 
@@ -205,6 +207,37 @@ _ALL = (
     _broken("open-server", "posture.open", faults.guards("none"), faults.bootstrap_token("none")),
     _broken("one-token-for-all", "posture.shared-token", faults.guards("shared"), exit_code=0),
     _broken("scope-open", "posture.scope-open", faults.drill("scope-open")),
+    # the cluster
+    _healthy("healthy-cluster", "the cluster has nodes at work", faults.registered("nodes", *_AT_WORK)),
+    _broken(
+        "stale-node",
+        "nodes.stale",
+        faults.registered("n2 was last heard ten minutes ago", *_AT_WORK, Registered("n2", age_s=600)),
+        exit_code=0,
+    ),
+    _broken(
+        "quarantined-self",
+        "nodes.quarantined",
+        faults.registered("a is quarantined", Registered("a", quarantined=True), *_AT_WORK),
+    ),
+    _broken(
+        "draining-self",
+        "nodes.draining",
+        faults.registered("a is drained for an hour", Registered("a", drained_for_s=3600), *_AT_WORK),
+        exit_code=0,
+    ),
+    _broken(
+        "version-skew",
+        "nodes.version-skew",
+        faults.registered("n2 runs an older version", *_AT_WORK, Registered("n2", version="0.9")),
+        exit_code=0,
+    ),
+    _broken(
+        "duplicate-address",
+        "nodes.duplicate-address",
+        faults.registered("n2 announces n1's address", *_AT_WORK, Registered("n2", fields=_AT_WORK[0].fields)),
+        exit_code=0,
+    ),
 )
 
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}

@@ -18,6 +18,7 @@ import yaml
 
 from preflight.lab import blueprint, processes
 from preflight.lab.blueprint import Blueprint, Kind, LabSecrets, Places
+from preflight.lab.cluster import register
 from preflight.lab.names import ROUTER, LabError, LabNames
 from preflight.lab.processes import Daemon
 from preflight.lab.signals import give_way
@@ -25,6 +26,7 @@ from preflight.lab.topology import bracketed
 
 CONTROL = "control"
 RESPONDER = "responder"
+_DATABASE = "control.db"
 _STAND_IN = [sys.executable, "-m", "preflight.lab.standins"]
 
 
@@ -93,6 +95,7 @@ class Site:
 
     def start_control_plane(self) -> Callable[[float], None]:
         """Start whatever the plan puts in the control plane's place."""
+        register(self.names.files(CONTROL) / _DATABASE, self.plan.registered)
         sockets = 0 if self.plan.server == "absent" else 1
         return self._start(CONTROL, self.plan.topology.control_node, self._server_words(), sockets)
 
@@ -130,7 +133,7 @@ class Site:
         if self.plan.server != "bundled":
             return [*_STAND_IN, self.plan.server, bind]
         files = self.names.files(CONTROL)
-        words = [*_preflight("control-plane"), "serve", "--bind", bind, "--db", str(files / "control.db")]
+        words = [*_preflight("control-plane"), "serve", "--bind", bind, "--db", str(files / _DATABASE)]
         words += ["--config", str(files / "preflight.yaml")]
         if self.plan.certificate is not None:
             words += ["--tls-cert", str(files / "tls.pem"), "--tls-key", str(files / "tls.key")]

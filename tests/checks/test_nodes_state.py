@@ -15,6 +15,10 @@ def node(node_id: str, version: str = "1.2", age_s: float = 5, **fields: Any) ->
     return NodeRecord(node_id, version, int(NOW_MS - age_s * 1000), {"id": node_id, **fields})
 
 
+def at(node_id: str, place: Any, age_s: float = 5) -> NodeRecord:
+    return node(node_id, age_s=age_s, listen_addr=place)
+
+
 @pytest.mark.parametrize(
     ("nodes", "expected"),
     [
@@ -30,6 +34,13 @@ def node(node_id: str, version: str = "1.2", age_s: float = 5, **fields: Any) ->
         ([node("a"), node("b", version="1.1", age_s=500)], ["nodes.stale"]),
         ([node("a"), node("preflight-x-1", version="0.1", maintenance=True)], ["pass"]),
         ([node("a", quarantined=True), node("b", age_s=200)], ["nodes.stale", "nodes.quarantined"]),
+        ([at("a", "10.66.0.1:9"), at("b", "10.66.0.2:9"), at("c", "10.66.0.1:8")], ["pass"]),
+        ([at("a", "10.66.0.1:9"), at("b", " 10.66.0.1:9")], ["nodes.duplicate-address"]),
+        ([at("a", "[fd66::1]:9"), at("b", "[FD66::1]:9")], ["nodes.duplicate-address"]),
+        ([at("a", "n1.mesh:9"), at("b", "n1.mesh:9")], ["nodes.duplicate-address"]),
+        ([at("a", "10.66.0.1:9"), at("b", "10.66.0.1:9", age_s=500)], ["nodes.stale"]),
+        ([at("a", "0.0.0.0:9"), at("b", "0.0.0.0:9"), at("c", "127.0.0.1:9"), at("d", "127.0.0.1:9")], ["pass"]),
+        ([at("a", "[::]:9"), at("b", "[::]:9"), at("c", ""), at("d", ""), at("e", None), at("f", 7)], ["pass"]),
     ],
 )
 def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
@@ -40,6 +51,13 @@ def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
     for result in results:
         assert result.code is None or result.remedy
         assert (result.status is Status.FAIL) == (result.code is not None and result.code.slug == "nodes.quarantined")
+
+
+def test_the_row_that_preflight_joined_is_no_worker_of_another_version() -> None:
+    """While it enrols under this node's own id, the row has preflight's version; a quarantine that it kept counts."""
+    mine = node("a", version="0.1", quarantined=True)
+    results = judge(Registry((mine, node("b")), NOW_MS), "a", 90_000, enrolling=True)
+    assert [result.code.slug for result in results if result.code] == ["nodes.quarantined"]
 
 
 def test_many_stale_nodes_make_one_sentence() -> None:

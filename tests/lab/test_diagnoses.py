@@ -33,6 +33,12 @@ NAMED = {
     "throttled": None,
     "bootstrap-spent": ("enroll.bootstrap-spent", None),
     "scope-mismatch": ("enroll.scope-mismatch", None),
+    "healthy-cluster": None,
+    "stale-node": ("nodes.stale", None),
+    "quarantined-self": ("nodes.quarantined", None),
+    "draining-self": ("nodes.draining", None),
+    "version-skew": ("nodes.version-skew", None),
+    "duplicate-address": ("nodes.duplicate-address", None),
 }
 
 
