@@ -64,7 +64,7 @@ def test_every_module_and_page_is_packed(wheel: Path) -> None:
         ("checks", "preflight_checks"),
         ("runbook", "preflight_runbook"),
     ):
-        for pattern in ("*.py", "*.md", "py.typed"):
+        for pattern in ("*.py", "*.md", "*.j2", "*.css", "*.js", "py.typed"):
             for path in (ROOT / folder).rglob(pattern):
                 assert f"{package}/{path.relative_to(ROOT / folder)}" in packed
 

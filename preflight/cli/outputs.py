@@ -16,7 +16,7 @@ import click
 if TYPE_CHECKING:
     from preflight.report.model import Report
 
-FORMATS = ("text", "json", "junit", "markdown", "openmetrics", "sarif")
+FORMATS = ("text", "json", "junit", "markdown", "html", "openmetrics", "sarif")
 
 
 @dataclass(frozen=True, slots=True)

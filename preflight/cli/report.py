@@ -18,7 +18,7 @@ def report() -> None:
     "outputs",
     multiple=True,
     metavar="FORMAT[=PATH]",
-    help="text, json, junit, markdown, openmetrics, sarif.",
+    help="text, json, junit, markdown, html, openmetrics, sarif.",
 )
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("-v", "--verbose", is_flag=True, help="With measurements and evidence.")

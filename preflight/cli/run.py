@@ -26,7 +26,7 @@ _OPTIONS = (
         "outputs",
         multiple=True,
         metavar="FORMAT[=PATH]",
-        help="text, json, junit, markdown, openmetrics, sarif (repeatable).",
+        help="text, json, junit, markdown, html, openmetrics, sarif (repeatable).",
     ),
     click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True),
     click.option("--allow-inconclusive", is_flag=True, help="Exit 0 although something could not be decided."),

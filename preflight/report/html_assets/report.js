@@ -1,0 +1,56 @@
+"use strict";
+// Without this script the page shows everything: it only hides what a reader does not ask for, and copies.
+(() => {
+  const form = document.getElementById("filters");
+  const rows = [...document.querySelectorAll("#results tbody tr")];
+  const told = document.getElementById("shown");
+
+  const apply = () => {
+    const statuses = new Set([...form.querySelectorAll("input[name=status]:checked")].map((box) => box.value));
+    const category = form.elements.category.value;
+    const target = form.elements.target.value;
+    const words = form.elements.words.value.trim().toLowerCase();
+    let count = 0;
+    for (const row of rows) {
+      const fits = statuses.has(row.dataset.status)
+        && (!category || row.dataset.category === category)
+        && (!target || row.dataset.target === target)
+        && (!words || row.textContent.toLowerCase().includes(words));
+      row.hidden = !fits;
+      count += fits;
+    }
+    told.textContent = `${count} of ${rows.length} results shown`;
+  };
+
+  const copied = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // A page opened from a file may have no clipboard: the older way needs a selection.
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
+    }
+  };
+
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const text = document.getElementById(button.dataset.copy).textContent;
+      button.textContent = (await copied(text)) ? "Copied" : "Select and copy by hand";
+      button.focus();
+    });
+  }
+  if (form) {
+    form.hidden = false;
+    form.addEventListener("input", apply);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => setTimeout(apply));
+    apply();
+  }
+})();
