@@ -17,10 +17,12 @@ from preflight.api import (
     failed,
     inconclusive,
     passed,
+    warned,
 )
 from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.reach import Way, forward_way, reverse_way
+from preflight.proto.wayback import explain
 
 COUNT = 10
 INTERVAL_S = 0.01
@@ -61,13 +63,17 @@ class Reached:
         codes.REACH_UNREACHABLE,
         codes.UDP_BLOCKED,
         codes.HOST_FIREWALL_DROP,
+        codes.HOST_RP_FILTER,
+        codes.OVERLAY_ROUTE_LEAK,
+        codes.REACH_ASYMMETRIC,
     ),
 )
 async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
 
     Where none is answered the answer must come another way: the peer tells by the control plane's mailbox what it got,
-    and probes back; answers that arrive on the tunnel interface and not at the socket were dropped here.
+    what its reverse-path filter drops and where its way back leads, and probes back; answers that arrive on the tunnel
+    interface and not at the socket were dropped here.
     """
     gate = asyncio.Semaphore(CONCURRENT_PEERS)
 
@@ -120,9 +126,20 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
     if asked.report is not None and ways == (Way.OPEN, Way.OPEN):
         return (_mute(peer, asked, asked.report),)
     if asked.report is not None and ways == (Way.DEAD, Way.DEAD):
-        return (_both_dead(peer, reached, asked, asked.report),)
-    found = (_forward(peer, reached, asked, ways[0]), _reverse(peer, reached, asked, ways[1]))
-    return tuple(result for result in found if result is not None)
+        found: tuple[Result | None, ...] = (_both_dead(peer, reached, asked, asked.report),)
+    else:
+        found = (_forward(peer, reached, asked, ways[0]), _reverse(peer, reached, asked, ways[1]))
+    return tuple(result for result in (*found, _explained(peer, reached, asked)) if result is not None)
+
+
+def _explained(peer: Peer, reached: Reached, asked: AskResult) -> Result | None:
+    """The cause that the peer's kernel knows. Where echoes pass, its routes and its filter are not it."""
+    cause = None if reached.echoed else explain(asked, peer.target)
+    if cause is None:
+        return None
+    make = warned if cause.is_warning else failed
+    direction = Direction(cause.direction)
+    return make(cause.code, peer.target, direction, cause.message, aspect=cause.aspect, remedy=cause.remedy)
 
 
 def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = False) -> tuple[Result, ...]:

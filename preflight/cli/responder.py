@@ -75,6 +75,7 @@ def _run(
 
     from preflight.net.path import clock_estimate
     from preflight.net.pmtu import HostPath
+    from preflight.net.wayback import preload
     from preflight.proto.admission import Admission, Limits
     from preflight.proto.probe import ProbeServer
     from preflight.proto.reflector import SessionReflector
@@ -92,6 +93,7 @@ def _run(
         agent_id=settings.responder.agent_id,
         now=now,
     )
+    preload()
     sockets = places.open_all(where)
     asyncio.run(
         serve(

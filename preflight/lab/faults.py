@@ -6,7 +6,7 @@ Each factory takes plain values, so that a scenario can be written as data.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, Guards, Registered, ResolverPlan, Server
 from preflight.lab.impairment import Impairment
@@ -139,18 +139,32 @@ def overlapping_lan(node: str) -> Fault:
 
 
 def second_path(node: str, to: str) -> Fault:
-    """The node answers `to` over the underlay, and its strict reverse-path filter wants questions that way too."""
+    """The node sends to `to` over the underlay, and the router delivers that: a second path, beside the tunnel."""
 
     def strike(network: "Network") -> None:
-        from preflight.lab.network import netlink, set_sysctl
+        from preflight.lab.network import netlink
 
-        with netlink(network.names.namespace(node)) as route:
-            set_sysctl("net/ipv4/conf/all/rp_filter", 1)
-            route.route("add", dst=f"{overlay_address(to, 4)}/32", gateway=gateway_address(node, 4))
+        leaked_route(node, to).strike(network)
         with netlink(network.names.namespace(ROUTER)) as route:
-            route.route("add", dst=f"{overlay_address(to, 4)}/32", gateway=underlay_address(to, 4))
+            for family in network.plan.families:
+                host = f"{overlay_address(to, family)}/{32 if family == 4 else 128}"
+                route.route("add", dst=host, gateway=underlay_address(to, family))
 
-    return Fault(f"{node} has a second path to {to} and a strict reverse-path filter", strike=strike)
+    return Fault(f"{node} has a second path to {to}", strike=strike)
+
+
+def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
+    """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import UNDERLAY, inside, set_sysctl
+
+        with inside(network.names.namespace(node)):
+            # The larger of `all` and the interface's own counts, and the latter is whatever the machine gives.
+            for interface in ("all", UNDERLAY, network.names.tunnel(node)):
+                set_sysctl(f"net/ipv4/conf/{interface}/rp_filter", mode)
+
+    return Fault(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", strike=strike)
 
 
 # Firewalls

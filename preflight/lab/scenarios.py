@@ -126,7 +126,27 @@ _ALL = (
     _broken(
         "jitter", "udp.jitter", faults.impaired("b", "a", Impairment(jitter_ms=150)), direction="reverse", exit_code=0
     ),
-    _broken("rp-filter", "host.rp-filter reach.asymmetric", faults.second_path("b", to="a"), exit_code=None),
+    _broken(
+        "rp-filter",
+        "host.rp-filter",
+        faults.second_path("b", to="a"),
+        faults.reverse_path_filter("b", 1),
+        direction="forward",
+    ),
+    _broken(
+        "rp-filter-leak",
+        "host.rp-filter",
+        faults.leaked_route("b", "a"),
+        faults.reverse_path_filter("b", 1),
+        direction="forward",
+    ),
+    _broken(
+        "route-leak-peer",
+        "overlay.route-leak",
+        faults.leaked_route("b", "a"),
+        faults.reverse_path_filter("b", 2),
+        direction="reverse",
+    ),
     _broken(
         "nat-timeout",
         "overlay.no-keepalive udp.nat-timeout",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
+from preflight.model.wayback import WayBack
+
 
 @dataclass(frozen=True, slots=True)
 class DirectionStats:
@@ -167,6 +169,7 @@ class PeerReport:
     received: packets of the session that it got from this node's address; elsewhere: of the same session, but from
     another address; refused: what it got from this address and dropped, by reason.
     sent: probes that left it; send_errors: those that did not, by errno name, the answers to the session among them.
+    way: its route back to this node and its reverse-path filter; None: it did not tell, as older ones do not.
     """
 
     received: int
@@ -174,6 +177,7 @@ class PeerReport:
     elsewhere: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     send_errors: Mapping[str, int] = field(default_factory=dict)
+    way: WayBack | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
 """Interfaces, routes, reverse-path filter and clock, as the kernel tells them."""
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from socket import if_indextoname
+from socket import if_indextoname, if_nametoindex
 from typing import Any
 
 from preflight.model.kernel import MAIN_TABLE, ClockState, IPNetwork, Link, NeedsPlatform, ReversePathFilter, Route
@@ -31,17 +32,40 @@ class Kernel:
         """All interfaces of this namespace with their addresses."""
         return await read_links()
 
-    async def route_to(self, address: str, *, mark: int = 0) -> Route:
-        """How a packet to the address would leave now; `mark` is the firewall mark that policy rules look at."""
-        return (await self.routes_to([address], mark=mark))[address]
+    async def route_to(self, address: str, *, mark: int = 0, source: str | None = None) -> Route:
+        """How a packet to the address would leave now.
 
-    async def routes_to(self, addresses: Iterable[str], *, mark: int = 0) -> dict[str, Route]:
+        mark: the firewall mark, and source: this node's own address, that policy rules look at.
+        """
+        return (await self.routes_to([address], mark=mark, source=source))[address]
+
+    async def routes_to(
+        self, addresses: Iterable[str], *, mark: int = 0, source: str | None = None
+    ) -> dict[str, Route]:
         """`route_to` for many addresses through one netlink socket."""
         _needs_linux()
         from pyroute2 import AsyncIPRoute
 
+        about = {**({"mark": mark} if mark else {}), **({"src": source} if source else {})}
         async with AsyncIPRoute() as netlink:
-            return {address: await _route(netlink, address, mark) for address in addresses}
+            return {address: await _route(netlink, address, about) for address in addresses}
+
+    async def refuses(self, source: str, address: str, interface: str) -> bool:
+        """Whether a packet from `source` to this node's own `address` that comes in by `interface` would be dropped.
+
+        That is the reverse-path filter's verdict where it is on, had from the kernel without any packet. Raises OSError
+        where there is no such interface.
+        """
+        _needs_linux()
+        from pyroute2 import AsyncIPRoute, NetlinkError
+
+        async with AsyncIPRoute() as netlink:
+            try:
+                await netlink.route("get", dst=address, src=source, iif=if_nametoindex(interface))
+            except NetlinkError as error:
+                # Linux 6.13 and newer call every reason to drop EINVAL; before, EXDEV was the filter's own.
+                return error.code in (errno.EXDEV, errno.EINVAL)
+        return False
 
     def reverse_path_filter(self) -> ReversePathFilter:
         """The IPv4 reverse-path filter: per interface the stricter-than rule of ip-sysctl, `max(all, interface)`."""
@@ -101,14 +125,13 @@ def _number(path: Path) -> int:
         return 0
 
 
-async def _route(netlink: Any, address: str, mark: int) -> Route:
+async def _route(netlink: Any, address: str, about: dict[str, Any]) -> Route:
     """Two questions: what will be done (source, next hop), and which entry of which table says so."""
     from pyroute2 import NetlinkError
 
-    about: dict[str, Any] = {"dst": address, **({"mark": mark} if mark else {})}
     try:
-        decision, *_ = await netlink.route("get", **about)
-        entry, *_ = await netlink.route("get", flags=RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE, **about)
+        decision, *_ = await netlink.route("get", dst=address, **about)
+        entry, *_ = await netlink.route("get", dst=address, flags=RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE, **about)
     except NetlinkError as error:
         return Route(address, error=os.strerror(error.code))
     return parse_route(address, decision, entry)

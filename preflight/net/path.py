@@ -114,6 +114,7 @@ class PathProbes:
             ssid=ssid,
             count=ASK_COUNT,
             interval_ms=round(ASK_INTERVAL_S * 1000),
+            to=peer.address,
         )
         async with self._results.expecting(nonce) as result:
             await self._deliver(request)

@@ -2,6 +2,7 @@
 
 The node delivers a `ProbeRequest` to the mailbox of the peer; its responder says in a `ProbeResult` what it got of the
 STAMP session of the node, and sends probes back. With a shared key both are signed, and a node takes no other.
+Fields that came later are optional: who does not know one passes over it, and without it less can be told.
 """
 
 import hmac
@@ -9,11 +10,12 @@ import json
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
 from preflight.model.path import PeerReport
+from preflight.model.wayback import INTERFACE_NAME, WayBack
 
 REQUEST_TYPE = "preflight.probe-request"
 RESULT_TYPE = "preflight.probe-result"
@@ -40,7 +42,8 @@ class ProbeRequest:
     """What the node wants to know: what arrived of its session, and whether probes to its socket arrive.
 
     sender, receiver: mailboxes (agent ids). address, port: the node's socket on the overlay. ssid: of its session.
-    count probes are to be sent, interval_ms apart. created_unix_ms: by the node's clock.
+    count probes are to be sent, interval_ms apart. created_unix_ms: by the node's clock. to: the peer's address that
+    the node sends to, None in requests of older nodes.
     """
 
     nonce: bytes
@@ -52,6 +55,7 @@ class ProbeRequest:
     ssid: int
     count: int
     interval_ms: int
+    to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def encode_request(request: ProbeRequest, key: bytes | None) -> str:
             "ssid": request.ssid,
             "count": request.count,
             "interval_ms": request.interval_ms,
+            **({"to": request.to} if request.to is not None else {}),
         },
         REQUEST_TYPE,
         key,
@@ -103,12 +108,15 @@ def decode_request(payload: str, key: bytes | None) -> tuple[ProbeRequest, bool]
         created_unix_ms=_integer(body, "created_unix_ms", 0, 2**63),
         sender=_agent(body, "sender"),
         receiver=_agent(body, "receiver"),
-        address=_address(body),
+        address=_address(body, "address"),
         port=_integer(body, "port", 1, 65535),
         ssid=_integer(body, "ssid", 1, 65535),
         count=_integer(body, "count", 0, MAX_COUNT),
         interval_ms=_integer(body, "interval_ms", MIN_INTERVAL_MS, MAX_INTERVAL_MS),
+        to=_address(body, "to") if "to" in body else None,
     )
+    if request.to is not None and (":" in request.to) != (":" in request.address):
+        raise AskError("to and address are of different families")
     return request, signed
 
 
@@ -124,6 +132,7 @@ def encode_result(result: ProbeResult, key: bytes | None) -> str:
             "refused": dict(report.refused),
             "sent": report.sent,
             "send_errors": dict(report.send_errors),
+            **({"way": asdict(report.way)} if report.way is not None else {}),
         },
         RESULT_TYPE,
         key,
@@ -144,6 +153,7 @@ def decode_result(payload: str, key: bytes | None) -> ProbeResult:
         refused=_counts(body, "refused"),
         sent=_integer(body, "sent", 0, MAX_COUNT),
         send_errors=_counts(body, "send_errors"),
+        way=_way(body["way"]) if isinstance(body.get("way"), dict) else None,
     )
     return ProbeResult(_nonce(body), report, refusal[:200])
 
@@ -224,11 +234,32 @@ def _agent(body: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _address(body: Mapping[str, Any]) -> str:
+def _address(body: Mapping[str, Any], name: str) -> str:
     try:
-        return str(ip_address(str(body.get("address"))))
+        return str(ip_address(str(body.get(name))))
     except ValueError:
-        raise AskError("address is not an IP address") from None
+        raise AskError(f"{name} is not an IP address") from None
+
+
+def _way(told: Mapping[str, Any]) -> WayBack:
+    def optional(name: str, most: int) -> int | None:
+        return None if told.get(name) is None else _integer(told, name, 0, most)
+
+    return WayBack(
+        arrival=_interface(told, "arrival"),
+        interface=_interface(told, "interface"),
+        gateway=None if told.get("gateway") is None else _address(told, "gateway"),
+        rp_filter=optional("rp_filter", 2),
+        refuses=told.get("refuses") is True,
+        dropped=optional("dropped", 2**31),
+    )
+
+
+def _interface(told: Mapping[str, Any], name: str) -> str | None:
+    value = told.get(name)
+    if value is not None and not (isinstance(value, str) and INTERFACE_NAME.fullmatch(value)):
+        raise AskError(f"{name} is not the name of an interface")
+    return value
 
 
 def _counts(body: Mapping[str, Any], name: str) -> dict[str, int]:

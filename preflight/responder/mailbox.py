@@ -4,14 +4,19 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from preflight.model.control import ControlError, MailboxRow
+from preflight.model.path import PeerReport
 from preflight.net.control import ControlClient
+from preflight.net.wayback import WayBackView
 from preflight.proto import backoff
 from preflight.proto.ask import REQUEST_TYPE, RESULT_TYPE, ProbeRequest, ProbeResult, encode_result
 from preflight.responder.core import Order, ResponderCore
 
 POLL_S = 1.0
+DROPS_WITHIN_S = 1.5
+"""How long a filter that refuses the asker's packets has to drop one: they come every quarter of a second."""
 REFUSALS = (400, 401, 403, 422)
 """Asking again would not help; anything else may be load."""
 
@@ -76,9 +81,10 @@ class Mailbox:
         request = order.request
         if order.refusal:
             return ProbeResult(request.nonce, refusal=order.refusal)
+        view = WayBackView(request.to, request.address) if request.to else None
         sent, errors = await send_probes(request)
         report = self._core.report(request, sent, errors, now=time.monotonic(), now_ns=time.time_ns())
-        return ProbeResult(request.nonce, report)
+        return ProbeResult(request.nonce, await _with_way(report, view) if view else report)
 
     async def _deliver(self, receiver: str, result: ProbeResult) -> None:
         try:
@@ -98,3 +104,9 @@ class Mailbox:
         if trouble and trouble != self._trouble:
             self._log(trouble)
         self._trouble = trouble
+
+
+async def _with_way(report: PeerReport, view: WayBackView) -> PeerReport:
+    """Drops are waited for only where the asker's packets do not arrive."""
+    arrives = report.received or report.elsewhere or report.refused
+    return replace(report, way=await (view.look() if arrives else view.look_for_drops(DROPS_WITHIN_S)))

@@ -1,14 +1,17 @@
 """reach.udp: every combination of what can be known about two directions, and never more than is known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from preflight_checks.reach_udp import Reached, judge
 
 from preflight.api import Direction, Peer, Result, Status
+from preflight.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import AskResult, DirectionStats, PeerReport, StampStats
+from preflight.model.wayback import WayBack
 
 PEER = Peer("10.66.0.2", "b", agent_id="2")
 LOCAL = ("10.66.0.1", 40000)
@@ -42,6 +45,12 @@ def silent(
     """A peer that answered no STAMP packet."""
     return Reached(SILENT, unsigned, asked(report, **more), echo)
 
+
+# What b's kernel may tell: all is well, a second path that is used or not, and a strict filter that minds or not.
+WAY_IN = WayBack("wg0", "wg0", rp_filter=1, dropped=3)
+WAY_OUT = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=2, dropped=0)
+REFUSED = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=3)
+NOT_SEEN = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=0)
 
 OPEN_FORWARD = ("forward", "pass", None)
 OPEN_REVERSE = ("reverse", "pass", None)
@@ -117,6 +126,61 @@ def test_verdicts(reached: Reached, expected: list[Row]) -> None:
     assert len({result.id for result in results}) == len(results)
     assert all(result.target == "b" and result.message for result in results)
     assert all(result.remedy for result in results if result.status is not Status.PASS)
+
+
+@pytest.mark.parametrize(
+    ("reached", "expected"),
+    [
+        (
+            silent(PeerReport(0, 10, way=REFUSED), probes_received=10),
+            [("forward", "fail", "reach.no-forward"), OPEN_REVERSE, ("forward", "fail", "host.rp-filter")],
+        ),
+        (
+            silent(PeerReport(0, 10, way=REFUSED)),
+            [("round-trip", "fail", "reach.unreachable"), ("forward", "fail", "host.rp-filter")],
+        ),
+        # The filter would refuse, but it dropped nothing: something else eats the packets before it.
+        (
+            silent(PeerReport(0, 10, way=NOT_SEEN), probes_received=10),
+            [("forward", "fail", "reach.no-forward"), OPEN_REVERSE, ("reverse", "warn", "reach.asymmetric")],
+        ),
+        (
+            silent(PeerReport(0, 10, way=WAY_OUT), probes_received=10),
+            [("forward", "fail", "reach.no-forward"), OPEN_REVERSE, ("reverse", "warn", "reach.asymmetric")],
+        ),
+        (
+            silent(PeerReport(10, 10, way=WAY_OUT)),
+            [OPEN_FORWARD, ("reverse", "fail", "reach.no-reverse"), ("reverse", "fail", "overlay.route-leak")],
+        ),
+        (
+            silent(PeerReport(0, 10, way=WAY_OUT)),
+            [("round-trip", "fail", "reach.unreachable"), ("reverse", "fail", "overlay.route-leak")],
+        ),
+        # Drops of other traffic, and echoes that pass by the same routes, accuse nobody.
+        (silent(PeerReport(0, 10, way=WAY_IN)), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(PeerReport(10, 10, way=WAY_OUT), echo=ECHO), [OPEN_FORWARD, ("reverse", "fail", "udp.blocked")]),
+        (
+            silent(PeerReport(0, 10, way=WayBack()), probes_received=10),
+            [("forward", "fail", "reach.no-forward"), OPEN_REVERSE],
+        ),
+    ],
+)
+def test_the_peers_kernel_gives_the_cause(reached: Reached, expected: list[Row]) -> None:
+    """Its filter is accused only when it is seen to drop, its route only when it leads elsewhere."""
+    results = judge(PEER, reached)
+    assert rows(results) == expected
+    assert len({result.id for result in results}) == len(results)
+
+
+def test_the_cause_at_the_peer_explains_the_direction() -> None:
+    """The diagnosis is the filter of b, with lines for b; the dead direction is what it explains."""
+    results = [replace(r, check="reach.udp") for r in judge(PEER, silent(PeerReport(0, 10, way=REFUSED)))]
+    (cause,) = diagnose(results)
+    assert (str(cause.code), cause.target, cause.direction) == ("host.rp-filter", "b", Direction.FORWARD)
+    assert cause.remedy == (
+        "ip route replace 10.66.0.1/32 dev wg0   # on b\nsysctl -w net.ipv4.conf.wg0.rp_filter=2   # on b"
+    )
+    assert cause.explains == ("reach.udp/b/forward/rp-filter", "reach.udp/b/round-trip")
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ ALL = 5
         ("interface-down", 0, 0),
         ("peer-gone", 0, 0),
         ("route-leak", 0, ALL),
+        ("route-leak-peer", ALL, 0),
+        ("rp-filter-leak", 0, 0),
         ("icmp-filtered", ALL, ALL),
     ],
 )

@@ -116,6 +116,33 @@ def test_the_reverse_path_filter_is_read_in_this_namespace() -> None:
         assert Kernel().reverse_path_filter().strict == ()
 
 
+@pytest.mark.lab
+def test_the_filter_s_verdict_is_had_without_a_packet() -> None:
+    """What the route back does not lead to is refused where the filter is strict, and let in where it is loose."""
+    two = ("link set e1 up", "link add f0 type veth peer name f1", "address add 10.6.0.1/24 dev f0", "link set f0 up")
+    with namespace(*VETH, *two, "link set f1 up"):
+
+        async def refused(source: str) -> bool:
+            return await Kernel().refuses(source, "10.5.0.1", "e0")
+
+        for mode, elsewhere in ((1, True), (2, False), (0, False)):
+            modes = [f"net.ipv4.conf.{name}.rp_filter={mode}" for name in ("all", "e0")]
+            subprocess.run(["sysctl", "-qw", *modes], check=True)
+            assert asyncio.run(refused("10.5.0.9")) is False
+            assert asyncio.run(refused("10.6.0.9")) is elsewhere
+        with pytest.raises(OSError, match=r"no interface|No such device"):
+            asyncio.run(Kernel().refuses("10.5.0.9", "10.5.0.1", "none0"))
+
+
+@pytest.mark.lab
+def test_a_route_may_depend_on_the_source() -> None:
+    """Policy rules look at the address that an answer leaves from."""
+    rules = ("rule add from 10.6.0.1 lookup 77", "route add default dev e1 table 77")
+    with namespace(*VETH, "link set e1 up", "address add 10.6.0.1/24 dev e1", *rules):
+        assert routes("10.5.0.9")["10.5.0.9"].interface == "e0"
+        assert asyncio.run(Kernel().route_to("10.5.0.9", source="10.6.0.1")).interface == "e1"
+
+
 def test_the_clock_can_be_asked_without_privilege() -> None:
     """adjtimex in its read-only mode."""
     state = Kernel().clock()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.path import PeerReport
+from preflight.model.wayback import WayBack
 from preflight.proto import ask
 from preflight.proto.ask import AskError, Freshness, ProbeRequest, ProbeResult
 
@@ -26,6 +27,7 @@ REQUEST = ProbeRequest(
     interval_ms=10,
 )
 REPORT = PeerReport(received=3, sent=9, elsewhere=1, refused={"bad-hmac": 2}, send_errors={"EPERM": 1})
+WAY = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=12)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
@@ -52,6 +54,47 @@ def test_result_round_trip() -> None:
             ask.decode_result(ask.encode_result(result, key), KEY)
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("way", [WAY, WayBack(), WayBack("wg0", "wg0", "fd66::9")])
+def test_what_came_later_is_read_where_it_is_told(key: bytes | None, way: WayBack) -> None:
+    """The address to which the node sends, and the peer's way back, are read as written; signed like all the rest."""
+    request = replace(REQUEST, to="10.66.0.2")
+    assert ask.decode_request(ask.encode_request(request, key), key) == (request, key is not None)
+    result = ProbeResult(REQUEST.nonce, replace(REPORT, way=way))
+    assert ask.decode_result(ask.encode_result(result, key), key) == result
+
+
+def test_an_older_node_and_an_older_peer_are_understood() -> None:
+    """A payload without the fields that came later is whole, and who does not know a field passes over it."""
+    assert "to" not in json.loads(ask.encode_request(REQUEST, None))
+    assert "way" not in json.loads(ask.encode_result(ProbeResult(REQUEST.nonce, REPORT), None))
+    newer = json.loads(ask.encode_request(REQUEST, None)) | {"a_field_of_the_future": [1]}
+    assert ask.decode_request(json.dumps(newer), None) == (REQUEST, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("arrival", "wg0; reboot"),
+        ("arrival", "-w"),
+        ("arrival", "wg0\n"),
+        ("arrival", "a-name-of-16-bytes"),
+        ("interface", "eth0 #"),
+        ("interface", 5),
+        ("gateway", "$(reboot)"),
+        ("rp_filter", 3),
+        ("rp_filter", True),
+        ("dropped", -1),
+    ],
+)
+def test_nothing_odd_gets_into_a_line_to_paste(name: str, value: object) -> None:
+    """What a peer says of itself ends up in remedies: names of interfaces, addresses and small numbers, or nothing."""
+    body = json.loads(ask.encode_result(ProbeResult(REQUEST.nonce, replace(REPORT, way=WAY)), None))
+    body["way"][name] = value
+    with pytest.raises(AskError):
+        ask.decode_result(json.dumps(body), None)
+
+
 def test_a_signature_covers_every_field_and_the_type() -> None:
     """Nothing of a signed request can be changed, and it is not good as a result."""
     body = json.loads(ask.encode_request(REQUEST, KEY))
@@ -70,6 +113,8 @@ def test_a_signature_covers_every_field_and_the_type() -> None:
         ("nonce", 5),
         ("address", "b.example"),
         ("address", None),
+        ("to", "b.example"),
+        ("to", "fd66::2"),
         ("port", 0),
         ("port", 65536),
         ("port", True),
@@ -88,6 +133,8 @@ def test_malformed_requests(name: str, value: object) -> None:
     body = json.loads(ask.encode_request(REQUEST, None))
     with pytest.raises(AskError):
         ask.decode_request(json.dumps(body | {name: value}), None)
+    if name == "to":
+        return
     del body[name]
     with pytest.raises(AskError):
         ask.decode_request(json.dumps(body), None)
@@ -104,7 +151,9 @@ def test_random_payloads(payload: str, key: bytes | None) -> None:
 
 @settings(deadline=None)
 @given(
-    st.dictionaries(st.sampled_from(sorted(json.loads(ask.encode_result(ProbeResult(bytes(16)), KEY)))), json_values)
+    st.dictionaries(
+        st.sampled_from([*json.loads(ask.encode_result(ProbeResult(bytes(16)), KEY)), "to", "way"]), json_values
+    )
 )
 def test_random_fields(changes: dict[str, object]) -> None:
     """Any value in any field is read or refused."""

@@ -1,0 +1,80 @@
+"""What this host knows about its way back to a peer: its route, and what its reverse-path filter drops."""
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address
+
+from preflight.model.kernel import Link, NeedsPlatform
+from preflight.model.wayback import INTERFACE_NAME, WayBack
+from preflight.net.kernel import Kernel
+
+ELSEWHERE = ("dummy", "vrf")
+"""Kinds of interfaces that hold addresses by which nothing comes in."""
+LOOK_AGAIN_S = 0.05
+
+
+def preload() -> None:
+    """Load what `WayBackView.look` needs: half a second in which a responder that is asked would answer nobody."""
+    if sys.platform == "linux":
+        import pyroute2  # noqa: F401
+
+
+class WayBackView:
+    """Looks from `local`, this host's own address, towards a peer, from now on: the drops are counted since."""
+
+    def __init__(self, local: str, peer: str) -> None:
+        self._local = local
+        self._peer = peer
+        self._kernel = Kernel()
+        self._dropped_before = self._dropped()
+
+    async def look(self) -> WayBack:
+        """The route and the filter's verdict. What cannot be known stays None; nothing that the kernel does raises."""
+        try:
+            arrival = _holder(await self._kernel.links(), self._local)
+            route = await self._kernel.route_to(self._peer, source=self._local)
+            filters = self._kernel.reverse_path_filter()
+            mode = filters.modes.get(arrival or "") if ":" not in self._peer else None
+            refuses = bool(arrival and mode) and await self._kernel.refuses(self._peer, self._local, arrival or "")
+        except (NeedsPlatform, OSError):
+            return WayBack()
+        return WayBack(arrival, _plain(route.interface), route.gateway, mode, refuses, self._grown())
+
+    async def look_for_drops(self, patience_s: float) -> WayBack:
+        """`look`; where the filter refuses the peer's packets, wait until it has dropped one, or that long."""
+        way = await self.look()
+        if not way.refuses:
+            return way
+        for _ in range(round(patience_s / LOOK_AGAIN_S)):
+            if self._grown():
+                break
+            await asyncio.sleep(LOOK_AGAIN_S)  # the kernel tells nobody that it counts
+        return replace(way, dropped=self._grown())
+
+    def _grown(self) -> int | None:
+        dropped = self._dropped()
+        if dropped is None or self._dropped_before is None:
+            return None
+        return dropped - self._dropped_before
+
+    def _dropped(self) -> int | None:
+        try:
+            return self._kernel.reverse_path_filter().dropped
+        except (NeedsPlatform, OSError):
+            return None
+
+
+def _holder(links: Iterable[Link], address: str) -> str | None:
+    """The interface that has the address."""
+    wanted = ip_address(address.partition("%")[0])
+    for link in links:
+        if any(interface.ip == wanted for interface in link.addresses):
+            return None if link.loopback or link.kind in ELSEWHERE else _plain(link.name)
+    return None
+
+
+def _plain(name: str | None) -> str | None:
+    """The name if a peer will believe it; names with odd signs in them are not told."""
+    return name if name and INTERFACE_NAME.fullmatch(name) else None
