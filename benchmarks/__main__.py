@@ -11,7 +11,12 @@ from rich.table import Table
 
 from benchmarks.measure import Row
 
-AREAS = {"startup": "benchmarks.startup", "path": "benchmarks.path", "all": "benchmarks.whole"}
+AREAS = {
+    "startup": "benchmarks.startup",
+    "path": "benchmarks.path",
+    "sweep": "benchmarks.sweep",
+    "all": "benchmarks.whole",
+}
 
 
 @click.command()

@@ -10,6 +10,7 @@ PRIVILEGE = "privilege"
 class EchoStats:
     """One burst of echo requests. `rtt_ms` holds the answered ones in the order in which they were sent.
 
+    duplicates: answers beyond the first to one request, as far as they came while the burst lasted.
     error: why nothing could be sent, or what answered in the peer's place (`PRIVILEGE`, the kernel's words, or
     `destination unreachable`); None where every request left and silence is all that there is to tell.
     """
@@ -18,6 +19,7 @@ class EchoStats:
     received: int
     rtt_ms: tuple[float, ...] = ()
     error: str | None = None
+    duplicates: int = 0
 
     @property
     def loss_percent(self) -> float:

@@ -1,4 +1,4 @@
-"""ICMP echo through icmplib; traceroute and the nudge that makes a tunnel shake hands go by UDP."""
+"""ICMP echoes, all through one socket; traceroute and the nudge that makes a tunnel shake hands go by UDP."""
 
 import asyncio
 import os
@@ -10,44 +10,46 @@ from socket import (
     SOCK_DGRAM,
     SOCK_RAW,
     SOL_SOCKET,
+    AddressFamily,
     socket,
 )
+from time import monotonic
 from typing import Any
 
 from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
+from preflight.net.echo import EchoSocket
+from preflight.net.sweep import PACKETS_PER_SECOND, steps
 from preflight.net.traceroute import trace
 from preflight.net.udp import family_of
+from preflight.proto.sweep import Burst, Sweep
 
-# A raw socket receives every echo reply of the machine, so many of them overflow and lose what did arrive.
-CONCURRENT_SOCKETS = 24
 DISCARD_PORT = 9
 SO_BINDTODEVICE = 25  # Python has the name on Linux only
-ECHO_REPLIES = (0, 129)  # RFC 792, RFC 4443 section 4.2
 
 
 class Icmp:
-    """Echoes and traces; holds no state but the bound on raw sockets that are open at one time."""
+    """Echoes and traces; holds no state but the sweeps that are under way, one for each address family."""
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(CONCURRENT_SOCKETS)
+        self._sweepers: dict[AddressFamily, _Sweeper] = {}
 
-    async def echo(
-        self, address: str, *, count: int, interval_s: float, timeout_s: float, payload_bytes: int = 56
-    ) -> EchoStats:
+    async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
         """Send `count` echo requests `interval_s` apart and wait `timeout_s` after the last (RFC 792, RFC 4443).
 
-        Takes a raw socket, else a ping socket where `net.ipv4.ping_group_range` allows one. Never raises for what the
-        network or the kernel does: see `EchoStats.error`.
+        Call it for as many addresses at once as you like: all share one socket and its pace, so that with hundreds the
+        intervals grow. Takes a raw socket, else a ping socket where `net.ipv4.ping_group_range` allows one. Never
+        raises for what the network or the kernel does: see `EchoStats.error`.
         """
-        async with self._slots:
+        family = family_of(address)
+        sweeper = self._sweepers.get(family)
+        if sweeper is None or not sweeper.open:
             try:
-                echo_socket = open_echo_socket(address)
+                sweeper = self._sweepers[family] = _Sweeper(family)
             except PermissionError:
                 return EchoStats(0, 0, error=PRIVILEGE)
             except OSError as error:
                 return EchoStats(0, 0, error=str(error))
-            with echo_socket:
-                return await _Burst(echo_socket, address, count, payload_bytes).run(interval_s, timeout_s)
+        return await sweeper.echo(str(ip_address(address)), count, interval_s, timeout_s)
 
     async def trace(self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0) -> Trace:
         """The hops to an address, without privilege; see `preflight.net.traceroute`."""
@@ -99,92 +101,59 @@ class Icmp:
         return True
 
 
-def open_echo_socket(address: str) -> Any:
-    """An icmplib AsyncSocket for the address's family. Raises PermissionError, or OSError for any other reason."""
-    from icmplib import AsyncSocket, ICMPSocketError, ICMPv4Socket, ICMPv6Socket, SocketPermissionError
+class _Sweeper:
+    """One socket of one family, driven for as long as somebody waits for an answer."""
 
-    kind = ICMPv6Socket if ip_address(address).version == 6 else ICMPv4Socket
-    try:
+    def __init__(self, family: AddressFamily) -> None:
+        self._socket = EchoSocket(family)
+        self._sweep = Sweep(PACKETS_PER_SECOND)
+        self._waiting: dict[Burst, asyncio.Future[EchoStats]] = {}
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes more."""
+        return self._task is None or not self._task.done()
+
+    async def echo(self, address: str, count: int, interval_s: float, timeout_s: float) -> EchoStats:
+        """One burst, beside all others that are under way."""
+        loop = asyncio.get_running_loop()
+        burst = self._sweep.add(address, count=count, interval_s=interval_s, timeout_s=timeout_s, now=monotonic())
+        answer: asyncio.Future[EchoStats] = loop.create_future()
+        self._waiting[burst] = answer
+        self._more.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._drive())
         try:
-            return AsyncSocket(kind(privileged=True))
-        except SocketPermissionError:
-            return AsyncSocket(kind(privileged=False))
-    except SocketPermissionError:
-        raise PermissionError(f"neither a raw nor a ping socket for {address}") from None
-    except ICMPSocketError as error:
-        raise OSError(str(error)) from None
-
-
-class _Burst:
-    """One burst of echo requests: all leave in their rhythm, whether or not the ones before were answered."""
-
-    def __init__(self, echo_socket: Any, address: str, count: int, payload_bytes: int) -> None:
-        from icmplib import ICMPRequest
-        from icmplib.utils import unique_identifier
-
-        self._socket = echo_socket
-        identifier = unique_identifier()
-        self._requests = [ICMPRequest(address, identifier, seq, payload_size=payload_bytes) for seq in range(count)]
-        self._sent_at: dict[int, float] = {}
-        self._rtt_ms: dict[int, float] = {}
-        self._error: str | None = None
-        self._now = asyncio.get_running_loop().time
-
-    async def run(self, interval_s: float, timeout_s: float) -> EchoStats:
-        """Send all, gather what answers, and give it a last `timeout_s`."""
-        receiver = asyncio.create_task(self._receive(interval_s * len(self._requests) + timeout_s))
-        try:
-            for index, request in enumerate(self._requests):
-                if index:
-                    await asyncio.sleep(interval_s)
-                self._send(request)
-            if self._sent_at:
-                await asyncio.wait([receiver], timeout=timeout_s)
+            both: list[asyncio.Future[Any]] = [answer, self._task]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                self._task.result()  # it broke: so does whoever waits
+            return answer.result()
         finally:
-            receiver.cancel()
-            await asyncio.gather(receiver, return_exceptions=True)
-        rtt_ms = tuple(self._rtt_ms[sequence] for sequence in sorted(self._rtt_ms))
-        return EchoStats(len(self._sent_at), len(rtt_ms), rtt_ms, self._error)
+            del self._waiting[burst]
+            self._sweep.drop(burst)
+            self._more.set()
 
-    def _send(self, request: Any) -> None:
-        from icmplib import ICMPLibError, SocketBroadcastError
-
-        self._sent_at[request.sequence] = self._now()
+    async def _drive(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._more.set)
         try:
-            self._socket.send(request)
-        except SocketBroadcastError:  # icmplib's reading of EPERM, which is what a firewall's drop on output gives
-            self._refused(request, "Operation not permitted")
-        except ICMPLibError as error:
-            self._refused(request, str(error))
+            for wait_s, ended in steps(self._sweep, self._socket):
+                for burst in ended:
+                    if burst in self._waiting:
+                        self._waiting[burst].set_result(burst.stats)
+                self._more.clear()
+                await self._rest(wait_s)
+        finally:
+            loop.remove_reader(self._socket)
+            self._socket.close()
 
-    def _refused(self, request: Any, error: str) -> None:
-        del self._sent_at[request.sequence]
-        self._error = error
-
-    async def _receive(self, timeout_s: float) -> None:
-        from icmplib import ICMPLibError, TimeoutExceeded
-
-        while len(self._rtt_ms) < len(self._requests):
-            try:
-                reply = await self._socket.receive(timeout=timeout_s)
-                self._take(reply)
-            except TimeoutExceeded:
-                return
-            except ICMPLibError as error:
-                self._error = str(error)
-                return
-
-    def _take(self, reply: Any) -> None:
-        """Count a reply of ours, once; a raw socket also shows our own requests (on loopback) and others' replies."""
-        from icmplib import ICMPError
-
-        sent_at = self._sent_at.get(reply.sequence)
-        if reply.id != self._requests[reply.sequence % len(self._requests)].id or sent_at is None:
-            return
-        if reply.type in ECHO_REPLIES:
-            self._rtt_ms.setdefault(reply.sequence, (self._now() - sent_at) * 1000)
-            return
+    async def _rest(self, seconds: float) -> None:
+        """Until something comes in or is asked, at most so long."""
         try:
-            reply.raise_for_status()
-        except ICMPError as error:
-            self._error = str(error)
+            async with asyncio.timeout(seconds):
+                await self._more.wait()
+        except TimeoutError:
+            return

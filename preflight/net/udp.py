@@ -108,7 +108,7 @@ def open_udp(address: str, port: int = 0) -> socket.socket:
             udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
             udp.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
         udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        _enlarge(udp)
+        enlarge(udp)
         udp.bind((address, port))
     except BaseException:
         udp.close()
@@ -116,7 +116,8 @@ def open_udp(address: str, port: int = 0) -> socket.socket:
     return udp
 
 
-def _enlarge(udp: socket.socket) -> None:
+def enlarge(udp: socket.socket) -> None:
+    """Give a socket `RECEIVE_BUFFER` bytes for what comes in, or as many as the system allows."""
     try:
         udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except PermissionError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from preflight.model.icmp import PRIVILEGE, EchoStats
-from preflight.net.icmp import CONCURRENT_SOCKETS, Icmp
+from preflight.net.icmp import Icmp
 
 
 def echo(address: str, count: int = 3) -> EchoStats:
@@ -33,15 +33,35 @@ def test_every_echo_to_this_host_is_answered_once(address: str) -> None:
 
 
 @pytest.mark.lab
-def test_many_at_once_lose_nothing() -> None:
-    """Raw sockets receive each other's replies; unbounded they overflow and show loss that is none."""
+def test_a_thousand_targets_at_once_lose_nothing() -> None:
+    """A socket per target would receive everybody's replies, overflow, and show loss that is none."""
 
     async def sweep() -> list[EchoStats]:
         icmp = Icmp()
-        addresses = [f"127.0.1.{n}" for n in range(1, 4 * CONCURRENT_SOCKETS)]
-        return await asyncio.gather(*(icmp.echo(a, count=3, interval_s=0.01, timeout_s=2.0) for a in addresses))
+        addresses = [f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(1000)]
+        return await asyncio.gather(*(icmp.echo(a, count=2, interval_s=0.01, timeout_s=10.0) for a in addresses))
 
-    assert {(stats.sent, stats.received) for stats in asyncio.run(sweep())} == {(3, 3)}
+    assert {(stats.sent, stats.received) for stats in asyncio.run(sweep())} == {(2, 2)}
+
+
+@pytest.mark.lab
+def test_one_comes_while_another_goes_and_one_is_given_up() -> None:
+    """Bursts share a socket: none may end, or hold up, what others still wait for."""
+
+    async def bursts() -> tuple[list[EchoStats], EchoStats]:
+        icmp = Icmp()
+        slow = asyncio.create_task(icmp.echo("127.0.0.1", count=5, interval_s=0.02, timeout_s=10))
+        given_up = asyncio.create_task(icmp.echo("127.0.0.2", count=1000, interval_s=0.02, timeout_s=10))
+        quick = [await icmp.echo("127.0.0.3", count=1, interval_s=0, timeout_s=10) for _ in range(3)]
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        stats = await slow
+        return quick, stats
+
+    quick, slow = asyncio.run(bursts())
+    assert [(stats.sent, stats.received) for stats in quick] == [(1, 1)] * 3
+    assert (slow.sent, slow.received) == (5, 5)
 
 
 @pytest.mark.lab
