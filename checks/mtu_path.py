@@ -53,7 +53,7 @@ class Carried:
     subject="peer",
     needs=("reach.udp",),
     measures=True,
-    timeout=60,
+    timeout=150,
     codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
 )
 async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -95,6 +95,9 @@ class CheckSettings(Model):
 
     skip: tuple[str, ...] = Field((), description="Globs of check ids that do not run.")
     third_party: bool = Field(True, description="Whether checks of other packages run.")
+    pmtu: Literal["fast", "strict"] = Field(
+        "fast", description="Path-MTU search: fast (bursts, five round trips) or strict (RFC 8899 timers, up to 60 s)."
+    )
 
 
 class RttThresholds(Model):

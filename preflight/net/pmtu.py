@@ -1,6 +1,6 @@
 """Path-MTU searches over real sockets: a thin shell around `preflight.proto.pmtu`, in an event loop or without one.
 
-`python -m preflight.net.pmtu ADDRESS [PORT [KEY-FILE]]` searches both directions with nothing else loaded.
+`python -m preflight.net.pmtu [--strict] ADDRESS [PORT [KEY-FILE]]` searches both directions with nothing else loaded.
 """
 
 import errno
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import udp
-from preflight.proto.pmtu import PathMtuSearch
+from preflight.proto.pmtu import PathMtuSearch, Search
 from preflight.proto.probe import LARGEST, TOKEN_BYTES, overhead
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class PathMtuProbes:
 
     def __init__(self, settings: "Settings") -> None:
         self._key = settings.secrets.responder_key
+        self._strict = settings.checks.pmtu == "strict"
 
     async def search(self, peer: "Peer", direction: OneWay, *, ceiling_bytes: int | None = None) -> PathMtu:
         """Find the path MTU to or from a peer, exact to the byte.
@@ -50,7 +51,7 @@ class PathMtuProbes:
         except OSError:
             return PathMtu(direction=direction, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling_bytes or 0)
         with link:
-            search = _search(peer.address, direction, ceiling_bytes, self._key)
+            search = _search(peer.address, direction, ceiling_bytes, self._key, self._strict)
             for wait_s in _steps(search, link):
                 await _until_readable(link, wait_s)
         assert search.result is not None
@@ -130,12 +131,17 @@ def _kernel_path_mtu(address: str, mark: int = 0) -> int:
         return 0
 
 
-def _search(address: str, direction: OneWay, ceiling_bytes: int | None, key: bytes | None) -> PathMtuSearch:
+def _search(address: str, direction: OneWay, ceiling_bytes: int | None, key: bytes | None, strict: bool) -> Search:
     ceiling = ceiling_bytes or HostPath().device_mtu(address) or LARGEST
-    return PathMtuSearch(direction, address=address, ceiling=ceiling, token=os.urandom(TOKEN_BYTES), key=key)
+    token = os.urandom(TOKEN_BYTES)
+    if strict:
+        from preflight.proto.pmtu_strict import StrictPathMtuSearch
+
+        return StrictPathMtuSearch(direction, address=address, ceiling=ceiling, token=token, key=key)
+    return PathMtuSearch(direction, address=address, ceiling=ceiling, token=token, key=key)
 
 
-def _steps(search: PathMtuSearch, link: socket.socket) -> Iterator[float]:
+def _steps(search: Search, link: socket.socket) -> Iterator[float]:
     """Run a search; yields whenever there is nothing to do but to wait that many seconds for the socket."""
     host = HostPath()
     while True:
@@ -154,7 +160,7 @@ def _steps(search: PathMtuSearch, link: socket.socket) -> Iterator[float]:
             yield timer - now
 
 
-def _take_errors(search: PathMtuSearch, link: socket.socket) -> None:
+def _take_errors(search: Search, link: socket.socket) -> None:
     for error in udp.receive_errors(link):
         if error.port_unreachable:
             search.refused(monotonic())
@@ -198,12 +204,14 @@ async def _until_readable(link: socket.socket, wait_s: float) -> None:
 
 def main(arguments: list[str]) -> int:
     """Search both directions at once and print a line of JSON for each; 0 if full-size packets pass."""
-    if not 1 <= len(arguments) <= 3:
-        sys.stderr.write("usage: python -m preflight.net.pmtu ADDRESS [PORT [KEY-FILE]]\n")
+    strict = arguments[:1] == ["--strict"]
+    words = arguments[strict:]
+    if not 1 <= len(words) <= 3:
+        sys.stderr.write("usage: python -m preflight.net.pmtu [--strict] ADDRESS [PORT [KEY-FILE]]\n")
         return 2
-    address, port, key_file = (*arguments, *("", "")[len(arguments) - 1 :])
+    address, port, key_file = (*words, *("", "")[len(words) - 1 :])
     key = Path(key_file).read_bytes().rstrip(b"\r\n") if key_file else None
-    searches = [_search(address, direction, None, key) for direction in DIRECTIONS]
+    searches = [_search(address, direction, None, key, strict) for direction in DIRECTIONS]
     _run_blocking(searches, address, int(port or STAMP_PORT))
     results = [search.result for search in searches if search.result]
     for result in results:
@@ -211,7 +219,7 @@ def main(arguments: list[str]) -> int:
     return 0 if all(result.fits for result in results) else 1
 
 
-def _run_blocking(searches: list[PathMtuSearch], address: str, port: int) -> None:
+def _run_blocking(searches: list[Search], address: str, port: int) -> None:
     """Run searches side by side without an event loop."""
     with ExitStack() as stack:
         links = [stack.enter_context(udp.open_towards(address, port)) for _ in searches]

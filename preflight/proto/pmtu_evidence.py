@@ -60,9 +60,16 @@ class Evidence:
     def needed(self) -> float:
         """The weight of evidence that settles the search, from the loss among packets whose size does pass."""
         low = self.largest_passing
+        lost = sum(count for size, count in self.lost.items() if size <= low)
+        return max(NEEDED, self.needed_if_lossy) if lost > 0 else NEEDED
+
+    @property
+    def needed_if_lossy(self) -> float:
+        """The same where a path without a loss so far is not taken for one that loses nothing."""
+        low = self.largest_passing
         came = sum(count for size, count in self.whole.items() if size <= low)
         lost = sum(count for size, count in self.lost.items() if size <= low)
-        return max(NEEDED, log(CHANCE) / log((lost + 1) / (came + lost + 2))) if lost > 0 else NEEDED
+        return log(CHANCE) / log((lost + 1) / (came + lost + 2))
 
     def next_sizes(self, room: int, hint: int | None = None) -> tuple[int, ...]:
         """Up to `room` sizes for the next burst, in sending order, the last one known to pass.
@@ -76,6 +83,11 @@ class Evidence:
         if high - low <= 1:
             return (high, low) * (room // 2)
         return (*_cuts(low, high, room - 2), high, low)
+
+    def forget(self) -> None:
+        """Begin anew: the path has changed."""
+        for votes in (self.whole, self.fragmented, self.lost):
+            votes.clear()
 
     def forget_fragments(self) -> None:
         """Count as whole whatever arrived: the count of fragments turned out to be of no use."""

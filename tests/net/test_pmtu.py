@@ -21,7 +21,7 @@ from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
 from preflight.net.pmtu import HostPath, PathMtuProbes
 from preflight.proto.probe import LARGEST
-from preflight.settings import Secrets, Settings
+from preflight.settings import CheckSettings, Secrets, Settings
 
 SERVER = Path(__file__).with_name("probe_server.py")
 DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")
@@ -59,6 +59,16 @@ def test_loopback(address: str, direction: OneWay) -> None:
         found = searched(Peer(address, responder_port=port), direction)
     assert (found.outcome, found.mtu_bytes, found.fits) == (SearchOutcome.MEASURED, LARGEST, True)
     assert found.rtt_s is not None
+
+
+@BOTH
+def test_the_settings_choose_the_strict_search(direction: OneWay) -> None:
+    """Protects `checks: {pmtu: strict}`: greeting, BASE_PLPMTU and ceiling, one after the other."""
+    settings = Settings(checks=CheckSettings(pmtu="strict"))
+    with responding("127.0.0.1") as port:
+        search = PathMtuProbes(settings).search(Peer("127.0.0.1", responder_port=port), direction)
+        found = asyncio.run(search)
+    assert (found.fits, found.probes_sent, found.passed) == (True, 3, (144, 1200, LARGEST))
 
 
 @BOTH
@@ -259,6 +269,19 @@ def test_tunnel_over_a_black_hole(overlay: Overlay, ways: str) -> None:
             assert message.startswith("packets over 1312 bytes")
             assert remedy is not None
             assert "mtu 1320 " in remedy or ("mtu 1312 " in remedy and direction == "reverse" and "b" not in ways)
+
+
+@pytest.mark.lab
+def test_strict_finds_the_same(overlay: Overlay) -> None:
+    """Protects the search by RFC 8899's timers on a real tunnel: whole, and with a black hole in one direction."""
+
+    def strict() -> list[tuple[int, bool]]:
+        lines = overlay.run("a", "sh", "-c", f"{sys.executable} -m preflight.net.pmtu --strict 10.66.0.2 || true")
+        return [(found["mtu_bytes"], found["signalled"]) for found in map(json.loads, lines.splitlines())]
+
+    assert strict() == [(1420, False), (1420, False)]
+    overlay.narrow("b", silent=True)
+    assert strict() == [(1312, False), (1420, False)]
 
 
 @pytest.mark.lab

@@ -1,163 +1,31 @@
-"""The path-MTU search against simulated networks: every datagram is moved by function call, none by a socket."""
+"""The `fast` path-MTU search against simulated networks."""
 
-import heapq
 import itertools
-import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
+from preflight.model.pmtu import OneWay, SearchOutcome
 from preflight.proto import pmtu
 from preflight.proto.pmtu import PathMtuSearch
-from preflight.proto.probe import MAGIC, ProbeServer, overhead
+from preflight.proto.probe import MAGIC, ProbeServer
+from tests.proto.conftest import (
+    BOTH,
+    DIRECTIONS,
+    LOST,
+    NODE,
+    PEER,
+    TOKEN,
+    WHOLE,
+    Link,
+    network,
+    up_to,
+    wireguard,
+    wireguard_go,
+)
 
-NODE, PEER = "10.66.0.1", "10.66.0.2"
-TOKEN = bytes(range(8))
-WHOLE, FRAGMENTS, LOST = "whole", "fragments", "lost"
-
-
-def up_to(mtu: int) -> Callable[[int, float], str]:
-    """A path that carries packets up to `mtu` bytes and drops the rest."""
-    return lambda size, now: WHOLE if size <= mtu else LOST
-
-
-def wireguard(underlay: int, device: int, *, fragments: bool = False) -> Callable[[int, float], str]:
-    """A tunnel over IPv4 that pads to 16 bytes, capped at its own MTU; it may fragment what does not fit outside."""
-
-    def carry(size: int, now: float) -> str:
-        outer = 60 + min(-(-size // 16) * 16, device)
-        return WHOLE if outer <= underlay else FRAGMENTS if fragments else LOST
-
-    return carry
-
-
-def wireguard_go(underlay: int, device: int, told_after: float) -> Callable[[int, float], str]:
-    """As wireguard-go does: outer packets with DF vanish until the kernel heard of the size, then go in fragments."""
-    before, after = wireguard(underlay, device), wireguard(underlay, device, fragments=True)
-    return lambda size, now: (before if now < told_after else after)(size, now)
-
-
-@dataclass
-class Link:
-    """One direction of a path. Times in seconds, rates as parts of one."""
-
-    carry: Callable[[int, float], str]
-    delay: float = 0.02
-    jitter: float = 0.0
-    loss: float = 0.0
-    duplicates: float = 0.0
-    tells: int | None = None
-    """The MTU in the ICMP error that a dropped packet causes; None: silence."""
-
-
-@dataclass
-class Network:
-    """Both directions, a responder, and what its host knows."""
-
-    forward: Link
-    reverse: Link
-    seed: int = 0
-    ceiling: int = 1420
-    peer_mtu: int = 1420
-    key: bytes | None = None
-    noise: Callable[[random.Random], int] = lambda rng: 0
-    counts: bool = True
-    address: str = PEER
-    node: str = NODE
-    now: float = 100.0
-    queue: list[tuple[float, int, str, bytes]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
-        self.order = itertools.count()
-        self.put_together = {"node": 0, "peer": 0}
-        self.peer_knows = self.peer_mtu
-        self.sent: list[tuple[float, int]] = []
-        self.in_flight: list[int] = []
-        self.server = ProbeServer(self.key, b"s" * 16, self)
-
-    def device_mtu(self, address: str) -> int:
-        """What the responder says of its host."""
-        return self.peer_mtu
-
-    def path_mtu(self, address: str) -> int:
-        """What the responder says of its host."""
-        return self.peer_knows
-
-    def reassembled(self) -> int | None:
-        """What the responder says; reading it may come after other traffic's fragments."""
-        self.put_together["peer"] += self.noise(self.rng)
-        return self.put_together["peer"] if self.counts else None
-
-    def send(self, link: Link, to: str, data: bytes) -> None:
-        """Let a datagram meet its fate on a link."""
-        size = len(data) + overhead(self.address)
-        fate = link.carry(size, self.now)
-        if fate == LOST:
-            if link.tells is not None:
-                self.at(2 * link.delay, "icmp-" + to, data)
-            return
-        if self.rng.random() < link.loss:
-            return
-        for _ in range(2 if self.rng.random() < link.duplicates else 1):
-            self.at(link.delay + self.rng.random() * link.jitter, to + "-" + fate, data)
-
-    def at(self, delay: float, what: str, data: bytes) -> None:
-        """Have it arrive after `delay` seconds."""
-        heapq.heappush(self.queue, (self.now + delay, next(self.order), what, data))
-
-    def search(self, direction: OneWay) -> PathMtu:
-        """Run a search to its end."""
-        ceiling = self.ceiling
-        return self.drive(PathMtuSearch(direction, address=self.address, ceiling=ceiling, token=TOKEN, key=self.key))
-
-    def drive(self, search: PathMtuSearch) -> PathMtu:
-        """Run this search to its end, in simulated time."""
-        while search.result is None:
-            for data in search.datagrams_to_send(self.now):
-                self.sent.append((self.now, len(data)))
-                self.in_flight.append(sum(at > self.now - 2 * self.forward.delay for at, _ in self.sent))
-                self.send(self.forward, "peer", data)
-            timer = search.get_timer()
-            assert timer is not None
-            if self.queue and self.queue[0][0] <= timer:
-                self.now, _, what, data = heapq.heappop(self.queue)
-                self.deliver(search, what, data)
-            else:
-                self.now = max(self.now, timer)
-            search.handle_timer(self.now)
-            assert self.now < 200, "the search does not end"
-        assert search.get_timer() is None
-        assert search.datagrams_to_send(self.now) == []
-        return search.result
-
-    def deliver(self, search: PathMtuSearch, what: str, data: bytes) -> None:
-        """Hand over what has arrived."""
-        if what == "icmp-peer":
-            assert self.forward.tells is not None
-            search.icmp_too_big(data[:128], self.forward.tells, "192.0.2.1")
-        elif what == "icmp-node":
-            assert self.reverse.tells is not None
-            self.peer_knows = self.reverse.tells
-        else:
-            host, _, fate = what.partition("-")
-            if fate == FRAGMENTS:
-                self.put_together[host] += 1
-            if host == "peer":
-                for answer in self.server.handle(data, (self.node, 4000), self.now):
-                    self.send(self.reverse, "node", answer)
-            else:
-                self.put_together["node"] += self.noise(self.rng)
-                search.receive(data, self.now, self.put_together["node"] if self.counts else None)
-
-
-DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")
-BOTH = pytest.mark.parametrize("direction", DIRECTIONS)
 IMPAIRMENTS: tuple[dict[str, Any], ...] = (
     {},
     {"loss": 0.02},
@@ -166,13 +34,6 @@ IMPAIRMENTS: tuple[dict[str, Any], ...] = (
     {"loss": 0.02, "jitter": 0.02, "duplicates": 0.05},
     {"delay": 0.0004},
 )
-
-
-def network(direction: OneWay, measured: Link, **more: Any) -> Network:
-    """A network whose one direction is `measured` while the other one carries all, late as the first."""
-    other = Link(up_to(65535), delay=measured.delay, jitter=measured.jitter)
-    forward, reverse = (measured, other) if direction == "forward" else (other, measured)
-    return Network(forward, reverse, **more)
 
 
 @pytest.mark.parametrize("part", range(8))
