@@ -1,11 +1,18 @@
 """`report`: what can be done with a report that was written before."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from preflight.report.model import Report
 
-@click.group(short_help="Turn a JSON report into another format.")
+EXIT_WORSE = 1
+
+
+@click.group(short_help="Turn a JSON report into another format, or compare two.")
 def report() -> None:
     """Work with JSON reports."""
 
@@ -25,13 +32,41 @@ def report() -> None:
 def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool) -> None:
     """Turn the JSON report FILE into the formats asked for; text on standard output if none is."""
     from preflight.cli.outputs import parse_outputs, write_outputs
+
+    write_outputs(read_report(file), parse_outputs(outputs), no_color=no_color, verbose=verbose)
+
+
+@report.command("diff", short_help="What got worse, what got better.")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+def diff(before: Path, after: Path) -> None:
+    """Compare the JSON reports BEFORE and AFTER of one node; exit code 1 when anything got worse.
+
+    Measurements count only where the two differ by more than their spread.
+    """
+    sys.exit(EXIT_WORSE if tell_changes(read_report(before), read_report(after), err=False) else 0)
+
+
+def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:
+    """Print what changed, on stderr or standard output; whether anything got worse."""
+    import shutil
+
+    from preflight.report import compare
+
+    stream = sys.stderr if err else sys.stdout
+    comparison = compare.compare(before, after)
+    width = shutil.get_terminal_size().columns if stream.isatty() else 80
+    click.echo(compare.render(comparison, width), nl=False, err=err)
+    return comparison.worse
+
+
+def read_report(file: Path) -> "Report":
+    """Read a JSON report. Raises click.UsageError."""
     from preflight.report.json import parse
 
-    wanted = parse_outputs(outputs)
     try:
-        document = parse(file.read_text(encoding="utf-8"))
+        return parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
     except ValueError:
         raise click.UsageError(f"{file} is not a preflight report in JSON") from None
-    write_outputs(document, wanted, no_color=no_color, verbose=verbose)

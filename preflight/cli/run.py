@@ -39,6 +39,12 @@ _OPTIONS = (
     click.option(
         "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
     ),
+    click.option(
+        "--baseline",
+        type=click.Path(path_type=Path),
+        metavar="REPORT",
+        help="Tell on stderr what changed since this JSON report; exit 1 when something got worse.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Measurements and evidence in the text report."),
     click.option("--no-color", is_flag=True, help="No colours."),
@@ -71,6 +77,7 @@ class Request:
     credentials_out: Path | None
     lab: str | None
     redact: tuple[Literal["addresses"], ...]
+    baseline: Path | None
     quiet: bool
     verbose: bool
     no_color: bool
@@ -98,9 +105,12 @@ def _execute(request: Request) -> int:
 
         return run_in_lab(request.lab, sys.argv[1:])
     from preflight.cli.outputs import parse_outputs, write_outputs
+    from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
 
     outputs = parse_outputs(request.outputs)
+    baseline = read_report(request.baseline) if request.baseline else None
     report = Session.prepare(request).run()
     write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
-    return report.run.exit_code
+    worse = baseline is not None and tell_changes(baseline, report)
+    return report.run.exit_code or int(worse)

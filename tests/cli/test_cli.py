@@ -47,6 +47,8 @@ def preflight(tmp_path: Path) -> Preflight:
         (("explain", "mtu.blackhole"), "nearest: mtu.black-hole"),
         (("explain", "../pyproject"), "no finding code is called"),
         (("report", "render", "none.json"), "none.json: No such file"),
+        (("report", "diff", "none.json", "none.json"), "none.json: No such file"),
+        (("all", "--baseline", "none.json"), "none.json: No such file"),
         (("schema", "nothing"), "'nothing' is not one of"),
     ],
 )

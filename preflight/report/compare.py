@@ -1,0 +1,199 @@
+"""What changed between two reports: pure. A difference within the spread of what was measured is no change."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal
+
+from preflight.report.model import CauseEntry, Report, ResultEntry
+
+Trend = Literal["worse", "better", "changed"]
+
+_GOODNESS = {"error": 0, "fail": 0, "inconclusive": 1, "warn": 2, "pass": 3}
+"""`skip` is not among them: what was not asked is neither better nor worse."""
+Z = 1.96
+"""Two-sided 95 %."""
+LEAST_MS = 10.0
+LEAST_SHARE = 0.5
+"""A round trip that differs by less may be a busy machine: a few answers tell the spread within a run, not between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A measured value and the bounds between which it lies, in `unit`."""
+
+    value: float
+    low: float
+    high: float
+    unit: str
+
+    def apart(self, other: "Interval") -> bool:
+        """Whether the two cannot be the same value."""
+        return self.high < other.low or other.high < self.low
+
+    def __str__(self) -> str:
+        spread = f" ({self.low:g} to {self.high:g})" if self.low < self.high else ""
+        return f"{self.value:g} {self.unit}{spread}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference. `subject` is a result's id or a cause's code and target; `was` and `now` say it in words."""
+
+    trend: Trend
+    subject: str
+    was: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All differences, the worse ones first."""
+
+    changes: tuple[Change, ...]
+
+    def of(self, trend: Trend) -> tuple[Change, ...]:
+        """The changes of one kind."""
+        return tuple(change for change in self.changes if change.trend == trend)
+
+    @property
+    def worse(self) -> bool:
+        """Whether anything got worse."""
+        return bool(self.of("worse"))
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Compare two reports of one node, result by result."""
+    found = [*_causes(before, after), *_results(before, after)]
+    order = ("worse", "better", "changed")
+    return Comparison(tuple(sorted(found, key=lambda change: order.index(change.trend))))
+
+
+def _causes(before: Report, after: Report) -> Iterator[Change]:
+    old, new = ({_name(cause): cause for cause in report.diagnosis} for report in (before, after))
+    for name, cause in new.items():
+        if name not in old:
+            yield Change("worse", f"cause {name}", "none", cause.message)
+    for name, cause in old.items():
+        if name not in new:
+            yield Change("better", f"cause {name}", cause.message, "gone")
+
+
+def _name(cause: CauseEntry) -> str:
+    return f"{cause.code} {cause.target} {cause.direction}"
+
+
+def _results(before: Report, after: Report) -> Iterator[Change]:
+    old, new = ({result.id: result for result in report.results} for report in (before, after))
+    for id in dict.fromkeys([*old, *new]):
+        was, now = old.get(id), new.get(id)
+        if was and now:
+            yield from _of_one(was, now)
+        elif now and now.status in _GOODNESS and now.status != "pass":
+            yield Change("worse", id, "not there", _said(now))
+        elif was and was.status in _GOODNESS:
+            yield Change("better" if was.status != "pass" else "changed", id, _said(was), "not there")
+
+
+def _of_one(was: ResultEntry, now: ResultEntry) -> Iterator[Change]:
+    if was.status in _GOODNESS and now.status in _GOODNESS and _GOODNESS[was.status] != _GOODNESS[now.status]:
+        trend: Trend = "worse" if _GOODNESS[now.status] < _GOODNESS[was.status] else "better"
+        yield Change(trend, now.id, _said(was), _said(now))
+    elif (was.status, was.code) != (now.status, now.code):
+        yield Change("changed", now.id, _said(was), _said(now))
+    for name, (read, higher_is_worse) in _MEASURES.items():
+        first, second = read(was.measurements), read(now.measurements)
+        if first is not None and second is not None and first.apart(second):
+            rose = second.value > first.value
+            yield Change("worse" if rose is higher_is_worse else "better", f"{now.id} {name}", str(first), str(second))
+
+
+def _said(result: ResultEntry) -> str:
+    code = f" {result.code}" if result.code else ""
+    return f"{result.status}{code}: {result.message}"
+
+
+def _exact(name: str, unit: str) -> Callable[[Mapping[str, Any]], Interval | None]:
+    def read(measurements: Mapping[str, Any]) -> Interval | None:
+        value = _number(measurements.get(name))
+        return None if value is None else Interval(value, value, value, unit)
+
+    return read
+
+
+def _share(name: str, count: str) -> Callable[[Mapping[str, Any]], Interval | None]:
+    """A percentage of so many packets: Wilson's interval (1927)."""
+
+    def read(measurements: Mapping[str, Any]) -> Interval | None:
+        percent, packets = _number(measurements.get(name)), _number(measurements.get(count))
+        if percent is None or not packets:
+            return None
+        share, z2 = percent / 100, Z * Z
+        middle = (share + z2 / (2 * packets)) / (1 + z2 / packets)
+        half = Z * sqrt(share * (1 - share) / packets + z2 / (4 * packets**2)) / (1 + z2 / packets)
+        low, high = (round(100 * min(max(bound, 0.0), 1.0), 2) for bound in (middle - half, middle + half))
+        return Interval(percent, low, high, "%")
+
+    return read
+
+
+def _round_trip(middle: str, low: str, high: str) -> Callable[[Mapping[str, Any]], Interval | None]:
+    """What lay between the quickest and the slowest answer."""
+
+    def read(measurements: Mapping[str, Any]) -> Interval | None:
+        value, least, most = (_number(measurements.get(name)) for name in (middle, low, high))
+        if value is None or least is None or most is None:
+            return None  # a value without a spread cannot be compared
+        return _blurred(value, least, most)
+
+    return read
+
+
+def _jittered(measurements: Mapping[str, Any]) -> Interval | None:
+    """A median of many round trips, which the delay variation of the same packets blurs."""
+    value, jitter = (_number(measurements.get(name)) for name in ("rtt_median_ms", "jitter_p95_ms"))
+    if value is None or jitter is None:
+        return None
+    return _blurred(value, value - jitter, value + jitter)
+
+
+def _blurred(value: float, low: float, high: float) -> Interval:
+    slack = max(LEAST_MS, LEAST_SHARE * value) / 2
+    return Interval(value, round(max(min(low, value - slack), 0.0), 3), round(max(high, value + slack), 3), "ms")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+_MEASURES: dict[str, tuple[Callable[[Mapping[str, Any]], Interval | None], bool]] = {
+    "mtu_bytes": (_exact("mtu_bytes", "bytes"), False),
+    "hops": (_exact("hops", "hops"), True),
+    "loss": (_share("loss_percent", "sent"), True),
+    "reordering": (_share("reordered_percent", "received"), True),
+    "duplication": (_share("duplicated_percent", "received"), True),
+    "rtt": (_round_trip("rtt_ms", "rtt_min_ms", "rtt_max_ms"), True),
+    "rtt median": (_jittered, True),
+}
+"""How each measurement is read, with its spread, and whether a higher value is the worse one."""
+
+
+def render(comparison: Comparison, width: int = 80) -> str:
+    """The comparison for a person."""
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out = StringIO()
+    console = Console(file=out, width=max(width, 40), highlight=False, color_system=None)
+    marks = {"worse": "✗", "better": "✓", "changed": "~"}
+    for trend, mark in marks.items():
+        for change in comparison.changes:
+            if change.trend == trend:
+                console.print(Text(f"{mark} {trend}  {change.subject}"))
+                console.print(Padding(Text(f"was: {change.was}\nnow: {change.now}"), (0, 0, 0, 4)))
+    counts = ", ".join(f"{len(comparison.of(trend))} {trend}" for trend in ("worse", "better", "changed"))
+    console.print(Text(counts if comparison.changes else "nothing changed beyond the noise of the measurements"))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
