@@ -58,7 +58,8 @@ class Blueprint:
     """The plan of one lab.
 
     control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
-    server_options: more words for `control-plane serve`. server_listens_on_all: on every address, not the overlay's.
+    responder: whether one runs at b. server_options: more words for `control-plane serve`.
+    server_listens_on_all: on every address, not the overlay's.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
     registered: what the cluster's list holds beforehand.
     node: what a's settings file says besides the usual, key by key.
@@ -68,6 +69,7 @@ class Blueprint:
     families: tuple[Family, ...] = (4, 6)
     tunnel_mtu: int = 1420
     keepalive_s: int = 25
+    responder: bool = True
     server: Server = "bundled"
     server_options: tuple[str, ...] = ()
     server_listens_on_all: bool = False

@@ -204,6 +204,11 @@ def no_echo(node: str) -> Fault:
     return Fault(f"{node} drops ICMP echo", strike=strike)
 
 
+def no_responder() -> Fault:
+    """Nothing of ours runs at b: its host closes the responder's port."""
+    return planned("no responder runs at b", loopback=True, responder=False)
+
+
 def drop_port(node: str, port: int) -> Fault:
     """The node drops what comes to one of its TCP ports, without a word."""
     return Fault(

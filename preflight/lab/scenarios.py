@@ -171,6 +171,16 @@ _ALL = (
         *faults.black_hole("b", "a"),
         direction="round-trip",
     ),
+    # the path MTU as far as one side can tell it alone
+    _broken("healthy-no-responder", "run.needs-responder", faults.no_responder(), exit_code=3),
+    _broken(
+        "black-hole-no-responder",
+        "mtu.black-hole",
+        faults.no_responder(),
+        *faults.black_hole("a", "b"),
+        *faults.black_hole("b", "a"),
+        direction="round-trip",
+    ),
     # the control URL
     _broken(
         "url-lan",

@@ -90,7 +90,7 @@ class Site:
         words = [*_preflight("responder"), *blueprint.responder_binds(self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
         words += ["--key-file", str(self.names.files("b") / "responder.key")]
-        waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers)))
+        waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))
         return waiting
 
     def start_control_plane(self) -> Callable[[float], None]:

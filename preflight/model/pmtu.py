@@ -14,6 +14,7 @@ class SearchOutcome(StrEnum):
     MEASURED = "measured"  # `mtu_bytes` is exact
     NO_ANSWER = "no-answer"  # not even the smallest probe was answered
     REFUSED = "refused"  # the peer's kernel said that nobody listens on the port
+    NOT_PERMITTED = "not-permitted"  # this process may not send such probes (echoes)
     UNDECIDED = "undecided"  # answers came, but loss left the size between `mtu_bytes` and `ceiling_bytes`
 
 

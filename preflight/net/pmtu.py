@@ -11,14 +11,16 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import udp
+from preflight.net.pmtu_echo import open_echo, shows_ip_header
 from preflight.proto.pmtu import PathMtuSearch, Search
+from preflight.proto.pmtu_echo import EchoSearch
 from preflight.proto.probe import LARGEST, TOKEN_BYTES, overhead
 
 if TYPE_CHECKING:
@@ -56,6 +58,31 @@ class PathMtuProbes:
                 await _until_readable(link, wait_s)
         assert search.result is not None
         return search.result
+
+    async def echo(self, address: str) -> PathMtu:
+        """Find the largest echo that gets to an address and back, exact to the byte; the host needs nothing of ours.
+
+        Its `direction` is that of the requests: whether a request or its answer was lost is not known.
+        """
+        ceiling = HostPath().device_mtu(address) or LARGEST
+        nothing = PathMtu(direction="forward", outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling)
+        try:
+            link = open_echo(address)
+        except PermissionError:
+            return replace(nothing, outcome=SearchOutcome.NOT_PERMITTED)
+        except OSError:
+            return nothing
+        with link:
+            search = EchoSearch(
+                address=address,
+                ceiling=ceiling,
+                token=os.urandom(TOKEN_BYTES),
+                identifier=int.from_bytes(os.urandom(2)),
+                ip_header=shows_ip_header(link),
+            )
+            for wait_s in _steps(search, link):
+                await _until_readable(link, wait_s)
+        return search.result or nothing
 
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
         """Path MTU towards `address` as the kernel believes it, bytes; 0 = unknown. Kept by it for ten minutes.

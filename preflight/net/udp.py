@@ -100,12 +100,11 @@ def open_udp(address: str, port: int = 0) -> socket.socket:
     family = family_of(address)
     udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
+        never_fragment(udp)
         if family == socket.AF_INET6:
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            udp.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         else:
-            udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
             udp.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
         udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         enlarge(udp)
@@ -144,6 +143,14 @@ def source_address(address: str, port: int) -> str:
     with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
         probe.connect((address, port))
         return str(probe.getsockname()[0])
+
+
+def never_fragment(udp: socket.socket) -> None:
+    """DF on all that it sends, whatever the cached path MTU says (RFC 8899 section 3, point 1)."""
+    if udp.family == socket.AF_INET6:
+        udp.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+    else:
+        udp.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE)
 
 
 def watch_errors(udp: socket.socket) -> None:

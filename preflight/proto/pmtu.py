@@ -33,7 +33,9 @@ class Search(Protocol):
     at `get_timer`, until `result`.
     """
 
-    result: PathMtu | None
+    @property
+    def result(self) -> PathMtu | None:
+        """What was found, once the search is over."""
 
     @property
     def counts_here(self) -> bool:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,12 @@ NAMED = {
     "duplicate-address": ("nodes.duplicate-address", None),
 }
 
+# The same where a part of the question stays open, which is told beside the cause and is no finding.
+NAMED_AND_OPEN = {
+    "healthy-no-responder": ("run.needs-responder", "round-trip"),
+    "black-hole-no-responder": ("mtu.black-hole", "round-trip"),
+}
+
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
@@ -64,3 +71,25 @@ def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
         assert direction in (None, report["diagnosis"][0]["direction"])
         assert len(report["diagnosis"]) == 1, told
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", NAMED_AND_OPEN)
+def test_what_one_side_can_prove_is_named(name: str, tmp_path: Path) -> None:
+    """Without a responder: the proven fault comes first, what stays open is undecided, and nothing else is bad."""
+    report = diagnosed(name, tmp_path)
+    causes = [(cause["code"], cause["direction"]) for cause in report["diagnosis"]]
+    assert causes[0] == NAMED_AND_OPEN[name]
+    assert {code for code, _ in causes[1:]} <= {"run.needs-responder"}
+    bad = {r["code"] for r in report["results"] if r["status"] in ("fail", "warn", "error")}
+    assert bad <= {"mtu.black-hole"}
+    assert report["run"]["exit_code"] == (1 if bad else 3)
+
+
+def diagnosed(name: str, tmp_path: Path) -> dict[str, Any]:
+    """The report of a run in that scenario, which the lab itself must call right."""
+    file = tmp_path / "score.json"
+    command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(file.read_text())["report"]
+    return report

@@ -1,0 +1,277 @@
+"""Without a responder: do full-size packets get to the peer and back, as far as this side alone can prove it?"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from preflight.api import (
+    Context,
+    Direction,
+    Evidence,
+    Measurement,
+    Peer,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.proto.probe import SMALLEST
+
+CONCURRENT_PEERS = 16
+REFUSALS_TRIED = 3
+REFUSAL_WAIT_S = 1.1
+"""Linux tells one host of closed ports once a second, after a burst of six (icmp(7), `icmp_ratelimit`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What one side found out. None of it says that silence is a direction.
+
+    echo: the largest echo that came back. forward_bytes: the largest UDP packet that the peer's own host says it got,
+    0 = none. interface: of the overlay, if it leads there.
+    """
+
+    echo: PathMtu
+    forward_bytes: int = 0
+    interface: str | None = None
+
+    @property
+    def forward_open(self) -> bool:
+        """Whether full-size packets provably get to the peer."""
+        return self.forward_bytes >= self.echo.ceiling_bytes
+
+
+@check(
+    "mtu.echo",
+    title="Without a responder: full-size echoes come back",
+    subject="peer",
+    needs=("reach.icmp",),
+    measures=True,
+    timeout=60,
+    privileges=("net_raw",),
+    codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
+)
+async def mtu_echo(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Searches the largest echo that is answered, where no responder tells each direction by itself (`mtu.path`).
+
+    An echo is as large on its way back as on its way there, so what is lost has no direction; where the peer's host
+    quotes a full-size UDP packet to a closed port, the way there is proven to be open, and the loss is on the way back.
+    """
+    for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
+        for peer, alone in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
+            for result in judge(peer, alone, ctx.settings.thresholds.minimum_mtu):
+                yield result
+
+
+async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Alone | None]]:
+    """Measure some peers at once. The kernel counts fragments for all flows together, so what tells is done again."""
+    together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
+    again = len(peers) > 1
+    return [
+        (peer, await measure(ctx, peer) if again and alone and _telling(alone.echo) else alone)
+        for peer, alone in zip(peers, together, strict=True)
+    ]
+
+
+def _telling(echo: PathMtu) -> bool:
+    return echo.outcome is SearchOutcome.MEASURED and (echo.miscounted or not echo.fits)
+
+
+async def measure(ctx: Context, peer: Peer) -> Alone | None:
+    """A few round trips; some seconds where the peer's host must be waited for. None: a responder tells it better."""
+    if await _has_responder(ctx, peer):
+        return None
+    echo = await ctx.net.pmtu.echo(peer.address)
+    covered = ctx.overlay is not None and ctx.overlay.covers(peer.address)
+    interface = ctx.overlay.interface if ctx.overlay and covered else None
+    if echo.fits:
+        return Alone(echo, interface=interface)
+    return Alone(echo, await _forward_bytes(ctx, peer, echo.ceiling_bytes), interface)
+
+
+async def _has_responder(ctx: Context, peer: Peer) -> bool:
+    """Whether path-MTU probes are answered; STAMP asks first, because silence is cheaper there, but others speak it."""
+    session = await ctx.net.path.stamp(peer, count=3, interval_s=0.01)
+    if not session.answered:
+        return False
+    probed = await ctx.net.pmtu.search(peer, "forward", ceiling_bytes=SMALLEST)
+    return probed.outcome is SearchOutcome.MEASURED
+
+
+async def _forward_bytes(ctx: Context, peer: Peer, size: int) -> int:
+    """`size` if a UDP packet of that size got to the peer, which its host's "port unreachable" proves; else 0."""
+    for _ in range(REFUSALS_TRIED):
+        if await ctx.net.pmtu.underlay_carries(peer.address, size, size, timeout_s=REFUSAL_WAIT_S):
+            return size
+    return 0
+
+
+def judge(peer: Peer, alone: Alone | None, minimum_mtu: int) -> tuple[Result, ...]:
+    """The way there and back, and the way there alone where it is proven; sizes are IP packets in bytes."""
+    if alone is None:
+        message = f"the responder of {peer.target} tells the path MTU of each direction (mtu.path)"
+        return (skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message),)
+    echo = alone.echo
+    if echo.outcome is not SearchOutcome.MEASURED or echo.mtu_bytes is None:
+        return (_undecided(peer, alone), *_forward(peer, alone))
+    if echo.fits and echo.mtu_bytes >= minimum_mtu:
+        return (_whole(peer, alone),)
+    return (_limited(peer, alone, echo.mtu_bytes, minimum_mtu), *_forward(peer, alone))
+
+
+def _whole(peer: Peer, alone: Alone) -> Result:
+    echo = alone.echo
+    come = "come back, whole or in fragments" if echo.miscounted else "come back whole"
+    return passed(
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{echo.mtu_bytes}-byte echoes to {peer.target} {come}, and {_promise(alone)}; whether they go there in "
+        f"fragments, and what {peer.target} itself may send, only a responder there would tell",
+        measurements=_measurements(alone),
+        evidence=(_sizes(echo),),
+    )
+
+
+def _forward(peer: Peer, alone: Alone) -> tuple[Result, ...]:
+    if not alone.forward_open:
+        return ()
+    return (
+        passed(
+            peer.target,
+            Direction.FORWARD,
+            f"a UDP packet of {alone.forward_bytes} bytes got to {peer.target}: its host quotes it and says that the "
+            "port is closed",
+            measurements={"mtu_bytes": alone.forward_bytes, "interface_mtu_bytes": alone.echo.ceiling_bytes},
+        ),
+    )
+
+
+def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
+    """Less than the interface promises, or than the overlay needs."""
+    echo = alone.echo
+    black_hole = echo.black_hole
+    # What the echo lost and UDP of that size did not lose on the way there, was lost on the way back.
+    direction = Direction.REVERSE if black_hole and alone.forward_open else Direction.ROUND_TRIP
+    message = f"{_fate(peer, alone, mtu)}, {'and' if echo.fits else 'but'} {_promise(alone)}"
+    if mtu < minimum_mtu:
+        message += f"; the overlay must carry {minimum_mtu}"
+    if black_hole:
+        verdict, code = failed, codes.MTU_BLACK_HOLE
+    elif mtu < minimum_mtu:
+        verdict, code = failed, codes.MTU_BELOW_MINIMUM
+    else:
+        verdict, code = warned, codes.MTU_REDUCED
+    return verdict(
+        code,
+        peer.target,
+        direction,
+        message + _open_question(peer, alone),
+        remedy=_remedy(peer, alone, mtu, minimum_mtu),
+        measurements=_measurements(alone),
+        evidence=(_sizes(echo),),
+    )
+
+
+def _fate(peer: Peer, alone: Alone, mtu: int) -> str:
+    echo, name = alone.echo, peer.target
+    if echo.fits:
+        return f"echoes to {name} over {mtu} bytes cannot be sent"
+    if echo.fragmented_outside:
+        return f"the answers of {name} to echoes over {mtu} bytes come in fragments"
+    if echo.signalled:
+        tellers = ", ".join(filter(None, echo.icmp_from))
+        return f"packets over {mtu} bytes do not get to {name}, as an ICMP error from {tellers} tells this node"
+    if alone.forward_open:
+        return (
+            f"echoes over {mtu} bytes get no answer from {name} and no ICMP error, while UDP of {alone.forward_bytes} "
+            "bytes does get there: large packets vanish on the way back"
+        )
+    return f"echoes over {mtu} bytes to {name} get no answer and no ICMP error"
+
+
+def _open_question(peer: Peer, alone: Alone) -> str:
+    """What one side cannot tell, and what would."""
+    if alone.echo.black_hole and not alone.forward_open:
+        return f"; in which direction large packets vanish, a responder at {peer.target} would tell"
+    if alone.echo.fits:
+        return ""
+    return f"; the size for each direction a responder at {peer.target} would tell"
+
+
+def _promise(alone: Alone) -> str:
+    return f"{alone.interface or 'the interface that leads there'} has MTU {alone.echo.ceiling_bytes}"
+
+
+def _remedy(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> str:
+    """The size that did pass; which end sends too large packets is not known, so it is for both."""
+    if mtu < minimum_mtu and not alone.echo.fits:
+        return f"Make the path under the tunnel carry more: {mtu} bytes are less than the overlay's {minimum_mtu}."
+    mtu = max(mtu, minimum_mtu) if alone.echo.fits else mtu
+    if alone.interface is None:
+        return f"Set the MTU of the interface that leads to {peer.address} to {mtu}, here and on {peer.target}."
+    if alone.echo.black_hole and alone.forward_open:
+        return f"on {peer.target}: ip link set dev INTERFACE mtu {mtu}"
+    return f"ip link set dev {alone.interface} mtu {mtu}   # here, and the overlay's interface on {peer.target}"
+
+
+def _undecided(peer: Peer, alone: Alone) -> Result:
+    echo, name = alone.echo, peer.target
+    if echo.outcome is SearchOutcome.NOT_PERMITTED:
+        return inconclusive(
+            codes.RUN_NEEDS_PRIVILEGE,
+            name,
+            Direction.ROUND_TRIP,
+            f"this process may not send echoes to {peer.address} (raw sockets take CAP_NET_RAW), and no responder "
+            f"there tells the path MTU: either would decide it",
+            remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
+        )
+    if echo.outcome is SearchOutcome.UNDECIDED:
+        return inconclusive(
+            codes.RUN_TIMEOUT,
+            name,
+            Direction.ROUND_TRIP,
+            f"too many echoes to {name} stay away to tell the path MTU: {echo.mtu_bytes or 0} bytes come back, "
+            f"{echo.ceiling_bytes} is the interface's MTU",
+            measurements=_measurements(alone),
+            evidence=(_sizes(echo),),
+        )
+    host = f"[{peer.address}]" if ":" in peer.address else peer.address
+    known = "back" if alone.forward_open else "there and back"
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        name,
+        Direction.ROUND_TRIP,
+        f"{name} answers no echo and no path-MTU probe: what the way {known} carries, a responder there would tell",
+        remedy=f"on {name}: preflight responder --bind {host}:{peer.responder_port}",
+        measurements={"echoes": echo.probes_sent},
+    )
+
+
+def _measurements(alone: Alone) -> dict[str, Measurement]:
+    echo = alone.echo
+    return {
+        "mtu_bytes": echo.mtu_bytes,
+        "interface_mtu_bytes": echo.ceiling_bytes,
+        "forward_mtu_bytes": alone.forward_bytes or None,
+        "signalled": echo.signalled,
+        "echoes": echo.probes_sent,
+        "rounds": echo.rounds,
+        "rtt_ms": None if echo.rtt_s is None else round(echo.rtt_s * 1000, 3),
+        "search_ms": round(echo.duration_s * 1000, 3),
+    }
+
+
+def _sizes(echo: PathMtu) -> Evidence:
+    data = {
+        "came_back": echo.passed,
+        "in_fragments": echo.fragmented,
+        "unanswered": echo.vanished,
+        "lost_once_but_came_back": echo.recovered,
+        "icmp_too_big_from": echo.icmp_from,
+    }
+    return Evidence("path-mtu", "sizes of echoes in bytes", {name: list(sizes) for name, sizes in data.items()})

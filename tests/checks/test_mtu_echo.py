@@ -1,0 +1,182 @@
+"""mtu.echo: tables from what one side found out to the verdict. Real searches: tests/net/test_pmtu_echo.py."""
+
+import asyncio
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from preflight_checks.mtu_echo import REFUSALS_TRIED, Alone, judge, measure
+
+from preflight.api import Context, Peer, Result, Status, codes
+from preflight.model.overlay import OverlayState
+from preflight.model.path import StampStats
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.settings import Settings
+
+B = Peer("10.66.0.2", "b")
+WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
+HOLE = replace(WHOLE, mtu_bytes=1312, passed=(1312,), vanished=(1313, 1420))
+SPLIT = replace(WHOLE, mtu_bytes=1312, passed=(1312,), fragmented=(1313, 1420))
+TOLD = replace(WHOLE, mtu_bytes=1380, vanished=(1381,), signalled=True, icmp_from=("10.66.0.9",))
+SILENT = replace(WHOLE, outcome=SearchOutcome.NO_ANSWER, mtu_bytes=None, passed=())
+FORBIDDEN = replace(SILENT, outcome=SearchOutcome.NOT_PERMITTED)
+LOSSY = replace(HOLE, outcome=SearchOutcome.UNDECIDED)
+
+
+def verdicts(echo: PathMtu | None, *, forward_bytes: int = 0, minimum_mtu: int = 1280) -> tuple[Result, ...]:
+    alone = Alone(echo, forward_bytes, "wg0") if echo else None
+    results: tuple[Result, ...] = judge(B, alone, minimum_mtu)
+    return results
+
+
+def told(results: tuple[Result, ...]) -> list[tuple[str, str | None, str]]:
+    return [(r.status.value, r.code.slug if r.code else None, r.direction.value) for r in results]
+
+
+FORWARD = ("pass", None, "forward")
+
+
+@pytest.mark.parametrize(
+    ("echo", "alone", "with_forward"),
+    [
+        (None, [("skip", "run.not-applicable", "round-trip")], None),
+        (WHOLE, [("pass", None, "round-trip")], None),
+        (HOLE, [("fail", "mtu.black-hole", "round-trip")], [("fail", "mtu.black-hole", "reverse"), FORWARD]),
+        (SPLIT, [("warn", "mtu.reduced", "round-trip")], [("warn", "mtu.reduced", "round-trip"), FORWARD]),
+        (TOLD, [("warn", "mtu.reduced", "round-trip")], None),
+        (SILENT, [("inconclusive", "run.needs-responder", "round-trip")], None),
+        (SILENT, None, [("inconclusive", "run.needs-responder", "round-trip"), FORWARD]),
+        (FORBIDDEN, [("inconclusive", "run.needs-privilege", "round-trip")], None),
+        (FORBIDDEN, None, [("inconclusive", "run.needs-privilege", "round-trip"), FORWARD]),
+        (LOSSY, [("inconclusive", "run.timeout", "round-trip")], None),
+    ],
+)
+def test_verdicts(
+    echo: PathMtu | None,
+    alone: list[tuple[str, str | None, str]] | None,
+    with_forward: list[tuple[str, str | None, str]] | None,
+) -> None:
+    """Protects the table: a direction is named only where the way there is proven to be open."""
+    if alone is not None:
+        assert told(verdicts(echo)) == alone
+    if with_forward is not None:
+        assert told(verdicts(echo, forward_bytes=1420)) == with_forward
+
+
+def test_a_smaller_proof_is_no_proof_for_full_size() -> None:
+    """Protects the direction: that 1312 bytes get there says nothing about 1420."""
+    assert told(verdicts(HOLE, forward_bytes=1312)) == [("fail", "mtu.black-hole", "round-trip")]
+
+
+def test_what_stays_open_is_said() -> None:
+    """Protects the reader from guesses: every verdict without a direction names who would tell it."""
+    for echo in (WHOLE, HOLE, SPLIT, TOLD, SILENT):
+        (result,) = verdicts(echo)
+        assert "responder" in result.message, result.message
+
+
+def test_black_hole() -> None:
+    """Protects the main finding: the size that passes, what is known of the direction, and the MTU to set where."""
+    (both,) = verdicts(HOLE)
+    assert both.message == (
+        "echoes over 1312 bytes to b get no answer and no ICMP error, but wg0 has MTU 1420; "
+        "in which direction large packets vanish, a responder at b would tell"
+    )
+    assert both.remedy == "ip link set dev wg0 mtu 1312   # here, and the overlay's interface on b"
+    back, _ = verdicts(HOLE, forward_bytes=1420)
+    assert "while UDP of 1420 bytes does get there: large packets vanish on the way back" in back.message
+    assert back.remedy == "on b: ip link set dev INTERFACE mtu 1312"
+
+
+def test_below_the_minimum() -> None:
+    """Protects overlays that need 1280: a failure where it is signalled too, and no tunnel setting is advised."""
+    (short,) = verdicts(replace(TOLD, mtu_bytes=1200))
+    assert (short.status, short.code) == (Status.FAIL, codes.MTU_BELOW_MINIMUM)
+    assert short.remedy == "Make the path under the tunnel carry more: 1200 bytes are less than the overlay's 1280."
+    (hole,) = verdicts(replace(HOLE, mtu_bytes=1200))
+    assert hole.code is codes.MTU_BLACK_HOLE
+    assert "; the overlay must carry 1280" in hole.message
+    (small,) = verdicts(replace(WHOLE, ceiling_bytes=1200, mtu_bytes=1200))
+    assert small.code is codes.MTU_BELOW_MINIMUM
+    assert small.remedy is not None
+    assert small.remedy.startswith("ip link set dev wg0 mtu 1280 ")
+
+
+def test_measurements_and_evidence() -> None:
+    """Protects what dashboards read: numbers with units, and the sizes behind the verdict."""
+    result, _ = verdicts(replace(HOLE, probes_sent=29, rounds=5, rtt_s=0.0015, duration_s=0.025), forward_bytes=1420)
+    assert result.measurements == {
+        "mtu_bytes": 1312,
+        "interface_mtu_bytes": 1420,
+        "forward_mtu_bytes": 1420,
+        "signalled": False,
+        "echoes": 29,
+        "rounds": 5,
+        "rtt_ms": 1.5,
+        "search_ms": 25.0,
+    }
+    assert result.evidence[0].data["unanswered"] == [1313, 1420]
+
+
+class Path:
+    """Stands for `ctx.net`: what answers at the peer, and what was asked."""
+
+    def __init__(self, echo: PathMtu, *, stamp: bool = False, probes: bool = False, refuses_at: int = 0) -> None:
+        self.echo_result, self.stamped, self.probed, self.refuses_at = echo, stamp, probes, refuses_at
+        self.asked: list[str] = []
+        self.path = self.pmtu = self
+
+    async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
+        """As PathProbes."""
+        return StampStats(sent=count, answered=count if self.stamped else 0)
+
+    async def search(self, peer: Peer, direction: str, *, ceiling_bytes: int) -> PathMtu:
+        """As PathMtuProbes."""
+        return WHOLE if self.probed else SILENT
+
+    async def echo(self, address: str) -> PathMtu:
+        """As PathMtuProbes."""
+        self.asked.append("echo")
+        return self.echo_result
+
+    async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
+        """As PathMtuProbes: the closed port is told at this attempt."""
+        assert low == high == 1420
+        self.asked.append("closed port")
+        return high if self.asked.count("closed port") == self.refuses_at else 0
+
+
+def measured(path: Path) -> Alone | None:
+    overlay = OverlayState(
+        product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),)
+    )
+    net: Any = path
+    alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net), B))
+    return alone
+
+
+def test_a_responder_tells_it_better() -> None:
+    """Protects a run with responders from more packets: not one echo is sent."""
+    path = Path(HOLE, stamp=True, probes=True)
+    assert measured(path) is None
+    assert path.asked == []
+
+
+def test_a_strange_reflector_is_no_responder() -> None:
+    """Protects peers that speak STAMP and no path-MTU probes (or have another key): echoes decide there."""
+    path = Path(WHOLE, stamp=True)
+    alone = measured(path)
+    assert alone is not None
+    assert (alone.echo, alone.interface) == (WHOLE, "wg0")
+    assert path.asked == ["echo"]
+
+
+@pytest.mark.parametrize(("refuses_at", "forward_bytes"), [(1, 1420), (3, 1420), (0, 0)])
+def test_a_rate_limit_is_waited_for_and_silence_is_no_proof(refuses_at: int, forward_bytes: int) -> None:
+    """Protects the proof of the way there: a few tries, as hosts tell of closed ports once a second; then nothing."""
+    path = Path(HOLE, refuses_at=refuses_at)
+    alone = measured(path)
+    assert alone is not None
+    assert alone.forward_bytes == forward_bytes
+    assert path.asked == ["echo", *["closed port"] * (refuses_at or REFUSALS_TRIED)]
