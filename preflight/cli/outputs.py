@@ -27,9 +27,9 @@ class Output:
     path: Path | None
 
 
-def parse_outputs(values: Sequence[str]) -> tuple[Output, ...]:
+def parse_outputs(values: Sequence[str], formats: Sequence[str] = FORMATS) -> tuple[Output, ...]:
     """Read the option's values; text on standard output if there is none. Raises click.UsageError."""
-    outputs = tuple(_parse(value) for value in values) or (Output("text", None),)
+    outputs = tuple(_parse(value, formats) for value in values) or (Output("text", None),)
     to_stdout = [output.format for output in outputs if output.path is None]
     if len(to_stdout) > 1:
         raise click.UsageError(f"standard output takes one document, not {' and '.join(to_stdout)}: give a =PATH")
@@ -39,11 +39,11 @@ def parse_outputs(values: Sequence[str]) -> tuple[Output, ...]:
     return outputs
 
 
-def _parse(value: str) -> Output:
+def _parse(value: str, formats: Sequence[str]) -> Output:
     format, separator, path = value.partition("=")
-    if format not in FORMATS:
-        near = get_close_matches(format, FORMATS, n=1, cutoff=0.0)
-        raise click.UsageError(f"no output format is called {format!r}; nearest: {near[0]} (of {', '.join(FORMATS)})")
+    if format not in formats:
+        near = get_close_matches(format, formats, n=1, cutoff=0.0)
+        raise click.UsageError(f"no output format is called {format!r}; nearest: {near[0]} (of {', '.join(formats)})")
     if separator and not path:
         raise click.UsageError(f"--output {value}: no file behind the equals sign")
     return Output(format, _writable(Path(path)) if separator else None)
@@ -70,6 +70,15 @@ def write_outputs(report: "Report", outputs: Sequence[Output], *, no_color: bool
             color = sys.stdout.isatty() and not no_color and "NO_COLOR" not in os.environ
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
             click.echo(render(report, output.format, width=width, color=color, verbose=verbose), nl=False, color=color)
+
+
+def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
+    """Write documents that are rendered already, files first."""
+    for output, text in sorted(documents, key=lambda document: document[0].path is None):
+        if output.path is not None:
+            _replace(output.path, text)
+        else:
+            click.echo(text, nl=False)
 
 
 def render(report: "Report", format: str, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:

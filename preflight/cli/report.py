@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 EXIT_WORSE = 1
 
 
-@click.group(short_help="Turn a JSON report into another format, or compare two.")
+@click.group(short_help="Turn a JSON report into another format, compare, join.")
 def report() -> None:
     """Work with JSON reports."""
 
@@ -45,6 +45,34 @@ def diff(before: Path, after: Path) -> None:
     Measurements count only where the two differ by more than their spread.
     """
     sys.exit(EXIT_WORSE if tell_changes(read_report(before), read_report(after), err=False) else 0)
+
+
+@report.command("merge", short_help="Join many nodes' reports into a matrix.")
+@click.argument("files", nargs=-1, required=True, metavar="REPORT...", type=click.Path(path_type=Path))
+@click.option("--output", "-o", "outputs", multiple=True, metavar="FORMAT[=PATH]", help="text, html or json.")
+def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
+    """Join the JSON reports of many nodes: who reaches whom, by direction, as both ends see it.
+
+    Exit code 1 when a way failed. Join before addresses are redacted: nodes are known by them.
+    """
+    import shutil
+
+    from preflight.cli.outputs import parse_outputs, write_texts
+    from preflight.report import matrix
+
+    wanted = parse_outputs(outputs, formats=("text", "html", "json"))
+    try:
+        joined = matrix.merge([read_report(file) for file in files])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    render = {
+        "text": lambda: matrix.render_text(joined, width),
+        "html": lambda: matrix.render_html(joined),
+        "json": lambda: joined.model_dump_json(indent=2) + "\n",
+    }
+    write_texts([(output, render[output.format]()) for output in wanted])
+    sys.exit(EXIT_WORSE if joined.failed else 0)
 
 
 def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:

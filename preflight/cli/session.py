@@ -86,6 +86,7 @@ class Session:
             command=("preflight", *sys.argv[1:]),
             lab=cast("Literal['wireguard', 'loopback'] | None", os.environ.get(LAB_VARIABLE)),
             interrupted=outcome.interrupted,
+            peers=peers,
         )
         names = (report.run.node.hostname, *(peer.name for peer in peers), *url_hosts(self.settings.control.url))
         stand_ins = StandIns(names) if "addresses" in self.settings.report.redact else None

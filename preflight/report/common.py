@@ -5,6 +5,14 @@ from collections.abc import Iterable
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 MARKS = {"pass": "✓", "warn": "!", "fail": "✗", "inconclusive": "?", "skip": "–", "error": "E"}
+WORDS = {
+    "fail": "failed",
+    "error": "broken",
+    "warn": "warning",
+    "inconclusive": "undecided",
+    "pass": "passed",
+    "skip": "skipped",
+}
 WORST_FIRST = ("fail", "error", "warn", "inconclusive")
 
 

@@ -4,50 +4,59 @@ import base64
 import hashlib
 import json
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preflight.report import common
 from preflight.report.model import Report
 from preflight.report.page import make_page
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 STATUSES = ("fail", "error", "warn", "inconclusive", "pass", "skip")
-WORDS = {
-    "fail": "failed",
-    "error": "broken",
-    "warn": "warning",
-    "inconclusive": "undecided",
-    "pass": "passed",
-    "skip": "skipped",
-}
 
 
 def render(report: Report) -> str:
     """The whole page. Everything from the report is escaped; the page's policy allows its own script alone."""
+    script = _asset("report.js")
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            page=make_page(report),
+            report=report,
+            style=style(),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            counts=common.counts(report),
+            overlay=common.overlay_line(report),
+            note=common.lab_note(report),
+            marks=common.MARKS,
+            statuses=STATUSES,
+            words=common.WORDS,
+        )
+    )
+
+
+def environment() -> "Environment":
+    """Templates that escape everything."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    templates = Environment(
         loader=PackageLoader("preflight.report", "html_assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["pretty"] = _pretty
-    environment.filters["number"] = _number
-    script = _asset("report.js")
-    return environment.get_template("report.html.j2").render(
-        page=make_page(report),
-        report=report,
-        style=_asset("report.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        counts=common.counts(report),
-        overlay=common.overlay_line(report),
-        note=common.lab_note(report),
-        marks=common.MARKS,
-        statuses=STATUSES,
-        words=WORDS,
-    )
+    templates.filters["pretty"] = _pretty
+    templates.filters["number"] = _number
+    return templates
+
+
+def style() -> str:
+    """The style sheet of all pages."""
+    return _asset("report.css")
 
 
 def _asset(name: str) -> str:

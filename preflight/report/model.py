@@ -8,7 +8,7 @@ from uuid import uuid4
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from preflight import __version__
-from preflight.api import Result, Status
+from preflight.api import Peer, Result, Status
 from preflight.diagnosis import LAYERS, Cause
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
@@ -58,6 +58,13 @@ class OverlayInfo(Part):
     addresses: tuple[str, ...] = ()
 
 
+class PeerInfo(Part):
+    """A peer that the run was about: what results call it, and its overlay address."""
+
+    target: Line
+    address: str
+
+
 class Run(Part):
     """One run of the tool."""
 
@@ -69,6 +76,7 @@ class Run(Part):
     lab: Literal["wireguard", "loopback"] | None = None
     node: NodeInfo
     overlay: OverlayInfo | None = None
+    peers: tuple[PeerInfo, ...] = ()
 
 
 class Summary(Part):
@@ -238,6 +246,7 @@ def build_report(
     command: tuple[str, ...] = (),
     lab: Literal["wireguard", "loopback"] | None = None,
     interrupted: bool = False,
+    peers: tuple[Peer, ...] = (),
 ) -> Report:
     """Put the report together from what the run gave."""
     summary = summarize(results)
@@ -252,6 +261,7 @@ def build_report(
             lab=lab,
             node=node,
             overlay=overlay,
+            peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
         ),
         verdict=verdict,
         summary=summary,

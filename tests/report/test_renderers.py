@@ -77,7 +77,7 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
         "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "results", "placement",
     }  # fmt: skip
     assert set(document["run"]) == {
-        "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay",
+        "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay", "peers",
     }  # fmt: skip
     assert document["summary"] == {"pass": 2, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
     assert [r["id"] for r in document["results"]][:3] == [

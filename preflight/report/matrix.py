@@ -1,0 +1,233 @@
+"""Many nodes' reports as one matrix: who reaches whom, by direction, seen from both ends. Pure.
+
+The way from A to B is told twice: forward by A, and reverse by B. Where one end says that it is dead and the other got
+packets, both are shown: together they know more than either.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
+from pydantic import BaseModel, ConfigDict
+
+from preflight.report.common import MARKS, WORDS
+from preflight.report.model import DirectionName, Report, ResultEntry, StatusName
+
+PATH = ("overlay", "reach", "mtu", "udp")
+BROKEN = ("fail", "error")
+_ORDER: tuple[StatusName, ...] = ("fail", "error", "warn", "inconclusive", "pass", "skip")
+DIRECTIONS = ("forward", "round-trip"), ("reverse", "round-trip")
+"""What tells of the way to the peer, and of the way from it; what is about just that direction first."""
+
+
+class Part(BaseModel):
+    """Frozen, and written as JSON."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class View(Part):
+    """What one end says about a way: its worst result."""
+
+    by: str
+    direction: DirectionName
+    status: StatusName
+    code: str | None
+    message: str
+    result: str
+
+
+class Way(Part):
+    """The way from one node to another; `contradiction`: one end calls it dead, the other received by it."""
+
+    source: str
+    target: str
+    status: StatusName
+    contradiction: bool
+    views: tuple[View, ...]
+
+    @property
+    def told(self) -> View:
+        """The view that decides: the worst; of equals what is about just this direction, then the receiver's."""
+        return min(
+            self.views,
+            key=lambda view: (_ORDER.index(view.status), view.direction == "round-trip", view.by != self.target),
+        )
+
+
+class Matrix(Part):
+    """All ways between the nodes that reports are from, and from them to peers without a report."""
+
+    schema_version: str = "1"
+    nodes: tuple[str, ...]
+    silent: tuple[str, ...]
+    ways: tuple[Way, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether any way is dead or broken."""
+        return any(way.status in BROKEN for way in self.ways)
+
+    def way(self, source: str, target: str) -> Way | None:
+        """The way between two nodes; None if nobody tells of it."""
+        return next((way for way in self.ways if (way.source, way.target) == (source, target)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    report: Report
+    peers: dict[str, str]
+    """What the report calls a peer, to what the matrix calls it."""
+
+
+def merge(reports: Sequence[Report]) -> Matrix:
+    """Put the reports of many nodes together; of two from one node the later one counts.
+
+    A node is known by its overlay addresses, and called what the others call it. Raises ValueError for two nodes that
+    cannot be told apart.
+    """
+    latest = {_identity(report): report for report in sorted(reports, key=lambda report: report.run.started_at)}
+    names = _names(list(latest.values()))
+    members = [_Member(names[id], report, _peer_names(report, names)) for id, report in latest.items()]
+    if len({member.name for member in members}) < len(members):
+        twice = Counter(member.name for member in members).most_common(1)[0][0]
+        raise ValueError(f"two nodes are called {twice!r} and no overlay address tells them apart")
+    views: dict[tuple[str, str], list[View]] = {}
+    for member in members:
+        for peer, called in member.peers.items():
+            results = [r for r in member.report.results if r.target == peer and _about_path(r)]
+            for (source, target), directions in zip(
+                ((member.name, called), (called, member.name)), DIRECTIONS, strict=True
+            ):
+                views.setdefault((source, target), []).extend(_view(member.name, results, directions))
+    known = {member.name for member in members}
+    ways = tuple(_way(*ends, told) for ends, told in sorted(views.items()) if told)
+    silent = sorted({name for ends in views for name in ends} - known)
+    return Matrix(nodes=tuple(sorted(known)), silent=tuple(silent), ways=ways)
+
+
+def _identity(report: Report) -> str:
+    """The node's overlay addresses; its host name where it has none."""
+    return " ".join(sorted(_own_addresses(report))) or report.run.node.hostname
+
+
+def _own_addresses(report: Report) -> list[str]:
+    addresses = report.run.overlay.addresses if report.run.overlay else ()
+    return [str(ip_interface(address).ip) for address in addresses]
+
+
+def _names(reports: Sequence[Report]) -> dict[str, str]:
+    """Each node's name by identity: what most others call it."""
+    called: dict[str, Counter[str]] = {}
+    for report in reports:
+        for peer in report.run.peers:
+            called.setdefault(peer.address, Counter())[peer.target] += 1
+    names = {}
+    for report in reports:
+        votes = sum((called.get(address, Counter()) for address in _own_addresses(report)), Counter[str]())
+        names[_identity(report)] = votes.most_common(1)[0][0] if votes else report.run.node.hostname
+    return names
+
+
+def _peer_names(report: Report, names: dict[str, str]) -> dict[str, str]:
+    by_address = {address: name for identity, name in names.items() for address in identity.split()}
+    return {peer.target: by_address.get(peer.address, peer.target) for peer in report.run.peers}
+
+
+def _about_path(result: ResultEntry) -> bool:
+    """A skip tells nothing, and what a code of the run says is about the run."""
+    return result.category in PATH and result.status != "skip"
+
+
+def _view(by: str, results: Sequence[ResultEntry], directions: Sequence[str]) -> Iterator[View]:
+    """The worst of what is known about just this direction; only where nothing is, of what is about both."""
+    for direction in directions:
+        fitting = [result for result in results if result.direction == direction]
+        if fitting:
+            worst = min(fitting, key=lambda result: _ORDER.index(result.status))
+            yield View(
+                by=by,
+                direction=worst.direction,
+                status=worst.status,
+                code=worst.code,
+                message=worst.message,
+                result=worst.id,
+            )
+            return
+
+
+def _way(source: str, target: str, views: Sequence[View]) -> Way:
+    statuses = [view.status for view in views]
+    dead = any(status in BROKEN for status in statuses)
+    return Way(
+        source=source,
+        target=target,
+        status=min(statuses, key=_ORDER.index),
+        contradiction=dead and "pass" in statuses,
+        views=tuple(views),
+    )
+
+
+def _contradiction(way: Way) -> str:
+    return "; the two ends contradict each other" if way.contradiction else ""
+
+
+def render_text(matrix: Matrix, width: int = 80) -> str:
+    """A table of marks where it fits, then each way that is not good with what both ends say of it."""
+    from io import StringIO
+
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    out = StringIO()
+    console = Console(file=out, width=max(width, 40), highlight=False, color_system=None)
+    console.print(Text(summary(matrix)))
+    places = (*matrix.nodes, *matrix.silent)
+    if sum(len(name) + 2 for name in places) + max(map(len, places), default=0) < width:
+        table = Table("from, to →", *(Column(Text(name)) for name in places), box=None, pad_edge=False)
+        for source in places:
+            table.add_row(Text(source), *(_mark(matrix, source, target) for target in places))
+        console.print()
+        console.print(table)
+    for way in sorted(matrix.ways, key=lambda way: _ORDER.index(way.status)):
+        if way.status != "pass":
+            code = f"  {way.told.code}" if way.told.code else ""
+            console.print()
+            console.print(Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{_contradiction(way)}"))
+            for view in way.views:
+                console.print(Padding(Text(f"{view.by} says: {MARKS[view.status]} {view.message}"), (0, 0, 0, 4)))
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
+
+
+def render_html(matrix: Matrix) -> str:
+    """The same as one page, in the dress of the report."""
+    from preflight.report.html import environment, style
+
+    return (
+        environment()
+        .get_template("matrix.html.j2")
+        .render(
+            matrix=matrix, places=(*matrix.nodes, *matrix.silent), summary=summary(matrix), marks=MARKS, style=style()
+        )
+    )
+
+
+def summary(matrix: Matrix) -> str:
+    """The matrix in one line."""
+    counts = Counter(way.status for way in matrix.ways)
+    told = ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
+    contradictions = sum(way.contradiction for way in matrix.ways)
+    more = f"; {contradictions} told differently by its two ends" if contradictions else ""
+    silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
+    return f"{len(matrix.nodes)} nodes{silent}, {len(matrix.ways)} ways: {told or 'none was measured'}{more}"
+
+
+def _mark(matrix: Matrix, source: str, target: str) -> str:
+    way = matrix.way(source, target)
+    if way is None:
+        return "·" if source == target else " "
+    return MARKS[way.status] + ("≠" if way.contradiction else "")
