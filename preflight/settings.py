@@ -128,6 +128,16 @@ class ReportSettings(Model):
     redact: tuple[Literal["addresses"], ...] = Field((), description="What is replaced by stand-ins.")
 
 
+class PostureSettings(Model):
+    """Where the posture checks look."""
+
+    repositories: tuple[Path, ...] | None = Field(
+        None,
+        description="Folders whose git repositories are searched for committed secrets; without this key the working "
+        "folder and the one of the settings file.",
+    )
+
+
 class RateLimit(Model):
     """Per-client-address rate limit of the bundled server."""
 
@@ -165,6 +175,7 @@ class ConfigFile(Model):
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
+    posture: PostureSettings = PostureSettings()
     control_plane: ControlPlaneSettings = ControlPlaneSettings()
 
 
@@ -198,8 +209,11 @@ class Settings:
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
+    posture: PostureSettings = PostureSettings()
+    control_plane: ControlPlaneSettings = ControlPlaneSettings()
     secrets: Secrets = Secrets()
     enrolment: Enrolment | None = None
+    intrusive: bool = False
     source: Path | None = None
 
 
@@ -297,13 +311,18 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
 def _anchor(config: ConfigFile, folder: Path) -> ConfigFile:
     """Make the paths of a file absolute: they are relative to the file, not to the caller's directory."""
 
+    def absolute(path: Path) -> Path:
+        return (folder / path.expanduser()).absolute()
+
     def anchored(model: Model) -> Model:
-        updates = {name: (folder / value.expanduser()).absolute() for name, value in model if isinstance(value, Path)}
+        updates: dict[str, Any] = {name: absolute(value) for name, value in model if isinstance(value, Path)}
         return model.model_copy(update=updates)
 
-    return config.model_copy(
-        update={name: anchored(getattr(config, name)) for name in ("control", "responder", "control_plane")}
-    )
+    posture = config.posture
+    if posture.repositories is not None:
+        posture = posture.model_copy(update={"repositories": tuple(map(absolute, posture.repositories))})
+    sections = {name: anchored(getattr(config, name)) for name in ("control", "responder", "control_plane")}
+    return config.model_copy(update={**sections, "posture": posture})
 
 
 def read_secret(path: Path, what: str) -> str:
@@ -350,6 +369,7 @@ class Options:
     skip: tuple[str, ...] = ()
     redact: tuple[Literal["addresses"], ...] = ()
     enroll: bool = False
+    intrusive: bool = False
     bootstrap_token_file: Path | None = None
     credentials_out: Path | None = None
 
@@ -401,7 +421,10 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         checks=config.checks.model_copy(update={"skip": (*config.checks.skip, *options.skip)}),
         thresholds=_thresholds(config, environ),
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),
+        posture=config.posture,
+        control_plane=config.control_plane,
         secrets=_secrets(config, environ),
+        intrusive=options.intrusive,
         enrolment=_enrolment(options, environ),
         source=source,
     )

@@ -31,6 +31,9 @@ _OPTIONS = (
     click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True),
     click.option("--allow-inconclusive", is_flag=True, help="Exit 0 although something could not be decided."),
     click.option("--enroll", is_flag=True, help="Enrol this node for real, and leave again: writes to the cluster."),
+    click.option(
+        "--intrusive", is_flag=True, help="Also checks that write to the cluster and clean up: posture.scope."
+    ),
     click.option("--bootstrap-token-file", type=click.Path(path_type=Path), metavar="FILE", help="With --enroll."),
     click.option(
         "--credentials-out", type=click.Path(path_type=Path), metavar="FILE", help="Where the credential goes."
@@ -73,6 +76,7 @@ class Request:
     fail_on: str
     allow_inconclusive: bool
     enroll: bool
+    intrusive: bool
     bootstrap_token_file: Path | None
     credentials_out: Path | None
     lab: str | None

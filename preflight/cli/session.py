@@ -55,6 +55,7 @@ class Session:
                     skip=request.skip,
                     redact=request.redact,
                     enroll=request.enroll,
+                    intrusive=request.intrusive,
                     bootstrap_token_file=request.bootstrap_token_file,
                     credentials_out=request.credentials_out,
                 )

@@ -62,6 +62,8 @@ class Blueprint:
     server_listens_on_all: on every address, not the overlay's.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
     registered: what the cluster's list holds beforehand.
+    committed: a's folder is a git repository with a token in its compose file.
+    node_environment: variables of a, by the name of the file in a's folder that holds the value.
     node: what a's settings file says besides the usual, key by key.
     """
 
@@ -81,6 +83,8 @@ class Blueprint:
     bearer: Bearer = "mesh"
     resolvers: tuple[ResolverPlan, ...] = ()
     registered: tuple[Registered, ...] = ()
+    committed: bool = False
+    node_environment: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -146,6 +150,7 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]
         "peers": [peer],
         "control": control,
         "responder": {"key_file": "responder.key", "agent_id": AGENTS["a"]},
+        "posture": {"repositories": ["."]},  # and not whatever the caller's working folder is
     }
     if kind == "loopback":
         settings["overlay"] = {"interface": "lo", "prefixes": ["127.0.0.0/8"]}

@@ -385,6 +385,17 @@ def guards(kind: Guards) -> Fault:
     return planned(f"the control plane's secrets are {kind}", loopback=True, guards=kind)
 
 
+def one_token() -> Fault:
+    """The control plane has one secret for several roles, and a has it under the names of two of them."""
+    names = {"VOX_MESH_WORKER_TOKEN": "token", "VOX_MESH_ADMIN_TOKEN": "token"}
+    return planned("worker and admin share one token", loopback=True, guards="shared", node_environment=names)
+
+
+def committed_token() -> Fault:
+    """a's settings lie in a git repository, with a token in a compose file that is committed."""
+    return planned("a token stands in a committed compose file", loopback=True, committed=True)
+
+
 def registered(summary: str, *rows: Registered) -> Fault:
     """The cluster has these nodes already, and the settings say that this node is called `a`."""
     return planned(summary, loopback=True, registered=rows, node={"node": {"id": "a"}})

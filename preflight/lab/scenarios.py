@@ -235,8 +235,9 @@ _ALL = (
     _broken("heartbeat-lost", "enroll.heartbeat-failed", faults.drill("heartbeat-500")),
     # posture
     _broken("open-server", "posture.open", faults.guards("none"), faults.bootstrap_token("none")),
-    _broken("one-token-for-all", "posture.shared-token", faults.guards("shared"), exit_code=0),
+    _broken("one-token-for-all", "posture.shared-token", faults.one_token(), exit_code=0),
     _broken("scope-open", "posture.scope-open", faults.drill("scope-open")),
+    _broken("token-in-compose", "posture.secret-in-git", faults.committed_token()),
     # the cluster
     _healthy("healthy-cluster", "the cluster has nodes at work", faults.registered("nodes", *_AT_WORK)),
     _broken(

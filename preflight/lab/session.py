@@ -51,7 +51,8 @@ class Lab:
 
     def environment(self) -> dict[str, str]:
         """What a program in a node finds: ours, without settings of the caller's own cluster and without proxies."""
-        return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind}
+        own = _site(self.names, self.state).node_variables()
+        return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | own
 
     def preflight_arguments(self) -> list[str]:
         """Options of `preflight all` on node a: its settings, and the enrolment with its one-time token."""

@@ -72,7 +72,15 @@ class Site:
             from preflight.lab.certificates import write_certificates
 
             write_certificates(self.plan.certificate, control, (node, peer), self.places.control)
+        if self.plan.committed:
+            commit_compose_file(node, secrets.mesh)
         self.new_bootstrap_token()
+
+    def node_variables(self) -> dict[str, str]:
+        """What a's environment holds of its tokens."""
+        folder = self.names.files("a")
+        named = self.plan.node_environment.items()
+        return {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
 
     def new_bootstrap_token(self) -> None:
         """Write a one-time token for a and for the control plane, which reads it when it starts."""
@@ -165,6 +173,15 @@ def write_private(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(f"{text}\n")
+
+
+def commit_compose_file(folder: Path, token: str) -> None:
+    """Make a git repository of the folder, in which a compose file with the token is all that is committed."""
+    compose = {"services": {"worker": {"image": "vox", "environment": {"VOX_MESH_TOKEN": token}}}}
+    write_private(folder / "docker-compose.yml", yaml.safe_dump(compose))
+    git = [processes.program("git"), "-C", str(folder), "-c", "user.name=lab", "-c", "user.email=lab@lab.invalid"]
+    for words in (["init", "-q"], ["add", "docker-compose.yml"], ["commit", "-q", "-m", "Deploy the worker"]):
+        processes.run([*git, *words])
 
 
 def _write_settings(directory: Path, settings: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from preflight.model.overlay import OverlayState
+    from preflight.model.roles import ScopeTrial
     from preflight.net.control import ControlClient
     from preflight.net.dns import Resolver
     from preflight.net.enrolment import EnrolmentSession
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from preflight.net.kernel import Kernel
     from preflight.net.path import PathProbes
     from preflight.net.pmtu import PathMtuProbes
+    from preflight.net.secrets import LocalSecrets
     from preflight.net.tcp import Tcp
     from preflight.settings import Settings
 
@@ -70,6 +72,19 @@ class Net:
         from preflight.net.control import ControlClient
 
         return ControlClient.from_settings(self._settings)
+
+    @cached_property
+    def secrets(self) -> "LocalSecrets":
+        """This node's own secrets, where they lie."""
+        from preflight.net.secrets import LocalSecrets
+
+        return LocalSecrets(self._settings)
+
+    async def foreign_scope(self) -> "ScopeTrial":
+        """Join under a scope that nobody has, and leave again: it writes to the cluster."""
+        from preflight.net.scope import try_foreign_scope
+
+        return await try_foreign_scope(self.control)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; it writes to the cluster."""

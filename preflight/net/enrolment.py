@@ -52,7 +52,7 @@ class EnrolmentSession:
         now = time.monotonic()
         self._machine = Enrolment(
             node_id=settings.node.id,
-            spare_id=_spare_id(),
+            spare_id=spare_id(),
             scope_id=settings.control.scope_id,
             bootstrap=self.bootstraps,
             now=now,
@@ -106,7 +106,7 @@ class EnrolmentSession:
         """Leave if a row may be there, whatever ended the run; a second Ctrl-C does not stop this."""
         try:
             if self._machine.must_leave:
-                await _to_its_end(asyncio.ensure_future(self._leave()))
+                await to_its_end(asyncio.ensure_future(self._leave()))
         finally:
             if self._file is not None:
                 # An exchange whose answer was not heard can be asked for again, by the key in the pending file.
@@ -195,7 +195,7 @@ class EnrolmentSession:
         return record
 
 
-async def _to_its_end(task: "asyncio.Future[None]") -> None:
+async def to_its_end(task: "asyncio.Future[Any]") -> None:
     """Wait for a bounded task through any number of cancellations; the one that is under way goes on afterwards."""
     while not task.done():
         try:
@@ -204,7 +204,7 @@ async def _to_its_end(task: "asyncio.Future[None]") -> None:
             continue
 
 
-def _spare_id() -> str:
+def spare_id() -> str:
     """`preflight-<host>-<random>`: nobody else's."""
     host = re.sub(r"[^a-z0-9-]+", "-", platform.node().lower()).strip("-")[:40] or "node"
     return f"preflight-{host}-{secrets.token_hex(4)}"

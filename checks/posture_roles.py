@@ -1,0 +1,230 @@
+"""Does each token that this node has open what its role may, and no more? Does each role have its own?"""
+
+import asyncio
+import hmac
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.model.control import ControlError, HttpAnswer
+from preflight.model.roles import Rights, RoleToken
+from preflight.proto.http import retry_after_s
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+
+API = "/v1/populi"
+WORK, ADMINISTER, DELIVER = ("GET", f"{API}/nodes"), ("GET", f"{API}/exec/leases"), ("POST", f"{API}/a2a/deliver")
+PACE_S = 0.02
+ASKED_S = 5.0
+ATTEMPTS = 3
+MOST_WAITED_S = 5.0
+UNKNOWN_TOKEN, FORBIDDEN, THROTTLED = 401, 403, 429
+FULL = ("mesh", "admin")
+SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
+"""The node's own bearer is one of these."""
+
+
+@check(
+    "posture.roles",
+    title="Tokens open what their role may, and no more",
+    subject="control",
+    codes=(codes.POSTURE_ROLE_TOO_STRONG, codes.POSTURE_SHARED_TOKEN),
+    needs=("control.health",),
+    timeout=45,
+)
+async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Compare the tokens of this node with each other, and ask two lists and one impossible delivery with each.
+
+    Nothing is written. A JWT is not tried: the control plane takes each only once.
+    """
+    tokens = ctx.net.secrets.tokens()
+    for result in judge(await measure(ctx.net.control, tokens), shared(tokens)):
+        yield result
+
+
+async def measure(client: "ControlClient", tokens: Sequence[RoleToken]) -> tuple[Rights, ...]:
+    """What each token opens; one request at a time, each value once."""
+    asked: dict[str, Rights] = {}
+    rights = []
+    for token in tokens:
+        value = token.value.get_secret_value()
+        if value not in asked:
+            asked[value] = await _rights(client, token)
+        known = asked[value]
+        rights.append(
+            Rights(token, known.work, known.deliver, known.administer, known.known, known.detail, known.asked)
+        )
+    return tuple(rights)
+
+
+async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
+    if token.is_jwt:
+        return Rights(token, asked=False)
+    try:
+        work, administer, deliver = [await _status(client, *route, token) for route in (WORK, ADMINISTER, DELIVER)]
+    except ControlError as error:
+        return Rights(token, detail=error.message)
+    statuses = (work, administer, deliver)
+    if UNKNOWN_TOKEN in statuses:
+        return Rights(token, known=False)
+    return Rights(
+        token,
+        work=_opened(work),
+        administer=_opened(administer),
+        # Whether the body or the role is judged first is the server's affair: only a refusal tells.
+        deliver=False if deliver == FORBIDDEN else None,
+        known=True,
+        detail="" if _opened(administer) is not None else f"GET exec/leases was answered {administer}",
+    )
+
+
+async def _status(client: "ControlClient", method: str, path: str, token: RoleToken) -> int:
+    """The status, after waiting where the server throttles. Raises ControlError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        await asyncio.sleep(PACE_S)
+        body: dict[str, str] | None = {} if method == "POST" else None
+        answer = await client.send(method, path, body, bearer=token.value, timeout_s=ASKED_S)
+        if answer.status != THROTTLED or attempt == ATTEMPTS:
+            break
+        await asyncio.sleep(min(MOST_WAITED_S, _asked_to_wait(answer)))
+    return answer.status
+
+
+def _asked_to_wait(answer: HttpAnswer) -> float:
+    headers = answer.headers
+    return retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s) or 1.0
+
+
+def _opened(status: int) -> bool | None:
+    return {200: True, FORBIDDEN: False}.get(status)
+
+
+def shared(tokens: Sequence[RoleToken]) -> list[tuple[RoleToken, RoleToken]]:
+    """Pairs of tokens of different roles with one value; compared here, in constant time, and sent nowhere."""
+    return [
+        (one, other)
+        for one, other in combinations(tokens, 2)
+        if one.role != other.role
+        and {one.role, other.role} not in SAME_BY_DESIGN
+        and hmac.compare_digest(one.value.get_secret_value().encode(), other.value.get_secret_value().encode())
+    ]
+
+
+def judge(rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]]) -> list[Result]:
+    """A token under two names is that finding; one that its server gives too much is the other."""
+    if not rights:
+        message = "no token of any role is set on this node, so there is none to judge"
+        return [skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)]
+    doubled = {token.source for pair in pairs for token in pair}
+    strong = [right for right in rights if right.token.source not in doubled and _too_strong(right)]
+    found = [
+        *([_judge_strong(strong, rights)] if strong else []),
+        *([_judge_shared(pairs, rights)] if pairs else _judge_full(rights)),
+    ]
+    return found or [_judge_rest(rights)]
+
+
+def _too_strong(right: Rights) -> bool:
+    if right.token.role == "worker":
+        return right.administer is True
+    return right.token.role == "submitter" and (right.work is True or right.administer is True)
+
+
+def _judge_strong(strong: Sequence[Rights], rights: Sequence[Rights]) -> Result:
+    said = "; ".join(
+        f"the {right.token.role}'s token ({right.token.source}) opens {_routes(right)}" for right in strong
+    )
+    return failed(
+        codes.POSTURE_ROLE_TOO_STRONG,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        said,
+        remedy=f"Give {strong[0].token.source} a token of the role {strong[0].token.role} that the control plane "
+        "knows as such, and replace the one that was there.",
+        evidence=(_evidence(rights),),
+    )
+
+
+def _routes(right: Rights) -> str:
+    opened = {"GET nodes": right.work is True and right.token.role == "submitter", "GET exec/leases": right.administer}
+    return " and ".join(route for route, is_open in opened.items() if is_open)
+
+
+def _judge_shared(pairs: Sequence[tuple[RoleToken, RoleToken]], rights: Sequence[Rights]) -> Result:
+    names = list(dict.fromkeys(f"{token.source} ({_role(token)})" for pair in pairs for token in pair))
+    return _warn_shared(f"one secret serves several roles: {', '.join(names)}", rights)
+
+
+def _judge_full(rights: Sequence[Rights]) -> list[Result]:
+    """A node that works by the full token while its cluster tells roles apart, as another of its tokens shows."""
+    apart = any(right.work is False or right.administer is False for right in rights)
+    full = next((r for r in rights if r.token.role == "node" and r.work and r.administer), None)
+    if full is None or not apart or any(right.token.role == "admin" for right in rights):
+        return []
+    message = (
+        f"this node's own token ({full.token.source}) opens everything, although the control plane tells roles apart"
+    )
+    return [_warn_shared(message, rights)]
+
+
+def _warn_shared(message: str, rights: Sequence[Rights]) -> Result:
+    return warned(
+        codes.POSTURE_SHARED_TOKEN,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        message,
+        aspect="shared",
+        remedy="Give each role its own token: preflight explain posture.shared-token says in which order.",
+        evidence=(_evidence(rights),),
+    )
+
+
+def _judge_rest(rights: Sequence[Rights]) -> Result:
+    told = "; ".join(f"{right.token.source}: {_in_words(right)}" for right in rights)
+    known = [right for right in rights if right.known]
+    undecided = next((right for right in rights if right.asked and right.known is not False and right.detail), None)
+    if undecided is not None:
+        message = f"what {undecided.token.source} opens could not be seen: {undecided.detail}; ask again later"
+        return inconclusive(codes.RUN_TIMEOUT, CONTROL, Direction.ROUND_TRIP, message, evidence=(_evidence(rights),))
+    if not known:
+        return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, told)
+    return passed(CONTROL, Direction.ROUND_TRIP, told, evidence=(_evidence(rights),))
+
+
+def _in_words(right: Rights) -> str:
+    if not right.asked:
+        return "a JWT, which is good for one request and was not tried"
+    if not right.known:
+        return "not known to the control plane"
+    if right.administer and right.work:
+        return "opens everything"
+    opened = {"work": right.work, "administration": right.administer}
+    words = [word for word, is_open in opened.items() if is_open]
+    return f"opens {' and '.join(words)} only" if words else "refused for work and for administration"
+
+
+def _role(token: RoleToken) -> str:
+    return "this node's" if token.role == "node" else f"{token.role}'s"
+
+
+def _evidence(rights: Iterable[Rights]) -> Evidence:
+    rows = {
+        right.token.source: {"work": right.work, "deliver": right.deliver, "administer": right.administer}
+        for right in rights
+    }
+    return Evidence("roles", "what each token was seen to open", rows)

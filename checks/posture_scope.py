@@ -1,0 +1,58 @@
+"""Does the control plane enforce its scope, the boundary between clusters?"""
+
+from collections.abc import AsyncGenerator
+
+from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.model.roles import ScopeTrial
+
+
+@check(
+    "posture.scope",
+    title="Control plane refuses another scope",
+    subject="control",
+    codes=(codes.POSTURE_SCOPE_OPEN, codes.ENROLL_LEAVE_FAILED),
+    needs=("control.health",),
+    timeout=30,
+)
+async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Join under a made-up scope, as a node in maintenance, and leave at once.
+
+    Nothing else proves it, and where the scope is open the join succeeds: so it runs with `--intrusive`, or where an
+    enrolment writes anyhow.
+    """
+    settings = ctx.settings
+    if settings.enrolment is None and not settings.intrusive:
+        yield skipped(
+            codes.RUN_NOT_ENROLLING,
+            CONTROL,
+            Direction.ROUND_TRIP,
+            "only a join under another scope tells whether the scope is enforced, and that may write to the cluster",
+            remedy="preflight run posture.scope --intrusive",
+        )
+        return
+    for result in judge(await ctx.net.foreign_scope()):
+        yield result
+
+
+def judge(trial: ScopeTrial) -> list[Result]:
+    """Refused with 403 is right; what was let in is a finding, and so is a row that stayed."""
+    where = (CONTROL, Direction.ROUND_TRIP)
+    if trial.verdict == "enforced":
+        told = [passed(*where, f"a join under the scope {trial.scope_id}, which nobody has, is refused")]
+    elif trial.verdict == "open":
+        message = (
+            f"a join under the scope {trial.scope_id}, which nobody has, was taken; any cluster's node may come in"
+        )
+        remedy = "VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   # in the control plane's environment; then restart it"
+        told = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
+    elif trial.left:
+        message = f"whether the scope is enforced could not be tried: {trial.detail}"
+        told = [skipped(codes.RUN_NOT_APPLICABLE, *where, message)]
+    else:
+        message = f"whether the scope is enforced could not be told: {trial.detail}; ask again when the way is calm"
+        told = [inconclusive(codes.RUN_TIMEOUT, *where, message)]
+    if not trial.left:
+        message = f"the row {trial.identity}, in maintenance, may still be listed: leaving was not answered"
+        remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
+        told.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedy=remedy, aspect="leave"))
+    return told

@@ -1,0 +1,97 @@
+"""Is the scope enforced? A join under a scope that nobody has is the only proof, so it writes, and leaves at once."""
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from preflight import __version__
+from preflight.model.control import ControlError
+from preflight.model.roles import ScopeTrial
+from preflight.net.enrolment import spare_id, to_its_end
+from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, RETRIABLE_STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from preflight.net.control import ControlClient
+
+JOIN_S = 5.0
+"""How long the join may take, repeats included: with the leaving it must fit into the time for cleaning up."""
+ATTEMPTS = 3
+MOST_WAITED_S = 2.0
+
+
+async def try_foreign_scope(client: "ControlClient") -> ScopeTrial:
+    """Join as a node in maintenance under a made-up scope; whatever came of it, leave again.
+
+    A token that may not list nodes may not join either: its 403 would say nothing about the scope.
+    """
+    identity, scope_id = spare_id(), f"preflight-scope-{secrets.token_hex(8)}"
+    try:
+        await _patiently(client.nodes)
+    except ControlError as error:
+        return ScopeTrial("unknown", identity, scope_id, error.message)
+    asked = asyncio.ensure_future(_join_and_leave(client, identity, scope_id))
+    try:
+        return await asyncio.shield(asked)
+    finally:
+        await to_its_end(asked)
+
+
+async def _join_and_leave(client: "ControlClient", identity: str, scope_id: str) -> ScopeTrial:
+    record = _record(identity, scope_id)
+    try:
+        async with asyncio.timeout(JOIN_S):
+            await _patiently(lambda: client.join(record))
+    except TimeoutError:
+        error = ControlError("timeout", None, f"no answer to the join within {JOIN_S:g} s")
+        return await _undecided(client, identity, scope_id, error)
+    except ControlError as error:
+        if error.status == FORBIDDEN:
+            return ScopeTrial("enforced", identity, scope_id, error.message)
+        return await _undecided(client, identity, scope_id, error)
+    return ScopeTrial("open", identity, scope_id, left=await _leave(client, identity))
+
+
+async def _undecided(client: "ControlClient", identity: str, scope_id: str, error: ControlError) -> ScopeTrial:
+    """Refused, nothing was joined; unheard, or answered in another way than the contract's, it may have been."""
+    refused = error.status is not None and error.status >= 400
+    left = refused or await _leave(client, identity)
+    return ScopeTrial("unknown", identity, scope_id, error.message, left=left)
+
+
+async def _leave(client: "ControlClient", identity: str) -> bool:
+    try:
+        async with asyncio.timeout(LEAVE_S):
+            await _patiently(lambda: client.leave(identity))
+    except ControlError as error:
+        return error.status == NOT_FOUND
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _patiently(call: "Callable[[], Awaitable[Any]]") -> None:
+    """Repeat what a server that says `later` will take later. Raises the last ControlError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            await call()
+        except ControlError as error:
+            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
+        else:
+            return
+
+
+def _record(identity: str, scope_id: str) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "capabilities": {},
+        "version": __version__,
+        "last_seen_unix_ms": time.time_ns() // 1_000_000,
+        "visibility": "private",
+        "maintenance": True,
+        "scope_id": scope_id,
+    }

@@ -1,0 +1,79 @@
+"""posture.roles: which tokens are one, and what their answers tell."""
+
+import pytest
+from preflight_checks.posture_roles import judge, shared
+from pydantic import SecretStr
+
+from preflight.api import Status
+from preflight.model.roles import Rights, RoleName, RoleToken
+
+
+def token(role: RoleName, value: str = "", source: str = "") -> RoleToken:
+    return RoleToken(role, source or f"the-{role}", SecretStr(value or f"{role}-secret-of-the-tests"))
+
+
+def worker(*, administer: bool | None = False) -> Rights:
+    return Rights(token("worker"), work=True, administer=administer, deliver=False, known=True)
+
+
+def submitter(*, work: bool | None = False, administer: bool | None = False) -> Rights:
+    return Rights(token("submitter"), work=work, administer=administer, known=True)
+
+
+def full(role: RoleName) -> Rights:
+    return Rights(token(role), work=True, administer=True, known=True)
+
+
+@pytest.mark.parametrize(
+    ("rights", "expected"),
+    [
+        ([], "run.not-applicable"),
+        ([worker()], "pass"),
+        ([submitter()], "pass"),
+        ([full("node")], "pass"),
+        ([full("mesh")], "pass"),
+        ([full("admin"), full("mesh"), worker(), submitter()], "pass"),
+        ([worker(administer=True)], "posture.role-too-strong"),
+        ([submitter(work=True)], "posture.role-too-strong"),
+        ([submitter(administer=True)], "posture.role-too-strong"),
+        ([full("node"), submitter()], "posture.shared-token"),
+        ([full("node"), submitter(), full("admin")], "pass"),
+        ([full("node"), submitter(work=None)], "posture.shared-token"),
+        ([Rights(token("worker"), known=False)], "run.not-applicable"),
+        ([Rights(token("worker"), asked=False)], "run.not-applicable"),
+        ([Rights(token("worker"), detail="no answer")], "run.timeout"),
+    ],
+)
+def test_judge(rights: list[Rights], expected: str) -> None:
+    """A worker may not see the leases nor a submitter the nodes; the full token is right where it is called so."""
+    results = judge(rights, [])
+    assert [result.code.slug if result.code else "pass" for result in results] == [expected]
+
+
+def test_a_token_under_two_names_is_told_as_shared_and_not_as_too_strong() -> None:
+    """The server is right to let the admin's token administer: what is wrong is its name, and that only warns."""
+    tokens = [token("worker", "one-secret-for-all"), token("admin", "one-secret-for-all"), token("submitter")]
+    rights = [Rights(one, work=True, administer=True, known=True) for one in tokens[:2]]
+    (result,) = judge(rights, shared(tokens))
+    assert result.code is not None
+    assert (result.code.slug, result.status) == ("posture.shared-token", Status.WARN)
+    assert "the-worker" in result.message
+    assert "one-secret" not in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pairs"),
+    [
+        ("worker", "admin", 1),
+        ("mesh", "worker", 1),
+        ("node", "submitter", 1),
+        ("node", "admin", 1),
+        ("node", "mesh", 0),
+        ("node", "worker", 0),
+        ("worker", "worker", 0),
+    ],
+)
+def test_which_equal_tokens_are_one_for_several_roles(one: RoleName, other: RoleName, pairs: int) -> None:
+    """The node's own bearer is a worker's or the mesh token by design; the same variable twice is no sharing."""
+    assert len(shared([token(one, "same-secret"), token(other, "same-secret")])) == pairs
+    assert shared([token(one, "a-secret"), token(other, "b-secret")]) == []

@@ -1,0 +1,23 @@
+"""posture.scope's judge, by table."""
+
+import pytest
+from preflight_checks.posture_scope import judge
+
+from preflight.model.roles import ScopeTrial
+
+
+@pytest.mark.parametrize(
+    ("trial", "expected"),
+    [
+        (ScopeTrial("enforced", "preflight-x", "s", "403"), ["pass"]),
+        (ScopeTrial("open", "preflight-x", "s"), ["posture.scope-open"]),
+        (ScopeTrial("open", "preflight-x", "s", left=False), ["posture.scope-open", "enroll.leave-failed"]),
+        (ScopeTrial("unknown", "preflight-x", "s", "401"), ["run.not-applicable"]),
+        (ScopeTrial("unknown", "preflight-x", "s", "no answer", left=False), ["run.timeout", "enroll.leave-failed"]),
+    ],
+)
+def test_judge(trial: ScopeTrial, expected: list[str]) -> None:
+    """Only a join that was taken proves an open scope, and a row that stayed is never kept quiet."""
+    results = judge(trial)
+    assert [result.code.slug if result.code else "pass" for result in results] == expected
+    assert all("preflight-x" in result.message for result in results if result.aspect == "leave")
