@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "preflight.cli.run:run_checks",
     "list": "preflight.cli.catalogue:list_checks",
     "explain": "preflight.cli.catalogue:explain",
+    "init": "preflight.cli.init:init",
     "schema": "preflight.cli.catalogue:schema",
     "report": "preflight.cli.report:report",
     "responder": "preflight.cli.responder:responder",
