@@ -57,6 +57,7 @@ class Registered:
 class Blueprint:
     """The plan of one lab.
 
+    families: of the addresses inside the tunnel; underlay: what the tunnel's own packets are.
     control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
     responder: whether one runs at b. server_options: more words for `control-plane serve`.
     server_listens_on_all: on every address, not the overlay's.
@@ -69,6 +70,7 @@ class Blueprint:
 
     topology: Topology
     families: tuple[Family, ...] = (4, 6)
+    underlay: Family = 4
     tunnel_mtu: int = 1420
     keepalive_s: int = 25
     responder: bool = True

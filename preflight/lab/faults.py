@@ -272,6 +272,17 @@ def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Fault, ...]:
     return (no_icmp_too_big(), underlay_mtu(source, target, mtu))
 
 
+def longer_than_vanish(source: str, target: str, mtu: int) -> Fault:
+    """A black hole made by length alone, not by a route: it leaves the way free for a bad link."""
+
+    def strike(network: "Network") -> None:
+        for family, ip, header in ((FAMILIES[0], "ip", 0), (FAMILIES[1], "ip6", 40)):
+            where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
+            network.nft(ROUTER, f"forward {where} {ip} length > {mtu - header} drop")
+
+    return Fault(f"packets over {mtu} bytes from {source} to {target} vanish", strike=strike)
+
+
 def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Fault:
     """A bad link on the way from `source` to `target`.
 
@@ -303,8 +314,9 @@ def random_loss(source: str, target: str, percent: int) -> Fault:
     """The router loses packets at random on the way from `source` to `target`."""
 
     def strike(network: "Network") -> None:
-        where = f"ip saddr {underlay_address(source, 4)} ip daddr {underlay_address(target, 4)}"
-        network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
+        for family, ip in zip(FAMILIES, ("ip", "ip6"), strict=True):
+            where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
+            network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
 
     return Fault(f"{percent} % of what {source} sends to {target} is lost", strike=strike)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from preflight.lab.blueprint import Blueprint, allowed_ips
-from preflight.lab.topology import TUNNEL_PORT, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, bracketed, underlay_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def tunnel_config(plan: Blueprint, keys: Mapping[str, TunnelKeys], node: str) ->
             "[Peer]",
             f"PublicKey = {keys[neighbour].public}",
             f"AllowedIPs = {', '.join(allowed_ips(plan, node, neighbour))}",
-            f"Endpoint = {underlay_address(neighbour, 4)}:{TUNNEL_PORT}",
+            f"Endpoint = {bracketed(underlay_address(neighbour, plan.underlay))}:{TUNNEL_PORT}",
         ]
         if plan.keepalive_s:
             lines.append(f"PersistentKeepalive = {plan.keepalive_s}")

@@ -72,9 +72,15 @@ _AT_WORK = (Registered("n1", fields={"listen_addr": "10.66.0.7:9900"}),)
 
 _FAR = Impairment(delay_ms=37.5, jitter_ms=5)
 
+_REDUCED_BOTH_WAYS = (faults.underlay_mtu("a", "b", 1380), faults.underlay_mtu("b", "a", 1380))
+_HOLE_BOTH_WAYS = (*faults.black_hole("a", "b"), *faults.black_hole("b", "a"))
+_INSIDE_V6 = faults.planned("IPv6-only overlay", families=(6,))
+_OUTSIDE_V6 = faults.planned("IPv6 underlay", underlay=6)
+
 _ALL = (
     _healthy("healthy", "all is well"),
-    _healthy("healthy-v6", "an overlay with IPv6 only", faults.planned("IPv6-only overlay", families=(6,))),
+    _healthy("healthy-v6", "an overlay with IPv6 only", _INSIDE_V6),
+    _healthy("healthy-underlay-v6", "a tunnel whose own packets are IPv6", _OUTSIDE_V6),
     _healthy("healthy-hub", "a and b talk through c", topology="hub"),
     _healthy("healthy-solo", "b hosts the control plane too", topology="solo"),
     _healthy("healthy-tls", "the control plane speaks TLS", faults.certificate("good")),
@@ -158,8 +164,7 @@ _ALL = (
     _broken(
         "mtu-reduced",
         "mtu.reduced",
-        faults.underlay_mtu("a", "b", 1380),
-        faults.underlay_mtu("b", "a", 1380),
+        *_REDUCED_BOTH_WAYS,
         exit_code=0,
     ),
     _broken("black-hole-forward", "mtu.black-hole", *faults.black_hole("a", "b"), direction="forward"),
@@ -167,18 +172,37 @@ _ALL = (
     _broken(
         "black-hole-both",
         "mtu.black-hole",
-        *faults.black_hole("a", "b"),
-        *faults.black_hole("b", "a"),
+        *_HOLE_BOTH_WAYS,
         direction="round-trip",
     ),
+    _broken(
+        "black-hole-lossy",
+        "mtu.black-hole",
+        *_HOLE_BOTH_WAYS,
+        faults.random_loss("a", "b", 2),
+        faults.random_loss("b", "a", 2),
+        direction="round-trip",
+    ),
+    _broken(
+        "black-hole-far",
+        "mtu.black-hole",
+        *faults.both_ways("a", "b", Impairment(delay_ms=20)),
+        faults.longer_than_vanish("a", "b", 1380),
+        faults.longer_than_vanish("b", "a", 1380),
+        direction="round-trip",
+    ),
+    _broken("black-hole-hub", "mtu.black-hole", *faults.black_hole("c", "b"), direction="forward", topology="hub"),
+    _broken("black-hole-v6", "mtu.black-hole", *_HOLE_BOTH_WAYS, _INSIDE_V6, direction="round-trip"),
+    _broken("black-hole-underlay-v6", "mtu.black-hole", *_HOLE_BOTH_WAYS, _OUTSIDE_V6, direction="round-trip"),
+    _broken("mtu-reduced-v6", "mtu.reduced", *_REDUCED_BOTH_WAYS, _INSIDE_V6, exit_code=0),
+    _broken("mtu-reduced-underlay-v6", "mtu.reduced", *_REDUCED_BOTH_WAYS, _OUTSIDE_V6, exit_code=0),
     # the path MTU as far as one side can tell it alone
     _broken("healthy-no-responder", "run.needs-responder", faults.no_responder(), exit_code=3),
     _broken(
         "black-hole-no-responder",
         "mtu.black-hole",
         faults.no_responder(),
-        *faults.black_hole("a", "b"),
-        *faults.black_hole("b", "a"),
+        *_HOLE_BOTH_WAYS,
         direction="round-trip",
     ),
     # the control URL
