@@ -42,8 +42,22 @@ def list_checks(as_json: bool) -> None:
         click.echo(f"broken: {broken.origin}: {broken.name}: {broken.reason}", err=True)
 
 
+def complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Finding codes for the shell."""
+    from preflight import codes
+
+    return [slug for slug in codes.ALL if slug.startswith(incomplete)]
+
+
+def complete_check(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of checks for the shell."""
+    from preflight.catalog import load_catalog
+
+    return sorted(check.id for check in load_catalog().checks if check.id.startswith(incomplete))
+
+
 @click.command(short_help="The runbook page of a finding code.")
-@click.argument("code")
+@click.argument("code", shell_complete=complete_code)
 def explain(code: str) -> None:
     """Print what a finding code means, what causes it, how to confirm it and how to fix it."""
     from importlib.resources import files

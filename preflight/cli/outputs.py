@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "junit", "markdown", "html", "openmetrics", "sarif")
 
 
+def complete_format(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Formats for the shell."""
+    return [format for format in FORMATS if format.startswith(incomplete)]
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One document: its format, and its file (None: standard output)."""

@@ -8,14 +8,23 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from preflight.cli.catalogue import complete_check
+from preflight.cli.outputs import complete_format
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml]."),
     click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable)."),
     click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file."),
-    click.option("--only", multiple=True, metavar="GLOB", help="Only these checks, and what they need."),
-    click.option("--skip", multiple=True, metavar="GLOB", help="Without these checks."),
+    click.option(
+        "--only",
+        multiple=True,
+        metavar="GLOB",
+        shell_complete=complete_check,
+        help="Only these checks, and what they need.",
+    ),
+    click.option("--skip", multiple=True, metavar="GLOB", shell_complete=complete_check, help="Without these checks."),
     click.option("--tag", "tags", multiple=True, metavar="TAG", help="Also the opt-in checks with this tag, as slow."),
     click.option(
         "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole run."
@@ -26,6 +35,7 @@ _OPTIONS = (
         "outputs",
         multiple=True,
         metavar="FORMAT[=PATH]",
+        shell_complete=complete_format,
         help="text, json, junit, markdown, html, openmetrics, sarif (repeatable).",
     ),
     click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True),
@@ -96,7 +106,7 @@ def all_checks(**options: Any) -> None:
 
 
 @click.command("run", short_help="The named checks and what they need.")
-@click.argument("named", nargs=-1, required=True, metavar="ID...")
+@click.argument("named", nargs=-1, required=True, metavar="ID...", shell_complete=complete_check)
 @_with_options
 def run_checks(**options: Any) -> None:
     """Run the named checks (globs allowed, as 'mtu.*') and what they need."""

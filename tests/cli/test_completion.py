@@ -1,0 +1,60 @@
+"""Shell completion and man pages, which come from the commands themselves."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).with_name("preflight")
+
+
+def completed(*words: str) -> set[str]:
+    """What bash offers for the last of these words."""
+    done = subprocess.run(
+        [str(PROGRAM)],
+        env={
+            "PATH": os.environ["PATH"],
+            "_PREFLIGHT_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(("preflight", *words)),
+            "COMP_CWORD": str(len(words)),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line.partition(",")[2] for line in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("re",), {"report", "responder"}),
+        (("report", "m"), {"merge"}),
+        (("run", "mtu.p"), {"mtu.path"}),
+        (("explain", "mtu.bl"), {"mtu.black-hole"}),
+        (("all", "--output", "mark"), {"markdown"}),
+        (("all", "--fail-on", "w"), {"warn"}),
+    ],
+)
+def test_words_are_completed(words: tuple[str, ...], offered: set[str]) -> None:
+    """Commands, checks, codes and formats need not be looked up."""
+    assert completed(*words) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    """What the README tells to source."""
+    environ = {"PATH": os.environ["PATH"], "_PREFLIGHT_COMPLETE": f"{shell}_source"}
+    done = subprocess.run([str(PROGRAM)], env=environ, capture_output=True, text=True, check=True)
+    assert "_PREFLIGHT_COMPLETE" in done.stdout
+
+
+def test_every_command_has_a_man_page(tmp_path: Path) -> None:
+    """`bin/man` writes them from the program's own help."""
+    subprocess.run([str(ROOT / "bin" / "man"), str(tmp_path)], capture_output=True, check=True)
+    pages = {path.name for path in tmp_path.iterdir()}
+    assert {"preflight.1", "preflight-all.1", "preflight-report-merge.1", "preflight-lab-run.1"} <= pages
+    assert "baseline" in (tmp_path / "preflight-all.1").read_text(encoding="utf-8")
