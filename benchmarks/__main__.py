@@ -16,6 +16,7 @@ AREAS = {
     "path": "benchmarks.path",
     "sweep": "benchmarks.sweep",
     "all": "benchmarks.whole",
+    "control-plane": "benchmarks.control_plane",
 }
 
 

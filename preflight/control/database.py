@@ -1,8 +1,9 @@
 """The SQLite file: opening, migrating, and one writer that commits what waits in one transaction.
 
-WAL mode with `synchronous=FULL`: a commit is on disk before anyone is told. Requests queue their writes; the writer
-thread runs all that wait, each in a savepoint of its own, commits once, and only then answers them. So the price of
-one fsync is shared by everything that arrived during the last one.
+WAL mode: a commit is in the log before anyone is told, so it outlives the process, `kill -9` included; with
+`synchronous=FULL` it is on disk as well and outlives the machine. Requests queue their writes; the writer thread runs
+all that wait, each in a savepoint of its own, commits once, and only then answers them. So the price of one fsync is
+shared by everything that arrived during the last one, and a batch of nothing but refreshes does not pay it at all.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x504F5031  # "POP1": tells our files from those of other programs
 BUSY_TIMEOUT_S = 2.0
 LARGEST_BATCH = 512
+CHECKPOINT_PAGES = 8000  # 32 MiB of log; by SQLite's default 1000 heartbeats would wait for a checkpoint every second
 SQLITE_INTEGER_MAX = 2**63 - 1
 
 MIGRATIONS = (
@@ -110,13 +112,14 @@ class Transaction:
 
 
 class _Write:
-    """A queued operation, and who waits for what comes out of it."""
+    """A queued operation, who waits for what comes out of it, and whether it must be on disk by then."""
 
-    __slots__ = ("error", "future", "run", "value")
+    __slots__ = ("error", "future", "run", "synced", "value")
 
-    def __init__(self, run: Callable[[Transaction], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, run: Callable[[Transaction], Any], future: asyncio.Future[Any], *, synced: bool) -> None:
         self.run = run
         self.future = future
+        self.synced = synced
         self.value: Any = None
         self.error: BaseException | None = None
 
@@ -142,15 +145,28 @@ class Database:
         self._reader = _connect(self._path, read_only=True)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="control-read")
         self._writing = threading.Thread(target=self._write_forever, name="control-write", daemon=True)
+        self._syncing = True
         self._closed = False
         self._writing.start()
 
     async def write(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an operation; returns after its commit is on disk. Raises what it raised, or UnavailableError."""
+        return await self._queued(lambda transaction: operation(transaction, *args, **kwargs), synced=True)
+
+    async def refresh(
+        self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same for what the next heartbeat says again: if the machine loses power, the last of these may be lost.
+
+        A later `write` takes them to disk with it.
+        """
+        return await self._queued(lambda transaction: operation(transaction, *args, **kwargs), synced=False)
+
+    async def _queued(self, run: Callable[[Transaction], T], *, synced: bool) -> T:
         if self._closed:
             raise UnavailableError("the server is stopping")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writes.put(_Write(lambda transaction: operation(transaction, *args, **kwargs), future))
+        self._writes.put(_Write(run, future, synced=synced))
         return await future
 
     async def read(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -205,6 +221,7 @@ class Database:
     def _commit(self, batch: list[_Write]) -> None:
         """Run and commit a batch; if the file fails, none of it was done and all are told so."""
         try:
+            self._sync(any(write.synced for write in batch))
             self._writer.execute("BEGIN IMMEDIATE")
             for write in batch:
                 self._run(write)
@@ -216,6 +233,12 @@ class Database:
                 write.error = _unavailable(error)
         else:
             self._observe(len(batch))
+
+    def _sync(self, wanted: bool) -> None:
+        """Whether the next commit waits for the disk; SQLite takes this between transactions only."""
+        if wanted != self._syncing:
+            self._writer.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._syncing = wanted
 
     def _run(self, write: _Write) -> None:
         """One operation in a savepoint: what it raises undoes it alone. A failure of the file goes up."""
@@ -253,6 +276,7 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection

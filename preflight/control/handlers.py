@@ -49,7 +49,11 @@ async def join(plane: Plane, body: models.NodeRecord) -> Response:
 async def heartbeat(plane: Plane, body: models.NodeRecord) -> Response:
     """Refresh a node, or add it."""
     _check_scope(plane, body)
-    record, new = await plane.database.write(nodes.heartbeat, body.sent())
+    sent = body.sent()
+    refreshed = await plane.database.refresh(nodes.beat, sent)
+    if refreshed is not None:
+        return _json(refreshed)
+    record, new = await plane.database.write(nodes.heartbeat, sent)
     if new:
         event(_log, logging.INFO, "joined by heartbeat", node_id=body.id)
     return _json(record)

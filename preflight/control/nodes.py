@@ -18,14 +18,19 @@ def join(tx: Transaction, sent: Record) -> tuple[str, bool]:
     return _store(tx, registry.joined(existing, sent)), existing is None
 
 
-def heartbeat(tx: Transaction, sent: Record) -> tuple[str, bool]:
-    """Refresh a node, or add it; its record as JSON, and whether it is new."""
+def beat(tx: Transaction, sent: Record) -> str | None:
+    """Refresh a node whose heartbeat says nothing new; its record as JSON. None: `heartbeat` is for this one."""
     existing = find(tx, sent["id"])
-    merged = registry.beaten(existing, sent)
-    if merged != existing:
-        return _store(tx, merged), existing is None
+    if existing is None or registry.beaten(existing, sent) != existing:
+        return None
     tx.db.execute("UPDATE node SET last_seen_unix_ms = ? WHERE id = ?", (tx.now, sent["id"]))
-    return _stamped(encode(merged), tx.now), False
+    return _stamped(encode(existing), tx.now)
+
+
+def heartbeat(tx: Transaction, sent: Record) -> tuple[str, bool]:
+    """Refresh a node and merge what it sent, or add it; its record as JSON, and whether it is new."""
+    existing = find(tx, sent["id"])
+    return _store(tx, registry.beaten(existing, sent)), existing is None
 
 
 def leave(tx: Transaction, node_id: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,29 @@ def test_writes_that_wait_share_a_commit(opened: Database, commits: list[int]) -
     assert asyncio.run(many()) == [f"{number:03}" for number in range(200)]
     assert sum(commits) == 200
     assert len(commits) < 100
+
+
+def test_a_refresh_spares_the_disk_and_a_write_does_not(opened: Database) -> None:
+    """Heartbeats wait for no fsync (1: NORMAL); with one write among them the whole commit does (2: FULL)."""
+    gate = threading.Event()
+
+    def level(tx: Transaction) -> int:
+        return int(tx.db.execute("PRAGMA synchronous").fetchone()[0])
+
+    async def together() -> list[int]:
+        held = asyncio.create_task(opened.refresh(lambda tx: gate.wait(60)))
+        queued = [asyncio.create_task(opened.refresh(level)) for _ in range(5)]
+        queued.append(asyncio.create_task(opened.write(level)))
+        await asyncio.sleep(0)  # all of them are in the queue now, behind the one that holds the writer
+        gate.set()
+        await held
+        return list(await asyncio.gather(*queued))
+
+    async def alone() -> list[int]:
+        return [await opened.refresh(level), await opened.write(level), await opened.refresh(level)]
+
+    assert asyncio.run(alone()) == [1, 2, 1]
+    assert asyncio.run(together()) == [2] * 6
 
 
 def test_a_refused_write_undoes_itself_alone(opened: Database) -> None:

@@ -69,6 +69,18 @@ def test_the_server_sets_the_time_of_join_and_heartbeat(world: World) -> None:
     assert world.listed()[0]["last_seen_unix_ms"] == 1_000_007
 
 
+def test_a_heartbeat_without_news_is_a_refresh(world: World) -> None:
+    """It moves the time alone; an unknown node and a changed field are for the write that is kept for good."""
+    beat = {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 0}
+    assert world.do(nodes.beat, beat) is None
+    world.node(provider="here")
+    world.now += 5
+    assert json.loads(world.do(nodes.beat, beat))["provider"] == "here"
+    assert world.listed()[0]["last_seen_unix_ms"] == world.now
+    assert world.do(nodes.beat, {**beat, "provider": "there"}) is None
+    assert world.listed()[0]["provider"] == "here"
+
+
 def test_a_drain_ends_at_its_deadline(world: World) -> None:
     """The flag is gone from list and heartbeat, the node gets work again, nobody has to write anything."""
     world.node()
