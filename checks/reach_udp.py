@@ -22,6 +22,7 @@ from preflight.api import (
 from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.reach import Way, forward_way, reverse_way
+from preflight.proto.reach_words import arrived, got, got_none, not_here, unanswered
 from preflight.proto.wayback import explain
 
 COUNT = 10
@@ -72,8 +73,8 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
 
     Where none is answered the answer must come another way: the peer tells by the control plane's mailbox what it got,
-    what its reverse-path filter drops and where its way back leads, and probes back; answers that arrive on the tunnel
-    interface and not at the socket were dropped here.
+    what its reverse-path filter drops and where its way back leads, and probes back; its hellos tell unasked what it
+    got; answers that arrive on the tunnel interface and not at the socket were dropped here.
     """
     gate = asyncio.Semaphore(CONCURRENT_PEERS)
 
@@ -121,10 +122,10 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
     if asked is None or asked.sent == 0:
         return (_nothing_left(peer, asked.send_errors if asked else reached.session.send_errors),)
     ways = forward_way(asked), reverse_way(asked)
-    if ways == (Way.UNKNOWN, Way.UNKNOWN):
+    if ways[0] is Way.UNKNOWN and ways[1] in (Way.UNKNOWN, Way.OPEN):
         return _untold(peer, reached, asked)
-    if asked.report is not None and ways == (Way.OPEN, Way.OPEN):
-        return (_mute(peer, asked, asked.report),)
+    if ways == (Way.OPEN, Way.OPEN) and (asked.report is not None or asked.hello is not None):
+        return (_mute(peer, asked),)
     if asked.report is not None and ways == (Way.DEAD, Way.DEAD):
         found: tuple[Result | None, ...] = (_both_dead(peer, reached, asked, asked.report),)
     else:
@@ -212,16 +213,14 @@ def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
     )
 
 
-def _mute(peer: Peer, asked: AskResult, report: PeerReport) -> Result:
+def _mute(peer: Peer, asked: AskResult) -> Result:
     """Packets get through both ways and yet no test packet is answered: the responder does not serve this node."""
-    refused = ", ".join(f"{reason} {count}" for reason, count in sorted(report.refused.items()))
-    why = f"its responder drops this node's packets ({refused})" if refused else "its responder answers none"
     local = asked.local[0] if asked.local else "this node"
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
-        f"packets get to {peer.target} and {asked.probes_received} of {report.sent} of its probes got here, but {why}",
+        unanswered(peer.target, asked),
         remedy=f"Let the responder of {peer.target} serve this node: --allow {local}, or the same key file on both.",
         evidence=(_evidence(asked),),
     )
@@ -233,44 +232,27 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
         code,
         peer.target,
         Direction.ROUND_TRIP,
-        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {_not_here(peer, report)}"
+        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {not_here(report)}"
         f"{'; ICMP echo passes' if reached.echoed else ''}",
         remedy="nft list ruleset | grep -nE 'hook|drop|reject'   # here and on " + peer.target,
-        measurements=_forward_counts(asked, report) | _reverse_counts(asked, report),
+        measurements=_forward_counts(asked) | _reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
 
 
-def _not_here(peer: Peer, report: PeerReport) -> str:
-    if report.sent:
-        return f"none of the {report.sent} that it sent arrived here"
-    errors = ", ".join(sorted(report.send_errors))
-    return f"it could not send any: its own system refused ({errors})"
-
-
 def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result | None:
-    report = asked.report
-    if report is None:
-        fact = f"packets get to {peer.target}: it sends to the port that this node's packets came from"
-        return passed(peer.target, Direction.FORWARD, fact) if way is Way.OPEN else None
+    if way is Way.UNKNOWN:
+        return None
+    measurements = _forward_counts(asked)
     if way is Way.OPEN:
-        got = report.received + report.elsewhere
-        fact = f"{peer.target} got {got} of {asked.sent} packets" if got else f"packets get to {peer.target}"
-        return passed(
-            peer.target,
-            Direction.FORWARD,
-            f"{fact}, as it tells by mailbox",
-            measurements=_forward_counts(asked, report),
-        )
-    here = f", while {asked.probes_received} of {report.sent} of its own arrived here" if asked.probes_received else ""
+        return passed(peer.target, Direction.FORWARD, got(peer.target, asked), measurements=measurements)
     return failed(
         _dead_code(reached, codes.REACH_NO_FORWARD),
         peer.target,
         Direction.FORWARD,
-        f"{peer.target} got none of the {asked.sent} UDP packets that this node sent, as it tells by mailbox{here}"
-        f"{'; ICMP echo passes' if reached.echoed else ''}",
+        f"{got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
         remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops this node's packets?",
-        measurements=_forward_counts(asked, report),
+        measurements=measurements,
         evidence=(_evidence(asked),),
     )
 
@@ -279,24 +261,19 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
     report = asked.report
     if way is Way.DROPPED_HERE:
         return _dropped_here(peer, asked)
-    if report is None or way is Way.UNKNOWN:
+    if way is Way.UNKNOWN:
         return None
-    if way is Way.OPEN:
-        return passed(
-            peer.target,
-            Direction.REVERSE,
-            f"{asked.probes_received} of {report.sent} packets that {peer.target} sent arrived here",
-            measurements=_reverse_counts(asked, report),
-        )
+    if report is None or way is Way.OPEN:
+        return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=_reverse_counts(asked))
     unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
         _dead_code(reached, codes.REACH_NO_REVERSE),
         peer.target,
         Direction.REVERSE,
-        f"{peer.target} gets this node's packets, but {_not_here(peer, report)}"
+        f"{peer.target} gets this node's packets, but {not_here(report)}"
         f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
         remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops its answers?",
-        measurements=_reverse_counts(asked, report),
+        measurements=_reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
 
@@ -325,12 +302,14 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         fact = f"no responder answers on UDP port {peer.responder_port} (ICMP echo does)"
         return (_no_responder(peer, reached, fact),)
     sent = reached.session.sent + asked.sent
+    early = "its hellos arrive here, and none came late enough to tell of these packets" if asked.hello else ""
+    why = (asked.detail, asked.unheard, early)
     dead = failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
         f"{peer.address} answered none of {sent} UDP packets{_echo_text(reached.echo)}; "
-        f"which direction is dead cannot be told from here: {asked.detail}",
+        f"which direction is dead cannot be told from here: {'; '.join(filter(None, why))}",
         remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view tells the direction",
         measurements={"sent": sent, "answered": 0},
         evidence=(_evidence(asked),),
@@ -358,16 +337,14 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
     )
 
 
-def _forward_counts(asked: AskResult, report: PeerReport) -> dict[str, Measurement]:
-    return {"sent": asked.sent, "received_by_peer": report.received}
+def _forward_counts(asked: AskResult) -> dict[str, Measurement]:
+    told: dict[str, Measurement] = {"received_by_peer": asked.report.received} if asked.report else {}
+    return {"sent": asked.sent, **told}
 
 
-def _reverse_counts(asked: AskResult, report: PeerReport) -> dict[str, Measurement]:
-    return {
-        "sent_by_peer": report.sent,
-        "received": asked.probes_received,
-        "received_on_interface": asked.on_interface,
-    }
+def _reverse_counts(asked: AskResult) -> dict[str, Measurement]:
+    told: dict[str, Measurement] = {"sent_by_peer": asked.report.sent} if asked.report else {}
+    return {**told, "received": asked.probes_received, "received_on_interface": asked.on_interface}
 
 
 def _evidence(asked: AskResult) -> Evidence:
@@ -377,5 +354,7 @@ def _evidence(asked: AskResult) -> Evidence:
         "received_on_interface": asked.on_interface,
         "told_by_peer": asdict(asked.report) if asked.report else None,
         "not_told_because": asked.detail or None,
+        "told_by_hello": asdict(asked.hello) if asked.hello else None,
+        "not_heard_because": asked.unheard or None,
     }
     return Evidence("counts", "what left and what arrived at both ends", counts)

@@ -81,6 +81,12 @@ class ResponderSettings(Model):
     agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
         None, pattern=r"^\d+$", description="This node's mailbox on the control plane (decimal digits)."
     )
+    port: int = Field(
+        DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
+    )
+    hellos: bool = Field(
+        True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
+    )
 
 
 class OverlaySettings(Model):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "binds",
     metavar="ADDRESS[:PORT]",
     multiple=True,
-    help="Where to listen; repeatable [default: the overlay's addresses, port 862].",
+    help="Where to listen; repeatable [default: the overlay's addresses, port 862 or responder.port of the settings].",
 )
 @click.option(
     "--key-file",
@@ -54,6 +54,10 @@ def responder(
     Serves the prefixes of --allow, the peers of the settings file, the overlay's prefixes where it listens on the
     overlay's own addresses, and whoever holds the key. Prints `listening on udp://ADDRESS:PORT` when it is ready;
     counters go to stderr at the end and on SIGUSR1.
+
+    With a key it says hello to the peers of the settings file every 3 s: a small signed packet that tells what it has
+    heard from them, so that they can tell a dead direction when nothing else gets through. `responder: {hellos: false}`
+    keeps it quiet.
     """
     from preflight.responder.places import ResponderError
     from preflight.settings import Options, SettingsError, load, read_key
@@ -122,14 +126,21 @@ def _provision(
         from preflight.overlay.read import read_overlay
 
         state = asyncio.run(read_overlay(settings.overlay, peers))
-        where = places.overlay_places(state)
+        where = places.overlay_places(state, settings.responder.port)
     return where, places.provisioned(prefixes, peers, places.overlay_prefixes(state), keyed=keyed)
 
 
 def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Iterator[Companion]":
-    """What runs beside the listeners: the mailbox, where there are a control URL and an agent id."""
+    """What runs beside the listeners: hellos, where there are peers and a key; the mailbox, where one is named."""
     from preflight.responder.serve import send_probes
 
+    if key is not None and settings.peers and settings.responder.hellos:
+        from preflight.proto import hello
+        from preflight.responder.hellos import Hellos
+
+        hellos = Hellos(core, key, settings.peers, _log)
+        core.serve(hello.MAGIC, hellos.handle)
+        yield hellos.run
     agent_id = settings.responder.agent_id
     if settings.control.url is not None and agent_id is not None:
         from preflight.net.control import ControlClient

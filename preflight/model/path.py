@@ -181,6 +181,41 @@ class PeerReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What a responder has heard from one address, as far as it remembers.
+
+    packets: STAMP packets, and what it refused; hellos: of the responder there. The ages are those of the last ones in
+    seconds, None where there was none.
+    """
+
+    packets: int = 0
+    packet_age_s: float | None = None
+    hellos: int = 0
+    hello_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReport:
+    """The newest hello of a peer, heard during an inquiry: what the peer had heard from this node when it left there.
+
+    after_s: how long after the inquiry's first packet left this node it came. by_responder: this node's own responder
+    heard it and told.
+    """
+
+    after_s: float
+    heard: Heard
+    by_responder: bool = False
+
+    @property
+    def heard_since(self) -> bool:
+        """Whether the peer had heard a packet of this inquiry (or one that left as long before it as a hello travels).
+
+        The age was counted by the peer alone, so the two clocks need not agree.
+        """
+        return self.heard.packet_age_s is not None and self.heard.packet_age_s <= self.after_s
+
+
+@dataclass(frozen=True, slots=True)
 class AskResult:
     """Everything that could be found out about a peer that does not answer.
 
@@ -189,6 +224,7 @@ class AskResult:
     probes_received: of the probes that the peer says it sent, those that this node's socket got.
     on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
     not be watched, with the reason in `unwatched`.
+    hello: the peer's newest hello; None if none was heard, with the reason in `unheard`.
     """
 
     sent: int
@@ -199,6 +235,8 @@ class AskResult:
     probes_received: int = 0
     on_interface: int | None = None
     unwatched: str = ""
+    hello: HelloReport | None = None
+    unheard: str = ""
     send_errors: Mapping[str, int] = field(default_factory=dict)
     port_unreachable: bool = False
     local: tuple[str, int] | None = None

@@ -14,6 +14,7 @@ from preflight.model.control import ControlError
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats
 from preflight.net import udp
+from preflight.net.hello import Ends, HelloWatch, UnheardError
 from preflight.net.kernel import Kernel
 from preflight.net.link import SessionLink
 from preflight.net.mailbox import ResultBox, UnavailableError, unavailable
@@ -46,6 +47,7 @@ class PathProbes:
         self._agent_id = settings.responder.agent_id
         self._control = control
         self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
+        self._port = settings.responder.port
         self._unsigned: set[str] = set()
         self._clock = clock_estimate()
 
@@ -81,7 +83,7 @@ class PathProbes:
         return stats
 
     async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
-        """Find out why a peer is silent: what it got and sent, by mailbox, and what arrives here and is dropped.
+        """Find out why a peer is silent: what it tells by mailbox and by hellos, and what arrives here and is dropped.
 
         interface: the overlay's, watched where this process may. Sends a burst of packets, then some more in case the
         tunnel was only not up yet. Takes about 6 s at most. What network and control plane do is data.
@@ -137,6 +139,11 @@ class PathProbes:
         except ControlError as error:
             raise unavailable(error, "deliver to mailboxes", "submitter's") from None
 
+    def hellos(self, peer: Peer, local: str) -> HelloWatch:
+        """Listen for what the peer says unasked, from now on. Raises UnheardError."""
+        ends = Ends(peer.address, peer.responder_port, local, self._port)
+        return HelloWatch(ends, self._key, asyncio.get_running_loop().time())
+
     def session(self, ssid: int, count: int, interval_s: float, *, enough: int | None = None) -> SessionSender:
         """A session with a silent peer: short patience, signed with this node's key."""
         plan = Plan(ssid, count, interval_s, GRACE_S, 0, self._key, self._clock, enough)
@@ -144,7 +151,7 @@ class PathProbes:
 
 
 class _Inquiry:
-    """One silent peer, one socket, everything at once: a burst, the mailbox, and packets until one is answered."""
+    """One silent peer, everything at once: a burst, the mailbox, hellos, and packets until one is answered."""
 
     def __init__(self, probes: PathProbes, peer: Peer, unconnected: socket.socket) -> None:
         self._probes = probes
@@ -158,13 +165,25 @@ class _Inquiry:
 
     async def run(self) -> AskResult:
         """The whole inquiry; ends early when an answer comes."""
+        try:
+            hellos = self._probes.hellos(self._peer, self._local[0])
+        except UnheardError as reason:
+            return replace(await self._run(None), unheard=str(reason))
+        try:
+            result = await self._run(hellos)
+            report = hellos.report()
+            return replace(result, hello=report, unheard="" if report else hellos.unheard())
+        finally:
+            hellos.close()
+
+    async def _run(self, hellos: HelloWatch | None) -> AskResult:
         ssid = _fresh_ssid()
         burst = self._probes.session(ssid, ASK_COUNT, ASK_INTERVAL_S)
         retry = self._probes.session(_fresh_ssid(), round(ASK_TIMEOUT_S / RETRY_INTERVAL_S), RETRY_INTERVAL_S, enough=1)
         await self._link.run(burst)
         reply: ProbeResult | UnavailableError | None = None
         if not burst.stats().answered and not self._link.port_unreachable:
-            reply = await self._hear(ssid, retry)
+            reply = await self._hear(ssid, retry, hellos)
         stats = self._link.stats(burst)
         result = AskResult(
             sent=stats.sent,
@@ -182,23 +201,22 @@ class _Inquiry:
         who = ", ".join(others)
         return f"mailbox {self._peer.agent_id} is read by {who}, not by {self._peer.address}: its word is about itself"
 
-    async def _hear(self, ssid: int, retry: SessionSender) -> ProbeResult | UnavailableError:
-        """The peer's word by mailbox, while packets go on until one is answered or time is up."""
+    async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
+        """The peer's word by mailbox, while packets go on until one is answered, hellos tell, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
+        told = asyncio.create_task(_told(mailbox, hellos))
         again = asyncio.create_task(self._link.run(retry))
         try:
-            done, _ = await asyncio.wait({mailbox, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-            if again in done:
-                again.result()
-            if mailbox in done:
-                told = isinstance(mailbox.result(), ProbeResult)
-                await asyncio.wait({again}, timeout=GRACE_S if told else WITHOUT_MAILBOX_S)
+            done, _ = await asyncio.wait({told, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
+            if mailbox.done():
                 return mailbox.result()
             return UnavailableError("silent", f"its responder did not answer by mailbox within {ASK_TIMEOUT_S:g} s")
         finally:
-            mailbox.cancel()
-            again.cancel()
-            await asyncio.gather(mailbox, again, return_exceptions=True)
+            for task in (told, mailbox, again):
+                task.cancel()
+            await asyncio.gather(told, mailbox, again, return_exceptions=True)
 
     async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
         try:
@@ -212,6 +230,18 @@ class _Inquiry:
             return False
         self._arrived.setdefault(datagram.source[0], set()).add(number)
         return True
+
+
+async def _told(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
+    """Return once nothing more is to be learnt. The mailbox tells most; where it is silent, hellos are waited for."""
+    heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
+    try:
+        if isinstance(await asyncio.shield(mailbox), ProbeResult):
+            await asyncio.sleep(GRACE_S)
+        else:
+            await heard
+    finally:
+        heard.cancel()
 
 
 def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None) -> AskResult:

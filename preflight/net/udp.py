@@ -92,10 +92,11 @@ def family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
 
 
-def open_udp(address: str, port: int = 0) -> socket.socket:
+def open_udp(address: str, port: int = 0, *, shared: bool = False) -> socket.socket:
     """A non-blocking socket bound to a literal address, with TTL and kernel receive times, and DF on all it sends.
 
-    Raises OSError as `bind` does. For the error queue see `watch_errors`.
+    shared: with other sockets that are opened so; each is to be connected then. Raises OSError as `bind` does. For the
+    error queue see `watch_errors`.
     """
     family = family_of(address)
     udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -108,6 +109,8 @@ def open_udp(address: str, port: int = 0) -> socket.socket:
             udp.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
         udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         enlarge(udp)
+        if shared:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind((address, port))
     except BaseException:
         udp.close()

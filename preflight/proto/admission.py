@@ -73,6 +73,11 @@ class Ledger:
         counts, at = self._sources.get(address, (Counter[str](), since))
         return dict(counts) if at >= since else {}
 
+    def last(self, address: str) -> tuple[int, float] | None:
+        """How many packets of a source were noted, and when the last one was; None of a source that is not known."""
+        noted = self._sources.get(address)
+        return (noted[0].total(), noted[1]) if noted else None
+
 
 class Admission:
     """Judges sources by prefix and rate."""

@@ -2,7 +2,11 @@
 
 from enum import Enum
 
-from preflight.model.path import AskResult
+from preflight.model.path import AskResult, HelloReport
+
+HELLO_AFTER_S = 1.0
+"""A hello that came so long after this node's first packet left its sender when that packet was there, or lost: no
+round trip is longer. An earlier one may have crossed it."""
 
 
 class Way(Enum):
@@ -19,7 +23,18 @@ def forward_way(asked: AskResult) -> Way:
     report = asked.report
     if report is not None:
         return Way.OPEN if report.received or report.elsewhere or report.refused else Way.DEAD
-    return Way.OPEN if asked.on_interface else Way.UNKNOWN
+    if asked.on_interface:
+        return Way.OPEN
+    return forward_by_hello(asked.hello)
+
+
+def forward_by_hello(hello: HelloReport | None) -> Way:
+    """What reached the peer, by what it says unasked. A hello from before our first packet says nothing."""
+    if hello is None or hello.after_s <= 0:
+        return Way.UNKNOWN
+    if hello.heard_since:
+        return Way.OPEN
+    return Way.DEAD if hello.after_s >= HELLO_AFTER_S else Way.UNKNOWN
 
 
 def reverse_way(asked: AskResult) -> Way:
@@ -30,4 +45,4 @@ def reverse_way(asked: AskResult) -> Way:
         return Way.DROPPED_HERE
     if asked.report is not None and (asked.report.sent or asked.report.send_errors):
         return Way.DEAD
-    return Way.UNKNOWN
+    return Way.OPEN if asked.hello is not None and asked.hello.after_s > 0 else Way.UNKNOWN

@@ -91,6 +91,13 @@ class SessionReflector:
             if source != address and session_ssid == ssid and session.last_ns >= since_ns
         )
 
+    def heard(self, address: str) -> tuple[int, int] | None:
+        """How many packets the sessions of an address that are remembered had, and when the last came, UNIX ns."""
+        sessions = self._sources.get(address)
+        if not sessions:
+            return None
+        return sum(each.received for each in sessions.values()), max(each.last_ns for each in sessions.values())
+
     def _session(self, source: tuple[str, int], ssid: int, now_ns: int) -> Session:
         """The session's state; the longest unused makes room for a new one."""
         sessions = self._sources.get(source[0])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from preflight.model.path import PeerReport
+from preflight.model.path import Heard, PeerReport
 from preflight.proto import probe
 from preflight.proto.admission import Admission, Ledger, TokenBucket, Verdict
 from preflight.proto.ask import AskError, Freshness, ProbeRequest, decode_request
@@ -76,6 +76,10 @@ class ResponderCore:
         self._received = 0
         self._answered = 0
 
+    def serve(self, magic: bytes, service: Service) -> None:
+        """Have datagrams that begin with these four bytes answered by a service from now on."""
+        self._services[magic] = service
+
     def handle(
         self,
         data: bytes,
@@ -123,6 +127,10 @@ class ResponderCore:
         """A datagram from `address` is dropped, for this reason."""
         self._refused.note(address, reason, now)
 
+    def dropped(self, reason: str) -> None:
+        """A datagram that is no test packet is dropped: it is counted, and says nothing about test packets."""
+        self._refused.total[reason] += 1
+
     def unsent(self, address: str, error: str, now: float) -> None:
         """An answer to `address` did not leave, because of this errno name."""
         self._unsent.note(address, error, now)
@@ -167,6 +175,14 @@ class ResponderCore:
             sent=sent,
             send_errors=unsent,
         )
+
+    def heard(self, address: str, *, now: float, now_ns: int) -> Heard:
+        """What came from an address: STAMP packets, and what was refused."""
+        reflected, refused = self._reflector.heard(address), self._refused.last(address)
+        ages = [(now_ns - reflected[1]) / 1e9] if reflected else []
+        ages += [now - refused[1]] if refused else []
+        packets = (reflected[0] if reflected else 0) + (refused[0] if refused else 0)
+        return Heard(packets, max(min(ages), 0.0) if ages else None)
 
     def summary(self) -> str:
         """The counters, in one line."""

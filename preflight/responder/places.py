@@ -62,12 +62,12 @@ def read_prefix(text: str) -> IPNetwork:
         raise ResponderError(f"--allow {text}: expected a prefix or an address, as 10.66.0.0/24 or fd66::2") from None
 
 
-def overlay_places(state: OverlayState | None) -> list[Place]:
-    """STAMP's port on the addresses of the overlay. Raises ResponderError without one."""
+def overlay_places(state: OverlayState | None, port: int = DEFAULT_PORT) -> list[Place]:
+    """The port on the addresses of the overlay. Raises ResponderError without one."""
     addresses = [interface.ip for interface in state.addresses if not interface.is_link_local] if state else []
     if not addresses:
         raise ResponderError("no overlay address found on this node; name the address with --bind ADDRESS[:PORT]")
-    return [Place(address) for address in addresses]
+    return [Place(address, port) for address in addresses]
 
 
 def overlay_prefixes(state: OverlayState | None) -> list[IPNetwork]:

@@ -27,9 +27,9 @@ class Listener:
         self.socket = listening
         self.address, self.port = listening.getsockname()[:2]
         self._core = core
-        self._wildcard = ip_address(self.address).is_unspecified
+        self.wildcard = ip_address(self.address).is_unspecified
         udp.set_ttl(listening, FULL_TTL)
-        if self._wildcard:
+        if self.wildcard:
             udp.tell_local_address(listening)
 
     def drain(self) -> None:
@@ -54,7 +54,7 @@ class Listener:
                 now=time.monotonic(),
             )
             for answer in answers:
-                self._answer(answer, source, udp.local_control(control) if self._wildcard else None)
+                self._answer(answer, source, udp.local_control(control) if self.wildcard else None)
 
     def probe(self, request: ask.ProbeRequest, number: int) -> str:
         """Send one probe to the socket that a request names; the errno name if it did not leave."""
@@ -69,7 +69,7 @@ class Listener:
 
 async def send_probes(listeners: Sequence[Listener], request: ask.ProbeRequest) -> tuple[int, dict[str, int]]:
     """Send the probes that a request asks for; how many left, and why the others did not."""
-    listener = _listener_towards(listeners, request.address, request.port)
+    listener = listener_towards(listeners, request.address, request.port)
     if listener is None:
         return 0, {"EAFNOSUPPORT": request.count}
     errors: Counter[str] = Counter()
@@ -81,7 +81,7 @@ async def send_probes(listeners: Sequence[Listener], request: ask.ProbeRequest) 
     return request.count - errors.total(), dict(errors)
 
 
-def _listener_towards(listeners: Sequence[Listener], address: str, port: int) -> Listener | None:
+def listener_towards(listeners: Sequence[Listener], address: str, port: int) -> Listener | None:
     """The listener on the address that the route to the asker takes, else one of its family."""
     family = udp.family_of(address)
     candidates = [listener for listener in listeners if listener.socket.family == family]

@@ -10,7 +10,7 @@ from preflight_checks.reach_udp import Reached, judge
 from preflight.api import Direction, Peer, Result, Status
 from preflight.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
-from preflight.model.path import AskResult, DirectionStats, PeerReport, StampStats
+from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats
 from preflight.model.wayback import WayBack
 
 PEER = Peer("10.66.0.2", "b", agent_id="2")
@@ -57,6 +57,11 @@ OPEN_REVERSE = ("reverse", "pass", None)
 NOT_TOLD: dict[str, Any] = {"unavailable": "silent", "detail": "its responder did not answer by mailbox within 6 s"}
 
 
+def hello(after_s: float, *heard: Any) -> HelloReport:
+    """The peer's hello that came so long after our first packet; what it had heard."""
+    return HelloReport(after_s, Heard(*heard))
+
+
 @pytest.mark.parametrize(
     ("reached", "expected"),
     [
@@ -93,6 +98,17 @@ NOT_TOLD: dict[str, Any] = {"unavailable": "silent", "detail": "its responder di
             silent(PeerReport(0, 10), on_interface=10),
             [("forward", "fail", "reach.no-forward"), ("reverse", "fail", "host.firewall-drop")],
         ),
+        # Hellos: the peer's word without any meeting point.
+        (silent(hello=hello(2.0), **NOT_TOLD), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
+        (silent(hello=hello(2.0, 50, 9.0), **NOT_TOLD), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
+        (silent(hello=hello(2.0), echo=ECHO, **NOT_TOLD), [("forward", "fail", "udp.blocked"), OPEN_REVERSE]),
+        (silent(hello=hello(0.3), **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(hello=hello(2.0, 5, 0.1), **NOT_TOLD), [("round-trip", "inconclusive", "run.needs-responder")]),
+        (
+            silent(hello=hello(2.0), on_interface=9, **NOT_TOLD),
+            [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")],
+        ),
+        (silent(PeerReport(0, 0), hello=hello(2.0)), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
         # The peer sent nothing, and nothing refused it: its direction is not judged.
         (silent(PeerReport(0, 0)), [("forward", "fail", "reach.no-forward")]),
         # Nothing left this node.
@@ -106,6 +122,7 @@ NOT_TOLD: dict[str, Any] = {"unavailable": "silent", "detail": "its responder di
         ),
         # Nobody tells: never a direction.
         (silent(on_interface=0, **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(probes_received=4, **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
         (silent(**NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
         (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
         (silent(echo=ECHO, **NOT_TOLD), [("round-trip", "inconclusive", "run.needs-responder")]),
@@ -192,6 +209,9 @@ def test_the_cause_at_the_peer_explains_the_direction() -> None:
         (silent(**NOT_TOLD), ["none of 20 UDP packets", "none of 3 ICMP echoes", "did not answer by mailbox"]),
         (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NOT_TOLD), ["echo could not be tried"]),
         (silent(on_interface=26, **NOT_TOLD), ["26 packets of b", "this node drops them"]),
+        (silent(hello=hello(2.0), **NOT_TOLD), ["none of the 10 UDP packets", "its hello", "2.0 s after the first"]),
+        (silent(hello=hello(2.0, 0, None, 7, 0.4), **NOT_TOLD), ["hear the hellos", "only new flows are dropped"]),
+        (silent(unheard="no hello of b came", **NOT_TOLD), ["by mailbox within 6 s; no hello of b came"]),
     ],
 )
 def test_messages_give_the_numbers(reached: Reached, words: list[str]) -> None:

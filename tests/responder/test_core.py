@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preflight.model.path import Heard
 from preflight.proto import probe, stamp
 from preflight.proto.admission import Admission, Limits
 from preflight.proto.ask import FRESH_S, ProbeRequest, encode_request
@@ -215,3 +216,18 @@ def test_requests_are_rate_limited() -> None:
     responder = core()
     assert sum(responder.ready(0.0) for _ in range(100)) == REQUEST_BURST
     assert sum(responder.ready(1.0) for _ in range(100)) == 2
+
+
+def test_heard() -> None:
+    """What a hello tells: every test packet that came, refused ones too, and how long ago; other nodes' count not."""
+    responder = core(KEY)
+    assert responder.heard(NODE[0], now=5.0, now_ns=NOW_NS) == Heard()
+    for _ in range(3):
+        send(responder, stamp_packet())
+    assert responder.heard(NODE[0], now=0.0, now_ns=NOW_NS + 2_000_000_000) == Heard(3, 2.0)
+    send(responder, b"what is this", now=9.0)
+    responder.dropped("bad-hello")
+    assert responder.heard(NODE[0], now=9.5, now_ns=NOW_NS + 11_500_000_000) == Heard(4, 0.5)
+    assert responder.heard("10.66.0.9", now=9.5, now_ns=NOW_NS) == Heard()
+    assert responder.heard(NODE[0], now=9.0, now_ns=NOW_NS - 1).packet_age_s == 0.0
+    assert responder.summary() == "received 4, answered 3, bad-hello 1, short 1"

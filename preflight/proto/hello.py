@@ -1,0 +1,220 @@
+"""Hellos between responders: each says unasked, every few seconds, what it has heard from the other. Pure.
+
+The idea of BFD (RFC 5880): who hears hellos that count none of its own packets knows that only its forward direction is
+dead, and needs nobody else to learn it. A hello is signed with the shared key, names both ends and the time, and is
+taken once: it cannot be bent back to its sender, handed to a third node, or replayed. Without a key there are none.
+A program on the receiver's own host, which cannot have the port that hellos come to, asks the responder there.
+"""
+
+import hmac
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv6Address, ip_address
+
+from preflight.model.path import Heard
+
+MAGIC = b"\xf7HEL"
+"""First four bytes of every datagram: no STAMP sender reaches such a sequence number within a session."""
+VERSION = 1
+INTERVAL_S = 3.0
+JITTER = 0.25
+"""Each interval is shorter by up to this share, so that hellos of many nodes do not fall into step (RFC 5880 6.8.7)."""
+FRESH_S = 120.0
+"""So far the clocks of two nodes may be apart; no recorded hello is good for longer."""
+NONCE_BYTES = MAC_BYTES = 16
+
+_LAYOUT = struct.Struct("!4sBB2xQIQIIII16s16s16sI")
+_NEVER = 0xFFFFFFFF
+_NO_NONCE = bytes(NONCE_BYTES)
+
+
+class HelloError(ValueError):
+    """A datagram that is to be dropped. `reason` is a word for a counter."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Kind(IntEnum):
+    """QUESTION, ANSWER: between a program and the responder of the same host, about what a peer said."""
+
+    HELLO = 1
+    QUESTION = 2
+    ANSWER = 3
+
+
+_KINDS = frozenset(map(int, Kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What `sender` tells `receiver`, both overlay addresses.
+
+    started_ms: when the sender's responder started; sequence: its hellos to this receiver since then, from 1;
+    sent_ms: now; all by the sender's clock, UNIX milliseconds.
+    """
+
+    sender: str
+    receiver: str
+    started_ms: int = 0
+    sequence: int = 0
+    sent_ms: int = 0
+    heard: Heard = Heard()
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Grows from each hello of a sender to its next one."""
+        return self.started_ms, self.sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One datagram. In a QUESTION `hello` only names whose hello to whom is wanted.
+
+    In an ANSWER it is the newest one, `held_s` seconds after it came; with sequence 0 there was none.
+    """
+
+    kind: Kind
+    hello: Hello
+    nonce: bytes = _NO_NONCE
+    held_s: float = 0.0
+
+
+def encode(message: Message, key: bytes) -> bytes:
+    """The datagram, signed by HMAC-SHA-256 cut to 128 bits; all kinds have the same length."""
+    hello, heard = message.hello, message.hello.heard
+    body = _LAYOUT.pack(
+        MAGIC,
+        VERSION,
+        message.kind,
+        hello.started_ms,
+        hello.sequence,
+        hello.sent_ms,
+        min(heard.packets, _NEVER),
+        _milliseconds(heard.packet_age_s),
+        min(heard.hellos, _NEVER),
+        _milliseconds(heard.hello_age_s),
+        _packed(hello.sender),
+        _packed(hello.receiver),
+        message.nonce,
+        _milliseconds(message.held_s),
+    )
+    return body + _mac(key, body)
+
+
+def decode(data: bytes, key: bytes) -> Message:
+    """Read a datagram; its signature comes before anything else. Raises HelloError."""
+    body, mac = data[: _LAYOUT.size], data[_LAYOUT.size :]
+    if len(mac) != MAC_BYTES or not hmac.compare_digest(mac, _mac(key, body)):
+        raise HelloError("bad-hello")
+    magic, version, kind, started, sequence, sent, packets, packet_age, hellos, hello_age, *rest = _LAYOUT.unpack(body)
+    if magic != MAGIC or version != VERSION or kind not in _KINDS:
+        raise HelloError("bad-hello")
+    sender, receiver, nonce, held = rest
+    heard = Heard(packets, _seconds(packet_age), hellos, _seconds(hello_age))
+    hello = Hello(_address(sender), _address(receiver), started, sequence, sent, heard)
+    return Message(Kind(kind), hello, nonce, _seconds(held) or 0.0)
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256")[:MAC_BYTES]
+
+
+def _milliseconds(seconds: float | None) -> int:
+    return _NEVER if seconds is None else min(max(round(seconds * 1000), 0), _NEVER - 1)
+
+
+def _seconds(milliseconds: int) -> float | None:
+    return None if milliseconds == _NEVER else milliseconds / 1000
+
+
+def _packed(address: str) -> bytes:
+    """Sixteen bytes; IPv4 as an IPv4-mapped address (RFC 4291 section 2.5.5.2)."""
+    packed = ip_address(address.partition("%")[0]).packed
+    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
+
+
+def _address(packed: bytes) -> str:
+    address = IPv6Address(packed)
+    return str(address.ipv4_mapped or address)
+
+
+class Ear:
+    """Takes the hellos of one peer to one of this node's addresses: signed, fresh, each once and in order."""
+
+    def __init__(self, key: bytes, peer: str, local: str | None) -> None:
+        self._key = key
+        self._peer = peer
+        self.local = local
+        self.newest: Hello | None = None
+        self.at = 0.0
+        self.count = 0
+
+    def take(self, data: bytes, source: str, now: float, now_ms: int) -> Hello:
+        """Take a datagram. now: s of a steady clock; now_ms: UNIX ms. Raises HelloError for what is to be dropped."""
+        message = decode(data, self._key)
+        if message.kind is not Kind.HELLO:
+            raise HelloError("bad-hello")
+        self.accept(message.hello, source, now, now_ms)
+        return message.hello
+
+    def accept(self, hello: Hello, source: str, now: float, now_ms: int) -> None:
+        """Take a hello whose signature is good. Raises HelloError."""
+        if source != self._peer or hello.sender != self._peer or hello.receiver != self.local:
+            raise HelloError("misaddressed-hello")
+        if abs(now_ms - hello.sent_ms) > FRESH_S * 1000:
+            raise HelloError("stale-hello")
+        # Behind twice the window no recorded hello is fresh any more: then a sender whose clock went back is heard.
+        remembered = self.newest is not None and now - self.at <= 2 * FRESH_S
+        if remembered and self.newest is not None and hello.order <= self.newest.order:
+            raise HelloError("replayed-hello")
+        self.newest, self.at, self.count = hello, now, self.count + 1
+
+
+class HelloServer:
+    """The responder's side: what it says to its provisioned peers, what it has heard, and answers about that.
+
+    started_ms: UNIX ms. Peers are those of the settings: nothing is ever sent to, or kept about, anybody else.
+    """
+
+    def __init__(self, key: bytes, peers: Iterable[str], started_ms: int) -> None:
+        self._key = key
+        self._started_ms = started_ms
+        self._ears = {peer: Ear(key, peer, None) for peer in peers}
+        self._sequence = dict.fromkeys(self._ears, 0)
+
+    def at(self, peer: str, local: str) -> None:
+        """By which of this node's addresses a peer is greeted, and greets."""
+        self._ears[peer].local = local
+
+    def hello(self, peer: str, heard: Heard, now: float, now_ms: int) -> bytes:
+        """The next hello to a peer; `heard` are the packets, its hellos are counted here. Only behind `at`."""
+        ear = self._ears[peer]
+        local = ear.local
+        assert local is not None
+        self._sequence[peer] += 1
+        age_s = now - ear.at if ear.count else None
+        said = Heard(heard.packets, heard.packet_age_s, ear.count, age_s)
+        hello = Hello(local, peer, self._started_ms, self._sequence[peer], now_ms, said)
+        return encode(Message(Kind.HELLO, hello), self._key)
+
+    def handle(self, data: bytes, source: str, now: float, now_ms: int) -> list[bytes]:
+        """Take a hello, or answer a question with as many bytes as it has. Raises HelloError."""
+        message = decode(data, self._key)
+        if message.kind is Kind.HELLO:
+            if (ear := self._ears.get(source)) is None:
+                raise HelloError("misaddressed-hello")
+            ear.accept(message.hello, source, now, now_ms)
+            return []
+        if message.kind is Kind.QUESTION:
+            return [encode(self._answer(message, now), self._key)]
+        raise HelloError("bad-hello")
+
+    def _answer(self, question: Message, now: float) -> Message:
+        ear = self._ears.get(question.hello.sender)
+        if ear is None or ear.newest is None:
+            return Message(Kind.ANSWER, question.hello, question.nonce)
+        return Message(Kind.ANSWER, ear.newest, question.nonce, held_s=now - ear.at)
