@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Packets a second that one source may send; the rest is dropped and counted.",
 )
+@click.option(
+    "--stateless",
+    is_flag=True,
+    help="Copy the senders' sequence numbers and tell no counts: senders then cannot tell the directions apart.",
+)
 def responder(
     binds: tuple[str, ...],
     key_file: Path | None,
@@ -48,6 +53,7 @@ def responder(
     config: Path | None,
     allow: tuple[str, ...],
     max_rate: int,
+    stateless: bool,
 ) -> None:
     """Answer the probes of peers until SIGTERM or Ctrl-C.
 
@@ -65,14 +71,20 @@ def responder(
     try:
         settings = load(Options(config=config, control_url=control_url))
         key = read_key(key_file) if key_file else settings.secrets.responder_key
-        _run(settings, key, binds, allow, max_rate)
+        _run(settings, key, binds, allow, max_rate=max_rate, stateless=stateless)
     except (ResponderError, SettingsError) as error:
         click.echo(f"preflight responder: {error}", err=True)
         sys.exit(2)
 
 
 def _run(
-    settings: "Settings", key: bytes | None, binds: tuple[str, ...], allow: tuple[str, ...], max_rate: int
+    settings: "Settings",
+    key: bytes | None,
+    binds: tuple[str, ...],
+    allow: tuple[str, ...],
+    *,
+    max_rate: int,
+    stateless: bool,
 ) -> None:
     import asyncio
     import time
@@ -91,7 +103,7 @@ def _run(
     now = time.monotonic()
     core = ResponderCore(
         admission=Admission(prefixes, Limits(max_rate), now),
-        reflector=SessionReflector(key=key, error=clock_estimate()),
+        reflector=SessionReflector(key=key, stateful=not stateless, error=clock_estimate()),
         probes=ProbeServer(key, os.urandom(32), HostPath()),
         key=key,
         agent_id=settings.responder.agent_id,

@@ -6,6 +6,7 @@ Numbers are Linux's, where Python's `socket` lacks their names (see ip(7), ipv6(
 import errno
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ IP_PKTINFO: Final = 8
 IP_MTU_DISCOVER: Final = 10
 IP_RECVERR: Final = 11
 IP_RECVTTL: Final = 12
+IP_RECVTOS: Final = 13
 IP_MTU: Final = 14
 IPV6_MTU_DISCOVER: Final = 23
 IPV6_MTU: Final = 24
@@ -187,6 +189,21 @@ def tell_local_address(udp: socket.socket) -> None:
         udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
+def tell_traffic_class(udp: socket.socket) -> None:
+    """Have each datagram's control data say with which DSCP and ECN it came."""
+    if udp.family == socket.AF_INET6:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    else:
+        udp.setsockopt(socket.IPPROTO_IP, IP_RECVTOS, 1)
+
+
+def class_control(family: int, traffic_class: int) -> Control:
+    """Control data for `send` that gives one datagram its own DSCP and ECN (RFC 2474, RFC 3168)."""
+    if family == socket.AF_INET6:
+        return [(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _INT.pack(traffic_class))]
+    return [(socket.IPPROTO_IP, socket.IP_TOS, _INT.pack(traffic_class))]
+
+
 def local_control(control: Control) -> Control:
     """Control data for an answer that leaves from the address its request came to."""
     for level, kind, value in control:
@@ -196,6 +213,15 @@ def local_control(control: Control) -> Control:
             # struct in_pktinfo: interface, local address, destination. The route chooses the interface.
             return [(level, kind, bytes(4) + value[4:8] + bytes(4))]
     return []
+
+
+def local_address(control: Control) -> str | None:
+    """The local address that a datagram came to, by its control data."""
+    for level, kind, value in local_control(control):
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            return socket.inet_ntop(socket.AF_INET6, value[:16])
+        return socket.inet_ntop(socket.AF_INET, value[4:8])
+    return None
 
 
 def receive(udp: socket.socket, size: int = MAX_DATAGRAM) -> Datagram | None:
@@ -225,6 +251,15 @@ def read_control(control: Iterable[tuple[int, int, bytes]]) -> tuple[int, int | 
     return received_ns, ttl
 
 
+def read_traffic_class(control: Iterable[tuple[int, int, bytes]]) -> int | None:
+    """DSCP and ECN of a datagram's control data, IPv4's byte or IPv6's int; None if the kernel did not tell."""
+    for level, kind, value in control:
+        if (level, kind) in _CLASS_KINDS:
+            return int.from_bytes(value, sys.byteorder)
+    return None
+
+
+_CLASS_KINDS = {(socket.IPPROTO_IP, socket.IP_TOS), (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)}
 _TTL_KINDS = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)}
 
 

@@ -14,6 +14,12 @@ REFWAIT_S = 900.0
 UNKNOWN_TTL = 255
 
 
+class Marked(bytes):
+    """An answer that is to leave with a DSCP of its own, because a Class of Service TLV asked for it."""
+
+    traffic_class: int
+
+
 @dataclass(slots=True)
 class Session:
     """Counters of one session: `received` packets of its sender; `previous` answer's number and time (UNIX ns)."""
@@ -27,7 +33,8 @@ class SessionReflector:
     """Answers test packets.
 
     key: the shared key; only with one are authenticated packets served. stateful: number the answers of a session by
-    themselves, so that the sender can tell the directions apart; else copy its number. error: of this node's clock.
+    themselves, so that the sender can tell the directions apart; else copy its number and tell no counts. error: of
+    this node's clock. Answers have the format of timestamp that their sender uses, which it is shown to read.
     """
 
     def __init__(self, *, key: bytes | None = None, stateful: bool = True, error: ErrorEstimate | None = None) -> None:
@@ -39,7 +46,7 @@ class SessionReflector:
     def set_clock(self, error: ErrorEstimate) -> None:
         """What to say about this node's clock from now on."""
         self._synchronised = error.synchronised
-        self._error = error.encode()
+        self._error = error.encode() & ~stamp.PTP
 
     def handle(
         self,
@@ -49,12 +56,15 @@ class SessionReflector:
         received_ns: int,
         transmitted_ns: int,
         ttl: int | None,
+        traffic_class: int | None = None,
+        local: tuple[str, int] | None = None,
         authenticated_only: bool = False,
     ) -> bytes:
         """The answer to a session-sender's packet. Raises StampError for what is to be dropped.
 
-        received_ns: when the kernel got it, transmitted_ns: now, both UNIX nanoseconds. authenticated_only: the source
-        may be anybody, so what counts is the key.
+        received_ns: when the kernel got it, transmitted_ns: now, both UNIX nanoseconds. traffic_class: DSCP and ECN it
+        came with; local: address and port it came to. authenticated_only: the source may be anybody, so what counts is
+        the key.
         """
         if authenticated_only and not stamp.is_authenticated(data):
             raise stamp.StampError("not-allowed")
@@ -68,13 +78,14 @@ class SessionReflector:
             transmitted_ns=transmitted_ns,
             received_ns=received_ns,
             ttl=UNKNOWN_TTL if ttl is None else ttl,
-            error=self._error,
+            error=self._error | request.error & stamp.PTP,
             key=self._key,
         )
         if len(data) > len(answer):
-            answer += self._tlvs(data[len(answer) :], request, sequence & 0xFFFFFFFF, session)
+            facts = self._facts(session, source, traffic_class, local)
+            answer = self._extended(answer, data[len(answer) :], request, sequence & 0xFFFFFFFF, facts)
         session.previous = (sequence & 0xFFFFFFFF, transmitted_ns)
-        return answer[: len(data)]
+        return answer if len(answer) == len(data) else answer[: len(data)]
 
     def received(self, address: str, port: int, ssid: int) -> int:
         """How many packets of a session came from its source."""
@@ -117,9 +128,17 @@ class SessionReflector:
         session.last_ns = now_ns
         return session
 
-    def _tlvs(self, area: bytes, request: stamp.Request, sequence: int, session: Session) -> bytes:
-        facts = stamp_tlv.Facts(session.received, session.received, session.previous, self._synchronised)
-        return stamp_tlv.reflect(
+    def _facts(
+        self, session: Session, source: tuple[str, int], traffic_class: int | None, local: tuple[str, int] | None
+    ) -> stamp_tlv.Facts:
+        counted = (session.received, session.received, session.previous) if self._stateful else (0, 0, (0, 0))
+        return stamp_tlv.Facts(*counted, self._synchronised, traffic_class, source, local)
+
+    def _extended(
+        self, answer: bytes, area: bytes, request: stamp.Request, sequence: int, facts: stamp_tlv.Facts
+    ) -> bytes:
+        """The answer with its TLVs, and with the DSCP that one of them may have asked for."""
+        tlvs = stamp_tlv.reflect(
             area,
             facts,
             request=request.sequence,
@@ -127,3 +146,9 @@ class SessionReflector:
             key=self._key,
             authenticated=request.authenticated,
         )
+        traffic_class = stamp_tlv.answer_class(tlvs)
+        if traffic_class is None:
+            return answer + tlvs
+        marked = Marked(answer + tlvs)
+        marked.traffic_class = traffic_class
+        return marked

@@ -33,7 +33,8 @@ _SECOND_NS = 1_000_000_000
 _ERA_SECONDS = 1 << 32
 _LARGEST_ERROR_S = 2.0**32  # whoever is off by more has no clock
 _SYNCHRONISED = 0x8000
-_PTP = 0x4000
+PTP = 0x4000
+"""The Z bit of an error estimate (RFC 8186 section 2.3)."""
 
 
 class StampError(ValueError):
@@ -82,13 +83,13 @@ class ErrorEstimate:
         multiplier = -int(-units // (1 << scale)) or 1
         if multiplier > 0xFF:
             scale, multiplier = scale + 1, 0x80
-        return (_SYNCHRONISED * self.synchronised) | (_PTP * self.ptp) | scale << 8 | multiplier
+        return (_SYNCHRONISED * self.synchronised) | (PTP * self.ptp) | scale << 8 | multiplier
 
     @classmethod
     def decode(cls, field: int) -> "ErrorEstimate":
         """Read the field of 16 bits."""
         seconds = (field & 0xFF) * 2.0 ** ((field >> 8 & 0x3F) - 32)
-        return cls(bool(field & _SYNCHRONISED), seconds, bool(field & _PTP))
+        return cls(bool(field & _SYNCHRONISED), seconds, bool(field & PTP))
 
 
 def ntp_from_ns(unix_ns: int) -> int:
@@ -110,13 +111,23 @@ def ns_from_ptp(timestamp: int) -> int:
     return (timestamp >> 32) * _SECOND_NS + (timestamp & 0xFFFFFFFF)
 
 
+def ptp_from_ns(unix_ns: int) -> int:
+    """Truncated PTPv2 timestamp of a UNIX time. The seconds are this clock's, UTC's: a host does not know TAI's."""
+    seconds, nanoseconds = divmod(unix_ns, _SECOND_NS)
+    return seconds % _ERA_SECONDS << 32 | nanoseconds
+
+
 def build_request(
     sequence: int, unix_ns: int, error: int, ssid: int, *, key: bytes | None = None, tlvs: bytes = b""
 ) -> bytes:
-    """A session-sender's packet (RFC 8762 sections 4.2.1, 4.2.2), authenticated when there is a key."""
+    """A session-sender's packet (RFC 8762 sections 4.2.1, 4.2.2), authenticated when there is a key.
+
+    error: the field of an ErrorEstimate; its Z bit decides the format of the timestamp.
+    """
+    timestamp = ptp_from_ns(unix_ns) if error & PTP else ntp_from_ns(unix_ns)
     if key is None:
-        return _REQUEST.pack(sequence, ntp_from_ns(unix_ns), error, ssid) + tlvs
-    base = _SIGNED_REQUEST.pack(sequence, ntp_from_ns(unix_ns), error, ssid)
+        return _REQUEST.pack(sequence, timestamp, error, ssid) + tlvs
+    base = _SIGNED_REQUEST.pack(sequence, timestamp, error, ssid)
     return base + _hmac(key, base) + tlvs
 
 
@@ -158,14 +169,18 @@ def build_answer(
     error: int,
     key: bytes | None = None,
 ) -> bytes:
-    """The base of a session-reflector's packet, in the request's format (RFC 8762 sections 4.3.1, 4.3.2)."""
+    """The base of a session-reflector's packet, in the request's format (RFC 8762 sections 4.3.1, 4.3.2).
+
+    error: the field of an ErrorEstimate; its Z bit decides the format of the timestamps.
+    """
     layout = _SIGNED_ANSWER if request.authenticated else _ANSWER
+    stamped = ptp_from_ns if error & PTP else ntp_from_ns
     base = layout.pack(
         sequence,
-        ntp_from_ns(transmitted_ns),
+        stamped(transmitted_ns),
         error,
         request.ssid,
-        ntp_from_ns(received_ns),
+        stamped(received_ns),
         request.sequence,
         request.timestamp,
         request.error,
@@ -185,17 +200,17 @@ def parse_answer(data: bytes, key: bytes | None = None) -> Answer:
         raise StampError("short")
     else:
         fields = _ANSWER.unpack_from(data.ljust(UNAUTHENTICATED_BYTES, b"\0"))
-    sequence, transmitted, error, ssid, received, sender_sequence, sender_timestamp, _, ttl = fields
-    estimate = ErrorEstimate.decode(error)
-    read = ns_from_ptp if estimate.ptp else ns_from_ntp
+    sequence, transmitted, error, ssid, received, sender_sequence, sender_timestamp, sender_error, ttl = fields
+    read = ns_from_ptp if error & PTP else ns_from_ntp
+    read_own = ns_from_ptp if sender_error & PTP else ns_from_ntp
     return Answer(
         sequence=sequence,
         transmitted_ns=read(transmitted),
-        error=estimate,
+        error=ErrorEstimate.decode(error),
         ssid=ssid,
         received_ns=read(received),
         sender_sequence=sender_sequence,
-        sender_ns=ns_from_ntp(sender_timestamp),
+        sender_ns=read_own(sender_timestamp),
         sender_ttl=ttl,
     )
 

@@ -2,9 +2,10 @@
 
 import hmac
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from ipaddress import ip_address
 
 from preflight.proto.stamp import HMAC_BYTES, ntp_from_ns
 
@@ -17,6 +18,8 @@ MAX_TLVS = 64
 
 _HEADER = struct.Struct("!BBH")
 _U32 = struct.Struct("!I")
+_PORTS = struct.Struct("!HH")  # destination, source
+_CLASS = struct.Struct("!HH")  # DSCP1: 6 bits, DSCP2: 6, ECN: 2, RP: 2; reserved
 _COUNTERS = struct.Struct("!II")
 _FOLLOW_UP = struct.Struct("!IQB3x")
 _SOFTWARE_LOCAL = 2  # RFC 8972 section 4.3, table 8: a timestamp taken by software on this host
@@ -27,11 +30,25 @@ class Kind(IntEnum):
     """IANA's STAMP TLV types that this reflector knows."""
 
     EXTRA_PADDING = 1
+    LOCATION = 2
     TIMESTAMP_INFORMATION = 3
+    CLASS_OF_SERVICE = 4
     DIRECT_MEASUREMENT = 5
     ACCESS_REPORT = 6
     FOLLOW_UP = 7
     HMAC = 8
+
+
+class Place(IntEnum):
+    """Types of the Location TLV's sub-TLVs (RFC 8972 section 4.2.1): three ask, the others answer."""
+
+    SOURCE_MAC = 1
+    DESTINATION_IP = 4
+    DESTINATION_IPV4 = 5
+    DESTINATION_IPV6 = 6
+    SOURCE_IP = 7
+    SOURCE_IPV4 = 8
+    SOURCE_IPV6 = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +69,27 @@ class Facts:
     """What a reflector knows about the session, for the TLVs that ask for it.
 
     received and transmitted count this session's packets, the present one and its answer among them. previous: sequence
-    number and time of transmission (UNIX ns) of the answer before; zeros before the first.
+    number and time of transmission (UNIX ns) of the answer before; zeros before the first. A stateless reflector has
+    zeros for all three.
+    traffic_class: DSCP and ECN with which the packet came; source, local: address and port it came from and to. Where
+    these are not known, the TLV that asks for them is not recognised.
     """
 
     received: int
     transmitted: int
     previous: tuple[int, int] = (0, 0)
     synchronised: bool = False
+    traffic_class: int | None = None
+    source: tuple[str, int] | None = None
+    local: tuple[str, int] | None = None
+
+    def recognise(self, kind: int) -> bool:
+        """Whether a TLV of this type can be answered."""
+        if kind == Kind.LOCATION:
+            return self.source is not None and self.local is not None
+        if kind == Kind.CLASS_OF_SERVICE:
+            return self.traffic_class is not None
+        return kind in _LENGTHS
 
 
 def encode(tlvs: Iterable[Tlv], *, sequence: int = 0, key: bytes | None = None) -> bytes:
@@ -74,6 +105,45 @@ def encode(tlvs: Iterable[Tlv], *, sequence: int = 0, key: bytes | None = None) 
 def padding(length: int) -> bytes:
     """An Extra Padding TLV of `length` bytes in all; nothing below the four bytes of its header."""
     return Tlv(Kind.EXTRA_PADDING, bytes(length - HEADER_BYTES)).encode() if length >= HEADER_BYTES else b""
+
+
+def location() -> Tlv:
+    """Ask from where and to where a packet came, as its reflector saw it; behind an address translator that differs."""
+    asked = [Tlv(kind, bytes(_PLACE_BYTES[kind])).encode() for kind in (Place.SOURCE_IP, Place.DESTINATION_IP)]
+    return Tlv(Kind.LOCATION, bytes(_PORTS.size) + b"".join(asked))
+
+
+def read_location(tlv: Tlv) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Source and destination that a reflector tells; None unless it tells both."""
+    if tlv.kind != Kind.LOCATION or tlv.flags or len(tlv.value) < _PORTS.size:
+        return None
+    found = {place.kind: place.value for place in parse(tlv.value[_PORTS.size :]) if not place.flags}
+    source = _told(found, Place.SOURCE_IPV4, Place.SOURCE_IPV6)
+    destination = _told(found, Place.DESTINATION_IPV4, Place.DESTINATION_IPV6)
+    if source is None or destination is None:
+        return None
+    destination_port, source_port = _PORTS.unpack_from(tlv.value)
+    return (source, source_port), (destination, destination_port)
+
+
+def _told(places: Mapping[int, bytes], ipv4: Place, ipv6: Place) -> str | None:
+    for kind, length in ((ipv4, 4), (ipv6, 16)):
+        if len(places.get(kind, b"")) == 16:
+            return str(ip_address(places[kind][:length]))
+    return None
+
+
+def class_of_service(dscp: int) -> Tlv:
+    """Ask a reflector to answer with this DSCP, and with which class this packet arrived."""
+    return Tlv(Kind.CLASS_OF_SERVICE, _CLASS.pack(dscp << 10, 0))
+
+
+def read_class_of_service(tlv: Tlv) -> tuple[int, int, bool] | None:
+    """DSCP and ECN with which the packet reached its reflector, and whether the answer left with the DSCP asked for."""
+    if tlv.kind != Kind.CLASS_OF_SERVICE or tlv.flags or len(tlv.value) != _CLASS.size:
+        return None
+    fields, _ = _CLASS.unpack(tlv.value)
+    return fields >> 4 & 0x3F, fields >> 2 & 3, not fields & 3
 
 
 def parse(area: bytes) -> list[Tlv]:
@@ -96,13 +166,13 @@ def reflect(
     places = _walk(area)
     if key is not None and not _intact(area, places, request, key, authenticated):
         for at, _, _ in places:
-            out[at] = INTEGRITY | (0 if area[at + 1] in _VALUE_BYTES else UNRECOGNISED)
+            out[at] = INTEGRITY | (0 if facts.recognise(area[at + 1]) else UNRECOGNISED)
         return bytes(out)
     for at, end, whole in places:
         kind, value = area[at + 1], area[at + HEADER_BYTES : end]
-        if kind not in _VALUE_BYTES:
+        if not facts.recognise(kind):
             out[at] = UNRECOGNISED if whole else UNRECOGNISED | MALFORMED
-        elif not whole or _VALUE_BYTES[kind] not in (None, len(value)):
+        elif not whole or len(value) not in _LENGTHS[kind]:
             out[at] = MALFORMED
             break
         elif kind == Kind.HMAC and key is None:
@@ -159,18 +229,72 @@ def _follow_up(value: bytes, facts: Facts) -> bytes:
     return _FOLLOW_UP.pack(sequence, ntp_from_ns(unix_ns), _SOFTWARE_LOCAL) if unix_ns else bytes(_FOLLOW_UP.size)
 
 
-_VALUE_BYTES: dict[int, int | None] = {
-    Kind.EXTRA_PADDING: None,
-    Kind.TIMESTAMP_INFORMATION: 4,
-    Kind.DIRECT_MEASUREMENT: 12,
-    Kind.ACCESS_REPORT: 4,
-    Kind.FOLLOW_UP: _FOLLOW_UP.size,
-    Kind.HMAC: HMAC_BYTES,
+def _location(value: bytes, facts: Facts) -> bytes:
+    """Ports and addresses as they were here; what asks for the link layer's source gets zeros, a tunnel has none."""
+    assert facts.source is not None
+    assert facts.local is not None
+    out = bytearray(value)
+    out[: _PORTS.size] = _PORTS.pack(facts.local[1], facts.source[1])
+    places = out[_PORTS.size :]
+    for at, end, whole in _walk(bytes(places)):
+        kind = places[at + 1]
+        if kind not in _PLACE_BYTES:
+            places[at] = UNRECOGNISED if whole else UNRECOGNISED | MALFORMED
+        elif not whole or end - at != HEADER_BYTES + _PLACE_BYTES[kind]:
+            places[at] = MALFORMED
+            break
+        elif kind == Place.SOURCE_MAC:
+            places[at:end] = Tlv(kind, bytes(_PLACE_BYTES[kind]), 0).encode()
+        else:
+            places[at:end] = _address(kind, (facts.local if kind == Place.DESTINATION_IP else facts.source)[0])
+    return bytes(out[: _PORTS.size] + places)
+
+
+def _address(asked: int, address: str) -> bytes:
+    """The sub-TLV that answers the generic one: its type names the family, zeros fill what IPv4 leaves over."""
+    ip = ip_address(address.partition("%")[0])
+    kind = asked + (1 if ip.version == 4 else 2)
+    return Tlv(kind, ip.packed.ljust(_PLACE_BYTES[asked], b"\0"), 0).encode()
+
+
+def _class_of_service(value: bytes, facts: Facts) -> bytes:
+    """DSCP1 as asked, DSCP2 and ECN as they came; RP 0, for the answer leaves with DSCP1 (RFC 8972 section 4.4)."""
+    assert facts.traffic_class is not None
+    asked, _ = _CLASS.unpack(value)
+    return _CLASS.pack(asked & 0xFC00 | facts.traffic_class << 2, 0)
+
+
+def answer_class(area: bytes) -> int | None:
+    """The traffic class with which an answer that has these TLVs is to leave; None if it was not asked for one."""
+    if _ACCEPTED_CLASS not in area:  # spares nearly all packets the walk
+        return None
+    for tlv in parse(area):
+        if tlv.kind == Kind.CLASS_OF_SERVICE and not tlv.flags:
+            return tlv.value[0] & 0xFC
+    return None
+
+
+_ACCEPTED_CLASS = _HEADER.pack(0, Kind.CLASS_OF_SERVICE, 4)
+
+_LENGTHS: dict[int, range] = {
+    Kind.EXTRA_PADDING: range(0x10000),
+    Kind.LOCATION: range(_PORTS.size, 0x10000),
+    Kind.TIMESTAMP_INFORMATION: range(4, 5),
+    Kind.CLASS_OF_SERVICE: range(4, 5),
+    Kind.DIRECT_MEASUREMENT: range(12, 13),
+    Kind.ACCESS_REPORT: range(4, 5),
+    Kind.FOLLOW_UP: range(_FOLLOW_UP.size, _FOLLOW_UP.size + 1),
+    Kind.HMAC: range(HMAC_BYTES, HMAC_BYTES + 1),
 }
-"""How long the value of each known type is; None: any length."""
+"""How long the value of each known type may be."""
+
+_PLACE_BYTES: dict[int, int] = {Place.SOURCE_MAC: 8, Place.DESTINATION_IP: 16, Place.SOURCE_IP: 16}
+"""How long the value of each sub-TLV is that asks."""
 
 _ANSWERS: dict[int, Callable[[bytes, Facts], bytes]] = {
+    Kind.LOCATION: _location,
     Kind.TIMESTAMP_INFORMATION: _timestamp_information,
+    Kind.CLASS_OF_SERVICE: _class_of_service,
     Kind.DIRECT_MEASUREMENT: _direct_measurement,
     Kind.FOLLOW_UP: _follow_up,
 }

@@ -23,6 +23,7 @@ class Arrival(NamedTuple):
     """Where and when a datagram came: received_ns, transmitted_ns (now) in UNIX ns, `now` in s of a steady clock.
 
     stranger: the source is in no provisioned prefix and may be forged. It is served only by who checks the key.
+    traffic_class: DSCP and ECN; local: address and port it came to. What the kernel did not tell is None.
     """
 
     source: tuple[str, int]
@@ -31,6 +32,8 @@ class Arrival(NamedTuple):
     ttl: int | None
     now: float
     stranger: bool
+    traffic_class: int | None = None
+    local: tuple[str, int] | None = None
 
 
 Service = Callable[[bytes, Arrival], Sequence[bytes]]
@@ -89,14 +92,17 @@ class ResponderCore:
         transmitted_ns: int,
         ttl: int | None,
         now: float,
+        traffic_class: int | None = None,
+        local: tuple[str, int] | None = None,
     ) -> Sequence[bytes]:
-        """The answers to send back to `source`. received_ns, transmitted_ns: UNIX ns; now: s of a steady clock."""
+        """The answers to send back to `source`, some of them `Marked`. Arguments as in `Arrival`."""
         self._received += 1
         verdict = self._admission.judge(source[0], now)
         if verdict is Verdict.LIMITED or (verdict is Verdict.STRANGER and self._key is None):
             self.refused(source[0], verdict.value, now)
             return ()
-        arrival = Arrival(source, received_ns, transmitted_ns, ttl, now, verdict is Verdict.STRANGER)
+        stranger = verdict is Verdict.STRANGER
+        arrival = Arrival(source, received_ns, transmitted_ns, ttl, now, stranger, traffic_class, local)
         answers = self._services.get(data[:MAGIC_BYTES], self._stamp)(data, arrival)
         self._answered += len(answers)
         return answers
@@ -116,6 +122,8 @@ class ResponderCore:
                 received_ns=arrival.received_ns,
                 transmitted_ns=arrival.transmitted_ns,
                 ttl=arrival.ttl,
+                traffic_class=arrival.traffic_class,
+                local=arrival.local,
                 authenticated_only=arrival.stranger,
             )
         except StampError as error:

@@ -13,6 +13,7 @@ from typing import Any
 from preflight.net import udp
 from preflight.net.link import FULL_TTL
 from preflight.proto import ask
+from preflight.proto.reflector import Marked
 from preflight.responder.core import ResponderCore
 from preflight.responder.places import place_text
 
@@ -29,6 +30,7 @@ class Listener:
         self._core = core
         self.wildcard = ip_address(self.address).is_unspecified
         udp.set_ttl(listening, FULL_TTL)
+        udp.tell_traffic_class(listening)
         if self.wildcard:
             udp.tell_local_address(listening)
 
@@ -52,18 +54,23 @@ class Listener:
                 transmitted_ns=now_ns,
                 ttl=ttl,
                 now=time.monotonic(),
+                traffic_class=udp.read_traffic_class(control),
+                local=(udp.local_address(control) or self.address if self.wildcard else self.address, self.port),
             )
             for answer in answers:
-                self._answer(answer, source, udp.local_control(control) if self.wildcard else None)
+                self._answer(answer, source, control)
 
     def probe(self, request: ask.ProbeRequest, number: int) -> str:
         """Send one probe to the socket that a request names; the errno name if it did not leave."""
         code = udp.send(self.socket, ask.probe(request.nonce, number), (request.address, request.port))
         return udp.error_name(code) if code else ""
 
-    def _answer(self, answer: bytes, source: udp.Address, control: udp.Control | None) -> None:
-        code = udp.send(self.socket, answer, source, control)
-        if code:
+    def _answer(self, answer: bytes, source: udp.Address, asked: udp.Control) -> None:
+        """Send an answer from the address that was asked, with the DSCP it wants. asked: the request's control data."""
+        control = udp.local_control(asked) if self.wildcard else []
+        if isinstance(answer, Marked):
+            control = [*control, *udp.class_control(self.socket.family, answer.traffic_class)]
+        if code := udp.send(self.socket, answer, source, control):
             self._core.unsent(source[0], udp.error_name(code), time.monotonic())
 
 

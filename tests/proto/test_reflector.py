@@ -50,6 +50,45 @@ def test_a_stateless_reflector_copies_the_number() -> None:
     assert [stamp.parse_answer(ask(server, request(sequence))).sequence for sequence in (5, 9)] == [5, 9]
 
 
+def test_a_stateless_reflector_tells_no_counts() -> None:
+    """RFC 8972 sections 4.5 and 4.7: what takes state is zero, so that no sender takes it for a count."""
+    server = SessionReflector(stateful=False)
+    asked = stamp_tlv.encode(
+        [
+            stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, bytes(12)),
+            stamp_tlv.Tlv(stamp_tlv.Kind.FOLLOW_UP, bytes(16)),
+        ]
+    )
+    for sequence in range(2):
+        answer = ask(server, request(sequence, extra=asked))
+    assert [(tlv.flags, any(tlv.value)) for tlv in stamp_tlv.parse(answer[44:])] == [(0, False), (0, False)]
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("ptp", [False, True])
+def test_times_have_the_sender_s_format(key: bytes | None, ptp: bool) -> None:
+    """NTP unless the sender's Z bit says PTP (RFC 8186); the sender reads the same times either way."""
+    error = ErrorEstimate(ptp=ptp)
+    packet = stamp.build_request(5, NOW_NS, error.encode(), 7, key=key)
+    answer = stamp.parse_answer(ask(SessionReflector(key=key), packet), key)
+    assert answer.error.ptp == ptp
+    assert (answer.received_ns, answer.transmitted_ns, answer.sender_ns) == (NOW_NS, NOW_NS + 20_000, NOW_NS)
+    with pytest.raises(StampError, match="an-answer"):
+        ask(SessionReflector(key=key), ask(SessionReflector(key=key), packet))
+
+
+def test_a_class_of_service_marks_the_answer() -> None:
+    """The DSCP that the sender wants goes to the shell with the answer; without it answers are plain."""
+    asked = stamp_tlv.encode([stamp_tlv.class_of_service(46)])
+    packet = request(extra=asked)
+    server = SessionReflector()
+    marked = server.handle(packet, NODE, received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=64, traffic_class=0)
+    assert isinstance(marked, reflector.Marked)
+    assert (len(marked), marked.traffic_class) == (len(packet), 46 << 2)
+    assert not isinstance(ask(server, packet), reflector.Marked)
+    assert not isinstance(ask(server, request()), reflector.Marked)
+
+
 def test_fields_of_the_answer() -> None:
     """Times, TTL, SSID and the sender's own fields come back; the error estimate is this node's."""
     server = SessionReflector(error=ErrorEstimate(synchronised=True, seconds=0.001))

@@ -1,5 +1,7 @@
 """STAMP's TLVs (RFC 8972 section 4): flags, integrity, and answers as long as the question."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,6 +93,101 @@ def test_answers_of_the_reflector() -> None:
     assert times.value == bytes([5, 2, 5, 2])
     assert follow_up.value[:4] == (5).to_bytes(4)
     assert stamp.ns_from_ntp(int.from_bytes(follow_up.value[4:12])) == 1_700_000_000_000_000_000
+
+
+SEEN = replace(FACTS, traffic_class=0xB9, source=("10.66.0.1", 40000), local=("10.66.0.2", 862))
+SEEN6 = replace(SEEN, source=("fd66::1", 40000), local=("fe80::2%wg0", 862))
+
+
+@pytest.mark.parametrize(
+    ("facts", "source", "local"),
+    [
+        (SEEN, ("10.66.0.1", 40000), ("10.66.0.2", 862)),
+        (SEEN6, ("fd66::1", 40000), ("fe80::2", 862)),
+    ],
+)
+def test_location(facts: Facts, source: tuple[str, int], local: tuple[str, int]) -> None:
+    """RFC 8972 section 4.2: ports and addresses as the reflector saw them, each sub-TLV answered by its family's."""
+    area = stamp_tlv.encode([stamp_tlv.location(), Tlv(Kind.EXTRA_PADDING, bytes(3))])
+    answer = stamp_tlv.reflect(area, facts, request=3, answer=9)
+    told, padding = stamp_tlv.parse(answer)
+    assert (len(answer), told.flags, padding.flags) == (len(area), 0, 0)
+    assert stamp_tlv.read_location(told) == (source, local)
+    assert [place.kind for place in stamp_tlv.parse(told.value[4:])] == ([8, 5] if facts is SEEN else [9, 6])
+
+
+def test_location_on_the_wire() -> None:
+    """Destination port first, then the source's; IPv4 in the first four of sixteen bytes (RFC 8972 section 4.2.1)."""
+    area = stamp_tlv.encode([stamp_tlv.location()])
+    answer = stamp_tlv.reflect(area, SEEN, request=3, answer=9)
+    assert answer == (
+        bytes([0, 2, 0, 44, 862 >> 8, 862 & 255, 40000 >> 8, 40000 & 255])
+        + bytes([0, 8, 0, 16, 10, 66, 0, 1, *bytes(12)])
+        + bytes([0, 5, 0, 16, 10, 66, 0, 2, *bytes(12)])
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "flags"),
+    [
+        ([Tlv(1, bytes(8))], [0]),  # the source's MAC address cannot be seen: zeros, type as asked
+        ([Tlv(2, bytes(8)), Tlv(7, bytes(16))], [UNRECOGNISED, 0]),
+        ([Tlv(99, b"what")], [UNRECOGNISED]),
+        ([Tlv(7, bytes(4)), Tlv(4, bytes(16))], [MALFORMED, UNRECOGNISED]),
+        ([Tlv(4, bytes(17))], [MALFORMED]),
+    ],
+)
+def test_what_a_location_cannot_tell(places: list[Tlv], flags: list[int]) -> None:
+    """Unknown sub-TLVs come back with U; one of a wrong length with M, and what follows it unread."""
+    value = bytes(4) + b"".join(place.encode() for place in places)
+    (answer,) = stamp_tlv.parse(stamp_tlv.reflect(Tlv(Kind.LOCATION, value).encode(), SEEN, request=3, answer=9))
+    assert answer.flags == 0
+    assert [place.flags for place in stamp_tlv.parse(answer.value[4:])] == flags
+    assert stamp_tlv.read_location(answer) is None
+
+
+def test_a_location_that_is_cut_is_malformed() -> None:
+    """Without room for two ports it is none; a sub-TLV that says it is longer than the TLV is marked too."""
+    short = stamp_tlv.reflect(Tlv(Kind.LOCATION, bytes(3)).encode(), SEEN, request=3, answer=9)
+    assert short[0] == MALFORMED
+    cut = Tlv(Kind.LOCATION, bytes(4) + Tlv(7, bytes(16)).encode()[:-1]).encode()
+    assert stamp_tlv.reflect(cut, SEEN, request=3, answer=9)[8] == MALFORMED
+
+
+@pytest.mark.parametrize("dscp", [0, 46, 63])
+def test_class_of_service(dscp: int) -> None:
+    """RFC 8972 section 4.4: DSCP1 as asked, DSCP2 and ECN as they came (0xB9: EF, ECT(1)), and the answer marked."""
+    area = stamp_tlv.encode([stamp_tlv.class_of_service(dscp)])
+    answer = stamp_tlv.reflect(area, SEEN, request=3, answer=9)
+    assert answer == bytes([0, 4, 0, 4]) + (dscp << 26 | 46 << 20 | 1 << 18).to_bytes(4)
+    assert stamp_tlv.answer_class(answer) == dscp << 2
+    (told,) = stamp_tlv.parse(answer)
+    assert stamp_tlv.read_class_of_service(told) == (46, 1, True)
+    assert stamp_tlv.answer_class(area) is None
+    assert stamp_tlv.read_class_of_service(stamp_tlv.class_of_service(dscp)) is None
+
+
+def test_a_class_that_was_refused_is_told() -> None:
+    """A reflector that may not use the DSCP asked for says so in RP."""
+    assert stamp_tlv.read_class_of_service(Tlv(4, bytes([0xB9, 0x01, 0, 0]), 0)) == (16, 0, False)
+
+
+def test_padding_that_looks_like_a_class_marks_nothing() -> None:
+    """Only a TLV asks for a DSCP, not bytes inside another's value."""
+    area = Tlv(Kind.EXTRA_PADDING, bytes([0, 4, 0, 4, 0xB8, 0, 0, 0])).encode()
+    assert stamp_tlv.answer_class(stamp_tlv.reflect(area, SEEN, request=3, answer=9)) is None
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=120), st.sampled_from([2, 4]), st.sampled_from([SEEN, SEEN6]))
+def test_random_places_and_classes(value: bytes, kind: int, facts: Facts) -> None:
+    """Whatever stands in them, the answer is as long, and both of its ends can read it."""
+    area = Tlv(kind, value).encode()
+    answer = stamp_tlv.reflect(area, facts, request=1, answer=1)
+    assert len(answer) == len(area)
+    (told,) = stamp_tlv.parse(answer)
+    stamp_tlv.read_location(told)
+    stamp_tlv.read_class_of_service(told)
 
 
 def test_hmac_tlv_is_verified_and_made_anew() -> None:

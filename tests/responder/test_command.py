@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from preflight.proto import probe, stamp
+from preflight.net import udp
+from preflight.proto import probe, stamp, stamp_tlv
 
 KEY = b"a key that only tests know"
 SENTINEL = 4711
@@ -143,18 +145,23 @@ def test_scapy_as_sender(start: Start) -> None:
 
     responder = start("--allow", "127.0.0.1")
     with client(responder.places[0]) as link:
+        ports = (responder.places[0][1], link.getsockname()[1])
         for sequence in range(3):
             padding = STAMPTestTLV(flags=0x80, type=1, len=8, value=b"paddings")
             unknown = STAMPTestTLV(flags=0x80, type=222, len=4, value=b"what")
-            asked = SenderPacket(seq=10 + sequence, ssid=513, tlv_objects=[padding, unknown])
+            location = STAMPTestTLV(flags=0x80, type=2, len=24, value=bytes(4) + bytes([0x80, 7, 0, 16]) + bytes(16))
+            service = STAMPTestTLV(flags=0x80, type=4, len=4, value=bytes([46 << 2, 0, 0, 0]))
+            asked = SenderPacket(seq=10 + sequence, ssid=513, tlv_objects=[padding, unknown, location, service])
             link.send(bytes(asked))
             raw = link.recv(2048)
-            assert len(raw) == len(bytes(asked)) == 44 + 12 + 8
+            assert len(raw) == len(bytes(asked)) == 44 + 12 + 8 + 28 + 8
             answer = ReflectorPacket(raw)
             assert (answer.seq, answer.seq_sender, answer.ssid, answer.ttl_sender) == (sequence, 10 + sequence, 513, 64)
             assert [(int(tlv.flags), tlv.type, tlv.value) for tlv in answer.tlv_objects] == [
                 (0, 1, b"paddings"),
                 (0x80, 222, b"what"),
+                (0, 2, struct.pack("!HHBBH4s12x", *ports, 0, 8, 16, bytes([127, 0, 0, 1]))),
+                (0, 4, bytes([46 << 2, 0, 0, 0])),
             ]
             assert answer.ts_rx <= answer.ts
 
@@ -213,6 +220,47 @@ def test_a_wildcard_socket_answers_from_the_address_that_was_asked(start: Start)
     with client(("127.0.0.7", responder.places[0][1])) as link:
         link.send(request())
         assert stamp.parse_answer(link.recv(2048)).sequence == 0
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "[::1]", "0.0.0.0", "[::]"])
+def test_location_and_class_of_service(start: Start, bind: str) -> None:
+    """The sender learns how its packet came, by the kernel's word, and gets its answer with the DSCP it wants."""
+    responder = start("--allow", "127.0.0.0/8", "--allow", "::1", addresses=(bind,))
+    address = "::1" if ":" in bind else "127.0.0.1"
+    port = responder.places[0][1]
+    with udp.open_towards(address, port) as link:
+        udp.tell_traffic_class(link)
+        tlvs = stamp_tlv.encode([stamp_tlv.location(), stamp_tlv.class_of_service(46)])
+        link.setblocking(True)
+        link.settimeout(20)
+        packet = stamp.build_request(0, time.time_ns(), 1, 7, tlvs=tlvs)
+        assert udp.send(link, packet, None, udp.class_control(link.family, 0x22)) == 0
+        answer, control, _, _ = link.recvmsg(2048, udp.CONTROL_BYTES)
+        assert udp.read_traffic_class(control) == 46 << 2
+        location, service = stamp_tlv.parse(answer[44:])
+        assert stamp_tlv.read_location(location) == (link.getsockname()[:2], (address, port))
+        assert stamp_tlv.read_class_of_service(service) == (0x22 >> 2, 0x22 & 3, True)
+
+
+def test_stateless(start: Start) -> None:
+    """Without state the sender's own number comes back (RFC 8762 section 4)."""
+    responder = start("--allow", "127.0.0.1", "--stateless")
+    with client(responder.places[0]) as link:
+        for sequence in (5, 9):
+            link.send(request(sequence))
+            assert stamp.parse_answer(link.recv(2048)).sequence == sequence
+
+
+@pytest.mark.parametrize("extra", [0, 1, 3, 100, 1400])
+def test_twamp_light_senders(start: Start, extra: int) -> None:
+    """Packets of 41 bytes and more, padded with anything, get answers of their size (RFC 8762 section 4.6)."""
+    responder = start("--allow", "127.0.0.1")
+    packet = stamp.build_request(3, time.time_ns(), 1, 0)[:14] + bytes(27) + random.Random(3).randbytes(extra)
+    with client(responder.places[0]) as link:
+        link.send(packet)
+        answer = link.recv(2048)
+        assert len(answer) == len(packet) == 41 + extra
+        assert stamp.parse_answer(answer).sender_sequence == 3
 
 
 def test_a_settings_file_provisions_its_peers(start: Start, tmp_path: Path) -> None:
