@@ -17,6 +17,7 @@ COMMANDS = {
     "init": "preflight.cli.init:init",
     "schema": "preflight.cli.catalogue:schema",
     "report": "preflight.cli.report:report",
+    "bundle": "preflight.cli.bundle:bundle",
     "responder": "preflight.cli.responder:responder",
     "control-plane": "preflight.cli.control_plane:control_plane",
     "lab": "preflight.cli.lab:lab",

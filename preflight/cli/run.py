@@ -74,27 +74,27 @@ def _with_options(command: F) -> F:
 class Request:
     """What the command line asked for."""
 
-    config: Path | None
-    peers: tuple[str, ...]
-    control_url: str | None
-    only: tuple[str, ...]
-    skip: tuple[str, ...]
-    tags: tuple[str, ...]
-    timeout: float | None
-    wait: float
-    outputs: tuple[str, ...]
-    fail_on: str
-    allow_inconclusive: bool
-    enroll: bool
-    intrusive: bool
-    bootstrap_token_file: Path | None
-    credentials_out: Path | None
-    lab: str | None
-    redact: tuple[Literal["addresses"], ...]
-    baseline: Path | None
-    quiet: bool
-    verbose: bool
-    no_color: bool
+    config: Path | None = None
+    peers: tuple[str, ...] = ()
+    control_url: str | None = None
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    timeout: float | None = None
+    wait: float = 0.0
+    outputs: tuple[str, ...] = ()
+    fail_on: str = "fail"
+    allow_inconclusive: bool = False
+    enroll: bool = False
+    intrusive: bool = False
+    bootstrap_token_file: Path | None = None
+    credentials_out: Path | None = None
+    lab: str | None = None
+    redact: tuple[Literal["addresses"], ...] = ()
+    baseline: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    no_color: bool = False
     named: tuple[str, ...] = ()
 
 

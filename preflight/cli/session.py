@@ -23,7 +23,7 @@ from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.report.model import Gate, Report, build_report
-from preflight.report.redact import StandIns, redact
+from preflight.report.redact import Redactor, StandIns
 from preflight.runner import Listener, Outcome, Runner
 from preflight.settings import Options, Settings, SettingsError, known_secrets, load
 
@@ -67,13 +67,28 @@ class Session:
             raise click.UsageError(str(error)) from None
 
     def run(self) -> Report:
-        """Run the plan, diagnose, and put the report together."""
+        """Run the plan, diagnose, and put the report together, without secrets."""
+        report = self.unredacted()
+        return self.redactor(report).report(report)
+
+    def redactor(self, report: Report) -> Redactor:
+        """What takes secrets, and if asked for addresses and names, out of the report and of what goes with it."""
+        names = (
+            report.run.node.hostname,
+            *(peer.target for peer in report.run.peers if peer.target != peer.address),
+            *url_hosts(self.settings.control.url),
+        )
+        stand_ins = StandIns(names) if "addresses" in self.settings.report.redact else None
+        return Redactor(known_secrets(self.settings, os.environ), stand_ins)
+
+    def unredacted(self) -> Report:
+        """The report as it was measured: not to be shown to anybody before it was redacted."""
         started_at, began = datetime.now(UTC), perf_counter()
         with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
             outcome, overlay = asyncio.run(self._measure(listener))
         results = (*outcome.results, *map(_plugin_result, self.broken))
         peers = overlay_peers(self.settings, overlay)
-        report = build_report(
+        return build_report(
             results,
             diagnose(results, control_host(self.settings, overlay, peers, results)),
             node=node_info(),
@@ -89,9 +104,6 @@ class Session:
             interrupted=outcome.interrupted,
             peers=peers,
         )
-        names = (report.run.node.hostname, *(peer.name for peer in peers), *url_hosts(self.settings.control.url))
-        stand_ins = StandIns(names) if "addresses" in self.settings.report.redact else None
-        return redact(report, known_secrets(self.settings, os.environ), stand_ins)
 
     async def _measure(self, listener: Listener) -> tuple[Outcome, OverlayState | None]:
         net = Net(self.settings)

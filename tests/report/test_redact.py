@@ -7,9 +7,13 @@ from preflight.api import Direction, Evidence, failed
 from preflight.diagnosis import diagnose
 from preflight.report.json import render
 from preflight.report.model import Gate, NodeInfo, Report, build_report
-from preflight.report.redact import GONE, StandIns, redact
+from preflight.report.redact import GONE, Redactor, StandIns
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoid29ya2VyIn0.c2lnbmF0dXJl"
+
+
+def redact(report: Report, secrets: list[str], stand_ins: StandIns | None = None) -> Report:
+    return Redactor(secrets, stand_ins).report(report)
 
 
 def make() -> Report:

@@ -1,0 +1,39 @@
+"""`bundle`: a report with its evidence, redacted, as one file for a ticket."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(short_help="A redacted archive of a report with its evidence.")
+@click.argument("file", required=False, metavar="[REPORT]", type=click.Path(path_type=Path))
+@click.option("--output", "-o", "path", type=click.Path(path_type=Path), metavar="FILE", help="[preflight-RUN.tar.gz]")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
+@click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable).")
+@click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
+@click.option("--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
+    """Pack the JSON report REPORT, or that of a run made now, with what this node's own tools say of its network.
+
+    Give a REPORT as it was written, without stand-ins. Everything is redacted; MANIFEST.json holds SHA-256 of each
+    file and tells what was taken out where. It only reads.
+    """
+    from preflight.cli.report import read_report
+    from preflight.cli.run import Request
+    from preflight.cli.session import Session
+    from preflight.evidence.bundle import make_bundle
+    from preflight.evidence.collect import collect, counters
+
+    session = Session.prepare(Request(**options))
+    before = counters("before") if file is None else []
+    report = read_report(file) if file else session.unredacted()
+    raw = [*collect(), *before, *counters("after")]
+    target = path or Path(f"preflight-{report.run.id}.tar.gz")
+    addresses = "addresses" in session.settings.report.redact
+    try:
+        target.write_bytes(make_bundle(report, raw, session.redactor(report), addresses=addresses))
+    except OSError as error:
+        raise click.UsageError(f"{target}: {error.strerror}") from None
+    click.echo(f"wrote {target}; look into it before you send it")

@@ -1,0 +1,83 @@
+"""A report with its evidence as one archive: everything redacted, every file accounted for. Pure: bytes out."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from preflight.evidence.collect import Raw
+from preflight.report import html, markdown, text
+from preflight.report import json as report_json
+from preflight.report.model import Report
+from preflight.report.redact import Redactor
+
+README = """A preflight report with its evidence.
+
+report.html   for eyes: open it in a browser, it needs no network
+report.md     for a ticket
+report.json   for programs
+log.txt       which check ran when, and how it ended
+evidence/     what this node's own tools printed about its network
+MANIFEST.json SHA-256 of every other file, and how often what was taken out where
+
+Secrets were taken out of every file, and users' names out of paths.{addresses}
+"""
+_STAND_INS = "\nAddresses and host names are stand-ins, the same one everywhere in this bundle."
+
+
+def make_bundle(report: Report, raw: Iterable[Raw], redactor: Redactor, *, addresses: bool) -> bytes:
+    """A gzipped tar with one folder.
+
+    report: as it was written, also one whose secrets are gone already. The manifest's ledger tells what was taken out.
+    """
+    clean = redactor.report(report, homes=True)
+    files = {
+        "report.json": report_json.render(clean),
+        "report.html": html.render(clean),
+        "report.md": markdown.render(clean),
+        "report.txt": text.render(clean, width=100, verbose=True),
+        "log.txt": _log(clean),
+        "README.txt": README.format(addresses=_STAND_INS if addresses else ""),
+        **{f"evidence/{each.name}": redactor.raw(each.text, f"evidence/{each.name}") for each in raw},
+    }
+    contents = {name: body.encode() for name, body in files.items()}
+    contents["MANIFEST.json"] = _manifest(clean, contents, redactor)
+    return _archive(f"preflight-{clean.run.id}", contents, clean.run.started_at)
+
+
+def _log(report: Report) -> str:
+    """The run in the order in which it happened."""
+    ran = sorted(report.results, key=lambda result: (result.started_at or report.run.started_at, result.id))
+    lines = [
+        f"{(result.started_at or report.run.started_at).isoformat()} {result.duration_ms:10.1f} ms "
+        f"{result.status:<12} {result.id} {result.code or ''}".rstrip()
+        for result in ran
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _manifest(report: Report, contents: Mapping[str, bytes], redactor: Redactor) -> bytes:
+    ledger = [{"file": where, "what": kind, "count": count} for (where, kind), count in sorted(redactor.ledger.items())]
+    document = {
+        "tool": {"name": report.tool.name, "version": report.tool.version},
+        "run": report.run.id,
+        "files": {
+            name: {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
+            for name, body in sorted(contents.items())
+        },
+        "redacted": ledger,
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _archive(folder: str, contents: Mapping[str, bytes], when: datetime) -> bytes:
+    """Owner, mode and times say nothing about who made it."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, body in contents.items():
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size, entry.mode, entry.mtime = len(body), 0o644, int(when.timestamp())
+            archive.addfile(entry, io.BytesIO(body))
+    return out.getvalue()
