@@ -109,7 +109,10 @@ class CheckSettings(Model):
 class RttThresholds(Model):
     """Round-trip times up to which a kind of work is comfortable, milliseconds."""
 
-    interactive: Milliseconds = 150.0
+    interactive: Milliseconds = Field(150.0, description="Control-plane round trip of agent tasks and interactive use.")
+    inference: Milliseconds = Field(150.0, description="Round trip to the peer that serves an inference.")
+    training: Milliseconds = Field(50.0, description="Round trip up to which a pilot of long training is thinkable.")
+    collectives: Milliseconds = Field(1.0, description="Round trip of a network that collectives are made for.")
 
 
 class Thresholds(Model):

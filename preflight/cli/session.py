@@ -21,6 +21,7 @@ from preflight.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
+from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.report.model import Gate, Report, build_report
 from preflight.report.redact import Redactor, StandIns
@@ -91,6 +92,7 @@ class Session:
         return build_report(
             results,
             diagnose(results, control_host(self.settings, overlay, peers, results)),
+            placement=place(results, self.settings.thresholds),
             node=node_info(),
             overlay=overlay_info(overlay),
             started_at=started_at,

@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from statistics import median
+
+from preflight.model.path import percentile
 
 ROUND_TRIPS = 4  # TCP, two of TLS 1.2, the request
-HEARTBEAT_S = 30  # the contract's upper end: the fewest packets
 MARGIN = 5  # retransmissions, and a link that is worse than while it was measured
+TAIL_PERCENT = 95
+LONGEST_HEARTBEAT_S, SHORTEST_HEARTBEAT_S = 30, 15  # the contract's ends; the longer one costs the fewest packets
+UNSTEADY = 2.0
+"""Times the median from which a slow round trip says that single heartbeats will be late or lost."""
+UNSTEADY_MS = 50.0
+"""Below it a tail is the scheduler's, not the path's."""
+STALE_MS, LEASE_MS, CLIENT_MS = 90_000, 120_000, 15_000  # never below the contract's defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +37,20 @@ class Timeouts:
 
 
 def conservative(rtts_ms: Sequence[float]) -> Timeouts:
-    """Time-outs that the worst of the measured round trips leaves room in; never below the contract's defaults.
+    """Time-outs in which the 95th percentile of the measured round trips (ms) has room; never below the defaults.
 
-    A node counts as stale only after three heartbeats and a request that used its whole time; a lease outlives four
+    The client's: all round trips of a request, with a margin. The heartbeat's: the contract's longest interval, and its
+    shortest where the slow round trips take a multiple of the usual, so that a late one is followed by another soon. A
+    node counts as stale after four heartbeats, or three and a request that used its whole time; a lease outlives four
     requests that do.
     """
-    worst = max(rtts_ms, default=0.0)
-    http_timeout_ms = max(15_000, ceil(worst * ROUND_TRIPS * MARGIN / 1000) * 1000)
+    tail = percentile(rtts_ms, TAIL_PERCENT)
+    unsteady = bool(rtts_ms) and tail >= max(UNSTEADY_MS, UNSTEADY * median(rtts_ms))
+    heartbeat_s = SHORTEST_HEARTBEAT_S if unsteady else LONGEST_HEARTBEAT_S
+    http_timeout_ms = max(CLIENT_MS, ceil(tail * ROUND_TRIPS * MARGIN / 1000) * 1000)
     return Timeouts(
         http_timeout_ms=http_timeout_ms,
-        heartbeat_s=HEARTBEAT_S,
-        max_stale_ms=3 * HEARTBEAT_S * 1000 + http_timeout_ms,
-        lease_ms=max(120_000, 4 * http_timeout_ms + HEARTBEAT_S * 1000),
+        heartbeat_s=heartbeat_s,
+        max_stale_ms=max(STALE_MS, 4 * heartbeat_s * 1000, 3 * heartbeat_s * 1000 + http_timeout_ms),
+        lease_ms=max(LEASE_MS, 4 * http_timeout_ms + heartbeat_s * 1000),
     )

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from preflight import __version__
 from preflight.api import Peer, Result, Status
 from preflight.diagnosis import LAYERS, Cause
+from preflight.placement import WorkPlacement
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]
@@ -140,7 +141,7 @@ class Placement(Part):
 
     work_class: str
     verdict: Literal["allowed", "caution", "not-default", "out-of-scope"]
-    because: str
+    because: Line
 
 
 class Report(Part):
@@ -238,6 +239,7 @@ def build_report(
     results: tuple[Result, ...],
     diagnosis: tuple[Cause, ...],
     *,
+    placement: tuple[WorkPlacement, ...] = (),
     node: NodeInfo,
     overlay: OverlayInfo | None,
     started_at: datetime,
@@ -267,4 +269,7 @@ def build_report(
         summary=summary,
         diagnosis=tuple(map(cause_entry, diagnosis)),
         results=tuple(map(result_entry, by_layer(results))),
+        placement=tuple(
+            Placement(work_class=work.work_class, verdict=work.verdict, because=work.because) for work in placement
+        ),
     )

@@ -25,6 +25,23 @@ def test_huge_attempt_numbers_do_no_harm() -> None:
     assert delay_s(100_000, None, 0.5) == CEILING_S / 2
 
 
+@pytest.mark.parametrize(
+    ("rtts", "heartbeat_s", "timeout_ms"),
+    [
+        ([1.0] * 18 + [20.0] * 2, 30, 15_000),  # a tail of a few milliseconds is the scheduler's
+        ([100.0] * 20, 30, 15_000),
+        ([1000.0] * 20, 30, 20_000),
+        ([1000.0] * 19 + [9000.0], 30, 20_000),  # one in twenty is beyond the percentile
+        ([1000.0] * 18 + [3000.0] * 2, 15, 60_000),
+    ],
+)
+def test_the_distribution_counts(rtts: list[float], heartbeat_s: int, timeout_ms: int) -> None:
+    """One accident changes nothing; where slow round trips take a multiple of the usual, heartbeats come sooner."""
+    advice = conservative(rtts)
+    assert (advice.heartbeat_s, advice.http_timeout_ms) == (heartbeat_s, timeout_ms)
+    assert advice.max_stale_ms >= 90_000
+
+
 @pytest.mark.parametrize(("rtts", "timeout_ms"), [([], 15000), ([1.0], 15000), ([600.0], 15000), ([900, 2000], 40000)])
 def test_advised_time_outs(rtts: list[float], timeout_ms: int) -> None:
     """Never below the contract's default, with room for the worst that was measured; leases outlive slow requests."""
