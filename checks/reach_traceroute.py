@@ -1,77 +1,199 @@
-"""Which way do packets take inside the overlay?"""
+"""Which way do packets take inside the overlay, there and back?"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from preflight.api import Context, Direction, Evidence, Peer, Result, check, codes, failed, inconclusive, passed
+from preflight.api import (
+    Context,
+    Direction,
+    Evidence,
+    Measurement,
+    Peer,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
+from preflight.model.wayback import TraceBack
+from preflight.proto.wayback import other_way
+
+CONCURRENT_PEERS = 64
 
 
 @check(
     "reach.traceroute",
-    title="The path stays inside the overlay",
+    title="The path stays inside the overlay, both ways",
     subject="peer",
     needs=("reach.icmp",),
     timeout=20,
-    codes=(codes.OVERLAY_ROUTE_LEAK,),
+    codes=(codes.OVERLAY_ROUTE_LEAK, codes.REACH_ASYMMETRIC),
 )
 async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Traces each peer by UDP. One hop is a mesh, two a hub; a hop that this node's own LAN holds is a leak."""
+    """Traces each peer by UDP and has its responder trace back. One hop is a mesh, two a hub, the underlay a leak.
+
+    The directions differ where a packet crosses more links one way than the other, or where the peer sends by another
+    interface than packets come in by: routers show other addresses to each direction, and silence proves nothing.
+    """
+    gate = asyncio.Semaphore(CONCURRENT_PEERS)
+
+    async def bounded(peer: Peer) -> tuple[Trace, TraceBack | None]:
+        async with gate:
+            return await asyncio.gather(ctx.net.icmp.trace(peer.address), ctx.net.path.trace_back(peer))
+
     try:
         links = await ctx.net.kernel.links()
-        traces = await asyncio.gather(*(ctx.net.icmp.trace(peer.address) for peer in ctx.peers))
+        measured = await asyncio.gather(*map(bounded, ctx.peers))
     except NeedsPlatform as error:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
         return
-    for peer, trace in zip(ctx.peers, traces, strict=True):
+    for peer, (trace, back) in zip(ctx.peers, measured, strict=True):
         yield judge(peer, ctx.overlay, trace, links)
+        yield judge_back(peer, ctx.overlay, trace, back, links)
 
 
 def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[Link]) -> Result:
     """Silence is no fault: a peer that drops the probes without a word has answered otherwise, or we were not here."""
-    evidence = (Evidence("traceroute", f"UDP probes to {peer.address}", [_row(hop) for hop in trace.hops]),)
+    evidence = (_evidence(f"UDP probes to {peer.address}", trace),)
     measurements = {"hops": len(trace.hops) if trace.reached else None, "reached": trace.reached}
     stray = _stray(trace, state, links)
     if stray is not None:
-        hop, link = stray
+        hop, why = stray
         return failed(
             codes.OVERLAY_ROUTE_LEAK,
             peer.target,
             Direction.FORWARD,
-            f"hop {hop.ttl} to {peer.address} is {hop.address}, which lies on {link.name} and not on the overlay",
-            remedy=f"ip route get {peer.address}",
+            f"hop {hop.ttl} to {peer.address} is {hop.address}, which {why}",
+            remedy=f"ip rule; ip route get {peer.address} ipproto udp dport 33434",
             measurements=measurements,
             evidence=evidence,
         )
-    return passed(peer.target, Direction.FORWARD, _describe(peer, trace), measurements=measurements, evidence=evidence)
+    message = _describe(peer.address, trace)
+    return passed(peer.target, Direction.FORWARD, message, measurements=measurements, evidence=evidence)
 
 
-def _stray(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> tuple[Hop, Link] | None:
-    """The first router on the way that is a neighbour on the underlay.
+def judge_back(
+    peer: Peer, state: OverlayState | None, there: Trace, back: TraceBack | None, links: Iterable[Link]
+) -> Result:
+    """Another way back is a warning: what comes by it arrives. Where it does not arrive, `reach.udp` finds out why."""
+    if back is None:
+        # That a responder is missing is told by reach.udp.
+        message = f"{peer.target} has no responder that answers this node's request to trace the way back"
+        return skipped(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.REVERSE, message)
+    forward, reverse = _distances(there, back)
+    measurements: dict[str, Measurement] = {
+        "hops": reverse,
+        "hops_forward": forward,
+        "reached": back.trace.reached,
+        "interface": back.way.interface,
+        "arrival_interface": back.way.arrival,
+    }
+    evidence = (_evidence(f"UDP probes of {peer.target} to this node", back.trace),)
+    reasons = _differences(peer, state, back, (forward, reverse), links)
+    if reasons:
+        return warned(
+            codes.REACH_ASYMMETRIC,
+            peer.target,
+            Direction.REVERSE,
+            "; ".join(reasons),
+            remedy=_remedy(peer, back),
+            measurements=measurements,
+            evidence=evidence,
+        )
+    message = f"from {peer.target}: {_describe('this node', back.trace)}"
+    return passed(peer.target, Direction.REVERSE, message, measurements=measurements, evidence=evidence)
 
-    Any other address may be a second one of an overlay router: not every hop that is not on the overlay is outside it.
+
+def _distances(there: Trace, back: TraceBack) -> tuple[int | None, int | None]:
+    """Links there and back: by what was left of the TTL of a packet each way, which no lost probe changes, else by the
+    traces where they have no gap. Never one by this and the other by that.
     """
-    for hop in trace.hops:
-        if hop.address is None or hop.reached or (state is not None and state.covers(hop.address)):
-            continue
+    if back.forward_hops is not None and back.reverse_hops is not None:
+        return back.forward_hops, back.reverse_hops
+    return there.distance, back.trace.distance
+
+
+def _differences(
+    peer: Peer, state: OverlayState | None, back: TraceBack, distances: Sequence[int | None], links: Iterable[Link]
+) -> list[str]:
+    """What proves that the way back is another one; no address that a mere router shows is a proof."""
+    found = [other_way(back.way, back.here, peer.target).message] if back.way.elsewhere else []
+    forward, reverse = distances
+    if None not in distances and forward != reverse:
+        found.append(f"{_count(reverse)} from {peer.target} to this node and {_count(forward)} from here to there")
+    stray = _on_the_underlay(back.trace, state, links)
+    if stray is not None:
+        hop, link = stray
+        found.append(f"hop {hop.ttl} from {peer.target} to this node is {hop.address}, which lies on {link.name}")
+    return found
+
+
+def _remedy(peer: Peer, back: TraceBack) -> str:
+    if back.way.elsewhere:
+        return other_way(back.way, back.here, peer.target).remedy
+    return f"preflight run reach.traceroute overlay.route --peer {back.here}   # on {peer.target}"
+
+
+def _stray(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> tuple[Hop, str] | None:
+    """The first router on the way that is outside the overlay, and what shows it.
+
+    It is a neighbour on the underlay, or its answer came in by the underlay. Any other address may be a second one of
+    an overlay router, whose answer comes through the tunnel: not every hop that is not on the overlay is outside it.
+    """
+    neighbour = _on_the_underlay(trace, state, links)
+    if neighbour is not None:
+        return neighbour[0], f"lies on {neighbour[1].name} and not on the overlay"
+    names = {link.name for link in links if not link.loopback}
+    for hop in _routers(trace, state):
+        if state is not None and state.interface and hop.interface in names - {state.interface}:
+            return hop, f"is not on the overlay and answered by {hop.interface}"
+    return None
+
+
+def _on_the_underlay(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> tuple[Hop, Link] | None:
+    for hop in _routers(trace, state):
         for link in links:
-            if not link.loopback and (state is None or link.name != state.interface) and link.holds(hop.address):
+            outside = not link.loopback and (state is None or link.name != state.interface)
+            if outside and hop.address is not None and link.holds(hop.address):
                 return hop, link
     return None
 
 
-def _describe(peer: Peer, trace: Trace) -> str:
+def _routers(trace: Trace, state: OverlayState | None) -> list[Hop]:
+    """The hops on the way that have no overlay address."""
+    shown = [hop for hop in trace.hops if hop.address is not None and not hop.reached]
+    return [hop for hop in shown if state is None or not state.covers(str(hop.address))]
+
+
+def _describe(destination: str, trace: Trace) -> str:
     if not trace.hops:
         reason = f" ({trace.error})" if trace.error else ""
-        return f"{peer.address} drops traceroute's probes without a word, so the way there is not shown{reason}"
+        return f"{destination} drops traceroute's probes without a word, so the way there is not shown{reason}"
     way = ", ".join(hop.address or "*" for hop in trace.hops)
     if trace.reached:
-        return f"{len(trace.hops)} {'hop' if len(trace.hops) == 1 else 'hops'} to {peer.address}: {way}"
-    return f"the way to {peer.address} as far as it is shown: {way}"
+        return f"{_count(len(trace.hops))} to {destination}: {way}"
+    return f"the way to {destination} as far as it is shown: {way}"
+
+
+def _count(hops: int | None) -> str:
+    return f"{hops} {'hop' if hops == 1 else 'hops'}"
+
+
+def _evidence(summary: str, trace: Trace) -> Evidence:
+    return Evidence("traceroute", summary, [_row(hop) for hop in trace.hops])
 
 
 def _row(hop: Hop) -> dict[str, int | str | float | None]:
-    return {"ttl": hop.ttl, "address": hop.address, "rtt_ms": None if hop.rtt_ms is None else round(hop.rtt_ms, 3)}
+    return {
+        "ttl": hop.ttl,
+        "address": hop.address,
+        "rtt_ms": None if hop.rtt_ms is None else round(hop.rtt_ms, 3),
+        "interface": hop.interface,
+    }

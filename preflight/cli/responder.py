@@ -95,12 +95,20 @@ def _run(
     from preflight.proto.admission import Admission, Limits
     from preflight.proto.probe import ProbeServer
     from preflight.proto.reflector import SessionReflector
+    from preflight.proto.trace import MAGIC as TRACE
+    from preflight.proto.trace import TraceServer
     from preflight.responder import places
     from preflight.responder.core import ResponderCore
     from preflight.responder.serve import serve
+    from preflight.responder.tracer import Tracer
 
     where, prefixes = _provision(settings, binds, allow, keyed=key is not None)
     now = time.monotonic()
+
+    def refused(address: str, reason: str, at: float) -> None:
+        core.refused(address, reason, at)
+
+    tracer = Tracer(TraceServer(key, os.urandom(32), now), refused)
     core = ResponderCore(
         admission=Admission(prefixes, Limits(max_rate), now),
         reflector=SessionReflector(key=key, stateful=not stateless, error=clock_estimate()),
@@ -108,6 +116,7 @@ def _run(
         key=key,
         agent_id=settings.responder.agent_id,
         now=now,
+        services={TRACE: tracer.serve},
     )
     preload()
     sockets = places.open_all(where)
@@ -115,7 +124,7 @@ def _run(
         serve(
             sockets,
             core,
-            _companions(settings, key, core),
+            (tracer.run, *_companions(settings, key, core)),
             announce=lambda place: click.echo(f"listening on udp://{place}"),
             log=_log,
         )

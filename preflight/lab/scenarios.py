@@ -152,6 +152,22 @@ _ALL = (
         direction="reverse",
     ),
     _broken(
+        "asymmetric-route",
+        "reach.asymmetric",
+        faults.second_path("b", to="a"),
+        *(faults.reverse_path_filter(node, 2) for node in ("a", "b")),
+        direction="reverse",
+        exit_code=0,
+    ),
+    _broken(
+        "asymmetric-route-v6",
+        "reach.asymmetric",
+        faults.planned("IPv6-only overlay", families=(6,)),
+        faults.second_path("b", to="a"),
+        direction="reverse",
+        exit_code=0,
+    ),
+    _broken(
         "nat-timeout",
         "overlay.no-keepalive udp.nat-timeout",
         faults.planned("there is no keepalive", keepalive_s=0),

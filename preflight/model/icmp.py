@@ -29,17 +29,21 @@ class EchoStats:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Who answered a probe of this TTL; `address` None: nobody did. `reached`: it was the destination."""
+    """Who answered a probe of this TTL; `address` None: nobody did. `reached`: it was the destination.
+
+    interface: by which the answer came in here; None where that is not known.
+    """
 
     ttl: int
     address: str | None
     rtt_ms: float | None = None
     reached: bool = False
+    interface: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The path as far as it could be seen: the hops up to the destination, or up to the last one that answered."""
+    """The path as far as it could be seen: up to the destination, a router that knew no way on, or the last answer."""
 
     hops: tuple[Hop, ...]
     error: str | None = None
@@ -48,3 +52,8 @@ class Trace:
     def reached(self) -> bool:
         """Whether the destination itself answered."""
         return any(hop.reached for hop in self.hops)
+
+    @property
+    def distance(self) -> int | None:
+        """Hops to the destination; None where it did not answer, or one before it did not: then a probe may be lost."""
+        return len(self.hops) if self.reached and all(hop.address for hop in self.hops) else None

@@ -48,12 +48,13 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True)
 class TraceBack:
-    """The way from a peer to this node as the peer's responder traced it.
+    """The way from a peer to this node, as the peer's responder traced it to `here`, this node's address.
 
     forward_hops, reverse_hops: links that a packet crossed in each direction, by the TTL that was left of 255 at the
     other end; None where what arrived had not been sent with 255, or was rewritten under way.
     """
 
+    here: str
     trace: Trace
     way: WayBack
     forward_hops: int | None = None

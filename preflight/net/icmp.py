@@ -51,9 +51,11 @@ class Icmp:
                 return EchoStats(0, 0, error=str(error))
         return await sweeper.echo(str(ip_address(address)), count, interval_s, timeout_s)
 
-    async def trace(self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0) -> Trace:
+    async def trace(
+        self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0, source: str | None = None
+    ) -> Trace:
         """The hops to an address, without privilege; see `preflight.net.traceroute`."""
-        return await trace(address, max_hops=max_hops, timeout_s=timeout_s)
+        return await trace(address, max_hops=max_hops, timeout_s=timeout_s, source=source)
 
     def nudge(self, address: str, interface: str | None = None) -> str | None:
         """Send one empty datagram to the discard port (RFC 863), out of `interface` whatever the routes say.

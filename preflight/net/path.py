@@ -13,11 +13,13 @@ from preflight.api import Peer
 from preflight.model.control import ControlError
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats
+from preflight.model.wayback import TraceBack
 from preflight.net import udp
 from preflight.net.hello import Ends, HelloWatch, UnheardError
 from preflight.net.kernel import Kernel
 from preflight.net.link import SessionLink
 from preflight.net.mailbox import ResultBox, UnavailableError, unavailable
+from preflight.net.reverse_trace import ask_for_trace
 from preflight.net.watch import PacketWatch
 from preflight.proto.ask import NONCE_BYTES, REQUEST_TYPE, ProbeRequest, ProbeResult, encode_request, probe_number
 from preflight.proto.session import Plan, SessionSender
@@ -99,6 +101,10 @@ class PathProbes:
             # The tap comes before the socket: what it has seen by now, the inquiry has received, or never will.
             seen = watch.seen() if watch else None
         return replace(result, on_interface=seen, unwatched=unwatched)
+
+    async def trace_back(self, peer: Peer) -> TraceBack | None:
+        """The way back as the peer's responder traces it; None where none does. Takes about 4 s at most."""
+        return await ask_for_trace(peer, None if peer.address in self._unsigned else self._key)
 
     async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
         """Deliver a request to the peer's responder and wait for its result. Raises UnavailableError."""

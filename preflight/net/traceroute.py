@@ -1,10 +1,12 @@
 """Traceroute from one UDP socket, without privilege: TTLs as control data, answers from the error queue."""
 
 import asyncio
+import errno
 import os
 import socket
 import sys
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import NeedsPlatform
@@ -15,6 +17,7 @@ from preflight.net.udp import (
     receive,
     receive_errors,
     send,
+    tell_local_address,
     ttl_control,
     watch_errors,
 )
@@ -23,25 +26,32 @@ FIRST_PORT = 33434
 WAVE = 4  # below the burst of 6 port-unreachables that Linux grants one destination (icmp_ratelimit)
 
 
-async def trace(address: str, *, max_hops: int = 12, timeout_s: float = 1.0) -> Trace:
+async def trace(address: str, *, max_hops: int = 12, timeout_s: float = 1.0, source: str | None = None) -> Trace:
     """The hops to an address. Each wave of TTLs leaves at once and has `timeout_s`; a wave without answer is the last.
 
-    The destination answers with port-unreachable, so no service of its is touched. Never raises for what the network
-    or the kernel does; raises NeedsPlatform where there is no error queue.
+    source: the address of this node's to send from: routes may depend on it. The destination answers with
+    port-unreachable, so no service of its is touched. Never raises for what the network or the kernel does; raises
+    NeedsPlatform where there is no error queue.
     """
     if sys.platform != "linux":
         raise NeedsPlatform("a traceroute by the error queue needs Linux")
     loop = asyncio.get_running_loop()
-    answers = _Answers()
+    answers = _Answers(str(ip_address(address.partition("%")[0])))
     with socket.socket(family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
         watch_errors(udp)
+        tell_local_address(udp)
+        if source is not None:
+            try:
+                udp.bind((source, 0))
+            except OSError as error:
+                return Trace((), os.strerror(error.errno or errno.EIO))
         loop.add_reader(udp, _read, udp, answers)
         try:
             for first in range(1, max_hops + 1, WAVE):
                 before = len(answers.hops)
                 _send_wave(udp, address, range(first, min(first + WAVE, max_hops + 1)), answers, loop.time())
                 await answers.within(timeout_s)
-                if answers.distance is not None or len(answers.hops) == before:
+                if answers.end is not None or len(answers.hops) == before:
                     break
         finally:
             loop.remove_reader(udp)
@@ -64,13 +74,25 @@ def _read(udp: socket.socket, answers: "_Answers") -> None:
         pass
 
 
+def _name(interface: int) -> str | None:
+    try:
+        return socket.if_indextoname(interface) if interface else None
+    except OSError:  # gone meanwhile
+        return None
+
+
 @dataclass(slots=True)
 class _Answers:
-    """What has come back so far, by TTL; `sent_at` is loop time, seconds."""
+    """What has come back so far, by TTL; `sent_at` is loop time, seconds.
 
+    end: the smallest TTL behind which nothing follows: the destination's, or that of a router that knows no way on.
+    """
+
+    destination: str
     hops: dict[int, Hop] = field(default_factory=dict)
     sent_at: dict[int, float] = field(default_factory=dict)
     error: str | None = None
+    end: int | None = None
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, errors: list[QueuedError], now: float) -> None:
@@ -80,9 +102,13 @@ class _Answers:
             if error.origin == ORIGIN_LOCAL:
                 self.error = os.strerror(error.code)
             elif error.offender is not None and ttl in self.sent_at:
-                hop = Hop(ttl, error.offender, (now - self.sent_at[ttl]) * 1000, error.port_unreachable)
-                self.hops.setdefault(ttl, hop)
-        end = self.distance
+                rtt_ms = (now - self.sent_at[ttl]) * 1000
+                # Its firewall may prohibit the port instead of leaving it closed: it is the destination all the same.
+                reached = not error.time_exceeded and error.offender == self.destination
+                self.hops.setdefault(ttl, Hop(ttl, error.offender, rtt_ms, reached, _name(error.interface)))
+                if not error.time_exceeded:
+                    self.end = min(ttl, self.end or ttl)
+        end = self.end
         if all(ttl in self.hops for ttl in self.sent_at if end is None or ttl <= end):
             self.complete.set()
 
@@ -95,12 +121,7 @@ class _Answers:
             pass
 
     @property
-    def distance(self) -> int | None:
-        """The smallest TTL that reached the destination."""
-        return min((hop.ttl for hop in self.hops.values() if hop.reached), default=None)
-
-    @property
     def path(self) -> tuple[Hop, ...]:
-        """The hops from the first on, with gaps where nobody answered; nothing behind the destination."""
-        last = self.distance or max(self.hops, default=0)
+        """The hops from the first on, with gaps where nobody answered; nothing behind the end."""
+        last = self.end or max(self.hops, default=0)
         return tuple(self.hops.get(ttl) or Hop(ttl, None) for ttl in range(1, last + 1))

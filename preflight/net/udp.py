@@ -71,6 +71,7 @@ class QueuedError:
 
     code: the errno. origin: `ORIGIN_LOCAL`, `ORIGIN_ICMP`, `ORIGIN_ICMP6`. info: the MTU of a "too big".
     data: our own UDP payload as far as it was quoted. destination: where that was sent. offender: who complained.
+    interface: number of the one by which the ICMP error came in; 0 = unknown, as without `tell_local_address`.
     """
 
     code: int
@@ -81,12 +82,18 @@ class QueuedError:
     data: bytes
     destination: Address | None
     offender: str | None
+    interface: int = 0
 
     @property
     def port_unreachable(self) -> bool:
         """The destination host itself says that nobody listens (RFC 792 type 3 code 3, RFC 4443 type 1 code 4)."""
         kind = (self.origin, self.icmp_type, self.icmp_code)
         return kind in {(ORIGIN_ICMP, 3, 3), (ORIGIN_ICMP6, 1, 4)}
+
+    @property
+    def time_exceeded(self) -> bool:
+        """A router counted the TTL down to zero (RFC 792 type 11, RFC 4443 type 3)."""
+        return (self.origin, self.icmp_type) in {(ORIGIN_ICMP, 11), (ORIGIN_ICMP6, 3)}
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -224,6 +231,14 @@ def local_address(control: Control) -> str | None:
     return None
 
 
+def source_control(address: str) -> Control:
+    """Control data for a datagram that leaves a wildcard socket from this address."""
+    if family_of(address) == socket.AF_INET6:
+        packed = socket.inet_pton(socket.AF_INET6, address)
+        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packed + bytes(4))]
+    return [(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + socket.inet_aton(address) + bytes(4))]
+
+
 def receive(udp: socket.socket, size: int = MAX_DATAGRAM) -> Datagram | None:
     """The next datagram, or None when there is none now. ICMP errors that stand in the way are passed over."""
     while True:
@@ -275,8 +290,9 @@ def receive_errors(udp: socket.socket) -> list[QueuedError]:
             if error.errno in PENDING_ERRORS:
                 continue
             return errors
+        interface = _arrival_interface(control)
         errors += [
-            _queued_error(value, data, destination or None)
+            _queued_error(value, data, destination or None, interface)
             for level, kind, value in control
             if (level, kind) in _ERROR_KINDS and len(value) >= _EXTENDED_ERROR.size
         ]
@@ -285,10 +301,20 @@ def receive_errors(udp: socket.socket) -> list[QueuedError]:
 _ERROR_KINDS = {(socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)}
 
 
-def _queued_error(value: bytes, data: bytes, destination: Address | None) -> QueuedError:
+def _arrival_interface(control: Control) -> int:
+    """The interface's number in the packet information; 0 without one."""
+    for level, kind, value in control:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            return int(_INT.unpack_from(value)[0])
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            return int(_INT.unpack_from(value, 16)[0])
+    return 0
+
+
+def _queued_error(value: bytes, data: bytes, destination: Address | None, interface: int) -> QueuedError:
     code, origin, icmp_type, icmp_code, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
     offender = _offender(value[_EXTENDED_ERROR.size :])
-    return QueuedError(code, origin, icmp_type, icmp_code, info, data, destination, offender)
+    return QueuedError(code, origin, icmp_type, icmp_code, info, data, destination, offender, interface)
 
 
 def _offender(sockaddr: bytes) -> str | None:

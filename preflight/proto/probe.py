@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
 
+from preflight.proto.cookie import COOKIE_BYTES, Cookies
+from preflight.proto.cookie import COOKIE_SECONDS as COOKIE_SECONDS
+
 MAGIC = b"\xf5PMT"
 """First four bytes of every datagram: no STAMP sender reaches a sequence number of 0xF5504D54 within a session."""
 VERSION = 1
 TOKEN_BYTES = 8
-COOKIE_BYTES = MAC_BYTES = 16
-COOKIE_SECONDS = 30.0
-"""A cookie is good in the window it was made in and in the next one."""
+MAC_BYTES = 16
 MAX_SIZES = 10
 """Answers to one request: ten full-size packets are what a new flow may send at once (RFC 6928)."""
 SMALLEST = 144
@@ -151,7 +152,7 @@ class ProbeServer:
 
     def __init__(self, key: bytes | None, secret: bytes, host: HostView | None = None) -> None:
         self._key = key
-        self._secret = secret
+        self._cookies = Cookies(secret)
         self._host = host
 
     def handle(self, data: bytes, source: tuple[str, int], now: float) -> list[bytes]:
@@ -163,20 +164,20 @@ class ProbeServer:
         message = decode(data, key=self._key)
         if message is None:
             return []
-        address, port = source[0], source[1]
-        if message.kind is Kind.REQUEST and self._proven(message, address, port, now):
+        address = source[0]
+        if message.kind is Kind.REQUEST and self._cookies.prove(message.cookie, message.token, source, now):
             return self._large(message, address)
         if message.kind is Kind.PROBE:
             arrived = min(len(data) + overhead(address), 0xFFFF)
             answer = Message(Kind.ACK, message.token, message.number, size=arrived, reassembled=self._reassembled())
         elif message.kind in (Kind.HELLO, Kind.REQUEST):
-            answer = self._welcome(message, address, port, now)
+            answer = self._welcome(message, source, now)
         else:
             return []
         return [encode(answer, key=self._key)]
 
-    def _welcome(self, message: Message, address: str, port: int, now: float) -> Message:
-        host = self._host
+    def _welcome(self, message: Message, source: tuple[str, int], now: float) -> Message:
+        host, address = self._host, source[0]
         return Message(
             Kind.WELCOME,
             message.token,
@@ -184,7 +185,7 @@ class ProbeServer:
             device_mtu=min(host.device_mtu(address), 0xFFFF) if host else 0,
             path_mtu=min(host.path_mtu(address), 0xFFFF) if host else 0,
             reassembled=self._reassembled(),
-            cookie=self._cookie(message.token, address, port, int(now // COOKIE_SECONDS)),
+            cookie=self._cookies.make(message.token, source, now),
         )
 
     def _reassembled(self) -> int | None:
@@ -202,13 +203,3 @@ class ProbeServer:
             for place, size in enumerate(request.sizes)
             if SMALLEST <= size <= top
         ]
-
-    def _proven(self, request: Message, address: str, port: int, now: float) -> bool:
-        window = int(now // COOKIE_SECONDS)
-        good = [self._cookie(request.token, address, port, window - age) for age in (0, 1)]
-        return any(hmac.compare_digest(request.cookie, cookie) for cookie in good)
-
-    def _cookie(self, token: bytes, address: str, port: int, window: int) -> bytes:
-        """Bound to the address, the port and the session, so that a recorded request is of no use elsewhere."""
-        what = b"%s %s %d %d" % (token, address.encode(), port, window)
-        return hmac.digest(self._secret, what, "sha256")[:COOKIE_BYTES]

@@ -65,6 +65,10 @@ class Listener:
         code = udp.send(self.socket, ask.probe(request.nonce, number), (request.address, request.port))
         return udp.error_name(code) if code else ""
 
+    def send(self, data: bytes, destination: udp.Address, local: str) -> None:
+        """Send something later than at once; from `local`, the address that was asked, where this is a wildcard."""
+        self._answer(data, destination, udp.source_control(local))
+
     def _answer(self, answer: bytes, source: udp.Address, asked: udp.Control) -> None:
         """Send an answer from the address that was asked, with the DSCP it wants. asked: the request's control data."""
         control = udp.local_control(asked) if self.wildcard else []

@@ -20,6 +20,8 @@ NAMED = {
     "drop-local": ("host.firewall-drop", "reverse"),
     "rp-filter": ("host.rp-filter", "forward"),
     "rp-filter-leak": ("host.rp-filter", "forward"),
+    "asymmetric-route": ("reach.asymmetric", "reverse"),
+    "asymmetric-route-v6": ("reach.asymmetric", "reverse"),
     "route-leak-peer": ("overlay.route-leak", "reverse"),
     "solo-drop": ("reach.no-forward", "forward"),
     "solo-drop-reverse": ("reach.unreachable", "round-trip"),

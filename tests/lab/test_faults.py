@@ -33,6 +33,7 @@ ALL = 5
         ("peer-gone", 0, 0),
         ("route-leak", 0, ALL),
         ("route-leak-peer", ALL, 0),
+        ("asymmetric-route", ALL, ALL),
         ("rp-filter-leak", 0, 0),
         ("icmp-filtered", ALL, ALL),
     ],
@@ -208,6 +209,14 @@ def test_reverse_path_filter(network: Build, arrivals: Arrivals) -> None:
     assert arrivals(broken, "b", "a") == ALL
     assert " dev eth0 " in in_node(broken, "b", "ip", "route", "get", "10.66.0.1")
     assert arrivals(broken, "b", "c") == arrivals(broken, "c", "b") == ALL
+
+
+def test_second_path(network: Build, arrivals: Arrivals) -> None:
+    """Protects asymmetric-route: what b sends to a takes the underlay and arrives, what a sends takes the tunnel."""
+    second = network("asymmetric-route")
+    assert " dev eth0 " in in_node(second, "b", "ip", "route", "get", "10.66.0.1")
+    assert f" dev {second.names.tunnel('a')} " in in_node(second, "a", "ip", "route", "get", "10.66.0.2")
+    assert arrivals(second, "b", "c") == arrivals(second, "c", "b") == ALL
 
 
 def test_nat(network: Build, arrivals: Arrivals) -> None:

@@ -16,11 +16,11 @@ from preflight.net.icmp import Icmp
 _serial = count()
 
 
-def trace(address: str, **more: float) -> Trace:
+def trace(address: str, *, timeout_s: float = 1.0, source: str | None = None) -> Trace:
     """The path to an address."""
 
     async def run() -> Trace:
-        return await Icmp().trace(address, **more)  # type: ignore[arg-type]  # time-outs only
+        return await Icmp().trace(address, timeout_s=timeout_s, source=source)
 
     return asyncio.run(run())
 
@@ -76,6 +76,8 @@ def test_six_hops_in_two_waves(chain: list[str]) -> None:
     assert [hop.address for hop in result.hops] == [f"10.77.{i}.2" for i in range(1, 7)]
     assert [hop.reached for hop in result.hops] == [False] * 5 + [True]
     assert all(hop.rtt_ms is not None and hop.rtt_ms > 0 for hop in result.hops)
+    assert {hop.interface for hop in result.hops} == {"right"}
+    assert result.distance == 6
 
 
 @pytest.mark.lab
@@ -91,6 +93,56 @@ def test_a_router_that_keeps_silent_leaves_a_gap(chain: list[str]) -> None:
     finally:
         netns.popns()
     assert [hop.address for hop in result.hops] == ["10.77.1.2", None, "10.77.3.2", "10.77.4.2"]
+
+
+@pytest.mark.lab
+def test_a_router_that_knows_no_way_ends_the_path(chain: list[str]) -> None:
+    """Its refusal is told once, and nothing behind it is asked for."""
+    from pyroute2 import netns
+
+    subprocess.run(["ip", "-n", chain[2], "route", "del", "default"], check=True)
+    netns.pushns(chain[0])
+    try:
+        result = trace("10.77.5.2", timeout_s=5.0)
+    finally:
+        netns.popns()
+    assert [(hop.address, hop.reached) for hop in result.hops] == [
+        ("10.77.1.2", False),
+        ("10.77.2.2", False),
+    ]
+    assert result.distance is None
+
+
+@pytest.mark.lab
+def test_a_destination_that_prohibits_the_ports_is_reached(chain: list[str]) -> None:
+    """Some firewalls say "prohibited" where others leave a port closed; a router that says so is not the end."""
+    from pyroute2 import netns
+
+    for name, where, who in ((chain[2], "10.77.2.2", "input"), (chain[1], "10.77.4.2", "forward")):
+        rule = f"udp dport >= 33434 ip daddr {where} reject with icmp admin-prohibited"
+        table = f"add table ip t; add chain ip t c {{ type filter hook {who} priority 0; }}; add rule ip t c {rule}"
+        subprocess.run(["ip", "netns", "exec", name, "nft", table], check=True)
+    netns.pushns(chain[0])
+    try:
+        prohibited, stopped = trace("10.77.2.2"), trace("10.77.4.2")
+    finally:
+        netns.popns()
+    assert [(hop.address, hop.reached) for hop in prohibited.hops] == [("10.77.1.2", False), ("10.77.2.2", True)]
+    assert [hop.address for hop in stopped.hops] == ["10.77.1.2", "10.77.1.2"]
+    assert not stopped.reached
+
+
+@pytest.mark.lab
+def test_the_source_can_be_chosen(chain: list[str]) -> None:
+    """Answers come to the address that was chosen; one that is not this node's is refused in the kernel's words."""
+    from pyroute2 import netns
+
+    netns.pushns(chain[1])
+    try:
+        assert [hop.address for hop in trace("10.77.2.2", source="10.77.1.2").hops] == ["10.77.2.2"]
+        assert trace("10.77.2.2", source="203.0.113.1").error == "Cannot assign requested address"
+    finally:
+        netns.popns()
 
 
 @pytest.mark.lab

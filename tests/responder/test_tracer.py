@@ -1,0 +1,97 @@
+"""Traces by a real responder: to whom, from where, and what the asker gets to know."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from preflight.api import Peer
+from preflight.model.wayback import TraceBack
+from preflight.net import udp
+from preflight.net.reverse_trace import ask_for_trace
+
+KEY = b"a key that only tests know"
+Start = Callable[..., int]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a responder on an address; returns its port. Each must end by SIGTERM with exit code 0."""
+    running: list[subprocess.Popen[str]] = []
+    (tmp_path / "key").write_bytes(KEY)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VOX_", "PREFLIGHT_"))}
+
+    def run(address: str, *words: str) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "preflight", "responder", "--bind", f"{address}:0", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+        )
+        running.append(process)
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("listening on udp://"), line
+        return int(line.rpartition(":")[2])
+
+    yield run
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
+def ask(address: str, port: int, key: bytes | None = None) -> TraceBack | None:
+    """What the responder tells."""
+    return asyncio.run(ask_for_trace(Peer(address, "b", port), key))
+
+
+@pytest.mark.parametrize(
+    ("bind", "address", "allow"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.0/8"),
+        ("[::1]", "::1", "::1"),
+        ("0.0.0.0", "127.0.0.7", "127.0.0.0/8"),
+        ("[::]", "::1", "::1"),
+    ],
+)
+def test_the_way_back(start: Start, bind: str, address: str, allow: str) -> None:
+    """Both families, also from the address that was asked of a wildcard socket; without any privilege."""
+    told = ask(address, start(bind, "--allow", allow))
+    assert told is not None
+    assert [(hop.address, hop.reached) for hop in told.trace.hops] == [(told.here, True)]
+    assert (told.forward_hops, told.reverse_hops) == (1, 1)
+    assert (told.way.arrival, told.way.elsewhere) == (None, False)
+
+
+def test_who_holds_the_key_is_traced(start: Start) -> None:
+    """Also a stranger; who has another key, or none, hears nothing."""
+    port = start("127.0.0.1", "--key-file", "key")
+    assert ask("127.0.0.1", port, KEY) is not None
+    assert ask("127.0.0.1", port, None) is None
+    assert ask("127.0.0.1", port, b"another key of the tests") is None
+
+
+def test_several_at_once(start: Start) -> None:
+    """Each asker gets the report of its own trace, up to the rate limit of one address."""
+    port = start("127.0.0.1", "--allow", "127.0.0.0/8")
+
+    async def run() -> list[TraceBack | None]:
+        return await asyncio.gather(*(ask_for_trace(Peer("127.0.0.1", "b", port), None) for _ in range(4)))
+
+    assert all(told is not None for told in asyncio.run(run()))
+
+
+def test_nobody_listens_or_nobody_traces() -> None:
+    """A closed port and one that swallows everything give no answer, and no exception."""
+    with udp.open_udp("127.0.0.1") as silent:
+        port = silent.getsockname()[1]
+        assert ask("127.0.0.1", port) is None
+    assert ask("127.0.0.1", port) is None
+    assert ask("2001:db8::1", 862) is None
