@@ -43,6 +43,9 @@ class Rule:
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
 _CONTROL_PATH = ("control.unreachable", "control.timeout", "control.refused", "control.slow", "control.address-family")
 _BEYOND_CONTROL = ("enroll.*", "nodes.*", "posture.*")
+_ENROL_REQUESTS = tuple(
+    f"enroll.{step}" for step in ("join-failed", "heartbeat-failed", "lease-failed", "leave-failed")
+)
 _ENDED = ("run.timeout", "run.interrupted")
 
 RULES: tuple[Rule, ...] = (
@@ -84,7 +87,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_CONTROL_PATH), "control"),
     Rule("udp.blocked", ("udp.*", "mtu.*", "run.needs-responder")),
-    Rule("mtu.black-hole", ("mtu.*", "udp.loss", "reach.loss", "control.timeout", "control.tls-failed"), "control"),
+    Rule(
+        "mtu.black-hole",
+        ("mtu.*", "udp.loss", "reach.loss", "control.timeout", "control.tls-failed", *_ENROL_REQUESTS),
+        "control",
+    ),
     Rule("mtu.reduced", ("udp.loss", "reach.loss", "control.slow"), "control"),
     Rule("udp.loss", ("reach.loss", "control.slow"), "control"),
     # The way to the control plane, in the order in which a client takes it.
@@ -177,17 +184,20 @@ def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: st
     return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
 
 
-def _rank(candidate: _Candidate) -> tuple[int, int, int]:
+def _rank(candidate: _Candidate) -> tuple[int, int, int, bool]:
     """Failures before breakage before warnings before the undecided; within those, the deeper first."""
     severity = [Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE].index(candidate.status)
     return severity, *_depth(candidate)
 
 
-def _depth(candidate: _Candidate) -> tuple[int, int]:
-    """Layer, then place in the table: only what is deeper explains, so no two causes explain each other."""
+def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
+    """Layer, then place in the table: only what is deeper explains, so no two causes explain each other.
+
+    Of one code the peer's finding is deeper than the control plane's: it lies on the way, or it is the same.
+    """
     area, slug = candidate.code.area, candidate.code.slug
     place = next((i for i, rule in enumerate(RULES) if fnmatchcase(slug, rule.cause)), len(RULES))
-    return LAYERS.index(area) if area in LAYERS else len(LAYERS), place
+    return LAYERS.index(area) if area in LAYERS else len(LAYERS), place, candidate.target == CONTROL
 
 
 def _explained(
@@ -205,12 +215,14 @@ def _cause(root: _Candidate, explained: list[_Candidate], results: tuple[Result,
     bad = [result.id for candidate in explained for result in candidate.results]
     blocked = [result.id for result in results if result.blocked_by in bad]
     worst = [result for result in root.results if result.status is root.status]
+    # The directions of one check belong together; what another check says of the same is a repetition.
+    telling = [result for result in worst if result.check == worst[0].check]
     return Cause(
         code=root.code,
-        message="; ".join(dict.fromkeys(result.message for result in worst)),
+        message="; ".join(dict.fromkeys(result.message for result in telling)),
         target=root.target,
         direction=_direction(worst),
-        remedy="\n".join(dict.fromkeys(result.remedy for result in worst if result.remedy)) or None,
+        remedy="\n".join(dict.fromkeys(result.remedy for result in telling if result.remedy)) or None,
         explains=tuple(dict.fromkeys([*bad, *blocked])),
     )
 

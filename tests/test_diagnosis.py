@@ -66,6 +66,30 @@ def test_peer_that_hosts_the_control_plane_explains_its_silence() -> None:
     assert len(named(dead, silent, control_host=None)) == 2
 
 
+@pytest.mark.parametrize("host", [None, "b"])
+def test_a_black_hole_on_the_way_to_the_control_plane(host: str | None) -> None:
+    """It is the cause of what hangs there; where the control plane is a peer's, that peer's finding is the cause."""
+    tcp = at("mtu.tcp", failed(codes.MTU_BLACK_HOLE, CONTROL, F, "TCP stalls"))
+    join = at("enroll.cycle", failed(codes.ENROLL_JOIN_FAILED, CONTROL, RT, "join timed out"))
+    silent = at("control.health", failed(codes.CONTROL_TIMEOUT, CONTROL, RT, ""))
+    assert named(tcp, join, silent, control_host=host) == [("mtu.black-hole", CONTROL, "forward")]
+    path = at("mtu.path", failed(codes.MTU_BLACK_HOLE, "b", F, "1312"))
+    causes = diagnose([tcp, path, join], host)
+    assert [cause.target for cause in causes] == (["b"] if host else ["b", CONTROL])
+    assert join.id in causes[-1].explains
+
+
+def test_what_another_check_repeats_is_listed_and_not_said_twice() -> None:
+    """One cause of several checks reads as one: the first check's words, every result explained."""
+    first = at("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, "b", RT, "nobody listens", remedy="start it"))
+    later = [
+        at("mtu.path", inconclusive(codes.RUN_NEEDS_RESPONDER, "b", d, "no answer", remedy="or so")) for d in (F, R)
+    ]
+    (cause,) = diagnose([first, *later])
+    assert (cause.message, cause.remedy, cause.direction) == ("nobody listens", "start it", RT)
+    assert len(cause.explains) == 3
+
+
 def test_a_warning_never_excuses_a_failure() -> None:
     """A failure stays visible as a cause beside a warning deeper in the stack."""
     results = [

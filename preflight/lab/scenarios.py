@@ -6,7 +6,7 @@ from preflight.lab import faults
 from preflight.lab.blueprint import Blueprint, Registered, ResolverPlan
 from preflight.lab.faults import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER, Fault
 from preflight.lab.impairment import Impairment
-from preflight.lab.topology import TOPOLOGIES, overlay_address, underlay_address
+from preflight.lab.topology import RESPONDER_PORT, TOPOLOGIES, overlay_address, underlay_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +218,17 @@ _ALL = (
         faults.no_responder(),
         *_HOLE_BOTH_WAYS,
         direction="round-trip",
+    ),
+    # c is nobody's peer, and its probe port is filtered: only TCP to the control plane can tell
+    *(
+        _broken(
+            f"black-hole-tcp-{direction}",
+            "mtu.black-hole",
+            faults.drop_in("c", "a", f"udp dport {RESPONDER_PORT}"),
+            *faults.black_hole(*ends),
+            direction=direction,
+        )
+        for direction, ends in (("forward", ("a", "c")), ("reverse", ("c", "a")))
     ),
     # the control URL
     _broken(

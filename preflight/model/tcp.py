@@ -6,6 +6,7 @@ from typing import Literal
 
 ConnectFailure = Literal["refused", "timeout", "unreachable"]
 ConnectOutcome = Literal["open"] | ConnectFailure
+TransferOutcome = Literal["finished", "unfinished", "failed"] | ConnectFailure
 HandshakeOutcome = Literal["trusted", "expired", "not-yet-valid", "untrusted", "name", "failed"] | ConnectFailure
 
 
@@ -52,3 +53,90 @@ class Handshake:
     version: str | None = None
     certificate: Certificate | None = None
     reply: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpInfo:
+    """What the kernel tells of a connection (tcp(7), TCP_INFO): segments without their options, in bytes, and counts.
+
+    snd_mss: what segments are cut to now. rcv_mss: the largest segment that came, as far as the kernel keeps it (536 at
+    first). advmss: what this node let the other side send. pmtu: what the kernel believes of the path.
+    unacked, sacked, lost: segments under way, as TCP sees them; retransmitted: in all, so far. acked, received: bytes.
+    out_of_order: segments that came in front of a gap. timestamps: both sides use the option, 12 bytes in each segment.
+    """
+
+    snd_mss: int
+    rcv_mss: int
+    advmss: int
+    pmtu: int
+    unacked: int
+    sacked: int
+    lost: int
+    retransmitted: int
+    acked: int
+    received: int
+    out_of_order: int
+    rtt_us: int
+    timestamps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One connection over which a request of several segments was sent.
+
+    max_segment: TCP_MAXSEG, set before connecting, which bounds both directions; None: the kernel's own choice.
+    outcome: `finished`: enough of an answer came, or its end; `unfinished`: not in time; `failed`: TLS or the other
+    side ended it; else no connection. sent: bytes of the request. info: at the end; None without a connection.
+    probing: `net.ipv4.tcp_mtu_probing`, with which the kernel itself looks for black holes (RFC 4821); 0 = off.
+    """
+
+    address: str
+    port: int
+    outcome: TransferOutcome
+    sent: int
+    max_segment: int | None = None
+    info: TcpInfo | None = None
+    detail: str = ""
+    probing: int = 0
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the other side has acknowledged full segments (behind what TLS may have sent), or all of less."""
+        return self.info is not None and self.info.acked >= min(self.sent, 2 * self.info.snd_mss)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether this node's own segments were sent again and again and not acknowledged."""
+        return self._unfinished_with(outstanding=True)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether all that this node sent was acknowledged, and it was the other side's turn when time was up."""
+        return self._unfinished_with(outstanding=False)
+
+    def _unfinished_with(self, *, outstanding: bool) -> bool:
+        info = self.info
+        if info is None or self.outcome != "unfinished":
+            return False
+        return info.unacked > 0 and info.retransmitted > 0 if outstanding else info.unacked == 0
+
+    @property
+    def header_bytes(self) -> int:
+        """Headers of IP and TCP with the options that each segment carries."""
+        options = 12 if self.info and self.info.timestamps else 0
+        return (40 if ":" in self.address else 20) + 20 + options
+
+    @property
+    def packet_bytes(self) -> int:
+        """IP packets of full segments as this node sends them; 0 without a connection."""
+        return self.info.snd_mss + self.header_bytes if self.info else 0
+
+    @property
+    def full_size(self) -> bool:
+        """Whether the request was long enough for full segments."""
+        return self.info is not None and self.sent >= 2 * self.info.snd_mss
+
+    @property
+    def full_size_came(self) -> bool:
+        """Whether the other side sent segments as large as this node's own."""
+        return self.info is not None and self.info.rcv_mss >= self.info.snd_mss

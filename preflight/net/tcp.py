@@ -8,8 +8,17 @@ import ssl
 import time
 from pathlib import Path
 
-from preflight.model.tcp import Certificate, ConnectFailure, Connection, ConnectOutcome, Handshake, HandshakeOutcome
+from preflight.model.tcp import (
+    Certificate,
+    ConnectFailure,
+    Connection,
+    ConnectOutcome,
+    Handshake,
+    HandshakeOutcome,
+    Transfer,
+)
 from preflight.net.tls import client_context, observing_context
+from preflight.net.transfer import transfer
 
 REPLY_BYTES = 8192
 """How much of an answer is read behind a handshake that was not trusted: its headers."""
@@ -42,6 +51,12 @@ class Tcp:
         except OSError as error:
             return ended(_outcome(error), _words(error))
         return ended("open")
+
+    async def transfer(
+        self, address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
+    ) -> Transfer:
+        """Send a request of several full segments; see `preflight.net.transfer`."""
+        return await transfer(address, port, request, server_name=server_name, max_segment=max_segment)
 
     async def handshake(
         self,

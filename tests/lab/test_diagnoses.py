@@ -36,6 +36,8 @@ NAMED = {
     "mtu-reduced": ("mtu.reduced", None),
     "mtu-reduced-v6": ("mtu.reduced", None),
     "mtu-reduced-underlay-v6": ("mtu.reduced", None),
+    "black-hole-tcp-forward": ("mtu.black-hole", "forward"),
+    "black-hole-tcp-reverse": ("mtu.black-hole", "reverse"),
     "wrong-key": ("overlay.no-handshake", None),
     "underlay-udp-blocked": ("overlay.no-handshake", None),
     "allowed-ips": ("overlay.allowed-ips", None),

@@ -1,0 +1,277 @@
+"""Does TCP to the control plane carry full segments, or does it stall where smaller ones run?"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Evidence,
+    Measurement,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+)
+from preflight.model.tcp import Transfer
+from preflight.proto.controlurl import ControlUrl, usable
+from preflight.proto.placement import placement
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+SMALL_PACKET = {4: 1240, 6: 1280}
+"""Packets of the repeat, bytes: a TCP_MAXSEG of 1200 over IPv4; over IPv6 what every link must carry."""
+HEADERS = {4: 40, 6: 60}
+PADDING = ("x" * 1800,) * 3
+"""Header lines that no server reads: four full segments of a tunnel, below the 8 KiB of headers that servers take."""
+
+
+@check(
+    "mtu.tcp",
+    title="TCP to the control plane carries full segments",
+    subject="control",
+    codes=(codes.MTU_BLACK_HOLE,),
+    needs=("control.connect",),
+    timeout=25,
+)
+async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Sends a request of several full segments and watches the kernel's TCP_INFO.
+
+    Where it stalls, and runs with segments of 1200 bytes, and stalls again without, large packets vanish on the way:
+    on the way there if the request is not acknowledged, on the way back if it is and its answer does not come.
+    """
+    url = usable(ctx.settings.control.url)
+    if url is None:
+        yield _not_applicable("there is no control URL that a client could use")
+    elif (proxy := ctx.net.control.proxy) is not None:
+        yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
+    else:
+        for result in judge(url, await measure(ctx, url), _interface(ctx, url)):
+            yield result
+
+
+async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
+    """One request; where it does not come to its end one with small segments, and if that does the first one again."""
+    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    transfers: list[Transfer] = []
+    for address in addresses:
+        transfers = [await _send(ctx, url, address)]
+        if transfers[0].info is not None:
+            break
+    if transfers and transfers[0].outcome == "unfinished":
+        first = transfers[0]
+        small = await _send(ctx, url, first.address, small=True)
+        transfers.append(small)
+        if small.outcome == "finished" or (small.delivered and first.stalled):
+            transfers.append(await _send(ctx, url, first.address))
+    return transfers
+
+
+async def _send(ctx: Context, url: ControlUrl, address: str, *, small: bool = False) -> Transfer:
+    version = 6 if ":" in address else 4
+    private = url.scheme == "http" and placement(address, ctx.overlay) in ("loopback", "overlay")
+    return await ctx.net.tcp.transfer(
+        address,
+        url.port,
+        _request(url, ctx.settings.secrets.token if private else None),
+        server_name=url.host if url.scheme == "https" else None,
+        max_segment=SMALL_PACKET[version] - HEADERS[version] if small else None,
+    )
+
+
+def _request(url: ControlUrl, token: "SecretStr | None") -> bytes:
+    """Two reads of what may be long, padded; any answer will do, a refusal too, only a long one shows the way back."""
+    common = f"Host: {url.authority}\r\n"
+    bearer = token.get_secret_value() if token else ""
+    if bearer and bearer.isascii() and bearer.isprintable():
+        common += f"Authorization: Bearer {bearer}\r\n"
+    padding = "".join(f"X-Padding-{number}: {text}\r\n" for number, text in enumerate(PADDING))
+    nodes = f"GET {url.path}/v1/populi/nodes HTTP/1.1\r\n{common}{padding}\r\n"
+    return f"{nodes}GET {url.path}/openapi.json HTTP/1.1\r\n{common}Connection: close\r\n\r\n".encode("ascii")
+
+
+def _interface(ctx: Context, url: ControlUrl) -> str | None:
+    """The overlay's, where the URL's literal address lies in it."""
+    state = ctx.overlay
+    return state.interface if state and url.address is not None and state.covers(url.host) else None
+
+
+def judge(url: ControlUrl, transfers: Sequence[Transfer], interface: str | None = None) -> tuple[Result, ...]:
+    """A verdict on the way there, and one on the way back where something large enough was seen of it."""
+    if not transfers:
+        return (_not_applicable(f"{url.host} has no address to send to"),)
+    first, last = transfers[0], transfers[-1]
+    if first.info is None:
+        return (_unsteady(transfers, f"no connection to {_place(first)} came about this time ({first.detail})"),)
+    if len(transfers) == 1:
+        return _arrived(first, transfers) if first.delivered else (_cut_short(first),)
+    if len(transfers) == 2:
+        return _no_difference(first, transfers)
+    if first.stalled and last.stalled:
+        return (_stalls(transfers, Direction.FORWARD, interface),)
+    if first.waiting and last.waiting:
+        there = (_there(first, transfers),) if first.delivered else ()
+        return (*there, _stalls(transfers, Direction.REVERSE, interface))
+    if last.delivered:
+        return _arrived(last, transfers)
+    return (_unsteady(transfers, f"TCP to {_place(first)} stalls at changing places"),)
+
+
+def _arrived(transfer: Transfer, transfers: Sequence[Transfer]) -> tuple[Result, ...]:
+    recovered = "; the first attempt did not come to its end: packets were lost, not because of their size"
+    there = _there(transfer, transfers, recovered if len(transfers) > 1 else "")
+    if not transfer.full_size_came:
+        return (there,)
+    message = f"{_packets(transfer)} of TCP from {_place(transfer)} arrive"
+    back = passed(CONTROL, Direction.REVERSE, message, measurements=_measurements(transfer))
+    return there, back
+
+
+def _there(transfer: Transfer, transfers: Sequence[Transfer], note: str = "") -> Result:
+    info = transfer.info
+    assert info is not None
+    place = _place(transfer)
+    if transfer.full_size:
+        message = f"{_packets(transfer)} of TCP arrive at {place}{_kept_small(transfer)}"
+    else:
+        message = f"a request of {transfer.sent} bytes arrives at {place}; full segments have {info.snd_mss} bytes here"
+    if not any(each.full_size_came for each in transfers):
+        message += "; nothing as large came back, so the way back stays open"
+    return passed(
+        CONTROL,
+        Direction.FORWARD,
+        message + note,
+        measurements=_measurements(transfer),
+        evidence=(_evidence(transfers),),
+        attempts=len(transfers),
+    )
+
+
+def _kept_small(transfer: Transfer) -> str:
+    """Why TCP may run where larger UDP packets do not."""
+    info = transfer.info
+    assert info is not None
+    if transfer.packet_bytes >= info.pmtu:
+        return ""
+    if transfer.probing:
+        return f": this node's kernel keeps them below the path's {info.pmtu} (net.ipv4.tcp_mtu_probing)"
+    return (
+        f": the other side, or an MSS clamp on the way, keeps them below this node's {info.pmtu}, so that larger UDP "
+        "packets are not shown to pass"
+    )
+
+
+def _stalls(transfers: Sequence[Transfer], direction: Direction, interface: str | None) -> Result:
+    first, small = transfers[0], transfers[1]
+    info = first.info
+    assert info is not None
+    if direction is Direction.FORWARD:
+        what = (
+            f"TCP to {_place(first)} stalls: {_packets(first)} are lost ({info.lost} segments, sent again "
+            f"{info.retransmitted} times) and the path MTU stays {info.pmtu}"
+        )
+        rest = "larger packets vanish on the way there, and what the way back carries stays open"
+    else:
+        gap = f" ({info.out_of_order} segments behind a gap)" if info.out_of_order else ""
+        awaited = "the answer" if first.delivered else "the TLS handshake"
+        what = f"{awaited} of {_place(first)} stalls{gap} though all that this node sent has arrived"
+        rest = "larger packets vanish on the way back"
+    return failed(
+        codes.MTU_BLACK_HOLE,
+        CONTROL,
+        direction,
+        f"{what}, twice; with packets of {_small_bytes(small)} bytes the same request runs: {rest}",
+        remedy=_remedy(small, interface),
+        measurements=_measurements(first) | {"small_packet_bytes": _small_bytes(small)},
+        evidence=(_evidence(transfers),),
+        attempts=len(transfers),
+    )
+
+
+def _remedy(small: Transfer, interface: str | None) -> str:
+    """A route with a locked MTU keeps the segments of both directions small; the exact size takes another check."""
+    exact = f"preflight run mtu.echo mtu.path --peer {small.address}"
+    if interface is None:
+        return f"{exact}   # the exact size; then the MTU of the interface that leads there"
+    length = 128 if ":" in small.address else 32
+    route = f"ip route replace {small.address}/{length} dev {interface} mtu lock {_small_bytes(small)}"
+    return f"{route}   # for now; the exact size: {exact}"
+
+
+def _no_difference(first: Transfer, transfers: Sequence[Transfer]) -> tuple[Result, ...]:
+    """Small segments did no better: whatever is wrong, the size of packets is not shown to be the reason."""
+    if first.delivered:
+        return (_there(first, transfers),)
+    return (_unsteady(transfers, f"TCP to {_place(first)} stalls with small packets too"),)
+
+
+def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
+    return inconclusive(
+        codes.RUN_TIMEOUT,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{fact}, so nothing is shown about the size of packets; a responder there would tell loss and path MTU apart",
+        measurements=_measurements(transfers[0]),
+        evidence=(_evidence(transfers),),
+        attempts=len(transfers),
+    )
+
+
+def _cut_short(transfer: Transfer) -> Result:
+    """A server that hangs up on a long request, or a TLS handshake that fails: other checks tell what that means."""
+    why = f" ({transfer.detail})" if transfer.detail else ""
+    return _not_applicable(f"{_place(transfer)} ended the connection before full segments had arrived{why}")
+
+
+def _not_applicable(message: str) -> Result:
+    return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+
+
+def _packets(transfer: Transfer) -> str:
+    return f"{transfer.packet_bytes}-byte packets"
+
+
+def _small_bytes(small: Transfer) -> int:
+    return (small.max_segment or 0) + HEADERS[6 if ":" in small.address else 4]
+
+
+def _place(transfer: Transfer) -> str:
+    host = f"[{transfer.address}]" if ":" in transfer.address else transfer.address
+    return f"{host}:{transfer.port}"
+
+
+def _measurements(transfer: Transfer) -> dict[str, Measurement]:
+    info = transfer.info
+    if info is None:
+        return {}
+    return {
+        "packet_bytes": transfer.packet_bytes,
+        "mss_bytes": info.snd_mss,
+        "advertised_mss_bytes": info.advmss,
+        "received_mss_bytes": info.rcv_mss,
+        "path_mtu_bytes": info.pmtu,
+        "rtt_ms": round(info.rtt_us / 1000, 3),
+        "lost": info.lost,
+        "retransmitted": info.retransmitted,
+        "unacknowledged": info.unacked,
+    }
+
+
+def _evidence(transfers: Sequence[Transfer]) -> Evidence:
+    rows = [
+        {
+            "max_segment": transfer.max_segment,
+            "outcome": transfer.outcome,
+            "detail": transfer.detail,
+            "sent": transfer.sent,
+            "tcp_info": asdict(transfer.info) if transfer.info else None,
+        }
+        for transfer in transfers
+    ]
+    return Evidence("tcp-info", "each attempt as the kernel saw it at its end", rows)
