@@ -72,6 +72,7 @@ class Server:
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
     url: str = ""
     process: subprocess.Popen[str] | None = None
 
@@ -84,7 +85,7 @@ class Server:
         """Start it and wait until it says where it listens."""
         with (self.folder / "stderr").open("a") as stderr:
             self.process = subprocess.Popen(
-                [*PROGRAM, "serve", "--bind", "127.0.0.1:0", "--db", str(self.database), *self.options],
+                [*self.before, *PROGRAM, "serve", "--bind", "127.0.0.1:0", "--db", str(self.database), *self.options],
                 cwd=self.folder,
                 env=environment(self.variables),
                 stdout=subprocess.PIPE,
@@ -133,10 +134,10 @@ def servers(folder: Path) -> Iterator[StartServer]:
     """Makes servers, and ends those that still run."""
     made: list[Server] = []
 
-    def start(variables: Mapping[str, str] | None = None, *options: str) -> Server:
+    def start(variables: Mapping[str, str] | None = None, *options: str, before: tuple[str, ...] = ()) -> Server:
         home = folder / str(len(made))
         home.mkdir()
-        made.append(Server(home, SECRETS if variables is None else variables, options))
+        made.append(Server(home, SECRETS if variables is None else variables, options, before))
         return made[-1].start()
 
     try:

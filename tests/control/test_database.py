@@ -155,6 +155,25 @@ def test_a_full_disk_is_told_and_recovered_from(opened: Database) -> None:
     asyncio.run(fill())
 
 
+def test_a_read_only_file_is_told_and_recovered_from(opened: Database) -> None:
+    """SQLITE_READONLY, as a file system gives that the kernel took its writes away from; then writes work again."""
+
+    def read_only(switch: str) -> None:
+        opened._writer.execute(f"PRAGMA query_only = {switch}")
+
+    async def run() -> None:
+        await opened.write(put, "before")
+        read_only("ON")
+        for attempt in (opened.write(put, "lost"), opened.refresh(put, "lost as well")):
+            with pytest.raises(UnavailableError, match="readonly"):
+                await attempt
+        read_only("OFF")
+        await opened.write(put, "after")
+        assert await opened.read(everything) == ["after", "before"]
+
+    asyncio.run(run())
+
+
 def test_a_database_that_another_process_holds_is_told(opened: Database, path: Path) -> None:
     """Somebody's forgotten transaction makes writes fail after a while, not hang; reading goes on."""
     other = sqlite3.connect(path, isolation_level=None)
