@@ -19,7 +19,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
-from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.pmtu import PathMtu, SearchOutcome, Vanishing
 from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu
 from preflight.proto.probe import LARGEST
 
@@ -31,12 +31,30 @@ Found = tuple[PathMtu, PathMtu]
 
 
 @dataclass(frozen=True, slots=True)
+class Trail:
+    """How far large packets get towards an address: the peer's, or `outside` the tunnel its endpoint's."""
+
+    towards: str
+    vanishing: Vanishing
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Underlay:
+    """What is known of the way to a tunnel's endpoint. `mtu`: see `Carried`."""
+
+    mtu: int = 0
+    trail: Trail | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """How packets get to one peer.
 
     interface: the overlay interface that leads there, `product` what makes it; None off the overlay.
     endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet that is known to get there,
     from the kernel's PMTU cache or from an answer of that host; bytes, 0 = unknown.
+    trail: how far large packets get that vanish on the way to the peer; None where that was not asked.
     """
 
     peer: Peer
@@ -45,6 +63,7 @@ class Carried:
     tunnel: Tunnel | None = None
     endpoint: str | None = None
     underlay_mtu: int = 0
+    trail: Trail | None = None
 
 
 @check(
@@ -60,9 +79,10 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     """Searches the path MTU to and from each peer's responder, each direction by itself, exact to the byte.
 
     Told apart: packets that vanish in silence, packets that an ICMP error announces, and packets that arrive only
-    because the tunnel's own packets are sent in fragments.
+    because the tunnel's own packets are sent in fragments. Where packets to a peer vanish, the hops are asked which of
+    them they still reach.
     """
-    underlay: dict[str, int] = {}
+    underlay: dict[str, Underlay] = {}
     for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
         for peer, both in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
             carried = await explain(ctx, peer, both, underlay)
@@ -90,33 +110,53 @@ def _telling(found: PathMtu) -> bool:
     return found.outcome not in SILENT and (found.miscounted or not found.fits)
 
 
-async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, int]) -> Carried:
+async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
     """Which tunnel leads there, and if it has a finding what its underlay carries (`underlay`, by endpoint)."""
-    state = ctx.overlay
+    state, forward = ctx.overlay, both[0]
     if state is None or not state.covers(peer.address):
-        return Carried(peer)
+        return Carried(peer, trail=await _trail(ctx, peer.address, forward))
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
     tunnel = _tunnel(state, endpoint)
     if owner and endpoint and tunnel and any(map(_telling, both)) and endpoint not in underlay:
-        underlay[endpoint] = await _underlay_mtu(ctx, state.fwmark, owner, tunnel, both[0])
-    known = underlay.get(endpoint, 0) if endpoint else 0
-    return Carried(peer, state.interface, state.product, tunnel, endpoint, known)
+        underlay[endpoint] = await _underlay(ctx, state.fwmark, owner, tunnel, forward)
+    known = underlay.get(endpoint, Underlay()) if endpoint else Underlay()
+    trail = known.trail or await _trail(ctx, peer.address, forward)
+    return Carried(peer, state.interface, state.product, tunnel, endpoint, known.mtu, trail)
 
 
-async def _underlay_mtu(ctx: Context, fwmark: int, owner: OverlayPeer, tunnel: Tunnel, forward: PathMtu) -> int:
+async def _underlay(ctx: Context, fwmark: int, owner: OverlayPeer, tunnel: Tunnel, forward: PathMtu) -> Underlay:
     """What the kernel was told about the underlay; where it was told nothing, what the endpoint's host answers to."""
     endpoint = owner.endpoint_address
     assert endpoint is not None
     if forward.mtu_bytes is None or not forward.black_hole:
-        return ctx.net.pmtu.path_mtu(endpoint, mark=fwmark)
+        return Underlay(ctx.net.pmtu.path_mtu(endpoint, mark=fwmark))
     if fwmark or not _ends_there(owner):
-        return 0
+        return Underlay()
     # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish as well.
     low, high = tunnel.outer_bounds(forward.mtu_bytes)
-    patience_s = 0.05 + 3 * (forward.rtt_s or 0.0)
-    carried = await ctx.net.pmtu.underlay_carries(endpoint, low, high + 1, timeout_s=patience_s)
-    return carried if carried <= high else 0
+    carried = await ctx.net.pmtu.underlay_carries(endpoint, low, high + 1, timeout_s=_patience_s(forward))
+    if not low <= carried <= high:
+        return Underlay()
+    # Plain packets share the limit of the tunnel's, so they may stand for them.
+    vanishing = await ctx.net.pmtu.vanishing(endpoint, small=low, large=high + 1, patience_s=_patience_s(forward))
+    return Underlay(carried, Trail(endpoint, vanishing, outside=True))
+
+
+async def _trail(ctx: Context, address: str, forward: PathMtu) -> Trail | None:
+    """How far packets get that vanish on the way to a peer, by the hops between, which a full mesh does not have."""
+    if forward.mtu_bytes is None or not forward.black_hole:
+        return None
+    small = forward.mtu_bytes
+    return Trail(
+        address,
+        await ctx.net.pmtu.vanishing(address, small=small, large=small + 1, patience_s=_patience_s(forward)),
+    )
+
+
+def _patience_s(forward: PathMtu) -> float:
+    """How long an answer is waited for that takes no longer than the peer's."""
+    return 0.05 + 3 * (forward.rtt_s or 0.0)
 
 
 def _ends_there(owner: OverlayPeer) -> bool:
@@ -137,7 +177,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
     target, direction = carried.peer.target, Direction(found.direction)
     if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
         return _undecided(carried.peer, found)
-    facts = {"measurements": _measurements(found), "evidence": (_sizes(found),)}
+    facts = {"measurements": _measurements(found), "evidence": (_sizes(found), *_hops(carried, found))}
     promise = _promise(carried, found)
     if found.fits and found.mtu_bytes >= minimum_mtu:
         arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
@@ -180,7 +220,18 @@ def _fate(carried: Carried, found: PathMtu) -> str:
     if found.signalled:
         teller = f" from {', '.join(found.icmp_from)}" if any(found.icmp_from) else ""
         return f"do not arrive, which an ICMP error{teller} tells the sender"
-    return "vanish without an ICMP error"
+    return f"vanish{_behind(carried, found)} without an ICMP error"
+
+
+def _behind(carried: Carried, found: PathMtu) -> str:
+    """Where they vanish, if that is beyond doubt."""
+    trail = carried.trail
+    if trail is None or found.direction != "forward" or trail.vanishing.doubt:
+        return ""
+    last, outside = trail.vanishing.last, " on the underlay" if trail.outside else ""
+    if last is None:
+        return f" before the first hop{outside}, {trail.vanishing.hops[0].address},"
+    return f" behind {last.address}{outside}"
 
 
 def _remedy(carried: Carried, found: PathMtu, minimum_mtu: int) -> str:
@@ -245,6 +296,28 @@ def _measurements(found: PathMtu) -> dict[str, Measurement]:
         "rtt_ms": None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
         "search_ms": round(found.duration_s * 1000, 3),
     }
+
+
+def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
+    """What the hops answered, and why that leaves a doubt."""
+    trail = carried.trail
+    if trail is None or found.direction != "forward":
+        return ()
+    vanishing = trail.vanishing
+    summary = f"packets of {vanishing.large_bytes} bytes towards {trail.towards} by hop, beside {vanishing.small_bytes}"
+    if vanishing.doubt:
+        summary += f"; where they vanish is not known: {vanishing.doubt}"
+    rows = [
+        {
+            "ttl": hop.ttl,
+            "address": hop.address,
+            "large_sent": hop.asked,
+            "large_answered": hop.large_answers,
+            "small_answered": hop.small_answers,
+        }
+        for hop in vanishing.hops
+    ]
+    return (Evidence("path-mtu-hops", summary, rows),)
 
 
 def _sizes(found: PathMtu) -> Evidence:

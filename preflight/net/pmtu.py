@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
+from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome, Vanishing
 from preflight.net import udp
 from preflight.net.pmtu_echo import open_echo, shows_ip_header
 from preflight.proto.pmtu import PathMtuSearch, Search
@@ -55,7 +55,7 @@ class PathMtuProbes:
         with link:
             search = _search(peer.address, direction, ceiling_bytes, self._key, self._strict)
             for wait_s in _steps(search, link):
-                await _until_readable(link, wait_s)
+                await until_readable(link, wait_s)
         assert search.result is not None
         return search.result
 
@@ -81,7 +81,7 @@ class PathMtuProbes:
                 ip_header=shows_ip_header(link),
             )
             for wait_s in _steps(search, link):
-                await _until_readable(link, wait_s)
+                await until_readable(link, wait_s)
         return search.result or nothing
 
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
@@ -105,6 +105,15 @@ class PathMtuProbes:
             best = await _refused_size(link, address, range(low, high + 1, 4), timeout_s)
             finer = range(best + 1, min(best + 3, high) + 1)
             return max(best, await _refused_size(link, address, finer, timeout_s)) if best else 0
+
+    async def vanishing(self, address: str, *, small: int, large: int, patience_s: float) -> Vanishing:
+        """How far packets of `large` bytes get towards an address that those of `small` bytes reach; IP packets.
+
+        patience_s: how long an answer of a hop is waited for, seconds. Silence of the network is data.
+        """
+        from preflight.net.pmtu_hops import find_vanishing
+
+        return await find_vanishing(address, small=small, large=large, patience_s=patience_s)
 
 
 class HostPath:
@@ -206,14 +215,14 @@ async def _refused_size(link: socket.socket, address: str, sizes: range, timeout
     refused: set[int] = set()
     deadline = monotonic() + timeout_s
     while len(refused) < len(packets) and (left_s := deadline - monotonic()) > 0:
-        await _until_readable(link, left_s)
+        await until_readable(link, left_s)
         errors = [error for error in udp.receive_errors(link) if error.port_unreachable]
         refused |= {packets[start] for error in errors if (start := error.data[: TOKEN_BYTES + 2]) in packets}
         udp.receive(link)
     return max(refused, default=0)
 
 
-async def _until_readable(link: socket.socket, wait_s: float) -> None:
+async def until_readable(link: socket.socket, wait_s: float) -> None:
     """Wait for a datagram or an error on the socket, at most `wait_s`."""
     import asyncio  # here, because the search alone does without and would start half as fast with it
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from preflight_checks.mtu_path import Carried, explain, judge
+from preflight_checks.mtu_path import Carried, Trail, explain, judge
 
 from preflight.api import Context, Direction, Peer, Result, Status, codes
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.pmtu import HopFate, PathMtu, SearchOutcome, Vanishing
 from preflight.proto.pmtu_advice import Tunnel
 from preflight.proto.probe import LARGEST
 from preflight.settings import Settings
@@ -150,12 +150,46 @@ def test_measurements_and_evidence() -> None:
     assert result.evidence[0].data["vanished"] == [1313, 1420]
 
 
+ROUTER = HopFate(1, ("10.201.1.1",), asked=1, small_answers=1, large_answers=1)
+STARVED = HopFate(1, ("10.201.1.1",), asked=6, small_answers=5)
+
+
+def test_the_place_is_named_only_beyond_doubt() -> None:
+    """Protects the words about where packets vanish: inside, on the underlay, before the first hop, or not at all."""
+    behind = Trail("198.51.100.2", Vanishing(1372, 1388, (ROUTER,), 2), outside=True)
+    result = verdict(HOLE, trail=behind)
+    assert "b vanish behind 10.201.1.1 on the underlay without an ICMP error" in result.message
+    assert result.evidence[1].data == [
+        {"ttl": 1, "address": "10.201.1.1", "large_sent": 1, "large_answered": 1, "small_answered": 1}
+    ]
+    inside = verdict(HOLE, trail=Trail(B.address, Vanishing(1312, 1313, (ROUTER,), 2)))
+    assert "b vanish behind 10.201.1.1 without" in inside.message
+    before = verdict(HOLE, trail=Trail(B.address, Vanishing(1312, 1313, (STARVED,), 2)))
+    assert "b vanish before the first hop, 10.201.1.1, without" in before.message
+    unknown = verdict(HOLE, trail=Trail(B.address, Vanishing(1312, 1313, (ROUTER,))))
+    assert "b vanish without an ICMP error" in unknown.message
+    assert unknown.evidence[1].summary.endswith("where they vanish is not known: hop 2 does not answer")
+
+
+def test_the_other_direction_has_no_place() -> None:
+    """Protects the reverse direction: from here nobody can ask the hops of the peer's way."""
+    result = verdict(replace(HOLE, direction="reverse"), trail=Trail(B.address, Vanishing(1312, 1313, (ROUTER,), 2)))
+    assert "vanish without" in result.message
+    assert len(result.evidence) == 1
+
+
 class Underlay:
     """Stands for `ctx.net.pmtu`: an underlay that is known to carry so much, and how often it was asked."""
 
     def __init__(self, told: int = 0, answers_to: int = 0) -> None:
         self.told, self.answers_to = told, answers_to
         self.asked = 0
+        self.traced: list[tuple[str, int, int]] = []
+
+    async def vanishing(self, address: str, *, small: int, large: int, patience_s: float) -> Vanishing:
+        """As PathMtuProbes."""
+        self.traced.append((address, small, large))
+        return Vanishing(small, large, (ROUTER,), 2)
 
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
         """As PathMtuProbes."""
@@ -198,15 +232,21 @@ def test_the_kernel_tells_about_the_underlay() -> None:
 
 def test_a_black_hole_is_measured_below_the_tunnel() -> None:
     """Protects the advice where nobody is told: what the endpoint's host answers to is proven to get there."""
-    assert explained(Underlay(told=1500, answers_to=1380), HOLE).underlay_mtu == 1380
+    underlay = Underlay(told=1500, answers_to=1380)
+    carried = explained(underlay, HOLE)
+    assert carried.underlay_mtu == 1380
+    assert carried.trail == Trail("198.51.100.2", Vanishing(1372, 1388, (ROUTER,), 2), outside=True)
+    assert underlay.traced == [("198.51.100.2", 1372, 1388)]
 
 
 @pytest.mark.parametrize("addresses", [("10.66.0.0/24",), ("10.66.0.2/32", "10.66.0.3/32")])
 def test_a_hub_proves_nothing_about_the_way_behind_it(addresses: tuple[str, ...]) -> None:
     """Protects hub and spoke: the limit may lie behind the endpoint, so the endpoint is not asked."""
     underlay = Underlay(told=1500, answers_to=1500)
-    assert explained(underlay, HOLE, *addresses).underlay_mtu == 0
+    carried = explained(underlay, HOLE, *addresses)
+    assert carried.underlay_mtu == 0
     assert underlay.asked == 0
+    assert carried.trail == Trail(B.address, Vanishing(1312, 1313, (ROUTER,), 2))
 
 
 def test_an_underlay_that_carries_more_is_not_the_limit() -> None:
@@ -225,4 +265,4 @@ def test_a_good_path_costs_no_further_packet() -> None:
     """Protects healthy tunnels from being probed below."""
     underlay = Underlay(told=1500, answers_to=1500)
     assert explained(underlay, WHOLE).underlay_mtu == 0
-    assert underlay.asked == 0
+    assert (underlay.asked, underlay.traced) == (0, [])

@@ -109,3 +109,16 @@ def diagnosed(name: str, tmp_path: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(file.read_text())["report"]
     return report
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("black-hole-hub", "behind 10.66.0.3 without"), ("black-hole-forward", "behind 10.201.1.1 on the")],
+)
+def test_the_place_of_a_black_hole_is_named(name: str, place: str, tmp_path: Path) -> None:
+    """Protects the hop behind which large packets vanish: the hub inside the tunnel, the router outside."""
+    file = tmp_path / "score.json"
+    command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
+    subprocess.run(command, capture_output=True, timeout=150, check=True)
+    (cause,) = json.loads(file.read_text())["report"]["diagnosis"]
+    assert place in cause["message"]

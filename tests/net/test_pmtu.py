@@ -119,6 +119,19 @@ def test_a_closed_port_proves_what_a_path_carries() -> None:
     assert asyncio.run(probes.underlay_carries("127.0.0.1", 1372, 1375, timeout_s=1.0)) == 1375
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_hops_are_asked_through_a_real_socket(address: str) -> None:
+    """Protects the shell of the search for the hop: TTLs go out, port-unreachables come in."""
+    found = asyncio.run(PathMtuProbes(Settings()).vanishing(address, small=1312, large=1313, patience_s=1.0))
+    assert (found.destination, found.doubt) == (1, "no hop is between")
+
+
+def test_hops_of_a_way_that_is_not_there() -> None:
+    """Protects a run on a node without a route: no hops, no exception."""
+    found = asyncio.run(PathMtuProbes(Settings()).vanishing("255.255.255.255", small=1, large=2, patience_s=0.1))
+    assert (found.hops, found.doubt) == ((), "no hop answers")
+
+
 def test_the_check_measures_side_by_side() -> None:
     """Protects the way from socket to verdict: one peer with, one without responder, none mixed up."""
     with responding("127.0.0.1") as port:
