@@ -50,7 +50,7 @@ def lab() -> None:
 @lab.command()
 @click.argument("name", required=False)
 @click.option("--topology", metavar="T", help="pair, hub, solo or loopback; the default follows from NAME, else pair.")
-@click.option("--scenario", metavar="S", help="Build it with this fault.")
+@click.option("--scenario", metavar="S", help="Build it with this fault: a name, or a file of your own.")
 def up(name: str | None, topology: str | None, scenario: str | None) -> None:
     """Make sure that the lab NAME is up; a broken one is built anew."""
     with _explaining():
@@ -93,7 +93,7 @@ def down(name: str | None, every: bool) -> None:
 )
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json; text if not given.")
 def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> None:
-    """Run scenarios and compare the diagnosis with the right one.
+    """Run scenarios and compare the diagnosis with the right one. NAME may be a file of your own, as incident.yaml.
 
     Each runs in a fresh lab. Exits 0 only if every diagnosis is right and nothing cried wolf. Reports are written
     beside the JSON file; that of one scenario run once goes into it.

@@ -43,7 +43,7 @@ def up(names: LabNames, scenario: Scenario) -> bool:
     """
     found = state.load(names)
     if found is not None and found.parts == parts_of(names):
-        if found.scenario != scenario.name:
+        if (found.scenario, found.definition) != (scenario.name, scenario.definition):
             raise LabError(
                 f"the lab {names.lab} is up as {found.scenario}; "
                 f"take it down first (preflight lab down {names.lab}) or choose another name"
@@ -64,7 +64,7 @@ def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> St
         with uninterrupted():
             site = Site(names, plan, kind, _places(plan, kind))
             _build(site, scenario, time.monotonic() + READY_WITHIN_S)
-            built = State(scenario.name, kind, site.places, parts_of(names), ephemeral)
+            built = State(scenario.name, kind, site.places, parts_of(names), ephemeral, definition=scenario.definition)
             state.save(names, built)
     except BaseException:
         down(names)

@@ -25,8 +25,9 @@ class Expected:
 class Scenario:
     """One row.
 
-    expected: diagnoses of which each is right, the best first; empty: nothing is wrong. exit_code: what preflight must
-    end with, None if that does not matter.
+    expected: diagnoses of which each is right as the first one, the best first; empty: nothing is wrong. also: further
+    root causes that must follow it, in the order in which they are to be fixed. exit_code: what preflight must end
+    with, None if that does not matter. definition: the text of the file that it was read from.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     expected: tuple[Expected, ...] = ()
     exit_code: int | None = None
+    also: tuple[Expected, ...] = ()
+    definition: str = ""
 
     def plan(self) -> Blueprint:
         """What is to be built, with the mistakes that are made before anything runs."""
@@ -63,6 +66,13 @@ def _broken(
         directions *= len(codes)
     expected = tuple(map(Expected, codes, directions))
     return Scenario(name, "; ".join(fault.summary for fault in what), topology, what, expected, exit_code)
+
+
+def _both(name: str, first: str, second: str, *what: Fault, exit_code: int | None = 1) -> Scenario:
+    """Two things are wrong at once. Each diagnosis is `CODE` or `CODE DIRECTION`, in the order of repair."""
+    codes = [Expected(code, direction or None) for code, _, direction in (d.partition(" ") for d in (first, second))]
+    summary = "; ".join(fault.summary for fault in what)
+    return Scenario(name, summary, "pair", what, (codes[0],), exit_code, also=(codes[1],))
 
 
 _OVERLAY_C = overlay_address("c", 4)
@@ -317,6 +327,36 @@ _ALL = (
         "nodes.duplicate-address",
         faults.registered("n2 announces n1's address", *_AT_WORK, Registered("n2", fields=_AT_WORK[0].fields)),
         exit_code=0,
+    ),
+    # two at once, in the order of repair
+    _both(
+        "black-hole-and-scope",
+        "mtu.black-hole forward",
+        "enroll.scope-mismatch",
+        *faults.black_hole("a", "b"),
+        faults.scope("another-cluster"),
+    ),
+    _both(
+        "wrong-key-and-tls",
+        "overlay.no-handshake",
+        "control.tls-expired",
+        faults.stale_key("a", of="b"),
+        faults.certificate("expired"),
+    ),
+    _both(
+        "drop-reverse-and-url-lan",
+        "reach.no-reverse reverse",
+        "control.url-off-overlay",
+        faults.drop_out("b", "a"),
+        faults.control_url("http://{underlay}:{port}"),
+        faults.listens_everywhere(),
+    ),
+    _both(
+        "loss-and-spent-token",
+        "udp.loss reverse",
+        "enroll.bootstrap-spent",
+        faults.random_loss("b", "a", 10),
+        faults.bootstrap_token("spent"),
     ),
 )
 

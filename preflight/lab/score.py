@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preflight.lab.scenarios import Scenario
+from preflight.lab.scenarios import Expected, Scenario
 
 Diagnosis = tuple[str, str | None]
 """A finding code and its direction; the direction None: it was not asked for."""
@@ -42,7 +42,8 @@ def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
     alarms = false_alarms(scenario, report)
     fitting = [expected for expected in scenario.expected if got is not None and expected.matches(*got)]
     best = next(iter(fitting or scenario.expected), None)
-    named = bool(fitting) if best else got is None and not alarms
+    also = _unnamed(scenario, report)
+    named = bool(fitting) and not also if best else got is None and not alarms
     ended = report["run"]["exit_code"]
     ended_right = scenario.exit_code in (None, ended)
     return Outcome(
@@ -52,15 +53,30 @@ def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
         got,
         named and ended_right,
         alarms,
-        error=f"exit code {ended} instead of {scenario.exit_code}" if named and not ended_right else None,
+        error=_complaint(also, named and not ended_right, ended, scenario.exit_code),
     )
 
 
+def _complaint(also: Sequence[Expected], ended_wrong: bool, ended: int, wanted: int | None) -> str | None:
+    if also:
+        return f"not named, or not in this order: {', '.join(each.code for each in also)}"
+    return f"exit code {ended} instead of {wanted}" if ended_wrong else None
+
+
+def _unnamed(scenario: Scenario, report: Mapping[str, Any]) -> tuple[Expected, ...]:
+    """The further causes of the scenario that the diagnosis does not list behind the first, in their order."""
+    rest = list(scenario.also)
+    for cause in report["diagnosis"][1:]:
+        if rest and rest[0].matches(cause["code"], cause["direction"]):
+            rest.pop(0)
+    return tuple(rest)
+
+
 def false_alarms(scenario: Scenario, report: Mapping[str, Any]) -> tuple[str, ...]:
-    """Codes of bad results that the first diagnosis does not explain and that the scenario does not expect."""
-    first = next(iter(report["diagnosis"]), None)
-    explained = set(first["explains"]) if first else set()
-    expected = {each.code for each in scenario.expected}
+    """Codes of bad results that no diagnosis that was expected explains."""
+    expected = {each.code for each in (*scenario.expected, *scenario.also)}
+    told = [cause for n, cause in enumerate(report["diagnosis"]) if n == 0 or cause["code"] in expected]
+    explained = {id for cause in told for id in cause["explains"]}
     bad = [result for result in report["results"] if result["status"] in ("fail", "warn", "error")]
     codes = [result["code"] for result in bad if result["id"] not in explained and result["code"] not in expected]
     return tuple(dict.fromkeys(codes))

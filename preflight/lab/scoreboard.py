@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from preflight.lab.scenario_file import offered, usage
 from preflight.lab.scenarios import SCENARIOS, Scenario
 from preflight.lab.score import Diagnosis, Outcome, confusion, document
 from preflight.lab.session import all_labs
@@ -61,6 +62,10 @@ def inventory() -> dict[str, Any]:
         ],
         "topologies": [{"name": each.name, "summary": each.summary} for each in TOPOLOGIES.values()],
         "scenarios": [_described(scenario) for scenario in SCENARIOS.values()],
+        "faults": [
+            {"name": name, "usage": usage(name, make), "summary": (make.__doc__ or "").splitlines()[0]}
+            for name, make in offered().items()
+        ],
     }
 
 
@@ -86,6 +91,8 @@ def inventory_text(everything: dict[str, Any]) -> str:
     lines += ["", "Topologies:", *(f"  {each['name']:<24} {each['summary']}" for each in everything["topologies"])]
     lines += ["", "Scenarios, and the diagnosis that is right:"]
     lines += [f"  {each['name']:<24} {_expectation(each['expected'])}" for each in everything["scenarios"]]
+    lines += ["", "Faults that a scenario file may name (`preflight lab run FILE.yaml`):"]
+    lines += [f"  {each['usage']:<52} {each['summary']}" for each in everything["faults"]]
     return "\n".join([*lines, ""])
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from preflight.lab import build, processes, state
 from preflight.lab.blueprint import Kind
 from preflight.lab.names import LabError, LabNames, UnknownLabError, state_root
+from preflight.lab.scenario_file import parse_scenario, read_scenario
 from preflight.lab.scenarios import SCENARIOS, Scenario, scenario_called
 from preflight.lab.signals import interruptible
 from preflight.lab.site import Site
@@ -72,8 +74,8 @@ def lab_for(name: str) -> Iterator[Lab]:
     """
     with interruptible():
         _clear_left_behind()
-        names = LabNames.of(name)
-        if state.load(names) is not None:
+        names = None if _is_file(name) else LabNames.of(name)
+        if names is not None and state.load(names) is not None:
             with state.locked(names):
                 yield Lab(names, _with_fresh_token(names))
         else:
@@ -109,12 +111,21 @@ def _nodes(found: State) -> tuple[str, ...]:
 
 
 def scenario_for(name: str) -> Scenario:
-    """The scenario, or the topology with nothing wrong in it. Raises UnknownLabError with the nearest names."""
+    """The scenario, the topology with nothing wrong in it, or what a file says.
+
+    Raises UnknownLabError with the nearest names, LabError for a file that cannot be used.
+    """
+    if _is_file(name):
+        return read_scenario(Path(name))
     scenario = scenario_called(name)
     if scenario is None:
         choices = [*TOPOLOGIES, *SCENARIOS, *state.known_labs(state_root())]
         raise UnknownLabError(_no_such(f"there is no lab, topology or scenario {name!r}", name, choices))
     return scenario
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
 
 
 def _no_such(said: str, name: str, choices: Sequence[str]) -> str:
@@ -123,6 +134,8 @@ def _no_such(said: str, name: str, choices: Sequence[str]) -> str:
 
 
 def _scenario(found: State) -> Scenario:
+    if found.definition:
+        return parse_scenario(found.scenario, found.definition)
     scenario = scenario_called(found.scenario)
     if scenario is None:
         raise LabError(f"the lab was built as {found.scenario}, which this version does not know; take it down")
@@ -171,7 +184,7 @@ def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab,
     """
     if topology is not None and topology not in TOPOLOGIES:
         raise UnknownLabError(_no_such(f"there is no topology {topology!r}", topology, list(TOPOLOGIES)))
-    if scenario is not None and scenario not in SCENARIOS:
+    if scenario is not None and scenario not in SCENARIOS and not _is_file(scenario):
         raise UnknownLabError(_no_such(f"there is no scenario {scenario!r}", scenario, list(SCENARIOS)))
     wanted = scenario_for(scenario or topology or (name if scenario_called(name) else "pair"))
     if topology not in (None, wanted.topology):

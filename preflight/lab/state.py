@@ -35,7 +35,8 @@ class State:
     """A lab that was built. `scenario` is a name of a scenario, or of a topology in which all is well.
 
     ephemeral: made for one command, which holds the lock as long as the lab lives.
-    token_used: the bootstrap token was handed to somebody who may have spent it.
+    token_used: the bootstrap token was handed to somebody who may have spent it. definition: of a scenario that was
+    read from a file, its text.
     """
 
     scenario: str
@@ -44,6 +45,7 @@ class State:
     parts: Parts
     ephemeral: bool = False
     token_used: bool = False
+    definition: str = ""
 
 
 def save(names: LabNames, state: State) -> None:

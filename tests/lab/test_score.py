@@ -69,6 +69,28 @@ def test_false_alarms() -> None:
     assert not score.all_right([outcome])
 
 
+@pytest.mark.parametrize(
+    ("causes", "right", "alarms"),
+    [
+        ([("udp.loss", "x"), ("enroll.forbidden", "y")], True, ()),
+        ([("udp.loss", "x")], False, ()),
+        ([("enroll.forbidden", "y"), ("udp.loss", "x")], False, ()),
+        ([("udp.loss", "x"), ("udp.jitter", "z"), ("enroll.forbidden", "y")], True, ("udp.jitter",)),
+    ],
+)
+def test_two_faults_want_both_causes_in_the_order_of_repair(
+    causes: list[tuple[str, str]], right: bool, alarms: tuple[str, ...]
+) -> None:
+    """Protects rows with two faults: the second cause counts, so does the order, and a third one is a false alarm."""
+    scenario = Scenario("two", "", expected=(Expected("udp.loss"),), also=(Expected("enroll.forbidden"),), exit_code=1)
+    bad = {"x": "udp.loss", "y": "enroll.forbidden", "z": "udp.jitter"}
+    named = {letter for _, letter in causes}
+    results = [{"id": id, "status": "fail", "code": code} for id, code in bad.items() if id != "z" or "z" in named]
+    diagnosis = [{"code": code, "direction": "forward", "explains": [id]} for code, id in causes]
+    outcome = score.judge(scenario, {"run": {"exit_code": 1}, "diagnosis": diagnosis, "results": results})
+    assert (outcome.right, outcome.false_alarms) == (right, alarms)
+
+
 def test_document_counts() -> None:
     """Protects the shape that other programs read."""
     outcomes = [
@@ -104,5 +126,5 @@ def test_scenarios_expect_codes_that_exist() -> None:
     """Protects the matrix from spelling mistakes, which would make a row impossible to get right."""
     from preflight import codes
 
-    expected = {each.code for scenario in SCENARIOS.values() for each in scenario.expected}
+    expected = {each.code for scenario in SCENARIOS.values() for each in (*scenario.expected, *scenario.also)}
     assert expected <= set(codes.ALL)

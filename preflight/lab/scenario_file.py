@@ -1,0 +1,172 @@
+"""A scenario of one's own, to rehearse an incident: a YAML file with topology, faults and the right diagnosis.
+
+```yaml
+topology: pair
+overlay: {tunnel_mtu: 1420, keepalive_s: 25, families: [4, 6]}
+faults:
+  - black-hole: {source: a, target: b, mtu: 1380}
+  - no-echo: {node: b}
+expect: [mtu.black-hole forward, reach.icmp-filtered]
+```
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
+
+from preflight.codes import ALL
+from preflight.lab import faults
+from preflight.lab.faults import Fault
+from preflight.lab.names import LabError
+from preflight.lab.scenarios import Expected, Scenario
+from preflight.lab.topology import TOPOLOGIES, Family
+
+Factory = Callable[..., Fault | tuple[Fault, ...]]
+
+_NOT_OFFERED = {"planned"}  # it takes any field of a plan: `overlay` offers those that make sense
+_NODE_PARAMETERS = {"node", "peer", "source", "target", "of", "to", "one", "other"}
+
+
+class Overlay(BaseModel):
+    """What of the overlay's plan may be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tunnel_mtu: int = Field(1420, ge=576, le=9000)
+    keepalive_s: int = Field(25, ge=0, le=65535)
+    families: tuple[Family, ...] = Field((4, 6), min_length=1)
+
+
+class ScenarioFile(BaseModel):
+    """What the file may hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str = ""
+    topology: Literal["pair", "hub", "solo", "loopback"] = "pair"
+    overlay: Overlay = Overlay()
+    faults: tuple[str | dict[str, Any], ...] = ()
+    expect: tuple[str, ...] = ()
+    exit_code: int | None = None
+
+
+def offered() -> dict[str, Factory]:
+    """Every fault that a file may name, by its name there."""
+    return {
+        name.replace("_", "-"): value
+        for name, value in vars(faults).items()
+        if inspect.isfunction(value)
+        and value.__module__ == faults.__name__
+        and not name.startswith("_")
+        and name not in _NOT_OFFERED
+        and "Fault" in str(inspect.signature(value).return_annotation)
+    }
+
+
+def usage(name: str, factory: Factory) -> str:
+    """How a file writes a fault: its name and what it takes; in brackets what may be left out."""
+    parameters = inspect.signature(factory).parameters.values()
+    words = [p.name if p.default is p.empty and p.kind is not p.VAR_POSITIONAL else f"[{p.name}]" for p in parameters]
+    return f"{name}: {{{', '.join(words)}}}" if words else name
+
+
+def read_scenario(path: Path) -> Scenario:
+    """Read a scenario file. Raises LabError with what is wrong in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}") from None
+    return parse_scenario(path.stem, text)
+
+
+def parse_scenario(name: str, text: str) -> Scenario:
+    """A scenario from the text of its file. Raises LabError."""
+    try:
+        file = ScenarioFile.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise LabError(f"{name}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        raise LabError(f"{name}: {_first_mistake(error)}") from None
+    expected = tuple(_expected(name, words) for words in file.expect)
+    changed = file.overlay.model_dump(exclude_unset=True)
+    shaped = (faults.planned(f"the overlay's plan says {changed}", **changed),) if changed else ()
+    broken = tuple(fault for entry in file.faults for fault in _made(name, entry, file.topology))
+    return Scenario(
+        name=_lab_name(name),
+        summary=file.summary or "; ".join(fault.summary for fault in broken) or "all is well",
+        topology=file.topology,
+        faults=(*shaped, *broken),
+        expected=expected[:1],
+        also=expected[1:],
+        exit_code=file.exit_code,
+        definition=text,
+    )
+
+
+def _lab_name(stem: str) -> str:
+    """The name of a file as the name of a lab."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in stem.lower()).strip("-_")
+    return plain[:32] or "scenario"
+
+
+def _expected(name: str, words: str) -> Expected:
+    """`CODE` or `CODE DIRECTION`."""
+    code, _, direction = words.partition(" ")
+    if code not in ALL:
+        near = get_close_matches(code, ALL, n=1, cutoff=0.0)
+        raise LabError(f"{name}: no finding code is called {code!r}; nearest: {near[0]}")
+    if direction not in ("", "forward", "reverse", "round-trip", "local"):
+        raise LabError(f"{name}: {direction!r} is no direction: forward, reverse, round-trip or local")
+    return Expected(code, direction or None)
+
+
+def _made(name: str, entry: str | Mapping[str, Any], topology: str) -> Iterator[Fault]:
+    called, arguments = (entry, {}) if isinstance(entry, str) else _single(name, entry)
+    factories = offered()
+    if called not in factories:
+        near = get_close_matches(called, factories, n=1, cutoff=0.0)
+        raise LabError(f"{name}: no fault is called {called!r}; nearest: {usage(near[0], factories[near[0]])}")
+    factory = factories[called]
+    _refuse_strangers(name, called, arguments, topology)
+    positional = _positional(factory, arguments)
+    try:
+        made = validate_call(factory)(*positional, **arguments)
+    except ValidationError as error:
+        raise LabError(f"{name}: {usage(called, factory)}: {_first_mistake(error)}") from None
+    yield from made if isinstance(made, tuple) else (made,)
+
+
+def _single(name: str, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if len(entry) != 1:
+        raise LabError(f"{name}: a fault is a name, or one name with its values: {', '.join(map(str, entry))}")
+    ((called, arguments),) = entry.items()
+    if not isinstance(arguments, dict | None):
+        raise LabError(f"{name}: {called}: its values are written as {{key: value}}")
+    return str(called), {str(key).replace("-", "_"): value for key, value in (arguments or {}).items()}
+
+
+def _refuse_strangers(name: str, called: str, arguments: Mapping[str, Any], topology: str) -> None:
+    """A node that the topology does not have would only fail when the fault strikes."""
+    members = TOPOLOGIES[topology].members
+    for parameter in _NODE_PARAMETERS & arguments.keys():
+        if arguments[parameter] not in members:
+            raise LabError(f"{name}: {called}: {topology} has no node {arguments[parameter]!r}: {', '.join(members)}")
+
+
+def _positional(factory: Factory, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    """What a factory takes any number of stands as a list under that parameter's name, and is taken out here."""
+    many = next((p for p in inspect.signature(factory).parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    if many is None or many.name not in arguments:
+        return ()
+    return tuple(TypeAdapter(list[Any]).validate_python(arguments.pop(many.name)))
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
