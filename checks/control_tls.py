@@ -3,9 +3,23 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
-from preflight.api import CONTROL, Code, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.api import (
+    CONTROL,
+    Code,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.controlurl import ControlUrl, usable
@@ -13,6 +27,7 @@ from preflight.proto.http import header, http_date
 from preflight.proto.placement import overlay_text, placement
 
 HANDSHAKE_TIMEOUT_S = 4.0
+DAY_S = 86400
 
 _CODES = {
     "expired": codes.CONTROL_TLS_EXPIRED,
@@ -30,7 +45,7 @@ _CODES = {
     "control.tls",
     title="Way to the control plane is private",
     subject="control",
-    codes=(*_CODES.values(), codes.CONTROL_CLOCK_SKEW, codes.CONTROL_PLAIN_HTTP),
+    codes=(*_CODES.values(), codes.CONTROL_TLS_EXPIRING, codes.CONTROL_CLOCK_SKEW, codes.CONTROL_PLAIN_HTTP),
     needs=("control.connect",),
     timeout=15,
 )
@@ -44,7 +59,7 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     elif url.scheme == "http":
         yield judge_plain(url, await measure_plain(ctx, url), ctx.overlay)
     else:
-        yield judge(url, await measure(ctx, url), datetime.now(UTC))
+        yield judge(url, await measure(ctx, url), datetime.now(UTC), ctx.settings.thresholds.certificate_days)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
@@ -94,20 +109,46 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
     )
 
 
-def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime) -> Result:
-    """The first certificate that a client refuses; addresses that do not answer count only if none does."""
+def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_days: int = 14) -> Result:
+    """The first certificate that a client refuses; addresses that do not answer count only if none does.
+
+    soon_days: a certificate that expires within so many days is a warning.
+    """
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
     if not answering:
         return _not_applicable(f"{url.host} has no address to shake hands with")
     bad = next((handshake for handshake in answering if handshake.outcome != "trusted"), None)
     if bad is None:
+        ending = min(answering, key=lambda handshake: _seconds_left(handshake, now))
+        if _seconds_left(ending, now) < soon_days * DAY_S:
+            return _expiring(url, ending, now)
         return _good(answering[0], now)
     skewed = _skew(bad, now)
     if skewed is not None:
         return skewed
     code, message, remedy = _CODES[bad.outcome], _explain(url, bad, now), _remedy(url, bad)
     return _bad(code, message, remedy, bad, now)
+
+
+def _seconds_left(handshake: Handshake, now: datetime) -> float:
+    certificate = handshake.certificate
+    return inf if certificate is None else (certificate.not_after - now).total_seconds()
+
+
+def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
+    assert handshake.certificate is not None
+    left = _seconds_left(handshake, now) / DAY_S
+    return warned(
+        codes.CONTROL_TLS_EXPIRING,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"the certificate of {url.host} ({handshake.address}:{handshake.port}) expires in {left:.1f} days, on "
+        f"{_day(handshake.certificate.not_after)}; from then on no client connects",
+        remedy="Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
+        measurements=_measured(handshake, now),
+        evidence=(_evidence(handshake),),
+    )
 
 
 def _skew(handshake: Handshake, now: datetime) -> Result | None:

@@ -97,6 +97,7 @@ CONTROL_TLS_EXPIRED = Code("control.tls-expired", "The control plane's certifica
 CONTROL_TLS_NOT_YET_VALID = Code("control.tls-not-yet-valid", "The control plane's certificate is not valid yet")
 CONTROL_TLS_UNTRUSTED = Code("control.tls-untrusted", "The control plane's certificate is not trusted")
 CONTROL_TLS_NAME = Code("control.tls-name", "The control plane's certificate is for another name")
+CONTROL_TLS_EXPIRING = Code("control.tls-expiring", "The control plane's certificate expires soon", Severity.WARN)
 CONTROL_TLS_FAILED = Code("control.tls-failed", "The TLS handshake fails")
 CONTROL_PLAIN_HTTP = Code("control.plain-http", "Plain HTTP beyond loopback and overlay")
 CONTROL_UNHEALTHY = Code("control.unhealthy", "The control plane says that it is not healthy")
@@ -126,6 +127,7 @@ POSTURE_SHARED_TOKEN = Code("posture.shared-token", "One token serves several ro
 POSTURE_ROLE_TOO_STRONG = Code("posture.role-too-strong", "A token may do more than its role")
 POSTURE_SCOPE_OPEN = Code("posture.scope-open", "The control plane accepts another scope")
 POSTURE_EXPOSED = Code("posture.exposed", "The control plane listens on a public address")
+POSTURE_TLS_OLD = Code("posture.tls-old", "The control plane accepts an old version of TLS", Severity.WARN)
 POSTURE_SECRET_IN_GIT = Code("posture.secret-in-git", "A secret is committed to git")
 POSTURE_SECRET_FILE_MODE = Code("posture.secret-file-mode", "A secret file is readable by others", Severity.WARN)
 

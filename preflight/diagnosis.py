@@ -104,7 +104,10 @@ RULES: tuple[Rule, ...] = (
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
-    Rule("control.tls-*", _BEYOND_CONTROL),
+    *(
+        Rule(f"control.tls-{how}", _BEYOND_CONTROL)
+        for how in ("expired", "not-yet-valid", "untrusted", "name", "failed")
+    ),
     *(
         Rule(cause, ("control.slow", "control.throttled", *_BEYOND_CONTROL))
         for cause in ("control.not-populi", "control.redirected", "control.unhealthy", "control.throttled")

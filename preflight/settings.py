@@ -127,6 +127,7 @@ class Thresholds(Model):
     control_rtt_ms: Milliseconds = Field(300.0, description="Control-plane round trip from which it counts as slow.")
     clock_skew_ms: Milliseconds = Field(5000.0, description="Clock difference from which it is a warning.")
     clock_skew_fail_ms: Milliseconds = Field(60000.0, description="Clock difference from which it is a failure.")
+    certificate_days: int = Field(14, ge=0, description="Days before its expiry from which a certificate is a warning.")
     stale_ms: int = Field(90000, gt=0, description="Age of last_seen_unix_ms from which a node is stale.")
     minimum_mtu: int = Field(1280, ge=576, description="What the overlay must carry (IPv6 minimum: 1280).")
 

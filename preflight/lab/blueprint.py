@@ -29,7 +29,7 @@ Server = Literal["bundled", "absent", "everything", "redirect"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
-Certificate = Literal["good", "expired", "untrusted", "other-name"]
+Certificate = Literal["good", "expiring", "expired", "untrusted", "other-name"]
 
 
 @dataclass(frozen=True, slots=True)

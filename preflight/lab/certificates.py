@@ -1,6 +1,6 @@
 """Certificates for the control plane of a lab: good, and bad in one way each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,7 +18,7 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
     now = datetime.now(UTC)
     ca_key, ca = _authority("Preflight lab CA", now)
     trusted = _authority("Another CA", now)[1] if kind == "untrusted" else ca
-    life = (now - timedelta(days=90), now - timedelta(days=1)) if kind == "expired" else _life(now)
+    life = _LIVES[kind](now) if kind in _LIVES else _life(now)
     name: x509.GeneralName = x509.IPAddress(ip_address(address))
     if kind == "other-name":
         name = x509.DNSName("other.example")
@@ -43,6 +43,12 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
     (server / "tls.key").chmod(0o600)
     for client in clients:
         (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
+
+
+_LIVES: Mapping[Certificate, Callable[[datetime], tuple[datetime, datetime]]] = {
+    "expired": lambda now: (now - timedelta(days=90), now - timedelta(days=1)),
+    "expiring": lambda now: (now - timedelta(days=85), now + timedelta(days=5)),
+}
 
 
 def _authority(name: str, now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:

@@ -138,6 +138,26 @@ def overlapping_lan(node: str) -> Fault:
     return Fault(f"{node}'s LAN uses the overlay's prefix", strike=strike)
 
 
+PUBLIC_ADDRESS = "44.128.0.3"
+"""Global unicast, which addresses for documentation are not; here it exists in the lab's namespaces only."""
+
+
+def public_endpoint(node: str, of: str) -> Fault:
+    """`of` has a public address on its underlay, and there the node's tunnel to it ends."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import UNDERLAY, index_of, netlink
+
+        with netlink(network.names.namespace(of)) as route:
+            route.addr("add", index=index_of(route, UNDERLAY), address=PUBLIC_ADDRESS, prefixlen=32)
+        with netlink(network.names.namespace(ROUTER)) as route:
+            route.route("add", dst=f"{PUBLIC_ADDRESS}/32", gateway=underlay_address(of, 4))
+        peer = ("peer", network.keys[of].public, "endpoint", f"{PUBLIC_ADDRESS}:{TUNNEL_PORT}")
+        network.wg(node, "set", network.names.tunnel(node), *peer)
+
+    return Fault(f"{of} has a public address", strike=strike)
+
+
 def second_path(node: str, to: str) -> Fault:
     """The node sends to `to` over the underlay, and the router delivers that: a second path, beside the tunnel."""
 

@@ -268,6 +268,7 @@ _ALL = (
         faults.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_OVERLAY_C, "fd66::dead")})),
         exit_code=None,
     ),
+    _broken("tls-expiring", "control.tls-expiring", faults.certificate("expiring"), exit_code=0),
     _broken("tls-expired", "control.tls-expired", faults.certificate("expired")),
     _broken("tls-untrusted", "control.tls-untrusted", faults.certificate("untrusted")),
     _broken("tls-name", "control.tls-name", faults.certificate("other-name")),
@@ -296,6 +297,9 @@ _ALL = (
     _broken("open-server", "posture.open", faults.guards("none"), faults.bootstrap_token("none")),
     _broken("one-token-for-all", "posture.shared-token", faults.one_token(), exit_code=0),
     _broken("scope-open", "posture.scope-open", faults.drill("scope-open")),
+    _broken(
+        "exposed", "posture.exposed", faults.listens_everywhere(), faults.public_endpoint("a", of="c"), exit_code=1
+    ),
     _broken("token-in-compose", "posture.secret-in-git", faults.committed_token()),
     # the cluster
     _healthy("healthy-cluster", "the cluster has nodes at work", faults.registered("nodes", *_AT_WORK)),

@@ -140,3 +140,16 @@ class Transfer:
     def full_size_came(self) -> bool:
         """Whether the other side sent segments as large as this node's own."""
         return self.info is not None and self.info.rcv_mss >= self.info.snd_mss
+
+
+@dataclass(frozen=True, slots=True)
+class OldTls:
+    """What a hello that offers TLS 1.1 at most was answered. version: what was accepted; None: nothing was.
+
+    refused: the server said no, or hung up; False with `version` None: it was silent or could not be reached.
+    """
+
+    address: str
+    version: str | None = None
+    refused: bool = False
+    detail: str = ""

@@ -86,6 +86,12 @@ class Net:
 
         return await try_foreign_scope(self.control)
 
+    async def control_at(self, address: str, port: int, timeout_s: float) -> bool:
+        """Whether a control plane answers `GET /health` by plain HTTP at an address; past every proxy, no bearer."""
+        from preflight.net.control import answers_at
+
+        return await answers_at(address, port, timeout_s)
+
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; it writes to the cluster."""
         from preflight.net.enrolment import EnrolmentSession

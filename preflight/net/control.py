@@ -27,7 +27,7 @@ from preflight.net.lookup import system_lookup
 from preflight.net.tls import client_context
 from preflight.proto.controlurl import ControlUrl, ControlUrlError, normalise
 from preflight.proto.http import Proxy, proxy_for, retry_after_s
-from preflight.proto.populi import credential, mailbox_rows, message_id, node_list, node_record, shown
+from preflight.proto.populi import FEATURE_HEADER, credential, mailbox_rows, message_id, node_list, node_record, shown
 
 if TYPE_CHECKING:
     from preflight.settings import Settings
@@ -283,6 +283,18 @@ class ControlClient:
             received_unix_s=moments.answered_unix_s,
             connected=moments.connected,
         )
+
+
+async def answers_at(address: str, port: int, timeout_s: float) -> bool:
+    """Whether what answers `GET /health` at a literal address is a control plane; asked without bearer and proxy."""
+    host = f"[{address}]" if ":" in address else address
+    client = ControlClient(f"http://{host}:{port}", environment={})
+    try:
+        return FEATURE_HEADER in (await client.health(timeout_s=timeout_s)).headers
+    except ControlError:
+        return False
+    finally:
+        await client.aclose()
 
 
 def _header_safe(bearer: SecretStr) -> str:

@@ -15,10 +15,12 @@ from preflight.model.tcp import (
     ConnectOutcome,
     Handshake,
     HandshakeOutcome,
+    OldTls,
     Transfer,
 )
 from preflight.net.tls import client_context, observing_context
 from preflight.net.transfer import transfer
+from preflight.proto.tls_hello import RANDOM_BYTES, answer_to, client_hello
 
 REPLY_BYTES = 8192
 """How much of an answer is read behind a handshake that was not trusted: its headers."""
@@ -100,6 +102,31 @@ class Tcp:
         except OSError as error:
             return ended(_outcome(error), _words(error))
         return ended("trusted", "", seen)
+
+    async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
+        """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""
+        data = b""
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(address, port)
+                try:
+                    writer.write(client_hello(server_name, os.urandom(RANDOM_BYTES)))
+                    while (answer := answer_to(data)) is None and len(data) < REPLY_BYTES:
+                        chunk = await reader.read(REPLY_BYTES)
+                        if not chunk:
+                            break
+                        data += chunk
+                finally:
+                    writer.transport.abort()
+        except TimeoutError:
+            return OldTls(address, detail=f"no TLS answer within {timeout_s:g} s")
+        except (ConnectionResetError, BrokenPipeError):
+            return OldTls(address, refused=True, detail="the connection was reset")
+        except OSError as error:
+            return OldTls(address, detail=_words(error))
+        if answer is None:
+            return OldTls(address, refused=True, detail="the connection was closed")
+        return OldTls(address, answer.version, answer.version is None, answer.detail)
 
 
 class _Seen:

@@ -60,6 +60,10 @@ def shook(
         ([shook("timeout", address="fd66::dead"), shook("trusted")], None),
         ([shook("timeout", address="fd66::dead"), shook("untrusted")], "control.tls-untrusted"),
         ([shook("trusted"), shook("name")], "control.tls-name"),
+        ([shook("trusted", ends=14 * DAY)], None),
+        ([shook("trusted", ends=13.9 * DAY)], "control.tls-expiring"),
+        ([shook("trusted"), shook("trusted", ends=2 * DAY, address="fd66::3")], "control.tls-expiring"),
+        ([shook("trusted", ends=2 * DAY), shook("name")], "control.tls-name"),
     ],
 )
 def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
@@ -68,6 +72,14 @@ def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
     assert (result.code.slug if result.code else None) == code
     assert (result.status is Status.PASS) == (code is None)
     assert result.code is None or result.remedy
+
+
+def test_a_certificate_that_expires_soon_only_warns_and_the_limit_is_a_setting() -> None:
+    """Nothing is broken yet; who renews every week sets a shorter limit."""
+    soon = [shook("trusted", ends=5 * DAY)]
+    assert control_tls.judge(URL, soon, NOW).status is Status.WARN
+    assert "in 5.0 days" in control_tls.judge(URL, soon, NOW).message
+    assert control_tls.judge(URL, soon, NOW, 3).status is Status.PASS
 
 
 def test_tls_messages_name_the_facts() -> None:

@@ -39,6 +39,16 @@ def test_an_unknown_bearer_that_is_let_in_is_told() -> None:
     assert "GET /nodes (200)" in result.message
 
 
+def test_a_route_is_named_once_for_both_bearers() -> None:
+    """Open to nobody's and to anybody's bearer is one open route."""
+    unknown = [Probe(method, path, "unknown", 401) for method, path in ROUTES[1:]]
+    both = [*answers([200] + [401] * 14), Probe("GET", "/nodes", "unknown", 200), *unknown]
+    message = judge(both).message
+    assert message.count("GET /nodes") == 1
+    assert "with an unknown bearer" not in message
+    assert "with an unknown one" in judge([*answers([401] * 15), *unknown]).message
+
+
 def test_the_bootstrap_exchange_is_never_asked() -> None:
     """A made-up bootstrap token burns the right one on the real server."""
     assert not any("bootstrap" in path for _, path in ROUTES)

@@ -1,0 +1,104 @@
+"""Is the control plane reachable from outside the overlay, on a public address?"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
+
+from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.model.overlay import OverlayState
+from preflight.proto.controlurl import ControlUrl, usable
+
+CONNECT_TIMEOUT_S = 2.0
+
+Origin = Literal["url", "endpoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A public address of the control host. origin: the URL leads there, or the tunnel to the host ends there."""
+
+    address: str
+    origin: Origin
+    answers: bool = False
+
+
+@check(
+    "posture.exposed",
+    title="Control plane does not answer on a public address",
+    subject="control",
+    codes=(codes.POSTURE_EXPOSED,),
+    needs=("control.health",),
+    timeout=15,
+)
+async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Ask `/health` at every public address that is known of the control host: of its URL, and of its tunnel's end."""
+    url = usable(ctx.settings.control.url)
+    if url is None or ctx.net.control.proxy is not None:
+        message = "the control plane is not reached directly, so its addresses are not known here"
+        yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+        return
+    yield judge(url, await measure(ctx, url))
+
+
+async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
+    """One request to each public address, without a bearer."""
+    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    found = places(addresses, ctx.overlay)
+    answers = await asyncio.gather(*(_answers(ctx, url, place.address) for place in found))
+    return [Place(place.address, place.origin, told) for place, told in zip(found, answers, strict=True)]
+
+
+def places(addresses: Sequence[str], overlay: OverlayState | None) -> list[Place]:
+    """The public ones of the URL's addresses, and the public ends of the tunnels to them."""
+    found = {address: Place(address, "url") for address in addresses if is_public(address, overlay)}
+    for address in addresses:
+        peer = overlay.peer_for(address) if overlay is not None else None
+        end = peer.endpoint_address if peer is not None else None
+        if end is not None and is_public(end, overlay):
+            found.setdefault(end, Place(end, "endpoint"))
+    return list(found.values())
+
+
+def is_public(address: str, overlay: OverlayState | None) -> bool:
+    """Global unicast (IANA's registries), and no address of the overlay: some overlays use global prefixes inside."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return parsed.is_global and not parsed.is_multicast and not (overlay is not None and overlay.covers(address))
+
+
+async def _answers(ctx: Context, url: ControlUrl, address: str) -> bool:
+    """Whether the same control plane answers there: by its feature header, or by the certificate of its name."""
+    if url.scheme == "https":
+        ca_file = ctx.settings.control.ca_file
+        handshake = await ctx.net.tcp.handshake(
+            address, url.port, url.host, ca_file=ca_file, timeout_s=CONNECT_TIMEOUT_S
+        )
+        return handshake.outcome == "trusted"
+    return await ctx.net.control_at(address, url.port, CONNECT_TIMEOUT_S)
+
+
+def judge(url: ControlUrl, seen: Sequence[Place]) -> Result:
+    """Only what answered counts: an address that is known and silent is how it should be."""
+    where = (CONTROL, Direction.ROUND_TRIP)
+    evidence = (Evidence("addresses", "public addresses of the control host", {p.address: p.answers for p in seen}),)
+    measurements = {"public_addresses": len(seen), "public_addresses_answering": sum(place.answers for place in seen)}
+    exposed = [place for place in seen if place.answers]
+    if exposed:
+        place = exposed[0]
+        how = "to which its URL leads" if place.origin == "url" else "where the tunnel to its host ends"
+        return failed(
+            codes.POSTURE_EXPOSED,
+            *where,
+            f"the control plane answers on port {url.port} of the public address {place.address}, {how}",
+            remedy="preflight control-plane serve --bind OVERLAY-ADDRESS:9847   # on the control host",
+            measurements=measurements,
+            evidence=evidence,
+        )
+    if not seen:
+        return passed(*where, "no public address of the control host is known here", measurements=measurements)
+    silent = ", ".join(place.address for place in seen)
+    return passed(*where, f"it does not answer on {silent}", measurements=measurements, evidence=evidence)
