@@ -15,6 +15,7 @@ AREAS = {
     "startup": "benchmarks.startup",
     "path": "benchmarks.path",
     "sweep": "benchmarks.sweep",
+    "stamp": "benchmarks.stamp",
     "all": "benchmarks.whole",
     "control-plane": "benchmarks.control_plane",
 }
