@@ -61,7 +61,9 @@ def load(names: LabNames) -> State | None:
         data = json.loads((names.directory / RECORD).read_text(encoding="utf-8"))
         places = Places(**{**data["places"], "peers": tuple(data["places"]["peers"])})
         parts = Parts(**{key: tuple(value) for key, value in data["parts"].items()})
-        return State(**{**data, "places": places, "parts": parts})
+        # A newer version may remember more; taken for a wreck its lab would be removed.
+        known = {key: value for key, value in data.items() if key in State.__dataclass_fields__}
+        return State(**{**known, "places": places, "parts": parts})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

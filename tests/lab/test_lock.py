@@ -56,6 +56,16 @@ def test_record_survives(tmp_path: Path) -> None:
     assert state.load(names) is None
 
 
+def test_record_of_a_newer_version_is_a_lab_and_no_wreck(tmp_path: Path) -> None:
+    """Protects a running lab from an older version on the same machine, which would take it down as left behind."""
+    names = LabNames.of("pair", tmp_path)
+    names.directory.mkdir()
+    state.save(names, STATE)
+    record = names.directory / state.RECORD
+    record.write_text(record.read_text().replace('"ephemeral"', '"not_known_yet": 1, "ephemeral"'))
+    assert state.load(names) == STATE
+
+
 def test_one_at_a_time(tmp_path: Path) -> None:
     """Protects a lab in use: a second command waits, and gives up with a sentence."""
     names = LabNames.of("x", tmp_path)
