@@ -73,6 +73,7 @@ class Carried:
     needs=("reach.udp",),
     measures=True,
     timeout=150,
+    timeout_per_peer=0.5,
     codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
 )
 async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -13,6 +13,7 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
+    abreast,
     check,
     codes,
     failed,
@@ -22,13 +23,17 @@ from preflight.api import (
     warned,
 )
 from preflight.model.kernel import NeedsPlatform, Route
-from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
 REPEAT_S = 1.0
 FACT_S = 0.6
+CONCURRENT_FACTS = 128
+NUDGES_AT_ONCE = 16
+NUDGE_GAP_S = 0.016
+"""Each nudge may start a handshake: a thousand a second are no burst."""
 
 
 @check(
@@ -37,6 +42,7 @@ FACT_S = 0.6
     subject="peer",
     needs=("overlay.interface",),
     timeout=20,
+    timeout_per_peer=0.05,
     privileges=("net_admin",),
     codes=(
         codes.OVERLAY_ABSENT,
@@ -93,23 +99,39 @@ async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, 
     routes = await ctx.net.kernel.routes_to(sorted(endpoints), mark=first.fwmark)
     now = asyncio.get_running_loop().time
     began = now()
-    seen = {peer: Watch(first.interface or "", first.peer_for(peer.address)) for peer in ctx.peers}
+    owners = Owners(first.peers)
+    seen = {peer: Watch(first.interface or "", owners.of(peer.address)) for peer in ctx.peers}
     nudged = began - REPEAT_S
     while seen:
         if now() - nudged >= REPEAT_S:
             nudged = now()
-            seen = {p: replace(w, objection=ctx.net.icmp.nudge(p.address, first.interface)) for p, w in seen.items()}
+            seen = await _nudged(ctx, seen, first.interface)
         await asyncio.sleep(POLL_S if now() - began < REPEAT_S else SLOW_POLL_S)
         state = await ctx.net.overlay()
         if state is None or not _watchable(state, first.interface):
             for peer in seen:
                 yield peer, state, None
             return
-        seen = {p: _later(w, state.peer_for(p.address), routes, now() - began) for p, w in seen.items()}
-        settled = [peer for peer, watched in seen.items() if watched.settled]
-        known = await asyncio.gather(*(_facts(ctx, seen.pop(peer)) for peer in settled))
-        for peer, watched in zip(settled, known, strict=True):
+        owners = Owners(state.peers)
+        seen = {p: _later(w, owners.of(p.address), routes, now() - began) for p, w in seen.items()}
+        settled = {peer: watched for peer, watched in seen.items() if watched.settled}
+        async for peer, watched in _with_facts(ctx, settled):
             yield peer, state, watched
+        seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
+
+
+def _with_facts(ctx: Context, settled: Mapping[Peer, Watch]) -> AsyncIterator[tuple[Peer, Watch]]:
+    return abreast(tuple(settled), lambda peer: _facts(ctx, settled[peer]), at_once=CONCURRENT_FACTS)
+
+
+async def _nudged(ctx: Context, seen: Mapping[Peer, Watch], interface: str | None) -> dict[Peer, Watch]:
+    """Send something to each peer, a few at a time."""
+    nudged: dict[Peer, Watch] = {}
+    for number, (peer, watched) in enumerate(seen.items(), 1):
+        nudged[peer] = replace(watched, objection=ctx.net.icmp.nudge(peer.address, interface))
+        if number % NUDGES_AT_ONCE == 0:
+            await asyncio.sleep(NUDGE_GAP_S)
+    return nudged
 
 
 def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route], watched_s: float) -> Watch:

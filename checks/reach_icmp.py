@@ -1,16 +1,18 @@
 """Does the peer answer echoes inside the tunnel?"""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 
-from preflight.api import Context, Direction, Peer, Result, check, codes, failed, inconclusive, passed, warned
+from preflight.api import Context, Direction, Peer, Result, abreast, check, codes, failed, inconclusive, passed, warned
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
 
 FIRST = 4
 MORE = 100  # enough to tell 1 % from chance
 ENOUGH = 50
+CONCURRENT_PEERS = 250
+"""Echoes share one socket and one pace, however many; what is bounded is the UDP sessions with the silent ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,18 @@ class Reached:
     subject="peer",
     needs=("overlay.session", "overlay.route"),
     timeout=20,
+    timeout_per_peer=0.15,
     privileges=("net_raw",),
     codes=(codes.REACH_ICMP_FILTERED, codes.REACH_UNREACHABLE, codes.REACH_LOSS),
 )
 async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Sends a few echoes; where some stay away, more of them, and UDP decides between a filter and a dead path.
+    """Sends a few echoes to all at once; where some stay away, more, and UDP tells a filter from a dead path.
 
     An echo goes both ways, so what is lost here has no direction: where a responder answers, `udp.quality` tells it.
     """
     limits = ctx.settings.thresholds
-    for done in asyncio.as_completed([_measured(ctx, peer) for peer in ctx.peers]):
-        peer, reached = await done
+    async for peer, reached in abreast(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS):
         yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
-
-
-async def _measured(ctx: Context, peer: Peer) -> tuple[Peer, Reached]:
-    return peer, await measure(ctx, peer)
 
 
 async def measure(ctx: Context, peer: Peer) -> Reached:

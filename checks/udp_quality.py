@@ -1,6 +1,5 @@
 """Loss, jitter, reordering and duplication of UDP, each direction by itself."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from math import sqrt
@@ -14,6 +13,7 @@ from preflight.api import (
     Peer,
     Result,
     Status,
+    abreast,
     check,
     codes,
     inconclusive,
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 COUNT = 200
 INTERVAL_S = 0.004
+MOST_PACKETS = 25_000
+FEWEST = 50
+"""In a large mesh each peer gets its share of `MOST_PACKETS`, but no less: a check must not become a load test."""
 CONFIRM_COUNT = 300
 CONFIRM_TIMES = 2
 CONCURRENT_PEERS = 8
@@ -54,22 +57,31 @@ class Property:
     needs=("reach.udp",),
     measures=True,
     timeout=60,
+    timeout_per_peer=0.5,
     codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION),
 )
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Runs one STAMP session with each peer's responder, and two more where the first was not clean."""
+    """Runs one STAMP session with each peer's responder, and two more where the first was not clean.
+
+    The first has 200 packets; with more than 125 peers fewer, down to 50. All sessions together send 2000 a second.
+    """
     path, limits = ctx.net.path, ctx.settings.thresholds
-    for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
-        group = ctx.peers[start : start + CONCURRENT_PEERS]
-        measured = await asyncio.gather(*(measure(path, peer, limits) for peer in group))
-        for peer, stats in zip(group, measured, strict=True):
-            for result in judge(peer, stats, limits):
-                yield result
+    count = packets_each(len(ctx.peers))
+    async for peer, stats in abreast(
+        ctx.peers, lambda peer: measure(path, peer, limits, count), at_once=CONCURRENT_PEERS
+    ):
+        for result in judge(peer, stats, limits):
+            yield result
 
 
-async def measure(path: "PathProbes", peer: Peer, limits: "Thresholds") -> StampStats:
+def packets_each(peers: int) -> int:
+    """How many packets the first session with each of so many peers has."""
+    return max(FEWEST, min(COUNT, MOST_PACKETS // max(peers, 1)))
+
+
+async def measure(path: "PathProbes", peer: Peer, limits: "Thresholds", count: int = COUNT) -> StampStats:
     """About a second where all is well; a share of few packets is not a finding, so trouble is measured longer."""
-    sessions = [await path.stamp(peer, count=COUNT, interval_s=INTERVAL_S)]
+    sessions = [await path.stamp(peer, count=count, interval_s=INTERVAL_S)]
     if sessions[0].answered and not _clean(sessions[0], limits):
         sessions += [await path.stamp(peer, count=CONFIRM_COUNT, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)]
     return combined(sessions)

@@ -4,11 +4,12 @@ A check is an async generator that takes a `Context` and yields `Result`s. What 
 means that the check is broken. The runner owns deadlines, prerequisites, timing and cleanup.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from preflight import codes as codes
 from preflight.codes import Code, Severity
@@ -31,6 +32,7 @@ __all__ = [
     "Severity",
     "Status",
     "Subject",
+    "abreast",
     "check",
     "codes",
     "failed",
@@ -39,6 +41,8 @@ __all__ = [
     "skipped",
     "warned",
 ]
+
+T = TypeVar("T")
 
 CONTROL = "control"
 NODE = "node"
@@ -175,7 +179,7 @@ class Check:
 
     needs: ids of checks whose failure for the same target makes this one pointless.
     measures: it loads the path, so it never runs beside another one that does.
-    timeout: seconds after which the runner ends it.
+    timeout: seconds after which the runner ends it; with `timeout_per_peer` more for each peer that is left to it.
     privileges: names such as `net_raw` without which some of its results stay inconclusive.
     """
 
@@ -188,6 +192,7 @@ class Check:
     needs: tuple[str, ...] = ()
     measures: bool = False
     timeout: float = 30.0
+    timeout_per_peer: float = 0.0
     privileges: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     doc: str = ""
@@ -204,6 +209,7 @@ def check(
     needs: tuple[str, ...] = (),
     measures: bool = False,
     timeout: float = 30.0,
+    timeout_per_peer: float = 0.0,
     privileges: tuple[str, ...] = (),
     tags: tuple[str, ...] = (),
 ) -> Callable[[CheckFunction], Check]:
@@ -220,9 +226,39 @@ def check(
             needs=needs,
             measures=measures,
             timeout=timeout,
+            timeout_per_peer=timeout_per_peer,
             privileges=privileges,
             tags=tags,
             doc=(function.__doc__ or "").strip(),
         )
 
     return declare
+
+
+async def abreast(
+    peers: Sequence[Peer], measure: Callable[[Peer], Awaitable[T]], *, at_once: int, gap_s: float = 0.0
+) -> AsyncGenerator[tuple[Peer, T], None]:
+    """Measure peers side by side; gives each with what came out as soon as it is there.
+
+    at_once: so many at one time. gap_s: seconds between two starts, so that a thousand peers are no burst. Whoever ends
+    this early ends the measurements that are under way.
+    """
+    gate, now = asyncio.Semaphore(at_once), asyncio.get_running_loop().time
+    next_start = now()
+
+    async def bounded(peer: Peer) -> tuple[Peer, T]:
+        nonlocal next_start
+        async with gate:
+            start = max(next_start, now())
+            next_start = start + gap_s
+            await asyncio.sleep(start - now())
+            return peer, await measure(peer)
+
+    tasks = [asyncio.create_task(bounded(peer)) for peer in peers]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,9 +5,10 @@ rule says that it can; what nothing explains stays a cause of its own. Nothing i
 message of a result that it lists.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
 
@@ -129,6 +130,7 @@ class _Candidate:
     target: str
     status: Status
     results: tuple[Result, ...]
+    place: int
 
 
 def diagnose(results: Iterable[Result], control_host: str | None = None) -> tuple[Cause, ...]:
@@ -139,11 +141,43 @@ def diagnose(results: Iterable[Result], control_host: str | None = None) -> tupl
     """
     everything = tuple(results)
     candidates = _candidates(everything)
-    explained_by = {
-        effect: causes for effect in candidates if (causes := _explainers(effect, candidates, control_host))
-    }
+    reach = _Reach(candidates, control_host)
+    explained_by = {effect: causes for effect in candidates if (causes := reach.explainers(effect))}
+    effects: dict[_Candidate, list[_Candidate]] = {}
+    for effect, causes in explained_by.items():
+        for cause in causes:
+            effects.setdefault(cause, []).append(effect)
+    blocked: dict[str, list[str]] = {}
+    for result in everything:
+        if result.blocked_by is not None:
+            blocked.setdefault(result.blocked_by, []).append(result.id)
     roots = sorted((c for c in candidates if c not in explained_by), key=_rank)
-    return tuple(_cause(root, _explained(root, candidates, explained_by), everything) for root in roots)
+    return tuple(_cause(root, _explained(root, effects), blocked) for root in roots)
+
+
+class _Reach:
+    """Which candidates may explain which, looked up by target: a mesh of hundreds of peers has thousands of them."""
+
+    def __init__(self, candidates: Iterable[_Candidate], control_host: str | None) -> None:
+        self._control_host = control_host
+        self._by_target: dict[str, list[_Candidate]] = {}
+        self._anywhere: list[_Candidate] = []
+        for candidate in candidates:
+            self._by_target.setdefault(candidate.target, []).append(candidate)
+            if any(rule.where == "all" and fnmatchcase(candidate.code.slug, rule.cause) for rule in RULES):
+                self._anywhere.append(candidate)
+
+    def explainers(self, effect: _Candidate) -> list[_Candidate]:
+        """The candidates that are deeper and account for this one."""
+        targets = [effect.target, NODE]
+        if effect.target == CONTROL and self._control_host is not None:
+            targets.append(self._control_host)
+        near = [candidate for target in dict.fromkeys(targets) for candidate in self._by_target.get(target, ())]
+        return [
+            cause
+            for cause in dict.fromkeys([*near, *self._anywhere])
+            if _depth(cause) < _depth(effect) and _explains(cause, effect, self._control_host)
+        ]
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
@@ -159,14 +193,11 @@ def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
             target=group[0].target,
             status=min((result.status for result in group), key=order.index),
             results=tuple(group),
+            place=place,
         )
-        for group in groups.values()
+        for place, group in enumerate(groups.values())
         if group[0].code is not None
     ]
-
-
-def _explainers(effect: _Candidate, candidates: list[_Candidate], control_host: str | None) -> list[_Candidate]:
-    return [cause for cause in candidates if _depth(cause) < _depth(effect) and _explains(cause, effect, control_host)]
 
 
 def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
@@ -174,10 +205,17 @@ def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -
     if cause.status is Status.INCONCLUSIVE or (cause.status is Status.WARN and effect.status is Status.FAIL):
         return False
     return any(
-        fnmatchcase(cause.code.slug, rule.cause)
-        and any(fnmatchcase(effect.code.slug, pattern) for pattern in rule.effects)
-        and _reaches(rule, cause, effect, control_host)
+        _reaches(rule, cause, effect, control_host) for rule in _rules_between(cause.code.slug, effect.code.slug)
+    )
+
+
+@cache
+def _rules_between(cause: str, effect: str) -> tuple[Rule, ...]:
+    """The rules by which one code accounts for another."""
+    return tuple(
+        rule
         for rule in RULES
+        if fnmatchcase(cause, rule.cause) and any(fnmatchcase(effect, pattern) for pattern in rule.effects)
     )
 
 
@@ -187,10 +225,10 @@ def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: st
     return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
 
 
-def _rank(candidate: _Candidate) -> tuple[int, int, int, bool]:
-    """Failures before breakage before warnings before the undecided; within those, the deeper first."""
+def _rank(candidate: _Candidate) -> tuple[int, int, int, bool, int]:
+    """Failures before breakage before warnings before the undecided; the deeper first, then as they came."""
     severity = [Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE].index(candidate.status)
-    return severity, *_depth(candidate)
+    return severity, *_depth(candidate), candidate.place
 
 
 def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
@@ -198,25 +236,29 @@ def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
 
     Of one code the peer's finding is deeper than the control plane's: it lies on the way, or it is the same.
     """
-    area, slug = candidate.code.area, candidate.code.slug
-    place = next((i for i, rule in enumerate(RULES) if fnmatchcase(slug, rule.cause)), len(RULES))
-    return LAYERS.index(area) if area in LAYERS else len(LAYERS), place, candidate.target == CONTROL
+    return *_layer(candidate.code), candidate.target == CONTROL
 
 
-def _explained(
-    root: _Candidate, candidates: list[_Candidate], explained_by: dict[_Candidate, list[_Candidate]]
-) -> list[_Candidate]:
-    """What goes back to this root, directly or through what it explains."""
-    found = [root]
-    for effect in sorted(candidates, key=_rank):
-        if effect not in found and any(cause in found for cause in explained_by.get(effect, [])):
-            found.append(effect)
-    return found
+@cache
+def _layer(code: Code) -> tuple[int, int]:
+    place = next((i for i, rule in enumerate(RULES) if fnmatchcase(code.slug, rule.cause)), len(RULES))
+    return LAYERS.index(code.area) if code.area in LAYERS else len(LAYERS), place
 
 
-def _cause(root: _Candidate, explained: list[_Candidate], results: tuple[Result, ...]) -> Cause:
+def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidate]]) -> list[_Candidate]:
+    """What goes back to this root, directly or through what it explains; itself first."""
+    found = {root}
+    todo = [root]
+    while todo:
+        fresh = [effect for effect in effects.get(todo.pop(), ()) if effect not in found]
+        found.update(fresh)
+        todo += fresh
+    return [root, *sorted(found - {root}, key=_rank)]
+
+
+def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, Sequence[str]]) -> Cause:
+    """blocked: ids of the results that each failed result keeps from being measured."""
     bad = [result.id for candidate in explained for result in candidate.results]
-    blocked = [result.id for result in results if result.blocked_by in bad]
     worst = [result for result in root.results if result.status is root.status]
     # The directions of one check belong together; what another check says of the same is a repetition.
     telling = [result for result in worst if result.check == worst[0].check]
@@ -226,7 +268,7 @@ def _cause(root: _Candidate, explained: list[_Candidate], results: tuple[Result,
         target=root.target,
         direction=_direction(worst),
         remedy="\n".join(dict.fromkeys(result.remedy for result in telling if result.remedy)) or None,
-        explains=tuple(dict.fromkeys([*bad, *blocked])),
+        explains=tuple(dict.fromkeys([*bad, *(id for failure in bad for id in blocked.get(failure, ()))])),
     )
 
 

@@ -19,11 +19,16 @@ CLEANUP_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A check has started (`results` is None) or finished."""
+    """A check has started or goes on (`results` is None), or has finished.
+
+    peers: how many it is about; told: for how many targets it has given a result so far.
+    """
 
     check: Check
     results: tuple[Result, ...] | None
     duration_ms: float = 0.0
+    peers: int = 0
+    told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +119,17 @@ class Runner:
             await self._watch(check, context, blocked)
 
     async def _watch(self, check: Check, context: Context, blocked: tuple[Result, ...]) -> None:
-        self._listener(Progress(check, None))
+        self._listener(Progress(check, None, peers=len(context.peers)))
         said: list[Result] = []
+        allowed_s = check.timeout + check.timeout_per_peer * len(context.peers)
         started, began = datetime.now(UTC), perf_counter()
         extra: tuple[Result, ...] = ()
         try:
-            async with asyncio.timeout(check.timeout) as limit:
-                await _collect(check, context, said)
+            async with asyncio.timeout(allowed_s) as limit:
+                await self._collect(check, context, said)
         except TimeoutError:
             if limit.expired():
-                message = f"not finished within its {check.timeout:g} s"
+                message = f"not finished within its {allowed_s:g} s"
                 extra = self._missing(check, context, said, codes.RUN_TIMEOUT, message)
             else:
                 extra = (_broken(check),)
@@ -132,6 +138,16 @@ class Runner:
         except Exception:  # whatever a check raises is a bug of the check, and a result
             extra = (_broken(check),)
         self._finish(check, said, (*extra, *blocked), started, (perf_counter() - began) * 1000)
+
+    async def _collect(self, check: Check, context: Context, said: list[Result]) -> None:
+        generator: AsyncGenerator[Result, None] = check.function(context)
+        known: set[tuple[str, str, str]] = set()
+        targets: set[str] = set()
+        async with aclosing(generator) as results:
+            async for result in results:
+                said.append(_valid(check, result, known))
+                targets.add(result.target)
+                self._listener(Progress(check, None, peers=len(context.peers), told=len(targets)))
 
     def _finish(
         self, check: Check, said: Iterable[Result], extra: Iterable[Result], started: datetime, duration_ms: float
@@ -199,21 +215,16 @@ class Runner:
         )
 
 
-async def _collect(check: Check, context: Context, said: list[Result]) -> None:
-    generator: AsyncGenerator[Result, None] = check.function(context)
-    async with aclosing(generator) as results:
-        async for result in results:
-            said.append(_valid(check, result, said))
-
-
-def _valid(check: Check, result: Result, said: list[Result]) -> Result:
+def _valid(check: Check, result: Result, known: set[tuple[str, str, str]]) -> Result:
     """Hold a check to its word: a code for whatever is not good, only declared codes, no id twice."""
     if (result.status is Status.PASS) != (result.code is None):
         raise ValueError(f"{check.id}: {result.status} with code {result.code}")
     if result.code is not None and result.code not in check.codes and result.code.area != "run":
         raise ValueError(f"{check.id} does not declare {result.code}")
-    if any((r.target, r.direction, r.aspect) == (result.target, result.direction, result.aspect) for r in said):
+    place = (result.target, result.direction, result.aspect)
+    if place in known:
         raise ValueError(f"{check.id} gave two results for {result.target}/{result.direction}/{result.aspect}")
+    known.add(place)
     return result
 
 

@@ -141,3 +141,20 @@ def test_third_party_codes_rank_last_and_survive() -> None:
     alien = Code("acme.weird", "Something else")
     (cause,) = diagnose([at("acme.check", failed(alien, NODE, L, "odd"))])
     assert cause.code is alien
+
+
+def test_every_peer_of_a_mesh_has_its_own_cause() -> None:
+    """Hundreds of dead peers are hundreds of causes in the order of the peers, each with what it alone explains."""
+    results = []
+    for number in range(300):
+        target = f"p{number}"
+        dead = at("reach.udp", failed(codes.REACH_UNREACHABLE, target, RT, "silent"))
+        results += [
+            dead,
+            at("reach.icmp", failed(codes.REACH_UNREACHABLE, target, RT, "silent")),
+            blocked("mtu.path", target, dead.id),
+        ]
+    causes = diagnose(results)
+    assert [cause.target for cause in causes] == [f"p{number}" for number in range(300)]
+    assert all(len(cause.explains) == 3 for cause in causes)
+    assert all(f"/{cause.target}/" in id for cause in causes for id in cause.explains)

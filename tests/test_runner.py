@@ -17,10 +17,24 @@ Body = Callable[[Context], AsyncGenerator[Result, None]]
 
 
 def declare(
-    id: str, body: Body, *needs: str, subject: Subject = "peer", timeout: float = 5, measures: bool = False
+    id: str,
+    body: Body,
+    *needs: str,
+    subject: Subject = "peer",
+    timeout: float = 5,
+    timeout_per_peer: float = 0,
+    measures: bool = False,
 ) -> Check:
-    used = (codes.REACH_UNREACHABLE, codes.OVERLAY_DOWN)
-    return check(id, title=id, subject=subject, codes=used, needs=needs, timeout=timeout, measures=measures)(body)
+    return check(
+        id,
+        title=id,
+        subject=subject,
+        codes=(codes.REACH_UNREACHABLE, codes.OVERLAY_DOWN),
+        needs=needs,
+        timeout=timeout,
+        timeout_per_peer=timeout_per_peer,
+        measures=measures,
+    )(body)
 
 
 async def fine(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -50,6 +64,7 @@ def run(
     timeout_s: float | None = None,
     act: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     peers: tuple[Peer, ...] = (B, C),
+    listener: Callable[[Progress], None] = lambda event: None,
 ) -> Outcome:
     async def go() -> Outcome:
         settings = Settings()
@@ -57,7 +72,12 @@ def run(
         interrupted = asyncio.Event()
         events: list[Progress] = []
         plan = make_plan(checks, Selection())
-        runner = Runner(plan, context, events.append, interrupted=interrupted, timeout_s=timeout_s)
+
+        def listen(event: Progress) -> None:
+            events.append(event)
+            listener(event)
+
+        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s)
         helper = asyncio.ensure_future(act(interrupted)) if act else None
         outcome = await runner.run()
         if helper:
@@ -149,6 +169,40 @@ def test_a_check_that_hangs_ends_with_its_time() -> None:
     got = shown(run(declare("x.y", hangs, timeout=0.05)))
     assert got["x.y/b/round-trip"][0] == "pass"
     assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)
+
+
+def test_many_peers_get_more_time() -> None:
+    """A limit that is right for one peer would end every check on a mesh of hundreds: a false `run.timeout`."""
+
+    async def takes_time(ctx: Context) -> AsyncGenerator[Result, None]:
+        for peer in ctx.peers:
+            await asyncio.sleep(0.001)
+            yield passed(peer.target, Direction.ROUND_TRIP, "fine")
+
+    mesh = tuple(Peer(f"10.66.1.{n}") for n in range(1, 101))
+    outcome = run(declare("x.y", takes_time, timeout=0, timeout_per_peer=1), peers=mesh)
+    assert {result.status for result in outcome.results} == {Status.PASS}
+    outcome = run(declare("x.y", hangs, timeout=0.01, timeout_per_peer=0.02))
+    assert [r.message for r in outcome.results if r.status is not Status.PASS] == ["not finished within its 0.05 s"]
+
+
+def test_progress_tells_how_far_a_check_has_come() -> None:
+    """On a large mesh one check takes a while: the targets that are told so far are counted, each once."""
+
+    async def both_ways(ctx: Context) -> AsyncGenerator[Result, None]:
+        for peer in ctx.peers:
+            yield passed(peer.target, Direction.FORWARD, "fine")
+            yield passed(peer.target, Direction.REVERSE, "fine")
+
+    events: list[Progress] = []
+    run(declare("x.y", both_ways), listener=events.append)
+    assert [(event.told, event.peers) for event in events if event.results is None] == [
+        (0, 2),
+        (1, 2),
+        (1, 2),
+        (2, 2),
+        (2, 2),
+    ]
 
 
 def test_the_whole_run_ends_with_its_time() -> None:

@@ -26,6 +26,7 @@ def list_checks(as_json: bool) -> None:
                 "tags": list(check.tags),
                 "codes": [code.slug for code in check.codes],
                 "timeout_s": check.timeout,
+                "timeout_per_peer_s": check.timeout_per_peer,
                 "origin": check.origin,
             }
             for check in checks

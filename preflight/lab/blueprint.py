@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from preflight.lab.topology import (
     CONTROL_PORT,
+    CROWD_PREFIX,
     OVERLAY_PREFIXES,
     RESPONDER_PORT,
     TOPOLOGIES,
     Family,
     Topology,
     bracketed,
+    crowd_address,
     overlay_address,
     underlay_address,
 )
@@ -65,6 +67,7 @@ class Blueprint:
     registered: what the cluster's list holds beforehand.
     committed: a's folder is a git repository with a token in its compose file.
     node_environment: variables of a, by the name of the file in a's folder that holds the value.
+    crowd: how many peers a has besides b, each with an overlay address of its own at which b answers.
     node: what a's settings file says besides the usual, key by key.
     """
 
@@ -87,6 +90,7 @@ class Blueprint:
     registered: tuple[Registered, ...] = ()
     committed: bool = False
     node_environment: Mapping[str, str] = field(default_factory=dict)
+    crowd: int = 0
     node: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -148,14 +152,17 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]
     if plan.certificate is not None:
         control["ca_file"] = "ca.pem"
     peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, "agent_id": AGENTS["b"]}
+    crowd = [{"address": crowd_address(number), "name": f"p{number}"} for number in range(1, plan.crowd + 1)]
     settings: dict[str, Any] = {
-        "peers": [peer],
+        "peers": [peer, *crowd],
         "control": control,
         "responder": {"key_file": "responder.key", "agent_id": AGENTS["a"]},
         "posture": {"repositories": ["."]},  # and not whatever the caller's working folder is
     }
     if kind == "loopback":
         settings["overlay"] = {"interface": "lo", "prefixes": ["127.0.0.0/8"]}
+    elif plan.crowd:
+        settings["overlay"] = {"prefixes": [*OVERLAY_PREFIXES.values(), CROWD_PREFIX]}
     return settings | dict(plan.node)
 
 
@@ -186,13 +193,15 @@ def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[st
     return {"control_plane": section}
 
 
-def responder_binds(places: Places) -> list[str]:
+def responder_binds(plan: Blueprint, places: Places) -> list[str]:
     """Words for `preflight responder`."""
-    return [word for peer in places.peers for word in ("--bind", f"{bracketed(peer)}:{places.peer_port}")]
+    addresses = ("0.0.0.0", "::") if plan.crowd else places.peers  # noqa: S104 - it has too many to name them
+    return [word for peer in addresses for word in ("--bind", f"{bracketed(peer)}:{places.peer_port}")]
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
     """What `node` sends to `neighbour`: a hub gets the whole overlay, everybody else only what is theirs."""
     if neighbour == plan.topology.hub:
         return [OVERLAY_PREFIXES[family] for family in plan.families]
-    return [f"{overlay_address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
+    own = [f"{overlay_address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
+    return [*own, CROWD_PREFIX] if plan.crowd and neighbour == "b" else own

@@ -22,11 +22,12 @@ from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
-from preflight.lab.topology import gateway_address, overlay_address, prefix_length, underlay_address
+from preflight.lab.topology import CROWD_PREFIX, gateway_address, overlay_address, prefix_length, underlay_address
 
 UNDERLAY = "eth0"
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
-_SCOPE_LINK = 253
+_SCOPE_LINK, _SCOPE_HOST = 253, 254
+_TABLE_LOCAL = 255
 _FORWARDER_READY_S = 10.0
 _NO_DAD = 0x02  # IFA_F_NODAD: nobody else in the lab can have the address, and it must work at once
 
@@ -212,6 +213,11 @@ class Network:
             for family in self.plan.families:
                 add_address(route, tunnel, overlay_address(node, family))
             set_up(route, tunnel)
+            if self.plan.crowd and node == "b":
+                own = {"oif": index_of(route, "lo"), "type": "local", "table": _TABLE_LOCAL, "scope": _SCOPE_HOST}
+                route.route("add", dst=CROWD_PREFIX, **own)
+            elif self.plan.crowd:
+                route.route("add", dst=CROWD_PREFIX, oif=index_of(route, tunnel), scope=_SCOPE_LINK)
 
 
 _CHAINS = {

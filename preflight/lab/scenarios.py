@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preflight.lab import faults
+from preflight.lab import crowd, faults
 from preflight.lab.blueprint import Blueprint, Registered, ResolverPlan
 from preflight.lab.faults import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER, Fault
 from preflight.lab.impairment import Impairment
@@ -96,6 +96,7 @@ _ALL = (
     _healthy("healthy-tls", "the control plane speaks TLS", faults.certificate("good")),
     _healthy("healthy-dns", "the control plane has a name", faults.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
+    _healthy("healthy-mesh", "five hundred peers", crowd.crowded(500)),
     # the overlay on a
     _broken("interface-missing", "overlay.absent", faults.tunnel_missing("a")),
     _broken("interface-down", "overlay.down", faults.tunnel_down("a")),
@@ -184,6 +185,7 @@ _ALL = (
         faults.nat("a", 20),
         exit_code=0,
     ),
+    _broken("mesh-silent", "reach.unreachable", crowd.crowded(100), crowd.silent(7, 50, 99)),
     # path MTU
     _broken(
         "mtu-reduced",

@@ -95,7 +95,7 @@ class Site:
         zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
         resolver_words = [*_STAND_IN, "resolver", json.dumps(zones)]
         waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
-        words = [*_preflight("responder"), *blueprint.responder_binds(self.places)]
+        words = [*_preflight("responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
         words += ["--key-file", str(self.names.files("b") / "responder.key")]
         waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))

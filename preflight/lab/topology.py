@@ -11,6 +11,9 @@ CONTROL_PORT = 9847
 RESPONDER_PORT = 862
 OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 
+CROWD_PREFIX = "10.66.16.0/20"
+"""Overlay addresses of a crowd: many peers that are all b, which answers for each."""
+
 _NUMBER = {"a": 1, "b": 2, "c": 3}
 
 
@@ -45,6 +48,11 @@ TOPOLOGIES = {
 def overlay_address(node: str, family: Family) -> str:
     """A member's address inside the tunnel."""
     return f"10.66.0.{_NUMBER[node]}" if family == 4 else f"fd66::{_NUMBER[node]}"
+
+
+def crowd_address(number: int) -> str:
+    """The overlay address of a peer of the crowd, counted from 1; of up to 254 × 16."""
+    return f"10.66.{16 + (number - 1) // 254}.{1 + (number - 1) % 254}"
 
 
 def underlay_address(node: str, family: Family) -> str:

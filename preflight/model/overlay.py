@@ -3,6 +3,7 @@
 A product's own state is a hint about the past; only traffic through the tunnel is evidence about now.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
 
@@ -45,6 +46,29 @@ class OverlayPeer:
         return int(self.endpoint.rpartition(":")[2]) if self.endpoint else None
 
 
+class Owners:
+    """Which peer owns an address, by the longest prefix as in cryptokey routing; made once for many look-ups."""
+
+    def __init__(self, peers: Iterable[OverlayPeer]) -> None:
+        self._peers: dict[tuple[int, int, int], OverlayPeer] = {}
+        for peer in peers:
+            for network in peer.addresses:
+                key = (network.version, network.prefixlen, int(network.network_address))
+                self._peers.setdefault(key, peer)
+        self._lengths = sorted({key[:2] for key in self._peers}, reverse=True)
+
+    def of(self, address: str) -> OverlayPeer | None:
+        """The owner; None if the address is nobody's."""
+        wanted = ip_address(address)
+        for version, length in self._lengths:
+            if version == wanted.version:
+                host_bits = wanted.max_prefixlen - length
+                network = int(wanted) >> host_bits << host_bits
+                if owner := self._peers.get((version, length, network)):
+                    return owner
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class OverlayState:
     """The overlay on this node. `condition` is a finding code's slug when the product itself says what is wrong.
@@ -79,7 +103,7 @@ class OverlayState:
         return any(wanted.version == network.version and wanted in network for network in networks)
 
     def peer_for(self, address: str) -> OverlayPeer | None:
-        """The peer that owns the address: longest prefix wins, as in cryptokey routing."""
+        """The peer that owns the address: longest prefix wins, as in cryptokey routing. For many: `Owners`."""
         wanted = ip_address(address)
         owners = [
             (network.prefixlen, peer)

@@ -9,7 +9,7 @@ from enum import Enum
 from ipaddress import ip_address
 
 from preflight.model.kernel import Route
-from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState, Owners
 
 REJECT_AFTER_S = 180.0  # a session older than this carries nothing
 WATCH_S = 6.5  # an unanswered initiation is repeated after REKEY_TIMEOUT (5 s) and up to 1/3 s of jitter
@@ -125,7 +125,8 @@ class Watch:
 
 def candidates(state: OverlayState, others: Iterable[str]) -> tuple[OverlayPeer, ...]:
     """The tunnel's peers that own none of the other overlay addresses: one of them lacks the address in question."""
-    owners = {owner.key for address in others if (owner := state.peer_for(address))}
+    known = Owners(state.peers)
+    owners = {owner.key for address in others if (owner := known.of(address))}
     return tuple(peer for peer in state.peers if peer.key not in owners)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from preflight_checks.udp_quality import CONFIRM_COUNT, CONFIRM_TIMES, COUNT, judge, measure
+from preflight_checks.udp_quality import CONFIRM_COUNT, CONFIRM_TIMES, COUNT, judge, measure, packets_each
 
 from preflight.api import Peer, Status
 from preflight.model.path import DirectionStats, StampStats
@@ -92,6 +92,12 @@ def test_a_silent_peer_is_not_judged() -> None:
     """Without a responder nothing is measured, and that is said."""
     (result,) = judge(PEER, StampStats(sent=1, answered=0, port_unreachable=True), LIMITS)
     assert (result.status, result.code and result.code.slug) == (Status.INCONCLUSIVE, "run.needs-responder")
+
+
+@pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (125, 200), (126, 198), (250, 100), (5000, 50)])
+def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
+    """The packets of all peers together have a bound, and each peer has enough to tell trouble from none."""
+    assert packets_each(peers) == each
 
 
 @dataclass
