@@ -29,6 +29,7 @@ class Probed:
     subject="node",
     needs=("overlay.interface",),
     timeout=15,
+    timeout_per_peer=0.01,
     codes=(codes.HOST_RP_FILTER,),
 )
 async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:

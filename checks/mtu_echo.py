@@ -53,6 +53,7 @@ class Alone:
     needs=("reach.icmp",),
     measures=True,
     timeout=60,
+    timeout_per_peer=0.5,
     privileges=("net_raw",),
     codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
 )

@@ -13,6 +13,7 @@ from preflight.model.overlay import OverlayState
     subject="peer",
     needs=("overlay.interface",),
     timeout=10,
+    timeout_per_peer=0.02,
     codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT),
 )
 async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
