@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any
 
+from preflight.proto.forms import forms
 from preflight.report.model import Report
 
 GONE = "[redacted]"
@@ -104,7 +105,8 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str], stand_ins: StandIns | None = None) -> None:
-        self._known = sorted({secret for secret in secrets if len(secret) >= MINIMUM_SECRET}, key=len, reverse=True)
+        written = {form for secret in secrets if len(secret) >= MINIMUM_SECRET for form in forms(secret)}
+        self._known = sorted(written, key=len, reverse=True)
         self._stand_ins = stand_ins
         self.ledger: Counter[tuple[str, str]] = Counter()
 
