@@ -19,16 +19,16 @@ async def ask_for_trace(peer: Peer, key: bytes | None) -> TraceBack | None:
         return None
     with link:
         udp.set_ttl(link, FULL_TTL)
-        return await _Conversation(link, peer.address, key).run()
+        return await _Conversation(link, key).run()
 
 
 class _Conversation:
     """One question over one connected socket."""
 
-    def __init__(self, link: socket.socket, to: str, key: bytes | None) -> None:
+    def __init__(self, link: socket.socket, key: bytes | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._link = link
-        self._question = TraceQuestion(os.urandom(TOKEN_BYTES), to, key, self._loop.time())
+        self._question = TraceQuestion(os.urandom(TOKEN_BYTES), key, self._loop.time())
         self._arrived = asyncio.Event()
         self._ttl: int | None = None
 

@@ -32,13 +32,15 @@ class WayBackView:
 
     async def look(self) -> WayBack:
         """The route and the filter's verdict. What cannot be known stays None; nothing that the kernel does raises."""
+        from pyroute2 import NetlinkError
+
         try:
             arrival = _holder(await self._kernel.links(), self._local)
             route = await self._kernel.route_to(self._peer, source=self._local)
             filters = self._kernel.reverse_path_filter()
             mode = filters.modes.get(arrival or "") if ":" not in self._peer else None
             refuses = bool(arrival and mode) and await self._kernel.refuses(self._peer, self._local, arrival or "")
-        except (NeedsPlatform, OSError):
+        except (NeedsPlatform, NetlinkError, OSError):
             return WayBack()
         return WayBack(arrival, _plain(route.interface), route.gateway, mode, refuses, self._grown())
 

@@ -8,7 +8,7 @@ that is not proven goes a CHALLENGE, shorter than what came, and to one that is 
 import hmac
 import struct
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
 
@@ -33,8 +33,8 @@ ALL_TRACES_BURST = 20.0
 MAX_WAITING = 32
 MAX_SOURCES = 1024
 
-# Magic, token, version, kind, TTL that was left, cookie, address that was asked, MAC.
-_HEADER = struct.Struct("!4s8sBBBx16s16s16s")
+# Magic, token, version, kind, TTL that was left, cookie, MAC.
+_HEADER = struct.Struct("!4s8sBBBx16s16s")
 _MAC_AT = _HEADER.size - MAC_BYTES
 # The interfaces of the way back, its gateway, number of hops; each hop: address, microseconds, whether it is the end.
 _WAY = struct.Struct("!16s16s16sB")
@@ -58,12 +58,11 @@ _KINDS = frozenset(map(int, Kind))
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One datagram. `to`: the responder's address that an ASK was sent to; `ttl`: what was left of it, in a REPORT."""
+    """One datagram. A REPORT tells in `ttl` what was left of the TTL of the ASK, None if that is not known."""
 
     kind: Kind
     token: bytes
     cookie: bytes = bytes(COOKIE_BYTES)
-    to: str | None = None
     ttl: int | None = None
     way: WayBack = field(default_factory=WayBack)
     trace: Trace = field(default_factory=lambda: Trace(()))
@@ -83,7 +82,6 @@ def encode(message: Message, *, key: bytes | None = None) -> bytes:
         message.kind,
         message.ttl or 0,
         message.cookie,
-        _packed(message.to),
         bytes(MAC_BYTES),
     )
     if message.kind is Kind.REPORT:
@@ -106,10 +104,10 @@ def decode(data: bytes, *, key: bytes | None = None) -> Message | None:
         return None
     if key is not None and not hmac.compare_digest(data[_MAC_AT : _HEADER.size], _mac(key, data)):
         return None
-    _, token, version, kind, ttl, cookie, to, _ = _HEADER.unpack_from(data)
+    _, token, version, kind, ttl, cookie, _ = _HEADER.unpack_from(data)
     if version != VERSION or kind not in _KINDS or len(data) < (0 if kind == Kind.CHALLENGE else MESSAGE_BYTES):
         return None
-    message = Message(Kind(kind), token, cookie, _address(to), ttl or None)
+    message = Message(Kind(kind), token, cookie, ttl or None)
     return _with_body(message, data) if kind == Kind.REPORT else message
 
 
@@ -123,7 +121,7 @@ def _with_body(message: Message, data: bytes) -> Message | None:
     start = _HEADER.size + _WAY.size
     hops = tuple(_hop(ttl, *_HOP.unpack_from(data, start + (ttl - 1) * _HOP.size)) for ttl in range(1, count + 1))
     way = WayBack(names[0] or None, names[1] or None, _address(gateway))
-    return Message(message.kind, message.token, message.cookie, message.to, message.ttl, way, Trace(hops))
+    return replace(message, way=way, trace=Trace(hops))
 
 
 def _hop(ttl: int, address: bytes, microseconds: int, end: int) -> Hop:
@@ -158,11 +156,11 @@ def _mac(key: bytes, data: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A trace that is to be made, towards `source`; its report goes there too, from the address `to`."""
+    """A trace that is to be made, towards `source`; its report goes there too, both from `local`, which was asked."""
 
     source: tuple[str, int]
+    local: str
     token: bytes
-    to: str | None
     ttl: int | None
 
 
@@ -181,10 +179,13 @@ class TraceServer:
         self._orders: deque[Order] = deque()
         self._open: set[tuple[tuple[str, int], bytes]] = set()
 
-    def handle(self, data: bytes, source: tuple[str, int], ttl: int | None, now: float) -> tuple[list[bytes], str]:
+    def handle(
+        self, data: bytes, source: tuple[str, int], local: str, ttl: int | None, now: float
+    ) -> tuple[list[bytes], str]:
         """What to send back to `source` now, and why it is nothing where the datagram is refused.
 
-        An ASK that proves its source becomes an order; one of which the trace still runs is passed over.
+        local: the address that the datagram came to, ttl: what was left of its TTL. An ASK that proves its source
+        becomes an order; one of which the trace still runs is passed over.
         """
         message = decode(data, key=self._key)
         if message is None or message.kind is not Kind.ASK:
@@ -196,7 +197,7 @@ class TraceServer:
             return [], ""
         if len(self._open) >= MAX_WAITING or not (self._bucket(source[0], now).take(now) and self._all.take(now)):
             return [], "trace-limited"
-        self._orders.append(Order(source, message.token, message.to, ttl))
+        self._orders.append(Order(source, local, message.token, ttl))
         self._open.add((source, message.token))
         return [], ""
 
@@ -230,9 +231,8 @@ class TraceQuestion:
     Whoever answers neither of a few ASKs has no responder that traces; `answer` is then None when `wake_at` is None.
     """
 
-    def __init__(self, token: bytes, to: str, key: bytes | None, now: float) -> None:
+    def __init__(self, token: bytes, key: bytes | None, now: float) -> None:
         self._token = token
-        self._to = to
         self._key = key
         self._cookie: bytes | None = None
         self._send_at = now
@@ -251,7 +251,7 @@ class TraceQuestion:
         if self._over or now < self._send_at:
             return []
         self._send_at = now + (CHALLENGE_WITHIN_S if self._cookie is None else REPORT_AGAIN_S)
-        return [encode(Message(Kind.ASK, self._token, self._cookie or bytes(COOKIE_BYTES), self._to), key=self._key)]
+        return [encode(Message(Kind.ASK, self._token, self._cookie or bytes(COOKIE_BYTES)), key=self._key)]
 
     def receive(self, data: bytes, now: float) -> bool:
         """Take a datagram; whether it was the report."""

@@ -26,7 +26,8 @@ class Tracer:
 
     def serve(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
         """The service: what to answer at once."""
-        answers, refusal = self._server.handle(data, arrival.source, arrival.ttl, arrival.now)
+        assert arrival.local is not None  # a listener tells it of every datagram
+        answers, refusal = self._server.handle(data, arrival.source, arrival.local[0], arrival.ttl, arrival.now)
         if refusal:
             self._refused(arrival.source[0], refusal, arrival.now)
         elif not answers:
@@ -55,23 +56,17 @@ class Tracer:
     async def _carry_out(self, order: Order, listeners: Sequence[Listener]) -> None:
         """Trace from the address that was asked, and tell what this host's kernel says about the way."""
         address, _ = order.source
-        listener, local = _asked(listeners, order)
-        view = WayBackView(local, address)
+        view = WayBackView(order.local, address)
         try:
-            hops = await trace(address, max_hops=MAX_HOPS, timeout_s=HOP_TIMEOUT_S, source=local)
-        except NeedsPlatform:
+            hops = await trace(address, max_hops=MAX_HOPS, timeout_s=HOP_TIMEOUT_S, source=order.local)
+        except (NeedsPlatform, OSError):  # whatever a trace meets, the responder serves on
             hops = Trace(())
-        listener.send(self._server.report(order, hops, await view.look()), order.source, local)
+        report = self._server.report(order, hops, await view.look())
+        _listener_on(listeners, order.local).send(report, order.source, order.local)
 
 
-def _asked(listeners: Sequence[Listener], order: Order) -> tuple[Listener, str]:
-    """The listener that an order came to, and the address that it was sent to, as far as both are known.
-
-    Where that address is on none of them, as behind a translation of addresses, the first of its family has to do.
-    """
-    family = udp.family_of(order.source[0])
+def _listener_on(listeners: Sequence[Listener], local: str) -> Listener:
+    """The listener that a datagram to this address came to: its own before a wildcard of the family."""
+    family = udp.family_of(local)
     candidates = [listener for listener in listeners if listener.socket.family == family]
-    for listener in candidates:
-        if order.to is not None and (listener.wildcard or listener.address == order.to):
-            return listener, order.to
-    return candidates[0], candidates[0].address
+    return next((listener for listener in candidates if listener.address == local), candidates[0])

@@ -43,7 +43,7 @@ def traces(draw: st.DrawFn) -> Trace:
 
 
 tokens, cookies = st.binary(min_size=8, max_size=8), st.binary(min_size=16, max_size=16)
-asks = st.builds(Message, kind=st.just(Kind.ASK), token=tokens, cookie=cookies, to=addresses)
+asks = st.builds(Message, kind=st.just(Kind.ASK), token=tokens, cookie=cookies)
 reports = st.builds(
     Message,
     kind=st.just(Kind.REPORT),
@@ -79,7 +79,7 @@ def test_random_bytes(data: bytes, key: bytes | None) -> None:
     """Whatever comes to an open port is read or refused, and is never answered with more bytes than it had."""
     for datagram in (data, trace.MAGIC + data, encode(Message(Kind.REPORT, TOKEN))[: len(data)] + data):
         decode(datagram, key=key)
-        answers, _ = TraceServer(key, b"secret", 0.0).handle(datagram, SOURCE, 64, 0.0)
+        answers, _ = TraceServer(key, b"secret", 0.0).handle(datagram, SOURCE, HERE, 64, 0.0)
         assert sum(map(len, answers)) <= len(datagram)
 
 
@@ -101,10 +101,10 @@ def test_only_names_of_interfaces_are_taken(name: str) -> None:
 
 def ask(server: TraceServer, source: tuple[str, int] = SOURCE, *, token: bytes = TOKEN, now: float = 0.0) -> str:
     """An ASK with the cookie that the server gives to this source; why it is refused, if it is."""
-    (challenge,), _ = server.handle(encode(Message(Kind.ASK, token)), source, 255, now)
-    given_cookie = decode(challenge)
-    assert given_cookie is not None
-    answers, refusal = server.handle(encode(Message(Kind.ASK, token, given_cookie.cookie, HERE)), source, 255, now)
+    (challenge,), _ = server.handle(encode(Message(Kind.ASK, token)), source, HERE, 255, now)
+    proof = decode(challenge)
+    assert proof is not None
+    answers, refusal = server.handle(encode(Message(Kind.ASK, token, proof.cookie)), source, HERE, 255, now)
     assert answers == []
     return refusal
 
@@ -112,38 +112,41 @@ def ask(server: TraceServer, source: tuple[str, int] = SOURCE, *, token: bytes =
 def test_only_a_proven_source_is_traced() -> None:
     """An ASK without the cookie, or with one of another address, port, session or time, makes nobody send."""
     server = TraceServer(None, b"secret", 0.0)
-    (challenge,), refusal = server.handle(encode(Message(Kind.ASK, TOKEN)), SOURCE, 255, 0.0)
+    (challenge,), refusal = server.handle(encode(Message(Kind.ASK, TOKEN)), SOURCE, HERE, 255, 0.0)
     message = decode(challenge)
     assert (message is not None, refusal, server.next()) == (True, "", None)
     assert message is not None
-    good = encode(Message(Kind.ASK, TOKEN, message.cookie, HERE))
+    good = encode(Message(Kind.ASK, TOKEN, message.cookie))
     for data, source, now in (
         (good, ("10.66.0.9", 40000), 0.0),
         (good, (SOURCE[0], 40001), 0.0),
         (encode(Message(Kind.ASK, b"12345678", message.cookie)), SOURCE, 0.0),
         (good, SOURCE, 3 * COOKIE_SECONDS),
     ):
-        answers, _ = server.handle(data, source, 255, now)
+        answers, _ = server.handle(data, source, HERE, 255, now)
         assert [decode(answer) is not None and len(answer) < len(data) for answer in answers] == [True]
         assert server.next() is None
-    assert server.handle(good, SOURCE, 254, 0.0) == ([], "")
+    assert server.handle(good, SOURCE, HERE, 254, 0.0) == ([], "")
     order = server.next()
     assert order is not None
-    assert (order.source, order.token, order.to, order.ttl) == (SOURCE, TOKEN, HERE, 254)
+    assert (order.source, order.local, order.token, order.ttl) == (SOURCE, HERE, TOKEN, 254)
 
 
 @pytest.mark.parametrize("kind", [Kind.CHALLENGE, Kind.REPORT])
 def test_answers_are_not_answered(kind: Kind) -> None:
     """Two responders that are made to talk to each other fall silent."""
-    assert TraceServer(None, b"secret", 0.0).handle(encode(Message(kind, TOKEN)), SOURCE, 255, 0.0) == ([], "bad-trace")
+    assert TraceServer(None, b"secret", 0.0).handle(encode(Message(kind, TOKEN)), SOURCE, HERE, 255, 0.0) == (
+        [],
+        "bad-trace",
+    )
 
 
 def test_with_a_key_the_unsigned_get_nothing() -> None:
     """Who does not hold the key learns nothing and makes nobody trace."""
     server = TraceServer(KEY, b"secret", 0.0)
     for key in (None, b"some other key..."):
-        assert server.handle(encode(Message(Kind.ASK, TOKEN), key=key), SOURCE, 255, 0.0) == ([], "bad-trace")
-    assert server.handle(encode(Message(Kind.ASK, TOKEN), key=KEY), SOURCE, 255, 0.0)[0]
+        assert server.handle(encode(Message(Kind.ASK, TOKEN), key=key), SOURCE, HERE, 255, 0.0) == ([], "bad-trace")
+    assert server.handle(encode(Message(Kind.ASK, TOKEN), key=KEY), SOURCE, HERE, 255, 0.0)[0]
 
 
 def test_a_repeated_question_is_one_trace() -> None:
@@ -186,7 +189,7 @@ def converse(
         for data in question.datagrams(at):
             times.append(at)
             number = next(sent)
-            answers = [] if number in lost else list(server.handle(data, SOURCE, 255, at)[0])
+            answers = [] if number in lost else list(server.handle(data, SOURCE, HERE, 255, at)[0])
             while order := server.next():
                 answers.append(server.report(order, HOPS, WAY))
             for answer in answers:
@@ -198,7 +201,7 @@ def converse(
 @pytest.mark.parametrize("key", [None, KEY])
 def test_a_conversation(key: bytes | None) -> None:
     """Challenge, trace, report: two datagrams each way."""
-    question, server = TraceQuestion(TOKEN, HERE, key, 5.0), TraceServer(key, b"secret", 5.0)
+    question, server = TraceQuestion(TOKEN, key, 5.0), TraceServer(key, b"secret", 5.0)
     assert converse(question, server) == [5.0, 5.0]
     assert question.answer == Message(Kind.REPORT, TOKEN, ttl=255, way=WAY, trace=HOPS)
 
@@ -207,17 +210,17 @@ def test_a_conversation(key: bytes | None) -> None:
 @given(st.frozensets(st.integers(0, 3), max_size=2))
 def test_lost_datagrams_are_repeated(lost: frozenset[int]) -> None:
     """Two losses anywhere cost time and not the answer."""
-    question, server = TraceQuestion(TOKEN, HERE, None, 0.0), TraceServer(None, b"secret", 0.0)
+    question, server = TraceQuestion(TOKEN, None, 0.0), TraceServer(None, b"secret", 0.0)
     converse(question, server, lost=lost)
     assert question.answer is not None
 
 
 def test_whoever_does_not_trace_is_not_waited_for() -> None:
     """A few ASKs without an answer, and it is over; a refusal ends it at once."""
-    question = TraceQuestion(TOKEN, HERE, None, 0.0)
+    question = TraceQuestion(TOKEN, None, 0.0)
     assert len(converse(question, TraceServer(KEY, b"secret", 0.0))) == trace.TRIES
     assert (question.answer, question.wake_at()) == (None, None)
-    refused = TraceQuestion(TOKEN, HERE, None, 0.0)
+    refused = TraceQuestion(TOKEN, None, 0.0)
     refused.refused()
     assert refused.wake_at() is None
 
@@ -225,7 +228,7 @@ def test_whoever_does_not_trace_is_not_waited_for() -> None:
 def test_a_report_that_was_not_asked_for() -> None:
     """Neither before the challenge, nor with another token, nor without the key is a report believed."""
     report = Message(Kind.REPORT, TOKEN, way=WAY, trace=HOPS)
-    question = TraceQuestion(TOKEN, HERE, KEY, 0.0)
+    question = TraceQuestion(TOKEN, KEY, 0.0)
     assert not question.receive(encode(report, key=KEY), 0.0)
     assert not question.receive(encode(Message(Kind.CHALLENGE, TOKEN, b"c" * 16), key=None), 0.0)
     question.receive(encode(Message(Kind.CHALLENGE, TOKEN, b"c" * 16), key=KEY), 0.0)
