@@ -22,6 +22,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.icmp import EchoStats
+from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.reach import Way, forward_way, reverse_way
 from preflight.proto.reach_words import arrived, got, got_none, not_here, unanswered
@@ -37,12 +38,16 @@ STAMP_PORT = 862
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A short STAMP session; where it stayed silent, also: one without the key, what asking told, and an echo."""
+    """A short STAMP session; where it stayed silent, also: one without the key, what asking told, and an echo.
+
+    outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
+    """
 
     session: StampStats
     unsigned: StampStats | None = None
     asked: AskResult | None = None
     echo: EchoStats | None = None
+    outside: tuple[str, str] | None = None
 
     @property
     def port_unreachable(self) -> bool:
@@ -99,7 +104,16 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
         ctx.net.path.ask(peer, interface=interface),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
     )
-    return Reached(session, unsigned if session.authenticated else None, asked, echo)
+    outside = _outside(ctx.overlay, {**session.icmp_from, **asked.icmp_from})
+    return Reached(session, unsigned if session.authenticated else None, asked, echo, outside)
+
+
+def _outside(state: OverlayState | None, routers: Mapping[str, str]) -> tuple[str, str] | None:
+    """Who answered for the peer by ICMP: an address that is not on the overlay, by an interface that is not its."""
+    if state is None or state.interface is None:
+        return None
+    beside = ((who, by) for who, by in routers.items() if by not in ("", "lo", state.interface))
+    return next(((who, by) for who, by in beside if not state.covers(who)), None)
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
@@ -116,25 +130,43 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
     if asked is None or asked.sent == 0:
         return (_nothing_left(peer, asked.send_errors if asked else reached.session.send_errors),)
     ways = forward_way(asked), reverse_way(asked)
-    if ways[0] is Way.UNKNOWN and ways[1] in (Way.UNKNOWN, Way.OPEN):
-        return _untold(peer, reached, asked)
     if ways == (Way.OPEN, Way.OPEN) and (asked.report is not None or asked.hello is not None):
         return (_mute(peer, asked),)
-    if asked.report is not None and ways == (Way.DEAD, Way.DEAD):
-        found: tuple[Result | None, ...] = (_both_dead(peer, reached, asked, asked.report),)
+    found: tuple[Result | None, ...]
+    if ways[0] is Way.UNKNOWN and ways[1] in (Way.UNKNOWN, Way.OPEN):
+        found = _untold(peer, reached, asked)
+    elif asked.report is not None and ways == (Way.DEAD, Way.DEAD):
+        found = (_both_dead(peer, reached, asked, asked.report),)
     else:
         found = (_forward(peer, reached, asked, ways[0]), _reverse(peer, reached, asked, ways[1]))
     return tuple(result for result in (*found, _explained(peer, reached, asked)) if result is not None)
 
 
 def _explained(peer: Peer, reached: Reached, asked: AskResult) -> Result | None:
-    """The cause that the peer's kernel knows. Where echoes pass, its routes and its filter are not it."""
+    """The cause that a router told, or that the peer's kernel knows.
+
+    Where echoes pass, the routes and the filter of the peer are not it; a policy rule here may still be.
+    """
+    if reached.outside is not None:
+        return _leaking(peer, *reached.outside)
     cause = None if reached.echoed else explain(asked, peer.target)
     if cause is None:
         return None
     make = warned if cause.is_warning else failed
     direction = Direction(cause.direction)
     return make(cause.code, peer.target, direction, cause.message, aspect=cause.aspect, remedy=cause.remedy)
+
+
+def _leaking(peer: Peer, router: str, interface: str) -> Result:
+    return failed(
+        codes.OVERLAY_ROUTE_LEAK,
+        peer.target,
+        Direction.FORWARD,
+        f"{router}, which is not on the overlay, answered by {interface} what this node sent to {peer.address}: "
+        "that leaves outside the overlay",
+        aspect="route",
+        remedy=f"ip rule; ip route get {peer.address} ipproto udp dport {peer.responder_port}",
+    )
 
 
 def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = False) -> tuple[Result, ...]:

@@ -121,6 +121,25 @@ def leaked_route(node: str, peer: str) -> Fault:
     return Fault(f"a route on {node} sends {peer}'s overlay address to the underlay", strike=strike)
 
 
+def leaked_udp(node: str, peer: str) -> Fault:
+    """A policy rule sends UDP for the peer's overlay address to the underlay; a plain look at the routes is fine."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import netlink
+
+        table = _table(node, peer)
+        with netlink(network.names.namespace(node)) as kernel:
+            for family in network.plan.families:
+                address, length = overlay_address(peer, family), 32 if family == 4 else 128
+                kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
+                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=gateway_address(node, family))
+
+    return Fault(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", strike=strike)
+
+
+_UDP = 17
+
+
 def overlapping_lan(node: str) -> Fault:
     """The node's LAN uses the overlay's IPv4 prefix, and was there before the tunnel: its route wins."""
 

@@ -105,6 +105,13 @@ _ALL = (
     _broken("peer-gone", "reach.unreachable overlay.handshake-stale", faults.tunnel_missing("b")),
     _broken("allowed-ips", "overlay.allowed-ips", faults.not_allowed("a", "b")),
     _broken("route-leak", "overlay.route-leak", faults.leaked_route("a", "b")),
+    _broken(
+        "route-leak-udp",
+        "overlay.route-leak",
+        faults.planned("IPv6-only overlay", families=(6,)),
+        faults.leaked_udp("a", "b"),
+        direction="forward",
+    ),
     _broken("subnet-conflict", "overlay.subnet-conflict", faults.overlapping_lan("a")),
     _broken("mtu-too-big", "overlay.mtu-too-big", faults.planned("the tunnel's MTU is 1500", tunnel_mtu=1500)),
     # reachability

@@ -68,7 +68,8 @@ class StampStats:
     reflector). undirected: sent behind the last answered packet: lost in a direction that is not known.
     rtt_ms: round trips without the reflector's own time, in order of sending. ttl_at_peer: smallest TTL that arrived.
     send_errors: errno names of what did not leave (EPERM: this node's firewall). port_unreachable: the peer itself
-    said that nobody listens. icmp_errors: other ICMP errors with who sent them. rejected: answers dropped, by reason.
+    said that nobody listens. icmp_errors: other ICMP errors with who sent them; icmp_from: those by address, with the
+    interface by which they came in, empty if that is not known. rejected: answers dropped, by reason.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
     clock_offset_ms: the reflector's clock minus this one by the quickest exchange, give or take half its round trip.
     """
@@ -83,6 +84,7 @@ class StampStats:
     send_errors: Mapping[str, int] = field(default_factory=dict)
     port_unreachable: bool = False
     icmp_errors: Mapping[str, int] = field(default_factory=dict)
+    icmp_from: Mapping[str, str] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
     clock_error_ms: float | None = None
     clock_offset_ms: float | None = None
@@ -116,6 +118,7 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         send_errors=_summed([session.send_errors for session in sessions]),
         port_unreachable=any(session.port_unreachable for session in sessions),
         icmp_errors=_summed([session.icmp_errors for session in sessions]),
+        icmp_from={who: by for session in sessions for who, by in session.icmp_from.items()},
         rejected=_summed([session.rejected for session in sessions]),
         clock_error_ms=None if None in errors else max((e for e in errors if e is not None), default=None),
         clock_offset_ms=next((session.clock_offset_ms for session in answered), None),
@@ -239,4 +242,5 @@ class AskResult:
     unheard: str = ""
     send_errors: Mapping[str, int] = field(default_factory=dict)
     port_unreachable: bool = False
+    icmp_from: Mapping[str, str] = field(default_factory=dict)
     local: tuple[str, int] | None = None

@@ -31,6 +31,7 @@ class SessionLink:
         take: Callable[[Datagram], bool] = lambda datagram: False,
     ) -> None:
         udp.set_ttl(link, FULL_TTL)
+        udp.tell_local_address(link)
         self._socket = link
         self._peer = peer
         self._to = to
@@ -38,6 +39,7 @@ class SessionLink:
         self._arrived = asyncio.Event()
         self.port_unreachable = False
         self.icmp_errors: Counter[str] = Counter()
+        self.icmp_from: dict[str, str] = {}
 
     async def run(self, sender: SessionSender) -> None:
         """Run a session to its end; a peer that says that nobody listens ends it early."""
@@ -61,6 +63,7 @@ class SessionLink:
             sender.stats(),
             port_unreachable=self.port_unreachable,
             icmp_errors=dict(self.icmp_errors),
+            icmp_from=dict(self.icmp_from),
             local=(address, port),
         )
 
@@ -83,4 +86,6 @@ class SessionLink:
             elif error.origin != udp.ORIGIN_LOCAL:
                 who = error.offender or "an unknown router"
                 self.icmp_errors[f"type {error.icmp_type} code {error.icmp_code} from {who}"] += 1
+                if error.offender:
+                    self.icmp_from[error.offender] = error.interface_name
         self._arrived.set()

@@ -197,6 +197,7 @@ class _Inquiry:
             probes_received=len(self._arrived.get(self._peer.address, ())),
             send_errors=stats.send_errors,
             port_unreachable=stats.port_unreachable,
+            icmp_from=stats.icmp_from,
             local=self._local,
         )
         if others := sorted(self._arrived.keys() - {self._peer.address}):

@@ -74,13 +74,6 @@ def _read(udp: socket.socket, answers: "_Answers") -> None:
         pass
 
 
-def _name(interface: int) -> str | None:
-    try:
-        return socket.if_indextoname(interface) if interface else None
-    except OSError:  # gone meanwhile
-        return None
-
-
 @dataclass(slots=True)
 class _Answers:
     """What has come back so far, by TTL; `sent_at` is loop time, seconds.
@@ -105,7 +98,7 @@ class _Answers:
                 rtt_ms = (now - self.sent_at[ttl]) * 1000
                 # Its firewall may prohibit the port instead of leaving it closed: it is the destination all the same.
                 reached = not error.time_exceeded and error.offender == self.destination
-                self.hops.setdefault(ttl, Hop(ttl, error.offender, rtt_ms, reached, _name(error.interface)))
+                self.hops.setdefault(ttl, Hop(ttl, error.offender, rtt_ms, reached, error.interface_name or None))
                 if not error.time_exceeded:
                     self.end = min(ttl, self.end or ttl)
         end = self.end

@@ -91,6 +91,14 @@ class QueuedError:
         return kind in {(ORIGIN_ICMP, 3, 3), (ORIGIN_ICMP6, 1, 4)}
 
     @property
+    def interface_name(self) -> str:
+        """The name of `interface`; empty if it is unknown, or has gone meanwhile."""
+        try:
+            return socket.if_indextoname(self.interface) if self.interface else ""
+        except OSError:
+            return ""
+
+    @property
     def time_exceeded(self) -> bool:
         """A router counted the TTL down to zero (RFC 792 type 11, RFC 4443 type 3)."""
         return (self.origin, self.icmp_type) in {(ORIGIN_ICMP, 11), (ORIGIN_ICMP6, 3)}

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from preflight_checks.reach_udp import Reached, judge
+from preflight_checks.reach_udp import Reached, _outside, judge
 
 from preflight.api import Direction, Peer, Result, Status
 from preflight.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
+from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats
 from preflight.model.wayback import WayBack
 
@@ -187,6 +189,38 @@ def test_the_peers_kernel_gives_the_cause(reached: Reached, expected: list[Row])
     results = judge(PEER, reached)
     assert rows(results) == expected
     assert len({result.id for result in results}) == len(results)
+
+
+@pytest.mark.parametrize(
+    ("routers", "outside"),
+    [
+        ({}, None),
+        ({"192.0.2.1": "eth0"}, ("192.0.2.1", "eth0")),
+        # A router of the overlay may have any address, but its answer comes through the tunnel.
+        ({"192.0.2.1": "wg0"}, None),
+        ({"10.66.0.3": "eth0"}, None),
+        ({"192.0.2.1": ""}, None),
+        ({"10.66.0.3": "wg0", "192.0.2.1": "lo", "198.51.100.1": "eth1"}, ("198.51.100.1", "eth1")),
+    ],
+)
+def test_who_answers_from_outside(routers: dict[str, str], outside: tuple[str, str] | None) -> None:
+    """Only a router that is not on the overlay, and answers by another interface than its, shows a leak."""
+    state = OverlayState("wireguard", "wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
+    assert _outside(state, routers) == outside
+    assert _outside(None, routers) is None
+
+
+@pytest.mark.parametrize(
+    "reached",
+    [silent(PeerReport(0, 10), probes_received=10, echo=ECHO), silent(echo=ECHO, **NOT_TOLD), silent(**NOT_TOLD)],
+)
+def test_a_router_outside_the_overlay_explains_silence(reached: Reached) -> None:
+    """Whatever else is known or not: packets that a router of the underlay answers have left the overlay."""
+    results = judge(PEER, replace(reached, outside=("192.0.2.1", "eth0")))
+    (cause,) = diagnose(replace(result, check="reach.udp") for result in results)
+    assert (str(cause.code), cause.direction) == ("overlay.route-leak", Direction.FORWARD)
+    assert "192.0.2.1" in cause.message
+    assert cause.remedy == "ip rule; ip route get 10.66.0.2 ipproto udp dport 862"
 
 
 def test_the_cause_at_the_peer_explains_the_direction() -> None:

@@ -22,6 +22,7 @@ NAMED = {
     "rp-filter-leak": ("host.rp-filter", "forward"),
     "asymmetric-route": ("reach.asymmetric", "reverse"),
     "asymmetric-route-v6": ("reach.asymmetric", "reverse"),
+    "route-leak-udp": ("overlay.route-leak", "forward"),
     "route-leak-peer": ("overlay.route-leak", "reverse"),
     "solo-drop": ("reach.no-forward", "forward"),
     "solo-drop-reverse": ("reach.unreachable", "round-trip"),

@@ -117,6 +117,14 @@ def test_leaked_route_leaves_by_the_underlay(network: Build) -> None:
     assert " dev eth0 " in in_node(network("route-leak"), "a", "ip", "route", "get", "10.66.0.2")
 
 
+def test_only_udp_leaks(network: Build) -> None:
+    """Protects route-leak-udp: echoes pass by the tunnel, and only a look that names UDP sees the other route."""
+    leaking = network("route-leak-udp")
+    in_node(leaking, "a", "ping", "-c1", "-W1", "fd66::2")
+    assert f" dev {leaking.names.tunnel('a')} " in in_node(leaking, "a", "ip", "route", "get", "fd66::2")
+    assert " dev eth0 " in in_node(leaking, "a", "ip", "route", "get", "fd66::2", "ipproto", "udp")
+
+
 def test_overlapping_lan_wins(network: Build) -> None:
     """Protects subnet-conflict: the LAN's route is the one that counts, as where it was there first."""
     conflict = network("subnet-conflict")

@@ -9,13 +9,15 @@ from preflight_checks.reach_traceroute import judge
 from preflight.api import Peer, Result
 from preflight.lab.network import Network, inside
 from preflight.lab.processes import run
-from preflight.lab.topology import Family, overlay_address
+from preflight.lab.topology import Family, gateway_address, overlay_address
 from preflight.model.icmp import Trace
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
+from preflight.net import Net
 from preflight.net.kernel import Kernel
 from preflight.net.traceroute import trace
 from preflight.overlay.links import state_of
+from preflight.settings import Settings
 
 pytestmark = pytest.mark.lab
 
@@ -67,3 +69,13 @@ def test_a_hub_that_answers_from_another_address_is_no_leak(network: Build) -> N
     found, result = seen_from_a(made, "10.66.0.2")
     assert [hop.address for hop in found.hops] == ["192.0.2.77", "10.66.0.2"]
     assert result.code is None
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_session_tells_who_answered_it_from_outside(network: Build, family: Family) -> None:
+    """Protects the other tell-tale: routers limit their ICMP errors, so that a trace may come too late for one."""
+    made, address = network("route-leak"), overlay_address("b", family)
+    with inside(made.names.namespace("a")):
+        stats = asyncio.run(Net(Settings()).path.stamp(Peer(address, "b"), count=3, interval_s=0.05, timeout_s=0.2))
+    assert stats.answered == 0
+    assert stats.icmp_from == {gateway_address("a", family): "eth0"}
