@@ -11,6 +11,8 @@ from preflight.api import Check
 
 GROUP = "preflight.checks"
 BUNDLED = "preflight_checks"
+OURS = "overlay-preflight"
+"""The distribution that the bundled checks come from."""
 
 
 @dataclass(frozen=True, slots=True)

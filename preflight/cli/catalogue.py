@@ -2,15 +2,19 @@
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from preflight.api import Check
 
 
 @click.command("list", short_help="The catalogue of checks.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_checks(as_json: bool) -> None:
     """List every check: id, title, what it needs, which finding codes it may give, where it came from."""
-    from preflight.catalog import load_catalog
+    from preflight.catalog import OURS, load_catalog
 
     catalog = load_catalog()
     checks = sorted(catalog.checks, key=lambda check: check.id)
@@ -35,7 +39,7 @@ def list_checks(as_json: bool) -> None:
     else:
         width = max((len(check.id) for check in checks), default=0)
         for check in checks:
-            origin = "" if check.origin == "overlay-preflight" else f"  ({check.origin})"
+            origin = "" if check.origin == OURS else f"  ({check.origin})"
             click.echo(f"{check.id:<{width}}  {check.title}{origin}")
             if check.needs:
                 click.echo(f"{'':<{width}}    needs {', '.join(check.needs)}")
@@ -61,12 +65,9 @@ def complete_check(context: click.Context, parameter: click.Parameter, incomplet
 @click.argument("code", shell_complete=complete_code)
 def explain(code: str) -> None:
     """Print what a finding code means, what causes it, how to confirm it and how to fix it."""
-    from importlib.resources import files
-
-    page = files("preflight_runbook").joinpath(f"{code}.md")
-    if "/" in code or not page.is_file():
+    text = _page(code)
+    if text is None:
         raise click.UsageError(_no_page(code))
-    text = page.read_text(encoding="utf-8")
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.markdown import Markdown
@@ -74,6 +75,27 @@ def explain(code: str) -> None:
         Console().print(Markdown(text))
     else:
         click.echo(text, nl=False)
+
+
+def _page(code: str) -> str | None:
+    """The page of a code: ours, or the one that a plugin has in `runbook/` beside its checks."""
+    from importlib.resources import files
+
+    if "/" in code:
+        return None
+    page = files("preflight_runbook").joinpath(f"{code}.md")
+    if not page.is_file():
+        owner = next((check for check in _foreign() if code in {each.slug for each in check.codes}), None)
+        if owner is None:
+            return None
+        page = files(owner.function.__module__.partition(".")[0]).joinpath("runbook", f"{code}.md")
+    return page.read_text(encoding="utf-8") if page.is_file() else None
+
+
+def _foreign() -> "list[Check]":
+    from preflight.catalog import OURS, load_catalog
+
+    return [check for check in load_catalog().checks if check.origin != OURS]
 
 
 def _no_page(code: str) -> str:

@@ -65,7 +65,8 @@ class Blueprint:
     server_listens_on_all: on every address, not the overlay's.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
     registered: what the cluster's list holds beforehand.
-    committed: a's folder is a git repository with a token in its compose file.
+    committed: a's folder is a git repository with a token in its compose file. plugin: a has a package of checks that
+    breaks while it is imported.
     node_environment: variables of a, by the name of the file in a's folder that holds the value.
     crowd: how many peers a has besides b, each with an overlay address of its own at which b answers.
     node: what a's settings file says besides the usual, key by key.
@@ -89,6 +90,7 @@ class Blueprint:
     resolvers: tuple[ResolverPlan, ...] = ()
     registered: tuple[Registered, ...] = ()
     committed: bool = False
+    plugin: bool = False
     node_environment: Mapping[str, str] = field(default_factory=dict)
     crowd: int = 0
     node: Mapping[str, Any] = field(default_factory=dict)

@@ -447,6 +447,11 @@ def committed_token() -> Fault:
     return planned("a token stands in a committed compose file", loopback=True, committed=True)
 
 
+def broken_plugin() -> Fault:
+    """a has a package of checks of somebody else's, which fails to import."""
+    return planned("a plugin of a fails to import", loopback=True, plugin=True)
+
+
 def registered(summary: str, *rows: Registered) -> Fault:
     """The cluster has these nodes already, and the settings say that this node is called `a`."""
     return planned(summary, loopback=True, registered=rows, node={"node": {"id": "a"}})

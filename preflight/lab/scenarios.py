@@ -341,6 +341,8 @@ _ALL = (
         faults.registered("n2 announces n1's address", *_AT_WORK, Registered("n2", fields=_AT_WORK[0].fields)),
         exit_code=0,
     ),
+    # the tool itself
+    _broken("plugin-broken", "run.plugin-broken", faults.broken_plugin(), exit_code=0),
     # two at once, in the order of repair
     _both(
         "black-hole-and-scope",

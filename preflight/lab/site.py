@@ -27,6 +27,7 @@ from preflight.lab.topology import bracketed
 CONTROL = "control"
 RESPONDER = "responder"
 _DATABASE = "control.db"
+_PACKAGES = "packages"
 _STAND_IN = [sys.executable, "-m", "preflight.lab.standins"]
 
 
@@ -74,13 +75,16 @@ class Site:
             write_certificates(self.plan.certificate, control, (node, peer), self.places.control)
         if self.plan.committed:
             commit_compose_file(node, secrets.mesh)
+        if self.plan.plugin:
+            install_broken_plugin(node / _PACKAGES)
         self.new_bootstrap_token()
 
     def node_variables(self) -> dict[str, str]:
-        """What a's environment holds of its tokens."""
+        """What a's environment holds of its tokens, and where else a's Python finds packages."""
         folder = self.names.files("a")
         named = self.plan.node_environment.items()
-        return {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
+        tokens = {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
+        return tokens | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
 
     def new_bootstrap_token(self) -> None:
         """Write a one-time token for a and for the control plane, which reads it when it starts."""
@@ -182,6 +186,15 @@ def commit_compose_file(folder: Path, token: str) -> None:
     git = [processes.program("git"), "-C", str(folder), "-c", "user.name=lab", "-c", "user.email=lab@lab.invalid"]
     for words in (["init", "-q"], ["add", "docker-compose.yml"], ["commit", "-q", "-m", "Deploy the worker"]):
         processes.run([*git, *words])
+
+
+def install_broken_plugin(folder: Path) -> None:
+    """Put a package of checks into a folder, as an interrupted upgrade leaves it: it fails to import."""
+    about = folder / "lab_plugin-1.0.dist-info"
+    about.mkdir(parents=True)
+    (folder / "lab_plugin.py").write_text("from lab_plugin_base import check\n", encoding="utf-8")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-plugin\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text("[preflight.checks]\nlab = lab_plugin\n", encoding="utf-8")
 
 
 def _write_settings(directory: Path, settings: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Checks of this site; each module holds one."""
