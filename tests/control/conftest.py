@@ -197,7 +197,7 @@ class Target:
         """A whole NodeRecord under a name that nobody else uses."""
         scope = {"scope_id": self.scope_id} if self.scope_id else {}
         record = {**scope, "id": unique(), "capabilities": {}, "version": "1", "last_seen_unix_ms": 0, **fields}
-        self.named.add(record["id"])
+        self.named.add(str(record["id"]))
         return record
 
     def tidy(self) -> None:
