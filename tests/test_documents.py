@@ -48,3 +48,15 @@ def test_the_limits_of_checks_about_peers_grow_with_them() -> None:
     about_peers = [check for check in load_catalog(third_party=False).checks if check.subject == "peer"]
     assert about_peers
     assert [check.id for check in about_peers if check.timeout_per_peer <= 0] == []
+
+
+def test_every_claim_of_the_comparison_has_a_scenario() -> None:
+    """A claim without a fault that proves it is advertising."""
+    from preflight.lab.scenarios import SCENARIOS
+
+    rows = re.findall(r"^\|.*\|(.*)\|$", (ROOT / "docs" / "compare.md").read_text(encoding="utf-8"), re.MULTILINE)[2:]
+    assert len(rows) > 10
+    for row in rows:
+        named = re.findall(r"`([\w-]+)`", row)
+        assert named, row
+        assert set(named) <= set(SCENARIOS), row
