@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -36,7 +37,20 @@ def bench(areas: tuple[str, ...], json_file: Path | None) -> None:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("area", "what", "ours", "theirs", "ratio", "target", "met", "right", "note")
+    table = Table(
+        "area",
+        "what",
+        "ours",
+        "theirs",
+        "ratio",
+        "target",
+        "met",
+        "right",
+        "note",
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for row in rows:
         theirs = f"{row.theirs:g} ({row.peer})" if row.theirs is not None else (row.peer or "")
         right = {True: "yes", False: "NO", None: ""}[row.correct]

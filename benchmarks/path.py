@@ -1,210 +1,271 @@
-"""Path MTU: exact across a black hole, against bisecting with ping, in the same lab and by whole processes."""
+"""Path MTU: ours against the peers' in the same lab and by whole processes, run in turn so that drift hits all.
+
+Each program starts with the kernel's memory of path MTUs wiped. Packets are what node a's interface sent meanwhile.
+"""
 
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.measure import Row
-from preflight.lab.faults import Fault, both_ways
-from preflight.lab.impairment import Impairment
-from preflight.lab.names import ROUTER
-from preflight.lab.scenarios import SCENARIOS, Scenario
+from benchmarks.peers import PEERS, Peer, install
+from preflight.lab.scenarios import SCENARIOS
 from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import overlay_address, underlay_address
 
-RUNS = 5
 PROGRAM = Path(sys.executable).with_name("preflight")
-PEER = overlay_address("b", 4)
-RUN = "preflight run mtu.path"
-ALONE = "search alone"
-PING = "ping -M do bisection"
+RUN = "check"
+UNDERLAY_PORT = 8862
+MOST_RUNS = 9
+PATIENCE_S = 12.5
+"""For all runs of one program in one network: slow ones run less often, each once at least."""
+BOUND_S = 30.0
+"""A run is stopped after that."""
+TARGETS = {"ping bisection": 30.0, "automtu": 60.0, "pmtu-diag": 200.0}
+FAR_TARGETS = {"ping bisection": 10.0}
+"""How many times faster we have to be across a black hole, at less than 1 ms of round-trip time and at 40 ms."""
 
-# Bisects between the least that the overlay must carry and the interface's MTU; prints the size and the packets sent.
-BISECTION = """
-low=1279 high=$(($2 + 1)) sent=0
-while [ $((high - low)) -gt 1 ]; do
-  size=$(((low + high) / 2)) sent=$((sent + 1))
-  if ping -M do -c1 -W1 -q -s $((size - 28)) "$1" >/dev/null 2>&1; then low=$size; else high=$size; fi
-done
-echo "$low $sent"
-"""
-
-HOLE = SCENARIOS["black-hole-both"]
-# The same hole at 40 ms, made by length alone: a route's MTU would lead around the forwarder that delays.
-FAR_HOLE = replace(
-    HOLE,
-    faults=(
-        *both_ways("a", "b", Impairment(delay_ms=20)),
-        Fault(
-            "packets over 1380 bytes vanish",
-            strike=lambda network: network.nft(ROUTER, "forward ip length > 1380 drop"),
-        ),
-    ),
-)
+Read = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """Median wall seconds of some whole runs, and what each of them found."""
+class Case:
+    """One network. truth: the path MTU there, both ways; underlay: whether it is searched without the tunnel."""
 
-    seconds: float
-    found: list[Any]
+    name: str
+    scenario: str
+    truth: int
+    ceiling: int
+    underlay: bool = False
+    targets: dict[str, float] = field(default_factory=dict)
 
-    def right(self, truth: Any) -> bool:
-        """Whether every run found just this."""
-        return all(found == truth for found in self.found)
+    @property
+    def address(self) -> str:
+        """Of node b."""
+        return underlay_address("b", 4) if self.underlay else overlay_address("b", 4)
+
+    @property
+    def port(self) -> int:
+        """Of the responder there."""
+        return UNDERLAY_PORT if self.underlay else 862
+
+
+CASES = (
+    Case("healthy tunnel, 1420", "healthy", 1420, 1420),
+    Case("link with ICMP, 1380", "mtu-reduced", 1380, 1500, underlay=True),
+    Case("hole in tunnel, 1312", "black-hole-both", 1312, 1420, targets=TARGETS),
+    Case("hole on link, 1380", "black-hole-both", 1380, 1500, underlay=True, targets=TARGETS),
+    Case("hole at 40 ms, 1312", "black-hole-far", 1312, 1420, targets=FAR_TARGETS),
+)
+
+
+@dataclass(slots=True)
+class Contender:
+    """A program, and what its runs took and found. `bounded`: it was stopped before its end."""
+
+    name: str
+    words: Sequence[str]
+    read: Read
+    truth: Any
+    seconds: list[float] = field(default_factory=list)
+    packets: list[int] = field(default_factory=list)
+    found: list[Any] = field(default_factory=list)
+    bounded: bool = False
+
+    def run(self, lab: Lab, device: str) -> None:
+        """Once more, with the kernels' memory wiped."""
+        for node in ("a", "b"):
+            subprocess.run(lab.command(["ip", "route", "flush", "cache"], node), check=True)
+        before, began = _sent(lab, device), time.perf_counter()
+        output = _output(lab, self.words)
+        self.seconds.append(time.perf_counter() - began)
+        self.packets.append(_sent(lab, device) - before)
+        self.bounded |= output is None
+        self.found.append(None if output is None else self.read(output))
+
+    @property
+    def median(self) -> float:
+        """Wall seconds."""
+        return median(self.seconds)
+
+    @property
+    def due(self) -> bool:
+        """Whether it runs once more."""
+        return not self.seconds or len(self.seconds) < min(MOST_RUNS, PATIENCE_S / self.seconds[0])
+
+    @property
+    def right(self) -> bool:
+        """Whether every run found the truth."""
+        return all(found == self.truth for found in self.found)
+
+    @property
+    def spread(self) -> str:
+        """From the fastest to the slowest run, seconds."""
+        low, high = min(self.seconds), max(self.seconds)
+        return f"{low:.2g}–{high:.2g} s" if len(self.seconds) > 1 else "one run"
 
 
 def rows() -> list[Row]:
     """Needs root: without namespaces there is no path that could be broken."""
     if os.geteuid() != 0:
-        return [Row("path", "exact path MTU across a black hole", None, "s", PING, note="needs root")]
-    return [
-        *_hole(HOLE, "black hole, RTT < 1 ms", 30),
-        *_hole(FAR_HOLE, "black hole, RTT 40 ms", 10),
-        *_told(),
-        _directions(),
-    ]
+        return [Row("path", "exact path MTU across a black hole", None, "s", "ping bisection", note="needs root")]
+    install()
+    return [*(row for case in CASES for row in _case(case)), *_directions()]
 
 
-def _hole(scenario: Scenario, name: str, target: float) -> Iterator[Row]:
-    """Ours as a whole run of the check and as the search alone, theirs as one bisection; the tunnel carries 1312."""
-    with fresh_lab(scenario) as lab:
-        config = ["--config", str(lab.names.files("a") / "preflight.yaml")]
-        run = _timed(lab, [str(PROGRAM), "run", "mtu.path", *config, "--output", "json"], _verdicts)
-        alone = _timed(lab, _search(lab, PEER), _sizes)
-        ping = _timed(lab, _bisection(PEER, 1420), lambda output: [int(word) for word in output.split()])
-        results = _results(lab, PEER)
-    sizes = {"forward": 1312, "reverse": 1312}
-    right_ping = all(found[0] == 1312 for found in ping.found)
-    note = f"{PING}: {ping.found[0][1]} packets, {'right' if right_ping else 'wrong'}"
-    for what, timed in ((RUN, run), (ALONE, alone)):
-        ratio = ping.seconds / timed.seconds
-        yield Row(
-            area="path",
-            name=f"{name}: {what}",
-            ours=round(timed.seconds, 3),
-            unit="s",
-            peer=PING,
-            theirs=round(ping.seconds, 3),
-            ratio=round(ratio, 1),
-            target=f"≥ {target:g}× faster",
-            met=ratio >= target,
-            correct=timed.right(sizes),
-            note=f"both directions; {note}",
-        )
-    yield from _cost(name, results, most_round_trips=7)
+def _case(case: Case) -> Iterator[Row]:
+    truth = {"forward": case.truth, "reverse": case.truth}
+    with _lab(case) as lab:
+        ours = Contender("search", _search(lab, case), _sizes, truth)
+        check = None if case.underlay else Contender(RUN, _check(lab), _verdicts, truth)
+        peers = [Contender(p.name, p.command(case.address, case.ceiling), p.read, case.truth) for p in _present()]
+        _in_turn(lab, case, [ours, *([check] if check else []), *peers])
+        results = _results(lab, case)
+    yield _alone(case, ours)
+    yield from (_against(case, ours, peer) for peer in peers)
+    yield from (Row("path", case.name, None, "s", peer.name, note="missing") for peer in PEERS if peer.missing)
+    if check:
+        yield _alone(case, check)
+    yield from _cost(case, results)
 
 
-def _cost(name: str, results: list[dict[str, Any]], most_round_trips: int) -> Iterator[Row]:
+def _present() -> list[Peer]:
+    return [peer for peer in PEERS if not peer.missing]
+
+
+def _in_turn(lab: Lab, case: Case, contenders: list[Contender]) -> None:
+    """Run each as often as its time allows, one after the other, so that none has a quieter machine."""
+    device = "eth0" if case.underlay else lab.names.tunnel("a")
+    while due := [contender for contender in contenders if contender.due]:
+        for contender in due:
+            contender.run(lab, device)
+
+
+def _alone(case: Case, ours: Contender) -> Row:
+    return Row(
+        area="path",
+        name=f"{case.name}: {ours.name}",
+        ours=round(ours.median, 3),
+        unit="s",
+        met=True,
+        correct=ours.right,
+        note=f"{ours.packets[0]} packets, both ways, {ours.spread}",
+    )
+
+
+def _against(case: Case, ours: Contender, theirs: Contender) -> Row:
+    ratio = theirs.median / ours.median
+    limit = case.targets.get(theirs.name)
+    answer = "stopped" if theirs.bounded else "right" if theirs.right else f"WRONG ({theirs.found[0]})"
+    return Row(
+        area="path",
+        name=case.name,
+        ours=round(ours.median, 3),
+        unit="s",
+        peer=theirs.name,
+        theirs=float(f"{theirs.median:.3g}"),
+        ratio=float(f"{ratio:.3g}"),
+        target=f"≥ {limit:g}×" if limit else None,
+        met=limit is None or ratio >= limit,
+        correct=ours.right,
+        note=f"theirs {answer}, {theirs.packets[0]} packets, {theirs.spread}",
+    )
+
+
+def _cost(case: Case, results: list[dict[str, Any]]) -> Iterator[Row]:
     """Packets and round trips of one search, the worse of the two directions."""
     packets = max(result["probes_sent"] for result in results)
-    yield Row("path", f"{name}: packets", packets, "packets", target="≤ 60", met=packets <= 60)
-    if min(result["rtt_s"] for result in results) < 0.02:
-        return  # where a round trip takes less than the pauses between packets, counting them says nothing
-    trips = max(result["duration_s"] / result["rtt_s"] for result in results)
-    yield Row(
-        "path",
-        f"{name}: search",
-        round(trips, 2),
-        "RTT",
-        target=f"≤ {most_round_trips} RTT + start-up",
-        met=trips <= most_round_trips + 1,
-        note="the greeting that starts it is one",
-    )
+    name = f"{case.name}: packets"
+    yield Row("path", name, packets, "", target="≤ 60", met=packets <= 60, note="of one direction")
+    name = f"{case.name}: round trips"
+    if not case.targets:
+        rounds = max(result["rounds"] for result in results)
+        yield Row("path", name, rounds, "RTT", target="≤ 4", met=rounds <= 4, note="with the greeting; then start-up")
+    if min(result["rtt_s"] for result in results) > 0.02:  # else the pauses between packets count for more
+        trips = max(result["duration_s"] / result["rtt_s"] for result in results)
+        yield Row("path", name, round(trips, 2), "RTT", target="≤ 7", met=trips <= 7, note="by the clock")
 
 
-def _told() -> Iterator[Row]:
-    """A plain path of 1380 bytes whose router sends ICMP errors: the underlay, with a responder of its own."""
-    address = underlay_address("b", 4)
-    with fresh_lab(SCENARIOS["mtu-reduced"]) as lab, _responder(lab, address) as port:
-        alone = _timed(lab, _search(lab, address, port), _sizes)
-        ping = _timed(lab, _bisection(address, 1500), lambda output: [int(word) for word in output.split()])
-        forward, _ = _results(lab, address, port)
+def _directions() -> Iterator[Row]:
+    """One-way black holes: the right direction each time, and whether what pmtu-diag calls the forward one is that."""
+    right = total = 0
+    diag = next((peer for peer in _present() if peer.name == "pmtu-diag"), None)
+    told: list[bool] = []
+    for direction in ("forward", "reverse"):
+        truth = {"forward": 1420, "reverse": 1420} | {direction: 1312}
+        case = Case("", f"black-hole-{direction}", 1312, 1420)
+        with _lab(case) as lab:
+            ours = Contender("search", _search(lab, case), _sizes, truth)
+            contenders = [ours]
+            if diag:
+                words = diag.command(case.address, case.ceiling)
+                contenders.append(Contender(diag.name, words, diag.read, truth["forward"]))
+            _in_turn(lab, case, contenders)
+        total, right = total + len(ours.found), right + sum(found == truth for found in ours.found)
+        told += [contender.right for contender in contenders[1:]]
     yield Row(
         area="path",
-        name="underlay of 1380 with ICMP: search alone",
-        ours=round(alone.seconds, 3),
-        unit="s",
-        peer=PING,
-        theirs=round(ping.seconds, 3),
-        ratio=round(ping.seconds / alone.seconds, 1),
-        correct=alone.right({"forward": 1380, "reverse": 1380}) and forward["signalled"],
-        note=f"both directions; {PING}: {ping.found[0][1]} packets",
-    )
-    yield Row(
-        "path",
-        "underlay of 1380 with ICMP: rounds",
-        forward["rounds"],
-        "rounds",
-        target="≤ 4",
-        met=forward["rounds"] <= 4,
-    )
-
-
-def _directions() -> Row:
-    """One-way black holes: the right direction, each time."""
-    right = total = 0
-    for direction in ("forward", "reverse"):
-        with fresh_lab(SCENARIOS[f"black-hole-{direction}"]) as lab:
-            for found in _timed(lab, _search(lab, PEER), _sizes).found:
-                total += 1
-                right += found == {"forward": 1420, "reverse": 1420} | {direction: 1312}
-    return Row(
-        "path",
-        "direction of a one-way black hole",
-        right,
-        f"of {total}",
+        name="direction of a one-way hole",
+        ours=right,
+        unit=f"of {total}",
+        peer=diag.name if diag else None,
+        theirs=sum(told) if diag else None,
         target="all",
         met=right == total,
         correct=right == total,
+        note=f"theirs right in {sum(told)} of {len(told)}" if diag else "",
     )
 
 
-def _timed(lab: Lab, command: list[str], read: Callable[[str], Any]) -> Timed:
-    """Median of some runs, each with the kernel's memory of path MTUs wiped."""
-    found, seconds = [], []
-    for _ in range(RUNS):
-        for node in ("a", "b"):
-            subprocess.run(lab.command(["ip", "route", "flush", "cache"], node), check=True)
-        output, wall = _output(lab, command)
-        found.append(read(output))
-        seconds.append(wall)
-    return Timed(median(seconds), found)
+@contextmanager
+def _lab(case: Case) -> Iterator[Lab]:
+    """The network of a case, with a responder on the underlay where that is searched."""
+    with ExitStack() as stack:
+        lab = stack.enter_context(fresh_lab(SCENARIOS[case.scenario]))
+        if case.underlay:
+            stack.enter_context(_responder(lab, case))
+        yield lab
 
 
-def _output(lab: Lab, command: list[str]) -> tuple[str, float]:
-    """What a whole process on node a prints, and its wall seconds. A finding is no error: exit code 1 is fine."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        lab.command(command), env=lab.environment(), capture_output=True, text=True, timeout=120, check=False
-    )
-    wall = time.perf_counter() - began
+def _sent(lab: Lab, device: str) -> int:
+    """Packets that node a has sent through an interface so far."""
+    words = ["cat", f"/sys/class/net/{device}/statistics/tx_packets"]
+    return int(subprocess.run(lab.command(words), capture_output=True, text=True, check=True).stdout)
+
+
+def _output(lab: Lab, words: Sequence[str]) -> str | None:
+    """What a whole process on node a prints; None if it was stopped. A finding is no error: exit code 1 is fine."""
+    command, environment = lab.command(list(words)), lab.environment()
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    except subprocess.TimeoutExpired:
+        return None
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"{command[0]} … ended with {done.returncode}: {done.stderr[-300:]}")
-    return done.stdout, wall
+        raise RuntimeError(f"{words[0]} … ended with {done.returncode}: {done.stderr[-300:]}")
+    return done.stdout
 
 
-def _search(lab: Lab, address: str, port: int = 862) -> list[str]:
+def _search(lab: Lab, case: Case) -> list[str]:
     key_file = lab.names.files("a") / "responder.key"
-    return [sys.executable, "-m", "preflight.net.pmtu", address, str(port), str(key_file)]
+    return [sys.executable, "-m", "preflight.net.pmtu", case.address, str(case.port), str(key_file)]
 
 
-def _bisection(address: str, ceiling: int) -> list[str]:
-    return ["sh", "-c", BISECTION, "sh", address, str(ceiling)]
+def _check(lab: Lab) -> list[str]:
+    config = lab.names.files("a") / "preflight.yaml"
+    return [str(PROGRAM), "run", "mtu.path", "--config", str(config), "--output", "json"]
 
 
-def _results(lab: Lab, address: str, port: int = 862) -> list[dict[str, Any]]:
+def _results(lab: Lab, case: Case) -> list[dict[str, Any]]:
     """Forward and reverse, as the search itself tells them."""
-    return [json.loads(line) for line in _output(lab, _search(lab, address, port))[0].splitlines()]
+    return [json.loads(line) for line in (_output(lab, _search(lab, case)) or "").splitlines()]
 
 
 def _sizes(output: str) -> dict[str, int]:
@@ -220,17 +281,16 @@ def _verdicts(output: str) -> dict[str, int]:
 
 
 @contextmanager
-def _responder(lab: Lab, address: str) -> Iterator[int]:
-    """A responder on b's underlay address; gives its port."""
-    port = 8862
+def _responder(lab: Lab, case: Case) -> Iterator[None]:
+    """A responder on b's underlay address."""
     key_file = lab.names.files("b") / "responder.key"
-    command = [str(PROGRAM), "responder", "--bind", f"{address}:{port}", "--key-file", str(key_file)]
+    command = [str(PROGRAM), "responder", "--bind", f"{case.address}:{case.port}", "--key-file", str(key_file)]
     with subprocess.Popen(
         lab.command(command, "b"), env=lab.environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
             assert process.stdout is not None
             process.stdout.readline()
-            yield port
+            yield
         finally:
             process.terminate()
