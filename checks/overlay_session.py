@@ -23,6 +23,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.kernel import NeedsPlatform, Route
+from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -115,13 +116,13 @@ async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, 
         owners = Owners(state.peers)
         seen = {p: _later(w, owners.of(p.address), routes, now() - began) for p, w in seen.items()}
         settled = {peer: watched for peer, watched in seen.items() if watched.settled}
-        async for peer, watched in _with_facts(ctx, settled):
+        async for peer, watched in _with_facts(ctx, state, settled):
             yield peer, state, watched
         seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
 
 
-def _with_facts(ctx: Context, settled: Mapping[Peer, Watch]) -> AsyncIterator[tuple[Peer, Watch]]:
-    return abreast(tuple(settled), lambda peer: _facts(ctx, settled[peer]), at_once=CONCURRENT_FACTS)
+def _with_facts(ctx: Context, state: OverlayState, settled: Mapping[Peer, Watch]) -> AsyncIterator[tuple[Peer, Watch]]:
+    return abreast(tuple(settled), lambda peer: _facts(ctx, peer, state, settled[peer]), at_once=CONCURRENT_FACTS)
 
 
 async def _nudged(ctx: Context, seen: Mapping[Peer, Watch], interface: str | None) -> dict[Peer, Watch]:
@@ -139,17 +140,35 @@ def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route
     return replace(earlier, after=after, now_s=time.time(), watched_s=watched_s, route=route)
 
 
-async def _facts(ctx: Context, seen: Watch) -> Watch:
-    """Where there is no session: whether the endpoint's host answers at all, and whether its port is closed."""
+async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> Watch:
+    """Where there is no session: whether the endpoint's host answers at all, and whether its port is closed.
+
+    Where there is one without keepalive: whether a NAT stands before this node, as the peer sees it.
+    """
     address = seen.after.endpoint_address if seen.after else None
     port = seen.after.endpoint_port if seen.after else None
-    if seen.alive or address is None or port is None:
+    if seen.alive:
+        return replace(seen, seen_as=await _seen_as(ctx, peer, state, seen))
+    if address is None or port is None:
         return seen
     echo, closed = await asyncio.gather(
         ctx.net.icmp.echo(address, count=2, interval_s=0.1, timeout_s=FACT_S - 0.1),
         ctx.net.icmp.port_closed(address, port, timeout_s=FACT_S),
     )
     return replace(seen, host_answers=echo.received > 0 if echo.sent else None, port_closed=closed)
+
+
+async def _seen_as(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> str | None:
+    """The endpoint that a NAT gives this node's tunnel, as far as the peer tells; asked where it would matter only."""
+    # A tunnel whose socket lives in another namespace has endpoints that are not of this one, without any NAT.
+    own_socket = seen.route is not None and not seen.route.error and seen.route.interface != state.interface
+    if seen.after is None or seen.after.keepalive_s != 0 or state.public_key is None or not own_socket:
+        return None
+    told = await ctx.net.nat.seen_as(peer, state.public_key)
+    if told is None:
+        return None
+    own = [str(interface.ip) for link in await ctx.net.kernel.links() for interface in link.addresses]
+    return told if translated(told, own, state.listen_port) else None
 
 
 def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -> Result:
@@ -194,13 +213,21 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
     if finding is Finding.ALIVE:
         return passed(peer.target, Direction.ROUND_TRIP, message, measurements=_measured(seen))
     source = seen.route.source if seen.route else None
+    if seen.seen_as is not None:
+        fact = (
+            f"which sees this tunnel at {seen.seen_as}, not at {source} port {state.listen_port}: a NAT is on the way, "
+            "and no keepalive keeps its mapping"
+        )
+    else:
+        fact = f"a public address that this node reaches from {source}, so through a NAT, without keepalive"
     return warned(
         codes.OVERLAY_NO_KEEPALIVE,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{message}, a public address that this node reaches from {source}, so through a NAT, without keepalive",
-        remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25",
-        measurements=_measured(seen),
+        f"{message}, {fact}",
+        remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25"
+        "   # and PersistentKeepalive = 25 in its section of the file",
+        measurements=_measured(seen) | {"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
 
 

@@ -104,6 +104,9 @@ class CheckSettings(Model):
     pmtu: Literal["fast", "strict"] = Field(
         "fast", description="Path-MTU search: fast (bursts, five round trips) or strict (RFC 8899 timers, up to 60 s)."
     )
+    nat_silence_s: tuple[Annotated[float, Field(gt=0, le=240)], ...] = Field(
+        (25.0, 60.0, 120.0), description="Silences after which udp.nat-timeout has the peer send, in seconds."
+    )
 
 
 class RttThresholds(Model):

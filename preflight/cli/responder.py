@@ -152,14 +152,26 @@ def _provision(
 
 
 def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Iterator[Companion]":
-    """What runs beside the listeners: hellos, where there are peers and a key; the mailbox, where one is named."""
+    """What runs beside the listeners.
+
+    What keeps promises about NATs; hellos, where there are peers and a key; the mailbox, where one is named.
+    """
+    from preflight.overlay.read import read_overlay
+    from preflight.proto import nat
+    from preflight.responder.nat import Endpoints, NatService
     from preflight.responder.serve import send_probes
 
+    endpoints = Endpoints(partial(read_overlay, settings.overlay, [peer.address for peer in settings.peers]))
+    promises = nat.NatServer(key, endpoints)
+    service = NatService(core, promises)
+    core.serve(nat.MAGIC, service.handle)
+    yield endpoints.run
+    yield service.run
     if key is not None and settings.peers and settings.responder.hellos:
         from preflight.proto import hello
         from preflight.responder.hellos import Hellos
 
-        hellos = Hellos(core, key, settings.peers, _log)
+        hellos = Hellos(core, key, settings.peers, promises.wants_silence, _log)
         core.serve(hello.MAGIC, hellos.handle)
         yield hellos.run
     agent_id = settings.responder.agent_id

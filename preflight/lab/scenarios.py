@@ -94,6 +94,7 @@ _ALL = (
     _healthy("healthy-hub", "a and b talk through c", topology="hub"),
     _healthy("healthy-solo", "b hosts the control plane too", topology="solo"),
     _healthy("healthy-tls", "the control plane speaks TLS", faults.certificate("good")),
+    _healthy("healthy-silent", "no keepalive, and no NAT", faults.planned("there is no keepalive", keepalive_s=0)),
     _healthy("healthy-dns", "the control plane has a name", faults.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-mesh", "five hundred peers", crowd.crowded(500)),

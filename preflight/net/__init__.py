@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from preflight.net.enrolment import EnrolmentSession
     from preflight.net.icmp import Icmp
     from preflight.net.kernel import Kernel
+    from preflight.net.nat import NatProbes
     from preflight.net.path import PathProbes
     from preflight.net.pmtu import PathMtuProbes
     from preflight.net.secrets import LocalSecrets
@@ -30,6 +31,13 @@ class Net:
         from preflight.net.path import PathProbes
 
         return PathProbes(self._settings, self.control)
+
+    @cached_property
+    def nat(self) -> "NatProbes":
+        """What the peers' responders see of a NAT on the way."""
+        from preflight.net.nat import NatProbes
+
+        return NatProbes(self._settings)
 
     @cached_property
     def pmtu(self) -> "PathMtuProbes":

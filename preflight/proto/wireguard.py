@@ -40,7 +40,8 @@ class Watch:
     """One peer's session before and after something was sent to it. Times in seconds.
 
     objection: what the kernel said to what was sent last. route: how it sends the tunnel's packets to the endpoint.
-    host_answers: whether the endpoint's host answers echoes, None where that is not known.
+    host_answers: whether the endpoint's host answers echoes, None where that is not known. seen_as: the endpoint at
+    which the peer sees this node's tunnel, where it told and that is none of this node's own.
     """
 
     interface: str
@@ -52,6 +53,7 @@ class Watch:
     route: Route | None = None
     host_answers: bool | None = None
     port_closed: bool = False
+    seen_as: str | None = None
 
     @property
     def age_s(self) -> float | None:
@@ -115,7 +117,12 @@ class Watch:
 
     @property
     def _behind_nat(self) -> bool:
-        """A node that reaches a public endpoint from an address that is not public has a NAT before it."""
+        """Whether the peer sees another endpoint than this node's, or a NAT can be concluded.
+
+        A node that reaches a public endpoint from an address that is not public has one before it.
+        """
+        if self.seen_as is not None:
+            return True
         source = self.route.source if self.route else None
         endpoint = self.after.endpoint_address if self.after else None
         if source is None or endpoint is None:

@@ -13,12 +13,23 @@ from preflight.responder.serve import Listener, listener_towards
 
 
 class Hellos:
-    """A service for what comes and a companion that says hello. peers: whose responders to greet, and where."""
+    """A service for what comes and a companion that says hello.
 
-    def __init__(self, core: ResponderCore, key: bytes, peers: Sequence[Peer], log: Callable[[str], None]) -> None:
+    peers: whose responders to greet, and where. quiet: whether an address is not to be spoken to for now.
+    """
+
+    def __init__(
+        self,
+        core: ResponderCore,
+        key: bytes,
+        peers: Sequence[Peer],
+        quiet: Callable[[str], bool],
+        log: Callable[[str], None],
+    ) -> None:
         self._core = core
         self._ports = {peer.address: peer.responder_port for peer in peers}
         self._server = HelloServer(key, self._ports, time.time_ns() // 1_000_000)
+        self._quiet = quiet
         self._log = log
         self._trouble: dict[str, str] = {}
 
@@ -56,7 +67,7 @@ class Hellos:
 
     def _greet(self, listeners: Sequence[Listener], address: str) -> None:
         listener = self._towards(listeners, address)
-        if listener is None:
+        if listener is None or self._quiet(address):
             return
         # What has come and waits is counted first: a late process must not call its peer silent.
         for each in listeners:

@@ -112,7 +112,20 @@ def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
     alive = replace(B, last_handshake_s=NOW - 12, endpoint="8.8.8.8:51820")
     result = judge(PEER, STATE, seen(alive, route=Route("8.8.8.8", interface="eth0", source="192.168.1.5")), [])
     assert (result.status, str(result.code)) == (Status.WARN, "overlay.no-keepalive")
-    assert result.remedy == "wg set wg0 peer Bkey= persistent-keepalive 25"
+    assert result.remedy == (
+        "wg set wg0 peer Bkey= persistent-keepalive 25   # and PersistentKeepalive = 25 in its section of the file"
+    )
+
+
+@pytest.mark.parametrize(("keepalive_s", "status"), [(0, Status.WARN), (25, Status.PASS)])
+def test_a_nat_that_the_peer_sees_is_told_with_both_endpoints(keepalive_s: int, status: Status) -> None:
+    """Between private addresses only the peer can know; with keepalive there is nothing to say."""
+    alive = replace(B, last_handshake_s=NOW - 12, keepalive_s=keepalive_s)
+    result = judge(PEER, replace(STATE, listen_port=51820), seen(alive, seen_as="10.201.2.9:40001"), [])
+    assert result.status is status
+    if status is Status.WARN:
+        assert "sees this tunnel at 10.201.2.9:40001, not at 10.201.1.1 port 51820" in result.message
+        assert (result.measurements["seen_as"], result.measurements["keepalive_s"]) == ("10.201.2.9:40001", 0)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 NAMED = {
     "healthy": None,
     "healthy-v6": None,
+    "healthy-silent": None,
+    "nat-timeout": ("overlay.no-keepalive", None),
     "healthy-underlay-v6": None,
     "drop-forward": ("reach.no-forward", "forward"),
     "drop-reverse": ("reach.no-reverse", "reverse"),

@@ -1,0 +1,183 @@
+"""Does the peer still get in after a silence, or does something on the way forget this node?"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+
+from preflight.api import (
+    Context,
+    Direction,
+    Measurement,
+    Peer,
+    Result,
+    abreast,
+    check,
+    codes,
+    inconclusive,
+    passed,
+    warned,
+)
+from preflight.model.nat import AfterSilence
+from preflight.model.overlay import OverlayPeer, Owners
+
+TAIL_S = 11.0
+"""Who got the last data answers it with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): only then is
+silence."""
+LOOK_S = 0.5
+CONCURRENT_PEERS = 256
+SHORT = 0.8
+"""A silence of less than this share of what was meant was disturbed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The silences with one peer, shortest first, up to the first that something forgot.
+
+    interface, session: of the tunnel, None where its state cannot be read.
+    """
+
+    silences: tuple[AfterSilence, ...] = ()
+    interface: str | None = None
+    session: OverlayPeer | None = None
+
+
+Changes = dict[Peer, list[float]]
+"""When the counters of the tunnel to each peer changed, by the event loop's clock."""
+
+
+@check(
+    "udp.nat-timeout",
+    title="The peer gets in after a silence",
+    subject="peer",
+    needs=("reach.udp",),
+    measures=True,
+    timeout=300,
+    timeout_per_peer=1.5,
+    tags=("slow",),
+    codes=(codes.UDP_NAT_TIMEOUT,),
+)
+async def udp_nat_timeout(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Has each peer's responder send something after 25, 60 and 120 s in which neither side speaks.
+
+    The peers are silent at the same time. That their tunnels were silent is read from the counters.
+    """
+    changes: Changes = {peer: [] for peer in ctx.peers}
+    watch = asyncio.create_task(_watch(ctx, changes))
+    try:
+        async for peer, idle in abreast(ctx.peers, lambda peer: measure(ctx, peer, changes), at_once=CONCURRENT_PEERS):
+            yield judge(peer, idle)
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def measure(ctx: Context, peer: Peer, changes: Changes) -> Idle:
+    """Four minutes where nothing is forgotten."""
+    silences: list[AfterSilence] = []
+    for step_s in sorted(ctx.settings.checks.nat_silence_s):
+        ends = asyncio.get_running_loop().time() + TAIL_S + step_s
+        silence = await ctx.net.nat.after_silence(peer, step_s, TAIL_S)
+        if silence is None:
+            break
+        last = max((at for at in changes[peer] if at < ends - LOOK_S), default=None)
+        silences.append(replace(silence, silent_s=ends - last) if last is not None else silence)
+        if not silence.arrived:
+            break
+    state = await ctx.net.overlay()
+    session = state.peer_for(peer.address) if state else None
+    return Idle(tuple(silences), state.interface if state else None, session)
+
+
+async def _watch(ctx: Context, changes: Changes) -> None:
+    """Note when the counters of the tunnel to each peer change; nothing where they cannot be read."""
+    before: dict[Peer, tuple[int | None, int | None]] = {}
+    while (state := await ctx.net.overlay()) is not None:
+        owners, at = Owners(state.peers), asyncio.get_running_loop().time()
+        for peer, times in changes.items():
+            session = owners.of(peer.address)
+            if session is None or session.rx_bytes is None:
+                continue
+            now = (session.rx_bytes, session.tx_bytes)
+            if before.get(peer) != now:
+                times.append(at)
+            before[peer] = now
+        await asyncio.sleep(LOOK_S)
+
+
+def judge(peer: Peer, idle: Idle) -> Result:
+    """Forgotten is only what the peer did send, and what came again once this node had spoken."""
+    measurements = _measured(idle)
+    if not idle.silences:
+        return _undecided(peer, f"the responder of {peer.target} does not promise to send after a silence")
+    last = idle.silences[-1]
+    if last.arrived:
+        return passed(peer.target, Direction.REVERSE, _open(peer, idle), measurements=measurements)
+    if not last.sent:
+        what = "sent nothing" if last.sent == 0 else "did not answer any more"
+        return _undecided(peer, f"{peer.target} {what} after a silence of {last.step_s:g} s")
+    return warned(
+        codes.UDP_NAT_TIMEOUT,
+        peer.target,
+        Direction.REVERSE,
+        f"after {_silence(last)} none of {last.sent} packets of {peer.target} came in, and the next packet from here "
+        f"was answered: a NAT or firewall on the way had forgotten this node{_before(idle)}{_keepalive(idle)}",
+        remedy=_remedy(idle),
+        measurements=measurements,
+    )
+
+
+def _undecided(peer: Peer, fact: str) -> Result:
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        Direction.REVERSE,
+        f"{fact}, so whether it gets in was not seen",
+        remedy=f"preflight responder --bind {peer.address}   # on {peer.target}",
+    )
+
+
+def _silence(silence: AfterSilence) -> str:
+    seconds = silence.step_s if silence.silent_s is None else silence.silent_s
+    return f"{seconds:.0f} s of silence"
+
+
+def _open(peer: Peer, idle: Idle) -> str:
+    longest = max(idle.silences, key=lambda silence: silence.silent_s or silence.step_s)
+    fact = f"after {_silence(longest)} packets of {peer.target} still come in"
+    if longest.silent_s is not None and longest.silent_s < SHORT * idle.silences[-1].step_s:
+        keepalive = idle.session.keepalive_s if idle.session else None
+        why = f"keepalive every {keepalive} s" if keepalive else "something else spoke"
+        return f"{fact}; the tunnel was never silent for longer ({why})"
+    return fact
+
+
+def _before(idle: Idle) -> str:
+    return f"; after {_silence(idle.silences[-2])} it had not" if len(idle.silences) > 1 else ""
+
+
+def _keepalive(idle: Idle) -> str:
+    if idle.session is None or idle.session.keepalive_s is None:
+        return ""
+    seconds = idle.session.keepalive_s
+    return f"; the keepalive of {seconds} s is too rare" if seconds else "; there is no keepalive"
+
+
+def _remedy(idle: Idle) -> str:
+    """A keepalive that is shorter than what was forgotten: 25 s is usual, and too long where 25 s are forgotten."""
+    seconds = 25 if len(idle.silences) > 1 and idle.silences[-2].step_s >= 25 else 15
+    if idle.session is None or idle.interface is None or not idle.session.key:
+        return f"Set a keepalive of {seconds} s on this node's tunnel to the peer."
+    return (
+        f"wg set {idle.interface} peer {idle.session.key} persistent-keepalive {seconds}"
+        f"   # and PersistentKeepalive = {seconds} in its section of the file"
+    )
+
+
+def _measured(idle: Idle) -> dict[str, Measurement]:
+    survived = [silence.silent_s or silence.step_s for silence in idle.silences if silence.arrived]
+    forgotten = [silence.silent_s or silence.step_s for silence in idle.silences if not silence.arrived]
+    return {
+        "survived_s": round(max(survived), 1) if survived else None,
+        "forgotten_within_s": round(forgotten[0], 1) if forgotten else None,
+        "keepalive_s": idle.session.keepalive_s if idle.session else None,
+    }

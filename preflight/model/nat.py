@@ -1,0 +1,30 @@
+"""What the peer tells about a NAT on the way between two tunnels, as plain data."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSilence:
+    """One silence that ended with a packet of the peer's.
+
+    step_s: as long it was meant to be. silent_s: as long the tunnel's counters stood still; None if they could not be
+    read. sent: packets that the peer sent at its end, None if it did not tell. arrived: whether one came in.
+    """
+
+    step_s: float
+    arrived: bool
+    sent: int | None = None
+    silent_s: float | None = None
+
+
+def translated(seen_as: str, own: Iterable[str], port: int | None) -> bool:
+    """Whether a tunnel that the peer sees at the endpoint `ADDRESS:PORT` is behind a NAT.
+
+    own: all addresses of this node. port: the one that its tunnel listens on, None if that is not known.
+    """
+    host, _, seen_port = seen_as.rpartition(":")
+    address = ip_address(host.strip("[]").partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped not in {ip_address(each) for each in own} or port not in (None, int(seen_port))
