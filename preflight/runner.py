@@ -21,7 +21,7 @@ CLEANUP_SECONDS = 15.0
 class Progress:
     """A check has started or goes on (`results` is None), or has finished.
 
-    peers: how many it is about; told: for how many targets it has given a result so far.
+    peers: how many it is about, 0 if about none; told: for how many targets it has given a result so far.
     """
 
     check: Check
@@ -119,7 +119,7 @@ class Runner:
             await self._watch(check, context, blocked)
 
     async def _watch(self, check: Check, context: Context, blocked: tuple[Result, ...]) -> None:
-        self._listener(Progress(check, None, peers=len(context.peers)))
+        self._listener(Progress(check, None, peers=_peers(check, context)))
         said: list[Result] = []
         allowed_s = check.timeout + check.timeout_per_peer * len(context.peers)
         started, began = datetime.now(UTC), perf_counter()
@@ -147,7 +147,7 @@ class Runner:
             async for result in results:
                 said.append(_valid(check, result, known))
                 targets.add(result.target)
-                self._listener(Progress(check, None, peers=len(context.peers), told=len(targets)))
+                self._listener(Progress(check, None, peers=_peers(check, context), told=len(targets)))
 
     def _finish(
         self, check: Check, said: Iterable[Result], extra: Iterable[Result], started: datetime, duration_ms: float
@@ -213,6 +213,10 @@ class Runner:
             # A check about one subject gives several results: having given some, it is still unfinished.
             if target not in told or check.subject != "peer"
         )
+
+
+def _peers(check: Check, context: Context) -> int:
+    return len(context.peers) if check.subject == "peer" else 0
 
 
 def _valid(check: Check, result: Result, known: set[tuple[str, str, str]]) -> Result:

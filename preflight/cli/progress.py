@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from preflight.api import Status
+from preflight.api import Result, Status
+from preflight.report.grouping import FEW
 from preflight.runner import Listener, Progress
 
 WORST_FIRST = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE, Status.PASS, Status.SKIP)
@@ -25,7 +26,22 @@ def progress(*, quiet: bool, no_color: bool) -> Iterator[Listener]:
 
 def _line(event: Progress) -> None:
     if event.results is not None:
-        sys.stderr.write(f"{worst(event):<12} {event.check.id} ({event.duration_ms / 1000:.2f} s)\n")
+        seconds = event.duration_ms / 1000
+        sys.stderr.write(
+            f"{worst(event):<12} {event.check.id} ({seconds:.2f} s{_among(event.results, worst(event))})\n"
+        )
+
+
+def _among(results: Iterable[Result], word: str) -> str:
+    """Of how many peers the word is said, where there are many."""
+    targets, those = set(), set()
+    for result in results:
+        targets.add(result.target)
+        if result.status.value == word:
+            those.add(result.target)
+    if len(targets) <= FEW:
+        return ""
+    return f", {len(those)} of {len(targets)} peers" if those < targets else f", {len(targets)} peers"
 
 
 def worst(event: Progress) -> str:
@@ -37,6 +53,7 @@ def worst(event: Progress) -> str:
 @contextmanager
 def _live(*, no_color: bool) -> Iterator[Listener]:
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True, no_color=no_color, highlight=False)
     running: dict[str, str] = {}
@@ -46,10 +63,12 @@ def _live(*, no_color: bool) -> Iterator[Listener]:
         def listener(event: Progress) -> None:
             nonlocal finished
             if event.results is None:
-                running[event.check.id] = event.check.title
+                so_far = f" {event.told}/{event.peers}" if event.peers > FEW else ""
+                running[event.check.id] = event.check.id + so_far
             else:
                 running.pop(event.check.id, None)
                 finished += 1
-            status.update(f"{finished} done · " + (" · ".join(running) or "reporting"))
+            line = f"{finished} done · " + (" · ".join(running.values()) or "reporting")
+            status.update(Text(line, no_wrap=True, overflow="ellipsis"))
 
         yield listener

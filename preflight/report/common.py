@@ -1,6 +1,6 @@
 """What the renderers say in the same words."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
@@ -30,10 +30,14 @@ def counts(report: Report) -> str:
     return ", ".join(f"{count} {name}" for name, count in named.items() if count) or "nothing ran"
 
 
-def status_of(cause: CauseEntry, results: Iterable[ResultEntry]) -> str:
+def by_id(report: Report) -> Mapping[str, ResultEntry]:
+    """The results of a report, by their ids."""
+    return {result.id: result for result in report.results}
+
+
+def status_of(cause: CauseEntry, known: Mapping[str, ResultEntry]) -> str:
     """The worst status among a cause's own results."""
-    explained = set(cause.explains)
-    own = [result.status for result in results if result.id in explained and result.code == cause.code]
+    own = [known[id].status for id in cause.explains if id in known and known[id].code == cause.code]
     return next((status for status in WORST_FIRST if status in own), "fail")
 
 

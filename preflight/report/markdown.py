@@ -1,9 +1,9 @@
 """The report for a ticket: verdict, cause, what it rests on; everything else folded away."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-from preflight.report.common import MARKS, aspect_of, counts, lab_note, overlay_line, status_of, way
+from preflight.report.common import MARKS, aspect_of, by_id, counts, lab_note, overlay_line, status_of, way
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 SHOWN = 12
@@ -13,10 +13,11 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@!&])")
 
 def render(report: Report) -> str:
     """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts is escaped: it forms no markup."""
+    known = by_id(report)
     blocks = [
         f"## preflight: {report.verdict.upper()} on {_text(report.run.node.hostname)}",
         _head(report),
-        *(block for number, cause in enumerate(report.diagnosis, 1) for block in _cause(report, cause, number)),
+        *(block for number, cause in enumerate(report.diagnosis, 1) for block in _cause(known, cause, number)),
         *_placement(report),
         *_details(report),
     ]
@@ -38,15 +39,15 @@ def _head(report: Report) -> str:
     return "\n\n".join(lines)
 
 
-def _cause(report: Report, cause: CauseEntry, number: int) -> Iterator[str]:
+def _cause(known: Mapping[str, ResultEntry], cause: CauseEntry, number: int) -> Iterator[str]:
     place = " ".join(filter(None, (_text(cause.target), way(cause.direction))))
-    mark = MARKS[status_of(cause, report.results)]
+    mark = MARKS[status_of(cause, known)]
     yield f"### {number}. {mark} {_code(cause.code)} {place}"
     yield _text(cause.message)
     if cause.remedy:
         yield _text(cause.remedy) if cause.remedy.endswith(".") else _fence(cause.remedy)
     explained = set(cause.explains)
-    yield _table([result for result in report.results if result.id in explained])
+    yield _table([result for id, result in known.items() if id in explained])
 
 
 def _table(results: list[ResultEntry]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preflight.report.common import WORST_FIRST, aspect_of, status_of, way
+from preflight.report.common import WORST_FIRST, aspect_of, by_id, status_of, way
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 NODE, CONTROL = "node", "control"
@@ -171,14 +171,14 @@ def make_page(report: Report) -> Page:
 
 
 def _causes(report: Report) -> tuple[RootCause, ...]:
-    by_id = {result.id: result for result in report.results}
+    known = by_id(report)
     return tuple(
         RootCause(
             number=number,
             entry=cause,
-            status=status_of(cause, report.results),
+            status=status_of(cause, known),
             way=way(cause.direction),
-            explained=tuple(by_id[id] for id in cause.explains if id in by_id),
+            explained=tuple(known[id] for id in cause.explains if id in known),
         )
         for number, cause in enumerate(report.diagnosis, 1)
     )

@@ -1,6 +1,6 @@
 """The report for a person at a terminal: diagnosis first, a line per good result, cause and remedy per bad one."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Mapping, Sequence
 from io import StringIO
 from itertools import groupby
 
@@ -10,7 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from preflight.report import common
-from preflight.report.model import CauseEntry, Report, ResultEntry
+from preflight.report.grouping import FEW, NOBODY, CauseGroup, by_key, cause_groups, names, peers_of, spread, told_by
+from preflight.report.model import Report, ResultEntry
+
+Told = Mapping[str, CauseGroup]
+"""By the id of a result the cause that explains it."""
 
 STYLES = {
     "pass": "green",
@@ -24,6 +28,8 @@ MARKS = {status: (mark, STYLES[status]) for status, mark in common.MARKS.items()
 VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
 MANY = 12
 """Results of one check and status beyond which they are shown as one line and a count."""
+LISTED = 5
+"""Bad results of many peers that are shown one by one, of each check and code."""
 
 
 def render(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
@@ -33,8 +39,9 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
         file=out, width=width, force_terminal=color, highlight=False, color_system="standard" if color else None
     )
     _head(console, report)
-    _diagnosis(console, report)
-    told = _told(report.diagnosis)
+    groups = cause_groups(report, whole=verbose)
+    _diagnosis(console, groups)
+    told = told_by(groups)
     for category, results in groupby(report.results, key=lambda result: result.category):
         console.print()
         console.print(Text(category, style="bold"))
@@ -53,17 +60,21 @@ def _head(console: Console, report: Report) -> None:
         console.print(Text(note, style="yellow"))
 
 
-def _diagnosis(console: Console, report: Report) -> None:
-    for number, cause in enumerate(report.diagnosis, 1):
+def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
+    for group in groups:
         console.print()
-        mark, style = MARKS[common.status_of(cause, report.results)]
-        title = "  ".join(filter(None, (f"{mark} {cause.code}", cause.target, common.way(cause.direction))))
-        prefix = f"{number}. " if len(report.diagnosis) > 1 else ""
+        cause, many = group.first, len(group.causes) > 1
+        mark, style = MARKS[group.status]
+        target = f"{len(group.causes)} peers: {names(group.peers)}" if many else cause.target
+        title = "  ".join(filter(None, (f"{mark} {cause.code}", target, common.way(cause.direction))))
+        prefix = f"{group.number}. " if len(groups) > 1 else ""
         console.print(Text(prefix + title, style=style))
-        console.print(Padding(Text(cause.message), (0, 0, 0, 4)))
+        console.print(Padding(Text(f"{cause.target}: {cause.message}" if many else cause.message), (0, 0, 0, 4)))
         if cause.remedy:
             _remedy(console, cause.remedy)
-        others = len(cause.explains) - 1
+        if many:
+            console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v tells each", "bright_black"))
+        others = group.explained
         more = f"; explains {others} more result{'s' if others > 1 else ''} below" if others > 0 else ""
         console.print(Text(f"    more: preflight explain {cause.code}{more}", style="bright_black"))
 
@@ -78,48 +89,87 @@ def _remedy(console: Console, remedy: str) -> None:
             console.print(lead.append(line, style="not bold"), soft_wrap=True)
 
 
-def _told(diagnosis: Iterable[CauseEntry]) -> dict[str, str]:
-    """For each result that a cause explains: what to say instead of saying it again."""
-    return {id: f"cause {number}" for number, cause in enumerate(diagnosis, 1) for id in cause.explains}
-
-
-def _results(console: Console, results: list[ResultEntry], told: dict[str, str], verbose: bool) -> None:
+def _results(console: Console, results: list[ResultEntry], told: Told, verbose: bool) -> None:
     table = Table.grid(padding=(0, 1))
     for _ in range(3):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
+    if verbose or len(peers_of(results)) <= FEW:
+        _as_they_came(table, results, told, verbose)
+    else:
+        _together(table, results, told)
+    console.print(table)
+
+
+def _as_they_came(table: Table, results: list[ResultEntry], told: Told, verbose: bool) -> None:
     for key, group in groupby(results, key=lambda r: (r.check if r.blocked_by is None else "", r.status, r.blocked_by)):
         members = list(group)
         if key[2]:
             _blocked(table, members, told)
             continue
-        for result in members[:MANY] if len(members) <= MANY else members[:3]:
+        few = verbose or len(members) <= MANY
+        for result in members if few else members[:3]:
             _row(table, result, told, verbose)
-        if len(members) > MANY:
-            mark, style = MARKS[members[0].status]
-            more = f"{len(members) - 3} more of {members[0].check}: {members[0].status}"
-            table.add_row("", Text(mark, style=style), "", Text(more, style="bright_black"))
-    console.print(table)
+        if not few:
+            _more(table, members[0].status, f"{len(members) - 3} more of {members[0].check}: {members[0].status}")
 
 
-def _blocked(table: Table, members: list[ResultEntry], told: dict[str, str]) -> None:
-    """All that one failure blocks in a category, on one line."""
+def _together(table: Table, results: list[ResultEntry], told: Told) -> None:
+    """What is alike at many peers on one line, the bad ones with their names."""
+    for members in by_key(results, [_likeness(result, told) for result in results]):
+        first = members[0]
+        if first.blocked_by is not None:
+            _blocked(table, members, told)
+        elif len(members) <= FEW:
+            for result in members:
+                _row(table, result, told, verbose=False)
+        elif first.status in ("pass", "skip"):
+            mark, style = MARKS[first.status]
+            quiet = "bright_black" if first.status == "skip" else ""
+            label = Text(_label(first, f"{len(members)} peers"), style=quiet)
+            said = spread(members) or f"{first.target}: {first.message}"
+            table.add_row("", Text(mark, style=style), label, Text(said, style=quiet))
+        else:
+            for result in members[:LISTED]:
+                _row(table, result, told, verbose=False)
+            rest = [result.target for result in members[LISTED:]]
+            _more(table, first.status, f"and {len(rest)} more: {', '.join(rest[:LISTED])}, … (-v lists all)")
+
+
+def _likeness(result: ResultEntry, told: Told) -> Hashable:
+    if result.blocked_by is not None:
+        group = told.get(result.id)
+        return ("blocked", group.number if group else result.blocked_by)
+    return (result.check, common.aspect_of(result), result.status, result.code, result.direction)
+
+
+def _more(table: Table, status: str, text: str) -> None:
+    mark, style = MARKS[status]
+    table.add_row("", Text(mark, style=style), "", Text(text, style="bright_black"))
+
+
+def _blocked(table: Table, members: list[ResultEntry], told: Told) -> None:
+    """All that one failure, or one cause, blocks in a category, on one line."""
     mark, style = MARKS["skip"]
     labels = list(dict.fromkeys(_label(result) for result in members))
-    shown = ", ".join(labels[:6]) + (f" and {len(labels) - 6} more" if len(labels) > 6 else "")
-    reason = told.get(members[0].id) or f"{members[0].blocked_by} did not pass"
-    table.add_row("", Text(mark, style=style), Text("skipped", style=style), Text(f"{shown} ({reason})", style=style))
+    group = told.get(members[0].id)
+    reason = f"cause {group.number}" if group else f"{members[0].blocked_by} did not pass"
+    text = Text(f"{names(labels)} ({reason})", style=style)
+    table.add_row("", Text(mark, style=style), Text("skipped", style=style), text)
 
 
-def _row(table: Table, result: ResultEntry, told: dict[str, str], verbose: bool) -> None:
+def _row(table: Table, result: ResultEntry, told: Told, verbose: bool) -> None:
     mark, style = MARKS[result.status]
     quiet = "bright_black" if result.status == "skip" else ""
+    group = told.get(result.id)
     if result.status in ("pass", "skip"):
         message = Text(result.message, style=quiet)
-    elif result.id in told and not verbose:
-        message = Text(f"{result.code} ({told[result.id]})", style=style)
-    else:
+    elif group is None or verbose:
         message = Text(result.message).append(f" [{result.code}]", style=style)
+    else:
+        # What a cause of its own says is not said again; one of many peers has only been counted so far.
+        said = result.message if len(group.causes) > 1 else result.code
+        message = Text(f"{said} (cause {group.number})", style="" if len(group.causes) > 1 else style)
     if verbose:
         for name, value in result.measurements.items():
             message.append(f"\n{name} = {value}", style="bright_black")
@@ -128,11 +178,12 @@ def _row(table: Table, result: ResultEntry, told: dict[str, str], verbose: bool)
     table.add_row("", Text(mark, style=style), Text(_label(result), style=quiet), message)
 
 
-def _label(result: ResultEntry) -> str:
+def _label(result: ResultEntry, target: str | None = None) -> str:
     """What the line is about, without what the heading already says."""
     name = common.aspect_of(result) or result.check.partition(".")[2]
-    arrow = {"forward": f"→ {result.target}", "reverse": f"← {result.target}"}.get(result.direction, result.target)
-    return f"{name} {arrow}" if result.target not in ("node", "control") else name
+    who = target or result.target
+    arrow = {"forward": f"→ {who}", "reverse": f"← {who}"}.get(result.direction, who)
+    return f"{name} {arrow}" if result.target not in NOBODY else name
 
 
 def _placement(console: Console, report: Report) -> None:

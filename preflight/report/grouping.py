@@ -1,0 +1,117 @@
+"""Many peers in few lines: what is alike stands together, with the spread of its numbers; the bad keep their names."""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TypeVar
+
+from preflight.report.common import by_id, status_of
+from preflight.report.model import CauseEntry, Report, ResultEntry
+
+T = TypeVar("T")
+
+FEW = 8
+"""Up to so many peers, each has lines of its own; of what is bad so many are named one by one in any case."""
+NOBODY = ("node", "control")
+"""Targets that are no peers."""
+
+# Of the measurements those that say most in one line: name, words before the numbers and behind them.
+_TELLING = (
+    ("sent", "", " packets each"),
+    ("rtt_min_ms", "round trip ", " ms"),
+    ("mtu_bytes", "", " bytes"),
+    ("loss_percent", "", " % lost"),
+    ("jitter_p95_ms", "jitter ", " ms"),
+    ("hops", "hops: ", ""),
+    ("handshake_age_s", "last handshake ", " s ago"),
+)
+
+
+def peers_of(results: Iterable[ResultEntry]) -> list[str]:
+    """The peers that results are about, each once, in the order of their names: p2 before p10."""
+    targets = dict.fromkeys(result.target for result in results)
+    return sorted((target for target in targets if target not in NOBODY), key=_natural)
+
+
+def by_key(items: Iterable[T], keys: Iterable[Hashable]) -> list[list[T]]:
+    """Items with equal keys together, in the order in which the keys first come."""
+    groups: dict[Hashable, list[T]] = {}
+    for item, key in zip(items, keys, strict=True):
+        groups.setdefault(key, []).append(item)
+    return list(groups.values())
+
+
+def names(targets: Sequence[str], shown: int = 6) -> str:
+    """`p1, p2, p3 and 251 more`."""
+    more = len(targets) - shown
+    return ", ".join(targets[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def spread(results: Sequence[ResultEntry]) -> str:
+    """The telling measurements of many results, from the smallest to the largest; nothing where there are none."""
+    told = []
+    for name, before, behind in _TELLING:
+        values = [result.measurements.get(name) for result in results]
+        numbers = sorted(v for v in values if isinstance(v, int) or (isinstance(v, float) and isfinite(v)))
+        if numbers:
+            ends = dict.fromkeys((_number(numbers[0]), _number(numbers[-1])))
+            told.append(f"{before}{'–'.join(ends)}{behind}")
+    return ", ".join(told)
+
+
+@dataclass(frozen=True, slots=True)
+class CauseGroup:
+    """The same cause at one or many peers; `number` is how the report counts it."""
+
+    number: int
+    status: str
+    causes: tuple[CauseEntry, ...]
+
+    @property
+    def first(self) -> CauseEntry:
+        """The one that stands for all."""
+        return self.causes[0]
+
+    @property
+    def peers(self) -> list[str]:
+        """Names, in their order."""
+        return sorted((cause.target for cause in self.causes), key=_natural)
+
+    @property
+    def explained(self) -> int:
+        """How many results they account for, one of each cause's own not counted."""
+        return len({id for cause in self.causes for id in cause.explains}) - len(self.causes)
+
+
+def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
+    """Causes of the same code, direction and status at many peers as one; each by itself if few, or `whole`."""
+    known = by_id(report)
+    statuses = [status_of(cause, known) for cause in report.diagnosis]
+    keys = [
+        (cause.code, cause.direction, status, cause.target in NOBODY)
+        for cause, status in zip(report.diagnosis, statuses, strict=True)
+    ]
+    alike = Counter(keys)
+    apart = [key if alike[key] > FEW and not whole else place for place, key in enumerate(keys)]
+    pairs = by_key(list(zip(report.diagnosis, statuses, strict=True)), apart)
+    return [
+        CauseGroup(number, group[0][1], tuple(cause for cause, _ in group)) for number, group in enumerate(pairs, 1)
+    ]
+
+
+def told_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:
+    """The last of the groups that explains each result."""
+    return {id: group for group in groups for cause in group.causes for id in cause.explains}
+
+
+def _number(value: float) -> str:
+    if value == int(value):
+        return str(int(value))
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Digits count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

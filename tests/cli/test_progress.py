@@ -1,0 +1,42 @@
+"""Progress on standard error: one line per finished check, with the share of the peers where they are many."""
+
+import pytest
+
+from preflight import codes
+from preflight.api import Check, Context, Direction, Result, check, failed, passed
+from preflight.cli.progress import progress
+from preflight.runner import Progress
+
+
+async def _nothing(ctx: Context) -> None:
+    """Never run."""
+
+
+def finished(bad: int, peers: int) -> Progress:
+    """A check that is over, with so many peers of which some are bad."""
+    declared: Check = check("reach.icmp", title="t", subject="peer", codes=(codes.REACH_UNREACHABLE,))(_nothing)  # type: ignore[arg-type]
+    results: list[Result] = [
+        failed(codes.REACH_UNREACHABLE, f"p{n}", Direction.ROUND_TRIP, "")
+        if n < bad
+        else passed(f"p{n}", Direction.ROUND_TRIP, "")
+        for n in range(peers)
+    ]
+    return Progress(declared, tuple(results), 2500.0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "peers", "line"),
+    [
+        (0, 2, "pass         reach.icmp (2.50 s)\n"),
+        (1, 2, "fail         reach.icmp (2.50 s)\n"),
+        (0, 500, "pass         reach.icmp (2.50 s, 500 peers)\n"),
+        (3, 500, "fail         reach.icmp (2.50 s, 3 of 500 peers)\n"),
+        (500, 500, "fail         reach.icmp (2.50 s, 500 peers)\n"),
+    ],
+)
+def test_a_line_per_finished_check(bad: int, peers: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a log it must be seen at once whether one peer of hundreds is bad, or all of them."""
+    with progress(quiet=False, no_color=True) as listener:
+        listener(Progress(finished(bad, peers).check, None, peers=peers, told=1))
+        listener(finished(bad, peers))
+    assert capsys.readouterr().err == line
