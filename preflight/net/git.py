@@ -7,6 +7,7 @@ run nothing. Secrets that are looked for go to it by standard input, never as ar
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from preflight.proto.gitlog import VARIABLE_PATTERN, Line, commits, grep_lines, 
 
 TREE_S = 4.0
 HISTORY_S = 4.0
+"""How long the tree, and after it the whole history, may take."""
 MOST_BYTES = 8 * 1024 * 1024
 """Of the lines that fit the rule; more than that is not read."""
 SHORTEST_OWN = 12
@@ -30,6 +32,9 @@ _PATCH = (
     "-p", "-U0", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-show-signature",
     "--src-prefix=a/", "--dst-prefix=b/", "--format=%x00%h",
 )  # fmt: skip
+
+
+_FATAL = 128
 
 
 class Git:
@@ -48,23 +53,25 @@ class Git:
         if git is None:
             return Repository(root, missing_tool=True)
         run = _Run(git, root)
+        run.allow(TREE_S)
         tree = await self._tree(run)
         if run.refusal:
             return Repository(root, unread=run.refusal)
+        run.allow(HISTORY_S)
         past, seen = await self._past(run)
         files = await self._committed_files(run, {leak.path for leak in (*tree, *past)})
         return Repository(root, _distinct([*tree, *past, *files]), seen, unfinished=run.unfinished or run.refusal)
 
     async def _tree(self, run: "_Run") -> list[Leak]:
         """HEAD: variables with a literal value, then this node's own secrets, wherever they stand."""
-        if not (await run("rev-parse", "-q", "--verify", "HEAD", limit_s=TREE_S)).strip():
+        if not (await run("rev-parse", "-q", "--verify", "HEAD")).strip():
             return []
         grep = ("grep", "-z", "-n", "-I", "--no-color")
-        found = await run(*grep, "-A1", "-E", "-e", VARIABLE_PATTERN, "HEAD", "--", *PATTERNS, limit_s=TREE_S)
+        found = await run(*grep, "-A1", "-E", "-e", VARIABLE_PATTERN, "HEAD", "--", *PATTERNS)
         tree = await _leaks(grep_lines(found), self._own)
         own = "\n".join(value for value in self._own if len(value) >= SHORTEST_OWN and "\n" not in value)
         if own:
-            lines = grep_lines(await run(*grep, "-F", "-f", "-", "HEAD", limit_s=TREE_S, text=own))
+            lines = grep_lines(await run(*grep, "-F", "-f", "-", "HEAD", text=own))
             named = {(leak.path, leak.line) for leak in tree}
             tree += [
                 Leak(line.path, "a secret of this node", line.number)
@@ -75,7 +82,7 @@ class Git:
 
     async def _past(self, run: "_Run") -> tuple[list[Leak], int]:
         """What any commit added, and how many commits fit the rule."""
-        log = await run("log", "--all", *_PATCH, "-G", VARIABLE_PATTERN, "--", *PATTERNS, limit_s=HISTORY_S)
+        log = await run("log", "--all", *_PATCH, "-G", VARIABLE_PATTERN, "--", *PATTERNS)
         return await _leaks(log_lines(log), self._own), commits(log)
 
     async def _committed_files(self, run: "_Run", known: set[str]) -> list[Leak]:
@@ -85,7 +92,7 @@ class Git:
             inside = _inside(run.root, path)
             if inside is None or inside in known:
                 continue
-            commit = await run("log", "--all", "-1", "--format=%h", "--", inside, limit_s=HISTORY_S)
+            commit = await run("log", "--all", "-1", "--format=%h", "--", inside)
             if commit.strip():
                 found.append(Leak(inside, what, commit=commit.decode("ascii", "replace").strip()))
         return found
@@ -98,22 +105,33 @@ class _Run:
         self.root = root
         self.refusal: str | None = None
         self.unfinished: str | None = None
-        self._git = git
+        self._deadline = self._allowed_s = 0.0
+        # Somebody may be measuring a path on this machine just now.
+        nice = shutil.which("nice")
+        self._words = [*([nice, "-n", "19"] if nice else []), git, *_HARDENED]
 
-    async def __call__(self, *words: str, limit_s: float, text: str = "") -> bytes:
-        """What it printed, up to `MOST_BYTES` and within `limit_s`."""
+    def allow(self, seconds: float) -> None:
+        """From now on everything together may take so long."""
+        self._deadline, self._allowed_s = time.monotonic() + seconds, seconds
+
+    async def __call__(self, *words: str, text: str = "") -> bytes:
+        """What it printed, up to `MOST_BYTES` and within the time that is left; nothing once it is over."""
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            self.unfinished = f"git {words[0]} was not done after {self._allowed_s:g} s"
+            return b""
         process = await asyncio.create_subprocess_exec(
-            self._git, *_HARDENED, *words,
+            *self._words, *words,
             cwd=self.root, env=_environment(),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, said = bytearray(), bytearray()
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(left_s):
                 await asyncio.gather(_feed(process.stdin, text), _read_some(process, out), _drain(process.stderr, said))
                 await process.wait()
         except TimeoutError:
-            self.unfinished = f"git {words[0]} was not done after {limit_s:g} s"
+            self.unfinished = f"git {words[0]} was not done after {self._allowed_s:g} s"
         finally:
             await _end(process)
         if len(out) >= MOST_BYTES:
@@ -121,9 +139,6 @@ class _Run:
         if process.returncode == _FATAL and self.refusal is None:
             self.refusal = (said.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"])[0]
         return bytes(out)
-
-
-_FATAL = 128
 
 
 async def _feed(pipe: asyncio.StreamWriter | None, text: str) -> None:
