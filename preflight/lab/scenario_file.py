@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
 
 from preflight.codes import ALL
-from preflight.lab import faults
+from preflight.lab import faults, services
 from preflight.lab.faults import Fault
 from preflight.lab.names import LabError
 from preflight.lab.scenarios import Expected, Scenario
@@ -59,9 +59,10 @@ def offered() -> dict[str, Factory]:
     """Every fault that a file may name, by its name there."""
     return {
         name.replace("_", "-"): value
-        for name, value in vars(faults).items()
+        for module in (faults, services)
+        for name, value in vars(module).items()
         if inspect.isfunction(value)
-        and value.__module__ == faults.__name__
+        and value.__module__ == module.__name__
         and not name.startswith("_")
         and name not in _NOT_OFFERED
         and "Fault" in str(inspect.signature(value).return_annotation)

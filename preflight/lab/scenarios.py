@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from preflight.lab import crowd, faults
+from preflight.lab import crowd, faults, services
 from preflight.lab.blueprint import Blueprint, Registered, ResolverPlan
-from preflight.lab.faults import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER, Fault
+from preflight.lab.faults import Fault
 from preflight.lab.impairment import Impairment
+from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
 from preflight.lab.topology import RESPONDER_PORT, TOPOLOGIES, overlay_address, underlay_address
 
 
@@ -93,9 +94,9 @@ _ALL = (
     _healthy("healthy-underlay-v6", "a tunnel whose own packets are IPv6", _OUTSIDE_V6),
     _healthy("healthy-hub", "a and b talk through c", topology="hub"),
     _healthy("healthy-solo", "b hosts the control plane too", topology="solo"),
-    _healthy("healthy-tls", "the control plane speaks TLS", faults.certificate("good")),
+    _healthy("healthy-tls", "the control plane speaks TLS", services.certificate("good")),
     _healthy("healthy-silent", "no keepalive, and no NAT", faults.planned("there is no keepalive", keepalive_s=0)),
-    _healthy("healthy-dns", "the control plane has a name", faults.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
+    _healthy("healthy-dns", "the control plane has a name", services.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-mesh", "five hundred peers", crowd.crowded(500)),
     # the overlay on a
@@ -254,20 +255,20 @@ _ALL = (
     _broken(
         "url-lan",
         "control.url-off-overlay",
-        faults.control_url("http://{underlay}:{port}"),
-        faults.listens_everywhere(),
+        services.control_url("http://{underlay}:{port}"),
+        services.listens_everywhere(),
     ),
-    _broken("url-bind-all", "control.url-bind-all", faults.control_url("http://0.0.0.0:{port}")),
-    _broken("url-missing", "control.url-missing", faults.control_url(None)),
-    _broken("control-refused", "control.refused", faults.server("absent")),
+    _broken("url-bind-all", "control.url-bind-all", services.control_url("http://0.0.0.0:{port}")),
+    _broken("url-missing", "control.url-missing", services.control_url(None)),
+    _broken("control-refused", "control.refused", services.server("absent")),
     _broken("control-drop", "control.timeout", faults.drop_port("c", 9847)),
-    _broken("control-hang", "control.timeout", faults.drill("hang")),
-    _broken("dns-nxdomain", "control.dns-nxdomain", faults.resolvers(ResolverPlan(FIRST_RESOLVER))),
-    _broken("dns-timeout", "control.dns-timeout", faults.resolvers(ResolverPlan(FIRST_RESOLVER, silent=True))),
+    _broken("control-hang", "control.timeout", services.drill("hang")),
+    _broken("dns-nxdomain", "control.dns-nxdomain", services.resolvers(ResolverPlan(FIRST_RESOLVER))),
+    _broken("dns-timeout", "control.dns-timeout", services.resolvers(ResolverPlan(FIRST_RESOLVER, silent=True))),
     _broken(
         "dns-split",
         "control.dns-split",
-        faults.resolvers(
+        services.resolvers(
             ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (underlay_address("c", 4),)}),
             ResolverPlan(SECOND_RESOLVER, _NAMED),
         ),
@@ -275,104 +276,104 @@ _ALL = (
     _broken(
         "dead-aaaa",
         "control.address-family",
-        faults.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_OVERLAY_C, "fd66::dead")})),
+        services.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_OVERLAY_C, "fd66::dead")})),
         exit_code=None,
     ),
-    _broken("tls-expiring", "control.tls-expiring", faults.certificate("expiring"), exit_code=0),
-    _broken("tls-expired", "control.tls-expired", faults.certificate("expired")),
-    _broken("tls-untrusted", "control.tls-untrusted", faults.certificate("untrusted")),
-    _broken("tls-name", "control.tls-name", faults.certificate("other-name")),
+    _broken("tls-expiring", "control.tls-expiring", services.certificate("expiring"), exit_code=0),
+    _broken("tls-expired", "control.tls-expired", services.certificate("expired")),
+    _broken("tls-untrusted", "control.tls-untrusted", services.certificate("untrusted")),
+    _broken("tls-name", "control.tls-name", services.certificate("other-name")),
     _broken(
         "tls-none-off-overlay",
         "control.plain-http",
-        faults.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (underlay_address("c", 4),)})),
-        faults.listens_everywhere(),
+        services.resolvers(ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (underlay_address("c", 4),)})),
+        services.listens_everywhere(),
     ),
-    _broken("not-populi", "control.not-populi", faults.server("everything")),
-    _broken("redirect", "control.redirected", faults.server("redirect")),
-    _broken("unhealthy", "control.unhealthy", faults.drill("unhealthy")),
-    _healthy("throttled", "the control plane says 429 first, and is fine after that", faults.drill("throttle")),
-    _broken("clock-skew", "control.clock-skew", faults.drill("clock-skew=600")),
+    _broken("not-populi", "control.not-populi", services.server("everything")),
+    _broken("redirect", "control.redirected", services.server("redirect")),
+    _broken("unhealthy", "control.unhealthy", services.drill("unhealthy")),
+    _healthy("throttled", "the control plane says 429 first, and is fine after that", services.drill("throttle")),
+    _broken("clock-skew", "control.clock-skew", services.drill("clock-skew=600")),
     _broken("slow-control", "control.slow", *faults.both_ways("a", "c", Impairment(delay_ms=300)), exit_code=0),
     # enrolment
-    _broken("bootstrap-spent", "enroll.bootstrap-spent", faults.bootstrap_token("spent")),
-    _broken("bootstrap-invalid", "enroll.bootstrap-invalid", faults.bootstrap_token("invalid")),
-    _broken("bootstrap-disabled", "enroll.bootstrap-disabled", faults.bootstrap_token("disabled")),
-    _broken("bootstrap-expired", "enroll.bootstrap-spent", faults.bootstrap_token("expired")),
-    _broken("scope-mismatch", "enroll.scope-mismatch", faults.scope("another-cluster")),
-    _broken("token-unknown", "enroll.unauthorized", faults.bearer("unknown")),
-    _broken("token-submitter", "enroll.forbidden", faults.bearer("submitter")),
-    _broken("heartbeat-lost", "enroll.heartbeat-failed", faults.drill("heartbeat-500")),
+    _broken("bootstrap-spent", "enroll.bootstrap-spent", services.bootstrap_token("spent")),
+    _broken("bootstrap-invalid", "enroll.bootstrap-invalid", services.bootstrap_token("invalid")),
+    _broken("bootstrap-disabled", "enroll.bootstrap-disabled", services.bootstrap_token("disabled")),
+    _broken("bootstrap-expired", "enroll.bootstrap-spent", services.bootstrap_token("expired")),
+    _broken("scope-mismatch", "enroll.scope-mismatch", services.scope("another-cluster")),
+    _broken("token-unknown", "enroll.unauthorized", services.bearer("unknown")),
+    _broken("token-submitter", "enroll.forbidden", services.bearer("submitter")),
+    _broken("heartbeat-lost", "enroll.heartbeat-failed", services.drill("heartbeat-500")),
     # posture
-    _broken("open-server", "posture.open", faults.guards("none"), faults.bootstrap_token("none")),
-    _broken("one-token-for-all", "posture.shared-token", faults.one_token(), exit_code=0),
-    _broken("scope-open", "posture.scope-open", faults.drill("scope-open")),
+    _broken("open-server", "posture.open", services.guards("none"), services.bootstrap_token("none")),
+    _broken("one-token-for-all", "posture.shared-token", services.one_token(), exit_code=0),
+    _broken("scope-open", "posture.scope-open", services.drill("scope-open")),
     _broken(
-        "exposed", "posture.exposed", faults.listens_everywhere(), faults.public_endpoint("a", of="c"), exit_code=1
+        "exposed", "posture.exposed", services.listens_everywhere(), faults.public_endpoint("a", of="c"), exit_code=1
     ),
-    _broken("token-in-compose", "posture.secret-in-git", faults.committed_token()),
+    _broken("token-in-compose", "posture.secret-in-git", services.committed_token()),
     # the cluster
-    _healthy("healthy-cluster", "the cluster has nodes at work", faults.registered("nodes", *_AT_WORK)),
+    _healthy("healthy-cluster", "the cluster has nodes at work", services.registered("nodes", *_AT_WORK)),
     _broken(
         "stale-node",
         "nodes.stale",
-        faults.registered("n2 was last heard ten minutes ago", *_AT_WORK, Registered("n2", age_s=600)),
+        services.registered("n2 was last heard ten minutes ago", *_AT_WORK, Registered("n2", age_s=600)),
         exit_code=0,
     ),
     _broken(
         "quarantined-self",
         "nodes.quarantined",
-        faults.registered("a is quarantined", Registered("a", quarantined=True), *_AT_WORK),
+        services.registered("a is quarantined", Registered("a", quarantined=True), *_AT_WORK),
     ),
     _broken(
         "draining-self",
         "nodes.draining",
-        faults.registered("a is drained for an hour", Registered("a", drained_for_s=3600), *_AT_WORK),
+        services.registered("a is drained for an hour", Registered("a", drained_for_s=3600), *_AT_WORK),
         exit_code=0,
     ),
     _broken(
         "version-skew",
         "nodes.version-skew",
-        faults.registered("n2 runs an older version", *_AT_WORK, Registered("n2", version="0.9")),
+        services.registered("n2 runs an older version", *_AT_WORK, Registered("n2", version="0.9")),
         exit_code=0,
     ),
     _broken(
         "duplicate-address",
         "nodes.duplicate-address",
-        faults.registered("n2 announces n1's address", *_AT_WORK, Registered("n2", fields=_AT_WORK[0].fields)),
+        services.registered("n2 announces n1's address", *_AT_WORK, Registered("n2", fields=_AT_WORK[0].fields)),
         exit_code=0,
     ),
     # the tool itself
-    _broken("plugin-broken", "run.plugin-broken", faults.broken_plugin(), exit_code=0),
+    _broken("plugin-broken", "run.plugin-broken", services.broken_plugin(), exit_code=0),
     # two at once, in the order of repair
     _both(
         "black-hole-and-scope",
         "mtu.black-hole forward",
         "enroll.scope-mismatch",
         *faults.black_hole("a", "b"),
-        faults.scope("another-cluster"),
+        services.scope("another-cluster"),
     ),
     _both(
         "wrong-key-and-tls",
         "overlay.no-handshake",
         "control.tls-expired",
         faults.stale_key("a", of="b"),
-        faults.certificate("expired"),
+        services.certificate("expired"),
     ),
     _both(
         "drop-reverse-and-url-lan",
         "reach.no-reverse reverse",
         "control.url-off-overlay",
         faults.drop_out("b", "a"),
-        faults.control_url("http://{underlay}:{port}"),
-        faults.listens_everywhere(),
+        services.control_url("http://{underlay}:{port}"),
+        services.listens_everywhere(),
     ),
     _both(
         "loss-and-spent-token",
         "udp.loss reverse",
         "enroll.bootstrap-spent",
         faults.random_loss("b", "a", 10),
-        faults.bootstrap_token("spent"),
+        services.bootstrap_token("spent"),
     ),
 )
 
