@@ -136,6 +136,9 @@ def _uvicorn_config(app: Envelope, context: ssl.SSLContext | None) -> uvicorn.Co
         access_log=False,
         server_header=False,
         date_header=False,  # the envelope sends the server's own clock
+        # A TLS terminator on this host tells who the client is; from anywhere else the header is a stranger's word.
+        proxy_headers=True,
+        forwarded_allow_ips=["127.0.0.1", "::1"],
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         backlog=bind.BACKLOG,

@@ -10,6 +10,7 @@ are told as XFAIL where it differs, which is intended, and as XPASS where it doe
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,21 @@ def whole(path: str) -> str:
 def unique() -> str:
     """A node id that no other test uses."""
     return f"conformance-{uuid.uuid4()}"
+
+
+def run_suite(url: str, which: str, **variables: str) -> tuple[int, dict[str, int], str]:
+    """Point this suite at a server: exit code, how many of which outcome, and all that was printed."""
+    options = ("-p", "no:cacheprovider", "-q", "-k", which, "--base-url", url)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/control", *options],
+        cwd=Path(__file__).parents[2],
+        env={**environment(SECRETS), "PYTEST_ADDOPTS": "", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    counts = {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])}
+    return done.returncode, counts, done.stdout
 
 
 @pytest.fixture
