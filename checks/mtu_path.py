@@ -92,13 +92,18 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Found]]:
-    """Measure some peers at once. The kernel counts fragments for all flows together, so what tells is done again."""
+    """Measure some peers at once. The kernel counts fragments for all flows together: what met some is done again."""
     together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
     again = len(peers) > 1
     return [
-        (peer, await measure(ctx, peer) if again and any(map(_telling, both)) else both)
+        (peer, await measure(ctx, peer) if again and any(map(_in_doubt, both)) else both)
         for peer, both in zip(peers, together, strict=True)
     ]
+
+
+def _in_doubt(found: PathMtu) -> bool:
+    """Whether other peers' packets may have had a part in it."""
+    return found.miscounted or bool(found.fragmented) or found.outcome is SearchOutcome.UNDECIDED
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
