@@ -21,6 +21,7 @@ from preflight.api import (
 )
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.probe import SMALLEST
+from preflight.proto.reach import start_responder
 
 CONCURRENT_PEERS = 16
 REFUSALS_TRIED = 3
@@ -190,7 +191,7 @@ def _fate(peer: Peer, alone: Alone, mtu: int) -> str:
     if alone.forward_open:
         return (
             f"echoes over {mtu} bytes get no answer from {name} and no ICMP error, while UDP of {alone.forward_bytes} "
-            "bytes does get there: large packets vanish on the way back"
+            "bytes does get there: unless a filter drops large echoes, large packets vanish on the way back"
         )
     return f"echoes over {mtu} bytes to {name} get no answer and no ICMP error"
 
@@ -241,14 +242,13 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
             measurements=_measurements(alone),
             evidence=(_sizes(echo),),
         )
-    host = f"[{peer.address}]" if ":" in peer.address else peer.address
     known = "back" if alone.forward_open else "there and back"
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         name,
         Direction.ROUND_TRIP,
         f"{name} answers no echo and no path-MTU probe: what the way {known} carries, a responder there would tell",
-        remedy=f"on {name}: preflight responder --bind {host}:{peer.responder_port}",
+        remedy=start_responder(name, peer.address, peer.responder_port),
         measurements={"echoes": echo.probes_sent},
     )
 

@@ -7,6 +7,7 @@ from functools import partial
 from preflight.api import Context, Direction, Peer, Result, abreast, check, codes, failed, inconclusive, passed, warned
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
+from preflight.proto.reach import start_responder
 
 FIRST = 4
 MORE = 100  # enough to tell 1 % from chance
@@ -92,7 +93,7 @@ def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: f
         peer.target,
         Direction.ROUND_TRIP,
         f"{loss:.0f} % of {echo.sent} echoes were lost; no responder answers that could tell in which direction",
-        remedy=f"preflight responder --bind {peer.address}   # on {peer.target}, then run again",
+        remedy=f"{start_responder(peer.target, peer.address, peer.responder_port)}, then run again",
         measurements=measurements,
     )
 

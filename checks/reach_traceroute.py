@@ -60,7 +60,9 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[Link]) -> Result:
-    """Silence is no fault: a peer that drops the probes without a word has answered otherwise, or we were not here."""
+    """Silence is no fault: a peer that drops the probes, or tells of closed ports at a limited rate, is reached all
+    the same, or we were not here.
+    """
     evidence = (_evidence(f"UDP probes to {peer.address}", trace),)
     measurements = {"hops": len(trace.hops) if trace.reached else None, "reached": trace.reached}
     stray = _stray(trace, state, links)
@@ -175,7 +177,7 @@ def _routers(trace: Trace, state: OverlayState | None) -> list[Hop]:
 def _describe(destination: str, trace: Trace) -> str:
     if not trace.hops:
         reason = f" ({trace.error})" if trace.error else ""
-        return f"{destination} drops traceroute's probes without a word, so the way there is not shown{reason}"
+        return f"nobody answers traceroute's probes to {destination}, so the way there is not shown{reason}"
     way = ", ".join(hop.address or "*" for hop in trace.hops)
     if trace.reached:
         return f"{_count(len(trace.hops))} to {destination}: {way}"

@@ -24,7 +24,7 @@ from preflight.api import (
 from preflight.model.icmp import EchoStats
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats
-from preflight.proto.reach import Way, forward_way, reverse_way
+from preflight.proto.reach import Way, forward_way, reverse_way, start_responder
 from preflight.proto.reach_words import arrived, got, got_none, not_here, unanswered
 from preflight.proto.wayback import explain
 
@@ -33,7 +33,6 @@ INTERVAL_S = 0.01
 CONCURRENT_PEERS = 64
 PACKETS_PER_SECOND = 2000
 """To all peers together, where all is well; silent ones are asked more slowly."""
-STAMP_PORT = 862
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +212,9 @@ def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
 
 def _start(peer: Peer, reached: Reached) -> str:
     """The command that starts a responder for this node at the peer."""
-    address = f"[{peer.address}]" if ":" in peer.address else peer.address
-    port = "" if peer.responder_port == STAMP_PORT else f":{peer.responder_port}"
     local = (reached.asked.local if reached.asked else None) or reached.session.local
-    allow = f" --allow {local[0]}" if local else ""
-    return f"preflight responder --bind {address}{port}{allow}   # on {peer.target}"
+    asker, keyed = local[0] if local else None, reached.session.authenticated
+    return start_responder(peer.target, peer.address, peer.responder_port, asker=asker, keyed=keyed)
 
 
 def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
@@ -325,7 +322,8 @@ def _dropped_here(peer: Peer, asked: AskResult) -> Result:
 def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
     """Nothing came back, and nobody tells which direction is at fault: never guess."""
     if reached.echoed:
-        fact = f"no responder answers on UDP port {peer.responder_port} (ICMP echo does)"
+        port = f"UDP port {peer.responder_port}"
+        fact = f"only as echoes; {port} is silent (no responder runs there, or a filter drops its packets)"
         return (_no_responder(peer, reached, fact),)
     sent = reached.session.sent + asked.sent
     early = "its hellos arrive here, and none came late enough to tell of these packets" if asked.hello else ""

@@ -20,6 +20,7 @@ from preflight.api import (
     passed,
 )
 from preflight.model.path import DirectionStats, StampStats, combined
+from preflight.proto.reach import start_responder
 
 if TYPE_CHECKING:
     from preflight.net.path import PathProbes
@@ -104,8 +105,9 @@ def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, 
                 codes.RUN_NEEDS_RESPONDER,
                 peer.target,
                 Direction.ROUND_TRIP,
-                f"no responder answers on UDP port {peer.responder_port} of {peer.address}, so nothing was measured",
-                remedy=f"preflight responder --bind {peer.address}   # on {peer.target}",
+                f"no responder answers on UDP port {peer.responder_port} of {peer.address}, so nothing was measured; "
+                "one there would tell loss and jitter of each direction",
+                remedy=start_responder(peer.target, peer.address, peer.responder_port),
             ),
         )
     results: list[Result] = []
@@ -122,7 +124,7 @@ def _judge_direction(
             f"{stats.lost} of {stats.sent} packets got no answer, and the reflector does not count its answers: "
             "in which direction they were lost cannot be told"
         )
-        remedy = f"preflight responder --bind {peer.address}   # on {peer.target}: it counts"
+        remedy = f"{start_responder(peer.target, peer.address, peer.responder_port)}: it counts"
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
     measurements = _measurements(measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"

@@ -4,6 +4,7 @@ from enum import Enum
 
 from preflight.model.path import AskResult, HelloReport
 
+STAMP_PORT = 862
 HELLO_AFTER_S = 1.0
 """A hello that came so long after this node's first packet left its sender when that packet was there, or lost: no
 round trip is longer. An earlier one may have crossed it."""
@@ -46,3 +47,15 @@ def reverse_way(asked: AskResult) -> Way:
     if asked.report is not None and (asked.report.sent or asked.report.send_errors):
         return Way.DEAD
     return Way.OPEN if asked.hello is not None and asked.hello.after_s > 0 else Way.UNKNOWN
+
+
+def start_responder(name: str, address: str, port: int, *, asker: str | None = None, keyed: bool = False) -> str:
+    """The line to paste at the peer called `name`: a responder on its address that serves `asker`.
+
+    keyed: this node signs its packets, and a responder with another key, or without one, would not do.
+    """
+    host = f"[{address}]" if ":" in address else address
+    place = host if port == STAMP_PORT else f"{host}:{port}"
+    allow = f" --allow {asker}" if asker else ""
+    key, whose = (" --key-file KEY-FILE", ", with this node's key") if keyed else ("", "")
+    return f"preflight responder --bind {place}{allow}{key}   # on {name}{whose}"

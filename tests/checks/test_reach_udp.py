@@ -267,6 +267,8 @@ def test_the_command_to_start_a_responder_lets_this_node_in() -> None:
     peer = Peer("fd66::2", "b", responder_port=8620)
     (result,) = judge(peer, Reached(StampStats(1, 0, port_unreachable=True, local=("fd66::1", 5))))
     assert result.remedy == "preflight responder --bind [fd66::2]:8620 --allow fd66::1   # on b"
+    (keyed,) = judge(PEER, Reached(StampStats(1, 0, port_unreachable=True, authenticated=True)))
+    assert keyed.remedy == "preflight responder --bind 10.66.0.2 --key-file KEY-FILE   # on b, with this node's key"
 
 
 @pytest.mark.parametrize("make", [lambda: silent(PeerReport(0, 10)), lambda: silent(**NOT_TOLD)])
