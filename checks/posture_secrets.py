@@ -39,7 +39,8 @@ async def posture_secrets(ctx: Context) -> AsyncGenerator[Result, None]:
     yield judge_files(secrets.files())
     found = [await secrets.git.search(folder) for folder in secrets.folders()]
     repositories = {repository.root: repository for repository in found if repository is not None}
-    yield judge_git(list(repositories.values()))
+    named = ctx.settings.posture.repositories is not None
+    yield judge_git(list(repositories.values()), named=named)
 
 
 def judge_files(files: Sequence[SecretFile]) -> Result:
@@ -63,8 +64,12 @@ def judge_files(files: Sequence[SecretFile]) -> Result:
     )
 
 
-def judge_git(repositories: Sequence[Repository]) -> Result:
-    """A secret in any of them; where one could not be read, and why; else how much was searched."""
+def judge_git(repositories: Sequence[Repository], *, named: bool = True) -> Result:
+    """A secret in any of them; where one could not be read, and why; else how much was searched.
+
+    named: the settings ask for these repositories. One that merely lies around the working folder and cannot be read,
+    as in many a container, leaves nothing undecided that anybody asked for.
+    """
     where = (NODE, Direction.LOCAL)
     if not repositories:
         message = "neither the working folder nor the settings lie in a git repository"
@@ -74,7 +79,7 @@ def judge_git(repositories: Sequence[Repository]) -> Result:
         return _leaking(leaking)
     closed = next((repository for repository in repositories if repository.missing_tool or repository.unread), None)
     if closed is not None:
-        return _closed(closed)
+        return _closed(closed, named=named)
     names = ", ".join(str(repository.root) for repository in repositories)
     cut = next((f"; {repository.unfinished}" for repository in repositories if repository.unfinished), "")
     return passed(*where, f"no secret of the cluster found in tree and history of {names}{cut}", aspect="git")
@@ -97,11 +102,16 @@ def _leaking(repositories: Sequence[Repository]) -> Result:
     )
 
 
-def _closed(repository: Repository) -> Result:
+def _closed(repository: Repository, *, named: bool) -> Result:
     where = (NODE, Direction.LOCAL)
     if repository.missing_tool:
         message = f"{repository.root} is a git repository, and without git it cannot be searched"
-        return inconclusive(codes.RUN_NEEDS_TOOL, *where, message, aspect="git", remedy="sudo apt-get install git")
-    message = f"git does not read {repository.root}: {repository.unread}"
-    remedy = f"git config --global --add safe.directory {quote(str(repository.root))}"
-    return inconclusive(codes.RUN_NEEDS_PRIVILEGE, *where, message, aspect="git", remedy=remedy)
+        code, remedy = codes.RUN_NEEDS_TOOL, "sudo apt-get install git"
+    else:
+        message = f"git does not read {repository.root}: {repository.unread}"
+        code = codes.RUN_NEEDS_PRIVILEGE
+        remedy = f"git config --global --add safe.directory {quote(str(repository.root))}"
+    if not named:
+        message += "; name it as posture.repositories if it is to be searched"
+        return skipped(codes.RUN_NOT_APPLICABLE, *where, message, aspect="git")
+    return inconclusive(code, *where, message, aspect="git", remedy=remedy)

@@ -26,6 +26,7 @@ STYLES = {
 }
 MARKS = {status: (mark, STYLES[status]) for status, mark in common.MARKS.items()}
 VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
+PLACEMENT_STYLE = {"allowed": "green", "caution": "yellow", "not-default": "yellow", "out-of-scope": "bright_black"}
 MANY = 12
 """Results of one check and status beyond which they are shown as one line and a count."""
 LISTED = 5
@@ -190,8 +191,12 @@ def _placement(console: Console, report: Report) -> None:
     console.print()
     console.print(Text("what belongs on this path", style="bold"))
     table = Table.grid(padding=(0, 1))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
     for entry in report.placement:
-        table.add_row("", Text(entry.work_class), Text(entry.verdict), Text(entry.because))
+        verdict = Text(entry.verdict, style=PLACEMENT_STYLE[entry.verdict])
+        table.add_row("", Text(entry.work_class), verdict, Text(entry.because))
     console.print(table)
 
 

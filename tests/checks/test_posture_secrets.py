@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from preflight_checks.posture_secrets import judge_files, judge_git
 
+from preflight.api import Status
 from preflight.model.leaks import Leak, Repository, SecretFile
 
 ROOT = Path("/srv/deploy")
@@ -48,6 +49,14 @@ def test_git(repositories: list[Repository], expected: str) -> None:
     assert (result.code.slug if result.code else "pass") == expected
     for repository in repositories:
         assert repository.unfinished is None or repository.unfinished in result.message
+
+
+def test_a_repository_that_nobody_named_and_git_refuses_is_no_reason_to_stop() -> None:
+    """A job in a container works in somebody else's checkout: undecided there would end every such run with 3."""
+    refused = Repository(ROOT, unread="fatal: detected dubious ownership")
+    assert judge_git([refused], named=True).status is Status.INCONCLUSIVE
+    assert judge_git([refused], named=False).status is Status.SKIP
+    assert "posture.repositories" in judge_git([refused], named=False).message
 
 
 def test_many_places_make_one_sentence() -> None:
