@@ -23,7 +23,7 @@ from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
-from preflight.report.model import Gate, Report, build_report
+from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.redact import Redactor, StandIns
 from preflight.runner import Listener, Outcome, Runner
 from preflight.settings import Options, Settings, SettingsError, known_secrets, load
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from preflight.cli.run import Request
 
 LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
-"""Set by the lab for what runs in it: `wireguard` or `loopback`, for the report."""
+"""Set by the lab for what runs in it: what it is made of, for the report."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Session:
                 allow_inconclusive=self.request.allow_inconclusive,
             ),
             command=("preflight", *sys.argv[1:]),
-            lab=cast("Literal['wireguard', 'loopback'] | None", os.environ.get(LAB_VARIABLE)),
+            lab=cast("LabKind | None", os.environ.get(LAB_VARIABLE)),
             interrupted=outcome.interrupted,
             peers=peers,
         )

@@ -26,7 +26,11 @@ from preflight.lab.topology import (
 SCOPE = "preflight-lab"
 AGENTS = {"a": "1", "b": "2"}
 
-Kind = Literal["wireguard", "loopback"]
+Product = Literal["wireguard", "vxlan", "nebula", "openvpn"]
+Kind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
+"""What a lab is made of: a product's real tunnels between namespaces, or processes on loopback."""
+UNNAMED: frozenset[Product] = frozenset(("vxlan", "openvpn"))
+"""Products that tell nothing of themselves: a's settings name the interface."""
 Server = Literal["bundled", "absent", "everything", "redirect"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
@@ -73,6 +77,7 @@ class Blueprint:
     """
 
     topology: Topology
+    product: Product = "wireguard"
     families: tuple[Family, ...] = (4, 6)
     underlay: Family = 4
     tunnel_mtu: int = 1420
@@ -146,8 +151,8 @@ class LabSecrets:
         return {"mesh": self.mesh, "submitter": self.submitter, "unknown": "a-token-of-another-cluster"}[kind]
 
 
-def node_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
-    """a's preflight.yaml; file names are relative to it."""
+def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> dict[str, Any]:
+    """a's preflight.yaml; file names are relative to it. tunnel: the name of its interface."""
     control: dict[str, Any] = {"scope_id": plan.scope_id, "token_file": "token"}
     if plan.control_url is not None:
         control["url"] = places.url(plan.control_url)
@@ -163,6 +168,8 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]
     }
     if kind == "loopback":
         settings["overlay"] = {"interface": "lo", "prefixes": ["127.0.0.0/8"]}
+    elif plan.product in UNNAMED:
+        settings["overlay"] = {"interface": tunnel}
     elif plan.crowd:
         settings["overlay"] = {"prefixes": [*OVERLAY_PREFIXES.values(), CROWD_PREFIX]}
     return settings | dict(plan.node)

@@ -24,7 +24,7 @@ def kind_of(scenario: Scenario) -> Kind:
     Raises LabError for a scenario that breaks a network which loopback does not have.
     """
     if scenario.topology != "loopback" and _may_make_namespaces():
-        return "wireguard"
+        return scenario.plan().product
     if not scenario.loopback:
         raise LabError(f"the scenario {scenario.name} breaks a real network, and that needs root")
     return "loopback"
@@ -74,7 +74,7 @@ def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> St
 
 def _build(site: Site, scenario: Scenario, deadline: float) -> None:
     site.write_files()
-    if site.kind == "wireguard":
+    if site.kind != "loopback":
         _build_tunnels(site, scenario, deadline)
     else:
         _wait_for_all(site.start_daemons(), deadline)
@@ -82,7 +82,7 @@ def _build(site: Site, scenario: Scenario, deadline: float) -> None:
 
 
 def _places(plan: Blueprint, kind: Kind) -> Places:
-    if kind == "wireguard":
+    if kind != "loopback":
         return Places.in_tunnel(plan)
     return Places(
         peers=("127.0.0.2",),

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from preflight.lab.blueprint import Certificate
 
@@ -37,12 +37,40 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
         .sign(ca_key, hashes.SHA256())
     )
     (server / "tls.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
-    (server / "tls.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    (server / "tls.key").chmod(0o600)
+    _write_key(server / "tls.key", key)
     for client in clients:
         (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
+
+
+def write_identities(folders: Mapping[str, Path], *, server: str) -> None:
+    """Put `openvpn.pem`, `openvpn.key` and `openvpn-ca.pem` into each node's folder: one CA, a certificate a node."""
+    now = datetime.now(UTC)
+    ca_key, ca = _authority("Preflight lab OpenVPN CA", now)
+    for node, folder in folders.items():
+        key = ec.generate_private_key(ec.SECP256R1())
+        use = ExtendedKeyUsageOID.SERVER_AUTH if node == server else ExtendedKeyUsageOID.CLIENT_AUTH
+        first, last = _life(now)
+        leaf = (
+            x509.CertificateBuilder()
+            .subject_name(_called(node))
+            .issuer_name(ca.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(first)
+            .not_valid_after(last)
+            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+            .sign(ca_key, hashes.SHA256())
+        )
+        (folder / "openvpn.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+        _write_key(folder / "openvpn.key", key)
+        (folder / "openvpn-ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 _LIVES: Mapping[Certificate, Callable[[datetime], tuple[datetime, datetime]]] = {

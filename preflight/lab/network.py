@@ -3,7 +3,6 @@
 `inside` moves the calling thread only, so that labs can be built side by side in threads.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
+from preflight.lab import tunnels
 from preflight.lab.blueprint import Blueprint
 from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
@@ -99,10 +99,10 @@ class Network:
     def build(self, deadline: float) -> None:
         """Underlay and tunnels, all well. deadline: on time.monotonic()'s clock. Raises LabError."""
         self._underlay()
-        self._start_tunnels(deadline)
+        tunnels.MAKERS[self.plan.product](self, deadline)
         for node in self.plan.topology.members:
-            self.configure_tunnel(node)
-            self._raise_tunnel(node)
+            if self.plan.product in tunnels.BARE:
+                self._raise_tunnel(node)
 
     def command(self, node: str, *words: str) -> list[str]:
         """The words that run a program in a node's namespace."""
@@ -176,29 +176,6 @@ class Network:
                     add_address(member, UNDERLAY, address)
                 member.route("add", dst="0.0.0.0/0", gateway=gateway_address(node, 4))
                 member.route("add", dst="::/0", gateway=gateway_address(node, 6))
-
-    def _start_tunnels(self, deadline: float) -> None:
-        """Make the tunnel devices: the kernel's WireGuard where it has one, else wireguard-go, all at once."""
-        starting = []
-        for node in self.plan.topology.members:
-            if self._kernel_tunnel(node):
-                continue
-            log = self.names.files(node) / "wireguard-go.log"
-            argv = self.command(node, program("wireguard-go"), "-f", self.names.tunnel(node))
-            mark, talk = self.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
-            starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
-        for daemon in starting:
-            wait_for_words(daemon, "UAPI listener started", 1, deadline)
-
-    def _kernel_tunnel(self, node: str) -> bool:
-        with inside(self.names.namespace(node)), IPRoute() as route:
-            try:
-                route.link("add", ifname=self.names.tunnel(node), kind="wireguard")
-            except NetlinkError as error:
-                if error.code == errno.EOPNOTSUPP:
-                    return False
-                raise LabError(f"the kernel refused a WireGuard interface: {error}") from None
-        return True
 
     def _raise_tunnel(self, node: str) -> None:
         tunnel = self.names.tunnel(node)

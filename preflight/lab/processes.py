@@ -18,7 +18,15 @@ from preflight.lab.names import LabError
 from preflight.lab.signals import give_way
 
 MARK = "PREFLIGHT_LAB_DAEMON"
-PACKAGES = {"ip": "iproute2", "nft": "nftables", "wg": "wireguard-tools", "wireguard-go": "wireguard-go", "git": "git"}
+PACKAGES = {
+    "ip": "iproute2",
+    "bridge": "iproute2",
+    "nebula-cert": "nebula",
+    "nft": "nftables",
+    "wg": "wireguard-tools",
+    "wireguard-go": "wireguard-go",
+    "git": "git",
+}
 _LOOK_AGAIN_MS = 5
 _SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from preflight.codes import ALL
 from preflight.lab import faults, services
+from preflight.lab.blueprint import Product
 from preflight.lab.faults import Fault
 from preflight.lab.names import LabError
 from preflight.lab.scenarios import Expected, Scenario
@@ -37,6 +38,7 @@ class Overlay(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    product: Product = "wireguard"
     tunnel_mtu: int = Field(1420, ge=576, le=9000)
     keepalive_s: int = Field(25, ge=0, le=65535)
     families: tuple[Family, ...] = Field((4, 6), min_length=1)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from preflight.lab import crowd, faults, services
-from preflight.lab.blueprint import Blueprint, Registered, ResolverPlan
+from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
 from preflight.lab.faults import Fault
 from preflight.lab.impairment import Impairment
 from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
-from preflight.lab.topology import RESPONDER_PORT, TOPOLOGIES, overlay_address, underlay_address
+from preflight.lab.topology import RESPONDER_PORT, TOPOLOGIES, Family, overlay_address, underlay_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,31 @@ _NAMED = {CONTROL_NAME: (_OVERLAY_C,)}
 
 _AT_WORK = (Registered("n1", fields={"listen_addr": "10.66.0.7:9900"}),)
 
+_NEBULA = faults.planned("Nebula", product="nebula", tunnel_mtu=1400, families=(4,))
+_VXLAN = faults.planned("VXLAN", product="vxlan", tunnel_mtu=1400)
+_OPENVPN = faults.planned("OpenVPN", product="openvpn", tunnel_mtu=1400)
+
 _FAR = Impairment(delay_ms=37.5, jitter_ms=5)
 
 _REDUCED_BOTH_WAYS = (faults.underlay_mtu("a", "b", 1380), faults.underlay_mtu("b", "a", 1380))
 _HOLE_BOTH_WAYS = (*faults.black_hole("a", "b"), *faults.black_hole("b", "a"))
 _INSIDE_V6 = faults.planned("IPv6-only overlay", families=(6,))
 _OUTSIDE_V6 = faults.planned("IPv6 underlay", underlay=6)
+
+
+def _of_product(product: Product) -> tuple[Scenario, ...]:
+    """What a product other than WireGuard must show: healthy near and far, over each family that it carries."""
+    families: tuple[Family, ...] = (4,) if product == "nebula" else (4, 6)
+    # OpenVPN's clients talk through its server, so what is far for a is c.
+    far = faults.both_ways("a", "c" if product == "openvpn" else "b", _FAR)
+    rows = []
+    for family in families:
+        plan = faults.planned(f"{product}, IPv{family}", product=product, tunnel_mtu=1300, families=(family,))
+        name = f"healthy-{product}{'-v6' if family == 6 else ''}"
+        rows += [_healthy(name, f"{product} instead of WireGuard", plan)]
+        rows += [_healthy(f"{name}-80ms", f"{product} over 80 ms of round-trip time", plan, *far)]
+    return tuple(rows)
+
 
 _ALL = (
     _healthy("healthy", "all is well"),
@@ -97,6 +116,7 @@ _ALL = (
     _healthy("healthy-tls", "the control plane speaks TLS", services.certificate("good")),
     _healthy("healthy-silent", "no keepalive, and no NAT", faults.planned("there is no keepalive", keepalive_s=0)),
     _healthy("healthy-dns", "the control plane has a name", services.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
+    _healthy("healthy-v6-80ms", "80 ms inside an IPv6-only overlay", _INSIDE_V6, *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-mesh", "five hundred peers", crowd.crowded(500)),
     # the overlay on a
@@ -343,6 +363,17 @@ _ALL = (
         services.registered("n2 announces n1's address", *_AT_WORK, Registered("n2", fields=_AT_WORK[0].fields)),
         exit_code=0,
     ),
+    # other products
+    *_of_product("vxlan"),
+    *_of_product("nebula"),
+    *_of_product("openvpn"),
+    _broken("black-hole-nebula", "mtu.black-hole", _NEBULA, *faults.black_hole("a", "b"), direction="forward"),
+    # The kernel's VXLAN sends without DF: too large packets arrive, in fragments.
+    _broken("fragments-vxlan", "mtu.reduced", _VXLAN, *faults.black_hole("a", "b"), direction="forward", exit_code=0),
+    _broken("black-hole-openvpn", "mtu.black-hole", _OPENVPN, *faults.black_hole("a", "c"), direction="forward"),
+    _broken("drop-reverse-nebula", "reach.no-reverse", _NEBULA, faults.drop_out("b", "a"), direction="reverse"),
+    _broken("drop-forward-vxlan", "reach.no-forward", _VXLAN, faults.drop_in("b", "a"), direction="forward"),
+    _broken("no-echo-openvpn", "reach.icmp-filtered", _OPENVPN, faults.no_echo("b"), exit_code=0),
     # the tool itself
     _broken("plugin-broken", "run.plugin-broken", services.broken_plugin(), exit_code=0),
     # two at once, in the order of repair

@@ -38,7 +38,7 @@ class Lab:
 
     @property
     def kind(self) -> Kind:
-        """`wireguard`: real tunnels between namespaces. `loopback`: processes on 127.0.0.0/8."""
+        """The product whose real tunnels run between namespaces, or `loopback`: processes on 127.0.0.0/8."""
         return self.state.kind
 
     def command(self, argv: Sequence[str], node: str = "a") -> list[str]:
@@ -107,7 +107,7 @@ def running_lab(name: str) -> Lab:
 
 
 def _nodes(found: State) -> tuple[str, ...]:
-    return found.parts.namespaces if found.kind == "wireguard" else _scenario(found).plan().topology.members
+    return found.parts.namespaces if found.kind != "loopback" else _scenario(found).plan().topology.members
 
 
 def scenario_for(name: str) -> Scenario:

@@ -66,7 +66,7 @@ class Site:
         write_private(control / "submitter-token", secrets.submitter)
         for holder in (node, peer):
             write_private(holder / "responder.key", secrets.responder_key)
-        _write_settings(node, blueprint.node_settings(self.plan, self.places, self.kind))
+        _write_settings(node, blueprint.node_settings(self.plan, self.places, self.kind, self.names.tunnel("a")))
         _write_settings(peer, blueprint.responder_settings(self.plan, self.places, self.kind))
         _write_settings(control, blueprint.control_plane_settings(self.plan))
         if self.plan.certificate is not None:

@@ -53,11 +53,12 @@ def aspect_of(result: ResultEntry) -> str:
 
 def lab_note(report: Report) -> str:
     """What must be said of a report that was not measured on a network; nothing else."""
-    return {
-        "wireguard": "lab: real WireGuard between network namespaces of this machine",
-        "loopback": "lab: LOOPBACK only (no root): no tunnel is measured, this says nothing about a network",
-        None: "",
-    }[report.run.lab]
+    if report.run.lab is None:
+        return ""
+    if report.run.lab == "loopback":
+        return "lab: LOOPBACK only (no root): no tunnel is measured, this says nothing about a network"
+    names = {"wireguard": "WireGuard", "vxlan": "VXLAN", "nebula": "Nebula", "openvpn": "OpenVPN"}
+    return f"lab: real {names[report.run.lab]} between network namespaces of this machine"
 
 
 def overlay_line(report: Report) -> str:

@@ -15,6 +15,8 @@ from preflight.placement import WorkPlacement
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
+LabKind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
+"""The product whose real tunnels were measured, or processes on loopback."""
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -74,7 +76,7 @@ class Run(Part):
     duration_ms: float
     exit_code: int
     command: tuple[str, ...] = ()
-    lab: Literal["wireguard", "loopback"] | None = None
+    lab: LabKind | None = None
     node: NodeInfo
     overlay: OverlayInfo | None = None
     peers: tuple[PeerInfo, ...] = ()
@@ -246,7 +248,7 @@ def build_report(
     duration_ms: float,
     gate: Gate,
     command: tuple[str, ...] = (),
-    lab: Literal["wireguard", "loopback"] | None = None,
+    lab: LabKind | None = None,
     interrupted: bool = False,
     peers: tuple[Peer, ...] = (),
 ) -> Report:

@@ -1,0 +1,187 @@
+"""What carries the overlay of a lab: real daemons and devices of each product, one function a product.
+
+Each makes the device `names.tunnel(node)` in every member's namespace. WireGuard and VXLAN leave MTU and addresses to
+the network, which sets them on the device; the daemons of Nebula and OpenVPN set them themselves.
+"""
+
+import errno
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from pyroute2 import IPRoute, NetlinkError
+
+from preflight.lab.blueprint import Product
+from preflight.lab.names import LabError
+from preflight.lab.processes import program, run, start, wait_for_words
+from preflight.lab.topology import OVERLAY_PREFIXES, TUNNEL_PORT, overlay_address, prefix_length, underlay_address
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+Maker = Callable[["Network", float], None]
+"""Takes the network, whose underlay is up, and a deadline on time.monotonic()'s clock. Raises LabError."""
+
+VXLAN_ID = 66
+_BROADCAST = "00:00:00:00:00:00"
+_LIFE = "24h"
+
+
+def wireguard(network: "Network", deadline: float) -> None:
+    """The kernel's WireGuard where it has one, else wireguard-go, all at once; then everybody's keys and peers."""
+    starting = []
+    for node in network.plan.topology.members:
+        if _kernel_wireguard(network, node):
+            continue
+        log = network.names.files(node) / "wireguard-go.log"
+        argv = network.command(node, program("wireguard-go"), "-f", network.names.tunnel(node))
+        mark, talk = network.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
+        starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
+    for daemon in starting:
+        wait_for_words(daemon, "UAPI listener started", 1, deadline)
+    for node in network.plan.topology.members:
+        network.configure_tunnel(node)
+
+
+def _kernel_wireguard(network: "Network", node: str) -> bool:
+    from preflight.lab.network import inside
+
+    with inside(network.names.namespace(node)), IPRoute() as route:
+        try:
+            route.link("add", ifname=network.names.tunnel(node), kind="wireguard")
+        except NetlinkError as error:
+            if error.code == errno.EOPNOTSUPP:
+                return False
+            raise LabError(f"the kernel refused a WireGuard interface: {error}") from None
+    return True
+
+
+def vxlan(network: "Network", deadline: float) -> None:
+    """The kernel's VXLAN (RFC 7348) with a fixed list of the other ends: what is for all goes to each of them."""
+    family = network.plan.underlay
+    for node in network.plan.topology.members:
+        tunnel, own = network.names.tunnel(node), underlay_address(node, family)
+        words = ["link", "add", tunnel, "type", "vxlan", "id", str(VXLAN_ID), "dstport", "4789", "local", own]
+        run(network.command(node, program("ip"), *words))
+        for neighbour in network.plan.topology.neighbours(node):
+            far_end = underlay_address(neighbour, family)
+            entry = ["fdb", "append", _BROADCAST, "dev", tunnel, "dst", far_end]
+            run(network.command(node, program("bridge"), *entry))
+
+
+def nebula(network: "Network", deadline: float) -> None:
+    """Nebula: a certificate authority of the lab's own, a certificate for each member, everybody knows everybody.
+
+    Its configuration stands where the product wants it, in /etc/nebula of the member's own namespace.
+    """
+    folder = network.names.directory
+    run([*_certify("ca"), "-name", "lab", "-duration", "48h", *_pair(folder / "nebula-ca")])
+    starting = []
+    for node in network.plan.topology.members:
+        files, etc = network.names.files(node), network.names.etc(node) / "nebula"
+        etc.mkdir(parents=True, exist_ok=True)
+        signer = ["-ca-crt", str(folder / "nebula-ca.crt"), "-ca-key", str(folder / "nebula-ca.key")]
+        own = f"{overlay_address(node, 4)}/{prefix_length(4)}"
+        run([*_certify("sign"), "-name", node, "-ip", own, "-duration", _LIFE, *signer, *_pair(files / "nebula")])
+        config = etc / "config.yml"
+        config.write_text(yaml.safe_dump(_nebula_config(network, node, folder)), encoding="utf-8")
+        config.chmod(0o600)
+        log = files / "nebula.log"
+        argv = network.command(node, program("nebula"), "-config", "/etc/nebula/config.yml")
+        starting.append(start(f"nebula of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log))
+    for daemon in starting:
+        wait_for_words(daemon, "Nebula interface is active", 1, deadline)
+
+
+def _certify(command: str) -> list[str]:
+    return [program("nebula-cert"), command]
+
+
+def _pair(stem: Path) -> list[str]:
+    return ["-out-crt", f"{stem}.crt", "-out-key", f"{stem}.key"]
+
+
+def _nebula_config(network: "Network", node: str, folder: Path) -> Mapping[str, object]:
+    files, plan = network.names.files(node), network.plan
+    allow = [{"port": "any", "proto": "any", "host": "any"}]
+    far_ends = {
+        overlay_address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
+        for neighbour in plan.topology.neighbours(node)
+    }
+    return {
+        "pki": {
+            "ca": str(folder / "nebula-ca.crt"),
+            "cert": str(files / "nebula.crt"),
+            "key": str(files / "nebula.key"),
+        },
+        "static_host_map": far_ends,
+        "lighthouse": {"am_lighthouse": False, "hosts": []},
+        "listen": {"host": underlay_address(node, 4), "port": TUNNEL_PORT},
+        "punchy": {"punch": bool(plan.keepalive_s)},
+        "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu},
+        "firewall": {"outbound": allow, "inbound": allow},
+        "logging": {"level": "info"},
+    }
+
+
+def openvpn(network: "Network", deadline: float) -> None:
+    """OpenVPN with TLS: the control plane's node is the server, and passes on what its clients say to each other."""
+    from preflight.lab.certificates import write_identities
+
+    server = network.plan.topology.control_node
+    write_identities({node: network.names.files(node) for node in network.plan.topology.members}, server=server)
+    clients = [node for node in network.plan.topology.members if node != server]
+    addresses = network.names.files(server) / "openvpn-clients"
+    addresses.mkdir()
+    for node in clients:
+        lines = [f"ifconfig-push {overlay_address(node, 4)} 255.255.255.0"]
+        lines += [f"ifconfig-ipv6-push {overlay_address(node, 6)}/64 {overlay_address(server, 6)}"]
+        (addresses / node).write_text("\n".join([*lines, ""]), encoding="ascii")
+    _start_openvpn(network, server, _openvpn_server(server, addresses), deadline)
+    for node in clients:
+        _start_openvpn(network, node, ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"], deadline)
+
+
+def _openvpn_server(node: str, addresses: Path) -> list[str]:
+    prefix = OVERLAY_PREFIXES[6]
+    return [
+        "mode server",
+        "tls-server",
+        f"local {underlay_address(node, 4)}",
+        f"port {TUNNEL_PORT}",
+        "proto udp4",
+        "topology subnet",
+        'push "topology subnet"',
+        f"ifconfig {overlay_address(node, 4)} 255.255.255.0",
+        f"ifconfig-ipv6 {overlay_address(node, 6)}/{prefix.partition('/')[2]} {overlay_address('a', 6)}",
+        "client-to-client",
+        f"client-config-dir {addresses}",
+        "dh none",
+    ]
+
+
+def _start_openvpn(network: "Network", node: str, lines: list[str], deadline: float) -> None:
+    files, tunnel = network.names.files(node), network.names.tunnel(node)
+    common = [
+        f"dev {tunnel}",
+        "dev-type tun",
+        f"tun-mtu {network.plan.tunnel_mtu}",
+        f"ca {files / 'openvpn-ca.pem'}",
+        f"cert {files / 'openvpn.pem'}",
+        f"key {files / 'openvpn.key'}",
+        f"keepalive {max(network.plan.keepalive_s, 1)} 120",
+        "nobind" if "client" in lines else "",
+        "verb 3",
+    ]
+    config = files / "openvpn.conf"
+    config.write_text("\n".join([*lines, *common, ""]), encoding="ascii")
+    log = files / "openvpn.log"
+    argv = network.command(node, program("openvpn"), "--config", str(config))
+    daemon = start(f"openvpn of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log)
+    wait_for_words(daemon, "Initialization Sequence Completed", 1, deadline)
+
+
+MAKERS: Mapping[Product, Maker] = {"wireguard": wireguard, "vxlan": vxlan, "nebula": nebula, "openvpn": openvpn}
+BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
+"""Products whose devices get their MTU and addresses from the lab."""
