@@ -19,6 +19,7 @@ AREAS = {
     "stamp": "benchmarks.stamp",
     "all": "benchmarks.whole",
     "control-plane": "benchmarks.control_plane",
+    "diagnosis": "benchmarks.diagnosis",
 }
 
 

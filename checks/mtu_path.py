@@ -20,7 +20,7 @@ from preflight.api import (
 )
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome, Vanishing
-from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu
+from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting
 from preflight.proto.probe import LARGEST
 
 CONCURRENT_PEERS = 16
@@ -251,12 +251,11 @@ def _remedy(carried: Carried, found: PathMtu, minimum_mtu: int) -> str:
             f"Make the path under the tunnel carry{needed}: an MTU of {mtu} is less than the overlay's {minimum_mtu}."
         )
     mtu = max(mtu, minimum_mtu) if found.fits else mtu
-    lasting = f"  # to last: MTU = {mtu} under [Interface]" if carried.product == "wireguard" else ""
     if found.direction == "reverse":
-        return f"on {carried.peer.target}: ip link set dev INTERFACE mtu {mtu}{lasting}"
+        return f"on {carried.peer.target}: ip link set dev INTERFACE mtu {mtu}{lasting(carried.product, mtu)}"
     if carried.interface is None:
         return f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}."
-    return f"ip link set dev {carried.interface} mtu {mtu}{lasting}"
+    return f"ip link set dev {carried.interface} mtu {mtu}{lasting(carried.product, mtu)}"
 
 
 def _undecided(peer: Peer, found: PathMtu) -> Result:

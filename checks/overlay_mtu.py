@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
+from preflight.proto.pmtu_advice import lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +97,4 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
 
 
 def _set_mtu(state: OverlayState, mtu: int) -> str:
-    lasting = f"  # to last: MTU = {mtu} under [Interface]" if state.product == "wireguard" else ""
-    return f"ip link set dev {state.interface} mtu {mtu}{lasting}"
+    return f"ip link set dev {state.interface} mtu {mtu}{lasting(state.product, mtu)}"

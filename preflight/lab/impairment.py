@@ -7,13 +7,17 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class Impairment:
-    """What a link does to its packets. Delays in milliseconds; jitter adds up to that much and keeps the order."""
+    """What a link does to its packets. Delays in milliseconds; jitter adds up to that much and keeps the order.
+
+    rate_kbit: what it carries, kilobits a second, 0 = no limit; what would wait longer than `QUEUE_S` is dropped.
+    """
 
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     loss_percent: float = 0.0
     duplication_percent: float = 0.0
     reordering_percent: float = 0.0
+    rate_kbit: float = 0.0
 
     def summary(self) -> str:
         """What is wrong with it, in words."""
@@ -22,6 +26,8 @@ class Impairment:
         return ", ".join(f"{value:g} {unit.replace('percent', '%')} {what}" for value, what, unit in parts)
 
 
+QUEUE_S = 0.2
+"""What a slow link holds back, seconds: a buffer as large as common routers have."""
 HELD_S = 0.05
 """How long a packet waits to be overtaken before it gives up; seconds."""
 
@@ -35,15 +41,19 @@ class ImpairedLink:
         self._due: list[tuple[float, int, bytes]] = []
         self._held: tuple[float, bytes] | None = None
         self._last_due = 0.0
+        self._busy_until = 0.0
         self._number = 0
 
     def accept(self, packet: bytes, now: float) -> None:
         """A packet enters the link."""
         if self._happens(self._impairment.loss_percent):
             return
+        sent_at = self._sent_at(len(packet), now)
+        if sent_at is None:
+            return
         late = self._impairment.delay_ms + self._impairment.jitter_ms * self._chance()
         # What waits for a slow packet in front of it comes out together with it: jitter alone never reorders.
-        due = self._last_due = max(self._last_due, now + late / 1000)
+        due = self._last_due = max(self._last_due, sent_at + late / 1000)
         if self._held is None and self._happens(self._impairment.reordering_percent):
             self._held = (due + HELD_S, packet)
             return
@@ -53,6 +63,16 @@ class ImpairedLink:
         if self._held is not None:
             self._push(due, self._held[1])
             self._held = None
+
+    def _sent_at(self, size: int, now: float) -> float | None:
+        """When the last bit of a packet is on the line, behind those that wait already; None: the queue is full."""
+        if self._impairment.rate_kbit <= 0:
+            return now
+        begins = max(now, self._busy_until)
+        if begins - now > QUEUE_S:
+            return None
+        self._busy_until = begins + size * 8 / (self._impairment.rate_kbit * 1000)
+        return self._busy_until
 
     def leave(self, now: float) -> list[bytes]:
         """The packets that come out of the link by now, in order."""

@@ -42,3 +42,16 @@ def advise_mtu(passed: int, tunnel: Tunnel | None, underlay_mtu: int = 0) -> int
     if tunnel is None or underlay_mtu == 0 or tunnel.largest_whole(underlay_mtu) != passed:
         return passed
     return min(tunnel.mtu, underlay_mtu - tunnel.overhead)
+
+
+_LASTING = {
+    "wireguard": "MTU = {mtu} under [Interface]",
+    "nebula": "tun: {{mtu: {mtu}}} in /etc/nebula/config.yml",
+    "zerotier": '{{"mtu": {mtu}}} for the network, at its controller',
+}
+
+
+def lasting(product: str | None, mtu: int) -> str:
+    """What stands behind the command that sets an MTU, so that it outlives a restart; empty where it is not known."""
+    known = _LASTING.get(product or "")
+    return f"  # to last: {known.format(mtu=mtu)}" if known else ""

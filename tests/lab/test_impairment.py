@@ -82,3 +82,13 @@ def test_the_last_packet_is_not_held_for_ever() -> None:
     """Protects the end of a burst: with nobody to overtake it, a packet goes on its way."""
     out = carry(ImpairedLink(Impairment(reordering_percent=100), lambda: 0.0), PACKETS[:1], every_s=0.01)
     assert out == [(HELD_S, PACKETS[0])]
+
+
+def test_a_slow_link_queues_and_then_drops() -> None:
+    """Protects rate limits: a packet takes its time on the line, waits behind others, and a full queue drops."""
+    link = ImpairedLink(Impairment(rate_kbit=800), chance=lambda: 0.5)
+    for _ in range(40):
+        link.accept(bytes(900), now=0.0)  # 9 ms each at 800 kbit/s
+    assert [len(link.leave(at)) for at in (0.0085, 0.0095, 0.0455, 10.0)] == [0, 1, 4, 18]
+    link.accept(bytes(1000), now=20.0)
+    assert link.deadline() == pytest.approx(20.01)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.proto.pmtu_advice import Tunnel, advise_mtu
+from preflight.proto.pmtu_advice import Tunnel, advise_mtu, lasting
 
 WIREGUARD = Tunnel(1420, 60, 16)
 WIREGUARD6 = Tunnel(1420, 80, 16)
@@ -49,3 +49,18 @@ def test_the_bounds_of_the_underlay() -> None:
     assert WIREGUARD.outer_bounds(1312) == (1372, 1387)
     assert WIREGUARD.outer_bounds(1408) == (1468, 1479)
     assert PLAIN.outer_bounds(1312) == (1372, 1372)
+
+
+@pytest.mark.parametrize(
+    ("product", "text"),
+    [
+        ("wireguard", "  # to last: MTU = 1320 under [Interface]"),
+        ("nebula", "  # to last: tun: {mtu: 1320} in /etc/nebula/config.yml"),
+        ("zerotier", '  # to last: {"mtu": 1320} for the network, at its controller'),
+        ("generic", ""),
+        (None, ""),
+    ],
+)
+def test_what_makes_it_last_is_the_product_s_own_line(product: str | None, text: str) -> None:
+    """A line of another product's configuration would be pasted where it means nothing."""
+    assert lasting(product, 1320) == text
