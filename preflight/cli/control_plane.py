@@ -49,7 +49,7 @@ def control_plane() -> None:
     metavar="NAME",
     multiple=True,
     help="Misbehave on request, for drills: heartbeat-500, throttle[=COUNT], hang, unhealthy, "
-    "clock-skew=SECONDS, slow=MILLISECONDS, scope-open.",
+    "clock-skew=SECONDS, slow=MILLISECONDS, scope-open, crash.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
 def serve(

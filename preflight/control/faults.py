@@ -1,18 +1,23 @@
 """Faults on request, for tests and drills: a small layer that misbehaves as it is told. Never active by default."""
 
 import asyncio
+import os
 import re
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from preflight.control.routes import PREFIX
 
 DEFAULT_THROTTLED = 2
+QUIET_S = 1.0
 
 
 class FaultError(Exception):
@@ -26,7 +31,8 @@ class Faults:
     heartbeat_500: heartbeats are answered with 500. throttle: so many first requests of each client to each Populi
     route get 429. hang: requests are taken and never answered. unhealthy: /health is answered with 500.
     clock_skew_s: the server's clock is off by so many seconds. slow_ms: every answer is late. scope_open: foreign
-    scopes are let in.
+    scopes are let in. crash: the first good heartbeat is carried out, and instead of an answer the process dies by
+    SIGKILL, once nobody has asked for anything else for a second: a drill is about one node, not about its neighbours.
     """
 
     heartbeat_500: bool = False
@@ -36,6 +42,7 @@ class Faults:
     clock_skew_s: int = 0
     slow_ms: int = 0
     scope_open: bool = False
+    crash: bool = False
 
 
 _FIELDS: dict[str, tuple[str, int | None, str]] = {
@@ -46,6 +53,7 @@ _FIELDS: dict[str, tuple[str, int | None, str]] = {
     "clock-skew": ("clock_skew_s", None, "SECONDS"),
     "slow": ("slow_ms", None, "MILLISECONDS"),
     "scope-open": ("scope_open", True, ""),
+    "crash": ("crash", True, ""),
 }
 """Name on the command line: field, its value if none is given, and the unit of one that may be."""
 
@@ -78,14 +86,19 @@ class FaultLayer:
         self._app = app
         self._faults = faults
         self._requests: Counter[tuple[str, str]] = Counter()
+        self._last_request = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: one request."""
         faults = self._faults
+        self._last_request = time.monotonic()
         if faults.slow_ms:
             await asyncio.sleep(faults.slow_ms / 1000)
         if faults.hang:
             await _until_disconnect(receive)
+            return
+        if faults.crash and scope["path"] == f"{PREFIX}/heartbeat":
+            await self._crash(scope, receive, send)
             return
         if (faults.unhealthy and scope["path"] == "/health") or (
             faults.heartbeat_500 and scope["path"] == f"{PREFIX}/heartbeat"
@@ -95,6 +108,22 @@ class FaultLayer:
             await PlainTextResponse("too many requests", 429, {"retry-after": "1"})(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _crash(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Die of a heartbeat that was taken; those that are refused are answered."""
+        answer: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            answer.append(message)
+
+        await self._app(scope, receive, keep)
+        if answer[0]["status"] != HTTPStatus.OK:
+            for message in answer:
+                await send(message)
+            return
+        while (left := self._last_request + QUIET_S - time.monotonic()) > 0:  # noqa: ASYNC110 - silence is no event
+            await asyncio.sleep(left)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _throttles(self, scope: Scope) -> bool:
         """Counted for each client and route, so that one client's polling does not use up another's refusals."""

@@ -66,7 +66,7 @@ class Blueprint:
     families: of the addresses inside the tunnel; underlay: what the tunnel's own packets are.
     control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
     responder: whether one runs at b. server_options: more words for `control-plane serve`.
-    server_listens_on_all: on every address, not the overlay's.
+    server_listens_on_all: on every address, not the overlay's. server_dies: at a's first heartbeat, and comes back.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
     registered: what the cluster's list holds beforehand.
     committed: a's folder is a git repository with a token in its compose file. plugin: a has a package of checks that
@@ -86,6 +86,7 @@ class Blueprint:
     server: Server = "bundled"
     server_options: tuple[str, ...] = ()
     server_listens_on_all: bool = False
+    server_dies: bool = False
     guards: Guards = "separate"
     certificate: Certificate | None = None
     control_url: str | None = "http://{control}:{port}"

@@ -313,6 +313,7 @@ _ALL = (
     _broken("redirect", "control.redirected", services.server("redirect")),
     _broken("unhealthy", "control.unhealthy", services.drill("unhealthy")),
     _healthy("throttled", "the control plane says 429 first, and is fine after that", services.drill("throttle")),
+    _healthy("restart", "the control plane is killed during the enrolment, and comes back", services.dies_once()),
     _broken("clock-skew", "control.clock-skew", services.drill("clock-skew=600")),
     _broken("slow-control", "control.slow", *faults.both_ways("a", "c", Impairment(delay_ms=300)), exit_code=0),
     # enrolment

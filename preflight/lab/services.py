@@ -23,6 +23,11 @@ def drill(words: str) -> Fault:
     return planned(f"the control plane drills {words}", loopback=True, server_options=("--fault", words))
 
 
+def dies_once() -> Fault:
+    """The control plane is killed at a's first heartbeat, which it had carried out, and started again."""
+    return planned("the control plane dies during the enrolment and comes back", loopback=True, server_dies=True)
+
+
 def control_url(url: str | None) -> Fault:
     """What a's settings say; `{control}`, `{underlay}` and `{port}` are filled in."""
     return planned(f"a's control URL is {url}", loopback=url is None or "{underlay}" not in url, control_url=url)

@@ -28,6 +28,7 @@ CONTROL = "control"
 RESPONDER = "responder"
 _DATABASE = "control.db"
 _PACKAGES = "packages"
+_TWO_LIVES = '"$@" --fault crash; exec "$@"'
 _STAND_IN = [sys.executable, "-m", "preflight.lab.standins"]
 
 
@@ -149,7 +150,8 @@ class Site:
         words += ["--config", str(files / "preflight.yaml")]
         if self.plan.certificate is not None:
             words += ["--tls-cert", str(files / "tls.pem"), "--tls-key", str(files / "tls.key")]
-        return [*words, *self.plan.server_options]
+        words += self.plan.server_options
+        return [processes.program("sh"), "-c", _TWO_LIVES, "sh", *words] if self.plan.server_dies else words
 
 
 def _exchange(places: Places, token: str) -> int:

@@ -1,5 +1,6 @@
 """Faults on request: each does what it says, none is there unasked, and every answer still looks like Populi's."""
 
+import signal
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from preflight.control.faults import FaultError, Faults, parse
+from tests.control.conftest import TOKENS
 
 if TYPE_CHECKING:
     from tests.control.conftest import StartServer
@@ -106,3 +108,20 @@ def test_it_lets_every_scope_in(start_server: "StartServer") -> None:
     with server.client() as client:
         assert client.post("/v1/populi/join", json={**JOIN, "scope_id": "other"}).status_code == 200
         assert client.post("/v1/populi/join", json=JOIN).status_code == 200
+
+
+def test_a_crash_keeps_what_it_did_not_answer(start_server: "StartServer") -> None:
+    """crash: a heartbeat without bearer is answered; a good one kills the server, and is there in its next life."""
+    server = start_server({"VOX_MESH_TOKEN": TOKENS["mesh"]}, "--fault", "crash")
+    record = {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 0}
+    with server.client() as stranger, server.client("mesh") as node:
+        assert stranger.post("/v1/populi/heartbeat", json=record).status_code == 401
+        with pytest.raises(httpx.RemoteProtocolError):
+            node.post("/v1/populi/heartbeat", json=record)
+    assert server.process
+    assert server.process.wait(30) == -signal.SIGKILL
+    server.kill()
+    server.options = ()
+    server.start()
+    with server.client("mesh") as node:
+        assert [row["id"] for row in node.get("/v1/populi/nodes").json()["nodes"]] == ["a"]

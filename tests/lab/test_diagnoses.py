@@ -112,6 +112,18 @@ def test_what_one_side_can_prove_is_named(name: str, tmp_path: Path) -> None:
     assert report["run"]["exit_code"] == (1 if bad else 3)
 
 
+def test_a_control_plane_that_dies_and_comes_back_is_waited_for(tmp_path: Path) -> None:
+    """Killed after a heartbeat that it had taken: the enrolment repeats it, passes, and tells each attempt and wait."""
+    report = diagnosed("restart", tmp_path)
+    assert report["diagnosis"] == []
+    assert report["run"]["exit_code"] == 0
+    (beat,) = (result for result in report["results"] if result["id"].endswith("/heartbeat"))
+    assert beat["attempts"] > 1
+    events = [step["event"] for step in beat["evidence"][0]["data"]]
+    assert "closed the connection without an answer; again in" in events[0]
+    assert events[-2:] == ["done", "done"]
+
+
 def diagnosed(name: str, tmp_path: Path) -> dict[str, Any]:
     """The report of a run in that scenario, which the lab itself must call right."""
     file = tmp_path / "score.json"
