@@ -19,7 +19,7 @@ from preflight.api import (
     inconclusive,
     passed,
 )
-from preflight.model.path import DirectionStats, StampStats, combined
+from preflight.model.path import DirectionStats, StampStats, combined, percentile
 from preflight.proto.reach import start_responder
 
 if TYPE_CHECKING:
@@ -113,7 +113,33 @@ def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, 
     results: list[Result] = []
     for direction, measured in ((Direction.FORWARD, stats.forward), (Direction.REVERSE, stats.reverse)):
         results += _judge_direction(peer, direction, measured, stats, limits)
-    return tuple(results)
+    return (*results, *_judge_silence(peer, stats, limits))
+
+
+def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[Result]:
+    """Packets behind the last answer: they are lost, but nothing tells on which way."""
+    if not _significant(stats.undirected, stats.sent, limits.loss_percent):
+        return []
+    fatal = _significant(stats.undirected, stats.sent, limits.loss_fail_percent)
+    message = (
+        f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, nor did any sent after them: "
+        "the path broke off, in a direction that cannot be told"
+    )
+    return [
+        Result(
+            target=peer.target,
+            direction=Direction.ROUND_TRIP,
+            status=Status.FAIL if fatal else Status.WARN,
+            code=codes.UDP_LOSS,
+            message=message,
+            measurements={"sent": stats.sent, "answered": stats.answered, "undirected": stats.undirected},
+            remedy=_remedy(peer),
+        )
+    ]
+
+
+def _remedy(peer: Peer) -> str:
+    return f"mtr -u {peer.address}   # then the same towards the tunnel's endpoint: where does it begin?"
 
 
 def _judge_direction(
@@ -144,7 +170,7 @@ def _judge_direction(
             message=item.message,
             aspect=item.name if number else "",
             measurements=measurements,
-            remedy=f"mtr -u {peer.address}   # then the same towards the tunnel's endpoint: where does it begin?",
+            remedy=_remedy(peer),
         )
         for number, item in enumerate(found)
     ]
@@ -153,7 +179,8 @@ def _judge_direction(
 def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> list[Property]:
     """The bad properties, worst first."""
     jitter_ms = measured.delay_variation_percentile_ms(JITTER_PERCENTILE)
-    jittery = jitter_ms >= limits.jitter_ms
+    slow = sum(delay_ms >= limits.jitter_ms for delay_ms in measured.delay_variation_ms)
+    jittery = _significant(slow, measured.observed, 100 - JITTER_PERCENTILE)
     found: list[Property] = []
     if _significant(measured.lost, measured.sent, limits.loss_percent):
         fatal = _significant(measured.lost, measured.sent, limits.loss_fail_percent)
@@ -189,15 +216,22 @@ def _at_least(events: int, packets: int) -> float:
 
 
 def _measurements(measured: DirectionStats, stats: StampStats) -> dict[str, Measurement]:
+    """Each number with the count behind it: of losses `sent`, of order, copies and jitter `observed`."""
     return {
         "sent": measured.sent,
         "received": measured.received,
+        "observed": measured.observed,
         "loss_percent": round(measured.loss_percent, 3),
         "jitter_p95_ms": round(measured.delay_variation_percentile_ms(JITTER_PERCENTILE), 3),
         "ipdv_mean_ms": round(measured.ipdv_ms, 3),
+        "ipdv_pairs": len(measured.steps_ms),
+        "reordered": measured.reordered,
         "reordered_percent": round(measured.reordered_percent, 3),
+        "reordering_extent": measured.extent,
+        "duplicated": measured.duplicated,
         "duplicated_percent": round(measured.duplicated_percent, 3),
-        "rtt_median_ms": round(sorted(stats.rtt_ms)[len(stats.rtt_ms) // 2], 3) if stats.rtt_ms else None,
+        "rtt_median_ms": round(percentile(stats.rtt_ms, 50), 3) if stats.rtt_ms else None,
+        "rtt_packets": len(stats.rtt_ms),
     }
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from preflight.model.wayback import WayBack
@@ -15,9 +15,10 @@ class DirectionStats:
 
     sent: packets whose fate in this direction is known; received: how many of them arrived, each counted once.
     observed: arrivals whose order and delay are known, the number behind all that follows.
-    reordered: arrived behind one that was sent later (RFC 4737 section 3). duplicated: extra copies (RFC 5560).
+    reordered: arrived behind one that was sent later (RFC 4737 section 3.3); extent: how many packets too late the
+    worst of them came (section 4.2.1). duplicated: extra copies (RFC 5560).
     delay_variation_ms: one-way delay less the session's smallest, in order of sending (RFC 5481 section 4.2); it takes
-    no synchronised clocks.
+    no synchronised clocks. breaks: places in it before which a packet is missing, so that they follow on nothing.
     """
 
     sent: int
@@ -26,6 +27,8 @@ class DirectionStats:
     reordered: int = 0
     duplicated: int = 0
     delay_variation_ms: tuple[float, ...] = ()
+    extent: int = 0
+    breaks: frozenset[int] = frozenset()
 
     @property
     def lost(self) -> int:
@@ -48,11 +51,16 @@ class DirectionStats:
         return _percent(self.duplicated, self.observed)
 
     @property
+    def steps_ms(self) -> tuple[float, ...]:
+        """Differences between the delays of packets sent one after the other, both of which arrived (RFC 3393)."""
+        pairs = enumerate(pairwise(self.delay_variation_ms), start=1)
+        return tuple(after - before for place, (before, after) in pairs if place not in self.breaks)
+
+    @property
     def ipdv_ms(self) -> float:
-        """Mean difference between the delays of successive packets (RFC 3393)."""
-        values = self.delay_variation_ms
-        steps = [abs(after - before) for before, after in pairwise(values)]
-        return sum(steps) / len(steps) if steps else 0.0
+        """Mean size of these differences."""
+        steps = self.steps_ms
+        return sum(map(abs, steps)) / len(steps) if steps else 0.0
 
     def delay_variation_percentile_ms(self, percent: float) -> float:
         """A percentile of the delay variation (RFC 5481 section 4.2 names the 99.9th of long sessions)."""
@@ -112,7 +120,7 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         answered=sum(session.answered for session in sessions),
         forward=_combined_direction([session.forward for session in answered]),
         reverse=_combined_direction([session.reverse for session in answered]),
-        undirected=sum(session.undirected for session in sessions),
+        undirected=sum(session.undirected if session.answered else session.sent for session in sessions),
         rtt_ms=tuple(rtt for session in sessions for rtt in session.rtt_ms),
         ttl_at_peer=min(ttls, default=None),
         send_errors=_summed([session.send_errors for session in sessions]),
@@ -131,6 +139,8 @@ def _combined_direction(parts: Sequence[DirectionStats | None]) -> DirectionStat
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return None
+    starts = [0, *accumulate(len(part.delay_variation_ms) for part in known)]
+    breaks = {start + place for start, part in zip(starts, known, strict=False) for place in (0, *part.breaks)}
     return DirectionStats(
         sent=sum(part.sent for part in known),
         received=sum(part.received for part in known),
@@ -138,6 +148,8 @@ def _combined_direction(parts: Sequence[DirectionStats | None]) -> DirectionStat
         reordered=sum(part.reordered for part in known),
         duplicated=sum(part.duplicated for part in known),
         delay_variation_ms=tuple(value for part in known for value in part.delay_variation_ms),
+        extent=max(part.extent for part in known),
+        breaks=frozenset(breaks - {0}),
     )
 
 

@@ -6,9 +6,11 @@ in which some packet is not answered ends with tail packets until one of them is
 """
 
 import struct
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from preflight.model.path import DirectionStats, StampStats
 from preflight.proto import stamp, stamp_tlv
@@ -172,44 +174,59 @@ def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, erro
     unique: dict[tuple[int, int], _Arrival] = {}
     for arrival in arrivals:
         unique.setdefault((arrival.answer.sender_sequence, arrival.answer.sequence), arrival)
+    by_reflector = sorted(unique.values(), key=lambda arrival: arrival.answer.sequence)
     first: dict[int, _Arrival] = {}
-    for arrival in unique.values():
+    for arrival in by_reflector:
         first.setdefault(arrival.answer.sender_sequence, arrival)
     in_order = [first[sequence] for sequence in sorted(first)]
-    known = max(first) + 1
-    reflected = max(arrival.answer.sequence for arrival in arrivals) + 1
-    copies = len(unique) - len(first)
     stats = replace(
         base,
-        undirected=base.sent - known,
+        undirected=base.sent - (max(first) + 1),
         rtt_ms=tuple(_rtt_ms(arrival) for arrival in in_order),
         ttl_at_peer=min(arrival.answer.sender_ttl for arrival in in_order),
         clock_error_ms=_clock_error_ms(error, in_order[0].answer.error),
         clock_offset_ms=_clock_offset_ms(min(in_order, key=_rtt_ms)),
     )
-    # Losses, and a reflector that may only copy our number: its counts cannot tell which direction ate the packets.
+    reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
+    clean = not (base.lost or reordered or len(arrivals) > len(unique))
+    # A reflector that may only copy our number cannot tell which direction lost, copied or delayed a packet.
     # More answers than twice the requests: it goes on with an older session, and its count is no use either.
-    if (base.lost and not stateful) or reflected > 2 * known + MAX_TAIL:
+    reflected = by_reflector[-1].answer.sequence + 1
+    if not (stateful or clean) or reflected > 2 * (max(first) + 1) + MAX_TAIL:
         return stats
-    forward = DirectionStats(
-        sent=known,
-        received=min(max(reflected - copies, len(first)), known),
-        observed=len(first),
-        reordered=_reordered(
-            [a.answer.sender_sequence for a in sorted(first.values(), key=lambda a: a.answer.sequence)]
-        ),
-        duplicated=copies,
-        delay_variation_ms=_variation_ms([a.answer.received_ns - a.answer.sender_ns for a in in_order]),
-    )
     reverse = DirectionStats(
         sent=max(reflected, len(unique)),
         received=len(unique),
         observed=len(unique),
-        reordered=_reordered([a.answer.sequence for a in unique.values()]),
+        reordered=reordered,
         duplicated=len(arrivals) - len(unique),
-        delay_variation_ms=_variation_ms([a.received_ns - a.answer.transmitted_ns for a in in_order]),
+        delay_variation_ms=_variation_ms([a.received_ns - a.answer.transmitted_ns for a in by_reflector]),
+        extent=extent,
+        breaks=_breaks([arrival.answer.sequence for arrival in by_reflector]),
     )
-    return replace(stats, forward=forward, reverse=reverse)
+    return replace(stats, forward=_forward(first, in_order, reflected, len(unique)), reverse=reverse)
+
+
+def _forward(
+    first: Mapping[int, _Arrival], in_order: Sequence[_Arrival], reflected: int, answers: int
+) -> DirectionStats:
+    """first: of each packet the answer to the copy that was there first, in the order in which they were there.
+
+    A packet that was copied on its way there has several answers; those beyond the first are no arrivals of others.
+    """
+    copies = answers - len(first)
+    known = max(first) + 1
+    reordered, extent = _reordering(list(first))
+    return DirectionStats(
+        sent=known,
+        received=min(max(reflected - copies, len(first)), known),
+        observed=len(first),
+        reordered=reordered,
+        duplicated=copies,
+        delay_variation_ms=_variation_ms([a.answer.received_ns - a.answer.sender_ns for a in in_order]),
+        extent=extent,
+        breaks=_breaks(sorted(first)),
+    )
 
 
 def _rtt_ms(arrival: _Arrival) -> float:
@@ -229,15 +246,24 @@ def _clock_error_ms(ours: ErrorEstimate, theirs: ErrorEstimate) -> float | None:
     return None
 
 
-def _reordered(sequence: Sequence[int]) -> int:
-    """Numbers that come after a greater one (RFC 4737 section 3.3)."""
-    count, expected = 0, 0
-    for number in sequence:
-        if number < expected:
+def _reordering(sequence: Sequence[int]) -> tuple[int, int]:
+    """How many numbers come after a greater one (RFC 4737 section 3.3), and the greatest extent of it.
+
+    The extent is how many arrivals lie between a number and the first greater one before it (section 4.2.1).
+    """
+    count = extent = 0
+    greatest: list[int] = []
+    for place, number in enumerate(sequence):
+        if greatest and number < greatest[-1]:
             count += 1
-        else:
-            expected = number + 1
-    return count
+            extent = max(extent, place - bisect_right(greatest, number))
+        greatest.append(max(number, greatest[-1]) if greatest else number)
+    return count, extent
+
+
+def _breaks(numbers: Sequence[int]) -> frozenset[int]:
+    """Places of numbers that do not follow on the one before."""
+    return frozenset(place for place, (one, two) in enumerate(pairwise(numbers), start=1) if two != one + 1)
 
 
 def _variation_ms(delays_ns: Sequence[int]) -> tuple[float, ...]:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
 from preflight_checks.udp_quality import CONFIRM_COUNT, CONFIRM_TIMES, COUNT, judge, measure, packets_each
 
-from preflight.api import Peer, Status
+from preflight.api import Direction, Peer, Status
 from preflight.model.path import DirectionStats, StampStats
 from preflight.net.path import PathProbes
 from preflight.settings import Thresholds
@@ -50,6 +50,9 @@ CLEAN = direction()
         # Jitter: one late packet in twenty is a stall, not the path.
         (direction(jitter_ms=[0.1] * 192 + [90.0] * 8), "pass", [None]),
         (direction(jitter_ms=[0.1, 60.0] * 100), "warn", ["udp.jitter"]),
+        # Of so few packets even many late ones may be an accident.
+        (direction(sent=3, jitter_ms=[0.1, 60.0, 60.0]), "pass", [None]),
+        (direction(sent=20, jitter_ms=[0.1] * 18 + [60.0] * 2), "pass", [None]),
         (direction(reordered=2), "pass", [None]),
         (direction(sent=800, reordered=160), "warn", ["udp.reordering"]),
         (direction(sent=800, duplicated=160), "warn", ["udp.duplication"]),
@@ -70,6 +73,38 @@ def test_verdicts(forward: DirectionStats, status: str, codes: list[str | None])
         assert [result.status for result in good] == [Status.PASS]
         assert len({result.id for result in results}) == len(results)
         assert all(result.measurements["sent"] for result in results)
+
+
+@pytest.mark.parametrize(
+    ("undirected", "sent", "status"),
+    [(0, 200, None), (2, 200, None), (10, 800, None), (14, 800, "warn"), (90, 800, "fail")],
+)
+def test_a_path_that_breaks_off(undirected: int, sent: int, status: str | None) -> None:
+    """Packets behind the last answer have no direction, but are not passed over where they are many."""
+    stats = replace(session(CLEAN, CLEAN, sent), answered=sent - undirected, undirected=undirected)
+    results = [result for result in judge(PEER, stats, LIMITS) if result.direction is Direction.ROUND_TRIP]
+    assert [result.status.value for result in results] == ([status] if status else [])
+    assert [result.code and result.code.slug for result in results] == (["udp.loss"] if status else [])
+    assert all(result.measurements["undirected"] == undirected for result in results)
+
+
+def test_each_number_has_the_count_behind_it() -> None:
+    """A percentage without its number of packets cannot be judged by whoever reads the report."""
+    lossy = replace(direction(sent=800, lost=40, reordered=5, duplicated=2), extent=3, breaks=frozenset({10}))
+    forward, _ = judge(PEER, session(lossy, CLEAN, 800), LIMITS)
+    assert (
+        forward.measurements.items()
+        >= {
+            "sent": 800,
+            "received": 760,
+            "observed": 760,
+            "ipdv_pairs": 758,
+            "reordered": 5,
+            "reordering_extent": 3,
+            "duplicated": 2,
+            "rtt_packets": 200,
+        }.items()
+    )
 
 
 def test_thresholds_are_the_settings() -> None:

@@ -1,5 +1,6 @@
 """Numbers of a path: shares, percentiles, and several sessions as one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,21 @@ def test_combined_sessions() -> None:
     assert both.send_errors == {"EPERM": 1}
     assert both.forward == direction(150, 145)
     assert both.reverse == DirectionStats(145, 140, 140)
+
+
+def test_delays_of_different_sessions_make_no_step() -> None:
+    """The first packet of a session follows on none, as one behind a loss does; each session's places are kept."""
+    first = direction(delay_variation_ms=(0.0, 3.0), extent=2)
+    second = direction(delay_variation_ms=(5.0, 9.0, 1.0), breaks=frozenset({2}), extent=1)
+    stats = StampStats(10, 10, first, second)
+    forward = combined([stats, replace(stats, forward=second, reverse=first)]).forward
+    assert forward is not None
+    assert (forward.steps_ms, forward.breaks, forward.extent) == ((3.0, 4.0), frozenset({2, 4}), 2)
+
+
+def test_what_a_silent_session_sent_has_no_direction() -> None:
+    """A path that died between two sessions has lost the second one."""
+    assert combined([StampStats(100, 90, undirected=3), StampStats(50, 0)]).undirected == 53
 
 
 def test_a_direction_that_one_session_does_not_know_is_not_known() -> None:

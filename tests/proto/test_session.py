@@ -45,7 +45,10 @@ class Event:
 
 @dataclass
 class Network:
-    """Two directions, a reflector whose clock is ahead, and time that passes only here."""
+    """Two directions, a reflector whose clock is ahead, and time that passes only here.
+
+    there: sequence numbers as they reached the reflector; back: of answers and their questions, as they came back.
+    """
 
     forward: Delays = field(default_factory=lambda: steady(0.001))
     reverse: Delays = field(default_factory=lambda: steady(0.001))
@@ -57,6 +60,8 @@ class Network:
     answered: int = 0
     queue: list[Event] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
+    there: list[int] = field(default_factory=list)
+    back: list[tuple[int, int]] = field(default_factory=list)
 
     def ns(self, at: float, ahead_s: float = 0.0) -> int:
         """UNIX time of a clock at a moment of the simulation."""
@@ -82,8 +87,14 @@ class Network:
                     self.sent += 1
         for event in sorted(self.queue):
             if event.at <= self.now and not event.there:
-                sender.receive(event.data, self.ns(event.at))
+                self._return(event, sender)
         return sender.stats()
+
+    def _return(self, event: Event, sender: SessionSender) -> None:
+        sender.receive(event.data, self.ns(event.at))
+        key = KEY if len(event.data) >= stamp.AUTHENTICATED_BYTES else None
+        answer = stamp.parse_answer(event.data, key)
+        self.back.append((answer.sequence, answer.sender_sequence))
 
     def _launch(self, delays: Iterable[float], there: bool, data: bytes) -> None:
         for delay in delays:
@@ -92,8 +103,9 @@ class Network:
     def _arrive(self, event: Event, sender: SessionSender) -> None:
         self.now = max(self.now, event.at)
         if not event.there:
-            sender.receive(event.data, self.ns(event.at))
+            self._return(event, sender)
             return
+        self.there.append(int.from_bytes(event.data[:4]))
         there_ns = self.ns(event.at, self.clock_ahead_s)
         answer = self.reflector.handle(event.data, SOURCE, received_ns=there_ns, transmitted_ns=there_ns, ttl=250)
         self._launch(self.reverse(self.answered), False, answer)
@@ -180,6 +192,71 @@ def test_any_pattern_of_loss(forward_lost: set[int], reverse_lost: set[int]) -> 
     assert reverse.sent == len(arrived)
     assert reverse.lost == len([n for n in range(len(arrived)) if n in reverse_lost])
     assert stats.undirected <= stats.sent - 1
+
+
+def late(numbers: list[int]) -> int:
+    """How many come after a greater one, counted the slow way."""
+    return sum(any(before > number for before in numbers[:place]) for place, number in enumerate(numbers))
+
+
+fates = st.lists(st.sampled_from([(0.001,), (0.001,), (), (0.001, 0.0012), (0.006,), (0.0132,)]), max_size=40)
+
+
+@settings(deadline=None, max_examples=200)
+@given(fates, fates, st.sampled_from([None, KEY]))
+def test_any_network_is_counted_exactly(
+    forward_fates: list[tuple[float, ...]], reverse_fates: list[tuple[float, ...]], key: bytes | None
+) -> None:
+    """Loss, copies and overtaking in both directions at once: each count is what the simulated network did."""
+    network = Network(
+        forward=lambda number: forward_fates[number] if number < len(forward_fates) else (0.001,),
+        reverse=lambda number: reverse_fates[number] if number < len(reverse_fates) else (0.001,),
+        reflector=SessionReflector(key=key),
+    )
+    forward, reverse = directions(network.run(plan(45, key=key)))
+    answers = list(dict.fromkeys(network.back))
+    asked = {number for _, number in answers}
+    # As the reflector saw them: the first arrival of each packet of which some answer came back.
+    first_answers = dict(reversed([(number, own) for own, number in sorted(answers)]))
+    assert forward.reordered == late(sorted(asked, key=first_answers.__getitem__))
+    assert reverse.reordered == late([own for own, _ in answers])
+    assert (forward.duplicated, reverse.duplicated) == (len(answers) - len(asked), len(network.back) - len(answers))
+    assert (forward.observed, reverse.observed) == (len(asked), len(answers))
+    assert [len(each.delay_variation_ms) for each in (forward, reverse)] == [forward.observed, reverse.observed]
+    reflected = max(own for own, _ in answers) + 1
+    assert (reverse.sent, reverse.received) == (reflected, len(answers))
+    copies = reflected - len(set(network.there[:reflected]))
+    if copies == forward.duplicated:  # no copy's answer was lost: then the forward losses are exact too
+        assert forward.lost == len(set(range(forward.sent)) - set(network.there[:reflected]))
+
+
+def test_extent_of_reordering() -> None:
+    """RFC 4737 section 4.2.1: how many arrivals too late the worst packet came."""
+    forward, _ = directions(Network(forward=lambda number: (0.0135 if number == 10 else 0.001,)).run(plan(20)))
+    assert (forward.reordered, forward.extent) == (1, 3)
+
+
+def test_delay_steps_need_both_packets() -> None:
+    """RFC 3393: a difference is between two packets sent one after the other; across a loss there is none."""
+    delays = {4: (0.002,), 5: (), 6: (0.004,)}
+    forward, reverse = directions(Network(forward=lambda number: delays.get(number, (0.001,))).run(plan(10)))
+    assert forward.breaks == {5}
+    assert [round(step, 3) for step in forward.steps_ms] == [0, 0, 0, 1, -3, 0, 0, *[0] * (len(forward.steps_ms) - 7)]
+    assert (reverse.breaks, len(reverse.steps_ms)) == (frozenset(), reverse.observed - 1)
+
+
+@pytest.mark.parametrize(
+    ("forward", "reverse"),
+    [
+        (lambda number: (0.006 if number == 5 else 0.001,), steady(0.001)),
+        (lambda number: (0.001, 0.0012) if number == 5 else (0.001,), steady(0.001)),
+        (steady(0.001), lambda number: (0.001, 0.0012) if number == 5 else (0.001,)),
+    ],
+)
+def test_a_stateless_reflector_gives_no_direction_to_overtaking_and_copies(forward: Delays, reverse: Delays) -> None:
+    """Where an answer's number is only the packet's own, what happened there looks as if it were on the way back."""
+    stats = Network(forward, reverse, reflector=SessionReflector(stateful=False)).run(plan(20))
+    assert (stats.answered, stats.forward, stats.reverse) == (20, None, None)
 
 
 def test_a_dead_path_gives_no_direction() -> None:
