@@ -7,17 +7,21 @@ from ipaddress import ip_address
 from typing import Literal
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.proto.controlurl import ControlUrl, usable
 
 CONNECT_TIMEOUT_S = 2.0
 
-Origin = Literal["url", "endpoint"]
+Origin = Literal["url", "endpoint", "own"]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A public address of the control host. origin: the URL leads there, or the tunnel to the host ends there."""
+    """A public address of the control host.
+
+    origin: the URL leads there; or the tunnel to the host ends there; or the host is this node, and it is its own.
+    """
 
     address: str
     origin: Origin
@@ -33,7 +37,7 @@ class Place:
     timeout=15,
 )
 async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Ask `/health` at every public address that is known of the control host: of its URL, and of its tunnel's end."""
+    """Ask `/health` at every public address known of the control host: of its URL, its tunnel's end, its own."""
     url = usable(ctx.settings.control.url)
     if url is None or ctx.net.control.proxy is not None:
         message = "the control plane is not reached directly, so its addresses are not known here"
@@ -45,19 +49,32 @@ async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
     """One request to each public address, without a bearer."""
     addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
-    found = places(addresses, ctx.overlay)
+    found = places(addresses, ctx.overlay, await _own(ctx))
     answers = await asyncio.gather(*(_answers(ctx, url, place.address) for place in found))
     return [Place(place.address, place.origin, told) for place, told in zip(found, answers, strict=True)]
 
 
-def places(addresses: Sequence[str], overlay: OverlayState | None) -> list[Place]:
-    """The public ones of the URL's addresses, and the public ends of the tunnels to them."""
+async def _own(ctx: Context) -> Sequence[str]:
+    """Every address of this node, where the kernel tells them."""
+    try:
+        links = await ctx.net.kernel.links()
+    except NeedsPlatform:
+        return ()
+    return [str(interface.ip) for link in links for interface in link.addresses]
+
+
+def places(addresses: Sequence[str], overlay: OverlayState | None, own: Sequence[str] = ()) -> list[Place]:
+    """The public ones of the URL's addresses, the public ends of the tunnels to them, and of this node if it is it."""
     found = {address: Place(address, "url") for address in addresses if is_public(address, overlay)}
     for address in addresses:
         peer = overlay.peer_for(address) if overlay is not None else None
         end = peer.endpoint_address if peer is not None else None
         if end is not None and is_public(end, overlay):
             found.setdefault(end, Place(end, "endpoint"))
+    if set(addresses) & set(own):
+        for address in own:
+            if is_public(address, overlay):
+                found.setdefault(address, Place(address, "own"))
     return list(found.values())
 
 
@@ -89,7 +106,11 @@ def judge(url: ControlUrl, seen: Sequence[Place]) -> Result:
     exposed = [place for place in seen if place.answers]
     if exposed:
         place = exposed[0]
-        how = "to which its URL leads" if place.origin == "url" else "where the tunnel to its host ends"
+        how = {
+            "url": "to which its URL leads",
+            "endpoint": "where the tunnel to its host ends",
+            "own": "which is this node's own",
+        }[place.origin]
         return failed(
             codes.POSTURE_EXPOSED,
             *where,

@@ -43,7 +43,12 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
     "posture.roles",
     title="Tokens open what their role may, and no more",
     subject="control",
-    codes=(codes.POSTURE_ROLE_TOO_STRONG, codes.POSTURE_SHARED_TOKEN),
+    codes=(
+        codes.POSTURE_ROLE_TOO_STRONG,
+        codes.POSTURE_SHARED_TOKEN,
+        codes.ENROLL_FORBIDDEN,
+        codes.ENROLL_UNAUTHORIZED,
+    ),
     needs=("control.health",),
     timeout=45,
 )
@@ -126,7 +131,7 @@ def shared(tokens: Sequence[RoleToken]) -> list[tuple[RoleToken, RoleToken]]:
 
 
 def judge(rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]]) -> list[Result]:
-    """A token under two names is that finding; one that its server gives too much is the other."""
+    """A token under two names is that finding; one that opens too much another, and so is one that opens too little."""
     if not rights:
         message = "no token of any role is set on this node, so there is none to judge"
         return [skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)]
@@ -135,6 +140,7 @@ def judge(rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]]
     found = [
         *([_judge_strong(strong, rights)] if strong else []),
         *([_judge_shared(pairs, rights)] if pairs else _judge_full(rights)),
+        *_judge_weak([right for right in rights if right not in strong]),
     ]
     return found or [_judge_rest(rights)]
 
@@ -163,6 +169,30 @@ def _judge_strong(strong: Sequence[Rights], rights: Sequence[Rights]) -> Result:
 def _routes(right: Rights) -> str:
     opened = {"GET nodes": right.work is True and right.token.role == "submitter", "GET exec/leases": right.administer}
     return " and ".join(route for route, is_open in opened.items() if is_open)
+
+
+def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
+    """Tokens that do not do their role's work. This node's own is told by the checks that work with it."""
+    refused = {
+        "worker": lambda right: right.work is False,
+        "submitter": lambda right: right.deliver is False,
+        "admin": lambda right: right.administer is False,
+        "mesh": lambda right: right.administer is False or right.work is False,
+    }
+    weak = [right for right in rights if right.token.role in refused and refused[right.token.role](right)]
+    unknown = [right for right in rights if right.token.role == "submitter" and right.known is False]
+    found = []
+    for code, tokens, what in (
+        (codes.ENROLL_FORBIDDEN, weak, "is refused what its role may"),
+        (codes.ENROLL_UNAUTHORIZED, unknown, "is not known to the control plane"),
+    ):
+        if tokens:
+            names = ", ".join(f"{right.token.source} ({_role(right.token)})" for right in tokens)
+            remedy = f"Put a token of the role {tokens[0].token.role} into {tokens[0].token.source}."
+            message = f"the token of {names} {what}"
+            more = {"aspect": code.slug.partition(".")[2], "remedy": remedy, "evidence": (_evidence(rights),)}
+            found.append(failed(code, CONTROL, Direction.ROUND_TRIP, message, **more))
+    return found
 
 
 def _judge_shared(pairs: Sequence[tuple[RoleToken, RoleToken]], rights: Sequence[Rights]) -> Result:

@@ -5,8 +5,9 @@ what files never hold: secrets read from files or environment, and what this run
 """
 
 import os
+import shlex
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -498,7 +499,7 @@ SECRET_VARIABLES = (
 
 
 def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Every secret value of this run, for the pass that takes them out of the report."""
+    """Every secret value of this run, used or not, for the pass that takes them out of the report."""
     secrets, enrolment = settings.secrets, settings.enrolment
     bearers = (secrets.token, secrets.submitter_token, enrolment.bootstrap_token if enrolment else None)
     key = (secrets.responder_key or b"").decode("utf-8", "replace")
@@ -509,9 +510,31 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, 
                 *(bearer.get_secret_value() for bearer in bearers if bearer),
                 key,
                 *(environ.get(name, "").strip() for name in SECRET_VARIABLES),
+                *_in_files(settings),
             ),
         )
     )
+
+
+def _in_files(settings: Settings) -> Iterator[str]:
+    """What the secret files hold that are there, and the credential that this run may have bought."""
+    for section in (settings.control, settings.control_plane):
+        for name, path in section:
+            if isinstance(path, Path) and name != "ca_file":
+                yield _quietly(path)
+    bought = settings.enrolment.credentials_out if settings.enrolment else None
+    try:
+        words = shlex.split(_quietly(bought), comments=True) if bought else []
+    except ValueError:  # somebody else's file of that name
+        words = []
+    yield from (word.partition("VOX_MESH_TOKEN=")[2] for word in words)
+
+
+def _quietly(path: Path) -> str:
+    try:
+        return read_secret(path, path.name)
+    except SettingsError:
+        return ""
 
 
 def _enrolment(options: Options, environ: Mapping[str, str]) -> Enrolment | None:

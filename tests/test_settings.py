@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from preflight.api import Peer
-from preflight.settings import Options, SettingsError, config_schema, load, read_config
+from preflight.settings import Options, SettingsError, config_schema, known_secrets, load, read_config
 
 WHOLE = """\
 node: {id: node-a, labels: [pool=infer]}
@@ -49,6 +49,24 @@ def test_no_secret_shows_in_a_representation(config: Path) -> None:
     shown = repr(load(Options(config=config), {}))
     assert "bearer-of" not in shown
     assert "0123456789abcdef" not in shown
+
+
+def test_every_secret_file_is_known_to_the_pass_that_takes_secrets_out(tmp_path: Path) -> None:
+    """Also one that a variable overrides, the control plane's own, and the credential that was bought a moment ago."""
+    for name in ("token", "admin"):
+        (tmp_path / name).write_text(f"{name}-secret-of-the-tests\n")
+    (tmp_path / "bought").write_text("VOX_MESH_TOKEN='bought secret'\nVOX_MESH_SCOPE_ID=lab\n")
+    path = tmp_path / "preflight.yaml"
+    path.write_text("control: {token_file: token}\ncontrol_plane: {admin_token_file: admin, token_file: gone}\n")
+    environ = {"VOX_MESH_TOKEN": "another-secret-of-the-tests"}
+    settings = load(Options(config=path, enroll=True, credentials_out=tmp_path / "bought"), environ)
+    known = set(known_secrets(settings, environ))
+    assert known == {
+        "another-secret-of-the-tests",
+        "token-secret-of-the-tests",
+        "admin-secret-of-the-tests",
+        "bought secret",
+    }
 
 
 def test_the_documented_file_validates_against_the_published_schema(config: Path) -> None:

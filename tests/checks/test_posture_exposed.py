@@ -61,6 +61,13 @@ def test_where_is_looked(addresses: list[str], endpoint: str | None, expected: l
     assert [(place.address, place.origin) for place in places(addresses, overlay(endpoint))] == expected
 
 
+def test_on_the_control_host_its_own_addresses_count() -> None:
+    """There a bind to all addresses is seen without a second machine; elsewhere this node's addresses are not meant."""
+    own = ["127.0.0.1", "10.66.0.1", "44.128.0.9", "fe80::1"]
+    assert places(["10.66.0.1"], overlay(None), own) == [Place("44.128.0.9", "own")]
+    assert places(["10.66.0.3"], overlay(None), own) == []
+
+
 @pytest.mark.parametrize(
     ("seen", "code"),
     [

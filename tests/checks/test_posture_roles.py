@@ -50,6 +50,24 @@ def test_judge(rights: list[Rights], expected: str) -> None:
     assert [result.code.slug if result.code else "pass" for result in results] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("right", "code"),
+    [
+        (Rights(token("worker"), work=False, administer=False, known=True), "enroll.forbidden"),
+        (Rights(token("submitter"), work=False, administer=False, deliver=False, known=True), "enroll.forbidden"),
+        (Rights(token("admin"), work=True, administer=False, known=True), "enroll.forbidden"),
+        (Rights(token("mesh"), work=True, administer=False, known=True), "enroll.forbidden"),
+        (Rights(token("submitter"), known=False), "enroll.unauthorized"),
+    ],
+)
+def test_a_token_that_does_not_do_its_roles_work(right: Rights, code: str) -> None:
+    """Tokens that were mixed up open too little: found before the work that needs them fails."""
+    (result,) = judge([right], [])
+    assert result.code is not None
+    assert (result.code.slug, result.status) == (code, Status.FAIL)
+    assert right.token.source in result.message
+
+
 def test_a_token_under_two_names_is_told_as_shared_and_not_as_too_strong() -> None:
     """The server is right to let the admin's token administer: what is wrong is its name, and that only warns."""
     tokens = [token("worker", "one-secret-for-all"), token("admin", "one-secret-for-all"), token("submitter")]
