@@ -18,6 +18,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from preflight.api import Peer
+from preflight.proto.stun import read_server
 
 IPNetwork = IPv4Network | IPv6Network
 DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
@@ -95,6 +96,19 @@ class OverlaySettings(Model):
 
     interface: str | None = Field(None, description="Interface name, as wg0.")
     prefixes: tuple[IPNetwork, ...] = Field((), description="Overlay prefixes, as 10.66.0.0/24.")
+
+
+def _stun_server(value: str) -> str:
+    read_server(value)
+    return value
+
+
+class StunSettings(Model):
+    """STUN servers (RFC 8489) of one's own choice; none is asked by default."""
+
+    servers: tuple[Annotated[str, AfterValidator(_stun_server)], ...] = Field(
+        (), max_length=8, description="HOST[:PORT] of each, outside the overlay; two at different places tell most."
+    )
 
 
 class CheckSettings(Model):
@@ -186,6 +200,7 @@ class ConfigFile(Model):
     control: ControlSettings = ControlSettings()
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
+    stun: StunSettings = StunSettings()
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
@@ -220,6 +235,7 @@ class Settings:
     control_url_source: str | None = None
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
+    stun: StunSettings = StunSettings()
     checks: CheckSettings = CheckSettings()
     thresholds: Thresholds = Thresholds()
     report: ReportSettings = ReportSettings()
@@ -432,6 +448,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         control_url_source=url_source,
         responder=config.responder,
         overlay=config.overlay,
+        stun=config.stun,
         checks=config.checks.model_copy(update={"skip": (*config.checks.skip, *options.skip)}),
         thresholds=_thresholds(config, environ),
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),

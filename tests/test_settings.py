@@ -44,6 +44,15 @@ def test_the_whole_file_of_the_contract_is_read(config: Path) -> None:
     assert settings.report.redact == ("addresses",)
 
 
+def test_nobody_outside_is_asked_by_default(tmp_path: Path) -> None:
+    """A run without settings for it sends nothing to any STUN server; hellos and the slow steps have their defaults."""
+    (tmp_path / "preflight.yaml").write_text("node: {id: a}\n")
+    settings = load(Options(config=tmp_path / "preflight.yaml"), {})
+    assert settings.stun.servers == ()
+    assert (settings.responder.port, settings.responder.hellos) == (862, True)
+    assert settings.checks.nat_silence_s == (25.0, 60.0, 120.0)
+
+
 def test_no_secret_shows_in_a_representation(config: Path) -> None:
     """A settings object that ends in a log or a traceback must not carry credentials along."""
     shown = repr(load(Options(config=config), {}))
@@ -116,6 +125,9 @@ def test_the_strongest_source_of_the_control_url_wins(
         ("- 1\n", ":1: expected `key: value` lines"),
         ("overlay: {prefixes: [10.66.0.1/24]}\n", ":1: overlay.prefixes.0"),
         ("control: {timeout_ms: 1}\n", ":1: control.timeout_ms"),
+        ("stun:\n  servers: ['host:0']\n", ":2: stun.servers.0: 'host:0' is not HOST[:PORT]"),
+        ("responder: {port: 0}\n", ":1: responder.port"),
+        ("checks: {nat_silence_s: [600]}\n", ":1: checks.nat_silence_s.0"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:

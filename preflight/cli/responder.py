@@ -63,7 +63,8 @@ def responder(
 
     With a key it says hello to the peers of the settings file every 3 s: a small signed packet that tells what it has
     heard from them, so that they can tell a dead direction when nothing else gets through. `responder: {hellos: false}`
-    keeps it quiet.
+    keeps it quiet. It answers STUN requests that are as long as its answer, and tells a peer by which endpoint its own
+    tunnel reaches it.
     """
     from preflight.responder.places import ResponderError
     from preflight.settings import Options, SettingsError, load, read_key
@@ -157,10 +158,13 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
     What keeps promises about NATs; hellos, where there are peers and a key; the mailbox, where one is named.
     """
     from preflight.overlay.read import read_overlay
-    from preflight.proto import nat
+    from preflight.proto import nat, stun
     from preflight.responder.nat import Endpoints, NatService
     from preflight.responder.serve import send_probes
+    from preflight.responder.stun import StunService
 
+    for magic in stun.magics():
+        core.serve(magic, StunService(core, key).handle)
     endpoints = Endpoints(partial(read_overlay, settings.overlay, [peer.address for peer in settings.peers]))
     promises = nat.NatServer(key, endpoints)
     service = NatService(core, promises)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from preflight.net.path import PathProbes
     from preflight.net.pmtu import PathMtuProbes
     from preflight.net.secrets import LocalSecrets
+    from preflight.net.stun import Stun
     from preflight.net.tcp import Tcp
     from preflight.settings import Settings
 
@@ -52,6 +53,13 @@ class Net:
         from preflight.net.icmp import Icmp
 
         return Icmp()
+
+    @cached_property
+    def stun(self) -> "Stun":
+        """What STUN servers see of this node."""
+        from preflight.net.stun import Stun
+
+        return Stun()
 
     @cached_property
     def kernel(self) -> "Kernel":

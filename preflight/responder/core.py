@@ -103,7 +103,7 @@ class ResponderCore:
             return ()
         stranger = verdict is Verdict.STRANGER
         arrival = Arrival(source, received_ns, transmitted_ns, ttl, now, stranger, traffic_class, local)
-        answers = self._services.get(data[:MAGIC_BYTES], self._stamp)(data, arrival)
+        answers = self._services.get(data[:MAGIC_BYTES], self.stamp)(data, arrival)
         self._answered += len(answers)
         return answers
 
@@ -114,7 +114,8 @@ class ResponderCore:
             self.refused(arrival.source[0], "bad-probe", arrival.now)
         return answers
 
-    def _stamp(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
+    def stamp(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
+        """The service for test packets."""
         try:
             answer = self._reflector.handle(
                 data,

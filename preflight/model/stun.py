@@ -1,0 +1,44 @@
+"""What STUN servers told, as plain data."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Silence = Literal["silent", "closed", "no-name", "no-route", "refused"]
+"""Why a server told nothing: no answer came; its host says that nobody listens; its name has no address; nothing could
+leave for it; it answered with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class StunAnswer:
+    """One server. `server`: as it was named. `address`: the one that was asked, None without one.
+
+    mapped: `ADDRESS:PORT` that the server saw, None with the reason in `why` and words in `detail`. local: where it was
+    sent from. Answers with the same local endpoint come from one socket.
+    """
+
+    server: str
+    address: str | None = None
+    local: str | None = None
+    mapped: str | None = None
+    rtt_ms: float | None = None
+    why: Silence | None = None
+    detail: str = ""
+
+
+def host_of(endpoint: str) -> str:
+    """The address of an `ADDRESS:PORT`."""
+    return endpoint.rpartition(":")[0].strip("[]")
+
+
+def depends_on_destination(answers: Iterable[StunAnswer]) -> bool | None:
+    """Whether one socket got different mappings towards different servers (RFC 4787 section 4.1).
+
+    None: nothing to compare, because no two servers at different places saw the same socket.
+    """
+    by_socket: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        if answer.mapped and answer.local and answer.address:
+            by_socket.setdefault(answer.local, {})[answer.address] = answer.mapped
+    compared: Sequence[dict[str, str]] = [seen for seen in by_socket.values() if len(seen) > 1]
+    return any(len(set(seen.values())) > 1 for seen in compared) if compared else None

@@ -1,0 +1,116 @@
+"""STUN Binding (RFC 8489): what both sides need of it, around aioice's codec.
+
+The server's side answers only requests that are at least as long as its answer: a forged source never gets more than
+was sent in its name. Requests of this module are padded by their SOFTWARE attribute. With a key both carry a
+MESSAGE-INTEGRITY (section 14.5) with the shared key as password. The codec is imported when first used.
+"""
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aioice.stun import Message
+
+COOKIE = b"\x21\x12\xa4\x42"
+BINDING = 0x0001
+TRANSACTION_BYTES = 12
+DEFAULT_PORT = 3478
+SOFTWARE = "preflight diagnostics"
+"""21 letters: the padded attribute makes a request of 48 bytes, 80 with integrity; the longest answers have 44, 76."""
+LONGEST = 548
+"""Of any message: what fits the smallest IPv4 packet that every host takes (RFC 8489 section 6.1)."""
+
+Endpoint = tuple[str, int]
+
+
+class StunError(ValueError):
+    """What came is no answer that can be used; the text says why."""
+
+
+class RefusedError(StunError):
+    """The server answered with an error; the text has its code and its words."""
+
+
+def read_server(text: str) -> Endpoint:
+    """Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or (text.count(":") > 1 and not host.endswith("]")):
+        host, port = text, str(DEFAULT_PORT)
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or host != host.strip() or not 0 < number < 65536:
+        raise ValueError(f"{text!r} is not HOST[:PORT], as stun.example.net:3478 or [2001:db8::1]:3478")
+    return host, number
+
+
+def magics() -> list[bytes]:
+    """The first four bytes of Binding requests that may be answered, of each length; then comes `COOKIE`."""
+    return [struct.pack("!HH", BINDING, length) for length in range(12, LONGEST - 20, 4)]
+
+
+def request(transaction: bytes, key: bytes | None = None) -> bytes:
+    """A Binding request."""
+    from aioice import stun
+
+    message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST, transaction, {"SOFTWARE": SOFTWARE})
+    if key is not None:
+        message.add_message_integrity(key)
+    return bytes(message)
+
+
+def answer(data: bytes, source: Endpoint, key: bytes | None = None, *, signed_only: bool = False) -> bytes | None:
+    """The answer to a Binding request from `source`; None for what is to be dropped.
+
+    key: a request with MESSAGE-INTEGRITY must fit it, and gets an answer with it. signed_only: others get none.
+    """
+    from aioice import stun
+
+    message = _parse(data)
+    if message is None or (message.message_method, message.message_class) != (stun.Method.BINDING, stun.Class.REQUEST):
+        return None
+    signed = "MESSAGE-INTEGRITY" in message.attributes
+    if (signed and (key is None or not message.check_message_integrity(key))) or (signed_only and not signed):
+        return None
+    mapped = (source[0].partition("%")[0], source[1])
+    response = stun.Message(
+        stun.Method.BINDING, stun.Class.RESPONSE, message.transaction_id, {"XOR-MAPPED-ADDRESS": mapped}
+    )
+    if signed and key is not None:
+        response.add_message_integrity(key)
+    packed = bytes(response)
+    return packed if len(packed) <= len(data) else None
+
+
+def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) -> Endpoint | None:
+    """Where the server saw the request come from; None if this does not answer it, or with a key is not signed.
+
+    Raises RefusedError for an error answer (section 14.8), StunError for one without an address.
+    """
+    from aioice import stun
+
+    message = _parse(data)
+    if message is None or message.transaction_id != transaction or message.message_method != stun.Method.BINDING:
+        return None
+    if key is not None and not message.check_message_integrity(key):
+        return None
+    if message.message_class == stun.Class.ERROR:
+        code, words = message.attributes.get("ERROR-CODE", (0, "no code"))
+        raise RefusedError(f"{code} {words[:80]}".strip())
+    if message.message_class != stun.Class.RESPONSE:
+        return None
+    found = message.attributes.get("XOR-MAPPED-ADDRESS") or message.attributes.get("MAPPED-ADDRESS")
+    if found is None:
+        raise StunError("the answer has no mapped address")
+    return str(found[0]), int(found[1])
+
+
+def _parse(data: bytes) -> "Message | None":
+    """A message; None for what is none. The codec looks neither at the cookie nor at the length of short attributes."""
+    from aioice import stun
+
+    if data[4:8] != COOKIE or data[0] & 0xC0 or len(data) > LONGEST:
+        return None
+    try:
+        return stun.parse_message(data)
+    except (ValueError, IndexError, struct.error):
+        return None
