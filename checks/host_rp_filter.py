@@ -76,6 +76,11 @@ def judge(probed: Probed) -> Result:
         Direction.LOCAL,
         f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
         f"{', '.join(probed.silent)} did not answer",
-        remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in ("all", *strict)),
+        remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{_sysctl_name(name)}.rp_filter=2" for name in ("all", *strict)),
         measurements=measurements,
     )
+
+
+def _sysctl_name(interface: str) -> str:
+    """A dot in an interface's name is a slash in the name of its sysctl (sysctl.d(5))."""
+    return interface.replace(".", "/")

@@ -16,7 +16,6 @@ from preflight.api import (
     failed,
     inconclusive,
     passed,
-    skipped,
     warned,
 )
 from preflight.model.icmp import Hop, Trace
@@ -53,7 +52,9 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
         links = await ctx.net.kernel.links()
         async for peer, (trace, back) in abreast(ctx.peers, measure, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
             yield judge(peer, ctx.overlay, trace, links)
-            yield judge_back(peer, ctx.overlay, trace, back, links)
+            # That a responder is missing is told by reach.udp; the way back is then just not known.
+            if back is not None:
+                yield judge_back(peer, ctx.overlay, trace, back, links)
     except NeedsPlatform as error:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
@@ -81,14 +82,8 @@ def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[
     return passed(peer.target, Direction.FORWARD, message, measurements=measurements, evidence=evidence)
 
 
-def judge_back(
-    peer: Peer, state: OverlayState | None, there: Trace, back: TraceBack | None, links: Iterable[Link]
-) -> Result:
+def judge_back(peer: Peer, state: OverlayState | None, there: Trace, back: TraceBack, links: Iterable[Link]) -> Result:
     """Another way back is a warning: what comes by it arrives. Where it does not arrive, `reach.udp` finds out why."""
-    if back is None:
-        # That a responder is missing is told by reach.udp.
-        message = f"{peer.target} has no responder that answers this node's request to trace the way back"
-        return skipped(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.REVERSE, message)
     forward, reverse = _distances(there, back)
     measurements: dict[str, Measurement] = {
         "hops": reverse,

@@ -71,6 +71,7 @@ RULES: tuple[Rule, ...] = (
     Rule("host.proxy-env", ("control.*", *_BEYOND_CONTROL), "node"),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
     # The tunnel to one peer.
+    Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule("overlay.route-leak", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
     Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_CONTROL_PATH), "control"),
     Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_CONTROL_PATH), "control"),
@@ -120,6 +121,9 @@ RULES: tuple[Rule, ...] = (
     Rule("nodes.quarantined", ("enroll.lease-failed", "enroll.forbidden")),
     Rule("posture.open", ("posture.*",)),
 )
+
+_BENEATH_THE_FILTER = ("overlay.route-leak", "overlay.subnet-conflict")
+"""A route that leads astray, on either side, is what makes this node's strict filter drop: it lies deeper than that."""
 
 LAYERS = ("host", "overlay", "reach", "mtu", "udp", "control", "enroll", "posture", "nodes", "run")
 
@@ -176,7 +180,7 @@ class _Reach:
         return [
             cause
             for cause in dict.fromkeys([*near, *self._anywhere])
-            if _depth(cause) < _depth(effect) and _explains(cause, effect, self._control_host)
+            if _deeper(cause, effect) and _explains(cause, effect, self._control_host)
         ]
 
 
@@ -223,6 +227,12 @@ def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: st
     if cause.target == effect.target or rule.where == "all" or (rule.where == "node" and cause.target == NODE):
         return True
     return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
+
+
+def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
+    if effect.code.slug == "host.rp-filter" and cause.code.slug in _BENEATH_THE_FILTER:
+        return effect.target == NODE
+    return _depth(cause) < _depth(effect)
 
 
 def _rank(candidate: _Candidate) -> tuple[int, int, int, bool, int]:

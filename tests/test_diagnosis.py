@@ -158,3 +158,16 @@ def test_every_peer_of_a_mesh_has_its_own_cause() -> None:
     assert [cause.target for cause in causes] == [f"p{number}" for number in range(300)]
     assert all(len(cause.explains) == 3 for cause in causes)
     assert all(f"/{cause.target}/" in id for cause in causes for id in cause.explains)
+
+
+@pytest.mark.parametrize(
+    ("leak", "at_node"),
+    [(F, True), (R, True), (F, False)],
+    ids=["own-route", "route-of-the-peer", "another-peer's-filter"],
+)
+def test_a_route_that_leads_astray_is_what_makes_this_nodes_filter_drop(leak: Direction, at_node: bool) -> None:
+    """A strict filter drops because a route is wrong, here or at the peer; a peer's own filter is its own matter."""
+    route = at("overlay.route", failed(codes.OVERLAY_ROUTE_LEAK, "b", leak, "by eth0"))
+    filtered = at("host.rp-filter", failed(codes.HOST_RP_FILTER, NODE if at_node else "c", L, "dropped"))
+    causes = [slug for slug, *_ in named(filtered, route)]
+    assert causes == (["overlay.route-leak"] if at_node else ["host.rp-filter", "overlay.route-leak"])

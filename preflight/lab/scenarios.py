@@ -119,6 +119,11 @@ _ALL = (
     _healthy("healthy-v6-80ms", "80 ms inside an IPv6-only overlay", _INSIDE_V6, *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-mesh", "five hundred peers", crowd.crowded(500)),
+    _healthy(
+        "healthy-strict",
+        "strict reverse-path filters everywhere",
+        *(faults.reverse_path_filter(node, 1) for node in ("a", "b", "c")),
+    ),
     # the overlay on a
     _broken("interface-missing", "overlay.absent", faults.tunnel_missing("a")),
     _broken("interface-down", "overlay.down", faults.tunnel_down("a")),
@@ -127,6 +132,9 @@ _ALL = (
     _broken("peer-gone", "reach.unreachable overlay.handshake-stale", faults.tunnel_missing("b")),
     _broken("allowed-ips", "overlay.allowed-ips", faults.not_allowed("a", "b")),
     _broken("route-leak", "overlay.route-leak", faults.leaked_route("a", "b")),
+    _broken(
+        "route-leak-strict", "overlay.route-leak", faults.leaked_route("a", "b"), faults.reverse_path_filter("a", 1)
+    ),
     _broken(
         "route-leak-udp",
         "overlay.route-leak",
@@ -188,6 +196,14 @@ _ALL = (
         "route-leak-peer",
         "overlay.route-leak",
         faults.leaked_route("b", "a"),
+        faults.reverse_path_filter("b", 2),
+        direction="reverse",
+    ),
+    _broken(
+        "second-path-strict-here",
+        "overlay.route-leak",
+        faults.second_path("b", to="a"),
+        faults.reverse_path_filter("a", 1),
         faults.reverse_path_filter("b", 2),
         direction="reverse",
     ),

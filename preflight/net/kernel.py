@@ -46,7 +46,7 @@ class Kernel:
         _needs_linux()
         from pyroute2 import AsyncIPRoute
 
-        about = {**({"mark": mark} if mark else {}), **({"src": source} if source else {})}
+        about = {name: value for name, value in (("mark", mark), ("src", source)) if value}
         async with AsyncIPRoute() as netlink:
             return {address: await _route(netlink, address, about) for address in addresses}
 

@@ -69,8 +69,8 @@ def leaking(way: WayBack, here: str, peer: str) -> Explained:
         codes.OVERLAY_ROUTE_LEAK,
         "reverse",
         "route",
-        f"the route of {peer} back to {here} leaves by {way.exit}, not by {way.arrival}, and nothing that it sends "
-        "arrives here",
+        f"the route of {peer} back to {here} leaves by {way.exit}, not by {way.arrival}, and none of what it sent "
+        "reached this node's socket",
         _route_back(way, here, peer),
     )
 

@@ -70,3 +70,9 @@ def test_the_filter_s_remedy_loosens_the_interfaces_that_are_strict() -> None:
     assert (
         host_rp_filter.judge(probed).remedy == "sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.wg0.rp_filter=2"
     )
+
+
+def test_a_dot_in_a_name_is_a_slash_for_sysctl() -> None:
+    """The line to paste works for VLANs too."""
+    probed = Probed(ReversePathFilter({"eth0.7": 1}, 0), ReversePathFilter({}, 3), ("b",))
+    assert (host_rp_filter.judge(probed).remedy or "").endswith(" net.ipv4.conf.eth0/7.rp_filter=2")

@@ -119,11 +119,6 @@ def test_ways_back(there: Trace, told: TraceBack, said: str | None) -> None:
         assert (result.remedy or "").endswith("# on b")
 
 
-def test_a_peer_that_does_not_trace_is_no_fault() -> None:
-    """Its missing responder is told elsewhere; an older one has no traces."""
-    assert judge_back(PEER, STATE, hops("10.66.0.2"), None, LINKS).status is Status.SKIP
-
-
 def test_the_remedies_of_another_way() -> None:
     """A route to put right where the peer named it, else the command that looks from there."""
     known = judge_back(PEER, STATE, hops("10.66.0.2"), back(hops(HERE), OUT), LINKS)

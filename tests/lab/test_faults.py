@@ -34,6 +34,7 @@ ALL = 5
         ("route-leak", 0, ALL),
         ("route-leak-peer", ALL, 0),
         ("asymmetric-route", ALL, ALL),
+        ("second-path-strict-here", ALL, 0),
         ("rp-filter-leak", 0, 0),
         ("icmp-filtered", ALL, ALL),
     ],

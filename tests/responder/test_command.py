@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from preflight.net import udp
-from preflight.proto import probe, stamp, stamp_tlv
+from preflight.proto import probe, stamp, stamp_tlv, trace
 
 KEY = b"a key that only tests know"
 SENTINEL = 4711
+TRACE_ME = trace.Message(trace.Kind.ASK, b"a token.")
 
 
 @dataclass
@@ -172,7 +173,7 @@ def test_it_survives_whatever_comes(start: Start) -> None:
     responder = start("--allow", "127.0.0.0/8")
     rubbish = [b"", b"GET / HTTP/1.1\r\nhost: b\r\n\r\n", bytes(65_000), probe.MAGIC, probe.MAGIC + bytes(60_000)]
     rubbish += [dice.randbytes(dice.randrange(200)) for _ in range(300)]
-    rubbish += [probe.MAGIC + dice.randbytes(dice.randrange(200)) for _ in range(100)]
+    rubbish += [magic + dice.randbytes(dice.randrange(400)) for magic in (probe.MAGIC, trace.MAGIC) for _ in range(100)]
     with client(responder.places[0]) as link:
         exchange(link, rubbish)
     code, errors = responder.end()
@@ -207,7 +208,8 @@ def test_never_more_bytes_out_than_in(start: Start) -> None:
     dice = random.Random(12)
     responder = start("--allow", "127.0.0.1")
     datagrams = [
-        dice.choice([request(number), probe.MAGIC, b""]) + dice.randbytes(dice.randrange(1000)) for number in range(300)
+        dice.choice([request(number), probe.MAGIC, trace.encode(TRACE_ME), b""]) + dice.randbytes(dice.randrange(1000))
+        for number in range(300)
     ]
     with client(responder.places[0]) as link:
         came_in, went_out = exchange(link, datagrams)
