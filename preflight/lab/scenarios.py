@@ -85,6 +85,8 @@ _NEBULA = faults.planned("Nebula", product="nebula", tunnel_mtu=1400, families=(
 _VXLAN = faults.planned("VXLAN", product="vxlan", tunnel_mtu=1400)
 _OPENVPN = faults.planned("OpenVPN", product="openvpn", tunnel_mtu=1400)
 
+_MANY_LABELS = [f"pool=inference-{number:04}" for number in range(100)]
+
 _FAR = Impairment(delay_ms=37.5, jitter_ms=5)
 
 _REDUCED_BOTH_WAYS = (faults.underlay_mtu("a", "b", 1380), faults.underlay_mtu("b", "a", 1380))
@@ -276,6 +278,15 @@ _ALL = (
         *_HOLE_BOTH_WAYS,
         direction="round-trip",
     ),
+    _broken(
+        "black-hole-reverse-no-responder",
+        "mtu.black-hole",
+        faults.no_responder(),
+        *faults.black_hole("b", "a"),
+        direction="reverse",
+    ),
+    # where the control plane is b's, what mtu.tcp finds is the same black hole
+    _broken("black-hole-solo", "mtu.black-hole", *faults.black_hole("a", "b"), direction="forward", topology="solo"),
     # c is nobody's peer, and its probe port is filtered: only TCP to the control plane can tell
     *(
         _broken(
@@ -286,6 +297,13 @@ _ALL = (
             direction=direction,
         )
         for direction, ends in (("forward", ("a", "c")), ("reverse", ("c", "a")))
+    ),
+    _broken(
+        "black-hole-enroll",
+        "mtu.black-hole",
+        faults.planned("a's join is longer than a segment", node={"node": {"labels": _MANY_LABELS}}),
+        *faults.black_hole("a", "c"),
+        direction="forward",
     ),
     # the control URL
     _broken(

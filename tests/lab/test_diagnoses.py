@@ -44,6 +44,8 @@ NAMED = {
     "mtu-reduced-underlay-v6": ("mtu.reduced", None),
     "black-hole-tcp-forward": ("mtu.black-hole", "forward"),
     "black-hole-tcp-reverse": ("mtu.black-hole", "reverse"),
+    "black-hole-solo": ("mtu.black-hole", "forward"),
+    "black-hole-enroll": ("mtu.black-hole", "forward"),
     "wrong-key": ("overlay.no-handshake", None),
     "underlay-udp-blocked": ("overlay.no-handshake", None),
     "allowed-ips": ("overlay.allowed-ips", None),
@@ -79,6 +81,7 @@ NAMED = {
 NAMED_AND_OPEN = {
     "healthy-no-responder": ("run.needs-responder", "round-trip"),
     "black-hole-no-responder": ("mtu.black-hole", "round-trip"),
+    "black-hole-reverse-no-responder": ("mtu.black-hole", "reverse"),
 }
 
 
