@@ -59,6 +59,9 @@ OVERLAY_MTU_TOO_BIG = Code("overlay.mtu-too-big", "The tunnel's MTU does not fit
 OVERLAY_MTU_TOO_SMALL = Code("overlay.mtu-too-small", "The tunnel's MTU is below what the overlay needs")
 OVERLAY_ROUTE_LEAK = Code("overlay.route-leak", "Traffic for the peer leaves outside the overlay")
 OVERLAY_SUBNET_CONFLICT = Code("overlay.subnet-conflict", "A local network uses the overlay's prefix")
+OVERLAY_CONFIG_DRIFT = Code(
+    "overlay.config-drift", "The running tunnel differs from its configuration file", Severity.WARN
+)
 OVERLAY_DUPLICATE_ADDRESS = Code("overlay.duplicate-address", "Two nodes use one overlay address")
 OVERLAY_DUPLICATE_KEY = Code("overlay.duplicate-key", "Two nodes use one overlay key")
 

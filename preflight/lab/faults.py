@@ -103,6 +103,22 @@ def _elsewhere(node: str, family: Family) -> str:
     return f"{overlay_address(node, family)}0/{32 if family == 4 else 128}"
 
 
+def outdated_file(node: str) -> Fault:
+    """The node's wg-quick file is not what runs: it knows no keepalive, and another MTU."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.keys import tunnel_config
+
+        folder = network.names.etc(node) / "wireguard"
+        folder.mkdir(mode=0o700, parents=True)
+        text = tunnel_config(replace(network.plan, keepalive_s=0), network.keys, node)
+        path = folder / f"{network.names.tunnel(node)}.conf"
+        path.touch(mode=0o600)
+        path.write_text(text.replace("[Peer]", "MTU = 1400\n[Peer]", 1), encoding="ascii")
+
+    return Fault(f"{node}'s wg-quick file is older than what runs", strike=strike)
+
+
 # Routes on a
 
 

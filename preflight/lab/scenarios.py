@@ -133,6 +133,7 @@ _ALL = (
     _broken("underlay-udp-blocked", "overlay.no-handshake", faults.tunnel_port_blocked()),
     _broken("peer-gone", "reach.unreachable overlay.handshake-stale", faults.tunnel_missing("b")),
     _broken("allowed-ips", "overlay.allowed-ips", faults.not_allowed("a", "b")),
+    _broken("config-drift", "overlay.config-drift", faults.outdated_file("a"), exit_code=0),
     _broken("route-leak", "overlay.route-leak", faults.leaked_route("a", "b")),
     _broken(
         "route-leak-strict", "overlay.route-leak", faults.leaked_route("a", "b"), faults.reverse_path_filter("a", 1)

@@ -70,6 +70,28 @@ class Owners:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfiguredPeer:
+    """A peer as a configuration file has it; its endpoint may roam, so it is not kept."""
+
+    key: str
+    addresses: tuple[IPNetwork, ...] = ()
+    keepalive_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredTunnel:
+    """What a configuration file would set up. `saves`: the product overwrites the file with what is live."""
+
+    path: str
+    mtu: int | None = None
+    listen_port: int | None = None
+    addresses: tuple[IPInterface, ...] = ()
+    public_key: str | None = None
+    saves: bool = False
+    peers: tuple[ConfiguredPeer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OverlayState:
     """The overlay on this node. `condition` is a finding code's slug when the product itself says what is wrong.
 
@@ -77,7 +99,7 @@ class OverlayState:
     or one sentence. health: what the product itself complains about, in its words.
     overhead_bytes: what the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
-    routing may send another way.
+    routing may send another way. configured: what its configuration file would set up, where there is one to read.
     """
 
     product: str
@@ -95,6 +117,7 @@ class OverlayState:
     unreadable: str | None = None
     public_key: str | None = None
     fwmark: int = 0
+    configured: ConfiguredTunnel | None = None
 
     def covers(self, address: str) -> bool:
         """Whether an address belongs to the overlay."""

@@ -13,8 +13,10 @@ from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
+from preflight.overlay.keys import derive_public_key
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_unix, exists, run, understood
+from preflight.overlay.wgquick import read_configured
 
 SOCKETS = Path("/var/run/wireguard")
 OVERHEAD_BYTES = 20 + 8 + 32  # IPv4, UDP, and WireGuard's data header with its tag
@@ -42,7 +44,7 @@ async def _read_one(link: Link) -> OverlayState:
         device = await (_ask_kernel(link) if link.kind == "wireguard" else _ask_daemon(link))
     except LocalError as error:
         return state_without(link, error)
-    return state_with(link, device)
+    return replace(state_with(link, device), configured=read_configured(link.name))
 
 
 def state_with(link: Link, device: Device) -> OverlayState:
@@ -152,13 +154,6 @@ def parse_netlink(messages: Iterable[Any]) -> Device:
             known = peers.get(peer.key)
             peers[peer.key] = replace(known, addresses=known.addresses + peer.addresses) if known else peer
     return replace(device, peers=tuple(peers.values()))
-
-
-def derive_public_key(private_key: bytes) -> str:
-    """The X25519 public key in base64, as `wg pubkey` prints it (RFC 7748)."""
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
-    return b64encode(X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()).decode()
 
 
 def _socket(link: Link) -> Path:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer
+from preflight.overlay.keys import derive_public_key
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.wireguard import (
     Device,
-    derive_public_key,
     parse_dump,
     parse_dump_peer,
     parse_netlink,

@@ -1,0 +1,85 @@
+"""Does the tunnel that runs agree with the file from which a restart would make it?"""
+
+from collections.abc import AsyncGenerator, Iterable
+
+from preflight.api import NODE, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
+from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel, OverlayPeer, OverlayState
+
+SHOWN = 4
+
+
+@check(
+    "overlay.config",
+    title="The running tunnel is the one of its configuration file",
+    subject="node",
+    needs=("overlay.interface",),
+    timeout=10,
+    codes=(codes.OVERLAY_CONFIG_DRIFT,),
+)
+async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Compares a WireGuard interface with its wg-quick file, as far as this user may read both.
+
+    An endpoint is not compared: a peer that roams has another one than the file says, and rightly so.
+    """
+    yield judge(ctx.overlay)
+
+
+def judge(state: OverlayState | None) -> Result:
+    """A difference is a warning: it works until somebody restarts it, or it would after a restart."""
+    file = state.configured if state else None
+    if state is None or file is None:
+        what = state.product if state else "there is no overlay, so it"
+        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, f"{what} has no wg-quick file to compare with")
+    if state.unreadable is not None:
+        message = f"{state.interface} cannot be compared with {file.path}: its state may not be read"
+        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
+    if file.saves:
+        message = f"{file.path} has SaveConfig: it takes over what is live when the tunnel goes down"
+        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
+    found = [*_own(state, file), *_peers(state.peers, file.peers)]
+    if not found:
+        return passed(NODE, Direction.LOCAL, f"{state.interface} is as {file.path} says")
+    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return warned(
+        codes.OVERLAY_CONFIG_DRIFT,
+        NODE,
+        Direction.LOCAL,
+        f"{state.interface} is not as {file.path} says, which a restart restores: {'; '.join(found[:SHOWN])}{more}",
+        remedy=f'bash -c "wg syncconf {state.interface} <(wg-quick strip {state.interface})"'
+        "   # if the file is right; else write what is live into it",
+        measurements={"differences": len(found)},
+        evidence=(Evidence("differences", "live against the file", found),),
+    )
+
+
+def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:
+    if file.mtu is not None and state.mtu != file.mtu:
+        yield f"MTU is {state.mtu}, {file.mtu} in the file"
+    if file.listen_port is not None and state.listen_port != file.listen_port:
+        yield f"the port is {state.listen_port}, {file.listen_port} in the file"
+    if file.public_key and state.public_key and file.public_key != state.public_key:
+        yield f"this node's public key is {_short(state.public_key)}, {_short(file.public_key)} by the file"
+    missing = [str(address) for address in file.addresses if address not in state.addresses]
+    if missing:
+        yield f"addresses of the file are missing: {', '.join(missing)}"
+
+
+def _peers(live: Iterable[OverlayPeer], configured: Iterable[ConfiguredPeer]) -> Iterable[str]:
+    running = {peer.key: peer for peer in live}
+    written = {peer.key: peer for peer in configured}
+    yield from (f"peer {_short(key)} is only in the file" for key in written.keys() - running.keys())
+    yield from (f"peer {_short(key)} is not in the file" for key in running.keys() - written.keys())
+    for key in sorted(running.keys() & written.keys()):
+        was, now = written[key], running[key]
+        if set(was.addresses) != set(now.addresses):
+            yield f"peer {_short(key)} has allowed-ips {_list(now.addresses)}, {_list(was.addresses)} in the file"
+        if now.keepalive_s is not None and was.keepalive_s != now.keepalive_s:
+            yield f"peer {_short(key)} has keepalive {now.keepalive_s or 'off'}, {was.keepalive_s or 'off'} in the file"
+
+
+def _short(key: str) -> str:
+    return f"{key[:8]}…"
+
+
+def _list(networks: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, networks))) or "none"

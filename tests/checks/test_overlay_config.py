@@ -1,0 +1,83 @@
+"""The running tunnel against its file: which differences count, and what is left alone."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from checks.overlay_config import judge
+from preflight.api import Status
+from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, OverlayPeer, OverlayState
+
+B_KEY, C_KEY = "B" * 43 + "=", "C" * 43 + "="
+NETWORK = ip_network("10.66.0.2/32")
+FILE = ConfiguredTunnel(
+    path="/etc/wireguard/wg0.conf",
+    mtu=1420,
+    listen_port=51820,
+    addresses=(ip_interface("10.66.0.1/24"),),
+    public_key="OWN",
+    peers=(ConfiguredPeer(B_KEY, (NETWORK,), 25),),
+)
+LIVE = OverlayState(
+    product="wireguard",
+    interface="wg0",
+    up=True,
+    mtu=1420,
+    addresses=(ip_interface("10.66.0.1/24"),),
+    listen_port=51820,
+    public_key="OWN",
+    peers=(OverlayPeer(B_KEY, endpoint="192.0.2.1:51820", addresses=(NETWORK,), keepalive_s=25),),
+    configured=FILE,
+)
+
+
+def test_a_tunnel_that_is_as_its_file_says_passes() -> None:
+    """An endpoint that roamed is no difference."""
+    assert judge(LIVE).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("live", "file", "said"),
+    [
+        ({"mtu": 1320}, {}, "MTU is 1320, 1420 in the file"),
+        ({"listen_port": 40000}, {}, "the port is 40000, 51820 in the file"),
+        ({"public_key": "OTHER"}, {}, "this node's public key is OTHER…, OWN… by the file"),
+        ({"addresses": ()}, {}, "addresses of the file are missing: 10.66.0.1/24"),
+        ({"peers": ()}, {}, "peer BBBBBBBB… is only in the file"),
+        ({}, {"peers": ()}, "peer BBBBBBBB… is not in the file"),
+        ({}, {"peers": (ConfiguredPeer(B_KEY, (), 25),)}, "has allowed-ips 10.66.0.2/32, none in the file"),
+        ({}, {"peers": (ConfiguredPeer(B_KEY, (NETWORK,), 0),)}, "has keepalive 25, off in the file"),
+    ],
+)
+def test_each_difference_is_named(live: dict[str, object], file: dict[str, object], said: str) -> None:
+    """What a restart would change is known before the restart."""
+    result = judge(replace(LIVE, configured=replace(FILE, **file), **live))  # type: ignore[arg-type]
+    assert (result.status, str(result.code)) == (Status.WARN, "overlay.config-drift")
+    assert said in result.message
+    assert result.measurements["differences"] == 1
+    assert result.remedy is not None
+    assert result.remedy.startswith('bash -c "wg syncconf wg0')
+
+
+def test_many_differences_are_counted_and_all_are_evidence() -> None:
+    """The message stays readable; nothing is lost."""
+    peers = tuple(ConfiguredPeer(f"{n}" * 43 + "=") for n in range(9))
+    result = judge(replace(LIVE, configured=replace(FILE, peers=peers)))
+    assert result.message.endswith(", and 6 more")
+    assert len(result.evidence[0].data) == 10
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        replace(LIVE, configured=None),
+        replace(LIVE, unreadable=PRIVILEGE, peers=()),
+        replace(LIVE, mtu=1320, configured=replace(FILE, saves=True)),
+    ],
+    ids=["no overlay", "no file", "no privilege", "SaveConfig"],
+)
+def test_where_there_is_nothing_to_compare_it_skips(state: OverlayState | None) -> None:
+    """Without both sides a difference would be invented."""
+    assert judge(state).status is Status.SKIP
