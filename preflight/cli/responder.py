@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from preflight.proto.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
     from preflight.responder.places import IPNetwork, Place
     from preflight.responder.serve import Companion
+    from preflight.responder.tracer import Tracer
     from preflight.settings import Settings
 
 
@@ -88,22 +90,47 @@ def _run(
     stateless: bool,
 ) -> None:
     import asyncio
-    import time
 
     from preflight.net.path import clock_estimate
-    from preflight.net.pmtu import HostPath
     from preflight.net.wayback import preload
-    from preflight.proto.admission import Admission, Limits
-    from preflight.proto.probe import ProbeServer
     from preflight.proto.reflector import SessionReflector
-    from preflight.proto.trace import MAGIC as TRACE
-    from preflight.proto.trace import TraceServer
     from preflight.responder import places
-    from preflight.responder.core import ResponderCore
-    from preflight.responder.serve import serve
-    from preflight.responder.tracer import Tracer
+    from preflight.responder.serve import keep_clock, serve
 
     where, prefixes = _provision(settings, binds, allow, keyed=key is not None)
+    reflector = SessionReflector(key=key, stateful=not stateless, error=clock_estimate())
+    core, tracer = _core(settings, key, prefixes, reflector, max_rate)
+    preload()
+    sockets = places.open_all(where)
+    asyncio.run(
+        serve(
+            sockets,
+            core,
+            (tracer.run, lambda _: keep_clock(reflector), *_companions(settings, key, core)),
+            announce=lambda place: click.echo(f"listening on udp://{place}"),
+            log=_log,
+        )
+    )
+
+
+def _core(
+    settings: "Settings",
+    key: bytes | None,
+    prefixes: "tuple[IPNetwork, ...]",
+    reflector: "SessionReflector",
+    max_rate: int,
+) -> "tuple[ResponderCore, Tracer]":
+    """The core with all that answers by it alone, and the tracer, which also speaks later than at once."""
+    import time
+
+    from preflight.net.pmtu import HostPath
+    from preflight.proto.admission import Admission, Limits
+    from preflight.proto.probe import ProbeServer
+    from preflight.proto.trace import MAGIC as TRACE
+    from preflight.proto.trace import TraceServer
+    from preflight.responder.core import ResponderCore
+    from preflight.responder.tracer import Tracer
+
     now = time.monotonic()
 
     def refused(address: str, reason: str, at: float) -> None:
@@ -112,24 +139,14 @@ def _run(
     tracer = Tracer(TraceServer(key, os.urandom(32), now), refused)
     core = ResponderCore(
         admission=Admission(prefixes, Limits(max_rate), now),
-        reflector=SessionReflector(key=key, stateful=not stateless, error=clock_estimate()),
+        reflector=reflector,
         probes=ProbeServer(key, os.urandom(32), HostPath()),
         key=key,
         agent_id=settings.responder.agent_id,
         now=now,
         services={TRACE: tracer.serve},
     )
-    preload()
-    sockets = places.open_all(where)
-    asyncio.run(
-        serve(
-            sockets,
-            core,
-            (tracer.run, *_companions(settings, key, core)),
-            announce=lambda place: click.echo(f"listening on udp://{place}"),
-            log=_log,
-        )
-    )
+    return core, tracer
 
 
 def _provision(

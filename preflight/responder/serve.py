@@ -12,13 +12,18 @@ from typing import Any
 
 from preflight.net import udp
 from preflight.net.link import FULL_TTL
+from preflight.net.path import clock_estimate
 from preflight.proto import ask
-from preflight.proto.reflector import Marked
+from preflight.proto.reflector import Marked, SessionReflector
 from preflight.responder.core import ResponderCore
 from preflight.responder.places import place_text
 
 BATCH = 64
 """Datagrams of one socket before the others, the mailbox and signals get their turn."""
+
+
+CLOCK_S = 30.0
+"""Between two looks at the kernel's clock state, which NTP daemons change about once a minute."""
 
 
 class Listener:
@@ -138,6 +143,13 @@ async def serve(
         for listener in listeners:
             loop.remove_reader(listener.socket)
         log(core.summary())
+
+
+async def keep_clock(reflector: SessionReflector) -> None:
+    """Have the reflector say what the kernel thinks of the clock now, not when the responder started."""
+    while True:
+        await asyncio.sleep(CLOCK_S)
+        reflector.set_clock(clock_estimate())
 
 
 async def _wait(event: asyncio.Event) -> None:
