@@ -87,9 +87,7 @@ def test_a_healthy_tunnel_passes_everything(tunnel: "Pair") -> None:
     """Nothing was ever sent through it: an idle tunnel is no fault."""
     overlay = (overlay_interface, overlay_mtu, overlay_route, overlay_session)
     results = on(tunnel.a, *overlay, reach_icmp, reach_traceroute, host_rp_filter)
-    # Without a responder at the peer nobody traces the way back.
-    (back,) = [result for result in results if result.status is not Status.PASS]
-    assert (back.id, back.status) == ("/b/reverse", Status.SKIP)
+    assert {result.status for result in results} == {Status.PASS}
 
 
 def test_no_tunnel_is_absent(wire: "Pair") -> None:
@@ -230,8 +228,8 @@ def test_a_filtered_echo_is_only_that(tunnel: "Pair") -> None:
     tunnel.b.filter("input", "icmp type echo-request drop")
     (result,) = on(tunnel.a, reach_icmp)
     assert (result.status, str(result.code)) == (Status.WARN, "reach.icmp-filtered")
-    shown, back = on(tunnel.a, reach_traceroute)
-    assert (shown.status, back.status) == (Status.PASS, Status.SKIP)
+    (shown,) = on(tunnel.a, reach_traceroute)
+    assert shown.status is Status.PASS
 
 
 def test_a_dead_peer_is_unreachable(tunnel: "Pair") -> None:
