@@ -35,6 +35,13 @@ def commit(tmp_path: Path) -> Commit:
     return make
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine git may take long; only the test about time limits has one."""
+    monkeypatch.setattr(git_shell, "TREE_S", 60.0)
+    monkeypatch.setattr(git_shell, "HISTORY_S", 60.0)
+
+
 def search(folder: Path, **more: object) -> Repository:
     found = asyncio.run(Git(**more).search(folder))  # type: ignore[arg-type]
     assert found is not None
