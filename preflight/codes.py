@@ -62,6 +62,7 @@ OVERLAY_SUBNET_CONFLICT = Code("overlay.subnet-conflict", "A local network uses 
 OVERLAY_CONFIG_DRIFT = Code(
     "overlay.config-drift", "The running tunnel differs from its configuration file", Severity.WARN
 )
+OVERLAY_TRANSLATED = Code("overlay.translated", "The overlay itself translates addresses", Severity.WARN)
 OVERLAY_DUPLICATE_ADDRESS = Code("overlay.duplicate-address", "Two nodes use one overlay address")
 OVERLAY_DUPLICATE_KEY = Code("overlay.duplicate-key", "Two nodes use one overlay key")
 

@@ -405,3 +405,14 @@ def nat(node: str, timeout_s: int) -> Fault:
             network.configure_tunnel(member)
 
     return Fault(f"{node} is behind a NAT that forgets after {timeout_s} s", strike=strike)
+
+
+def translating_hub(hub: str) -> Fault:
+    """The hub masquerades what goes from spoke to spoke, inside the tunnel."""
+
+    def strike(network: "Network") -> None:
+        out = f'postrouting oifname "{network.names.tunnel(hub)}"'
+        spokes = [(member, family) for member in network.plan.topology.members for family in network.plan.families]
+        network.nft(hub, *(f"{out} {_from(spoke, family)} masquerade" for spoke, family in spokes if spoke != hub))
+
+    return Fault(f"{hub} masquerades what goes from spoke to spoke", strike=strike)

@@ -234,6 +234,14 @@ _ALL = (
         exit_code=0,
     ),
     _broken("mesh-silent", "reach.unreachable", crowd.crowded(100), crowd.silent(7, 50, 99)),
+    _broken(
+        "overlay-nat",
+        "overlay.translated",
+        faults.translating_hub("c"),
+        direction="forward",
+        topology="hub",
+        exit_code=0,
+    ),
     # path MTU
     _broken(
         "mtu-reduced",

@@ -59,7 +59,7 @@ class Net:
         """What STUN servers see of this node."""
         from preflight.net.stun import Stun
 
-        return Stun()
+        return Stun(self._settings.secrets.responder_key)
 
     @cached_property
     def kernel(self) -> "Kernel":

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from preflight.api import Peer
 from preflight.model.stun import StunAnswer
 from preflight.net import udp
 from preflight.proto import stun
@@ -24,7 +25,16 @@ class _Asked:
 
 
 class Stun:
-    """What STUN servers see of this node."""
+    """What STUN servers see of this node. key: shared with the responders of its peers."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key
+
+    async def ask_peer(self, peer: Peer) -> StunAnswer:
+        """Ask a peer's responder, inside the overlay; signed where this node has a key. Silence takes 3 s."""
+        host = f"[{peer.address}]" if ":" in peer.address else peer.address
+        (answer,) = await self.ask([f"{host}:{peer.responder_port}"], self._key)
+        return answer
 
     async def ask(self, servers: Sequence[str], key: bytes | None = None) -> tuple[StunAnswer, ...]:
         """Ask all servers (`HOST[:PORT]`), those of one address family from the same socket; 3 s at most.

@@ -17,6 +17,7 @@ NAMED = {
     "healthy-silent": None,
     "nat-timeout": ("overlay.no-keepalive", None),
     "healthy-strict": None,
+    "overlay-nat": ("overlay.translated", "forward"),
     "healthy-underlay-v6": None,
     "drop-forward": ("reach.no-forward", "forward"),
     "drop-reverse": ("reach.no-reverse", "reverse"),

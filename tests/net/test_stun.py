@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 from aioice import stun as codec
 
+from preflight.api import Peer
 from preflight.model.stun import StunAnswer
 from preflight.net import stun as shell
 from preflight.net import udp
@@ -79,6 +80,15 @@ def test_our_responder_is_a_server(start: Callable[..., str], address: str, host
     assert answer.mapped is not None, answer
     assert (answer.server, answer.address, answer.mapped, answer.why) == (place, host, answer.local, None)
     assert answer.rtt_ms is not None
+
+
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
+def test_a_peer_is_asked_with_the_key(start: Callable[..., str], address: str, host: str) -> None:
+    """A responder that knows this node by the key only tells where it sees it."""
+    port = int(start(address, "--key-file", "key").rpartition(":")[2])
+    answer = asyncio.run(Stun(KEY).ask_peer(Peer(host, "b", port)))
+    assert answer.mapped is not None
+    assert answer.mapped == answer.local
 
 
 def test_strangers_show_the_key(start: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,49 @@
+"""Does the peer see this node's packets come from where they left, or does the overlay itself translate addresses?"""
+
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from preflight.api import Context, Direction, Evidence, Peer, Result, abreast, check, codes, passed, skipped, warned
+from preflight.model.stun import host_of
+
+if TYPE_CHECKING:
+    from preflight.model.stun import StunAnswer
+
+CONCURRENT_PEERS = 128
+GAP_S = 0.002
+
+
+@check(
+    "overlay.translation",
+    title="The overlay leaves addresses as they are",
+    subject="peer",
+    needs=("reach.udp",),
+    timeout=20,
+    timeout_per_peer=0.1,
+    codes=(codes.OVERLAY_TRANSLATED,),
+)
+async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Asks each peer's responder by STUN, inside the tunnel, as which address and port it sees this node's socket."""
+    async for peer, answer in abreast(ctx.peers, ctx.net.stun.ask_peer, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
+        yield judge(peer, answer)
+
+
+def judge(peer: Peer, answer: "StunAnswer") -> Result:
+    """What the peer sees, compared with what was sent."""
+    if answer.mapped is None or answer.local is None:
+        message = f"the responder of {peer.target} does not tell as which address it sees this node"
+        return skipped(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message)
+    evidence = (Evidence("stun", "this node's socket, here and at the peer", [answer.local, answer.mapped]),)
+    if answer.mapped == answer.local:
+        message = f"{peer.target} sees this node's packets come from {host_of(answer.mapped)}, as they left"
+        return passed(peer.target, Direction.FORWARD, message, evidence=evidence)
+    return warned(
+        codes.OVERLAY_TRANSLATED,
+        peer.target,
+        Direction.FORWARD,
+        f"{peer.target} sees what this node sends from {answer.local} come from {answer.mapped}: something inside the "
+        "overlay translates addresses",
+        remedy=f"nft list ruleset | grep -nE 'masquerade|snat'   # on the node that has {host_of(answer.mapped)}",
+        measurements={"local": answer.local, "mapped": answer.mapped},
+        evidence=evidence,
+    )
