@@ -18,6 +18,7 @@ COMMANDS = {
     "schema": "preflight.cli.catalogue:schema",
     "report": "preflight.cli.report:report",
     "bundle": "preflight.cli.bundle:bundle",
+    "watch": "preflight.cli.watch:watch",
     "responder": "preflight.cli.responder:responder",
     "control-plane": "preflight.cli.control_plane:control_plane",
     "lab": "preflight.cli.lab:lab",

@@ -84,9 +84,17 @@ class Session:
 
     def unredacted(self) -> Report:
         """The report as it was measured: not to be shown to anybody before it was redacted."""
-        started_at, began = datetime.now(UTC), perf_counter()
+
+        async def once() -> Report:
+            return await self.measured(listener, interruption())
+
         with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
-            outcome, overlay = asyncio.run(self._measure(listener))
+            return asyncio.run(once())
+
+    async def measured(self, listener: Listener, interrupted: asyncio.Event) -> Report:
+        """The same within an event loop that runs already; `interrupted` ends the run."""
+        started_at, began = datetime.now(UTC), perf_counter()
+        outcome, overlay = await self._measure(listener, interrupted)
         results = (*outcome.results, *map(_plugin_result, self.broken))
         peers = overlay_peers(self.settings, overlay)
         return build_report(
@@ -107,14 +115,10 @@ class Session:
             peers=peers,
         )
 
-    async def _measure(self, listener: Listener) -> tuple[Outcome, OverlayState | None]:
+    async def _measure(self, listener: Listener, interrupted: asyncio.Event) -> tuple[Outcome, OverlayState | None]:
         net = Net(self.settings)
         overlay = await net.overlay()
         context = Context(self.settings, overlay_peers(self.settings, overlay), overlay, net)
-        interrupted = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupted.set)
         try:
             outcome = await self._repeat(context, listener, interrupted)
         finally:
@@ -139,6 +143,15 @@ class Session:
             runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=max(left, 1.0))
             outcome = merge(outcome, await runner.run(), attempts)
         return outcome
+
+
+def interruption() -> asyncio.Event:
+    """Set by Ctrl-C or SIGTERM from now on, until the running event loop ends."""
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    return interrupted
 
 
 def parse_peer(text: str) -> Peer:

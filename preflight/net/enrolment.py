@@ -179,20 +179,23 @@ class EnrolmentSession:
         return self._bought
 
     def _record(self) -> dict[str, Any]:
-        """This node's row. One of a random id is in maintenance from the start, so that nobody gives it work."""
-        settings, machine = self._settings, self._machine
-        record: dict[str, Any] = {
-            "id": machine.identity,
-            "capabilities": {"labels": list(settings.node.labels)},
-            "version": __version__,
-            "last_seen_unix_ms": time.time_ns() // 1_000_000,
-            "visibility": "private",
-        }
-        if machine.scope_id:
-            record["scope_id"] = machine.scope_id
-        if machine.identity != settings.node.id:
-            record["maintenance"] = True
-        return record
+        return own_record(self._settings, self._machine.identity, self._machine.scope_id)
+
+
+def own_record(settings: "Settings", identity: str, scope_id: str | None) -> dict[str, Any]:
+    """This node's row. One of a random id is in maintenance from the start, so that nobody gives it work."""
+    record: dict[str, Any] = {
+        "id": identity,
+        "capabilities": {"labels": list(settings.node.labels)},
+        "version": __version__,
+        "last_seen_unix_ms": time.time_ns() // 1_000_000,
+        "visibility": "private",
+    }
+    if scope_id:
+        record["scope_id"] = scope_id
+    if identity != settings.node.id:
+        record["maintenance"] = True
+    return record
 
 
 async def to_its_end(task: "asyncio.Future[Any]") -> None:

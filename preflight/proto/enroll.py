@@ -182,7 +182,7 @@ class Enrolment:
             return
         self._remember(error)
         wait = delay_s(self._attempt, error.retry_after_s, random)
-        if not _retriable(error):
+        if not retriable(error):
             self._note(now, error.message)
             self._give_up(now, error, self._kind_of(error))
         elif now + wait >= self._deadline:
@@ -276,7 +276,8 @@ class Enrolment:
         return None if self.listed else "not-listed"
 
 
-def _retriable(error: ControlError) -> bool:
+def retriable(error: ControlError) -> bool:
+    """Whether a repeat may help: the server says `later`, or no answer came."""
     if error.status is not None:
         return error.status in RETRIABLE_STATUS
     return error.kind in TRANSPORT and not isinstance(error, NotHttpError)

@@ -1,0 +1,173 @@
+"""`preflight watch`: the checks again and again, and a line for whatever changed; on request as a living member."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from preflight.cli.catalogue import complete_check
+
+if TYPE_CHECKING:
+    from preflight.cli.session import Session
+    from preflight.proto.membership import News
+    from preflight.report.model import Report
+    from preflight.report.redact import Redactor
+
+INTERRUPTED = 130
+DEFAULT_HEARTBEAT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """interval_s: from the start of one round to that of the next. count, for_s: what ends it, None if nothing does."""
+
+    interval_s: float
+    count: int | None
+    for_s: float | None
+
+    def over(self, rounds: int, elapsed_s: float) -> bool:
+        """Whether there is to be no round after so many."""
+        too_many = self.count is not None and rounds >= self.count
+        return too_many or (self.for_s is not None and elapsed_s + self.interval_s > self.for_s)
+
+
+@click.command("watch", short_help="Repeat the checks and tell what changed.")
+@click.argument("named", nargs=-1, metavar="[ID...]", shell_complete=complete_check)
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
+@click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable).")
+@click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
+@click.option("--skip", multiple=True, metavar="GLOB", shell_complete=complete_check, help="Without these checks.")
+@click.option("--interval", type=click.FloatRange(min=1), default=30.0, show_default=True, metavar="SECONDS")
+@click.option("--count", type=click.IntRange(min=1), metavar="ROUNDS", help="End after so many rounds.")
+@click.option("--for", "for_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End after this.")
+@click.option(
+    "--heartbeat",
+    is_flag=True,
+    help="Keep this node joined meanwhile, as a worker would, and leave at the end: writes to the cluster. "
+    f"Every VOX_MESH_HTTP_HEARTBEAT_SECS [{DEFAULT_HEARTBEAT_S}]; 0 joins only.",
+)
+@click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True)
+@click.option("--allow-inconclusive", is_flag=True, help="Exit 0 although something could not be decided.")
+@click.option("--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names.")
+def watch(
+    named: tuple[str, ...],
+    interval: float,
+    count: int | None,
+    for_s: float | None,
+    *,
+    heartbeat: bool,
+    redact: tuple[Literal["addresses"], ...],
+    **options: object,
+) -> None:
+    """Run the named checks, or all, every --interval and print a line for each change, until Ctrl-C or SIGTERM.
+
+    The first round tells what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
+    """
+    from preflight.cli.run import Request
+    from preflight.cli.session import Session
+
+    session = Session.prepare(Request(named=named, redact=redact, quiet=True, **options))  # type: ignore[arg-type]
+    if heartbeat and not session.settings.control.url:
+        raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
+    sys.exit(asyncio.run(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
+
+
+async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
+    from preflight.cli.session import interruption
+
+    stop = interruption()
+    loop = asyncio.get_running_loop()
+    redactor = _redactor(session)
+    start, rounds, before = loop.time(), 0, None
+    async with _member(session, redactor) if heartbeat else _nobody():
+        while not stop.is_set():
+            began = loop.time()
+            measured = await session.measured(lambda event: None, stop)
+            if stop.is_set():
+                break  # what a cut-off round has not measured is no change
+            report = redactor.report(measured)
+            for line in lines(before, report):
+                _say(line)
+            before, rounds = report, rounds + 1
+            if schedule.over(rounds, loop.time() - start):
+                return report.run.exit_code
+            await _wait(stop, began + schedule.interval_s - loop.time())
+    return INTERRUPTED
+
+
+def lines(before: "Report | None", report: "Report") -> Iterator[str]:
+    """What there is to say about a round: at first the causes of what is wrong, later every difference."""
+    from preflight.report.compare import compare
+
+    if before is None:
+        yield f"now     {report.verdict}: {len(report.results)} results, {len(report.diagnosis)} causes"
+        for cause in report.diagnosis:
+            yield f"now     {cause.code} {cause.target} {cause.direction}: {cause.message}"
+        return
+    for change in compare(before, report).changes:
+        yield f"{change.trend:<7} {change.subject}: {change.was} → {change.now}"
+
+
+def _redactor(session: "Session") -> "Redactor":
+    """One for all rounds: a stand-in that changed its meaning would look like a change."""
+    from platform import node
+
+    from preflight.cli.session import url_hosts
+    from preflight.report.redact import Redactor, StandIns
+    from preflight.settings import known_secrets
+
+    settings = session.settings
+    names = (node(), *(peer.name for peer in settings.peers if peer.name), *url_hosts(settings.control.url))
+    stand_ins = StandIns(names) if "addresses" in settings.report.redact else None
+    return Redactor(known_secrets(settings, os.environ), stand_ins)
+
+
+@asynccontextmanager
+async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[None]:
+    """This node is a member within the body, and has left behind it."""
+    from preflight.net.control import ControlClient
+    from preflight.net.membership import Member
+
+    def tell(news: "News") -> None:
+        _say(f"member  {redactor.text(news.text)}")
+
+    client = ControlClient.from_settings(session.settings)
+    member = Member(session.settings, client, heartbeat_s(os.environ.get), tell)
+    done = asyncio.Event()
+    staying = asyncio.create_task(member.stay(done))
+    try:
+        yield
+    finally:
+        done.set()
+        await staying
+        await client.aclose()
+
+
+@asynccontextmanager
+async def _nobody() -> AsyncIterator[None]:
+    yield
+
+
+def heartbeat_s(variable: Callable[[str], str | None]) -> float:
+    """Seconds between heartbeats, as the workers of this node read them."""
+    raw = (variable("VOX_MESH_HTTP_HEARTBEAT_SECS") or "").strip()
+    return float(raw) if raw.isascii() and raw.isdecimal() else DEFAULT_HEARTBEAT_S
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+def _say(line: str) -> None:
+    click.echo(f"{datetime.now(UTC):%H:%M:%S}Z {line}")

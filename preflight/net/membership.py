@@ -1,0 +1,86 @@
+"""One membership on the wire: performs what `proto.membership`'s machine asks for, and leaves whatever happens."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from preflight.model.control import ControlError
+from preflight.net.enrolment import own_record, spare_id, to_its_end
+from preflight.proto.enroll import Wait
+from preflight.proto.membership import Answer, Call, Membership, News, State
+
+if TYPE_CHECKING:
+    from preflight.net.control import ControlClient
+    from preflight.settings import Settings
+
+
+class Member:
+    """This node as a member of the cluster, from `stay` on until that is told to end; it writes to the cluster."""
+
+    def __init__(
+        self, settings: "Settings", client: "ControlClient", interval_s: float, tell: Callable[[News], None]
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._tell = tell
+        self._machine = Membership(
+            node_id=settings.node.id, spare_id=spare_id(), interval_s=interval_s, now=time.monotonic()
+        )
+
+    async def stay(self, stop: asyncio.Event) -> None:
+        """Join and send heartbeats until `stop` is set, then leave; a cancellation does not keep it from leaving."""
+        try:
+            ended = asyncio.create_task(stop.wait())
+            work = asyncio.create_task(self._work())
+            await asyncio.wait((ended, work), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            work.cancel()
+            await to_its_end(asyncio.ensure_future(self._leave(work)))
+
+    async def _leave(self, work: "asyncio.Task[None]") -> None:
+        await asyncio.wait((work,))
+        self._machine.leave(time.monotonic())
+        await self._work()
+
+    async def _work(self) -> None:
+        """Until the machine has nothing more to do."""
+        while (action := self._machine.next_action(time.monotonic())) is not None:
+            if isinstance(action, Wait):
+                await _until(action.until)
+            else:
+                await self._call(action)
+            for news in self._machine.news():
+                self._tell(news)
+
+    async def _call(self, call: Call) -> None:
+        machine = self._machine
+        try:
+            async with asyncio.timeout(call.timeout_s):
+                answer = await self._perform(call.state)
+        except TimeoutError:
+            error = ControlError("timeout", None, f"no answer within {call.timeout_s:.1f} s")
+            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+        except ControlError as error:
+            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+        else:
+            machine.succeeded(time.monotonic(), answer)
+
+    async def _perform(self, state: State) -> Answer:
+        identity = self._machine.identity
+        if state is State.LOOK:
+            return await self._client.nodes()
+        if state is State.LEAVE:
+            await self._client.leave(identity)
+            return None
+        record = own_record(self._settings, identity, self._settings.control.scope_id)
+        return await (self._client.join(record) if state is State.JOIN else self._client.heartbeat(record))
+
+
+async def _until(moment: float) -> None:
+    """Sleep until a moment of time.monotonic(); for ever, if it never comes."""
+    if moment == float("inf"):
+        await asyncio.Event().wait()
+    await asyncio.sleep(moment - time.monotonic())
