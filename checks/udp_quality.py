@@ -146,10 +146,12 @@ def _judge_direction(
     peer: Peer, direction: Direction, measured: DirectionStats | None, stats: StampStats, limits: "Thresholds"
 ) -> list[Result]:
     if measured is None:
-        message = (
-            f"{stats.lost} of {stats.sent} packets got no answer, and the reflector does not count its answers: "
-            "in which direction they were lost cannot be told"
+        trouble = (
+            f"{stats.lost} of {stats.sent} packets got no answer, and"
+            if stats.lost
+            else f"all {stats.sent} packets were answered, but"
         )
+        message = f"{trouble} the reflector's numbers do not tell what happened to packets in which direction"
         remedy = f"{start_responder(peer.target, peer.address, peer.responder_port)}: it counts"
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
     measurements = _measurements(measured, stats)

@@ -190,9 +190,11 @@ def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, erro
     reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
     clean = not (base.lost or reordered or len(arrivals) > len(unique))
     # A reflector that may only copy our number cannot tell which direction lost, copied or delayed a packet.
-    # More answers than twice the requests: it goes on with an older session, and its count is no use either.
+    # More answers than twice the requests: it goes on with an older session, and its count is no use either; nor is it
+    # where a number stands in the answers to two packets: it forgot the session and began anew.
     reflected = by_reflector[-1].answer.sequence + 1
-    if not (stateful or clean) or reflected > 2 * (max(first) + 1) + MAX_TAIL:
+    restarted = len({arrival.answer.sequence for arrival in by_reflector}) < len(by_reflector)
+    if not (stateful or clean) or reflected > 2 * (max(first) + 1) + MAX_TAIL or restarted:
         return stats
     reverse = DirectionStats(
         sent=max(reflected, len(unique)),

@@ -121,6 +121,11 @@ def test_losses_without_direction_are_not_given_one() -> None:
     results = judge(PEER, session(None, None), LIMITS)
     assert {result.status for result in results} == {Status.INCONCLUSIVE}
     assert {result.code and result.code.slug for result in results} == {"run.needs-responder"}
+    assert results[0].message.startswith("1 of 200 packets got no answer, and the reflector's numbers")
+    overtaken = replace(session(None, None), answered=200)
+    assert judge(PEER, overtaken, LIMITS)[0].message.startswith(
+        "all 200 packets were answered, but the reflector's numbers"
+    )
 
 
 def test_a_silent_peer_is_not_judged() -> None:

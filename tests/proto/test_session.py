@@ -427,6 +427,22 @@ def test_an_older_session_of_the_reflector_gives_no_direction() -> None:
     assert stats.forward is None
 
 
+def test_a_reflector_that_forgot_the_session_gives_no_direction() -> None:
+    """Numbers that begin anew are neither overtaking nor loss, and no count of anything."""
+    network = Network()
+    forgetful = network.reflector.handle
+
+    def handle(data: bytes, source: tuple[str, int], **more: object) -> bytes:
+        nonlocal forgetful
+        if network.answered == 12:
+            forgetful = SessionReflector().handle
+        return forgetful(data, source, **more)  # type: ignore[arg-type]
+
+    network.reflector.handle = handle  # type: ignore[method-assign]
+    stats = network.run(plan(20))
+    assert (stats.lost, stats.forward, stats.reverse) == (0, None, None)
+
+
 @pytest.mark.parametrize("size", [0, 60, 61, 64, 500, 1300])
 @pytest.mark.parametrize("key", [None, KEY])
 def test_packets_have_the_size_asked_for(size: int, key: bytes | None) -> None:

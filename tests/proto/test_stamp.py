@@ -56,6 +56,22 @@ def test_answer_round_trip(
     assert (answer.received_ns, answer.transmitted_ns, answer.sender_ns) == (received_ns, transmitted_ns, NOW_NS)
 
 
+@pytest.mark.parametrize("error", [0x8105, 0x4105])
+def test_scapy_reads_and_writes_the_same(error: int) -> None:
+    """An independent codec finds every field of a sender's packet and gives back its bytes; its answers are read here."""
+    from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated as ReflectorPacket
+    from scapy.contrib.stamp import STAMPSessionSenderTestUnauthenticated as SenderPacket
+
+    raw = stamp.build_request(7, NOW_NS, error, 513)
+    sent = SenderPacket(raw)
+    assert (sent.seq, sent.ssid, bytes(sent)) == (7, 513, raw)
+    assert (error >> 15, error >> 14 & 1) == (sent.err_estimate.S, sent.err_estimate.Z)
+    answered = ReflectorPacket(seq=3, ssid=513, seq_sender=7, ttl_sender=61, err_estimate_sender=sent.err_estimate)
+    answer = stamp.parse_answer(bytes(answered)[:28] + raw[4:12] + bytes(answered)[36:])
+    assert (answer.sequence, answer.ssid, answer.sender_sequence, answer.sender_ttl) == (3, 513, 7, 61)
+    assert answer.sender_ns == NOW_NS
+
+
 def test_unauthenticated_offsets() -> None:
     """RFC 8762 figures 2 and 4, RFC 8972 figures 1 and 3: every field at its place, zeros elsewhere."""
     request = stamp.build_request(0x01020304, NOW_NS, 0x8102, 0x0A0B)
