@@ -58,7 +58,7 @@ def test_answer_round_trip(
 
 @pytest.mark.parametrize("error", [0x8105, 0x4105])
 def test_scapy_reads_and_writes_the_same(error: int) -> None:
-    """An independent codec finds every field of a sender's packet and gives back its bytes; its answers are read here."""
+    """An independent codec finds each field of a sender's packet, gives back its bytes, and writes answers we read."""
     from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated as ReflectorPacket
     from scapy.contrib.stamp import STAMPSessionSenderTestUnauthenticated as SenderPacket
 
