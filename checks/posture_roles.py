@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -65,16 +66,11 @@ async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
 async def measure(client: "ControlClient", tokens: Sequence[RoleToken]) -> tuple[Rights, ...]:
     """What each token opens; one request at a time, each value once."""
     asked: dict[str, Rights] = {}
-    rights = []
     for token in tokens:
         value = token.value.get_secret_value()
         if value not in asked:
             asked[value] = await _rights(client, token)
-        known = asked[value]
-        rights.append(
-            Rights(token, known.work, known.deliver, known.administer, known.known, known.detail, known.asked)
-        )
-    return tuple(rights)
+    return tuple(replace(asked[token.value.get_secret_value()], token=token) for token in tokens)
 
 
 async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
@@ -84,8 +80,7 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
         work, administer, deliver = [await _status(client, *route, token) for route in (WORK, ADMINISTER, DELIVER)]
     except ControlError as error:
         return Rights(token, detail=error.message)
-    statuses = (work, administer, deliver)
-    if UNKNOWN_TOKEN in statuses:
+    if UNKNOWN_TOKEN in (work, administer, deliver):
         return Rights(token, known=False)
     return Rights(
         token,
@@ -94,7 +89,8 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
         # Whether the body or the role is judged first is the server's affair: only a refusal tells.
         deliver=False if deliver == FORBIDDEN else None,
         known=True,
-        detail="" if _opened(administer) is not None else f"GET exec/leases was answered {administer}",
+        # An older server may not have the list of leases (404): then nothing tells, today and tomorrow.
+        detail=f"GET exec/leases was answered {administer}" if administer == THROTTLED or administer >= 500 else "",
     )
 
 

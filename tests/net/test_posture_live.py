@@ -96,6 +96,22 @@ def test_a_jwt_is_not_spent(open_trap: "OpenTrap") -> None:
     asyncio.run(talk())
 
 
+@pytest.mark.parametrize(("status", "expected"), [("404 Not Found", None), ("503 Later", "run.timeout")])
+def test_a_server_that_does_not_tell(open_trap: "OpenTrap", status: str, expected: str | None) -> None:
+    """An old server without the list of leases is not undecided for ever; one that is overloaded is, for now."""
+
+    async def talk() -> None:
+        async with open_trap(lambda request: answer(status if "leases" in request.line else "200 OK")) as trap:
+            settings = Settings(control=ControlSettings(url=trap.url))
+            ctx = context(settings)
+            ctx.net.secrets = LocalSecrets(settings, {"VOX_MESH_WORKER_TOKEN": WORKER})
+            (result,) = [result async for result in posture_roles.function(ctx)]
+            await ctx.net.control.aclose()
+            assert (result.code.slug if result.code else None) == expected
+
+    asyncio.run(talk())
+
+
 @pytest.mark.parametrize(
     ("options", "more", "expected"),
     [
