@@ -1,9 +1,12 @@
 """`bundle`: a report with its evidence, redacted, as one file for a ticket."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from preflight.report.model import Report
 
 
 @click.command(short_help="A redacted archive of a report with its evidence.")
@@ -13,6 +16,7 @@ import click
 @click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable).")
 @click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
 @click.option("--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names.")
+@click.option("--capture", is_flag=True, help="With the packets of failing checks, headers only.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     """Pack the JSON report REPORT, or that of a run made now, with what this node's own tools say of its network.
@@ -28,12 +32,19 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
 
     session = Session.prepare(Request(**options))
     before = counters("before") if file is None else []
-    report = read_report(file) if file else session.unredacted()
+    report, files = (read_report(file), {}) if file else session.unredacted()
+    packets = dict(files.values()) or recorded(report)
     raw = [*collect(), *before, *counters("after")]
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
     try:
-        target.write_bytes(make_bundle(report, raw, session.redactor(report), addresses=addresses))
+        target.write_bytes(make_bundle(report, raw, session.redactor(report), packets, addresses=addresses))
     except OSError as error:
         raise click.UsageError(f"{target}: {error.strerror}") from None
     click.echo(f"wrote {target}; look into it before you send it")
+
+
+def recorded(report: "Report") -> dict[str, bytes]:
+    """The captures that a report names, as far as they are still there."""
+    paths = [Path(entry.path) for result in report.results for entry in result.evidence if entry.path]
+    return {path.name: path.read_bytes() for path in paths if path.suffix == ".pcap" and path.is_file()}

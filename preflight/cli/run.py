@@ -53,6 +53,11 @@ _OPTIONS = (
         "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
     ),
     click.option(
+        "--capture",
+        is_flag=True,
+        help="Keep the packets of failing checks, headers only, in a folder beside the first output file.",
+    ),
+    click.option(
         "--baseline",
         type=click.Path(path_type=Path),
         metavar="REPORT",
@@ -91,6 +96,7 @@ class Request:
     credentials_out: Path | None = None
     lab: str | None = None
     redact: tuple[Literal["addresses"], ...] = ()
+    capture: bool = False
     baseline: Path | None = None
     quiet: bool = False
     verbose: bool = False
@@ -124,7 +130,8 @@ def _execute(request: Request) -> int:
 
     outputs = parse_outputs(request.outputs)
     baseline = read_report(request.baseline) if request.baseline else None
-    report = Session.prepare(request).run()
+    beside = next((output.path.parent for output in outputs if output.path), Path())
+    report = Session.prepare(request).run(beside)
     write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     worse = baseline is not None and tell_changes(baseline, report)
     return report.run.exit_code or int(worse)

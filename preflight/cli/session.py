@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import click
@@ -30,9 +31,17 @@ from preflight.settings import Options, Settings, SettingsError, known_secrets, 
 
 if TYPE_CHECKING:
     from preflight.cli.run import Request
+    from preflight.net.recorder import Packet, Recorder
 
 LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
 """Set by the lab for what runs in it: what it is made of, for the report."""
+
+
+class Measured(NamedTuple):
+    """A report as it was measured, and the capture files of its results: by result id a name and the content."""
+
+    report: Report
+    captures: "dict[str, tuple[str, bytes]]" = {}  # noqa: RUF012 - nobody adds to it
 
 
 @dataclass(frozen=True)
@@ -67,10 +76,18 @@ class Session:
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
-    def run(self) -> Report:
-        """Run the plan, diagnose, and put the report together, without secrets."""
-        report = self.unredacted()
-        return self.redactor(report).report(report)
+    def run(self, beside: Path = Path()) -> Report:
+        """Run the plan, diagnose, and put the report together, without secrets.
+
+        beside: the folder in which captures get one of their own.
+        """
+        report, files = self.unredacted()
+        redactor = self.redactor(report)
+        if files:
+            from preflight.evidence.capture import keep
+
+            report = keep(report, files, beside / f"preflight-captures-{report.run.id}", redactor.stand_in)
+        return redactor.report(report)
 
     def redactor(self, report: Report) -> Redactor:
         """What takes secrets, and if asked for addresses and names, out of the report and of what goes with it."""
@@ -82,22 +99,25 @@ class Session:
         stand_ins = StandIns(names) if "addresses" in self.settings.report.redact else None
         return Redactor(known_secrets(self.settings, os.environ), stand_ins)
 
-    def unredacted(self) -> Report:
-        """The report as it was measured: not to be shown to anybody before it was redacted."""
+    def unredacted(self) -> Measured:
+        """What was measured: not to be shown to anybody before it was redacted.
 
-        async def once() -> Report:
+        Raises click.UsageError where packets may not be captured.
+        """
+
+        async def once() -> Measured:
             return await self.measured(listener, interruption())
 
         with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
             return asyncio.run(once())
 
-    async def measured(self, listener: Listener, interrupted: asyncio.Event) -> Report:
+    async def measured(self, listener: Listener, interrupted: asyncio.Event) -> Measured:
         """The same within an event loop that runs already; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
-        outcome, overlay = await self._measure(listener, interrupted)
+        outcome, overlay, packets = await self._measure(listener, interrupted)
         results = (*outcome.results, *map(_plugin_result, self.broken))
         peers = overlay_peers(self.settings, overlay)
-        return build_report(
+        report = build_report(
             results,
             diagnose(results, control_host(self.settings, overlay, peers, results)),
             placement=place(results, self.settings.thresholds),
@@ -114,16 +134,44 @@ class Session:
             interrupted=outcome.interrupted,
             peers=peers,
         )
+        if not packets:
+            return Measured(report)
+        from preflight.evidence.capture import captures
 
-    async def _measure(self, listener: Listener, interrupted: asyncio.Event) -> tuple[Outcome, OverlayState | None]:
+        return Measured(report, captures(report, packets, url_hosts(self.settings.control.url)))
+
+    async def _measure(
+        self, listener: Listener, interrupted: asyncio.Event
+    ) -> "tuple[Outcome, OverlayState | None, tuple[Packet, ...]]":
         net = Net(self.settings)
         overlay = await net.overlay()
         context = Context(self.settings, overlay_peers(self.settings, overlay), overlay, net)
+        recorder = self._recorder(context) if self.request.capture else None
         try:
             outcome = await self._repeat(context, listener, interrupted)
         finally:
             await net.control.aclose()
-        return outcome, overlay
+            if recorder:
+                recorder.stop()
+        return outcome, overlay, tuple(recorder.packets) if recorder else ()
+
+    def _recorder(self, context: Context) -> "Recorder | None":
+        """A recorder of this run's packets on the overlay; None without an overlay. Raises click.UsageError."""
+        from preflight.net.recorder import Recorder
+
+        if context.overlay is None or context.overlay.interface is None:
+            return None
+        url = urlsplit(self.settings.control.url or "")
+        ports = {*(peer.responder_port for peer in context.peers), url.port or 80}
+        others = [*(peer.address for peer in context.peers), *filter(_is_address, url_hosts(self.settings.control.url))]
+        try:
+            recorder = Recorder(context.overlay.interface, others, ports)
+        except PermissionError:
+            raise click.UsageError("--capture takes root or CAP_NET_RAW") from None
+        except OSError as error:
+            raise click.UsageError(f"--capture: {context.overlay.interface}: {error.strerror}") from None
+        recorder.start()
+        return recorder
 
     async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
         """Run once; with --wait again what is not good, until it is or the time is up."""
@@ -207,6 +255,14 @@ def _covered(overlay: OverlayState, host: str) -> bool:
         return overlay.covers(host)
     except ValueError:
         return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def url_hosts(url: str | None) -> tuple[str, ...]:

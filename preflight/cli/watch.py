@@ -89,10 +89,10 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
     async with _member(session, redactor) if heartbeat else _nobody():
         while not stop.is_set():
             began = loop.time()
-            measured = await session.measured(lambda event: None, stop)
+            report, _ = await session.measured(lambda event: None, stop)
             if stop.is_set():
                 break  # what a cut-off round has not measured is no change
-            report = redactor.report(measured)
+            report = redactor.report(report)
             for line in lines(before, report):
                 _say(line)
             before, rounds = report, rounds + 1

@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from preflight.evidence.capture import rewritten
 from preflight.evidence.collect import Raw
 from preflight.report import html, markdown, text
 from preflight.report import json as report_json
@@ -20,17 +21,22 @@ report.md     for a ticket
 report.json   for programs
 log.txt       which check ran when, and how it ended
 evidence/     what this node's own tools printed about its network
+captures/     headers of the packets of failing checks, where they were recorded
 MANIFEST.json SHA-256 of every other file, and how often what was taken out where
 
 Secrets were taken out of every file, and users' names out of paths.{addresses}
 """
+_NONE: Mapping[str, bytes] = {}
 _STAND_INS = "\nAddresses and host names are stand-ins, the same one everywhere in this bundle."
 
 
-def make_bundle(report: Report, raw: Iterable[Raw], redactor: Redactor, *, addresses: bool) -> bytes:
+def make_bundle(
+    report: Report, raw: Iterable[Raw], redactor: Redactor, packets: Mapping[str, bytes] = _NONE, *, addresses: bool
+) -> bytes:
     """A gzipped tar with one folder.
 
-    report: as it was written, also one whose secrets are gone already. The manifest's ledger tells what was taken out.
+    report: as it was written, also one whose secrets are gone already. packets: capture files by name. The manifest's
+    ledger tells what was taken out.
     """
     clean = redactor.report(report, homes=True)
     files = {
@@ -43,6 +49,8 @@ def make_bundle(report: Report, raw: Iterable[Raw], redactor: Redactor, *, addre
         **{f"evidence/{each.name}": redactor.raw(each.text, f"evidence/{each.name}") for each in raw},
     }
     contents = {name: body.encode() for name, body in files.items()}
+    for name, content in packets.items():
+        contents[f"captures/{name}"] = rewritten(content, redactor.stand_in) if redactor.stand_in else content
     contents["MANIFEST.json"] = _manifest(clean, contents, redactor)
     return _archive(f"preflight-{clean.run.id}", contents, clean.run.started_at)
 

@@ -120,6 +120,11 @@ class Redactor:
             text = self._shape(kind, shape, text, where)
         return self._replaced(text, where)
 
+    @property
+    def stand_in(self) -> "Callable[[str], str] | None":
+        """What replaces an address, where stand-ins were asked for."""
+        return self._stand_ins.replace if self._stand_ins else None
+
     def raw(self, text: str, where: str) -> str:
         """A file of raw evidence: also without assignments of secret variables, and without users' names in paths."""
         for kind, shape in _RAW_SHAPES.items():
