@@ -156,7 +156,11 @@ class Network:
         wanted = (self.names.namespace(node) for node in (*members, ROUTER))
         # By ip(8): pyroute2 would fork this process, which may have threads.
         run([program("ip"), "-batch", "-"], text="".join(f"netns add {namespace}\n" for namespace in wanted))
+        for node in members:
+            with inside(self.names.namespace(node)):
+                _use_addresses_at_once()
         with netlink(self.names.namespace(ROUTER)) as router:
+            _use_addresses_at_once()
             set_sysctl("net/ipv4/ip_forward", 1)
             set_sysctl("net/ipv6/conf/all/forwarding", 1)
             set_up(router, "lo")
@@ -201,6 +205,15 @@ _CHAINS = {
     **{hook: f"type filter hook {hook} priority 0" for hook in ("input", "output", "forward")},
     "postrouting": "type nat hook postrouting priority 100",
 }
+
+
+def _use_addresses_at_once() -> None:
+    """No duplicate address detection in this namespace: nobody else can have an address of a lab.
+
+    A router asks for neighbours of what it forwards by its link-local address (RFC 4861 section 7.2.2), and would drop
+    all of it in the first second or two.
+    """
+    set_sysctl("net/ipv6/conf/default/dad_transmits", 0)
 
 
 def set_sysctl(path: str, value: int) -> None:

@@ -50,7 +50,7 @@ class PathProbes:
         self._control = control
         self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
         self._port = settings.responder.port
-        self._unsigned: set[str] = set()
+        self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._clock = clock_estimate()
 
     async def stamp(
@@ -69,7 +69,7 @@ class PathProbes:
         node has a key, except with `authenticated=False` and towards peers that have answered only to that. What the
         network does, a missing route too, is data.
         """
-        key = self._key if authenticated and peer.address not in self._unsigned else None
+        key = self._key_for(peer) if authenticated else None
         try:
             connected = udp.open_towards(peer.address, peer.responder_port)
         except OSError as error:
@@ -80,9 +80,16 @@ class PathProbes:
             sender = SessionSender(plan, asyncio.get_running_loop().time())
             await link.run(sender)
             stats = link.stats(sender)
-        if stats.answered and key is None:
-            self._unsigned.add(peer.address)
+        self._learn(peer, stats.answered, signed=key is not None)
         return stats
+
+    def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
+        """A signed answer counts for good: silence to signed packets may have had other reasons than the key."""
+        if answered:
+            self._signed[peer.address] = signed or self._signed.get(peer.address, False)
+
+    def _key_for(self, peer: Peer) -> bytes | None:
+        return self._key if self._signed.get(peer.address, True) else None
 
     async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
         """Find out why a peer is silent: what it tells by mailbox and by hellos, and what arrives here and is dropped.
@@ -100,11 +107,12 @@ class PathProbes:
             result = await _Inquiry(self, peer, unconnected).run()
             # The tap comes before the socket: what it has seen by now, the inquiry has received, or never will.
             seen = watch.seen() if watch else None
+        self._learn(peer, result.answered, signed=self._key is not None)
         return replace(result, on_interface=seen, unwatched=unwatched)
 
     async def trace_back(self, peer: Peer) -> TraceBack | None:
         """The way back as the peer's responder traces it; None where none does. Takes about 4 s at most."""
-        return await ask_for_trace(peer, None if peer.address in self._unsigned else self._key)
+        return await ask_for_trace(peer, self._key_for(peer))
 
     async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
         """Deliver a request to the peer's responder and wait for its result. Raises UnavailableError."""

@@ -148,6 +148,23 @@ def test_a_responder_without_our_key_is_noticed_once(run_responder: RunResponder
     assert asyncio.run(run()) == [(0, True), (3, False), (3, False)]
 
 
+def test_a_peer_that_has_answered_signed_packets_goes_on_getting_them(run_responder: RunResponder) -> None:
+    """It answers unsigned ones too where it is provisioned so: that does not mean that it has another key."""
+
+    async def run() -> list[bool]:
+        path_probes = probes(key=KEY)
+        peer = run_responder(allow="127.0.0.1", key=True).peer()
+        seen = []
+        for authenticated in (False, True, False, True):
+            if authenticated:
+                assert (await path_probes.ask(peer)).answered
+            stats = await path_probes.stamp(peer, count=2, interval_s=INTERVAL_S, authenticated=authenticated)
+            seen.append(stats.authenticated)
+        return seen
+
+    assert asyncio.run(run()) == [False, True, False, True]
+
+
 def test_nobody_listens() -> None:
     """The host's "port unreachable" ends the session at once."""
     with silent() as port:
