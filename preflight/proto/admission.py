@@ -19,7 +19,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Packets per second of one source; all together may send twice as many. `burst_s`: so much may come at once."""
+    """Packets per second of one source. `burst_s`: so much may come at once.
+
+    All provisioned sources together may send twice as many, all strangers together as many as one of them: a flood from
+    forged addresses takes nothing from the peers.
+    """
 
     source_per_s: float = 100_000.0
     burst_s: float = 0.2
@@ -85,8 +89,8 @@ class Admission:
     def __init__(self, prefixes: Iterable[IPv4Network | IPv6Network], limits: Limits, now: float) -> None:
         self._prefixes = tuple(prefixes)
         self._limits = limits
-        self._total = limits.bucket(2.0, now)
-        self._sources: OrderedDict[str, tuple[TokenBucket, Verdict]] = OrderedDict()
+        self._together = {Verdict.ALLOWED: limits.bucket(2.0, now), Verdict.STRANGER: limits.bucket(1.0, now)}
+        self._sources: OrderedDict[str, tuple[TokenBucket, TokenBucket, Verdict]] = OrderedDict()
 
     def allows(self, address: str) -> bool:
         """Whether the address, as a socket tells it, lies in a provisioned prefix."""
@@ -98,13 +102,13 @@ class Admission:
         entry = self._sources.get(address)
         if entry is None:
             entry = self._admit(address, now)
-        bucket, verdict = entry
-        return verdict if bucket.take(now) and self._total.take(now) else Verdict.LIMITED
+        own, together, verdict = entry
+        return verdict if own.take(now) and together.take(now) else Verdict.LIMITED
 
-    def _admit(self, address: str, now: float) -> tuple[TokenBucket, Verdict]:
+    def _admit(self, address: str, now: float) -> tuple[TokenBucket, TokenBucket, Verdict]:
         """A new entry; the oldest makes room, and is given a full bucket if it comes again."""
         if len(self._sources) >= MAX_SOURCES:
             self._sources.popitem(last=False)
         verdict = Verdict.ALLOWED if self.allows(address) else Verdict.STRANGER
-        entry = self._sources[address] = (self._limits.bucket(1.0, now), verdict)
+        entry = self._sources[address] = (self._limits.bucket(1.0, now), self._together[verdict], verdict)
         return entry

@@ -51,6 +51,14 @@ def test_all_sources_together_are_limited() -> None:
     assert verdicts.count(Verdict.ALLOWED) == 40
 
 
+def test_strangers_cannot_use_up_what_peers_are_given() -> None:
+    """A flood from made-up addresses is limited by itself; who is provisioned gets all that it may have."""
+    judge = Admission(PREFIXES, Limits(source_per_s=100.0), 0.0)
+    strangers = [judge.judge(f"198.51.{number >> 8}.{number & 255}", 0.0) for number in range(1000)]
+    assert strangers.count(Verdict.STRANGER) == 20
+    assert [judge.judge("10.66.0.1", 0.0) for _ in range(20)] == [Verdict.ALLOWED] * 20
+
+
 def test_tables_are_bounded() -> None:
     """Made-up addresses cannot fill the memory."""
     judge, ledger = Admission(PREFIXES, Limits(), 0.0), Ledger()

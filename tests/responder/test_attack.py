@@ -139,6 +139,19 @@ def test_a_flood_of_ports_and_addresses_ends_in_bounded_memory(start: Start) -> 
         assert numbered(good, since) == since
 
 
+def test_strangers_cannot_starve_a_peer(start: Start) -> None:
+    """However many made-up addresses ask, a provisioned one is served up to its own rate."""
+    responder = start("--allow", "127.0.0.1", "--max-rate", "1000")
+    with client(responder.places[0]) as good:
+        for number, source in enumerate(addresses(600, 30)):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as each:
+                each.bind(source)
+                each.sendto(request(), responder.places[0])
+            if number % 50 == 49:
+                assert numbered(good, number) == number // 50
+    assert "answered 12," in responder.end()[1]
+
+
 @pytest.mark.parametrize("allow", ["127.0.0.0/8", "10.66.0.0/24"])
 def test_never_more_out_than_in_whatever_the_service(start: Start, tmp_path: Path, allow: str) -> None:
     """Bytes counted on the socket, for the magic of every service and for none, with and without a right to ask."""
