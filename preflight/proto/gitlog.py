@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)")
+_HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
 VARIABLE_PATTERN = r"VOX_MESH_([A-Z0-9]+_)*(TOKEN|SECRET)"
 """Variables whose value is a secret, as a POSIX extended regular expression; `…_TOKEN_FILE` only names a file."""
 
@@ -37,7 +37,8 @@ def log_lines(output: bytes) -> Iterator[Line]:
         elif left == 0 and raw.startswith(b"+++ "):
             path = _text(raw[4:]).strip('"').removeprefix("b/")
         elif left == 0 and (hunk := _HUNK.match(raw)):
-            number, left = int(hunk[1]), _added(raw)
+            # What looks like a head among the added lines is one of them, so they are counted.
+            number, left = int(hunk[1]), int(hunk[2] or b"1")
         elif left and raw.startswith(b"+"):
             yield Line(path, number, _text(raw[1:]), commit)
             number, left = number + 1, left - 1
@@ -46,12 +47,6 @@ def log_lines(output: bytes) -> Iterator[Line]:
 def commits(output: bytes) -> int:
     """How many commits a `git log --format=%x00%h` shows."""
     return sum(raw.startswith(b"\0") for raw in output.split(b"\n"))
-
-
-def _added(hunk: bytes) -> int:
-    """How many added lines follow the hunk's head: what looks like a head among them is one of them."""
-    counts = hunk.split(b"+", 1)[1].split(b" ", 1)[0]
-    return int(counts.partition(b",")[2] or b"1")
 
 
 def _text(raw: bytes) -> str:

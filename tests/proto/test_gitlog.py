@@ -1,5 +1,8 @@
 """What git prints, read as lines."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from preflight.proto.gitlog import Line, commits, grep_lines, log_lines
 
 LOG = b"""\0abc1234
@@ -34,6 +37,16 @@ def test_added_lines_of_a_log() -> None:
         Line("deploy/app.yml", 12, "twelfth", "abc1234"),
     ]
     assert commits(LOG) == 2
+
+
+@given(
+    st.lists(st.sampled_from([b"\0abc", b"+++ b/x", b"@@ -1 +2,3 @@", b"@@ -1 +2,x @@", b"+y", b"-z", b"\xff", b""]))
+)
+def test_no_output_breaks_the_reading(lines: list[bytes]) -> None:
+    """A log that is cut off anywhere, or that a file name plays tricks with, gives lines or none, never a crash."""
+    output = b"\n".join(lines)
+    assert len(list(log_lines(output))) <= sum(line.startswith(b"+") for line in lines)
+    assert list(grep_lines(output)) == []
 
 
 def test_lines_of_a_grep() -> None:

@@ -1,6 +1,8 @@
 """The old ClientHello, and what is read from an answer, whole and in pieces."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from preflight.proto.tls_hello import HelloAnswer, answer_to, client_hello
 
@@ -23,6 +25,13 @@ def test_answers(data: bytes, expected: HelloAnswer) -> None:
     """Each kind of answer is read, whatever the pieces in which it comes, and never differently by half of it."""
     assert answer_to(data) == expected
     assert {answer_to(data[:end]) for end in range(len(data))} <= {None, expected}
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_an_answer_or_none(data: bytes) -> None:
+    """What a stranger sends must not break the check."""
+    answer_to(data)
+    answer_to(b"\x16\x03\x02" + data)
 
 
 def test_the_hello_offers_no_more_than_tls_1_1() -> None:
