@@ -17,6 +17,7 @@ from preflight.report.model import Gate, NodeInfo, OverlayInfo, Placement, Repor
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FLAGS = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+_LOSSY = {"loss_percent": 30.0, "jitter_p95_ms": 4.0, "rtt_median_ms": 22.0}
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&"
 
 
@@ -104,6 +105,7 @@ def broken() -> Report:
             stamp("overlay.interface", passed("node", Direction.LOCAL, "wg0 is up")),
             *of_peer("b", hole=True),
             *of_peer("c", rtt_ms=40),
+            stamp("udp.quality", warned(codes.UDP_LOSS, "d", Direction.FORWARD, "30 % lost", measurements=_LOSSY)),
             stamp("udp.quality", warned(codes.UDP_JITTER, "c", Direction.REVERSE, f"41 ms {HOSTILE}", aspect="jitter")),
             stamp("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, HOSTILE, Direction.ROUND_TRIP, "no responder")),
             stamp("control.health", passed("control", Direction.ROUND_TRIP, "healthy", measurements={"rtt_ms": 3.5})),

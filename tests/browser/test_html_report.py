@@ -134,6 +134,13 @@ def test_directions_are_told_without_colour(window: Window, broken: Report, tmp_
     assert dashes != "none"
 
 
+def test_losses_are_drawn_and_told(window: Window, broken: Report, tmp_path: Path) -> None:
+    """A third of the bar is a third of the packets; who does not see it hears it."""
+    page = window.show(broken, tmp_path)
+    picture = page.get_by_role("img", name="to d: 30 % lost")
+    assert picture.locator(".lost").get_attribute("width") == "18.0"
+
+
 def test_five_hundred_peers_stay_readable(window: Window, mesh: Report, tmp_path: Path, artefacts: Path) -> None:
     """The bad ones stand first, the others are one box; the page answers at once."""
     page = window.show(mesh, tmp_path)
