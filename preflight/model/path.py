@@ -16,7 +16,7 @@ class DirectionStats:
     sent: packets whose fate in this direction is known; received: how many of them arrived, each counted once.
     observed: arrivals whose order and delay are known, the number behind all that follows.
     reordered: arrived behind one that was sent later (RFC 4737 section 3.3); extent: how many packets too late the
-    worst of them came (section 4.2.1). duplicated: extra copies (RFC 5560).
+    worst of them came (section 4.2). duplicated: extra copies (RFC 5560).
     delay_variation_ms: one-way delay less the session's smallest, in order of sending (RFC 5481 section 4.2); it takes
     no synchronised clocks. breaks: places in it before which a packet is missing, so that they follow on nothing.
     """

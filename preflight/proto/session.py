@@ -251,7 +251,7 @@ def _clock_error_ms(ours: ErrorEstimate, theirs: ErrorEstimate) -> float | None:
 def _reordering(sequence: Sequence[int]) -> tuple[int, int]:
     """How many numbers come after a greater one (RFC 4737 section 3.3), and the greatest extent of it.
 
-    The extent is how many arrivals lie between a number and the first greater one before it (section 4.2.1).
+    The extent is how many arrivals lie between a number and the first greater one before it (section 4.2).
     """
     count = extent = 0
     greatest: list[int] = []

@@ -139,6 +139,17 @@ def test_a_healthy_session(key: bytes | None) -> None:
     assert network.now == pytest.approx(100 + 49 * 0.004 + 0.002)
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_session_with_ptp_timestamps(key: bytes | None) -> None:
+    """The other format of RFC 8186 gives the same numbers, by its nanoseconds exactly."""
+    network = Network(losing(3), losing(7), reflector=SessionReflector(key=key))
+    stats = network.run(plan(key=key, error=ErrorEstimate(ptp=True)))
+    forward, reverse = directions(stats)
+    assert (forward.lost, reverse.lost) == (1, 1)
+    assert set(stats.rtt_ms) == {2.0}
+    assert stats.clock_offset_ms == 3_600_000
+
+
 def test_pacing() -> None:
     """Packets leave in their rhythm."""
     network = Network()
@@ -231,7 +242,7 @@ def test_any_network_is_counted_exactly(
 
 
 def test_extent_of_reordering() -> None:
-    """RFC 4737 section 4.2.1: how many arrivals too late the worst packet came."""
+    """RFC 4737 section 4.2: how many arrivals too late the worst packet came."""
     forward, _ = directions(Network(forward=lambda number: (0.0135 if number == 10 else 0.001,)).run(plan(20)))
     assert (forward.reordered, forward.extent) == (1, 3)
 

@@ -146,6 +146,17 @@ def test_what_a_location_cannot_tell(places: list[Tlv], flags: list[int]) -> Non
     assert stamp_tlv.read_location(answer) is None
 
 
+@pytest.mark.parametrize("kind", ["location", "class"])
+def test_truncation_at_every_byte(kind: str) -> None:
+    """However these two are cut, the answer is as long and says M; what is not even a header comes back as it is."""
+    area = stamp_tlv.encode([stamp_tlv.location() if kind == "location" else stamp_tlv.class_of_service(46)])
+    for length in range(len(area)):
+        answer = stamp_tlv.reflect(area[:length], SEEN, request=3, answer=9)
+        assert len(answer) == length
+        assert (answer[:1] == bytes([MALFORMED])) == (length >= stamp_tlv.HEADER_BYTES)
+        assert stamp_tlv.answer_class(answer) is None
+
+
 def test_a_location_that_is_cut_is_malformed() -> None:
     """Without room for two ports it is none; a sub-TLV that says it is longer than the TLV is marked too."""
     short = stamp_tlv.reflect(Tlv(Kind.LOCATION, bytes(3)).encode(), SEEN, request=3, answer=9)
