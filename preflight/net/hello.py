@@ -124,14 +124,29 @@ class HelloWatch:
 def _open(ends: Ends) -> tuple[socket.socket, bool]:
     """A socket for the peer's hellos, or towards the responder that has their port; and whether it is the latter."""
     try:
-        listening = udp.open_udp(ends.local, ends.port, shared=True)
-        # Connected, so that what others send to this port is refused as it is while nobody listens.
-        listening.connect((ends.peer, ends.peer_port))
+        return _listening(ends), False
     except PermissionError:
         raise UnheardError(f"hearing hellos on UDP port {ends.port} takes root or CAP_NET_BIND_SERVICE") from None
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return udp.open_towards(ends.local, ends.port), True
-        name = udp.error_name(error.errno or 0)
-        raise UnheardError(f"hellos cannot be heard on UDP port {ends.port} of {ends.local} ({name})") from None
-    return listening, False
+        if error.errno != errno.EADDRINUSE:
+            raise _impossible(ends, error) from None
+    try:
+        return udp.open_towards(ends.local, ends.port), True
+    except OSError as error:
+        raise _impossible(ends, error) from None
+
+
+def _listening(ends: Ends) -> socket.socket:
+    listening = udp.open_udp(ends.local, ends.port, shared=True)
+    try:
+        # Connected, so that what others send to this port is refused as it is while nobody listens.
+        listening.connect((ends.peer, ends.peer_port))
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _impossible(ends: Ends, error: OSError) -> UnheardError:
+    name = udp.error_name(error.errno or 0)
+    return UnheardError(f"hellos cannot be heard on UDP port {ends.port} of {ends.local} ({name})")

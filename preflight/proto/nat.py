@@ -133,17 +133,20 @@ class NatServer:
         self._view = view
         self._promises: OrderedDict[Promised, _Promise] = OrderedDict()
 
-    def handle(self, data: bytes, source: tuple[str, int], now: float) -> list[bytes]:
-        """Answers to send back to `source`, at most as many bytes as came in; `now` in seconds of a steady clock."""
+    def handle(self, data: bytes, source: tuple[str, int], now: float) -> list[bytes] | None:
+        """Answers to send back to `source`, at most as many bytes as came in; `now` in seconds of a steady clock.
+
+        None for what is no question. A good one may get no answer either: it is asked again, or too much was promised.
+        """
         message = decode(data, self._key)
         if message is None:
-            return []
+            return None
         if message.kind is Kind.WHERE:
             answer = self._seen(message)
         elif message.kind is Kind.AFTER and len(data) >= ASKING_BYTES and message.delay_s <= MAX_DELAY_S:
             answer = self._agreed(message, source, now)
         else:
-            return []
+            return None
         return [encode(answer, self._key)] if answer else []
 
     def _seen(self, message: Message) -> Message | None:

@@ -35,7 +35,10 @@ class Endpoints:
         """Read when asked, until cancelled."""
         while True:
             await self._wanted.wait()
-            state = await self._read()
+            try:
+                state = await self._read()
+            except Exception:  # whatever goes wrong there: a question must not end the responder
+                state = None
             self._endpoints = {peer.key: peer.endpoint for peer in state.peers if peer.endpoint} if state else {}
             self._at = time.monotonic()
             self._wanted.clear()
@@ -52,9 +55,10 @@ class NatService:
     def handle(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
         """The service for datagrams with its magic."""
         answers = self._server.handle(data, arrival.source, arrival.now)
-        if not answers:
+        if answers is None:
             self._core.dropped("bad-nat-question")
-        elif self._server.waits():
+            return ()
+        if self._server.waits():
             self._promised.set()
         return answers
 
