@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
     (tmp_path / "key").write_bytes(KEY)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VOX_", "PREFLIGHT_"))}
 
-    def run(address: str, *words: str) -> int:
+    def run(address: str, *words: str, lowered: Sequence[str] = ()) -> int:
         process = subprocess.Popen(
-            [sys.executable, "-m", "preflight", "responder", "--bind", f"{address}:0", *words],
+            [*lowered, sys.executable, "-m", "preflight", "responder", "--bind", f"{address}:0", *words],
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
-            cwd=tmp_path,
+            env=environment | ({"HOME": "/"} if lowered else {}),
+            cwd="/" if lowered else tmp_path,
         )
         running.append(process)
         assert process.stdout
@@ -68,6 +68,15 @@ def test_the_way_back(start: Start, bind: str, address: str, allow: str) -> None
     assert [(hop.address, hop.reached) for hop in told.trace.hops] == [(told.here, True)]
     assert (told.forward_hops, told.reverse_hops) == (1, 1)
     assert (told.way.arrival, told.way.elsewhere) == (None, False)
+
+
+@pytest.mark.lab
+def test_no_privilege_is_needed(start: Start) -> None:
+    """The responder may be an ordinary user: it traces, and knows the way back, by what anybody may ask the kernel."""
+    lowered = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
+    told = ask("127.0.0.1", start("127.0.0.1", "--allow", "127.0.0.1", lowered=lowered))
+    assert told is not None
+    assert (told.trace.reached, told.way.interface) == (True, "lo")
 
 
 def test_who_holds_the_key_is_traced(start: Start) -> None:
