@@ -98,8 +98,7 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
 
 async def _has_responder(ctx: Context, peer: Peer) -> bool:
     """Whether path-MTU probes are answered; STAMP asks first, because silence is cheaper there, but others speak it."""
-    session = await ctx.net.path.stamp(peer, count=3, interval_s=0.01)
-    if not session.answered:
+    if ctx.net.path.silent(peer) or not (await ctx.net.path.stamp(peer, count=3, interval_s=0.01)).answered:
         return False
     probed = await ctx.net.pmtu.search(peer, "forward", ceiling_bytes=SMALLEST)
     return probed.outcome is SearchOutcome.MEASURED

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from preflight.api import (
     Context,
@@ -11,6 +12,7 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
+    abreast,
     check,
     codes,
     failed,
@@ -24,6 +26,7 @@ from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting
 from preflight.proto.probe import LARGEST
 
 CONCURRENT_PEERS = 16
+CONCURRENT_SILENT = 128
 SILENT = (SearchOutcome.NO_ANSWER, SearchOutcome.REFUSED)
 
 Found = tuple[PathMtu, PathMtu]
@@ -84,11 +87,21 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     them they still reach.
     """
     underlay: dict[str, Underlay] = {}
-    for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
-        for peer, both in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
-            carried = await explain(ctx, peer, both, underlay)
-            for found in both:
-                yield judge(carried, found, ctx.settings.thresholds.minimum_mtu)
+    async for peer, both in _found(ctx):
+        carried = await explain(ctx, peer, both, underlay)
+        for found in both:
+            yield judge(carried, found, ctx.settings.thresholds.minimum_mtu)
+
+
+async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
+    """What is found for each peer; those that have been silent so far are waited for together, at the end."""
+    silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))
+    talking = tuple(peer for peer in ctx.peers if not ctx.net.path.silent(peer))
+    for start in range(0, len(talking), CONCURRENT_PEERS):
+        for peer, both in await _side_by_side(ctx, talking[start : start + CONCURRENT_PEERS]):
+            yield peer, both
+    async for peer, both in abreast(silent, partial(measure, ctx), at_once=CONCURRENT_SILENT):
+        yield peer, both
 
 
 async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Found]]:

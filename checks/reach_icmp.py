@@ -12,7 +12,7 @@ from preflight.proto.reach import start_responder
 FIRST = 4
 MORE = 100  # enough to tell 1 % from chance
 ENOUGH = 50
-CONCURRENT_PEERS = 250
+CONCURRENT_PEERS = 128
 """Echoes share one socket and one pace, however many; what is bounded is the UDP sessions with the silent ones."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -30,7 +31,8 @@ from preflight.proto.wayback import explain
 
 COUNT = 10
 INTERVAL_S = 0.01
-CONCURRENT_PEERS = 64
+CONCURRENT_PEERS = 128
+CONCURRENT_QUESTIONS = 32
 PACKETS_PER_SECOND = 2000
 """To all peers together, where all is well; silent ones are asked more slowly."""
 
@@ -85,26 +87,32 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     what its reverse-path filter drops and where its way back leads, and probes back; its hellos tell unasked what it
     got; answers that arrive on the tunnel interface and not at the socket were dropped here.
     """
+    mailbox = asyncio.Semaphore(CONCURRENT_QUESTIONS)
     async for peer, reached in abreast(
-        ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
+        ctx.peers, partial(measure, ctx, mailbox), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
     ):
         for result in judge(peer, reached):
             yield result
 
 
-async def measure(ctx: Context, peer: Peer) -> Reached:
+async def measure(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> Reached:
     """A tenth of a second where all is well, some seconds where nothing comes back."""
     session = await ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S)
     if session.answered or session.port_unreachable:
         return Reached(session)
-    interface = ctx.overlay.interface if ctx.overlay else None
     unsigned, asked, echo = await asyncio.gather(
         ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
-        ctx.net.path.ask(peer, interface=interface),
+        _asked(ctx, mailbox, peer),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
     )
     outside = _outside(ctx.overlay, {**session.icmp_from, **asked.icmp_from})
     return Reached(session, unsigned if session.authenticated else None, asked, echo, outside)
+
+
+async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskResult:
+    """Ask; where the control plane's mailbox is asked too, not with everybody at one time."""
+    async with mailbox if peer.agent_id is not None else nullcontext():
+        return await ctx.net.path.ask(peer, interface=ctx.overlay.interface if ctx.overlay else None)
 
 
 def _outside(state: OverlayState | None, routers: Mapping[str, str]) -> tuple[str, str] | None:

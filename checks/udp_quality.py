@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,9 @@ FEWEST = 50
 CONFIRM_COUNT = 300
 CONFIRM_TIMES = 2
 CONCURRENT_PEERS = 8
+CONCURRENT_SILENT = 64
+SILENT_COUNT = 10
+"""Packets to a responder that has been silent so far, in case that it has come up."""
 JITTER_PERCENTILE = 95
 LEAST_EVENTS = 3
 """Fewer lost, late or doubled packets are an accident, whatever the percentage."""
@@ -67,12 +71,13 @@ async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     The first has 200 packets; with more than 125 peers fewer, down to 50. All sessions together send 2000 a second.
     """
     path, limits = ctx.net.path, ctx.settings.thresholds
-    count = packets_each(len(ctx.peers))
-    async for peer, stats in abreast(
-        ctx.peers, lambda peer: measure(path, peer, limits, count), at_once=CONCURRENT_PEERS
-    ):
-        for result in judge(peer, stats, limits):
-            yield result
+    silent = tuple(peer for peer in ctx.peers if path.silent(peer))
+    talking = tuple(peer for peer in ctx.peers if not path.silent(peer))
+    count = packets_each(len(talking))
+    for peers, most, at_once in ((talking, count, CONCURRENT_PEERS), (silent, SILENT_COUNT, CONCURRENT_SILENT)):
+        async for peer, stats in abreast(peers, partial(measure, path, limits, most), at_once=at_once):
+            for result in judge(peer, stats, limits):
+                yield result
 
 
 def packets_each(peers: int) -> int:
@@ -80,7 +85,7 @@ def packets_each(peers: int) -> int:
     return max(FEWEST, min(COUNT, MOST_PACKETS // max(peers, 1)))
 
 
-async def measure(path: "PathProbes", peer: Peer, limits: "Thresholds", count: int = COUNT) -> StampStats:
+async def measure(path: "PathProbes", limits: "Thresholds", count: int, peer: Peer) -> StampStats:
     """About a second where all is well; a share of few packets is not a finding, so trouble is measured longer."""
     sessions = [await path.stamp(peer, count=count, interval_s=INTERVAL_S)]
     if sessions[0].answered and not _clean(sessions[0], limits):

@@ -51,6 +51,7 @@ class PathProbes:
         self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
+        self._silent: set[str] = set()
         self._clock = clock_estimate()
 
     async def stamp(
@@ -81,12 +82,22 @@ class PathProbes:
             await link.run(sender)
             stats = link.stats(sender)
         self._learn(peer, stats.answered, signed=key is not None)
+        if authenticated and not stats.answered:
+            self._silent.add(peer.address)
         return stats
+
+    def silent(self, peer: Peer) -> bool:
+        """Whether the responder answered nothing in the last session of this run: who waits for it waits in vain.
+
+        Waiting loads nothing, so many of those may be asked at one time.
+        """
+        return peer.address in self._silent
 
     def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
         """A signed answer counts for good: silence to signed packets may have had other reasons than the key."""
         if answered:
             self._signed[peer.address] = signed or self._signed.get(peer.address, False)
+            self._silent.discard(peer.address)
 
     def _key_for(self, peer: Peer) -> bytes | None:
         return self._key if self._signed.get(peer.address, True) else None

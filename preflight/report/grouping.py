@@ -61,6 +61,16 @@ def spread(results: Sequence[ResultEntry]) -> str:
     return ", ".join(told)
 
 
+def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -> bool:
+    """Whether the messages differ in nothing but the peer's name and address (`addresses`, by name)."""
+
+    def without_names(result: ResultEntry) -> str:
+        message = result.message.replace(addresses.get(result.target) or result.target, "\0")
+        return message.replace(result.target, "\0")
+
+    return len({without_names(result) for result in results}) == 1
+
+
 @dataclass(frozen=True, slots=True)
 class CauseGroup:
     """The same cause at one or many peers; `number` is how the report counts it."""

@@ -10,7 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from preflight.report import common
-from preflight.report.grouping import FEW, NOBODY, CauseGroup, by_key, cause_groups, names, peers_of, spread, told_by
+from preflight.report.grouping import (
+    FEW,
+    NOBODY,
+    CauseGroup,
+    by_key,
+    cause_groups,
+    names,
+    peers_of,
+    say_the_same,
+    spread,
+    told_by,
+)
 from preflight.report.model import Report, ResultEntry
 
 Told = Mapping[str, CauseGroup]
@@ -43,10 +54,11 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     groups = cause_groups(report, whole=verbose)
     _diagnosis(console, groups)
     told = told_by(groups)
+    addresses = {peer.target: peer.address for peer in report.run.peers}
     for category, results in groupby(report.results, key=lambda result: result.category):
         console.print()
         console.print(Text(category, style="bold"))
-        _results(console, list(results), told, verbose)
+        _results(console, list(results), told, addresses, verbose)
     if report.placement:
         _placement(console, report)
     _verdict(console, report)
@@ -90,7 +102,9 @@ def _remedy(console: Console, remedy: str) -> None:
             console.print(lead.append(line, style="not bold"), soft_wrap=True)
 
 
-def _results(console: Console, results: list[ResultEntry], told: Told, verbose: bool) -> None:
+def _results(
+    console: Console, results: list[ResultEntry], told: Told, addresses: Mapping[str, str], verbose: bool
+) -> None:
     table = Table.grid(padding=(0, 1))
     for _ in range(3):
         table.add_column(no_wrap=True)
@@ -98,7 +112,7 @@ def _results(console: Console, results: list[ResultEntry], told: Told, verbose: 
     if verbose or len(peers_of(results)) <= FEW:
         _as_they_came(table, results, told, verbose)
     else:
-        _together(table, results, told)
+        _together(table, results, told, addresses)
     console.print(table)
 
 
@@ -115,7 +129,7 @@ def _as_they_came(table: Table, results: list[ResultEntry], told: Told, verbose:
             _more(table, members[0].status, f"{len(members) - 3} more of {members[0].check}: {members[0].status}")
 
 
-def _together(table: Table, results: list[ResultEntry], told: Told) -> None:
+def _together(table: Table, results: list[ResultEntry], told: Told, addresses: Mapping[str, str]) -> None:
     """What is alike at many peers on one line, the bad ones with their names."""
     for members in by_key(results, [_likeness(result, told) for result in results]):
         first = members[0]
@@ -125,16 +139,23 @@ def _together(table: Table, results: list[ResultEntry], told: Told) -> None:
             for result in members:
                 _row(table, result, told, verbose=False)
         elif first.status in ("pass", "skip"):
-            mark, style = MARKS[first.status]
             quiet = "bright_black" if first.status == "skip" else ""
-            label = Text(_label(first, f"{len(members)} peers"), style=quiet)
             said = spread(members) or f"{first.target}: {first.message}"
-            table.add_row("", Text(mark, style=style), label, Text(said, style=quiet))
+            _all(table, members, Text(said, style=quiet), quiet)
+        elif say_the_same(members, addresses):
+            _all(table, members, Text(f"{first.target}: ").append(_bad(first, told)))
         else:
             for result in members[:LISTED]:
                 _row(table, result, told, verbose=False)
             rest = [result.target for result in members[LISTED:]]
             _more(table, first.status, f"and {len(rest)} more: {', '.join(rest[:LISTED])}, … (-v lists all)")
+
+
+def _all(table: Table, members: list[ResultEntry], message: Text, style: str = "") -> None:
+    """One line for all of them."""
+    mark, mark_style = MARKS[members[0].status]
+    label = Text(_label(members[0], f"{len(members)} peers"), style=style)
+    table.add_row("", Text(mark, style=mark_style), label, message)
 
 
 def _likeness(result: ResultEntry, told: Told) -> Hashable:
@@ -152,31 +173,40 @@ def _more(table: Table, status: str, text: str) -> None:
 def _blocked(table: Table, members: list[ResultEntry], told: Told) -> None:
     """All that one failure, or one cause, blocks in a category, on one line."""
     mark, style = MARKS["skip"]
-    labels = list(dict.fromkeys(_label(result) for result in members))
+    labels = [
+        _label(alike[0], f"{len(alike)} peers") if len(alike) > FEW else _label(each)
+        for alike in by_key(members, [result.check for result in members])
+        for each in (alike[:1] if len(alike) > FEW else alike)
+    ]
     group = told.get(members[0].id)
     reason = f"cause {group.number}" if group else f"{members[0].blocked_by} did not pass"
-    text = Text(f"{names(labels)} ({reason})", style=style)
+    text = Text(f"{names(list(dict.fromkeys(labels)))} ({reason})", style=style)
     table.add_row("", Text(mark, style=style), Text("skipped", style=style), text)
 
 
 def _row(table: Table, result: ResultEntry, told: Told, verbose: bool) -> None:
     mark, style = MARKS[result.status]
     quiet = "bright_black" if result.status == "skip" else ""
-    group = told.get(result.id)
     if result.status in ("pass", "skip"):
         message = Text(result.message, style=quiet)
-    elif group is None or verbose:
-        message = Text(result.message).append(f" [{result.code}]", style=style)
     else:
-        # What a cause of its own says is not said again; one of many peers has only been counted so far.
-        said = result.message if len(group.causes) > 1 else result.code
-        message = Text(f"{said} (cause {group.number})", style="" if len(group.causes) > 1 else style)
+        message = _bad(result, {} if verbose else told)
     if verbose:
         for name, value in result.measurements.items():
             message.append(f"\n{name} = {value}", style="bright_black")
         for evidence in result.evidence:
             message.append(f"\n{evidence.kind}: {evidence.summary} {evidence.data or ''}", style="bright_black")
     table.add_row("", Text(mark, style=style), Text(_label(result), style=quiet), message)
+
+
+def _bad(result: ResultEntry, told: Told) -> Text:
+    """What is wrong; what a cause of its own says is not said again, one of many peers has only been counted so far."""
+    style, group = STYLES[result.status], told.get(result.id)
+    if group is None:
+        return Text(result.message).append(f" [{result.code}]", style=style)
+    if len(group.causes) > 1:
+        return Text(f"{result.message} (cause {group.number})")
+    return Text(f"{result.code} (cause {group.number})", style=style)
 
 
 def _label(result: ResultEntry, target: str | None = None) -> str:

@@ -130,6 +130,10 @@ class Path:
         self.asked: list[str] = []
         self.path = self.pmtu = self
 
+    def silent(self, peer: Peer) -> bool:
+        """As PathProbes: nobody has asked before."""
+        return False
+
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
         """As PathProbes."""
         return StampStats(sent=count, answered=count if self.stamped else 0)

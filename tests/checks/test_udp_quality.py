@@ -6,12 +6,22 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
-from preflight_checks.udp_quality import CONFIRM_COUNT, CONFIRM_TIMES, COUNT, judge, measure, packets_each
+from preflight_checks.udp_quality import (
+    CONFIRM_COUNT,
+    CONFIRM_TIMES,
+    COUNT,
+    SILENT_COUNT,
+    judge,
+    measure,
+    packets_each,
+    udp_quality,
+)
 
-from preflight.api import Direction, Peer, Status
+from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.path import DirectionStats, StampStats
+from preflight.net import Net
 from preflight.net.path import PathProbes
-from preflight.settings import Thresholds
+from preflight.settings import Settings, Thresholds
 
 PEER = Peer("10.66.0.2", "b")
 LIMITS = Thresholds()
@@ -140,6 +150,42 @@ def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
     assert packets_each(peers) == each
 
 
+class Mesh:
+    """Stands for `ctx.net` and its path: some peers have been silent so far."""
+
+    def __init__(self, silent: set[str]) -> None:
+        self.silent_names, self.asked = silent, dict[str, int]()
+        self.path = self
+
+    def silent(self, peer: Peer) -> bool:
+        """As PathProbes."""
+        return peer.name in self.silent_names
+
+    async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
+        """As PathProbes; one of the silent has come up meanwhile."""
+        self.asked[peer.name] = count
+        if peer.name in self.silent_names - {"p300"}:
+            return StampStats(sent=count, answered=0)
+        return session(direction(count), direction(count), count)
+
+
+def test_the_silent_of_a_large_mesh_are_not_waited_for_one_by_one() -> None:
+    """They get a few packets, all others their share; nobody is left out, and who has come up is measured."""
+    peers = tuple(Peer(f"10.66.{n // 250}.{n % 250}", f"p{n}") for n in range(500))
+    net = Mesh({f"p{n}" for n in range(250, 500)})
+    context = Context(Settings(), peers, None, cast("Net", net))
+
+    async def run() -> list[Result]:
+        return [result async for result in udp_quality.function(context)]
+
+    results = asyncio.run(run())
+    assert {net.asked[f"p{n}"] for n in range(250)} == {100}
+    assert {net.asked[f"p{n}"] for n in range(250, 500)} == {SILENT_COUNT}
+    assert {result.target for result in results} == {peer.name for peer in peers}
+    passed = {result.target for result in results if result.status is Status.PASS}
+    assert passed == {f"p{n}" for n in range(250)} | {"p300"}
+
+
 @dataclass
 class Path:
     """A path that has these sessions, one after the other."""
@@ -166,5 +212,5 @@ class Path:
 def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
     """A share of few packets is not a finding: what is not clean is confirmed; what is clean costs no more time."""
     path = Path([first, session(CLEAN, CLEAN)])
-    asyncio.run(measure(cast("PathProbes", path), PEER, LIMITS))
+    asyncio.run(measure(cast("PathProbes", path), LIMITS, COUNT, PEER))
     assert path.counts == [COUNT, *[CONFIRM_COUNT] * (sessions - 1)]

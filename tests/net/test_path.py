@@ -165,6 +165,20 @@ def test_a_peer_that_has_answered_signed_packets_goes_on_getting_them(run_respon
     assert asyncio.run(run()) == [False, True, False, True]
 
 
+def test_silence_is_remembered_until_there_is_an_answer(run_responder: RunResponder) -> None:
+    """Who was silent is asked beside many others; one that answers, be it without key, is measured with care again."""
+    path_probes = probes(key=KEY)
+    peer = run_responder(allow="127.0.0.1").peer()
+
+    async def silent_after(authenticated: bool) -> bool:
+        await path_probes.stamp(peer, count=3, interval_s=INTERVAL_S, timeout_s=0.2, authenticated=authenticated)
+        return path_probes.silent(peer)
+
+    assert not path_probes.silent(peer)
+    assert asyncio.run(silent_after(authenticated=True))
+    assert not asyncio.run(silent_after(authenticated=False))
+
+
 def test_nobody_listens() -> None:
     """The host's "port unreachable" ends the session at once."""
     with silent() as port:

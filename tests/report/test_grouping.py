@@ -27,7 +27,10 @@ def of_peer(number: int, dead: set[int], lossy: set[int]) -> Iterator[Result]:
     """What three checks say of one peer."""
     name = f"p{number}"
     if number in dead:
-        silent = at("reach.udp", failed(codes.REACH_UNREACHABLE, name, RT, f"{name} is silent", remedy=f"ping {name}"))
+        silent = at(
+            "reach.udp",
+            failed(codes.REACH_UNREACHABLE, name, RT, f"{name} is silent for {number} s", remedy=f"ping {name}"),
+        )
         yield silent
         yield at("reach.icmp", failed(codes.REACH_UNREACHABLE, name, RT, f"no echo of {name}"))
         skip = skipped(codes.RUN_BLOCKED, name, L, "")
@@ -95,12 +98,16 @@ def test_the_same_cause_at_many_peers_is_one_with_its_count() -> None:
     report = mesh(dead=set(range(1, 101)))
     lines = text.render(report, width=100).splitlines()
     assert "✗ reach.unreachable  100 peers: p1, p2, p3, p4, p5, p6 and 94 more" in lines
-    assert "    p100: p100 is silent" in lines
+    assert "    p100: p100 is silent for 100 s" in lines
     assert "    fix: ping p100" in lines
     assert "    and alike for the other 99; -v tells each" in lines
     assert "    more: preflight explain reach.unreachable; explains 200 more results below" in lines
-    assert " ✗ icmp p100       no echo of p100 (cause 1)" in lines
+    assert " ✗ udp p100        p100 is silent for 100 s (cause 1)" in lines
     assert " ✗                 and 95 more: p95, p94, p93, p92, p91, … (-v lists all)" in lines
+    assert " ✗ icmp 100 peers  p100: no echo of p100 (cause 1)" in lines, "where only the names differ, one line"
+    assert [line.partition("skipped")[2].strip() for line in lines if " skipped " in line] == [
+        "quality 100 peers (cause 1)"
+    ]
     assert len(lines) < 40
     assert len(report.diagnosis) == 100
 
