@@ -1,7 +1,7 @@
 """A bad link in user space, for kernels without netem: `python -m preflight.lab.forwarder DEVICE IMPAIRMENT`.
 
 What the kernel routes into the TUN device comes out of it again, late, twice, in another order or never, and is routed
-on from there.
+on from there, with the hop given back that this has cost.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from preflight.lab.impairment import ImpairedLink, Impairment
+from preflight.lab.impairment import ImpairedLink, Impairment, undiminished
 
 _TUNSETIFF = 0x400454CA
 _TUN_WITHOUT_HEADER = 0x0001 | 0x1000  # IFF_TUN | IFF_NO_PI
@@ -35,7 +35,7 @@ def forward(handle: int, link: ImpairedLink) -> None:
         select.select([handle], [], [], None if deadline is None else max(0.0, deadline - time.monotonic()))
         try:
             while True:
-                link.accept(os.read(handle, _LARGEST), time.monotonic())
+                link.accept(undiminished(os.read(handle, _LARGEST)), time.monotonic())
         except OSError:
             pass  # nothing more to read, or the device is down
         for packet in link.leave(time.monotonic()):

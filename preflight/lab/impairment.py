@@ -95,3 +95,17 @@ class ImpairedLink:
 
     def _happens(self, percent: float) -> bool:
         return percent > 0 and self._chance() * 100 < percent
+
+
+def undiminished(packet: bytes) -> bytes:
+    """The IP packet with the hop given back that routing it into the link has taken: a bad link is a link, no router.
+
+    The header checksum of IPv4 is updated in place (RFC 1624), so that what was wrong stays wrong.
+    """
+    if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[8] < 255:
+        checksum = int.from_bytes(packet[10:12]) - 0x0100
+        whole = (checksum + 0xFFFF if checksum < 0 else checksum).to_bytes(2)
+        return packet[:8] + bytes([packet[8] + 1]) + packet[9:10] + whole + packet[12:]
+    if len(packet) >= 40 and packet[0] >> 4 == 6 and packet[7] < 255:
+        return packet[:7] + bytes([packet[7] + 1]) + packet[8:]
+    return packet

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.lab.impairment import HELD_S, ImpairedLink, Impairment
+from preflight.lab.impairment import HELD_S, ImpairedLink, Impairment, undiminished
 
 
 def dice(*numbers: float) -> Callable[[], float]:
@@ -92,3 +92,28 @@ def test_a_slow_link_queues_and_then_drops() -> None:
     assert [len(link.leave(at)) for at in (0.0085, 0.0095, 0.0455, 10.0)] == [0, 1, 4, 18]
     link.accept(bytes(1000), now=20.0)
     assert link.deadline() == pytest.approx(20.01)
+
+
+@pytest.mark.parametrize("checksum", [None, 0x0000, 0x0042, 0x00FF, 0x0100, 0xFFFF])
+def test_a_bad_link_is_no_hop(checksum: int | None) -> None:
+    """Protects traceroutes from a router that is not there, in both families, with the header's checksum kept right."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+
+    whole = IP(src="10.66.0.1", dst="10.66.0.2", ttl=64) / UDP(dport=862) / b"payload"
+    less = IP(src="10.66.0.1", dst="10.66.0.2", ttl=63) / UDP(dport=862) / b"payload"
+    assert undiminished(bytes(less)) == bytes(whole)
+    assert undiminished(bytes(IPv6(hlim=63) / b"x")) == bytes(IPv6(hlim=64) / b"x")
+    if checksum is not None:
+        packet = bytes(less)[:10] + checksum.to_bytes(2) + bytes(less)[12:]
+        given = undiminished(packet)
+        assert given[8] == 64
+        # Sums of all words, checksum among them: in ones' complement equal before and after.
+        assert words(given) % 0xFFFF == words(packet) % 0xFFFF
+    assert undiminished(b"") == b""
+    assert undiminished(b"\x45" * 19) == b"\x45" * 19
+
+
+def words(packet: bytes) -> int:
+    """The sum of an IPv4 header's 16-bit words."""
+    return sum(int.from_bytes(packet[at : at + 2]) for at in range(0, 20, 2))
