@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
 
 from preflight.codes import ALL
-from preflight.lab import faults, services
+from preflight.lab import faults, routes, services
 from preflight.lab.blueprint import Product
 from preflight.lab.faults import Fault
 from preflight.lab.names import LabError
@@ -61,7 +61,7 @@ def offered() -> dict[str, Factory]:
     """Every fault that a file may name, by its name there."""
     return {
         name.replace("_", "-"): value
-        for module in (faults, services)
+        for module in (faults, routes, services)
         for name, value in vars(module).items()
         if inspect.isfunction(value)
         and value.__module__ == module.__name__

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preflight.lab import crowd, faults, services
+from preflight.lab import crowd, faults, routes, services
 from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
 from preflight.lab.faults import Fault
 from preflight.lab.impairment import Impairment
@@ -124,7 +124,7 @@ _ALL = (
     _healthy(
         "healthy-strict",
         "strict reverse-path filters everywhere",
-        *(faults.reverse_path_filter(node, 1) for node in ("a", "b", "c")),
+        *(routes.reverse_path_filter(node, 1) for node in ("a", "b", "c")),
     ),
     # the overlay on a
     _broken("interface-missing", "overlay.absent", faults.tunnel_missing("a")),
@@ -134,18 +134,18 @@ _ALL = (
     _broken("peer-gone", "reach.unreachable overlay.handshake-stale", faults.tunnel_missing("b")),
     _broken("allowed-ips", "overlay.allowed-ips", faults.not_allowed("a", "b")),
     _broken("config-drift", "overlay.config-drift", faults.outdated_file("a"), exit_code=0),
-    _broken("route-leak", "overlay.route-leak", faults.leaked_route("a", "b")),
+    _broken("route-leak", "overlay.route-leak", routes.leaked_route("a", "b")),
     _broken(
-        "route-leak-strict", "overlay.route-leak", faults.leaked_route("a", "b"), faults.reverse_path_filter("a", 1)
+        "route-leak-strict", "overlay.route-leak", routes.leaked_route("a", "b"), routes.reverse_path_filter("a", 1)
     ),
     _broken(
         "route-leak-udp",
         "overlay.route-leak",
         faults.planned("IPv6-only overlay", families=(6,)),
-        faults.leaked_udp("a", "b"),
+        routes.leaked_udp("a", "b"),
         direction="forward",
     ),
-    _broken("subnet-conflict", "overlay.subnet-conflict", faults.overlapping_lan("a")),
+    _broken("subnet-conflict", "overlay.subnet-conflict", routes.overlapping_lan("a")),
     _broken("mtu-too-big", "overlay.mtu-too-big", faults.planned("the tunnel's MTU is 1500", tunnel_mtu=1500)),
     # reachability
     _broken("drop-forward", "reach.no-forward", faults.drop_in("b", "a"), direction="forward"),
@@ -184,37 +184,37 @@ _ALL = (
     _broken(
         "rp-filter",
         "host.rp-filter",
-        faults.second_path("b", to="a"),
-        faults.reverse_path_filter("b", 1),
+        routes.second_path("b", to="a"),
+        routes.reverse_path_filter("b", 1),
         direction="forward",
     ),
     _broken(
         "rp-filter-leak",
         "host.rp-filter",
-        faults.leaked_route("b", "a"),
-        faults.reverse_path_filter("b", 1),
+        routes.leaked_route("b", "a"),
+        routes.reverse_path_filter("b", 1),
         direction="forward",
     ),
     _broken(
         "route-leak-peer",
         "overlay.route-leak",
-        faults.leaked_route("b", "a"),
-        faults.reverse_path_filter("b", 2),
+        routes.leaked_route("b", "a"),
+        routes.reverse_path_filter("b", 2),
         direction="reverse",
     ),
     _broken(
         "second-path-strict-here",
         "overlay.route-leak",
-        faults.second_path("b", to="a"),
-        faults.reverse_path_filter("a", 1),
-        faults.reverse_path_filter("b", 2),
+        routes.second_path("b", to="a"),
+        routes.reverse_path_filter("a", 1),
+        routes.reverse_path_filter("b", 2),
         direction="reverse",
     ),
     _broken(
         "asymmetric-route",
         "reach.asymmetric",
-        faults.second_path("b", to="a"),
-        *(faults.reverse_path_filter(node, 2) for node in ("a", "b")),
+        routes.second_path("b", to="a"),
+        *(routes.reverse_path_filter(node, 2) for node in ("a", "b")),
         direction="reverse",
         exit_code=0,
     ),
@@ -222,7 +222,7 @@ _ALL = (
         "asymmetric-route-v6",
         "reach.asymmetric",
         faults.planned("IPv6-only overlay", families=(6,)),
-        faults.second_path("b", to="a"),
+        routes.second_path("b", to="a"),
         direction="reverse",
         exit_code=0,
     ),
@@ -373,7 +373,7 @@ _ALL = (
     _broken("one-token-for-all", "posture.shared-token", services.one_token(), exit_code=0),
     _broken("scope-open", "posture.scope-open", services.drill("scope-open")),
     _broken(
-        "exposed", "posture.exposed", services.listens_everywhere(), faults.public_endpoint("a", of="c"), exit_code=1
+        "exposed", "posture.exposed", services.listens_everywhere(), routes.public_endpoint("a", of="c"), exit_code=1
     ),
     _broken("token-in-compose", "posture.secret-in-git", services.committed_token()),
     # the cluster

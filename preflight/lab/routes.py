@@ -1,0 +1,109 @@
+"""Routes that lead astray, and the filter that minds them: faults for `preflight.lab.scenarios`."""
+
+from typing import TYPE_CHECKING, Literal
+
+from preflight.lab.faults import Fault, table_between
+from preflight.lab.names import ROUTER
+from preflight.lab.topology import TUNNEL_PORT, gateway_address, overlay_address, prefix_length, underlay_address
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+
+def leaked_route(node: str, peer: str) -> Fault:
+    """A more specific route sends the peer's overlay address to the underlay."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import netlink
+
+        with netlink(network.names.namespace(node)) as route:
+            for family in network.plan.families:
+                host = f"{overlay_address(peer, family)}/{32 if family == 4 else 128}"
+                route.route("add", dst=host, gateway=gateway_address(node, family))
+
+    return Fault(f"a route on {node} sends {peer}'s overlay address to the underlay", strike=strike)
+
+
+def leaked_udp(node: str, peer: str) -> Fault:
+    """A policy rule sends UDP for the peer's overlay address to the underlay; a plain look at the routes is fine."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import netlink
+
+        table = table_between(node, peer)
+        with netlink(network.names.namespace(node)) as kernel:
+            for family in network.plan.families:
+                address, length = overlay_address(peer, family), 32 if family == 4 else 128
+                kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
+                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=gateway_address(node, family))
+
+    return Fault(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", strike=strike)
+
+
+_UDP = 17
+
+
+def overlapping_lan(node: str) -> Fault:
+    """The node's LAN uses the overlay's IPv4 prefix, and was there before the tunnel: its route wins."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import UNDERLAY, add_address, index_of, netlink
+
+        own = overlay_address(node, 4)
+        with netlink(network.names.namespace(node)) as route:
+            add_address(route, UNDERLAY, "10.66.0.77")
+            tunnel = index_of(route, network.names.tunnel(node))
+            # Of two routes to one prefix the older one counts: the tunnel's has to be the younger.
+            route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
+            add_address(route, network.names.tunnel(node), own)
+
+    return Fault(f"{node}'s LAN uses the overlay's prefix", strike=strike)
+
+
+PUBLIC_ADDRESS = "44.128.0.3"
+"""Global unicast, which addresses for documentation are not; here it exists in the lab's namespaces only."""
+
+
+def public_endpoint(node: str, of: str) -> Fault:
+    """`of` has a public address on its underlay, and there the node's tunnel to it ends."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import UNDERLAY, index_of, netlink
+
+        with netlink(network.names.namespace(of)) as route:
+            route.addr("add", index=index_of(route, UNDERLAY), address=PUBLIC_ADDRESS, prefixlen=32)
+        with netlink(network.names.namespace(ROUTER)) as route:
+            route.route("add", dst=f"{PUBLIC_ADDRESS}/32", gateway=underlay_address(of, 4))
+        peer = ("peer", network.keys[of].public, "endpoint", f"{PUBLIC_ADDRESS}:{TUNNEL_PORT}")
+        network.wg(node, "set", network.names.tunnel(node), *peer)
+
+    return Fault(f"{of} has a public address", strike=strike)
+
+
+def second_path(node: str, to: str) -> Fault:
+    """The node sends to `to` over the underlay, and the router delivers that: a second path, beside the tunnel."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import netlink
+
+        leaked_route(node, to).strike(network)
+        with netlink(network.names.namespace(ROUTER)) as route:
+            for family in network.plan.families:
+                host = f"{overlay_address(to, family)}/{32 if family == 4 else 128}"
+                route.route("add", dst=host, gateway=underlay_address(to, family))
+
+    return Fault(f"{node} has a second path to {to}", strike=strike)
+
+
+def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
+    """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
+
+    def strike(network: "Network") -> None:
+        from preflight.lab.network import UNDERLAY, inside, set_sysctl
+
+        with inside(network.names.namespace(node)):
+            # The larger of `all` and the interface's own counts, and the latter is whatever the machine gives.
+            for interface in ("all", UNDERLAY, network.names.tunnel(node)):
+                set_sysctl(f"net/ipv4/conf/{interface}/rp_filter", mode)
+
+    return Fault(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", strike=strike)
