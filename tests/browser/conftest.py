@@ -21,9 +21,13 @@ _LOSSY = {"loss_percent": 30.0, "jitter_p95_ms": 4.0, "rtt_median_ms": 22.0}
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; its own sandbox does not start for root."""
+    """Debian's Chromium; its own sandbox does not start for root.
+
+    Playwright keeps an event loop running in this thread while it lives: no longer than this module's tests, which
+    run behind one another, or `asyncio.run` would fail in the others.
+    """
     program = shutil.which("chromium")
     assert program, "bin/test installs chromium"
     with sync_playwright() as playwright:

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from preflight.report import html
 from preflight.report.model import Report
 
+pytestmark = pytest.mark.xdist_group("browser")
 SCHEMES = ("light", "dark")
 EXPLAINED = "#results tbody tr:visible"
 
