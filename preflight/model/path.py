@@ -213,11 +213,12 @@ class Heard:
 class HelloReport:
     """The newest hello of a peer, heard during an inquiry: what the peer had heard from this node when it left there.
 
-    after_s: how long after the inquiry's first packet left this node it came. by_responder: this node's own responder
-    heard it and told.
+    after_s: how long after the inquiry's first packet left this node it came. up_s: for so long the peer's responder
+    had listened. by_responder: this node's own responder heard it and told.
     """
 
     after_s: float
+    up_s: float
     heard: Heard
     by_responder: bool = False
 

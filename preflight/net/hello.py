@@ -83,7 +83,7 @@ class HelloWatch:
         else:
             return None
         after_s = at - self._began
-        return HelloReport(after_s, hello.heard, by_responder=self._asking) if after_s > 0 else None
+        return HelloReport(after_s, hello.up_s, hello.heard, by_responder=self._asking) if after_s > 0 else None
 
     def unheard(self) -> str:
         """Why there is no report."""

@@ -25,7 +25,7 @@ FRESH_S = 120.0
 """So far the clocks of two nodes may be apart; no recorded hello is good for longer."""
 NONCE_BYTES = MAC_BYTES = 16
 
-_LAYOUT = struct.Struct("!4sBB2xQIQIIII16s16s16sI")
+_LAYOUT = struct.Struct("!4sBB2xQIQIIIII16s16s16sI")
 _NEVER = 0xFFFFFFFF
 _NO_NONCE = bytes(NONCE_BYTES)
 
@@ -54,7 +54,7 @@ class Hello:
     """What `sender` tells `receiver`, both overlay addresses.
 
     started_ms: when the sender's responder started; sequence: its hellos to this receiver since then, from 1;
-    sent_ms: now; all by the sender's clock, UNIX milliseconds.
+    sent_ms: now; all by the sender's clock, UNIX milliseconds. up_s: for so long it has listened, by its steady clock.
     """
 
     sender: str
@@ -62,6 +62,7 @@ class Hello:
     started_ms: int = 0
     sequence: int = 0
     sent_ms: int = 0
+    up_s: float = 0.0
     heard: Heard = Heard()
 
     @property
@@ -93,6 +94,7 @@ def encode(message: Message, key: bytes) -> bytes:
         hello.started_ms,
         hello.sequence,
         hello.sent_ms,
+        _milliseconds(hello.up_s),
         min(heard.packets, _NEVER),
         _milliseconds(heard.packet_age_s),
         min(heard.hellos, _NEVER),
@@ -110,12 +112,12 @@ def decode(data: bytes, key: bytes) -> Message:
     body, mac = data[: _LAYOUT.size], data[_LAYOUT.size :]
     if len(mac) != MAC_BYTES or not hmac.compare_digest(mac, _mac(key, body)):
         raise HelloError("bad-hello")
-    magic, version, kind, started, sequence, sent, packets, packet_age, hellos, hello_age, *rest = _LAYOUT.unpack(body)
+    magic, version, kind, started, sequence, sent, up, packets, packet_age, *rest = _LAYOUT.unpack(body)
     if magic != MAGIC or version != VERSION or kind not in _KINDS:
         raise HelloError("bad-hello")
-    sender, receiver, nonce, held = rest
+    hellos, hello_age, sender, receiver, nonce, held = rest
     heard = Heard(packets, _seconds(packet_age), hellos, _seconds(hello_age))
-    hello = Hello(_address(sender), _address(receiver), started, sequence, sent, heard)
+    hello = Hello(_address(sender), _address(receiver), started, sequence, sent, _seconds(up) or 0.0, heard)
     return Message(Kind(kind), hello, nonce, _seconds(held) or 0.0)
 
 
@@ -177,12 +179,14 @@ class Ear:
 class HelloServer:
     """The responder's side: what it says to its provisioned peers, what it has heard, and answers about that.
 
-    started_ms: UNIX ms. Peers are those of the settings: nothing is ever sent to, or kept about, anybody else.
+    started_ms: UNIX ms, and `now`, s of a steady clock: when it begins to listen. Peers are those of the settings:
+    nothing is ever sent to, or kept about, anybody else.
     """
 
-    def __init__(self, key: bytes, peers: Iterable[str], started_ms: int) -> None:
+    def __init__(self, key: bytes, peers: Iterable[str], started_ms: int, now: float) -> None:
         self._key = key
         self._started_ms = started_ms
+        self._started = now
         self._ears = {peer: Ear(key, peer, None) for peer in peers}
         self._sequence = dict.fromkeys(self._ears, 0)
 
@@ -198,7 +202,8 @@ class HelloServer:
         self._sequence[peer] += 1
         age_s = now - ear.at if ear.count else None
         said = Heard(heard.packets, heard.packet_age_s, ear.count, age_s)
-        hello = Hello(local, peer, self._started_ms, self._sequence[peer], now_ms, said)
+        up_s = now - self._started
+        hello = Hello(local, peer, self._started_ms, self._sequence[peer], now_ms, up_s, said)
         return encode(Message(Kind.HELLO, hello), self._key)
 
     def handle(self, data: bytes, source: str, now: float, now_ms: int) -> list[bytes]:

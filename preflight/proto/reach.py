@@ -30,12 +30,15 @@ def forward_way(asked: AskResult) -> Way:
 
 
 def forward_by_hello(hello: HelloReport | None) -> Way:
-    """What reached the peer, by what it says unasked. A hello from before our first packet says nothing."""
+    """What reached the peer, by what it says unasked.
+
+    A hello from before our first packet says nothing; nor does what a responder has not heard that was not yet there.
+    """
     if hello is None or hello.after_s <= 0:
         return Way.UNKNOWN
     if hello.heard_since:
         return Way.OPEN
-    return Way.DEAD if hello.after_s >= HELLO_AFTER_S else Way.UNKNOWN
+    return Way.DEAD if hello.up_s >= hello.after_s >= HELLO_AFTER_S else Way.UNKNOWN
 
 
 def reverse_way(asked: AskResult) -> Way:

@@ -28,7 +28,7 @@ class Hellos:
     ) -> None:
         self._core = core
         self._ports = {peer.address: peer.responder_port for peer in peers}
-        self._server = HelloServer(key, self._ports, time.time_ns() // 1_000_000)
+        self._server = HelloServer(key, self._ports, time.time_ns() // 1_000_000, time.monotonic())
         self._quiet = quiet
         self._log = log
         self._trouble: dict[str, str] = {}

@@ -61,7 +61,7 @@ NOT_TOLD: dict[str, Any] = {"unavailable": "silent", "detail": "its responder di
 
 def hello(after_s: float, *heard: Any) -> HelloReport:
     """The peer's hello that came so long after our first packet; what it had heard."""
-    return HelloReport(after_s, Heard(*heard))
+    return HelloReport(after_s, 900.0, Heard(*heard))
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ hellos = st.builds(
     started_ms=st.integers(0, 2**63),
     sequence=counts,
     sent_ms=st.integers(0, 2**63),
+    up_s=st.integers(0, 2**32 - 2).map(lambda ms: ms / 1000),
     heard=st.builds(Heard, counts, ages, counts, ages),
 )
 messages = st.builds(
@@ -42,10 +43,10 @@ def test_round_trip(message: Message) -> None:
     data = hello.encode(message, KEY)
     assert hello.decode(data, KEY) == message
     assert data.startswith(hello.MAGIC)
-    assert len(data) == 112
+    assert len(data) == 116
 
 
-@given(messages, st.integers(0, 111), st.integers(1, 255))
+@given(messages, st.integers(0, 115), st.integers(1, 255))
 def test_every_byte_is_signed(message: Message, place: int, change: int) -> None:
     """Nothing can be changed on the way, and another key reads nothing."""
     data = bytearray(hello.encode(message, KEY))
@@ -62,7 +63,7 @@ def test_every_byte_is_signed(message: Message, place: int, change: int) -> None
 def test_rubbish_is_dropped(data: bytes) -> None:
     """Whatever comes ends as one reason for a counter."""
     with pytest.raises(HelloError, match="bad-hello"):
-        HelloServer(KEY, [A], NOW_MS).handle(data, A, 0.0, NOW_MS)
+        HelloServer(KEY, [A], NOW_MS, 0.0).handle(data, A, 0.0, NOW_MS)
 
 
 def said(server: HelloServer, to: str = A, *, local: str = B, now: float = 0.0) -> bytes:
@@ -73,7 +74,7 @@ def said(server: HelloServer, to: str = A, *, local: str = B, now: float = 0.0) 
 
 def test_each_hello_is_taken_once_and_in_order() -> None:
     """Replayed and overtaken hellos say nothing about now."""
-    server, ear = HelloServer(KEY, [A], NOW_MS), Ear(KEY, B, A)
+    server, ear = HelloServer(KEY, [A], NOW_MS, 0.0), Ear(KEY, B, A)
     first, second, third = (said(server) for _ in range(3))
     ear.take(first, B, 0.0, NOW_MS)
     ear.take(third, B, 0.0, NOW_MS)
@@ -86,9 +87,9 @@ def test_each_hello_is_taken_once_and_in_order() -> None:
 def test_a_restarted_responder_is_heard() -> None:
     """Its numbers begin anew; with a clock that went back it is heard once no recorded hello can be fresh."""
     ear = Ear(KEY, B, A)
-    ear.take(said(HelloServer(KEY, [A], NOW_MS)), B, 0.0, NOW_MS)
-    ear.take(said(HelloServer(KEY, [A], NOW_MS + 1)), B, 0.0, NOW_MS)
-    back = HelloServer(KEY, [A], NOW_MS - 50_000)
+    ear.take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS)
+    ear.take(said(HelloServer(KEY, [A], NOW_MS + 1, 0.0)), B, 0.0, NOW_MS)
+    back = HelloServer(KEY, [A], NOW_MS - 50_000, 0.0)
     with pytest.raises(HelloError, match="replayed-hello"):
         ear.take(said(back), B, 10.0, NOW_MS)
     later = 2 * FRESH_S + 1
@@ -120,7 +121,7 @@ def test_a_hello_is_good_between_its_two_ends_only(source: str, sender: str, rec
 def test_old_hellos_are_dropped(off_s: float) -> None:
     """A recording of yesterday is not news."""
     with pytest.raises(HelloError, match="stale-hello"):
-        Ear(KEY, B, A).take(said(HelloServer(KEY, [A], NOW_MS)), B, 0.0, NOW_MS + int(off_s * 1000))
+        Ear(KEY, B, A).take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS + int(off_s * 1000))
 
 
 def test_only_hellos_are_heard() -> None:
@@ -129,12 +130,12 @@ def test_only_hellos_are_heard() -> None:
         with pytest.raises(HelloError, match="bad-hello"):
             Ear(KEY, B, A).take(hello.encode(Message(kind, Hello(B, A, 1, 1, NOW_MS)), KEY), B, 0.0, NOW_MS)
     with pytest.raises(HelloError, match="bad-hello"):
-        HelloServer(KEY, [A], NOW_MS).handle(hello.encode(Message(Kind.ANSWER, Hello(A, B)), KEY), A, 0.0, NOW_MS)
+        HelloServer(KEY, [A], NOW_MS, 0.0).handle(hello.encode(Message(Kind.ANSWER, Hello(A, B)), KEY), A, 0.0, NOW_MS)
 
 
 def test_two_responders_hear_one_another() -> None:
     """Each tells how many hellos it heard and how long ago, and what its core counted; a stranger changes nothing."""
-    a, b = HelloServer(KEY, [B], NOW_MS), HelloServer(KEY, [A], NOW_MS)
+    a, b = HelloServer(KEY, [B], NOW_MS, 0.0), HelloServer(KEY, [A], NOW_MS, 0.0)
     a.at(B, A)
     b.at(A, B)
     a.hello(B, Heard(), 0.0, NOW_MS)  # lost on the way
@@ -147,7 +148,7 @@ def test_two_responders_hear_one_another() -> None:
 
 def test_a_program_of_the_host_asks_its_responder() -> None:
     """It learns the newest hello and how long ago it came; of a silent peer or a stranger, that there is none."""
-    a, b = HelloServer(KEY, [B, C], NOW_MS), HelloServer(KEY, [A], NOW_MS)
+    a, b = HelloServer(KEY, [B, C], NOW_MS, 0.0), HelloServer(KEY, [A], NOW_MS, 0.0)
     a.at(B, A)
     b.at(A, B)
     a.handle(b.hello(A, Heard(3, 0.25), 5.0, NOW_MS), B, 5.0, NOW_MS)
@@ -165,9 +166,10 @@ def test_a_program_of_the_host_asks_its_responder() -> None:
     assert [ask(peer).hello.sequence for peer in (C, "10.66.0.9")] == [0, 0]
 
 
-def asked(after_s: float, heard: Heard, **more: object) -> AskResult:
+def asked(after_s: float, heard: Heard, up_s: float = 900.0, **more: object) -> AskResult:
     """An inquiry in which one hello came."""
-    return replace(AskResult(sent=10, answered=0, hello=HelloReport(after_s, heard)), **more)  # type: ignore[arg-type]
+    hello = HelloReport(after_s, up_s, heard)
+    return replace(AskResult(sent=10, answered=0, hello=hello), **more)  # type: ignore[arg-type]
 
 
 LATE, EARLY = HELLO_AFTER_S + 1.0, HELLO_AFTER_S - 0.5
@@ -181,6 +183,8 @@ LATE, EARLY = HELLO_AFTER_S + 1.0, HELLO_AFTER_S - 0.5
         (asked(LATE, Heard(99, LATE - 0.1)), Way.OPEN, Way.OPEN),
         (asked(EARLY, Heard()), Way.UNKNOWN, Way.OPEN),  # it may have crossed our packets
         (asked(EARLY, Heard(1, 0.1)), Way.OPEN, Way.OPEN),
+        (asked(LATE, Heard(), up_s=LATE - 0.1), Way.UNKNOWN, Way.OPEN),  # a responder that began meanwhile
+        (asked(LATE, Heard(1, 0.1), up_s=0.2), Way.OPEN, Way.OPEN),
         (asked(-1.0, Heard()), Way.UNKNOWN, Way.UNKNOWN),  # it came before our packets left
         (asked(LATE, Heard(0, None, 5, 0.1)), Way.DEAD, Way.OPEN),  # hellos are other flows than ours
         (AskResult(sent=10, answered=0), Way.UNKNOWN, Way.UNKNOWN),  # none came: that tells nothing
@@ -211,6 +215,6 @@ def test_no_timing_makes_a_false_verdict(
     age: float | None = None
     if arrives and left >= there:
         age = (left - there) % spacing
-    report = HelloReport(left + transit, Heard(0 if age is None else 1, age))
+    report = HelloReport(left + transit, 900.0, Heard(0 if age is None else 1, age))
     way = forward_way(AskResult(sent=10, answered=0, hello=report))
     assert way is not (Way.DEAD if arrives else Way.OPEN)
