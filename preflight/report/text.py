@@ -1,6 +1,6 @@
 """The report for a person at a terminal: diagnosis first, a line per good result, cause and remedy per bad one."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from io import StringIO
 from itertools import groupby
 
@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from preflight import codes
 from preflight.report import common
 from preflight.report.grouping import (
     FEW,
@@ -55,15 +56,31 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     _diagnosis(console, groups)
     told = told_by(groups)
     addresses = {peer.target: peer.address for peer in report.run.peers}
-    for category, results in groupby(report.results, key=lambda result: result.category):
+    shown = [result for result in report.results if verbose or not _does_not_apply(result)]
+    for category, results in groupby(shown, key=lambda result: result.category):
         console.print()
         console.print(Text(category, style="bold"))
         _results(console, list(results), told, addresses, verbose)
+    if not verbose:
+        _aside(console, filter(_does_not_apply, report.results))
     if report.placement:
         _placement(console, report)
     _verdict(console, report)
     # Only the newline ends a line here: what a result quotes may hold other separators.
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
+
+
+def _does_not_apply(result: ResultEntry) -> bool:
+    """What was never a question here; a skip for any other reason is told where it stands."""
+    return result.status == "skip" and result.code == codes.RUN_NOT_APPLICABLE.slug
+
+
+def _aside(console: Console, aside: Iterable[ResultEntry]) -> None:
+    """All that does not apply, in one line."""
+    checks = dict.fromkeys("/".join(filter(None, (r.check, common.aspect_of(r)))) for r in aside)
+    if checks:
+        console.print()
+        console.print(Text(f"does not apply here: {', '.join(checks)} (-v tells why)", style="bright_black"))
 
 
 def _head(console: Console, report: Report) -> None:
@@ -213,8 +230,8 @@ def _label(result: ResultEntry, target: str | None = None) -> str:
     """What the line is about, without what the heading already says."""
     name = common.aspect_of(result) or result.check.partition(".")[2]
     who = target or result.target
-    arrow = {"forward": f"→ {who}", "reverse": f"← {who}"}.get(result.direction, who)
-    return f"{name} {arrow}" if result.target not in NOBODY else name
+    sign = {"forward": "→", "reverse": "←"}.get(result.direction, "")
+    return " ".join(filter(None, (name, sign, who if result.target not in NOBODY else "")))
 
 
 def _placement(console: Console, report: Report) -> None:

@@ -44,6 +44,7 @@ def report() -> Report:
         stamp("mtu.path", passed("b", Direction.REVERSE, "1420 bytes pass")),
         stamp("udp.quality", warned(codes.UDP_JITTER, "b", Direction.REVERSE, "41 ms")),
         stamp("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, "c", Direction.ROUND_TRIP, "no responder")),
+        stamp("control.dns", skipped(codes.RUN_NOT_APPLICABLE, "control", Direction.LOCAL, "the URL names an address")),
         stamp("enroll.cycle", skipped(codes.RUN_NOT_ENROLLING, "control", Direction.ROUND_TRIP, "ask", aspect="join")),
     )
     return build_report(
@@ -79,13 +80,13 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
     assert set(document["run"]) == {
         "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay", "peers",
     }  # fmt: skip
-    assert document["summary"] == {"pass": 2, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
+    assert document["summary"] == {"pass": 2, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 2, "error": 0}
     assert [r["id"] for r in document["results"]][:3] == [
         "overlay.interface/node/local",
         "reach.udp/c/round-trip",
         "mtu.path/b/forward",
     ]
-    assert document["results"][5]["id"] == "enroll.cycle/control/round-trip/join"
+    assert document["results"][6]["id"] == "enroll.cycle/control/round-trip/join"
     assert document["run"]["started_at"].startswith("2026-11-23T12:00:00")
     assert document["diagnosis"][0] | {"message": ""} == {
         "code": "mtu.black-hole",
@@ -103,7 +104,7 @@ def test_junit_is_accepted_by_its_readers(report: Report) -> None:
     """junitparser reads it back, and the schema of Jenkins' xUnit plugin accepts it."""
     rendered = junit.render(report)
     suites = {suite.name: suite for suite in JUnitXml.fromstring(rendered.encode())}
-    assert set(suites) == {"overlay", "mtu", "udp", "reach", "enroll"}
+    assert set(suites) == {"overlay", "mtu", "udp", "reach", "control", "enroll"}
     (bad, _good) = list(suites["mtu"])
     assert (bad.classname, bad.name) == ("mtu.path", "b forward")
     assert bad.result[0].type == "mtu.black-hole"
@@ -158,3 +159,13 @@ def test_a_lab_on_loopback_says_so(report: Report) -> None:
 def test_exit_codes(counts: dict[str, int], gate: Gate, interrupted: bool, expected: tuple[str, int]) -> None:
     """The contract's table: 1, then 4, then 3; interrupted is 130."""
     assert judge_summary(Summary.model_validate(counts), gate, interrupted=interrupted) == expected
+
+
+def test_what_does_not_apply_takes_one_line(report: Report) -> None:
+    """A reader looks for what is wrong; what was never a question stands aside, and -v gives its reason."""
+    brief, whole = text.render(report), text.render(report, verbose=True)
+    assert "does not apply here: control.dns (-v tells why)" in brief
+    assert "the URL names an address" not in brief
+    assert "the URL names an address" in whole
+    assert "does not apply here" not in whole
+    assert "ask" in brief
