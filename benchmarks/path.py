@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import Row
-from benchmarks.peers import PEERS, Peer, install
+from benchmarks.peers import ENVIRONMENT, PEERS, Peer, install
 from preflight.lab.scenarios import SCENARIOS
 from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import overlay_address, underlay_address
@@ -254,8 +254,16 @@ def _output(lab: Lab, words: Sequence[str]) -> str | None:
 
 
 def _search(lab: Lab, case: Case) -> list[str]:
+    """Of this checkout, by the peers' interpreter: the finder of an editable install takes as long as Python itself."""
     key_file = lab.names.files("a") / "responder.key"
-    return [sys.executable, "-m", "preflight.net.pmtu", case.address, str(case.port), str(key_file)]
+    return [
+        str(ENVIRONMENT / "bin" / "python"),
+        "-m",
+        "preflight.net.pmtu",
+        case.address,
+        str(case.port),
+        str(key_file),
+    ]
 
 
 def _check(lab: Lab) -> list[str]:

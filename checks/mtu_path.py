@@ -21,7 +21,8 @@ from preflight.api import (
     warned,
 )
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
-from preflight.model.pmtu import PathMtu, SearchOutcome, Vanishing
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.pmtu_hops import Vanishing
 from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting
 from preflight.proto.probe import LARGEST
 

@@ -4,7 +4,7 @@ import os
 import socket
 from time import monotonic
 
-from preflight.model.pmtu import Vanishing
+from preflight.model.pmtu_hops import Vanishing
 from preflight.net import udp
 from preflight.net.pmtu import TRACEROUTE_PORT, until_readable
 from preflight.proto.pmtu_hops import HopSearch

@@ -7,14 +7,14 @@ neither random loss nor a limit on its ICMP explains that. All packets go to one
 
 from collections.abc import Iterable
 
-from preflight.model.pmtu import HopFate, Vanishing
+from preflight.model.pmtu_hops import HopFate, Vanishing
 from preflight.proto.probe import TOKEN_BYTES, overhead
 
 MAX_HOPS = 12
 WAVE = 4
 """Hops asked at once: below the burst of six errors that Linux grants one destination (icmp_ratelimit)."""
-REFILL_S = 1.0
-"""Linux grants one more error after that time; hops that left a small packet unanswered get it from then on."""
+REFILL_S, REFILLS = 1.0, 3
+"""Linux grants one more error after that time; hops that left a small packet unanswered get it, a few times."""
 GRACE_PART = 8
 """An answer to a large packet may come this part of the patience behind that to the small one sent after it."""
 
@@ -40,7 +40,7 @@ class HopSearch:
         self._next_number = self._asked_up_to = 0
         self._deadline: float | None = None
         self._not_before = 0.0
-        self._rounds = 0
+        self._rounds = self._refills = 0
         self._sparing = False
 
     def datagrams_to_send(self, now: float) -> list[tuple[int, bytes]]:
@@ -85,7 +85,9 @@ class HopSearch:
         if self._deadline is not None and now >= self._deadline:
             self._deadline = None
             self._sparing |= self._rounds > 0 and self._small_missing(self._outstanding)
-            self._not_before = now + REFILL_S * self._sparing
+            if self._sparing and self._refills < REFILLS:
+                self._refills += 1
+                self._not_before = now + REFILL_S
 
     def _wave(self) -> list[tuple[int, bool]]:
         """TTLs to ask next, and whether with a large packet; first of all who is there, with small ones alone."""

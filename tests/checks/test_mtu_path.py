@@ -11,7 +11,8 @@ from preflight_checks.mtu_path import Carried, Trail, explain, judge
 
 from preflight.api import Context, Direction, Peer, Result, Status, codes
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.model.pmtu import HopFate, PathMtu, SearchOutcome, Vanishing
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.pmtu_hops import HopFate, Vanishing
 from preflight.proto.pmtu_advice import Tunnel
 from preflight.proto.probe import LARGEST
 from preflight.settings import Settings

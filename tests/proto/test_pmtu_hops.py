@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from preflight.model.pmtu import HopFate, Vanishing
+from preflight.model.pmtu_hops import HopFate, Vanishing
 from preflight.proto.pmtu_hops import MAX_HOPS, WAVE, HopSearch
 
 TOKEN = bytes(range(8))
@@ -101,7 +101,7 @@ def test_a_limit_on_icmp_is_no_hole() -> None:
 
 def test_a_limit_on_icmp_is_waited_for() -> None:
     """Protects the answer where other traceroutes used up what a Linux router grants: one more error each second."""
-    found = Way(4, 1, tokens=2, refill=1.0).search()
+    found = Way(4, 1, tokens=3, refill=1.0).search()
     assert (found.last and found.last.ttl, found.doubt) == (1, "")
 
 
