@@ -64,6 +64,17 @@ def test_a_stateless_reflector_tells_no_counts() -> None:
     assert [(tlv.flags, any(tlv.value)) for tlv in stamp_tlv.parse(answer[44:])] == [(0, False), (0, False)]
 
 
+def test_what_is_said_of_the_clock_can_change() -> None:
+    """A clock that was synchronised, or lost its source, since the responder started is not spoken of as it was."""
+    server = SessionReflector(error=ErrorEstimate(synchronised=False, seconds=8.0))
+    assert not stamp.parse_answer(ask(server, request())).error.synchronised
+    server.set_clock(ErrorEstimate(synchronised=True, seconds=0.5))
+    asked = stamp_tlv.Tlv(stamp_tlv.Kind.TIMESTAMP_INFORMATION, bytes(4)).encode()
+    packet = ask(server, request(extra=asked))
+    assert stamp.parse_answer(packet).error == ErrorEstimate(synchronised=True, seconds=0.5)
+    assert packet[-4:] == bytes([1, 2, 1, 2])
+
+
 @pytest.mark.parametrize("key", [None, KEY])
 @pytest.mark.parametrize("ptp", [False, True])
 def test_times_have_the_sender_s_format(key: bytes | None, ptp: bool) -> None:

@@ -1,0 +1,32 @@
+"""What runs beside the listeners."""
+
+import asyncio
+
+import pytest
+
+from preflight.net.path import clock_estimate
+from preflight.proto import stamp
+from preflight.proto.reflector import SessionReflector
+from preflight.proto.stamp import ErrorEstimate
+from preflight.responder import serve
+
+
+def test_the_clock_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A responder that runs for months says what the kernel thinks of the clock now."""
+    monkeypatch.setattr(serve, "CLOCK_S", 0.0)
+    reflector = SessionReflector(error=ErrorEstimate(seconds=4321.0))
+    request = stamp.build_request(0, 1, 1, 7)
+
+    def told() -> ErrorEstimate:
+        answer = reflector.handle(request, ("127.0.0.1", 1), received_ns=1, transmitted_ns=1, ttl=64)
+        return stamp.parse_answer(answer).error
+
+    async def until_it_differs(before: ErrorEstimate) -> None:
+        keeper = asyncio.create_task(serve.keep_clock(reflector))
+        while told() == before:
+            assert not keeper.done()
+            await asyncio.sleep(0)
+        keeper.cancel()
+
+    asyncio.run(until_it_differs(told()))
+    assert told().synchronised == clock_estimate().synchronised
