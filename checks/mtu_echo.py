@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.api import (
     Context,
@@ -72,12 +72,11 @@ async def mtu_echo(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Alone | None]]:
     """Measure some peers at once. The kernel counts fragments for all flows together, so what tells is done again."""
-    together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
-    again = len(peers) > 1
-    return [
-        (peer, await measure(ctx, peer) if again and alone and _telling(alone.echo) else alone)
-        for peer, alone in zip(peers, together, strict=True)
-    ]
+    found = list(await asyncio.gather(*(measure(ctx, peer) for peer in peers)))
+    for place, (peer, alone) in enumerate(zip(peers, found, strict=True)):
+        if len(peers) > 1 and alone is not None and _telling(alone.echo):
+            found[place] = replace(alone, echo=await ctx.net.pmtu.echo(peer.address))
+    return list(zip(peers, found, strict=True))
 
 
 def _telling(echo: PathMtu) -> bool:

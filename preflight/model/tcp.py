@@ -106,13 +106,13 @@ class Transfer:
 
     @property
     def stalled(self) -> bool:
-        """Whether this node's own segments were sent again and again and not acknowledged."""
-        return self._unfinished_with(outstanding=True)
+        """Whether this node's own full segments were sent again and again and none was acknowledged."""
+        return self._unfinished_with(outstanding=True) and not self.delivered
 
     @property
     def waiting(self) -> bool:
-        """Whether all that this node sent was acknowledged, and it was the other side's turn when time was up."""
-        return self._unfinished_with(outstanding=False)
+        """Whether all that this node sent was acknowledged, and no full segment came back until time was up."""
+        return self._unfinished_with(outstanding=False) and not self.full_size_came
 
     def _unfinished_with(self, *, outstanding: bool) -> bool:
         info = self.info

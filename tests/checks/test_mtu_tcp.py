@@ -31,6 +31,8 @@ LOST = replace(IDLE, rcv_mss=536, unacked=5, sacked=1, lost=4, retransmitted=7, 
 STALL = replace(GOOD, outcome="unfinished", info=LOST)
 WAITS = replace(GOOD, outcome="unfinished", info=replace(IDLE, rcv_mss=536, received=800))
 HANDSHAKE = replace(WAITS, info=replace(IDLE, rcv_mss=536, acked=518, received=0, out_of_order=1))
+SLOW = replace(GOOD, outcome="unfinished", info=replace(IDLE, unacked=2, lost=2, retransmitted=6, acked=2737))
+SLOW_BACK = replace(GOOD, outcome="unfinished", info=replace(IDLE, received=2000))
 SMALL = replace(GOOD, max_segment=1200, info=replace(IDLE, snd_mss=1188, rcv_mss=1188))
 SMALL_STALL = replace(STALL, max_segment=1200)
 SMALL_WAITS = replace(WAITS, max_segment=1200)
@@ -62,6 +64,9 @@ def verdicts(*transfers: Transfer, interface: str | None = "wg0") -> tuple[Resul
         # A server that takes all and answers nothing: the way there is shown, the finding belongs to control.health.
         ((WAITS, SMALL_WAITS), [THERE]),
         ((STALL, SMALL_WAITS, STALL), [(*HOLE, "forward")]),
+        # Full segments that were acknowledged, or that came, are proof against it, however slow all was.
+        ((SLOW, SMALL, SLOW), [THERE, BACK]),
+        ((SLOW_BACK, SMALL, SLOW_BACK), [THERE, BACK]),
         # Without the comparison nothing is proven.
         ((STALL, SMALL_STALL), [UNSTEADY]),
         ((STALL, REFUSED), [UNSTEADY]),
