@@ -138,6 +138,8 @@ async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[Non
     def tell(news: "News") -> None:
         _say(f"member  {redactor.text(news.text)}")
 
+    where = redactor.text(str(session.settings.control.url))
+    _say(f"member  writes to the cluster at {where}: joins, sends heartbeats, and leaves at the end")
     client = ControlClient.from_settings(session.settings)
     member = Member(session.settings, client, heartbeat_s(os.environ.get), tell)
     done = asyncio.Event()

@@ -89,6 +89,7 @@ def test_only_changes_are_told(tmp_path: Path) -> None:
     with control_plane(tmp_path, port):
         watch = Watch(tmp_path, port, "--heartbeat")
         assert watch.until("^now ").startswith("now     pass: ")
+        assert watch.lines[0].startswith("member  writes to the cluster at http://127.0.0.1")
         watch.until("^member  joined as a")
         assert listed(port) == ["a"]
     assert watch.until("^worse ").startswith("worse   cause control.refused")
