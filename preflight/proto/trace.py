@@ -51,9 +51,11 @@ class Kind(IntEnum):
     ASK = 1
     CHALLENGE = 2
     REPORT = 3
+    BUSY = 4
 
 
 _KINDS = frozenset(map(int, Kind))
+_LONG = frozenset({Kind.ASK, Kind.REPORT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def encode(message: Message, *, key: bytes | None = None) -> bytes:
     )
     if message.kind is Kind.REPORT:
         data += _body(message.way, message.trace.hops[:MAX_HOPS])
-    if message.kind is not Kind.CHALLENGE:
+    if message.kind in _LONG:
         data = data.ljust(MESSAGE_BYTES, b"\0")
     if key is None:
         return data
@@ -105,7 +107,7 @@ def decode(data: bytes, *, key: bytes | None = None) -> Message | None:
     if key is not None and not hmac.compare_digest(data[_MAC_AT : _HEADER.size], _mac(key, data)):
         return None
     _, token, version, kind, ttl, cookie, _ = _HEADER.unpack_from(data)
-    if version != VERSION or kind not in _KINDS or len(data) < (0 if kind == Kind.CHALLENGE else MESSAGE_BYTES):
+    if version != VERSION or kind not in _KINDS or len(data) < (MESSAGE_BYTES if kind in _LONG else 0):
         return None
     message = Message(Kind(kind), token, cookie, ttl or None)
     return _with_body(message, data) if kind == Kind.REPORT else message
@@ -182,7 +184,7 @@ class TraceServer:
     def handle(
         self, data: bytes, source: tuple[str, int], local: str, ttl: int | None, now: float
     ) -> tuple[list[bytes], str]:
-        """What to send back to `source` now, and why it is nothing where the datagram is refused.
+        """What to send back to `source` now, and the reason where the datagram is refused.
 
         local: the address that the datagram came to, ttl: what was left of its TTL. An ASK that proves its source
         becomes an order; one of which the trace still runs is passed over.
@@ -196,7 +198,7 @@ class TraceServer:
         if (source, message.token) in self._open:
             return [], ""
         if len(self._open) >= MAX_WAITING or not (self._bucket(source[0], now).take(now) and self._all.take(now)):
-            return [], "trace-limited"
+            return [encode(Message(Kind.BUSY, message.token), key=self._key)], "trace-limited"
         self._orders.append(Order(source, local, message.token, ttl))
         self._open.add((source, message.token))
         return [], ""
@@ -228,7 +230,8 @@ REPORT_WITHIN_S = 4.0
 class TraceQuestion:
     """The asker's side: one question to one responder. All times are seconds of one steady clock.
 
-    Whoever answers neither of a few ASKs has no responder that traces; `answer` is then None when `wake_at` is None.
+    Whoever answers neither of a few ASKs has no responder that traces, and one that is BUSY is not waited for: `answer`
+    is then None when `wake_at` is None.
     """
 
     def __init__(self, token: bytes, key: bytes | None, now: float) -> None:
@@ -263,6 +266,8 @@ class TraceQuestion:
             self._send_at, self._ends_at = now, now + REPORT_WITHIN_S
         elif message.kind is Kind.REPORT and self._cookie is not None:
             self.answer, self._over = message, True
+        elif message.kind is Kind.BUSY:
+            self._over = True
         return self.answer is not None
 
     def refused(self) -> None:

@@ -52,7 +52,8 @@ reports = st.builds(
     way=st.builds(WayBack, names, names, addresses),
     trace=traces(),
 )
-messages = asks | reports | st.builds(Message, kind=st.just(Kind.CHALLENGE), token=tokens, cookie=cookies)
+short = st.builds(Message, kind=st.sampled_from([Kind.CHALLENGE, Kind.BUSY]), token=tokens, cookie=cookies)
+messages = asks | reports | short
 
 
 @unhurried
@@ -105,7 +106,7 @@ def ask(server: TraceServer, source: tuple[str, int] = SOURCE, *, token: bytes =
     proof = decode(challenge)
     assert proof is not None
     answers, refusal = server.handle(encode(Message(Kind.ASK, token, proof.cookie)), source, HERE, 255, now)
-    assert answers == []
+    assert [decode(answer) for answer in answers] == ([Message(Kind.BUSY, token)] if refusal else [])
     return refusal
 
 
@@ -132,7 +133,7 @@ def test_only_a_proven_source_is_traced() -> None:
     assert (order.source, order.local, order.token, order.ttl) == (SOURCE, HERE, TOKEN, 254)
 
 
-@pytest.mark.parametrize("kind", [Kind.CHALLENGE, Kind.REPORT])
+@pytest.mark.parametrize("kind", [Kind.CHALLENGE, Kind.REPORT, Kind.BUSY])
 def test_answers_are_not_answered(kind: Kind) -> None:
     """Two responders that are made to talk to each other fall silent."""
     assert TraceServer(None, b"secret", 0.0).handle(encode(Message(kind, TOKEN)), SOURCE, HERE, 255, 0.0) == (
@@ -223,6 +224,16 @@ def test_whoever_does_not_trace_is_not_waited_for() -> None:
     refused = TraceQuestion(TOKEN, None, 0.0)
     refused.refused()
     assert refused.wake_at() is None
+
+
+def test_a_busy_responder_is_not_waited_for() -> None:
+    """In a large mesh many ask at once: who is not traced hears so, and goes on."""
+    server = TraceServer(None, b"secret", 0.0)
+    for number in range(int(trace.TRACE_BURST)):
+        assert ask(server, SOURCE, token=number.to_bytes(8)) == ""
+    question = TraceQuestion(TOKEN, None, 0.0)
+    assert converse(question, server) == [0.0, 0.0]
+    assert (question.answer, question.wake_at()) == (None, None)
 
 
 def test_a_report_that_was_not_asked_for() -> None:
