@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "preflight.cli.report:report",
     "bundle": "preflight.cli.bundle:bundle",
     "watch": "preflight.cli.watch:watch",
+    "exporter": "preflight.cli.exporter:exporter",
     "responder": "preflight.cli.responder:responder",
     "control-plane": "preflight.cli.control_plane:control_plane",
     "lab": "preflight.cli.lab:lab",

@@ -80,7 +80,7 @@ def run(
     clock = faults.skewed(now_ms, drill.clock_skew_s) if drill.clock_skew_s else now_ms
     _more_files()
     with ExitStack() as stack:
-        _stop_cleanly_from_now_on()
+        stop_cleanly_from_now_on()
         context = _tls_context(tls) if tls else None
         listeners = [stack.enter_context(bind.listen(place)) for place in listen_on]
         metrics = Metrics()
@@ -92,14 +92,14 @@ def run(
         plane = Plane(database, config, scope_open=drill.scope_open)
         app = Envelope(faults.FaultLayer(ControlPlane(plane, clock), drill), metrics, clock)
         logging.getLogger("uvicorn.error").addFilter(_CountMalformed(metrics))
-        server = _Server(_uvicorn_config(app, context), lambda: _announce(listeners, context, announce))
+        server = AnnouncingServer(_uvicorn_config(app, context), lambda: _announce(listeners, context, announce))
         event(_log, logging.INFO, "starting", database=str(database_path.absolute()), metrics=metrics_url)
         _collect_rarely()
         asyncio.run(server.serve(listeners))
         event(_log, logging.INFO, "stopped")
 
 
-class _Server(uvicorn.Server):
+class AnnouncingServer(uvicorn.Server):
     """Says when it is ready."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
@@ -203,7 +203,7 @@ def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, se
         event(_log, logging.WARNING, f"faults on request are active, this is a drill: {drill}")
 
 
-def _stop_cleanly_from_now_on() -> None:
+def stop_cleanly_from_now_on() -> None:
     """uvicorn stops gracefully on these signals and then raises them again: exit with 0 then, and before it runs."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:

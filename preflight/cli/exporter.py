@@ -1,0 +1,101 @@
+"""`preflight exporter`: a Prometheus multi-target endpoint; a scrape of a target runs the checks of that peer."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from preflight.api import Peer
+    from preflight.cli.session import Session
+
+DEFAULT_BIND = "127.0.0.1:9849"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@click.command("exporter", short_help="A Prometheus endpoint that runs the checks of a target.")
+@click.option("--bind", "bind_to", default=DEFAULT_BIND, show_default=True, metavar="ADDRESS:PORT")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
+def exporter(bind_to: str, config: Path | None) -> None:
+    """Serve `/probe?target=PEER` until SIGTERM or Ctrl-C: each scrape runs the checks of that peer.
+
+    PEER is the name or address of a peer of the settings: nobody can have this node probe anything else. Without a
+    target the checks of the node and its control plane run. One scrape measures at a time. It only reads.
+    """
+    from preflight.cli.run import Request
+    from preflight.cli.session import Session
+    from preflight.control.bind import BindError
+
+    everything = Session.prepare(Request(config=config, quiet=True))
+    about_peers = tuple(check.id for check in everything.plan.checks if check.subject == "peer")
+    path = Session.prepare(Request(config=config, quiet=True, only=about_peers))
+    node = Session.prepare(Request(config=config, quiet=True, skip=about_peers))
+    try:
+        _serve(make_app(path, node), bind_to, lambda url: click.echo(f"listening on {url}"))
+    except BindError as error:
+        click.echo(f"preflight exporter: {error}", err=True)
+        sys.exit(2)
+
+
+def make_app(path: "Session", node: "Session") -> "Starlette":
+    """The endpoint. path: the session whose checks are about a peer; node: the one of everything else."""
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    peers = path.settings.peers
+    known = {name: peer for peer in peers for name in (peer.address, peer.target)}
+    turn = asyncio.Lock()
+
+    async def probe(request: "Request") -> "Response":
+        target = request.query_params.get("target")
+        if target is not None and target not in known:
+            names = ", ".join(peer.target for peer in peers) or "none"
+            return PlainTextResponse(f"this is no peer of the settings; they have: {names}\n", status_code=400)
+        async with turn:
+            text = await _measured(node) if target is None else await _measured(_towards(path, known[target]))
+        return PlainTextResponse(text, media_type=OPENMETRICS)
+
+    async def index(request: "Request") -> "Response":
+        return PlainTextResponse("preflight exporter: scrape /probe?target=PEER, or /probe for the node itself\n")
+
+    return Starlette(routes=[Route("/probe", probe), Route("/", index)])
+
+
+def _towards(session: "Session", peer: "Peer") -> "Session":
+    return replace(session, settings=replace(session.settings, peers=(peer,)))
+
+
+async def _measured(session: "Session") -> str:
+    """One run of a session's checks, as OpenMetrics without secrets."""
+    from preflight.report import openmetrics
+
+    report, _ = await session.measured(lambda event: None, asyncio.Event())
+    return openmetrics.render(session.redactor(report).report(report))
+
+
+def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> None:
+    """Serve until a signal. Raises BindError."""
+    import uvicorn
+
+    from preflight.control import bind
+    from preflight.control.serve import AnnouncingServer, stop_cleanly_from_now_on
+
+    stop_cleanly_from_now_on()
+    listeners = [bind.listen(place) for place in bind.places(bind_to)]
+    places = [listener.getsockname()[:2] for listener in listeners]
+
+    def ready() -> None:
+        for host, port in places:
+            announce(f"http://{bind.authority(host, port)}")
+
+    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False)
+    asyncio.run(AnnouncingServer(config, ready).serve(listeners))
