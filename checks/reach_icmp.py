@@ -1,7 +1,7 @@
 """Does the peer answer echoes inside the tunnel?"""
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from preflight.api import Context, Direction, Peer, Result, abreast, check, codes, failed, inconclusive, passed, warned
@@ -40,7 +40,7 @@ class Reached:
     codes=(codes.REACH_ICMP_FILTERED, codes.REACH_UNREACHABLE, codes.REACH_LOSS),
 )
 async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Sends a few echoes to all at once; where some stay away, more, and UDP tells a filter from a dead path.
+    """Sends a few echoes to all at once; where some stay away, UDP tells a filter from a dead path, or more tell loss.
 
     An echo goes both ways, so what is lost here has no direction: where a responder answers, `udp.quality` tells it.
     """
@@ -50,13 +50,17 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, peer: Peer) -> Reached:
-    """Quick where all is well; about two seconds where nothing comes back."""
+    """Quick where all is well; about two seconds where nothing comes back.
+
+    Many more echoes only where they decide: a responder tells loss better, and by direction (`udp.quality`).
+    """
     echo = await ctx.net.icmp.echo(peer.address, count=FIRST, interval_s=0.02, timeout_s=1.0)
     if echo.error == PRIVILEGE or (echo.sent and echo.received == echo.sent):
         return Reached(echo)
-    if echo.received:
-        echo = await ctx.net.icmp.echo(peer.address, count=MORE, interval_s=0.01, timeout_s=1.0)
-    return Reached(echo, await ctx.net.path.stamp(peer, count=3, interval_s=0.02))
+    reached = Reached(echo, await ctx.net.path.stamp(peer, count=3, interval_s=0.02))
+    if not echo.received or reached.udp_alive:
+        return reached
+    return replace(reached, echo=await ctx.net.icmp.echo(peer.address, count=MORE, interval_s=0.01, timeout_s=1.0))
 
 
 def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:

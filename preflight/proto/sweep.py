@@ -13,7 +13,7 @@ from preflight.model.icmp import EchoStats
 
 CATCH_UP_S: Final = 0.01
 """A sender that wakes late makes up for this much of its pace at most: ten small packets at 1000 a second."""
-TICK_S: Final = 0.001
+TICK_S: Final = 0.002
 """At a faster pace than one packet in this time, several leave at once: waking for each costs more than sending it."""
 BACK_OFF_S: Final = 0.005
 """How long nothing is sent after the kernel had no room."""

@@ -1,11 +1,15 @@
 """reach.icmp: a filter, a dead path, loss and luck are told apart."""
 
-import pytest
-from preflight_checks.reach_icmp import Reached, judge
+import asyncio
+from typing import Any, cast
 
-from preflight.api import Direction, Peer, Status
+import pytest
+from preflight_checks.reach_icmp import FIRST, MORE, Reached, judge, measure
+
+from preflight.api import Context, Direction, Peer, Status
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
+from preflight.settings import Settings
 
 PEER = Peer("10.66.0.2", "b")
 ALIVE = StampStats(sent=3, answered=3)
@@ -48,3 +52,39 @@ def test_what_the_kernel_said_is_told() -> None:
     """A refusal on this node must not read as silence of the peer."""
     message = judge(PEER, Reached(echoes(0, 0, "Operation not permitted"), DEAD), 1.0, 3.0).message
     assert message.startswith("no echo left this node (Operation not permitted)")
+
+
+class Net:
+    """Stands for `ctx.net`: how many of the first four echoes come back, and what UDP does; counts the echoes."""
+
+    def __init__(self, received: int, udp: StampStats) -> None:
+        self.received, self.udp, self.counts = received, udp, list[int]()
+        self.icmp = self.path = self
+
+    async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
+        """As Icmp."""
+        self.counts.append(count)
+        return echoes(count, self.received)
+
+    async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
+        """As PathProbes."""
+        return self.udp
+
+
+@pytest.mark.parametrize(
+    ("received", "udp", "counts"),
+    [
+        (4, DEAD, [FIRST]),
+        (3, DEAD, [FIRST, MORE]),
+        (3, ALIVE, [FIRST]),
+        (3, CLOSED, [FIRST]),
+        (0, DEAD, [FIRST]),
+        (0, ALIVE, [FIRST]),
+    ],
+)
+def test_many_echoes_go_only_where_they_decide(received: int, udp: StampStats, counts: list[int]) -> None:
+    """On a mesh in which all lose packets a hundred echoes to each take longer than everything else together."""
+    net = Net(received, udp)
+    context = Context(Settings(), (PEER,), None, cast("Any", net))
+    asyncio.run(measure(context, PEER))
+    assert net.counts == counts
