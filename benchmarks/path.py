@@ -157,7 +157,7 @@ def _alone(case: Case, ours: Contender) -> Row:
         unit="s",
         met=True,
         correct=ours.right,
-        note=f"{ours.packets[0]} packets, both ways, {ours.spread}",
+        note=f"{ours.packets[0]} packets both ways, {ours.spread}",
     )
 
 
@@ -185,13 +185,13 @@ def _cost(case: Case, results: list[dict[str, Any]]) -> Iterator[Row]:
     packets = max(result["probes_sent"] for result in results)
     name = f"{case.name}: packets"
     yield Row("path", name, packets, "", target="≤ 60", met=packets <= 60, note="of one direction")
-    name = f"{case.name}: round trips"
+    name = f"{case.name}: RTTs"
     if not case.targets:
         rounds = max(result["rounds"] for result in results)
-        yield Row("path", name, rounds, "RTT", target="≤ 4", met=rounds <= 4, note="with the greeting; then start-up")
+        yield Row("path", name, rounds, "RTT", target="≤ 4", met=rounds <= 4, note="rounds, with the greeting")
     if min(result["rtt_s"] for result in results) > 0.02:  # else the pauses between packets count for more
         trips = max(result["duration_s"] / result["rtt_s"] for result in results)
-        yield Row("path", name, round(trips, 2), "RTT", target="≤ 7", met=trips <= 7, note="by the clock")
+        yield Row("path", name, round(trips, 2), "RTT", target="≤ 7", met=trips <= 7, note="round trips by the clock")
 
 
 def _directions() -> Iterator[Row]:
