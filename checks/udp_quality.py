@@ -34,6 +34,9 @@ FEWEST = 50
 """In a large mesh each peer gets its share of `MOST_PACKETS`, but no less: a check must not become a load test."""
 CONFIRM_COUNT = 300
 CONFIRM_TIMES = 2
+FULLY_CONFIRMED = 32
+BRIEF_CONFIRM_COUNT = 100
+"""Where more peers than `FULLY_CONFIRMED` have trouble it is this node's: the others are confirmed with less."""
 CONCURRENT_PEERS = 8
 CONCURRENT_SILENT = 64
 SILENT_COUNT = 10
@@ -55,6 +58,18 @@ class Property:
     message: str
 
 
+@dataclass(slots=True)
+class Confirming:
+    """How many packets confirm the next session that was not clean."""
+
+    unclean: int = 0
+
+    def next_count(self) -> int:
+        """For one more peer that has trouble."""
+        self.unclean += 1
+        return CONFIRM_COUNT if self.unclean <= FULLY_CONFIRMED else BRIEF_CONFIRM_COUNT
+
+
 @check(
     "udp.quality",
     title="UDP passes without loss, jitter, reordering or duplication",
@@ -74,8 +89,9 @@ async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     silent = tuple(peer for peer in ctx.peers if path.silent(peer))
     talking = tuple(peer for peer in ctx.peers if not path.silent(peer))
     count = packets_each(len(talking))
+    confirming = Confirming()
     for peers, most, at_once in ((talking, count, CONCURRENT_PEERS), (silent, SILENT_COUNT, CONCURRENT_SILENT)):
-        async for peer, stats in abreast(peers, partial(measure, path, limits, most), at_once=at_once):
+        async for peer, stats in abreast(peers, partial(measure, path, limits, confirming, most), at_once=at_once):
             for result in judge(peer, stats, limits):
                 yield result
 
@@ -85,11 +101,14 @@ def packets_each(peers: int) -> int:
     return max(FEWEST, min(COUNT, MOST_PACKETS // max(peers, 1)))
 
 
-async def measure(path: "PathProbes", limits: "Thresholds", count: int, peer: Peer) -> StampStats:
+async def measure(
+    path: "PathProbes", limits: "Thresholds", confirming: Confirming, count: int, peer: Peer
+) -> StampStats:
     """About a second where all is well; a share of few packets is not a finding, so trouble is measured longer."""
     sessions = [await path.stamp(peer, count=count, interval_s=INTERVAL_S)]
     if sessions[0].answered and not _clean(sessions[0], limits):
-        sessions += [await path.stamp(peer, count=CONFIRM_COUNT, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)]
+        again = confirming.next_count()
+        sessions += [await path.stamp(peer, count=again, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)]
     return combined(sessions)
 
 

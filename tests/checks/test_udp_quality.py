@@ -10,7 +10,9 @@ from preflight_checks.udp_quality import (
     CONFIRM_COUNT,
     CONFIRM_TIMES,
     COUNT,
+    FULLY_CONFIRMED,
     SILENT_COUNT,
+    Confirming,
     judge,
     measure,
     packets_each,
@@ -150,6 +152,16 @@ def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
     assert packets_each(peers) == each
 
 
+def test_trouble_everywhere_is_confirmed_with_less() -> None:
+    """A lossy uplink makes every peer of a mesh lossy: the first are measured in full, and the rest still enough."""
+    confirming = Confirming()
+    counts = [confirming.next_count() for _ in range(500)]
+    assert counts == [CONFIRM_COUNT] * FULLY_CONFIRMED + [100] * (500 - FULLY_CONFIRMED)
+    (lossy, *_) = judge(PEER, session(direction(sent=250, lost=12), direction(250), 250), LIMITS)
+    assert lossy.code is not None
+    assert lossy.code.slug == "udp.loss"
+
+
 class Mesh:
     """Stands for `ctx.net` and its path: some peers have been silent so far."""
 
@@ -212,5 +224,5 @@ class Path:
 def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
     """A share of few packets is not a finding: what is not clean is confirmed; what is clean costs no more time."""
     path = Path([first, session(CLEAN, CLEAN)])
-    asyncio.run(measure(cast("PathProbes", path), LIMITS, COUNT, PEER))
+    asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), COUNT, PEER))
     assert path.counts == [COUNT, *[CONFIRM_COUNT] * (sessions - 1)]
