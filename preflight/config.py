@@ -163,26 +163,34 @@ class PostureSettings(Model):
 class RateLimit(Model):
     """Per-client-address rate limit of the bundled server."""
 
-    enabled: bool = False
-    per_second: int = Field(50, gt=0)
-    burst: int | None = Field(None, gt=0)
+    enabled: bool = Field(False, description="Whether there is one.")
+    per_second: int = Field(50, gt=0, description="Requests a second that one address may send; more get a 429.")
+    burst: int | None = Field(
+        None, gt=0, description="Requests that may come at once; as many as in a second if unset."
+    )
 
 
 class ControlPlaneSettings(Model):
     """The bundled control plane (`preflight control-plane serve`); the VOX_MESH_* variables win."""
 
-    scope_id: str | None = None
-    token_file: Path | None = None
-    worker_token_file: Path | None = None
-    submitter_token_file: Path | None = None
-    admin_token_file: Path | None = None
-    jwt_secret_file: Path | None = None
-    bootstrap_token_file: Path | None = None
-    bootstrap_expires_unix_ms: int | None = None
-    max_body_bytes: int | None = None
-    lease_ms: int | None = None
-    max_messages: int | None = None
-    server_stale_prune_ms: int | None = None
+    scope_id: str | None = Field(None, description="Cluster id: joins under another one are refused.")
+    token_file: Path | None = Field(None, description="File with the mesh token, which opens everything.")
+    worker_token_file: Path | None = Field(None, description="File with the workers' token.")
+    submitter_token_file: Path | None = Field(None, description="File with the submitters' token.")
+    admin_token_file: Path | None = Field(None, description="File with the administrators' token.")
+    jwt_secret_file: Path | None = Field(None, description="File with the HS256 secret of bearers that are JWTs.")
+    bootstrap_token_file: Path | None = Field(
+        None, description="File with the one-time token that buys the mesh token."
+    )
+    bootstrap_expires_unix_ms: int | None = Field(None, description="When that token dies, Unix milliseconds.")
+    max_body_bytes: int | None = Field(None, description="Largest body, 2 KiB to 8 MiB; default 512 KiB.")
+    lease_ms: int | None = Field(None, description="Length of leases, 1000 to 3600000; default 120000.")
+    max_messages: int | None = Field(
+        None, description="Mailbox rows that are kept, the oldest go first; default 50000."
+    )
+    server_stale_prune_ms: int | None = Field(
+        None, description="Hide nodes older than this from the list; 0 shows all."
+    )
     rate_limit: RateLimit = RateLimit()
 
 
