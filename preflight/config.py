@@ -166,7 +166,7 @@ class RateLimit(Model):
     enabled: bool = Field(False, description="Whether there is one.")
     per_second: int = Field(50, gt=0, description="Requests a second that one address may send; more get a 429.")
     burst: int | None = Field(
-        None, gt=0, description="Requests that may come at once; as many as in a second if unset."
+        None, gt=0, description="Requests that may come at once; twice that if unset."
     )
 
 
