@@ -1,29 +1,42 @@
 """Is there an overlay on this node, is it up, and does it have an address?"""
 
 from collections.abc import AsyncGenerator, Iterable
+from typing import Any
 
-from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed
+from preflight.api import NODE, Code, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
+from preflight.proto.told import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
+
+MAXIMUM_COMPLAINTS = 4
 
 # What to type, by product and what its own state says.
 REMEDIES = {
     ("wireguard", "overlay.daemon-down"): "wg-quick down {interface}; wg-quick up {interface}",
+    ("wireguard", "overlay.no-address"): "ip address add ADDRESS/PREFIX dev {interface}",
+    ("generic", "overlay.no-address"): "ip address add ADDRESS/PREFIX dev {interface}",
     ("tailscale", "overlay.daemon-down"): "systemctl restart tailscaled",
     ("tailscale", "overlay.down"): "tailscale up",
+    ("tailscale", "overlay.no-address"): "tailscale up",
     ("tailscale", "overlay.logged-out"): "tailscale up",
     ("tailscale", "overlay.key-expired"): "tailscale up --force-reauth",
     ("tailscale", "overlay.not-authorized"): "Approve this machine in the tailnet's admin console.",
     ("zerotier", "overlay.daemon-down"): "systemctl restart zerotier-one",
+    ("zerotier", "overlay.down"): "systemctl restart zerotier-one",
+    ("zerotier", "overlay.no-address"): "zerotier-cli listnetworks   # the status of the network must become OK",
     ("zerotier", "overlay.logged-out"): "Log in to the network's single sign-on.",
     ("zerotier", "overlay.not-authorized"): "Authorise this node on the network's controller.",
     ("nebula", "overlay.daemon-down"): "systemctl restart nebula",
-    (
-        "nebula",
-        "overlay.key-expired",
-    ): "Sign a new certificate for this node with `nebula-cert sign` and restart nebula.",
+    ("nebula", "overlay.key-expired"): "Sign a new certificate with `nebula-cert sign` and restart nebula.",
+    ("nebula", "overlay.not-authorized"): (
+        "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
+    ),
+}
+MISSING = {
+    "tailscale": "Run tailscaled without --tun=userspace-networking.",
+    "zerotier": "systemctl restart zerotier-one",
 }
 
 
@@ -55,41 +68,45 @@ def judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None)
     if state is None:
         return _absent(links, wanted)
     name = state.interface or state.product
-    evidence = {"measurements": {"mtu_bytes": state.mtu, "peers": len(state.peers)}}
     if state.condition is not None:
-        return failed(
-            codes.ALL[state.condition],
-            NODE,
-            Direction.LOCAL,
-            f"{state.product} says of {name}: {'; '.join(state.health) or state.condition}",
-            remedy=REMEDIES.get((state.product, state.condition), "").format(interface=state.interface) or None,
-            **evidence,
-        )
+        said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
+        return _failed(state, codes.ALL[state.condition], f"{state.product} says of {name}: {said}")
     if not state.up:
-        return failed(
-            codes.OVERLAY_DOWN,
-            NODE,
-            Direction.LOCAL,
-            " ".join([f"the overlay interface {name} ({state.product}) is down", *_complaints(state)]),
-            remedy=f"ip link set dev {name} up",
-            **evidence,
-        )
+        missing = state.mtu is None and all(link.name != name for link in links)
+        message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
+        remedy = MISSING.get(state.product) if missing else f"ip link set dev {name} up"
+        return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedy=remedy)
     if not state.addresses:
-        return failed(
-            codes.OVERLAY_NO_ADDRESS,
-            NODE,
-            Direction.LOCAL,
-            " ".join([f"{name} ({state.product}) is up but has no address", *_complaints(state)]),
-            remedy=f"ip address add ADDRESS/PREFIX dev {name}" if state.product in ("wireguard", "generic") else None,
-            **evidence,
-        )
+        message = f"{name} ({state.product}) is up but has no address"
+        return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state))
     addresses = ", ".join(map(str, state.addresses))
-    return passed(
-        NODE,
-        Direction.LOCAL,
-        f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}",
-        **evidence,
+    message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
+    others = f"; other overlays of this node are left out: {', '.join(state.others)}" if state.others else ""
+    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_told(state))
+
+
+def _failed(state: OverlayState, code: Code, message: str, **more: str | None) -> Result:
+    remedy = REMEDIES.get((state.product, code.slug), "").format(interface=state.interface) or None
+    return failed(code, NODE, Direction.LOCAL, message, **{"remedy": remedy, **more}, **_told(state))
+
+
+def _told(state: OverlayState) -> dict[str, Any]:
+    """What the product tells about this node."""
+    told = {
+        "version": state.version,
+        "public_key": state.public_key,
+        "health": list(state.health),
+        "unreadable": state.unreadable,
+        "key_expires": utc(state.key_expires_s) if state.key_expires_s else None,
+        "other_overlays": list(state.others),
+    }
+    evidence = Evidence(
+        state.product, "what is told about this node", {name: said for name, said in told.items() if said}
     )
+    return {
+        "measurements": {"mtu_bytes": state.mtu, "peers": len(state.peers)},
+        "evidence": (evidence,) if evidence.data else (),
+    }
 
 
 def _absent(links: Iterable[Link], wanted: str | None) -> Result:
@@ -105,5 +122,5 @@ def _absent(links: Iterable[Link], wanted: str | None) -> Result:
     return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedy=remedy)
 
 
-def _complaints(state: OverlayState) -> list[str]:
-    return [f"({'; '.join(state.health)})"] if state.health else []
+def _complaints(state: OverlayState) -> str:
+    return f" ({'; '.join(state.health[:MAXIMUM_COMPLAINTS])})" if state.health else ""

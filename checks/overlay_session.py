@@ -25,16 +25,21 @@ from preflight.api import (
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
+from preflight.proto.told import Word, sentence, settled, utc, word
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
 REPEAT_S = 1.0
+TOLD_S = 4.0
+"""How long a product may take to turn a session that begins at its relay into a direct one."""
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
 NUDGES_AT_ONCE = 16
 NUDGE_GAP_S = 0.016
 """Each nudge may start a handshake: a thousand a second are no burst."""
+
+PORTS = {"tailscale": 41641, "zerotier": 9993, "nebula": 4242}
 
 
 @check(
@@ -70,6 +75,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     state = await ctx.net.overlay()
     wanted = ctx.overlay.interface if ctx.overlay else None
     if state is None or not _watchable(state, wanted):
+        state = await _told(ctx, state, wanted)
         for peer in ctx.peers:
             yield judge_unwatched(peer, state, wanted)
         return
@@ -92,6 +98,23 @@ def _watchable(state: OverlayState | None, interface: str | None) -> bool:
         and state.condition is None
         and state.unreadable is None
     )
+
+
+async def _told(ctx: Context, state: OverlayState | None, wanted: str | None) -> OverlayState | None:
+    """The state once its product knows a direct path to every peer of this run, else after a while of sending."""
+    loop = asyncio.get_running_loop()
+    until, nudged = loop.time() + TOLD_S, -REPEAT_S
+    while state is not None and state.interface == wanted and state.condition is None:
+        known = {peer: state.peer_for(peer.address) for peer in ctx.peers}
+        waiting = [peer for peer, told in known.items() if told is not None and not settled(told)]
+        if not waiting or loop.time() >= until:
+            break
+        if loop.time() - nudged >= REPEAT_S:
+            nudged = loop.time()
+            await _nudged(ctx, {peer: Watch(wanted or "", known[peer]) for peer in waiting}, wanted)
+        await asyncio.sleep(SLOW_POLL_S)
+        state = await ctx.net.overlay()
+    return state
 
 
 async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
@@ -345,13 +368,29 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
 
 def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
     """What a product with its own control plane says about a peer."""
-    if known.expired:
-        message = f"{state.product} says that the key of {known.name or peer.address} has expired"
-        return failed(codes.OVERLAY_KEY_EXPIRED, peer.target, Direction.ROUND_TRIP, message)
-    if known.relayed:
-        message = (
-            f"{state.product} relays the traffic to {known.name or peer.address} through {known.relay or 'a relay'}"
-        )
-        return warned(codes.OVERLAY_RELAYED, peer.target, Direction.ROUND_TRIP, message)
-    way = f"direct to {known.endpoint}" if known.endpoint else "no path in use yet"
-    return passed(peer.target, Direction.ROUND_TRIP, f"{state.product} knows {peer.address}: {way}")
+    name, said = known.name or peer.address, word(known)
+    about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
+    shown = (Evidence(state.product, "what it tells about the peer", _told_of(known)),)
+    if said is Word.EXPIRED:
+        remedy = f"On {name}: tailscale up --force-reauth" if state.product == "tailscale" else None
+        return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedy=remedy, evidence=shown)
+    if said is Word.RELAYED:
+        port = PORTS.get(state.product)
+        remedy = f"Let UDP port {port} in on one of the two nodes, to its own address or through its router."
+        return warned(codes.OVERLAY_RELAYED, *about, remedy=remedy if port else None, evidence=shown)
+    if said is Word.DIRECT:
+        return passed(*about, evidence=shown)
+    return skipped(codes.RUN_NOT_APPLICABLE, *about, evidence=shown)
+
+
+def _told_of(known: OverlayPeer) -> dict[str, Measurement]:
+    times = {"last_handshake": known.last_handshake_s, "last_seen": known.last_seen_s, "expires": known.key_expires_s}
+    return {
+        "endpoint": known.endpoint,
+        "relay": known.relay,
+        "relayed": known.relayed,
+        "online": known.online,
+        "rx_bytes": known.rx_bytes,
+        "tx_bytes": known.tx_bytes,
+        **{name: utc(unix_s) if unix_s else None for name, unix_s in times.items()},
+    }

@@ -18,7 +18,11 @@ IPV6_EXTRA_BYTES = 20
 
 @dataclass(frozen=True, slots=True)
 class OverlayPeer:
-    """One peer as the product sees it. Times are UNIX seconds, 0 = never; `keepalive_s` 0 = off, None = unknown."""
+    """One peer as the product sees it. Times are UNIX seconds, 0 = never, None = unknown; `keepalive_s` 0 = off.
+
+    relayed: True only for a session that is in use; None where the product cannot know it now.
+    online, expired: what the product's control server says, None where that is not current.
+    """
 
     key: str
     endpoint: str | None = None
@@ -32,6 +36,8 @@ class OverlayPeer:
     relay: str | None = None
     online: bool | None = None
     expired: bool | None = None
+    last_seen_s: float | None = None
+    key_expires_s: float | None = None
 
     @property
     def endpoint_address(self) -> str | None:
@@ -100,6 +106,8 @@ class OverlayState:
     overhead_bytes: what the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
     routing may send another way. configured: what its configuration file would set up, where there is one to read.
+    key_expires_s: when this node's key or certificate runs out, UNIX seconds. others: this node's further overlays, in
+    words. datagram_bytes: over IPv4, the largest packet of a product that cuts what is larger into pieces by itself.
     """
 
     product: str
@@ -118,6 +126,9 @@ class OverlayState:
     public_key: str | None = None
     fwmark: int = 0
     configured: ConfiguredTunnel | None = None
+    key_expires_s: float | None = None
+    others: tuple[str, ...] = ()
+    datagram_bytes: int | None = None
 
     def covers(self, address: str) -> bool:
         """Whether an address belongs to the overlay."""

@@ -30,7 +30,7 @@ def understood(place: str) -> Iterator[None]:
     """Make LocalError `garbage` of whatever a parser trips over: an answer of another shape is data, not a bug."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         raise LocalError("garbage", f"{place} answered in a form that this version does not know") from None
 
 

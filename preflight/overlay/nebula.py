@@ -3,8 +3,10 @@
 The host map is no sign of life: it stays as it is for 20 s and more after a path was cut.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
@@ -14,10 +16,12 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
+from preflight.overlay.shapes import endpoint, endpoint_in, table, text, texts
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
 DEFAULT_INTERFACE = "nebula1"
+FOREIGN = "the certificate is signed by no authority of its own pki.ca"
 OVERHEAD_BYTES = 20 + 8 + 16 + 16  # IPv4, UDP, Nebula's header, the cipher's tag
 
 
@@ -30,9 +34,9 @@ async def read(links: Iterable[Link]) -> list[OverlayState]:
     try:
         with understood(str(path)):
             config = _config(path)
-            certificate = await _certificate(config)
+            own, authorities = await asyncio.gather(_printed(config, "cert"), _printed(config, "ca"))
             peers, silent = await _hostmap(config)
-            return [state_from(config, certificate, peers, known, time.time(), silent)]
+            return [state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)]
     except LocalError as error:
         return [_without(known, error)]
 
@@ -49,21 +53,29 @@ def _without(links: Iterable[Link], error: LocalError) -> OverlayState:
 def state_from(
     config: Mapping[str, Any],
     certificate: Mapping[str, Any] | None,
-    peers: tuple[OverlayPeer, ...],
+    peers: tuple[OverlayPeer, ...] | None,
     links: Iterable[Link],
     now_s: float,
     unreadable: str | None = None,
+    authorities: Sequence[Mapping[str, Any]] = (),
 ) -> OverlayState:
-    """The common state; now_s (UNIX seconds) tells whether the certificate has expired."""
-    name = (config.get("tun") or {}).get("dev") or DEFAULT_INTERFACE
-    details = (certificate or {}).get("details") or {}
-    networks = [ip_interface(text).network for text in details.get("ips") or details.get("networks") or ()]
-    more: dict[str, Any] = {"peers": peers, "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
-    more["health"] = tuple(_silent_lighthouses(config, peers))
+    """The common state; now_s (UNIX seconds) tells whether the certificate has expired.
+
+    peers: None where the host map was not read. authorities: the certificates that this node trusts, where known.
+    """
+    name = text(table(config.get("tun")).get("dev")) or DEFAULT_INTERFACE
+    details = table(table(certificate).get("details"))
+    networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
+    expires_s = _unix_s(text(details["notAfter"])) if details else None
+    more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
+    more |= {"key_expires_s": expires_s, "health": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost(networks)
-    if details and _unix_s(details["notAfter"]) < now_s:
-        more |= {"condition": "overlay.key-expired", "health": (f"the certificate expired at {details['notAfter']}",)}
+    if details and _foreign(details, authorities):
+        more |= {"condition": "overlay.not-authorized", "health": (FOREIGN, *more["health"])}
+    if expires_s is not None and expires_s < now_s:
+        expired = f"the certificate expired at {details['notAfter']}"
+        more |= {"condition": "overlay.key-expired", "health": (expired, *more["health"])}
     for link in links:
         if link.name == name:
             return state_of(link, "nebula", **more)
@@ -72,38 +84,45 @@ def state_from(
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
 
 
+def _foreign(details: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the certificate's issuer is none of the node's own authorities; nebula starts with such a one."""
+    known = {text(authority.get("fingerprint")) for authority in authorities}
+    issuer = text(details.get("issuer"))
+    return bool(issuer) and bool(known) and "" not in known and issuer not in known
+
+
 def parse_hostmap(hosts: Sequence[Mapping[str, Any]], pending: Sequence[Mapping[str, Any]]) -> tuple[OverlayPeer, ...]:
     """`list-hostmap -json` and `list-pending-hostmap -json`; a pending peer has no tunnel yet."""
     known = [_peer(host) for host in hosts]
     keys = {peer.key for peer in known}
-    waiting = [_peer(host) for host in pending]
+    waiting = [replace(_peer(host), last_handshake_s=0.0) for host in pending]
     return (*known, *(peer for peer in waiting if peer.key not in keys))
 
 
 def _peer(host: Mapping[str, Any]) -> OverlayPeer:
-    address = host.get("vpnIp") or host["vpnAddrs"][0]
+    address = text(host.get("vpnIp")) or texts(host["vpnAddrs"])[0]
     remote = host.get("currentRemote")
-    relays = host.get("currentRelaysToMe") or []
+    relays = texts(host.get("currentRelaysToMe"))
     return OverlayPeer(
         key=address,
         endpoint=_endpoint(remote) if remote else None,
         addresses=(ip_network(address),),
-        relayed=bool(relays) if remote is None else False,
-        relay=relays[0] if relays and remote is None else None,
+        relayed=bool(relays) if not remote else False,
+        relay=relays[0] if relays and not remote else None,
     )
 
 
 def _endpoint(remote: Mapping[str, Any] | str) -> str:
-    if isinstance(remote, str):
-        return remote
-    address, port = remote["ip"], remote["port"]
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return endpoint_in(remote) if isinstance(remote, str) else endpoint(remote["ip"], remote["port"])
 
 
-def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer]) -> Iterable[str]:
-    lighthouses = (config.get("lighthouse") or {}).get("hosts") or ()
-    without = {peer.key for peer in peers if peer.endpoint is None and not peer.relayed}
-    return [f"no tunnel to the lighthouse {host}" for host in lighthouses if host in without]
+def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[str]:
+    """A lighthouse without tunnel is pending, or between two attempts in no list at all."""
+    if peers is None:
+        return []
+    lighthouses = texts(table(config.get("lighthouse")).get("hosts"))
+    reached = {peer.key for peer in peers if peer.endpoint is not None or peer.relayed}
+    return [f"no tunnel to the lighthouse {host}" for host in lighthouses if host not in reached]
 
 
 def _config(path: Path) -> Mapping[str, Any]:
@@ -121,46 +140,48 @@ def _config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-async def _certificate(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The node's certificate as `nebula-cert` prints it; None where the tool or the file is not there."""
-    path = str((config.get("pki") or {}).get("cert") or "")
+async def _printed(config: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The certificates in a file of the configuration's `pki` by `nebula-cert`; none where one of them is missing."""
+    path = text(table(config.get("pki")).get(key))
     if not path.startswith("/"):  # absent, or inline
-        return None
+        return []
     try:
         status, output = await run("nebula-cert", "print", "-json", "-path", path)
-        if status != 0:
-            return None
-        printed = parse_json(output.strip().splitlines()[0] if output.strip() else "", "`nebula-cert print -json`")
+        return parse_printed(output) if status == 0 else []
     except LocalError:
-        return None
-    first = printed[0] if isinstance(printed, list) and printed else printed
-    return first if isinstance(first, dict) else None
+        return []
 
 
-async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...], str | None]:
+def parse_printed(output: str) -> list[Mapping[str, Any]]:
+    """`nebula-cert print -json`: one certificate a line, from version 1.10 a list of them. Raises LocalError."""
+    lines = [parse_json(line, "`nebula-cert print -json`") for line in output.splitlines() if line.strip()]
+    return [each for line in lines for each in (line if isinstance(line, list) else [line]) if isinstance(each, dict)]
+
+
+async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...] | None, str | None]:
     """The peers, else why they cannot be listed. Only a sshd on loopback is asked: its host key is not checked.
 
     Without sshd, as it is installed, Nebula tells nobody about its sessions: no peers, and nothing that went wrong.
     """
-    sshd = config.get("sshd") or {}
-    host, _, port = str(sshd.get("listen") or "").rpartition(":")
+    sshd = table(config.get("sshd"))
+    host, _, port = text(sshd.get("listen")).rpartition(":")
     users = sshd.get("authorized_users") or []
     if not sshd.get("enabled"):
-        return (), None
+        return None, None
     if not users or not _is_loopback(host):
-        return (), "nebula's sshd is not reachable on loopback, so its host map cannot be read"
+        return None, "nebula's sshd is not reachable on loopback, so its host map cannot be read"
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
     words = [word for option in options for word in ("-o", option)]
+    where = ("-p", port, f"{text(users[0]['user'])}@{host.strip('[]')}")
     try:
         answers = []
         for command in ("list-hostmap", "list-pending-hostmap"):
-            where = ("-p", port, f"{users[0]['user']}@{host.strip('[]')}")
             _, output = await run("ssh", *words, *where, command, "-json")
             answers.append(parse_json(output, f"nebula's {command}"))
         with understood("nebula's sshd"):
             return parse_hostmap(answers[0], answers[1]), None
     except LocalError as error:
-        return (), str(error)
+        return None, str(error)
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -12,6 +12,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
+from preflight.overlay.shapes import count, endpoint_in, table, text, texts
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
@@ -19,6 +20,7 @@ STATE = Path("/var/lib/tailscale/tailscaled.state")
 INTERFACE = "tailscale0"
 RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
+SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
 
 CONDITIONS = {
     "NeedsLogin": "overlay.logged-out",
@@ -73,16 +75,11 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_s: float)
 
     now_s: UNIX seconds; an expiry is compared with it, because some control servers never flag it.
     """
-    own = status.get("Self") or {}
+    own, backend = table(status.get("Self")), text(status["BackendState"])
     online = bool(own.get("Online"))
-    addresses = [ip_address(text) for text in status.get("TailscaleIPs") or ()]
+    addresses = [ip_address(address) for address in texts(status.get("TailscaleIPs"))]
     # What is said of peers goes stale once this node has lost its control server.
-    peers = tuple(_peer(peer, now_s, current=online) for peer in (status.get("Peer") or {}).values())
-    health = tuple(status.get("Health") or ())
-    if status["BackendState"] == "Running" and not online:
-        health = (*health, "the control server does not hear this node, or has deleted it")
-    if status.get("TUN") is False:
-        health = (*health, "it runs with userspace networking, so there is no interface for other programs")
+    peers = tuple(_peer(table(peer), now_s, current=online) for peer in table(status.get("Peer")).values())
     mine = [network for network in RANGES if any(a.version == network.version and a in network for a in addresses)]
     theirs = [network for peer in peers for network in peer.addresses if network.prefixlen > 1]
     return _based(
@@ -91,16 +88,25 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_s: float)
         prefixes=outermost([*mine, *theirs]),
         peers=peers,
         overhead_bytes=OVERHEAD_BYTES,
-        version=status.get("Version"),
-        condition=_condition(status["BackendState"], own, now_s),
-        health=health,
+        version=text(status.get("Version")) or None,
+        condition="overlay.key-expired" if _expired(own, now_s) else CONDITIONS.get(backend),
+        health=tuple(_health(status, own, now_s)),
+        key_expires_s=_expiry_s(own),
     )
 
 
-def _condition(backend: str, own: Mapping[str, Any], now_s: float) -> str | None:
+def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_s: float) -> Iterator[str]:
+    """What is wrong, in the daemon's words; it is silent itself about an expired key and about a deleted node."""
+    backend = text(status["BackendState"])
+    if backend != "Running":
+        yield f"its state is {backend}"
     if _expired(own, now_s):
-        return "overlay.key-expired"
-    return CONDITIONS.get(backend)
+        yield f"its key expired at {text(own.get('KeyExpiry')) or 'a time that it does not tell'}"
+    yield from texts(status.get("Health"))
+    if backend == "Running" and not own.get("Online"):
+        yield "the control server does not hear this node: it is cut off from it, or was deleted there"
+    if status.get("TUN") is False:
+        yield "it runs with userspace networking, so there is no interface for other programs"
 
 
 def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> OverlayState:
@@ -116,40 +122,54 @@ def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> Over
 
 
 def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPeer:
-    direct = peer.get("CurAddr") or None
-    relay = peer.get("Relay") or None
-    allowed = peer.get("AllowedIPs") or peer.get("TailscaleIPs") or ()
+    direct = endpoint_in(peer["CurAddr"]) if peer.get("CurAddr") else None
+    # Later versions know relays that are peers too, besides the DERP regions.
+    relay = text(peer.get("PeerRelay")) or text(peer.get("Relay")) or None
+    allowed = texts(peer.get("AllowedIPs")) or texts(peer.get("TailscaleIPs"))
+    name = text(peer.get("DNSName")) or text(peer.get("HostName"))
+    online = bool(peer["Online"]) if current and peer.get("Online") is not None else None
+    in_use = _in_use(peer) and online is not False
     return OverlayPeer(
-        key=peer["PublicKey"],
+        key=text(peer["PublicKey"]),
         endpoint=direct,
-        addresses=tuple(_network(text) for text in allowed),
-        name=(peer.get("DNSName") or peer.get("HostName") or "").split(".")[0],
-        last_handshake_s=_unix_s(peer.get("LastHandshake") or NEVER),
-        rx_bytes=peer.get("RxBytes"),
-        tx_bytes=peer.get("TxBytes"),
+        addresses=tuple(_network(address) for address in allowed),
+        name=name.split(".")[0],
+        last_handshake_s=_unix_s(peer.get("LastHandshake")),
+        last_seen_s=_unix_s(peer.get("LastSeen")) or None,
+        rx_bytes=count(peer.get("RxBytes")),
+        tx_bytes=count(peer.get("TxBytes")),
         # An idle peer has no current path at all, which is not the same as a relayed one.
-        relayed=(direct is None and relay is not None) if peer.get("Active") else None,
+        relayed=(direct is None and relay is not None) if in_use else None,
         relay=relay,
-        online=peer.get("Online") if current else None,
-        expired=_expired(peer, now_s),
+        online=online,
+        # A key that was renewed meanwhile would be news from the control server, too.
+        expired=_expired(peer, now_s) if current else None,
+        key_expires_s=_expiry_s(peer),
     )
 
 
-def _network(text: str) -> IPNetwork:
-    return ip_network(text, strict=False)
+def _in_use(peer: Mapping[str, Any]) -> bool:
+    """Whether the session carries something: a peer that is only called has no fresh handshake."""
+    handshake_s = _unix_s(peer.get("LastHandshake"))
+    return bool(peer.get("Active")) and 0 < handshake_s > _unix_s(peer.get("LastWrite")) - SESSION_S
+
+
+def _network(address: str) -> IPNetwork:
+    return ip_network(address, strict=False)
 
 
 def _expired(node: Mapping[str, Any], now_s: float) -> bool:
-    if node.get("Expired"):
-        return True
-    expiry = _unix_s(node.get("KeyExpiry") or NEVER)
-    return 0 < expiry < now_s
+    expiry_s = _expiry_s(node)
+    return bool(node.get("Expired")) or (expiry_s is not None and expiry_s < now_s)
 
 
-def _unix_s(text: str) -> float:
-    """RFC 3339 with up to nanoseconds; Go's zero time means never, 0."""
-    if text == NEVER:
+def _expiry_s(node: Mapping[str, Any]) -> float | None:
+    return _unix_s(node.get("KeyExpiry")) or None
+
+
+def _unix_s(time: Any) -> float:
+    """RFC 3339 with up to nanoseconds; Go's zero time, and none, mean never: 0."""
+    told = text(time)
+    if not told or told == NEVER:
         return 0.0
-    seconds, _, fraction = text.removesuffix("Z").partition(".")
-    digits = "".join(c for c in fraction if c.isdigit())[:6]
-    return datetime.fromisoformat(f"{seconds}{'.' + digits.ljust(6, '0') if digits else ''}+00:00").timestamp()
+    return datetime.fromisoformat(told).timestamp()

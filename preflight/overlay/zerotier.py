@@ -4,7 +4,8 @@ What it says of paths lags by minutes (`active`, `preferred` and `online` hardly
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
+from preflight.overlay.shapes import count, endpoint_in, number, text
 
 HOME = Path("/var/lib/zerotier-one")
 DEFAULT_PORT = 9993
 # A path in use is heard at least once a minute; a root that stopped answering shows as one that we still send to.
 PATH_SILENT_S = 90.0
+ROOTS = ("PLANET", "MOON")
+DATAGRAM_BYTES = 20 + 8 + 1432  # over IPv4: what the service puts into one datagram, sent without DF
 
 CONDITIONS = {
     "ACCESS_DENIED": "overlay.not-authorized",
@@ -25,8 +29,8 @@ CONDITIONS = {
     "PORT_ERROR": "overlay.down",
 }
 COMPLAINTS = {
-    "REQUESTING_CONFIGURATION": "the network's controller does not answer (REQUESTING_CONFIGURATION)",
-    "ACCESS_DENIED": "the network's controller has not authorised this node (ACCESS_DENIED)",
+    "REQUESTING_CONFIGURATION": "the network's controller {controller} does not answer (REQUESTING_CONFIGURATION)",
+    "ACCESS_DENIED": "the network's controller {controller} has not authorised this node (ACCESS_DENIED)",
     "NOT_FOUND": "no such network at its controller (NOT_FOUND)",
     "AUTHENTICATION_REQUIRED": "the network wants a log-in (AUTHENTICATION_REQUIRED)",
     "PORT_ERROR": "the virtual interface could not be made (PORT_ERROR)",
@@ -90,11 +94,13 @@ def parse(
     links: Iterable[Link],
 ) -> list[OverlayState]:
     """The common states. Raises what `understood` catches where the documents are none."""
-    now_ms = float(info["clock"])
-    known = tuple(_peer(peer, now_ms) for peer in peers)
-    health = _health(info, peers, now_ms)
+    now_ms = number(info["clock"])
+    paths = {text(peer["address"]): _paths(peer, now_ms) for peer in peers}
+    rooted = any(peer["role"] in ROOTS and _heard(paths[peer["address"]]) for peer in peers)
+    known = tuple(_peer(peer, paths[peer["address"]], now_ms, rooted=rooted) for peer in peers)
+    health = tuple(_health(info, peers, paths))
     here = {link.name: link for link in links}
-    return [_network(network, known, health, str(info.get("version")), here) for network in networks]
+    return [_network(network, known, health, text(info.get("version")), here) for network in networks]
 
 
 def _network(
@@ -104,44 +110,77 @@ def _network(
     version: str,
     links: Mapping[str, Link],
 ) -> OverlayState:
-    name, status = network["portDeviceName"], network["status"]
+    name, status = text(network["portDeviceName"]), text(network["status"])
     routes = [ip_network(route["target"]) for route in network.get("routes") or () if route.get("via") is None]
+    complaint = "" if status == "OK" else COMPLAINTS.get(status, f"the network's status is {status}")
+    # A network's number begins with the ZeroTier address of its controller.
+    said = complaint.format(controller=text(network.get("nwid") or network.get("id"))[:10])
     more: dict[str, Any] = {
         "peers": peers,
         "prefixes": outermost(routes),
-        "version": version,
+        "version": version or None,
         "condition": CONDITIONS.get(status),
-        "health": tuple(filter(None, (COMPLAINTS.get(status), *health))),
+        "health": tuple(filter(None, (said, *health))),
+        "datagram_bytes": DATAGRAM_BYTES,
     }
     if name in links:
         return state_of(links[name], "zerotier", **more)
-    return OverlayState(product="zerotier", interface=name, up=False, mtu=network.get("mtu"), **more)
+    return OverlayState(product="zerotier", interface=name, up=False, mtu=count(network.get("mtu")), **more)
 
 
-def _peer(peer: Mapping[str, Any], now_ms: float) -> OverlayPeer:
-    """A peer by its ZeroTier address: which overlay address is whose only the controller knows."""
-    heard = [path for path in peer["paths"] if now_ms - path["lastReceive"] < PATH_SILENT_S * 1000]
-    best = max(heard, key=lambda path: float(path["lastReceive"]), default=None)
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A path to a peer; the daemon's own `active`, `expired` and `preferred` hardly ever change."""
+
+    endpoint: str
+    silent_ms: float
+    unsent_ms: float
+
+
+def _paths(peer: Mapping[str, Any], now_ms: float) -> tuple[_Path, ...]:
+    def path(told: Mapping[str, Any]) -> _Path:
+        ages = (now_ms - number(told[when]) for when in ("lastReceive", "lastSend"))
+        return _Path(endpoint_in(told["address"], "/"), *ages)
+
+    return tuple(map(path, peer["paths"]))
+
+
+def _heard(paths: Iterable[_Path]) -> _Path | None:
+    """The path that was heard last, if that was lately."""
+    lately = [path for path in paths if path.silent_ms < PATH_SILENT_S * 1000]
+    return min(lately, key=lambda path: path.silent_ms, default=None)
+
+
+def _peer(peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, rooted: bool) -> OverlayPeer:
+    """A peer by its ZeroTier address: which overlay address is whose only the controller knows.
+
+    rooted: a root is heard, without which nothing can be relayed.
+    """
+    best = _heard(paths)
+    pathless = not paths and number(peer["latency"]) == -1
     return OverlayPeer(
-        key=peer["address"],
-        name=peer["role"].lower(),
-        endpoint=_endpoint(best["address"]) if best else None,
-        last_handshake_s=best["lastReceive"] / 1000 if best else None,
-        relayed=not peer["paths"] and peer["latency"] == -1,
+        key=text(peer["address"]),
+        name=text(peer["role"]).lower(),
+        endpoint=best.endpoint if best else None,
+        last_seen_s=max((now_ms - path.silent_ms for path in paths), default=0.0) / 1000 or None,
+        relayed=pathless and rooted and peer["role"] not in ROOTS,
     )
 
 
-def _endpoint(path: str) -> str:
-    """`10.202.2.1/9993` in the common form."""
-    address, _, port = path.rpartition("/")
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _health(info: Mapping[str, Any], peers: Iterable[Mapping[str, Any]], now_ms: float) -> tuple[str, ...]:
-    complaints = [] if info.get("online") else ["ZeroTier says that this node is offline"]
+def _health(
+    info: Mapping[str, Any], peers: Iterable[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]
+) -> Iterator[str]:
+    if not info.get("online"):
+        yield "ZeroTier says that this node is offline"
     for peer in peers:
-        paths = peer["paths"] if peer["role"] == "PLANET" else []
-        silent = [now_ms - path["lastReceive"] for path in paths]
-        if silent and min(silent) > PATH_SILENT_S * 1000:
-            complaints.append(f"the root {peer['address']} has been silent for {min(silent) / 1000:.0f} s")
-    return tuple(complaints)
+        if peer["role"] not in ROOTS:
+            continue
+        ways = paths[peer["address"]]
+        if not ways:
+            yield f"there is no path to the root {peer['address']}"
+        elif not _heard(ways):
+            silent_ms, unsent_ms = min(path.silent_ms for path in ways), min(path.unsent_ms for path in ways)
+            yield (
+                f"the root {peer['address']} has been silent for {silent_ms / 1000:.0f} s, "
+                f"and was last sent to {unsent_ms / 1000:.0f} s ago"
+            )

@@ -1,0 +1,63 @@
+"""What a product with a control plane of its own says about a peer: a hint about yesterday, never a dead path."""
+
+from datetime import UTC, datetime
+from enum import Enum, auto
+
+from preflight.model.overlay import OverlayPeer
+
+
+class Word(Enum):
+    """The product's word."""
+
+    EXPIRED = auto()
+    OFFLINE = auto()
+    RELAYED = auto()
+    DIRECT = auto()
+    WAITING = auto()
+    IDLE = auto()
+
+
+def word(peer: OverlayPeer) -> Word:
+    """What is said of a peer; without a path in use it is waited for, or nothing was ever sent."""
+    if peer.expired:
+        return Word.EXPIRED
+    if peer.online is False and not peer.endpoint:
+        return Word.OFFLINE
+    if peer.relayed:
+        return Word.RELAYED
+    if peer.endpoint:
+        return Word.DIRECT
+    return Word.WAITING if peer.last_handshake_s == 0 else Word.IDLE
+
+
+def settled(peer: OverlayPeer) -> bool:
+    """Whether sending something cannot change the word soon: a session begins at a relay and turns direct."""
+    return word(peer) in (Word.EXPIRED, Word.OFFLINE, Word.DIRECT)
+
+
+def sentence(product: str, name: str, peer: OverlayPeer) -> str:
+    """The word in full; name: what the reader calls the peer."""
+    match word(peer):
+        case Word.EXPIRED:
+            when = f" at {utc(peer.key_expires_s)}" if peer.key_expires_s else ""
+            return f"{product} says that the key of {name} has expired{when}"
+        case Word.RELAYED:
+            return f"{product} relays the traffic to {name} through {peer.relay or 'a relay'}"
+        case Word.DIRECT:
+            return f"{product} knows {name}: direct to {peer.endpoint}"
+        case Word.OFFLINE:
+            seen = f", last seen at {utc(peer.last_seen_s)}" if peer.last_seen_s else ""
+            said = f"{product}'s control server says that {name} is offline{seen}"
+        case Word.WAITING:
+            said = f"{product} has no session with {name} yet"
+        case Word.IDLE:
+            said = f"{product} tells of no path to {name} in use"
+    return f"{said}; whether it can be reached only measuring tells"
+
+
+def utc(unix_s: float) -> str:
+    """A time as RFC 3339, to the second; what no calendar holds as the number that it is."""
+    try:
+        return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{unix_s:.0f} s"
