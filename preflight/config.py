@@ -165,9 +165,7 @@ class RateLimit(Model):
 
     enabled: bool = Field(False, description="Whether there is one.")
     per_second: int = Field(50, gt=0, description="Requests a second that one address may send; more get a 429.")
-    burst: int | None = Field(
-        None, gt=0, description="Requests that may come at once; twice that if unset."
-    )
+    burst: int | None = Field(None, gt=0, description="Requests that may come at once; twice that if unset.")
 
 
 class ControlPlaneSettings(Model):

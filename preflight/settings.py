@@ -127,10 +127,15 @@ class Options:
 def find_config(environ: Mapping[str, str]) -> Path | None:
     """The settings file that applies when none is named: ./preflight.yaml, then the user's config directory."""
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config")
-    for candidate in (Path("preflight.yaml"), home / "preflight" / "preflight.yaml"):
-        if candidate.exists():
-            return candidate
-    return None
+    return next(filter(_there, (Path("preflight.yaml"), home / "preflight" / "preflight.yaml")), None)
+
+
+def _there(path: Path) -> bool:
+    """Whether a file is there, as far as this user may look: somebody else's home directory has none for us."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 CONTROL_URL_VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL_URL", "VOX_MESH_CONTROL_ADDR")

@@ -185,3 +185,26 @@ def test_twin_peers_are_refused(tmp_path: Path) -> None:
     """Two peers of one name would share results."""
     with pytest.raises(SettingsError, match="two peers are called b"):
         load(Options(peers=(Peer("10.0.0.1", "b"), Peer("10.0.0.2", "b"))), {})
+
+
+def test_a_home_that_may_not_be_read_has_no_settings_for_us(tmp_path: Path) -> None:
+    """`sudo -u` keeps another user's HOME: that is no reason for a traceback."""
+    import subprocess
+    import sys
+
+    program = (
+        "import os, sys\n"
+        "from preflight.settings import find_config\n"
+        "if os.geteuid() == 0:\n    os.setresuid(65534, 65534, 65534)\n"
+        "print(find_config({'HOME': sys.argv[1]}))\n"
+    )
+    home = tmp_path / "home"
+    (home / ".config").mkdir(parents=True)
+    home.chmod(0o000)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(home)], cwd="/", capture_output=True, text=True, check=False
+        )
+    finally:
+        home.chmod(0o700)
+    assert (done.stdout, done.stderr) == ("None\n", "")

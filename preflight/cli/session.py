@@ -150,7 +150,7 @@ class Session:
         try:
             outcome = await self._repeat(context, listener, interrupted)
         finally:
-            await net.control.aclose()
+            await net.aclose()
             if recorder:
                 recorder.stop()
         return outcome, overlay, tuple(recorder.packets) if recorder else ()

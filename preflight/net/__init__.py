@@ -82,6 +82,11 @@ class Net:
 
         return Tcp()
 
+    async def aclose(self) -> None:
+        """Close what was opened; a client that nobody asked for is not made for that."""
+        if "control" in vars(self):
+            await self.control.aclose()
+
     @cached_property
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""

@@ -90,9 +90,25 @@ class CauseGroup:
         return sorted((cause.target for cause in self.causes), key=_natural)
 
     @property
+    def who(self) -> str:
+        """The target, or how many peers and the first of them."""
+        many = len(self.causes)
+        return f"{many} peers: {names(self.peers)}" if many > 1 else self.first.target
+
+    @property
+    def message(self) -> str:
+        """What the first one says, with its name where it stands for many."""
+        return f"{self.first.target}: {self.first.message}" if len(self.causes) > 1 else self.first.message
+
+    @property
+    def explains(self) -> frozenset[str]:
+        """Ids of all results that they account for."""
+        return frozenset(id for cause in self.causes for id in cause.explains)
+
+    @property
     def explained(self) -> int:
         """How many results they account for, one of each cause's own not counted."""
-        return len({id for cause in self.causes for id in cause.explains}) - len(self.causes)
+        return len(self.explains) - len(self.causes)
 
 
 def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:

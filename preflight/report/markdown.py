@@ -1,10 +1,11 @@
 """The report for a ticket: verdict, cause, what it rests on; everything else folded away."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
-from preflight.report.common import MARKS, aspect_of, by_id, counts, lab_note, overlay_line, status_of, way
-from preflight.report.model import CauseEntry, Report, ResultEntry
+from preflight.report.common import MARKS, aspect_of, counts, lab_note, overlay_line, way
+from preflight.report.grouping import CauseGroup, cause_groups
+from preflight.report.model import Report, ResultEntry
 
 SHOWN = 12
 """Explained results that a cause's table shows; the rest stands in the folded list."""
@@ -13,11 +14,10 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@!&])")
 
 def render(report: Report) -> str:
     """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts is escaped: it forms no markup."""
-    known = by_id(report)
     blocks = [
         f"## preflight: {report.verdict.upper()} on {_text(report.run.node.hostname)}",
         _head(report),
-        *(block for number, cause in enumerate(report.diagnosis, 1) for block in _cause(known, cause, number)),
+        *(block for group in cause_groups(report, whole=False) for block in _cause(report, group)),
         *_placement(report),
         *_details(report),
     ]
@@ -39,15 +39,14 @@ def _head(report: Report) -> str:
     return "\n\n".join(lines)
 
 
-def _cause(known: Mapping[str, ResultEntry], cause: CauseEntry, number: int) -> Iterator[str]:
-    place = " ".join(filter(None, (_text(cause.target), way(cause.direction))))
-    mark = MARKS[status_of(cause, known)]
-    yield f"### {number}. {mark} {_code(cause.code)} {place}"
-    yield _text(cause.message)
+def _cause(report: Report, group: CauseGroup) -> Iterator[str]:
+    cause = group.first
+    place = " ".join(filter(None, (_text(group.who), way(cause.direction))))
+    yield f"### {group.number}. {MARKS[group.status]} {_code(cause.code)} {place}"
+    yield _text(group.message)
     if cause.remedy:
         yield _text(cause.remedy) if cause.remedy.endswith(".") else _fence(cause.remedy)
-    explained = set(cause.explains)
-    yield _table([result for id, result in known.items() if id in explained])
+    yield _table([result for result in report.results if result.id in group.explains])
 
 
 def _table(results: list[ResultEntry]) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preflight.report.common import WORST_FIRST, aspect_of, by_id, status_of, way
+from preflight.report.common import WORST_FIRST, aspect_of, way
+from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 NODE, CONTROL = "node", "control"
@@ -94,11 +95,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RootCause:
-    """One root cause with its status and the results that it explains."""
+    """One root cause, at one peer or at many, with its status and the results that it explains."""
 
     number: int
     entry: CauseEntry
     status: str
+    who: str
+    message: str
     way: str
     explained: tuple[ResultEntry, ...]
 
@@ -155,6 +158,7 @@ def worst(statuses: Iterable[str]) -> str:
 
 def make_page(report: Report) -> Page:
     """Lay out a report."""
+    groups = cause_groups(report, whole=False)
     by_target: dict[str, list[ResultEntry]] = {}
     for result in report.results:
         by_target.setdefault(result.target, []).append(result)
@@ -162,30 +166,31 @@ def make_page(report: Report) -> Page:
     numbers = tuple(_numbers(name, results) for name, results in peers.items())
     return Page(
         report=report,
-        causes=_causes(report),
+        causes=_causes(report, groups),
         places=_places(peers, by_target.get(CONTROL, [])),
         peers=tuple(sorted((each for each in numbers if each.told), key=PeerNumbers.worst_first)),
         searches=tuple(search for result in report.results if (search := _search(result)) is not None),
-        rows=_rows(report),
+        rows=_rows(report, groups),
     )
 
 
-def _causes(report: Report) -> tuple[RootCause, ...]:
-    known = by_id(report)
+def _causes(report: Report, groups: Sequence[CauseGroup]) -> tuple[RootCause, ...]:
     return tuple(
         RootCause(
-            number=number,
-            entry=cause,
-            status=status_of(cause, known),
-            way=way(cause.direction),
-            explained=tuple(known[id] for id in cause.explains if id in known),
+            number=group.number,
+            entry=group.first,
+            status=group.status,
+            who=group.who,
+            message=group.message,
+            way=way(group.first.direction),
+            explained=tuple(result for result in report.results if result.id in group.explains),
         )
-        for number, cause in enumerate(report.diagnosis, 1)
+        for group in groups
     )
 
 
-def _rows(report: Report) -> tuple[Row, ...]:
-    told = {id: number for number, cause in reversed([*enumerate(report.diagnosis, 1)]) for id in cause.explains}
+def _rows(report: Report, groups: Sequence[CauseGroup]) -> tuple[Row, ...]:
+    told = {id: group.number for group in reversed(groups) for id in group.explains}
     return tuple(Row(result, aspect_of(result), told.get(result.id)) for result in report.results)
 
 

@@ -95,11 +95,10 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         console.print()
         cause, many = group.first, len(group.causes) > 1
         mark, style = MARKS[group.status]
-        target = f"{len(group.causes)} peers: {names(group.peers)}" if many else cause.target
-        title = "  ".join(filter(None, (f"{mark} {cause.code}", target, common.way(cause.direction))))
+        title = "  ".join(filter(None, (f"{mark} {cause.code}", group.who, common.way(cause.direction))))
         prefix = f"{group.number}. " if len(groups) > 1 else ""
         console.print(Text(prefix + title, style=style))
-        console.print(Padding(Text(f"{cause.target}: {cause.message}" if many else cause.message), (0, 0, 0, 4)))
+        console.print(Padding(Text(group.message), (0, 0, 0, 4)))
         if cause.remedy:
             _remedy(console, cause.remedy)
         if many:

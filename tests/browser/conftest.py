@@ -130,3 +130,9 @@ def mesh() -> Report:
     """Five hundred peers, three of them behind black holes."""
     results = [result for n in range(500) for result in of_peer(f"node-{n:03}", rtt_ms=1 + n / 50, hole=n % 200 == 7)]
     return made_of(tuple(results))
+
+
+@pytest.fixture(scope="session")
+def dead_mesh() -> Report:
+    """Twenty peers behind the same black hole."""
+    return made_of(tuple(result for n in range(20) for result in of_peer(f"node-{n:03}", hole=True)))

@@ -152,6 +152,14 @@ def test_five_hundred_peers_stay_readable(window: Window, mesh: Report, tmp_path
     assert page.locator(EXPLAINED).count() == sum(result.status != "pass" for result in mesh.results)
 
 
+def test_a_cause_that_many_peers_share_is_one_card(window: Window, dead_mesh: Report, tmp_path: Path) -> None:
+    """Five hundred dead peers are one story; every peer is still in the list."""
+    page = window.show(dead_mesh, tmp_path)
+    assert page.locator("article.card").count() == 1
+    assert "20 peers: node-000, node-001" in (page.locator("article.card h3").text_content() or "")
+    assert page.locator(EXPLAINED).count() == len(dead_mesh.results)
+
+
 def test_narrow_screens_scroll_only_inside(browser: Browser, broken: Report, tmp_path: Path, artefacts: Path) -> None:
     """On a phone the page itself never moves sideways."""
     context = browser.new_context(viewport={"width": 390, "height": 800})

@@ -80,6 +80,20 @@ def test_markdown_makes_no_markup_of_what_strangers_wrote(report: Report) -> Non
     assert "&lt;script&gt;" in html
 
 
+def test_markdown_tells_a_cause_that_many_peers_share_once() -> None:
+    """A ticket about five hundred peers stays a ticket."""
+    dead = tuple(
+        _stamp("reach.udp", failed(codes.REACH_NO_FORWARD, f"p{n}", Direction.FORWARD, f"p{n} got none"))
+        for n in range(20)
+    )
+    node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
+    report = build_report(dead, diagnose(dead), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate())
+    text = markdown.render(report)
+    assert text.count("###") == 1
+    assert "20 peers: p0, p1, p2, p3, p4, p5 and 14 more this node → peer" in text
+    assert "and 8 more" in text
+
+
 def _cells(report: Report) -> int:
     """Three for each explained result of each cause, five for each result in the folded list."""
     return 3 * sum(len(cause.explains) for cause in report.diagnosis) + 5 * len(report.results)
