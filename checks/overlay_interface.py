@@ -72,7 +72,8 @@ def judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None)
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
         return _failed(state, codes.ALL[state.condition], f"{state.product} says of {name}: {said}")
     if not state.up:
-        missing = state.mtu is None and all(link.name != name for link in links)
+        told_only = state.mtu is None or state.product in MISSING
+        missing = told_only and all(link.name != name for link in links)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
         remedy = MISSING.get(state.product) if missing else f"ip link set dev {name} up"
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedy=remedy)

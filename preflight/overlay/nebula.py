@@ -172,7 +172,7 @@ async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...] |
         return None, "nebula's sshd is not reachable on loopback, so its host map cannot be read"
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
     words = [word for option in options for word in ("-o", option)]
-    where = ("-p", port, f"{text(users[0]['user'])}@{host.strip('[]')}")
+    where = ("-p", port, "--", f"{text(users[0]['user'])}@{host.strip('[]')}")
     try:
         answers = []
         for command in ("list-hostmap", "list-pending-hostmap"):

@@ -30,9 +30,10 @@ async def read_overlay(settings: "OverlaySettings", peers: Sequence[str] = ()) -
     groups = await asyncio.gather(*(product.read(links) for product in PRODUCTS))
     states = [state for group in groups for state in group]
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers)
-    if state is not None and settings.prefixes:
-        return replace(state, prefixes=settings.prefixes)
-    return state
+    if state is None:
+        return None
+    others = tuple(_words(other) for other in states if other is not state)
+    return replace(state, others=others, prefixes=settings.prefixes or state.prefixes)
 
 
 def named(interface: str, states: Iterable[OverlayState], links: Iterable[Link]) -> OverlayState | None:
@@ -50,3 +51,9 @@ def choose(states: Sequence[OverlayState], peers: Sequence[str]) -> OverlayState
         return sum(map(state.covers, peers)), state.condition is None, state.up
 
     return max(states, key=merit, default=None)
+
+
+def _words(state: OverlayState) -> str:
+    """An overlay that was not chosen, as a reader knows it."""
+    down = "" if state.up and state.condition is None else ", down"
+    return f"{state.product} on {state.interface}{down}" if state.interface else f"{state.product}{down}"

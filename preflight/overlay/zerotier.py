@@ -14,7 +14,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
-from preflight.overlay.shapes import count, endpoint_in, number, text
+from preflight.overlay.shapes import count, endpoint, endpoint_in, number, text
 
 HOME = Path("/var/lib/zerotier-one")
 DEFAULT_PORT = 9993
@@ -55,14 +55,14 @@ async def _ask(what: str) -> Any:
     path = {"info": "/status", "listnetworks": "/network", "listpeers": "/peer"}[what]
     try:
         secret = (HOME / "authtoken.secret").read_text(encoding="ascii").strip()
-        port = int((HOME / "zerotier-one.port").read_text(encoding="ascii"))
+        place = endpoint("127.0.0.1", (HOME / "zerotier-one.port").read_text(encoding="ascii").strip())
     except PermissionError:
         raise LocalError("privilege", f"{HOME}/authtoken.secret may not be read by this user") from None
-    except (OSError, ValueError):  # no port file: the service does not run, or keeps its home elsewhere
+    except (OSError, ValueError, TypeError):  # no port file: the service does not run, or keeps its home elsewhere
         return await _ask_tool(what)
-    place = f"127.0.0.1:{port}"
+    address, _, port = place.partition(":")
     headers = {"X-ZT1-Auth": secret}
-    return await ask_http(lambda: asyncio.open_connection("127.0.0.1", port), place, "localhost", path, headers)
+    return await ask_http(lambda: asyncio.open_connection(address, int(port)), place, "localhost", path, headers)
 
 
 async def _ask_tool(what: str) -> Any:
