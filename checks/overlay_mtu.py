@@ -73,7 +73,8 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             measurements=measurements,
         )
     if state.overhead_bytes is None or not underlays:
-        return passed(NODE, Direction.LOCAL, f"{name} has MTU {mtu}", measurements=measurements)
+        message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
+        return passed(NODE, Direction.LOCAL, message, measurements=measurements)
     overhead = state.overhead_bytes
     tightest = min(underlays, key=lambda underlay: underlay.fits(overhead))
     fits = tightest.fits(overhead)
@@ -93,6 +94,20 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
         Direction.LOCAL,
         f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
         measurements=measurements,
+    )
+
+
+def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
+    """What becomes of the pieces into which a product cuts its packets, where one does not leave here whole."""
+    if state.datagram_bytes is None or not underlays:
+        return ""
+    piece = state.datagram_bytes
+    tightest = min(underlays, key=lambda underlay: underlay.fits(piece))
+    if tightest.fits(piece) >= 0:
+        return ""
+    return (
+        f"; {state.product} cuts what is large into packets of {tightest.mtu - tightest.fits(piece)} bytes, which "
+        f"{tightest.interface} towards {tightest.endpoint} with MTU {tightest.mtu} must cut again"
     )
 
 

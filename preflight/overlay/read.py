@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
-from preflight.overlay import nebula, tailscale, wireguard, zerotier
+from preflight.overlay import nebula, tailscale, vxlan, wireguard, zerotier
 from preflight.overlay.links import read_links, state_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ async def read_overlay(settings: "OverlaySettings", peers: Sequence[str] = ()) -
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers)
     if state is None:
         return None
-    others = tuple(_words(other) for other in states if other is not state)
+    link = next((link for link in links if link.name == state.interface), None)
+    if state.product == "generic" and link is not None and link.kind == "vxlan":
+        state = await vxlan.with_far_ends(state, link)
+    others = tuple(_words(other) for other in states if other.interface != state.interface)
     return replace(state, others=others, prefixes=settings.prefixes or state.prefixes)
 
 

@@ -47,6 +47,21 @@ def test_a_product_that_fragments_by_itself_is_not_judged_by_overhead() -> None:
     assert result.status is Status.PASS
 
 
+@pytest.mark.parametrize(
+    ("underlay", "hint"),
+    [
+        (Underlay("203.0.113.1", "eth0", 1460), None),
+        (Underlay("203.0.113.1", "ppp0", 1459), "packets of 1460 bytes, which ppp0 towards 203.0.113.1 with MTU 1459"),
+        (Underlay("2001:db8::1", "eth0", 1479), "packets of 1480 bytes, which eth0"),
+    ],
+)
+def test_pieces_that_are_cut_again_are_told(underlay: Underlay, hint: str | None) -> None:
+    """ZeroTier's state looks healthy while large packets may vanish: a hint, which only probes can confirm."""
+    result = judge(tunnel(2800, product="zerotier", overhead_bytes=None, datagram_bytes=1460), [underlay], 1280)
+    assert result.status is Status.PASS
+    assert hint in result.message if hint else "cut again" not in result.message
+
+
 def test_the_message_has_every_number() -> None:
     """1500 + 60 = 1560 over 1500 is the whole story."""
     message = judge(tunnel(1500), [V4], 1280).message
