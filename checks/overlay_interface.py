@@ -1,11 +1,12 @@
 """Is there an overlay on this node, is it up, and does it have an address?"""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from preflight.api import NODE, Code, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import Fact, OverlayState
 from preflight.proto.told import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
@@ -57,14 +58,26 @@ MISSING = {
 )
 async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
     """Looks at the overlay's interface and at what its product says about itself; everything else needs this."""
+    state = ctx.overlay
+    facts = await ctx.net.overlay_facts(state.product) if state is not None else {}
     try:
-        yield judge(ctx.overlay, await ctx.net.kernel.links(), ctx.settings.overlay.interface)
+        yield judge(state, await ctx.net.kernel.links(), ctx.settings.overlay.interface, facts)
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
 
 
-def judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None) -> Result:
-    """From the overlay's state; `wanted` is the interface that the settings name."""
+def judge(
+    state: OverlayState | None, links: Iterable[Link], wanted: str | None, facts: Mapping[str, Fact] | None = None
+) -> Result:
+    """From the overlay's state; `wanted` is the interface that the settings name, `facts` what is worth keeping."""
+    result = _judge(state, links, wanted)
+    if state is None or not facts:
+        return result
+    more = Evidence(state.product, "what its daemon knows besides", dict(facts))
+    return replace(result, evidence=(*result.evidence, more))
+
+
+def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None) -> Result:
     if state is None:
         return _absent(links, wanted)
     name = state.interface or state.product

@@ -10,6 +10,8 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
+Fact = bool | int | float | str | tuple[str, ...]
+
 PRIVILEGE = "privilege"
 """`OverlayState.unreadable` where only a privilege is missing."""
 

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from preflight.model.overlay import OverlayState
+    from preflight.model.overlay import Fact, OverlayState
     from preflight.model.roles import ScopeTrial
     from preflight.net.control import ControlClient
     from preflight.net.dns import Resolver
@@ -124,3 +124,11 @@ class Net:
         from preflight.overlay.read import read_overlay
 
         return await read_overlay(self._settings.overlay, [peer.address for peer in self._settings.peers])
+
+    async def overlay_facts(self, product: str) -> "dict[str, Fact]":
+        """What a product's daemon knows besides its state; nothing for the others."""
+        if product != "tailscale":
+            return {}
+        from preflight.overlay.tailscale_facts import read_facts
+
+        return await read_facts()

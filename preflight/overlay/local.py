@@ -49,10 +49,16 @@ async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None) ->
 
 
 async def ask_http(connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None) -> Any:
-    """GET a JSON document from a daemon of this machine (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
+    """GET a JSON document from a daemon of this machine. Raises LocalError."""
+    return parse_json(await ask_http_text(connect, place, host, path, headers), place)
+
+
+async def ask_http_text(
+    connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None
+) -> bytes:
+    """GET whatever a daemon of this machine tells (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
     lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items()), "", ""]
-    answer = await _ask(place, connect, "\r\n".join(lines).encode("ascii"), None)
-    return parse_http(answer, place)
+    return body_of(await _ask(place, connect, "\r\n".join(lines).encode("ascii"), None), place)
 
 
 async def run(*argv: str) -> tuple[int, str]:
@@ -79,13 +85,18 @@ async def run(*argv: str) -> tuple[int, str]:
 
 def parse_http(answer: bytes, place: str) -> Any:
     """The JSON body of an HTTP answer of status 200. Raises LocalError."""
+    return parse_json(body_of(answer, place), place)
+
+
+def body_of(answer: bytes, place: str) -> bytes:
+    """The body of an HTTP answer of status 200. Raises LocalError."""
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     if status in ([b"401"], [b"403"]):
         raise LocalError("privilege", f"{place} refuses this user")
     if not head.startswith(b"HTTP/") or status != [b"200"]:
         raise LocalError("garbage", f"{place} gave no HTTP answer of status 200")
-    return parse_json(body, place)
+    return body
 
 
 def parse_json(text: bytes | str, place: str) -> Any:

@@ -17,6 +17,7 @@ from preflight.overlay.wireguard import OVERHEAD_BYTES
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")
 STATE = Path("/var/lib/tailscale/tailscaled.state")
+HOST = "local-tailscaled.sock"
 INTERFACE = "tailscale0"
 RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
@@ -48,7 +49,7 @@ async def _status() -> Any:
         return await ask_http(
             lambda: asyncio.open_unix_connection(str(SOCKET)),
             str(SOCKET),
-            "local-tailscaled.sock",
+            HOST,
             "/localapi/v0/status",
         )
     except LocalError as refusal:
