@@ -101,7 +101,10 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     more: dict[str, Any] = {
         "aspect": outcome.step,
         "attempts": outcome.attempts,
-        "measurements": {"elapsed_ms": round((outcome.ended - outcome.began) * 1000, 3)},
+        "measurements": {
+            "elapsed_ms": round((outcome.ended - outcome.began) * 1000, 3),
+            "http_status": outcome.error.status if outcome.error else None,
+        },
         "evidence": (_evidence(outcome),),
         "duration_ms": round((outcome.ended - outcome.began) * 1000, 3),
     }

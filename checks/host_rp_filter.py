@@ -77,7 +77,7 @@ def judge(probed: Probed) -> Result:
         f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
         f"{', '.join(probed.silent)} did not answer",
         remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{_sysctl_name(name)}.rp_filter=2" for name in ("all", *strict)),
-        measurements=measurements,
+        measurements=measurements | {"silent_peers": list(probed.silent)},
     )
 
 

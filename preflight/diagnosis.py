@@ -1,11 +1,11 @@
 """From results to ranked root causes: pure.
 
 Bad results about the same thing become one candidate. A candidate lower in the stack explains those above it where a
-rule says that it can; what nothing explains stays a cause of its own. Nothing is invented: a cause's message is the
-message of a result that it lists.
+rule says that it can and the measurements do not contradict it; what nothing explains stays a cause of its own. Nothing
+is invented: a cause's message is the message of a result that it lists.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -27,26 +27,75 @@ class Cause:
     explains: tuple[str, ...]
 
 
+Evidence = Callable[[Result, Result], bool]
+"""Whether what was measured of a cause and of an effect lets the one account for the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Results whose code matches `cause` account for those whose code matches one of `effects`.
 
     where: `same` = about the same target; `node` = the cause is this node's, so it reaches every target; `all` = the
     same, though a peer's result tells it; `control` = the same target, or the control plane when the cause's target
-    hosts it.
+    hosts it. evidence: what must hold for each result of the effect, with one of the cause at least.
     """
 
     cause: str
     effects: tuple[str, ...]
     where: str = "same"
+    evidence: Evidence | None = None
+
+
+_PADDING_BYTES = 16
+"""WireGuard fills up to a multiple of it, so a path may carry so much less than a packet that fits."""
+_BY_ECHO = ("reach.icmp", "mtu.echo")
+
+
+def _same_way(cause: Result, effect: Result) -> bool:
+    """What ails one direction accounts for nothing that was measured in the other."""
+    return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
+
+
+def _unanswered(_: Result, effect: Result) -> bool:
+    """Who answers a request, if only to refuse it, was reached."""
+    return effect.measurements.get("http_status") is None
+
+
+def _as_much_as_fits(cause: Result, effect: Result) -> bool:
+    """A path that carries less than the right MTU of the tunnel has a fault besides a wrong one."""
+    carried, fits = effect.measurements.get("mtu_bytes"), cause.measurements.get("fits_bytes")
+    return not isinstance(carried, int) or not isinstance(fits, int) or carried > fits - _PADDING_BYTES
+
+
+def _of_the_silent(cause: Result, effect: Result) -> bool:
+    """Drops are counted for the node as a whole: only a peer that stayed silent meanwhile can have lost any."""
+    silent = cause.measurements.get("silent_peers")
+    return effect.target == CONTROL or not isinstance(silent, list | tuple) or effect.target in silent
+
+
+def _by_echo(_: Result, effect: Result) -> bool:
+    """Other privileges than that for ICMP are missing for reasons of their own."""
+    return effect.check in _BY_ECHO
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
-_CONTROL_PATH = ("control.unreachable", "control.timeout", "control.refused", "control.slow", "control.address-family")
-_BEYOND_CONTROL = ("enroll.*", "nodes.*", "posture.*")
+_DROPPED = (
+    *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
+    "udp.blocked",
+    "udp.loss",
+    "run.needs-responder",
+)
+_SILENT = ("control.unreachable", "control.timeout", "control.slow", "control.address-family")
+# A host that refuses was reached: it takes another host, or a firewall, to refuse in its place.
+_CONTROL_PATH = (*_SILENT, "control.refused")
+_OTHER_SERVER = tuple(
+    f"control.{how}"
+    for how in ("tls-failed", "tls-untrusted", "tls-name", "not-populi", "redirected", "unhealthy", "throttled")
+)
 _ENROL_REQUESTS = tuple(
     f"enroll.{step}" for step in ("join-failed", "heartbeat-failed", "lease-failed", "leave-failed")
 )
+_ENROL_STEPS = ("enroll.join-failed", "enroll.heartbeat-failed", "enroll.not-listed", "enroll.lease-failed")
 _ENDED = ("run.timeout", "run.interrupted")
 
 RULES: tuple[Rule, ...] = (
@@ -63,67 +112,72 @@ RULES: tuple[Rule, ...] = (
             "overlay.not-authorized",
         )
     ),
-    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH, *_CONTROL_PATH, "host.rp-filter"), "all"),
-    Rule("overlay.mtu-too-big", ("mtu.*", "udp.*", "reach.loss", *_CONTROL_PATH, "control.tls-failed"), "node"),
-    Rule("host.no-raw-socket", ("run.needs-privilege",), "node"),
-    Rule("host.rp-filter", (*_PATH, *_CONTROL_PATH), "node"),
-    Rule("host.captive-portal", ("control.*", *_BEYOND_CONTROL, "overlay.no-handshake"), "node"),
-    Rule("host.proxy-env", ("control.*", *_BEYOND_CONTROL), "node"),
+    Rule("overlay.subnet-conflict", ("host.rp-filter", *_CONTROL_PATH), "all"),
+    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
+    # Only what is long: small packets pass whatever the MTU is.
+    Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", _as_much_as_fits),
+    Rule("overlay.mtu-too-big", _ENROL_REQUESTS, "node", _unanswered),
+    Rule("overlay.mtu-too-small", ("mtu.below-minimum",), "node"),
+    Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
+    Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
+    Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
+    Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
+    *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule("overlay.route-leak", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
-    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_CONTROL_PATH), "control"),
-    Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
+    Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
-    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
-    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_CONTROL_PATH, *_ENDED), "control"),
+    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
+    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
+    Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
     Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control"),
     *(
-        Rule(
-            cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_CONTROL_PATH), "control"
-        )
+        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_SILENT), "control")
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
-    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_CONTROL_PATH), "control"),
-    Rule("udp.blocked", ("udp.*", "mtu.*", "run.needs-responder")),
-    Rule(
-        "mtu.black-hole",
-        ("mtu.*", "udp.loss", "reach.loss", "control.timeout", "control.tls-failed", *_ENROL_REQUESTS),
-        "control",
-    ),
-    Rule("mtu.reduced", ("udp.loss", "reach.loss", "control.slow"), "control"),
-    Rule("udp.loss", ("reach.loss", "control.slow"), "control"),
+    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
+    # What was found by ICMP alone is no matter of UDP.
+    Rule("udp.blocked", ("udp.*", "run.needs-responder")),
+    # The packets that tell loss are small: they pass a black hole.
+    Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
+    Rule("mtu.black-hole", ("control.timeout", "control.tls-failed"), "control"),
+    Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
+    Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
     # The way to the control plane, in the order in which a client takes it.
     # Resolvers that disagree explain the address off the overlay, so they stand before it.
-    Rule("control.dns-split", ("control.*", *_BEYOND_CONTROL)),
-    Rule("control.url-*", ("control.*", *_BEYOND_CONTROL)),
-    Rule("control.dns-*", ("control.*", *_BEYOND_CONTROL)),
+    Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
+    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
     *(
-        Rule(cause, ("control.timeout", "control.tls-*", "control.unhealthy", "control.slow", *_BEYOND_CONTROL))
+        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
     *(
-        Rule(f"control.tls-{how}", _BEYOND_CONTROL)
-        for how in ("expired", "not-yet-valid", "untrusted", "name", "failed")
+        Rule(f"control.{how}", _ENROL_REQUESTS, evidence=_unanswered)
+        for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
     ),
     *(
-        Rule(cause, ("control.slow", "control.throttled", *_BEYOND_CONTROL))
+        Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS))
         for cause in ("control.not-populi", "control.redirected", "control.unhealthy", "control.throttled")
     ),
-    Rule("control.plain-http", ("posture.*",)),
-    Rule("enroll.scope-mismatch", ("enroll.*",)),
-    Rule("enroll.bootstrap-*", ("enroll.*",)),
-    Rule("enroll.unauthorized", ("enroll.*", "nodes.*")),
-    Rule("nodes.quarantined", ("enroll.lease-failed", "enroll.forbidden")),
-    Rule("posture.open", ("posture.*",)),
+    # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
+    *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
+    Rule("nodes.quarantined", ("enroll.lease-failed",)),
+    Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),
 )
 
-_BENEATH_THE_FILTER = ("overlay.route-leak", "overlay.subnet-conflict")
-"""A route that leads astray, on either side, is what makes this node's strict filter drop: it lies deeper than that."""
+_BENEATH: Mapping[str, tuple[str, ...]] = {
+    "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
+    "reach.loss": ("udp.loss",),
+    "enroll.lease-failed": ("nodes.quarantined",),
+}
+"""What lies deeper than its layer says: a route that leads astray, on either side, is what makes this node's strict
+filter drop; loss that is known by its direction is what loses echoes too; and what gets no lease, by its own record."""
 
 LAYERS = ("host", "overlay", "reach", "mtu", "udp", "control", "enroll", "posture", "nodes", "run")
 
@@ -209,7 +263,8 @@ def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -
     if cause.status is Status.INCONCLUSIVE or (cause.status is Status.WARN and effect.status is Status.FAIL):
         return False
     return any(
-        _reaches(rule, cause, effect, control_host) for rule in _rules_between(cause.code.slug, effect.code.slug)
+        _reaches(rule, cause, effect, control_host) and _borne_out(rule, cause, effect)
+        for rule in _rules_between(cause.code.slug, effect.code.slug)
     )
 
 
@@ -229,9 +284,14 @@ def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: st
     return rule.where == "control" and effect.target == CONTROL and cause.target == control_host
 
 
+def _borne_out(rule: Rule, cause: _Candidate, effect: _Candidate) -> bool:
+    evidence = rule.evidence
+    return evidence is None or all(any(evidence(one, other) for one in cause.results) for other in effect.results)
+
+
 def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
-    if effect.code.slug == "host.rp-filter" and cause.code.slug in _BENEATH_THE_FILTER:
-        return effect.target == NODE
+    if cause.code.slug in _BENEATH.get(effect.code.slug, ()):
+        return effect.code.slug != "host.rp-filter" or effect.target == NODE
     return _depth(cause) < _depth(effect)
 
 

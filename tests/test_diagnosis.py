@@ -1,13 +1,31 @@
 """The rules that turn results into causes, as tables."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from preflight import codes
-from preflight.api import CONTROL, NODE, Code, Direction, Result, failed, inconclusive, passed, skipped, warned
-from preflight.diagnosis import RULES, Rule, diagnose
+from preflight.api import (
+    CONTROL,
+    NODE,
+    Code,
+    Direction,
+    Measurement,
+    Result,
+    Severity,
+    Status,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.diagnosis import BAD, RULES, Cause, Rule, diagnose
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
 
@@ -136,6 +154,27 @@ def test_rules_name_codes_that_exist(rule: Rule) -> None:
         assert any(fnmatchcase(slug, pattern) for slug in codes.ALL), pattern
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.cause)
+def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
+    """Only what is deeper explains: an effect that always lies deeper than its cause would be a promise not kept."""
+
+    def fires(slug: str, pattern: str) -> bool:
+        for where in ("b", NODE):
+            cause = at("x.cause", failed(codes.ALL[slug], where, RT, ""))
+            effects = [
+                at("reach.icmp", failed(codes.ALL[e], "b", RT, "")) for e in codes.ALL if fnmatchcase(e, pattern)
+            ]
+            effects += [replace(effect, target=NODE) for effect in effects]
+            if any(len(diagnose([cause, effect])) == 1 for effect in effects if effect.code is not cause.code):
+                return True
+        return False
+
+    for pattern in rule.effects:
+        if pattern == rule.cause:  # one list of effects for several causes
+            continue
+        assert any(fires(slug, pattern) for slug in codes.ALL if fnmatchcase(slug, rule.cause)), pattern
+
+
 def test_third_party_codes_rank_last_and_survive() -> None:
     """A code of an unknown area is a cause like any other."""
     alien = Code("acme.weird", "Something else")
@@ -171,3 +210,178 @@ def test_a_route_that_leads_astray_is_what_makes_this_nodes_filter_drop(leak: Di
     filtered = at("host.rp-filter", failed(codes.HOST_RP_FILTER, NODE if at_node else "c", L, "dropped"))
     causes = [slug for slug, *_ in named(filtered, route)]
     assert causes == (["overlay.route-leak"] if at_node else ["host.rp-filter", "overlay.route-leak"])
+
+
+def bad(code: Code, target: str, direction: Direction = RT, check: str = "x.y", **measured: Measurement) -> Result:
+    """A bad result with the status that its code stands for."""
+    make = {Severity.FAIL: failed, Severity.WARN_OR_FAIL: failed, Severity.WARN: warned}.get(
+        code.severity, inconclusive
+    )
+    return at(check, make(code, target, direction, f"{code} at {target}", measurements=measured))
+
+
+C, N = CONTROL, NODE
+_TOO_BIG = bad(codes.OVERLAY_MTU_TOO_BIG, N, L, fits_bytes=1440)
+_FILTER = bad(codes.HOST_RP_FILTER, N, L, silent_peers=["b"])
+
+
+@pytest.mark.parametrize(
+    ("cause", "explained", "visible"),
+    [
+        # A black hole eats what is long, in its direction; who answered was reached.
+        (
+            bad(codes.MTU_BLACK_HOLE, "b", F),
+            [bad(codes.MTU_BELOW_MINIMUM, "b", F), bad(codes.MTU_BLACK_HOLE, C, F)],
+            [bad(codes.MTU_REDUCED, "b", R), bad(codes.UDP_LOSS, "b", F), bad(codes.REACH_LOSS, "b")],
+        ),
+        (
+            bad(codes.MTU_BLACK_HOLE, C, F),
+            [bad(codes.ENROLL_JOIN_FAILED, C, http_status=None), bad(codes.CONTROL_TIMEOUT, C)],
+            [bad(codes.ENROLL_HEARTBEAT_FAILED, C, http_status=500), bad(codes.ENROLL_SCOPE_MISMATCH, C)],
+        ),
+        (bad(codes.UDP_LOSS, "b", F), [bad(codes.REACH_LOSS, "b")], [bad(codes.REACH_LOSS, "b", R)]),
+        # An MTU that is wrong by so many bytes accounts for so many.
+        (
+            _TOO_BIG,
+            [bad(codes.MTU_REDUCED, "b", F, mtu_bytes=1432), bad(codes.CONTROL_TIMEOUT, C)],
+            [bad(codes.MTU_BLACK_HOLE, "b", F, mtu_bytes=1312), bad(codes.UDP_JITTER, "b", F)],
+        ),
+        (
+            bad(codes.OVERLAY_MTU_TOO_SMALL, N, L),
+            [bad(codes.MTU_BELOW_MINIMUM, "b", F), bad(codes.MTU_BELOW_MINIMUM, "c", F)],
+            [bad(codes.MTU_BLACK_HOLE, "b", F)],
+        ),
+        (
+            _FILTER,
+            [bad(codes.REACH_UNREACHABLE, "b"), bad(codes.CONTROL_TIMEOUT, C)],
+            [bad(codes.REACH_UNREACHABLE, "c"), bad(codes.MTU_BLACK_HOLE, "b", F), bad(codes.CONTROL_REFUSED, C)],
+        ),
+        # A network of the LAN that holds one peer's address says nothing about another peer's tunnel.
+        (
+            bad(codes.OVERLAY_SUBNET_CONFLICT, "b", F),
+            [bad(codes.OVERLAY_NO_HANDSHAKE, "b"), bad(codes.HOST_RP_FILTER, N, L), bad(codes.CONTROL_TIMEOUT, C)],
+            [bad(codes.OVERLAY_NO_HANDSHAKE, "c"), bad(codes.OVERLAY_MTU_TOO_BIG, N, L)],
+        ),
+        # A refusal comes from a host that was reached.
+        *(
+            (bad(code, "b"), [bad(codes.CONTROL_TIMEOUT, C)], [bad(codes.CONTROL_REFUSED, C)])
+            for code in (codes.OVERLAY_NO_HANDSHAKE, codes.OVERLAY_ALLOWED_IPS, codes.REACH_UNREACHABLE)
+        ),
+        (
+            bad(codes.UDP_BLOCKED, "b", F),
+            [bad(codes.UDP_LOSS, "b", F), bad(codes.RUN_NEEDS_RESPONDER, "b")],
+            [bad(codes.MTU_BLACK_HOLE, "b", R)],
+        ),
+        (bad(codes.OVERLAY_NO_KEEPALIVE, "b"), [bad(codes.UDP_NAT_TIMEOUT, "b")], [bad(codes.UDP_NAT_TIMEOUT, "c")]),
+        (
+            bad(codes.HOST_NO_RAW_SOCKET, N, L),
+            [bad(codes.RUN_NEEDS_PRIVILEGE, "b", check="reach.icmp")],
+            [bad(codes.RUN_NEEDS_PRIVILEGE, N, L, check="posture.secrets")],
+        ),
+        # What stands before the control plane has no part in what the nodes and the files are.
+        (
+            bad(codes.HOST_CAPTIVE_PORTAL, N, L),
+            [bad(codes.CONTROL_TLS_UNTRUSTED, C), bad(codes.CONTROL_DNS_NXDOMAIN, C, L)],
+            [bad(codes.POSTURE_SECRET_IN_GIT, N, L), bad(codes.CONTROL_URL_BIND_ALL, C, L)],
+        ),
+        (
+            bad(codes.HOST_PROXY_ENV, N, L),
+            [bad(codes.CONTROL_UNHEALTHY, C)],
+            [bad(codes.POSTURE_SECRET_IN_GIT, N, L), bad(codes.CONTROL_CLOCK_SKEW, C)],
+        ),
+        (
+            at("x.y", warned(codes.CONTROL_DNS_SPLIT, C, L, "split")),
+            [],
+            [bad(code, C) for code in (codes.POSTURE_SHARED_TOKEN, codes.NODES_STALE, codes.CONTROL_TLS_EXPIRING)],
+        ),
+        (
+            at("x.y", warned(codes.CONTROL_ADDRESS_FAMILY, C, RT, "half")),
+            [bad(codes.CONTROL_SLOW, C)],
+            [bad(code, C) for code in (codes.POSTURE_SHARED_TOKEN, codes.NODES_STALE, codes.CONTROL_TLS_EXPIRING)],
+        ),
+        (bad(codes.CONTROL_TIMEOUT, C), [bad(codes.CONTROL_TLS_FAILED, C)], [bad(codes.CONTROL_TLS_EXPIRING, C)]),
+        (bad(codes.CONTROL_PLAIN_HTTP, C), [], [bad(codes.POSTURE_OPEN, C), bad(codes.POSTURE_EXPOSED, C)]),
+        # What the control plane refuses about one token is no reason why it refuses another.
+        (
+            bad(codes.ENROLL_BOOTSTRAP_SPENT, C),
+            [bad(codes.ENROLL_JOIN_FAILED, C, http_status=401)],
+            [bad(codes.ENROLL_UNAUTHORIZED, C), bad(codes.ENROLL_LEAVE_FAILED, C)],
+        ),
+        (bad(codes.ENROLL_UNAUTHORIZED, C), [bad(codes.ENROLL_JOIN_FAILED, C)], [bad(codes.NODES_STALE, C)]),
+        (
+            bad(codes.POSTURE_OPEN, C),
+            [bad(codes.POSTURE_ROUTE_OPEN, C), bad(codes.POSTURE_ROLE_TOO_STRONG, C)],
+            [bad(code, C) for code in (codes.POSTURE_EXPOSED, codes.POSTURE_SCOPE_OPEN, codes.POSTURE_TLS_OLD)],
+        ),
+    ],
+    ids=lambda value: f"{value.code}@{value.target}" if isinstance(value, Result) else "",
+)
+def test_a_cause_explains_what_follows_from_it_and_hides_nothing_else(
+    cause: Result, explained: list[Result], visible: list[Result]
+) -> None:
+    """Both sides of a rule: a second fault must not vanish behind the first, nor an effect be told as a fault."""
+    for effect in explained:
+        (found,) = diagnose([effect, cause], control_host="b")
+        assert (found.code, set(found.explains)) == (cause.code, {cause.id, effect.id}), effect.code
+    for other in visible:
+        assert {c.code for c in diagnose([other, cause], control_host="b")} == {cause.code, other.code}, other.code
+
+
+_TARGETS = [N, C, "b", "c"]
+_RESULTS = st.builds(
+    lambda check, code, target, direction, status, http: at(
+        check,
+        Result(
+            target=target,
+            direction=direction,
+            status=status,
+            message=f"{status} {code} at {target}",
+            code=code,
+            measurements={"http_status": http},
+        ),
+    ),
+    st.sampled_from(["reach.icmp", "mtu.path", "control.health", "enroll.cycle"]),
+    st.sampled_from(list(codes.ALL.values())),
+    st.sampled_from(_TARGETS),
+    st.sampled_from(list(Direction)),
+    st.sampled_from(BAD),
+    st.sampled_from([None, 500]),
+)
+
+
+@given(
+    st.lists(_RESULTS, max_size=40, unique_by=lambda result: result.id),
+    st.sampled_from([None, "b", "c"]),
+    st.randoms(use_true_random=False),
+)
+def test_whatever_is_bad_a_diagnosis_keeps_its_promises(
+    results: list[Result], control_host: str | None, chance: Random
+) -> None:
+    """Nothing bad is lost, nothing is invented, nothing is explained by what is milder; the input's order is idle."""
+    causes = diagnose(results, control_host)
+    by_id = {result.id: result for result in results}
+    assert {id for cause in causes for id in cause.explains} == set(by_id)
+    _assert_backed(causes, by_id)
+    mixed = list(results)
+    chance.shuffle(mixed)
+    again = diagnose(mixed, control_host)
+    assert {_what(cause) for cause in again} == {_what(cause) for cause in causes}
+    assert diagnose(results, control_host) == causes
+
+
+def _assert_backed(causes: tuple[Cause, ...], by_id: Mapping[str, Result]) -> None:
+    roots = {(cause.code, cause.target) for cause in causes}
+    assert len(roots) == len(causes), "one cause for one code at one target"
+    for cause in causes:
+        own, *others = (by_id[id] for id in cause.explains)
+        assert (own.code, own.target) == (cause.code, cause.target)
+        assert set(cause.message.split("; ")) <= {by_id[id].message for id in cause.explains}
+        worst = min(BAD.index(by_id[id].status) for id in cause.explains if by_id[id].code is cause.code)
+        for other in others:
+            # No cause stands among what another explains, so none explains itself in a circle.
+            assert (other.code, other.target) == (cause.code, cause.target) or (other.code, other.target) not in roots
+            assert other.status is not Status.FAIL or BAD[worst] in (Status.FAIL, Status.ERROR)
+
+
+def _what(cause: Cause) -> tuple[Code, str, frozenset[str]]:
+    return cause.code, cause.target, frozenset(cause.explains)

@@ -80,7 +80,7 @@ def stale_key(node: str, of: str) -> Fault:
     def strike(network: "Network") -> None:
         from preflight.lab.keys import TunnelKeys
 
-        network.configure_tunnel(node, {**network.keys, of: TunnelKeys.fresh()})
+        network.mistake(node, of, TunnelKeys.fresh())
         network.configure_tunnel(of)
 
     return Fault(f"{node} has a stale public key for {of}", strike=strike)

@@ -95,6 +95,7 @@ class Network:
         self.names = names
         self.plan = plan
         self.keys = keys
+        self._mistaken: dict[str, dict[str, TunnelKeys]] = {}
 
     def build(self, deadline: float) -> None:
         """Underlay and tunnels, all well. deadline: on time.monotonic()'s clock. Raises LabError."""
@@ -115,14 +116,17 @@ class Network:
         lines += [f"add rule inet lab {rule}" for rule in rules]
         run(self.command(node, program("nft"), "-f", "-"), text="\n".join(lines))
 
-    def configure_tunnel(self, node: str, keys: Mapping[str, TunnelKeys] | None = None) -> None:
-        """Write a node's keys and peers into its tunnel; sessions that it had are forgotten.
-
-        keys: what the node believes, if that is not the truth.
-        """
+    def configure_tunnel(self, node: str) -> None:
+        """Write a node's keys and peers into its tunnel; sessions that it had are forgotten."""
         config = self.names.files(node) / "wireguard.conf"
-        config.write_text(tunnel_config(self.plan, keys or self.keys, node), encoding="ascii")
+        keys = {**self.keys, **self._mistaken.get(node, {})}
+        config.write_text(tunnel_config(self.plan, keys, node), encoding="ascii")
         self.wg(node, "setconf", self.names.tunnel(node), str(config))
+
+    def mistake(self, node: str, of: str, keys: TunnelKeys) -> None:
+        """Let a node take these for another's keys from now on, whatever else befalls its tunnel."""
+        self._mistaken.setdefault(node, {})[of] = keys
+        self.configure_tunnel(node)
 
     def steer(self, node: str, table: int, source: str, target: str, *, entrance: str = "", **route: Any) -> None:
         """Send what goes from `source` to `target` by a route of its own, in a table of its own.

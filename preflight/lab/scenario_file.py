@@ -162,11 +162,17 @@ def _refuse_strangers(name: str, called: str, arguments: Mapping[str, Any], topo
 
 
 def _positional(factory: Factory, arguments: dict[str, Any]) -> tuple[Any, ...]:
-    """What a factory takes any number of stands as a list under that parameter's name, and is taken out here."""
-    many = next((p for p in inspect.signature(factory).parameters.values() if p.kind is p.VAR_POSITIONAL), None)
+    """What a factory takes any number of stands as a list under that parameter's name, and is taken out here.
+
+    So is what stands before it: Python takes no word by name before one by position.
+    """
+    parameters = list(inspect.signature(factory).parameters.values())
+    many = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
     if many is None or many.name not in arguments:
         return ()
-    return tuple(TypeAdapter(list[Any]).validate_python(arguments.pop(many.name)))
+    rest = TypeAdapter(list[Any]).validate_python(arguments.pop(many.name))
+    before = parameters[: parameters.index(many)]
+    return (*(arguments.pop(p.name) for p in before if p.name in arguments), *rest)
 
 
 def _first_mistake(error: ValidationError) -> str:
