@@ -1,7 +1,9 @@
 """Does the control host accept TCP connections, on every address that the URL leads to?"""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 
 from preflight.api import (
     CONTROL,
@@ -20,6 +22,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
 from preflight.proto.controlurl import SERVER_PORT, ControlUrl, usable
 from preflight.proto.placement import overlay_text, placement
+from preflight.proto.wireguard import REJECT_AFTER_S
 
 CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
 
@@ -28,6 +31,15 @@ _CODES = {
     "timeout": codes.CONTROL_TIMEOUT,
     "unreachable": codes.CONTROL_UNREACHABLE,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """The WireGuard tunnel that carries an address. handshake_age_s: None: it never had one."""
+
+    interface: str
+    endpoint: str | None
+    handshake_age_s: float | None
 
 
 @check(
@@ -54,7 +66,10 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     else:
         connections = await measure(ctx, url)
-        yield judge(connections, url, ctx.overlay) if connections else _unresolved(url)
+        silent = next((c.address for c in connections if c.outcome == "timeout"), None)
+        after = await ctx.net.overlay() if silent else None  # what was sent there asked the tunnel for a handshake
+        tunnel = tunnel_to(silent, after, time.time()) if silent else None
+        yield judge(connections, url, ctx.overlay, tunnel) if connections else _unresolved(url)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
@@ -68,11 +83,25 @@ def _unresolved(url: ControlUrl) -> Result:
     return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
 
 
-def judge(connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None) -> Result:
-    """Nothing open: the most telling failure. Some open: is a family dead, does an open one lead off the overlay?"""
+def tunnel_to(address: str, overlay: OverlayState | None, now_s: float) -> Tunnel | None:
+    """What the overlay tells of the tunnel to a silent address; None if it tells nothing. now_s: UNIX time."""
+    peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
+    if overlay is None or peer is None or peer.last_handshake_s is None:
+        return None
+    age_s = now_s - peer.last_handshake_s if peer.last_handshake_s else None
+    return Tunnel(overlay.interface or "", peer.endpoint, age_s)
+
+
+def judge(
+    connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None = None
+) -> Result:
+    """Nothing open: the most telling failure. Some open: is a family dead, does an open one lead off the overlay?
+
+    tunnel: the one to the first address that is silent, as far as that is known.
+    """
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
-        return _dead(connections, url)
+        return _dead(connections, url, tunnel)
     astray = [one for one in opened if placement(one.address, overlay) == "off"]
     if overlay is not None and astray and len(astray) < len(connections):
         return _astray(astray, connections, url, overlay)
@@ -83,7 +112,7 @@ def judge(connections: Sequence[Connection], url: ControlUrl, overlay: OverlaySt
     return _good(opened, connections)
 
 
-def _dead(connections: Sequence[Connection], url: ControlUrl) -> Result:
+def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | None) -> Result:
     # A refusal proves that the host lives; silence tells more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
     hint = (
@@ -91,21 +120,39 @@ def _dead(connections: Sequence[Connection], url: ControlUrl) -> Result:
         if url.port_given or url.port == SERVER_PORT
         else f"; the URL gives no port, the server's own is {SERVER_PORT}"
     )
+    fact, measured = _session(tunnel)
     place = f"http://{url.authority}:{SERVER_PORT}{url.path}"
     remedy = {
         "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
-        "timeout": f"Let TCP port {worst.port} in from the overlay on the control host, and see that its tunnel is up.",
+        "timeout": _let_in(worst, tunnel),
         "unreachable": f"ip route get {worst.address}",
     }[worst.outcome]
     return failed(
         _CODES[worst.outcome],
         CONTROL,
         Direction.ROUND_TRIP,
-        f"no TCP connection to the control plane: {_outcomes(connections)}{hint}",
+        f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
         remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}" if hint and url.scheme == "http" else remedy,
-        measurements=_measured(connections),
+        measurements=_measured(connections) | measured,
         evidence=(_evidence(connections),),
     )
+
+
+def _session(tunnel: Tunnel | None) -> tuple[str, dict[str, float | None]]:
+    """What the message and the measurements say of the tunnel."""
+    if tunnel is None:
+        return "", {}
+    age_s = tunnel.handshake_age_s
+    ever = "never had a handshake" if age_s is None else f"had its last handshake {age_s:.0f} s ago"
+    end = f" with {tunnel.endpoint}" if tunnel.endpoint else ""
+    return f"; the tunnel to it{end} {ever}", {"tunnel_handshake_age_s": None if age_s is None else round(age_s, 1)}
+
+
+def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:
+    """Where to look first: at the tunnel that has no session, else at the firewalls at its two ends."""
+    if tunnel is not None and (tunnel.handshake_age_s is None or tunnel.handshake_age_s > REJECT_AFTER_S):
+        return f"wg show {tunnel.interface}   # and on the control host: keys and endpoint of the two must match"
+    return f"Let TCP port {silent.port} in from the overlay on the control host, and the answers in here."
 
 
 def _astray(

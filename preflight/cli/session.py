@@ -24,6 +24,7 @@ from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
+from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.redact import Redactor, StandIns
 from preflight.runner import Listener, Outcome, Runner
@@ -235,7 +236,8 @@ def control_host(
     """Target name of the peer through whose tunnel the control plane is reached, as far as that is known.
 
     It is the peer that owns one of its addresses. Where no peer does and the address is on the overlay, a fault of the
-    tunnels to *all* peers is the control plane's too, and the first of them stands for it.
+    tunnels to *all* peers is the control plane's too, and the first of them stands for it, unless the tunnel to the
+    control plane is known to have a session.
     """
     results = tuple(results)
     addresses = set(url_hosts(settings.control.url))
@@ -246,6 +248,9 @@ def control_host(
     owner = next((peer.target for peer in peers if peer.address in addresses), None)
     if owner is not None or overlay is None or not any(_covered(overlay, address) for address in addresses):
         return owner
+    ages = (r.measurements.get("tunnel_handshake_age_s") for r in results if r.check == "control.connect")
+    if any(isinstance(age_s, int | float) and age_s <= REJECT_AFTER_S for age_s in ages):
+        return None
     dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
 

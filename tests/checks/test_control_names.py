@@ -1,5 +1,6 @@
 """control.url, control.dns and control.connect: their judges, by table."""
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
@@ -177,3 +178,33 @@ def test_a_url_without_a_port_gets_a_hint() -> None:
     result = control_connect.judge([connection], normalise(f"http://{GOOD}"), OVERLAY)
     assert "9847" in result.message
     assert result.remedy == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{GOOD}:9847"
+
+
+@pytest.mark.parametrize(
+    ("handshake_s", "said", "measured", "remedy"),
+    [
+        (0.0, "; the tunnel to it with 192.0.2.3:51820 never had a handshake", None, "wg show wg0 "),
+        (600.0, "; the tunnel to it with 192.0.2.3:51820 had its last handshake 400 s ago", 400.0, "wg show wg0 "),
+        (
+            990.0,
+            "; the tunnel to it with 192.0.2.3:51820 had its last handshake 10 s ago",
+            10.0,
+            "Let TCP port 9847 in",
+        ),
+    ],
+    ids=["never", "stale", "alive"],
+)
+def test_silence_tells_of_its_tunnel(handshake_s: float, said: str, measured: float | None, remedy: str) -> None:
+    """A control host that is nobody's peer in the settings still has a tunnel, and that may be what is dead."""
+    overlay = replace(OVERLAY, peers=(replace(OVERLAY.peers[0], last_handshake_s=handshake_s),))
+    tunnel = control_connect.tunnel_to(GOOD, overlay, 1000.0)
+    result = control_connect.judge([tried(GOOD, "timeout")], normalise(f"http://{GOOD}:9847"), overlay, tunnel)
+    assert said in result.message
+    assert result.measurements["tunnel_handshake_age_s"] == measured
+    assert (result.remedy or "").startswith(remedy)
+
+
+def test_of_a_tunnel_that_tells_nothing_nothing_is_said() -> None:
+    """Without privilege, with another product, and where nobody owns the address, there is no handshake to speak of."""
+    for overlay in (None, OVERLAY, replace(OVERLAY, product="nebula"), replace(OVERLAY, peers=())):
+        assert control_connect.tunnel_to(GOOD, overlay, 1000.0) is None

@@ -1,0 +1,48 @@
+"""Which peer the control plane is reached through: what its trouble may be laid at."""
+
+from dataclasses import replace
+from ipaddress import ip_interface
+
+import pytest
+
+from preflight import codes
+from preflight.api import CONTROL, Direction, Peer, Result, failed, passed
+from preflight.cli.session import control_host
+from preflight.model.overlay import OverlayState
+from preflight.settings import ControlSettings, Settings
+
+B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
+OVERLAY = OverlayState("wireguard", "wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),))
+SETTINGS = Settings(control=ControlSettings(url="http://10.66.0.3:9847"))
+RT = Direction.ROUND_TRIP
+
+
+def session(target: str, *, dead: bool) -> Result:
+    """What overlay.session found."""
+    result = failed(codes.OVERLAY_NO_HANDSHAKE, target, RT, "") if dead else passed(target, RT, "")
+    return replace(result, check="overlay.session")
+
+
+def connect(**measured: float | None) -> Result:
+    """What control.connect found of a silent control host."""
+    return replace(failed(codes.CONTROL_TIMEOUT, CONTROL, RT, "", measurements=measured), check="control.connect")
+
+
+@pytest.mark.parametrize(
+    ("peers", "results", "host"),
+    [
+        ((B, C), [], "c"),
+        ((B,), [session("b", dead=False), connect()], None),
+        ((B,), [session("b", dead=True), connect()], "b"),
+        ((B,), [session("b", dead=True), connect(tunnel_handshake_age_s=None)], "b"),
+        ((B,), [session("b", dead=True), connect(tunnel_handshake_age_s=400.0)], "b"),
+        ((B,), [session("b", dead=True), connect(tunnel_handshake_age_s=4.0)], None),
+        ((B, replace(C, address="10.66.0.4")), [session("b", dead=True), session("c", dead=False)], None),
+    ],
+    ids=["owner", "alive", "all-dead", "both-never", "both-stale", "its-own-tunnel-lives", "one-of-two-dead"],
+)
+def test_who_stands_for_the_way_to_the_control_plane(
+    peers: tuple[Peer, ...], results: list[Result], host: str | None
+) -> None:
+    """A dead tunnel to one peer must not hide what ails a control plane that has a living tunnel of its own."""
+    assert control_host(SETTINGS, OVERLAY, peers, results) == host
