@@ -22,6 +22,7 @@ FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
 DEFAULT_INTERFACE = "nebula1"
 FOREIGN = "the certificate is signed by no authority of its own pki.ca"
+SSH_FAILED = 255  # ssh's own status; any other is the command's
 OVERHEAD_BYTES = 20 + 8 + 16 + 16  # IPv4, UDP, Nebula's header, the cipher's tag
 
 
@@ -176,7 +177,9 @@ async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...] |
     try:
         answers = []
         for command in ("list-hostmap", "list-pending-hostmap"):
-            _, output = await run("ssh", *words, *where, command, "-json")
+            status, output = await run("ssh", *words, *where, command, "-json")
+            if status == SSH_FAILED:
+                return None, f"nebula's sshd on {host}:{port} does not let this user in"
             answers.append(parse_json(output, f"nebula's {command}"))
         with understood("nebula's sshd"):
             return parse_hostmap(answers[0], answers[1]), None

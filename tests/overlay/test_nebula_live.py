@@ -1,0 +1,168 @@
+"""Nebula's host map through its real sshd, and a daemon that runs with a certificate of no authority of its own."""
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+from preflight_checks.overlay_session import overlay_session
+
+from preflight.api import Context, Peer, Result, Status
+from preflight.model.overlay import OverlayState
+from preflight.net import Net
+from preflight.overlay import local, nebula
+from preflight.overlay.read import read_overlay
+from preflight.settings import OverlaySettings, Settings
+from tests.overlay.conftest import Node, Pair, sh
+
+pytestmark = pytest.mark.lab
+ALL = [{"port": "any", "proto": "any", "host": "any"}]
+SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(interface="neb0"))
+
+
+class Network:
+    """Certificates, keys and daemons of one test; a's configuration stands where the reader looks for it."""
+
+    def __init__(self, folder: Path, wire: Pair, stack: ExitStack) -> None:
+        self.folder, self.wire, self.stack = folder, wire, stack
+        for name in ("ca", "other"):
+            sh("nebula-cert", "ca", "-name", name, *self._pair(name))
+        signer = ["-ca-crt", str(folder / "ca.crt"), "-ca-key", str(folder / "ca.key")]
+        for name, node in (("a", wire.a), ("b", wire.b)):
+            sh("nebula-cert", "sign", "-name", name, "-ip", f"{node.overlay}/24", *signer, *self._pair(name))
+        for key in ("host", "user", "stranger"):
+            sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
+
+    def _pair(self, name: str) -> Sequence[str]:
+        return "-out-crt", str(self.folder / f"{name}.crt"), "-out-key", str(self.folder / f"{name}.key")
+
+    def start(self, node: Node) -> None:
+        """A daemon of a node, once it serves; b is the lighthouse of both."""
+        own = node is self.wire.a
+        name = "a" if own else "b"
+        user = (self.folder / "user.pub").read_text().strip()
+        config = {
+            "pki": {"ca": self._file("ca.crt"), "cert": self._file(f"{name}.crt"), "key": self._file(f"{name}.key")},
+            "static_host_map": {"10.99.0.2": ["10.203.1.2:4242"]} if own else {},
+            "lighthouse": {"am_lighthouse": not own, "hosts": ["10.99.0.2"] if own else []},
+            "listen": {"host": node.underlay, "port": 4242},
+            "tun": {"dev": "neb0"},
+            "firewall": {"outbound": ALL, "inbound": ALL},
+            "sshd": {
+                "enabled": True,
+                "listen": "127.0.0.1:2222",
+                "host_key": self._file("host"),
+                "authorized_users": [{"user": "preflight", "keys": [user]}],
+            },
+        }
+        path = self.folder / name / "config.yml"
+        path.parent.mkdir()
+        path.write_text(yaml.safe_dump(config))
+        log = path.with_name("log")
+        argv = ["ip", "netns", "exec", node.namespace, "nebula", "-config", str(path)]
+        with log.open("wb") as said:
+            daemon = subprocess.Popen(argv, stdout=said, stderr=said)
+        self.stack.callback(daemon.wait)
+        self.stack.callback(daemon.terminate)
+        until = time.monotonic() + 20
+        while "SSH server is listening" not in log.read_text():
+            assert daemon.poll() is None, log.read_text()
+            assert time.monotonic() < until, "nebula did not start"
+            time.sleep(0.02)
+
+    def _file(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def read(self) -> OverlayState:
+        """The state on a."""
+        with self.wire.a.inside():
+            state = asyncio.run(read_overlay(SETTINGS.overlay))
+        assert state is not None
+        return state
+
+    def session(self) -> Result:
+        """What overlay.session says on a of b."""
+
+        async def run() -> Result:
+            net = Net(SETTINGS)
+            try:
+                context = Context(SETTINGS, SETTINGS.peers, await net.overlay(), net)
+                results: list[Result] = [result async for result in overlay_session.function(context)]
+                return results[0]
+            finally:
+                await net.control.aclose()
+
+        with self.wire.a.inside():
+            return asyncio.run(run())
+
+
+@pytest.fixture
+def network(wire: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    """Nothing runs yet; the user's key is in an agent, as an operator has it."""
+    monkeypatch.setattr(nebula, "FOLDER", tmp_path / "a")
+    monkeypatch.setattr(local, "TIMEOUT_S", 30.0)  # a busy machine is no fault of the daemon
+    with ExitStack() as stack:
+        made = Network(tmp_path, wire, stack)
+        socket = f"/tmp/{wire.a.interface}.agent"  # short: a socket's path may have 107 bytes
+        agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+        stack.callback(agent.wait)
+        stack.callback(agent.terminate)
+        until = time.monotonic() + 20
+        while not Path(socket).exists():
+            assert time.monotonic() < until, "ssh-agent did not start"
+            time.sleep(0.02)
+        monkeypatch.setenv("SSH_AUTH_SOCK", socket)
+        add(tmp_path / "user")
+        yield made
+
+
+def add(key: Path) -> None:
+    """Leave one key, and no other, in the agent."""
+    for words in (["-D"], [str(key)]):
+        subprocess.run(["ssh-add", "-q", *words], check=True, env=dict(os.environ), stderr=subprocess.DEVNULL)
+
+
+def test_the_host_map_of_a_running_daemon(network: Network) -> None:
+    """Tunnel, endpoint, lighthouse and certificate, read through the daemon's own sshd."""
+    network.start(network.wire.b)
+    network.start(network.wire.a)
+    until = time.monotonic() + 20
+    while not (state := network.read()).peers or state.peers[0].endpoint is None:
+        assert time.monotonic() < until, state
+    assert (state.product, state.up, state.condition, state.unreadable) == ("nebula", True, None, None)
+    assert (state.peers[0].key, state.peers[0].endpoint, state.health) == ("10.99.0.2", "10.203.1.2:4242", ())
+    assert state.key_expires_s is not None
+    result = network.session()
+    assert (result.status, result.message) == (Status.PASS, "nebula knows 10.99.0.2: direct to 10.203.1.2:4242")
+
+
+def test_without_lighthouse_the_session_is_waited_for_and_not_called_dead(network: Network) -> None:
+    """The lighthouse is silent; whether the peer can be reached stays to be measured."""
+    network.start(network.wire.a)
+    state = network.read()
+    assert (state.condition, state.health) == (None, ("no tunnel to the lighthouse 10.99.0.2",))
+    result = network.session()
+    assert (result.status, str(result.code)) == (Status.SKIP, "run.not-applicable")
+    assert "only measuring" in result.message
+
+
+def test_a_daemon_with_a_foreign_certificate_runs_and_is_found_out(network: Network) -> None:
+    """Nebula starts with a certificate of another authority than its own list's; only peers would refuse it."""
+    (network.folder / "other.crt").replace(network.folder / "ca.crt")
+    network.start(network.wire.a)
+    state = network.read()
+    assert (state.up, state.condition) == (True, "overlay.not-authorized")
+
+
+def test_a_key_that_the_sshd_does_not_know(network: Network) -> None:
+    """No host map is not a dead one: the reason is told, and the rest of the state stands."""
+    network.start(network.wire.a)
+    add(network.folder / "stranger")
+    state = network.read()
+    assert (state.up, state.condition, state.peers, state.health) == (True, None, (), ())
+    assert state.unreadable == "nebula's sshd on 127.0.0.1:2222 does not let this user in"
