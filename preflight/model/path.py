@@ -209,6 +209,11 @@ class Heard:
     hello_age_s: float | None = None
 
 
+AGE_ERROR_S = 0.02
+"""How far ages in hellos may be off: they travel in milliseconds, and two clocks do not run alike. On a path without
+delay a packet's age is the time since it left, and half a millisecond must not make it one of before."""
+
+
 @dataclass(frozen=True, slots=True)
 class HelloReport:
     """The newest hello of a peer, heard during an inquiry: what the peer had heard from this node when it left there.
@@ -228,7 +233,12 @@ class HelloReport:
 
         The age was counted by the peer alone, so the two clocks need not agree.
         """
-        return self.heard.packet_age_s is not None and self.heard.packet_age_s <= self.after_s
+        return self.heard.packet_age_s is not None and self.heard.packet_age_s <= self.after_s + AGE_ERROR_S
+
+    @property
+    def listened_before(self) -> bool:
+        """Whether the peer's responder was there before the first packet of this inquiry left."""
+        return self.up_s >= self.after_s + AGE_ERROR_S
 
 
 @dataclass(frozen=True, slots=True)

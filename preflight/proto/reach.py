@@ -38,7 +38,7 @@ def forward_by_hello(hello: HelloReport | None) -> Way:
         return Way.UNKNOWN
     if hello.heard_since:
         return Way.OPEN
-    return Way.DEAD if hello.up_s >= hello.after_s >= HELLO_AFTER_S else Way.UNKNOWN
+    return Way.DEAD if hello.listened_before and hello.after_s >= HELLO_AFTER_S else Way.UNKNOWN
 
 
 def reverse_way(asked: AskResult) -> Way:

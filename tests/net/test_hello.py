@@ -61,9 +61,10 @@ def start_responder(tmp_path: Path) -> Iterator[StartResponder]:
 def listen(
     ends: Ends, meanwhile: Callable[[], Awaitable[None]] | None = None, key: bytes = KEY
 ) -> tuple[HelloReport | None, str]:
-    """What is heard, or why nothing."""
+    """What is heard by a node that asks after the responders have been there for a moment, or why nothing."""
 
     async def run() -> tuple[HelloReport | None, str]:
+        await asyncio.sleep(2 * AGE_ERROR_S)  # whoever began to listen just now has not heard what it did not hear
         watch = HelloWatch(ends, key, asyncio.get_running_loop().time())
         try:
             if meanwhile is not None:

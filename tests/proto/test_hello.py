@@ -181,6 +181,9 @@ LATE, EARLY = HELLO_AFTER_S + 1.0, HELLO_AFTER_S - 0.5
         (asked(LATE, Heard()), Way.DEAD, Way.OPEN),
         (asked(LATE, Heard(99, LATE + 0.1)), Way.DEAD, Way.OPEN),  # what it counts came before
         (asked(LATE, Heard(99, LATE - 0.1)), Way.OPEN, Way.OPEN),
+        # Ages travel in milliseconds: half of one must neither call a packet old nor a responder early.
+        (asked(2.612968, Heard(1, 2.613)), Way.OPEN, Way.OPEN),
+        (asked(2.612968, Heard(), up_s=2.613), Way.UNKNOWN, Way.OPEN),
         (asked(EARLY, Heard()), Way.UNKNOWN, Way.OPEN),  # it may have crossed our packets
         (asked(EARLY, Heard(1, 0.1)), Way.OPEN, Way.OPEN),
         (asked(LATE, Heard(), up_s=LATE - 0.1), Way.UNKNOWN, Way.OPEN),  # a responder that began meanwhile
