@@ -19,7 +19,7 @@ from preflight.api import (
 from preflight.model.dns import Lookup, Resolution
 from preflight.model.overlay import OverlayState
 from preflight.proto.controlurl import SERVER_PORT, ControlUrl, usable
-from preflight.proto.placement import overlay_text, placement
+from preflight.proto.placement import overlay_text, placement, wanted_inside
 
 
 @check(
@@ -116,7 +116,7 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
 def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState) -> Result:
     """All sources agree on a place off the overlay: without TLS that is a leak of bearers before all else."""
     leads = f"{resolution.name} leads to {_list(resolution.system.addresses)}"
-    remedy = f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={url.scheme}://OVERLAY-ADDRESS:{url.port}{url.path}"
+    remedy = wanted_inside(url, resolution.system.addresses, overlay)
     if url.scheme == "http":
         message = f"{url} would carry bearers in the clear: {leads}, off the overlay {overlay_text(overlay)}"
         return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedy)

@@ -24,7 +24,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.controlurl import ControlUrl, usable
 from preflight.proto.http import header, http_date
-from preflight.proto.placement import overlay_text, placement
+from preflight.proto.placement import overlay_text, placement, wanted_inside
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
@@ -104,8 +104,7 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
         CONTROL,
         Direction.ROUND_TRIP,
         f"{url} carries bearers in the clear: it leads to {', '.join(beyond)}, {where}",
-        remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://OVERLAY-ADDRESS:{url.port}{url.path}   "
-        "# or https:// with a TLS terminator in front",
+        remedy=wanted_inside(url, beyond, overlay),
     )
 
 

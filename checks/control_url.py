@@ -82,7 +82,8 @@ def _example(overlay: OverlayState | None) -> str:
     """The line to paste, with the control plane's overlay address left to fill in."""
     prefix = next((str(interface.network) for interface in overlay.addresses), None) if overlay else None
     place = f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
-    return f"VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{place}:{SERVER_PORT}"
+    line = f"VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{place}:{SERVER_PORT}"
+    return f"{line}   # the control host's own: ip -brief address, there"
 
 
 def _presentable(raw: str) -> str:

@@ -47,7 +47,8 @@ _REMEDIES = {
     "# on the control host: each token buys one credential",
     codes.ENROLL_UNAUTHORIZED: "control: {token_file: worker.token}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN",
     codes.ENROLL_FORBIDDEN: "control: {token_file: worker.token}   # a worker's or the mesh token, not a submitter's",
-    codes.ENROLL_SCOPE_MISMATCH: "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   # or correct the control URL",
+    codes.ENROLL_SCOPE_MISMATCH: "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
+    "# as in the control plane's environment; or correct the control URL",
     codes.ENROLL_NOT_LISTED: "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the "
     "heartbeat interval.",
 }

@@ -20,6 +20,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.proto.pmtu_advice import set_mtu_there
 from preflight.proto.probe import SMALLEST
 from preflight.proto.reach import start_responder
 
@@ -215,7 +216,7 @@ def _remedy(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> str:
     if alone.interface is None:
         return f"Set the MTU of the interface that leads to {peer.address} to {mtu}, here and on {peer.target}."
     if alone.echo.black_hole and alone.forward_open:
-        return f"on {peer.target}: ip link set dev INTERFACE mtu {mtu}"
+        return set_mtu_there(peer.target, peer.address, mtu)
     return f"ip link set dev {alone.interface} mtu {mtu}   # here, and the overlay's interface on {peer.target}"
 
 

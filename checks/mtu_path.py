@@ -23,8 +23,9 @@ from preflight.api import (
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.model.pmtu_hops import Vanishing
-from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting
+from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
 from preflight.proto.probe import LARGEST
+from preflight.proto.reach import start_responder
 
 CONCURRENT_PEERS = 16
 CONCURRENT_SILENT = 128
@@ -266,7 +267,7 @@ def _remedy(carried: Carried, found: PathMtu, minimum_mtu: int) -> str:
         )
     mtu = max(mtu, minimum_mtu) if found.fits else mtu
     if found.direction == "reverse":
-        return f"on {carried.peer.target}: ip link set dev INTERFACE mtu {mtu}{lasting(carried.product, mtu)}"
+        return set_mtu_there(carried.peer.target, carried.peer.address, mtu) + lasting(carried.product, mtu)
     if carried.interface is None:
         return f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}."
     return f"ip link set dev {carried.interface} mtu {mtu}{lasting(carried.product, mtu)}"
@@ -294,13 +295,12 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
         if silent
         else (f"nothing listens on {port} of {peer.target}")
     )
-    host = f"[{peer.address}]" if ":" in peer.address else peer.address
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         direction,
         f"{message}; a responder there, with the same key, would decide it",
-        remedy=f"on {peer.target}: preflight responder --bind {host}:{peer.responder_port}",
+        remedy=start_responder(peer.target, peer.address, peer.responder_port),
         measurements={"probes": found.probes_sent},
     )
 

@@ -16,8 +16,11 @@ MAXIMUM_COMPLAINTS = 4
 # What to type, by product and what its own state says.
 REMEDIES = {
     ("wireguard", "overlay.daemon-down"): "wg-quick down {interface}; wg-quick up {interface}",
-    ("wireguard", "overlay.no-address"): "ip address add ADDRESS/PREFIX dev {interface}",
-    ("generic", "overlay.no-address"): "ip address add ADDRESS/PREFIX dev {interface}",
+    (
+        "wireguard",
+        "overlay.no-address",
+    ): "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node",
+    ("generic", "overlay.no-address"): "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node",
     ("tailscale", "overlay.daemon-down"): "systemctl restart tailscaled",
     ("tailscale", "overlay.down"): "tailscale up",
     ("tailscale", "overlay.no-address"): "tailscale up",
@@ -92,11 +95,18 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedy=remedy)
     if not state.addresses:
         message = f"{name} ({state.product}) is up but has no address"
-        return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state))
+        return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), **_addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
     others = f"; other overlays of this node are left out: {', '.join(state.others)}" if state.others else ""
     return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_told(state))
+
+
+def _addresses_of_the_file(state: OverlayState) -> dict[str, str]:
+    """The remedy with this node's own addresses, where a configuration file tells them."""
+    told = state.configured.addresses if state.configured else ()
+    lines = (f"ip address add {address} dev {state.interface}" for address in told)
+    return {"remedy": " && ".join(lines)} if told else {}
 
 
 def _failed(state: OverlayState, code: Code, message: str, **more: str | None) -> Result:

@@ -25,6 +25,7 @@ from preflight.api import (
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
+from preflight.proto.controlurl import usable
 from preflight.proto.told import Word, sentence, settled, utc, word
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -79,12 +80,15 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
         for peer in ctx.peers:
             yield judge_unwatched(peer, state, wanted)
         return
+    known = [peer.address for peer in ctx.peers]
+    if (url := usable(ctx.settings.control.url)) is not None and url.address is not None:
+        known.append(url.host)
     try:
         async for peer, later, seen in watch(ctx, state):
             if seen is None:
                 yield judge_unwatched(peer, later, wanted)
             else:
-                yield judge(peer, later or state, seen, [other.address for other in ctx.peers if other != peer])
+                yield judge(peer, later or state, seen, [address for address in known if address != peer.address])
     except NeedsPlatform as error:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.ROUND_TRIP, str(error))
@@ -214,7 +218,7 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
 
 
 def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Result:
-    lacking = candidates(state, others)
+    lacking = candidates(state, others) or state.peers  # a hub owns others' addresses as well
     host = f"{peer.address}/{128 if ':' in peer.address else 32}"
     remedy = f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}."
     if len(lacking) == 1:
@@ -265,10 +269,17 @@ def _explain(
             message = (
                 f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route}); {ever}"
             )
-            return codes.OVERLAY_ENDPOINT_LOOP, message, f"ip route add {host} via GATEWAY dev UNDERLAY"
+            return codes.OVERLAY_ENDPOINT_LOOP, message, _around(name, host)
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not called; {ever}"
-            return codes.OVERLAY_NO_HANDSHAKE, message, f"wg set {name} peer {known.key} endpoint HOST:PORT"
+            return (
+                codes.OVERLAY_NO_HANDSHAKE,
+                message,
+                (
+                    f"wg set {name} peer {known.key} endpoint HOST:PORT   "
+                    "# the peer's underlay address, and its port: wg show all listen-port, there"
+                ),
+            )
         case Finding.REFUSED_HERE:
             message = (
                 f"this node's own firewall refuses what is sent to {peer.address} through {name}: {seen.objection}"
@@ -277,7 +288,8 @@ def _explain(
         case Finding.PORT_CLOSED:
             message = f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected; {ever}"
             remedy = (
-                f"Start WireGuard on the peer, or set its port: wg set {name} peer {known.key} endpoint {host}:PORT"
+                f"wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
+                f"wg set {name} peer {known.key} endpoint {_bracketed(host)}:PORT, here"
             )
         case Finding.NOTHING_SENT:
             reason = (
@@ -290,6 +302,17 @@ def _explain(
             remedy = _compare(state, known)
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
     return code, message, remedy
+
+
+def _around(name: str | None, host: str | None) -> str:
+    """A route to the endpoint by the way that the default route takes outside the tunnel."""
+    ip, length = ("ip -6", 128) if host and ":" in host else ("ip", 32)
+    way = f"$({ip} route show default | grep -v 'dev {name}' | sed 's/^default //;q')"
+    return f"{ip} route add {host}/{length} {way}   # the underlay's gateway"
+
+
+def _bracketed(host: str | None) -> str:
+    return f"[{host}]" if host and ":" in host else host or "HOST"
 
 
 def _compare(state: OverlayState, known: OverlayPeer) -> str:

@@ -10,6 +10,7 @@ from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, 
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.proto.controlurl import ControlUrl, usable
+from preflight.proto.placement import host_inside
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -43,7 +44,7 @@ async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
         message = "the control plane is not reached directly, so its addresses are not known here"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
-    yield judge(url, await measure(ctx, url))
+    yield judge(url, await measure(ctx, url), ctx.overlay)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
@@ -98,7 +99,7 @@ async def _answers(ctx: Context, url: ControlUrl, address: str) -> bool:
     return await ctx.net.control_at(address, url.port, CONNECT_TIMEOUT_S)
 
 
-def judge(url: ControlUrl, seen: Sequence[Place]) -> Result:
+def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None = None) -> Result:
     """Only what answered counts: an address that is known and silent is how it should be."""
     where = (CONTROL, Direction.ROUND_TRIP)
     evidence = (Evidence("addresses", "public addresses of the control host", {p.address: p.answers for p in seen}),)
@@ -115,7 +116,7 @@ def judge(url: ControlUrl, seen: Sequence[Place]) -> Result:
             codes.POSTURE_EXPOSED,
             *where,
             f"the control plane answers on port {url.port} of the public address {place.address}, {how}",
-            remedy="preflight control-plane serve --bind OVERLAY-ADDRESS:9847   # on the control host",
+            remedy=_bind(url, exposed, overlay),
             measurements=measurements,
             evidence=evidence,
         )
@@ -123,3 +124,10 @@ def judge(url: ControlUrl, seen: Sequence[Place]) -> Result:
         return passed(*where, "no public address of the control host is known here", measurements=measurements)
     silent = ", ".join(place.address for place in seen)
     return passed(*where, f"it does not answer on {silent}", measurements=measurements, evidence=evidence)
+
+
+def _bind(url: ControlUrl, exposed: Sequence[Place], overlay: OverlayState | None) -> str:
+    """The line that lets the control plane listen inside the tunnel only."""
+    addresses = [*([url.host] if url.address is not None else []), *(place.address for place in exposed)]
+    host = host_inside(addresses, overlay) or "OVERLAY-ADDRESS"
+    return f"preflight control-plane serve --bind {host}:{url.port}   # on the control host"

@@ -1,6 +1,7 @@
 """Does the control plane enforce its scope, the boundary between clusters?"""
 
 from collections.abc import AsyncGenerator
+from shlex import quote
 
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
 from preflight.model.roles import ScopeTrial
@@ -30,12 +31,12 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
             remedy="preflight run posture.scope --intrusive",
         )
         return
-    for result in judge(await ctx.net.foreign_scope()):
+    for result in judge(await ctx.net.foreign_scope(), settings.control.scope_id):
         yield result
 
 
-def judge(trial: ScopeTrial) -> list[Result]:
-    """Refused with 403 is right; what was let in is a finding, and so is a row that stayed."""
+def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
+    """Refused with 403 is right; what was let in is a finding, and so is a row that stayed. scope_id: this node's."""
     where = (CONTROL, Direction.ROUND_TRIP)
     if trial.verdict == "enforced":
         told = [passed(*where, f"a join under the scope {trial.scope_id}, which nobody has, is refused")]
@@ -43,7 +44,8 @@ def judge(trial: ScopeTrial) -> list[Result]:
         message = (
             f"a join under the scope {trial.scope_id}, which nobody has, was taken; any cluster's node may come in"
         )
-        remedy = "VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   # in the control plane's environment; then restart it"
+        scope = quote(scope_id) if scope_id else "SCOPE-OF-THIS-CLUSTER"
+        remedy = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
         told = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
     elif trial.left:
         message = f"whether the scope is enforced could not be tried: {trial.detail}"

@@ -19,6 +19,7 @@ from preflight.api import (
 )
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, Owners
+from preflight.proto.reach import start_responder
 
 TAIL_S = 11.0
 """Who got the last data answers it with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): only then is
@@ -132,7 +133,7 @@ def _undecided(peer: Peer, fact: str) -> Result:
         peer.target,
         Direction.REVERSE,
         f"{fact}, so whether it gets in was not seen",
-        remedy=f"preflight responder --bind {peer.address}   # on {peer.target}",
+        remedy=start_responder(peer.target, peer.address, peer.responder_port),
     )
 
 

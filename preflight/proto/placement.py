@@ -1,5 +1,6 @@
 """Where an address leads: to this node, into the overlay, or off it."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Literal
 
@@ -29,15 +30,32 @@ def overlay_text(overlay: OverlayState) -> str:
 
 def overlay_twin(url: ControlUrl, overlay: OverlayState | None) -> str | None:
     """The same URL by overlay address, where the tunnel's endpoint tells that a peer owns the URL's address."""
-    if overlay is None:
-        return None
-    for peer in overlay.peers:
+    return inside(url, [url.host], overlay)
+
+
+def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
+    """The URL by overlay address, where a tunnel ends at one of the addresses to which the URL leads."""
+    host = host_inside(addresses, overlay)
+    return f"{url.scheme}://{host}:{url.port}{url.path}" if host else None
+
+
+def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
+    """The one of the addresses that is on the overlay, or that of a peer whose tunnel ends at one; as in a URL."""
+    found = next((address for address in addresses if placement(address, overlay) == "overlay"), None)
+    for peer in overlay.peers if overlay is not None and found is None else ():
         own = [network for network in peer.addresses if network.num_addresses == 1]
-        if own and peer.endpoint and _endpoint_address(peer.endpoint) == url.host:
-            address = str(own[0].network_address)
-            host = f"[{address}]" if ":" in address else address
-            return f"{url.scheme}://{host}:{url.port}{url.path}"
-    return None
+        if own and peer.endpoint and _endpoint_address(peer.endpoint) in addresses:
+            found = str(own[0].network_address)
+            break
+    return f"[{found}]" if found and ":" in found else found
+
+
+def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str:
+    """The line to paste that leads a client to the control plane through the tunnel, as far as its address is known."""
+    known = inside(url, addresses, overlay)
+    place = known or f"{url.scheme}://OVERLAY-ADDRESS:{url.port}{url.path}"
+    look = "" if known else "   # the control host's own: ip -brief address, there"
+    return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}{look}"
 
 
 def _endpoint_address(endpoint: str) -> str:

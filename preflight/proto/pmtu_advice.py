@@ -51,6 +51,12 @@ _LASTING = {
 }
 
 
+def set_mtu_there(name: str, address: str, mtu: int) -> str:
+    """The line to paste at the peer `name`, which finds the interface by the overlay address that it has."""
+    device = f"$(ip -o address show to {address} | awk '{{print $2; exit}}')"
+    return f"ip link set dev {device} mtu {mtu}   # on {name}"
+
+
 def lasting(product: str | None, mtu: int) -> str:
     """What stands behind the command that sets an MTU, so that it outlives a restart; empty where it is not known."""
     known = _LASTING.get(product or "")

@@ -8,7 +8,7 @@ from preflight_checks.overlay_interface import judge
 
 from preflight.api import Status
 from preflight.model.kernel import Link
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import ConfiguredTunnel, OverlayState
 
 LINKS = (Link(1, "lo", 65536, up=True, carrier=True), Link(2, "eth0", 1500, up=True, carrier=True))
 UP: dict[str, Any] = {"interface": "wg0", "up": True, "mtu": 1420, "addresses": (ip_interface("10.66.0.1/24"),)}
@@ -74,3 +74,13 @@ def test_what_else_is_there_is_said() -> None:
     assert "(the root cb5aaa8e99 has been silent for 100 s)" in result.message
     assert result.message.endswith("; other overlays of this node are left out: tailscale on tailscale0, down")
     assert result.evidence[0].data["other_overlays"] == ["tailscale on tailscale0, down"]
+
+
+def test_an_address_that_its_file_tells_is_in_the_line() -> None:
+    """What wg-quick would have set is known here, so nothing is left to be filled in."""
+    file = ConfiguredTunnel(
+        "/etc/wireguard/wg0.conf", addresses=(ip_interface("10.66.0.1/24"), ip_interface("fd66::1/64"))
+    )
+    bare = OverlayState(**{"product": "wireguard", **UP, "addresses": (), "configured": file})
+    remedy = "ip address add 10.66.0.1/24 dev wg0 && ip address add fd66::1/64 dev wg0"
+    assert judge(bare, LINKS, None).remedy == remedy

@@ -92,6 +92,21 @@ def test_a_forgotten_address_gets_the_exact_command() -> None:
     assert result.remedy == "wg set wg0 peer Bkey= allowed-ips fd66::2/128,10.66.0.2/32"
 
 
+def test_a_hub_that_lacks_an_address_gets_the_exact_command() -> None:
+    """The only peer is the one, although it owns the control plane's address too."""
+    result = judge(PEER, replace(STATE, peers=(C,)), seen(None), ["10.66.0.3"])
+    assert (result.remedy or "").endswith("10.66.0.3/32,10.66.0.2/32")
+
+
+def test_a_loop_gets_a_route_by_the_underlays_gateway() -> None:
+    """The gateway stands in the kernel's table, and the tunnel's own default route is not it."""
+    result = judge(PEER, STATE, seen(MUTE, route=Route("10.201.2.1", interface="wg0")), [])
+    assert result.remedy == (
+        "ip route add 10.201.2.1/32 $(ip route show default | grep -v 'dev wg0' | sed 's/^default //;q')"
+        "   # the underlay's gateway"
+    )
+
+
 def test_with_two_candidates_no_key_is_guessed() -> None:
     """A command with the wrong key would break a peer that works."""
     state = replace(STATE, peers=(replace(B, addresses=()), replace(C, addresses=())))

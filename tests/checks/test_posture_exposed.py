@@ -82,3 +82,13 @@ def test_judge(seen: list[Place], code: str | None) -> None:
     result = judge(URL, seen)
     assert (result.code.slug if result.code else None) == code
     assert code is None or "44.128.0.3" in result.message
+
+
+def test_the_line_to_paste_binds_to_the_overlay() -> None:
+    """The overlay's address is in the URL, or it is that of the peer whose tunnel ends where it answers."""
+    seen = [Place("44.128.0.3", "endpoint", True)]
+    state = overlay("44.128.0.3:51820")
+    bind = "preflight control-plane serve --bind 10.66.0.3:9847   # on the control host"
+    assert judge(URL, seen, state).remedy == bind
+    assert judge(normalise("http://44.128.0.3:9847"), seen, state).remedy == bind
+    assert "OVERLAY-ADDRESS" in (judge(normalise("http://44.128.0.3:9847"), seen, overlay(None)).remedy or "")

@@ -21,3 +21,12 @@ def test_judge(trial: ScopeTrial, expected: list[str]) -> None:
     results = judge(trial)
     assert [result.code.slug if result.code else "pass" for result in results] == expected
     assert all("preflight-x" in result.message for result in results if result.aspect == "leave")
+
+
+def test_the_line_to_paste_has_this_nodes_scope() -> None:
+    """The control plane should serve the cluster that this node takes for its own."""
+    remedies = [judge(ScopeTrial("open", "x", "s"), scope)[0].remedy for scope in ("pool a", None)]
+    assert [(remedy or "").split("   ")[0] for remedy in remedies] == [
+        "VOX_MESH_SCOPE_ID='pool a'",
+        "VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER",
+    ]
