@@ -13,7 +13,7 @@ import pytest
 
 from preflight.api import Peer
 from preflight.lab.site import free_port
-from preflight.model.path import AskResult, HelloReport
+from preflight.model.path import AGE_ERROR_S, AskResult, HelloReport
 from preflight.net import hello as shell
 from preflight.net import path, udp
 from preflight.net.control import ControlClient
