@@ -272,14 +272,8 @@ def _explain(
             return codes.OVERLAY_ENDPOINT_LOOP, message, _around(name, host)
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not called; {ever}"
-            return (
-                codes.OVERLAY_NO_HANDSHAKE,
-                message,
-                (
-                    f"wg set {name} peer {known.key} endpoint HOST:PORT   "
-                    "# the peer's underlay address, and its port: wg show all listen-port, there"
-                ),
-            )
+            place = "HOST:PORT   # its address on the underlay, and its port: wg show all listen-port, there"
+            return codes.OVERLAY_NO_HANDSHAKE, message, f"wg set {name} peer {known.key} endpoint {place}"
         case Finding.REFUSED_HERE:
             message = (
                 f"this node's own firewall refuses what is sent to {peer.address} through {name}: {seen.objection}"
@@ -288,7 +282,7 @@ def _explain(
         case Finding.PORT_CLOSED:
             message = f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected; {ever}"
             remedy = (
-                f"wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
+                "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
                 f"wg set {name} peer {known.key} endpoint {_bracketed(host)}:PORT, here"
             )
         case Finding.NOTHING_SENT:
@@ -326,7 +320,7 @@ def _compare(state: OverlayState, known: OverlayPeer) -> str:
 def _unanswered(seen: Watch) -> str:
     initiations = seen.sent_bytes // INITIATION_BYTES
     return (
-        f"{initiations} handshake initiations in {seen.watched_s:.1f} s brought "
+        f"{initiations} handshake initiation{'' if initiations == 1 else 's'} in {seen.watched_s:.1f} s brought "
         f"{f'only {seen.received_bytes} bytes' if seen.received_bytes else 'nothing'} back"
     )
 

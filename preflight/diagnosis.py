@@ -12,7 +12,8 @@ from functools import cache
 
 from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
 
-BAD = (Status.FAIL, Status.WARN, Status.ERROR, Status.INCONCLUSIVE)
+SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
+"""What is bad, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +243,13 @@ def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
     """Bad results grouped by code and target, in the order in which they came."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        if result.status in BAD and result.code is not None:
+        if result.status in SEVERITY and result.code is not None:
             groups.setdefault((result.code.slug, result.target), []).append(result)
-    order = [Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE]
     return [
         _Candidate(
             code=group[0].code,
             target=group[0].target,
-            status=min((result.status for result in group), key=order.index),
+            status=min((result.status for result in group), key=SEVERITY.index),
             results=tuple(group),
             place=place,
         )
@@ -259,8 +259,8 @@ def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
 
 
 def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
-    # A warning never excuses a failure, and what is undecided explains nothing.
-    if cause.status is Status.INCONCLUSIVE or (cause.status is Status.WARN and effect.status is Status.FAIL):
+    # What is milder never excuses what is worse, and what is undecided explains nothing.
+    if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
         return False
     return any(
         _reaches(rule, cause, effect, control_host) and _borne_out(rule, cause, effect)
@@ -297,8 +297,7 @@ def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
 
 def _rank(candidate: _Candidate) -> tuple[int, int, int, bool, int]:
     """Failures before breakage before warnings before the undecided; the deeper first, then as they came."""
-    severity = [Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE].index(candidate.status)
-    return severity, *_depth(candidate), candidate.place
+    return SEVERITY.index(candidate.status), *_depth(candidate), candidate.place
 
 
 def _depth(candidate: _Candidate) -> tuple[int, int, bool]:

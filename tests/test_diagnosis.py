@@ -18,14 +18,13 @@ from preflight.api import (
     Measurement,
     Result,
     Severity,
-    Status,
     failed,
     inconclusive,
     passed,
     skipped,
     warned,
 )
-from preflight.diagnosis import BAD, RULES, Cause, Rule, diagnose
+from preflight.diagnosis import RULES, SEVERITY, Cause, Rule, diagnose
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
 
@@ -344,7 +343,7 @@ _RESULTS = st.builds(
     st.sampled_from(list(codes.ALL.values())),
     st.sampled_from(_TARGETS),
     st.sampled_from(list(Direction)),
-    st.sampled_from(BAD),
+    st.sampled_from(SEVERITY),
     st.sampled_from([None, 500]),
 )
 
@@ -373,14 +372,15 @@ def _assert_backed(causes: tuple[Cause, ...], by_id: Mapping[str, Result]) -> No
     roots = {(cause.code, cause.target) for cause in causes}
     assert len(roots) == len(causes), "one cause for one code at one target"
     for cause in causes:
-        own, *others = (by_id[id] for id in cause.explains)
-        assert (own.code, own.target) == (cause.code, cause.target)
-        assert set(cause.message.split("; ")) <= {by_id[id].message for id in cause.explains}
-        worst = min(BAD.index(by_id[id].status) for id in cause.explains if by_id[id].code is cause.code)
-        for other in others:
+        explained = [by_id[id] for id in cause.explains]
+        own = [r for r in explained if (r.code, r.target) == (cause.code, cause.target)]
+        assert explained[0] in own, "its own results come first"
+        assert set(cause.message.split("; ")) <= {result.message for result in own}
+        worst = min(SEVERITY.index(result.status) for result in own)
+        for other in explained:
             # No cause stands among what another explains, so none explains itself in a circle.
             assert (other.code, other.target) == (cause.code, cause.target) or (other.code, other.target) not in roots
-            assert other.status is not Status.FAIL or BAD[worst] in (Status.FAIL, Status.ERROR)
+            assert worst <= SEVERITY.index(other.status), "nothing milder excuses what is worse"
 
 
 def _what(cause: Cause) -> tuple[Code, str, frozenset[str]]:
