@@ -27,6 +27,7 @@ from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
 from preflight.proto.controlurl import usable
 from preflight.proto.told import Word, sentence, settled, utc, word
+from preflight.proto.tunnel_advice import around, bracketed, compare
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
@@ -269,7 +270,7 @@ def _explain(
             message = (
                 f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route}); {ever}"
             )
-            return codes.OVERLAY_ENDPOINT_LOOP, message, _around(name, host)
+            return codes.OVERLAY_ENDPOINT_LOOP, message, around(name, host)
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not called; {ever}"
             place = "HOST:PORT   # its address on the underlay, and its port: wg show all listen-port, there"
@@ -283,7 +284,7 @@ def _explain(
             message = f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected; {ever}"
             remedy = (
                 "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {_bracketed(host)}:PORT, here"
+                f"wg set {name} peer {known.key} endpoint {bracketed(host)}:PORT, here"
             )
         case Finding.NOTHING_SENT:
             reason = (
@@ -293,28 +294,9 @@ def _explain(
             remedy = f"Make {host} reachable from this node: ip route get {host}"
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedy = _compare(state, known)
+            remedy = compare(state, known)
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
     return code, message, remedy
-
-
-def _around(name: str | None, host: str | None) -> str:
-    """A route to the endpoint by the way that the default route takes outside the tunnel."""
-    ip, length = ("ip -6", 128) if host and ":" in host else ("ip", 32)
-    way = f"$({ip} route show default | grep -v 'dev {name}' | sed 's/^default //;q')"
-    return f"{ip} route add {host}/{length} {way}   # the underlay's gateway"
-
-
-def _bracketed(host: str | None) -> str:
-    return f"[{host}]" if host and ":" in host else host or "HOST"
-
-
-def _compare(state: OverlayState, known: OverlayPeer) -> str:
-    return (
-        f"Compare `wg show` on both nodes: the peer's public key must be {known.key}, it must list "
-        f"{state.public_key or 'this node'} as a peer with the same preshared key, "
-        f"and its UDP port {known.endpoint_port} must be open."
-    )
 
 
 def _unanswered(seen: Watch) -> str:
