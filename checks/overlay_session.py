@@ -26,7 +26,7 @@ from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
 from preflight.proto.controlurl import usable
-from preflight.proto.told import Word, sentence, settled, utc, word
+from preflight.proto.told import Word, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel_advice import around, bracketed, compare
 from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -40,8 +40,6 @@ CONCURRENT_FACTS = 128
 NUDGES_AT_ONCE = 16
 NUDGE_GAP_S = 0.016
 """Each nudge may start a handshake: a thousand a second are no burst."""
-
-PORTS = {"tailscale": 41641, "zerotier": 9993, "nebula": 4242}
 
 
 @check(
@@ -111,7 +109,7 @@ async def _told(ctx: Context, state: OverlayState | None, wanted: str | None) ->
     until, nudged = loop.time() + TOLD_S, -REPEAT_S
     while state is not None and state.interface == wanted and state.condition is None:
         known = {peer: state.peer_for(peer.address) for peer in ctx.peers}
-        waiting = [peer for peer, told in known.items() if told is not None and not settled(told)]
+        waiting = [peer for peer, told in known.items() if _open(state, told)]
         if not waiting or loop.time() >= until:
             break
         if loop.time() - nudged >= REPEAT_S:
@@ -120,6 +118,11 @@ async def _told(ctx: Context, state: OverlayState | None, wanted: str | None) ->
         await asyncio.sleep(SLOW_POLL_S)
         state = await ctx.net.overlay()
     return state
+
+
+def _open(state: OverlayState, told: OverlayPeer | None) -> bool:
+    """Whether sending may change what is told; ZeroTier's peers have addresses once this node has met them."""
+    return state.product == "zerotier" if told is None else not settled(told)
 
 
 async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
@@ -367,16 +370,15 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
 
 def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
     """What a product with its own control plane says about a peer."""
-    name, said = known.name or peer.address, word(known)
+    # Tailscale's names are those of its hosts; what the others call a peer is its role or its address.
+    name, said = known.name if state.product == "tailscale" and known.name else peer.target, word(known)
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
     shown = (Evidence(state.product, "what it tells about the peer", _told_of(known)),)
     if said is Word.EXPIRED:
         remedy = f"On {name}: tailscale up --force-reauth" if state.product == "tailscale" else None
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedy=remedy, evidence=shown)
     if said is Word.RELAYED:
-        port = PORTS.get(state.product)
-        remedy = f"Let UDP port {port} in on one of the two nodes, to its own address or through its router."
-        return warned(codes.OVERLAY_RELAYED, *about, remedy=remedy if port else None, evidence=shown)
+        return warned(codes.OVERLAY_RELAYED, *about, remedy=open_port(state.product), evidence=shown)
     if said is Word.DIRECT:
         return passed(*about, evidence=shown)
     return skipped(codes.RUN_NOT_APPLICABLE, *about, evidence=shown)

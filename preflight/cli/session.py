@@ -222,7 +222,7 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
     if overlay is None:
         return settings.peers
     own = {str(interface.ip) for interface in overlay.addresses}
-    if settings.peers:
+    if settings.peers or not overlay.lists_members:
         return tuple(peer for peer in settings.peers if peer.address not in own)
     singles = (
         (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers

@@ -110,6 +110,7 @@ class OverlayState:
     routing may send another way. configured: what its configuration file would set up, where there is one to read.
     key_expires_s: when this node's key or certificate runs out, UNIX seconds. others: this node's further overlays, in
     words. datagram_bytes: over IPv4, the largest packet of a product that cuts what is larger into pieces by itself.
+    lists_members: False where the peers are those that this node has met by chance, so no list to measure to.
     """
 
     product: str
@@ -131,6 +132,7 @@ class OverlayState:
     key_expires_s: float | None = None
     others: tuple[str, ...] = ()
     datagram_bytes: int | None = None
+    lists_members: bool = True
 
     def covers(self, address: str) -> bool:
         """Whether an address belongs to the overlay."""

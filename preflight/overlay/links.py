@@ -26,6 +26,21 @@ async def read_links() -> tuple[Link, ...]:
     return tuple(parse_link(message, addresses) for message in links)
 
 
+async def read_neighbours() -> dict[int, dict[str, str]]:
+    """The neighbour tables: of each interface's index the hardware address by IP address, where it is known."""
+    if sys.platform != "linux":
+        raise NeedsPlatform("reading the neighbours needs Linux")
+    from pyroute2 import AsyncIPRoute
+
+    async with AsyncIPRoute() as netlink:
+        entries = [entry async for entry in await netlink.neigh("dump")]
+    known: dict[int, dict[str, str]] = {}
+    for entry in entries:
+        if entry.get("dst") and entry.get("lladdr"):
+            known.setdefault(entry["ifindex"], {})[entry.get("dst")] = entry.get("lladdr")
+    return known
+
+
 def parse_link(message: Any, addresses: Iterable[Any]) -> Link:
     """One RTM_NEWLINK message with the RTM_NEWADDR messages of all interfaces."""
     index, flags = message["index"], message["flags"]

@@ -5,14 +5,14 @@ What it says of paths lags by minutes (`active`, `preferred` and `online` hardly
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
-from preflight.overlay.links import outermost, state_of
+from preflight.overlay.links import outermost, read_neighbours, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
 from preflight.overlay.shapes import count, endpoint, endpoint_in, number, text
 
@@ -44,8 +44,9 @@ async def read(links: Iterable[Link]) -> list[OverlayState]:
         return []
     try:
         info, networks, peers = [await _ask(what) for what in ("info", "listnetworks", "listpeers")]
+        neighbours = await read_neighbours()
         with understood("zerotier-one"):
-            return parse(info, networks, peers, list(links))
+            return parse(info, networks, peers, list(links), neighbours)
     except LocalError as error:
         return [state_without(links, error)]
 
@@ -92,15 +93,45 @@ def parse(
     networks: Sequence[Mapping[str, Any]],
     peers: Sequence[Mapping[str, Any]],
     links: Iterable[Link],
+    neighbours: Mapping[int, Mapping[str, str]] | None = None,
 ) -> list[OverlayState]:
-    """The common states. Raises what `understood` catches where the documents are none."""
+    """The common states. Raises what `understood` catches where the documents are none.
+
+    neighbours: the kernel's table by interface index, which tells the peers' overlay addresses.
+    """
     now_ms = number(info["clock"])
     paths = {text(peer["address"]): _paths(peer, now_ms) for peer in peers}
     rooted = any(peer["role"] in ROOTS and _heard(paths[peer["address"]]) for peer in peers)
     known = tuple(_peer(peer, paths[peer["address"]], now_ms, rooted=rooted) for peer in peers)
     health = tuple(_health(info, peers, paths))
     here = {link.name: link for link in links}
-    return [_network(network, known, health, text(info.get("version")), here) for network in networks]
+    states = []
+    for network in networks:
+        link = here.get(text(network["portDeviceName"]))
+        met = (neighbours or {}).get(link.index, {}) if link else {}
+        members = _with_addresses(known, text(network.get("nwid") or network.get("id")), met)
+        states.append(_network(network, members, health, text(info.get("version")), link))
+    return states
+
+
+def member(mac: str, network: str) -> str | None:
+    """The ZeroTier address that a hardware address is made of; None for one that ZeroTier has not given.
+
+    Its first byte comes from the network's number, the others are the address, mixed with bytes of that number.
+    """
+    given, number_of = bytes.fromhex(mac.replace(":", "")), bytes.fromhex(network)
+    first = (number_of[7] & 0xFE) | 0x02
+    if len(given) != 6 or given[0] != (0x32 if first == 0x52 else first):
+        return None
+    return bytes(given[place] ^ number_of[7 - place] for place in range(1, 6)).hex()
+
+
+def _with_addresses(peers: tuple[OverlayPeer, ...], network: str, met: Mapping[str, str]) -> tuple[OverlayPeer, ...]:
+    """The peers with those of their overlay addresses that this node has met."""
+    owned: dict[str, list[str]] = {}
+    for address, mac in met.items():
+        owned.setdefault(member(mac, network) or "", []).append(address)
+    return tuple(replace(peer, addresses=tuple(map(ip_network, owned.get(peer.key, ())))) for peer in peers)
 
 
 def _network(
@@ -108,7 +139,7 @@ def _network(
     peers: tuple[OverlayPeer, ...],
     health: tuple[str, ...],
     version: str,
-    links: Mapping[str, Link],
+    link: Link | None,
 ) -> OverlayState:
     name, status = text(network["portDeviceName"]), text(network["status"])
     routes = [ip_network(route["target"]) for route in network.get("routes") or () if route.get("via") is None]
@@ -122,9 +153,10 @@ def _network(
         "condition": CONDITIONS.get(status),
         "health": tuple(filter(None, (said, *health))),
         "datagram_bytes": DATAGRAM_BYTES,
+        "lists_members": False,
     }
-    if name in links:
-        return state_of(links[name], "zerotier", **more)
+    if link is not None:
+        return state_of(link, "zerotier", **more)
     return OverlayState(product="zerotier", interface=name, up=False, mtu=count(network.get("mtu")), **more)
 
 
@@ -152,7 +184,7 @@ def _heard(paths: Iterable[_Path]) -> _Path | None:
 
 
 def _peer(peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, rooted: bool) -> OverlayPeer:
-    """A peer by its ZeroTier address: which overlay address is whose only the controller knows.
+    """A peer by its ZeroTier address: which overlay address is whose the service does not tell.
 
     rooted: a root is heard, without which nothing can be relayed.
     """

@@ -5,6 +5,8 @@ from enum import Enum, auto
 
 from preflight.model.overlay import OverlayPeer
 
+PORTS = {"tailscale": 41641, "zerotier": 9993, "nebula": 4242}
+
 
 class Word(Enum):
     """The product's word."""
@@ -53,6 +55,14 @@ def sentence(product: str, name: str, peer: OverlayPeer) -> str:
         case Word.IDLE:
             said = f"{product} tells of no path to {name} in use"
     return f"{said}; whether it can be reached only measuring tells"
+
+
+def open_port(product: str) -> str | None:
+    """What lets a relayed session become direct."""
+    port = PORTS.get(product)
+    return (
+        f"Let UDP port {port} in on one of the two nodes, to its own address or through its router." if port else None
+    )
 
 
 def utc(unix_s: float) -> str:

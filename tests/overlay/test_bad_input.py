@@ -105,7 +105,7 @@ def test_another_tailscale(status: Any) -> None:
 def test_another_zerotier(info: Any, networks: Any, peers: Any) -> None:
     """The same of three documents at once."""
     with suppress(LocalError), understood("zerotier-one"):
-        for state in zerotier.parse(info, networks, peers, LINKS):
+        for state in zerotier.parse(info, networks, peers, LINKS, {3: {"10.88.0.7": "12:48:ba:b4:89:43"}}):
             judged(state)
 
 

@@ -138,7 +138,7 @@ def test_the_host_map_of_a_running_daemon(network: Network) -> None:
     assert (state.peers[0].key, state.peers[0].endpoint, state.health) == ("10.99.0.2", "10.203.1.2:4242", ())
     assert state.key_expires_s is not None
     result = network.session()
-    assert (result.status, result.message) == (Status.PASS, "nebula knows 10.99.0.2: direct to 10.203.1.2:4242")
+    assert (result.status, result.message) == (Status.PASS, "nebula knows b: direct to 10.203.1.2:4242")
 
 
 def test_without_lighthouse_the_session_is_waited_for_and_not_called_dead(network: Network) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from preflight.cli.session import overlay_peers
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.overlay.local import LocalError, understood
-from preflight.overlay.zerotier import parse, state_without
+from preflight.overlay.zerotier import member, parse, state_without
+from preflight.settings import Settings
 
 SAMPLES = Path(__file__).parent / "samples/zerotier"
 LINKS = (Link(3, "ztixbrw34j", 2800, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.88.0.42/24"),)),)
@@ -98,3 +100,27 @@ def test_another_version_s_answer_is_garbage_or_nothing(broken: Any) -> None:
     for own, networks, peers in cases:
         with suppress(LocalError), understood("zerotier-one"):
             parse(own, networks, peers, LINKS)
+
+
+def test_a_hardware_address_tells_the_member() -> None:
+    """Held to the recorded node's own: its address, its network, and the hardware address that it was given."""
+    (network,), own = sample("listnetworks_ok"), sample("info_online")
+    assert member(network["mac"], network["nwid"]) == own["address"]
+    assert member("02:2f:af:44:4a:34", network["nwid"]) is None
+    assert member("12:2f:af", network["nwid"]) is None
+    assert member("32:00:00:00:00:00", "0000000000000052") == "0000000000"
+
+
+def test_a_peer_that_was_met_has_its_overlay_address() -> None:
+    """The kernel's neighbour table tells which member has which address; a bridged stranger has none."""
+    (network,) = sample("listnetworks_ok")
+    met = {"10.88.0.7": "12:48:ba:b4:89:43", "10.88.0.9": "02:00:00:00:00:01"}
+    assert member(met["10.88.0.7"], network["nwid"]) == "a90b2d07e9"
+    (state,) = parse(sample("info_online"), [network], sample("listpeers_direct"), LINKS, {LINKS[0].index: met})
+    peer = state.peer_for("10.88.0.7")
+    assert peer is not None
+    assert (peer.key, peer.endpoint) == ("a90b2d07e9", "10.202.2.1:9993")
+    assert state.peer_for("10.88.0.9") is None
+    assert overlay_peers(Settings(), state) == ()  # who was met by chance is no list of peers to measure to
+    (elsewhere,) = parse(sample("info_online"), [network], sample("listpeers_direct"), LINKS, {99: met})
+    assert elsewhere.peer_for("10.88.0.7") is None
