@@ -1,7 +1,9 @@
 """Every recorded state of every product, and what the checks make of it: the code and the words of the result."""
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_interface
 from pathlib import Path
@@ -15,6 +17,8 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
 from preflight.overlay import nebula, tailscale, zerotier
 from preflight.overlay.local import LocalError
+from preflight.overlay.wireguard import parse_dump_peer
+from preflight.proto.wireguard import Watch
 
 SAMPLES = Path(__file__).parent / "samples"
 NOW_S = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()
@@ -39,6 +43,58 @@ def holds(state: OverlayState, peer: Peer, interface: Seen, session: Seen | None
         second = overlay_session.judge_unwatched(peer, state, state.interface)
         assert (second.status, second.code and str(second.code)) == session[:2], second.message
         assert session[2] in second.message
+
+
+ALIVE: Seen = (PASS, None, "last handshake")
+MUTE: Seen = (FAIL, "overlay.no-handshake", "3 handshake initiations in 6.5 s brought nothing back; no handshake ever")
+FORGOTTEN: Seen = (FAIL, "overlay.allowed-ips", "none of the 1 peers of wg0 has 10.99.0.2 in its allowed-ips")
+
+# In the order of the recording: what the node sees, after it has sent something for as long as the check watches.
+WIREGUARD: list[tuple[str, Seen | None]] = [
+    ("healthy", ALIVE),
+    ("idle-no-keepalive-no-traffic", None),
+    ("wrong peer pubkey on A", MUTE),
+    ("wrong peer pubkey on B (B does not know A)", MUTE),
+    ("wrong endpoint port (closed -> ICMP)", MUTE),
+    ("wrong endpoint host (blackhole)", MUTE),
+    ("allowed-ips on A lacks 10.99.0.2", FORGOTTEN),
+    ("allowed-ips on B lacks A source", ALIVE),
+    ("PSK only on A", ALIVE),
+    ("return path blocked (B->A dropped at router)", ALIVE),
+    ("forward path blocked", ALIVE),
+    ("allowed-ips stolen by second peer", FORGOTTEN),
+    ("PSK only on A", MUTE),
+    ("return path blocked (B->A dropped at router)", MUTE),
+    ("forward path blocked", MUTE),
+    ("allowed-ips stolen by second peer", FORGOTTEN),
+]
+PEER_STATES = (SAMPLES / "wireguard/peer-states.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", range(len(WIREGUARD)))
+def test_wireguard(number: int) -> None:
+    """A session that lives is let through to be measured, however broken its path; one never used is no fault."""
+    section = PEER_STATES.split("=== ")[1:][number]
+    name, seen = WIREGUARD[number]
+    assert section.splitlines()[0] == name
+    line = next(line for line in section.splitlines() if line.startswith("A: "))
+    known = parse_dump_peer(["Bkey=", "(none)", *re.sub(r"\s+\[now=.*", "", line[3:]).split("\t")])
+    now_s = float(match[1]) if (match := re.search(r"now=(\d+)", line)) else (known.last_handshake_s or 0) + 4
+    state = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(known,))
+    unused = replace(known, last_handshake_s=0.0, rx_bytes=0, tx_bytes=0)
+    owner = state.peer_for("10.99.0.2")
+    watched = Watch("wg0", unused, owner, now_s=now_s, watched_s=6.5)
+    if seen is None:
+        assert not replace(watched, watched_s=0.0).settled
+        return
+    result = overlay_session.judge(Peer("10.99.0.2"), state, watched, [])
+    assert (result.status, result.code and str(result.code)) == seen[:2], result.message
+    assert seen[2] in result.message
+
+
+def test_every_recorded_state_of_wireguard_has_its_row() -> None:
+    """Sixteen of them."""
+    assert len(PEER_STATES.split("=== ")) - 1 == len(WIREGUARD)
 
 
 UP: Seen = (PASS, None, "tailscale0 (tailscale) is up with 100.64.0.1/32")
