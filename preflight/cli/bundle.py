@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from preflight.cli.session import Measured, Session
     from preflight.report.model import Report
 
 
@@ -32,19 +33,23 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
 
     session = Session.prepare(Request(**options))
     before = counters("before") if file is None else []
-    report, files = (read_report(file), {}) if file else session.unredacted()
-    packets = dict(files.values()) or recorded(report)
+    measured = session.unredacted() if file is None else _given(session, read_report(file))
+    report = measured.report
     raw = [*collect(), *before, *counters("after")]
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
+    packets = dict(measured.captures.values())
     try:
-        target.write_bytes(make_bundle(report, raw, session.redactor(report), packets, addresses=addresses))
+        target.write_bytes(make_bundle(report, raw, session.redactor(measured.names), packets, addresses=addresses))
     except OSError as error:
         raise click.UsageError(f"{target}: {error.strerror}") from None
     click.echo(f"wrote {target}; look into it before you send it")
 
 
-def recorded(report: "Report") -> dict[str, bytes]:
-    """The captures that a report names, as far as they are still there."""
-    paths = [Path(entry.path) for result in report.results for entry in result.evidence if entry.path]
-    return {path.name: path.read_bytes() for path in paths if path.suffix == ".pcap" and path.is_file()}
+def _given(session: "Session", report: "Report") -> "Measured":
+    """A report that was written before, with the captures that it names, as far as they are still there."""
+    from preflight.cli.session import Measured
+
+    paths = {r.id: Path(e.path) for r in report.results for e in r.evidence if e.path and e.path.endswith(".pcap")}
+    captures = {id: (path.name, path.read_bytes()) for id, path in paths.items() if path.is_file()}
+    return Measured(report, session.names(report), captures)

@@ -78,8 +78,8 @@ async def _measured(session: "Session") -> str:
     """One run of a session's checks, as OpenMetrics without secrets."""
     from preflight.report import openmetrics
 
-    report, _ = await session.measured(lambda event: None, asyncio.Event())
-    return openmetrics.render(session.redactor(report).report(report))
+    measured = await session.measured(lambda event: None, asyncio.Event())
+    return openmetrics.render(session.redactor(measured.names).report(measured.report))
 
 
 def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> None:

@@ -39,9 +39,11 @@ LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
 
 
 class Measured(NamedTuple):
-    """A report as it was measured, and the capture files of its results: by result id a name and the content."""
+    """A report as it was measured; the names of hosts that may stand in it; and the capture files of its results: by
+    result id a name and the content."""
 
     report: Report
+    names: tuple[str, ...]
     captures: "dict[str, tuple[str, bytes]]" = {}  # noqa: RUF012 - nobody adds to it
 
 
@@ -82,23 +84,24 @@ class Session:
 
         beside: the folder in which captures get one of their own.
         """
-        report, files = self.unredacted()
-        redactor = self.redactor(report)
+        report, names, files = self.unredacted()
+        redactor = self.redactor(names)
         if files:
             from preflight.evidence.capture import keep
 
             report = keep(report, files, beside / f"preflight-captures-{report.run.id}", redactor.stand_in)
         return redactor.report(report)
 
-    def redactor(self, report: Report) -> Redactor:
-        """What takes secrets, and if asked for addresses and names, out of the report and of what goes with it."""
-        names = (
-            report.run.node.hostname,
-            *(peer.target for peer in report.run.peers if peer.target != peer.address),
-            *url_hosts(self.settings.control.url),
-        )
-        stand_ins = StandIns(names) if "addresses" in self.settings.report.redact else None
+    def redactor(self, names: Iterable[str]) -> Redactor:
+        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it."""
+        stand_ins = StandIns(tuple(names)) if "addresses" in self.settings.report.redact else None
         return Redactor(known_secrets(self.settings, os.environ), stand_ins)
+
+    def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:
+        """Names of hosts in a report: this node's, the peers', those of the control URL, and what the overlay says."""
+        told = [peer.name for peer in overlay.peers] if overlay else []
+        targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
+        return (report.run.node.hostname, *targets, *told, *url_hosts(self.settings.control.url))
 
     def unredacted(self) -> Measured:
         """What was measured: not to be shown to anybody before it was redacted.
@@ -135,11 +138,12 @@ class Session:
             interrupted=outcome.interrupted,
             peers=peers,
         )
+        names = self.names(report, overlay)
         if not packets:
-            return Measured(report)
+            return Measured(report, names)
         from preflight.evidence.capture import captures
 
-        return Measured(report, captures(report, packets, url_hosts(self.settings.control.url)))
+        return Measured(report, names, captures(report, packets, url_hosts(self.settings.control.url)))
 
     async def _measure(
         self, listener: Listener, interrupted: asyncio.Event

@@ -89,10 +89,11 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
     async with _member(session, redactor) if heartbeat else _nobody():
         while not stop.is_set():
             began = loop.time()
-            report, _ = await session.measured(lambda event: None, stop)
+            measured = await session.measured(lambda event: None, stop)
             if stop.is_set():
                 break  # what a cut-off round has not measured is no change
-            report = redactor.report(report)
+            redactor.know(measured.names)
+            report = redactor.report(measured.report)
             for line in lines(before, report):
                 _say(line)
             before, rounds = report, rounds + 1
@@ -120,13 +121,9 @@ def _redactor(session: "Session") -> "Redactor":
     from platform import node
 
     from preflight.cli.session import url_hosts
-    from preflight.report.redact import Redactor, StandIns
-    from preflight.settings import known_secrets
 
     settings = session.settings
-    names = (node(), *(peer.name for peer in settings.peers if peer.name), *url_hosts(settings.control.url))
-    stand_ins = StandIns(names) if "addresses" in settings.report.redact else None
-    return Redactor(known_secrets(settings, os.environ), stand_ins)
+    return session.redactor((node(), *(peer.name for peer in settings.peers), *url_hosts(settings.control.url)))
 
 
 @asynccontextmanager

@@ -125,6 +125,11 @@ class Redactor:
         """What replaces an address, where stand-ins were asked for."""
         return self._stand_ins.replace if self._stand_ins else None
 
+    def know(self, names: Iterable[str]) -> None:
+        """Replace these names of hosts too from now on, where stand-ins were asked for."""
+        if self._stand_ins:
+            self._stand_ins.names = tuple(dict.fromkeys((*self._stand_ins.names, *names)))
+
     def raw(self, text: str, where: str) -> str:
         """A file of raw evidence: also without assignments of secret variables, and without users' names in paths."""
         for kind, shape in _RAW_SHAPES.items():

@@ -62,3 +62,11 @@ def test_stand_ins_are_consistent_and_from_documentation_ranges() -> None:
     assert report.diagnosis[0].target == result.target == report.diagnosis[0].explains[0].split("/")[1]
     assert result.evidence[0].data["body"][1:] == ["127.0.0.1", "192.0.2.2"]
     assert report.run.node.kernel == "6.1.0.10"
+
+
+def test_a_name_that_is_learnt_later_is_replaced_from_then_on() -> None:
+    """A product names its members in messages; a watch learns them while it runs, and what was given stays given."""
+    redactor = Redactor([], StandIns(("alice-laptop",)))
+    assert redactor.text("alice-laptop and bobs-phone") == "host-1 and bobs-phone"
+    redactor.know(["bobs-phone", "alice-laptop"])
+    assert redactor.text("bobs-phone and alice-laptop") == "host-2 and host-1"
