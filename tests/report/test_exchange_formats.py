@@ -41,6 +41,7 @@ def report() -> Report:
             ),
         ),
         _stamp("mtu.path", passed("b", Direction.REVERSE, "1420 bytes pass", measurements={"mtu_bytes": 1420})),
+        _stamp("mtu.echo", warned(codes.MTU_REDUCED, "b", Direction.FORWARD, "1312 of 1420")),
         _stamp("udp.quality", warned(codes.UDP_LOSS, "b", Direction.FORWARD, "2 %", measurements={"loss_percent": 2})),
         _stamp("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, HOSTILE, Direction.ROUND_TRIP, "no responder")),
         _stamp("enroll.cycle", skipped(codes.RUN_NOT_ENROLLING, "control", Direction.ROUND_TRIP, "ask", aspect="join")),
@@ -111,7 +112,7 @@ def test_metrics_are_read_by_both_parsers_in_base_units(report: Report, read: ob
     sizes = {s.labels["direction"]: s.value for s in families["preflight_mtu_path_mtu_bytes"].samples}
     assert sizes == {"forward": 1312, "reverse": 1420}
     statuses = {s.labels["status"]: s.value for s in families["preflight_results"].samples}
-    assert statuses == {"pass": 1, "warn": 1, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
+    assert statuses == {"pass": 1, "warn": 2, "fail": 1, "inconclusive": 1, "skip": 1, "error": 0}
     assert HOSTILE in {s.labels["target"].replace("\\n", "\n") for s in families["preflight_result_status"].samples}
 
 
@@ -134,9 +135,10 @@ def test_sarif_has_a_rule_for_each_result_and_levels_by_status(report: Report) -
     assert [(rules[r["ruleIndex"]], r["ruleId"], r["level"], r["kind"]) for r in run["results"]] == [
         ("run.needs-responder", "run.needs-responder", "none", "open"),
         ("mtu.black-hole", "mtu.black-hole", "error", "fail"),
+        ("mtu.reduced", "mtu.reduced", "warning", "fail"),
         ("udp.loss", "udp.loss", "warning", "fail"),
     ]
     assert len(rules) == len(set(rules))
-    assert [r["properties"]["rootCause"] for r in run["results"]] == [True, True, False]
+    assert [r["properties"]["rootCause"] for r in run["results"]] == [True, True, False, True]
     assert run["invocations"][0]["startTimeUtc"] == "2026-11-23T12:00:00.000Z"
     assert run["invocations"][0]["endTimeUtc"] == "2026-11-23T12:00:01.234Z"
