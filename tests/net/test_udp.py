@@ -23,10 +23,20 @@ def eventually(look: Callable[[], T | None]) -> T:
     return seen
 
 
+def stamped_on_arrival(here: socket.socket, there: socket.socket) -> bool:
+    """Whether a datagram left waiting is stamped when it came: Linux turns stamping on from a work queue, after the
+    first socket of the machine asked for it, and until then it stamps a datagram when it is read (net_enable_timestamp)."""
+    udp.send(there, b"warm up")
+    time.sleep(0.05)
+    read = time.time_ns()
+    return eventually(lambda: udp.receive(here)).received_ns < read
+
+
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_kernel_time_and_ttl(address: str) -> None:
     """A datagram that is read late has the time at which it came, and the TTL that was left of it."""
     with udp.open_udp(address) as here, udp.open_towards(address, here.getsockname()[1]) as there:
+        eventually(lambda: stamped_on_arrival(here, there))
         before = time.time_ns()
         assert udp.send(there, b"one", None, udp.ttl_control(there.family, 33)) == 0
         after = time.time_ns()
