@@ -25,7 +25,7 @@ def eventually(look: Callable[[], T | None]) -> T:
 
 def stamped_on_arrival(here: socket.socket, there: socket.socket) -> bool:
     """Whether a datagram left waiting is stamped when it came: Linux turns stamping on from a work queue, after the
-    first socket of the machine asked for it, and until then it stamps a datagram when it is read (net_enable_timestamp)."""
+    first socket of the machine asked for it, and stamps a datagram when it is read until then: net_enable_timestamp."""
     udp.send(there, b"warm up")
     time.sleep(0.05)
     read = time.time_ns()
