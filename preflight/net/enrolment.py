@@ -7,7 +7,8 @@ import random
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from preflight import __version__
 from preflight.model.control import ControlError, Credential, CredentialsError
@@ -20,7 +21,6 @@ from preflight.proto.enroll import (
     PATIENCE_S,
     RETRIABLE_STATUS,
     Answer,
-    Call,
     Enrolment,
     Outcome,
     State,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from preflight.settings import Settings
 
 _log = logging.getLogger(__name__)
+AnswerT = TypeVar("AnswerT", contravariant=True)
 
 
 class EnrolmentSession:
@@ -84,7 +85,7 @@ class EnrolmentSession:
         if isinstance(action, Wait):
             await asyncio.sleep(action.until - time.monotonic())
         else:
-            await self._call(action)
+            await tell_outcome(self._machine, self._perform(action.state), action.timeout_s)
         return self._machine.finished()
 
     def facts(self) -> EnrolmentFacts:
@@ -125,19 +126,6 @@ class EnrolmentSession:
             pass
         if self._machine.must_leave or failures:
             _log.warning("the row of %s may still be listed on the control plane", self._machine.identity)
-
-    async def _call(self, call: Call) -> None:
-        machine = self._machine
-        try:
-            async with asyncio.timeout(call.timeout_s):
-                answer = await self._perform(call.state)
-        except TimeoutError:
-            error = ControlError("timeout", None, f"no answer within the {call.timeout_s:.1f} s that were left")
-            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
-        except ControlError as error:
-            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
-        else:
-            machine.succeeded(time.monotonic(), answer)
 
     async def _perform(self, state: State) -> Answer:
         if state is State.EXCHANGE:
@@ -196,6 +184,30 @@ def own_record(settings: "Settings", identity: str, scope_id: str | None) -> dic
     if identity != settings.node.id:
         record["maintenance"] = True
     return record
+
+
+class Machine(Protocol[AnswerT]):
+    """What `proto.enroll` and `proto.membership` have in common: one call at a time, which succeeds or fails."""
+
+    def succeeded(self, now: float, answer: AnswerT, /) -> None:
+        """The call was answered."""
+
+    def failed(self, now: float, error: ControlError, random: float, /) -> None:
+        """The call gave an error; `random` in [0, 1) spreads the repeats."""
+
+
+async def tell_outcome(machine: Machine[AnswerT], call: Awaitable[AnswerT], timeout_s: float) -> None:
+    """Await `call` for at most `timeout_s` seconds and tell the machine what came of it."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            answer = await call
+    except TimeoutError:
+        error = ControlError("timeout", None, f"no answer within {timeout_s:.1f} s")
+        machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+    except ControlError as error:
+        machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+    else:
+        machine.succeeded(time.monotonic(), answer)
 
 
 async def to_its_end(task: "asyncio.Future[Any]") -> None:

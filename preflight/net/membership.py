@@ -1,15 +1,13 @@
 """One membership on the wire: performs what `proto.membership`'s machine asks for, and leaves whatever happens."""
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from preflight.model.control import ControlError
-from preflight.net.enrolment import own_record, spare_id, to_its_end
+from preflight.net.enrolment import own_record, spare_id, tell_outcome, to_its_end
 from preflight.proto.enroll import Wait
-from preflight.proto.membership import Answer, Call, Membership, News, State
+from preflight.proto.membership import Answer, Membership, News, State
 
 if TYPE_CHECKING:
     from preflight.net.control import ControlClient
@@ -51,22 +49,9 @@ class Member:
             if isinstance(action, Wait):
                 await _until(action.until)
             else:
-                await self._call(action)
+                await tell_outcome(self._machine, self._perform(action.state), action.timeout_s)
             for news in self._machine.news():
                 self._tell(news)
-
-    async def _call(self, call: Call) -> None:
-        machine = self._machine
-        try:
-            async with asyncio.timeout(call.timeout_s):
-                answer = await self._perform(call.state)
-        except TimeoutError:
-            error = ControlError("timeout", None, f"no answer within {call.timeout_s:.1f} s")
-            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
-        except ControlError as error:
-            machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
-        else:
-            machine.succeeded(time.monotonic(), answer)
 
     async def _perform(self, state: State) -> Answer:
         identity = self._machine.identity
