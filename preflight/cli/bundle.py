@@ -25,13 +25,13 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     Give a REPORT as it was written, without stand-ins. Everything is redacted; MANIFEST.json holds SHA-256 of each
     file and tells what was taken out where. It only reads.
     """
-    from preflight.cli.outputs import tell_verdict
+    from preflight.cli.outputs import verdict_told
     from preflight.cli.report import read_report
     from preflight.cli.run import Request
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
-    from preflight.files import WriteError, check, keeps, write
+    from preflight.files import check, keeps, write
 
     session = Session.prepare(Request(**options))
     if path is not None:
@@ -44,12 +44,9 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     addresses = "addresses" in session.settings.report.redact
     packets = dict(measured.captures.values())
     redactor = session.redactor(measured.names)
-    try:
-        write(target, make_bundle(report, raw, redactor, packets, addresses=addresses))
-    except WriteError:
-        if file is None:
-            tell_verdict(redactor.report(report), report.run.exit_code)
-        raise
+    packed = make_bundle(report, raw, redactor, packets, addresses=addresses)
+    with verdict_told(redactor.report(report), report.run.exit_code):
+        write(target, packed)
     click.echo(f"wrote {target}; look into it before you send it", err=not keeps(target))
 
 

@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -104,13 +105,23 @@ def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
     attempts.settle()
 
 
-def tell_verdict(report: "Report", exit_code: int) -> None:
-    """What the run found, in one line on standard error, where its report cannot be read."""
+@contextmanager
+def verdict_told(report: "Report", exit_code: int) -> Iterator[None]:
+    """If the body cannot write, what the run found is told in one line on standard error."""
+    try:
+        yield
+    except WriteError:
+        click.echo(verdict_line(report, exit_code), err=True)
+        raise
+
+
+def verdict_line(report: "Report", exit_code: int) -> str:
+    """The verdict with its causes, or with the counts where there is no cause."""
     from preflight.report.common import counts
 
     causes = ", ".join(f"{cause.code} {cause.target} {cause.direction}" for cause in report.diagnosis)
     words = f"preflight: verdict {report.verdict} (exit would have been {exit_code}): {causes or counts(report)}"
-    click.echo(" ".join(words.split()), err=True)
+    return " ".join(words.split())
 
 
 def render(report: "Report", format: str, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:

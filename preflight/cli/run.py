@@ -124,7 +124,7 @@ def _execute(request: Request) -> int:
         from preflight.cli.in_lab import run_in_lab
 
         return run_in_lab(request.lab, sys.argv[1:])
-    from preflight.cli.outputs import folder_beside, parse_outputs, tell_verdict, write_outputs
+    from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
     from preflight.files import Attempts
@@ -137,7 +137,6 @@ def _execute(request: Request) -> int:
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     worse = baseline is not None and tell_changes(baseline, report)
     exit_code = report.run.exit_code or int(worse)
-    if attempts.failures:
-        tell_verdict(report, exit_code)
-    attempts.settle()
+    with verdict_told(report, exit_code):
+        attempts.settle()
     return exit_code

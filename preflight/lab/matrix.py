@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from preflight.files import Attempts, write
+from preflight.files import Attempts, WriteError, write
 from preflight.lab import score
 from preflight.lab.names import LabError
 from preflight.lab.scenarios import Scenario
@@ -116,11 +116,12 @@ class Matrix:
 
     def _keep(self, scenario: Scenario, number: int, report: dict[str, Any]) -> str | None:
         path = self._reports / f"{scenario.name}-{number}.json"
-        kept = None
-        with self._attempts.one():
+        try:
             write(path, json.dumps(report, indent=2, ensure_ascii=False))
-            kept = str(path)
-        return kept
+        except WriteError as error:
+            self._attempts.failures.append(error)
+            return None
+        return str(path)
 
 
 def _follow(futures: list[Future[Outcome | None]], finished: Callable[[Outcome], None]) -> None:
