@@ -116,7 +116,7 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
             attempts = Attempts()
             outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or _default_jobs(), reports, attempts)
             with attempts.one():
-                _write_scores(outcomes, wanted, single=single)
+                write_scores(outcomes, wanted, single=single)
             attempts.settle()
     if interrupted:
         sys.exit(INTERRUPTED)
@@ -167,7 +167,8 @@ def _run_matrix(
     return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports, attempts=attempts).run(tell)
 
 
-def _write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
+def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
+    """Write the scores; of a `single` run with its report in them. Raises WriteError when all were tried."""
     from preflight.cli.outputs import write_texts
     from preflight.lab.score import document
     from preflight.lab.scoreboard import table
