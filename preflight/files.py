@@ -259,10 +259,11 @@ def _complete(
 
 
 def _like(number: int, replaced: os.stat_result, mode: int) -> None:
-    """Owner and mode of the file that is to be replaced, as far as we may give them."""
-    with suppress(PermissionError):
+    """Owner and mode of the file that is to be replaced, as far as the system lets us give them."""
+    with suppress(OSError):
         os.fchown(number, replaced.st_uid, replaced.st_gid)
-    os.fchmod(number, mode)
+    with suppress(OSError):
+        os.fchmod(number, mode)
 
 
 def _name(draft: Path, path: Path) -> None:

@@ -78,11 +78,15 @@ def down(name: str | None, every: bool) -> None:
     if every == (name is not None):
         raise click.UsageError("name a lab, or say --all")
     with _explaining():
+        from preflight.files import Attempts
         from preflight.lab.session import all_labs, take_down
 
+        attempts = Attempts()
         for each in all_labs() if name is None else [name]:
             take_down(each)
-            click.echo(f"lab {each} is down")
+            with attempts.one():
+                click.echo(f"lab {each} is down")
+        attempts.settle()
 
 
 @lab.command()

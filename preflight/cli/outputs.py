@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from preflight.report.model import Report
 
 FORMATS = ("text", "json", "junit", "markdown", "html", "openmetrics", "sarif")
-STDOUT = Path("/dev/stdout")
+STDOUT = Path("/proc/self/fd/1")
 STDOUT_FILENO = 1
 
 
