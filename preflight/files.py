@@ -100,6 +100,7 @@ def folder_at(path: Path) -> None:
     """Make a folder unless it is there. Raises WriteError."""
     with _telling(path):
         path.mkdir(exist_ok=True)
+        _not_planted(path)
 
 
 @contextmanager
@@ -181,7 +182,7 @@ class _Target(NamedTuple):
         if not os.path.exists(end):  # noqa: PTH110 - unlike Path.exists it raises nothing
             return cls(end, magic, None, None)
         own = folder in map(os.path.realpath, ("/proc/self/fd", "/proc/thread-self/fd"))
-        return cls(end, magic, int(end.name) if own else None, end.stat())
+        return cls(end, magic, int(end.name) if own and end.name.isdecimal() else None, end.stat())
 
     @property
     def mode(self) -> int:

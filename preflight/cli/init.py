@@ -55,10 +55,17 @@ def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
     if force:
         write(path, text)
         write(schema, described)
-    elif schema.is_file() and schema.read_text(encoding="utf-8", errors="replace") == described:
+    elif _holds(schema, described):
         create_all([(path, text)])
     else:
         create_all([(path, text), (schema, described)])
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.is_file() and path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 async def _found() -> "Found":
