@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Row
+from preflight.files import WriteError, write
 
 AREAS = {
     "startup": "benchmarks.startup",
@@ -34,7 +35,10 @@ def bench(areas: tuple[str, ...], json_file: Path | None) -> None:
         rows += import_module(AREAS[area]).rows()
     Console(width=140 if not sys.stdout.isatty() else None).print(_table(rows))
     if json_file:
-        json_file.write_text(json.dumps({"rows": [row.as_dict() for row in rows]}, indent=2) + "\n", encoding="utf-8")
+        try:
+            write(json_file, json.dumps({"rows": [row.as_dict() for row in rows]}, indent=2) + "\n")
+        except WriteError as error:
+            raise click.UsageError(str(error)) from None
 
 
 def _table(rows: list[Row]) -> Table:

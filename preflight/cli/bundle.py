@@ -25,13 +25,17 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     Give a REPORT as it was written, without stand-ins. Everything is redacted; MANIFEST.json holds SHA-256 of each
     file and tells what was taken out where. It only reads.
     """
+    from preflight.cli.outputs import verdict_told
     from preflight.cli.report import read_report
     from preflight.cli.run import Request
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
+    from preflight.files import check, keeps, write
 
     session = Session.prepare(Request(**options))
+    if path is not None:
+        check(path)
     before = counters("before") if file is None else []
     measured = session.unredacted() if file is None else _given(session, read_report(file))
     report = measured.report
@@ -39,11 +43,11 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
     packets = dict(measured.captures.values())
-    try:
-        target.write_bytes(make_bundle(report, raw, session.redactor(measured.names), packets, addresses=addresses))
-    except OSError as error:
-        raise click.UsageError(f"{target}: {error.strerror}") from None
-    click.echo(f"wrote {target}; look into it before you send it")
+    redactor = session.redactor(measured.names)
+    packed = make_bundle(report, raw, redactor, packets, addresses=addresses)
+    with verdict_told(redactor.report(report), report.run.exit_code):
+        write(target, packed)
+    click.echo(f"wrote {target}; look into it before you send it", err=not keeps(target))
 
 
 def _given(session: "Session", report: "Report") -> "Measured":

@@ -27,8 +27,9 @@ def run_in_lab(name: str, arguments: list[str]) -> int:
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
     """Run to the end. A signal goes to the child, which ends first and writes its report."""
-    # In a session of its own a Ctrl-C at the terminal reaches it once, by the hand below, and not twice.
-    child = subprocess.Popen(command, env=environment, start_new_session=True)
+    # In a session of its own a Ctrl-C at the terminal reaches it once, by the hand below, and not twice. What the
+    # caller's shell opened for `--output json=/dev/fd/3` is open there too; nothing of ours is inheritable.
+    child = subprocess.Popen(command, env=environment, start_new_session=True, close_fds=False)
 
     def forward(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)

@@ -27,21 +27,45 @@ def init(path: Path, force: bool) -> None:
     It only reads, and sends nothing. Secrets in the environment are named, never written.
     """
     import asyncio
+
+    from preflight.files import check, keeps, write
+    from preflight.initial import SCHEMA_FILE, initial_settings
+
+    if path.name == SCHEMA_FILE:
+        raise click.UsageError(f"{SCHEMA_FILE} is the name of the schema beside it; name another file")
+    if os.path.lexists(path) and not force:
+        raise click.UsageError(f"{path} is there already; --force overwrites it")
+    check(path)
+    text = initial_settings(asyncio.run(_found()))
+    if not keeps(path):
+        write(path, text)
+        return
+    _put(path, text, path.with_name(SCHEMA_FILE), force=force)
+    click.echo(f"wrote {path} and {SCHEMA_FILE}; next: preflight all --config {path}")
+
+
+def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
+    """Write settings and schema; unless by force, both or none, and nothing that is there is replaced."""
     import json
 
-    from preflight.initial import SCHEMA_FILE, initial_settings
+    from preflight.files import create_all, write
     from preflight.settings import config_schema
 
-    if path.exists() and not force:
-        raise click.UsageError(f"{path} is there already; --force overwrites it")
-    text = initial_settings(asyncio.run(_found()))
+    described = json.dumps(config_schema(), indent=2) + "\n"
+    if force:
+        write(path, text)
+        write(schema, described)
+    elif _holds(schema, described):
+        create_all([(path, text)])
+    else:
+        create_all([(path, text), (schema, described)])
+
+
+def _holds(path: Path, text: str) -> bool:
     try:
-        path.write_text(text, encoding="utf-8")
-        schema = path.absolute().parent / SCHEMA_FILE
-        schema.write_text(json.dumps(config_schema(), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise click.UsageError(f"{path}: {error.strerror}") from None
-    click.echo(f"wrote {path} and {SCHEMA_FILE}; next: preflight all --config {path}")
+        return path.is_file() and path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 async def _found() -> "Found":

@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from preflight.cli.outputs import Output
+    from preflight.files import Attempts
     from preflight.lab.scenarios import Scenario
     from preflight.lab.score import Outcome
     from preflight.lab.session import Lab
@@ -77,11 +78,15 @@ def down(name: str | None, every: bool) -> None:
     if every == (name is not None):
         raise click.UsageError("name a lab, or say --all")
     with _explaining():
+        from preflight.files import Attempts
         from preflight.lab.session import all_labs, take_down
 
+        attempts = Attempts()
         for each in all_labs() if name is None else [name]:
             take_down(each)
-            click.echo(f"lab {each} is down")
+            with attempts.one():
+                click.echo(f"lab {each} is down")
+        attempts.settle()
 
 
 @lab.command()
@@ -99,6 +104,7 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
     beside the JSON file; that of one scenario run once goes into it.
     """
     from preflight.cli.outputs import parse_outputs
+    from preflight.files import Attempts
 
     if every == bool(names):
         raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
@@ -111,8 +117,11 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
         single = len(scenarios) * repeat == 1
         with _report_folder(file, single=single) as reports:
-            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or _default_jobs(), reports)
-            _write_scores(outcomes, wanted, single=single)
+            attempts = Attempts()
+            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or _default_jobs(), reports, attempts)
+            with attempts.one():
+                write_scores(outcomes, wanted, single=single)
+            attempts.settle()
     if interrupted:
         sys.exit(INTERRUPTED)
     from preflight.lab.score import all_right
@@ -138,16 +147,20 @@ def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
 @contextmanager
 def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
     """Where the runs' reports go: beside the JSON file, or nowhere for long."""
-    if file is not None and not single:
+    from preflight.files import folder_at, keeps
+
+    if file is not None and not single and keeps(file):
         folder = file.with_name(f"{file.stem}-reports")
-        folder.mkdir(exist_ok=True)
+        folder_at(folder)
         yield folder
         return
     with tempfile.TemporaryDirectory(prefix="preflight-lab-") as folder_name:
         yield Path(folder_name)
 
 
-def _run_matrix(scenarios: list["Scenario"], repeat: int, jobs: int, reports: Path) -> tuple[list["Outcome"], bool]:
+def _run_matrix(
+    scenarios: list["Scenario"], repeat: int, jobs: int, reports: Path, attempts: "Attempts"
+) -> tuple[list["Outcome"], bool]:
     from preflight.lab.matrix import Matrix
 
     def tell(outcome: "Outcome") -> None:
@@ -155,10 +168,12 @@ def _run_matrix(scenarios: list["Scenario"], repeat: int, jobs: int, reports: Pa
 
         click.echo(line(outcome), err=True)
 
-    return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports).run(tell)
+    return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports, attempts=attempts).run(tell)
 
 
-def _write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
+def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
+    """Write the scores; of a `single` run with its report in them. Raises WriteError when all were tried."""
+    from preflight.cli.outputs import write_texts
     from preflight.lab.score import document
     from preflight.lab.scoreboard import table
 
@@ -167,12 +182,11 @@ def _write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, si
         # The folder that the path leads into does not outlive this command.
         path = row["report"]
         row["report"] = scores["report"] = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-    for output in wanted:
-        text = f"{json.dumps(scores, indent=2, ensure_ascii=False)}\n" if output.format == "json" else table(outcomes)
-        if output.path is None:
-            click.echo(text, nl=False)
-        else:
-            output.path.write_text(text, encoding="utf-8")
+    render = {
+        "json": lambda: f"{json.dumps(scores, indent=2, ensure_ascii=False)}\n",
+        "text": lambda: table(outcomes),
+    }
+    write_texts([(output, render[output.format]()) for output in wanted])
 
 
 @lab.command("list")

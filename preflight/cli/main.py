@@ -9,6 +9,8 @@ from preflight import __version__
 if TYPE_CHECKING:
     import click
 
+EXIT_UNWRITTEN = 2
+
 COMMANDS = {
     "all": "preflight.cli.run:all_checks",
     "run": "preflight.cli.run:run_checks",
@@ -63,7 +65,28 @@ def build() -> "click.Group":
 
 
 def main() -> None:
-    """Entry point of the program."""
+    """Entry point of the program: whatever cannot be written ends it with one sentence and exit code 2."""
+    from preflight.cli.streams import guard
+    from preflight.files import WriteError
+
+    stdout = guard()
+    code: str | int | None = None
+    lost: WriteError | None = None
+    try:
+        _run()
+    except WriteError as error:
+        lost = error
+    except SystemExit as end:
+        code = end.code
+    # The stream's own failure counts too: a library, or a plugin that prints, may have caught it on its way.
+    lost = lost or stdout.finished()
+    if lost is not None:
+        sys.stderr.write(f"preflight: {lost}\n")
+        code = EXIT_UNWRITTEN
+    sys.exit(code)
+
+
+def _run() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"preflight {__version__}\n")
         return

@@ -3,8 +3,8 @@
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from preflight.files import Attempts, WriteError, check, descriptor, identity, keeps, write
+
 if TYPE_CHECKING:
     from preflight.report.model import Report
 
 FORMATS = ("text", "json", "junit", "markdown", "html", "openmetrics", "sarif")
+STDOUT = Path("/proc/self/fd/1")
+STDOUT_FILENO = 1
 
 
 def complete_format(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -38,52 +42,86 @@ def parse_outputs(values: Sequence[str], formats: Sequence[str] = FORMATS) -> tu
     to_stdout = [output.format for output in outputs if output.path is None]
     if len(to_stdout) > 1:
         raise click.UsageError(f"standard output takes one document, not {' and '.join(to_stdout)}: give a =PATH")
-    paths = [output.path for output in outputs if output.path]
-    if len(set(paths)) < len(paths):
-        raise click.UsageError("two outputs name the same file")
+    try:
+        _refuse_same_file(outputs)
+    except WriteError as error:
+        raise click.UsageError(f"--output: {error}") from None
     return outputs
 
 
+def _refuse_same_file(outputs: Sequence[Output]) -> None:
+    """Two documents in one file, by whatever names, are none. Raises WriteError, click.UsageError."""
+    if len(outputs) > 1:
+        places = [place for output in outputs if (place := identity(output.path or STDOUT)) is not None]
+        if len(set(places)) < len(places):
+            raise click.UsageError("two outputs name the same file")
+
+
 def _parse(value: str, formats: Sequence[str]) -> Output:
-    format, separator, path = value.partition("=")
+    format, separator, name = value.partition("=")
     if format not in formats:
         near = get_close_matches(format, formats, n=1, cutoff=0.0)
         raise click.UsageError(f"no output format is called {format!r}; nearest: {near[0]} (of {', '.join(formats)})")
-    if separator and not path:
+    if not separator:
+        return Output(format, None)
+    if not name:
         raise click.UsageError(f"--output {value}: no file behind the equals sign")
-    return Output(format, _writable(Path(path)) if separator else None)
+    path = Path(name)
+    try:
+        check(path)  # what would fail after the run, when the report is lost
+        return Output(format, None if descriptor(path) == STDOUT_FILENO else path)
+    except WriteError as error:
+        raise click.UsageError(f"--output: {error}") from None
 
 
-def _writable(path: Path) -> Path:
-    """Refuse now what would fail after the run, when the report is lost."""
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise click.UsageError(f"--output: {path} is a directory")
-    if not folder.is_dir():
-        raise click.UsageError(f"--output: {folder} is no directory")
-    if not os.access(folder, os.W_OK):
-        raise click.UsageError(f"--output: no permission to write in {folder}")
-    return path
+def folder_beside(outputs: Sequence[Output]) -> Path:
+    """The folder of the first output that stays as a file, else the current one. Raises WriteError."""
+    return next((output.path.parent for output in outputs if output.path and keeps(output.path)), Path())
 
 
 def write_outputs(report: "Report", outputs: Sequence[Output], *, no_color: bool, verbose: bool) -> None:
-    """Render and write every document, files first: a closed standard output must not cost a file."""
-    for output in sorted(outputs, key=lambda output: output.path is None):
+    """Render and write every document. Raises WriteError when all were tried."""
+    terminal = sys.stdout.isatty()
+    color = terminal and not no_color and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size().columns if terminal else 80
+
+    def text(output: Output) -> str:
         if output.path is not None:
-            _replace(output.path, render(report, output.format, verbose=verbose))
-        else:
-            color = sys.stdout.isatty() and not no_color and "NO_COLOR" not in os.environ
-            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
-            click.echo(render(report, output.format, width=width, color=color, verbose=verbose), nl=False, color=color)
+            return render(report, output.format, verbose=verbose)
+        return render(report, output.format, width=width, color=color, verbose=verbose)
+
+    write_texts([(output, text(output)) for output in outputs])
 
 
 def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
-    """Write documents that are rendered already, files first."""
-    for output, text in sorted(documents, key=lambda document: document[0].path is None):
-        if output.path is not None:
-            _replace(output.path, text)
-        else:
-            click.echo(text, nl=False)
+    """Write documents that are rendered already. Raises WriteError when all were tried."""
+    attempts = Attempts()
+    for output, text in documents:
+        with attempts.one():
+            if output.path is not None:
+                write(output.path, text)
+            else:
+                click.echo(text, nl=False)
+    attempts.settle()
+
+
+@contextmanager
+def verdict_told(report: "Report", exit_code: int) -> Iterator[None]:
+    """If the body cannot write, what the run found is told in one line on standard error."""
+    try:
+        yield
+    except WriteError:
+        click.echo(verdict_line(report, exit_code), err=True)
+        raise
+
+
+def verdict_line(report: "Report", exit_code: int) -> str:
+    """The verdict with its causes, or with the counts where there is no cause."""
+    from preflight.report.common import counts
+
+    causes = ", ".join(f"{cause.code} {cause.target} {cause.direction}" for cause in report.diagnosis)
+    words = f"preflight: verdict {report.verdict} (exit would have been {exit_code}): {causes or counts(report)}"
+    return " ".join(words.split())
 
 
 def render(report: "Report", format: str, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
@@ -94,13 +132,3 @@ def render(report: "Report", format: str, *, width: int = 80, color: bool = Fals
         return text.render(report, width=max(width, 40), color=color, verbose=verbose)
     document: str = import_module(f"preflight.report.{format}").render(report)
     return document
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file and rename: a reader never sees half a report."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.absolute().parent, delete=False) as file:
-        file.write(text)
-    umask = os.umask(0)
-    os.umask(umask)
-    Path(file.name).chmod(0o666 & ~umask)
-    Path(file.name).replace(path)

@@ -124,14 +124,19 @@ def _execute(request: Request) -> int:
         from preflight.cli.in_lab import run_in_lab
 
         return run_in_lab(request.lab, sys.argv[1:])
-    from preflight.cli.outputs import parse_outputs, write_outputs
+    from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
+    from preflight.files import Attempts
 
     outputs = parse_outputs(request.outputs)
     baseline = read_report(request.baseline) if request.baseline else None
-    beside = next((output.path.parent for output in outputs if output.path), Path())
-    report = Session.prepare(request).run(beside)
-    write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
+    attempts = Attempts()
+    report = Session.prepare(request).run(folder_beside(outputs), attempts)
+    with attempts.one():
+        write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     worse = baseline is not None and tell_changes(baseline, report)
-    return report.run.exit_code or int(worse)
+    exit_code = report.run.exit_code or int(worse)
+    with verdict_told(report, exit_code):
+        attempts.settle()
+    return exit_code

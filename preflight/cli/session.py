@@ -19,6 +19,7 @@ from preflight.api import NODE, Check, Context, Direction, Peer, Result, Status,
 from preflight.catalog import BrokenPlugin, load_catalog
 from preflight.cli.progress import progress
 from preflight.diagnosis import diagnose
+from preflight.files import Attempts
 from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
@@ -79,17 +80,18 @@ class Session:
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
-    def run(self, beside: Path = Path()) -> Report:
+    def run(self, beside: Path, attempts: Attempts) -> Report:
         """Run the plan, diagnose, and put the report together, without secrets.
 
-        beside: the folder in which captures get one of their own.
+        beside: the folder in which captures get one of their own. attempts: remember that they could not be written.
         """
         report, names, files = self.unredacted()
         redactor = self.redactor(names)
         if files:
             from preflight.evidence.capture import keep
 
-            report = keep(report, files, beside / f"preflight-captures-{report.run.id}", redactor.stand_in)
+            with attempts.one():
+                report = keep(report, files, beside / f"preflight-captures-{report.run.id}", redactor.stand_in)
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:

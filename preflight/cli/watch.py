@@ -80,6 +80,7 @@ def watch(
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
+    from preflight.cli.outputs import verdict_told
     from preflight.cli.session import interruption
 
     stop = interruption()
@@ -94,8 +95,9 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
                 break  # what a cut-off round has not measured is no change
             redactor.know(measured.names)
             report = redactor.report(measured.report)
-            for line in lines(before, report):
-                _say(line)
+            with verdict_told(report, report.run.exit_code):
+                for line in lines(before, report):
+                    _say(line)
             before, rounds = report, rounds + 1
             if schedule.over(rounds, loop.time() - start):
                 return report.run.exit_code

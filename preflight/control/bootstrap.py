@@ -1,12 +1,13 @@
 """Making a one-time enrolment token, and saying how to hand it over."""
 
-import os
 import re
 import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+from preflight.files import WriteError, create_all
 
 TOKEN_BYTES = 32
 LONGEST_TTL_S = 30 * 24 * 3600
@@ -35,16 +36,12 @@ def new_token(ttl: str) -> NewToken:
 
 
 def write(token: NewToken, out: Path | None, env_out: Path | None) -> None:
-    """Write the files that were asked for; both or, if one cannot be written, none. Raises BootstrapError."""
-    if out is not None:
-        _write_secret(out, f"{token.text}\n")
-    if env_out is not None:
-        try:
-            _write_secret(env_out, environment(token))
-        except BootstrapError:
-            if out is not None:
-                out.unlink()
-            raise
+    """Create the files that were asked for, for their owner's eyes only; all or none. Raises BootstrapError."""
+    asked = ((out, f"{token.text}\n"), (env_out, environment(token)))
+    try:
+        create_all([(path, text) for path, text in asked if path is not None], mode=0o600)
+    except WriteError as error:
+        raise BootstrapError(str(error)) from None
 
 
 def environment(token: NewToken) -> str:
@@ -77,22 +74,3 @@ def instructions(token: NewToken, out: Path | None, env_out: Path | None) -> str
         f"  preflight all --enroll --bootstrap-token-file {name} --credentials-out credentials",
     ]
     return "\n".join(lines)
-
-
-def _write_secret(path: Path, text: str) -> None:
-    """A new file that only its owner reads, complete or not there."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)  # unlike a rename, it does not replace a file that is there
-        finally:
-            temporary.unlink()
-    except FileExistsError:
-        raise BootstrapError(f"{path} exists; remove it or name another file") from None
-    except OSError as error:
-        raise BootstrapError(f"{path}: cannot be written ({error.strerror})") from None

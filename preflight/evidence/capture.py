@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from preflight.api import CONTROL
+from preflight.files import create_all, new_folder
 from preflight.net.recorder import Packet
 from preflight.report.model import EvidenceEntry, Report, ResultEntry
 
@@ -96,16 +97,18 @@ def _meanwhile(packet: Packet, result: ResultEntry) -> bool:
 def keep(
     report: Report, files: Mapping[str, tuple[str, bytes]], folder: Path, stand_in: Callable[[str], str] | None
 ) -> Report:
-    """Write the files into a folder of their own, and name them in the report. Raises OSError."""
+    """Write the files into a new folder of their own, and name them in the report.
+
+    Raises WriteError: then none of them is left.
+    """
     if not files:
         return report
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for id, (name, content) in files.items():
-        path = folder / name
-        path.write_bytes(rewritten(content, stand_in) if stand_in else content)
-        paths[id] = str(path)
-    return with_captures(report, paths)
+    contents = [
+        (folder / name, rewritten(content, stand_in) if stand_in else content) for name, content in files.values()
+    ]
+    with new_folder(folder):
+        create_all(contents)
+    return with_captures(report, {id: str(folder / name) for id, (name, _) in files.items()})
 
 
 def _file_name(id: str) -> str:

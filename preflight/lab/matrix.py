@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from preflight.files import Attempts, WriteError, write
 from preflight.lab import score
 from preflight.lab.names import LabError
 from preflight.lab.scenarios import Scenario
@@ -23,12 +24,15 @@ _LOOK_AGAIN_S = 0.1
 
 
 class Matrix:
-    """One `lab run`. reports: the directory for the reports; None: they are not kept."""
+    """One `lab run`. reports: the directory for the reports. attempts: remember those that could not be written."""
 
-    def __init__(self, scenarios: Sequence[Scenario], *, repeat: int, jobs: int, reports: Path | None) -> None:
+    def __init__(
+        self, scenarios: Sequence[Scenario], *, repeat: int, jobs: int, reports: Path, attempts: Attempts
+    ) -> None:
         self._work = [(scenario, number) for number in range(1, repeat + 1) for scenario in scenarios]
         self._jobs = jobs
         self._reports = reports
+        self._attempts = attempts
         self._guard = threading.Lock()
         self._stopped = threading.Event()
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -111,10 +115,12 @@ class Matrix:
                 child.kill()
 
     def _keep(self, scenario: Scenario, number: int, report: dict[str, Any]) -> str | None:
-        if self._reports is None:
-            return None
         path = self._reports / f"{scenario.name}-{number}.json"
-        path.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+        try:
+            write(path, json.dumps(report, indent=2, ensure_ascii=False))
+        except WriteError as error:
+            self._attempts.failures.append(error)
+            return None
         return str(path)
 
 

@@ -107,3 +107,14 @@ def test_explain_prints_the_page(preflight: Preflight) -> None:
 def test_schemas_are_schemas(preflight: Preflight, what: str) -> None:
     """What is published is JSON Schema 2020-12."""
     Draft202012Validator.check_schema(json.loads(preflight("schema", what).stdout))
+
+
+def test_a_run_in_a_lab_writes_to_what_the_shell_opened(tmp_path: Path) -> None:
+    """`--output json=/dev/fd/3 3>FILE` and `>(program)` reach the program within the lab."""
+    with (tmp_path / "kept").open("w") as sink:
+        os.set_inheritable(sink.fileno(), True)
+        words = ["run", "host.clock", "-q", "--lab", "loopback", "--output", f"json=/dev/fd/{sink.fileno()}"]
+        command = [sys.executable, "-P", "-m", "preflight", *words]
+        done = subprocess.run(command, cwd=tmp_path, close_fds=False, capture_output=True, text=True, check=False)
+    assert "cannot be written" not in done.stderr
+    assert json.loads((tmp_path / "kept").read_text())["run"]["lab"] == "loopback"
