@@ -1,12 +1,16 @@
 """`list`, `explain`, `schema`: what the tool knows, offline."""
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from preflight.api import Check
 
 
@@ -83,13 +87,22 @@ def _page(code: str) -> str | None:
 
     if "/" in code:
         return None
-    page = files("preflight_runbook").joinpath(f"{code}.md")
+    page: Traversable = files("preflight_runbook").joinpath(f"{code}.md")
     if not page.is_file():
         owner = next((check for check in _foreign() if code in {each.slug for each in check.codes}), None)
         if owner is None:
             return None
-        page = files(owner.function.__module__.partition(".")[0]).joinpath("runbook", f"{code}.md")
+        page = _folder_of(owner.module.partition(".")[0]).joinpath("runbook", f"{code}.md")
     return page.read_text(encoding="utf-8") if page.is_file() else None
+
+
+def _folder_of(package: str) -> Path:
+    """Where a package lies, without importing it: it is a stranger's."""
+    from importlib.util import find_spec
+
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    return Path(next(iter(folders or ()), os.devnull))
 
 
 def _foreign() -> "list[Check]":

@@ -67,4 +67,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"preflight {__version__}\n")
         return
-    build().main(prog_name="preflight")
+    from preflight.cli.ending import leaving_threads_behind
+
+    with leaving_threads_behind():
+        build().main(prog_name="preflight")

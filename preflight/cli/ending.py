@@ -1,0 +1,58 @@
+"""The end of a run and of the process, which nothing that was left behind may hold up."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+CLEANUP_S = 7.0
+"""For tasks that are cancelled at the end: longer than a check of another package has before it is killed."""
+_IDLE_S = 0.2
+
+
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop of its own, as `asyncio.run` does, which would wait for every task and thread.
+
+    A task that does not end when it is cancelled, or a name that the C library looks up for a minute, is left behind.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        if tasks := asyncio.all_tasks(loop):
+            loop.run_until_complete(_cancel(tasks))
+        loop.set_exception_handler(lambda loop, context: None)  # it would tell of each task that is left
+        loop.close()
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=CLEANUP_S)
+
+
+@contextmanager
+def leaving_threads_behind() -> Iterator[None]:
+    """When the program exits within the body, it does so although threads still work: Python would join them."""
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.code, int) or not _busy_threads():
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(end.code)
+
+
+def _busy_threads() -> bool:
+    """Whether threads are left that Python would join; those that are only just ending are waited for."""
+    others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
+    for thread in others:
+        thread.join(_IDLE_S)
+    return any(thread.is_alive() for thread in others)
