@@ -97,8 +97,10 @@ def main(task: str, *words: str) -> None:
         with os.fdopen(messages, "wb", closefd=False) as pipe:
             pipe.write(kind + body + b"\n")
 
-    work: Callable[..., None] = {"declare": _declare, "run": _run}[task]
-    work(say, *words)
+    if task == "declare":
+        _declare(say, *words)
+    else:
+        _run(say, *words)
     os._exit(0)
 
 
