@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 
 from preflight.api import Check
-from preflight.plugins import BrokenPlugin, declared_by
+from preflight.model.plugins import BrokenPlugin
 
 GROUP = "preflight.checks"
 BUNDLED = "preflight_checks"
@@ -36,6 +36,8 @@ def load_catalog(*, third_party: bool = True) -> Catalog:
         if point.value == BUNDLED:
             found += _bundled(_origin(point))
         elif third_party:
+            from preflight.plugins import declared_by
+
             found += declared_by(point.module, _origin(point))
     return assemble(
         (check for check in found if isinstance(check, Check)),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from preflight.api import Check, Context, Result
 from preflight.contract import CHECK, RESULT, CheckBrokeError
+from preflight.model.plugins import BrokenPlugin
 from preflight.programs import python_module, search_path
 
 IMPORT_SECONDS = 10.0
@@ -25,15 +26,6 @@ GRACE_SECONDS = 5.0
 BEGUN, CHECK_DECLARED, BROKEN, GIVEN, BROKE, ENDED = b"B", b"C", b"X", b"R", b"F", b"E"
 _CHILD = "preflight.plugin_child"
 _LONGEST_LINE = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenPlugin:
-    """An entry point, a module behind it or a check in it that cannot be used, and why."""
-
-    origin: str
-    name: str
-    reason: str
 
 
 def declared_by(package: str, origin: str) -> list[Check | BrokenPlugin]:

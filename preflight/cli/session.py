@@ -21,11 +21,11 @@ from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
 from preflight.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
+from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
-from preflight.plugins import BrokenPlugin
 from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.redact import Redactor, StandIns
