@@ -18,7 +18,10 @@ CHECK = TypeAdapter(Check)
 RESULT = TypeAdapter(Result)
 LONGEST_S = 3600.0
 """The longest time limit that a check may ask for."""
+MOST_RESULTS = 50_000
+"""That one check may give: thousands of peers, each way, in several aspects."""
 _LONGEST_REASON = 500
+_MOST_FRAMES = 50
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -95,9 +98,13 @@ def kept(check: Check, given: object, known: set[tuple[str, str, str]]) -> Resul
         raise ContractError(f"{result.status} with code {result.code}")
     if result.code is not None and result.code not in check.codes and not _of_the_runner(result.code):
         raise ContractError(f"it does not declare {result.code}")
+    if result.blocked_by is not None and not result.blocked_by.startswith(f"{check.id}/"):
+        raise ContractError("blocked by a result of another check: that is for the runner to say")
     place = (result.target, result.direction, result.aspect)
     if place in known:
         raise ContractError(f"two results for {result.target}/{result.direction}/{result.aspect}")
+    if len(known) >= MOST_RESULTS:
+        raise ContractError(f"more than {MOST_RESULTS} results")
     known.add(place)
     return result
 
@@ -112,7 +119,7 @@ def breakage(error: BaseException) -> CheckBrokeError:
         return error
     frames = [
         f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in traceback.extract_tb(error.__traceback__)[-_MOST_FRAMES:]
     ]
     return CheckBrokeError(reason(error), frames)
 

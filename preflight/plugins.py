@@ -25,7 +25,7 @@ GRACE_SECONDS = 5.0
 """How long a check that was told to end may clean up before it is killed."""
 BEGUN, CHECK_DECLARED, BROKEN, GIVEN, BROKE, ENDED = b"B", b"C", b"X", b"R", b"F", b"E"
 _CHILD = "preflight.plugin_child"
-_LONGEST_LINE = 64 << 20
+_LONGEST_LINE = 8 << 20
 
 
 def declared_by(package: str, origin: str) -> list[Check | BrokenPlugin]:
@@ -66,11 +66,10 @@ def _import(package: str, without: Iterable[str]) -> tuple[list[bytes], str]:
             said, _ = child.communicate(timeout=IMPORT_SECONDS)
             how = f"ended the process ({_exit(child.returncode)})"
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+            _kill_group(child.pid)
             said, _ = child.communicate()
-        except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
-            raise
+        finally:
+            _kill_group(child.pid)
     return said.splitlines(), how
 
 
@@ -117,18 +116,21 @@ class PluginFunction:
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
-    """Let it clean up, for a bounded time."""
-    if child.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        child.terminate()
-    try:
-        async with asyncio.timeout(GRACE_SECONDS):
-            await child.wait()
-    except TimeoutError:
+    """Let it clean up, for a bounded time; then nothing that it has started is left."""
+    if child.returncode is None:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        await child.wait()
+            child.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await child.wait()
+    _kill_group(child.pid)
+    await child.wait()
+
+
+def _kill_group(leader: int) -> None:
+    """End all of a process group. A group keeps its number while anybody is in it, so nobody else is hit."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:

@@ -121,16 +121,18 @@ class Runner:
         work = asyncio.create_task(self._collect(check, context, said))
         await asyncio.wait((work, stop), timeout=allowed_s, return_when=asyncio.FIRST_COMPLETED)
         extra: tuple[Result, ...] = ()
-        if not work.done():
-            if stop.done():
-                extra = self._ended(check, context, said)
-            else:
-                message = f"not finished within its {allowed_s:g} s"
-                extra = self._missing(check, context, said, codes.RUN_TIMEOUT, message)
+        cancelled, stopped = not work.done(), stop.done()
+        if cancelled:
             work.cancel()
             await asyncio.wait((work,), timeout=CLEANUP_SECONDS)
+            message = f"not finished within its {allowed_s:g} s"
+            extra = (
+                self._ended(check, context, said)
+                if stopped
+                else self._missing(check, context, said, codes.RUN_TIMEOUT, message)
+            )
         broke = work.result() if work.done() else None
-        if broke is not None and not (extra and isinstance(broke, asyncio.CancelledError)):
+        if broke is not None and not (cancelled and isinstance(broke, asyncio.CancelledError)):
             extra = (*extra, _broken(check, broke))
         self._finish(check, tuple(said), (*extra, *blocked), started, (perf_counter() - began) * 1000)
 

@@ -32,7 +32,8 @@ CHECK = Check(id="site.kernel", title="Kernel", category="site", subject="node",
 )
 def test_what_the_guide_allows_is_allowed(more: dict[str, Any]) -> None:
     """Codes of ours as they are, own codes, limits up to an hour."""
-    assert declared(replace(CHECK, **more))
+    check = replace(CHECK, **more)
+    assert declared(check) is check
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,11 @@ def test_a_good_result_crosses_a_process_unchanged(result: Result) -> None:
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
     """Text may come from strangers: it is no reason to call the check broken, and it must not break the report."""
-    texts = {"message": "a\ud800b", "aspect": "\udfff", "evidence": (Evidence("k", "s", {"\ud800": ["\ud83d\ude00"]}),)}
+    texts: dict[str, Any] = {
+        "message": "a\ud800b",
+        "aspect": "\udfff",
+        "evidence": (Evidence("k", "s", {"\ud800": ["\ud83d\ude00"]}),),
+    }
     result = well_formed(replace(FINE, **texts))
     assert (result.message, result.aspect) == ("a\ufffdb", "\ufffd")
     assert result.evidence[0].data == {"\ufffd": ["\U0001f600"]}
@@ -83,12 +88,23 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
         ({"measurements": {"rtt_ms": float("nan")}}, "it gave a result with measurements.rtt_ms"),
         ({"evidence": (Evidence("k", "s", object()),)}, "it gave evidence that is not JSON"),
         ({"code": OWN}, "pass with code site.too-old"),
+        ({"blocked_by": "reach.udp/b/round-trip"}, "blocked by a result of another check"),
     ],
 )
 def test_a_bad_result_is_told_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
     """A wrong type is the check's own fault."""
     with pytest.raises(ContractError, match=f"^{sentence}"):
         kept(CHECK, replace(FINE, **more), set())
+
+
+def test_a_check_that_gives_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report has an end, and the memory of this machine too."""
+    monkeypatch.setattr("preflight.contract.MOST_RESULTS", 2)
+    known: set[tuple[str, str, str]] = set()
+    for aspect in "ab":
+        kept(CHECK, replace(FINE, aspect=aspect), known)
+    with pytest.raises(ContractError, match="more than 2 results"):
+        kept(CHECK, replace(FINE, aspect="c"), known)
 
 
 def test_a_stranger_s_words_stay_one_line() -> None:

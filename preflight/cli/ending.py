@@ -24,16 +24,19 @@ def run_to_end(main: Coroutine[Any, Any, T]) -> T:
     try:
         return loop.run_until_complete(main)
     finally:
-        if tasks := asyncio.all_tasks(loop):
-            loop.run_until_complete(_cancel(tasks))
         loop.set_exception_handler(lambda loop, context: None)  # it would tell of each task that is left
+        loop.run_until_complete(_wind_up(asyncio.all_tasks(loop)))
         loop.close()
 
 
-async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+async def _wind_up(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks, timeout=CLEANUP_S)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLEANUP_S):
+            if tasks:
+                await asyncio.wait(tasks)
+            await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -78,6 +79,7 @@ HARMLESS_IMPORTS = {
     "handlers": "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN)",
     "moves": "os.chdir('/')",
     "closes": "sys.stdout.close(); sys.stdout = None",
+    "starts_a_process": "os.system('sleep 600 &')",
     "threads": "threading.Thread(target=time.sleep, args=(600,)).start()",
 }
 CHECK_ERRORS = {
@@ -120,6 +122,7 @@ PASSES = {
     "leaves_a_task": "asyncio.create_task(asyncio.sleep(600))",
     "leaves_a_thread": "threading.Thread(target=time.sleep, args=(600,)).start()",
     "leaves_an_executor": "asyncio.create_task(asyncio.to_thread(time.sleep, 600)); await asyncio.sleep(0)",
+    "leaves_a_process": "os.system('sleep 600 &')",
     "reads_input": "assert sys.stdin.read() == ''",
     "half_a_pair": "yield shown(['\\udfff', {'\\ud800': 1}])",
 }
@@ -243,18 +246,54 @@ def test_the_other_checks_run(ran: dict[str, dict[str, Any]]) -> None:
     assert ran["host.clock/node/local"]["status"] in ("pass", "warn")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_one_signal_ends_the_run_with_its_report(tmp_path: Path, number: int) -> None:
-    """However a check blocks, one signal is enough: the report is written, with what had finished."""
-    install(tmp_path, {"checks": a_check("stuck", "print('stuck', flush=True)\nwhile True: time.sleep(1)")})
+@pytest.mark.parametrize(
+    ("number", "body"),
+    [
+        pytest.param(signal.SIGTERM, "while True: time.sleep(1)", id="SIGTERM while it blocks"),
+        pytest.param(signal.SIGINT, "await asyncio.sleep(600)", id="SIGINT while it waits"),
+    ],
+)
+def test_one_signal_ends_the_run_with_its_report(tmp_path: Path, number: int, body: str) -> None:
+    """Whatever a check is at, one signal is enough: the report is written, with what had finished."""
+    install(tmp_path, {"checks": a_check("stuck", f"print('stuck', flush=True)\n{body}")})
     with start(tmp_path, "run", "evil.stuck", "host.clock", "--output", "json=report.json") as running:
-        said = ""
-        for line in running.stderr or ():
-            said += line
-            if "stuck" in said and "host.clock" in said:
-                break
+        read_until(running, "stuck", "host.clock")
         running.send_signal(number)
         running.communicate()
     assert running.returncode == 130
     report = json.loads((tmp_path / "report.json").read_text())
     assert {r["check"]: r["code"] for r in report["results"]}["evil.stuck"] == "run.interrupted"
+
+
+def test_one_signal_ends_the_watch(tmp_path: Path) -> None:
+    """`watch` ends in the middle of a round."""
+    install(tmp_path, {"checks": a_check("stuck", "print('stuck', flush=True)\nawait asyncio.sleep(600)")})
+    with start(tmp_path, "watch", "evil.stuck") as running:
+        read_until(running, "stuck")
+        running.terminate()
+        assert running.communicate() == ("", "")
+    assert running.returncode == 130
+
+
+def test_one_signal_ends_the_exporter(tmp_path: Path) -> None:
+    """`exporter` ends although a scrape still measures."""
+    install(tmp_path, {"checks": a_check("stuck", "print('stuck', flush=True)\nawait asyncio.sleep(600)")})
+    with start(tmp_path, "exporter", "--bind", "127.0.0.1:0") as running:
+        assert running.stdout
+        port = int(running.stdout.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as scrape:
+            scrape.sendall(b"GET /probe HTTP/1.0\r\n\r\n")
+            read_until(running, "stuck")
+            running.terminate()
+            running.communicate()
+    assert running.returncode == 0
+
+
+def read_until(running: "subprocess.Popen[str]", *words: str) -> None:
+    """Read standard error until all words have come."""
+    said = ""
+    for line in running.stderr or ():
+        said += line
+        if all(word in said for word in words):
+            return
+    raise AssertionError(said)
