@@ -78,6 +78,8 @@ class Direction(StrEnum):
 class Evidence:
     """Something a reader can verify: text or a JSON-ready value in `data`, or a file in `path`. Never a secret."""
 
+    __pydantic_config__ = codes.REVALIDATED
+
     kind: str
     summary: str
     data: Any = None
@@ -106,6 +108,8 @@ class Result:
     `aspect` tells apart several verdicts of one check about one target and direction; it becomes the last part of `id`.
     `remedy` is the line to paste, or one imperative sentence; without one the code's runbook page stands in.
     """
+
+    __pydantic_config__ = codes.REVALIDATED
 
     target: str
     direction: Direction
@@ -181,7 +185,10 @@ class Check:
     measures: it loads the path, so it never runs beside another one that does.
     timeout: seconds after which the runner ends it; with `timeout_per_peer` more for each peer that is left to it.
     privileges: names such as `net_raw` without which some of its results stay inconclusive.
+    module: the module that declares it. origin: the distribution that brings it.
     """
+
+    __pydantic_config__ = codes.REVALIDATED
 
     id: str
     title: str
@@ -196,6 +203,7 @@ class Check:
     privileges: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     doc: str = ""
+    module: str = ""
     origin: str = ""
 
 
@@ -230,6 +238,7 @@ def check(
             privileges=privileges,
             tags=tags,
             doc=(function.__doc__ or "").strip(),
+            module=function.__module__,
         )
 
     return declare

@@ -2,26 +2,18 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
-from types import ModuleType
 
 from preflight.api import Check
+from preflight.model.plugins import BrokenPlugin
 
 GROUP = "preflight.checks"
 BUNDLED = "preflight_checks"
 OURS = "overlay-preflight"
 """The distribution that the bundled checks come from."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenPlugin:
-    """An entry point, or a module behind it, that could not be used, and why."""
-
-    origin: str
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +31,22 @@ class Catalog:
 def load_catalog(*, third_party: bool = True) -> Catalog:
     """Find all checks. A plugin that breaks while it is imported is reported, and harms no other."""
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.value != BUNDLED, point.name))
-    found: list[Check] = []
-    broken: list[BrokenPlugin] = []
+    found: list[Check | BrokenPlugin] = []
     for point in points:
-        if point.value == BUNDLED or third_party:
-            checks, failures = _load(point)
-            found += checks
-            broken += failures
-    return assemble(found, broken)
+        if point.value == BUNDLED:
+            found += _bundled(_origin(point))
+        elif third_party:
+            from preflight.plugins import declared_by
+
+            found += declared_by(point.module, _origin(point))
+    return assemble(
+        (check for check in found if isinstance(check, Check)),
+        (broken for broken in found if isinstance(broken, BrokenPlugin)),
+    )
 
 
 def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Catalog:
-    """Put checks together: the first of an id wins, later ones and those with an unknown need are broken."""
+    """Put checks together: the first of an id wins; later ones, and those whose needs never come, are broken."""
     by_id: dict[str, Check] = {}
     failures = list(broken)
     for check in found:
@@ -58,52 +54,45 @@ def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Cat
             failures.append(BrokenPlugin(check.origin, check.id, f"the id is taken by {by_id[check.id].origin}"))
         else:
             by_id[check.id] = check
-    for check in list(by_id.values()):
-        missing = [need for need in check.needs if need not in by_id]
-        if missing:
-            failures.append(BrokenPlugin(check.origin, check.id, f"needs {missing[0]}, which does not exist"))
-            del by_id[check.id]
-    return Catalog(tuple(by_id.values()), tuple(failures))
+    usable = _usable(by_id)
+    for check in by_id.values():
+        if check.id not in usable:
+            need = next(need for need in check.needs if need not in usable)
+            why = "which cannot be used either" if need in by_id else "which does not exist"
+            failures.append(BrokenPlugin(check.origin, check.id, f"needs {need}, {why}"))
+    return Catalog(tuple(check for check in by_id.values() if check.id in usable), tuple(failures))
 
 
-def _load(point: EntryPoint) -> tuple[list[Check], list[BrokenPlugin]]:
-    origin = point.dist.name if point.dist else point.value
-    checks: list[Check] = []
-    broken: list[BrokenPlugin] = []
-    for name, load in _modules(point):
+def _usable(by_id: Mapping[str, Check]) -> set[str]:
+    """The ids whose needs are all usable: none is missing, and none leads back to itself."""
+    usable: set[str] = set()
+    waiting = set(by_id)
+    while ready := {id for id in waiting if usable.issuperset(by_id[id].needs)}:
+        usable |= ready
+        waiting -= ready
+    return usable
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
+
+
+def _bundled(origin: str) -> Iterator[Check | BrokenPlugin]:
+    for name in modules_of(BUNDLED):
         try:
-            checks += [replace(check, origin=origin) for check in _declared(load())]
-        except Exception as error:  # whatever a stranger's import raises must not harm the run
-            broken.append(BrokenPlugin(origin, name, f"{type(error).__name__}: {error}"))
-    return checks, broken
+            found = vars(importlib.import_module(name)).values()
+            yield from (replace(c, origin=origin) for c in found if isinstance(c, Check) and c.module == name)
+        except Exception as error:  # half an upgrade must not take the rest along
+            yield BrokenPlugin(origin, name, f"{type(error).__name__}: {error}")
 
 
-class _Loader:
-    """Imports one module when called, so that each failure is told apart."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self) -> ModuleType:
-        return importlib.import_module(self.name)
+def modules_of(package: str) -> Iterator[str]:
+    """The module that an entry point names and, where it is a package that can be imported, all modules in it."""
+    yield package
+    folders = getattr(sys.modules.get(package), "__path__", ())
+    yield from (f"{package}.{info.name}" for info in pkgutil.iter_modules(folders))
 
 
-def _modules(point: EntryPoint) -> Iterator[tuple[str, _Loader]]:
-    """The entry point's module and, where it is a package, all modules in it."""
-    yield point.module, _Loader(point.module)
-    try:
-        package = importlib.import_module(point.module)
-    except Exception:  # reported by the loader just yielded
-        return
-    for info in pkgutil.iter_modules(getattr(package, "__path__", ())):
-        name = f"{point.module}.{info.name}"
-        yield name, _Loader(name)
-
-
-def _declared(module: ModuleType) -> list[Check]:
-    """The checks that a module declares itself (not those that it imported)."""
-    return [
-        value
-        for value in vars(module).values()
-        if isinstance(value, Check) and value.function.__module__ == module.__name__
-    ]
+def declared_in(check: Check) -> str | None:
+    """The module that declares a check, or None if it does not tell: a check may be made without `@check`."""
+    return check.module or getattr(check.function, "__module__", None)

@@ -5,6 +5,14 @@ A check names the codes that it may give; `runbook/` has one page for each. Code
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ConfigDict
+
+
+REVALIDATED: "ConfigDict" = {"revalidate_instances": "always", "allow_inf_nan": False}
+"""For dataclasses that other people's checks fill: a validator looks into them, whoever made them."""
 
 
 class Severity(StrEnum):
@@ -21,6 +29,8 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Code:
     """A stable slug `area.condition` with its title and severity."""
+
+    __pydantic_config__ = REVALIDATED
 
     slug: str
     title: str

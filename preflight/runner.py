@@ -1,16 +1,14 @@
 """Runs a plan: prerequisites, deadlines, cancellation; a crash becomes a result, never a bad network."""
 
 import asyncio
-import sys
-import traceback
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from time import perf_counter
 
 from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Result, Status, codes
+from preflight.contract import breakage, kept
 from preflight.plan import Plan
 
 CLEANUP_SECONDS = 15.0
@@ -72,12 +70,12 @@ class Runner:
         try:
             while sorter.is_active() and not stop.done():
                 for id in sorter.get_ready():
-                    running[asyncio.create_task(self._run_check(by_id[id]))] = by_id[id]
+                    running[asyncio.create_task(self._run_check(by_id[id], stop))] = by_id[id]
                 done, _ = await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
                 for task in done - {stop}:
                     task.result()
                     sorter.done(running.pop(task).id)
-            await self._end(running)
+            await asyncio.gather(*running)  # each sees the stop for itself, and cleans up for a bounded time
         finally:
             stop.cancel()
         for check in self._plan.checks:
@@ -93,17 +91,7 @@ class Runner:
         except TimeoutError:
             return
 
-    async def _end(self, running: dict[asyncio.Task[None], Check]) -> None:
-        """Cancel what still runs and let it clean up, for a bounded time."""
-        for task in running:
-            task.cancel()
-        if running:
-            done, _ = await asyncio.wait(running, timeout=CLEANUP_SECONDS)
-            for task in done:
-                if not task.cancelled():
-                    task.result()
-
-    async def _run_check(self, check: Check) -> None:
+    async def _run_check(self, check: Check, stop: asyncio.Task[None]) -> None:
         """Run one check within its time, and keep what it said even if it does not come to its end."""
         blocked, context = self._admit(check)
         if not context.peers and check.subject == "peer" and not blocked:
@@ -114,40 +102,55 @@ class Runner:
             return
         if check.measures:
             async with self._path:
-                await self._watch(check, context, blocked)
+                if not stop.done():
+                    await self._watch(check, context, blocked, stop)
         else:
-            await self._watch(check, context, blocked)
+            await self._watch(check, context, blocked, stop)
 
-    async def _watch(self, check: Check, context: Context, blocked: tuple[Result, ...]) -> None:
+    async def _watch(
+        self, check: Check, context: Context, blocked: tuple[Result, ...], stop: asyncio.Task[None]
+    ) -> None:
+        """Let a check work until it ends, its time is up or the run is stopped; then it may clean up.
+
+        One that does not end even then is left behind: nobody waits for it any more.
+        """
         self._listener(Progress(check, None, peers=_peers(check, context)))
         said: list[Result] = []
         allowed_s = check.timeout + check.timeout_per_peer * len(context.peers)
         started, began = datetime.now(UTC), perf_counter()
+        work = asyncio.create_task(self._collect(check, context, said))
+        await asyncio.wait((work, stop), timeout=allowed_s, return_when=asyncio.FIRST_COMPLETED)
         extra: tuple[Result, ...] = ()
-        try:
-            async with asyncio.timeout(allowed_s) as limit:
-                await self._collect(check, context, said)
-        except TimeoutError:
-            if limit.expired():
-                message = f"not finished within its {allowed_s:g} s"
-                extra = self._missing(check, context, said, codes.RUN_TIMEOUT, message)
-            else:
-                extra = (_broken(check),)
-        except asyncio.CancelledError:
-            extra = self._ended(check, context, said)
-        except Exception:  # whatever a check raises is a bug of the check, and a result
-            extra = (_broken(check),)
-        self._finish(check, said, (*extra, *blocked), started, (perf_counter() - began) * 1000)
+        cancelled, stopped = not work.done(), stop.done()
+        if cancelled:
+            work.cancel()
+            await asyncio.wait((work,), timeout=CLEANUP_SECONDS)
+            message = f"not finished within its {allowed_s:g} s"
+            extra = (
+                self._ended(check, context, said)
+                if stopped
+                else self._missing(check, context, said, codes.RUN_TIMEOUT, message)
+            )
+        broke = work.result() if work.done() else None
+        if broke is not None and not (cancelled and isinstance(broke, asyncio.CancelledError)):
+            extra = (*extra, _broken(check, broke))
+        self._finish(check, tuple(said), (*extra, *blocked), started, (perf_counter() - began) * 1000)
 
-    async def _collect(self, check: Check, context: Context, said: list[Result]) -> None:
-        generator: AsyncGenerator[Result, None] = check.function(context)
+    async def _collect(self, check: Check, context: Context, said: list[Result]) -> BaseException | None:
+        """Gather what a check gives, and return what it raised: a bug of the check, and a result."""
         known: set[tuple[str, str, str]] = set()
         targets: set[str] = set()
-        async with aclosing(generator) as results:
-            async for result in results:
-                said.append(_valid(check, result, known))
-                targets.add(result.target)
-                self._listener(Progress(check, None, peers=_peers(check, context), told=len(targets)))
+        try:
+            async with aclosing(check.function(context)) as results:
+                async for result in results:
+                    if check.id in self._results:
+                        return None  # it was left behind
+                    said.append(kept(check, result, known))
+                    targets.add(result.target)
+                    self._listener(Progress(check, None, peers=_peers(check, context), told=len(targets)))
+        except BaseException as error:
+            return error
+        return None
 
     def _finish(
         self, check: Check, said: Iterable[Result], extra: Iterable[Result], started: datetime, duration_ms: float
@@ -219,19 +222,6 @@ def _peers(check: Check, context: Context) -> int:
     return len(context.peers) if check.subject == "peer" else 0
 
 
-def _valid(check: Check, result: Result, known: set[tuple[str, str, str]]) -> Result:
-    """Hold a check to its word: a code for whatever is not good, only declared codes, no id twice."""
-    if (result.status is Status.PASS) != (result.code is None):
-        raise ValueError(f"{check.id}: {result.status} with code {result.code}")
-    if result.code is not None and result.code not in check.codes and result.code.area != "run":
-        raise ValueError(f"{check.id} does not declare {result.code}")
-    place = (result.target, result.direction, result.aspect)
-    if place in known:
-        raise ValueError(f"{check.id} gave two results for {result.target}/{result.direction}/{result.aspect}")
-    known.add(place)
-    return result
-
-
 def _blocks(result: Result) -> bool:
     return result.status in (Status.FAIL, Status.ERROR) or result.blocked_by is not None
 
@@ -263,19 +253,15 @@ def _direction(check: Check) -> Direction:
     return Direction.LOCAL if check.subject == "node" else Direction.ROUND_TRIP
 
 
-def _broken(check: Check) -> Result:
-    """The exception being handled, as a result; places in the code, no values (they could be secrets)."""
-    error = sys.exc_info()[1]
-    frames = [
-        f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__ if error else None)
-    ]
+def _broken(check: Check, error: BaseException) -> Result:
+    """What a check raised, as a result."""
+    broke = breakage(error)
     return Result(
         target={"node": NODE, "control": CONTROL}.get(check.subject, NODE),
         direction=_direction(check),
         status=Status.ERROR,
         code=codes.RUN_CHECK_ERROR,
         aspect="error",
-        message=f"the check {check.id} ({check.origin or 'unknown origin'}) broke: {type(error).__name__}: {error}",
-        evidence=(Evidence("traceback", "innermost last", frames),),
+        message=f"the check {check.id} ({check.origin or 'unknown origin'}) broke: {broke}",
+        evidence=(Evidence("traceback", "innermost last", broke.frames),),
     )

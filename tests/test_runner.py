@@ -164,6 +164,43 @@ def test_a_check_is_held_to_its_word(wrong: str) -> None:
     assert "error" in {status for status, *_ in shown(run(declare("x.y", body))).values()}
 
 
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
+def test_nothing_that_a_check_raises_ends_the_run(error: BaseException) -> None:
+    """Only the user ends a run."""
+
+    async def raises(ctx: Context) -> AsyncGenerator[Result, None]:
+        yield passed("b", Direction.ROUND_TRIP, "before")
+        raise error
+
+    got = shown(run(declare("x.y", raises), declare("reach.udp", fine)))
+    assert got["x.y/node/round-trip/error"][:2] == ("error", "run.check-error")
+    assert got["reach.udp/c/round-trip"][0] == "pass"
+
+
+def test_a_check_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may clean up for a while; whoever does not end then has no say any more, and the rest runs."""
+    monkeypatch.setattr("preflight.runner.CLEANUP_SECONDS", 0.05)
+    free = asyncio.Event()
+
+    async def stubborn(ctx: Context) -> AsyncGenerator[Result, None]:
+        while not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                yield passed("b", Direction.ROUND_TRIP, "still here")
+        yield passed("c", Direction.ROUND_TRIP, "too late")
+
+    async def let_go(interrupted: asyncio.Event) -> None:
+        await asyncio.sleep(0.2)
+        free.set()
+
+    outcome = run(declare("x.y", stubborn, timeout=0.05), declare("z.z", fine, "x.y"), act=let_go)
+    got = shown(outcome)
+    assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)
+    assert got["z.z/b/round-trip"][0] == "pass"
+    assert "too late" not in {result.message for result in outcome.results}
+
+
 def test_a_check_that_hangs_ends_with_its_time() -> None:
     """What it had said is kept; what it did not come to is undecided."""
     got = shown(run(declare("x.y", hangs, timeout=0.05)))

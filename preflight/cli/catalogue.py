@@ -2,11 +2,14 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from preflight.api import Check
 
 
@@ -83,13 +86,20 @@ def _page(code: str) -> str | None:
 
     if "/" in code:
         return None
-    page = files("preflight_runbook").joinpath(f"{code}.md")
-    if not page.is_file():
-        owner = next((check for check in _foreign() if code in {each.slug for each in check.codes}), None)
-        if owner is None:
-            return None
-        page = files(owner.function.__module__.partition(".")[0]).joinpath("runbook", f"{code}.md")
-    return page.read_text(encoding="utf-8") if page.is_file() else None
+    places: list[Traversable] = [files("preflight_runbook")]
+    if not places[0].joinpath(f"{code}.md").is_file():
+        owners = {check.module.partition(".")[0] for check in _foreign() if code in {each.slug for each in check.codes}}
+        places = [folder / "runbook" for package in sorted(owners) for folder in _folders_of(package)]
+    pages = (place.joinpath(f"{code}.md") for place in places)
+    return next((page.read_text(encoding="utf-8") for page in pages if page.is_file()), None)
+
+
+def _folders_of(package: str) -> list[Path]:
+    """Where a package lies, without importing it: it is a stranger's."""
+    from importlib.util import find_spec
+
+    spec = find_spec(package)
+    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
 
 def _foreign() -> "list[Check]":

@@ -86,8 +86,9 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
     """Serve until a signal. Raises BindError."""
     import uvicorn
 
+    from preflight.cli.ending import run_to_end
     from preflight.control import bind
-    from preflight.control.serve import AnnouncingServer, stop_cleanly_from_now_on
+    from preflight.control.serve import GRACE_S, AnnouncingServer, stop_cleanly_from_now_on
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]
@@ -97,5 +98,13 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
         for host, port in places:
             announce(f"http://{bind.authority(host, port)}")
 
-    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False)
-    asyncio.run(AnnouncingServer(config, ready).serve(listeners))
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,  # a scrape that measures must not keep a signal waiting
+    )
+    run_to_end(AnnouncingServer(config, ready).serve(listeners))

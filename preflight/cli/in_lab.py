@@ -2,10 +2,11 @@
 
 import signal
 import subprocess
-import sys
 from types import FrameType
 
 import click
+
+from preflight.programs import python_module
 
 EXIT_INTERRUPTED = 130
 
@@ -17,7 +18,7 @@ def run_in_lab(name: str, arguments: list[str]) -> int:
 
     try:
         with lab_for(name) as lab:
-            inner = [sys.executable, "-m", "preflight", *without_lab(arguments), *lab.preflight_arguments()]
+            inner = python_module("preflight", *without_lab(arguments), *lab.preflight_arguments())
             return _run(lab.command(inner), lab.environment())
     except LabError as error:
         raise click.UsageError(str(error)) from None

@@ -66,6 +66,14 @@ def build() -> "click.Group":
 
 def main() -> None:
     """Entry point of the program: whatever cannot be written ends it with one sentence and exit code 2."""
+    from preflight.cli.ending import leaving_threads_behind
+
+    with leaving_threads_behind():
+        sys.exit(_guarded())
+
+
+def _guarded() -> str | int | None:
+    """Run the command; its exit code, or 2 where what it wrote was lost."""
     from preflight.cli.streams import guard
     from preflight.files import WriteError
 
@@ -83,7 +91,7 @@ def main() -> None:
     if lost is not None:
         sys.stderr.write(f"preflight: {lost}\n")
         code = EXIT_UNWRITTEN
-    sys.exit(code)
+    return code
 
 
 def _run() -> None:

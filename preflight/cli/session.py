@@ -16,11 +16,13 @@ from urllib.parse import urlsplit
 import click
 
 from preflight.api import NODE, Check, Context, Direction, Peer, Result, Status, codes
-from preflight.catalog import BrokenPlugin, load_catalog
+from preflight.catalog import load_catalog
+from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
 from preflight.diagnosis import diagnose
 from preflight.files import Attempts
 from preflight.model.overlay import OverlayState
+from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.placement import place
@@ -115,7 +117,7 @@ class Session:
             return await self.measured(listener, interruption())
 
         with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
-            return asyncio.run(once())
+            return run_to_end(once())
 
     async def measured(self, listener: Listener, interrupted: asyncio.Event) -> Measured:
         """The same within an event loop that runs already; `interrupted` ends the run."""

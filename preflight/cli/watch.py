@@ -70,13 +70,14 @@ def watch(
 
     The first round tells what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
     """
+    from preflight.cli.ending import run_to_end
     from preflight.cli.run import Request
     from preflight.cli.session import Session
 
     session = Session.prepare(Request(named=named, redact=redact, quiet=True, **options))  # type: ignore[arg-type]
     if heartbeat and not session.settings.control.url:
         raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
-    sys.exit(asyncio.run(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
+    sys.exit(run_to_end(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:

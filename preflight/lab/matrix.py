@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from preflight.lab.scenarios import Scenario
 from preflight.lab.score import Outcome
 from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.signals import give_way, uninterrupted
+from preflight.programs import python_module
 
 RUN_LIMIT_S = 180.0
 _LOOK_AGAIN_S = 0.1
@@ -76,7 +76,7 @@ class Matrix:
     def _preflight(self, lab: Lab) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it gives no report."""
         file, log = lab.names.directory / "report.json", lab.names.directory / "preflight.log"
-        words = [sys.executable, "-m", "preflight", "all", *lab.preflight_arguments(), "--output", f"json={file}"]
+        words = python_module("preflight", "all", *lab.preflight_arguments(), "--output", f"json={file}")
         with log.open("wb") as sink:
             child = self._start(lab.command(words), lab.environment(), sink.fileno())
         try:

@@ -6,7 +6,6 @@
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
 from preflight.lab.topology import CROWD_PREFIX, gateway_address, overlay_address, prefix_length, underlay_address
+from preflight.programs import python_module
 
 UNDERLAY = "eth0"
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
@@ -143,7 +143,7 @@ class Network:
 
     def start_forwarder(self, node: str, device: str, impairment: Impairment) -> int:
         """Start the user-space bad link in a node; the number of its device, which is up."""
-        words = [sys.executable, "-m", "preflight.lab.forwarder", device, json.dumps(asdict(impairment))]
+        words = python_module("preflight.lab.forwarder", device, json.dumps(asdict(impairment)))
         log = self.names.directory / f"{device}.log"
         daemon = start(device, self.command(node, *words), mark=self.names.mark(device), log=log)
         wait_for_words(daemon, "listening on ", 1, time.monotonic() + _FORWARDER_READY_S)

@@ -5,7 +5,6 @@ A process id may be reused between looking and killing; a mark read through a pr
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from preflight.lab.names import LabError
 from preflight.lab.signals import give_way
+from preflight.programs import find, search_path
 
 MARK = "PREFLIGHT_LAB_DAEMON"
 PACKAGES = {
@@ -28,7 +28,6 @@ PACKAGES = {
     "git": "git",
 }
 _LOOK_AGAIN_MS = 5
-_SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Daemon:
 
 def program(name: str) -> str:
     """Absolute path of a system program. Raises LabError naming the package that has it."""
-    found = shutil.which(name, path=_SEARCH)
+    found = find(name)
     if found is None:
         raise LabError(f"{name} is missing; install it with: apt-get install {PACKAGES.get(name, name)}")
     return found
@@ -56,7 +55,7 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
         for key, value in environ.items()
         if not key.startswith(("VOX_", "PREFLIGHT_")) and key.lower() not in diverting
     }
-    return kept | {"PATH": _SEARCH}
+    return kept | {"PATH": search_path(environ)}
 
 
 def run(argv: Sequence[str], *, text: str | None = None, timeout: float = 10.0) -> str:

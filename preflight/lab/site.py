@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,13 +22,14 @@ from preflight.lab.names import ROUTER, LabError, LabNames
 from preflight.lab.processes import Daemon
 from preflight.lab.signals import give_way
 from preflight.lab.topology import bracketed
+from preflight.programs import python_module
 
 CONTROL = "control"
 RESPONDER = "responder"
 _DATABASE = "control.db"
 _PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
-_STAND_IN = [sys.executable, "-m", "preflight.lab.standins"]
+_STAND_INS = "preflight.lab.standins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class Site:
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs side by side; call what is returned, with a deadline, to wait until each is ready."""
         zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
-        resolver_words = [*_STAND_IN, "resolver", json.dumps(zones)]
+        resolver_words = python_module(_STAND_INS, "resolver", json.dumps(zones))
         waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
-        words = [*_preflight("responder"), *blueprint.responder_binds(self.plan, self.places)]
+        words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
         words += ["--key-file", str(self.names.files("b") / "responder.key")]
         waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))
@@ -144,9 +144,9 @@ class Site:
         host = "0.0.0.0" if self.plan.server_listens_on_all else self.places.control  # noqa: S104 - it is the fault
         bind = f"{bracketed(host)}:{self.places.control_port}"
         if self.plan.server != "bundled":
-            return [*_STAND_IN, self.plan.server, bind]
+            return python_module(_STAND_INS, self.plan.server, bind)
         files = self.names.files(CONTROL)
-        words = [*_preflight("control-plane"), "serve", "--bind", bind, "--db", str(files / _DATABASE)]
+        words = python_module("preflight", "control-plane", "serve", "--bind", bind, "--db", str(files / _DATABASE))
         words += ["--config", str(files / "preflight.yaml")]
         if self.plan.certificate is not None:
             words += ["--tls-cert", str(files / "tls.pem"), "--tls-key", str(files / "tls.key")]
@@ -168,10 +168,6 @@ def _exchange(places: Places, token: str) -> int:
 
 def _wait_listening(daemon: Daemon, sockets: int, deadline: float) -> None:
     processes.wait_for_words(daemon, "listening on ", sockets, deadline)
-
-
-def _preflight(command: str) -> list[str]:
-    return [sys.executable, "-m", "preflight", command]
 
 
 def write_private(path: Path, text: str) -> None:

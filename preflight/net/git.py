@@ -6,12 +6,12 @@ run nothing. Secrets that are looked for go to it by standard input, never as ar
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from preflight.model.leaks import Leak, Repository
+from preflight.programs import find, search_path
 from preflight.proto.gitlog import VARIABLE_PATTERN, Line, commits, grep_lines, log_lines
 
 TREE_S = 4.0
@@ -49,7 +49,7 @@ class Git:
         root = repository_of(folder)
         if root is None:
             return None
-        git = shutil.which("git")
+        git = find("git")
         if git is None:
             return Repository(root, missing_tool=True)
         run = _Run(git, root)
@@ -107,7 +107,7 @@ class _Run:
         self.unfinished: str | None = None
         self._deadline = self._allowed_s = 0.0
         # A path may be measured just now, so it yields; not so far that on a busy machine its time runs out first.
-        nice = shutil.which("nice")
+        nice = find("nice")
         self._words = [*([nice, "-n", "5"] if nice else []), git, *_HARDENED]
 
     def allow(self, seconds: float) -> None:
@@ -178,7 +178,8 @@ def _environment() -> dict[str, str]:
     """The caller's, less what would point git elsewhere; no transport is allowed, so nothing is fetched."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     kept = {name: value for name, value in kept.items() if not name.startswith(("VOX_", "PREFLIGHT_"))}
-    return kept | {"GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    calm = {"GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return kept | calm | {"PATH": search_path()}
 
 
 async def _leaks(lines: Iterable[Line], own: Sequence[str]) -> list[Leak]:

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from preflight.programs import find
+
 TIMEOUT_S = 1.0
 MAXIMUM_BYTES = 8 << 20
 
@@ -64,12 +66,17 @@ async def ask_http_text(
 async def run(*argv: str) -> tuple[int, str]:
     """Run a program and give its exit status and standard output. Raises LocalError where it is missing or hangs."""
     place = " ".join(argv)
+    program = find(argv[0])
+    if program is None:
+        raise LocalError("absent", f"{argv[0]} is not installed")
     try:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            program,
+            *argv[1:],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
         )
-    except FileNotFoundError:
-        raise LocalError("absent", f"{argv[0]} is not installed") from None
     except PermissionError:
         raise LocalError("privilege", f"{argv[0]} may not be run by this user") from None
     try:

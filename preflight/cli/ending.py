@@ -1,0 +1,67 @@
+"""The end of a run and of the process, which nothing that was left behind may hold up."""
+
+import os
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+CLEANUP_S = 7.0
+"""For tasks that are cancelled at the end: longer than a check of another package has before it is killed."""
+_IDLE_S = 0.2
+
+
+def run_to_end(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop of its own, as `asyncio.run` does, which would wait for every task and thread.
+
+    A task that does not end when it is cancelled, or a name that the C library looks up for a minute, is left behind.
+    """
+    import asyncio  # here: `--version` passes through this module and needs no event loop
+
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.set_exception_handler(lambda loop, context: None)  # it would tell of each task that is left
+        loop.run_until_complete(_wind_up(asyncio.all_tasks(loop)))
+        loop.close()
+
+
+async def _wind_up(tasks: "set[asyncio.Task[Any]]") -> None:
+    import asyncio
+
+    for task in tasks:
+        task.cancel()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLEANUP_S):
+            if tasks:
+                await asyncio.wait(tasks)
+            await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+@contextmanager
+def leaving_threads_behind() -> Iterator[None]:
+    """When the program exits within the body, it does so although threads still work: Python would join them."""
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.code, int) or not _busy_threads():
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(end.code)
+
+
+def _busy_threads() -> bool:
+    """Whether threads are left that Python would join; those that are only just ending are waited for."""
+    others = [t for t in threading.enumerate() if t is not threading.current_thread() and not t.daemon]
+    for thread in others:
+        thread.join(_IDLE_S)
+    return any(thread.is_alive() for thread in others)

@@ -1,0 +1,12 @@
+"""What comes of packages of checks that cannot be used."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """An entry point, a module behind it or a check in it that cannot be used, and why."""
+
+    origin: str
+    name: str
+    reason: str
