@@ -5,18 +5,23 @@ Every mistake is told by file, line and, for an unknown key, the nearest valid o
 
 import stat
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from preflight.api import CONTROL, NODE
+from preflight.proto.controlurl import refuse_secrets, without_secrets
 from preflight.proto.stun import read_server
 
 IPNetwork = IPv4Network | IPv6Network
 DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
 MINIMUM_KEY_BYTES = 16
+LONGEST_NAME = 253
+"""Characters of a peer's name; that of a host has no more (RFC 1035 section 2.3.4)."""
+RESERVED_NAMES = (NODE, CONTROL)
 
 
 class SettingsError(Exception):
@@ -24,19 +29,39 @@ class SettingsError(Exception):
 
 
 class Model(BaseModel):
-    """Frozen, and strict about names: an unknown key is a mistake of the author's."""
+    """Frozen, and strict: an unknown key is a mistake of the author's, and a limit that is no number limits nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _address(value: str) -> str:
+def peer_address(value: str) -> str:
+    """The overlay address of a single peer, in its shortest form. Raises ValueError."""
     try:
-        return str(ip_address(value.strip().strip("[]")))
+        address = ip_address(value.strip().strip("[]"))
     except ValueError:
         raise ValueError(f"{value!r} is not an IP address") from None
+    plain = getattr(address, "ipv4_mapped", None) or address
+    if plain.is_unspecified or plain.is_multicast or plain == IPv4Address("255.255.255.255"):
+        raise ValueError(f"{address} is not the address of one peer")
+    return str(address)
 
 
-Address = Annotated[str, AfterValidator(_address)]
+def peer_name(value: str) -> str:
+    """What results call a peer. Raises ValueError for a name that would be taken for something else in a report."""
+    name = value.strip()
+    if not name.isprintable() or "/" in name or len(name) > LONGEST_NAME:
+        raise ValueError(f"a peer's name is printable, without a slash, and no longer than {LONGEST_NAME} characters")
+    if name in RESERVED_NAMES:
+        raise ValueError(f"{name!r} is what results call this node or the control plane; give the peer another name")
+    return name
+
+
+def _without_secret(value: str) -> str:
+    refuse_secrets(value)
+    return value
+
+
+Address = Annotated[str, AfterValidator(peer_address)]
 Milliseconds = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -52,7 +77,9 @@ class PeerSettings(Model):
     """One peer on the overlay."""
 
     address: Address = Field(description="Its overlay address.")
-    name: str = Field("", description="How results call it; its address if empty.")
+    name: Annotated[str, AfterValidator(peer_name)] = Field(
+        "", description="How results call it; its address if empty."
+    )
     responder: int = Field(DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
     agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
         None, pattern=r"^\d+$", description="Mailbox of its responder on the control plane (decimal digits)."
@@ -62,7 +89,9 @@ class PeerSettings(Model):
 class ControlSettings(Model):
     """The control plane, as a client sees it."""
 
-    url: str | None = Field(None, description="Control URL; overlay address or name, never a LAN address.")
+    url: Annotated[str, AfterValidator(_without_secret)] | None = Field(
+        None, description="Control URL; overlay address or name, never a LAN address."
+    )
     scope_id: str | None = Field(None, description="Cluster id: the tenancy boundary.")
     token_file: Path | None = Field(None, description="File with the bearer of this node (mode 0600).")
     submitter_token_file: Path | None = Field(None, description="File with the submitter's bearer.")
@@ -270,7 +299,8 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
-            lines.append(f"{path}:{line}: {dotted}: {item['msg'].removeprefix('Value error, ')}")
+            said = without_secrets(item["msg"].removeprefix("Value error, "))
+            lines.append(f"{path}:{line}: {dotted}: {said}")
     return "\n".join(lines)
 
 

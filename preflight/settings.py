@@ -36,6 +36,7 @@ from preflight.config import (
     read_key,
     read_secret,
 )
+from preflight.proto.controlurl import ControlUrlError, normalise, refuse_secrets
 
 __all__ = [
     "CONTROL_URL_VARIABLES",
@@ -61,6 +62,7 @@ __all__ = [
     "StunSettings",
     "Thresholds",
     "config_schema",
+    "control_url_of",
     "find_config",
     "known_secrets",
     "load",
@@ -116,7 +118,6 @@ class Options:
     config: Path | None = None
     peers: tuple[Peer, ...] = ()
     control_url: str | None = None
-    skip: tuple[str, ...] = ()
     redact: tuple[Literal["addresses"], ...] = ()
     enroll: bool = False
     intrusive: bool = False
@@ -174,7 +175,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         responder=config.responder,
         overlay=config.overlay,
         stun=config.stun,
-        checks=config.checks.model_copy(update={"skip": (*config.checks.skip, *options.skip)}),
+        checks=config.checks,
         thresholds=_thresholds(config, environ),
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),
         posture=config.posture,
@@ -190,16 +191,41 @@ def _environment(environ: Mapping[str, str], *names: str) -> str | None:
     return next((value for name in names if (value := environ.get(name, "").strip())), None)
 
 
+def control_url_of(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The control URL that the environment holds, and its variable. Raises SettingsError for one with a secret."""
+    name = next((name for name in CONTROL_URL_VARIABLES if environ.get(name, "").strip()), None)
+    if name is None:
+        return None, None
+    try:
+        refuse_secrets(environ[name])
+    except ControlUrlError as error:
+        raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
+    return environ[name], name
+
+
 def _control_url(
     options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
 ) -> tuple[str | None, str | None]:
-    """The raw control URL and where it came from; normalised by `control.url`, which must see what was written."""
+    """The raw control URL and where it came from; normalised by `control.url`, which must see what was written.
+
+    An option that cannot be right is the caller's mistake; the same from elsewhere is a finding about this node.
+    """
     if options.control_url is not None:
+        _refuse_unusable(options.control_url)
         return options.control_url, "--control-url"
-    for name in CONTROL_URL_VARIABLES:
-        if environ.get(name, "").strip():
-            return environ[name], name
+    url, name = control_url_of(environ)
+    if url is not None:
+        return url, name
     return config.control.url, f"{source}" if config.control.url is not None else None
+
+
+def _refuse_unusable(url: str) -> None:
+    """A server's bind address is left to `control.url`, which has a page about it."""
+    try:
+        normalise(url)
+    except ControlUrlError as error:
+        if not error.bind_all:
+            raise SettingsError(f"--control-url cannot be used: {error}") from None
 
 
 def _timeout_ms(environ: Mapping[str, str]) -> int | None:

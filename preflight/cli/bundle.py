@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from preflight.cli.commandline import words
+
 if TYPE_CHECKING:
     from preflight.cli.session import Measured, Session
     from preflight.report.model import Report
@@ -31,7 +33,7 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
 
-    session = Session.prepare(Request(**options))
+    session = Session.prepare(Request(**options, command=words(click.get_current_context())))
     before = counters("before") if file is None else []
     measured = session.unredacted() if file is None else _given(session, read_report(file))
     report = measured.report

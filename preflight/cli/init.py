@@ -30,11 +30,14 @@ def init(path: Path, force: bool) -> None:
     import json
 
     from preflight.initial import SCHEMA_FILE, initial_settings
-    from preflight.settings import config_schema
+    from preflight.settings import SettingsError, config_schema
 
     if path.exists() and not force:
         raise click.UsageError(f"{path} is there already; --force overwrites it")
-    text = initial_settings(asyncio.run(_found()))
+    try:
+        text = initial_settings(asyncio.run(_found()))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     try:
         path.write_text(text, encoding="utf-8")
         schema = path.absolute().parent / SCHEMA_FILE
@@ -50,25 +53,22 @@ async def _found() -> "Found":
     from preflight.cli.session import overlay_peers
     from preflight.initial import Found
     from preflight.overlay.read import read_overlay
-    from preflight.settings import CONTROL_URL_VARIABLES, SECRET_VARIABLES, OverlaySettings, Settings
+    from preflight.settings import (
+        CONTROL_URL_VARIABLES,
+        SECRET_VARIABLES,
+        OverlaySettings,
+        Settings,
+        control_url_of,
+    )
 
     state = await read_overlay(OverlaySettings(), [])
     names = (*CONTROL_URL_VARIABLES, "VOX_MESH_SCOPE_ID", "VOX_MESH_NODE_ID", *SECRET_VARIABLES)
-    url = next((os.environ[name] for name in CONTROL_URL_VARIABLES if os.environ.get(name, "").strip()), None)
+    url, _ = control_url_of(os.environ)
     return Found(
         hostname=os.environ.get("VOX_MESH_NODE_ID", "").strip() or socket.gethostname(),
         overlay=state,
         peers=overlay_peers(Settings(), state),
-        control_url=_without_user(url),
+        control_url=url.strip() if url else None,
         scope_id=os.environ.get("VOX_MESH_SCOPE_ID", "").strip() or None,
         set_variables=[name for name in names if os.environ.get(name, "").strip()],
     )
-
-
-def _without_user(url: str | None) -> str | None:
-    """A control URL without the user and password that somebody put into it."""
-    if url is None:
-        return None
-    head, separator, rest = url.strip().rpartition("@")
-    scheme = f"{head.partition('://')[0]}://" if "://" in head else ""
-    return f"{scheme}{rest}" if separator else rest

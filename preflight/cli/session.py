@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,15 +14,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from preflight.api import NODE, Check, Context, Direction, Peer, Result, Status, codes
+from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
 from preflight.catalog import BrokenPlugin, load_catalog
 from preflight.cli.progress import progress
+from preflight.config import peer_address, peer_name
 from preflight.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
+from preflight.proto.controlurl import without_secrets
 from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.redact import Redactor, StandIns
@@ -65,7 +66,6 @@ class Session:
                     config=request.config,
                     peers=tuple(parse_peer(text) for text in request.peers),
                     control_url=request.control_url,
-                    skip=request.skip,
                     redact=request.redact,
                     enroll=request.enroll,
                     intrusive=request.intrusive,
@@ -74,7 +74,14 @@ class Session:
                 )
             )
             catalog = load_catalog(third_party=settings.checks.third_party)
-            selection = Selection(request.named, request.only, settings.checks.skip, request.tags)
+            selection = Selection(
+                request.named,
+                request.only,
+                request.skip,
+                request.tags,
+                skip_in_file=settings.checks.skip,
+                file=str(settings.source),
+            )
             return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken)
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
@@ -133,9 +140,10 @@ class Session:
                 fail_on=cast("Literal['fail', 'warn']", self.request.fail_on),
                 allow_inconclusive=self.request.allow_inconclusive,
             ),
-            command=("preflight", *sys.argv[1:]),
+            command=self.request.command,
             lab=cast("LabKind | None", os.environ.get(LAB_VARIABLE)),
-            interrupted=outcome.interrupted,
+            asked=self.plan.asked,
+            interrupted=outcome.interrupted or interrupted.is_set(),
             peers=peers,
         )
         names = self.names(report, overlay)
@@ -211,11 +219,10 @@ def parse_peer(text: str) -> Peer:
     """`ADDRESS[=NAME]` from the command line. Raises SettingsError."""
     address, _, name = text.partition("=")
     try:
-        return Peer(address=str(ip_address(address.strip().strip("[]"))), name=name.strip())
-    except ValueError:
-        raise SettingsError(
-            f"--peer {text}: {address!r} is not an IP address (ADDRESS[=NAME], as 10.66.0.2=b)"
-        ) from None
+        return Peer(address=peer_address(address), name=peer_name(name))
+    except ValueError as error:
+        said = without_secrets(f"--peer {text if text.isprintable() else repr(text)}: {error}")
+        raise SettingsError(f"{said} (ADDRESS[=NAME], as 10.66.0.2=b)") from None
 
 
 def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Peer, ...]:
@@ -231,7 +238,17 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
     singles = (
         (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers
     )
-    return tuple(Peer(str(network.network_address), peer.name) for peer, network in singles if network is not None)
+    return tuple(
+        Peer(str(network.network_address), _name_of(peer.name)) for peer, network in singles if network is not None
+    )
+
+
+def _name_of(told: str) -> str:
+    """The name that the overlay tells of a peer; none where results could not call it so."""
+    try:
+        return peer_name(told)
+    except ValueError:
+        return ""
 
 
 def control_host(
@@ -296,15 +313,18 @@ def bad_checks(plan: Plan, results: Iterable[Result]) -> Plan | None:
     bad = {r.check for r in results if r.status in (Status.FAIL, Status.INCONCLUSIVE) or r.blocked_by}
     # A bootstrap token is good for one exchange: an enrolment that began is never repeated.
     entered = {r.check for r in results if r.category == "enroll" and not r.blocked_by}
-    again: list[Check] = [check for check in plan.checks if check.id in bad - entered]
-    if not again:
-        return None
-    ids = {check.id for check in again}
-    return Plan(tuple(again), {c.id: tuple(n for n in plan.needs[c.id] if n in ids) for c in again})
+    again = plan.part(bad - entered)
+    return again if again.checks else None
 
 
 def merge(first: Outcome, later: Outcome, attempts: int) -> Outcome:
-    """The later results in the places of the earlier ones of the same checks."""
+    """The later results in the places of the earlier ones of the same checks.
+
+    An attempt that was cut off decides nothing: what had failed before it stays failed.
+    """
+    failed = {result.check for result in first.results if result.status is Status.FAIL}
+    cut_off = {r.check for r in later.results if r.code in (codes.RUN_TIMEOUT, codes.RUN_INTERRUPTED)}
+    later = Outcome(tuple(r for r in later.results if r.check not in failed & cut_off), later.interrupted)
     repeated = {result.check for result in later.results}
     fresh: dict[str, list[Result]] = {}
     for result in later.results:

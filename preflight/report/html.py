@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shlex
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def environment() -> "Environment":
     )
     templates.filters["pretty"] = _pretty
     templates.filters["number"] = _number
+    templates.filters["shell"] = shlex.join
     return templates
 
 
