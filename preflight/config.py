@@ -3,25 +3,25 @@
 Every mistake is told by file, line and, for an unknown key, the nearest valid one.
 """
 
-import stat
+import os
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from errno import EFBIG
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from preflight.api import CONTROL, NODE
+from preflight.peers import peer_address, peer_name
 from preflight.proto.controlurl import refuse_secrets, without_secrets
 from preflight.proto.stun import read_server
 
 IPNetwork = IPv4Network | IPv6Network
 DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
 MINIMUM_KEY_BYTES = 16
-LONGEST_NAME = 253
-"""Characters of a peer's name; that of a host has no more (RFC 1035 section 2.3.4)."""
-RESERVED_NAMES = (NODE, CONTROL)
+LARGEST_FILE = 1 << 20
+"""Bytes of a settings, token or key file."""
 
 
 class SettingsError(Exception):
@@ -32,28 +32,6 @@ class Model(BaseModel):
     """Frozen, and strict: an unknown key is a mistake of the author's, and a limit that is no number limits nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def peer_address(value: str) -> str:
-    """The overlay address of a single peer, in its shortest form. Raises ValueError."""
-    try:
-        address = ip_address(value.strip().strip("[]"))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IP address") from None
-    plain = getattr(address, "ipv4_mapped", None) or address
-    if plain.is_unspecified or plain.is_multicast or plain == IPv4Address("255.255.255.255"):
-        raise ValueError(f"{address} is not the address of one peer")
-    return str(address)
-
-
-def peer_name(value: str) -> str:
-    """What results call a peer. Raises ValueError for a name that would be taken for something else in a report."""
-    name = value.strip()
-    if not name.isprintable() or "/" in name or len(name) > LONGEST_NAME:
-        raise ValueError(f"a peer's name is printable, without a slash, and no longer than {LONGEST_NAME} characters")
-    if name in RESERVED_NAMES:
-        raise ValueError(f"{name!r} is what results call this node or the control plane; give the peer another name")
-    return name
 
 
 def _without_secret(value: str) -> str:
@@ -96,7 +74,7 @@ class ControlSettings(Model):
     token_file: Path | None = Field(None, description="File with the bearer of this node (mode 0600).")
     submitter_token_file: Path | None = Field(None, description="File with the submitter's bearer.")
     ca_file: Path | None = Field(None, description="PEM file with the CA that signed the server's certificate.")
-    timeout_ms: int | None = Field(None, ge=500, description="Time-out of one request; default 15000.")
+    timeout_ms: int | None = Field(None, ge=500, le=3_600_000, description="Time-out of one request; default 15000.")
 
 
 class ResponderSettings(Model):
@@ -258,7 +236,7 @@ def read_config(path: Path) -> ConfigFile:
     Raises SettingsError with file, line and, for an unknown key, the nearest valid one.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _bounded(path).decode("utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; write one with `preflight init`") from None
     except IsADirectoryError:
@@ -346,12 +324,21 @@ def _anchor(config: ConfigFile, folder: Path) -> ConfigFile:
     return config.model_copy(update={**sections, "posture": posture})
 
 
+def _bounded(path: Path) -> bytes:
+    """What a file holds, whose size is a mistake beyond a megabyte: a device would never end. Raises OSError."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(EFBIG, os.strerror(EFBIG))
+    return content
+
+
 def read_secret(path: Path, what: str) -> str:
     """The text of a secret file without its trailing newline. Raises SettingsError; never shows the content."""
     try:
-        if stat.S_ISDIR(path.stat().st_mode):
-            raise SettingsError(f"{what}: {path} is a directory")
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+        text = _bounded(path).decode("utf-8").rstrip("\r\n")
+    except IsADirectoryError:
+        raise SettingsError(f"{what}: {path} is a directory") from None
     except FileNotFoundError:
         raise SettingsError(f"{what}: {path}: no such file") from None
     except PermissionError:
@@ -366,7 +353,7 @@ def read_secret(path: Path, what: str) -> str:
 def read_key(path: Path) -> bytes:
     """The shared key of the responders: the file's bytes without the trailing newline, at least 16 of them."""
     try:
-        key = path.read_bytes()
+        key = _bounded(path)
     except FileNotFoundError:
         raise SettingsError(f"responder key: {path}: no such file") from None
     except OSError as error:

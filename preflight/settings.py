@@ -229,13 +229,19 @@ def _refuse_unusable(url: str) -> None:
 
 
 def _timeout_ms(environ: Mapping[str, str]) -> int | None:
-    raw = environ.get("VOX_ORCHESTRATOR_MESH_HTTP_TIMEOUT_MS", "").strip()
-    return max(500, int(raw)) if raw.isdecimal() else None
+    raw = _whole(environ, "VOX_ORCHESTRATOR_MESH_HTTP_TIMEOUT_MS")
+    return None if raw is None else max(500, raw)
 
 
 def _thresholds(config: ConfigFile, environ: Mapping[str, str]) -> Thresholds:
-    raw = environ.get("VOX_MESH_MAX_STALE_MS", "").strip()
-    return config.thresholds.model_copy(update={"stale_ms": int(raw)} if raw.isdecimal() and int(raw) else {})
+    stale_ms = _whole(environ, "VOX_MESH_MAX_STALE_MS")
+    return config.thresholds.model_copy(update={"stale_ms": stale_ms} if stale_ms else {})
+
+
+def _whole(environ: Mapping[str, str], name: str) -> int | None:
+    """A number of milliseconds as the workers read it: what is none, or longer than months, is not set."""
+    raw = environ.get(name, "").strip()
+    return int(raw) if raw.isdecimal() and len(raw) <= 10 else None
 
 
 def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:

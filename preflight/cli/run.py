@@ -141,6 +141,7 @@ def _execute(request: Request) -> int:
     from preflight.cli.outputs import parse_outputs, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
+    from preflight.report.model import EXIT_FAIL, EXIT_INTERRUPTED
 
     outputs = parse_outputs(request.outputs)
     baseline = read_report(request.baseline) if request.baseline else None
@@ -151,4 +152,5 @@ def _execute(request: Request) -> int:
         for remark in report.remarks:
             click.echo(f"preflight: {remark}", err=True)
     worse = baseline is not None and tell_changes(baseline, report)
-    return report.run.exit_code or int(worse)
+    # Of several reasons the contract puts this one first; what was interrupted stays so.
+    return report.run.exit_code if not worse or report.run.exit_code == EXIT_INTERRUPTED else EXIT_FAIL

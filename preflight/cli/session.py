@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 from urllib.parse import urlsplit
 
 import click
@@ -17,11 +17,11 @@ import click
 from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
 from preflight.catalog import BrokenPlugin, load_catalog
 from preflight.cli.progress import progress
-from preflight.config import peer_address, peer_name
 from preflight.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
+from preflight.peers import peer_address, peer_name
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.proto.controlurl import without_secrets
@@ -56,6 +56,7 @@ class Session:
     settings: Settings
     plan: Plan
     broken: tuple[BrokenPlugin, ...]
+    lab: LabKind | None = None
 
     @classmethod
     def prepare(cls, request: "Request") -> "Session":
@@ -82,7 +83,7 @@ class Session:
                 skip_in_file=settings.checks.skip,
                 file=str(settings.source),
             )
-            return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken)
+            return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken, _lab_kind(os.environ))
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
@@ -141,7 +142,7 @@ class Session:
                 allow_inconclusive=self.request.allow_inconclusive,
             ),
             command=self.request.command,
-            lab=cast("LabKind | None", os.environ.get(LAB_VARIABLE)),
+            lab=self.lab,
             asked=self.plan.asked,
             interrupted=outcome.interrupted or interrupted.is_set(),
             peers=peers,
@@ -204,6 +205,15 @@ class Session:
             runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=max(left, 1.0))
             outcome = merge(outcome, await runner.run(), attempts)
         return outcome
+
+
+def _lab_kind(environ: Mapping[str, str]) -> LabKind | None:
+    """What the lab that this runs in is made of, if it does. Raises SettingsError."""
+    told = environ.get(LAB_VARIABLE) or None
+    kind = next((kind for kind in get_args(LabKind) if kind == told), None)
+    if kind != told:
+        raise SettingsError(f"{LAB_VARIABLE} is set by the lab for what runs in it, to one of {get_args(LabKind)}")
+    return kind
 
 
 def interruption() -> asyncio.Event:

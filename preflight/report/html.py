@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import shlex
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,9 @@ def render(report: Report) -> str:
     )
 
 
+@cache
 def environment() -> "Environment":
-    """Templates that escape everything."""
+    """Templates that escape everything; they take longer to read than to fill."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
