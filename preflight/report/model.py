@@ -210,11 +210,10 @@ def _verdict(summary: Summary, gate: Gate, *, passed: bool) -> tuple[Verdict, in
 def _left_out(name: str, ids: Collection[str], results: Iterable[Result]) -> str:
     """A sentence where all that was asked for by this name was skipped."""
     own = [result for result in results if result.check in ids]
-    reasons = dict.fromkeys(result.message for result in own)
     if not own or any(result.status is not Status.SKIP for result in own):
         return ""
-    more = f", and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
-    return f"{name} was skipped as a whole: {next(iter(reasons))}{more}"
+    reasons = {result.code: result.message for result in reversed(own)}
+    return f"{name} was skipped as a whole: {'; '.join(reversed(reasons.values()))}"
 
 
 def _excepted(results: Iterable[Result], *, passed: bool) -> str:
