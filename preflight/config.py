@@ -25,7 +25,10 @@ LARGEST_FILE = 1 << 20
 
 
 class SettingsError(Exception):
-    """A configuration that cannot be used; the text names the thing and what to do."""
+    """A configuration that cannot be used; the text names the thing and what to do, without a URL's secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class Model(BaseModel):
@@ -277,8 +280,7 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
-            said = without_secrets(item["msg"].removeprefix("Value error, "))
-            lines.append(f"{path}:{line}: {dotted}: {said}")
+            lines.append(f"{path}:{line}: {dotted}: {item['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
 
 

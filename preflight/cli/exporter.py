@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from preflight.plan import Plan
 
 DEFAULT_BIND = "127.0.0.1:9849"
+ABOUT_PEERS = "what is about peers"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -49,7 +50,9 @@ def halves(plan: "Plan") -> "tuple[Plan, Plan]":
     """The checks about peers with what they need, and all others; either may be empty."""
     ids = {check.id for check in plan.checks}
     about_peers = {check.id for check in plan.checks if check.subject == "peer"}
-    return plan.part(plan.with_needs(about_peers)), plan.part(ids - about_peers)
+    path = plan.part(plan.with_needs(about_peers))
+    # What these need does not speak for them.
+    return replace(path, asked={ABOUT_PEERS: frozenset(about_peers)}), plan.part(ids - about_peers)
 
 
 def make_app(session: "Session") -> "Starlette":

@@ -30,14 +30,11 @@ def init(path: Path, force: bool) -> None:
     import json
 
     from preflight.initial import SCHEMA_FILE, initial_settings
-    from preflight.settings import SettingsError, config_schema
+    from preflight.settings import config_schema
 
     if path.exists() and not force:
         raise click.UsageError(f"{path} is there already; --force overwrites it")
-    try:
-        text = initial_settings(asyncio.run(_found()))
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
+    text = initial_settings(asyncio.run(_found()))
     try:
         path.write_text(text, encoding="utf-8")
         schema = path.absolute().parent / SCHEMA_FILE
@@ -58,12 +55,16 @@ async def _found() -> "Found":
         SECRET_VARIABLES,
         OverlaySettings,
         Settings,
+        SettingsError,
         control_url_of,
     )
 
     state = await read_overlay(OverlaySettings(), [])
     names = (*CONTROL_URL_VARIABLES, "VOX_MESH_SCOPE_ID", "VOX_MESH_NODE_ID", *SECRET_VARIABLES)
-    url, _ = control_url_of(os.environ)
+    try:
+        url, _ = control_url_of(os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     return Found(
         hostname=os.environ.get("VOX_MESH_NODE_ID", "").strip() or socket.gethostname(),
         overlay=state,

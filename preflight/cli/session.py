@@ -24,7 +24,6 @@ from preflight.nodeinfo import node_info, overlay_info
 from preflight.peers import peer_address, peer_name
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
-from preflight.proto.controlurl import without_secrets
 from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.redact import Redactor, StandIns
@@ -231,8 +230,8 @@ def parse_peer(text: str) -> Peer:
     try:
         return Peer(address=peer_address(address), name=peer_name(name))
     except ValueError as error:
-        said = without_secrets(f"--peer {text if text.isprintable() else repr(text)}: {error}")
-        raise SettingsError(f"{said} (ADDRESS[=NAME], as 10.66.0.2=b)") from None
+        shown = text if text.isprintable() else repr(text)
+        raise SettingsError(f"--peer {shown}: {error} (ADDRESS[=NAME], as 10.66.0.2=b)") from None
 
 
 def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Peer, ...]:

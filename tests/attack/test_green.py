@@ -18,10 +18,11 @@ from click.testing import CliRunner
 
 from preflight.api import Direction, Result, codes, failed, inconclusive, passed, skipped
 from preflight.catalog import load_catalog
-from preflight.cli.exporter import make_app
+from preflight.cli.exporter import halves, make_app
 from preflight.cli.main import build
 from preflight.cli.run import Request
 from preflight.cli.session import Session, merge
+from preflight.plan import Selection, make_plan
 from preflight.report.json import parse
 from preflight.runner import Outcome
 
@@ -123,6 +124,16 @@ def test_scrape(tmp_path: Path, preflight: Preflight, kept: str, codes_of_scrape
             return (await client.get("/probe", params={"target": target} if target else {})).status_code
 
     assert {target: asyncio.run(scrape(target)) for target in codes_of_scrapes} == codes_of_scrapes
+
+
+def test_what_checks_of_a_peer_need_does_not_speak_for_them() -> None:
+    """A scrape of a peer is judged by the checks about peers alone."""
+    plan = make_plan(load_catalog().checks, Selection())
+    path, node = halves(plan)
+    about_peers = {check.id for check in plan.checks if check.subject == "peer"}
+    assert [set(ids) for ids in path.asked.values()] == [about_peers]
+    assert {check.id for check in path.checks} > about_peers
+    assert [set(ids) for ids in node.asked.values()] == [{check.id for check in plan.checks} - about_peers]
 
 
 @pytest.fixture(scope="module")
@@ -399,6 +410,7 @@ def test_command(preflight: Preflight, tmp_path: Path, command: str, variable: s
         ["all", "--fail-on", f"http://u:{SECRET}@h"],
         ["all", "--lab", f"http://u:{SECRET}@h"],
         ["explain", f"http://u:{SECRET}@h"],
+        ["responder", "--config", f"http://u:{SECRET}@h/preflight.yaml"],
     ],
     ids=lambda arguments: " ".join(arguments).replace(SECRET, "SECRET"),
 )
