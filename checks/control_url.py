@@ -1,11 +1,10 @@
 """Is the control URL there, is it a URL, and does it lead into the overlay?"""
 
-import re
 from collections.abc import AsyncGenerator
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed
 from preflight.model.overlay import OverlayState
-from preflight.proto.controlurl import SERVER_PORT, ControlUrl, ControlUrlError, normalise
+from preflight.proto.controlurl import SERVER_PORT, ControlUrl, ControlUrlError, normalise, without_secrets
 from preflight.proto.placement import overlay_text, overlay_twin, placement
 
 
@@ -88,4 +87,4 @@ def _example(overlay: OverlayState | None) -> str:
 
 def _presentable(raw: str) -> str:
     """The URL as written, without what could be a password or a token in it and without control characters."""
-    return repr(re.sub(r"[?#].*", "?…", re.sub(r".*@", "…@", raw.strip()[:200])))
+    return repr(without_secrets(raw.strip()[:200]))

@@ -3,40 +3,46 @@
 Every mistake is told by file, line and, for an unknown key, the nearest valid one.
 """
 
-import stat
+import os
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from errno import EFBIG
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from preflight.peers import peer_address, peer_name
+from preflight.proto.controlurl import refuse_secrets, without_secrets
 from preflight.proto.stun import read_server
 
 IPNetwork = IPv4Network | IPv6Network
 DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
 MINIMUM_KEY_BYTES = 16
+LARGEST_FILE = 1 << 20
+"""Bytes of a settings, token or key file."""
 
 
 class SettingsError(Exception):
-    """A configuration that cannot be used; the text names the thing and what to do."""
+    """A configuration that cannot be used; the text names the thing and what to do, without a URL's secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class Model(BaseModel):
-    """Frozen, and strict about names: an unknown key is a mistake of the author's."""
+    """Frozen, and strict: an unknown key is a mistake of the author's, and a limit that is no number limits nothing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _address(value: str) -> str:
-    try:
-        return str(ip_address(value.strip().strip("[]")))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IP address") from None
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Address = Annotated[str, AfterValidator(_address)]
+def _without_secret(value: str) -> str:
+    refuse_secrets(value)
+    return value
+
+
+Address = Annotated[str, AfterValidator(peer_address)]
 Milliseconds = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -52,7 +58,9 @@ class PeerSettings(Model):
     """One peer on the overlay."""
 
     address: Address = Field(description="Its overlay address.")
-    name: str = Field("", description="How results call it; its address if empty.")
+    name: Annotated[str, AfterValidator(peer_name)] = Field(
+        "", description="How results call it; its address if empty."
+    )
     responder: int = Field(DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
     agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
         None, pattern=r"^\d+$", description="Mailbox of its responder on the control plane (decimal digits)."
@@ -62,12 +70,14 @@ class PeerSettings(Model):
 class ControlSettings(Model):
     """The control plane, as a client sees it."""
 
-    url: str | None = Field(None, description="Control URL; overlay address or name, never a LAN address.")
+    url: Annotated[str, AfterValidator(_without_secret)] | None = Field(
+        None, description="Control URL; overlay address or name, never a LAN address."
+    )
     scope_id: str | None = Field(None, description="Cluster id: the tenancy boundary.")
     token_file: Path | None = Field(None, description="File with the bearer of this node (mode 0600).")
     submitter_token_file: Path | None = Field(None, description="File with the submitter's bearer.")
     ca_file: Path | None = Field(None, description="PEM file with the CA that signed the server's certificate.")
-    timeout_ms: int | None = Field(None, ge=500, description="Time-out of one request; default 15000.")
+    timeout_ms: int | None = Field(None, ge=500, le=3_600_000, description="Time-out of one request; default 15000.")
 
 
 class ResponderSettings(Model):
@@ -229,7 +239,7 @@ def read_config(path: Path) -> ConfigFile:
     Raises SettingsError with file, line and, for an unknown key, the nearest valid one.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _bounded(path).decode("utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; write one with `preflight init`") from None
     except IsADirectoryError:
@@ -316,12 +326,21 @@ def _anchor(config: ConfigFile, folder: Path) -> ConfigFile:
     return config.model_copy(update={**sections, "posture": posture})
 
 
+def _bounded(path: Path) -> bytes:
+    """What a file holds, whose size is a mistake beyond a megabyte: a device would never end. Raises OSError."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(EFBIG, os.strerror(EFBIG))
+    return content
+
+
 def read_secret(path: Path, what: str) -> str:
     """The text of a secret file without its trailing newline. Raises SettingsError; never shows the content."""
     try:
-        if stat.S_ISDIR(path.stat().st_mode):
-            raise SettingsError(f"{what}: {path} is a directory")
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+        text = _bounded(path).decode("utf-8").rstrip("\r\n")
+    except IsADirectoryError:
+        raise SettingsError(f"{what}: {path} is a directory") from None
     except FileNotFoundError:
         raise SettingsError(f"{what}: {path}: no such file") from None
     except PermissionError:
@@ -336,7 +355,7 @@ def read_secret(path: Path, what: str) -> str:
 def read_key(path: Path) -> bytes:
     """The shared key of the responders: the file's bytes without the trailing newline, at least 16 of them."""
     try:
-        key = path.read_bytes()
+        key = _bounded(path)
     except FileNotFoundError:
         raise SettingsError(f"responder key: {path}: no such file") from None
     except OSError as error:

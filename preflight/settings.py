@@ -36,6 +36,7 @@ from preflight.config import (
     read_key,
     read_secret,
 )
+from preflight.proto.controlurl import ControlUrlError, normalise, refuse_secrets
 
 __all__ = [
     "CONTROL_URL_VARIABLES",
@@ -61,6 +62,7 @@ __all__ = [
     "StunSettings",
     "Thresholds",
     "config_schema",
+    "control_url_of",
     "find_config",
     "known_secrets",
     "load",
@@ -116,7 +118,6 @@ class Options:
     config: Path | None = None
     peers: tuple[Peer, ...] = ()
     control_url: str | None = None
-    skip: tuple[str, ...] = ()
     redact: tuple[Literal["addresses"], ...] = ()
     enroll: bool = False
     intrusive: bool = False
@@ -174,7 +175,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         responder=config.responder,
         overlay=config.overlay,
         stun=config.stun,
-        checks=config.checks.model_copy(update={"skip": (*config.checks.skip, *options.skip)}),
+        checks=config.checks,
         thresholds=_thresholds(config, environ),
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),
         posture=config.posture,
@@ -190,26 +191,57 @@ def _environment(environ: Mapping[str, str], *names: str) -> str | None:
     return next((value for name in names if (value := environ.get(name, "").strip())), None)
 
 
+def control_url_of(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The control URL that the environment holds, and its variable. Raises SettingsError for one with a secret."""
+    name = next((name for name in CONTROL_URL_VARIABLES if environ.get(name, "").strip()), None)
+    if name is None:
+        return None, None
+    try:
+        refuse_secrets(environ[name])
+    except ControlUrlError as error:
+        raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
+    return environ[name], name
+
+
 def _control_url(
     options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
 ) -> tuple[str | None, str | None]:
-    """The raw control URL and where it came from; normalised by `control.url`, which must see what was written."""
+    """The raw control URL and where it came from; normalised by `control.url`, which must see what was written.
+
+    An option that cannot be right is the caller's mistake; the same from elsewhere is a finding about this node.
+    """
     if options.control_url is not None:
+        _refuse_unusable(options.control_url)
         return options.control_url, "--control-url"
-    for name in CONTROL_URL_VARIABLES:
-        if environ.get(name, "").strip():
-            return environ[name], name
+    url, name = control_url_of(environ)
+    if url is not None:
+        return url, name
     return config.control.url, f"{source}" if config.control.url is not None else None
 
 
+def _refuse_unusable(url: str) -> None:
+    """A server's bind address is left to `control.url`, which has a page about it."""
+    try:
+        normalise(url)
+    except ControlUrlError as error:
+        if not error.bind_all:
+            raise SettingsError(f"--control-url cannot be used: {error}") from None
+
+
 def _timeout_ms(environ: Mapping[str, str]) -> int | None:
-    raw = environ.get("VOX_ORCHESTRATOR_MESH_HTTP_TIMEOUT_MS", "").strip()
-    return max(500, int(raw)) if raw.isdecimal() else None
+    raw = _whole(environ, "VOX_ORCHESTRATOR_MESH_HTTP_TIMEOUT_MS")
+    return None if raw is None else max(500, raw)
 
 
 def _thresholds(config: ConfigFile, environ: Mapping[str, str]) -> Thresholds:
-    raw = environ.get("VOX_MESH_MAX_STALE_MS", "").strip()
-    return config.thresholds.model_copy(update={"stale_ms": int(raw)} if raw.isdecimal() and int(raw) else {})
+    stale_ms = _whole(environ, "VOX_MESH_MAX_STALE_MS")
+    return config.thresholds.model_copy(update={"stale_ms": stale_ms} if stale_ms else {})
+
+
+def _whole(environ: Mapping[str, str], name: str) -> int | None:
+    """A number of milliseconds as the workers read it: what is none, or longer than months, is not set."""
+    raw = environ.get(name, "").strip()
+    return int(raw) if raw.isdecimal() and len(raw) <= 10 else None
 
 
 def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:

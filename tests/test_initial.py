@@ -65,7 +65,7 @@ def test_the_command_writes_once_and_no_secret(tmp_path: Path) -> None:
     environ = {
         "PATH": os.environ["PATH"],
         "VOX_MESH_TOKEN": "tell-nobody-1234",
-        "VOX_MESH_CONTROL_ADDR": "https://me:tell-nobody-5678@10.66.0.3:9847",
+        "VOX_MESH_CONTROL_ADDR": "https://10.66.0.3:9847",
     }
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

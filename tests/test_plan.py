@@ -61,6 +61,58 @@ def test_a_glob_that_matches_nothing_is_a_mistake() -> None:
         make_plan(CHECKS, Selection(named=("mtu.pth",)))
 
 
+@pytest.mark.parametrize(
+    ("selection", "asked"),
+    [
+        (Selection(), {"all": {c.id for c in CHECKS} - {"udp.nat-timeout"}}),
+        (Selection(named=("mtu.*", "host.clock")), {"mtu.*": {"mtu.path"}, "host.clock": {"host.clock"}}),
+        (Selection(only=("overlay.*",)), {"--only overlay.*": {"overlay.session", "overlay.interface"}}),
+        (
+            Selection(named=("*",), only=("udp.*", "mtu.*"), skip=("overlay.*",)),
+            {
+                "*": {"udp.nat-timeout", "mtu.path"},
+                "--only udp.*": {"udp.nat-timeout"},
+                "--only mtu.*": {"mtu.path"},
+            },
+        ),
+    ],
+)
+def test_what_was_asked_for(selection: Selection, asked: dict[str, set[str]]) -> None:
+    """Each thing that was asked for is known with the checks that it chose; what they need is in none of them."""
+    assert make_plan(CHECKS, selection).asked == asked
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(skip=("*",)), "all leaves no check to run; 6 checks: left out by --skip '*'"),
+        (
+            Selection(skip=("host.*",), skip_in_file=("[!h]*",), file="a.yaml"),
+            "all leaves no check to run; host.clock: left out by --skip 'host.*'; "
+            "5 checks: left out by checks.skip '[!h]*' in a.yaml",
+        ),
+        (
+            Selection(only=("udp.*",)),
+            "--only udp.* leaves no check to run; udp.nat-timeout: opt-in, add --tag slow",
+        ),
+        (
+            Selection(named=("mtu.path", "host.*"), only=("host.*",)),
+            "mtu.path leaves no check to run; mtu.path: left out by --only",
+        ),
+        (
+            Selection(named=("mtu.path",), tags=("slow",)),
+            "--tag slow leaves no check to run; udp.nat-timeout: not among the named checks",
+        ),
+        (Selection(tags=("slwo",)), "no check has the tag 'slwo'; nearest: slow (there are: slow)"),
+    ],
+)
+def test_what_leaves_nothing_to_run_is_a_mistake(selection: Selection, said: str) -> None:
+    """Whoever asks for something learns what left it out; a run of nothing would be green."""
+    with pytest.raises(SelectionError) as caught:
+        make_plan(CHECKS, selection)
+    assert str(caught.value) == said
+
+
 def test_a_circle_is_named() -> None:
     """Needs that go in a circle are told, not waited for."""
     with pytest.raises(SelectionError, match="circle"):

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from preflight.cli.commandline import words
+
 if TYPE_CHECKING:
     from preflight.cli.session import Measured, Session
     from preflight.report.model import Report
@@ -33,7 +35,7 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     from preflight.evidence.collect import collect, counters
     from preflight.files import check, keeps, write
 
-    session = Session.prepare(Request(**options))
+    session = Session.prepare(Request(**options, command=words(click.get_current_context())))
     if path is not None:
         check(path)
     before = counters("before") if file is None else []

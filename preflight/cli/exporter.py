@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from preflight.cli.commandline import words
+
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
 
     from preflight.api import Peer
     from preflight.cli.session import Session
+    from preflight.plan import Plan
 
 DEFAULT_BIND = "127.0.0.1:9849"
+ABOUT_PEERS = "what is about peers"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -34,24 +38,31 @@ def exporter(bind_to: str, config: Path | None) -> None:
     from preflight.cli.session import Session
     from preflight.control.bind import BindError
 
-    everything = Session.prepare(Request(config=config, quiet=True))
-    about_peers = tuple(check.id for check in everything.plan.checks if check.subject == "peer")
-    path = Session.prepare(Request(config=config, quiet=True, only=about_peers))
-    node = Session.prepare(Request(config=config, quiet=True, skip=about_peers))
+    session = Session.prepare(Request(command=words(click.get_current_context()), config=config, quiet=True))
     try:
-        _serve(make_app(path, node), bind_to, lambda url: click.echo(f"listening on {url}"))
+        _serve(make_app(session), bind_to, lambda url: click.echo(f"listening on {url}"))
     except BindError as error:
         click.echo(f"preflight exporter: {error}", err=True)
         sys.exit(2)
 
 
-def make_app(path: "Session", node: "Session") -> "Starlette":
-    """The endpoint. path: the session whose checks are about a peer; node: the one of everything else."""
+def halves(plan: "Plan") -> "tuple[Plan, Plan]":
+    """The checks about peers with what they need, and all others; either may be empty."""
+    ids = {check.id for check in plan.checks}
+    about_peers = {check.id for check in plan.checks if check.subject == "peer"}
+    path = plan.part(plan.with_needs(about_peers))
+    # What these need does not speak for them.
+    return replace(path, asked={ABOUT_PEERS: frozenset(about_peers)}), plan.part(ids - about_peers)
+
+
+def make_app(session: "Session") -> "Starlette":
+    """The endpoint: a target is measured by the checks about peers, the node by the others."""
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
-    peers = path.settings.peers
+    path, node = (replace(session, plan=plan) for plan in halves(session.plan))
+    peers = session.settings.peers
     known = {name: peer for peer in peers for name in (peer.address, peer.target)}
     turn = asyncio.Lock()
 
@@ -60,8 +71,11 @@ def make_app(path: "Session", node: "Session") -> "Starlette":
         if target is not None and target not in known:
             names = ", ".join(peer.target for peer in peers) or "none"
             return PlainTextResponse(f"this is no peer of the settings; they have: {names}\n", status_code=400)
+        chosen = node if target is None else _towards(path, known[target])
+        if not chosen.plan.checks:
+            return PlainTextResponse("the settings leave no check to run for this\n", status_code=404)
         async with turn:
-            text = await _measured(node) if target is None else await _measured(_towards(path, known[target]))
+            text = await _measured(chosen)
         return PlainTextResponse(text, media_type=OPENMETRICS)
 
     async def index(request: "Request") -> "Response":

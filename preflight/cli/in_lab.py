@@ -12,13 +12,13 @@ EXIT_INTERRUPTED = 130
 
 
 def run_in_lab(name: str, arguments: list[str]) -> int:
-    """Run `preflight ARGUMENTS` without its `--lab` in the lab and return its exit code."""
+    """Run `preflight ARGUMENTS` in the lab and return its exit code."""
     from preflight.lab.names import LabError
     from preflight.lab.session import lab_for
 
     try:
         with lab_for(name) as lab:
-            inner = python_module("preflight", *without_lab(arguments), *lab.preflight_arguments())
+            inner = python_module("preflight", *arguments, *lab.preflight_arguments())
             return _run(lab.command(inner), lab.environment())
     except LabError as error:
         raise click.UsageError(str(error)) from None
@@ -41,15 +41,3 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def without_lab(arguments: list[str]) -> list[str]:
-    """The arguments without `--lab NAME` or `--lab=NAME`."""
-    rest = iter(arguments)
-    kept = []
-    for argument in rest:
-        if argument == "--lab":
-            next(rest, None)
-        elif not argument.startswith("--lab="):
-            kept.append(argument)
-    return kept

@@ -74,25 +74,26 @@ async def _found() -> "Found":
     from preflight.cli.session import overlay_peers
     from preflight.initial import Found
     from preflight.overlay.read import read_overlay
-    from preflight.settings import CONTROL_URL_VARIABLES, SECRET_VARIABLES, OverlaySettings, Settings
+    from preflight.settings import (
+        CONTROL_URL_VARIABLES,
+        SECRET_VARIABLES,
+        OverlaySettings,
+        Settings,
+        SettingsError,
+        control_url_of,
+    )
 
     state = await read_overlay(OverlaySettings(), [])
     names = (*CONTROL_URL_VARIABLES, "VOX_MESH_SCOPE_ID", "VOX_MESH_NODE_ID", *SECRET_VARIABLES)
-    url = next((os.environ[name] for name in CONTROL_URL_VARIABLES if os.environ.get(name, "").strip()), None)
+    try:
+        url, _ = control_url_of(os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     return Found(
         hostname=os.environ.get("VOX_MESH_NODE_ID", "").strip() or socket.gethostname(),
         overlay=state,
         peers=overlay_peers(Settings(), state),
-        control_url=_without_user(url),
+        control_url=url.strip() if url else None,
         scope_id=os.environ.get("VOX_MESH_SCOPE_ID", "").strip() or None,
         set_variables=[name for name in names if os.environ.get(name, "").strip()],
     )
-
-
-def _without_user(url: str | None) -> str | None:
-    """A control URL without the user and password that somebody put into it."""
-    if url is None:
-        return None
-    head, separator, rest = url.strip().rpartition("@")
-    scheme = f"{head.partition('://')[0]}://" if "://" in head else ""
-    return f"{scheme}{rest}" if separator else rest

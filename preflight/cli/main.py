@@ -54,6 +54,18 @@ def build() -> "click.Group":
                 raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
             return super().resolve_command(ctx, args)
 
+        def invoke(self, ctx: click.Context) -> object:
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:
+                # What is quoted may be a URL with a password that stands where none belongs.
+                from preflight.proto.controlurl import without_secrets
+
+                said = error.format_message()
+                if without_secrets(said) == said:
+                    raise
+                raise click.UsageError(without_secrets(said), error.ctx) from None
+
     return Lazy(
         name="preflight",
         help="Finds out what is wrong with an overlay network, by direction, and says what fixes it.",

@@ -4,12 +4,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from preflight.cli.catalogue import complete_check
+from preflight.cli.commandline import Seconds, words
 from preflight.cli.outputs import complete_format
+
+if TYPE_CHECKING:
+    from preflight.report.model import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,10 +30,8 @@ _OPTIONS = (
     ),
     click.option("--skip", multiple=True, metavar="GLOB", shell_complete=complete_check, help="Without these checks."),
     click.option("--tag", "tags", multiple=True, metavar="TAG", help="Also the opt-in checks with this tag, as slow."),
-    click.option(
-        "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the whole run."
-    ),
-    click.option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Repeat what fails."),
+    click.option("--timeout", type=Seconds(min_open=True), metavar="SECONDS", help="For the whole run."),
+    click.option("--wait", type=Seconds(), default=0.0, metavar="SECONDS", help="Repeat what fails."),
     click.option(
         "--output",
         "outputs",
@@ -49,6 +51,7 @@ _OPTIONS = (
         "--credentials-out", type=click.Path(path_type=Path), metavar="FILE", help="Where the credential goes."
     ),
     click.option("--lab", metavar="NAME", help="Against an overlay made on this machine: pair, or a lab that is up."),
+    click.option("--inside-lab", metavar="NAME", hidden=True, help="What --lab runs in the lab itself."),
     click.option(
         "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
     ),
@@ -77,8 +80,9 @@ def _with_options(command: F) -> F:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asked for."""
+    """What the command line asked for; `command` is how it can be asked for again."""
 
+    command: tuple[str, ...] = ()
     config: Path | None = None
     peers: tuple[str, ...] = ()
     control_url: str | None = None
@@ -95,6 +99,7 @@ class Request:
     bootstrap_token_file: Path | None = None
     credentials_out: Path | None = None
     lab: str | None = None
+    inside_lab: str | None = None
     redact: tuple[Literal["addresses"], ...] = ()
     capture: bool = False
     baseline: Path | None = None
@@ -108,7 +113,7 @@ class Request:
 @_with_options
 def all_checks(**options: Any) -> None:
     """Run every applicable check on this node and report."""
-    sys.exit(_execute(Request(**options)))
+    sys.exit(_execute(Request(**options, command=_command())))
 
 
 @click.command("run", short_help="The named checks and what they need.")
@@ -116,14 +121,26 @@ def all_checks(**options: Any) -> None:
 @_with_options
 def run_checks(**options: Any) -> None:
     """Run the named checks (globs allowed, as 'mtu.*') and what they need."""
-    sys.exit(_execute(Request(**options)))
+    sys.exit(_execute(Request(**options, command=_command())))
+
+
+_FROM_THE_LAB = ("inside_lab", "config", "enroll", "bootstrap_token_file", "credentials_out")
+"""What `--lab` adds to the command that it runs in the lab: files that are gone with it."""
+
+
+def _command() -> tuple[str, ...]:
+    """The words of this command; in a lab those that the user would paste to have it again."""
+    context = click.get_current_context()
+    name: str | None = context.params["inside_lab"]
+    return words(context) if name is None else (*words(context, without=_FROM_THE_LAB), "--lab", name)
 
 
 def _execute(request: Request) -> int:
     if request.lab is not None:
         from preflight.cli.in_lab import run_in_lab
 
-        return run_in_lab(request.lab, sys.argv[1:])
+        arguments = words(click.get_current_context(), without=["lab"])[1:]
+        return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
     from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
@@ -135,8 +152,18 @@ def _execute(request: Request) -> int:
     report = Session.prepare(request).run(folder_beside(outputs), attempts)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
-    worse = baseline is not None and tell_changes(baseline, report)
-    exit_code = report.run.exit_code or int(worse)
+    if not any(output.format == "text" and output.path is None for output in outputs):
+        for remark in report.remarks:
+            click.echo(f"preflight: {remark}", err=True)
+    exit_code = _exit_code(report, worse=baseline is not None and tell_changes(baseline, report))
     with verdict_told(report, exit_code):
         attempts.settle()
     return exit_code
+
+
+def _exit_code(report: "Report", *, worse: bool) -> int:
+    """The run's own, or 1 where something got worse: of several reasons the contract puts that first."""
+    from preflight.report.model import EXIT_FAIL, EXIT_INTERRUPTED
+
+    interrupted = report.run.exit_code == EXIT_INTERRUPTED
+    return EXIT_FAIL if worse and not interrupted else report.run.exit_code

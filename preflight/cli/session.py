@@ -3,19 +3,18 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 from urllib.parse import urlsplit
 
 import click
 
-from preflight.api import NODE, Check, Context, Direction, Peer, Result, Status, codes
+from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
 from preflight.catalog import load_catalog
 from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
@@ -25,6 +24,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
 from preflight.nodeinfo import node_info, overlay_info
+from preflight.peers import peer_address, peer_name
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.proto.wireguard import REJECT_AFTER_S
@@ -58,6 +58,7 @@ class Session:
     settings: Settings
     plan: Plan
     broken: tuple[BrokenPlugin, ...]
+    lab: LabKind | None = None
 
     @classmethod
     def prepare(cls, request: "Request") -> "Session":
@@ -68,7 +69,6 @@ class Session:
                     config=request.config,
                     peers=tuple(parse_peer(text) for text in request.peers),
                     control_url=request.control_url,
-                    skip=request.skip,
                     redact=request.redact,
                     enroll=request.enroll,
                     intrusive=request.intrusive,
@@ -77,8 +77,15 @@ class Session:
                 )
             )
             catalog = load_catalog(third_party=settings.checks.third_party)
-            selection = Selection(request.named, request.only, settings.checks.skip, request.tags)
-            return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken)
+            selection = Selection(
+                request.named,
+                request.only,
+                request.skip,
+                request.tags,
+                skip_in_file=settings.checks.skip,
+                file=str(settings.source),
+            )
+            return cls(request, settings, make_plan(catalog.checks, selection), catalog.broken, _lab_kind(os.environ))
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
@@ -137,9 +144,10 @@ class Session:
                 fail_on=cast("Literal['fail', 'warn']", self.request.fail_on),
                 allow_inconclusive=self.request.allow_inconclusive,
             ),
-            command=("preflight", *sys.argv[1:]),
-            lab=cast("LabKind | None", os.environ.get(LAB_VARIABLE)),
-            interrupted=outcome.interrupted,
+            command=self.request.command,
+            lab=self.lab,
+            asked=self.plan.asked,
+            interrupted=outcome.interrupted or interrupted.is_set(),
             peers=peers,
         )
         names = self.names(report, overlay)
@@ -202,6 +210,15 @@ class Session:
         return outcome
 
 
+def _lab_kind(environ: Mapping[str, str]) -> LabKind | None:
+    """What the lab that this runs in is made of, if it does. Raises SettingsError."""
+    told = environ.get(LAB_VARIABLE) or None
+    kind = next((kind for kind in get_args(LabKind) if kind == told), None)
+    if kind != told:
+        raise SettingsError(f"{LAB_VARIABLE} is set by the lab for what runs in it, to one of {get_args(LabKind)}")
+    return kind
+
+
 def interruption() -> asyncio.Event:
     """Set by Ctrl-C or SIGTERM from now on, until the running event loop ends."""
     interrupted = asyncio.Event()
@@ -215,11 +232,10 @@ def parse_peer(text: str) -> Peer:
     """`ADDRESS[=NAME]` from the command line. Raises SettingsError."""
     address, _, name = text.partition("=")
     try:
-        return Peer(address=str(ip_address(address.strip().strip("[]"))), name=name.strip())
-    except ValueError:
-        raise SettingsError(
-            f"--peer {text}: {address!r} is not an IP address (ADDRESS[=NAME], as 10.66.0.2=b)"
-        ) from None
+        return Peer(address=peer_address(address), name=peer_name(name))
+    except ValueError as error:
+        shown = text if text.isprintable() else repr(text)
+        raise SettingsError(f"--peer {shown}: {error} (ADDRESS[=NAME], as 10.66.0.2=b)") from None
 
 
 def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Peer, ...]:
@@ -235,7 +251,17 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
     singles = (
         (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers
     )
-    return tuple(Peer(str(network.network_address), peer.name) for peer, network in singles if network is not None)
+    return tuple(
+        Peer(str(network.network_address), _name_of(peer.name)) for peer, network in singles if network is not None
+    )
+
+
+def _name_of(told: str) -> str:
+    """The name that the overlay tells of a peer; none where results could not call it so."""
+    try:
+        return peer_name(told)
+    except ValueError:
+        return ""
 
 
 def control_host(
@@ -300,15 +326,18 @@ def bad_checks(plan: Plan, results: Iterable[Result]) -> Plan | None:
     bad = {r.check for r in results if r.status in (Status.FAIL, Status.INCONCLUSIVE) or r.blocked_by}
     # A bootstrap token is good for one exchange: an enrolment that began is never repeated.
     entered = {r.check for r in results if r.category == "enroll" and not r.blocked_by}
-    again: list[Check] = [check for check in plan.checks if check.id in bad - entered]
-    if not again:
-        return None
-    ids = {check.id for check in again}
-    return Plan(tuple(again), {c.id: tuple(n for n in plan.needs[c.id] if n in ids) for c in again})
+    again = plan.part(bad - entered)
+    return again if again.checks else None
 
 
 def merge(first: Outcome, later: Outcome, attempts: int) -> Outcome:
-    """The later results in the places of the earlier ones of the same checks."""
+    """The later results in the places of the earlier ones of the same checks.
+
+    An attempt that was cut off decides nothing: what had failed before it stays failed.
+    """
+    failed = {result.check for result in first.results if result.status is Status.FAIL}
+    cut_off = {r.check for r in later.results if r.code in (codes.RUN_TIMEOUT, codes.RUN_INTERRUPTED)}
+    later = Outcome(tuple(r for r in later.results if r.check not in failed & cut_off), later.interrupted)
     repeated = {result.check for result in later.results}
     fresh: dict[str, list[Result]] = {}
     for result in later.results:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from preflight.cli.catalogue import complete_check
+from preflight.cli.commandline import Seconds, words
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
@@ -44,9 +45,9 @@ class Schedule:
 @click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable).")
 @click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
 @click.option("--skip", multiple=True, metavar="GLOB", shell_complete=complete_check, help="Without these checks.")
-@click.option("--interval", type=click.FloatRange(min=1), default=30.0, show_default=True, metavar="SECONDS")
+@click.option("--interval", type=Seconds(1), default=30.0, show_default=True, metavar="SECONDS")
 @click.option("--count", type=click.IntRange(min=1), metavar="ROUNDS", help="End after so many rounds.")
-@click.option("--for", "for_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End after this.")
+@click.option("--for", "for_s", type=Seconds(min_open=True), metavar="SECONDS", help="End after this.")
 @click.option(
     "--heartbeat",
     is_flag=True,
@@ -74,7 +75,9 @@ def watch(
     from preflight.cli.run import Request
     from preflight.cli.session import Session
 
-    session = Session.prepare(Request(named=named, redact=redact, quiet=True, **options))  # type: ignore[arg-type]
+    command = words(click.get_current_context())
+    request = Request(command=command, named=named, redact=redact, quiet=True, **options)  # type: ignore[arg-type]
+    session = Session.prepare(request)
     if heartbeat and not session.settings.control.url:
         raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
     sys.exit(run_to_end(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
@@ -112,6 +115,7 @@ def lines(before: "Report | None", report: "Report") -> Iterator[str]:
 
     if before is None:
         yield f"now     {report.verdict}: {len(report.results)} results, {len(report.diagnosis)} causes"
+        yield from (f"now     {remark}" for remark in report.remarks)
         for cause in report.diagnosis:
             yield f"now     {cause.code} {cause.target} {cause.direction}: {cause.message}"
         return

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from unicodedata import normalize
+from urllib.parse import SplitResult, unquote, urlsplit
 
 IPAddress = IPv4Address | IPv6Address
 SCHEME_PORTS = {"http": 80, "https": 443}
@@ -18,8 +19,11 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 
 
+_INSTEAD = "a bearer token goes into control.token_file of the settings or into VOX_MESH_TOKEN, never into the URL"
+
+
 class ControlUrlError(ValueError):
-    """A control URL that no client can use. `bind_all`: it names a server's bind address. Never holds a password."""
+    """A control URL that no client can use. `bind_all`: it names a server's bind address. Never repeats the URL."""
 
     def __init__(self, message: str, *, bind_all: bool = False) -> None:
         super().__init__(message)
@@ -56,6 +60,7 @@ def normalise(raw: str) -> ControlUrl:
     text = raw.strip()
     if not text:
         raise ControlUrlError("it is empty")
+    refuse_secrets(text)
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise ControlUrlError("it holds a blank or a control character")
     if re.match(r"https?:/(?!/)", text, re.IGNORECASE):
@@ -63,11 +68,7 @@ def normalise(raw: str) -> ControlUrl:
     parts = _split(text if "://" in text else f"http://{text}")
     scheme = parts.scheme.lower()
     if scheme not in SCHEME_PORTS:
-        raise ControlUrlError(f"its scheme is {parts.scheme!r}; the control plane speaks http or https")
-    if "@" in parts.netloc:
-        raise ControlUrlError("it holds a user name; the control plane takes a bearer token, never one in the URL")
-    if parts.query or parts.fragment:
-        raise ControlUrlError("it has a query or a fragment; routes are appended to it")
+        raise ControlUrlError("its scheme is neither http nor https, which the control plane speaks")
     host = _host(parts.hostname or "")
     port = _port(parts)
     return ControlUrl(
@@ -77,6 +78,25 @@ def normalise(raw: str) -> ControlUrl:
         path=parts.path.rstrip("/"),
         port_given=port is not None,
     )
+
+
+def refuse_secrets(raw: str) -> None:
+    """Refuse a control URL with a place in which secrets stand, however it is written: raises ControlUrlError.
+
+    That is user info, a query or a fragment (RFC 3986 sections 3.2.1, 3.4 and 3.5), also without a scheme, with a `/`
+    or a blank in a password, escaped, or in the wide signs that browsers take for the plain ones. None is of any use.
+    """
+    text = unquote(normalize("NFKC", raw))
+    if "@" in text:
+        raise ControlUrlError(f"it holds a user name or a password; {_INSTEAD}")
+    if re.search("[?#]", text):
+        raise ControlUrlError(f"it has a query or a fragment, which may be a secret; {_INSTEAD}")
+
+
+def without_secrets(text: str) -> str:
+    """A text that quotes what somebody took for a URL, without user info, query and fragment."""
+    text = re.sub(r"(?<=://).*@|[^\s'\"=(]*@", "…@", text)
+    return re.sub(r"(?<=://)([^\s'\"?#]*)[?#][^\s'\"]+|[?#][^\s'\"=]+=[^\s'\"]+", r"\1?…", text)
 
 
 def usable(raw: str | None) -> ControlUrl | None:
@@ -130,9 +150,9 @@ def _host(host: str) -> str:
         name = ""
     labels = name.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        raise ControlUrlError(f"{host} looks like an IPv4 address and is none")
+        raise ControlUrlError("its host looks like an IPv4 address and is none")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ControlUrlError(f"{host!r} is not an address and not a host name")
+        raise ControlUrlError("its host is not an address and not a host name")
     return name
 
 

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import shlex
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +40,9 @@ def render(report: Report) -> str:
     )
 
 
+@cache
 def environment() -> "Environment":
-    """Templates that escape everything."""
+    """Templates that escape everything; they take longer to read than to fill."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -51,6 +54,7 @@ def environment() -> "Environment":
     )
     templates.filters["pretty"] = _pretty
     templates.filters["number"] = _number
+    templates.filters["shell"] = shlex.join
     return templates
 
 

@@ -7,8 +7,9 @@ from preflight.report.model import Report
 
 
 def render(report: Report) -> str:
-    """The contract's document, indented, with a newline at its end."""
-    return report.model_dump_json(by_alias=True, indent=2) + "\n"
+    """The contract's document, indented, with a newline at its end; with remarks where there are any."""
+    empty = None if report.remarks else {"remarks"}
+    return report.model_dump_json(by_alias=True, indent=2, exclude=empty) + "\n"
 
 
 def schema() -> dict[str, Any]:

@@ -36,6 +36,7 @@ def _head(report: Report) -> str:
     lines = [" · ".join(facts)]
     if note := lab_note(report):
         lines.append(f"**{note}**")
+    lines += [f"**{_text(remark)}**" for remark in report.remarks]
     return "\n\n".join(lines)
 
 

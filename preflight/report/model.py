@@ -1,8 +1,8 @@
 """The report as the contract fixes it: pydantic models, so that its JSON Schema is published from the same source."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -154,6 +154,7 @@ class Report(Part):
     run: Run
     verdict: Verdict
     summary: Summary
+    remarks: tuple[Line, ...] = Field((), description="Why the verdict is what it is, where the counts do not tell.")
     diagnosis: tuple[CauseEntry, ...] = ()
     results: tuple[ResultEntry, ...] = ()
     placement: tuple[Placement, ...] = ()
@@ -166,21 +167,63 @@ class Gate(Part):
     allow_inconclusive: bool = False
 
 
-def judge_summary(summary: Summary, gate: Gate, *, interrupted: bool = False) -> tuple[Verdict, int]:
-    """The verdict and the exit code; where several apply: fail, then error, then inconclusive."""
+class Judgement(NamedTuple):
+    """What the run amounts to. remarks: sentences on why, where the counts alone do not tell it."""
+
+    verdict: Verdict
+    exit_code: int
+    remarks: tuple[str, ...] = ()
+
+
+def judge(
+    results: Sequence[Result], gate: Gate, asked: Mapping[str, frozenset[str]], *, interrupted: bool = False
+) -> Judgement:
+    """The verdict and the exit code; where several apply: fail, then error, then inconclusive.
+
+    asked: what was asked for, by its name, and the ids of the checks that it chose. Good is a run in which at least one
+    of these passed or warned: neither what they need nor a plug-in that could not be loaded speaks for them.
+    """
+    summary, wanted = summarize(results), frozenset().union(*asked.values())
+    passed = any(result.check in wanted and result.status in (Status.PASS, Status.WARN) for result in results)
+    verdict, code = _verdict(summary, gate, passed=passed)
+    remarks = [_left_out(name, ids, results) for name, ids in asked.items()]
+    if silent := wanted - {result.check for result in results}:
+        remarks.append(f"no result came from {', '.join(sorted(silent))}")
+    if gate.allow_inconclusive and summary.inconclusive and verdict in ("pass", "inconclusive"):
+        remarks.append(_excepted(results, passed=passed))
+    if interrupted:
+        remarks.append("the run was interrupted")
+        verdict, code = "inconclusive" if verdict == "pass" else verdict, EXIT_INTERRUPTED
+    return Judgement(verdict, code, tuple(filter(None, remarks)))
+
+
+def _verdict(summary: Summary, gate: Gate, *, passed: bool) -> tuple[Verdict, int]:
     if summary.fail or (gate.fail_on == "warn" and summary.warn):
-        verdict: Verdict = "fail"
-        code = EXIT_FAIL
-    elif summary.error:
-        verdict, code = "error", EXIT_ERROR
-    elif summary.inconclusive and not gate.allow_inconclusive:
-        verdict, code = "inconclusive", EXIT_INCONCLUSIVE
-    else:
-        verdict, code = "pass", EXIT_PASS
-    return verdict, EXIT_INTERRUPTED if interrupted else code
+        return "fail", EXIT_FAIL
+    if summary.error:
+        return "error", EXIT_ERROR
+    if not passed or (summary.inconclusive and not gate.allow_inconclusive):
+        return "inconclusive", EXIT_INCONCLUSIVE
+    return "pass", EXIT_PASS
 
 
-def summarize(results: tuple[Result, ...]) -> Summary:
+def _left_out(name: str, ids: Collection[str], results: Iterable[Result]) -> str:
+    """A sentence where all that was asked for by this name was skipped."""
+    own = [result for result in results if result.check in ids]
+    if not own or any(result.status is not Status.SKIP for result in own):
+        return ""
+    reasons = {result.code: result.message for result in reversed(own)}
+    return f"{name} was skipped as a whole: {'; '.join(reversed(reasons.values()))}"
+
+
+def _excepted(results: Iterable[Result], *, passed: bool) -> str:
+    if not passed:
+        return "nothing that was asked for passed, and --allow-inconclusive excepts only what stands beside that"
+    checks = dict.fromkeys(result.check for result in results if result.status is Status.INCONCLUSIVE)
+    return f"undecided, and excepted by --allow-inconclusive: {', '.join(checks)}"
+
+
+def summarize(results: Iterable[Result]) -> Summary:
     """Count the results by status."""
     counts = {status.value: 0 for status in Status}
     for result in results:
@@ -247,14 +290,18 @@ def build_report(
     started_at: datetime,
     duration_ms: float,
     gate: Gate,
+    asked: Mapping[str, frozenset[str]] | None = None,
     command: tuple[str, ...] = (),
     lab: LabKind | None = None,
     interrupted: bool = False,
     peers: tuple[Peer, ...] = (),
 ) -> Report:
-    """Put the report together from what the run gave."""
-    summary = summarize(results)
-    verdict, exit_code = judge_summary(summary, gate, interrupted=interrupted)
+    """Put the report together from what the run gave.
+
+    asked: as in `judge`; without it all that gave a result was asked for.
+    """
+    asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
+    verdict, exit_code, remarks = judge(results, gate, asked, interrupted=interrupted)
     return Report(
         run=Run(
             id=str(uuid4()),
@@ -268,7 +315,8 @@ def build_report(
             peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
         ),
         verdict=verdict,
-        summary=summary,
+        summary=summarize(results),
+        remarks=remarks,
         diagnosis=tuple(map(cause_entry, diagnosis)),
         results=tuple(map(result_entry, by_layer(results))),
         placement=tuple(

@@ -51,6 +51,7 @@ def _invocation(report: Report) -> dict[str, Any]:
         "startTimeUtc": _utc(report),
         "endTimeUtc": _utc(report, run.duration_ms),
         "exitCode": run.exit_code,
+        "exitCodeDescription": "; ".join((report.verdict, *report.remarks)),
         "arguments": list(run.command[1:]),
         "machine": run.node.hostname,
     }

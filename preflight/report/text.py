@@ -251,3 +251,5 @@ def _verdict(console: Console, report: Report) -> None:
     line.append(f"  {common.counts(report)}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
     console.print()
     console.print(line)
+    for remark in report.remarks:
+        console.print(Padding(Text(remark), (0, 0, 0, 4)))

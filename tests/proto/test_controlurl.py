@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.proto.controlurl import ControlUrlError, normalise, usable
+from preflight.proto.controlurl import ControlUrlError, normalise, usable, without_secrets
 
 GOOD = [
     ("http://10.66.0.2:9847", "http://10.66.0.2:9847", 9847),
@@ -84,6 +84,26 @@ def test_a_password_in_the_url_is_not_repeated() -> None:
     with pytest.raises(ControlUrlError) as caught:
         normalise("http://user:hunter2-hunter2@10.66.0.2")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "no check is called 'http://u:p w/x@h'; did you mean 'x'?",
+            "no check is called 'http://…@h'; did you mean 'x'?",
+        ),
+        ("u:p@h:1", "…@h:1"),
+        ("extra argument (TOKEN@h)", "extra argument (…@h)"),
+        ("http://h/x?token=1 is not", "http://h/x?… is not"),
+        ("h?token=1", "h?…"),
+        ("http://h#1", "http://h?…"),
+        ("did you mean 'x'?", "did you mean 'x'?"),
+    ],
+)
+def test_what_may_be_a_secret_is_left_out_of_a_quotation(text: str, shown: str) -> None:
+    """A complaint quotes what was written without user info, query and fragment, and leaves plain sentences alone."""
+    assert without_secrets(text) == shown
 
 
 @given(st.text(max_size=60))

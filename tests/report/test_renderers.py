@@ -11,10 +11,10 @@ from junitparser import JUnitXml
 from lxml import etree
 
 from preflight import codes
-from preflight.api import Direction, Evidence, Result, failed, inconclusive, passed, skipped, warned
+from preflight.api import Direction, Evidence, Result, Status, failed, inconclusive, passed, skipped, warned
 from preflight.diagnosis import diagnose
 from preflight.report import json, junit, text
-from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, Summary, build_report, judge_summary
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, build_report, judge
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 XSD = Path(__file__).with_name("jenkins-junit.xsd")
@@ -142,23 +142,72 @@ def test_a_lab_on_loopback_says_so(report: Report) -> None:
     assert "LOOPBACK" in text.render(loopback)
 
 
+def told(check: str, status: Status) -> Result:
+    code = None if status is Status.PASS else codes.RUN_NOT_APPLICABLE
+    return Result(
+        check=check, target="node", direction=Direction.LOCAL, status=status, code=code, message=f"{check} says so"
+    )
+
+
+LENIENT = Gate(allow_inconclusive=True)
+
+
 @pytest.mark.parametrize(
-    ("counts", "gate", "interrupted", "expected"),
+    ("statuses", "gate", "interrupted", "expected"),
     [
-        ({"pass": 3}, Gate(), False, ("pass", 0)),
-        ({"warn": 1}, Gate(), False, ("pass", 0)),
-        ({"warn": 1}, Gate(fail_on="warn"), False, ("fail", 1)),
-        ({"fail": 1, "error": 1, "inconclusive": 1}, Gate(), False, ("fail", 1)),
-        ({"error": 1, "inconclusive": 1}, Gate(), False, ("error", 4)),
-        ({"inconclusive": 1, "pass": 1}, Gate(), False, ("inconclusive", 3)),
-        ({"inconclusive": 1}, Gate(allow_inconclusive=True), False, ("pass", 0)),
-        ({"error": 1}, Gate(allow_inconclusive=True), False, ("error", 4)),
-        ({"fail": 1}, Gate(), True, ("fail", 130)),
+        ("pass pass", Gate(), False, ("pass", 0)),
+        ("warn", Gate(), False, ("pass", 0)),
+        ("warn", Gate(fail_on="warn"), False, ("fail", 1)),
+        ("fail error inconclusive", Gate(), False, ("fail", 1)),
+        ("error inconclusive", Gate(), False, ("error", 4)),
+        ("inconclusive pass", Gate(), False, ("inconclusive", 3)),
+        ("inconclusive pass", LENIENT, False, ("pass", 0)),
+        ("inconclusive", LENIENT, False, ("inconclusive", 3)),
+        ("error pass", LENIENT, False, ("error", 4)),
+        ("fail pass", LENIENT, False, ("fail", 1)),
+        ("skip skip", Gate(), False, ("inconclusive", 3)),
+        ("skip pass", Gate(), False, ("pass", 0)),
+        ("skip", LENIENT, False, ("inconclusive", 3)),
+        ("", Gate(), False, ("inconclusive", 3)),
+        ("fail", Gate(), True, ("fail", 130)),
+        ("pass", Gate(), True, ("inconclusive", 130)),
     ],
 )
-def test_exit_codes(counts: dict[str, int], gate: Gate, interrupted: bool, expected: tuple[str, int]) -> None:
-    """The contract's table: 1, then 4, then 3; interrupted is 130."""
-    assert judge_summary(Summary.model_validate(counts), gate, interrupted=interrupted) == expected
+def test_exit_codes(statuses: str, gate: Gate, interrupted: bool, expected: tuple[str, int]) -> None:
+    """The contract's table: 1, then 4, then 3; interrupted is 130; and nothing is good that nothing speaks for."""
+    results = [told(f"a.b{number}", Status(status)) for number, status in enumerate(statuses.split())]
+    asked = {"all": frozenset(f"a.b{number}" for number in range(max(1, len(results))))}
+    found = judge(results, gate, asked, interrupted=interrupted)
+    assert (found.verdict, found.exit_code) == expected
+
+
+SKIP, PASS, WARN, OPEN = Status.SKIP, Status.PASS, Status.WARN, Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("results", "gate", "expected", "remarks"),
+    [
+        ({"a.x": SKIP, "need": PASS}, Gate(), 3, ["a.x was skipped as a whole: a.x says so"]),
+        ({"a.x": SKIP, "b.y": PASS}, Gate(), 0, ["a.x was skipped as a whole: a.x says so"]),
+        ({"a.x": SKIP, "run.plugins": WARN}, Gate(), 3, ["a.x was skipped as a whole: a.x says so"]),
+        ({"a.x": OPEN, "b.y": PASS}, LENIENT, 0, ["undecided, and excepted by --allow-inconclusive: a.x"]),
+        (
+            {"a.x": OPEN, "need": PASS},
+            LENIENT,
+            3,
+            ["nothing that was asked for passed, and --allow-inconclusive excepts only what stands beside that"],
+        ),
+        ({"need": PASS}, Gate(), 3, ["no result came from a.x"]),
+        ({"a.x": PASS}, Gate(), 0, []),
+    ],
+)
+def test_what_was_asked_for_by_name_is_not_left_out_in_silence(
+    results: dict[str, Status], gate: Gate, expected: int, remarks: list[str]
+) -> None:
+    """What a named check needs does not speak for it, and a plug-in that could not be loaded does for nobody."""
+    asked = {check: frozenset({check}) for check in ({"a.x": SKIP} | results) if check in ("a.x", "b.y")}
+    found = judge([told(check, status) for check, status in results.items()], gate, asked)
+    assert (found.exit_code, list(found.remarks)) == (expected, remarks)
 
 
 def test_what_does_not_apply_takes_one_line(report: Report) -> None:

@@ -1,0 +1,444 @@
+"""Nothing is green by mistake, an option that cannot be right runs nothing, no URL takes a secret into a report."""
+
+import asyncio
+import html
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from preflight.api import Direction, Result, codes, failed, inconclusive, passed, skipped
+from preflight.catalog import load_catalog
+from preflight.cli.exporter import halves, make_app
+from preflight.cli.main import build
+from preflight.cli.run import Request
+from preflight.cli.session import Session, merge
+from preflight.plan import Selection, make_plan
+from preflight.report.json import parse
+from preflight.runner import Outcome
+
+SECRET = "s3cr3t-of-the-tests"
+CLOSED = "http://127.0.0.1:9"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """What stands on stderr, on one line."""
+        return " ".join(self.err.split())
+
+
+Preflight = Callable[..., Done]
+
+
+@pytest.fixture
+def preflight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Preflight:
+    """The program in this process, in an empty folder, with nothing of ours in its environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith(("VOX_", "PREFLIGHT_", "XDG_"))]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, settings: str = "", **environ: str) -> Done:
+        if settings:
+            (tmp_path / "preflight.yaml").write_text(settings, encoding="utf-8")
+        result = CliRunner().invoke(build(), arguments, env=environ, prog_name="preflight")
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+def is_refused(done: Done, *phrases: str) -> None:
+    """A usage error: exit code 2, nothing on standard output, and a sentence with these phrases in it."""
+    assert (done.code, done.out) == (2, ""), done
+    for phrase in phrases:
+        assert phrase in done.said
+    assert SECRET not in done.err
+
+
+SKIP_ALL = 'checks: {skip: ["*"]}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "phrases"),
+    [
+        (["all", "--skip", "*"], "", ["all leaves no check to run", "left out by --skip '*'"]),
+        (["run", "control.url", "--skip", "control.*"], "", ["control.url: left out by --skip 'control.*'"]),
+        (["run", "control.url", "host.*", "--skip", "control.url"], "", ["control.url leaves no check to run"]),
+        (["all", "--only", "udp.nat-timeout"], "", ["udp.nat-timeout: opt-in, add --tag slow"]),
+        (["all", "--only", "mtu.*", "--only", "udp.nat-timeout"], "", ["--only udp.nat-timeout leaves no check"]),
+        (["run", "mtu.path", "--only", "udp.*"], "", ["mtu.path leaves no check to run; mtu.path: left out by --only"]),
+        (["run", "mtu.path", "--tag", "slow"], "", ["--tag slow leaves no check to run", "not among the named"]),
+        (["all", "--tag", "slow", "--skip", "udp.nat-*"], "", ["--tag slow leaves no check to run", "'udp.nat-*'"]),
+        (["all", "--tag", "slwo"], "", ["no check has the tag 'slwo'; nearest: slow"]),
+        (["all", "--tag", ""], "", ["no check has the tag ''"]),
+        (["run", ""], "", ["no check is called ''"]),
+        (["all"], SKIP_ALL, ["all leaves no check to run", "left out by checks.skip '*' in preflight.yaml"]),
+        (["run", "mtu.path"], SKIP_ALL, ["mtu.path: left out by checks.skip '*' in preflight.yaml"]),
+        (["all"], 'checks: {skip: ["mtu.pth"]}', ["preflight.yaml: checks.skip: no check is called 'mtu.pth'"]),
+        (["watch", "--skip", "*"], "", ["left out by --skip '*'"]),
+        (["watch", "mtu.path", "--skip", "mtu.*"], "", ["mtu.path: left out by --skip 'mtu.*'"]),
+        (["watch"], SKIP_ALL, ["checks.skip '*' in preflight.yaml"]),
+        (["exporter"], SKIP_ALL, ["checks.skip '*' in preflight.yaml"]),
+        (["bundle"], SKIP_ALL, ["checks.skip '*' in preflight.yaml"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "file" if value else "options",
+)
+def test_selection(preflight: Preflight, arguments: list[str], settings: str, phrases: list[str]) -> None:
+    """A selection that leaves nothing of what was asked for runs nothing, exits 2, and says what left out what."""
+    is_refused(preflight(*arguments, settings=settings), *phrases)
+
+
+@pytest.mark.parametrize(
+    ("kept", "codes_of_scrapes"),
+    [("reach.icmp", {"": 404, "b": 200}), ("host.sockets", {"": 200, "b": 404})],
+    ids=["nothing about the node", "nothing about peers"],
+)
+def test_scrape(tmp_path: Path, preflight: Preflight, kept: str, codes_of_scrapes: dict[str, int]) -> None:
+    """An exporter whose settings leave no check of one kind never answers for it as if all were well."""
+    left_out = [check.id for check in load_catalog().checks if check.id != kept]
+    (tmp_path / "preflight.yaml").write_text(
+        json.dumps({"peers": [{"address": "127.0.0.9", "name": "b"}], "checks": {"skip": left_out}})
+    )
+    app = make_app(Session.prepare(Request(quiet=True)))
+
+    async def scrape(target: str) -> int:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://exporter") as client:
+            return (await client.get("/probe", params={"target": target} if target else {})).status_code
+
+    assert {target: asyncio.run(scrape(target)) for target in codes_of_scrapes} == codes_of_scrapes
+
+
+def test_what_checks_of_a_peer_need_does_not_speak_for_them() -> None:
+    """A scrape of a peer is judged by the checks about peers alone."""
+    plan = make_plan(load_catalog().checks, Selection())
+    path, node = halves(plan)
+    about_peers = {check.id for check in plan.checks if check.subject == "peer"}
+    assert [set(ids) for ids in path.asked.values()] == [about_peers]
+    assert {check.id for check in path.checks} > about_peers
+    assert [set(ids) for ids in node.asked.values()] == [{check.id for check in plan.checks} - about_peers]
+
+
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A healthy control plane of our own; its URL."""
+    folder = tmp_path_factory.mktemp("control")
+    command = [sys.executable, "-P", "-m", "preflight", "control-plane", "serve", "--bind", "127.0.0.1:0", "--db", "db"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().removeprefix("listening on ").strip()
+        process.terminate()
+
+
+@pytest.mark.parametrize(
+    ("named", "code", "verdict"),
+    [(["enroll.cycle"], 3, "inconclusive"), (["enroll.cycle", "control.url"], 0, "pass")],
+    ids=["alone", "beside another"],
+)
+def test_named_and_skipped(
+    preflight: Preflight, control_plane: str, tmp_path: Path, named: list[str], code: int, verdict: str
+) -> None:
+    """Where all that was named was skipped nothing is good, whatever its needs say; where a part was, it is told."""
+    formats = ("json", "markdown", "html", "sarif", "junit")
+    outputs = [word for format in formats for word in ("--output", f"{format}={tmp_path / format}")]
+    done = preflight("run", *named, "--control-url", control_plane, "-q", "--output", "text", *outputs)
+    sentence = "enroll.cycle was skipped as a whole: bootstrap writes to the cluster"
+    assert done.code == code, done
+    assert f"{verdict.upper()} " in done.out
+    assert sentence in " ".join(done.out.split())
+    again = preflight("report", "render", str(tmp_path / "json"))
+    assert again.out == done.out
+    report = parse((tmp_path / "json").read_text())
+    assert (report.verdict, report.run.exit_code, report.summary.fail) == (verdict, code, 0)
+    assert report.summary.pass_ > 0
+    for format in formats[:-1]:
+        assert sentence in (tmp_path / format).read_text().replace("\\", "")
+    assert "<failure" not in (tmp_path / "junit").read_text()
+
+
+@pytest.mark.parametrize("named", ["udp.stun", "enroll.cycle"])
+@pytest.mark.parametrize("lenient", [[], ["--allow-inconclusive"], ["--fail-on", "warn"]], ids=" ".join)
+def test_skips_alone(preflight: Preflight, control_plane: str, named: str, lenient: list[str]) -> None:
+    """No gate makes a run good that only skipped what it was asked for, and stderr says why where no report does."""
+    done = preflight("run", named, "--control-url", control_plane, "-q", "--output", "json=r.json", *lenient)
+    assert (done.code, done.out) == (3, "")
+    assert f"preflight: {named} was skipped as a whole: " in done.said
+
+
+def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
+    """A round that only skipped tells so, and ends with 3."""
+    done = preflight("watch", "udp.stun", "--count", "1")
+    assert done.code == 3
+    assert "now     inconclusive: 1 results, 0 causes" in done.out
+    assert "now     udp.stun was skipped as a whole: no STUN server is named" in done.out
+
+
+def test_the_undecided_are_excepted_aloud(preflight: Preflight) -> None:
+    """--allow-inconclusive excepts what stands beside something that passed, and says so; it makes nothing pass."""
+    both = ["run", "reach.icmp", "control.url", "--skip", "overlay.interface", "--control-url", CLOSED]
+    assert preflight(*both, "-q").code == 3
+    done = preflight(*both, "-q", "--allow-inconclusive")
+    assert done.code == 0
+    assert "undecided, and excepted by --allow-inconclusive: overlay.route, overlay.session, reach.icmp" in " ".join(
+        done.out.split()
+    )
+    alone = preflight("run", "reach.icmp", "--skip", "overlay.interface", "-q", "--allow-inconclusive")
+    assert alone.code == 3
+    assert "nothing that was asked for passed" in alone.out
+
+
+def test_worse_outweighs_undecided(preflight: Preflight, tmp_path: Path) -> None:
+    """Of several reasons the contract puts 1 first: what got worse since the baseline is not hidden by a 3."""
+    run = ["run", "reach.icmp", "control.url", "--skip", "overlay.interface", "--control-url", CLOSED, "-q"]
+    assert preflight(*run, "--output", "json=before.json").code == 3
+    before = json.loads((tmp_path / "before.json").read_text())
+    for result in before["results"]:
+        result.update(status="pass", code=None)
+    (tmp_path / "before.json").write_text(json.dumps(before))
+    assert preflight(*run, "--baseline", "before.json").code == 1
+
+
+def stamped(result: Result) -> Result:
+    return replace(result, check="a.b", category="a")
+
+
+FAILED = stamped(failed(codes.MTU_BLACK_HOLE, "b", Direction.FORWARD, "gone"))
+CUT_OFF = stamped(inconclusive(codes.RUN_TIMEOUT, "b", Direction.FORWARD, "the time limit of the run came first"))
+STOPPED = stamped(inconclusive(codes.RUN_INTERRUPTED, "b", Direction.FORWARD, "ended by the user"))
+BLOCKED = stamped(skipped(codes.RUN_BLOCKED, "b", Direction.LOCAL, "a.a did not pass", blocked_by="a.a/node/local"))
+GOOD = stamped(passed("b", Direction.FORWARD, "there"))
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "stands"),
+    [(FAILED, CUT_OFF, FAILED), (FAILED, STOPPED, FAILED), (FAILED, GOOD, GOOD), (BLOCKED, CUT_OFF, CUT_OFF)],
+    ids=["time over", "interrupted", "healed", "unblocked, then time over"],
+)
+def test_attempts(first: Result, later: Result, stands: Result) -> None:
+    """With --wait an attempt that was cut off does not turn an earlier failure into something undecided."""
+    merged = merge(Outcome((first,)), Outcome((later,)), 2)
+    assert [(result.status, result.code) for result in merged.results] == [(stands.status, stands.code)]
+
+
+def test_interrupted_while_it_waits(tmp_path: Path) -> None:
+    """Ctrl-C between two attempts of --wait is an interruption like any other: 130, and the report is written."""
+    command = [sys.executable, "-P", "-m", "preflight", "run", "control.connect", "--control-url", CLOSED]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    outputs = ["--wait", "60", "--output", "json=r.json"]
+    with subprocess.Popen([*command, *outputs], cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if "control.connect" in line:
+                break
+        run.send_signal(signal.SIGINT)
+        rest = run.stderr.read()
+        assert run.wait(30) == 130, rest
+    assert json.loads((tmp_path / "r.json").read_text())["run"]["exit_code"] == 130
+
+
+ENDLESS = ["nan", "inf", "-inf", "-1", "1e300", "soon"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["all", option, value] for option in ("--timeout", "--wait") for value in ENDLESS),
+        *(["watch", option, value] for option in ("--interval", "--for") for value in ENDLESS),
+        ["all", "--timeout", "0"],
+        ["watch", "--interval", "0"],
+        *(
+            ["all", "--control-url", url]
+            for url in ("ht!tp://x", "", " ", "ftp://h", "http://", "h:0", "h:99999", "http://[::", "a b", "http:/h")
+        ),
+        *(
+            ["all", "--peer", peer]
+            for peer in (
+                "",
+                "0.0.0.0",
+                "::",
+                "224.0.0.1",
+                "ff02::1",
+                "255.255.255.255",
+                "::ffff:0.0.0.0",
+                "10.0.0.0/24",
+            )
+        ),
+        *(
+            ["all", "--peer", f"10.0.0.1={name}"]
+            for name in ("node", "control", "a/b", "a\x1b[31m", "a\nb", "\u202eb", "x" * 300)
+        ),
+        ["all", "--peer", "10.0.0.1=b", "--peer", "10.0.0.1=c"],
+        ["all", "--enroll", "--bootstrap-token-file", "none", "--credentials-out", "c"],
+        ["all", "--enroll", "--bootstrap-token-file", ".", "--credentials-out", "c"],
+        ["all", "--enroll", "--bootstrap-token-file", "/dev/zero", "--credentials-out", "c"],
+        ["all", "--config", "/dev/zero"],
+        ["responder", "--control-url", "ht!tp://x"],
+    ],
+    ids=lambda arguments: ascii(" ".join(arguments))[:60],
+)
+def test_option(preflight: Preflight, arguments: list[str]) -> None:
+    """A value that cannot be right is one sentence and exit code 2, before anything runs."""
+    done = preflight(*arguments)
+    is_refused(done)
+    assert "Traceback" not in done.err
+    assert done.err.isascii() or "\u202e" not in done.err
+    assert "\x1b" not in done.err
+
+
+@pytest.mark.parametrize("source", ["variable", "file"])
+def test_a_url_of_this_node_that_cannot_be_used_is_a_finding(preflight: Preflight, source: str) -> None:
+    """What is wrong on the node is diagnosed; only what the caller typed is his mistake."""
+    url = "ht!tp://x"
+    if source == "variable":
+        done = preflight("run", "control.url", "-q", VOX_MESH_CONTROL_ADDR=url)
+    else:
+        done = preflight("run", "control.url", "-q", settings=json.dumps({"control": {"url": url}}))
+    assert done.code == 1
+    assert "control.url-invalid" in done.out
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "thresholds: {loss_fail_percent: .nan}",
+        "thresholds: {jitter_ms: .inf}",
+        "thresholds: {rtt_ms: {training: .nan}}",
+        "checks: {nat_silence_s: [.nan]}",
+        "control: {timeout_ms: 99999999999999999999}",
+        "peers: [{address: 0.0.0.0}]",
+        "peers: [{address: 10.0.0.1, name: control}]",
+        'peers: [{address: 10.0.0.1, name: "a\\nb"}]',
+    ],
+)
+def test_limit(preflight: Preflight, settings: str) -> None:
+    """A limit that is no number would let everything through; a peer that is none would never be measured."""
+    is_refused(preflight("all", settings=settings), "preflight.yaml:1: ")
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "-1", "1e5", "many"])
+def test_variable(preflight: Preflight, number: str) -> None:
+    """Absurd numbers in the workers' variables are as good as none, not an exception."""
+    done = preflight(
+        "run",
+        *("control.url", "--control-url", CLOSED, "-q"),
+        VOX_ORCHESTRATOR_MESH_HTTP_TIMEOUT_MS=number,
+        VOX_MESH_MAX_STALE_MS=number,
+    )
+    assert done.code == 0
+
+
+def test_nobody_pretends_to_be_a_lab(preflight: Preflight) -> None:
+    """The variable by which a lab tells what it is made of holds one of its kinds, or nothing runs."""
+    is_refused(preflight("all", PREFLIGHT_LAB_KIND="production"), "PREFLIGHT_LAB_KIND")
+
+
+URLS_WITH_SECRETS = [
+    f"http://{SECRET}@h",
+    f"http://u:{SECRET}@h:9847",
+    f"u:{SECRET}@h",
+    f"{SECRET}@h",
+    f"http://u:a/{SECRET}@h",
+    f"http://u:a {SECRET}@h",
+    f"u:a\t{SECRET}@h",
+    f"http://u:{SECRET}%40h",
+    f"http://u:{SECRET}\uff20h",
+    f"http://h?token={SECRET}",
+    f"h/populi?{SECRET}",
+    f"http://h#{SECRET}",
+    f"http://h/%3ftoken={SECRET}",
+    f"HTTPS://u:{SECRET}@[fd66::3]:9847/",
+    f"http:/u:{SECRET}@h",
+]
+INSTEAD = "a bearer token goes into control.token_file of the settings or into VOX_MESH_TOKEN, never into the URL"
+VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL_URL", "VOX_MESH_CONTROL_ADDR")
+
+
+@pytest.mark.parametrize("url", URLS_WITH_SECRETS, ids=lambda url: ascii(url.replace(SECRET, "SECRET")))
+@pytest.mark.parametrize("source", ["option", "variable", "file"])
+def test_url(preflight: Preflight, url: str, source: str) -> None:
+    """A control URL with a place for a secret is refused from wherever it comes, and never repeated."""
+    if source == "option":
+        is_refused(preflight("all", "--control-url", url), "--control-url", INSTEAD)
+    elif source == "variable":
+        is_refused(preflight("all", VOX_MESH_CONTROL_ADDR=url), "VOX_MESH_CONTROL_ADDR", INSTEAD)
+    else:
+        is_refused(preflight("all", settings=json.dumps({"control": {"url": url}})), "preflight.yaml:1: ", INSTEAD)
+
+
+@pytest.mark.parametrize("command", ["watch", "responder", "exporter", "init", "bundle"])
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_command(preflight: Preflight, tmp_path: Path, command: str, variable: str) -> None:
+    """Every command refuses a URL with a secret in the environment, and writes no file that would hold it."""
+    is_refused(preflight(command, **{variable: URLS_WITH_SECRETS[1]}), variable, INSTEAD)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [f"http://{SECRET}@h"],
+        ["all", f"http://{SECRET}@h"],
+        ["run", f"http://u:{SECRET}@h"],
+        ["run", f"h?token={SECRET}"],
+        ["all", "--only", f"u:{SECRET}@h"],
+        ["all", "--tag", f"{SECRET}@h"],
+        ["all", "--peer", f"http://u:{SECRET}@h"],
+        ["all", "--peer", f"u:{SECRET}@h=b"],
+        ["all", "--config", f"http://u:{SECRET}@h/preflight.yaml"],
+        ["all", "--baseline", f"http://u:{SECRET}@h/r.json"],
+        ["all", "--output", f"json=http://u:{SECRET}@h/r.json"],
+        ["all", "--output", f"http://u:{SECRET}@h"],
+        ["all", "--timeout", f"http://u:{SECRET}@h"],
+        ["all", "--fail-on", f"http://u:{SECRET}@h"],
+        ["all", "--lab", f"http://u:{SECRET}@h"],
+        ["explain", f"http://u:{SECRET}@h"],
+        ["responder", "--config", f"http://u:{SECRET}@h/preflight.yaml"],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(SECRET, "SECRET"),
+)
+def test_misplaced_url(preflight: Preflight, arguments: list[str]) -> None:
+    """A URL with a secret where none belongs is complained about without its secret."""
+    is_refused(preflight(*arguments))
+
+
+GIVEN = ["run", "--quiet", "control.url", "--peer=127.0.0.9=b c", "--timeout", "60", "--skip", "mtu.*", "--no-color"]
+AGAIN = ["preflight", "run", "control.url", "--peer", "127.0.0.9=b c", "--skip", "mtu.*", "--timeout", "60.0"]
+
+
+def test_command_of_a_report(preflight: Preflight, tmp_path: Path) -> None:
+    """It is made of parsed options, never of this process's arguments, and quoted for a shell where it is shown."""
+    outputs = ["--output", "json=r.json", "--output", "html=r.html"]
+    assert preflight(*GIVEN, "--control-url", CLOSED, *outputs).code == 0
+    command = json.loads((tmp_path / "r.json").read_text())["run"]["command"]
+    again = [*AGAIN[:5], "--control-url", CLOSED, *AGAIN[5:], *outputs, "--quiet", "--no-color"]
+    assert sorted(command) == sorted(again)
+    assert command[:3] == AGAIN[:3]
+    assert shlex.join(command) in html.unescape((tmp_path / "r.html").read_text())
+
+
+def test_command_of_a_report_from_a_lab(tmp_path: Path) -> None:
+    """It asks for the lab again, not for the lab's own files, which are gone with it."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    command = [sys.executable, "-P", "-m", "preflight", *GIVEN, "--lab=loopback", "--output", "json=r.json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "r.json").read_text())["run"]["command"]
+    assert told == [*AGAIN, "--output", "json=r.json", "--quiet", "--no-color", "--lab", "loopback"]
