@@ -30,7 +30,9 @@ from preflight.net import journal
 from preflight.net.control import ControlClient
 from preflight.net.journal import Entry, Note
 from preflight.net.left_behind import take_back
+from preflight.net.membership import Member
 from preflight.proto.left_behind import SLACK_MS
+from preflight.proto.membership import News
 from preflight.settings import ControlSettings, Enrolment, NodeSettings, Secrets, Settings
 from tests.net import conftest as net
 from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, ControlPlane, Request, answer
@@ -229,34 +231,32 @@ def test_a_run_that_only_reads_tells_of_it(plane: ControlPlane) -> None:
     assert run_clean(plane.url).exit_code == 0
 
 
-def test_the_next_member_has_its_id_back(open_trap: "OpenTrap", plane: ControlPlane, tmp_path: Path) -> None:
-    """`watch --heartbeat` that was killed and starts again takes its own row back and joins as before."""
-    (tmp_path / "preflight.yaml").write_text("node: {id: node-again}")
-    words = ["watch", "control.url", "--heartbeat", "--control-url", plane.url]
-
-    async def until_joined(process: asyncio.subprocess.Process) -> list[str]:
-        lines: list[str] = []
-        assert process.stdout
-        async with asyncio.timeout(60):
-            while not any("joined as" in line for line in lines):
-                lines.append((await process.stdout.readline()).decode())
-        return lines
+def test_the_next_member_has_its_id_back(plane: ControlPlane) -> None:
+    """A member that was killed and starts again takes its own row back, says so, and joins under its id as before."""
+    row = killed_run(plane.url, "node-again")
+    post(plane, "join", **record(row.node_id, row.mark))
 
     async def run() -> list[str]:
-        first = await program(*words)
-        await until_joined(first)
-        first.send_signal(signal.SIGKILL)
-        await first.communicate()
-        second = await program(*words)
-        lines = await until_joined(second)
-        second.send_signal(signal.SIGTERM)
-        await second.communicate()
-        return lines
+        told: list[str] = []
+        stop, joined = asyncio.Event(), asyncio.Event()
 
-    lines = asyncio.run(run())
-    assert any("the row node-again is removed" in line for line in lines)
-    assert "joined as node-again" in lines[-1]
-    assert rows(plane, "node-again") == []
+        def tell(news: News) -> None:
+            told.append(news.text)
+            if "joined" in news.text:
+                joined.set()
+
+        client = ControlClient.from_settings(settings(plane.url, "node-again"))
+        staying = asyncio.create_task(Member(settings(plane.url, "node-again"), client, 1, tell).stay(stop))
+        await joined.wait()
+        stop.set()
+        await staying
+        await client.aclose()
+        return told
+
+    removed, *rest = asyncio.run(run())
+    assert "the row node-again is removed" in removed
+    assert rest == ["joined as node-again", "node-again left again"]
+    assert list(joined_folder().iterdir()) == []
 
 
 @pytest.mark.parametrize("dry", [True, False], ids=["dry-run", "for real"])
