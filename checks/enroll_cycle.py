@@ -239,7 +239,7 @@ def _evidence(outcome: Outcome) -> Evidence:
 
 def _leave_later(facts: EnrolmentFacts) -> str:
     if facts.written_down is not None:
-        return facts.written_down.clean_line()
+        return facts.written_down.clean_line
     return (
         f"curl -sS -H @bearer.hdr -H 'content-type: application/json' -d '{{\"id\":\"{facts.identity}\"}}' "
         f"{facts.url}/v1/populi/leave"

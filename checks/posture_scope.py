@@ -57,6 +57,6 @@ def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
         message = f"the row {trial.identity}, in maintenance, may still be listed: leaving was not answered"
         remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
         if trial.written_down is not None:
-            remedy = trial.written_down.clean_line()
+            remedy = trial.written_down.clean_line
         told.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedy=remedy, aspect="leave"))
     return told

@@ -1,7 +1,6 @@
 """Is everything gone that earlier runs of this user joined on the control plane?"""
 
 from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
 from preflight.model.enrolment import LeftBehind
@@ -30,11 +29,11 @@ async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
     writes = ctx.settings.enrolment is not None or ctx.settings.intrusive
-    yield judge(await ctx.net.left_behind(str(url), remove=writes), ctx.settings.source)
+    yield judge(await ctx.net.left_behind(str(url), remove=writes))
 
 
-def judge(told: Sequence[LeftBehind], config: Path | None = None) -> Result:
-    """One result for all rows: a warning as long as one may still be listed. config: the settings file."""
+def judge(told: Sequence[LeftBehind]) -> Result:
+    """One result for all rows: a warning as long as one may still be listed."""
     where = (CONTROL, Direction.ROUND_TRIP)
     if not told:
         return skipped(codes.RUN_NOT_APPLICABLE, *where, "no earlier run of this user left anything there")
@@ -46,5 +45,5 @@ def judge(told: Sequence[LeftBehind], config: Path | None = None) -> Result:
     measurements = {"rows": len(told), "still_there": len(bad)}
     if not bad:
         return passed(*where, message, evidence=evidence, measurements=measurements)
-    remedy = next((left.row.clean_line(config) for left in bad if left.row), "preflight clean")
+    remedy = next((left.row.clean_line for left in bad if left.row), "preflight clean")
     return warned(codes.RUN_LEFT_BEHIND, *where, message, remedy=remedy, evidence=evidence, measurements=measurements)

@@ -44,7 +44,7 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
     for left in told:
         click.echo(sentence(left))
         if left.row is not None and left.fate in STILL_THERE:
-            click.echo(f"  to remove it: {left.row.clean_line(settings.source)}")
+            click.echo(f"  to remove it: {left.row.clean_line}")
     for lab in labs:
         click.echo(f"the lab {lab} is {'left' if dry_run else 'down: it was left'} by a killed run")
     if not told and not labs:

@@ -166,10 +166,10 @@ def labs_left_behind(*, remove: bool) -> list[str]:
     """
     root, found = state_root(), []
     for name in state.known_labs(root):
-        names = LabNames.of(name, root)
-        if not _left_behind(names):
-            continue
         try:
+            names = LabNames.of(name, root)
+            if not _left_behind(names):
+                continue
             with state.locked(names, wait_s=0):
                 if _left_behind(names):
                     found.append(name)

@@ -1,7 +1,6 @@
 """What a report tells about an enrolment beside how its steps went, and about rows that killed runs have left."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from shlex import quote
 from typing import Literal
 
@@ -35,8 +34,8 @@ class JoinedRow:
     """A row that a run is about to join, as it is written down before; it holds no secret.
 
     url: the control plane's, normalised. made_up: the id is random, so nobody else has it. mark: a label that the row
-    carries and no other does. command: what joins it. at_unix_ms: when, by this node's clock. credentials: the file
-    with the credential that the run bought, if it bought one.
+    carries and no other does. command: what joins it. at_unix_ms: when, by this node's clock. config: the settings file
+    of the run; credentials: the file with the credential that it bought; empty where there is none.
     """
 
     url: str
@@ -46,11 +45,13 @@ class JoinedRow:
     command: str
     at_unix_ms: int
     scope_id: str | None = None
+    config: str = ""
     credentials: str = ""
 
-    def clean_line(self, config: Path | None = None) -> str:
-        """The line to paste that takes the row back; config: the settings file of the run."""
-        settings = f" --config {quote(str(config))}" if config else ""
+    @property
+    def clean_line(self) -> str:
+        """The line to paste that takes the row back, with the settings of the run that joined it."""
+        settings = f" --config {quote(self.config)}" if self.config else ""
         line = f"preflight clean{settings} --control-url {quote(self.url)}"
         return f"(set -a; . {quote(self.credentials)}; {line})" if self.credentials else line
 

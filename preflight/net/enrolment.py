@@ -51,7 +51,7 @@ class EnrolmentSession:
         self._client = self._first_client = client
         self._token = wish.bootstrap_token if wish else None
         self._file = CredentialsFile(wish.credentials_out) if wish and wish.credentials_out else None
-        self._note = Note(settings, "enroll.cycle", wish.credentials_out if wish else None)
+        self._note = Note(settings, "enroll.cycle", wish.credentials_out if wish and self.bootstraps else None)
         self._key = ""
         self._bought: Credential | None = None
         self._unheard = False

@@ -94,7 +94,8 @@ def write_down(row: JoinedRow) -> Entry:
     """A new entry, on disk when this returns. Raises JournalError."""
     path = _path()
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (path.parent, path):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = _open(path)
         try:
             return _write(folder, row)
@@ -185,7 +186,8 @@ class Note:
             command=self._command,
             at_unix_ms=time.time_ns() // 1_000_000,
             scope_id=scope_id,
-            credentials=str(self._credentials.absolute()) if self._credentials else "",
+            config=_absolute(self._settings.source),
+            credentials=_absolute(self._credentials),
         )
         try:
             self._entry = write_down(row)
@@ -205,6 +207,10 @@ class Note:
             if gone:
                 entry.strike_out()
         self._entry = None
+
+
+def _absolute(path: Path | None) -> str:
+    return str(path.absolute()) if path else ""
 
 
 def _write(folder: int, row: JoinedRow) -> Entry:

@@ -15,8 +15,8 @@ UNRECORDED = "the row is not written down, so nothing would remove it after a ki
 _WORDS: dict[Fate, str] = {
     "found": "{row} may still be listed at {url}: {run} left it",
     "removed": "{row} is removed: {run} had left it",
-    "gone": "{row} was gone already: {run} had left it",
-    "not-ours": "{row} is left alone: another node has that id since {run} joined it",
+    "gone": "{row} is not listed any more: {run} had left it",
+    "not-ours": "{row} is left alone, as it may be another node's by now: {run} had joined it",
     "stays": "{row} may still be listed at {url}: {run} left it, and it could not be removed: {detail}",
     "unreadable": "what earlier runs left cannot be told: {detail}",
 }
