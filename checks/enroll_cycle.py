@@ -20,6 +20,7 @@ from preflight.api import (
 )
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.proto.enroll import LEAVE_S, PATIENCE_S, Outcome, State, Step
+from preflight.proto.left_behind import UNRECORDED
 
 _TRANSPORT = {
     "timeout": codes.CONTROL_TIMEOUT,
@@ -67,7 +68,7 @@ _REMEDIES = {
         *_TRANSPORT.values(),
         codes.CONTROL_UNHEALTHY,
     ),
-    needs=("control.health",),
+    needs=("control.health", "run.left-behind"),
     timeout=PATIENCE_S + LEAVE_S + 10,
 )
 async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -114,7 +115,7 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     code = _code(outcome)
     remedy = _REMEDIES.get(code, f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there")
     if code is codes.ENROLL_LEAVE_FAILED:
-        remedy = _leave_by_hand(facts)
+        remedy = _leave_later(facts)
     elif facts.foreign_scope is not None:
         remedy = f"export VOX_MESH_SCOPE_ID={quote(facts.foreign_scope)}   # if this node belongs to that cluster"
     return failed(code, CONTROL, Direction.ROUND_TRIP, _complaint(outcome, facts), remedy=remedy, **more)
@@ -171,10 +172,11 @@ def _lost(outcome: Outcome) -> str:
 def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
     again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
     scope = f" in the scope {facts.scope_id}" if facts.scope_id else ""
+    recorded = f"; {UNRECORDED}: {facts.unrecorded}" if facts.unrecorded else ""
     taken = "; the given id is in use, or could not be looked for, and was left alone" if facts.identity_taken else ""
     return {
         Step.BOOTSTRAP: f"the token bought a credential{scope}, kept in {facts.credentials}{again}",
-        Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}",
+        Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}{recorded}",
         Step.HEARTBEAT: f"two heartbeats were taken{again}",
         Step.LISTED: f"{facts.identity} is one of the {facts.node_count} nodes listed{again}",
         Step.LEAVE: f"{facts.identity} left again{again}",
@@ -235,7 +237,9 @@ def _evidence(outcome: Outcome) -> Evidence:
     return Evidence("transitions", f"what happened during {outcome.step}", rows)
 
 
-def _leave_by_hand(facts: EnrolmentFacts) -> str:
+def _leave_later(facts: EnrolmentFacts) -> str:
+    if facts.written_down is not None:
+        return facts.written_down.clean_line
     return (
         f"curl -sS -H @bearer.hdr -H 'content-type: application/json' -d '{{\"id\":\"{facts.identity}\"}}' "
         f"{facts.url}/v1/populi/leave"

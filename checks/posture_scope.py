@@ -12,7 +12,7 @@ from preflight.model.roles import ScopeTrial
     title="Control plane refuses another scope",
     subject="control",
     codes=(codes.POSTURE_SCOPE_OPEN, codes.ENROLL_LEAVE_FAILED),
-    needs=("control.health",),
+    needs=("control.health", "run.left-behind"),
     timeout=30,
 )
 async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -56,5 +56,7 @@ def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
     if not trial.left:
         message = f"the row {trial.identity}, in maintenance, may still be listed: leaving was not answered"
         remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
+        if trial.written_down is not None:
+            remedy = trial.written_down.clean_line
         told.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedy=remedy, aspect="leave"))
     return told

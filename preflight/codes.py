@@ -159,6 +159,7 @@ RUN_NEEDS_TOOL = Code("run.needs-tool", "A program is missing", Severity.INCONCL
 RUN_NEEDS_PLATFORM = Code("run.needs-platform", "This needs Linux", Severity.INCONCLUSIVE)
 RUN_INTERRUPTED = Code("run.interrupted", "The run was interrupted", Severity.INCONCLUSIVE)
 RUN_PLUGIN_BROKEN = Code("run.plugin-broken", "A plugin could not be loaded", Severity.WARN)
+RUN_LEFT_BEHIND = Code("run.left-behind", "An earlier run left a row on the control plane", Severity.WARN)
 RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes and was not asked for", Severity.SKIP)
 RUN_NOT_APPLICABLE = Code("run.not-applicable", "This does not apply here", Severity.SKIP)
 RUN_BLOCKED = Code("run.blocked", "A prerequisite did not pass", Severity.SKIP)

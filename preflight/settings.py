@@ -298,8 +298,9 @@ def _in_files(settings: Settings) -> Iterator[str]:
                 yield _quietly(path)
     bought = settings.enrolment.credentials_out if settings.enrolment else None
     try:
-        words = shlex.split(_quietly(bought), comments=True) if bought else []
-    except ValueError:  # somebody else's file of that name
+        # Whatever else has that name is not written to, and reading a pipe or a device may never end.
+        words = shlex.split(_quietly(bought), comments=True) if bought and bought.is_file() else []
+    except (OSError, ValueError):  # somebody else's file of that name, or a folder of theirs
         words = []
     yield from (word.partition("VOX_MESH_TOKEN=")[2] for word in words)
 

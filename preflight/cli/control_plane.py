@@ -134,7 +134,12 @@ def _default_database() -> Path:
     """In systemd's state directory, or else in the user's (XDG base directory specification)."""
     if state := os.environ.get("STATE_DIRECTORY"):
         return Path(state.partition(":")[0]) / DATABASE_NAME
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "preflight"
+    from preflight.net.journal import JournalError, state_folder
+
+    try:
+        home = state_folder()
+    except JournalError as error:
+        _fail(f"{error}; name a database with --db FILE")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -20,6 +20,7 @@ COMMANDS = {
     "schema": "preflight.cli.catalogue:schema",
     "report": "preflight.cli.report:report",
     "bundle": "preflight.cli.bundle:bundle",
+    "clean": "preflight.cli.clean:clean",
     "watch": "preflight.cli.watch:watch",
     "exporter": "preflight.cli.exporter:exporter",
     "responder": "preflight.cli.responder:responder",

@@ -54,7 +54,9 @@ class Lab:
     def environment(self) -> dict[str, str]:
         """What a program in a node finds: ours, without settings of the caller's own cluster and without proxies."""
         own = _site(self.names, self.state).node_variables()
-        return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | own
+        # What is joined in a lab is written down in the lab, and forgotten with it.
+        state = {"XDG_STATE_HOME": str(self.names.directory / "state")}
+        return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | state | own
 
     def preflight_arguments(self) -> list[str]:
         """Options of `preflight all` on node a: its settings, and the enrolment with its one-time token."""
@@ -73,7 +75,7 @@ def lab_for(name: str) -> Iterator[Lab]:
     Nobody else can use or remove the lab meanwhile. Raises UnknownLabError with the nearest names, or LabError.
     """
     with interruptible():
-        _clear_left_behind()
+        labs_left_behind(remove=True)
         names = None if _is_file(name) else LabNames.of(name)
         if names is not None and state.load(names) is not None:
             with state.locked(names):
@@ -157,19 +159,25 @@ def _with_fresh_token(names: LabNames) -> State:
     return state.hand_out_token(names, found)
 
 
-def _clear_left_behind() -> None:
-    """Take down what commands that were killed have left: nobody holds it, and nobody meant it to stay."""
-    root = state_root()
+def labs_left_behind(*, remove: bool) -> list[str]:
+    """The labs that commands which were killed have left: nobody holds them, and nobody meant them to stay.
+
+    remove: take them down. One that is in use, or not ours to remove, is left out.
+    """
+    root, found = state_root(), []
     for name in state.known_labs(root):
-        names = LabNames.of(name, root)
-        if not _left_behind(names):
-            continue
         try:
+            names = LabNames.of(name, root)
+            if not _left_behind(names):
+                continue
             with state.locked(names, wait_s=0):
                 if _left_behind(names):
-                    build.down(names)
+                    found.append(name)
+                    if remove:
+                        build.down(names)
         except LabError:
-            continue  # in use, or not ours to remove: the command at hand can do without
+            continue
+    return found
 
 
 def _left_behind(names: LabNames) -> bool:

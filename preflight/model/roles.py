@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from preflight.model.enrolment import JoinedRow
+
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
@@ -47,10 +49,14 @@ ScopeVerdict = Literal["enforced", "open", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ScopeTrial:
-    """How a join with somebody else's scope was answered. left: whether the row that it made is gone again."""
+    """How a join with somebody else's scope was answered. left: whether the row that it made is gone again.
+
+    written_down: that row as the state folder holds it, unless it cannot be written.
+    """
 
     verdict: ScopeVerdict
     identity: str
     scope_id: str
     detail: str = ""
     left: bool = True
+    written_down: JoinedRow | None = None

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
     from preflight.model.roles import ScopeTrial
     from preflight.net.control import ControlClient
@@ -105,7 +106,13 @@ class Net:
         """Join under a scope that nobody has, and leave again: it writes to the cluster."""
         from preflight.net.scope import try_foreign_scope
 
-        return await try_foreign_scope(self.control)
+        return await try_foreign_scope(self._settings, self.control)
+
+    async def left_behind(self, url: str, *, remove: bool) -> "list[LeftBehind]":
+        """What earlier runs of this user left on the control plane at `url`; to remove it writes to the cluster."""
+        from preflight.net.left_behind import look, take_back
+
+        return await take_back(url, self.control) if remove else look(url)
 
     async def control_at(self, address: str, port: int, timeout_s: float) -> bool:
         """Whether a control plane answers `GET /health` by plain HTTP at an address; past every proxy, no bearer."""

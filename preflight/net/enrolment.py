@@ -7,16 +7,16 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from preflight import __version__
-from preflight.model.control import ControlError, Credential, CredentialsError
+from preflight.model.control import ControlError, Credential, CredentialsError, NodeRecord
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.net.credentials import CredentialsFile
+from preflight.net.journal import Note
 from preflight.proto.controlurl import usable
 from preflight.proto.enroll import (
-    AMBIGUOUS,
     LEAVE_S,
     PATIENCE_S,
     RETRIABLE_STATUS,
@@ -25,6 +25,7 @@ from preflight.proto.enroll import (
     Outcome,
     State,
     Wait,
+    unheard,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 AnswerT = TypeVar("AnswerT", contravariant=True)
+T = TypeVar("T")
+ATTEMPTS = 3
+MOST_WAITED_S = 2.0
 
 
 class EnrolmentSession:
@@ -47,6 +51,7 @@ class EnrolmentSession:
         self._client = self._first_client = client
         self._token = wish.bootstrap_token if wish else None
         self._file = CredentialsFile(wish.credentials_out) if wish and wish.credentials_out else None
+        self._note = Note(settings, "enroll.cycle", wish.credentials_out if wish and self.bootstraps else None)
         self._key = ""
         self._bought: Credential | None = None
         self._unheard = False
@@ -101,6 +106,8 @@ class EnrolmentSession:
             node_count=machine.node_count,
             credentials=str(self._file.path) if self._file else "",
             has_token=self._bought is not None or self._settings.secrets.token is not None,
+            written_down=self._note.row,
+            unrecorded=self._note.trouble,
         )
 
     async def end(self) -> None:
@@ -109,6 +116,7 @@ class EnrolmentSession:
             if self._machine.must_leave:
                 await to_its_end(asyncio.ensure_future(self._leave()))
         finally:
+            self._note.end(gone=not self._machine.may_be_listed)
             if self._file is not None:
                 # An exchange whose answer was not heard can be asked for again, by the key in the pending file.
                 self._file.release(keep=self._unheard)
@@ -117,14 +125,13 @@ class EnrolmentSession:
 
     async def _leave(self) -> None:
         self._machine.abort(time.monotonic())
-        failures: list[Outcome] = []
         try:
             async with asyncio.timeout(LEAVE_S):
-                while (outcomes := await self.advance()) is not None:
-                    failures += [outcome for outcome in outcomes if outcome.problem]
+                while await self.advance() is not None:
+                    pass
         except TimeoutError:
             pass
-        if self._machine.must_leave or failures:
+        if self._machine.may_be_listed:
             _log.warning("the row of %s may still be listed on the control plane", self._machine.identity)
 
     async def _perform(self, state: State) -> Answer:
@@ -134,12 +141,11 @@ class EnrolmentSession:
             return self._store()
         if state in (State.LOOK, State.LIST):
             return await self._client.nodes()
-        if state is State.JOIN:
-            return await self._client.join(self._record())
         if state is State.LEAVE:
             await self._client.leave(self._machine.identity)
             return None
-        return await self._client.heartbeat(self._record())
+        machine, join = self._machine, state is State.JOIN
+        return await write_row(self._client, self._settings, self._note, machine.identity, machine.scope_id, join=join)
 
     async def _exchange(self) -> Credential:
         """Spend the token; from here on its answer is the only copy of what it bought."""
@@ -149,8 +155,9 @@ class EnrolmentSession:
         try:
             self._bought = await self._client.exchange(self._token, self._key)
         except ControlError as error:
-            lost = error.status is None and error.kind in AMBIGUOUS
-            self._unheard = lost or (unheard_before and (error.status is None or error.status in RETRIABLE_STATUS))
+            self._unheard = unheard(error) or (
+                unheard_before and (error.status is None or error.status in RETRIABLE_STATUS)
+            )
             raise
         self._client = self._client.with_token(self._bought.mesh_token)
         return self._bought
@@ -166,15 +173,15 @@ class EnrolmentSession:
         self._unheard = False
         return self._bought
 
-    def _record(self) -> dict[str, Any]:
-        return own_record(self._settings, self._machine.identity, self._machine.scope_id)
 
+def own_record(settings: "Settings", identity: str, scope_id: str | None, mark: str) -> dict[str, Any]:
+    """This node's row. One of a random id is in maintenance from the start, so that nobody gives it work.
 
-def own_record(settings: "Settings", identity: str, scope_id: str | None) -> dict[str, Any]:
-    """This node's row. One of a random id is in maintenance from the start, so that nobody gives it work."""
+    mark: the label by which it is known as that of this run.
+    """
     record: dict[str, Any] = {
         "id": identity,
-        "capabilities": {"labels": list(settings.node.labels)},
+        "capabilities": {"labels": [*settings.node.labels, mark]},
         "version": __version__,
         "last_seen_unix_ms": time.time_ns() // 1_000_000,
         "visibility": "private",
@@ -184,6 +191,17 @@ def own_record(settings: "Settings", identity: str, scope_id: str | None) -> dic
     if identity != settings.node.id:
         record["maintenance"] = True
     return record
+
+
+async def write_row(
+    client: "ControlClient", settings: "Settings", note: Note, identity: str, scope_id: str | None, *, join: bool
+) -> NodeRecord:
+    """Join or send a heartbeat, with what may be left behind from here on written down. Raises ControlError."""
+    note.before_join(identity, scope_id)
+    record = own_record(settings, identity, scope_id, note.mark)
+    answer = await (client.join(record) if join else client.heartbeat(record))
+    note.heard(answer)
+    return answer
 
 
 class Machine(Protocol[AnswerT]):
@@ -208,6 +226,18 @@ async def tell_outcome(machine: Machine[AnswerT], call: Awaitable[AnswerT], time
         machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
     else:
         machine.succeeded(time.monotonic(), answer)
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what a server that says `later` will take later. Raises the last ControlError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await call()
+        except ControlError as error:
+            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def to_its_end(task: "asyncio.Future[Any]") -> None:

@@ -5,8 +5,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from preflight.net.enrolment import own_record, spare_id, tell_outcome, to_its_end
+from preflight.net.enrolment import spare_id, tell_outcome, to_its_end, write_row
+from preflight.net.journal import Note
+from preflight.net.left_behind import take_back
+from preflight.proto.controlurl import usable
 from preflight.proto.enroll import Wait
+from preflight.proto.left_behind import UNRECORDED, sentence
 from preflight.proto.membership import Answer, Membership, News, State
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ class Member:
         self._settings = settings
         self._client = client
         self._tell = tell
+        self._note = Note(settings, "watch --heartbeat")
         self._machine = Membership(
             node_id=settings.node.id, spare_id=spare_id(), interval_s=interval_s, now=time.monotonic()
         )
@@ -31,16 +36,23 @@ class Member:
         """Join and send heartbeats until `stop` is set, then leave; a cancellation does not keep it from leaving."""
         try:
             ended = asyncio.create_task(stop.wait())
-            work = asyncio.create_task(self._work())
+            work = asyncio.create_task(self._tidy_and_work())
             await asyncio.wait((ended, work), return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended.cancel()
             work.cancel()
             await to_its_end(asyncio.ensure_future(self._leave(work)))
+            self._note.end(gone=not self._machine.may_be_listed)
 
     async def _leave(self, work: "asyncio.Task[None]") -> None:
         await asyncio.wait((work,))
         self._machine.leave(time.monotonic())
+        await self._work()
+
+    async def _tidy_and_work(self) -> None:
+        """Take back what an earlier member left, so that this one can have its id."""
+        for left in await take_back(str(usable(self._settings.control.url)), self._client):
+            self._tell(News(State.LOOK, sentence(left)))
         await self._work()
 
     async def _work(self) -> None:
@@ -60,8 +72,11 @@ class Member:
         if state is State.LEAVE:
             await self._client.leave(identity)
             return None
-        record = own_record(self._settings, identity, self._settings.control.scope_id)
-        return await (self._client.join(record) if state is State.JOIN else self._client.heartbeat(record))
+        scope_id, first = self._settings.control.scope_id, state is State.JOIN
+        answer = await write_row(self._client, self._settings, self._note, identity, scope_id, join=first)
+        if first and self._note.trouble:
+            self._tell(News(state, f"{UNRECORDED}: {self._note.trouble}"))
+        return answer
 
 
 async def _until(moment: float) -> None:

@@ -3,47 +3,55 @@
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from preflight import __version__
 from preflight.model.control import ControlError
 from preflight.model.roles import ScopeTrial
-from preflight.net.enrolment import spare_id, to_its_end
-from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, RETRIABLE_STATUS
+from preflight.net.enrolment import patiently, spare_id, to_its_end
+from preflight.net.journal import Note
+from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from preflight.net.control import ControlClient
+    from preflight.settings import Settings
 
 JOIN_S = 5.0
 """How long the join may take, repeats included: with the leaving it must fit into the time for cleaning up."""
-ATTEMPTS = 3
-MOST_WAITED_S = 2.0
 
 
-async def try_foreign_scope(client: "ControlClient") -> ScopeTrial:
+async def try_foreign_scope(settings: "Settings", client: "ControlClient") -> ScopeTrial:
     """Join as a node in maintenance under a made-up scope; whatever came of it, leave again.
 
     A token that may not list nodes may not join either: its 403 would say nothing about the scope.
     """
     identity, scope_id = spare_id(), f"preflight-scope-{secrets.token_hex(8)}"
     try:
-        await _patiently(client.nodes)
+        await patiently(client.nodes)
     except ControlError as error:
         return ScopeTrial("unknown", identity, scope_id, error.message)
-    asked = asyncio.ensure_future(_join_and_leave(client, identity, scope_id))
+    note = Note(settings, "posture.scope")
+    asked = asyncio.ensure_future(_trial(client, note, identity, scope_id))
     try:
         return await asyncio.shield(asked)
     finally:
         await to_its_end(asked)
 
 
-async def _join_and_leave(client: "ControlClient", identity: str, scope_id: str) -> ScopeTrial:
-    record = _record(identity, scope_id)
+async def _trial(client: "ControlClient", note: Note, identity: str, scope_id: str) -> ScopeTrial:
+    """What may be left behind is written down as long as it may be."""
+    note.before_join(identity, scope_id)
+    trial = await _join_and_leave(client, _record(identity, scope_id, note.mark), identity, scope_id)
+    row = note.row
+    note.end(gone=trial.left)
+    return replace(trial, written_down=row)
+
+
+async def _join_and_leave(client: "ControlClient", record: dict[str, Any], identity: str, scope_id: str) -> ScopeTrial:
     try:
         async with asyncio.timeout(JOIN_S):
-            await _patiently(lambda: client.join(record))
+            await patiently(lambda: client.join(record))
     except TimeoutError:
         error = ControlError("timeout", None, f"no answer to the join within {JOIN_S:g} s")
         return await _undecided(client, identity, scope_id, error)
@@ -56,7 +64,7 @@ async def _join_and_leave(client: "ControlClient", identity: str, scope_id: str)
 
 async def _undecided(client: "ControlClient", identity: str, scope_id: str, error: ControlError) -> ScopeTrial:
     """Refused, nothing was joined; unheard, or answered in another way than the contract's, it may have been."""
-    refused = error.status is not None and error.status >= 400
+    refused = error.status is not None and error.status >= 400 and not unheard(error)
     left = refused or await _leave(client, identity)
     return ScopeTrial("unknown", identity, scope_id, error.message, left=left)
 
@@ -64,7 +72,7 @@ async def _undecided(client: "ControlClient", identity: str, scope_id: str, erro
 async def _leave(client: "ControlClient", identity: str) -> bool:
     try:
         async with asyncio.timeout(LEAVE_S):
-            await _patiently(lambda: client.leave(identity))
+            await patiently(lambda: client.leave(identity))
     except ControlError as error:
         return error.status == NOT_FOUND
     except TimeoutError:
@@ -72,23 +80,10 @@ async def _leave(client: "ControlClient", identity: str) -> bool:
     return True
 
 
-async def _patiently(call: "Callable[[], Awaitable[Any]]") -> None:
-    """Repeat what a server that says `later` will take later. Raises the last ControlError."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            await call()
-        except ControlError as error:
-            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
-                raise
-            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
-        else:
-            return
-
-
-def _record(identity: str, scope_id: str) -> dict[str, Any]:
+def _record(identity: str, scope_id: str, mark: str) -> dict[str, Any]:
     return {
         "id": identity,
-        "capabilities": {},
+        "capabilities": {"labels": [mark]},
         "version": __version__,
         "last_seen_unix_ms": time.time_ns() // 1_000_000,
         "visibility": "private",

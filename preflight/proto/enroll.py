@@ -25,7 +25,9 @@ RETRIABLE_STATUS = frozenset({429, 502, 503, 504})
 """`Later`, and what a reverse proxy says while the server behind it restarts."""
 TRANSPORT = frozenset({"dns", "refused", "unreachable", "timeout", "protocol"})
 AMBIGUOUS = frozenset({"unreachable", "timeout", "protocol"})
-"""Transport errors after which the server may have done what it was asked to."""
+"""Errors after which the server may have done what it was asked to."""
+GATEWAY_STATUS = frozenset({502, 504})
+"""A proxy's word for the same: it lost the server behind it, or the server's answer."""
 
 
 class Step(StrEnum):
@@ -132,7 +134,7 @@ class Enrolment:
         self.foreign_scope: str | None = None
         self._spare_id = spare_id
         self._may_list = False
-        self._joined: Literal["no", "asked", "maybe", "yes"] = "no"
+        self._joined: Literal["no", "asked", "maybe", "yes", "left"] = "no"
         self._began = self._not_before = now
         self._deadline = deadline
         self._attempt = 0
@@ -156,15 +158,22 @@ class Enrolment:
         return done
 
     @property
-    def must_leave(self) -> bool:
+    def may_be_listed(self) -> bool:
         """Whether a row may be there that this enrolment put there."""
-        return self._joined != "no" and not self.existed_before and self.state is not State.DONE
+        return self._joined not in ("no", "left") and not self.existed_before
+
+    @property
+    def must_leave(self) -> bool:
+        """Whether there is such a row, and leaving was not tried to its end."""
+        return self.may_be_listed and self.state is not State.DONE
 
     def succeeded(self, now: float, answer: Answer = None) -> None:
         """The call was answered with success; whether the answer is a good one, the table knows."""
         row = TABLE[self.state]
         if self.state is State.JOIN:
             self._joined = "yes"
+        elif self.state is State.LEAVE:
+            self._joined = "left"
         problem = row.verify(self, answer) if row.verify else None
         self._note(now, problem or "done")
         if problem is not None:
@@ -177,6 +186,7 @@ class Enrolment:
     def failed(self, now: float, error: ControlError, random: float) -> None:
         """The call gave an error; it is repeated later if a repeat may help and there is time. `random` in [0, 1)."""
         if self.state is State.LEAVE and error.status == NOT_FOUND:
+            self._joined = "left"
             self._note(now, "the row is gone already")
             self._end_step(now, State.DONE)
             return
@@ -200,10 +210,9 @@ class Enrolment:
 
     def _remember(self, error: ControlError) -> None:
         """Keep in mind what the server may have done without our hearing of it."""
-        unheard = error.status is None and error.kind in AMBIGUOUS
-        self._current.lost_answer |= unheard
+        self._current.lost_answer |= unheard(error) and self.state is not State.STORE
         if self.state is State.JOIN and self._joined != "yes":
-            self._joined = "maybe" if unheard or self._joined == "maybe" else "no"
+            self._joined = "maybe" if unheard(error) or self._joined == "maybe" else "no"
 
     def _kind_of(self, error: ControlError) -> Problem:
         """Whose role may list nodes may join them, so a 403 behind a good list is about the scope."""
@@ -281,6 +290,11 @@ def retriable(error: ControlError) -> bool:
     if error.status is not None:
         return error.status in RETRIABLE_STATUS
     return error.kind in TRANSPORT and not isinstance(error, NotHttpError)
+
+
+def unheard(error: ControlError) -> bool:
+    """Whether the server may have done what it was asked to, and its answer was lost or cannot be read."""
+    return error.kind in AMBIGUOUS or error.status in GATEWAY_STATUS
 
 
 TABLE: dict[State, Row] = {

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from preflight.model.control import ControlError, NodeList, NodeRecord
 from preflight.proto.backoff import delay_s
-from preflight.proto.enroll import AMBIGUOUS, FORBIDDEN, LEAVE_S, NOT_FOUND, UNAUTHORIZED, Wait, retriable
+from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, UNAUTHORIZED, Wait, retriable, unheard
 
 CALL_S = 15.0
 """How long one request may take."""
@@ -70,9 +70,14 @@ class Membership:
         self._news: list[News] = []
 
     @property
-    def must_leave(self) -> bool:
+    def may_be_listed(self) -> bool:
         """Whether a row may be there that this membership put there."""
-        return self._row and not self.existed_before and self.state is not State.DONE
+        return self._row and not self.existed_before
+
+    @property
+    def must_leave(self) -> bool:
+        """Whether there is such a row, and leaving was not tried to its end."""
+        return self.may_be_listed and self.state is not State.DONE
 
     def next_action(self, now: float) -> Call | Wait | None:
         """What to do now; None when all is done."""
@@ -98,6 +103,8 @@ class Membership:
         elif self.state is State.JOIN and isinstance(answer, NodeRecord) and self.identity != self._spare_id:
             # A row that kept a quarantine or a drain was there before, hidden from the list: it must not be removed.
             self.existed_before = answer.quarantined or answer.draining
+        elif self.state is State.LEAVE:
+            self._row = False
         self._tell_success()
         self._enter(AFTER[self.state], now)
 
@@ -105,11 +112,12 @@ class Membership:
         """The call gave an error; it is repeated later if that may help. `random` in [0, 1)."""
         self._failures += 1
         if self.state is State.LEAVE and error.status == NOT_FOUND:
+            self._row = False
             self._tell("its row is gone already")
             self._enter(State.DONE, now)
             return
         if self.state is State.JOIN:
-            self._unheard |= error.status is None and error.kind in AMBIGUOUS
+            self._unheard |= unheard(error)
             self._row = self._unheard
         wait = delay_s(self._failures, error.retry_after_s, random)
         if not _passing(error):

@@ -120,10 +120,12 @@ def test_a_file_that_came_in_between_keeps_both(tmp_path: Path) -> None:
     assert "s3cr3t" in file.pending.read_text()
 
 
-def test_a_damaged_pending_file_gets_a_new_key(tmp_path: Path) -> None:
-    """What cannot be read as a key is not taken for one."""
+@pytest.mark.parametrize("left", [b"", bytes(4096)], ids=["empty", "zeros"])
+def test_a_run_that_was_killed_before_its_key_was_kept(left: bytes, tmp_path: Path) -> None:
+    """It asked nothing with that key, so a new one is made in the same file, and lasts."""
     file = CredentialsFile(tmp_path / "cred")
-    file.pending.write_bytes(b"\xff\x00 rubbish")
+    file.pending.write_bytes(left)
+    file.pending.chmod(0o600)
     key = file.reserve()
     assert len(key) == 32
     file.release(keep=True)

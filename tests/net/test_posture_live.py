@@ -159,7 +159,8 @@ def test_a_join_that_is_ended_is_taken_back(open_trap: "OpenTrap") -> None:
 
         async with open_trap(respond) as trap:
             client = ControlClient(trap.url, token=SecretStr(WORKER))
-            trial = asyncio.create_task(try_foreign_scope(client))
+            made = Settings(control=ControlSettings(url=trap.url))
+            trial = asyncio.create_task(try_foreign_scope(made, client))
             await joining.wait()
             trial.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -326,6 +326,25 @@ def test_ended_from_outside_anywhere(state: State) -> None:
     assert not run.machine.must_leave
 
 
+@pytest.mark.parametrize(
+    "error",
+    [lost(), status(502), status(504), ControlError("protocol", 200, "no JSON")],
+    ids=["lost", "502", "504", "200"],
+)
+def test_a_join_whose_answer_is_lost_is_taken_back(error: ControlError) -> None:
+    """Also where a gateway lost it, or it cannot be read: the server may have joined, so the row is left."""
+    run = Run(Server(always(State.JOIN, error))).drive()
+    assert State.LEAVE in run.server.calls
+    assert not run.machine.may_be_listed
+
+
+@pytest.mark.parametrize(("error", "listed"), [(status(503), True), (status(403), True), (status(404), False)])
+def test_whether_a_row_may_still_be_listed(error: ControlError, listed: bool) -> None:
+    """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
+    assert Run(Server(always(State.LEAVE, error))).drive().machine.may_be_listed is listed
+    assert not Run(Server()).drive().machine.may_be_listed
+
+
 def test_leaving_has_time_of_its_own() -> None:
     """The steps before it used up the patience; the row is left all the same, within its own bound."""
     run = Run(Server(always(State.HEARTBEAT, lost())), call_s=12.0).drive()

@@ -71,6 +71,16 @@ def test_a_member_beats_until_it_leaves() -> None:
     assert world.told == ["joined as spare", "spare left again"]
 
 
+@pytest.mark.parametrize(("outcome", "listed"), [(None, False), (status(404), False), (status(403), True)])
+def test_whether_a_row_may_still_be_listed(outcome: ControlError | None, listed: bool) -> None:
+    """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
+    world = World().joined()
+    world.machine.leave(world.now)
+    assert world.machine.may_be_listed
+    assert world.step(outcome) is State.LEAVE
+    assert world.machine.may_be_listed is listed
+
+
 def test_an_interval_of_zero_joins_only() -> None:
     """As VOX_MESH_HTTP_HEARTBEAT_SECS=0 means it; leaving is not held up by it."""
     world = World(interval_s=0).joined()

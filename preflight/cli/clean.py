@@ -1,0 +1,75 @@
+"""`preflight clean`: removes what killed runs left on control planes and on this machine."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from preflight.proto.controlurl import ControlUrl, ControlUrlError, normalise
+
+if TYPE_CHECKING:
+    from preflight.model.enrolment import LeftBehind
+    from preflight.settings import Settings
+
+INTERRUPTED = 130
+
+
+@click.command("clean", short_help="Remove what a killed run left: joined rows, labs.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
+@click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
+@click.option("--dry-run", is_flag=True, help="Only say what is left.")
+def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
+    """Take back the rows that killed runs of this user joined, and take down the labs that they made.
+
+    Rows are removed on the control plane of the settings, with the token of the settings, and only where no other node
+    has the id by now. Exits 0 when nothing is left, 1 when something is, 2 on usage.
+    """
+    from preflight.proto.left_behind import STILL_THERE, sentence
+    from preflight.settings import Options, SettingsError, load
+
+    try:
+        settings = load(Options(config=config, control_url=control_url))
+        url = normalise(settings.control.url) if settings.control.url else None
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    except ControlUrlError as error:
+        raise click.UsageError(f"the control URL cannot be used: {error}") from None
+    try:
+        told = asyncio.run(_rows(settings, url, dry_run=dry_run))
+        labs = _labs(dry_run=dry_run)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    for left in told:
+        click.echo(sentence(left))
+        if left.row is not None and left.fate in STILL_THERE:
+            click.echo(f"  to remove it: {left.row.clean_line}")
+    for lab in labs:
+        click.echo(f"the lab {lab} is {'left' if dry_run else 'down: it was left'} by a killed run")
+    if not told and not labs:
+        click.echo("nothing is left of earlier runs")
+    still_there = any(left.fate in STILL_THERE for left in told) or (dry_run and bool(labs))
+    sys.exit(int(still_there))
+
+
+async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) -> "list[LeftBehind]":
+    """What became of the rows on this control plane, then what is left on others: their bearer is another one."""
+    from preflight.net.control import ControlClient
+    from preflight.net.left_behind import look, take_back
+
+    if dry_run or url is None:
+        return look()
+    client = ControlClient.from_settings(settings)
+    try:
+        here = await take_back(str(url), client)
+    finally:
+        await client.aclose()
+    return here + [left for left in look() if left.row is not None and left.row.url != str(url)]
+
+
+def _labs(*, dry_run: bool) -> list[str]:
+    """The labs of killed runs, which are down now."""
+    from preflight.lab.session import labs_left_behind
+
+    return labs_left_behind(remove=not dry_run)
