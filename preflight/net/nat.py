@@ -91,7 +91,7 @@ class _Exchange:
         try:
             async with asyncio.timeout(within_s):
                 while True:
-                    while (datagram := udp.receive(self._link)) is not None:
+                    for datagram in udp.waiting(self._link):
                         message = decode(datagram.data, self._key)
                         if message is not None and (message.kind, message.nonce) == (kind, nonce):
                             return message

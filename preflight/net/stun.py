@@ -121,7 +121,7 @@ class _Group:
             loop.remove_reader(self._socket)
 
     def _drain(self) -> None:
-        while (datagram := udp.receive(self._socket)) is not None:
+        for datagram in udp.waiting(self._socket):
             for asked in self._open():
                 # Only the server itself may answer: an answer from elsewhere says nothing about the way to it.
                 if datagram.source[:2] == asked.target[:2]:

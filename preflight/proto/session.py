@@ -12,14 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from preflight.model.path import DirectionStats, StampStats
+from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.proto import stamp, stamp_tlv
+from preflight.proto.answerer import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
 from preflight.proto.stamp import Answer, ErrorEstimate, StampError
 
 MAX_TAIL = 10
 TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
 """How long a late packet is waited for at least, once the round trip is known."""
+COPIES = 4
+"""So many answers to a packet are kept, on average: whoever sends more must not fill the memory."""
+CLOCK_SLACK_NS = 100_000_000
+"""How far two ways of timing one exchange may differ before the other end's times cannot be true."""
+STRAY_COPIES = 3
+"""So many answers may be missing whose questions were copied on their way, unseen, in a session that lost nothing."""
 
 _COUNTS = struct.Struct("!III")
 
@@ -48,6 +55,16 @@ class _Arrival:
     answer: Answer
     received_ns: int
 
+    @property
+    def elapsed_ns(self) -> int:
+        """From sending to receiving, by this node's clock alone."""
+        return self.received_ns - self.answer.sender_ns
+
+    @property
+    def held_ns(self) -> int:
+        """How long the reflector says that it kept the packet."""
+        return self.answer.transmitted_ns - self.answer.received_ns
+
 
 class SessionSender:
     """One session. `now` is in seconds of a steady clock, times in packets are UNIX nanoseconds.
@@ -67,6 +84,9 @@ class SessionSender:
         self._rejected: Counter[str] = Counter()
         self._arrivals: list[_Arrival] = []
         self._answered: set[int] = set()
+        self._stamped_ns = 0
+        self._sent_ns: list[int] = []
+        self._drops: list[tuple[int, int, int]] = []
         self._worst_rtt_s = 0.0
         self._stateful = False
 
@@ -84,13 +104,11 @@ class SessionSender:
         return not self._complete() and self._sending() and now >= self._due_at()
 
     def packet(self, unix_ns: int) -> bytes:
-        """The packet to send: sequence number, time, and a Direct Measurement TLV, which only a reflector fills."""
+        """The packet to send: sequence number, time, and TLVs for a reflector to fill: its counts, and its drops."""
         plan = self._plan
-        tlvs = stamp_tlv.encode(
-            [stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))],
-            sequence=self._sequence,
-            key=plan.key,
-        )
+        self._stamped_ns = unix_ns
+        counts = stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))
+        tlvs = stamp_tlv.encode([counts, stamp_tlv.drops()], sequence=self._sequence, key=plan.key)
         packet = stamp.build_request(self._sequence, unix_ns, self._error, plan.ssid, key=plan.key, tlvs=tlvs)
         return packet + stamp_tlv.padding(plan.size - len(packet))
 
@@ -101,6 +119,7 @@ class SessionSender:
             self._send_errors[error] += 1
         else:
             self._sequence += 1
+            self._sent_ns.append(self._stamped_ns)
         self._last_at = now
         interval = self._plan.interval_s
         # Late by less than an interval: keep the rhythm. Later: go on from here, never catch up in a burst.
@@ -108,19 +127,68 @@ class SessionSender:
 
     def receive(self, data: bytes, received_ns: int) -> None:
         """Take a datagram that came in; what is not an answer of this session is counted and dropped."""
+        if not self.take(data, received_ns):
+            self._rejected[self._refusal(data)] += 1
+
+    def take(self, data: bytes, received_ns: int) -> bool:
+        """Take a datagram if it answers a packet of this session, and whether it does."""
         try:
             answer = stamp.parse_answer(data, self._plan.key)
-        except StampError as error:
-            self._rejected[error.reason] += 1
-            return
-        # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
-        if answer.ssid not in (self._plan.ssid, 0) or answer.sender_sequence >= self._sequence:
-            self._rejected["foreign"] += 1
-            return
-        self._arrivals.append(_Arrival(answer, received_ns))
+        except StampError:
+            return False
+        if not self._answers(answer):
+            return False
         self._answered.add(answer.sender_sequence)
-        self._worst_rtt_s = max(self._worst_rtt_s, (received_ns - answer.sender_ns) / 1e9)
-        self._stateful = self._stateful or self._counts_its_own(answer, data)
+        arrival = _Arrival(answer, received_ns)
+        if len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
+            self._arrivals.append(arrival)
+        self._worst_rtt_s = max(self._worst_rtt_s, arrival.elapsed_ns / 1e9)
+        self._read_tlvs(answer, data)
+        return True
+
+    def _answers(self, answer: Answer) -> bool:
+        """Whether it is about a packet of this session: the number and the time are copied from there, so that who has
+        not seen the packet cannot make one up.
+        """
+        # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
+        return answer.ssid in (self._plan.ssid, 0) and self._sent_at(answer.sender_sequence) == answer.sender_ns
+
+    def _sent_at(self, sequence: int) -> int | None:
+        """When the packet with this number left, UNIX ns."""
+        return self._sent_ns[sequence] if sequence < self._sequence else None
+
+    def _refusal(self, data: bytes) -> str:
+        """Why a datagram is none of this session's answers, in a word of `preflight.proto.answerer`."""
+        try:
+            if self._echoed(data):
+                return ECHOED
+            if self._plan.key is None:
+                stamp.parse_answer(data)
+                return FOREIGN
+            return self._refusal_by_key(data, self._plan.key)
+        except StampError as error:
+            return error.reason
+
+    def _echoed(self, data: bytes) -> bool:
+        """Whether it is a packet of this session itself."""
+        try:
+            request = stamp.parse_request(data, self._plan.key)
+        except StampError:
+            return False
+        read = stamp.ns_from_ptp if request.error & stamp.PTP else stamp.ns_from_ntp
+        return request.ssid == self._plan.ssid and self._sent_at(request.sequence) == read(request.timestamp)
+
+    def _refusal_by_key(self, data: bytes, key: bytes) -> str:
+        """Why this node, which has a key, does not take it. Raises StampError."""
+        unsigned = stamp.read_unverified(data, signed=False)
+        # Who takes our signed packets for unsigned ones copies the zeros that stand in the place of the time.
+        times = (self._sent_at(unsigned.sender_sequence), stamp.ns_from_ntp(0))
+        if unsigned.sender_sequence < self._sequence and unsigned.sender_ns in times and any(data[16:24]):
+            return UNSIGNED
+        if self._answers(stamp.read_unverified(data, signed=True)):
+            return OTHER_KEY
+        stamp.parse_answer(data, key)
+        return FOREIGN
 
     def stats(self) -> StampStats:
         """What the session tells so far."""
@@ -130,6 +198,7 @@ class SessionSender:
             send_errors=dict(self._send_errors),
             rejected=dict(self._rejected),
             authenticated=self._plan.key is not None,
+            drops=self._dropped(),
         )
         return _judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
 
@@ -159,14 +228,27 @@ class SessionSender:
             return self._plan.timeout_s
         return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), max(self._plan.timeout_s, SHORTEST_PATIENCE_S))
 
-    def _counts_its_own(self, answer: Answer, data: bytes) -> bool:
-        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's."""
+    def _read_tlvs(self, answer: Answer, data: bytes) -> None:
+        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's. And
+        what it says of its drops.
+        """
         base = stamp.UNAUTHENTICATED_BYTES if self._plan.key is None else stamp.AUTHENTICATED_BYTES
-        counted = any(
-            tlv.kind == stamp_tlv.Kind.DIRECT_MEASUREMENT and not tlv.flags and any(tlv.value[4:])
-            for tlv in stamp_tlv.parse(data[base:])
+        counted = answer.sequence != answer.sender_sequence
+        for tlv in stamp_tlv.parse(data[base:]):
+            if tlv.kind == stamp_tlv.Kind.DIRECT_MEASUREMENT and not tlv.flags:
+                counted = counted or any(tlv.value[4:])
+            elif (drops := stamp_tlv.read_drops(tlv)) is not None:
+                self._drops = [*self._drops[:1], drops]
+        self._stateful = self._stateful or counted
+
+    def _dropped(self) -> Drops:
+        """What the reflector dropped between the first answer that came and the last one."""
+        if not self._drops:
+            return Drops()
+        overflowed, limited, unsent = (
+            max(last - first, 0) for first, last in zip(self._drops[0], self._drops[-1], strict=True)
         )
-        return counted or answer.sequence != answer.sender_sequence
+        return Drops(overflowed, limited, unsent)
 
 
 def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, error: ErrorEstimate) -> StampStats:
@@ -179,34 +261,73 @@ def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, erro
     for arrival in by_reflector:
         first.setdefault(arrival.answer.sender_sequence, arrival)
     in_order = [first[sequence] for sequence in sorted(first)]
+    implausible = _implausible(in_order)
     stats = replace(
         base,
         undirected=base.sent - (max(first) + 1),
         rtt_ms=tuple(_rtt_ms(arrival) for arrival in in_order),
         ttl_at_peer=min(arrival.answer.sender_ttl for arrival in in_order),
-        clock_error_ms=_clock_error_ms(error, in_order[0].answer.error),
-        clock_offset_ms=_clock_offset_ms(min(in_order, key=_rtt_ms)),
+        clock_error_ms=None if implausible else _clock_error_ms(error, in_order[0].answer.error),
+        clock_offset_ms=None if implausible else _clock_offset_ms(min(in_order, key=_rtt_ms)),
+        implausible=implausible,
     )
     reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
     clean = not (base.lost or reordered or len(arrivals) > len(unique))
     # A reflector that may only copy our number cannot tell which direction lost, copied or delayed a packet.
-    # More answers than twice the requests: it goes on with an older session, and its count is no use either; nor is it
-    # where a number stands in the answers to two packets: it forgot the session and began anew.
-    reflected = by_reflector[-1].answer.sequence + 1
-    restarted = len({arrival.answer.sequence for arrival in by_reflector}) < len(by_reflector)
-    if not (stateful or clean) or reflected > 2 * (max(first) + 1) + MAX_TAIL or restarted:
+    if not (stateful or clean) or not _numbers_hold(by_reflector, first):
         return stats
+    reflected = by_reflector[-1].answer.sequence + 1
     reverse = DirectionStats(
         sent=max(reflected, len(unique)),
         received=len(unique),
         observed=len(unique),
         reordered=reordered,
         duplicated=len(arrivals) - len(unique),
-        delay_variation_ms=_variation_ms([a.received_ns - a.answer.transmitted_ns for a in by_reflector]),
+        delay_variation_ms=() if implausible else _variation_ms(_reverse_ns(by_reflector)),
         extent=extent,
         breaks=_breaks([arrival.answer.sequence for arrival in by_reflector]),
     )
-    return replace(stats, forward=_forward(first, in_order, reflected, len(unique)), reverse=reverse)
+    forward = _forward(first, in_order, reflected, len(unique))
+    if implausible:
+        forward = replace(forward, delay_variation_ms=())
+    return replace(stats, forward=forward, reverse=reverse)
+
+
+def _numbers_hold(by_reflector: Sequence[_Arrival], first: Mapping[int, _Arrival]) -> bool:
+    """Whether the reflector's numbers can be right, and count this session's packets only.
+
+    More answers than twice the requests: it goes on with an older session. A number in the answers to two packets: it
+    forgot the session and began anew. More than all that is missing, with as many copies again as were seen: no path
+    loses answers to packets that were all answered.
+    """
+    reflected, known = by_reflector[-1].answer.sequence + 1, max(first) + 1
+    restarted = len({arrival.answer.sequence for arrival in by_reflector}) < len(by_reflector)
+    copies = len(by_reflector) - len(first)
+    beyond = reflected - copies - known
+    return reflected <= 2 * known + MAX_TAIL and not restarted and beyond <= copies + STRAY_COPIES
+
+
+def _implausible(arrivals: Sequence[_Arrival]) -> int:
+    """How many answers have times that cannot be true, be the other clock as wrong as it likes.
+
+    A packet cannot have been kept there for longer than its exchange took, and no direction can have taken longer than
+    that beyond what it took at best. A clock that was set meanwhile shows the same.
+    """
+    forward = _variation_ns([arrival.answer.received_ns - arrival.answer.sender_ns for arrival in arrivals])
+    reverse = _variation_ns(_reverse_ns(arrivals))
+    return sum(
+        not _held_plausibly(arrival) or max(there, back) > arrival.elapsed_ns + CLOCK_SLACK_NS
+        for arrival, there, back in zip(arrivals, forward, reverse, strict=True)
+    )
+
+
+def _held_plausibly(arrival: _Arrival) -> bool:
+    return -CLOCK_SLACK_NS <= arrival.held_ns <= arrival.elapsed_ns + CLOCK_SLACK_NS
+
+
+def _reverse_ns(arrivals: Sequence[_Arrival]) -> list[int]:
+    """From the reflector's sending to this node's receiving, with the difference of the two clocks."""
+    return [arrival.received_ns - arrival.answer.transmitted_ns for arrival in arrivals]
 
 
 def _forward(
@@ -232,8 +353,9 @@ def _forward(
 
 
 def _rtt_ms(arrival: _Arrival) -> float:
-    answer = arrival.answer
-    return max(arrival.received_ns - answer.sender_ns - (answer.transmitted_ns - answer.received_ns), 0) / 1e6
+    """The round trip without the time at the reflector, where that can be true."""
+    held_ns = arrival.held_ns if _held_plausibly(arrival) else 0
+    return max(arrival.elapsed_ns - held_ns, 0) / 1e6
 
 
 def _clock_offset_ms(arrival: _Arrival) -> float:
@@ -270,5 +392,9 @@ def _breaks(numbers: Sequence[int]) -> frozenset[int]:
 
 def _variation_ms(delays_ns: Sequence[int]) -> tuple[float, ...]:
     """Delays less the smallest one; the unknown offset between two clocks falls out."""
+    return tuple(delay / 1e6 for delay in _variation_ns(delays_ns))
+
+
+def _variation_ns(delays_ns: Sequence[int]) -> list[int]:
     smallest = min(delays_ns)
-    return tuple((delay - smallest) / 1e6 for delay in delays_ns)
+    return [delay - smallest for delay in delays_ns]
