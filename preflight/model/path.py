@@ -105,7 +105,7 @@ class StampStats:
     said that nobody listens. icmp_errors: other ICMP errors with who sent them; icmp_from: those by address, with the
     interface by which they came in, empty if that is not known.
     rejected: datagrams that came from where answers come from and are none of this session, by reason (see
-    `preflight.proto.session`). drops: see there. implausible: answers whose times cannot be true, whatever the clocks
+    `preflight.model.rejected`). drops: see there. implausible: answers whose times cannot be true, whatever the clocks
     show; with one of them there are no delays and no clock_offset_ms.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
     clock_offset_ms: the reflector's clock minus this one by the quickest exchange, give or take half its round trip.
@@ -296,7 +296,7 @@ class AskResult:
 
     sent: packets that left this node; answered: answers to them that came after all.
     rejected: what came from the responder's place to this node's socket and was no answer, by reason; strays: answers
-    that came from another place, by `ADDRESS:PORT`. overflowed: datagrams that found the socket's receive queue full.
+    that came from another place, by `ADDRESS:PORT`.
     report: what the peer told by mailbox; None with the reason in `unavailable` and its words in `detail`.
     probes_received: of the probes that the peer says it sent, those that this node's socket got.
     on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
@@ -320,7 +320,6 @@ class AskResult:
     local: tuple[str, int] | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
     strays: Mapping[str, int] = field(default_factory=dict)
-    overflowed: int = 0
 
     @property
     def reached_socket(self) -> bool:

@@ -312,7 +312,7 @@ _TTL_KINDS = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.I
 
 
 def receive_errors(udp: socket.socket) -> list[QueuedError]:
-    """Empty the error queue (RFC 1122 section 4.1.3.3 asks that UDP hands ICMP errors on); `MOST_AT_ONCE` of a flood."""
+    """Empty the error queue, of a flood `MOST_AT_ONCE` (RFC 1122 section 4.1.3.3: UDP hands ICMP errors on)."""
     errors: list[QueuedError] = []
     for _ in range(MOST_AT_ONCE):
         try:

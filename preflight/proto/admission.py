@@ -32,14 +32,16 @@ class Limits:
     source_per_s: float = SOURCE_PER_S
     burst_s: float = 0.2
 
-    def bucket(self, share: float, now: float) -> "TokenBucket":
+    def bucket(self, share: float, now: float, burst_s: float | None = None) -> "TokenBucket":
         """A bucket for `share` times what one source may send."""
         per_s = self.source_per_s * share
-        return TokenBucket(per_s, max(per_s * self.burst_s, 10.0), now)
+        return TokenBucket(per_s, max(per_s * (burst_s or self.burst_s), 10.0), now)
 
 
-QUIET = 1 / 4
-"""Share of its rate up to which a source is quiet: more than a measurement takes."""
+QUIET, QUIET_BURST_S = 1 / 4, 1.0
+"""Share of its rate up to which a source is quiet, and for how long it may come at once: a measurement takes less."""
+BUSY_S = 10.0
+"""How long a source that sent more than a quiet one counts as busy."""
 QUIET_PEERS, QUIET_PROVEN, BUSY, NEWCOMERS, STRANGERS = 2.0, 1.0, 1.0, 0.5, 0.5
 """What all of a kind may send together, as shares of the rate of one source."""
 
@@ -102,12 +104,19 @@ class Ledger:
 class _Source:
     """A source that is remembered."""
 
-    __slots__ = ("own", "quiet", "verdict")
+    __slots__ = ("_busy_until", "_quiet", "own", "verdict")
 
     def __init__(self, verdict: Verdict, limits: Limits, now: float) -> None:
         self.verdict = verdict
         self.own = limits.bucket(1.0, now)
-        self.quiet = limits.bucket(QUIET, now)
+        self._quiet = limits.bucket(QUIET, now, QUIET_BURST_S)
+        self._busy_until = now
+
+    def busy(self, now: float) -> bool:
+        """Whether it sends, or sent lately, more than a quiet source; call it for each packet."""
+        if now >= self._busy_until and not self._quiet.take(now):
+            self._busy_until = now + BUSY_S
+        return now < self._busy_until
 
 
 class Admission:
@@ -144,7 +153,7 @@ class Admission:
         self._sources.move_to_end(address)
         if not source.own.take(now):
             return Verdict.LIMITED
-        shared = self._quiet[source.verdict] if source.quiet.take(now) else self._busy
+        shared = self._busy if source.busy(now) else self._quiet[source.verdict]
         return source.verdict if shared.take(now) else Verdict.LIMITED
 
     def proven(self, address: str, now: float) -> None:
@@ -157,14 +166,15 @@ class Admission:
             return Verdict.STRANGER if self._strangers.take(now) else Verdict.LIMITED
         if not self._newcomers.take(now):
             return Verdict.LIMITED
-        self._remember(address, Verdict.ALLOWED, now)
+        self._remember(address, Verdict.ALLOWED, now).own.take(now)
         return Verdict.ALLOWED
 
-    def _remember(self, address: str, verdict: Verdict, now: float) -> None:
+    def _remember(self, address: str, verdict: Verdict, now: float) -> _Source:
         """The longest silent makes room, and is a newcomer if it comes again."""
         if len(self._sources) >= MAX_SOURCES:
             self._sources.popitem(last=False)
-        self._sources[address] = _Source(verdict, self._limits, now)
+        source = self._sources[address] = _Source(verdict, self._limits, now)
+        return source
 
 
 def _number(address: str) -> tuple[int, int]:

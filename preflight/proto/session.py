@@ -13,14 +13,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from preflight.model.path import DirectionStats, Drops, StampStats
+from preflight.model.rejected import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
 from preflight.proto import stamp, stamp_tlv
-from preflight.proto.answerer import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
 from preflight.proto.stamp import Answer, ErrorEstimate, StampError
 
 MAX_TAIL = 10
 TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
 """How long a late packet is waited for at least, once the round trip is known."""
+LONGEST_PATIENCE_S = 3.0
+"""And at most, where answers took longer than silence is waited for: a slow path is no lossy one."""
 COPIES = 4
 """So many answers to a packet are kept, on average: whoever sends more must not fill the memory."""
 CLOCK_SLACK_NS = 100_000_000
@@ -130,21 +132,30 @@ class SessionSender:
         if not self.take(data, received_ns):
             self._rejected[self._refusal(data)] += 1
 
+    def answered_by(self, data: bytes) -> bool:
+        """Whether a datagram answers a packet of this session."""
+        return self._read(data) is not None
+
     def take(self, data: bytes, received_ns: int) -> bool:
         """Take a datagram if it answers a packet of this session, and whether it does."""
-        try:
-            answer = stamp.parse_answer(data, self._plan.key)
-        except StampError:
+        answer = self._read(data)
+        if answer is None:
             return False
-        if not self._answers(answer):
-            return False
-        self._answered.add(answer.sender_sequence)
         arrival = _Arrival(answer, received_ns)
-        if len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
+        first = answer.sender_sequence not in self._answered
+        if first or len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
             self._arrivals.append(arrival)
+        self._answered.add(answer.sender_sequence)
         self._worst_rtt_s = max(self._worst_rtt_s, arrival.elapsed_ns / 1e9)
         self._read_tlvs(answer, data)
         return True
+
+    def _read(self, data: bytes) -> Answer | None:
+        try:
+            answer = stamp.parse_answer(data, self._plan.key)
+        except StampError:
+            return None
+        return answer if self._answers(answer) else None
 
     def _answers(self, answer: Answer) -> bool:
         """Whether it is about a packet of this session: the number and the time are copied from there, so that who has
@@ -158,7 +169,7 @@ class SessionSender:
         return self._sent_ns[sequence] if sequence < self._sequence else None
 
     def _refusal(self, data: bytes) -> str:
-        """Why a datagram is none of this session's answers, in a word of `preflight.proto.answerer`."""
+        """Why a datagram is none of this session's answers, in a word of `preflight.model.rejected`."""
         try:
             if self._echoed(data):
                 return ECHOED
@@ -226,7 +237,8 @@ class SessionSender:
     def _patience_s(self) -> float:
         if not self._answered:
             return self._plan.timeout_s
-        return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), max(self._plan.timeout_s, SHORTEST_PATIENCE_S))
+        most = max(self._plan.timeout_s, min(1.5 * self._worst_rtt_s, LONGEST_PATIENCE_S), SHORTEST_PATIENCE_S)
+        return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), most)
 
     def _read_tlvs(self, answer: Answer, data: bytes) -> None:
         """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's. And

@@ -18,6 +18,8 @@ REQUEST_BURST = 10.0
 EVERYBODY = ""
 """Whose the datagrams are that the receive queue had no room for: nobody read where they came from."""
 OVERFLOW = "overflow"
+OVERFLOW_MEMORY_S = 10.0
+"""An overflow that is over for longer says nothing about packets that are missing now."""
 SESSION_MEMORY_S = 60.0
 """What was refused or seen longer ago does not belong to the session that a peer asks about."""
 
@@ -139,7 +141,7 @@ class ResponderCore:
         self._refused.note(EVERYBODY, OVERFLOW, now, count)
 
     def _lately_overflowed(self, now: float) -> int:
-        return self._refused.recent(EVERYBODY, now - SESSION_MEMORY_S).get(OVERFLOW, 0)
+        return self._refused.recent(EVERYBODY, now - OVERFLOW_MEMORY_S).get(OVERFLOW, 0)
 
     def refused(self, address: str, reason: str, now: float) -> None:
         """A datagram from `address` is dropped, for this reason."""

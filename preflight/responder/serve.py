@@ -66,9 +66,7 @@ class Listener:
         local = (udp.local_address(control) if self.wildcard else None) or self.address
         traffic_class = udp.read_traffic_class(control)
         stranger = verdict is Verdict.STRANGER
-        return Arrival(
-            source[:2], received_ns or now_ns, now_ns, ttl, now, stranger, traffic_class, (local, self.port)
-        )
+        return Arrival(source[:2], received_ns or now_ns, now_ns, ttl, now, stranger, traffic_class, (local, self.port))
 
     def _count_overflow(self) -> None:
         overflowed = udp.overflowed(self.socket)
