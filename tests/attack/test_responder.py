@@ -28,7 +28,18 @@ from preflight.proto.admission import MAX_SOURCES as MAX_ADMITTED
 from preflight.proto.reflector import MAX_SESSIONS, MAX_SOURCES
 from preflight.proto.session import Plan, SessionSender
 from preflight.settings import Settings, Thresholds
-from tests.responder.conftest import KEY, Running, Start, client, command, environment, exchange, request, starting
+from tests.responder.conftest import (
+    KEY,
+    UNLIMITED,
+    Running,
+    Start,
+    client,
+    command,
+    environment,
+    exchange,
+    request,
+    starting,
+)
 
 GOOD_SSID = 99
 
@@ -82,7 +93,7 @@ def addresses(count: int, network: int) -> list[tuple[str, int]]:
 def test_replays_are_answered_byte_for_byte_and_disturb_no_other_session(start: Start, tmp_path: Path) -> None:
     """STAMP knows no replay protection: who records a signed packet gets back as much as it sends, and no more; the
     session that it was recorded from goes on with its own numbers."""
-    responder = keyed(start, tmp_path)
+    responder = keyed(start, tmp_path, *UNLIMITED)
     recorded = stamp.build_request(0, time.time_ns(), 1, GOOD_SSID, key=KEY)
     with client(responder.places[0]) as good, client(responder.places[0]) as replayer:
         assert numbered(good, 0, KEY) == 0
@@ -113,7 +124,7 @@ def test_forgeries_get_nothing(start: Start, tmp_path: Path, allow: tuple[str, .
 
 def test_truncated_packets(start: Start, tmp_path: Path) -> None:
     """Cut at every byte: a known peer gets at most what it sent, a stranger nothing at all."""
-    known = keyed(start, tmp_path, "--allow", "127.0.0.1")
+    known = keyed(start, tmp_path, "--allow", "127.0.0.1", *UNLIMITED)
     tlvs = stamp_tlv.encode([stamp_tlv.location(), stamp_tlv.class_of_service(46)], sequence=5, key=KEY)
     packet = stamp.build_request(5, time.time_ns(), 1, 7, key=KEY, tlvs=tlvs)
     pieces = [packet[:length] for length in range(len(packet))]
@@ -149,7 +160,7 @@ def test_oversized_packets(start: Start) -> None:
 
 def test_a_flood_of_ports_and_addresses_ends_in_bounded_memory(start: Start) -> None:
     """Tables fill up to their bounds and no further; the good peer's session is remembered throughout."""
-    responder = start("--allow", "127.0.0.0/8")
+    responder = start("--allow", "127.0.0.0/8", *UNLIMITED)
     place = responder.places[0]
     with client(place) as good:
         since = flood(place, [("127.0.0.1", 0)] * (MAX_SESSIONS // 2), good, 0)
@@ -179,7 +190,7 @@ def test_never_more_out_than_in_whatever_the_service(start: Start, tmp_path: Pat
     """Bytes counted on the socket, for the magic of every service and for none, with and without a right to ask."""
     dice = random.Random(13)
     magics = [b"", probe.MAGIC, trace.MAGIC, nat.MAGIC, hello.MAGIC]
-    responder = keyed(start, tmp_path, "--allow", allow, "--max-rate", "100000")
+    responder = keyed(start, tmp_path, "--allow", allow, *UNLIMITED)
     came_in = went_out = 0
     with client(responder.places[0]) as link:
         for sequence in range(400):

@@ -17,6 +17,8 @@ from preflight.proto import stamp
 
 KEY = b"a key that only tests know"
 SENTINEL = 4711
+UNLIMITED = ("--max-rate", "1000000")
+"""For a test that sends as fast as it can, and is not about rates."""
 
 
 @dataclass
