@@ -6,18 +6,16 @@ in which some packet is not answered ends with tail packets until one of them is
 """
 
 import struct
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
-from preflight.model.path import DirectionStats, Drops, StampStats
+from preflight.model.path import Drops, StampStats
 from preflight.model.rejected import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
 from preflight.proto import stamp, stamp_tlv
+from preflight.proto.session_stats import MAX_TAIL as MAX_TAIL
+from preflight.proto.session_stats import Arrival, judged
 from preflight.proto.stamp import Answer, ErrorEstimate, StampError
 
-MAX_TAIL = 10
 TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
 """How long a late packet is waited for at least, once the round trip is known."""
@@ -25,11 +23,6 @@ LONGEST_PATIENCE_S = 3.0
 """And at most, where answers took longer than silence is waited for: a slow path is no lossy one."""
 COPIES = 4
 """So many answers to a packet are kept, on average: whoever sends more must not fill the memory."""
-CLOCK_SLACK_NS = 100_000_000
-"""How far two ways of timing one exchange may differ before the other end's times cannot be true."""
-STRAY_COPIES = 3
-"""So many answers may be missing whose questions were copied on their way, unseen, in a session that lost nothing."""
-
 _COUNTS = struct.Struct("!III")
 
 
@@ -52,22 +45,6 @@ class Plan:
     enough: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    answer: Answer
-    received_ns: int
-
-    @property
-    def elapsed_ns(self) -> int:
-        """From sending to receiving, by this node's clock alone."""
-        return self.received_ns - self.answer.sender_ns
-
-    @property
-    def held_ns(self) -> int:
-        """How long the reflector says that it kept the packet."""
-        return self.answer.transmitted_ns - self.answer.received_ns
-
-
 class SessionSender:
     """One session. `now` is in seconds of a steady clock, times in packets are UNIX nanoseconds.
 
@@ -84,7 +61,7 @@ class SessionSender:
         self._failed = 0
         self._send_errors: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
-        self._arrivals: list[_Arrival] = []
+        self._arrivals: list[Arrival] = []
         self._answered: set[int] = set()
         self._stamped_ns = 0
         self._sent_ns: list[int] = []
@@ -141,7 +118,7 @@ class SessionSender:
         answer = self._read(data)
         if answer is None:
             return False
-        arrival = _Arrival(answer, received_ns)
+        arrival = Arrival(answer, received_ns)
         first = answer.sender_sequence not in self._answered
         if first or len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
             self._arrivals.append(arrival)
@@ -211,7 +188,7 @@ class SessionSender:
             authenticated=self._plan.key is not None,
             drops=self._dropped(),
         )
-        return _judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
+        return judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
 
     def _sending(self) -> bool:
         spent = self._sequence + self._failed
@@ -261,152 +238,3 @@ class SessionSender:
             max(last - first, 0) for first, last in zip(self._drops[0], self._drops[-1], strict=True)
         )
         return Drops(overflowed, limited, unsent)
-
-
-def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, error: ErrorEstimate) -> StampStats:
-    """Directions, delays and clocks of a session that was answered."""
-    unique: dict[tuple[int, int], _Arrival] = {}
-    for arrival in arrivals:
-        unique.setdefault((arrival.answer.sender_sequence, arrival.answer.sequence), arrival)
-    by_reflector = sorted(unique.values(), key=lambda arrival: arrival.answer.sequence)
-    first: dict[int, _Arrival] = {}
-    for arrival in by_reflector:
-        first.setdefault(arrival.answer.sender_sequence, arrival)
-    in_order = [first[sequence] for sequence in sorted(first)]
-    implausible = _implausible(in_order)
-    stats = replace(
-        base,
-        undirected=base.sent - (max(first) + 1),
-        rtt_ms=tuple(_rtt_ms(arrival) for arrival in in_order),
-        ttl_at_peer=min(arrival.answer.sender_ttl for arrival in in_order),
-        clock_error_ms=None if implausible else _clock_error_ms(error, in_order[0].answer.error),
-        clock_offset_ms=None if implausible else _clock_offset_ms(min(in_order, key=_rtt_ms)),
-        implausible=implausible,
-    )
-    reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
-    clean = not (base.lost or reordered or len(arrivals) > len(unique))
-    # A reflector that may only copy our number cannot tell which direction lost, copied or delayed a packet.
-    if not (stateful or clean) or not _numbers_hold(by_reflector, first):
-        return stats
-    reflected = by_reflector[-1].answer.sequence + 1
-    reverse = DirectionStats(
-        sent=max(reflected, len(unique)),
-        received=len(unique),
-        observed=len(unique),
-        reordered=reordered,
-        duplicated=len(arrivals) - len(unique),
-        delay_variation_ms=() if implausible else _variation_ms(_reverse_ns(by_reflector)),
-        extent=extent,
-        breaks=_breaks([arrival.answer.sequence for arrival in by_reflector]),
-    )
-    forward = _forward(first, in_order, reflected, len(unique))
-    if implausible:
-        forward = replace(forward, delay_variation_ms=())
-    return replace(stats, forward=forward, reverse=reverse)
-
-
-def _numbers_hold(by_reflector: Sequence[_Arrival], first: Mapping[int, _Arrival]) -> bool:
-    """Whether the reflector's numbers can be right, and count this session's packets only.
-
-    More answers than twice the requests: it goes on with an older session. A number in the answers to two packets: it
-    forgot the session and began anew. More than all that is missing, with as many copies again as were seen: no path
-    loses answers to packets that were all answered.
-    """
-    reflected, known = by_reflector[-1].answer.sequence + 1, max(first) + 1
-    restarted = len({arrival.answer.sequence for arrival in by_reflector}) < len(by_reflector)
-    copies = len(by_reflector) - len(first)
-    beyond = reflected - copies - known
-    return reflected <= 2 * known + MAX_TAIL and not restarted and beyond <= copies + STRAY_COPIES
-
-
-def _implausible(arrivals: Sequence[_Arrival]) -> int:
-    """How many answers have times that cannot be true, be the other clock as wrong as it likes.
-
-    A packet cannot have been kept there for longer than its exchange took, and no direction can have taken longer than
-    that beyond what it took at best. A clock that was set meanwhile shows the same.
-    """
-    forward = _variation_ns([arrival.answer.received_ns - arrival.answer.sender_ns for arrival in arrivals])
-    reverse = _variation_ns(_reverse_ns(arrivals))
-    return sum(
-        not _held_plausibly(arrival) or max(there, back) > arrival.elapsed_ns + CLOCK_SLACK_NS
-        for arrival, there, back in zip(arrivals, forward, reverse, strict=True)
-    )
-
-
-def _held_plausibly(arrival: _Arrival) -> bool:
-    return -CLOCK_SLACK_NS <= arrival.held_ns <= arrival.elapsed_ns + CLOCK_SLACK_NS
-
-
-def _reverse_ns(arrivals: Sequence[_Arrival]) -> list[int]:
-    """From the reflector's sending to this node's receiving, with the difference of the two clocks."""
-    return [arrival.received_ns - arrival.answer.transmitted_ns for arrival in arrivals]
-
-
-def _forward(
-    first: Mapping[int, _Arrival], in_order: Sequence[_Arrival], reflected: int, answers: int
-) -> DirectionStats:
-    """first: of each packet the answer to the copy that was there first, in the order in which they were there.
-
-    A packet that was copied on its way there has several answers; those beyond the first are no arrivals of others.
-    """
-    copies = answers - len(first)
-    known = max(first) + 1
-    reordered, extent = _reordering(list(first))
-    return DirectionStats(
-        sent=known,
-        received=min(max(reflected - copies, len(first)), known),
-        observed=len(first),
-        reordered=reordered,
-        duplicated=copies,
-        delay_variation_ms=_variation_ms([a.answer.received_ns - a.answer.sender_ns for a in in_order]),
-        extent=extent,
-        breaks=_breaks(sorted(first)),
-    )
-
-
-def _rtt_ms(arrival: _Arrival) -> float:
-    """The round trip without the time at the reflector, where that can be true."""
-    held_ns = arrival.held_ns if _held_plausibly(arrival) else 0
-    return max(arrival.elapsed_ns - held_ns, 0) / 1e6
-
-
-def _clock_offset_ms(arrival: _Arrival) -> float:
-    """The other clock minus this one, as if both directions took the same time (RFC 5905 section 8)."""
-    answer = arrival.answer
-    return (answer.received_ns - answer.sender_ns + answer.transmitted_ns - arrival.received_ns) / 2e6
-
-
-def _clock_error_ms(ours: ErrorEstimate, theirs: ErrorEstimate) -> float | None:
-    if ours.synchronised and theirs.synchronised:
-        return (ours.seconds + theirs.seconds) * 1000
-    return None
-
-
-def _reordering(sequence: Sequence[int]) -> tuple[int, int]:
-    """How many numbers come after a greater one (RFC 4737 section 3.3), and the greatest extent of it.
-
-    The extent is how many arrivals lie between a number and the first greater one before it (section 4.2).
-    """
-    count = extent = 0
-    greatest: list[int] = []
-    for place, number in enumerate(sequence):
-        if greatest and number < greatest[-1]:
-            count += 1
-            extent = max(extent, place - bisect_right(greatest, number))
-        greatest.append(max(number, greatest[-1]) if greatest else number)
-    return count, extent
-
-
-def _breaks(numbers: Sequence[int]) -> frozenset[int]:
-    """Places of numbers that do not follow on the one before."""
-    return frozenset(place for place, (one, two) in enumerate(pairwise(numbers), start=1) if two != one + 1)
-
-
-def _variation_ms(delays_ns: Sequence[int]) -> tuple[float, ...]:
-    """Delays less the smallest one; the unknown offset between two clocks falls out."""
-    return tuple(delay / 1e6 for delay in _variation_ns(delays_ns))
-
-
-def _variation_ns(delays_ns: Sequence[int]) -> list[int]:
-    smallest = min(delays_ns)
-    return [delay - smallest for delay in delays_ns]
