@@ -73,19 +73,21 @@ class Drops:
 
     overflowed: datagrams of anybody that found the responder's receive queue full. limited: this node's packets that
     its responder dropped for their rate. unsent: answers to this node that the peer's own system did not send. The
-    responder counts these three, as far as its first and last answer tell. here: datagrams that found the receive queue
-    of this node's own socket full.
+    responder counts these three, as far as its first and last answer tell; uncounted: packets that left before the one
+    that was answered first. here: datagrams that found the receive queue of this node's own socket full.
     """
 
     overflowed: int = 0
     limited: int = 0
     unsent: int = 0
     here: int = 0
+    uncounted: int = 0
 
     @property
     def forward(self) -> int:
-        """Those that may have been packets to the peer."""
-        return self.overflowed + self.limited
+        """Those that may have been packets to the peer; who drops some has dropped earlier ones too."""
+        counted = self.overflowed + self.limited
+        return counted + self.uncounted if counted else 0
 
     @property
     def reverse(self) -> int:
@@ -174,6 +176,7 @@ def _dropped(parts: Sequence[Drops]) -> Drops:
         limited=sum(part.limited for part in parts),
         unsent=sum(part.unsent for part in parts),
         here=sum(part.here for part in parts),
+        uncounted=sum(part.uncounted for part in parts if part.forward),
     )
 
 

@@ -237,4 +237,4 @@ class SessionSender:
         overflowed, limited, unsent = (
             max(last - first, 0) for first, last in zip(self._drops[0], self._drops[-1], strict=True)
         )
-        return Drops(overflowed, limited, unsent)
+        return Drops(overflowed, limited, unsent, uncounted=min(self._answered))
