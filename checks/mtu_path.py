@@ -23,6 +23,7 @@ from preflight.api import (
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.model.pmtu_hops import Vanishing
+from preflight.proto.answerer import replace_answerer, who_answers
 from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
 from preflight.proto.probe import LARGEST
 from preflight.proto.reach import start_responder
@@ -289,19 +290,21 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
             evidence=(_sizes(found),),
         )
     port = f"UDP port {peer.responder_port}"
-    silent = found.outcome is SearchOutcome.NO_ANSWER
-    message = (
-        f"{peer.target} does not answer path-MTU probes on {port}"
-        if silent
-        else (f"nothing listens on {port} of {peer.target}")
-    )
+    remedy = start_responder(peer.target, peer.address, peer.responder_port)
+    if found.outcome is SearchOutcome.REFUSED:
+        message = f"nothing listens on {port} of {peer.target}"
+    elif found.rejected:
+        message = who_answers(peer.target, peer.responder_port, found.rejected)
+        remedy = replace_answerer(peer.target, peer.address, peer.responder_port, found.rejected)
+    else:
+        message = f"{peer.target} does not answer path-MTU probes on {port}"
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         direction,
         f"{message}; a responder there, with the same key, would decide it",
-        remedy=start_responder(peer.target, peer.address, peer.responder_port),
-        measurements={"probes": found.probes_sent},
+        remedy=remedy,
+        measurements={"probes": found.probes_sent, "rejected": sum(found.rejected.values())},
     )
 
 

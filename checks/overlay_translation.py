@@ -3,8 +3,22 @@
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from preflight.api import Context, Direction, Evidence, Peer, Result, abreast, check, codes, passed, skipped, warned
+from preflight.api import (
+    Context,
+    Direction,
+    Evidence,
+    Peer,
+    Result,
+    abreast,
+    check,
+    codes,
+    inconclusive,
+    passed,
+    warned,
+)
 from preflight.model.stun import host_of
+from preflight.proto.answerer import replace_answerer, who_answers
+from preflight.proto.reach import start_responder
 
 if TYPE_CHECKING:
     from preflight.model.stun import StunAnswer
@@ -31,8 +45,7 @@ async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
 def judge(peer: Peer, answer: "StunAnswer") -> Result:
     """What the peer sees, compared with what was sent."""
     if answer.mapped is None or answer.local is None:
-        message = f"the responder of {peer.target} does not tell as which address it sees this node"
-        return skipped(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message)
+        return _untold(peer, answer)
     evidence = (Evidence("stun", "this node's socket, here and at the peer", [answer.local, answer.mapped]),)
     if answer.mapped == answer.local:
         message = f"{peer.target} sees this node's packets come from {host_of(answer.mapped)}, as they left"
@@ -47,3 +60,15 @@ def judge(peer: Peer, answer: "StunAnswer") -> Result:
         measurements={"local": answer.local, "mapped": answer.mapped},
         evidence=evidence,
     )
+
+
+def _untold(peer: Peer, answer: "StunAnswer") -> Result:
+    place = (peer.target, peer.address, peer.responder_port)
+    if answer.rejected:
+        fact = who_answers(peer.target, peer.responder_port, answer.rejected)
+        remedy = replace_answerer(*place, answer.rejected)
+    else:
+        fact = f"the responder of {peer.target} does not tell as which address it sees this node"
+        remedy = start_responder(*place)
+    message = f"{fact}, so whether something translates addresses was not seen"
+    return inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message, remedy=remedy)

@@ -24,8 +24,10 @@ from preflight.api import (
 )
 from preflight.model.icmp import EchoStats
 from preflight.model.overlay import OverlayState
-from preflight.model.path import AskResult, PeerReport, StampStats
-from preflight.proto.reach import Way, forward_way, reverse_way, start_responder
+from preflight.model.path import AskResult, PeerReport, StampStats, summed
+from preflight.proto.admission import Verdict
+from preflight.proto.answerer import replace_answerer, who_answers
+from preflight.proto.reach import Way, forward_way, reverse_way, start_responder, who_floods
 from preflight.proto.reach_words import arrived, got, got_none, not_here, unanswered
 from preflight.proto.wayback import explain
 
@@ -54,6 +56,12 @@ class Reached:
     def port_unreachable(self) -> bool:
         """Whether the peer's host itself says that nobody listens: both directions carry packets then."""
         return self.session.port_unreachable or (self.asked is not None and self.asked.port_unreachable)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """What came from the responder's place and answers nothing, by reason."""
+        parts = (self.session, self.unsigned, self.asked)
+        return summed(part.rejected for part in parts if part is not None)
 
     @property
     def echoed(self) -> bool:
@@ -131,11 +139,22 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
     if asked is not None and asked.answered:
         return _both_open(peer, asked.answered, reached.session, late=True)
     if reached.unsigned is not None and reached.unsigned.answered:
-        return (*_both_open(peer, reached.unsigned.answered, reached.unsigned), _other_key(peer))
+        return (*_both_open(peer, reached.unsigned.answered, reached.unsigned), _other_key(peer, reached))
     if reached.port_unreachable:
         return (_no_responder(peer, reached, f"its host says that nobody listens on UDP port {peer.responder_port}"),)
     if asked is None or asked.sent == 0:
         return (_nothing_left(peer, asked.send_errors if asked else reached.session.send_errors),)
+    if asked.strays:
+        return (_from_elsewhere(peer, asked),)
+    if reached.rejected:
+        return (_not_a_responder(peer, reached, asked),)
+    if overload := _overload(peer, asked):
+        return (_overloaded(peer, asked, overload),)
+    return _by_ways(peer, reached, asked)
+
+
+def _by_ways(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
+    """What is told of the two directions when nothing at all is heard from the responder's place."""
     ways = forward_way(asked), reverse_way(asked)
     if ways == (Way.OPEN, Way.OPEN) and (asked.report is not None or asked.hello is not None):
         return (_mute(peer, asked),)
@@ -195,15 +214,71 @@ def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = F
     )
 
 
-def _other_key(peer: Peer) -> Result:
+def _other_key(peer: Peer, reached: Reached) -> Result:
+    """The responder answers what is not signed. What it does about signed packets tells more, if it is anything."""
+    if reached.rejected:
+        fact = who_answers(peer.target, peer.responder_port, reached.rejected)
+    else:
+        fact = (
+            f"the responder of {peer.target} answers packets without a key and drops those signed with this node's: "
+            "its key is another one, or it has none"
+        )
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
-        f"the responder of {peer.target} answers packets without a key and drops those signed with this node's: "
-        "its key is another one, or it has none",
+        fact,
         aspect="key",
         remedy=f"Give the responder of {peer.target} this node's key file: --key-file FILE or responder.key_file.",
+    )
+
+
+def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
+    """Datagrams come from the responder's place, so no firewall eats them; but none of them answers."""
+    rejected, keyed = reached.rejected, reached.session.authenticated
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{who_answers(peer.target, peer.responder_port, rejected)}, so the directions cannot be measured",
+        remedy=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
+        measurements={"sent": reached.session.sent + asked.sent, "answered": 0, "rejected": sum(rejected.values())},
+        evidence=(Evidence("rejected", "datagrams that answer nothing, by reason", rejected), _evidence(asked)),
+    )
+
+
+def _from_elsewhere(peer: Peer, asked: AskResult) -> Result:
+    places = ", ".join(sorted(asked.strays))
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"what answers packets for UDP port {peer.responder_port} of {peer.address} answers from {places}: something "
+        "translates addresses between the two, or the responder does not send from where it is asked",
+        remedy=f"nft list ruleset | grep -nE 'masquerade|snat|dnat|redirect'   # here and on {peer.target}",
+        measurements={"sent": asked.sent, "answered_from_elsewhere": sum(asked.strays.values())},
+        evidence=(_evidence(asked),),
+    )
+
+
+def _overload(peer: Peer, asked: AskResult) -> str:
+    """What the responder dropped itself, if that may be all that is missing."""
+    limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked.report else 0
+    if limited:
+        return f"the responder of {peer.target} dropped {limited} packets of this node for their rate"
+    if asked.overflowed_there and forward_way(asked) is not Way.OPEN:
+        return f"the responder of {peer.target} had no room for {asked.overflowed_there} datagrams in its receive queue"
+    return ""
+
+
+def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
+    return inconclusive(
+        codes.RUN_OVERLOADED,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{overload}, as it tells, so what is missing says nothing about the path",
+        remedy=who_floods(peer.target, peer.responder_port),
+        evidence=(_evidence(asked),),
     )
 
 
@@ -384,6 +459,8 @@ def _evidence(asked: AskResult) -> Evidence:
         "sent": asked.sent,
         "probes_received": asked.probes_received,
         "received_on_interface": asked.on_interface,
+        "rejected": dict(asked.rejected),
+        "answers_from_elsewhere": dict(asked.strays),
         "told_by_peer": asdict(asked.report) if asked.report else None,
         "not_told_because": asked.detail or None,
         "told_by_hello": asdict(asked.hello) if asked.hello else None,

@@ -1,8 +1,8 @@
 """Does the peer still get in after a silence, or does something on the way forget this node?"""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field, replace
 
 from preflight.api import (
     Context,
@@ -19,6 +19,7 @@ from preflight.api import (
 )
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, Owners
+from preflight.proto.answerer import who_answers
 from preflight.proto.reach import start_responder
 
 TAIL_S = 11.0
@@ -34,12 +35,13 @@ SHORT = 0.8
 class Idle:
     """The silences with one peer, shortest first, up to the first that something forgot.
 
-    interface, session: of the tunnel, None where its state cannot be read.
+    interface, session: of the tunnel, None where its state cannot be read. rejected: what came in place of a promise.
     """
 
     silences: tuple[AfterSilence, ...] = ()
     interface: str | None = None
     session: OverlayPeer | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 Changes = dict[Peer, list[float]]
@@ -75,10 +77,12 @@ async def udp_nat_timeout(ctx: Context) -> AsyncGenerator[Result, None]:
 async def measure(ctx: Context, peer: Peer, changes: Changes) -> Idle:
     """Four minutes where nothing is forgotten."""
     silences: list[AfterSilence] = []
+    rejected: Mapping[str, int] = {}
     for step_s in sorted(ctx.settings.checks.nat_silence_s):
         ends = asyncio.get_running_loop().time() + TAIL_S + step_s
         silence = await ctx.net.nat.after_silence(peer, step_s, TAIL_S)
-        if silence is None:
+        if not silence.agreed:
+            rejected = silence.rejected
             break
         last = max((at for at in changes[peer] if at < ends - LOOK_S), default=None)
         silences.append(replace(silence, silent_s=ends - last) if last is not None else silence)
@@ -86,7 +90,7 @@ async def measure(ctx: Context, peer: Peer, changes: Changes) -> Idle:
             break
     state = await ctx.net.overlay()
     session = state.peer_for(peer.address) if state else None
-    return Idle(tuple(silences), state.interface if state else None, session)
+    return Idle(tuple(silences), state.interface if state else None, session, rejected)
 
 
 async def _watch(ctx: Context, changes: Changes) -> None:
@@ -109,7 +113,8 @@ def judge(peer: Peer, idle: Idle) -> Result:
     """Forgotten is only what the peer did send, and what came again once this node had spoken."""
     measurements = _measured(idle)
     if not idle.silences:
-        return _undecided(peer, f"the responder of {peer.target} does not promise to send after a silence")
+        fact = f"the responder of {peer.target} does not promise to send after a silence"
+        return _undecided(peer, who_answers(peer.target, peer.responder_port, idle.rejected) if idle.rejected else fact)
     last = idle.silences[-1]
     if last.arrived:
         return passed(peer.target, Direction.REVERSE, _open(peer, idle), measurements=measurements)

@@ -20,8 +20,9 @@ from preflight.api import (
     inconclusive,
     passed,
 )
-from preflight.model.path import DirectionStats, StampStats, combined, percentile
-from preflight.proto.reach import start_responder
+from preflight.model.path import DirectionStats, Drops, StampStats, combined, percentile
+from preflight.proto.answerer import replace_answerer, who_answers
+from preflight.proto.reach import start_responder, who_floods
 
 if TYPE_CHECKING:
     from preflight.net.path import PathProbes
@@ -44,6 +45,7 @@ SILENT_COUNT = 10
 JITTER_PERCENTILE = 95
 LEAST_EVENTS = 3
 """Fewer lost, late or doubled packets are an accident, whatever the percentage."""
+NO_PATH = "that says nothing about the path"
 Z = 1.645
 """One-sided 95 %: the share that the path has at least, by Wilson's score interval."""
 
@@ -56,6 +58,7 @@ class Property:
     name: str
     status: Status
     message: str
+    remedy: str = ""
 
 
 @dataclass(slots=True)
@@ -124,20 +127,50 @@ def _clean(stats: StampStats, limits: "Thresholds") -> bool:
 def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, ...]:
     """A result per direction with all its measurements; a second bad property of a direction gets its own."""
     if not stats.answered:
-        return (
-            inconclusive(
-                codes.RUN_NEEDS_RESPONDER,
-                peer.target,
-                Direction.ROUND_TRIP,
-                f"no responder answers on UDP port {peer.responder_port} of {peer.address}, so nothing was measured; "
-                "one there would tell loss and jitter of each direction",
-                remedy=start_responder(peer.target, peer.address, peer.responder_port),
-            ),
-        )
+        return (_unanswered(peer, stats),)
     results: list[Result] = []
     for direction, measured in ((Direction.FORWARD, stats.forward), (Direction.REVERSE, stats.reverse)):
         results += _judge_direction(peer, direction, measured, stats, limits)
-    return (*results, *_judge_silence(peer, stats, limits))
+    return (*results, *_judge_silence(peer, stats, limits), *_judge_times(peer, stats))
+
+
+def _unanswered(peer: Peer, stats: StampStats) -> Result:
+    place = (peer.target, peer.address, peer.responder_port)
+    if stats.rejected:
+        fact = f"{who_answers(peer.target, peer.responder_port, stats.rejected)}, so nothing was measured"
+        remedy = replace_answerer(*place, stats.rejected, keyed=stats.authenticated)
+    else:
+        fact = f"no responder answers on UDP port {peer.responder_port} of {peer.address}, so nothing was measured"
+        remedy = start_responder(*place)
+    return inconclusive(
+        codes.RUN_NEEDS_RESPONDER,
+        peer.target,
+        Direction.ROUND_TRIP,
+        f"{fact}; a responder there would tell loss and jitter of each direction",
+        remedy=remedy,
+        measurements={"sent": stats.sent, "answered": 0, "rejected": sum(stats.rejected.values())},
+    )
+
+
+def _judge_times(peer: Peer, stats: StampStats) -> list[Result]:
+    """Without times that can be true no delay was measured, and a direction without loss is not free of jitter."""
+    if not stats.implausible:
+        return []
+    message = (
+        f"the times in {stats.implausible} of {stats.answered} answers of {peer.target} cannot be true (its clock was "
+        "set meanwhile, or what answers makes them up), so jitter was not measured"
+    )
+    return [
+        inconclusive(
+            codes.RUN_NEEDS_RESPONDER,
+            peer.target,
+            Direction.ROUND_TRIP,
+            message,
+            aspect="times",
+            remedy=f"chronyc tracking || timedatectl timesync-status   # on {peer.target}; then again",
+            measurements={"answered": stats.answered, "implausible_times": stats.implausible},
+        )
+    ]
 
 
 def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[Result]:
@@ -145,19 +178,25 @@ def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[
     if not _significant(stats.undirected, stats.sent, limits.loss_percent):
         return []
     fatal = _significant(stats.undirected, stats.sent, limits.loss_fail_percent)
-    message = (
-        f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, nor did any sent after them: "
-        "the path broke off, in a direction that cannot be told"
-    )
+    code, status, remedy = codes.UDP_LOSS, Status.FAIL if fatal else Status.WARN, _remedy(peer)
+    why = "the path broke off, in a direction that cannot be told"
+    if stats.drops.forward:
+        code, status, remedy = (
+            codes.RUN_OVERLOADED,
+            Status.INCONCLUSIVE,
+            who_floods(peer.target, peer.responder_port),
+        )
+        why = f"{_dropped(peer, True, stats.drops)}, and {NO_PATH}"
     return [
         Result(
             target=peer.target,
             direction=Direction.ROUND_TRIP,
-            status=Status.FAIL if fatal else Status.WARN,
-            code=codes.UDP_LOSS,
-            message=message,
+            status=status,
+            code=code,
+            message=f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, nor did any sent "
+            f"after them: {why}",
             measurements={"sent": stats.sent, "answered": stats.answered, "undirected": stats.undirected},
-            remedy=_remedy(peer),
+            remedy=remedy,
         )
     ]
 
@@ -180,12 +219,11 @@ def _judge_direction(
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
     measurements = _measurements(measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
-    found = _properties(measured, way, limits)
+    loss = _loss(peer, direction, measured, stats, limits)
+    found = [*([loss] if loss else []), *_properties(measured, way, limits)]
     if not found:
-        message = (
-            f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, "
-            f"jitter {measurements['jitter_p95_ms']} ms"
-        )
+        jitter = "not measured" if stats.implausible else f"{measurements['jitter_p95_ms']} ms"
+        message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
         return [passed(peer.target, direction, message, measurements=measurements)]
     return [
         Result(
@@ -196,22 +234,58 @@ def _judge_direction(
             message=item.message,
             aspect=item.name if number else "",
             measurements=measurements,
-            remedy=_remedy(peer),
+            remedy=item.remedy or _remedy(peer),
         )
         for number, item in enumerate(found)
     ]
 
 
+def _loss(
+    peer: Peer, direction: Direction, measured: DirectionStats, stats: StampStats, limits: "Thresholds"
+) -> Property | None:
+    """What is missing in a direction. What an end dropped itself, or did not understand, the path has not lost."""
+    if not _significant(measured.lost, measured.sent, limits.loss_percent):
+        return None
+    forward = direction is Direction.FORWARD
+    way = f"{'to' if forward else 'from'} {peer.target}"
+    missing = f"{_number(measured.loss_percent)} % of {measured.sent} packets {way} "
+    dropped = stats.drops.forward if forward else stats.drops.reverse
+    refused = 0 if forward else sum(stats.rejected.values())
+    if _significant(measured.lost - dropped - refused, measured.sent, limits.loss_percent):
+        fatal = _significant(measured.lost, measured.sent, limits.loss_fail_percent)
+        text = f"{missing}were lost ({measured.lost})"
+        return Property(codes.UDP_LOSS, "loss", Status.FAIL if fatal else Status.WARN, text)
+    if dropped:
+        text = f"{missing}are missing ({measured.lost}), but {_dropped(peer, forward, stats.drops)}: {NO_PATH}"
+        remedy = who_floods(peer.target, peer.responder_port) if forward else ""
+        return Property(codes.RUN_OVERLOADED, "loss", Status.INCONCLUSIVE, text, remedy)
+    who = who_answers(peer.target, peer.responder_port, stats.rejected)
+    text = f"{missing}are missing ({measured.lost}), but {who} beside the responder: {NO_PATH}"
+    return Property(codes.RUN_NEEDS_RESPONDER, "loss", Status.INCONCLUSIVE, text)
+
+
+def _dropped(peer: Peer, forward: bool, drops: Drops) -> str:
+    """What the ends dropped that may have been what is missing."""
+    facts = (
+        (
+            (drops.overflowed, "the receive queue of its responder had no room for {} datagrams meanwhile"),
+            (drops.limited, "its responder dropped {} for their rate"),
+        )
+        if forward
+        else (
+            (drops.unsent, f"the system of {peer.target} did not send {{}} answers"),
+            (drops.here, "this node's own socket had no room for {} datagrams"),
+        )
+    )
+    return " and ".join(text.format(count) for count, text in facts if count)
+
+
 def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> list[Property]:
-    """The bad properties, worst first."""
+    """The bad properties besides loss, worst first."""
     jitter_ms = measured.delay_variation_percentile_ms(JITTER_PERCENTILE)
     slow = sum(delay_ms >= limits.jitter_ms for delay_ms in measured.delay_variation_ms)
     jittery = _significant(slow, measured.observed, 100 - JITTER_PERCENTILE)
     found: list[Property] = []
-    if _significant(measured.lost, measured.sent, limits.loss_percent):
-        fatal = _significant(measured.lost, measured.sent, limits.loss_fail_percent)
-        text = f"{_number(measured.loss_percent)} % of {measured.sent} packets {way} were lost ({measured.lost})"
-        found.append(Property(codes.UDP_LOSS, "loss", Status.FAIL if fatal else Status.WARN, text))
     if jittery:
         text = (
             f"the delay of packets {way} varies by {jitter_ms:.0f} ms (95 of 100 of {measured.observed} packets; "
@@ -234,8 +308,8 @@ def _significant(events: int, packets: int, percent: float) -> bool:
 
 
 def _at_least(events: int, packets: int) -> float:
-    """Lower bound of a share (Wilson 1927)."""
-    share, z2 = events / packets, Z * Z
+    """Lower bound of a share (Wilson 1927); there may be more copies than packets."""
+    share, z2 = min(events / packets, 1.0), Z * Z
     middle = share + z2 / (2 * packets)
     spread = Z * sqrt((share * (1 - share) + z2 / (4 * packets)) / packets)
     return max(0.0, (middle - spread) / (1 + z2 / packets))
@@ -248,8 +322,10 @@ def _measurements(measured: DirectionStats, stats: StampStats) -> dict[str, Meas
         "received": measured.received,
         "observed": measured.observed,
         "loss_percent": round(measured.loss_percent, 3),
-        "jitter_p95_ms": round(measured.delay_variation_percentile_ms(JITTER_PERCENTILE), 3),
-        "ipdv_mean_ms": round(measured.ipdv_ms, 3),
+        "jitter_p95_ms": None
+        if stats.implausible
+        else round(measured.delay_variation_percentile_ms(JITTER_PERCENTILE), 3),
+        "ipdv_mean_ms": None if stats.implausible else round(measured.ipdv_ms, 3),
         "ipdv_pairs": len(measured.steps_ms),
         "reordered": measured.reordered,
         "reordered_percent": round(measured.reordered_percent, 3),
@@ -258,6 +334,8 @@ def _measurements(measured: DirectionStats, stats: StampStats) -> dict[str, Meas
         "duplicated_percent": round(measured.duplicated_percent, 3),
         "rtt_median_ms": round(percentile(stats.rtt_ms, 50), 3) if stats.rtt_ms else None,
         "rtt_packets": len(stats.rtt_ms),
+        "dropped_by_ends": stats.drops.forward + stats.drops.reverse,
+        "rejected": sum(stats.rejected.values()),
     }
 
 

@@ -155,6 +155,7 @@ RUN_TIMEOUT = Code("run.timeout", "The time limit came first", Severity.INCONCLU
 RUN_CHECK_ERROR = Code("run.check-error", "The check itself broke", Severity.ERROR)
 RUN_NEEDS_PRIVILEGE = Code("run.needs-privilege", "A privilege is missing", Severity.INCONCLUSIVE)
 RUN_NEEDS_RESPONDER = Code("run.needs-responder", "No responder at the peer", Severity.INCONCLUSIVE)
+RUN_OVERLOADED = Code("run.overloaded", "One end dropped packets itself", Severity.INCONCLUSIVE)
 RUN_NEEDS_TOOL = Code("run.needs-tool", "A program is missing", Severity.INCONCLUSIVE)
 RUN_NEEDS_PLATFORM = Code("run.needs-platform", "This needs Linux", Severity.INCONCLUSIVE)
 RUN_INTERRUPTED = Code("run.interrupted", "The run was interrupted", Severity.INCONCLUSIVE)

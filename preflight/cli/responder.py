@@ -3,11 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from preflight.proto.admission import SOURCE_PER_S
 
 if TYPE_CHECKING:
     from preflight.proto.reflector import SessionReflector
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     "--max-rate",
     metavar="PACKETS",
     type=click.IntRange(min=10),
-    default=100_000,
+    default=SOURCE_PER_S,
     show_default=True,
     help="Packets a second that one source may send; the rest is dropped and counted.",
 )
@@ -61,7 +64,7 @@ def responder(
 
     Serves the prefixes of --allow, the peers of the settings file, the overlay's prefixes where it listens on the
     overlay's own addresses, and whoever holds the key. Prints `listening on udp://ADDRESS:PORT` when it is ready;
-    counters go to stderr at the end and on SIGUSR1.
+    counters go to stderr at the end and on SIGUSR1. SIGHUP ends it too, but for `nohup`.
 
     With a key it says hello to the peers of the settings file every 3 s: a small signed packet that tells what it has
     heard from them, so that they can tell a dead direction when nothing else gets through. `responder: {hellos: false}`
@@ -207,4 +210,6 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
 
 
 def _log(text: str) -> None:
-    click.echo(f"preflight responder: {text}", err=True)
+    """Say it, if anybody is left to hear it: a terminal that hung up takes nothing any more."""
+    with suppress(OSError):
+        click.echo(f"preflight responder: {text}", err=True)

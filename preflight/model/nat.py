@@ -1,7 +1,7 @@
 """What the peer tells about a NAT on the way between two tunnels, as plain data."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 
@@ -9,6 +9,7 @@ from ipaddress import ip_address
 class AfterSilence:
     """One silence that ended with a packet of the peer's.
 
+    agreed: whether the peer promised to send; else `rejected` counts what came instead, by reason.
     step_s: as long it was meant to be. silent_s: as long the tunnel's counters stood still; None if they could not be
     read. sent: packets that the peer sent at its end, None if it did not tell. arrived: whether one came in.
     """
@@ -17,6 +18,8 @@ class AfterSilence:
     arrived: bool
     sent: int | None = None
     silent_s: float | None = None
+    agreed: bool = True
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 def translated(seen_as: str, own: Iterable[str], port: int | None) -> bool:

@@ -1,7 +1,7 @@
 """What a measured path told, as plain data: STAMP sessions, and a peer that was asked by mailbox."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
@@ -68,6 +68,34 @@ class DirectionStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Drops:
+    """What the two ends of a session dropped themselves while it ran: no loss of the path between them.
+
+    overflowed: datagrams of anybody that found the responder's receive queue full. limited: this node's packets that
+    its responder dropped for their rate. unsent: answers to this node that the peer's own system did not send. The
+    responder counts these three, as far as its first and last answer tell; uncounted: packets that left before the one
+    that was answered first. here: datagrams that found the receive queue of this node's own socket full.
+    """
+
+    overflowed: int = 0
+    limited: int = 0
+    unsent: int = 0
+    here: int = 0
+    uncounted: int = 0
+
+    @property
+    def forward(self) -> int:
+        """Those that may have been packets to the peer; who drops some has dropped earlier ones too."""
+        counted = self.overflowed + self.limited
+        return counted + self.uncounted if counted else 0
+
+    @property
+    def reverse(self) -> int:
+        """Those that may have been answers to this node."""
+        return self.unsent + self.here
+
+
+@dataclass(frozen=True, slots=True)
 class StampStats:
     """One STAMP session, or several put together.
 
@@ -77,7 +105,10 @@ class StampStats:
     rtt_ms: round trips without the reflector's own time, in order of sending. ttl_at_peer: smallest TTL that arrived.
     send_errors: errno names of what did not leave (EPERM: this node's firewall). port_unreachable: the peer itself
     said that nobody listens. icmp_errors: other ICMP errors with who sent them; icmp_from: those by address, with the
-    interface by which they came in, empty if that is not known. rejected: answers dropped, by reason.
+    interface by which they came in, empty if that is not known.
+    rejected: datagrams that came from where answers come from and are none of this session, by reason (see
+    `preflight.model.rejected`). drops: see there. implausible: answers whose times cannot be true, whatever the clocks
+    show; with one of them there are no delays and no clock_offset_ms.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
     clock_offset_ms: the reflector's clock minus this one by the quickest exchange, give or take half its round trip.
     """
@@ -98,6 +129,8 @@ class StampStats:
     clock_offset_ms: float | None = None
     authenticated: bool = False
     local: tuple[str, int] | None = None
+    drops: Drops = Drops()
+    implausible: int = 0
 
     @property
     def lost(self) -> int:
@@ -123,15 +156,27 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         undirected=sum(session.undirected if session.answered else session.sent for session in sessions),
         rtt_ms=tuple(rtt for session in sessions for rtt in session.rtt_ms),
         ttl_at_peer=min(ttls, default=None),
-        send_errors=_summed([session.send_errors for session in sessions]),
+        send_errors=summed(session.send_errors for session in sessions),
         port_unreachable=any(session.port_unreachable for session in sessions),
-        icmp_errors=_summed([session.icmp_errors for session in sessions]),
+        icmp_errors=summed(session.icmp_errors for session in sessions),
         icmp_from={who: by for session in sessions for who, by in session.icmp_from.items()},
-        rejected=_summed([session.rejected for session in sessions]),
+        rejected=summed(session.rejected for session in sessions),
         clock_error_ms=None if None in errors else max((e for e in errors if e is not None), default=None),
         clock_offset_ms=next((session.clock_offset_ms for session in answered), None),
         authenticated=any(session.authenticated for session in sessions),
         local=next((session.local for session in sessions if session.local), None),
+        drops=_dropped([session.drops for session in sessions]),
+        implausible=sum(session.implausible for session in sessions),
+    )
+
+
+def _dropped(parts: Sequence[Drops]) -> Drops:
+    return Drops(
+        overflowed=sum(part.overflowed for part in parts),
+        limited=sum(part.limited for part in parts),
+        unsent=sum(part.unsent for part in parts),
+        here=sum(part.here for part in parts),
+        uncounted=sum(part.uncounted for part in parts if part.forward),
     )
 
 
@@ -153,7 +198,8 @@ def _combined_direction(parts: Sequence[DirectionStats | None]) -> DirectionStat
     )
 
 
-def _summed(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Several tables of counts as one."""
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
@@ -172,9 +218,12 @@ def _percent(part: int, whole: int) -> float:
     return 100.0 * part / whole if whole else 0.0
 
 
-NoMailbox = Literal["no-agent-id", "no-own-agent-id", "no-url", "role", "control", "silent", "refused", "impostor"]
+NoMailbox = Literal[
+    "no-agent-id", "no-own-agent-id", "no-url", "role", "control", "silent", "refused", "impostor", "implausible"
+]
 """Why the mailbox told nothing: which id is missing, no control URL, a role that is missing, the control plane failed,
-nobody answered in time, the peer's responder did not take the request, or another host reads the peer's mailbox."""
+nobody answered in time, the peer's responder did not take the request, another host reads the peer's mailbox, or the
+report counts what cannot have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +233,7 @@ class PeerReport:
     received: packets of the session that it got from this node's address; elsewhere: of the same session, but from
     another address; refused: what it got from this address and dropped, by reason.
     sent: probes that left it; send_errors: those that did not, by errno name, the answers to the session among them.
+    overflowed: datagrams of anybody that lately found its receive queue full.
     way: its route back to this node and its reverse-path filter; None: it did not tell, as older ones do not.
     """
 
@@ -193,6 +243,7 @@ class PeerReport:
     refused: Mapping[str, int] = field(default_factory=dict)
     send_errors: Mapping[str, int] = field(default_factory=dict)
     way: WayBack | None = None
+    overflowed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,13 +251,14 @@ class Heard:
     """What a responder has heard from one address, as far as it remembers.
 
     packets: STAMP packets, and what it refused; hellos: of the responder there. The ages are those of the last ones in
-    seconds, None where there was none.
+    seconds, None where there was none. overflowed: datagrams of anybody that lately found its receive queue full.
     """
 
     packets: int = 0
     packet_age_s: float | None = None
     hellos: int = 0
     hello_age_s: float | None = None
+    overflowed: int = 0
 
 
 AGE_ERROR_S = 0.02
@@ -246,6 +298,8 @@ class AskResult:
     """Everything that could be found out about a peer that does not answer.
 
     sent: packets that left this node; answered: answers to them that came after all.
+    rejected: what came from the responder's place to this node's socket and was no answer, by reason; strays: answers
+    that came from another place, by `ADDRESS:PORT`.
     report: what the peer told by mailbox; None with the reason in `unavailable` and its words in `detail`.
     probes_received: of the probes that the peer says it sent, those that this node's socket got.
     on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
@@ -267,3 +321,16 @@ class AskResult:
     port_unreachable: bool = False
     icmp_from: Mapping[str, str] = field(default_factory=dict)
     local: tuple[str, int] | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    strays: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def reached_socket(self) -> bool:
+        """Whether anything of the peer's got as far as this node's socket."""
+        return bool(self.answered or self.probes_received or self.rejected or self.strays)
+
+    @property
+    def overflowed_there(self) -> int:
+        """Datagrams that lately found the receive queue of the peer's responder full, as far as it told."""
+        told = self.report.overflowed if self.report else 0
+        return max(told, self.hello.heard.overflowed if self.hello else 0)

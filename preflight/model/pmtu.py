@@ -1,6 +1,7 @@
 """What a path-MTU search found, as plain data. All sizes are IP packets: header, UDP and payload, in bytes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -28,6 +29,7 @@ class PathMtu:
     passed, fragmented, vanished: sizes that arrived whole, arrived in outer fragments, never arrived.
     recovered: sizes that were lost at first and arrived later.
     miscounted: fragments of other traffic were in the way, so packets that came in them may count as whole.
+    rejected: datagrams that came from where answers come from and are no answers, by reason.
     """
 
     direction: OneWay
@@ -45,6 +47,7 @@ class PathMtu:
     rounds: int = 0
     rtt_s: float | None = None
     duration_s: float = 0.0
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:

@@ -1,7 +1,7 @@
 """What STUN servers told, as plain data."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 Silence = Literal["silent", "closed", "no-name", "no-route", "refused"]
@@ -14,7 +14,8 @@ class StunAnswer:
     """One server. `server`: as it was named. `address`: the one that was asked, None without one.
 
     mapped: `ADDRESS:PORT` that the server saw, None with the reason in `why` and words in `detail`. local: where it was
-    sent from. Answers with the same local endpoint come from one socket.
+    sent from. rejected: what came from the server and is no answer, by reason. Answers with the same local endpoint
+    come from one socket.
     """
 
     server: str
@@ -24,6 +25,7 @@ class StunAnswer:
     rtt_ms: float | None = None
     why: Silence | None = None
     detail: str = ""
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 def host_of(endpoint: str) -> str:

@@ -72,7 +72,7 @@ class EchoSocket:
         """Hand over all that is there: replies with the time at which the kernel got them, and errors."""
         to_monotonic_ns = _to_monotonic_ns()
         link = self._socket
-        while (datagram := udp.receive(link, MESSAGE_BYTES)) is not None:
+        for datagram in udp.waiting(link, MESSAGE_BYTES):
             data = datagram.data
             if self._raw and self._version == 4:
                 data = data[(data[0] & 0x0F) * 4 :]

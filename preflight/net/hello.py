@@ -100,7 +100,7 @@ class HelloWatch:
         udp.send(self._socket, encode(Message(Kind.QUESTION, question, self._nonce), self._key))
 
     def _drain(self) -> None:
-        while (datagram := udp.receive(self._socket)) is not None:
+        for datagram in udp.waiting(self._socket):
             now = asyncio.get_running_loop().time()
             try:
                 if self._asking:

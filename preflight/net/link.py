@@ -12,6 +12,8 @@ from preflight.net import udp
 from preflight.net.udp import Address, Datagram
 from preflight.proto.session import SessionSender
 
+MOST_ROUTERS = 32
+"""So many senders of ICMP errors are told apart: their addresses may be forged."""
 FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer tells the number of hops
 
 
@@ -57,15 +59,25 @@ class SessionLink:
             self._drain(sender)
 
     def stats(self, sender: SessionSender) -> StampStats:
-        """What a session told, with what the error queue said."""
+        """What a session told, with what the error queue said, and what this node's own socket had no room for."""
         address, port = self._socket.getsockname()[:2]
+        told = sender.stats()
         return replace(
-            sender.stats(),
+            told,
+            drops=replace(told.drops, here=udp.overflowed(self._socket)),
             port_unreachable=self.port_unreachable,
             icmp_errors=dict(self.icmp_errors),
             icmp_from=dict(self.icmp_from),
             local=(address, port),
         )
+
+    def _note(self, error: udp.QueuedError) -> None:
+        who = error.offender or "an unknown router"
+        if who not in self.icmp_from and len(self.icmp_from) >= MOST_ROUTERS:
+            who = "other routers"
+        self.icmp_errors[f"type {error.icmp_type} code {error.icmp_code} from {who}"] += 1
+        if who == error.offender:
+            self.icmp_from[who] = error.interface_name
 
     async def _wait(self, seconds: float) -> None:
         """Until something comes in, at most so long."""
@@ -77,15 +89,12 @@ class SessionLink:
             return
 
     def _drain(self, sender: SessionSender) -> None:
-        while (datagram := udp.receive(self._socket)) is not None:
+        for datagram in udp.waiting(self._socket):
             if not self._take(datagram):
                 sender.receive(datagram.data, datagram.received_ns)
         for error in udp.receive_errors(self._socket):
             if error.port_unreachable and error.offender == self._peer:
                 self.port_unreachable = True
             elif error.origin != udp.ORIGIN_LOCAL:
-                who = error.offender or "an unknown router"
-                self.icmp_errors[f"type {error.icmp_type} code {error.icmp_code} from {who}"] += 1
-                if error.offender:
-                    self.icmp_from[error.offender] = error.interface_name
+                self._note(error)
         self._arrived.set()

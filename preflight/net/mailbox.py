@@ -87,7 +87,7 @@ class ResultBox:
             except AskError:
                 result = None
             future = self._waiting.get(result.nonce) if result else None
-            if future is None and time.time() * 1000 - row.created_unix_ms < LEFTOVER_MS:
+            if future is None and time.time_ns() // 1_000_000 - row.created_unix_ms < LEFTOVER_MS:
                 continue
             try:
                 await self._control.ack(self._agent_id, row.id)

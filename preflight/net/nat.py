@@ -4,10 +4,12 @@ import asyncio
 import secrets
 import socket
 from base64 import b64decode
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from preflight.api import Peer
 from preflight.model.nat import AfterSilence
+from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.net import udp
 from preflight.proto.nat import ASKING_BYTES, NONCE_BYTES, SIZE, Kind, Message, decode, encode
 
@@ -42,8 +44,8 @@ class NatProbes:
             return None
         return (answer.endpoint or None) if answer else None
 
-    async def after_silence(self, peer: Peer, step_s: float, tail_s: float) -> AfterSilence | None:
-        """Have the peer send when `tail_s + step_s` have passed in silence; None if it does not agree to do it.
+    async def after_silence(self, peer: Peer, step_s: float, tail_s: float) -> AfterSilence:
+        """Have the peer send when `tail_s + step_s` have passed in silence, if it agrees to do it.
 
         tail_s: how long the tunnel itself still speaks after the last packet.
         """
@@ -53,13 +55,13 @@ class NatProbes:
             with udp.open_towards(peer.address, peer.responder_port) as link:
                 exchange = _Exchange(link, self._key)
                 if await exchange.ask(question, Kind.AGREED, ASKING_BYTES, AGREED_WITHIN_S) is None:
-                    return None
+                    return AfterSilence(step_s, arrived=False, agreed=False, rejected=dict(exchange.rejected))
                 if await exchange.wait(question.nonce, Kind.PROBE, delay_s + LATE_S) is not None:
                     return AfterSilence(step_s, arrived=True)
                 # It is this packet that opens the way in again, if a NAT has forgotten it.
                 told = await exchange.ask(question, Kind.AGREED, ASKING_BYTES, TOLD_WITHIN_S)
         except OSError:
-            return None
+            return AfterSilence(step_s, arrived=False, agreed=False)
         return AfterSilence(step_s, arrived=False, sent=told.sent if told else None)
 
 
@@ -70,6 +72,7 @@ class _Exchange:
         self._link = link
         self._key = key
         self._refused = False
+        self.rejected: Counter[str] = Counter()
 
     async def ask(self, question: Message, kind: Kind, length: int, within_s: float) -> Message | None:
         """The answer of a kind, asked for again and again; None if it did not come, or nobody listens."""
@@ -91,10 +94,11 @@ class _Exchange:
         try:
             async with asyncio.timeout(within_s):
                 while True:
-                    while (datagram := udp.receive(self._link)) is not None:
+                    for datagram in udp.waiting(self._link):
                         message = decode(datagram.data, self._key)
                         if message is not None and (message.kind, message.nonce) == (kind, nonce):
                             return message
+                        self._reject(datagram.data, message, nonce)
                     # What is left in the error queue would wake this up for ever.
                     self._refused |= any(error.port_unreachable for error in udp.receive_errors(self._link))
                     arrived.clear()
@@ -103,3 +107,13 @@ class _Exchange:
             return None
         finally:
             loop.remove_reader(self._link)
+
+    def _reject(self, data: bytes, message: Message | None, nonce: bytes) -> None:
+        """Count what is not the answer, by why it is not; an answer that came twice is none of that."""
+        if message is None:
+            unsigned = self._key is not None and (read := decode(data, None)) is not None and read.nonce == nonce
+            self.rejected[UNSIGNED if unsigned else FOREIGN] += 1
+        elif message.nonce != nonce:
+            self.rejected[FOREIGN] += 1
+        elif message.kind in (Kind.WHERE, Kind.AFTER):
+            self.rejected[ECHOED] += 1

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from preflight.api import Peer
 from preflight.model.control import ControlError
 from preflight.model.kernel import NeedsPlatform
-from preflight.model.path import AskResult, StampStats
+from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.wayback import TraceBack
 from preflight.net import udp
 from preflight.net.hello import Ends, HelloWatch, UnheardError
@@ -21,7 +22,15 @@ from preflight.net.link import SessionLink
 from preflight.net.mailbox import ResultBox, UnavailableError, unavailable
 from preflight.net.reverse_trace import ask_for_trace
 from preflight.net.watch import PacketWatch
-from preflight.proto.ask import NONCE_BYTES, REQUEST_TYPE, ProbeRequest, ProbeResult, encode_request, probe_number
+from preflight.proto.ask import (
+    NONCE_BYTES,
+    REQUEST_TYPE,
+    ProbeRequest,
+    ProbeResult,
+    encode_request,
+    implausible,
+    probe_number,
+)
 from preflight.proto.session import Plan, SessionSender
 from preflight.proto.stamp import ErrorEstimate
 
@@ -39,6 +48,8 @@ WITHOUT_MAILBOX_S = 2.5
 RETRY_INTERVAL_S = 0.25
 GRACE_S = 0.4
 """How long probes may still be under way when the peer's report is here."""
+MOST_STRAYS = 8
+"""So many places that answers come from are told apart, and so many hosts that send probes."""
 
 
 class PathProbes:
@@ -185,8 +196,10 @@ class _Inquiry:
         self._local = (address, port)
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._arrived: dict[str, set[int]] = {}
-        to = (peer.address, peer.responder_port)
-        self._link = SessionLink(unconnected, peer.address, to=to, take=self._take)
+        self._strays: Counter[str] = Counter()
+        self._sessions: list[SessionSender] = []
+        self._to = (peer.address, peer.responder_port)
+        self._link = SessionLink(unconnected, peer.address, to=self._to, take=self._take)
 
     async def run(self) -> AskResult:
         """The whole inquiry; ends early when an answer comes."""
@@ -205,6 +218,7 @@ class _Inquiry:
         ssid = _fresh_ssid()
         burst = self._probes.session(ssid, ASK_COUNT, ASK_INTERVAL_S)
         retry = self._probes.session(_fresh_ssid(), round(ASK_TIMEOUT_S / RETRY_INTERVAL_S), RETRY_INTERVAL_S, enough=1)
+        self._sessions = [burst, retry]
         await self._link.run(burst)
         reply: ProbeResult | UnavailableError | None = None
         if not burst.stats().answered and not self._link.port_unreachable:
@@ -218,6 +232,8 @@ class _Inquiry:
             port_unreachable=stats.port_unreachable,
             icmp_from=stats.icmp_from,
             local=self._local,
+            rejected=summed((stats.rejected, retry.stats().rejected)),
+            strays=dict(self._strays),
         )
         if others := sorted(self._arrived.keys() - {self._peer.address}):
             return replace(result, unavailable="impostor", detail=self._impostor(others))
@@ -251,10 +267,19 @@ class _Inquiry:
             return reason
 
     def _take(self, datagram: "Datagram") -> bool:
+        """Take probes, answers to the other session that come late, and what comes from elsewhere than was asked."""
+        host, port = datagram.source[:2]
         number = probe_number(datagram.data, self._nonce)
-        if number is None:
-            return False
-        self._arrived.setdefault(datagram.source[0], set()).add(number)
+        if number is not None:
+            if number < ASK_COUNT and (host in self._arrived or len(self._arrived) < MOST_STRAYS):
+                self._arrived.setdefault(host, set()).add(number)
+            return True
+        if (host, port) == self._to:
+            return any(session.take(datagram.data, datagram.received_ns) for session in self._sessions)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        known = place in self._strays or len(self._strays) < MOST_STRAYS
+        if known and any(session.answered_by(datagram.data) for session in self._sessions):
+            self._strays[place] += 1
         return True
 
 
@@ -277,6 +302,8 @@ def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None)
         return result
     if reply.refusal:
         return replace(result, unavailable="refused", detail=reply.refusal)
+    if why := implausible(reply.report, result.sent):
+        return replace(result, unavailable="implausible", detail=why)
     return replace(result, report=reply.report)
 
 

@@ -191,12 +191,12 @@ def _steps(search: Search, link: socket.socket) -> Iterator[float]:
     """Run a search; yields whenever there is nothing to do but to wait that many seconds for the socket."""
     host = HostPath()
     while True:
-        for datagram in search.datagrams_to_send(monotonic()):
-            udp.send(link, datagram)
+        for data in search.datagrams_to_send(monotonic()):
+            udp.send(link, data)
         now = monotonic()  # before the socket is emptied: on a busy machine this process may be late, the answers not
         _take_errors(search, link)
-        while (datagram_in := udp.receive(link)) is not None:
-            search.receive(datagram_in.data, monotonic(), host.reassembled() if search.counts_here else None)
+        for datagram in udp.waiting(link):
+            search.receive(datagram.data, monotonic(), host.reassembled() if search.counts_here else None)
         search.handle_timer(now)
         timer = search.get_timer()
         now = monotonic()

@@ -40,7 +40,5 @@ def _take_errors(search: HopSearch, link: socket.socket, now: float) -> None:
     for error in udp.receive_errors(link):
         if error.offender is not None and (error.time_exceeded or error.port_unreachable):
             search.answered(error.data, error.offender, error.port_unreachable, now)
-    while (
-        udp.receive(link) is not None
-    ):  # whoever serves such a port and answers: left unread it would wake us for ever
+    for _ in udp.waiting(link):  # whoever serves such a port and answers: left unread it would wake us for ever
         pass

@@ -57,7 +57,7 @@ class _Conversation:
             pass
 
     def _read(self) -> None:
-        while (datagram := udp.receive(self._link)) is not None:
+        for datagram in udp.waiting(self._link):
             if self._question.receive(datagram.data, self._loop.time()):
                 self._ttl = datagram.ttl
         if any(error.port_unreachable for error in udp.receive_errors(self._link)):

@@ -4,10 +4,12 @@ import asyncio
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from preflight.api import Peer
+from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.model.stun import StunAnswer
 from preflight.net import udp
 from preflight.proto import stun
@@ -22,6 +24,7 @@ class _Asked:
     target: udp.Address
     answer: StunAnswer
     sent_at: float = 0.0
+    rejected: Counter[str] = field(default_factory=Counter)
 
 
 class Stun:
@@ -92,7 +95,7 @@ class _Group:
                     self._send(each)
                 await self._listen(wait_s)
         for each in self._open():
-            each.answer = replace(each.answer, why="silent")
+            each.answer = replace(each.answer, why="silent", rejected=dict(each.rejected))
 
     def _open(self) -> list[_Asked]:
         return [each for each in self._asked if each.answer.mapped is None and each.answer.why is None]
@@ -121,7 +124,7 @@ class _Group:
             loop.remove_reader(self._socket)
 
     def _drain(self) -> None:
-        while (datagram := udp.receive(self._socket)) is not None:
+        for datagram in udp.waiting(self._socket):
             for asked in self._open():
                 # Only the server itself may answer: an answer from elsewhere says nothing about the way to it.
                 if datagram.source[:2] == asked.target[:2]:
@@ -138,8 +141,20 @@ class _Group:
         except stun.StunError as error:
             asked.answer = replace(asked.answer, why="refused", detail=str(error))
             return
-        if mapped is not None:
+        if mapped is None:
+            asked.rejected[self._refusal(asked, data)] += 1
+        else:
             host, port = mapped
             text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             rtt_ms = (time.perf_counter() - asked.sent_at) * 1000
             asked.answer = replace(asked.answer, mapped=text, rtt_ms=round(rtt_ms, 3))
+
+    def _refusal(self, asked: _Asked, data: bytes) -> str:
+        """Why a datagram of a server is no answer."""
+        if data == stun.request(asked.transaction, self._key):
+            return ECHOED
+        try:
+            unsigned = self._key is not None and stun.mapped_address(data, asked.transaction) is not None
+        except stun.StunError:
+            unsigned = False
+        return UNSIGNED if unsigned else FOREIGN

@@ -14,11 +14,11 @@ from preflight.net.udp import (
     ORIGIN_LOCAL,
     QueuedError,
     family_of,
-    receive,
     receive_errors,
     send,
     tell_local_address,
     ttl_control,
+    waiting,
     watch_errors,
 )
 
@@ -70,7 +70,7 @@ def _send_wave(udp: socket.socket, address: str, wave: range, answers: "_Answers
 
 def _read(udp: socket.socket, answers: "_Answers") -> None:
     answers.take(receive_errors(udp), asyncio.get_running_loop().time())
-    while receive(udp) is not None:  # whoever serves such a port and answers: left unread it would wake us for ever
+    for _ in waiting(udp):  # whoever serves such a port and answers: left unread it would wake us for ever
         pass
 
 

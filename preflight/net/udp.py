@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -26,6 +26,7 @@ PMTUDISC_DO: Final = 2
 PMTUDISC_PROBE: Final = 3
 """DF on, the cached path MTU ignored; only what the interface cannot send is refused (EMSGSIZE)."""
 SO_RCVBUFFORCE: Final = 33
+SO_MEMINFO: Final = 55
 SO_TIMESTAMPNS: Final = 35
 SO_TIMESTAMPING: Final = 37
 
@@ -38,8 +39,13 @@ MAX_DATAGRAM: Final = 65535
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """A reader that is kept waiting must not look like loss; without CAP_NET_ADMIN `net.core.rmem_max` is the limit."""
 
+MOST_AT_ONCE: Final = 1024
+"""Datagrams or errors of one socket that are read in a row: who sends faster than this process reads must not keep it
+from everything else. What is left makes the socket readable again at once."""
+
 _TIMESPEC = struct.Struct("@ll")
 _INT = struct.Struct("@i")
+_MEMORY_INFO = struct.Struct("@9I")  # linux/sock_diag.h; the last of them is SK_MEMINFO_DROPS
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")  # struct sock_extended_err of linux/errqueue.h
 _FAMILY = struct.Struct("=H")
 CONTROL_BYTES = 512
@@ -141,6 +147,17 @@ def enlarge(udp: socket.socket) -> None:
         udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except PermissionError:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def overflowed(udp: socket.socket) -> int:
+    """Datagrams that were dropped because the receive queue of a socket was full, since it was opened.
+
+    The kernel counts those with a wrong checksum too. 0 where it cannot be asked.
+    """
+    try:
+        return int(_MEMORY_INFO.unpack(udp.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMORY_INFO.size))[-1])
+    except (OSError, struct.error):
+        return 0
 
 
 def open_towards(address: str, port: int) -> socket.socket:
@@ -262,6 +279,14 @@ def receive(udp: socket.socket, size: int = MAX_DATAGRAM) -> Datagram | None:
         return Datagram(data, source, received_ns or time.time_ns(), ttl)
 
 
+def waiting(udp: socket.socket, size: int = MAX_DATAGRAM) -> Iterator[Datagram]:
+    """The datagrams that are there now, at most `MOST_AT_ONCE`."""
+    for _ in range(MOST_AT_ONCE):
+        if (datagram := receive(udp, size)) is None:
+            return
+        yield datagram
+
+
 def read_control(control: Iterable[tuple[int, int, bytes]]) -> tuple[int, int | None]:
     """Kernel receive time (UNIX nanoseconds, 0 if absent) and TTL of a datagram's control data."""
     received_ns, ttl = 0, None
@@ -287,9 +312,9 @@ _TTL_KINDS = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.I
 
 
 def receive_errors(udp: socket.socket) -> list[QueuedError]:
-    """Empty the error queue (RFC 1122 section 4.1.3.3 asks that UDP hands ICMP errors on)."""
+    """Empty the error queue, of a flood `MOST_AT_ONCE` (RFC 1122 section 4.1.3.3: UDP hands ICMP errors on)."""
     errors: list[QueuedError] = []
-    while True:
+    for _ in range(MOST_AT_ONCE):
         try:
             data, control, _, destination = udp.recvmsg(
                 MAX_DATAGRAM, CONTROL_BYTES, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
@@ -297,13 +322,14 @@ def receive_errors(udp: socket.socket) -> list[QueuedError]:
         except OSError as error:
             if error.errno in PENDING_ERRORS:
                 continue
-            return errors
+            break
         interface = _arrival_interface(control)
         errors += [
             _queued_error(value, data, destination or None, interface)
             for level, kind, value in control
             if (level, kind) in _ERROR_KINDS and len(value) >= _EXTENDED_ERROR.size
         ]
+    return errors
 
 
 _ERROR_KINDS = {(socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)}

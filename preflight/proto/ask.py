@@ -7,6 +7,7 @@ Fields that came later are optional: who does not know one passes over it, and w
 
 import hmac
 import json
+import re
 import struct
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -28,6 +29,11 @@ MAX_INTERVAL_MS = 100
 NONCE_BYTES = 16
 MAX_PAYLOAD = 4096
 _MAX_NONCES = 4096
+
+MOST_COPIES = 4
+"""So many packets may arrive, on average, of each that was sent; who counts more does not count."""
+_WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
+"""A reason or the name of an errno: what a peer calls a count."""
 
 PROBE_MAGIC = b"\xf6PRB"
 _PROBE = struct.Struct("!4s16sI")
@@ -132,6 +138,7 @@ def encode_result(result: ProbeResult, key: bytes | None) -> str:
             "refused": dict(report.refused),
             "sent": report.sent,
             "send_errors": dict(report.send_errors),
+            "overflowed": min(report.overflowed, 2**31),
             **({"way": asdict(report.way)} if report.way is not None else {}),
         },
         RESULT_TYPE,
@@ -154,8 +161,18 @@ def decode_result(payload: str, key: bytes | None) -> ProbeResult:
         sent=_integer(body, "sent", 0, MAX_COUNT),
         send_errors=_counts(body, "send_errors"),
         way=_way(body["way"]) if isinstance(body.get("way"), dict) else None,
+        overflowed=_integer(body, "overflowed", 0, 2**31) if "overflowed" in body else 0,
     )
-    return ProbeResult(_nonce(body), report, refusal[:200])
+    words = "".join(letter if letter.isprintable() else "?" for letter in refusal[:200])
+    return ProbeResult(_nonce(body), report, words)
+
+
+def implausible(report: PeerReport, sent: int) -> str:
+    """Why a report cannot be about a session of `sent` packets, or an empty string."""
+    counted = report.received + report.elsewhere
+    if counted <= MOST_COPIES * sent:
+        return ""
+    return f"its responder says that it got {counted} packets of a session of {sent}, which cannot be"
 
 
 class Freshness:
@@ -201,7 +218,10 @@ def _open(payload: str, kind: str, key: bytes | None) -> tuple[dict[str, Any], b
     carried = body.pop("hmac", None)
     if key is None or not isinstance(carried, str) or not carried.isascii():
         return body, False
-    return body, hmac.compare_digest(carried, _digest(body, kind, key))
+    try:
+        return body, hmac.compare_digest(carried, _digest(body, kind, key))
+    except RecursionError:  # what is nested so deep that it can just be read cannot be written
+        raise AskError("the payload is nested too deep") from None
 
 
 def _digest(body: Mapping[str, Any], kind: str, key: bytes) -> str:
@@ -266,4 +286,6 @@ def _counts(body: Mapping[str, Any], name: str) -> dict[str, int]:
     value = body.get(name)
     if not isinstance(value, dict) or len(value) > 32:
         raise AskError(f"{name} is not a table of counts")
-    return {str(word)[:40]: _integer(value, word, 0, 2**31) for word in value}
+    if not all(_WORD.fullmatch(word) for word in value):
+        raise AskError(f"{name} has counts of what no responder counts")
+    return {word: _integer(value, word, 0, 2**31) for word in value}

@@ -9,7 +9,7 @@ A program on the receiver's own host, which cannot have the port that hellos com
 import hmac
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
 
@@ -25,8 +25,9 @@ FRESH_S = 120.0
 """So far the clocks of two nodes may be apart; no recorded hello is good for longer."""
 NONCE_BYTES = MAC_BYTES = 16
 
-_LAYOUT = struct.Struct("!4sBB2xQIQIIIII16s16s16sI")
+_LAYOUT = struct.Struct("!4sBBHQIQIIIII16s16s16sI")
 _NEVER = 0xFFFFFFFF
+_MOST_OVERFLOWED = 0xFFFF
 _NO_NONCE = bytes(NONCE_BYTES)
 
 
@@ -91,6 +92,7 @@ def encode(message: Message, key: bytes) -> bytes:
         MAGIC,
         VERSION,
         message.kind,
+        min(heard.overflowed, _MOST_OVERFLOWED),
         hello.started_ms,
         hello.sequence,
         hello.sent_ms,
@@ -112,11 +114,11 @@ def decode(data: bytes, key: bytes) -> Message:
     body, mac = data[: _LAYOUT.size], data[_LAYOUT.size :]
     if len(mac) != MAC_BYTES or not hmac.compare_digest(mac, _mac(key, body)):
         raise HelloError("bad-hello")
-    magic, version, kind, started, sequence, sent, up, packets, packet_age, *rest = _LAYOUT.unpack(body)
+    magic, version, kind, overflowed, started, sequence, sent, up, packets, packet_age, *rest = _LAYOUT.unpack(body)
     if magic != MAGIC or version != VERSION or kind not in _KINDS:
         raise HelloError("bad-hello")
     hellos, hello_age, sender, receiver, nonce, held = rest
-    heard = Heard(packets, _seconds(packet_age), hellos, _seconds(hello_age))
+    heard = Heard(packets, _seconds(packet_age), hellos, _seconds(hello_age), overflowed)
     hello = Hello(_address(sender), _address(receiver), started, sequence, sent, _seconds(up) or 0.0, heard)
     return Message(Kind(kind), hello, nonce, _seconds(held) or 0.0)
 
@@ -201,7 +203,7 @@ class HelloServer:
         assert local is not None
         self._sequence[peer] += 1
         age_s = now - ear.at if ear.count else None
-        said = Heard(heard.packets, heard.packet_age_s, ear.count, age_s)
+        said = replace(heard, hellos=ear.count, hello_age_s=age_s)
         up_s = now - self._started
         hello = Hello(local, peer, self._started_ms, self._sequence[peer], now_ms, up_s, said)
         return encode(Message(Kind.HELLO, hello), self._key)

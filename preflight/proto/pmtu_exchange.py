@@ -3,10 +3,12 @@
 Pure, as the searches are. All sizes are IP packets in bytes, all times seconds of any steady clock.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
+from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.proto.pmtu_evidence import Evidence
 from preflight.proto.probe import (
     LARGEST,
@@ -22,6 +24,10 @@ from preflight.proto.probe import (
 
 FIRST_TIMEOUT_S = 1.0
 SHORTEST_TIMEOUT_S = 0.05
+ASKING = frozenset({Kind.HELLO, Kind.PROBE, Kind.REQUEST})
+"""What only an asker sends: whoever gives it back is no responder."""
+MOST_TELLERS = 16
+"""So many routers that tell a size are named."""
 
 
 @dataclass(slots=True)
@@ -103,6 +109,7 @@ class Exchange:
         self.cookie: bytes | None = None
         self.told: list[int] = []
         self._told_by: list[str] = []
+        self._rejected: Counter[str] = Counter()
         self._tried_hints: set[int] = set()
         self._direction: OneWay = direction
         self._headers = overhead(address)
@@ -136,12 +143,22 @@ class Exchange:
         """
         message = decode(data, key=self._key)
         probe = self.probes.get(message.number) if message and message.token == self._token else None
-        if message is None or probe is None or probe.sent_at is None:
+        if message is None or probe is None or probe.sent_at is None or message.kind in ASKING:
+            self._rejected[self._refusal(data)] += 1
             return None
         self.fragments.take(message.reassembled if self.forward else reassembled)
         if message.kind is Kind.WELCOME:
             self._heed(message)
         return message, probe
+
+    def _refusal(self, data: bytes) -> str:
+        """Why a datagram does not belong to this search, in a word of `preflight.model.rejected`."""
+        message = decode(data)
+        if message is None or message.token != self._token:
+            return FOREIGN
+        if message.kind in ASKING:
+            return ECHOED
+        return FOREIGN if self._key is None else UNSIGNED
 
     def answers(self, message: Message, probe: Probe, payload_bytes: int) -> bool:
         """Whether this is the answer that the probe asked for, of the right size."""
@@ -167,7 +184,7 @@ class Exchange:
         probe = self.probes.get(number) if number is not None else None
         if probe is not None and not probe.arrived and SMALLEST <= mtu < probe.size:
             self.told.append(mtu)
-            if source not in self._told_by:
+            if source not in self._told_by and len(self._told_by) < MOST_TELLERS:
                 self._told_by.append(source)
 
     def too_big_here(self, mtu: int) -> None:
@@ -209,4 +226,5 @@ class Exchange:
             rounds=rounds,
             rtt_s=self.rtt.smoothed,
             duration_s=duration_s,
+            rejected=dict(self._rejected),
         )

@@ -20,10 +20,15 @@ class Way(Enum):
 
 
 def forward_way(asked: AskResult) -> Way:
-    """What reached the peer: by its own word, or because it sends to a port that it can only have from our packets."""
+    """What reached the peer: by its own word, or because it sends to a port that it can only have from our packets.
+
+    A responder whose receive queue overflowed has not seen all that reached its host.
+    """
     report = asked.report
     if report is not None:
-        return Way.OPEN if report.received or report.elsewhere or report.refused else Way.DEAD
+        if report.received or report.elsewhere or report.refused:
+            return Way.OPEN
+        return Way.UNKNOWN if report.overflowed else Way.DEAD
     if asked.on_interface:
         return Way.OPEN
     return forward_by_hello(asked.hello)
@@ -38,14 +43,17 @@ def forward_by_hello(hello: HelloReport | None) -> Way:
         return Way.UNKNOWN
     if hello.heard_since:
         return Way.OPEN
-    return Way.DEAD if hello.listened_before and hello.after_s >= HELLO_AFTER_S else Way.UNKNOWN
+    told = hello.listened_before and hello.after_s >= HELLO_AFTER_S and not hello.heard.overflowed
+    return Way.DEAD if told else Way.UNKNOWN
 
 
 def reverse_way(asked: AskResult) -> Way:
-    """What reached this node. Dead only when the peer says that it sent, or was not let send."""
+    """What reached this node. Dead only when the peer says that it sent, or was not let send; dropped here only what
+    came in and is not even one datagram at the socket.
+    """
     if asked.probes_received:
         return Way.OPEN
-    if asked.on_interface:
+    if asked.on_interface and not asked.reached_socket:
         return Way.DROPPED_HERE
     if asked.report is not None and (asked.report.sent or asked.report.send_errors):
         return Way.DEAD
@@ -62,3 +70,9 @@ def start_responder(name: str, address: str, port: int, *, asker: str | None = N
     allow = f" --allow {asker}" if asker else ""
     key, whose = (" --key-file KEY-FILE", ", with this node's key") if keyed else ("", "")
     return f"preflight responder --bind {place}{allow}{key}   # on {name}{whose}"
+
+
+def who_floods(name: str, port: int) -> str:
+    """The line to paste at the peer called `name` that shows who sends so much to its responder."""
+    count = "awk '{print $5}' | sort | uniq -c | sort -n | tail"
+    return f"tcpdump -ni any -Q in -c 1000 'udp dst port {port}' | {count}   # on {name}"

@@ -58,13 +58,14 @@ class SessionReflector:
         ttl: int | None,
         traffic_class: int | None = None,
         local: tuple[str, int] | None = None,
+        drops: tuple[int, int, int] | None = None,
         authenticated_only: bool = False,
     ) -> bytes:
         """The answer to a session-sender's packet. Raises StampError for what is to be dropped.
 
         received_ns: when the kernel got it, transmitted_ns: now, both UNIX nanoseconds. traffic_class: DSCP and ECN it
-        came with; local: address and port it came to. authenticated_only: the source may be anybody, so what counts is
-        the key.
+        came with; local: address and port it came to; drops: see `stamp_tlv.read_drops`. authenticated_only: the source
+        may be anybody, so what counts is the key.
         """
         if authenticated_only and not stamp.is_authenticated(data):
             raise stamp.StampError("not-allowed")
@@ -82,7 +83,7 @@ class SessionReflector:
             key=self._key,
         )
         if len(data) > len(answer):
-            facts = self._facts(session, source, traffic_class, local)
+            facts = self._facts(session, source, traffic_class, local, drops)
             answer = self._extended(answer, data[len(answer) :], request, sequence & 0xFFFFFFFF, facts)
         session.previous = (sequence & 0xFFFFFFFF, transmitted_ns)
         return answer if len(answer) == len(data) else answer[: len(data)]
@@ -129,10 +130,15 @@ class SessionReflector:
         return session
 
     def _facts(
-        self, session: Session, source: tuple[str, int], traffic_class: int | None, local: tuple[str, int] | None
+        self,
+        session: Session,
+        source: tuple[str, int],
+        traffic_class: int | None,
+        local: tuple[str, int] | None,
+        drops: tuple[int, int, int] | None,
     ) -> stamp_tlv.Facts:
         counted = (session.received, session.received, session.previous) if self._stateful else (0, 0, (0, 0))
-        return stamp_tlv.Facts(*counted, self._synchronised, traffic_class, source, local)
+        return stamp_tlv.Facts(*counted, self._synchronised, traffic_class, source, local, drops)
 
     def _extended(
         self, answer: bytes, area: bytes, request: stamp.Request, sequence: int, facts: stamp_tlv.Facts

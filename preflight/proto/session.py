@@ -6,21 +6,23 @@ in which some packet is not answered ends with tail packets until one of them is
 """
 
 import struct
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
-from preflight.model.path import DirectionStats, StampStats
+from preflight.model.path import Drops, StampStats
+from preflight.model.rejected import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
 from preflight.proto import stamp, stamp_tlv
+from preflight.proto.session_stats import MAX_TAIL as MAX_TAIL
+from preflight.proto.session_stats import Arrival, judged
 from preflight.proto.stamp import Answer, ErrorEstimate, StampError
 
-MAX_TAIL = 10
 TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
 """How long a late packet is waited for at least, once the round trip is known."""
-
+LONGEST_PATIENCE_S = 3.0
+"""And at most, where answers took longer than silence is waited for: a slow path is no lossy one."""
+COPIES = 4
+"""So many answers to a packet are kept, on average: whoever sends more must not fill the memory."""
 _COUNTS = struct.Struct("!III")
 
 
@@ -43,12 +45,6 @@ class Plan:
     enough: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    answer: Answer
-    received_ns: int
-
-
 class SessionSender:
     """One session. `now` is in seconds of a steady clock, times in packets are UNIX nanoseconds.
 
@@ -65,8 +61,11 @@ class SessionSender:
         self._failed = 0
         self._send_errors: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
-        self._arrivals: list[_Arrival] = []
+        self._arrivals: list[Arrival] = []
         self._answered: set[int] = set()
+        self._stamped_ns = 0
+        self._sent_ns: list[int] = []
+        self._drops: list[tuple[int, int, int]] = []
         self._worst_rtt_s = 0.0
         self._stateful = False
 
@@ -84,13 +83,11 @@ class SessionSender:
         return not self._complete() and self._sending() and now >= self._due_at()
 
     def packet(self, unix_ns: int) -> bytes:
-        """The packet to send: sequence number, time, and a Direct Measurement TLV, which only a reflector fills."""
+        """The packet to send: sequence number, time, and TLVs for a reflector to fill: its counts, and its drops."""
         plan = self._plan
-        tlvs = stamp_tlv.encode(
-            [stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))],
-            sequence=self._sequence,
-            key=plan.key,
-        )
+        self._stamped_ns = unix_ns
+        counts = stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))
+        tlvs = stamp_tlv.encode([counts, stamp_tlv.drops()], sequence=self._sequence, key=plan.key)
         packet = stamp.build_request(self._sequence, unix_ns, self._error, plan.ssid, key=plan.key, tlvs=tlvs)
         return packet + stamp_tlv.padding(plan.size - len(packet))
 
@@ -101,6 +98,7 @@ class SessionSender:
             self._send_errors[error] += 1
         else:
             self._sequence += 1
+            self._sent_ns.append(self._stamped_ns)
         self._last_at = now
         interval = self._plan.interval_s
         # Late by less than an interval: keep the rhythm. Later: go on from here, never catch up in a burst.
@@ -108,19 +106,77 @@ class SessionSender:
 
     def receive(self, data: bytes, received_ns: int) -> None:
         """Take a datagram that came in; what is not an answer of this session is counted and dropped."""
+        if not self.take(data, received_ns):
+            self._rejected[self._refusal(data)] += 1
+
+    def answered_by(self, data: bytes) -> bool:
+        """Whether a datagram answers a packet of this session."""
+        return self._read(data) is not None
+
+    def take(self, data: bytes, received_ns: int) -> bool:
+        """Take a datagram if it answers a packet of this session, and whether it does."""
+        answer = self._read(data)
+        if answer is None:
+            return False
+        arrival = Arrival(answer, received_ns)
+        first = answer.sender_sequence not in self._answered
+        if first or len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
+            self._arrivals.append(arrival)
+        self._answered.add(answer.sender_sequence)
+        self._worst_rtt_s = max(self._worst_rtt_s, arrival.elapsed_ns / 1e9)
+        self._read_tlvs(answer, data)
+        return True
+
+    def _read(self, data: bytes) -> Answer | None:
         try:
             answer = stamp.parse_answer(data, self._plan.key)
-        except StampError as error:
-            self._rejected[error.reason] += 1
-            return
+        except StampError:
+            return None
+        return answer if self._answers(answer) else None
+
+    def _answers(self, answer: Answer) -> bool:
+        """Whether it is about a packet of this session: the number and the time are copied from there, so that who has
+        not seen the packet cannot make one up.
+        """
         # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
-        if answer.ssid not in (self._plan.ssid, 0) or answer.sender_sequence >= self._sequence:
-            self._rejected["foreign"] += 1
-            return
-        self._arrivals.append(_Arrival(answer, received_ns))
-        self._answered.add(answer.sender_sequence)
-        self._worst_rtt_s = max(self._worst_rtt_s, (received_ns - answer.sender_ns) / 1e9)
-        self._stateful = self._stateful or self._counts_its_own(answer, data)
+        return answer.ssid in (self._plan.ssid, 0) and self._sent_at(answer.sender_sequence) == answer.sender_ns
+
+    def _sent_at(self, sequence: int) -> int | None:
+        """When the packet with this number left, UNIX ns."""
+        return self._sent_ns[sequence] if sequence < self._sequence else None
+
+    def _refusal(self, data: bytes) -> str:
+        """Why a datagram is none of this session's answers, in a word of `preflight.model.rejected`."""
+        try:
+            if self._echoed(data):
+                return ECHOED
+            if self._plan.key is None:
+                stamp.parse_answer(data)
+                return FOREIGN
+            return self._refusal_by_key(data, self._plan.key)
+        except StampError as error:
+            return error.reason
+
+    def _echoed(self, data: bytes) -> bool:
+        """Whether it is a packet of this session itself."""
+        try:
+            request = stamp.parse_request(data, self._plan.key)
+        except StampError:
+            return False
+        read = stamp.ns_from_ptp if request.error & stamp.PTP else stamp.ns_from_ntp
+        return request.ssid == self._plan.ssid and self._sent_at(request.sequence) == read(request.timestamp)
+
+    def _refusal_by_key(self, data: bytes, key: bytes) -> str:
+        """Why this node, which has a key, does not take it. Raises StampError."""
+        unsigned = stamp.read_unverified(data, signed=False)
+        # Who takes our signed packets for unsigned ones copies the zeros that stand in the place of the time.
+        times = (self._sent_at(unsigned.sender_sequence), stamp.ns_from_ntp(0))
+        if unsigned.sender_sequence < self._sequence and unsigned.sender_ns in times and any(data[16:24]):
+            return UNSIGNED
+        if self._answers(stamp.read_unverified(data, signed=True)):
+            return OTHER_KEY
+        stamp.parse_answer(data, key)
+        return FOREIGN
 
     def stats(self) -> StampStats:
         """What the session tells so far."""
@@ -130,8 +186,9 @@ class SessionSender:
             send_errors=dict(self._send_errors),
             rejected=dict(self._rejected),
             authenticated=self._plan.key is not None,
+            drops=self._dropped(),
         )
-        return _judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
+        return judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
 
     def _sending(self) -> bool:
         spent = self._sequence + self._failed
@@ -157,118 +214,27 @@ class SessionSender:
     def _patience_s(self) -> float:
         if not self._answered:
             return self._plan.timeout_s
-        return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), max(self._plan.timeout_s, SHORTEST_PATIENCE_S))
+        most = max(self._plan.timeout_s, min(1.5 * self._worst_rtt_s, LONGEST_PATIENCE_S), SHORTEST_PATIENCE_S)
+        return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), most)
 
-    def _counts_its_own(self, answer: Answer, data: bytes) -> bool:
-        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's."""
+    def _read_tlvs(self, answer: Answer, data: bytes) -> None:
+        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's. And
+        what it says of its drops.
+        """
         base = stamp.UNAUTHENTICATED_BYTES if self._plan.key is None else stamp.AUTHENTICATED_BYTES
-        counted = any(
-            tlv.kind == stamp_tlv.Kind.DIRECT_MEASUREMENT and not tlv.flags and any(tlv.value[4:])
-            for tlv in stamp_tlv.parse(data[base:])
+        counted = answer.sequence != answer.sender_sequence
+        for tlv in stamp_tlv.parse(data[base:]):
+            if tlv.kind == stamp_tlv.Kind.DIRECT_MEASUREMENT and not tlv.flags:
+                counted = counted or any(tlv.value[4:])
+            elif (drops := stamp_tlv.read_drops(tlv)) is not None:
+                self._drops = [*self._drops[:1], drops]
+        self._stateful = self._stateful or counted
+
+    def _dropped(self) -> Drops:
+        """What the reflector dropped between the first answer that came and the last one."""
+        if not self._drops:
+            return Drops()
+        overflowed, limited, unsent = (
+            max(last - first, 0) for first, last in zip(self._drops[0], self._drops[-1], strict=True)
         )
-        return counted or answer.sequence != answer.sender_sequence
-
-
-def _judged(base: StampStats, arrivals: Sequence[_Arrival], stateful: bool, error: ErrorEstimate) -> StampStats:
-    """Directions, delays and clocks of a session that was answered."""
-    unique: dict[tuple[int, int], _Arrival] = {}
-    for arrival in arrivals:
-        unique.setdefault((arrival.answer.sender_sequence, arrival.answer.sequence), arrival)
-    by_reflector = sorted(unique.values(), key=lambda arrival: arrival.answer.sequence)
-    first: dict[int, _Arrival] = {}
-    for arrival in by_reflector:
-        first.setdefault(arrival.answer.sender_sequence, arrival)
-    in_order = [first[sequence] for sequence in sorted(first)]
-    stats = replace(
-        base,
-        undirected=base.sent - (max(first) + 1),
-        rtt_ms=tuple(_rtt_ms(arrival) for arrival in in_order),
-        ttl_at_peer=min(arrival.answer.sender_ttl for arrival in in_order),
-        clock_error_ms=_clock_error_ms(error, in_order[0].answer.error),
-        clock_offset_ms=_clock_offset_ms(min(in_order, key=_rtt_ms)),
-    )
-    reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
-    clean = not (base.lost or reordered or len(arrivals) > len(unique))
-    # A reflector that may only copy our number cannot tell which direction lost, copied or delayed a packet.
-    # More answers than twice the requests: it goes on with an older session, and its count is no use either; nor is it
-    # where a number stands in the answers to two packets: it forgot the session and began anew.
-    reflected = by_reflector[-1].answer.sequence + 1
-    restarted = len({arrival.answer.sequence for arrival in by_reflector}) < len(by_reflector)
-    if not (stateful or clean) or reflected > 2 * (max(first) + 1) + MAX_TAIL or restarted:
-        return stats
-    reverse = DirectionStats(
-        sent=max(reflected, len(unique)),
-        received=len(unique),
-        observed=len(unique),
-        reordered=reordered,
-        duplicated=len(arrivals) - len(unique),
-        delay_variation_ms=_variation_ms([a.received_ns - a.answer.transmitted_ns for a in by_reflector]),
-        extent=extent,
-        breaks=_breaks([arrival.answer.sequence for arrival in by_reflector]),
-    )
-    return replace(stats, forward=_forward(first, in_order, reflected, len(unique)), reverse=reverse)
-
-
-def _forward(
-    first: Mapping[int, _Arrival], in_order: Sequence[_Arrival], reflected: int, answers: int
-) -> DirectionStats:
-    """first: of each packet the answer to the copy that was there first, in the order in which they were there.
-
-    A packet that was copied on its way there has several answers; those beyond the first are no arrivals of others.
-    """
-    copies = answers - len(first)
-    known = max(first) + 1
-    reordered, extent = _reordering(list(first))
-    return DirectionStats(
-        sent=known,
-        received=min(max(reflected - copies, len(first)), known),
-        observed=len(first),
-        reordered=reordered,
-        duplicated=copies,
-        delay_variation_ms=_variation_ms([a.answer.received_ns - a.answer.sender_ns for a in in_order]),
-        extent=extent,
-        breaks=_breaks(sorted(first)),
-    )
-
-
-def _rtt_ms(arrival: _Arrival) -> float:
-    answer = arrival.answer
-    return max(arrival.received_ns - answer.sender_ns - (answer.transmitted_ns - answer.received_ns), 0) / 1e6
-
-
-def _clock_offset_ms(arrival: _Arrival) -> float:
-    """The other clock minus this one, as if both directions took the same time (RFC 5905 section 8)."""
-    answer = arrival.answer
-    return (answer.received_ns - answer.sender_ns + answer.transmitted_ns - arrival.received_ns) / 2e6
-
-
-def _clock_error_ms(ours: ErrorEstimate, theirs: ErrorEstimate) -> float | None:
-    if ours.synchronised and theirs.synchronised:
-        return (ours.seconds + theirs.seconds) * 1000
-    return None
-
-
-def _reordering(sequence: Sequence[int]) -> tuple[int, int]:
-    """How many numbers come after a greater one (RFC 4737 section 3.3), and the greatest extent of it.
-
-    The extent is how many arrivals lie between a number and the first greater one before it (section 4.2).
-    """
-    count = extent = 0
-    greatest: list[int] = []
-    for place, number in enumerate(sequence):
-        if greatest and number < greatest[-1]:
-            count += 1
-            extent = max(extent, place - bisect_right(greatest, number))
-        greatest.append(max(number, greatest[-1]) if greatest else number)
-    return count, extent
-
-
-def _breaks(numbers: Sequence[int]) -> frozenset[int]:
-    """Places of numbers that do not follow on the one before."""
-    return frozenset(place for place, (one, two) in enumerate(pairwise(numbers), start=1) if two != one + 1)
-
-
-def _variation_ms(delays_ns: Sequence[int]) -> tuple[float, ...]:
-    """Delays less the smallest one; the unknown offset between two clocks falls out."""
-    smallest = min(delays_ns)
-    return tuple((delay - smallest) / 1e6 for delay in delays_ns)
+        return Drops(overflowed, limited, unsent, uncounted=min(self._answered))

@@ -87,9 +87,10 @@ class ErrorEstimate:
 
     @classmethod
     def decode(cls, field: int) -> "ErrorEstimate":
-        """Read the field of 16 bits."""
-        seconds = (field & 0xFF) * 2.0 ** ((field >> 8 & 0x3F) - 32)
-        return cls(bool(field & _SYNCHRONISED), seconds, bool(field & PTP))
+        """Read the field of 16 bits. A multiplier of zero, which nobody may send, is no estimate of a good clock."""
+        multiplier = field & 0xFF
+        seconds = multiplier * 2.0 ** ((field >> 8 & 0x3F) - 32)
+        return cls(bool(field & _SYNCHRONISED and multiplier), seconds, bool(field & PTP))
 
 
 def ntp_from_ns(unix_ns: int) -> int:
@@ -195,9 +196,15 @@ def parse_answer(data: bytes, key: bytes | None = None) -> Answer:
         if len(data) < AUTHENTICATED_BYTES:
             raise StampError("short")
         _verify(data, key)
-        fields = _SIGNED_ANSWER.unpack_from(data)
-    elif len(data) < SHORTEST:
+    return read_unverified(data, signed=key is not None)
+
+
+def read_unverified(data: bytes, *, signed: bool) -> Answer:
+    """Read an answer of one format whoever sent it, to tell why it is not taken. Raises StampError for a short one."""
+    if len(data) < (AUTHENTICATED_BYTES if signed else SHORTEST):
         raise StampError("short")
+    if signed:
+        fields = _SIGNED_ANSWER.unpack_from(data)
     else:
         fields = _ANSWER.unpack_from(data.ljust(UNAUTHENTICATED_BYTES, b"\0"))
     sequence, transmitted, error, ssid, received, sender_sequence, sender_timestamp, sender_error, ttl = fields

@@ -21,13 +21,14 @@ _U32 = struct.Struct("!I")
 _PORTS = struct.Struct("!HH")  # destination, source
 _CLASS = struct.Struct("!HH")  # DSCP1: 6 bits, DSCP2: 6, ECN: 2, RP: 2; reserved
 _COUNTERS = struct.Struct("!II")
+_DROPS = struct.Struct("!III")
 _FOLLOW_UP = struct.Struct("!IQB3x")
 _SOFTWARE_LOCAL = 2  # RFC 8972 section 4.3, table 8: a timestamp taken by software on this host
 _SYNC_NTP, _SYNC_FREE_RUNNING = 1, 5
 
 
 class Kind(IntEnum):
-    """IANA's STAMP TLV types that this reflector knows."""
+    """IANA's STAMP TLV types that this reflector knows, and one of ours."""
 
     EXTRA_PADDING = 1
     LOCATION = 2
@@ -37,6 +38,8 @@ class Kind(IntEnum):
     ACCESS_REPORT = 6
     FOLLOW_UP = 7
     HMAC = 8
+    DROPS = 252
+    """Ours, of the range for private use: what the reflector dropped itself. To all others it is an unknown type."""
 
 
 class Place(IntEnum):
@@ -71,8 +74,8 @@ class Facts:
     received and transmitted count this session's packets, the present one and its answer among them. previous: sequence
     number and time of transmission (UNIX ns) of the answer before; zeros before the first. A stateless reflector has
     zeros for all three.
-    traffic_class: DSCP and ECN with which the packet came; source, local: address and port it came from and to. Where
-    these are not known, the TLV that asks for them is not recognised.
+    traffic_class: DSCP and ECN with which the packet came; source, local: address and port it came from and to; drops:
+    see `read_drops`. Where these are not known, the TLV that asks for them is not recognised.
     """
 
     received: int
@@ -82,6 +85,7 @@ class Facts:
     traffic_class: int | None = None
     source: tuple[str, int] | None = None
     local: tuple[str, int] | None = None
+    drops: tuple[int, int, int] | None = None
 
     def recognise(self, kind: int) -> bool:
         """Whether a TLV of this type can be answered."""
@@ -89,6 +93,8 @@ class Facts:
             return self.source is not None and self.local is not None
         if kind == Kind.CLASS_OF_SERVICE:
             return self.traffic_class is not None
+        if kind == Kind.DROPS:
+            return self.drops is not None
         return kind in _LENGTHS
 
 
@@ -144,6 +150,21 @@ def read_class_of_service(tlv: Tlv) -> tuple[int, int, bool] | None:
         return None
     fields, _ = _CLASS.unpack(tlv.value)
     return fields >> 4 & 0x3F, fields >> 2 & 3, not fields & 3
+
+
+def drops() -> Tlv:
+    """Ask a reflector what it dropped itself since it started."""
+    return Tlv(Kind.DROPS, bytes(_DROPS.size))
+
+
+def read_drops(tlv: Tlv) -> tuple[int, int, int] | None:
+    """Datagrams that found its receive queue full; packets of this source dropped for their rate; answers to this
+    source that its system did not send. None if the reflector does not tell.
+    """
+    if tlv.kind != Kind.DROPS or tlv.flags or len(tlv.value) != _DROPS.size:
+        return None
+    overflowed, limited, unsent = _DROPS.unpack(tlv.value)
+    return overflowed, limited, unsent
 
 
 def parse(area: bytes) -> list[Tlv]:
@@ -257,6 +278,11 @@ def _address(asked: int, address: str) -> bytes:
     return Tlv(kind, ip.packed.ljust(_PLACE_BYTES[asked], b"\0"), 0).encode()
 
 
+def _dropped(value: bytes, facts: Facts) -> bytes:
+    assert facts.drops is not None
+    return _DROPS.pack(*(count % 2**32 for count in facts.drops))
+
+
 def _class_of_service(value: bytes, facts: Facts) -> bytes:
     """DSCP1 as asked, DSCP2 and ECN as they came; RP 0, for the answer leaves with DSCP1 (RFC 8972 section 4.4)."""
     assert facts.traffic_class is not None
@@ -285,6 +311,7 @@ _LENGTHS: dict[int, range] = {
     Kind.ACCESS_REPORT: range(4, 5),
     Kind.FOLLOW_UP: range(_FOLLOW_UP.size, _FOLLOW_UP.size + 1),
     Kind.HMAC: range(HMAC_BYTES, HMAC_BYTES + 1),
+    Kind.DROPS: range(_DROPS.size, _DROPS.size + 1),
 }
 """How long the value of each known type may be."""
 
@@ -297,5 +324,6 @@ _ANSWERS: dict[int, Callable[[bytes, Facts], bytes]] = {
     Kind.CLASS_OF_SERVICE: _class_of_service,
     Kind.DIRECT_MEASUREMENT: _direct_measurement,
     Kind.FOLLOW_UP: _follow_up,
+    Kind.DROPS: _dropped,
 }
 """What goes into the value of the answer; every other known type is copied."""

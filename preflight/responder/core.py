@@ -15,6 +15,11 @@ from preflight.proto.stamp import StampError
 MAGIC_BYTES = 4
 REQUESTS_PER_S = 2.0
 REQUEST_BURST = 10.0
+EVERYBODY = ""
+"""Whose the datagrams are that the receive queue had no room for: nobody read where they came from."""
+OVERFLOW = "overflow"
+OVERFLOW_MEMORY_S = 10.0
+"""An overflow that is over for longer says nothing about packets that are missing now."""
 SESSION_MEMORY_S = 60.0
 """What was refused or seen longer ago does not belong to the session that a peer asks about."""
 
@@ -83,27 +88,20 @@ class ResponderCore:
         """Have datagrams that begin with these four bytes answered by a service from now on."""
         self._services[magic] = service
 
-    def handle(
-        self,
-        data: bytes,
-        source: tuple[str, int],
-        *,
-        received_ns: int,
-        transmitted_ns: int,
-        ttl: int | None,
-        now: float,
-        traffic_class: int | None = None,
-        local: tuple[str, int] | None = None,
-    ) -> Sequence[bytes]:
-        """The answers to send back to `source`, some of them `Marked`. Arguments as in `Arrival`."""
+    def admit(self, address: str, now: float) -> Verdict | None:
+        """Whether to read a datagram from `address`, before anything else is done about it; None: it is dropped."""
         self._received += 1
-        verdict = self._admission.judge(source[0], now)
+        verdict = self._admission.judge(address, now)
         if verdict is Verdict.LIMITED or (verdict is Verdict.STRANGER and self._key is None):
-            self.refused(source[0], verdict.value, now)
-            return ()
-        stranger = verdict is Verdict.STRANGER
-        arrival = Arrival(source, received_ns, transmitted_ns, ttl, now, stranger, traffic_class, local)
+            self.refused(address, verdict.value, now)
+            return None
+        return verdict
+
+    def handle(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
+        """The answers to an admitted datagram, to send back to its source; some of them are `Marked`."""
         answers = self._services.get(data[:MAGIC_BYTES], self.stamp)(data, arrival)
+        if answers and arrival.stranger:
+            self._admission.proven(arrival.source[0], arrival.now)
         self._answered += len(answers)
         return answers
 
@@ -125,12 +123,25 @@ class ResponderCore:
                 ttl=arrival.ttl,
                 traffic_class=arrival.traffic_class,
                 local=arrival.local,
+                drops=self._drops(arrival.source[0]),
                 authenticated_only=arrival.stranger,
             )
         except StampError as error:
             self.refused(arrival.source[0], error.reason, arrival.now)
             return ()
         return (answer,)
+
+    def _drops(self, address: str) -> tuple[int, int, int]:
+        """See `preflight.proto.stamp_tlv.read_drops`."""
+        limited = self._refused.counts(address).get(Verdict.LIMITED.value, 0)
+        return self._refused.total[OVERFLOW], limited, sum(self._unsent.counts(address).values())
+
+    def overflowed(self, count: int, now: float) -> None:
+        """So many more datagrams found the receive queue full."""
+        self._refused.note(EVERYBODY, OVERFLOW, now, count)
+
+    def _lately_overflowed(self, now: float) -> int:
+        return self._refused.recent(EVERYBODY, now - OVERFLOW_MEMORY_S).get(OVERFLOW, 0)
 
     def refused(self, address: str, reason: str, now: float) -> None:
         """A datagram from `address` is dropped, for this reason."""
@@ -183,6 +194,7 @@ class ResponderCore:
             refused=self._refused.recent(request.address, since),
             sent=sent,
             send_errors=unsent,
+            overflowed=self._lately_overflowed(now),
         )
 
     def heard(self, address: str, *, now: float, now_ns: int) -> Heard:
@@ -191,7 +203,7 @@ class ResponderCore:
         ages = [(now_ns - reflected[1]) / 1e9] if reflected else []
         ages += [now - refused[1]] if refused else []
         packets = (reflected[0] if reflected else 0) + (refused[0] if refused else 0)
-        return Heard(packets, max(min(ages), 0.0) if ages else None)
+        return Heard(packets, max(min(ages), 0.0) if ages else None, overflowed=self._lately_overflowed(now))
 
     def summary(self) -> str:
         """The counters, in one line."""

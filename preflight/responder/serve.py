@@ -14,8 +14,9 @@ from preflight.net import udp
 from preflight.net.link import FULL_TTL
 from preflight.net.path import clock_estimate
 from preflight.proto import ask
+from preflight.proto.admission import Verdict
 from preflight.proto.reflector import Marked, SessionReflector
-from preflight.responder.core import ResponderCore
+from preflight.responder.core import Arrival, ResponderCore
 from preflight.responder.places import place_text
 
 BATCH = 64
@@ -33,6 +34,7 @@ class Listener:
         self.socket = listening
         self.address, self.port = listening.getsockname()[:2]
         self._core = core
+        self._overflowed = 0
         self.wildcard = ip_address(self.address).is_unspecified
         udp.set_ttl(listening, FULL_TTL)
         udp.tell_traffic_class(listening)
@@ -42,6 +44,7 @@ class Listener:
     def drain(self) -> None:
         """Serve up to `BATCH` datagrams."""
         core, listening = self._core, self.socket
+        self._count_overflow()
         for _ in range(BATCH):
             try:
                 data, control, _, source = listening.recvmsg(udp.MAX_DATAGRAM, udp.CONTROL_BYTES)
@@ -50,20 +53,26 @@ class Listener:
             except OSError as error:  # the interface went down, or an ICMP error came: the socket lives on
                 core.unsent("receive", udp.error_name(error.errno or errno.EIO), time.monotonic())
                 return
-            received_ns, ttl = udp.read_control(control)
-            now_ns = time.time_ns()
-            answers = core.handle(
-                data,
-                source[:2],
-                received_ns=received_ns or now_ns,
-                transmitted_ns=now_ns,
-                ttl=ttl,
-                now=time.monotonic(),
-                traffic_class=udp.read_traffic_class(control),
-                local=(udp.local_address(control) or self.address if self.wildcard else self.address, self.port),
-            )
-            for answer in answers:
-                self._answer(answer, source, control)
+            # In a flood nearly all is dropped, so nothing is done about a datagram before it is admitted.
+            now = time.monotonic()
+            verdict = core.admit(source[0], now)
+            if verdict is not None:
+                for answer in core.handle(data, self._arrival(source, control, now, verdict)):
+                    self._answer(answer, source, control)
+
+    def _arrival(self, source: udp.Address, control: udp.Control, now: float, verdict: Verdict) -> Arrival:
+        received_ns, ttl = udp.read_control(control)
+        now_ns = time.time_ns()
+        local = (udp.local_address(control) if self.wildcard else None) or self.address
+        traffic_class = udp.read_traffic_class(control)
+        stranger = verdict is Verdict.STRANGER
+        return Arrival(source[:2], received_ns or now_ns, now_ns, ttl, now, stranger, traffic_class, (local, self.port))
+
+    def _count_overflow(self) -> None:
+        overflowed = udp.overflowed(self.socket)
+        if overflowed != self._overflowed:
+            self._core.overflowed((overflowed - self._overflowed) % 2**32, time.monotonic())
+            self._overflowed = overflowed
 
     def probe(self, request: ask.ProbeRequest, number: int) -> str:
         """Send one probe to the socket that a request names; the errno name if it did not leave."""
@@ -120,10 +129,14 @@ async def serve(
     announce: Callable[[str], None],
     log: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; SIGUSR1 logs the counters. announce: told each place once it is served."""
+    """Serve until SIGTERM, SIGINT or SIGHUP; SIGUSR1 logs the counters. announce: told each place once it is served.
+
+    A SIGHUP that is ignored stays so: that is how `nohup` keeps a program beyond its terminal.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    for number in (signal.SIGTERM, signal.SIGINT, *hangup):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: log(core.summary()))
     listeners = [Listener(each, core) for each in sockets]

@@ -113,6 +113,30 @@ def hello(after_s: float, *heard: Any) -> HelloReport:
         (silent(PeerReport(0, 0), hello=hello(2.0)), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
         # The peer sent nothing, and nothing refused it: its direction is not judged.
         (silent(PeerReport(0, 0)), [("forward", "fail", "reach.no-forward")]),
+        # What reached the socket no firewall ate, whatever it is.
+        (
+            silent(on_interface=10, rejected={"foreign": 10}, **NOT_TOLD),
+            [("round-trip", "inconclusive", "run.needs-responder")],
+        ),
+        (
+            silent(on_interface=10, strays={"10.66.0.9:862": 3}, **NOT_TOLD),
+            [("round-trip", "inconclusive", "run.needs-responder")],
+        ),
+        (
+            Reached(replace(SILENT, rejected={"other-key": 10}), None, asked(**NOT_TOLD), ECHO),
+            [("round-trip", "inconclusive", "run.needs-responder")],
+        ),
+        # A responder that has dropped packets itself tells nothing about those that it has not seen.
+        (
+            silent(PeerReport(0, 10, overflowed=900), probes_received=10),
+            [("round-trip", "inconclusive", "run.overloaded")],
+        ),
+        (silent(PeerReport(0, 10, refused={"rate-limited": 9})), [("round-trip", "inconclusive", "run.overloaded")]),
+        (
+            silent(hello=HelloReport(2.0, 900.0, Heard(overflowed=9)), **NOT_TOLD),
+            [("round-trip", "inconclusive", "run.overloaded")],
+        ),
+        (silent(PeerReport(9, 10, overflowed=900)), [OPEN_FORWARD, ("reverse", "fail", "reach.no-reverse")]),
         # Nothing left this node.
         (
             Reached(SILENT, None, AskResult(sent=0, answered=0, send_errors={"EPERM": 10})),

@@ -20,7 +20,7 @@ from preflight_checks.udp_quality import (
 )
 
 from preflight.api import Context, Direction, Peer, Result, Status
-from preflight.model.path import DirectionStats, StampStats
+from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.net import Net
 from preflight.net.path import PathProbes
 from preflight.settings import Settings, Thresholds
@@ -226,3 +226,62 @@ def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
     path = Path([first, session(CLEAN, CLEAN)])
     asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), COUNT, PEER))
     assert path.counts == [COUNT, *[CONFIRM_COUNT] * (sessions - 1)]
+
+
+@pytest.mark.parametrize(
+    ("drops", "rejected", "codes"),
+    [
+        # What an end dropped itself accounts for what is missing in its direction, and for no more than that.
+        (Drops(overflowed=500), {}, ["run.overloaded"]),
+        (Drops(limited=60), {}, ["run.overloaded"]),
+        (Drops(overflowed=5), {}, ["udp.loss"]),
+        (Drops(unsent=500, here=500), {}, ["udp.loss"]),
+        (Drops(), {"foreign": 500}, ["udp.loss"]),
+    ],
+)
+def test_what_an_end_dropped_is_no_loss_forward(drops: Drops, rejected: dict[str, int], codes: list[str]) -> None:
+    """Packets to the peer that its responder dropped are overload; whatever came here instead is no matter of those."""
+    stats = replace(session(direction(lost=60), CLEAN), drops=drops, rejected=rejected)
+    assert codes_of(judge(PEER, stats, LIMITS), Direction.FORWARD) == codes
+
+
+@pytest.mark.parametrize(
+    ("drops", "rejected", "codes"),
+    [
+        (Drops(unsent=60), {}, ["run.overloaded"]),
+        (Drops(here=60), {}, ["run.overloaded"]),
+        (Drops(overflowed=500), {}, ["udp.loss"]),
+        (Drops(), {"bad-hmac": 60}, ["run.needs-responder"]),
+        (Drops(), {"bad-hmac": 3}, ["udp.loss"]),
+    ],
+)
+def test_what_an_end_dropped_is_no_loss_back(drops: Drops, rejected: dict[str, int], codes: list[str]) -> None:
+    """Answers that the peer did not send, this node had no room for, or nobody could read, the path did not lose."""
+    stats = replace(session(CLEAN, direction(lost=60)), drops=drops, rejected=rejected)
+    assert codes_of(judge(PEER, stats, LIMITS), Direction.REVERSE) == codes
+
+
+def test_an_overloaded_end_breaks_no_path_off() -> None:
+    """Silence behind the last answer is the responder's, if it says that it dropped packets meanwhile."""
+    stats = replace(session(CLEAN, CLEAN, sent=300), undirected=100, drops=Drops(overflowed=100))
+    assert codes_of(judge(PEER, stats, LIMITS), Direction.ROUND_TRIP) == ["run.overloaded"]
+
+
+def test_times_that_cannot_be_true_give_no_jitter() -> None:
+    """Neither a finding nor a clean bill: the jitter was not measured, and that is said."""
+    blank = replace(CLEAN, delay_variation_ms=())
+    results = judge(PEER, replace(session(blank, blank), implausible=200), LIMITS)
+    assert codes_of(results, Direction.ROUND_TRIP) == ["run.needs-responder"]
+    assert results[0].measurements["jitter_p95_ms"] is None
+    assert "jitter not measured" in results[0].message
+
+
+def test_more_copies_than_packets() -> None:
+    """A peer that sends each answer twenty times is called a duplicating path, and breaks nothing."""
+    results = judge(PEER, session(CLEAN, direction(duplicated=4000)), LIMITS)
+    assert codes_of(results, Direction.REVERSE) == ["udp.duplication"]
+
+
+def codes_of(results: Sequence[Result], where: Direction) -> list[str]:
+    """The codes of one direction."""
+    return [str(result.code) for result in results if result.direction is where and result.code]

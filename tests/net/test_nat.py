@@ -136,7 +136,7 @@ def test_nobody_there() -> None:
         port = taken.getsockname()[1]
     nobody = probes(True)
     assert asyncio.run(nobody.seen_as(Peer("127.0.0.1", "b", port), TUNNEL)) is None
-    assert asyncio.run(nobody.after_silence(Peer("127.0.0.1", "b", port), 1.0, 0.0)) is None
+    assert not asyncio.run(nobody.after_silence(Peer("127.0.0.1", "b", port), 1.0, 0.0)).agreed
 
 
 def test_endpoints_are_read_when_asked_for() -> None:

@@ -123,3 +123,25 @@ def test_families() -> None:
     assert udp.family_of("fd66::2") == socket.AF_INET6
     with pytest.raises(ValueError, match="does not appear"):
         udp.family_of("b.example")
+
+
+def test_a_flood_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends faster than this process reads keeps it from nothing: some are read, the rest is there next time."""
+    monkeypatch.setattr(udp, "MOST_AT_ONCE", 10)
+    with udp.open_udp("127.0.0.1") as here, udp.open_towards("127.0.0.1", here.getsockname()[1]) as there:
+        for number in range(25):
+            assert udp.send(there, bytes([number])) == 0
+        read = [[datagram.data[0] for datagram in udp.waiting(here)] for _ in range(4)]
+    assert read == [list(range(10)), list(range(10, 20)), list(range(20, 25)), []]
+
+
+def test_what_the_queue_has_no_room_for_is_counted() -> None:
+    """By the kernel, for each socket."""
+    with udp.open_udp("127.0.0.1") as here, udp.open_towards("127.0.0.1", here.getsockname()[1]) as there:
+        assert udp.overflowed(here) == 0
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        for _ in range(100):
+            udp.send(there, bytes(1000))
+        arrived = sum(1 for _ in udp.waiting(here))
+        assert arrived + udp.overflowed(here) == 100
+        assert udp.overflowed(here) > 0

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflight.model.path import DirectionStats, StampStats
+from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.proto import stamp
 from preflight.proto.reflector import SessionReflector
-from preflight.proto.session import MAX_TAIL, Plan, SessionSender
+from preflight.proto.session import COPIES, MAX_TAIL, Plan, SessionSender
 from preflight.proto.stamp import ErrorEstimate
 
 KEY = b"0123456789abcdef"
@@ -454,14 +454,64 @@ def test_a_reflector_that_forgot_the_session_gives_no_direction() -> None:
     assert (stats.lost, stats.forward, stats.reverse) == (0, None, None)
 
 
-@pytest.mark.parametrize("size", [0, 60, 61, 64, 500, 1300])
+@pytest.mark.parametrize("size", [0, 76, 77, 80, 500, 1300])
 @pytest.mark.parametrize("key", [None, KEY])
 def test_packets_have_the_size_asked_for(size: int, key: bytes | None) -> None:
     """Padding brings a packet to its size, up to the header of a TLV; the reflector answers as long and in order."""
     sender = SessionSender(plan(5, size=size, key=key), 0.0)
     packet = sender.packet(EPOCH_NS)
-    least = 60 if key is None else 148
+    least = 76 if key is None else 164
     assert len(packet) == (size if size >= least + 4 else least)
     sender.sent(0.0)
     answer = SessionReflector(key=key).handle(packet, SOURCE, received_ns=1, transmitted_ns=1, ttl=1)
     assert len(answer) == len(packet)
+
+
+def test_a_slow_path_is_no_lossy_one() -> None:
+    """Answers that take longer than silence is waited for are waited for, once the first is here."""
+    stats = Network(steady(0.75), steady(0.75)).run(plan(400, timeout_s=1.0))
+    assert (stats.answered, stats.undirected) == (stats.sent, 0)
+
+
+def test_a_clock_that_is_set_meanwhile_is_no_jitter() -> None:
+    """A jump of the reflector's clock shows as times that cannot be true: losses stand, delays are not told."""
+    network = Network(losing(3))
+    honest = network.ns
+
+    def ns(at: float, ahead_s: float = 0.0) -> int:
+        return honest(at, ahead_s + (5.0 if ahead_s and at > 100.1 else 0.0))
+
+    network.ns = ns  # type: ignore[method-assign]
+    stats = network.run(plan())
+    forward, reverse = directions(stats)
+    assert stats.implausible > 0
+    assert (forward.lost, reverse.lost) == (1, 0)
+    assert forward.delay_variation_ms == reverse.delay_variation_ms == ()
+    assert stats.clock_offset_ms is None
+    assert stats.rtt_ms == pytest.approx([2.0] * stats.answered)
+
+
+def test_drops_are_those_of_the_session() -> None:
+    """What the reflector had dropped before is none of it."""
+    sender, reflector = SessionSender(plan(3), 0.0), SessionReflector()
+    for number, drops in enumerate([(100, 5, 0), (140, 5, 0), (170, 6, 2)]):
+        packet = sender.packet(EPOCH_NS + number)
+        sender.sent(0.0)
+        at = EPOCH_NS + number + 1000
+        sender.receive(reflector.handle(packet, SOURCE, received_ns=at, transmitted_ns=at, ttl=9, drops=drops), at)
+    assert sender.stats().drops == Drops(overflowed=70, limited=1, unsent=2)
+
+
+def test_copies_without_end_are_not_kept() -> None:
+    """A peer that sends an answer again and again fills no memory, and pushes no other answer out."""
+    sender, reflector = SessionSender(plan(2), 0.0), SessionReflector()
+    answers = []
+    for number in range(2):
+        packet = sender.packet(EPOCH_NS + number)
+        sender.sent(0.0)
+        answers.append(reflector.handle(packet, SOURCE, received_ns=EPOCH_NS, transmitted_ns=EPOCH_NS, ttl=9))
+    for answer in [answers[0]] * 1000 + [answers[1]]:
+        sender.receive(answer, EPOCH_NS + 1000)
+    stats = sender.stats()
+    assert stats.answered == 2
+    assert len(sender._arrivals) <= COPIES * (2 + MAX_TAIL) + 1

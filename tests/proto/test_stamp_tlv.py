@@ -252,3 +252,14 @@ def test_endless_tlvs_are_bounded() -> None:
 def test_padding_has_the_length_asked_for(length: int, expected: int) -> None:
     """A packet is brought to a size by padding, as far as a TLV header fits."""
     assert len(stamp_tlv.padding(length)) == expected
+
+
+def test_drops_are_told_to_who_asks() -> None:
+    """The three counts come back in our own TLV, wrapped at 32 bits; a reflector that does not know them says U."""
+    area = stamp_tlv.encode([stamp_tlv.drops()])
+    facts = replace(FACTS, drops=(2**32 + 7, 3, 1))
+    (told,) = stamp_tlv.parse(stamp_tlv.reflect(area, facts, request=3, answer=9))
+    assert stamp_tlv.read_drops(told) == (7, 3, 1)
+    (untold,) = reflect(area)
+    assert untold.flags == UNRECOGNISED
+    assert stamp_tlv.read_drops(untold) is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from preflight.proto import stamp
 
 KEY = b"a key that only tests know"
 SENTINEL = 4711
+UNLIMITED = ("--max-rate", "1000000")
+"""For a test that sends as fast as it can, and is not about rates."""
 
 
 @dataclass
@@ -45,9 +48,9 @@ def environment() -> dict[str, str]:
 Start = Callable[..., Running]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts responders on loopback addresses."""
+@contextmanager
+def starting(folder: Path) -> Iterator[Start]:
+    """Starts responders on loopback addresses, in a folder; they end with it."""
     running: list[Running] = []
 
     def run(*words: str, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Running:
@@ -58,7 +61,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             stderr=subprocess.PIPE,
             text=True,
             env=environment(),
-            cwd=tmp_path,
+            cwd=folder,
         )
         assert process.stdout
         places = []
@@ -70,10 +73,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
         running.append(Running(process, places))
         return running[-1]
 
-    yield run
-    for each in running:
-        each.process.kill()
-        each.process.communicate(timeout=30)
+    try:
+        yield run
+    finally:
+        for each in running:
+            each.process.kill()
+            each.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts responders on loopback addresses."""
+    with starting(tmp_path) as run:
+        yield run
 
 
 def client(place: tuple[str, int]) -> socket.socket:

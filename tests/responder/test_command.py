@@ -12,14 +12,14 @@ import pytest
 
 from preflight.net import udp
 from preflight.proto import probe, stamp, stamp_tlv, trace
-from tests.responder.conftest import KEY, Start, client, command, environment, exchange, request
+from tests.responder.conftest import KEY, UNLIMITED, Start, client, command, environment, exchange, request
 
 TRACE_ME = trace.Message(trace.Kind.ASK, b"a token.")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_serves_and_ends(start: Start, number: signal.Signals) -> None:
-    """Several sockets of both families; SIGTERM and Ctrl-C end it with 0; the counters stand in one line."""
+    """Several sockets of both families; each of these signals ends it with 0; the counters stand in one line."""
     responder = start("--allow", "127.0.0.0/8", "--allow", "::1", addresses=("127.0.0.1", "[::1]"))
     assert [address for address, _ in responder.places] == ["127.0.0.1", "::1"]
     for place in responder.places:
@@ -73,7 +73,7 @@ def test_scapy_as_sender(start: Start) -> None:
 def test_it_survives_whatever_comes(start: Start) -> None:
     """Random bytes, empty and huge datagrams, HTTP: dropped and counted; a good packet is still answered."""
     dice = random.Random(11)
-    responder = start("--allow", "127.0.0.0/8")
+    responder = start("--allow", "127.0.0.0/8", *UNLIMITED)
     rubbish = [b"", b"GET / HTTP/1.1\r\nhost: b\r\n\r\n", bytes(65_000), probe.MAGIC, probe.MAGIC + bytes(60_000)]
     rubbish += [dice.randbytes(dice.randrange(200)) for _ in range(300)]
     rubbish += [magic + dice.randbytes(dice.randrange(400)) for magic in (probe.MAGIC, trace.MAGIC) for _ in range(100)]
@@ -89,7 +89,7 @@ def test_it_survives_whatever_comes(start: Start) -> None:
 def test_strangers_cost_nothing(start: Start, tmp_path: Path, keyed: bool) -> None:
     """To who is neither provisioned nor holds the key not one byte goes out."""
     (tmp_path / "key").write_bytes(KEY)
-    responder = start("--allow", "10.66.0.0/24", *(["--key-file", "key"] if keyed else []))
+    responder = start("--allow", "10.66.0.0/24", *UNLIMITED, *(["--key-file", "key"] if keyed else []))
     with client(responder.places[0]) as link:
         for sequence in range(200):
             link.send(request(sequence))
@@ -109,7 +109,7 @@ def test_strangers_cost_nothing(start: Start, tmp_path: Path, keyed: bool) -> No
 def test_never_more_bytes_out_than_in(start: Start) -> None:
     """Measured at the socket, for packets of many kinds and sizes from a provisioned source."""
     dice = random.Random(12)
-    responder = start("--allow", "127.0.0.1")
+    responder = start("--allow", "127.0.0.1", *UNLIMITED)
     datagrams = [
         dice.choice([request(number), probe.MAGIC, trace.encode(TRACE_ME), b""]) + dice.randbytes(dice.randrange(1000))
         for number in range(300)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from preflight.model.path import Heard
 from preflight.proto import probe, stamp
-from preflight.proto.admission import Admission, Limits
+from preflight.proto.admission import Admission, Limits, Verdict
 from preflight.proto.ask import FRESH_S, ProbeRequest, encode_request
 from preflight.proto.probe import Kind, Message, ProbeServer
 from preflight.proto.reflector import SessionReflector
@@ -49,7 +49,10 @@ def core(
 
 def send(responder: ResponderCore, data: bytes, source: tuple[str, int] = NODE, *, now: float = 0.0) -> Sequence[bytes]:
     """The answers to one datagram."""
-    return responder.handle(data, source, received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=64, now=now)
+    verdict = responder.admit(source[0], now)
+    if verdict is None:
+        return ()
+    return responder.handle(data, Arrival(source, NOW_NS, NOW_NS, 64, now, verdict is Verdict.STRANGER))
 
 
 def stamp_packet(key: bytes | None = None) -> bytes:

@@ -1,0 +1,10 @@
+"""Words for why a datagram from where a responder's answers come from is no answer, as counters have them."""
+
+ECHOED = "echoed"
+"""Our own datagram, as it left."""
+UNSIGNED = "unsigned"
+"""An answer to us without the signature that this node's key asks for."""
+OTHER_KEY = "other-key"
+"""An answer to us that is signed, but not with this node's key."""
+FOREIGN = "foreign"
+"""Whatever else: about nothing that this node sent, or of no protocol of ours."""
