@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from preflight.cli.session import Session
 
 DEFAULT_BIND = "127.0.0.1:9849"
+MOST_SCRAPERS = 64
+"""Connections at a time."""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -87,7 +89,9 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
     import uvicorn
 
     from preflight.control import bind
-    from preflight.control.serve import AnnouncingServer, stop_cleanly_from_now_on
+    from preflight.control.guard import Door, GuardedServer
+    from preflight.control.guests import Caps, Guests
+    from preflight.control.serve import stop_cleanly_from_now_on
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]
@@ -98,4 +102,5 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
             announce(f"http://{bind.authority(host, port)}")
 
     config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False)
-    asyncio.run(AnnouncingServer(config, ready).serve(listeners))
+    doors = [Door(listener, config) for listener in listeners]
+    asyncio.run(GuardedServer(doors, ready, Guests(Caps(MOST_SCRAPERS))).serve())
