@@ -124,6 +124,7 @@ def _guests(config: ServerConfig, metrics: Metrics) -> Guests:
 def _uvicorn_config(app: ASGIApp, patience: Patience, context: ssl.SSLContext | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",  # guessing takes a method for ASGI 2
         lifespan="off",
         ws="none",
         log_config=None,
