@@ -200,6 +200,12 @@ class ControlPlaneSettings(Model):
         None, description="Hide nodes older than this from the list; 0 shows all."
     )
     rate_limit: RateLimit = RateLimit()
+    max_connections: int | None = Field(
+        None, ge=1, description="Open connections in all; default 16384, or 64 below the limit of open files."
+    )
+    max_connections_per_client: int | None = Field(
+        None, ge=1, description="Open connections of one address (IPv6: /64), and its requests at a time; default 512."
+    )
 
 
 class ConfigFile(Model):

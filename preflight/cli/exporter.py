@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BIND = "127.0.0.1:9849"
 ABOUT_PEERS = "what is about peers"
+MOST_SCRAPERS = 64
+"""Connections at a time."""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -102,7 +104,9 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
 
     from preflight.cli.ending import run_to_end
     from preflight.control import bind
-    from preflight.control.serve import GRACE_S, AnnouncingServer, stop_cleanly_from_now_on
+    from preflight.control.guard import Door, GuardedServer
+    from preflight.control.guests import Caps, Guests
+    from preflight.control.serve import GRACE_S, stop_cleanly_from_now_on
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]
@@ -121,4 +125,5 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,  # a scrape that measures must not keep a signal waiting
     )
-    run_to_end(AnnouncingServer(config, ready).serve(listeners))
+    doors = [Door(listener, config) for listener in listeners]
+    run_to_end(GuardedServer(doors, ready, Guests(Caps(MOST_SCRAPERS))).serve())

@@ -8,18 +8,23 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from preflight import __version__
 from preflight.control import credentials, openapi
 from preflight.control.auth import Access, Claims, Role, bearer_of
+from preflight.control.budget import Budget, Share
 from preflight.control.database import UnavailableError
+from preflight.control.guard import KNOWN, Patience
+from preflight.control.guests import Caps, client_of
 from preflight.control.handlers import Plane
 from preflight.control.limiter import Limiter
 from preflight.control.models import Wire
@@ -28,30 +33,48 @@ from preflight.control.routes import ROUTES, Route
 
 _log = logging.getLogger(__name__)
 
-BODY_TIMEOUT_S = 30.0
 RETRY_AFTER_S = 5
+STRANGERS_BODY_BYTES = 8 * 1024
+"""For a body that is read without a bearer, because the credential is in it."""
+PIECE_BYTES = 64 * 1024
 
 
 class ControlPlane:
     """Answers the requests of the contract."""
 
-    def __init__(self, plane: Plane, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        now_ms: Callable[[], int],
+        *,
+        caps: Caps | None = None,
+        patience: Patience | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        """`caps` also limits the requests of one client at a time: behind a proxy it has no connections of its own."""
         self._plane = plane
         self._config = plane.config
         self._now_ms = now_ms
         self._limiter = Limiter(plane.config.rate) if plane.config.rate else None
+        self._caps = caps or Caps()
+        self._body_s = (patience or Patience()).body_s
+        self._budget = budget or Budget()
+        self._under_way: Counter[str] = Counter()
         self._paths = _by_path((*ROUTES, _description()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: one request."""
-        response = await self._respond(Request(scope, receive))
-        await response(scope, receive, send)
+        with self._budget.share() as share:
+            response = await self._respond(Request(scope, receive), share)
+            await response(scope, receive, _in_pieces(send))
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: Request, share: Share) -> Response:
         try:
-            return await self._answer(request)
+            with self._admitted(client_of(request.client.host if request.client else "")):
+                response = await self._answer(request, share)
+            share.take(len(response.body))
         except Refusal as refusal:
-            return PlainTextResponse(refusal.text, refusal.status, refusal.headers)
+            return _text(refusal.status, refusal.text, refusal.headers)
         except UnavailableError as error:
             _log.error("the database cannot be used: %s", error)
             return _text(503, "the database cannot be used now", {"retry-after": str(RETRY_AFTER_S)})
@@ -60,29 +83,40 @@ class ControlPlane:
         except Exception:
             _log.exception("a request failed")
             return _text(500, "internal server error")
+        return response
 
-    async def _answer(self, request: Request) -> Response:
-        """The gates, in the contract's order: rate, bearer, path and method, role, body."""
-        self._admit(request)
+    async def _answer(self, request: Request, share: Share) -> Response:
+        """The gates, in the contract's order: bearer, path and method, role, body."""
+        _check_framing(request)
         method = "GET" if request.method == "HEAD" else request.method
-        methods = self._paths.get(request.url.path, {})
+        # As it was sent: a path that has to be decoded, or that a Host header completes, is none of ours.
+        methods = self._paths.get(request.scope["raw_path"].decode("ascii", "replace"), {})
         route = methods.get(method)
         role = None
         if route is None or route.access is not Access.ANYBODY:
             role = await self._role(request)
+        if role is not None:
+            request.scope.setdefault("state", {})[KNOWN] = True
         if route is None:
             raise _no_route(methods)
         if role is not None and not route.access.admits(role):
             raise Refusal(403, f"this route is for bearers of role {route.access.value}")
-        body = await self._body(request, route.takes) if route.takes else None
+        body = await self._body(request, route, share) if route.takes else None
         return await route.handler(self._plane, body)
 
-    def _admit(self, request: Request) -> None:
-        if self._limiter is None:
-            return
-        delay = self._limiter.delay(request.client.host if request.client else "", time.monotonic())
-        if delay:
+    @contextmanager
+    def _admitted(self, client: str) -> Iterator[None]:
+        """Rate, and requests at a time, of one client."""
+        delay = self._limiter.delay(client, time.monotonic()) if self._limiter else 0
+        if delay or self._under_way[client] >= self._caps.of(client):
             raise Refusal(429, "too many requests", {"retry-after": str(max(1, round(delay)))})
+        self._under_way[client] += 1
+        try:
+            yield
+        finally:
+            self._under_way[client] -= 1
+            if not self._under_way[client]:
+                del self._under_way[client]
 
     async def _role(self, request: Request) -> Role | None:
         """The role of the request's bearer; None on an open server. Refuses a missing or unknown one with 401."""
@@ -102,35 +136,59 @@ class ControlPlane:
     async def _is_first_use(self, claims: Claims) -> bool:
         return await self._plane.database.write(credentials.accept_jti, claims.jti, claims.forget_unix_ms)
 
-    async def _body(self, request: Request, model: type[Wire]) -> Wire:
+    async def _body(self, request: Request, route: Route, share: Share) -> Wire:
         """The checked body: 415 for another media type, 413 over the cap, 400 for no JSON, 422 for wrong fields."""
+        assert route.takes
         if not _is_json(request.headers.get("content-type", "")):
             raise Refusal(415, "expected content-type: application/json")
+        limit = self._config.max_body_bytes
+        if route.access is Access.ANYBODY:
+            limit = min(limit, STRANGERS_BODY_BYTES)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                content = await self._content(request)
+            async with asyncio.timeout(self._body_s):
+                content = await _content(request, limit, share)
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+            raise Refusal(408, f"the body did not arrive within {self._body_s:g} s", {"connection": "close"}) from None
         try:
             # Not model_validate_json: that takes NaN and Infinity, which are no JSON (RFC 8259, section 6).
-            return model.model_validate(from_json(content, allow_inf_nan=False))
+            return route.takes.model_validate(from_json(content, allow_inf_nan=False))
         except ValidationError as error:
             raise _wrong_fields(error) from None
         except ValueError:
             raise Refusal(400, "the body is not valid JSON") from None
 
-    async def _content(self, request: Request) -> bytes:
-        limit = self._config.max_body_bytes
-        too_large = Refusal(413, f"the body is larger than {limit} bytes")
-        declared = request.headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > limit:
+
+async def _content(request: Request, limit: int, share: Share) -> bytes:
+    too_large = Refusal(413, f"the body is larger than {limit} bytes")
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
             raise too_large
-        content = bytearray()
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > limit:
-                raise too_large
-        return bytes(content)
+        share.take(len(chunk))
+    return bytes(content)
+
+
+def _check_framing(request: Request) -> None:
+    """Two words on where the body ends may be read in two ways by two servers (RFC 9112, section 6.1)."""
+    if "transfer-encoding" in request.headers and "content-length" in request.headers:
+        raise Refusal(400, "transfer-encoding and content-length exclude each other", {"connection": "close"})
+
+
+def _in_pieces(send: Send) -> Send:
+    """Sends what is large as fast as it is taken, and not all of it into the connection's buffer."""
+
+    async def pieces(message: Message) -> None:
+        rest = memoryview(message.get("body", b""))
+        while len(rest) > PIECE_BYTES:
+            await send({"type": "http.response.body", "body": bytes(rest[:PIECE_BYTES]), "more_body": True})
+            rest = rest[PIECE_BYTES:]
+        await send({**message, "body": bytes(rest)} if len(rest) else message)
+
+    return pieces
 
 
 def _by_path(routes: Sequence[Route]) -> dict[str, dict[str, Route]]:

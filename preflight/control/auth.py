@@ -8,6 +8,8 @@ from typing import Any
 import jwt
 
 JWT_LEEWAY_S = 60
+LONGEST_JWT = 8 * 1024
+LONGEST_JTI = 512
 
 
 class Role(StrEnum):
@@ -67,10 +69,10 @@ class Bearers:
 
     def claims_of(self, bearer: bytes, now_ms: int) -> Claims | None:
         """The claims of a JWT that is signed with our secret and has not expired, or None (RFC 7519, RFC 7515)."""
-        if self.jwt_secret is None:
+        if self.jwt_secret is None or len(bearer) > LONGEST_JWT:
             return None
         try:
-            payload = jwt.decode(
+            token = jwt.decode_complete(
                 bearer,
                 self.jwt_secret,
                 algorithms=["HS256"],
@@ -84,12 +86,14 @@ class Bearers:
             )
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             return None
-        return _claims(payload, now_ms)
+        if "crit" in token["header"]:  # extensions that must be understood, and we know none (RFC 7515, section 4.1.11)
+            return None
+        return _claims(token["payload"], now_ms)
 
 
 def _claims(payload: dict[str, Any], now_ms: int) -> Claims | None:
     role, jti, exp, nbf = payload["role"], payload["jti"], payload["exp"], payload.get("nbf", 0)
-    if not (isinstance(role, str) and isinstance(jti, str) and jti.strip() and type(exp) is type(nbf) is int):
+    if not (isinstance(role, str) and _is_id(jti) and type(exp) is type(nbf) is int):
         return None
     role = role.strip().lower()
     forget = (exp + JWT_LEEWAY_S) * 1000
@@ -98,10 +102,20 @@ def _claims(payload: dict[str, Any], now_ms: int) -> Claims | None:
     return Claims(Role(role), jti, forget)
 
 
+def _is_id(jti: object) -> bool:
+    """Whether it is a text that can be remembered: JSON also spells halves of characters, which are none."""
+    if not isinstance(jti, str) or not jti.strip() or len(jti) > LONGEST_JTI:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in jti)
+
+
 def bearer_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """The credential of the first `Authorization` header if its scheme is `Bearer` (RFC 6750, section 2.1)."""
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, credential = value.partition(b" ")
-            return credential.strip() or None if scheme == b"Bearer" else None
-    return None
+    """The credential of the only `Authorization` header if its scheme is `Bearer` (RFC 6750, section 2.1).
+
+    Of two, a proxy in front may have judged the other one.
+    """
+    values = [value for name, value in headers if name == b"authorization"]
+    if len(values) != 1:
+        return None
+    scheme, _, credential = values[0].partition(b" ")
+    return credential.strip() or None if scheme == b"Bearer" else None

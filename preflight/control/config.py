@@ -47,6 +47,8 @@ class ServerConfig:
     max_messages: int = DEFAULT_MESSAGES
     stale_prune_ms: int | None = None
     rate: Rate | None = None
+    max_connections: int | None = None
+    max_connections_per_client: int | None = None
     warnings: tuple[str, ...] = ()
     """What an operator should know about these settings."""
 
@@ -78,6 +80,8 @@ def server_config(settings: ControlPlaneSettings, environ: Mapping[str, str]) ->
         ),
         stale_prune_ms=stale if stale > 0 else None,
         rate=_rate(settings, environ, numbers),
+        max_connections=settings.max_connections,
+        max_connections_per_client=settings.max_connections_per_client,
         warnings=(*_weaknesses(bearers, bootstrap), *numbers.ignored),
     )
 

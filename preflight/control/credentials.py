@@ -4,8 +4,11 @@ import hashlib
 import hmac
 
 from preflight.control.config import BootstrapToken
-from preflight.control.database import SQLITE_INTEGER_MAX, Transaction
+from preflight.control.database import SQLITE_INTEGER_MAX, Transaction, volume
 from preflight.control.refusal import Refusal
+
+MOST_REMEMBERED = 100_000
+"""Ids of JWTs; more only while none of them has expired."""
 
 
 def exchange(
@@ -39,15 +42,33 @@ def exchange(
 
 
 def accept_jti(tx: Transaction, jti: str, forget_unix_ms: int) -> bool:
-    """Whether a JWT's id is new; it is remembered until `forget_unix_ms`, when the token is refused by its age."""
-    tx.db.execute("DELETE FROM seen_jti WHERE forget_unix_ms <= ?", (tx.now,))
-    return (
-        tx.db.execute(
-            "INSERT INTO seen_jti (jti, forget_unix_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            (jti, min(forget_unix_ms, SQLITE_INTEGER_MAX)),
-        ).rowcount
-        == 1
-    )
+    """Whether a JWT's id is surely new; its token is refused by its age from `forget_unix_ms` on.
+
+    No clock is trusted for forgetting: it may jump ahead and back, and then a token lives again. Only when there are
+    many are the ids forgotten that expire first, and from then on whatever expires before the last of them is refused,
+    for it may be one of them.
+    """
+    forget = min(forget_unix_ms, SQLITE_INTEGER_MAX)
+    if forget <= tx.db.execute("SELECT until_unix_ms FROM forgotten_jti").fetchone()[0]:
+        return False
+    added = tx.db.execute(
+        "INSERT INTO seen_jti (jti, forget_unix_ms) VALUES (?, ?) ON CONFLICT DO NOTHING", (jti, forget)
+    ).rowcount
+    if volume(tx, "seen_jti") > MOST_REMEMBERED:
+        _forget_some(tx)
+    return added == 1
+
+
+def _forget_some(tx: Transaction) -> None:
+    """Forget half of those that are over by this clock, the first to expire first, and note how far that went."""
+    until = tx.db.execute(
+        "SELECT max(forget_unix_ms) FROM (SELECT forget_unix_ms FROM seen_jti WHERE forget_unix_ms <= ?"
+        " ORDER BY forget_unix_ms LIMIT ?)",
+        (tx.now, MOST_REMEMBERED // 2),
+    ).fetchone()[0]
+    if until is not None:
+        tx.db.execute("DELETE FROM seen_jti WHERE forget_unix_ms <= ?", (until,))
+        tx.db.execute("UPDATE forgotten_jti SET until_unix_ms = ?", (until,))
 
 
 def _same(spender: str | None, key: str | None) -> bool:

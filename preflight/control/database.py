@@ -18,6 +18,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from preflight.control import schema
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,59 +28,6 @@ BUSY_TIMEOUT_S = 2.0
 LARGEST_BATCH = 512
 CHECKPOINT_PAGES = 8000  # 32 MiB of log; by SQLite's default 1000 heartbeats would wait for a checkpoint every second
 SQLITE_INTEGER_MAX = 2**63 - 1
-
-MIGRATIONS = (
-    """
-    CREATE TABLE node (
-        id TEXT PRIMARY KEY,
-        record TEXT NOT NULL,                 -- JSON, without last_seen_unix_ms
-        last_seen_unix_ms INTEGER NOT NULL,
-        drain_until_unix_ms INTEGER           -- the deadline of the record's drain, for finding those that are over
-    ) WITHOUT ROWID;
-
-    CREATE TABLE mail (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an old ack must not hit a new message
-        sender TEXT NOT NULL,
-        receiver TEXT NOT NULL,
-        message_type TEXT NOT NULL,
-        payload TEXT NOT NULL,
-        created_unix_ms INTEGER NOT NULL,
-        acknowledged INTEGER NOT NULL DEFAULT 0,
-        priority INTEGER NOT NULL,
-        privacy TEXT NOT NULL,                -- comparable form of privacy_class
-        privacy_class TEXT,
-        idempotency_key TEXT,                 -- NULL once acknowledged
-        lease_holder TEXT,
-        lease_expires_unix_ms INTEGER,
-        extra TEXT NOT NULL                   -- JSON of the fields that are only handed on
-    );
-    CREATE UNIQUE INDEX mail_idempotency ON mail (sender, receiver, idempotency_key)
-        WHERE idempotency_key IS NOT NULL;
-    CREATE INDEX mail_waiting ON mail (receiver, priority DESC, id) WHERE acknowledged = 0;
-    CREATE INDEX mail_inbox ON mail (receiver, id) WHERE acknowledged = 0;
-
-    CREATE TABLE exec_lease (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: an old renew must not hit a new lease
-        scope_key TEXT NOT NULL UNIQUE,
-        holder TEXT NOT NULL,
-        expires_unix_ms INTEGER NOT NULL
-    );
-    CREATE INDEX exec_lease_expiry ON exec_lease (expires_unix_ms);
-
-    CREATE TABLE spent_bootstrap_token (
-        token_sha256 BLOB PRIMARY KEY,
-        idempotency_key TEXT,
-        spent_unix_ms INTEGER NOT NULL
-    ) WITHOUT ROWID;
-
-    CREATE TABLE seen_jti (
-        jti TEXT PRIMARY KEY,
-        forget_unix_ms INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX seen_jti_expiry ON seen_jti (forget_unix_ms);
-    """,
-)
-"""Step n takes a database from version n to n + 1 (`PRAGMA user_version`). Never change a step that was released."""
 
 _FAILURES_OF_THE_FILE = frozenset(
     {
@@ -109,6 +58,11 @@ class Transaction:
 
     db: sqlite3.Connection
     now: int
+
+
+def volume(tx: Transaction, name: str) -> int:
+    """How much there is of `node`, `mail` or `exec_lease`, in bytes, or how many `seen_jti`."""
+    return int(tx.db.execute("SELECT amount FROM volume WHERE name = ?", (name,)).fetchone()[0])
 
 
 class _Write:
@@ -315,22 +269,17 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
     if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         raise DatabaseError(f"database {path}: belongs to another program; name another file")
-    if version > len(MIGRATIONS):
+    if version > len(schema.MIGRATIONS):
         raise DatabaseError(
-            f"database {path}: has schema version {version}, this preflight knows up to {len(MIGRATIONS)}; "
+            f"database {path}: has schema version {version}, this preflight knows up to {len(schema.MIGRATIONS)}; "
             "run a newer preflight or name another file"
         )
-    for script in MIGRATIONS[version:]:
-        for statement in _statements(script):
+    for script in schema.MIGRATIONS[version:]:
+        for statement in schema.statements(script):
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
     connection.execute("COMMIT")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise DatabaseError(f"database {path}: its file system has no write-ahead log; name a file on a local disk")
-
-
-def _statements(script: str) -> list[str]:
-    """The statements of a migration: `executescript` would commit the transaction that holds them together."""
-    return [statement for statement in script.split(";") if statement.strip()]

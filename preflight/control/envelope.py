@@ -1,6 +1,7 @@
 """What every response carries, and what is counted and logged about every request, faults included."""
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from preflight.control.routes import FEATURES
 
 _log = logging.getLogger(__name__)
 
+ECHOED = re.compile(rb"[!-~]{1,128}")
+"""A request id that goes back as it came: printable ASCII, and short."""
+
 
 class Envelope:
     """Outermost ASGI layer: `x-populi-feature`, `x-request-id` and `Date` on all that goes out."""
@@ -23,7 +27,7 @@ class Envelope:
         self._app = app
         self._metrics = metrics
         self._now_ms = now_ms
-        self._features = ",".join(FEATURES)
+        self._features = ",".join(FEATURES).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: one request."""
@@ -35,10 +39,7 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-populi-feature"] = self._features
-                headers["date"] = formatdate(self._now_ms() / 1000, usegmt=True)
-                headers.raw.append((b"x-request-id", request_id))
+                MutableHeaders(scope=message).raw.extend(self._stamps(request_id))
             await send(message)
 
         await self._app(scope, receive, stamped)
@@ -56,8 +57,23 @@ class Envelope:
             client=scope["client"][0] if scope["client"] else None,
         )
 
+    def stamps(self) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer to what never became a request."""
+        return self._stamps(_new_id())
+
+    def _stamps(self, request_id: bytes) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"x-populi-feature", self._features),
+            (b"date", formatdate(self._now_ms() / 1000, usegmt=True).encode()),
+            (b"x-request-id", request_id),
+        ]
+
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> bytes:
     """The client's own, or a new one."""
     sent = next((value for name, value in headers if name == b"x-request-id"), b"")
-    return sent or str(uuid.uuid4()).encode()
+    return sent if ECHOED.fullmatch(sent) else _new_id()
+
+
+def _new_id() -> bytes:
+    return str(uuid.uuid4()).encode()

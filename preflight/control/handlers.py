@@ -139,7 +139,7 @@ async def release_exec_lease(plane: Plane, body: models.ExecLeaseRequest) -> Res
 
 async def list_exec_leases(plane: Plane, body: None) -> Response:
     """All live execution leases."""
-    return _model(models.ExecLeaseList(leases=await plane.database.read(leases.listing)))
+    return _json(await plane.database.read(leases.listing))
 
 
 async def quarantine(plane: Plane, body: models.QuarantineRequest) -> Response:

@@ -1,11 +1,16 @@
 """Operations on execution leases: at any time at most one node holds a scope key."""
 
+import json
+
 from preflight.control import nodes
-from preflight.control.database import Transaction
+from preflight.control.database import Transaction, volume
 from preflight.control.models import ExecLease
 from preflight.control.refusal import Refusal
 
 LONGEST_SCOPE_KEY = 2048
+LARGEST_TABLE = 16 * 1024 * 1024
+"""Bytes of scope keys and holders of all live leases: what their list may grow to."""
+RETRY_AFTER_S = 60
 LONGEST_LEASE_ID = 18  # digits that surely fit SQLite's integers
 
 
@@ -20,6 +25,8 @@ def grant(tx: Transaction, claimer_node_id: str, scope_key: str, lease_ms: int) 
     expires = tx.now + lease_ms
     row = tx.db.execute("SELECT id, holder FROM exec_lease WHERE scope_key = ?", (scope_key,)).fetchone()
     if row is None:
+        if volume(tx, "exec_lease") >= LARGEST_TABLE:
+            raise Refusal(503, "too many execution leases", {"retry-after": str(RETRY_AFTER_S)})
         lease_id = tx.db.execute(
             "INSERT INTO exec_lease (scope_key, holder, expires_unix_ms) VALUES (?, ?, ?)",
             (scope_key, claimer_node_id, expires),
@@ -56,16 +63,17 @@ def revoke(tx: Transaction, lease_id: str) -> None:
     tx.db.execute("DELETE FROM exec_lease WHERE id = ?", (row,))
 
 
-def listing(tx: Transaction) -> list[ExecLease]:
-    """All live leases, oldest first."""
+def listing(tx: Transaction) -> str:
+    """All live leases as JSON, oldest first."""
     rows = tx.db.execute(
         "SELECT id, scope_key, holder, expires_unix_ms FROM exec_lease WHERE expires_unix_ms > ? ORDER BY id",
         (tx.now,),
     )
-    return [
-        ExecLease(lease_id=str(row), scope_key=scope_key, holder_node_id=holder, expires_unix_ms=expires)
+    leases = [
+        {"lease_id": str(row), "scope_key": scope_key, "holder_node_id": holder, "expires_unix_ms": expires}
         for row, scope_key, holder, expires in rows
     ]
+    return json.dumps({"leases": leases}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _required(lease_id: str) -> None:

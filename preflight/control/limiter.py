@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from preflight.control.config import Rate
 
 LARGEST_TABLE = 10_000
+FORGET_EVERY_S = 1.0
+THE_REST = "the rest"
+"""Whom clients that the table has no room for count as, all together."""
 
 
 @dataclass(slots=True)
@@ -19,11 +22,12 @@ class Limiter:
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
         self._buckets: dict[str, _Bucket] = {}
+        self._forgot_s = float("-inf")
 
     def delay(self, client: str, now_s: float) -> float:
         """Seconds that the client has to wait; 0 admits and counts the request. `now_s` is a monotonic time."""
         if len(self._buckets) >= LARGEST_TABLE and client not in self._buckets:
-            self._forget_idle(now_s)
+            client = self._made_room(client, now_s)
         bucket = self._buckets.setdefault(client, _Bucket(self._rate.burst, now_s))
         bucket.tokens = self._filled(bucket, now_s)
         bucket.filled_s = now_s
@@ -35,8 +39,12 @@ class Limiter:
     def _filled(self, bucket: _Bucket, now_s: float) -> float:
         return min(bucket.tokens + (now_s - bucket.filled_s) * self._rate.per_second, self._rate.burst)
 
-    def _forget_idle(self, now_s: float) -> None:
-        """Drop full buckets: a new one is the same."""
+    def _made_room(self, client: str, now_s: float) -> str:
+        """Whom a new client counts as once full buckets are dropped: a new one is the same."""
+        if now_s - self._forgot_s < FORGET_EVERY_S:  # whoever has many addresses must not make us count them each time
+            return THE_REST
+        self._forgot_s = now_s
         self._buckets = {
             client: bucket for client, bucket in self._buckets.items() if self._filled(bucket, now_s) < self._rate.burst
         }
+        return client if len(self._buckets) < LARGEST_TABLE else THE_REST

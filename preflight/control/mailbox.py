@@ -5,12 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from preflight.control import nodes, registry
-from preflight.control.database import SQLITE_INTEGER_MAX, Transaction
+from preflight.control.database import SQLITE_INTEGER_MAX, Transaction, volume
 from preflight.control.models import DeliverRequest
 from preflight.control.refusal import Refusal
 
 DEFAULT_LIMIT = 64
 LARGEST_LIMIT = 256
+LARGEST_LISTING = 8 * 1024 * 1024
+"""Bytes of payloads in one answer; at least one row is always in it."""
+LARGEST_STORE = 1024 * 1024 * 1024
+"""Bytes of all messages that wait."""
+LONGEST_AGENT_ID = 128
 HANDED_ON = frozenset(
     {"payload_blake3_hex", "worker_ed25519_sig_b64", "jwe_payload", "task_kind", "model_id", "traceparent"}
 )
@@ -42,18 +47,27 @@ def deliver(tx: Transaction, message: DeliverRequest, max_messages: int) -> int:
     message_id = int(cursor.lastrowid or 0)
     # Ids have no gaps and rows go oldest first, so the cap is a distance between ids.
     tx.db.execute("DELETE FROM mail WHERE id <= ?", (message_id - max_messages,))
+    while volume(tx, "mail") > LARGEST_STORE:
+        tx.db.execute("DELETE FROM mail WHERE id = (SELECT min(id) FROM mail)")
     return message_id
 
 
 def inbox(tx: Transaction, receiver: str, max_messages: int | None, before: int | None) -> list[Mapping[str, Any]]:
-    """Rows that wait, newest first, with ids below `before`."""
+    """Rows that wait, newest first, with ids below `before`; fewer if they are large (the last id is a cursor)."""
     limit = min(max(DEFAULT_LIMIT if max_messages is None else max_messages, 1), LARGEST_LIMIT)
     cursor = SQLITE_INTEGER_MAX if before is None else min(before, SQLITE_INTEGER_MAX)
     rows = tx.db.execute(
         "SELECT * FROM mail WHERE receiver = ? AND acknowledged = 0 AND id < ? ORDER BY id DESC LIMIT ?",
         (receiver, cursor, limit),
     )
-    return [_on_the_wire(row, tx.now) for row in rows]
+    found: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        size += len(row["payload"]) + len(row["extra"])
+        if found and size > LARGEST_LISTING:
+            break
+        found.append(_on_the_wire(row, tx.now))
+    return found
 
 
 def claim(tx: Transaction, receiver: str, claimer_node_id: str, lease_ms: int) -> list[Mapping[str, Any]]:
@@ -79,10 +93,10 @@ def claim(tx: Transaction, receiver: str, claimer_node_id: str, lease_ms: int) -
 
 
 def acknowledge(tx: Transaction, receiver: str, message_id: int) -> None:
-    """Take a message out of the waiting ones and free its key; doing it again changes nothing."""
+    """Take a message out of the waiting ones, free its key and drop its content; doing it again changes nothing."""
     changed = tx.db.execute(
-        "UPDATE mail SET acknowledged = 1, idempotency_key = NULL, lease_holder = NULL, lease_expires_unix_ms = NULL"
-        " WHERE id = ? AND receiver = ?",
+        "UPDATE mail SET acknowledged = 1, idempotency_key = NULL, lease_holder = NULL, lease_expires_unix_ms = NULL,"
+        " payload = '', extra = '{}' WHERE id = ? AND receiver = ?",
         (min(message_id, SQLITE_INTEGER_MAX), receiver),
     ).rowcount
     if changed == 0:
@@ -104,8 +118,8 @@ def renew(tx: Transaction, receiver: str, message_id: int, claimer_node_id: str,
 
 
 def _agent_id(field: str, value: str) -> str:
-    if not (value.isascii() and value.isdigit()):
-        raise Refusal(400, f"{field} must be a string of decimal digits")
+    if not (value.isascii() and value.isdigit() and len(value) <= LONGEST_AGENT_ID):
+        raise Refusal(400, f"{field} must be a string of at most {LONGEST_AGENT_ID} decimal digits")
     return value
 
 

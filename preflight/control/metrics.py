@@ -1,9 +1,15 @@
 """Prometheus metrics of the server, in a registry of their own."""
 
+import asyncio
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
+from preflight.control.guests import Cut
 from preflight.control.routes import ROUTES
 
 _PATHS = frozenset(route.path for route in ROUTES) | {"/openapi.json"}
@@ -30,6 +36,13 @@ class Metrics:
         self._malformed = Counter(
             "populi_http_malformed", "Connections that did not speak HTTP.", registry=self.registry
         )
+        self._cut = Counter(
+            "populi_http_connections_cut",
+            "Connections refused or ended by the server.",
+            ("because",),
+            registry=self.registry,
+        )
+        self._connections = Gauge("populi_http_connections", "Open connections.", registry=self.registry)
         self._commits = Histogram(
             "populi_commit_writes", "Writes that shared one commit.", buckets=_WRITES, registry=self.registry
         )
@@ -45,6 +58,14 @@ class Metrics:
         """Count bytes that were no HTTP request."""
         self._malformed.inc()
 
+    def cut(self, because: Cut) -> None:
+        """Count a connection that was refused or ended."""
+        self._cut.labels(because.value).inc()
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Ask `count` for the number of connections at every scrape."""
+        self._connections.set_function(count)
+
     def commit(self, writes: int) -> None:
         """Count one commit of so many writes."""
         self._commits.observe(writes)
@@ -52,3 +73,12 @@ class Metrics:
     def watch_nodes(self, count: Callable[[], int]) -> None:
         """Ask `count` for the number of nodes at every scrape."""
         self._nodes.set_function(count)
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: `GET /metrics`, in the format that is asked for. Counting nodes waits for the database: in a thread."""
+        if scope["path"] != "/metrics":
+            await PlainTextResponse("not found", 404)(scope, receive, send)
+            return
+        encoder, content_type = choose_encoder(Request(scope).headers.get("accept", ""))
+        text = await asyncio.to_thread(encoder, self.registry)
+        await Response(text, media_type=content_type)(scope, receive, send)

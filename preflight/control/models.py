@@ -22,9 +22,13 @@ U64 = Annotated[int, Field(ge=0, le=U64_MAX), BeforeValidator(_integral)]
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True)]
 """A string that names something: blanks around it do not count."""
+Word = Annotated[str, StringConstraints(max_length=512)]
+"""A short text that is stored as it came."""
+Kept = Annotated[Name, StringConstraints(max_length=512)]
+"""A name that is stored."""
 Named = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"\S"})]
 """A name that must not be blank; the route judges that, because the contract wants 400 and not 422."""
-AgentId = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]+\s*$"})]
+AgentId = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]{1,128}\s*$"})]
 """Decimal digits; judged by the route as well."""
 ScopeKey = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": 2048})]
 """Not blank and at most 2048 bytes; judged by the route as well."""
@@ -49,9 +53,7 @@ class NodeRecord(Wire):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
-    id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S")] = Field(
-        description="Stable node id."
-    )
+    id: Annotated[Kept, StringConstraints(min_length=1, pattern=r"\S")] = Field(description="Stable node id.")
     capabilities: Capabilities
     version: str = Field(description="Version of the software that registered the node.")
     last_seen_unix_ms: U64 = Field(description="Set by the server; what a client sends here does not count.")
@@ -93,7 +95,7 @@ class BootstrapExchangeRequest(Wire):
     """The one-time token, and a key of the client's own that makes repeating after a lost answer safe."""
 
     bootstrap_token: SecretStr
-    idempotency_key: Name | None = None
+    idempotency_key: Kept | None = None
 
 
 class BootstrapExchangeResponse(Wire):
@@ -108,10 +110,10 @@ class DeliverRequest(Wire):
 
     sender_agent_id: AgentId
     receiver_agent_id: AgentId
-    message_type: str
+    message_type: Word
     payload: str
-    idempotency_key: Name | None = None
-    privacy_class: str | None = Field(None, description="public (the default), private, trusted or trusted_only.")
+    idempotency_key: Kept | None = None
+    privacy_class: Word | None = Field(None, description="public (the default), private, trusted or trusted_only.")
     priority: U8 = 128
     payload_blake3_hex: str | None = None
     worker_ed25519_sig_b64: str | None = None

@@ -5,17 +5,23 @@ import sqlite3
 from typing import Any
 
 from preflight.control import registry
-from preflight.control.database import SQLITE_INTEGER_MAX, Transaction
+from preflight.control.database import SQLITE_INTEGER_MAX, Transaction, volume
+from preflight.control.models import NodeRecord
 from preflight.control.refusal import Refusal
 from preflight.control.registry import Record
 
 SCHEMA_VERSION = 1
+LARGEST_RECORD = 64 * 1024
+MOST_UNNAMED = 64
+LARGEST_REGISTRY = 32 * 1024 * 1024
+"""Bytes of JSON of all records: what a list may grow to."""
+RETRY_AFTER_S = 60
 
 
 def join(tx: Transaction, sent: Record) -> tuple[str, bool]:
     """Add or replace a node; its record as JSON, and whether it is new."""
     existing = find(tx, sent["id"])
-    return _store(tx, registry.joined(existing, sent)), existing is None
+    return _keep(tx, existing, registry.joined(existing, sent)), existing is None
 
 
 def beat(tx: Transaction, sent: Record) -> str | None:
@@ -30,7 +36,7 @@ def beat(tx: Transaction, sent: Record) -> str | None:
 def heartbeat(tx: Transaction, sent: Record) -> tuple[str, bool]:
     """Refresh a node and merge what it sent, or add it; its record as JSON, and whether it is new."""
     existing = find(tx, sent["id"])
-    return _store(tx, registry.beaten(existing, sent)), existing is None
+    return _keep(tx, existing, registry.beaten(existing, sent)), existing is None
 
 
 def leave(tx: Transaction, node_id: str) -> None:
@@ -56,13 +62,14 @@ def listing(tx: Transaction, hide_after_ms: int | None) -> str:
 
 def quarantine(tx: Transaction, node_id: str, quarantined: bool) -> None:
     """Set or lift a node's quarantine."""
-    _store(tx, {**_named(tx, node_id), "quarantined": quarantined}, touch=False)
+    record = {**_named(tx, node_id), "quarantined": quarantined}
+    _store(tx, record, encode(record), touch=False)
 
 
 def maintain(tx: Transaction, node_id: str, maintenance: bool, until_unix_ms: int | None, for_ms: int | None) -> None:
     """Drain a node until a deadline or for good, or end its drain."""
     record = registry.maintained(_named(tx, node_id), tx.now, maintenance, until_unix_ms, for_ms)
-    _store(tx, record, touch=False)
+    _store(tx, record, encode(record), touch=False)
 
 
 def find(tx: Transaction, node_id: str) -> Record | None:
@@ -112,9 +119,25 @@ def _named(tx: Transaction, node_id: str) -> Record:
     return record
 
 
-def _store(tx: Transaction, record: Record, *, touch: bool = True) -> str:
-    """Write a record and give it back as JSON; `touch` says that the node itself was heard."""
+def _keep(tx: Transaction, existing: Record | None, record: Record) -> str:
+    """Store what a node sent, if there is room. Refuses with 413 what is too large, with 503 what the list cannot take.
+
+    What was stored before stays then. A record that shrinks always fits.
+    """
     text = encode(record)
+    size = len(text.encode())
+    if size > LARGEST_RECORD:
+        raise Refusal(413, f"the record would have {size} bytes, more than {LARGEST_RECORD}")
+    if sum(name not in NodeRecord.model_fields for name in record) > MOST_UNNAMED:
+        raise Refusal(413, f"the record would have more than {MOST_UNNAMED} fields that the API does not name")
+    full = volume(tx, "node") + size > LARGEST_REGISTRY
+    if full and (existing is None or size > len(encode(existing).encode())):
+        raise Refusal(503, "the registry is full", {"retry-after": str(RETRY_AFTER_S)})
+    return _store(tx, record, text)
+
+
+def _store(tx: Transaction, record: Record, text: str, *, touch: bool = True) -> str:
+    """Write a record, `text` as JSON, and give it back with its time; `touch` says that the node itself was heard."""
     tx.db.execute(
         "INSERT INTO node (id, record, last_seen_unix_ms, drain_until_unix_ms) VALUES (?1, ?2, ?3, ?4)"
         " ON CONFLICT (id) DO UPDATE SET record = ?2, drain_until_unix_ms = ?4,"

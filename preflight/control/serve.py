@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import math
 import resource
 import signal
 import socket
@@ -17,22 +18,23 @@ from types import FrameType
 from typing import NoReturn
 
 import uvicorn
-from prometheus_client import start_http_server
+from starlette.types import ASGIApp
 
-from preflight.control import bind, faults, nodes
+from preflight.control import bind, faults, guests, nodes
 from preflight.control.app import ControlPlane
 from preflight.control.bind import Place
 from preflight.control.config import ServerConfig
 from preflight.control.database import Database
 from preflight.control.envelope import Envelope
 from preflight.control.faults import Faults
+from preflight.control.guard import Door, GuardedServer, Patience
+from preflight.control.guests import Cut, Guests
 from preflight.control.handlers import Plane
 from preflight.control.logs import event
 from preflight.control.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 75  # longer than any heartbeat interval, so that nodes keep their connection
 GRACE_S = 3
 
 
@@ -70,13 +72,14 @@ def run(
     tls: Tls | None = None,
     metrics_on: Place | None = None,
     drill: Faults | None = None,
+    patience: Patience | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` gets each URL once it answers.
+    """Serve until SIGTERM, SIGINT or SIGHUP; `announce` gets each URL once it answers.
 
     Raises BindError, TlsError or DatabaseError before anything is served.
     """
-    drill = drill or Faults()
+    drill, patience = drill or Faults(), patience or Patience()
     clock = faults.skewed(now_ms, drill.clock_skew_s) if drill.clock_skew_s else now_ms
     _more_files()
     with ExitStack() as stack:
@@ -87,59 +90,52 @@ def run(
         database = Database(database_path, clock, observe=metrics.commit)
         stack.callback(database.close)
         metrics.watch_nodes(lambda: database.read_blocking(nodes.count))
-        metrics_url = _serve_metrics(stack, metrics, metrics_on) if metrics_on else None
+        visitors = _guests(config, metrics)
         _warn(config, listen_on, drill, secure=context is not None)
-        plane = Plane(database, config, scope_open=drill.scope_open)
-        app = Envelope(faults.FaultLayer(ControlPlane(plane, clock), drill), metrics, clock)
-        logging.getLogger("uvicorn.error").addFilter(_CountMalformed(metrics))
-        server = AnnouncingServer(_uvicorn_config(app, context), lambda: _announce(listeners, context, announce))
+        application = ControlPlane(
+            Plane(database, config, scope_open=drill.scope_open), clock, caps=visitors.caps, patience=patience
+        )
+        envelope = Envelope(faults.FaultLayer(application, drill), metrics, clock)
+        answering = _uvicorn_config(envelope, patience, context)
+        doors = [Door(listener, answering, envelope.stamps, metrics.malformed) for listener in listeners]
+        metrics_url = None
+        if metrics_on:
+            listener = stack.enter_context(bind.listen(metrics_on))
+            doors.append(Door(listener, _uvicorn_config(metrics.application, patience)))
+            metrics_url = f"http://{_authority(listener)}/metrics"
+        server = GuardedServer(doors, lambda: _announce(listeners, context, announce), visitors, patience)
         event(_log, logging.INFO, "starting", database=str(database_path.absolute()), metrics=metrics_url)
         _collect_rarely()
-        asyncio.run(server.serve(listeners))
+        asyncio.run(server.serve())
         event(_log, logging.INFO, "stopped")
 
 
-class AnnouncingServer(uvicorn.Server):
-    """Says when it is ready."""
+def _guests(config: ServerConfig, metrics: Metrics) -> Guests:
+    def full(because: Cut) -> None:
+        event(_log, logging.WARNING, "connections are refused", because=because.value)
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell."""
-        await super().startup(sockets)
-        self._ready()
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = guests.caps(descriptors, config.max_connections, config.max_connections_per_client)
+    found = Guests(room, metrics.cut, full)
+    metrics.watch_connections(lambda: len(found))
+    return found
 
 
-class _CountMalformed(logging.Filter):
-    """Turns uvicorn's line for each client that does not speak HTTP into a number."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        super().__init__()
-        self._metrics = metrics
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Count and drop that one message."""
-        if str(record.msg).startswith("Invalid HTTP request"):
-            self._metrics.malformed()
-            return False
-        return True
-
-
-def _uvicorn_config(app: Envelope, context: ssl.SSLContext | None) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, patience: Patience, context: ssl.SSLContext | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",  # guessing takes a method for ASGI 2
         lifespan="off",
         ws="none",
         log_config=None,
+        log_level="error",  # clients that do not speak HTTP are a number in the metrics
         access_log=False,
         server_header=False,
         date_header=False,  # the envelope sends the server's own clock
         # A TLS terminator on this host tells who the client is; from anywhere else the header is a stranger's word.
         proxy_headers=True,
         forwarded_allow_ips=["127.0.0.1", "::1"],
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=math.ceil(patience.idle_s),
         timeout_graceful_shutdown=GRACE_S,
         backlog=bind.BACKLOG,
         ssl_context_factory=(lambda config, default: context) if context else None,
@@ -151,8 +147,12 @@ def _announce(
 ) -> None:
     scheme = "https" if context else "http"
     for listener in listeners:
-        host, port = listener.getsockname()[:2]
-        announce(f"{scheme}://{bind.authority(host, port)}")
+        announce(f"{scheme}://{_authority(listener)}")
+
+
+def _authority(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return bind.authority(host, port)
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:
@@ -176,16 +176,6 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _serve_metrics(stack: ExitStack, metrics: Metrics, place: Place) -> str:
-    """Serve /metrics from a thread until the stack is left; its URL. Raises BindError."""
-    bind.listen(place).close()  # the library's own error would not say which address
-    server, thread = start_http_server(place.port, str(place.address), metrics.registry)
-    stack.callback(thread.join)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-    return f"http://{bind.authority(str(place.address), server.server_port)}/metrics"
-
-
 def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, secure: bool) -> None:
     """Tell the operator what is dangerous about this set-up."""
     for warning in config.warnings:
@@ -204,13 +194,18 @@ def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, se
 
 
 def stop_cleanly_from_now_on() -> None:
-    """uvicorn stops gracefully on these signals and then raises them again: exit with 0 then, and before it runs."""
+    """uvicorn stops gracefully on these signals and then raises them again: exit with 0 then, and before it runs.
+
+    A terminal that is closed ends the server like SIGTERM, of which alone uvicorn knows; under nohup it does not.
+    """
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         sys.exit(0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: signal.raise_signal(signal.SIGTERM))
 
 
 def _more_files() -> None:

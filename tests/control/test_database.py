@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.control import database
+from preflight.control import schema
 from preflight.control.database import Database, DatabaseError, Transaction, UnavailableError
 
 
@@ -44,7 +44,7 @@ def test_a_new_file_is_its_owners_and_in_wal_mode(opened: Database, path: Path) 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(database.MIGRATIONS),)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     connection.close()
 
 
@@ -200,7 +200,7 @@ def test_after_closing_writes_are_refused(path: Path) -> None:
 def test_a_newer_database_is_refused_and_left_alone(path: Path) -> None:
     """A downgrade must not mangle what a newer program wrote."""
     Database(path, lambda: 1000).close()
-    _pragma(path, f"user_version = {len(database.MIGRATIONS) + 1}")
+    _pragma(path, f"user_version = {len(schema.MIGRATIONS) + 1}")
     before = path.read_bytes()
     with pytest.raises(DatabaseError, match="newer preflight"):
         Database(path, lambda: 1000)
@@ -213,11 +213,46 @@ def test_an_older_database_is_migrated(path: Path, monkeypatch: pytest.MonkeyPat
     asyncio.run(first.write(put, "a"))
     first.close()
     step = "CREATE TABLE more (x); CREATE INDEX more_x ON more (x);"
-    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, step))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
     second = Database(path, lambda: 1000)
     try:
         assert asyncio.run(second.read(everything)) == ["a"]
-        assert second.read_blocking(lambda tx: tx.db.execute("PRAGMA user_version").fetchone()[0]) == 2
+        assert second.read_blocking(lambda tx: tx.db.execute("PRAGMA user_version").fetchone()[0]) == len(
+            schema.MIGRATIONS
+        )
+    finally:
+        second.close()
+
+
+def execute(tx: Transaction, statement: str) -> None:
+    tx.db.execute(statement)
+
+
+def test_what_there_is_of_everything_is_counted_when_it_is_migrated(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first version, which did not count: what is removed later leaves nothing."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        first = Database(path, lambda: 1000)
+        for statement in (
+            """INSERT INTO node VALUES ('a', '{"id":"ü"}', 1, NULL)""",
+            "INSERT INTO mail VALUES (1, '1', '2', 'n', 'pay', 1, 0, 128, 'public', NULL, NULL, NULL, NULL, '{}')",
+            "INSERT INTO exec_lease VALUES (1, 'key', 'a', 1)",
+            "INSERT INTO seen_jti VALUES ('j', 1)",
+        ):
+            asyncio.run(first.write(execute, statement))
+        first.close()
+    second = Database(path, lambda: 1000)
+    try:
+
+        def counted() -> dict[str, int]:
+            return second.read_blocking(lambda tx: dict(map(tuple, tx.db.execute("SELECT * FROM volume"))))
+
+        assert counted() == {"node": 11, "mail": 517, "exec_lease": 4, "seen_jti": 1}
+        for table in counted():
+            asyncio.run(second.write(execute, f"DELETE FROM {table}"))
+        assert set(counted().values()) == {0}
     finally:
         second.close()
 
@@ -225,7 +260,7 @@ def test_an_older_database_is_migrated(path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_migration_is_done_whole_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that fails half-way leaves the version that was there."""
     Database(path, lambda: 1000).close()
-    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, "CREATE TABLE more (x); CREATE TABLE node (x);"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE more (x); CREATE TABLE node (x);"))
     with pytest.raises(DatabaseError, match="cannot be used"):
         Database(path, lambda: 1000)
     monkeypatch.undo()

@@ -30,3 +30,16 @@ def test_the_table_does_not_grow_for_ever() -> None:
     assert limiter.delay("busy", 100.0) == 0.5
     limiter.delay("new", 100.0)
     assert len(limiter._buckets) == 2
+
+
+def test_who_has_many_addresses_fills_no_memory() -> None:
+    """While the table is full of clients that are limited, new ones share a bucket, and those in it keep theirs."""
+    limiter = Limiter(Rate(per_second=1, burst=2))
+    for number in range(LARGEST_TABLE):
+        limiter.delay(str(number), 0.0)
+    assert [limiter.delay(client, 0.0) > 0 for client in ("new", "newer", "newest", "0", "0")] == [
+        False, False, True, False, True,
+    ]  # fmt: skip
+    assert len(limiter._buckets) == LARGEST_TABLE + 1
+    assert limiter.delay("new", 3.0) == 0
+    assert len(limiter._buckets) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from preflight.control import credentials, leases, mailbox, nodes
 from preflight.control.config import BootstrapToken
-from preflight.control.database import Database, Transaction
+from preflight.control.database import Database, Transaction, volume
 from preflight.control.models import DeliverRequest
 from preflight.control.refusal import Refusal
 
@@ -171,11 +171,11 @@ def test_an_execution_lease_runs_out(world: World) -> None:
         world.node(id=name)
     first = world.do(leases.grant, "a", "k", LEASE_MS)
     world.now += LEASE_MS - 1
-    assert world.do(leases.listing) == [first]
+    assert json.loads(world.do(leases.listing)) == {"leases": [first.model_dump()]}
     assert world.refused(leases.grant, "b", "k", LEASE_MS) == 409
     world.do(leases.renew, first.lease_id, "a", LEASE_MS)
     world.now += LEASE_MS
-    assert world.do(leases.listing) == []
+    assert json.loads(world.do(leases.listing)) == {"leases": []}
     assert world.refused(leases.renew, first.lease_id, "a", LEASE_MS) == 404
     assert world.refused(leases.release, first.lease_id, "a") == 404
     assert world.refused(leases.revoke, first.lease_id) == 404
@@ -200,17 +200,49 @@ def test_the_file_does_not_hold_the_bootstrap_token(world: World, tmp_path: Path
         assert b"the-mesh-token" not in path.read_bytes()
 
 
-def test_a_jti_is_remembered_until_its_token_is_dead_anyway(world: World) -> None:
-    """Once is once; the table does not grow for ever."""
+def remembered(tx: Transaction) -> int:
+    return int(tx.db.execute("SELECT count(*) FROM seen_jti").fetchone()[0])
 
-    def remembered(tx: Transaction) -> int:
-        return int(tx.db.execute("SELECT count(*) FROM seen_jti").fetchone()[0])
 
+def test_a_jti_is_accepted_once(world: World) -> None:
+    """However long its token lives."""
     assert [world.do(credentials.accept_jti, "x", world.now + 10) for _ in range(2)] == [True, False]
-    assert world.do(credentials.accept_jti, "for ever", 2**70)
-    world.now += 10
-    assert world.do(credentials.accept_jti, "y", world.now + 10)
-    assert world.do(remembered) == 2
+    assert [world.do(credentials.accept_jti, "for ever", 2**70) for _ in range(2)] == [True, False]
+
+
+def test_a_jti_outlives_a_clock_that_jumps(world: World) -> None:
+    """Ahead, where its token is over and others are accepted, and back, where it would live again."""
+    forget, before = world.now + 1000, world.now
+    assert world.do(credentials.accept_jti, "x", forget)
+    world.now += 10**12
+    assert world.do(credentials.accept_jti, "y", world.now + 1000)
+    world.now = before
+    assert not world.do(credentials.accept_jti, "x", forget)
+    assert world.do(credentials.accept_jti, "z", forget)
+
+
+def test_what_was_forgotten_is_not_accepted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table stays small, by ids that are over; those that could be among them are refused, later ones are not."""
+    monkeypatch.setattr(credentials, "MOST_REMEMBERED", 10)
+    first, before = world.now + 1, world.now
+    for number in range(10):
+        assert world.do(credentials.accept_jti, str(number), first + number)
+    world.now += 10**12
+    assert world.do(credentials.accept_jti, "later", world.now + 1)
+    assert world.do(remembered) == 6
+    world.now = before
+    for number in range(10):
+        assert not world.do(credentials.accept_jti, str(number), first + number)
+    assert not world.do(credentials.accept_jti, "new, but perhaps not", first)
+    assert world.do(credentials.accept_jti, "surely new", first + 5)
+
+
+def test_ids_that_are_still_good_are_kept_however_many(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgetting one of them would let it in again."""
+    monkeypatch.setattr(credentials, "MOST_REMEMBERED", 10)
+    for number in range(20):
+        assert world.do(credentials.accept_jti, str(number), world.now + 1)
+    assert world.do(remembered) == 20
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400"])
@@ -219,3 +251,86 @@ def test_numbers_that_json_cannot_give_back_are_refused(world: World, number: st
     record = {"id": "a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 0, "x": float(number)}
     assert world.refused(nodes.join, record) == 400
     assert world.listed() == []
+
+
+def record(**fields: object) -> dict[str, Any]:
+    return {"id": "a", "capabilities": {}, "version": "1", **fields}
+
+
+@pytest.mark.parametrize("operation", [nodes.join, nodes.heartbeat])
+def test_a_record_has_a_largest_size(world: World, operation: Callable[..., Any]) -> None:
+    """64 KiB of JSON fit to the byte; one more is 413, and the row stays as it was."""
+    room = nodes.LARGEST_RECORD - len(nodes.encode(record(x="")))
+    world.do(operation, record(x="x" * room))
+    before = world.listed()
+    assert world.refused(operation, record(x="x" * (room + 1))) == 413
+    assert world.refused(operation, record(id="b", x="ü" * room)) == 413
+    assert world.listed() == before
+
+
+def test_heartbeats_do_not_add_up(world: World) -> None:
+    """Each small, all together not: the one that goes over the limit changes nothing."""
+    world.node()
+    for number in range(3):
+        world.do(nodes.heartbeat, record(**{f"x{number}": "x" * 20_000}))
+    before = world.listed()
+    assert world.refused(nodes.heartbeat, record(x3="x" * 20_000)) == 413
+    assert world.listed() == before
+
+
+def test_a_record_has_so_many_unnamed_fields(world: World) -> None:
+    """64 fields that the API does not name are kept, one more is refused."""
+    fields = {f"x{number}": 1 for number in range(nodes.MOST_UNNAMED)}
+    world.node(**fields, provider="named, so not counted")
+    assert world.refused(nodes.heartbeat, record(one="more")) == 413
+    assert world.refused(nodes.join, record(**fields, one="more")) == 413
+
+
+def test_a_full_registry_takes_no_more_but_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new node and a record that grows are refused; those that are there beat, shrink, and leave room again."""
+    world.node(x="x" * 1000)
+    monkeypatch.setattr(nodes, "LARGEST_REGISTRY", 1100)
+    assert world.refused(nodes.join, record(id="b", x="x" * 100)) == 503
+    assert world.refused(nodes.heartbeat, record(x="x" * 1001)) == 503
+    assert world.do(nodes.beat, record()) is not None
+    world.do(nodes.quarantine, "a", True)
+    world.do(nodes.join, record(x="x"))
+    world.do(nodes.join, record(id="b", x="x" * 100))
+    world.do(nodes.leave, "b")
+    assert world.do(volume, "node") == len(json.dumps(record(x="x", quarantined=True), separators=(",", ":")))
+
+
+def test_large_mail_goes_like_much_mail_oldest_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store has a size as well as a number of rows; an acknowledged message has no content any more."""
+    monkeypatch.setattr(mailbox, "LARGEST_STORE", 5000)
+    first, *rest = (world.do(mailbox.deliver, message(payload="ü" * 500), 10) for _ in range(4))
+    assert [row["id"] for row in world.do(mailbox.inbox, "2", None, None)] == rest[::-1]
+    for row in rest:
+        world.do(mailbox.acknowledge, "2", row)
+        world.do(mailbox.acknowledge, "2", row)
+    assert world.do(volume, "mail") == 3 * (512 + len("{}"))
+    assert world.refused(mailbox.acknowledge, "2", first) == 404
+
+
+def test_an_answer_holds_so_much_mail(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer rows if they are large, at least one; the last id is the cursor for the next."""
+    monkeypatch.setattr(mailbox, "LARGEST_LISTING", 2500)
+    ids = [world.do(mailbox.deliver, message(payload="x" * size), 10) for size in (1000, 1000, 1000, 9000)]
+    seen: list[int] = []
+    while rows := world.do(mailbox.inbox, "2", None, seen[-1] if seen else None):
+        seen += [row["id"] for row in rows]
+    assert seen == ids[::-1]
+    assert len(world.do(mailbox.inbox, "2", None, None)) == 1
+
+
+def test_execution_leases_have_a_largest_table(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No new key while it is full; held ones go on, and expired ones make room."""
+    world.node()
+    monkeypatch.setattr(leases, "LARGEST_TABLE", 100)
+    for key in ("k" * 60, "l" * 60):
+        world.do(leases.grant, "a", key, LEASE_MS)
+    assert world.refused(leases.grant, "a", "m", LEASE_MS) == 503
+    world.do(leases.grant, "a", "k" * 60, LEASE_MS)
+    world.now += LEASE_MS
+    assert world.do(leases.grant, "a", "m", LEASE_MS)
+    assert world.do(volume, "exec_lease") == 2
