@@ -26,7 +26,8 @@ from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
-from preflight.report.redact import Redactor, StandIns
+from preflight.report.redact import Redactor
+from preflight.report.standins import StandIns
 from preflight.runner import Listener, Outcome, Runner
 from preflight.settings import Options, Settings, SettingsError, known_secrets, load
 
@@ -39,12 +40,11 @@ LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
 
 
 class Measured(NamedTuple):
-    """A report as it was measured; the names of hosts that may stand in it; and the capture files of its results: by
-    result id a name and the content."""
+    """A report as it was measured; the names of hosts that may stand in it; and capture files by result id."""
 
     report: Report
     names: tuple[str, ...]
-    captures: "dict[str, tuple[str, bytes]]" = {}  # noqa: RUF012 - nobody adds to it
+    captures: dict[str, bytes] = {}  # noqa: RUF012 - nobody adds to it
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Session:
         if files:
             from preflight.evidence.capture import keep
 
-            report = keep(report, files, beside / f"preflight-captures-{report.run.id}", redactor.stand_in)
+            return keep(report, files, beside, redactor)
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
