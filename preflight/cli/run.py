@@ -131,7 +131,10 @@ def _execute(request: Request) -> int:
     outputs = parse_outputs(request.outputs)
     baseline = read_report(request.baseline) if request.baseline else None
     beside = next((output.path.parent for output in outputs if output.path), Path())
-    report = Session.prepare(request).run(beside)
+    session = Session.prepare(request)
+    report = session.run(beside)
     write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
-    worse = baseline is not None and tell_changes(baseline, report)
+    worse = False
+    if baseline is not None:
+        worse = tell_changes(session.redactor(session.names(baseline)).report(baseline), report)
     return report.run.exit_code or int(worse)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from time import perf_counter
@@ -93,8 +94,16 @@ class Session:
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
-        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it."""
-        stand_ins = StandIns(tuple(names)) if "addresses" in self.settings.report.redact else None
+        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it.
+
+        It is one for the session: a stand-in means the same in all that is told of it, a baseline included.
+        """
+        self._redactor.know(names)
+        return self._redactor
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        stand_ins = StandIns() if "addresses" in self.settings.report.redact else None
         return Redactor(known_secrets(self.settings, os.environ), stand_ins)
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:

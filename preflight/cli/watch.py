@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from preflight.cli.catalogue import complete_check
+from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
@@ -169,4 +170,4 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(f"{datetime.now(UTC):%H:%M:%S}Z {line}")
+    click.echo(f"{datetime.now(UTC):%H:%M:%S}Z {one_line(line)}")

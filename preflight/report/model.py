@@ -1,6 +1,6 @@
 """The report as the contract fixes it: pydantic models, so that its JSON Schema is published from the same source."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -57,8 +57,14 @@ def _number(value: float) -> float | None:
     return value if abs(value) <= LARGEST else number
 
 
-Line = Annotated[str, BeforeValidator(lambda value: one_line(value) if isinstance(value, str) else value)]
-Lines = Annotated[str, BeforeValidator(lambda value: printable(value) if isinstance(value, str) else value)]
+def _made(change: Callable[[str], str]) -> BeforeValidator:
+    """Before pydantic looks at it: it takes no text with half a character."""
+    return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
+
+
+Lines = Annotated[str, _made(printable)]
+Line = Annotated[str, _made(one_line)]
+Word = Annotated[str, _made(lambda text: "_".join(one_line(text).split()))]
 Plain = Annotated[Any, AfterValidator(plain)]
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -99,7 +105,7 @@ class NodeInfo(Part):
 class OverlayInfo(Part):
     """The overlay that was found, null if there is none."""
 
-    product: Line
+    product: Word
     interface: Line | None
     mtu: Count | None = Field(description="Bytes.")
     addresses: tuple[Line, ...] = ()
@@ -152,12 +158,12 @@ class ResultEntry(Part):
     """One result; `measurements` carry the unit in their names."""
 
     id: Line
-    check: Line
-    category: Line
+    check: Word
+    category: Word
     target: Line
     direction: DirectionName
     status: StatusName
-    code: Line | None
+    code: Word | None
     message: Line
     remedy: Lines | None = None
     doc: Line | None = None
@@ -172,7 +178,7 @@ class ResultEntry(Part):
 class CauseEntry(Part):
     """One root cause, most fundamental first; `explains` lists the ids of the results that it accounts for."""
 
-    code: Line
+    code: Word
     title: Line
     message: Line
     target: Line
@@ -185,7 +191,7 @@ class CauseEntry(Part):
 class Placement(Part):
     """Whether a class of work belongs on this path."""
 
-    work_class: Line
+    work_class: Word
     verdict: Literal["allowed", "caution", "not-default", "out-of-scope"]
     because: Line
 
