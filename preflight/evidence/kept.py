@@ -64,10 +64,9 @@ def _read(folder: int | None, path: Path, left: int) -> tuple[bytes | None, str]
         file = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except (OSError, ValueError):
         return None, "it is not in the folder of the report's captures"
+    about = os.fstat(file)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > left:
+        os.close(file)
+        return None, "it is too large" if stat.S_ISREG(about.st_mode) else "it is no regular file"
     with os.fdopen(file, "rb") as stream:
-        about = os.fstat(stream.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            return None, "it is no regular file"
-        if about.st_size > left:
-            return None, "it is too large"
         return stream.read(left), ""

@@ -130,7 +130,7 @@ def _share(name: str, count: str) -> Callable[[Mapping[str, Any]], Interval | No
             return None
         share, z2 = min(max(percent / 100, 0.0), 1.0), Z * Z
         middle = (share + z2 / (2 * packets)) / (1 + z2 / packets)
-        half = Z * sqrt(share * (1 - share) / packets + z2 / (4 * packets**2)) / (1 + z2 / packets)
+        half = Z * sqrt(share * (1 - share) / packets + z2 / packets / packets / 4) / (1 + z2 / packets)
         low, high = (round(100 * min(max(bound, 0.0), 1.0), 2) for bound in (middle - half, middle + half))
         return Interval(percent, low, high, "%")
 

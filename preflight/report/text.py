@@ -251,4 +251,4 @@ def _verdict(console: Console, report: Report) -> None:
     line = Text(f"{report.verdict.upper()}", style=VERDICT_STYLE[report.verdict])
     line.append(f"  {common.counts(report)}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
     console.print()
-    console.print(line)
+    hanging(console, line)
