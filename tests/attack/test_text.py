@@ -201,7 +201,7 @@ def test_markdown_is_inert(said: str) -> None:
         "#",
         r"\bGH-\d",
         r":[a-z+][\w+-]*:",
-        r"![[\d]",
+        r"!(?:\[|\d)",
         r"[<>&$~\[\]\\`*_]",
         r"\b[0-9a-f]{7,40}\b",
     ):
