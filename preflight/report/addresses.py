@@ -22,11 +22,13 @@ _POOLS = {
     4: ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15", "240.0.0.0/4"),
     6: ("2001:db8::/32", "3fff::/20"),
 }
-_THEMSELVES = ("169.254.0.0/16", "fe80::/64", "ff02::1:ff00:0/104")
-"""Link-local networks, and solicited-node groups, mean something; only the host in them is replaced."""
+_THEMSELVES = ("127.0.0.0/8", "169.254.0.0/16", "fe80::/64", "ff02::1:ff00:0/104")
+"""Loopback and link-local networks, and solicited-node groups, mean something; only the host in them is replaced."""
 _WIDEST = {4: 8, 6: 20}
 """A wider prefix tells nothing about a site: `0.0.0.0/1`, `fd00::/8`."""
 _USUAL = {4: 24, 6: 64}
+_LOOPBACK, _BROADCAST = IPv4Address("127.0.0.1"), IPv4Address("255.255.255.255")
+_SOLICITED = IPv6Network(_THEMSELVES[-1])
 _EMBEDDING = tuple(map(IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))
 """Prefixes in front of an IPv4 address (RFC 4291 section 2.5.5.2, RFC 6052)."""
 
@@ -53,6 +55,8 @@ class _Family:
         for network in map(ip_network, _THEMSELVES):
             if network.version == version:
                 self._add(_block(network), _block(network), home=True)
+        if version == 4:
+            self.stand_in((int(_LOOPBACK), 32))  # the first host that is free there: itself
 
     def stand_in(self, network: Block, *, home: bool = False) -> int | None:
         """The first address of the block that stands for a network or host; None if it stays as it is.
@@ -157,14 +161,11 @@ class AddressStandIns:
 
 
 def _tells(address: IPAddress) -> bool:
-    """Loopback, the unspecified address, broadcast and groups say nothing about a site, unless a host stands in one."""
+    """The unspecified address, loopback of IPv6, broadcast and groups say nothing, unless a host stands in one."""
     group = address.is_multicast and address not in _SOLICITED
-    return not (address.is_loopback or address.is_unspecified or group or address == _BROADCAST)
+    loopback = address.version == 6 and address.is_loopback
+    return not (loopback or address.is_unspecified or group or address == _BROADCAST)
 
 
 def _block(network: IPNetwork) -> Block:
     return int(network.network_address), network.prefixlen
-
-
-_SOLICITED = IPv6Network(_THEMSELVES[2])
-_BROADCAST = IPv4Address("255.255.255.255")

@@ -34,7 +34,7 @@ _VARIABLE = re.compile(r"\b(?=[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY))([A-Z0
 
 
 class Kind(Enum):
-    """How free a text of a report is: what a word of ours is, what an id holds of others, and what may be anything."""
+    """Whether a text of a report is a word of ours, that only loses secrets, or may be anything."""
 
     OURS = auto()
     FREE = auto()

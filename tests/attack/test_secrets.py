@@ -308,7 +308,8 @@ def test_what_tells_no_place_stays() -> None:
     plain = "127.0.0.1 ::1 0.0.0.0/0 ::/0 0.0.0.0 255.255.255.255 ff02::1 224.0.0.1 v1.2.3.4 12:30:45 1234567890 fail"
     plain += " 2026-11-23T12:00:00Z ff:ff:ff:ff:ff:ff 00:00:00:00:00:00 node control populi 1420 abcdefabcd fe80::/10"
     assert StandIns(["control", "node", "alice-laptop"]).replace(plain) == plain
-    assert StandIns().replace("fe80::1 169.254.9.9").startswith("fe80::")
+    loopback, link_local, older = map(ip_address, StandIns().replace("127.0.0.77 fe80::1:2 169.254.9.9").split())
+    assert (loopback.is_loopback, link_local.is_link_local, older.is_link_local) == (True, True, True)
 
 
 @pytest.mark.parametrize("name", ["forward", "fail", "local", "reach.udp", "pass", "round-trip", "wireguard"])
