@@ -25,17 +25,20 @@ _DECODINGS = 2
 _ROUNDS = 6
 """Of undoing escapes: a percent sign is `%25`, then `%2525`, and so on."""
 
+# A backslash before another escape, or cut off from its own by the end of a line, is left to the next round.
 _ESCAPE = re.compile(
-    rb"%(?P<percent>[0-9A-Fa-f]{2})"
+    rb"%0(?P<end>[ADad]\++)"  # a line's end, and the blanks that a form writes as plus signs behind it
+    rb"|%(?P<percent>[0-9A-Fa-f]{2})"
     rb"|\\x(?P<byte>[0-9A-Fa-f]{2})"
     rb"|\\u(?P<high>[Dd][89ABab][0-9A-Fa-f]{2})\\u(?P<low>[Dd][C-Fc-f][0-9A-Fa-f]{2})"
     rb"|\\(?:u(?P<short>[0-9A-Fa-f]{4})|U(?P<long>[0-9A-Fa-f]{8})|u\{(?P<braced>[0-9A-Fa-f]{1,6})\})"
-    rb"|\\(?P<letter>[nrtbfv])|\\(?P<sign>[^0-9A-Za-z])"
+    rb"|\\(?P<letter>[nrtbfv])|\\(?!\s+(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}))(?P<sign>[^0-9A-Za-z%&])"
     rb"|&(?P<entity>#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});"
 )
 _LETTERS = dict(zip(b"nrtbfv", b"\n\r\t\b\f\v", strict=True))
-_ADDED = b" \t\r\n\v\f\0\"'`\\"
-"""What quoting and wrapping put between the characters of a word."""
+_WRAPPING = b" \t\r\n\v\f\0"
+_QUOTING = b"\"'`\\"
+"""What may stand between the characters of a word that is wrapped, or quoted."""
 _NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
 _NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -140,10 +143,13 @@ def _united(spans: Iterable[Span]) -> list[Span]:
 
 
 def _layers(view: _View) -> list[_View]:
-    """The view as it is, with its escapes undone round by round, and bare."""
+    """The view as it is, with its escapes undone round by round, and bare: of what wraps it, then of what quotes it."""
     layers = _undone(view)
-    bare = _without(layers[-1], _ADDED)
-    return layers if bare is layers[-1] else [*layers, *_undone(bare)]
+    for added in (_WRAPPING, _QUOTING):
+        bare = _without(layers[-1], added)
+        if bare is not layers[-1]:
+            layers += _undone(bare)
+    return layers
 
 
 def _undone(view: _View) -> list[_View]:
@@ -187,6 +193,8 @@ def _meaning(escape: re.Match[bytes]) -> bytes:
     kind, digits = escape.lastgroup, escape[escape.lastgroup or 0]
     if kind in ("percent", "byte"):
         return bytes((int(digits, 16),))
+    if kind == "end":
+        return b"\n"
     if kind == "letter":
         return bytes((_LETTERS[digits[0]],))
     if kind == "sign":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from preflight.proto.forms import MINIMUM_SECRET, Secrets
@@ -90,6 +90,7 @@ def test_every_writing_is_found(secret: str, inner: str) -> None:
     assert secret not in left
 
 
+@example("000001234\\¡¡", "JSON", "percent, some", "", "")
 @given(secrets, writings, writings, surroundings, surroundings)
 def test_writings_of_writings_are_found(secret: str, inner: str, outer: str, before: str, after: str) -> None:
     """Two deep, as the base64 of a percent-encoded secret, in any surroundings."""
