@@ -276,7 +276,7 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, 
     """Every secret value of this run, used or not, for the pass that takes them out of the report."""
     secrets, enrolment = settings.secrets, settings.enrolment
     bearers = (secrets.token, secrets.submitter_token, enrolment.bootstrap_token if enrolment else None)
-    key = (secrets.responder_key or b"").decode("utf-8", "replace")
+    key = _written(secrets.responder_key or b"")
     return tuple(
         filter(
             None,
@@ -288,6 +288,14 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, 
             ),
         )
     )
+
+
+def _written(key: bytes) -> str:
+    """A key as text; in hexadecimal where it is none, as it is looked for in every other encoding too."""
+    try:
+        return key.decode("utf-8")
+    except UnicodeDecodeError:
+        return key.hex()
 
 
 def _in_files(settings: Settings) -> Iterator[str]:

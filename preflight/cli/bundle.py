@@ -1,15 +1,11 @@
 """`bundle`: a report with its evidence, redacted, as one file for a ticket."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from preflight.cli.commandline import words
-
-if TYPE_CHECKING:
-    from preflight.cli.session import Measured, Session
-    from preflight.report.model import Report
 
 
 @click.command(short_help="A redacted archive of a report with its evidence.")
@@ -33,29 +29,24 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
+    from preflight.evidence.kept import Kept, kept
     from preflight.files import check, keeps, write
 
     session = Session.prepare(Request(**options, command=words(click.get_current_context())))
     if path is not None:
         check(path)
     before = counters("before") if file is None else []
-    measured = session.unredacted() if file is None else _given(session, read_report(file))
-    report = measured.report
+    if file is None:
+        report, names, captures = session.unredacted()
+        captured = Kept(captures, {})
+    else:
+        report = read_report(file)
+        names, captured = session.names(report), kept(report, file.parent)
     raw = [*collect(), *before, *counters("after")]
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
-    packets = dict(measured.captures.values())
-    redactor = session.redactor(measured.names)
-    packed = make_bundle(report, raw, redactor, packets, addresses=addresses)
+    redactor = session.redactor(names)
+    packed = make_bundle(report, raw, redactor, captured, addresses=addresses)
     with verdict_told(redactor.report(report), report.run.exit_code):
         write(target, packed)
     click.echo(f"wrote {target}; look into it before you send it", err=not keeps(target))
-
-
-def _given(session: "Session", report: "Report") -> "Measured":
-    """A report that was written before, with the captures that it names, as far as they are still there."""
-    from preflight.cli.session import Measured
-
-    paths = {r.id: Path(e.path) for r in report.results for e in r.evidence if e.path and e.path.endswith(".pcap")}
-    captures = {id: (path.name, path.read_bytes()) for id, path in paths.items() if path.is_file()}
-    return Measured(report, session.names(report), captures)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from preflight.api import Result, Status
+from preflight.model.printable import one_line
 from preflight.report.grouping import FEW
 from preflight.runner import Listener, Progress
 
@@ -28,7 +29,7 @@ def _line(event: Progress) -> None:
     if event.results is not None:
         seconds = event.duration_ms / 1000
         sys.stderr.write(
-            f"{worst(event):<12} {event.check.id} ({seconds:.2f} s{_among(event.results, worst(event))})\n"
+            f"{worst(event):<12} {one_line(event.check.id)} ({seconds:.2f} s{_among(event.results, worst(event))})\n"
         )
 
 
@@ -64,7 +65,7 @@ def _live(*, no_color: bool) -> Iterator[Listener]:
             nonlocal finished
             if event.results is None:
                 so_far = f" {event.told}/{event.peers}" if event.peers > FEW else ""
-                running[event.check.id] = event.check.id + so_far
+                running[event.check.id] = one_line(event.check.id) + so_far
             else:
                 running.pop(event.check.id, None)
                 finished += 1

@@ -149,13 +149,17 @@ def _execute(request: Request) -> int:
     outputs = parse_outputs(request.outputs)
     baseline = read_report(request.baseline) if request.baseline else None
     attempts = Attempts()
-    report = Session.prepare(request).run(folder_beside(outputs), attempts)
+    session = Session.prepare(request)
+    report = session.run(folder_beside(outputs), attempts)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     if not any(output.format == "text" and output.path is None for output in outputs):
         for remark in report.remarks:
             click.echo(f"preflight: {remark}", err=True)
-    exit_code = _exit_code(report, worse=baseline is not None and tell_changes(baseline, report))
+    worse = False
+    if baseline is not None:
+        worse = tell_changes(session.redactor(session.names(baseline)).report(baseline), report)
+    exit_code = _exit_code(report, worse=worse)
     with verdict_told(report, exit_code):
         attempts.settle()
     return exit_code

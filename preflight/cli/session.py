@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from time import perf_counter
@@ -29,7 +30,8 @@ from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
-from preflight.report.redact import Redactor, StandIns
+from preflight.report.redact import Redactor
+from preflight.report.standins import StandIns
 from preflight.runner import Listener, Outcome, Runner
 from preflight.settings import Options, Settings, SettingsError, known_secrets, load
 
@@ -42,12 +44,11 @@ LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
 
 
 class Measured(NamedTuple):
-    """A report as it was measured; the names of hosts that may stand in it; and the capture files of its results: by
-    result id a name and the content."""
+    """A report as it was measured; the names of hosts that may stand in it; and capture files by result id."""
 
     report: Report
     names: tuple[str, ...]
-    captures: "dict[str, tuple[str, bytes]]" = {}  # noqa: RUF012 - nobody adds to it
+    captures: dict[str, bytes] = {}  # noqa: RUF012 - nobody adds to it
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,20 @@ class Session:
             from preflight.evidence.capture import keep
 
             with attempts.one():
-                report = keep(report, files, beside / f"preflight-captures-{report.run.id}", redactor.stand_in)
+                return keep(report, files, beside, redactor)
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
-        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it."""
-        stand_ins = StandIns(tuple(names)) if "addresses" in self.settings.report.redact else None
+        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it.
+
+        It is one for the session: a stand-in means the same in all that is told of it, a baseline included.
+        """
+        self._redactor.know(names)
+        return self._redactor
+
+    @cached_property
+    def _redactor(self) -> Redactor:
+        stand_ins = StandIns() if "addresses" in self.settings.report.redact else None
         return Redactor(known_secrets(self.settings, os.environ), stand_ins)
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
+from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
@@ -176,4 +177,4 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _say(line: str) -> None:
-    click.echo(f"{datetime.now(UTC):%H:%M:%S}Z {line}")
+    click.echo(f"{datetime.now(UTC):%H:%M:%S}Z {one_line(line)}")

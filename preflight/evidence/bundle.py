@@ -4,11 +4,12 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from preflight.evidence.capture import rewritten
+from preflight.evidence.capture import names_of, rewritten
 from preflight.evidence.collect import Raw
+from preflight.evidence.kept import Kept
 from preflight.report import html, markdown, text
 from preflight.report import json as report_json
 from preflight.report.model import Report
@@ -22,23 +23,25 @@ report.json   for programs
 log.txt       which check ran when, and how it ended
 evidence/     what this node's own tools printed about its network
 captures/     headers of the packets of failing checks, where they were recorded
-MANIFEST.json SHA-256 of every other file, and how often what was taken out where
+MANIFEST.json SHA-256 of every other file, what was left out, and how often what was taken out where
 
 Secrets were taken out of every file, and users' names out of paths.{addresses}
 """
-_NONE: Mapping[str, bytes] = {}
+_NOTHING = Kept({}, {})
 _STAND_INS = "\nAddresses and host names are stand-ins, the same one everywhere in this bundle."
 
 
 def make_bundle(
-    report: Report, raw: Iterable[Raw], redactor: Redactor, packets: Mapping[str, bytes] = _NONE, *, addresses: bool
+    report: Report, raw: Sequence[Raw], redactor: Redactor, captured: Kept = _NOTHING, *, addresses: bool
 ) -> bytes:
     """A gzipped tar with one folder.
 
-    report: as it was written, also one whose secrets are gone already. packets: capture files by name. The manifest's
-    ledger tells what was taken out.
+    report: as it was written, also one whose secrets are gone already. captured: capture files by result id, and those
+    that were left out. The manifest tells what was taken out where.
     """
+    redactor.learn(each.text for each in raw)
     clean = redactor.report(report, homes=True)
+    packets, left_out = _captures(report, clean, captured, redactor)
     files = {
         "report.json": report_json.render(clean),
         "report.html": html.render(clean),
@@ -48,11 +51,23 @@ def make_bundle(
         "README.txt": README.format(addresses=_STAND_INS if addresses else ""),
         **{f"evidence/{each.name}": redactor.raw(each.text, f"evidence/{each.name}") for each in raw},
     }
-    contents = {name: body.encode() for name, body in files.items()}
-    for name, content in packets.items():
-        contents[f"captures/{name}"] = rewritten(content, redactor.stand_in) if redactor.stand_in else content
-    contents["MANIFEST.json"] = _manifest(clean, contents, redactor)
+    contents = {name: body.encode("utf-8", "replace") for name, body in files.items()} | packets
+    contents["MANIFEST.json"] = _manifest(clean, contents, redactor, left_out)
     return _archive(f"preflight-{clean.run.id}", contents, clean.run.started_at)
+
+
+def _captures(
+    report: Report, clean: Report, captured: Kept, redactor: Redactor
+) -> tuple[dict[str, bytes], list[dict[str, str]]]:
+    """The capture files by their names in the archive, headers only; and what is not among them, and why."""
+    packets: dict[str, bytes] = {}
+    left_out = [{"file": redactor.text(path), "why": why} for path, why in captured.left_out.items()]
+    for id, name in names_of(report, clean, captured.files).items():
+        try:
+            packets[f"captures/{name}"] = rewritten(captured.files[id], redactor.stand_in)
+        except ValueError as error:
+            left_out.append({"file": name, "why": str(error)})
+    return packets, left_out
 
 
 def _log(report: Report) -> str:
@@ -66,7 +81,9 @@ def _log(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _manifest(report: Report, contents: Mapping[str, bytes], redactor: Redactor) -> bytes:
+def _manifest(
+    report: Report, contents: Mapping[str, bytes], redactor: Redactor, left_out: list[dict[str, str]]
+) -> bytes:
     ledger = [{"file": where, "what": kind, "count": count} for (where, kind), count in sorted(redactor.ledger.items())]
     document = {
         "tool": {"name": report.tool.name, "version": report.tool.version},
@@ -75,6 +92,7 @@ def _manifest(report: Report, contents: Mapping[str, bytes], redactor: Redactor)
             name: {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
             for name, body in sorted(contents.items())
         },
+        "left_out": left_out,
         "redacted": ledger,
     }
     return (json.dumps(document, indent=2) + "\n").encode()

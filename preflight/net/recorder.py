@@ -88,11 +88,11 @@ def _kept(head: bytes, received_ns: int, peers: dict[bytes, str], ports: set[int
     peer = next((peers[end] for end in ends if end in peers), None)
     if peer is None:
         return None
-    if later_fragment or protocol not in _HEADERS:
+    if later_fragment or protocol not in HEADERS:
         return None
     if protocol in _WITH_PORTS and not _on_ports(head, begins, ports):
         return None
-    return Packet(received_ns, length, head[: begins + _HEADERS[protocol]], peer)
+    return Packet(received_ns, length, head[: begins + HEADERS[protocol]], peer)
 
 
 def _on_ports(head: bytes, begins: int, ports: set[int]) -> bool:
@@ -104,5 +104,5 @@ def _length(head: bytes, at: int) -> int:
 
 
 _WITH_PORTS = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
-_HEADERS = {socket.IPPROTO_ICMP: 8, socket.IPPROTO_UDP: 8, socket.IPPROTO_TCP: 20, socket.IPPROTO_ICMPV6: 8}
+HEADERS = {socket.IPPROTO_ICMP: 8, socket.IPPROTO_UDP: 8, socket.IPPROTO_TCP: 20, socket.IPPROTO_ICMPV6: 8}
 """How much is kept behind the IP header, by protocol: no payload, in which tokens could stand."""

@@ -1,21 +1,246 @@
-"""The forms in which a secret may come back: as it is, and as JSON, HTML, URLs and Python write it."""
+r"""Known secrets in a text, however they are written there: found by decoding the text, not by listing forms.
 
-import json
-from html import escape
-from urllib.parse import quote, quote_plus
+A text is read as bytes, and each decoding is a *view* of it: its bytes, and a way back from a span of them to the span
+of the text that they were read from. Escapes are undone until nothing changes (percent, `\u0041`, `\x41`, `\/`,
+`&amp;`, `&#65;`), what quoting and wrapping add is taken off (quotes, backslashes, white space), and the secret is
+looked for in each of these views, as it is and bare alike. Base64 and base64url (RFC 4648) are decoded at each of
+their four phases, hexadecimal at both of its, and what looks like text in there is searched in turn, two decodings
+deep. The time grows with the length of the text.
+"""
+
+import re
+from array import array
+from binascii import a2b_base64
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from html import unescape
+from itertools import accumulate
+from string import ascii_letters, digits, hexdigits
+from typing import NamedTuple
+
+MINIMUM_SECRET = 6
+"""Characters. A shorter value would tear holes into ordinary words; no credential is that short."""
+_DECODINGS = 2
+_ROUNDS = 6
+"""Of undoing escapes: a percent sign is `%25`, then `%2525`, and so on."""
+
+# A backslash before another escape, or cut off from its own by the end of a line, is left to the next round.
+_ESCAPE = re.compile(
+    rb"%0(?P<end>[ADad]\++)"  # a line's end, and the blanks that a form writes as plus signs behind it
+    rb"|%(?P<percent>[0-9A-Fa-f]{2})"
+    rb"|\\x(?P<byte>[0-9A-Fa-f]{2})"
+    rb"|\\u(?P<high>[Dd][89ABab][0-9A-Fa-f]{2})\\u(?P<low>[Dd][C-Fc-f][0-9A-Fa-f]{2})"
+    rb"|\\(?:u(?P<short>[0-9A-Fa-f]{4})|U(?P<long>[0-9A-Fa-f]{8})|u\{(?P<braced>[0-9A-Fa-f]{1,6})\})"
+    rb"|\\(?P<letter>[nrtbfv])|\\(?!\s+(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}))(?P<sign>[^0-9A-Za-z%&])"
+    rb"|&(?P<entity>#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});"
+)
+_LETTERS = dict(zip(b"nrtbfv", b"\n\r\t\b\f\v", strict=True))
+_WRAPPING = b" \t\r\n\v\f\0"
+_QUOTING = b"\"'`\\"
+"""What may stand between the characters of a word that is wrapped, or quoted."""
+_NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
+_NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_TEXT = re.compile(
+    rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}){8,}"
+)
+"""UTF-8 long enough to hold a secret once more; noise seldom looks so."""
+
+Span = tuple[int, int]
 
 
-def forms(secret: str) -> tuple[str, ...]:
-    """Every form once, the longest first: a form that is part of another must not spoil it."""
-    written = {
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        escape(secret),
-        escape(secret, quote=False),
-        quote(secret, safe=""),
-        quote(secret),
-        quote_plus(secret),
-        repr(secret)[1:-1],
-    }
-    return tuple(sorted(written, key=lambda form: (-len(form), form)))
+class _View(NamedTuple):
+    """Bytes that were read from a text, and from a span of them the way back to the span of the text behind it."""
+
+    data: bytes
+    back: Callable[[int, int], Span]
+
+    def part(self, begin: int, end: int) -> "_View":
+        return _View(self.data[begin:end], lambda i, j: self.back(begin + i, begin + j))
+
+
+class Secrets:
+    """Values that must not be shown. Those of fewer than `MINIMUM_SECRET` characters are not looked for."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        known = {needle for value in values if len(value) >= MINIMUM_SECRET for needle in _needles(value)}
+        self._needles = tuple(sorted(known))
+
+    def replaced(self, text: str, by: str) -> tuple[str, int]:
+        """The text with every secret in every form replaced, and in how many places that was."""
+        (text,), count = self.replaced_in((text,), by)
+        return text, count
+
+    def replaced_in(self, texts: Sequence[str], by: str) -> tuple[list[str], int]:
+        """The same of many texts that stand one behind the other, as lines do: a secret may be split over them."""
+        if not self._needles:
+            return list(texts), 0
+        pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+        spans = _united(_spans(_whole(b"\n".join(pieces)), self._needles, _DECODINGS))
+        begins = [0, *accumulate(len(piece) + 1 for piece in pieces)]
+        cuts: dict[int, list[Span]] = {}
+        for begin, end in spans:
+            for number in range(bisect_right(begins, begin) - 1, bisect_left(begins, end)):
+                cuts.setdefault(number, []).append((begin - begins[number], end - begins[number]))
+        found = {number: _cut(pieces[number], own, by) for number, own in cuts.items()}
+        return [found.get(number, text) for number, text in enumerate(texts)], len(spans)
+
+
+def _cut(piece: bytes, spans: Iterable[Span], by: str) -> str:
+    """The text with these spans of it replaced, as far as they lie within it."""
+    kept, at = [], 0
+    for begin, end in spans:
+        kept.append(piece[at : max(begin, 0)])
+        at = end
+    return by.join(part.decode("utf-8", "replace") for part in (*kept, piece[at:]))
+
+
+def _needles(value: str) -> Iterator[bytes]:
+    """The secret, itself and bare, and the bytes that it stands for where it is an encoding of a key."""
+    secret = value.encode("utf-8", "surrogateescape")
+    yield secret
+    bare = _layers(_whole(secret))[-1].data
+    meanings = [bare]
+    if b" " in secret:  # as forms write it (application/x-www-form-urlencoded)
+        meanings.append(_layers(_whole(secret.replace(b" ", b"+")))[-1].data)
+    if re.fullmatch(rb"(?:[0-9A-Fa-f]{2})+", bare):
+        meanings.append(bytes.fromhex(bare.decode()))
+    if re.fullmatch(rb"[A-Za-z0-9+/_-]+={0,2}", bare):
+        meanings.append(_from_base64(bare.rstrip(b"=")))
+    yield from (meaning for meaning in meanings if len(meaning) >= MINIMUM_SECRET)
+
+
+def _spans(view: _View, needles: Sequence[bytes], decodings: int) -> Iterator[Span]:
+    """Where in the text a needle is, overlapping ones too."""
+    layers = _layers(view)
+    for layer in layers:
+        yield from _hits(layer, needles)
+    if decodings:
+        for decoded in _decoded(layers[-1]):
+            yield from _hits(decoded, needles)
+            for run in _TEXT.finditer(decoded.data):
+                yield from _spans(decoded.part(*run.span()), needles, decodings - 1)
+
+
+def _hits(view: _View, needles: Sequence[bytes]) -> Iterator[Span]:
+    for needle in needles:
+        at = view.data.find(needle)
+        while at >= 0:
+            yield view.back(at, at + len(needle))
+            at = view.data.find(needle, at + len(needle))
+
+
+def _united(spans: Iterable[Span]) -> list[Span]:
+    """The spans in order, those that overlap as one."""
+    united: list[Span] = []
+    for begin, end in sorted(spans):
+        if united and begin < united[-1][1]:
+            united[-1] = (united[-1][0], max(end, united[-1][1]))
+        else:
+            united.append((begin, end))
+    return united
+
+
+def _layers(view: _View) -> list[_View]:
+    """The view as it is, with its escapes undone round by round, and bare: of what wraps it, then of what quotes it."""
+    layers = _undone(view)
+    for added in (_WRAPPING, _QUOTING):
+        bare = _without(layers[-1], added)
+        if bare is not layers[-1]:
+            layers += _undone(bare)
+    return layers
+
+
+def _undone(view: _View) -> list[_View]:
+    layers = [view]
+    while len(layers) <= _ROUNDS and (plain := _unescaped(layers[-1])).data != layers[-1].data:
+        layers.append(plain)
+    return layers
+
+
+def _whole(data: bytes) -> _View:
+    return _View(data, lambda i, j: (i, j))
+
+
+def _unescaped(view: _View) -> _View:
+    """Every escape replaced by what it stands for; the view itself where there is none."""
+    found = [(*escape.span(), _meaning(escape)) for escape in _ESCAPE.finditer(view.data)]
+    if not found:
+        return view
+    pieces, places, at, length = [], [], 0, 0
+    for begin, end, meaning in found:
+        pieces += [view.data[at:begin], meaning]
+        length += begin - at
+        places.append((length, begin, end, len(meaning)))
+        length, at = length + len(meaning), end
+    pieces.append(view.data[at:])
+    begins = [place[0] for place in places]
+
+    def source(i: int) -> Span:
+        number = bisect_right(begins, i) - 1
+        if number < 0:
+            return i, i + 1
+        place, begin, end, size = places[number]
+        past = i - place - size
+        return (begin, end) if past < 0 else (end + past, end + past + 1)
+
+    return _View(b"".join(pieces), lambda i, j: view.back(source(i)[0], source(j - 1)[1]))
+
+
+def _meaning(escape: re.Match[bytes]) -> bytes:
+    """What one escape stands for, as UTF-8."""
+    kind, digits = escape.lastgroup, escape[escape.lastgroup or 0]
+    if kind in ("percent", "byte"):
+        return bytes((int(digits, 16),))
+    if kind == "end":
+        return b"\n"
+    if kind == "letter":
+        return bytes((_LETTERS[digits[0]],))
+    if kind == "sign":
+        return digits
+    if kind == "entity":
+        return unescape(escape[0].decode()).encode()
+    if kind == "low":
+        return (bytes.fromhex(escape["high"].decode()) + bytes.fromhex(digits.decode())).decode("utf-16-be").encode()
+    point = int(digits, 16)
+    return chr(point).encode("utf-8", "surrogatepass") if point < 0x110000 else b""
+
+
+def _without(view: _View, added: bytes) -> _View:
+    """The view without some bytes; the view itself where it has none of them."""
+    data = view.data.translate(None, added)
+    if len(data) == len(view.data):
+        return view
+
+    @cache
+    def places() -> "array[int]":
+        return array("Q", (place for place, byte in enumerate(view.data) if byte not in added))
+
+    return _View(data, lambda i, j: view.back(places()[i], places()[j - 1] + 1))
+
+
+def _decoded(view: _View) -> Iterator[_View]:
+    """What the digits of base64 and of hexadecimal stand for, at every phase, whatever stands between them."""
+    signs = _without(view, _NOT_BASE64)
+    for phase in range(4):
+        yield _base64(signs.part(phase, len(signs.data)))
+    signs = _without(view, _NOT_HEX)
+    for phase in range(2):
+        yield _hexadecimal(signs.part(phase, len(signs.data)))
+
+
+def _base64(digits: _View) -> _View:
+    """Three bytes for four digits: a byte's bits begin in one digit and end in the next."""
+    return _View(_from_base64(digits.data), lambda i, j: digits.back(i * 4 // 3, (j * 4 + 2) // 3))
+
+
+def _from_base64(digits: bytes) -> bytes:
+    """Digits of either alphabet without padding; a last one that is too many tells nothing."""
+    whole = digits[:-1] if len(digits) % 4 == 1 else digits
+    return a2b_base64(whole.translate(_STANDARD) + b"=" * (-len(whole) % 4))
+
+
+def _hexadecimal(digits: _View) -> _View:
+    whole = digits.data[: len(digits.data) & ~1]
+    return _View(bytes.fromhex(whole.decode("ascii")), lambda i, j: digits.back(2 * i, 2 * j))

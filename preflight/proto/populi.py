@@ -7,7 +7,7 @@ after a broken connection, would not mend it.
 from typing import Any
 
 from preflight.model.control import ControlError, Credential, MailboxRow, NodeList, NodeRecord
-from preflight.proto.forms import forms
+from preflight.proto.forms import Secrets
 
 FEATURE_HEADER = "x-populi-feature"
 """Every answer of a control plane carries it; nothing else does."""
@@ -65,10 +65,7 @@ def mailbox_rows(body: Any) -> list[MailboxRow]:
 
 def shown(body: bytes, secrets: tuple[str, ...]) -> str:
     """One printable line of an error's body, with every given secret taken out of it, however it is written there."""
-    text = body.decode("utf-8", "replace")
-    for secret in filter(None, secrets):
-        for form in forms(secret):
-            text = text.replace(form, "[secret]")
+    text, _ = Secrets(secrets).replaced(body.decode("utf-8", "replace"), "[secret]")
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= EXCERPT_CHARACTERS else f"{line[:EXCERPT_CHARACTERS]}…"
 

@@ -126,11 +126,11 @@ def _share(name: str, count: str) -> Callable[[Mapping[str, Any]], Interval | No
 
     def read(measurements: Mapping[str, Any]) -> Interval | None:
         percent, packets = _number(measurements.get(name)), _number(measurements.get(count))
-        if percent is None or not packets:
+        if percent is None or packets is None or packets < 1:
             return None
-        share, z2 = percent / 100, Z * Z
+        share, z2 = min(max(percent / 100, 0.0), 1.0), Z * Z
         middle = (share + z2 / (2 * packets)) / (1 + z2 / packets)
-        half = Z * sqrt(share * (1 - share) / packets + z2 / (4 * packets**2)) / (1 + z2 / packets)
+        half = Z * sqrt(share * (1 - share) / packets + z2 / packets / packets / 4) / (1 + z2 / packets)
         low, high = (round(100 * min(max(bound, 0.0), 1.0), 2) for bound in (middle - half, middle + half))
         return Interval(percent, low, high, "%")
 
@@ -186,13 +186,15 @@ def render(comparison: Comparison, width: int = 80) -> str:
     from rich.padding import Padding
     from rich.text import Text
 
+    from preflight.report.terminal import hanging
+
     out = StringIO()
     console = Console(file=out, width=max(width, 40), highlight=False, color_system=None)
     marks = {"worse": "✗", "better": "✓", "changed": "~"}
     for trend, mark in marks.items():
         for change in comparison.changes:
             if change.trend == trend:
-                console.print(Text(f"{mark} {trend}  {change.subject}"))
+                hanging(console, Text(f"{mark} {trend}  {change.subject}"))
                 console.print(Padding(Text(f"was: {change.was}\nnow: {change.now}"), (0, 0, 0, 4)))
     counts = ", ".join(f"{len(comparison.of(trend))} {trend}" for trend in ("worse", "better", "changed"))
     console.print(Text(counts if comparison.changes else "nothing changed beyond the noise of the measurements"))

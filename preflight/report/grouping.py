@@ -139,5 +139,6 @@ def _number(value: float) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Digits count as numbers."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+    """Digits count as numbers, of which the longer one is the greater one."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [(len(part) if number % 2 else -1, part) for number, part in enumerate(parts)]

@@ -1,9 +1,30 @@
-"""The report as JSON, and its JSON Schema."""
+"""The report as JSON, its JSON Schema, and the reader of reports that somebody else may have written."""
 
 import json
+from collections import Counter
+from math import isfinite
 from typing import Any
 
-from preflight.report.model import Report
+from pydantic import ValidationError
+
+from preflight.model.printable import one_line
+from preflight.report.model import (
+    EXIT_ERROR,
+    EXIT_FAIL,
+    EXIT_INCONCLUSIVE,
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+    Report,
+)
+
+LARGEST_BYTES = 64_000_000
+"""Of a report that is read; a thousand peers make a tenth of it."""
+DEEPEST = 64
+"""Levels of lists and objects in a report that is read."""
+_TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
+_DIGITS = 20
+"""Of an integer: 64 bits and a sign."""
+_EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "error": EXIT_ERROR}
 
 
 def render(report: Report) -> str:
@@ -21,6 +42,80 @@ def schema() -> dict[str, Any]:
     }
 
 
-def parse(text: str) -> Report:
-    """Read a report. Raises ValueError (pydantic's) with what does not fit."""
-    return Report.model_validate(json.loads(text))
+def parse(data: bytes) -> Report:
+    """Read a report, of whatever bytes. Raises ValueError with one printable clause that says what does not fit."""
+    if len(data) > LARGEST_BYTES:
+        raise ValueError(f"it has more than {LARGEST_BYTES // 1_000_000} MB")
+    document = _document(data)
+    _shallow(document)
+    try:
+        report = Report.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(one_line(f"{place}: {first['msg']}")) from None
+    _agrees(report)
+    return report
+
+
+def _document(data: bytes) -> Any:
+    try:
+        text = data.decode("utf-8")
+        document = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_number, parse_float=_number, parse_int=_integer
+        )
+        if "\\u" in text:  # an escape may stand for half a character
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
+        raise ValueError("it is no text in UTF-8") from None
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{one_line(error.msg)} in line {error.lineno}" if text else "it is empty") from None
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return known
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("it holds a number that JSON does not know, or that is out of all bounds")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError("it holds a number that is out of all bounds")
+    return int(text)
+
+
+def _shallow(document: Any) -> None:
+    """Raises ValueError for what is nested too deep."""
+    level = [document]
+    for _ in range(DEEPEST):
+        holders = [value for value in level if isinstance(value, dict | list)]
+        level = [item for holder in holders for item in (holder.values() if isinstance(holder, dict) else holder)]
+    if level:
+        raise ValueError(_TOO_DEEP)
+
+
+def _agrees(report: Report) -> None:
+    """Raises ValueError for a summary, verdict or exit code that the results do not bear out, however it was gated."""
+    counts = Counter(result.status for result in report.results)
+    if counts != Counter(report.summary.model_dump(by_alias=True)):
+        raise ValueError("its summary does not count its results")
+    verdict, code = report.verdict, report.run.exit_code
+    borne_out = {
+        "pass": not (counts["fail"] or counts["error"]),
+        "fail": counts["fail"] or counts["warn"],
+        "inconclusive": not (counts["fail"] or counts["error"]),
+        "error": counts["error"] and not counts["fail"],
+    }
+    if not borne_out[verdict] or code not in (_EXIT_CODES[verdict], EXIT_INTERRUPTED):
+        raise ValueError(f"its results do not bear out the verdict {verdict!r} with exit code {code}")

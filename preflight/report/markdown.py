@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from preflight.report.common import MARKS, aspect_of, counts, lab_note, overlay_line, way
 from preflight.report.grouping import CauseGroup, cause_groups
@@ -9,11 +10,16 @@ from preflight.report.model import Report, ResultEntry
 
 SHOWN = 12
 """Explained results that a cause's table shows; the rest stands in the folded list."""
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@!&])")
+# A word as it stands in a sentence: letters and digits, single marks between them, and the marks around a word.
+_WORD = re.compile(
+    r"[(\"'“‘]*[^\W_]+(?:[-.,:/'’][^\W_]+)*[)\"'”’]*[%.,;:!?…]*[)\"'”’]*|[–—→←↔·…≥≤≠×]",
+)
+# Words that GitHub or GitLab would make a link of all the same: a site, a ticket, a commit, an emoji, a numbered item.
+_LINKED = re.compile(r"(?i)www\.|//|\b[a-z]\w*-\d|\b[0-9a-f]{7,}\b|:.*:|^\W*\d+[.)]\W*$")
 
 
 def render(report: Report) -> str:
-    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts is escaped: it forms no markup."""
+    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts forms no markup."""
     blocks = [
         f"## preflight: {report.verdict.upper()} on {_text(report.run.node.hostname)}",
         _head(report),
@@ -30,8 +36,8 @@ def _head(report: Report) -> str:
         f"{counts(report)}, in {run.duration_ms / 1000:.1f} s",
         _text(overlay_line(report)),
         f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"preflight {report.tool.version}",
-        f"run {run.id}",
+        f"preflight {_text(report.tool.version)}",
+        f"run {_text(run.id)}",
     ]
     lines = [" · ".join(facts)]
     if note := lab_note(report):
@@ -63,7 +69,7 @@ def _table(results: list[ResultEntry]) -> str:
 
 def _numbers(result: ResultEntry) -> str:
     known = [f"{name} = {value}" for name, value in result.measurements.items() if value is not None]
-    return f" ({_text(', '.join(known))})" if known else ""
+    return f" ({_code(', '.join(known))})" if known else ""
 
 
 def _placement(report: Report) -> Iterator[str]:
@@ -91,13 +97,23 @@ def _row(result: ResultEntry) -> str:
 
 
 def _text(text: str) -> str:
-    """Plain text: nothing in it is markup, a mention, a reference or a new line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """A sentence in which nothing is markup, a link, a mention, a reference or a new line.
+
+    GitHub and GitLab look for some of these in what is rendered already, where no backslash helps: whatever is not
+    plainly a word stands in a code span.
+    """
+    words = text.split()
+    runs = ((plain, " ".join(run)) for plain, run in groupby(words, key=_is_word))
+    return " ".join(run if plain else _code(run) for plain, run in runs)
+
+
+def _is_word(word: str) -> bool:
+    return bool(_WORD.fullmatch(word)) and not _LINKED.search(word)
 
 
 def _code(text: str) -> str:
-    """Inline code; a table cell ends at a pipe even there."""
-    plain = " ".join(text.split()).replace("|", "\\|")
+    """Inline code. A table's cell ends at a pipe even there, and readers differ in how to escape it: it is replaced."""
+    plain = " ".join(text.split()).replace("|", "¦") or "–"
     ticks = "`" * (_longest_run(plain) + 1)
     return f"{ticks}{plain}{ticks}" if len(ticks) == 1 else f"{ticks} {plain} {ticks}"
 

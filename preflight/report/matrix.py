@@ -183,6 +183,8 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
     from rich.table import Column, Table
     from rich.text import Text
 
+    from preflight.report.terminal import hanging
+
     out = StringIO()
     console = Console(file=out, width=max(width, 40), highlight=False, color_system=None)
     console.print(Text(summary(matrix)))
@@ -197,7 +199,7 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
         if way.status != "pass":
             code = f"  {way.told.code}" if way.told.code else ""
             console.print()
-            console.print(Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{_contradiction(way)}"))
+            hanging(console, Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{_contradiction(way)}"))
             for view in way.views:
                 console.print(Padding(Text(f"{view.by} says: {MARKS[view.status]} {view.message}"), (0, 0, 0, 4)))
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"

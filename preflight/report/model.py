@@ -1,15 +1,17 @@
 """The report as the contract fixes it: pydantic models, so that its JSON Schema is published from the same source."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import uuid4
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from preflight import __version__
 from preflight.api import Peer, Result, Status
 from preflight.diagnosis import LAYERS, Cause
+from preflight.model.printable import one_line, printable
 from preflight.placement import WorkPlacement
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
@@ -21,12 +23,60 @@ LabKind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
-def printable(text: str) -> str:
-    """The text without control characters: remote hosts have a say in it, and it ends on terminals and in XML."""
-    return "".join(c if c.isprintable() or c in "\n\t\u00a0\u202f" else "\ufffd" for c in text)
+LARGEST = 2**53
+"""Beyond it not every integer is a number of JSON's readers (RFC 8259 section 6)."""
+DEEPEST = 32
+"""Levels of a measurement or evidence; what lies deeper is cut."""
 
 
-Line = Annotated[str, AfterValidator(printable)]
+def plain(value: Any, depth: int = 0) -> Any:
+    """Measurements and evidence as JSON knows them: printable text, finite numbers, lists and objects, not too deep."""
+    if isinstance(value, str):
+        return printable(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    if depth >= DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        return {one_line(str(key)): plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, depth + 1) for item in value]
+    return printable(str(value))
+
+
+def _number(value: float) -> float | None:
+    """The number, as a float where it is large; None for what no reader takes."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    if not isfinite(number):
+        return None
+    return value if abs(value) <= LARGEST else number
+
+
+def _made(change: Callable[[str], str]) -> BeforeValidator:
+    """Before pydantic looks at it: it takes no text with half a character."""
+    return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
+
+
+Lines = Annotated[str, _made(printable)]
+Line = Annotated[str, _made(one_line)]
+Word = Annotated[str, _made(lambda text: "_".join(one_line(text).split()))]
+Plain = Annotated[Any, AfterValidator(plain)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+def _of_our_time(moment: datetime) -> datetime:
+    if not 1970 <= moment.year < 3000:
+        raise ValueError(f"the year {moment.year} is not of our time")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
 
 
 class Part(BaseModel):
@@ -38,44 +88,44 @@ class Part(BaseModel):
 class Tool(Part):
     """What wrote the report."""
 
-    name: str = "preflight"
-    version: str = __version__
+    name: Line = "preflight"
+    version: Line = __version__
 
 
 class NodeInfo(Part):
     """Where the command ran."""
 
-    hostname: str
-    os: str
-    kernel: str
-    python: str
-    privileges: tuple[str, ...] = Field((), description="Capabilities of the process that matter here, as net_raw.")
+    hostname: Line
+    os: Line
+    kernel: Line
+    python: Line
+    privileges: tuple[Line, ...] = Field((), description="Capabilities of the process that matter here, as net_raw.")
 
 
 class OverlayInfo(Part):
     """The overlay that was found, null if there is none."""
 
-    product: str
-    interface: str | None
-    mtu: int | None = Field(description="Bytes.")
-    addresses: tuple[str, ...] = ()
+    product: Word
+    interface: Line | None
+    mtu: Count | None = Field(description="Bytes.")
+    addresses: tuple[Line, ...] = ()
 
 
 class PeerInfo(Part):
     """A peer that the run was about: what results call it, and its overlay address."""
 
     target: Line
-    address: str
+    address: Line
 
 
 class Run(Part):
     """One run of the tool."""
 
-    id: str
-    started_at: datetime
-    duration_ms: float
-    exit_code: int
-    command: tuple[str, ...] = ()
+    id: str = Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    started_at: Moment
+    duration_ms: Milliseconds
+    exit_code: int = Field(ge=0, le=255)
+    command: tuple[Line, ...] = ()
     lab: LabKind | None = None
     node: NodeInfo
     overlay: OverlayInfo | None = None
@@ -87,12 +137,12 @@ class Summary(Part):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    pass_: int = Field(0, alias="pass")
-    warn: int = 0
-    fail: int = 0
-    inconclusive: int = 0
-    skip: int = 0
-    error: int = 0
+    pass_: Count = Field(0, alias="pass")
+    warn: Count = 0
+    fail: Count = 0
+    inconclusive: Count = 0
+    skip: Count = 0
+    error: Count = 0
 
 
 class EvidenceEntry(Part):
@@ -100,56 +150,61 @@ class EvidenceEntry(Part):
 
     kind: Line
     summary: Line
-    data: Any = None
-    path: str | None = None
+    data: Plain = None
+    path: Line | None = None
 
 
 class ResultEntry(Part):
     """One result; `measurements` carry the unit in their names."""
 
     id: Line
-    check: Line
-    category: Line
+    check: Word
+    category: Word
     target: Line
     direction: DirectionName
     status: StatusName
-    code: str | None
+    code: Word | None
     message: Line
-    remedy: Line | None = None
-    doc: str | None = None
-    blocked_by: str | None = None
-    started_at: datetime | None = None
-    duration_ms: float = 0.0
-    attempts: int = 1
-    measurements: Mapping[str, Any] = {}
+    remedy: Lines | None = None
+    doc: Line | None = None
+    blocked_by: Line | None = None
+    started_at: Moment | None = None
+    duration_ms: Milliseconds = 0.0
+    attempts: Count = 1
+    measurements: Annotated[Mapping[str, Any], AfterValidator(plain)] = {}
     evidence: tuple[EvidenceEntry, ...] = ()
 
 
 class CauseEntry(Part):
     """One root cause, most fundamental first; `explains` lists the ids of the results that it accounts for."""
 
-    code: str
+    code: Word
     title: Line
     message: Line
     target: Line
     direction: DirectionName
-    remedy: Line | None = None
-    doc: str | None = None
-    explains: tuple[str, ...] = ()
+    remedy: Lines | None = None
+    doc: Line | None = None
+    explains: tuple[Line, ...] = ()
 
 
 class Placement(Part):
     """Whether a class of work belongs on this path."""
 
-    work_class: str
+    work_class: Word
     verdict: Literal["allowed", "caution", "not-default", "out-of-scope"]
     because: Line
 
 
-class Report(Part):
-    """The whole report."""
+def _known_version(version: object) -> object:
+    """Version 2 adds fields that this program does not read: without them it is version 1."""
+    return "1" if version == "2" else version
 
-    schema_version: Literal["1"] = "1"
+
+class Report(Part):
+    """The whole report: every text in it is printable, every number finite, whoever wrote it."""
+
+    schema_version: Annotated[Literal["1"], BeforeValidator(_known_version)] = "1"
     tool: Tool = Tool()
     run: Run
     verdict: Verdict

@@ -56,7 +56,10 @@ def render(report: Report) -> str:
     for cause in report.diagnosis:
         _cause(families, cause)
     for result in report.results:
-        _result(families, result)
+        _status(families, result)
+    ours = frozenset(families)
+    for result in report.results:
+        _measured(families, result, ours)
     exposition: bytes = generate_latest(_Collector(families))  # type: ignore[no-untyped-call]
     return exposition.decode()
 
@@ -82,19 +85,23 @@ def _cause(families: dict[str, _Family], cause: CauseEntry) -> None:
     metric.add(len(cause.explains), code=cause.code, target=cause.target, direction=cause.direction)
 
 
-def _result(families: dict[str, _Family], result: ResultEntry) -> None:
-    labels = {"check": result.check, "target": result.target, "direction": result.direction}
-    if aspect := aspect_of(result):
-        labels["aspect"] = aspect
+def _status(families: dict[str, _Family], result: ResultEntry) -> None:
     status = _family(families, "preflight_result_status", "1 for each result, with its status and finding code.")
-    status.add(1, **labels, status=result.status, code=result.code or "")
+    status.add(1, check=result.check, **_about(result), status=result.status, code=result.code or "")
+
+
+def _measured(families: dict[str, _Family], result: ResultEntry, ours: frozenset[str]) -> None:
+    """The numbers that a check measured, whatever it calls them: none is a sample of a metric of ours."""
     for name, value in result.measurements.items():
-        number = float(value) if isinstance(value, bool | int | float) else None
-        if number is not None:
-            base, divisor = _base_unit(name)
-            about = {key: text for key, text in labels.items() if key != "check"}
-            metric = f"preflight_{_plain(result.check)}_{base}"
-            _family(families, metric, f"Measured by {result.check}.").add(number / divisor, **about)
+        base, divisor = _base_unit(name)
+        metric = f"preflight_{_plain(result.check)}_{base}"
+        if isinstance(value, bool | int | float) and metric not in ours:
+            _family(families, metric, f"Measured by {result.check}.").add(float(value) / divisor, **_about(result))
+
+
+def _about(result: ResultEntry) -> dict[str, str]:
+    aspect = aspect_of(result)
+    return {"target": result.target, "direction": result.direction} | ({"aspect": aspect} if aspect else {})
 
 
 def _base_unit(name: str) -> tuple[str, float]:

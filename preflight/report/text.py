@@ -24,6 +24,7 @@ from preflight.report.grouping import (
     told_by,
 )
 from preflight.report.model import Report, ResultEntry
+from preflight.report.terminal import hanging
 
 Told = Mapping[str, CauseGroup]
 """By the id of a result the cause that explains it."""
@@ -80,12 +81,12 @@ def _aside(console: Console, aside: Iterable[ResultEntry]) -> None:
     checks = dict.fromkeys("/".join(filter(None, (r.check, common.aspect_of(r)))) for r in aside)
     if checks:
         console.print()
-        console.print(Text(f"does not apply here: {', '.join(checks)} (-v tells why)", style="bright_black"))
+        hanging(console, Text(f"does not apply here: {', '.join(checks)} (-v tells why)", style="bright_black"))
 
 
 def _head(console: Console, report: Report) -> None:
     parts = (f"preflight {report.tool.version}", report.run.node.hostname, common.overlay_line(report))
-    console.print(Text(" · ".join(parts)))
+    hanging(console, Text(" · ".join(parts)))
     if note := common.lab_note(report):
         console.print(Text(note, style="yellow"))
 
@@ -97,7 +98,7 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         mark, style = MARKS[group.status]
         title = "  ".join(filter(None, (f"{mark} {cause.code}", group.who, common.way(cause.direction))))
         prefix = f"{group.number}. " if len(groups) > 1 else ""
-        console.print(Text(prefix + title, style=style))
+        hanging(console, Text(prefix + title, style=style))
         console.print(Padding(Text(group.message), (0, 0, 0, 4)))
         if cause.remedy:
             _remedy(console, cause.remedy)
@@ -250,6 +251,6 @@ def _verdict(console: Console, report: Report) -> None:
     line = Text(f"{report.verdict.upper()}", style=VERDICT_STYLE[report.verdict])
     line.append(f"  {common.counts(report)}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
     console.print()
-    console.print(line)
+    hanging(console, line)
     for remark in report.remarks:
         console.print(Padding(Text(remark), (0, 0, 0, 4)))

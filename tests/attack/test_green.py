@@ -166,7 +166,7 @@ def test_named_and_skipped(
     assert sentence in " ".join(done.out.split())
     again = preflight("report", "render", str(tmp_path / "json"))
     assert again.out == done.out
-    report = parse((tmp_path / "json").read_text())
+    report = parse((tmp_path / "json").read_bytes())
     assert (report.verdict, report.run.exit_code, report.summary.fail) == (verdict, code, 0)
     assert report.summary.pass_ > 0
     for format in formats[:-1]:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -20,30 +21,40 @@ import click
 import pytest
 
 from preflight import codes, files
-from preflight.api import Direction, failed
+from preflight.api import Direction, Result, failed
 from preflight.cli.lab import write_scores
 from preflight.cli.main import build
 from preflight.cli.outputs import Output, folder_beside, parse_outputs
 from preflight.control import bootstrap
 from preflight.diagnosis import diagnose
-from preflight.evidence.capture import keep
+from preflight.evidence.capture import keep, pcap
 from preflight.files import WriteError
+from preflight.net.recorder import Packet
 from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.redact import Redactor
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
 PROGRAM = (sys.executable, "-P", "-m", "preflight")
 NOBODY = 65534
 VANISHED = failed(codes.MTU_BLACK_HOLE, "b", Direction.FORWARD, "large packets vanish")
 RESULTS = (replace(VANISHED, check="mtu.path", category="mtu"),)
-REPORT = build_report(
-    RESULTS,
-    diagnose(RESULTS),
-    node=NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11"),
-    overlay=None,
-    started_at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
-    duration_ms=1,
-    gate=Gate(),
-)
+PACKET = Packet(received_ns=0, length=28, head=bytes([0x45, *bytes(27)]), peer="10.66.0.2")
+
+
+def report_of(*results: Result) -> Report:
+    """A report of these results."""
+    return build_report(
+        results,
+        diagnose(results),
+        node=NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11"),
+        overlay=None,
+        started_at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
+        duration_ms=1,
+        gate=Gate(),
+    )
+
+
+REPORT = report_of(*RESULTS)
 
 Writer = Callable[[Path], object]
 
@@ -474,10 +485,22 @@ def test_a_disk_that_is_read_only_is_told_before_anything_runs(tmp_path: Path) -
 
 def test_captures_are_kept_all_or_none(tmp_path: Path) -> None:
     """Captures of which one cannot be written leave no folder."""
-    contents = {"a": ("a.pcap", b"x"), "b": (f"{'b' * 300}.pcap", b"x")}
-    with pytest.raises(WriteError, match="File name too long"):
-        keep(REPORT, contents, tmp_path / "captures", None)
+    small, large = (replace(RESULTS[0], aspect=aspect) for aspect in ("small", "large"))
+    contents = {small.id: pcap([]), large.id: pcap([PACKET] * 100)}
+    with limited_to(len(contents[small.id])), pytest.raises(WriteError, match="File too large"):
+        keep(report_of(small, large), contents, tmp_path, Redactor(()))
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def limited_to(size: int) -> Iterator[None]:
+    """No file may become larger than so many bytes (RLIMIT_FSIZE)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _hopeless(folder: Path) -> dict[str, tuple[Path, str]]:

@@ -18,6 +18,8 @@ from preflight.api import Direction, Peer, Result, failed, passed
 from preflight.evidence.capture import captures, keep, pcap, rewritten
 from preflight.net.recorder import Packet, Recorder
 from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.redact import Redactor
+from preflight.report.standins import StandIns
 
 SECRET = b"a-token-in-the-payload"
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -89,9 +91,9 @@ def test_each_failing_result_gets_what_its_peer_sent_while_it_ran() -> None:
         Packet(at(2.05), 100, udp("10.66.0.1", "10.66.0.9"), "10.66.0.9"),
     ]
     files = captures(_report(results), packets, control=["10.66.0.9"])
-    assert {id: (name, len(content)) for id, (name, content) in files.items()} == {
-        "reach.udp/b/forward": ("reach.udp_b_forward.pcap", 24 + 16 + 28),
-        "control.connect/control/round-trip": ("control.connect_control_round-trip.pcap", 24 + 16 + 28),
+    assert {id: len(content) for id, content in files.items()} == {
+        "reach.udp/b/forward": 24 + 16 + 28,
+        "control.connect/control/round-trip": 24 + 16 + 28,
     }
 
 
@@ -111,12 +113,14 @@ def test_stand_ins_replace_addresses_and_checksums(source: str, target: str, tmp
 
 
 def test_the_report_names_the_files(tmp_path: Path) -> None:
-    """Whoever reads the report finds the packets."""
-    results = (_result("reach.udp", failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "dead"), 1.0, 500),)
-    report = keep(_report(results), {"reach.udp/b/forward": ("x.pcap", b"")}, tmp_path / "folder", None)
-    (evidence,) = report.results[0].evidence
-    assert (evidence.kind, evidence.path) == ("capture", str(tmp_path / "folder" / "x.pcap"))
-    assert (tmp_path / "folder" / "x.pcap").exists()
+    """Whoever reads the report finds the packets; with stand-ins no name of a file tells a host."""
+    results = (_result("reach.udp", failed(codes.REACH_NO_FORWARD, "b-laptop", Direction.FORWARD, "dead"), 1.0, 500),)
+    report, redactor = _report(results), Redactor([], StandIns(["b-laptop"]))
+    kept = keep(report, {"reach.udp/b-laptop/forward": pcap([])}, tmp_path, redactor)
+    (evidence,) = kept.results[0].evidence
+    path = tmp_path / f"preflight-captures-{report.run.id}" / "reach.udp_host-1_forward.pcap"
+    assert (evidence.kind, evidence.path) == ("capture", str(path))
+    assert path.exists()
 
 
 @pytest.mark.lab

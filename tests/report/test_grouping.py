@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from preflight import codes
 from preflight.api import Direction, Result, Status, failed, passed, skipped, warned
 from preflight.diagnosis import diagnose
+from preflight.model.printable import one_line
 from preflight.report import text
 from preflight.report.grouping import FEW, names, peers_of, spread
-from preflight.report.model import Gate, NodeInfo, Report, ResultEntry, build_report, printable
+from preflight.report.model import Gate, NodeInfo, Report, ResultEntry, build_report
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
 
@@ -142,7 +143,7 @@ def test_names_count_as_people_do() -> None:
 @given(st.lists(st.text(max_size=6), max_size=12))
 def test_any_names_have_an_order(targets: list[str]) -> None:
     """Names are whatever a settings file holds."""
-    assert set(peers_of(map(_entry, targets))) == set(map(printable, targets)) - {"node", "control"}
+    assert set(peers_of(map(_entry, targets))) == set(map(one_line, targets)) - {"node", "control"}
 
 
 @example([float("inf"), float("nan"), 10**400, True])

@@ -7,7 +7,8 @@ from preflight.api import Direction, Evidence, failed
 from preflight.diagnosis import diagnose
 from preflight.report.json import render
 from preflight.report.model import Gate, NodeInfo, Report, build_report
-from preflight.report.redact import GONE, Redactor, StandIns
+from preflight.report.redact import GONE, Redactor
+from preflight.report.standins import StandIns
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoid29ya2VyIn0.c2lnbmF0dXJl"
 
