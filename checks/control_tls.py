@@ -69,22 +69,18 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
     return await asyncio.gather(
         *(
             ctx.net.tcp.handshake(address, url.port, url.host, ca_file=ca_file, timeout_s=HANDSHAKE_TIMEOUT_S, send=ask)
-            for address in await _addresses(ctx, url)
+            for address in await ctx.net.dns.addresses(url)
         )
     )
 
 
 async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
     """The addresses to which a client's plain HTTP would really go: those that accept a connection, if any does."""
-    addresses = await _addresses(ctx, url)
+    addresses = await ctx.net.dns.addresses(url)
     if all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses):
         return addresses
     connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in addresses))
     return [connection.address for connection in connections if connection.outcome == "open"] or addresses
-
-
-async def _addresses(ctx: Context, url: ControlUrl) -> Sequence[str]:
-    return [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
 
 
 def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> Result:

@@ -58,7 +58,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
     """One request; where it does not come to its end one with small segments, and if that does the first one again."""
-    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []
     for address in addresses:
         transfers = [await _send(ctx, url, address)]

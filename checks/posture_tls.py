@@ -29,7 +29,7 @@ async def posture_tls(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[OldTls]:
     """One hello to each address that the URL leads to."""
-    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    addresses = await ctx.net.dns.addresses(url)
     return await asyncio.gather(*(ctx.net.tcp.old_tls(address, url.port, url.host) for address in addresses))
 
 

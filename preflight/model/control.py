@@ -15,17 +15,35 @@ class ControlError(Exception):
 
     kind: where it failed; `status` means that an HTTP answer came and was not the expected one.
     status: the HTTP status, where an answer came. retry_after_s: what a `Retry-After` asked for, seconds.
+    foreign: something else than a control plane gave that answer: a gateway, a portal, another product.
     The message never holds a bearer or a request's body.
     """
 
     def __init__(
-        self, kind: ControlErrorKind, status: int | None, message: str, retry_after_s: float | None = None
+        self,
+        kind: ControlErrorKind,
+        status: int | None,
+        message: str,
+        retry_after_s: float | None = None,
+        *,
+        foreign: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind: ControlErrorKind = kind
         self.status = status
         self.message = message
         self.retry_after_s = retry_after_s
+        self.foreign = foreign
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the control plane may have done what it was asked to, though this node was not told so.
+
+        No answer came, or a gateway gave up waiting for it, or it was a success in words that cannot be read.
+        """
+        if self.status is None:
+            return self.kind in ("unreachable", "timeout", "protocol")
+        return self.status // 100 == 2 or (self.foreign and self.status >= 500)
 
 
 class NotHttpError(ControlError):
@@ -63,7 +81,14 @@ class NodeRecord:
     @property
     def scope_id(self) -> str | None:
         """The cluster that the row belongs to."""
-        return self.fields.get("scope_id")
+        scope = self.fields.get("scope_id")
+        return scope if isinstance(scope, str) else None
+
+    @property
+    def listen_addr(self) -> str | None:
+        """Where the node says that it listens."""
+        place = self.fields.get("listen_addr")
+        return place if isinstance(place, str) else None
 
     @property
     def quarantined(self) -> bool:
@@ -74,6 +99,12 @@ class NodeRecord:
     def draining(self) -> bool:
         """Whether the node is in maintenance (the server clears a drain whose deadline has passed)."""
         return self.fields.get("maintenance") is True
+
+    @property
+    def maintenance_until_unix_ms(self) -> int | None:
+        """When the maintenance ends by itself; None where it has no end, or what was told is no time."""
+        until = self.fields.get("maintenance_until_unix_ms")
+        return until if isinstance(until, int) and not isinstance(until, bool) and until > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +128,7 @@ class Credential:
 class HttpAnswer:
     """One HTTP answer as it came. Header names are lower case; `body` is at most what the caller asked for.
 
+    cut: there was more of the body than that.
     rtt_ms: from sending the request to the end of the answer's headers. sent_unix_s, received_unix_s: this node's clock
     at these two moments. connected: the request opened its connection (its time includes that).
     """
@@ -108,3 +140,4 @@ class HttpAnswer:
     sent_unix_s: float
     received_unix_s: float
     connected: bool = False
+    cut: bool = False

@@ -16,7 +16,10 @@ import dns.resolver
 
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.net.lookup import system_lookup
+from preflight.proto.controlurl import ControlUrl
 
+MOST_ADDRESSES = 16
+"""Of one name, to which this node connects: a name with thousands is somebody's joke, and each costs a socket."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 _RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
 
@@ -55,6 +58,12 @@ class Resolver:
             *(self._first_found(server, candidates) for server in configured._nameservers or ()),
         )
         return Resolution(name, system, tuple(resolvers))
+
+    async def addresses(self, url: ControlUrl) -> Sequence[str]:
+        """Where programs on this node connect to for a URL: its literal, or the first of the name's addresses."""
+        if url.address is not None:
+            return (url.host,)
+        return (await self.system(url.host)).addresses[:MOST_ADDRESSES]
 
     async def system(self, name: str, timeout_s: float = 4.0) -> Lookup:
         """Only what programs on this node get: hosts file, name-service switch, resolvers."""
