@@ -48,8 +48,6 @@ class Probe:
     subject="control",
     codes=(
         *dict.fromkeys(answers.TRANSPORT.values()),
-        codes.CONTROL_NOT_POPULI,
-        codes.CONTROL_REDIRECTED,
         codes.CONTROL_THROTTLED,
         codes.CONTROL_SLOW,
         codes.HOST_PROXY_ENV,

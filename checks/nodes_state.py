@@ -160,14 +160,14 @@ def _judge_future(registry: Registry) -> list[Result]:
 
 
 def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
-    found = []
+    found, name = [], _name(own)
     if own.quarantined:
-        message = f"this node, {_name(own)}, is quarantined: it gets no mail and no lease until an administrator lifts that"
-        remedy = f"Ask who quarantined {_name(own)} and why, before it is lifted by POST /v1/populi/admin/quarantine."
+        message = f"this node, {name}, is quarantined: it gets no mail and no lease until an administrator lifts that"
+        remedy = f"Ask who quarantined {name} and why, before it is lifted by POST /v1/populi/admin/quarantine."
         found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedy, registry, 1))
     if own.draining:
-        message = f"this node, {_name(own)}, is draining: it gets nothing new{_until(own)}"
-        remedy = f"End the maintenance of {_name(own)} by POST /v1/populi/admin/maintenance when the work on it is done."
+        message = f"this node, {name}, is draining: it gets nothing new{_until(own)}"
+        remedy = f"End the maintenance of {name} by POST /v1/populi/admin/maintenance when the work on it is done."
         found.append(_out_of_order(codes.NODES_DRAINING, message, remedy, registry, 1))
     return found
 

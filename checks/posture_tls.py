@@ -49,7 +49,7 @@ def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
     if len(refused) < len(hellos) or not hellos:
         silent = next((hello.detail for hello in hellos if not hello.refused), "it has no address")
         message = f"whether {url.host} accepts TLS 1.1 could not be seen: {silent}; ask again when the way is calm"
-        return inconclusive(codes.RUN_TIMEOUT, *where, message)
+        return inconclusive(codes.RUN_NO_ANSWER, *where, message)
     return passed(*where, f"TLS 1.0 and 1.1 are refused ({refused[0].detail})")
 
 

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-ControlErrorKind = Literal["no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol"]
+ControlErrorKind = Literal[
+    "no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol", "foreign", "redirected"
+]
+NOT_REACHED: frozenset[ControlErrorKind] = frozenset({"no-url", "dns", "refused", "tls", "foreign", "redirected"})
+"""After these the control plane has not done what it was asked to: it was not reached."""
 
 
 class ControlError(Exception):
     """A request to the control plane that did not succeed.
 
-    kind: where it failed; `status` means that an HTTP answer came and was not the expected one.
-    status: the HTTP status, where an answer came. retry_after_s: what a `Retry-After` asked for, seconds.
-    foreign: something else than a control plane gave that answer: a gateway, a portal, another product.
-    The message never holds a bearer or a request's body.
+    kind: where it failed; `status` means that an HTTP answer came and was not the expected one; `foreign`, that
+    something else than a control plane gave it: a gateway, a portal, another product. What that says about a request,
+    a token or a row is not the control plane's word, so it has no status here.
+    status: the HTTP status of the control plane's answer, or of a server error or `later` of whatever is on the way.
+    retry_after_s: what a `Retry-After` asked for, seconds. The message never holds a bearer or a request's body.
     """
 
     def __init__(
@@ -25,25 +30,12 @@ class ControlError(Exception):
         status: int | None,
         message: str,
         retry_after_s: float | None = None,
-        *,
-        foreign: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind: ControlErrorKind = kind
         self.status = status
         self.message = message
         self.retry_after_s = retry_after_s
-        self.foreign = foreign
-
-    @property
-    def unheard(self) -> bool:
-        """Whether the control plane may have done what it was asked to, though this node was not told so.
-
-        No answer came, or a gateway gave up waiting for it, or it was a success in words that cannot be read.
-        """
-        if self.status is None:
-            return self.kind in ("unreachable", "timeout", "protocol")
-        return self.status // 100 == 2 or (self.foreign and self.status >= 500)
 
 
 class NotHttpError(ControlError):

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from preflight.model.control import ControlError
-
 RoleName = Literal["node", "mesh", "worker", "submitter", "admin"]
 """`node`: the bearer of this node's settings, which may be a worker's or the mesh token."""
 
@@ -49,14 +47,10 @@ ScopeVerdict = Literal["enforced", "open", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ScopeTrial:
-    """How a join with somebody else's scope was answered.
-
-    left: whether the row that it made is gone again. error: what kept the verdict `unknown`.
-    """
+    """How a join with somebody else's scope was answered. left: whether the row that it made is gone again."""
 
     verdict: ScopeVerdict
     identity: str
     scope_id: str
     detail: str = ""
     left: bool = True
-    error: "ControlError | None" = None

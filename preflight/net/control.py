@@ -10,9 +10,18 @@ import httpx
 from pydantic import SecretStr
 from pydantic_core import from_json
 
-from preflight.model.control import ControlError, Credential, HttpAnswer, MailboxRow, NodeList, NodeRecord
+from preflight.model.control import (
+    ControlError,
+    ControlErrorKind,
+    Credential,
+    HttpAnswer,
+    MailboxRow,
+    NodeList,
+    NodeRecord,
+)
 from preflight.net.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
+from preflight.proto.answers import SERVER_ERROR, THROTTLED
 from preflight.proto.controlurl import ControlUrl, ControlUrlError, normalise
 from preflight.proto.enroll import RETRIABLE_STATUS
 from preflight.proto.http import Proxy, proxy_for, redirect_place, retry_after_s
@@ -262,16 +271,15 @@ class ControlClient:
 
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
         """The answer as an error, with a line of its body from which every secret that was sent is taken out."""
+        kind, status = _kind(answer), answer.status
+        told = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
-        sent = str((body or {}).get("bootstrap_token", ""))
-        redirected = answer.status // 100 == 3
-        told = redirect_place(answer.headers.get("location", "")).encode() if redirected else answer.body
-        text = f"{'a redirect to ' if redirected else ''}{shown(told, (*bearers, sent))}"
+        text = shown(told, (*bearers, str((body or {}).get("bootstrap_token", ""))))
+        said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
         by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
-        said = f": {text}" if text else ""
         wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
-        message = f"{method} {path} was answered {answer.status}{by}{said}"
-        return ControlError("status", answer.status, message, wait, foreign=not is_populi(answer))
+        message = f"{method} {path} was answered {status}{by}{said}"
+        return ControlError(kind, status if kind == "status" else None, message, wait)
 
     def _headers(self, bearer: SecretStr | None) -> dict[str, str]:
         named = {"host": self._named.authority} if self._named else {}
@@ -327,6 +335,14 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
                 raise
             await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _kind(answer: HttpAnswer) -> ControlErrorKind:
+    """Whose answer it is. `Later` and a server's error count whoever says so: they pass."""
+    if answer.status // 100 == 3:
+        return "redirected"
+    passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR
+    return "status" if passing or is_populi(answer) else "foreign"
 
 
 def _header_safe(bearer: SecretStr) -> str:

@@ -13,6 +13,8 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.net.lookup import system_lookup
@@ -134,7 +136,8 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     rrset = response.resolve_chaining().answer
     if rrset is None:
         return Lookup(server, "no-address")
-    return Lookup(server, "answer", tuple(dict.fromkeys(record.address for record in rrset)))
+    addresses = tuple(dict.fromkeys(record.address for record in rrset if isinstance(record, A | AAAA)))
+    return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="records of no use")
 
 
 def merge(server: str, answers: Sequence[Lookup]) -> Lookup:

@@ -16,6 +16,7 @@ from preflight.model.enrolment import EnrolmentFacts
 from preflight.net.credentials import CredentialsFile
 from preflight.proto.controlurl import usable
 from preflight.proto.enroll import (
+    AMBIGUOUS,
     LEAVE_S,
     PATIENCE_S,
     RETRIABLE_STATUS,
@@ -148,7 +149,8 @@ class EnrolmentSession:
         try:
             self._bought = await self._client.exchange(self._token, self._key)
         except ControlError as error:
-            self._unheard = error.unheard or (unheard_before and (error.status is None or error.status in RETRIABLE_STATUS))
+            lost = error.status is None and error.kind in AMBIGUOUS
+            self._unheard = lost or (unheard_before and (error.status is None or error.status in RETRIABLE_STATUS))
             raise
         self._client = self._client.with_token(self._bought.mesh_token)
         return self._bought

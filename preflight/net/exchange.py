@@ -1,4 +1,4 @@
-"""One HTTP request and what came of it: bounded in size, the caller bounds the time, every failure is a ControlError."""
+"""One HTTP request and what came of it, bounded in size; whoever asks bounds the time."""
 
 import errno
 import ssl

@@ -6,17 +6,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from preflight import __version__
-from preflight.model.control import ControlError
+from preflight.model.control import NOT_REACHED, ControlError
 from preflight.model.roles import ScopeTrial
-from preflight.net.control import patiently
 from preflight.net.enrolment import spare_id, to_its_end
-from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND
+from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, RETRIABLE_STATUS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from preflight.net.control import ControlClient
 
 JOIN_S = 5.0
 """How long the join may take, repeats included: with the leaving it must fit into the time for cleaning up."""
+ATTEMPTS = 3
+MOST_WAITED_S = 2.0
 
 
 async def try_foreign_scope(client: "ControlClient") -> ScopeTrial:
@@ -26,9 +29,9 @@ async def try_foreign_scope(client: "ControlClient") -> ScopeTrial:
     """
     identity, scope_id = spare_id(), f"preflight-scope-{secrets.token_hex(8)}"
     try:
-        await patiently(client.nodes)
+        await _patiently(client.nodes)
     except ControlError as error:
-        return ScopeTrial("unknown", identity, scope_id, error.message, error=error)
+        return ScopeTrial("unknown", identity, scope_id, error.message)
     asked = asyncio.ensure_future(_join_and_leave(client, identity, scope_id))
     try:
         return await asyncio.shield(asked)
@@ -40,32 +43,46 @@ async def _join_and_leave(client: "ControlClient", identity: str, scope_id: str)
     record = _record(identity, scope_id)
     try:
         async with asyncio.timeout(JOIN_S):
-            await patiently(lambda: client.join(record))
+            await _patiently(lambda: client.join(record))
     except TimeoutError:
         error = ControlError("timeout", None, f"no answer to the join within {JOIN_S:g} s")
         return await _undecided(client, identity, scope_id, error)
     except ControlError as error:
-        if error.status == FORBIDDEN and not error.foreign:
+        if error.status == FORBIDDEN:
             return ScopeTrial("enforced", identity, scope_id, error.message)
         return await _undecided(client, identity, scope_id, error)
     return ScopeTrial("open", identity, scope_id, left=await _leave(client, identity))
 
 
 async def _undecided(client: "ControlClient", identity: str, scope_id: str, error: ControlError) -> ScopeTrial:
-    """Refused, nothing was joined; unheard, it may have been."""
-    left = await _leave(client, identity) if error.unheard else True
-    return ScopeTrial("unknown", identity, scope_id, error.message, left=left, error=error)
+    """Refused, nothing was joined; unheard, or answered in another way than the contract's, it may have been."""
+    refused = error.kind in NOT_REACHED or (error.status is not None and error.status >= 400)
+    left = refused or await _leave(client, identity)
+    return ScopeTrial("unknown", identity, scope_id, error.message, left=left)
 
 
 async def _leave(client: "ControlClient", identity: str) -> bool:
     try:
         async with asyncio.timeout(LEAVE_S):
-            await patiently(lambda: client.leave(identity))
+            await _patiently(lambda: client.leave(identity))
     except ControlError as error:
-        return error.status == NOT_FOUND and not error.foreign
+        return error.status == NOT_FOUND
     except TimeoutError:
         return False
     return True
+
+
+async def _patiently(call: "Callable[[], Awaitable[Any]]") -> None:
+    """Repeat what a server that says `later` will take later. Raises the last ControlError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            await call()
+        except ControlError as error:
+            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
+        else:
+            return
 
 
 def _record(identity: str, scope_id: str) -> dict[str, Any]:

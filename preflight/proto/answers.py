@@ -16,16 +16,10 @@ TRANSPORT: dict[str, Code] = {
     "timeout": codes.CONTROL_TIMEOUT,
     "tls": codes.CONTROL_TLS_FAILED,
     "protocol": codes.CONTROL_UNHEALTHY,
+    "foreign": codes.CONTROL_NOT_POPULI,
+    "redirected": codes.CONTROL_REDIRECTED,
 }
-ANSWERED: tuple[Code, ...] = (
-    codes.CONTROL_NOT_POPULI,
-    codes.CONTROL_REDIRECTED,
-    codes.CONTROL_THROTTLED,
-    codes.CONTROL_UNHEALTHY,
-    codes.CONTROL_BAD_ANSWER,
-    codes.ENROLL_UNAUTHORIZED,
-    codes.ENROLL_FORBIDDEN,
-)
+ANSWERED = (codes.CONTROL_THROTTLED, codes.CONTROL_BAD_ANSWER, codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
 FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED)))
 """Every code that `finding` may give: what a check that reads an answer declares."""
 
@@ -60,17 +54,13 @@ def look_at(url: ControlUrl | None) -> str:
 
 
 def code_of(error: ControlError) -> Code:
-    """The finding's code: no answer, an answer of something else, a refusal, or one that breaks the contract."""
+    """The finding's code: no answer, one of something else, a refusal, or one that breaks the contract."""
     status = error.status
     if status is None:
         return codes.CONTROL_NOT_POPULI if isinstance(error, NotHttpError) else TRANSPORT[error.kind]
-    if status // 100 == 3:
-        return codes.CONTROL_REDIRECTED
     if status == THROTTLED:
         return codes.CONTROL_THROTTLED
     if status >= SERVER_ERROR:
         return codes.CONTROL_UNHEALTHY
-    if error.foreign:
-        return codes.CONTROL_NOT_POPULI
     refusals = {UNAUTHORIZED: codes.ENROLL_UNAUTHORIZED, FORBIDDEN: codes.ENROLL_FORBIDDEN}
     return refusals.get(status, codes.CONTROL_BAD_ANSWER)

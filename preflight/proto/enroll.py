@@ -24,6 +24,8 @@ HEARTBEAT_GAP_S = 0.5
 RETRIABLE_STATUS = frozenset({429, 502, 503, 504})
 """`Later`, and what a reverse proxy says while the server behind it restarts."""
 TRANSPORT = frozenset({"dns", "refused", "unreachable", "timeout", "protocol"})
+AMBIGUOUS = frozenset({"unreachable", "timeout", "protocol"})
+"""Transport errors after which the server may have done what it was asked to."""
 
 
 class Step(StrEnum):
@@ -174,7 +176,7 @@ class Enrolment:
 
     def failed(self, now: float, error: ControlError, random: float) -> None:
         """The call gave an error; it is repeated later if a repeat may help and there is time. `random` in [0, 1)."""
-        if self.state is State.LEAVE and error.status == NOT_FOUND and not error.foreign:
+        if self.state is State.LEAVE and error.status == NOT_FOUND:
             self._note(now, "the row is gone already")
             self._end_step(now, State.DONE)
             return
@@ -198,18 +200,16 @@ class Enrolment:
 
     def _remember(self, error: ControlError) -> None:
         """Keep in mind what the server may have done without our hearing of it."""
-        if self.state is State.STORE:
-            return  # nothing was asked: the credential could not be kept
-        self._current.lost_answer |= error.unheard
+        unheard = error.status is None and error.kind in AMBIGUOUS
+        self._current.lost_answer |= unheard
         if self.state is State.JOIN and self._joined != "yes":
-            self._joined = "maybe" if error.unheard or self._joined == "maybe" else "no"
+            self._joined = "maybe" if unheard or self._joined == "maybe" else "no"
 
     def _kind_of(self, error: ControlError) -> Problem:
         """Whose role may list nodes may join them, so a 403 behind a good list is about the scope."""
         scoped = self.state in (State.JOIN, State.HEARTBEAT, State.HEARTBEAT_AGAIN)
         about_scope = self._may_list or "scope" in error.message.lower()
-        refused = error.status == FORBIDDEN and not error.foreign
-        return "scope-mismatch" if refused and scoped and about_scope else "refused"
+        return "scope-mismatch" if error.status == FORBIDDEN and scoped and about_scope else "refused"
 
     def _give_up(self, now: float, error: ControlError, problem: Problem) -> None:
         row = TABLE[self.state]

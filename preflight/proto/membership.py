@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from preflight.model.control import ControlError, NodeList, NodeRecord
 from preflight.proto.backoff import delay_s
-from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, UNAUTHORIZED, Wait, retriable
+from preflight.proto.enroll import AMBIGUOUS, FORBIDDEN, LEAVE_S, NOT_FOUND, UNAUTHORIZED, Wait, retriable
 
 CALL_S = 15.0
 """How long one request may take."""
@@ -104,12 +104,12 @@ class Membership:
     def failed(self, now: float, error: ControlError, random: float) -> None:
         """The call gave an error; it is repeated later if that may help. `random` in [0, 1)."""
         self._failures += 1
-        if self.state is State.LEAVE and error.status == NOT_FOUND and not error.foreign:
+        if self.state is State.LEAVE and error.status == NOT_FOUND:
             self._tell("its row is gone already")
             self._enter(State.DONE, now)
             return
         if self.state is State.JOIN:
-            self._unheard |= error.unheard
+            self._unheard |= error.status is None and error.kind in AMBIGUOUS
             self._row = self._unheard
         wait = delay_s(self._failures, error.retry_after_s, random)
         if not _passing(error):
