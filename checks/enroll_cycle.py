@@ -134,6 +134,8 @@ def _code(outcome: Outcome) -> Code:
         return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
     if outcome.step is Step.LISTED:
         return answered  # the list could not be read: whether the node is on it is not known
+    if answered is codes.CONTROL_BAD_ANSWER and error.kind == "status":
+        return _STEP_FAILED[outcome.step]  # a refusal in so many words, and no answer that cannot be read
     refused = (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
     # What leaving is about is the row that stays, whatever the reason.
     telling = refused if outcome.step is Step.LEAVE else (*refused, *_NOT_ITS_ANSWER)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from preflight.api import Context, Direction, Evidence, Peer, Result, abreast, check, codes, passed, skipped, warned
+from preflight.api import Context, Direction, Evidence, Peer, Result, abreast, check, codes, inconclusive, passed, warned
 from preflight.model.stun import host_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def judge(peer: Peer, answer: "StunAnswer") -> Result:
     """What the peer sees, compared with what was sent."""
     if answer.mapped is None or answer.local is None:
         message = f"the responder of {peer.target} does not tell as which address it sees this node"
-        return skipped(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message)
+        return inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message)
     evidence = (Evidence("stun", "this node's socket, here and at the peer", [answer.local, answer.mapped]),)
     if answer.mapped == answer.local:
         message = f"{peer.target} sees this node's packets come from {host_of(answer.mapped)}, as they left"

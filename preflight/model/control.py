@@ -96,7 +96,7 @@ class NodeRecord:
     def maintenance_until_unix_ms(self) -> int | None:
         """When the maintenance ends by itself; None where it has no end, or what was told is no time."""
         until = self.fields.get("maintenance_until_unix_ms")
-        return until if isinstance(until, int) and not isinstance(until, bool) and until > 0 else None
+        return until if isinstance(until, int) and not isinstance(until, bool) and 0 < until < 2**64 else None
 
 
 @dataclass(frozen=True, slots=True)
