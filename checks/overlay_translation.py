@@ -3,7 +3,19 @@
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
-from preflight.api import Context, Direction, Evidence, Peer, Result, abreast, check, codes, inconclusive, passed, warned
+from preflight.api import (
+    Context,
+    Direction,
+    Evidence,
+    Peer,
+    Result,
+    abreast,
+    check,
+    codes,
+    inconclusive,
+    passed,
+    warned,
+)
 from preflight.model.stun import host_of
 
 if TYPE_CHECKING:

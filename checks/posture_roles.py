@@ -39,7 +39,7 @@ ATTEMPTS = 3
 MOST_WAITED_S = 5.0
 BODY_BYTES = 65536
 OLDER_SERVER = (404, 405)
-"""Said to a route that it does not have: then nothing tells, today and tomorrow."""
+"""It may not have the list of leases: then nothing tells, today and tomorrow."""
 FULL = ("mesh", "admin")
 SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
 """The node's own bearer is one of these."""
@@ -129,7 +129,8 @@ def _opened(method: str, path: str, answer: HttpAnswer) -> bool | None:
 
 def _untold(method: str, path: str, answer: HttpAnswer) -> str:
     """Why an answer does not tell; nothing where it does, or where an older server cannot."""
-    if _opened(method, path, answer) is not None or (is_populi(answer) and answer.status in OLDER_SERVER):
+    older = (method, path) == ADMINISTER and is_populi(answer) and answer.status in OLDER_SERVER
+    if older or _opened(method, path, answer) is not None:
         return ""
     by = "" if is_populi(answer) else ", and not by a control plane"
     return f"{method} {path} was answered {answer.status}{by}"

@@ -2,8 +2,12 @@
 
 import asyncio
 import gzip
+import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,7 +17,6 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rrset
-import preflight_checks
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -67,13 +70,17 @@ class Evil:
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection until an answer that is not the good one was sent."""
         try:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
                 self.heads.append(head)
-                length = next((line[15:] for line in head.split("\r\n") if line.lower().startswith("content-length")), "0")
+                length = next(
+                    (line[15:] for line in head.split("\r\n") if line.lower().startswith("content-length")), "0"
+                )
                 await reader.readexactly(int(length.strip(": ")))
                 said = self.health if " /health " in head else self.reply
                 if callable(said):
@@ -120,7 +127,7 @@ async def opened(evil: Evil, tls: ssl.SSLContext | None = None) -> AsyncIterator
 async def run(check: Check, url: str, *, token: str | None = TOKEN, **more: Any) -> list[Result]:
     """The results of one check as the runner would take them."""
     settings = Settings(
-        control=ControlSettings(url=url, timeout_ms=500, **more.pop("control", {})),
+        control=ControlSettings(url=url, **{"timeout_ms": 500, **more.pop("control", {})}),
         secrets=Secrets(token=SecretStr(token) if token else None),
         **more,
     )
@@ -225,7 +232,6 @@ BROKEN: dict[str, tuple[Reply, str]] = {
     "negative length": (b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n", "control.not-populi"),
     "two lengths": (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", "control.not-populi"),
     "length too long, then closed": (f"{LONG}short".encode(), "control.unhealthy"),
-    "length too short": (listing(ROW % b"5").replace(b"content-length: ", b"content-length: 0"), "pass"),
     "length that cuts": (
         f"HTTP/1.1 200 OK\r\n{POPULI}content-length: 9\r\n\r\n".encode() + b'{"nodes":[]}',
         "control.bad-answer",
@@ -243,12 +249,11 @@ BROKEN: dict[str, tuple[Reply, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_list_that_is_none_is_never_a_pass_or_a_skip(name: str) -> None:
+def test_a_list_that_is_none_is_never_a_pass_or_a_skip(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be read as the list of nodes is a finding under the right code, or undecided; nothing hangs."""
+    monkeypatch.setattr("preflight.net.control.LIST_BYTES", 65536)  # so that no size is a matter of time
     reply, code = BROKEN[name]
     results = attack(nodes_state, Evil(reply))
-    if code == "pass":  # the bytes are right and their count is not: HTTP takes as many as were announced
-        pytest.skip("not an attack")
     assert codes_of(results) == [code]
     assert results[0].status not in FORGIVEN
 
@@ -291,7 +296,9 @@ def test_a_nodes_name_stays_one_short_line(name: str) -> None:
     assert codes_of(results) == ["nodes.stale"]
 
 
-@pytest.mark.parametrize("text", [b'"\\ud800"', b'"\xff"', b'"a\x01"'], ids=["lone surrogate", "no UTF-8", "raw control"])
+@pytest.mark.parametrize(
+    "text", [b'"\\ud800"', b'"\xff"', b'"a\x01"'], ids=["lone surrogate", "no UTF-8", "raw control"]
+)
 def test_text_that_is_none_is_a_bad_answer(text: bytes) -> None:
     """What no report could hold is refused where it comes in."""
     assert codes_of(attack(nodes_state, Evil(listing((ROW % b"5").replace(b'"n"', text))))) == ["control.bad-answer"]
@@ -300,8 +307,8 @@ def test_text_that_is_none_is_a_bad_answer(text: bytes) -> None:
 def test_a_hundred_thousand_nodes_are_read_and_judged() -> None:
     """Size alone breaks nothing and takes no time out of proportion."""
     rows = b",".join((ROW % b"5").replace(b'"n"', b'"n%d"' % number) for number in range(100_000))
-    results = attack(nodes_state, Evil(listing(rows)), control={})
-    assert codes_of(results) in (["nodes.stale"], ["control.timeout"])
+    results = attack(nodes_state, Evil(listing(rows)), control={"timeout_ms": 15000})
+    assert codes_of(results) == ["nodes.stale"]
 
 
 def test_a_key_that_comes_twice_counts_once() -> None:
@@ -309,7 +316,7 @@ def test_a_key_that_comes_twice_counts_once() -> None:
     assert codes_of(attack(nodes_state, Evil(listing((ROW % b"5").replace(b"{", b'{"id":7,', 1))))) == ["nodes.stale"]
 
 
-@pytest.mark.parametrize("name", [name for name, (_, code) in BROKEN.items() if code != "pass"])
+@pytest.mark.parametrize("name", BROKEN)
 def test_health_that_is_none_is_never_a_pass(name: str) -> None:
     """Whatever comes back for `/health` but a control plane's own `ok` is a finding; at worst a warning to wait."""
     (result,) = attack(control_health.control_health, Evil(HEALTHY, health=BROKEN[name][0]))
@@ -349,12 +356,13 @@ def test_a_gateways_answer_opens_no_control_plane(name: str) -> None:
 def test_a_gateways_answer_judges_no_token(name: str) -> None:
     """No token is called too strong, too weak or unknown because of what something in front of Populi says."""
     results = attack(posture_roles.posture_roles, Evil(GATEWAYS[name][0]))
-    own = name.endswith("with our header")
-    expected = {"403 with our header": ["enroll.forbidden"], "404 with our header": ["pass"]}
-    assert codes_of(results) == (expected[name] if own else ["run.no-answer"])
+    expected = "enroll.forbidden" if name == "403 with our header" else "run.no-answer"
+    assert codes_of(results) == [expected]
 
 
-@pytest.mark.parametrize("name", ["403", "401 login page", "404", "302 to a login", "captive portal", "another product"])
+@pytest.mark.parametrize(
+    "name", ["403", "401 login page", "404", "302 to a login", "captive portal", "another product"]
+)
 def test_a_gateways_answer_enforces_no_scope_and_enrols_nobody(name: str) -> None:
     """A gateway's 403 is no enforced scope, its 204 no row that is gone, its page no spent or unknown token."""
 
@@ -435,7 +443,9 @@ CERTIFICATES: dict[str, tuple[list[str], str, datetime, datetime]] = {
 }
 
 
-def context(names: list[str], subject: str, start: datetime, end: datetime, folder: Path) -> tuple[ssl.SSLContext, Path]:
+def context(
+    names: list[str], subject: str, start: datetime, end: datetime, folder: Path
+) -> tuple[ssl.SSLContext, Path]:
     """A TLS server with such a certificate of its own, and the file by which a client would trust it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else [])
@@ -472,7 +482,7 @@ def test_an_odd_certificate_is_a_finding_in_one_short_line(name: str, trusted: b
     assert len(repr(result)) < 20_000
 
 
-class NameServer(asyncio.DatagramProtocol):
+class _NameServer(asyncio.DatagramProtocol):
     """Answers over UDP with what `say` makes of a query."""
 
     def __init__(self, say: Callable[[dns.message.Message], bytes]) -> None:
@@ -510,7 +520,10 @@ NAME_SERVERS: dict[str, tuple[Callable[[dns.message.Message], bytes], str]] = {
     "garbage": (lambda query: b"\xff" * 300, "timeout"),
     "empty": (lambda query: b"", "timeout"),
     "wrong id": (lambda query: b"\x00\x00" + dns.message.make_response(query).to_wire()[2:], "timeout"),
-    "another question": (lambda query: dns.message.make_response(dns.message.make_query("x.", "A")).to_wire(), "timeout"),
+    "another question": (
+        lambda query: dns.message.make_response(dns.message.make_query("x.", "A")).to_wire(),
+        "timeout",
+    ),
     "looping CNAME": (lambda query: records(query, *LOOP).to_wire(), "failed"),
     "CNAME to nowhere": (lambda query: records(query, LOOP[0]).to_wire(), "no-address"),
     "truncated, and nobody on TCP": (truncated, "failed"),
@@ -530,7 +543,7 @@ def test_a_name_servers_nonsense_is_a_finding(name: str, monkeypatch: pytest.Mon
 
     async def talk() -> Result:
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: NameServer(say), local_addr=("127.0.0.1", 0))
+        transport, _ = await loop.create_datagram_endpoint(lambda: _NameServer(say), local_addr=("127.0.0.1", 0))
         port = transport.get_extra_info("sockname")[1]
         monkeypatch.setattr(socket, "getaddrinfo", nobody)
         try:
@@ -539,13 +552,37 @@ def test_a_name_servers_nonsense_is_a_finding(name: str, monkeypatch: pytest.Mon
             transport.close()
             await asyncio.sleep(0)
         assert [lookup.outcome for lookup in resolution.resolvers] == [outcome]
-        return judge_dns(resolution, normalise("http://c.overlay.test:9847"), None)
+        result: Result = judge_dns(resolution, normalise("http://c.overlay.test:9847"), None)
+        return result
 
     result = asyncio.run(talk())
     assert result.status is Status.FAIL
     assert result.message.isprintable()
     assert len(result.message) < 1000
     assert len(repr(result.evidence)) < 10_000
+
+
+def preflight(folder: Path, *words: str, **variables: str) -> dict[str, Any]:
+    """One run as a process of its own, in an empty folder and with no settings but these."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
+    command = [sys.executable, "-P", "-m", "preflight", *words, "--output", f"json={folder / 'report.json'}"]
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False, timeout=60)
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+ABOUT_CONTROL = ("control.*", "nodes.*", "enroll.*", "posture.routes", "posture.roles", "posture.exposed", "mtu.tcp")
+
+
+@pytest.mark.parametrize("token", [False, True], ids=["no token", "a token"])
+def test_a_node_without_a_control_plane_is_not_blamed_for_it(token: bool, tmp_path: Path) -> None:
+    """Where none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
+    report = preflight(tmp_path, "run", *ABOUT_CONTROL, **({"VOX_MESH_TOKEN": TOKEN} if token else {}))
+    told = {result["code"] for result in report["results"]}
+    about = [result for result in report["results"] if result["target"] == "control"]
+    assert len(about) >= 10
+    assert told == ({"control.url-missing", "run.blocked"} if token else {"run.not-applicable"})
+    assert [cause["code"] for cause in report["diagnosis"]] == (["control.url-missing"] if token else [])
 
 
 def test_where_no_control_plane_is_configured_nothing_about_one_is_judged() -> None:
@@ -558,5 +595,4 @@ def test_where_no_control_plane_is_configured_nothing_about_one_is_judged() -> N
         Settings(secrets=Secrets(submitter_token=SecretStr(TOKEN))),
         Settings(enrolment=Enrolment()),
     )
-    assert preflight_checks.__name__
     assert [Context(one, (), None, Net(one)).has_control for one in (bare, *meant)] == [False] + [True] * len(meant)

@@ -1,4 +1,4 @@
-"""Every skip of a check has a reason to be one: what applies and cannot be told is undecided or a failure, not skipped."""
+"""Every skip of a check has a reason to be one: what applies and cannot be told is undecided or a failure."""
 
 import ast
 from collections import Counter

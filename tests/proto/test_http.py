@@ -11,7 +11,12 @@ NOON_S = 1795521600.0
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(NOON, NOON_S), (None, None), ("", None), ("noon", None), ("Tue, 99 Nov 2026 12:00:00 GMT", None),
+    [
+        (NOON, NOON_S),
+        (None, None),
+        ("", None),
+        ("noon", None),
+        ("Tue, 99 Nov 2026 12:00:00 GMT", None),
         ("Fri, 31 Dec 9999 23:59:59 -0100", None),
         ("Mon, 01 Jan 0100 00:00:00 GMT", None),
     ],
