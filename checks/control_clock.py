@@ -3,9 +3,10 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
-from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, passed, skipped, warned
+from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, inconclusive, passed, warned
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.proto.clock import clock_offset
+from preflight.proto.populi import is_populi
 
 if TYPE_CHECKING:
     from preflight.net.control import ControlClient
@@ -28,22 +29,23 @@ async def control_clock(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(client: "ControlClient") -> Sequence[HttpAnswer]:
-    """A few answers; what fails meanwhile is control.health's to tell."""
+    """A few answers of the control plane itself; what fails meanwhile is control.health's to tell."""
     answers = []
     for _ in range(SAMPLES):
         try:
             answers.append(await client.health(timeout_s=5.0))
         except ControlError:
             break
-    return answers
+    return [answer for answer in answers if is_populi(answer)]
 
 
 def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Result:
     """A finding only when the clocks differ by more than the threshold even at the kind end of the error bar."""
     offset = clock_offset(answers)
     if offset is None:
-        message = "the control plane's answers tell no usable time, so the clocks cannot be compared"
-        return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+        what = "answers tell no usable time" if answers else "health was not answered any more"
+        message = f"the control plane's {what}, so the clocks cannot be compared; a Date header would tell"
+        return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message)
     measurements = {"clock_offset_ms": round(offset.middle_s * 1000), "clock_error_ms": round(offset.error_s * 1000)}
     least_ms = offset.least_s * 1000
     if least_ms < warn_ms:

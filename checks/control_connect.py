@@ -74,7 +74,7 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
     """One connection to each address that programs on this node get for the host, at the same time."""
-    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    addresses = await ctx.net.dns.addresses(url)
     return await asyncio.gather(*(ctx.net.tcp.connect(a, url.port, CONNECT_TIMEOUT_S) for a in addresses))
 
 

@@ -1,6 +1,6 @@
 """Does the control host's name lead every program on this node to the same place, and into the overlay?"""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import (
     CONTROL,
@@ -20,6 +20,9 @@ from preflight.model.dns import Lookup, Resolution
 from preflight.model.overlay import OverlayState
 from preflight.proto.controlurl import SERVER_PORT, ControlUrl, usable
 from preflight.proto.placement import overlay_text, placement, wanted_inside
+
+SHOWN, KEPT = 8, 64
+"""Addresses of one name in a message, and in the report."""
 
 
 @check(
@@ -137,7 +140,7 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
         Direction.LOCAL,
         f"{resolution.name} resolves to {_list(resolution.system.addresses)} ({'; '.join(notes)})",
         measurements={
-            "addresses": list(resolution.system.addresses),
+            "addresses": list(resolution.system.addresses[:KEPT]),
             "lookup_ms": round(rtt_ms, 3) if rtt_ms is not None else None,
             "resolvers_asked": len(resolution.resolvers),
             "resolvers_answering": len(agreeing),
@@ -181,8 +184,10 @@ def _said(lookup: Lookup) -> str:
     return f"{lookup.source}: {words[lookup.outcome]}{detail}"
 
 
-def _list(addresses: Iterable[str]) -> str:
-    return ", ".join(addresses)
+def _list(addresses: Sequence[str]) -> str:
+    """A few of them: a name may have thousands."""
+    more = [f"and {len(addresses) - SHOWN} more"] if len(addresses) > SHOWN else []
+    return ", ".join([*addresses[:SHOWN], *more])
 
 
 def _evidence(resolution: Resolution) -> Evidence:
@@ -190,7 +195,7 @@ def _evidence(resolution: Resolution) -> Evidence:
         {
             "source": lookup.source,
             "outcome": lookup.outcome,
-            "addresses": list(lookup.addresses),
+            "addresses": list(lookup.addresses[:KEPT]),
             "rtt_ms": round(lookup.rtt_ms, 3) if lookup.rtt_ms is not None else None,
             "detail": lookup.detail,
         }

@@ -3,18 +3,21 @@
 import asyncio
 import random
 import statistics
+import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from preflight.api import CONTROL, Code, Context, Direction, Evidence, Result, check, codes, failed, passed, warned
+from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, warned
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
 from preflight.model.path import percentile
+from preflight.model.printable import excerpt
+from preflight.proto import answers
+from preflight.proto.answers import Finding
 from preflight.proto.backoff import delay_s
 from preflight.proto.controlurl import ControlUrl, usable
-from preflight.proto.http import Proxy, retry_after_s
-from preflight.proto.populi import FEATURE_HEADER, shown
+from preflight.proto.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
+from preflight.proto.populi import FEATURE_HEADER, is_populi, shown
 from preflight.proto.timeouts import TAIL_PERCENT, conservative
 
 if TYPE_CHECKING:
@@ -28,16 +31,6 @@ MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
 """How long, in all, a server that says `later` or drops connections is waited for."""
 
-_TRANSPORT: dict[str, Code] = {
-    "no-url": codes.CONTROL_URL_INVALID,
-    "dns": codes.CONTROL_DNS_TIMEOUT,
-    "refused": codes.CONTROL_REFUSED,
-    "unreachable": codes.CONTROL_UNREACHABLE,
-    "timeout": codes.CONTROL_TIMEOUT,
-    "tls": codes.CONTROL_TLS_FAILED,
-    "protocol": codes.CONTROL_UNHEALTHY,
-    "status": codes.CONTROL_UNHEALTHY,
-}
 _LATER = (429, 503)
 
 
@@ -50,23 +43,12 @@ class Probe:
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Why it is no healthy control plane, in the words of a message."""
-
-    code: Code
-    message: str
-    remedy: str
-
-
 @check(
     "control.health",
     title="A healthy control plane answers in good time",
     subject="control",
     codes=(
-        *dict.fromkeys(_TRANSPORT.values()),
-        codes.CONTROL_NOT_POPULI,
-        codes.CONTROL_REDIRECTED,
+        *dict.fromkeys(answers.TRANSPORT.values()),
         codes.CONTROL_THROTTLED,
         codes.CONTROL_SLOW,
         codes.HOST_PROXY_ENV,
@@ -95,13 +77,15 @@ async def measure(client: "ControlClient") -> Probe:
     good: list[HttpAnswer] = []
     attempts, patience = 1, PATIENCE_S
     while _wants_more(good):
+        began = time.monotonic()
         outcome = await _ask(client)
         if isinstance(outcome, HttpAnswer) and finding(outcome) is None:
             good.append(outcome)
             continue
-        if len(good) >= LEAST_SAMPLES:
+        if len(good) >= LEAST_SAMPLES and _says_later(outcome):
             break  # enough is known, and who asks for a percentile does not press a server that says `later`
         wait = _worth_waiting(outcome, attempts)
+        patience -= time.monotonic() - began
         if wait is None or wait > patience or attempts == MAX_ATTEMPTS:
             return Probe(tuple(good), outcome, attempts)
         attempts, patience = attempts + 1, patience - wait
@@ -124,12 +108,16 @@ async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
 def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | None:
     """Seconds until a repeat may help: `later`, and a server that is just being restarted; None for all else."""
     if isinstance(outcome, HttpAnswer):
-        if outcome.status not in _LATER:
+        if not _says_later(outcome):
             return None
         return delay_s(attempt, _asked_to_wait(outcome), random.random())  # noqa: S311 - jitter
     if outcome.kind not in ("refused", "protocol") or isinstance(outcome, NotHttpError):
         return None
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
+
+
+def _says_later(outcome: HttpAnswer | ControlError) -> bool:
+    return isinstance(outcome, HttpAnswer) and outcome.status in _LATER
 
 
 def _asked_to_wait(answer: HttpAnswer) -> float | None:
@@ -150,39 +138,30 @@ def judge(
 
 def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -> Finding | None:
     """What is wrong with one outcome of `GET /health`; None if a control plane says that it is well."""
-    look = f"curl -si --max-time 15 {url or 'CONTROL-URL'}/health"
     if isinstance(outcome, ControlError):
-        code = codes.CONTROL_NOT_POPULI if isinstance(outcome, NotHttpError) else _TRANSPORT[outcome.kind]
-        return Finding(code, f"GET /health: {outcome.message}", look)
+        found = answers.finding(outcome, url)
+        return replace(found, message=f"GET /health: {found.message}")
     status, text = outcome.status, shown(outcome.body, ())
     said = f"GET /health was answered {status}" + (f" {text!r}" if text else "")
     if status == 429:
         wait = _asked_to_wait(outcome)
-        asks = f", asking to wait {wait:g} s" if wait is not None else ""
+        more = " or more" if wait == LONGEST_WAIT_S else ""
+        asks = f", asking to wait {wait:g} s{more}" if wait is not None else ""
         return Finding(codes.CONTROL_THROTTLED, f"{said}{asks}", "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.")
     if 300 <= status < 400:
-        place = _place(outcome.headers.get("location", ""))
+        place = excerpt(redirect_place(outcome.headers.get("location", "")))
         message = f"GET /health was answered {status}, a redirect to {place}; a worker's bearer must not follow it"
         return Finding(
             codes.CONTROL_REDIRECTED, message, f"Point the control URL at the control plane, not at {place}."
         )
     if status >= 500:
         return Finding(codes.CONTROL_UNHEALTHY, said, "journalctl -u preflight-control-plane -n 50   # on its host")
-    if status != 200 or outcome.body.strip() != b"ok" or FEATURE_HEADER not in outcome.headers:
-        lacks = "" if FEATURE_HEADER in outcome.headers else f" without the header {FEATURE_HEADER}"
-        message = f"{said}{lacks}: that is some other server ({outcome.headers.get('server', 'no Server header')})"
-        return Finding(codes.CONTROL_NOT_POPULI, message, f"{look}   # a control plane answers: ok")
+    if status != 200 or outcome.cut or outcome.body.strip() != b"ok" or not is_populi(outcome):
+        lacks = "" if is_populi(outcome) else f" without the header {FEATURE_HEADER}"
+        server = excerpt(outcome.headers.get("server", "no Server header"))
+        remedy = f"{answers.look_at(url)}   # a control plane answers: ok"
+        return Finding(codes.CONTROL_NOT_POPULI, f"{said}{lacks}: that is some other server ({server})", remedy)
     return None
-
-
-def _place(location: str) -> str:
-    """Where a redirect leads, without its query: portals put session keys there."""
-    try:
-        parts = urlsplit(location)
-    except ValueError:
-        return "nowhere"
-    host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
-    return f"{host}{parts.path}" or "nowhere"
 
 
 def _good(probe: Probe, slow_ms: float) -> Result:
@@ -276,5 +255,5 @@ def _evidence(probe: Probe) -> Evidence:
     if isinstance(last, ControlError):
         return Evidence("http", "the last GET /health", {"error": last.kind, "message": last.message})
     telling = ("server", "content-type", FEATURE_HEADER, "x-request-id", "date", "retry-after", "via")
-    headers = {name: last.headers[name] for name in telling if name in last.headers}
+    headers = {name: excerpt(last.headers[name]) for name in telling if name in last.headers}
     return Evidence("http", "the last GET /health", {"status": last.status, "headers": headers})

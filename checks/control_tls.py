@@ -16,11 +16,13 @@ from preflight.api import (
     check,
     codes,
     failed,
+    inconclusive,
     passed,
     skipped,
     warned,
 )
 from preflight.model.overlay import OverlayState
+from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.controlurl import ControlUrl, usable
 from preflight.proto.http import header, http_date
@@ -28,6 +30,7 @@ from preflight.proto.placement import overlay_text, placement, wanted_inside
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
+NAMES_SHOWN, NAMES_KEPT, NAME_SHOWN = 5, 50, 80
 
 _CODES = {
     "expired": codes.CONTROL_TLS_EXPIRED,
@@ -69,35 +72,34 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
     return await asyncio.gather(
         *(
             ctx.net.tcp.handshake(address, url.port, url.host, ca_file=ca_file, timeout_s=HANDSHAKE_TIMEOUT_S, send=ask)
-            for address in await _addresses(ctx, url)
+            for address in await ctx.net.dns.addresses(url)
         )
     )
 
 
 async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
     """The addresses to which a client's plain HTTP would really go: those that accept a connection, if any does."""
-    addresses = await _addresses(ctx, url)
+    addresses = await ctx.net.dns.addresses(url)
     if all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses):
         return addresses
     connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in addresses))
     return [connection.address for connection in connections if connection.outcome == "open"] or addresses
 
 
-async def _addresses(ctx: Context, url: ControlUrl) -> Sequence[str]:
-    return [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
-
-
 def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> Result:
     """Plain HTTP is right on loopback and inside the tunnel, which encrypts; nowhere else."""
     if not addresses:
-        return _not_applicable(f"{url.host} has no address that plain HTTP could leak to")
+        return _undecided(f"programs on this node get no address for {url.host} any more")
     places = {address: placement(address, overlay) for address in addresses}
     beyond = [address for address, place in places.items() if place in ("off", "unknown")]
     if not beyond:
         where = "this node itself" if set(places.values()) == {"loopback"} else "the overlay, which encrypts it"
         return passed(CONTROL, Direction.ROUND_TRIP, f"plain HTTP to {', '.join(addresses)} stays on {where}")
     if overlay is not None and "off" not in places.values():
-        return _not_applicable(f"which addresses {overlay.product} carries is not known, so {url} cannot be judged")
+        return _undecided(
+            f"which addresses {overlay.product} carries is not known, so {url} cannot be judged",
+            remedy="overlay: {prefixes: [PREFIX-OF-THE-OVERLAY]}   # in preflight.yaml",
+        )
     where = f"off the overlay {overlay_text(overlay)}" if overlay else "and no overlay is known on this node"
     return failed(
         codes.CONTROL_PLAIN_HTTP,
@@ -116,7 +118,7 @@ def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
     if not answering:
-        return _not_applicable(f"{url.host} has no address to shake hands with")
+        return _undecided(f"programs on this node get no address for {url.host} any more")
     bad = next((handshake for handshake in answering if handshake.outcome != "trusted"), None)
     if bad is None:
         ending = min(answering, key=lambda handshake: _seconds_left(handshake, now))
@@ -181,10 +183,10 @@ def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
         plain = "; what answers there speaks no TLS" if "WRONG_VERSION_NUMBER" in handshake.detail else ""
         return f"the TLS handshake with {place} failed: {handshake.detail}{plain}"
     if handshake.outcome == "name":
-        names = ", ".join(certificate.names) or "no name at all"
-        return f"the certificate of {place} is for {names}, not for {url.host}"
+        return f"the certificate of {place} is for {_names(certificate)}, not for {url.host}"
     if handshake.outcome == "untrusted":
-        return f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {certificate.issuer}"
+        issuer = excerpt(certificate.issuer) or "without a name"
+        return f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {issuer}"
     if certificate.not_before <= now <= certificate.not_after:
         return f"a certificate that signed the one of {place} is {handshake.outcome}"
     when = certificate.not_after if handshake.outcome == "expired" else certificate.not_before
@@ -196,7 +198,8 @@ def _remedy(url: ControlUrl, handshake: Handshake) -> str:
     look = f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null | openssl x509 -noout"
     names = handshake.certificate.names if handshake.certificate else ()
     # A stranger wrote these names: only what is a host goes into a line to paste.
-    better = next((found for name in names if (found := usable(f"https://{name}:{url.port}{url.path}"))), None)
+    written = (f"https://{name}:{url.port}{url.path}" for name in names[:NAMES_KEPT])
+    better = next(filter(None, map(usable, written)), None)
     if handshake.outcome == "name" and better is not None:
         return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={better}"
     return {
@@ -212,7 +215,7 @@ def _good(handshake: Handshake, now: datetime) -> Result:
     life = ""
     if certificate is not None:
         left = (certificate.not_after - now).days
-        life = f", certificate for {', '.join(certificate.names)}, {left} days left"
+        life = f", certificate for {_names(certificate)}, {left} days left"
     return passed(
         CONTROL,
         Direction.ROUND_TRIP,
@@ -232,6 +235,10 @@ def _bad(code: Code, message: str, remedy: str, handshake: Handshake, now: datet
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
     )
+
+
+def _undecided(message: str, remedy: str | None = None) -> Result:
+    return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message, remedy=remedy)
 
 
 def _not_applicable(message: str) -> Result:
@@ -261,12 +268,19 @@ def _facts(certificate: Certificate | None) -> dict[str, Any] | None:
     if certificate is None:
         return None
     return {
-        "subject": certificate.subject,
-        "issuer": certificate.issuer,
-        "names": list(certificate.names),
+        "subject": excerpt(certificate.subject, NAME_SHOWN),
+        "issuer": excerpt(certificate.issuer, NAME_SHOWN),
+        "names": [excerpt(name, NAME_SHOWN) for name in certificate.names[:NAMES_KEPT]],
         "not_before": certificate.not_before.isoformat(),
         "not_after": certificate.not_after.isoformat(),
     }
+
+
+def _names(certificate: Certificate) -> str:
+    """A few of the names that a stranger may have written, for a message."""
+    names = [excerpt(name, NAME_SHOWN) for name in certificate.names[:NAMES_SHOWN]]
+    more = [f"and {len(certificate.names) - NAMES_SHOWN} more"] if len(certificate.names) > NAMES_SHOWN else []
+    return ", ".join([*names, *more]) or "no name at all"
 
 
 def _day(moment: datetime) -> str:

@@ -23,7 +23,8 @@ from preflight.proto.placement import overlay_text, overlay_twin, placement
 async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     """Judge the control URL as it was written: precedence, normalisation, bind-all, literal addresses off the overlay.
 
-    Names are judged by control.dns once they are resolved.
+    A node for which nothing about a control plane is configured needs no URL: there no check about it runs. Names are
+    judged by control.dns once they are resolved.
     """
     yield judge(ctx.settings.control.url, ctx.settings.control_url_source, ctx.overlay)
 
@@ -35,8 +36,8 @@ def judge(raw: str | None, source: str | None, overlay: OverlayState | None) -> 
             codes.CONTROL_URL_MISSING,
             CONTROL,
             Direction.LOCAL,
-            "no control URL is set, neither by --control-url nor by VOX_ORCHESTRATOR_MESH_CONTROL_URL, "
-            "VOX_MESH_CONTROL_ADDR or control.url in the settings file",
+            "this node is set up for a control plane, and no control URL is set, neither by --control-url nor by "
+            "VOX_ORCHESTRATOR_MESH_CONTROL_URL, VOX_MESH_CONTROL_ADDR or control.url in the settings file",
             remedy=f"export {_example(overlay)}",
         )
     origin = f"(from {source})" if source else "(given)"

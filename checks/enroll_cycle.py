@@ -19,14 +19,14 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.proto.answers import FINDINGS, code_of
 from preflight.proto.enroll import LEAVE_S, PATIENCE_S, Outcome, State, Step
 from preflight.proto.left_behind import UNRECORDED
 
-_TRANSPORT = {
-    "timeout": codes.CONTROL_TIMEOUT,
-    "refused": codes.CONTROL_REFUSED,
-    "unreachable": codes.CONTROL_UNREACHABLE,
-}
+_WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
+"""What the bootstrap exchange, which is the first request, tells of the way there."""
+_NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
+"""What answered is not the control plane, or not as the contract says: no step and no token is to blame."""
 _BOOTSTRAP = {
     401: codes.ENROLL_BOOTSTRAP_INVALID,
     404: codes.ENROLL_BOOTSTRAP_DISABLED,
@@ -61,12 +61,9 @@ _REMEDIES = {
     subject="control",
     codes=(
         *dict.fromkeys(_BOOTSTRAP.values()),
-        codes.ENROLL_UNAUTHORIZED,
-        codes.ENROLL_FORBIDDEN,
         codes.ENROLL_SCOPE_MISMATCH,
         *_STEP_FAILED.values(),
-        *_TRANSPORT.values(),
-        codes.CONTROL_UNHEALTHY,
+        *FINDINGS,
     ),
     needs=("control.health", "run.left-behind"),
     timeout=PATIENCE_S + LEAVE_S + 10,
@@ -124,18 +121,26 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
 def _code(outcome: Outcome) -> Code:
     """Which finding a failed step is: credentials and scope before the step itself, the way there before both."""
     error = outcome.error
-    status = error.status if error else None
     if outcome.problem == "scope-mismatch":
         return codes.ENROLL_SCOPE_MISMATCH
+    if error is None:
+        return _STEP_FAILED.get(outcome.step, codes.CONTROL_UNHEALTHY)
+    if outcome.transitions and outcome.transitions[-1].state is State.STORE:
+        return codes.ENROLL_BOOTSTRAP_SPENT
+    answered = code_of(error)
+    if answered is codes.CONTROL_THROTTLED:
+        answered = codes.CONTROL_UNHEALTHY  # to whoever waited as long as an enrolment does
     if outcome.step is Step.BOOTSTRAP:
-        if status in _BOOTSTRAP:
-            return _BOOTSTRAP[status]
-        if outcome.transitions and outcome.transitions[-1].state is State.STORE:
-            return codes.ENROLL_BOOTSTRAP_SPENT
-        return _TRANSPORT.get(error.kind if error else "", codes.CONTROL_UNHEALTHY)
-    if status == 401:
-        return codes.ENROLL_UNAUTHORIZED
-    return codes.ENROLL_FORBIDDEN if status == 403 else _STEP_FAILED[outcome.step]
+        own = _BOOTSTRAP.get(error.status or 0)
+        return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
+    if outcome.step is Step.LISTED:
+        return answered  # the list could not be read: whether the node is on it is not known
+    if answered is codes.CONTROL_BAD_ANSWER and error.kind == "status":
+        return _STEP_FAILED[outcome.step]  # a refusal in so many words, and no answer that cannot be read
+    refused = (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
+    # What leaving is about is the row that stays, whatever the reason.
+    telling = refused if outcome.step is Step.LEAVE else (*refused, *_NOT_ITS_ANSWER)
+    return answered if answered in telling else _STEP_FAILED[outcome.step]
 
 
 def _complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
-from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, inconclusive, passed, skipped, warned
+from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, inconclusive, passed, warned
 from preflight.model.control import ControlError
 from preflight.model.kernel import ClockState, NeedsPlatform
 from preflight.proto.clock import Offset, clock_offset
@@ -66,9 +66,9 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Re
             measurements={"synchronised": True, "estimated_error_ms": state.estimated_error_ms},
         )
     if not others and asked:
-        # Why none could be asked is another check's finding; an unknown difference is none.
+        # Why none answered is another check's finding; an unknown difference is none.
         message = "nothing synchronises the kernel's clock, and no other clock answered that could confirm it"
-        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
+        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedy="timedatectl set-ntp true")
     if not others:
         return _unsynced("nothing synchronises the kernel's clock, and there is no other clock to confirm it", {})
     name, nearest = min(others.items(), key=lambda other: other[1].least_s)

@@ -58,7 +58,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
     """One request; where it does not come to its end one with small segments, and if that does the first one again."""
-    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []
     for address in addresses:
         transfers = [await _send(ctx, url, address)]
@@ -105,7 +105,7 @@ def _interface(ctx: Context, url: ControlUrl) -> str | None:
 def judge(url: ControlUrl, transfers: Sequence[Transfer], interface: str | None = None) -> tuple[Result, ...]:
     """A verdict on the way there, and one on the way back where something large enough was seen of it."""
     if not transfers:
-        return (_not_applicable(f"{url.host} has no address to send to"),)
+        return (_unanswered(f"programs on this node get no address for {url.host} any more"),)
     first, last = transfers[0], transfers[-1]
     if first.info is None:
         return (_unsteady(transfers, f"no connection to {_place(first)} came about this time ({first.detail})"),)
@@ -226,7 +226,13 @@ def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
 def _cut_short(transfer: Transfer) -> Result:
     """A server that hangs up on a long request, or a TLS handshake that fails: other checks tell what that means."""
     why = f" ({transfer.detail})" if transfer.detail else ""
-    return _not_applicable(f"{_place(transfer)} ended the connection before full segments had arrived{why}")
+    return _unanswered(
+        f"{_place(transfer)} ended the connection before full segments had arrived{why}, so nothing is shown about them"
+    )
+
+
+def _unanswered(message: str) -> Result:
+    return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message)
 
 
 def _not_applicable(message: str) -> Result:

@@ -7,14 +7,36 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from preflight.api import CONTROL, Code, Context, Direction, Result, check, codes, failed, passed, skipped, warned
+from preflight.api import (
+    CONTROL,
+    Code,
+    Context,
+    Direction,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
+from preflight.model.printable import excerpt
+from preflight.proto.answers import FINDINGS, finding
 from preflight.proto.clock import clock_offset
+from preflight.proto.controlurl import ControlUrl, usable
+from preflight.proto.http import END_OF_YEAR_9999_S
 
 if TYPE_CHECKING:
     from preflight.net.control import ControlClient
 
+CLOCK_TIMEOUT_S = 5.0
+FUTURE_MS = 86_400_000
 NAMES_SHOWN = 5
+NAME_SHOWN = 64
+LONGEST_PLACE = 280
+"""A host name has 253 characters at most."""
 OURS = "preflight-"
 """Ids of enrolments that preflight tries out; they are in maintenance and of preflight's version."""
 
@@ -37,18 +59,22 @@ class Registry:
         codes.NODES_DRAINING,
         codes.NODES_VERSION_SKEW,
         codes.NODES_DUPLICATE_ADDRESS,
-        codes.ENROLL_UNAUTHORIZED,
-        codes.ENROLL_FORBIDDEN,
+        *FINDINGS,
     ),
     needs=("control.health",),
-    timeout=30,
+    timeout=40,
 )
 async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
     """Read the list of nodes; it changes nothing. Quarantine and drain are findings for this node's own id."""
     settings = ctx.settings
     outcome = await measure(ctx.net.control)
     if isinstance(outcome, ControlError):
-        yield judge_refusal(outcome, has_token=settings.secrets.token is not None)
+        yield judge_refusal(
+            outcome,
+            usable(settings.control.url),
+            has_token=settings.secrets.token is not None,
+            enrolling=settings.enrolment is not None,
+        )
         return
     enrolling = settings.enrolment is not None
     for result in judge(outcome, settings.node.id, settings.thresholds.stale_ms, enrolling=enrolling):
@@ -59,36 +85,30 @@ async def measure(client: "ControlClient") -> Registry | ControlError:
     """The list and the server's time: `last_seen_unix_ms` is by its clock, which may differ from this node's."""
     answers: Sequence[HttpAnswer] = ()
     try:
-        answers = [await client.health()]
-        listed = await client.nodes()
+        answers = [await client.health(timeout_s=CLOCK_TIMEOUT_S)]
+        listed = await client.nodes(patient=True)
     except ControlError as error:
         return error
     offset = clock_offset(answers)
     return Registry(listed.nodes, (time.time() + (offset.low_s if offset else 0.0)) * 1000)
 
 
-def judge_refusal(error: ControlError, *, has_token: bool) -> Result:
-    """A token that may not read the list is a finding; having none, or no answer, is not this check's."""
-    if error.status == 401 and has_token:
-        return failed(
-            codes.ENROLL_UNAUTHORIZED,
-            CONTROL,
-            Direction.ROUND_TRIP,
-            f"the control plane does not know this node's token: {error.message}",
-            remedy="control: {token_file: worker.token}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN",
-        )
-    if error.status == 403:
-        return failed(
-            codes.ENROLL_FORBIDDEN,
-            CONTROL,
-            Direction.ROUND_TRIP,
-            f"this node's token may not list nodes, so it is not a worker's: {error.message}",
-            remedy="control: {token_file: worker.token}   # a worker's or the mesh token, not a submitter's",
-        )
-    why = "no token is set" if error.status == 401 else error.message
-    return skipped(
-        codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, f"the list of nodes could not be read: {why}"
-    )
+def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: bool, enrolling: bool) -> Result:
+    """A list that could not be read is a finding; without a token nothing was to be expected.
+
+    enrolling: what an enrolment buys is not this node's yet.
+    """
+    where = (CONTROL, Direction.ROUND_TRIP)
+    found = finding(error, url)
+    if found.code is codes.ENROLL_UNAUTHORIZED and not has_token:
+        message = "the control plane lists its nodes for members only, and this node has no token"
+        if enrolling:
+            return skipped(codes.RUN_NOT_APPLICABLE, *where, f"{message} yet: it enrols in this run")
+        return inconclusive(codes.RUN_NEEDS_CREDENTIALS, *where, message, remedy=found.remedy)
+    message = f"the list of nodes could not be read: {found.message}"
+    make = inconclusive if found.code is codes.CONTROL_THROTTLED else failed
+    code = codes.RUN_NO_ANSWER if found.code is codes.CONTROL_THROTTLED else found.code
+    return make(code, *where, message, remedy=found.remedy)
 
 
 def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:
@@ -96,11 +116,14 @@ def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling:
 
     enrolling: the row of `own_id` may be the one that preflight joined a moment ago, of preflight's own version.
     """
-    stale = [node for node in registry.nodes if registry.now_ms - node.last_seen_unix_ms > stale_ms]
+    stale: list[NodeRecord] = []
+    alive: list[NodeRecord] = []
+    for node in registry.nodes:
+        (stale if registry.now_ms - node.last_seen_unix_ms > stale_ms else alive).append(node)
     own = next((node for node in registry.nodes if node.id == own_id), None)
-    alive = [node for node in registry.nodes if node not in stale and not node.id.startswith(OURS)]
-    workers = [node for node in alive if not (enrolling and node.id == own_id)]
+    workers = [node for node in alive if not node.id.startswith(OURS) and not (enrolling and node.id == own_id)]
     found = [
+        *_judge_future(registry),
         *_judge_ages(registry, stale, stale_ms),
         *(_judge_own(registry, own) if own else []),
         *_judge_versions(registry, workers),
@@ -119,19 +142,32 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
         f"{len(stale)} of {len(registry.nodes)} nodes were not seen for over {stale_ms / 1000:g} s, "
         f"the longest for {oldest_s:.0f} s: {_names(stale)}"
     )
-    remedy = f"See on {stale[0].id} whether its worker runs, and whether it reaches the control plane."
+    remedy = f"See on {_name(stale[0])} whether its worker runs, and whether it reaches the control plane."
     return [_out_of_order(codes.NODES_STALE, message, remedy, registry, len(stale))]
 
 
+def _judge_future(registry: Registry) -> list[Result]:
+    """The control plane itself sets when a node was seen last: what lies ahead of its own clock cannot be."""
+    ahead = [node for node in registry.nodes if node.last_seen_unix_ms - registry.now_ms > FUTURE_MS]
+    if not ahead:
+        return []
+    message = (
+        f"{len(ahead)} of {len(registry.nodes)} nodes were last seen more than a day after now, by the control "
+        f"plane's own clock, so nothing tells whether they live: {_names(ahead)}"
+    )
+    remedy = "sqlite3 DATABASE .dump   # on the control host: where do these times come from?"
+    return [_out_of_order(codes.CONTROL_BAD_ANSWER, message, remedy, registry, len(ahead))]
+
+
 def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
-    found = []
+    found, name = [], _name(own)
     if own.quarantined:
-        message = f"this node, {own.id}, is quarantined: it gets no mail and no lease until an administrator lifts that"
-        remedy = f"Ask who quarantined {own.id} and why, before it is lifted by POST /v1/populi/admin/quarantine."
+        message = f"this node, {name}, is quarantined: it gets no mail and no lease until an administrator lifts that"
+        remedy = f"Ask who quarantined {name} and why, before it is lifted by POST /v1/populi/admin/quarantine."
         found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedy, registry, 1))
     if own.draining:
-        message = f"this node, {own.id}, is draining: it gets nothing new{_until(own)}"
-        remedy = f"End the maintenance of {own.id} by POST /v1/populi/admin/maintenance when the work on it is done."
+        message = f"this node, {name}, is draining: it gets nothing new{_until(own)}"
+        remedy = f"End the maintenance of {name} by POST /v1/populi/admin/maintenance when the work on it is done."
         found.append(_out_of_order(codes.NODES_DRAINING, message, remedy, registry, 1))
     return found
 
@@ -140,7 +176,7 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
     counts = sorted(Counter(node.version for node in workers).items())
     if len(counts) < 2:
         return []
-    shown = ", ".join(f"{version} on {count}" for version, count in counts[:NAMES_SHOWN])
+    shown = ", ".join(f"{excerpt(version, NAME_SHOWN)} on {count}" for version, count in counts[:NAMES_SHOWN])
     message = f"the nodes run {len(counts)} versions: {shown}{', …' if len(counts) > NAMES_SHOWN else ''}"
     remedy = "Bring the nodes of an older version to the newest one; drain each while it is upgraded."
     return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedy, registry, len(counts))]
@@ -157,15 +193,16 @@ def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[
         return []
     place, nodes = next(iter(doubles.items()))
     more = f", and {len(doubles) - 1} more addresses" if len(doubles) > 1 else ""
-    message = f"{place} is announced by {len(nodes)} nodes: {_names(nodes)}{more}"
+    message = f"{excerpt(place, NAME_SHOWN)} is announced by {len(nodes)} nodes: {_names(nodes)}{more}"
     remedy = f"See which of {_names(nodes)} listens at that address, and correct or remove the others."
     return [_out_of_order(codes.NODES_DUPLICATE_ADDRESS, message, remedy, registry, len(doubles))]
 
 
 def _announced(node: NodeRecord) -> str | None:
     """Where a node says that it listens; None for what tells nothing, as a bind-all or a loopback address."""
-    raw = node.fields.get("listen_addr")
-    place = raw.strip().lower() if isinstance(raw, str) else ""
+    place = (node.listen_addr or "").strip().lower()
+    if len(place) > LONGEST_PLACE:
+        return None
     host = place.rpartition(":")[0] if place.count(":") == 1 or "]:" in place else place
     try:
         address = ip_address(host.strip("[]"))
@@ -175,7 +212,7 @@ def _announced(node: NodeRecord) -> str | None:
 
 
 def _out_of_order(code: Code, message: str, remedy: str, registry: Registry, count: int) -> Result:
-    make = failed if code is codes.NODES_QUARANTINED else warned
+    make = failed if code in (codes.NODES_QUARANTINED, codes.CONTROL_BAD_ANSWER) else warned
     return make(
         code,
         CONTROL,
@@ -188,13 +225,19 @@ def _out_of_order(code: Code, message: str, remedy: str, registry: Registry, cou
 
 
 def _until(node: NodeRecord) -> str:
-    until = node.fields.get("maintenance_until_unix_ms")
-    if not isinstance(until, int):
+    until = node.maintenance_until_unix_ms
+    if until is None:
         return ", without an end"
-    return f" until {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(min(until, 253402300799000) / 1000))}"
+    moment = time.gmtime(min(until / 1000, END_OF_YEAR_9999_S))
+    return f" until {time.strftime('%Y-%m-%d %H:%M UTC', moment)}"
 
 
 def _names(nodes: Sequence[NodeRecord]) -> str:
-    names = [node.id for node in nodes[:NAMES_SHOWN]]
+    names = [_name(node) for node in nodes[:NAMES_SHOWN]]
     more = [f"and {len(nodes) - NAMES_SHOWN} more"] if len(nodes) > NAMES_SHOWN else []
     return ", ".join([*names, *more])
+
+
+def _name(node: NodeRecord) -> str:
+    """The id for a message: any member may have called itself anything."""
+    return excerpt(node.id, NAME_SHOWN)

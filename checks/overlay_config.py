@@ -2,8 +2,20 @@
 
 from collections.abc import AsyncGenerator, Iterable
 
-from preflight.api import NODE, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
-from preflight.model.overlay import ConfiguredPeer, ConfiguredTunnel, OverlayPeer, OverlayState
+from preflight.api import (
+    NODE,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
+from preflight.model.overlay import PRIVILEGE, ConfiguredPeer, ConfiguredTunnel, OverlayPeer, OverlayState
 
 SHOWN = 4
 
@@ -26,12 +38,16 @@ async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:
 
 def judge(state: OverlayState | None) -> Result:
     """A difference is a warning: it works until somebody restarts it, or it would after a restart."""
-    file = state.configured if state else None
-    if state is None or file is None:
-        what = state.product if state else "there is no overlay, so it"
-        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, f"{what} has no wg-quick file to compare with")
+    if state is None or state.product != "wireguard":
+        what = f"{state.product} has no wg-quick file" if state else "there is no overlay"
+        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, f"{what}, so there is nothing to compare")
     if state.unreadable is not None:
-        message = f"{state.interface} cannot be compared with {file.path}: its state may not be read"
+        code = codes.RUN_NEEDS_PRIVILEGE if state.unreadable == PRIVILEGE else codes.RUN_NEEDS_TOOL
+        message = f"{state.interface} cannot be compared with its file: its state may not be read by this user"
+        return inconclusive(code, NODE, Direction.LOCAL, message)
+    file = state.configured
+    if file is None:
+        message = f"there is no wg-quick file of {state.interface} to compare with"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     if file.saves:
         message = f"{file.path} has SaveConfig: it takes over what is live when the tunnel goes down"

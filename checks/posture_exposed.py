@@ -48,10 +48,10 @@ async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
-    """One request to each public address, without a bearer."""
-    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    """One request to each public address, without a bearer; a control plane is told by its feature header."""
+    addresses = await ctx.net.dns.addresses(url)
     found = places(addresses, ctx.overlay, await _own(ctx))
-    answers = await asyncio.gather(*(_answers(ctx, url, place.address) for place in found))
+    answers = await asyncio.gather(*(ctx.net.control_at(url, place.address, CONNECT_TIMEOUT_S) for place in found))
     return [Place(place.address, place.origin, told) for place, told in zip(found, answers, strict=True)]
 
 
@@ -86,17 +86,6 @@ def is_public(address: str, overlay: OverlayState | None) -> bool:
     except ValueError:
         return False
     return parsed.is_global and not parsed.is_multicast and not (overlay is not None and overlay.covers(address))
-
-
-async def _answers(ctx: Context, url: ControlUrl, address: str) -> bool:
-    """Whether the same control plane answers there: by its feature header, or by the certificate of its name."""
-    if url.scheme == "https":
-        ca_file = ctx.settings.control.ca_file
-        handshake = await ctx.net.tcp.handshake(
-            address, url.port, url.host, ca_file=ca_file, timeout_s=CONNECT_TIMEOUT_S
-        )
-        return handshake.outcome == "trusted"
-    return await ctx.net.control_at(address, url.port, CONNECT_TIMEOUT_S)
 
 
 def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None = None) -> Result:

@@ -23,18 +23,23 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleToken
+from preflight.proto.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.gate import Gate, gate
 from preflight.proto.http import retry_after_s
+from preflight.proto.populi import is_populi
 
 if TYPE_CHECKING:
     from preflight.net.control import ControlClient
 
 API = "/v1/populi"
-WORK, ADMINISTER, DELIVER = ("GET", f"{API}/nodes"), ("GET", f"{API}/exec/leases"), ("POST", f"{API}/a2a/deliver")
+WORK, ADMINISTER, DELIVER = ("GET", "/nodes"), ("GET", "/exec/leases"), ("POST", "/a2a/deliver")
 PACE_S = 0.02
 ASKED_S = 5.0
 ATTEMPTS = 3
 MOST_WAITED_S = 5.0
-UNKNOWN_TOKEN, FORBIDDEN, THROTTLED = 401, 403, 429
+BODY_BYTES = 65536
+OLDER_SERVER = (404, 405)
+"""It may not have the list of leases: then nothing tells, today and tomorrow."""
 FULL = ("mesh", "admin")
 SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
 """The node's own bearer is one of these."""
@@ -77,33 +82,37 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
     if token.is_jwt:
         return Rights(token, asked=False)
     try:
-        work, administer, deliver = [await _status(client, *route, token) for route in (WORK, ADMINISTER, DELIVER)]
+        work, administer, deliver = [await _ask(client, *route, token) for route in (WORK, ADMINISTER, DELIVER)]
     except ControlError as error:
         return Rights(token, detail=error.message)
-    if UNKNOWN_TOKEN in (work, administer, deliver):
+    asked = (work, administer, deliver)
+    if any(is_populi(answer) and answer.status == UNAUTHORIZED for answer in asked):
         return Rights(token, known=False)
+    opened = {route: _opened(*route, answer) for route, answer in ((WORK, work), (ADMINISTER, administer))}
+    untold = [_untold(*route, answer) for route, answer in ((WORK, work), (ADMINISTER, administer))]
     return Rights(
         token,
-        work=_opened(work),
-        administer=_opened(administer),
+        work=opened[WORK],
+        administer=opened[ADMINISTER],
         # Whether the body or the role is judged first is the server's affair: only a refusal tells.
-        deliver=False if deliver == FORBIDDEN else None,
-        known=True,
-        # An older server may not have the list of leases (404): then nothing tells, today and tomorrow.
-        detail=f"GET exec/leases was answered {administer}" if administer == THROTTLED or administer >= 500 else "",
+        deliver=False if is_populi(deliver) and deliver.status == FORBIDDEN else None,
+        known=any(is_populi(answer) for answer in asked) or None,
+        detail="; ".join(filter(None, untold)),
     )
 
 
-async def _status(client: "ControlClient", method: str, path: str, token: RoleToken) -> int:
-    """The status, after waiting where the server throttles. Raises ControlError."""
+async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken) -> HttpAnswer:
+    """The answer, after waiting where the server throttles. Raises ControlError."""
+    body: dict[str, str] | None = {} if method == "POST" else None
     for attempt in range(1, ATTEMPTS + 1):
         await asyncio.sleep(PACE_S)
-        body: dict[str, str] | None = {} if method == "POST" else None
-        answer = await client.send(method, path, body, bearer=token.value, timeout_s=ASKED_S)
+        answer = await client.send(
+            method, f"{API}{path}", body, bearer=token.value, timeout_s=ASKED_S, most_bytes=BODY_BYTES
+        )
         if answer.status != THROTTLED or attempt == ATTEMPTS:
             break
         await asyncio.sleep(min(MOST_WAITED_S, _asked_to_wait(answer)))
-    return answer.status
+    return answer
 
 
 def _asked_to_wait(answer: HttpAnswer) -> float:
@@ -111,8 +120,20 @@ def _asked_to_wait(answer: HttpAnswer) -> float:
     return retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s) or 1.0
 
 
-def _opened(status: int) -> bool | None:
-    return {200: True, FORBIDDEN: False}.get(status)
+def _opened(method: str, path: str, answer: HttpAnswer) -> bool | None:
+    """Whether the control plane itself gave the list, or refused it; a gateway's word is none about a token."""
+    if gate(method, path, answer) is Gate.OPEN:
+        return True
+    return False if is_populi(answer) and answer.status == FORBIDDEN else None
+
+
+def _untold(method: str, path: str, answer: HttpAnswer) -> str:
+    """Why an answer does not tell; nothing where it does, or where an older server cannot."""
+    older = (method, path) == ADMINISTER and is_populi(answer) and answer.status in OLDER_SERVER
+    if older or _opened(method, path, answer) is not None:
+        return ""
+    by = "" if is_populi(answer) else ", and not by a control plane"
+    return f"{method} {path} was answered {answer.status}{by}"
 
 
 def shared(tokens: Sequence[RoleToken]) -> list[tuple[RoleToken, RoleToken]]:
@@ -168,7 +189,7 @@ def _routes(right: Rights) -> str:
 
 
 def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
-    """Tokens that do not do their role's work. This node's own is told by the checks that work with it."""
+    """Tokens that do not do their role's work, or none at all."""
     refused = {
         "worker": lambda right: right.work is False,
         "submitter": lambda right: right.deliver is False,
@@ -176,7 +197,7 @@ def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
         "mesh": lambda right: right.administer is False or right.work is False,
     }
     weak = [right for right in rights if right.token.role in refused and refused[right.token.role](right)]
-    unknown = [right for right in rights if right.token.role == "submitter" and right.known is False]
+    unknown = [right for right in rights if right.known is False]
     found = []
     for code, tokens, what in (
         (codes.ENROLL_FORBIDDEN, weak, "is refused what its role may"),
@@ -226,7 +247,7 @@ def _judge_rest(rights: Sequence[Rights]) -> Result:
     undecided = next((right for right in rights if right.asked and right.known is not False and right.detail), None)
     if undecided is not None:
         message = f"what {undecided.token.source} opens could not be seen: {undecided.detail}; ask again later"
-        return inconclusive(codes.RUN_TIMEOUT, CONTROL, Direction.ROUND_TRIP, message, evidence=(_evidence(rights),))
+        return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message, evidence=(_evidence(rights),))
     if not known:
         return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, told)
     return passed(CONTROL, Direction.ROUND_TRIP, told, evidence=(_evidence(rights),))

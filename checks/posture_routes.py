@@ -4,10 +4,24 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
+from preflight.api import (
+    CONTROL,
+    Code,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+)
 from preflight.model.control import ControlError
+from preflight.proto.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.gate import Gate, gate
 from preflight.proto.http import retry_after_s
 
 if TYPE_CHECKING:
@@ -39,39 +53,39 @@ PACE_S = 0.03
 ASKED_S = 5.0
 ATTEMPTS = 3
 MOST_WAITED_S = 5.0
-THROTTLED = 429
+MOST_SILENCES = 3
+"""After so many requests in a row without any answer the rest is not asked: each would cost `ASKED_S`."""
+ASKS_FOR_CREDENTIALS = (UNAUTHORIZED, FORBIDDEN)
+BODY_BYTES = 65536
+"""Of an answer, which shows whether it is the list that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One request that cannot succeed, and how it was answered.
 
-    bearer: `none` or `unknown`. wait_s: what a throttling server asks to wait, seconds.
+    bearer: `none` or `unknown`. status: None without an answer. wait_s: what a throttling server asks to wait, seconds.
     """
 
     method: str
     path: str
     bearer: str
-    status: int | None
+    gate: Gate = Gate.UNTOLD
+    status: int | None = None
     detail: str = ""
     wait_s: float = 1.0
 
     @property
-    def decided(self) -> bool:
-        """Whether the answer tells about the bearer check: throttling and server errors do not."""
-        return self.status is not None and self.status != THROTTLED and self.status < 500
-
-    @property
-    def let_through(self) -> bool:
-        """401 is the bearer check; any other decided answer came from behind it."""
-        return self.decided and self.status != 401
+    def answered(self) -> str:
+        """The answer in a few words."""
+        return f"{self.method} {self.path}: {self.detail or self.status}"
 
 
 @check(
     "posture.routes",
     title="Every route but /health asks for a bearer",
     subject="control",
-    codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN),
+    codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN, codes.CONTROL_REDIRECTED, codes.CONTROL_NOT_POPULI),
     needs=("control.health",),
     timeout=60,
 )
@@ -93,12 +107,16 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
 
 
 async def _ask_all(ctx: Context, bearer: "SecretStr | None") -> list[Probe]:
-    """Every route by one bearer."""
+    """Every route by one bearer; fewer where nothing answers any more."""
     asked: dict[tuple[str, str], Probe] = {}
     open_questions = list(ROUTES)
+    silences = 0
     for attempt in range(ATTEMPTS):
         for method, path in open_questions:
-            asked[method, path] = await _ask(ctx, method, path, bearer)
+            probe = asked[method, path] = await _ask(ctx, method, path, bearer)
+            silences = silences + 1 if probe.status is None else 0
+            if silences == MOST_SILENCES:
+                return list(asked.values())
         open_questions = [route for route, probe in asked.items() if probe.status == THROTTLED]
         if not open_questions or attempt == ATTEMPTS - 1:
             break
@@ -109,66 +127,96 @@ async def _ask_all(ctx: Context, bearer: "SecretStr | None") -> list[Probe]:
 async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None") -> Probe:
     name = "unknown" if bearer else "none"
     await asyncio.sleep(PACE_S)
+    body: dict[str, str] | None = {} if method == "POST" else None
     try:
-        body: dict[str, str] | None = {} if method == "POST" else None
-        answer = await ctx.net.control.send(method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S)
+        answer = await ctx.net.control.send(
+            method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S, most_bytes=BODY_BYTES
+        )
     except ControlError as error:
-        return Probe(method, path, name, None, error.message)
+        return Probe(method, path, name, detail=error.message)
     headers = answer.headers
     wait_s = retry_after_s(headers.get("retry-after"), headers.get("date"), answer.received_unix_s)
-    return Probe(method, path, name, answer.status, wait_s=wait_s or 1.0)
+    return Probe(method, path, name, gate(method, path, answer), answer.status, wait_s=wait_s or 1.0)
 
 
 def judge(probes: Iterable[Probe]) -> Result:
-    """Open altogether, open in places, protected, or undecided."""
+    """Open altogether, open in places, not even a control plane, protected, or undecided."""
     probes = tuple(probes)
-    evidence = (
-        Evidence("http", "status by route and bearer", {f"{p.method} {p.path} ({p.bearer})": p.status for p in probes}),
-    )
-    through = [probe for probe in probes if probe.let_through]
-    bearers = len({probe.bearer for probe in probes})
-    counts = {"routes_asked": len(probes), "routes_let_through": len(through)}
-    if through and len(through) == sum(probe.decided for probe in probes):
-        return failed(
-            codes.POSTURE_OPEN,
-            CONTROL,
-            Direction.ROUND_TRIP,
-            f"none of {len(through)} requests without a known bearer was refused: whoever reaches it rules it",
-            remedy="Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
-            measurements=counts,
-            evidence=evidence,
-        )
+    by_gate = {kind: [probe for probe in probes if probe.gate is kind] for kind in Gate}
+    through, refused = by_gate[Gate.OPEN], by_gate[Gate.REFUSED]
     if through:
-        names = ", ".join(_named(through))
-        return failed(
-            codes.POSTURE_ROUTE_OPEN,
-            CONTROL,
-            Direction.ROUND_TRIP,
-            f"answered without a known bearer: {names}",
-            remedy="Take the exception for these routes out of the proxy or server in front of the control plane.",
-            measurements=counts,
-            evidence=evidence,
-        )
-    undecided = [probe for probe in probes if not probe.decided]
-    if undecided:
-        first = undecided[0]
-        return inconclusive(
-            codes.RUN_TIMEOUT,
-            CONTROL,
-            Direction.ROUND_TRIP,
-            f"{len(undecided)} of {len(probes)} routes gave no answer that tells, first {first.method} {first.path}: "
-            f"{first.detail or first.status}; ask again when the control plane is calm",
-            measurements=counts,
-            evidence=evidence,
-        )
-    return passed(
+        return _open(through, probes) if not refused else _open_in_places(through, probes)
+    for kind, code in ((Gate.REDIRECTED, codes.CONTROL_REDIRECTED), (Gate.STRANGER, codes.CONTROL_NOT_POPULI)):
+        if by_gate[kind]:
+            return _not_it(code, by_gate[kind], probes)
+    denied = by_gate[Gate.DENIED]
+    asked = 2 * len(ROUTES)
+    if by_gate[Gate.UNTOLD] or len(probes) < asked:
+        return _undecided(by_gate[Gate.UNTOLD], asked - len(refused) - len(denied), probes)
+    if not refused:
+        if all(probe.status in ASKS_FOR_CREDENTIALS for probe in denied):
+            return _undecided(denied, len(denied), probes)
+        return _not_it(codes.CONTROL_NOT_POPULI, denied, probes)
+    turned_away = f"; what stands in front of it turns {len(denied)} of them away itself" if denied else ""
+    message = f"{len(ROUTES)} routes refuse a request without a bearer, and with an unknown one{turned_away}"
+    return passed(CONTROL, Direction.ROUND_TRIP, message, **_more(probes))
+
+
+def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
+    return failed(
+        codes.POSTURE_OPEN,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{len(ROUTES)} routes refuse a request without a bearer"
-        + (", and with an unknown one" if bearers > 1 else ""),
-        measurements=counts,
-        evidence=evidence,
+        f"{len(through)} of {len(probes)} requests without a known bearer were let in and none was refused: anyone who "
+        "reaches it controls it",
+        remedy="Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
+        **_more(probes),
     )
+
+
+def _open_in_places(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
+    return failed(
+        codes.POSTURE_ROUTE_OPEN,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"answered without a known bearer: {', '.join(_named(through))}",
+        remedy="Take the exception for these routes out of the proxy or server in front of the control plane.",
+        **_more(probes),
+    )
+
+
+def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Result:
+    """Something else answers: whether the routes are protected cannot be seen, and no bearer should go there."""
+    return failed(
+        code,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{len(strange)} of {len(probes)} requests were not answered by a control plane but by something in front of "
+        f"it, first {strange[0].answered}",
+        remedy="Let /v1/populi/ through to the control plane unchanged, or point the control URL past what answers.",
+        **_more(probes),
+    )
+
+
+def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...]) -> Result:
+    first = (untold or probes)[0].answered
+    return inconclusive(
+        codes.RUN_NO_ANSWER,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"{count} of {2 * len(ROUTES)} requests got no answer of the control plane that tells, first {first}; ask "
+        "again when it is calm, and past what stands in front of it",
+        **_more(probes),
+    )
+
+
+def _more(probes: tuple[Probe, ...]) -> dict[str, Any]:
+    statuses = {f"{p.method} {p.path} ({p.bearer})": f"{p.status} {p.gate.name.lower()}" for p in probes}
+    through = sum(probe.gate is Gate.OPEN for probe in probes)
+    return {
+        "measurements": {"routes_asked": len(probes), "routes_let_through": through},
+        "evidence": (Evidence("http", "what became of each request, by route and bearer", statuses),),
+    }
 
 
 def _named(through: list[Probe]) -> list[str]:

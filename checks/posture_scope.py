@@ -47,12 +47,9 @@ def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
         scope = quote(scope_id) if scope_id else "SCOPE-OF-THIS-CLUSTER"
         remedy = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
         told = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
-    elif trial.left:
-        message = f"whether the scope is enforced could not be tried: {trial.detail}"
-        told = [skipped(codes.RUN_NOT_APPLICABLE, *where, message)]
     else:
-        message = f"whether the scope is enforced could not be told: {trial.detail}; ask again when the way is calm"
-        told = [inconclusive(codes.RUN_TIMEOUT, *where, message)]
+        message = f"whether the scope is enforced could not be told: {trial.detail}; ask again, with a worker's token"
+        told = [inconclusive(codes.RUN_NO_ANSWER, *where, message)]
     if not trial.left:
         message = f"the row {trial.identity}, in maintenance, may still be listed: leaving was not answered"
         remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'

@@ -29,7 +29,7 @@ async def posture_tls(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[OldTls]:
     """One hello to each address that the URL leads to."""
-    addresses = [url.host] if url.address is not None else (await ctx.net.dns.system(url.host)).addresses
+    addresses = await ctx.net.dns.addresses(url)
     return await asyncio.gather(*(ctx.net.tcp.old_tls(address, url.port, url.host) for address in addresses))
 
 
@@ -49,7 +49,7 @@ def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
     if len(refused) < len(hellos) or not hellos:
         silent = next((hello.detail for hello in hellos if not hello.refused), "it has no address")
         message = f"whether {url.host} accepts TLS 1.1 could not be seen: {silent}; ask again when the way is calm"
-        return inconclusive(codes.RUN_TIMEOUT, *where, message)
+        return inconclusive(codes.RUN_NO_ANSWER, *where, message)
     return passed(*where, f"TLS 1.0 and 1.1 are refused ({refused[0].detail})")
 
 

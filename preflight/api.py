@@ -173,6 +173,21 @@ class Context:
     overlay: "OverlayState | None"
     net: "Net"
 
+    @property
+    def has_control(self) -> bool:
+        """Whether this node is meant to have a control plane, so that a missing URL is a fault.
+
+        A URL, anything else of the settings' `control` or of its variables, a token, or an enrolment that was asked
+        for. An id and labels are not enough: a node of an overlay without Populi may have them.
+        """
+        settings, secrets = self.settings, self.settings.secrets
+        return (
+            any(value is not None for _, value in settings.control)
+            or settings.enrolment is not None
+            or secrets.token is not None
+            or secrets.submitter_token is not None
+        )
+
 
 CheckFunction = Callable[[Context], AsyncGenerator[Result, None]]
 

@@ -13,6 +13,7 @@ from pydantic_core import PydanticSerializationError
 
 from preflight import codes
 from preflight.api import Check, Evidence, Result, Status
+from preflight.model.printable import excerpt
 
 CHECK = TypeAdapter(Check)
 RESULT = TypeAdapter(Result)
@@ -130,12 +131,7 @@ def reason(error: BaseException) -> str:
         text = str(error)
     except BaseException:
         text = "it cannot say why"
-    return one_line(f"{type(error).__name__}: {text}")[:_LONGEST_REASON]
-
-
-def one_line(text: str) -> str:
-    """A stranger's text without line ends and control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return excerpt(f"{type(error).__name__}: {text}", _LONGEST_REASON)
 
 
 def _first_fault(error: ValidationError) -> str:

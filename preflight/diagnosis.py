@@ -93,11 +93,14 @@ _OTHER_SERVER = tuple(
     f"control.{how}"
     for how in ("tls-failed", "tls-untrusted", "tls-name", "not-populi", "redirected", "unhealthy", "throttled")
 )
+_NOT_AS_PROMISED = tuple(
+    f"control.{how}" for how in ("not-populi", "redirected", "unhealthy", "bad-answer", "throttled")
+)
 _ENROL_REQUESTS = tuple(
     f"enroll.{step}" for step in ("join-failed", "heartbeat-failed", "lease-failed", "leave-failed")
 )
 _ENROL_STEPS = ("enroll.join-failed", "enroll.heartbeat-failed", "enroll.not-listed", "enroll.lease-failed")
-_ENDED = ("run.timeout", "run.interrupted")
+_ENDED = ("run.timeout", "run.interrupted", "run.no-answer")
 
 RULES: tuple[Rule, ...] = (
     # This node's own state, before anything that leaves it.
@@ -154,7 +157,7 @@ RULES: tuple[Rule, ...] = (
     Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
     *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
     *(
-        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
+        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow", "run.no-answer"))
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
@@ -163,8 +166,8 @@ RULES: tuple[Rule, ...] = (
         for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
     ),
     *(
-        Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS))
-        for cause in ("control.not-populi", "control.redirected", "control.unhealthy", "control.throttled")
+        Rule(cause, ("control.slow", "control.throttled", "run.no-answer", *_ENROL_REQUESTS))
+        for cause in _NOT_AS_PROMISED
     ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),

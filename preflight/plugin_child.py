@@ -18,7 +18,8 @@ from importlib import import_module
 
 from preflight.api import Check, Context
 from preflight.catalog import declared_in, modules_of
-from preflight.contract import CHECK, RESULT, breakage, declared, one_line, reason, well_formed
+from preflight.contract import CHECK, RESULT, breakage, declared, reason, well_formed
+from preflight.model.printable import excerpt
 from preflight.net import Net
 from preflight.plugins import BEGUN, BROKE, BROKEN, CHECK_DECLARED, ENDED, GIVEN
 
@@ -36,7 +37,7 @@ def _declare(say: Say, package: str, *without: str) -> None:
         try:
             found = dict(vars(import_module(name)))
         except BaseException as error:
-            say(BROKEN, json.dumps([one_line(name), reason(error)]).encode())
+            say(BROKEN, json.dumps([excerpt(name), reason(error)]).encode())
             continue
         for attribute, value in found.items():
             if isinstance(value, Check) and declared_in(value) in (name, None):
@@ -49,7 +50,7 @@ def _tell(say: Say, attribute: str, check: Check) -> None:
         row = CHECK.dump_python(declared(check), mode="json", exclude={"function"})
         say(CHECK_DECLARED, json.dumps({**row, "name": attribute}).encode())
     except Exception as error:
-        say(BROKEN, json.dumps([one_line(f"{check.module}.{attribute}"), reason(error)]).encode())
+        say(BROKEN, json.dumps([excerpt(f"{check.module}.{attribute}"), reason(error)]).encode())
 
 
 def _run(say: Say, module: str, name: str) -> None:

@@ -94,6 +94,8 @@ class Runner:
     async def _run_check(self, check: Check, stop: asyncio.Task[None]) -> None:
         """Run one check within its time, and keep what it said even if it does not come to its end."""
         blocked, context = self._admit(check)
+        if check.subject == "control" and not context.has_control:
+            blocked = (_without_control(),)
         if not context.peers and check.subject == "peer" and not blocked:
             blocked = (_without_peers(),)
         if blocked and not (check.subject == "peer" and context.peers):
@@ -246,6 +248,16 @@ def _without_peers() -> Result:
         code=codes.RUN_NEEDS_PEERS,
         message="no peer is given and none was detected, so nothing could be measured",
         remedy="preflight all --peer ADDRESS=NAME",
+    )
+
+
+def _without_control() -> Result:
+    return Result(
+        target=CONTROL,
+        direction=Direction.LOCAL,
+        status=Status.SKIP,
+        code=codes.RUN_NOT_APPLICABLE,
+        message="no control plane is configured for this node",
     )
 
 

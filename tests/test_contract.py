@@ -9,7 +9,8 @@ import pytest
 
 from preflight import codes
 from preflight.api import Check, Code, Context, Direction, Evidence, Result, Severity, failed, passed
-from preflight.contract import RESULT, ContractError, breakage, declared, kept, one_line, well_formed
+from preflight.contract import RESULT, ContractError, breakage, declared, kept, well_formed
+from preflight.model.printable import excerpt
 
 OWN = Code("site.too-old", "The kernel is too old")
 FINE = passed("b", Direction.FORWARD, "fine")
@@ -109,5 +110,5 @@ def test_a_check_that_gives_without_end_is_stopped(monkeypatch: pytest.MonkeyPat
 
 def test_a_stranger_s_words_stay_one_line() -> None:
     """An exception's text can neither forge a line nor reach the terminal."""
-    assert one_line("a\n\x1b[2Jb\u2028c") == "a [2Jb c"
+    assert excerpt("a\n\x1b[2Jb\u2028c") == "a [2Jb c"
     assert str(breakage(ValueError("a\nPASS"))) == "ValueError: a PASS"

@@ -10,7 +10,7 @@ from preflight.api import Check, Context, Direction, Peer, Result, Status, Subje
 from preflight.net import Net
 from preflight.plan import Selection, make_plan
 from preflight.runner import Outcome, Progress, Runner
-from preflight.settings import Settings
+from preflight.settings import ControlSettings, Settings
 
 B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
 Body = Callable[[Context], AsyncGenerator[Result, None]]
@@ -67,7 +67,7 @@ def run(
     listener: Callable[[Progress], None] = lambda event: None,
 ) -> Outcome:
     async def go() -> Outcome:
-        settings = Settings()
+        settings = Settings(control=ControlSettings(url="http://10.66.0.3"))
         context = Context(settings, peers, None, Net(settings))
         interrupted = asyncio.Event()
         events: list[Progress] = []

@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-ControlErrorKind = Literal["no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol"]
+ControlErrorKind = Literal[
+    "no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol", "foreign", "redirected"
+]
+NOT_REACHED: frozenset[ControlErrorKind] = frozenset({"no-url", "dns", "refused", "tls", "foreign", "redirected"})
+"""After these the control plane has not done what it was asked to: it was not reached."""
 
 
 class ControlError(Exception):
     """A request to the control plane that did not succeed.
 
-    kind: where it failed; `status` means that an HTTP answer came and was not the expected one.
-    status: the HTTP status, where an answer came. retry_after_s: what a `Retry-After` asked for, seconds.
-    The message never holds a bearer or a request's body.
+    kind: where it failed; `status` means that an HTTP answer came and was not the expected one; `foreign`, that
+    something else than a control plane gave it: a gateway, a portal, another product. What that says about a request,
+    a token or a row is not the control plane's word, so it has no status here.
+    status: the HTTP status of the control plane's answer, or of a server error or `later` of whatever is on the way.
+    retry_after_s: what a `Retry-After` asked for, seconds. The message never holds a bearer or a request's body.
     """
 
     def __init__(
-        self, kind: ControlErrorKind, status: int | None, message: str, retry_after_s: float | None = None
+        self,
+        kind: ControlErrorKind,
+        status: int | None,
+        message: str,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.kind: ControlErrorKind = kind
@@ -63,7 +73,14 @@ class NodeRecord:
     @property
     def scope_id(self) -> str | None:
         """The cluster that the row belongs to."""
-        return self.fields.get("scope_id")
+        scope = self.fields.get("scope_id")
+        return scope if isinstance(scope, str) else None
+
+    @property
+    def listen_addr(self) -> str | None:
+        """Where the node says that it listens."""
+        place = self.fields.get("listen_addr")
+        return place if isinstance(place, str) else None
 
     @property
     def quarantined(self) -> bool:
@@ -74,6 +91,12 @@ class NodeRecord:
     def draining(self) -> bool:
         """Whether the node is in maintenance (the server clears a drain whose deadline has passed)."""
         return self.fields.get("maintenance") is True
+
+    @property
+    def maintenance_until_unix_ms(self) -> int | None:
+        """When the maintenance ends by itself; None where it has no end, or what was told is no time."""
+        until = self.fields.get("maintenance_until_unix_ms")
+        return until if isinstance(until, int) and not isinstance(until, bool) and 0 < until < 2**64 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +120,7 @@ class Credential:
 class HttpAnswer:
     """One HTTP answer as it came. Header names are lower case; `body` is at most what the caller asked for.
 
+    cut: there was more of the body than that.
     rtt_ms: from sending the request to the end of the answer's headers. sent_unix_s, received_unix_s: this node's clock
     at these two moments. connected: the request opened its connection (its time includes that).
     """
@@ -108,3 +132,4 @@ class HttpAnswer:
     sent_unix_s: float
     received_unix_s: float
     connected: bool = False
+    cut: bool = False

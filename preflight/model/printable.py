@@ -1,5 +1,6 @@
 """Text of strangers made safe for where lines and terminals count: one place for all that is printed."""
 
+EXCERPT_CHARACTERS = 160
 _BREAKS = str.maketrans("\n\r\t", "   ")
 _KEPT = "\n\t\u00a0\u202f"
 """Lines, columns, and the two spaces that do not break a number from its unit."""
@@ -18,3 +19,10 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same on one line: nobody can begin a line of their own with it."""
     return printable(text.translate(_BREAKS))
+
+
+def excerpt(text: str, most: int = EXCERPT_CHARACTERS) -> str:
+    """A stranger's text for a message: one line of printable characters, `most` of them at most."""
+    start = text[: 4 * most]  # what is left out is not looked at: it may be megabytes
+    line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
+    return line if len(line) <= most and start == text else f"{line[:most]}…"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from preflight.net.secrets import LocalSecrets
     from preflight.net.stun import Stun
     from preflight.net.tcp import Tcp
+    from preflight.proto.controlurl import ControlUrl
     from preflight.settings import Settings
 
 
@@ -114,11 +115,11 @@ class Net:
 
         return await take_back(url, self.control) if remove else look(url)
 
-    async def control_at(self, address: str, port: int, timeout_s: float) -> bool:
-        """Whether a control plane answers `GET /health` by plain HTTP at an address; past every proxy, no bearer."""
+    async def control_at(self, url: "ControlUrl", address: str, timeout_s: float) -> bool:
+        """Whether a control plane answers `GET /health` of a URL at an address; past every proxy, no bearer."""
         from preflight.net.control import answers_at
 
-        return await answers_at(address, port, timeout_s)
+        return await answers_at(url, address, self._settings.control.ca_file, timeout_s)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; it writes to the cluster."""

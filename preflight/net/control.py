@@ -1,17 +1,14 @@
 """The control plane's client: one request, one typed answer or one `ControlError`; retries are `proto.enroll`'s."""
 
 import asyncio
-import errno
-import json
 import os
-import ssl
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 from pydantic import SecretStr
+from pydantic_core import from_json
 
 from preflight.model.control import (
     ControlError,
@@ -21,20 +18,39 @@ from preflight.model.control import (
     MailboxRow,
     NodeList,
     NodeRecord,
-    NotHttpError,
 )
+from preflight.model.printable import excerpt
+from preflight.net.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
-from preflight.net.tls import client_context
+from preflight.proto.answers import SERVER_ERROR, THROTTLED
 from preflight.proto.controlurl import ControlUrl, ControlUrlError, normalise
-from preflight.proto.http import Proxy, proxy_for, retry_after_s
-from preflight.proto.populi import FEATURE_HEADER, credential, mailbox_rows, message_id, node_list, node_record, shown
+from preflight.proto.enroll import RETRIABLE_STATUS
+from preflight.proto.http import Proxy, proxy_for, redirect_place, retry_after_s
+from preflight.proto.populi import (
+    FEATURE_HEADER,
+    credential,
+    is_populi,
+    mailbox_rows,
+    message_id,
+    node_list,
+    node_record,
+    shown,
+)
 
 if TYPE_CHECKING:
     from preflight.settings import Settings
 
+T = TypeVar("T")
+
 DEFAULT_TIMEOUT_S = 15.0
-MAX_BODY_BYTES = 32 * 1024 * 1024
-"""A registry of ten thousand nodes takes a few MiB; anything beyond this is not an answer to read."""
+LIST_BYTES = 16 * 1024 * 1024
+"""A list of a hundred thousand nodes, or a full mailbox; anything beyond this is not an answer to read."""
+ANSWER_BYTES = 1024 * 1024
+"""Of any other answer: one node's record, or an error's page."""
+HEALTH_BYTES = 4096
+"""Of the answer to `GET /health`, which has three bytes, or of the page that somebody else answers with."""
+ATTEMPTS = 3
+MOST_WAITED_S = 2.0
 
 API = "/v1/populi"
 
@@ -44,7 +60,8 @@ class ControlClient:
 
     url: as the operator wrote it; it is normalised here. timeout_s: for one whole request, connecting included.
     A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes
-    nowhere but to the URL that was configured.
+    nowhere but to the URL that was configured. named: the URL whose host is asked for, by `Host` and TLS, where `url`
+    is only one address of it.
     """
 
     def __init__(
@@ -56,14 +73,16 @@ class ControlClient:
         ca_file: Path | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
+        named: ControlUrl | None = None,
     ) -> None:
         self._raw_url = url
+        self._named = named
         self._token = token
         self._submitter_token = submitter_token
         self._ca_file = ca_file
         self._timeout_s = timeout_s
         self._environment = os.environ if environment is None else environment
-        self._http: httpx.AsyncClient | None = None
+        self._transport: httpx.AsyncHTTPTransport | None = None
         self._resolved = False
 
     @classmethod
@@ -94,6 +113,7 @@ class ControlClient:
             ca_file=self._ca_file,
             timeout_s=self._timeout_s,
             environment=environment,
+            named=self._named,
         )
 
     def __repr__(self) -> str:
@@ -109,34 +129,38 @@ class ControlClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
 
     async def health(self, *, timeout_s: float | None = None) -> HttpAnswer:
         """`GET /health`, whatever the answer is; without a bearer, so that a stranger gets none."""
-        return await self.send("GET", "/health", timeout_s=timeout_s)
+        return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES)
 
-    async def nodes(self) -> NodeList:
-        """`GET nodes`."""
-        return node_list(await self._ok("GET", f"{API}/nodes", None, self._token))
+    async def nodes(self, *, patient: bool = False) -> NodeList:
+        """`GET nodes`; patient: again a few times where the server says `later`."""
+
+        async def read() -> NodeList:
+            return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES)
+
+        return await (patiently(read) if patient else read())
 
     async def join(self, record: Mapping[str, Any]) -> NodeRecord:
         """`POST join`; idempotent, replaces the row of that id. Returns the row as the server keeps it."""
-        return node_record(await self._ok("POST", f"{API}/join", record, self._token))
+        return await self._read(node_record, "POST", "join", record, self._token)
 
     async def heartbeat(self, record: Mapping[str, Any]) -> NodeRecord:
         """`POST heartbeat`; adds an unknown id, so it is a write."""
-        return node_record(await self._ok("POST", f"{API}/heartbeat", record, self._token))
+        return await self._read(node_record, "POST", "heartbeat", record, self._token)
 
     async def leave(self, node_id: str) -> None:
         """`POST leave`; an unknown id is a ControlError with status 404."""
-        await self._ok("POST", f"{API}/leave", {"id": node_id}, self._token)
+        await self._ok("POST", "leave", {"id": node_id}, self._token)
 
     async def exchange(self, bootstrap_token: SecretStr, idempotency_key: str) -> Credential:
         """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
         body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
-        return credential(await self._ok("POST", f"{API}/bootstrap/exchange", body, None))
+        return await self._read(credential, "POST", "bootstrap/exchange", body, None)
 
     async def deliver(
         self,
@@ -159,18 +183,18 @@ class ControlClient:
         if idempotency_key:
             body["idempotency_key"] = idempotency_key
         bearer = self._submitter_token or self._token
-        return message_id(await self._ok("POST", f"{API}/a2a/deliver", body, bearer))
+        return await self._read(message_id, "POST", "a2a/deliver", body, bearer)
 
     async def inbox(self, receiver: str, *, max_messages: int = 64) -> list[MailboxRow]:
         """`POST a2a/inbox` without a claimer: unacknowledged rows, newest first (1 to 256 of them)."""
         body = {"receiver_agent_id": receiver, "max_messages": max_messages}
-        return mailbox_rows(await self._ok("POST", f"{API}/a2a/inbox", body, self._token))
+        return await self._read(mailbox_rows, "POST", "a2a/inbox", body, self._token, LIST_BYTES)
 
     async def ack(self, receiver: str, message_id: int) -> bool:
         """`POST a2a/ack`; False if there is no such message."""
         body = {"receiver_agent_id": receiver, "message_id": message_id}
         try:
-            await self._ok("POST", f"{API}/a2a/ack", body, self._token)
+            await self._ok("POST", "a2a/ack", body, self._token)
         except ControlError as error:
             if error.status == httpx.codes.NOT_FOUND:
                 return False
@@ -185,44 +209,85 @@ class ControlClient:
         *,
         bearer: SecretStr | None = None,
         timeout_s: float | None = None,
+        most_bytes: int = ANSWER_BYTES,
     ) -> HttpAnswer:
-        """One request, and the answer whatever its status is. Raises ControlError when no answer came."""
+        """One request, and the answer whatever its status is. Raises ControlError when no answer came.
+
+        most_bytes: of the body that are read; the answer says whether there was more.
+        """
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
-        moments = _Moments()
+        asked = Request(method, f"{url}{path}", body, most_bytes, self._headers(bearer), self._tls_name)
+        moments = Moments()
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
         try:
             async with asyncio.timeout(limit):
                 await self._resolve(url, limit)
-                return await self._exchange(self._open(url), method, f"{url}{path}", body, bearer, moments)
+                return await exchange(self._open(url), asked, moments)
         except TimeoutError:
-            what = "answer" if moments.sent else "connection"
-            failure = ControlError("timeout", None, f"no {what} from {place} within {limit:g} s")
+            trouble = ControlError("timeout", None, f"no {moments.lacking} from {place} within {limit:g} s")
         except httpx.HTTPError as error:
-            failure = _failure(error, place)
+            trouble = failure(error, place, moments)
         self._resolved = False
-        raise failure
+        raise trouble
 
-    async def _ok(self, method: str, path: str, body: Mapping[str, Any] | None, bearer: SecretStr | None) -> Any:
-        """The JSON of a 2xx answer (None without a body); any other status is a ControlError."""
-        answer = await self.send(method, path, body, bearer=bearer)
-        if answer.status // 100 != 2:
-            raise self._refusal(method, path, answer, body)
-        if not answer.body:
-            return None
+    async def _read(
+        self,
+        read: Callable[[Any], T],
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None,
+        bearer: SecretStr | None,
+        most_bytes: int = ANSWER_BYTES,
+    ) -> T:
+        """The answer's JSON as `read` gives it. Raises ControlError."""
+        answer = await self._ok(method, route, body, bearer, most_bytes)
+        asked = f"{method} {API}/{route}"
+        if answer.cut:
+            raise ControlError("protocol", answer.status, f"{asked} was answered with more than {most_bytes} bytes")
         try:
-            return json.loads(answer.body)
-        except (ValueError, RecursionError):
-            raise ControlError("protocol", answer.status, f"{method} {path} was answered with no JSON") from None
+            return read(from_json(answer.body, allow_inf_nan=False))
+        except ControlError as error:
+            raise ControlError("protocol", answer.status, f"{asked}: {error.message}") from None
+        except ValueError:
+            kind = excerpt(answer.headers.get("content-type", "no content type"))
+            message = f"{asked} was answered {answer.status} with what is no JSON ({kind})"
+            raise ControlError("protocol", answer.status, message) from None
+
+    async def _ok(
+        self,
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None,
+        bearer: SecretStr | None,
+        most_bytes: int = ANSWER_BYTES,
+    ) -> HttpAnswer:
+        """A control plane's own 2xx answer; anything else is a ControlError."""
+        path = f"{API}/{route}"
+        answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes)
+        if answer.status // 100 != 2 or not is_populi(answer):
+            raise self._refusal(method, path, answer, body)
+        return answer
 
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
         """The answer as an error, with a line of its body from which every secret that was sent is taken out."""
+        kind, status = _kind(answer), answer.status
+        told = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
-        sent = str((body or {}).get("bootstrap_token", ""))
-        text = shown(answer.body, (*bearers, sent))
+        text = shown(told, (*bearers, str((body or {}).get("bootstrap_token", ""))))
+        said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
+        by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
         wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
-        said = f": {text}" if text else ""
-        return ControlError("status", answer.status, f"{method} {path} was answered {answer.status}{said}", wait)
+        message = f"{method} {path} was answered {status}{by}{said}"
+        return ControlError(kind, status if kind == "status" else None, message, wait)
+
+    def _headers(self, bearer: SecretStr | None) -> dict[str, str]:
+        named = {"host": self._named.authority} if self._named else {}
+        return named | ({"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {})
+
+    @property
+    def _tls_name(self) -> str | None:
+        return self._named.host if self._named else None
 
     def _url(self) -> ControlUrl:
         if self._raw_url is None or not self._raw_url.strip():
@@ -241,60 +306,43 @@ class ControlClient:
             raise ControlError("dns", None, f"{url.host} does not resolve: {lookup.detail or lookup.outcome}")
         self._resolved = True
 
-    def _open(self, url: ControlUrl) -> httpx.AsyncClient:
-        if self._http is None:
-            proxy = self.proxy
-            self._http = httpx.AsyncClient(
-                verify=_tls_context(self._ca_file) if url.scheme == "https" else False,
-                proxy=proxy.url if proxy else None,
-                trust_env=False,
-                timeout=None,  # noqa: S113 - `send` bounds the whole request; httpx bounds only its parts
-                follow_redirects=False,
-                headers={"accept-encoding": "identity", "user-agent": "preflight"},
-            )
-        return self._http
-
-    async def _exchange(
-        self,
-        http: httpx.AsyncClient,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None,
-        bearer: SecretStr | None,
-        moments: "_Moments",
-    ) -> HttpAnswer:
-        headers = {"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {}
-        request = http.build_request(method, url, json=body, headers=headers, extensions={"trace": moments.note})
-        response = await http.send(request, stream=True)
-        try:
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > MAX_BODY_BYTES:
-                    raise ControlError("protocol", response.status_code, f"the answer is over {MAX_BODY_BYTES} bytes")
-        finally:
-            await response.aclose()
-        return HttpAnswer(
-            status=response.status_code,
-            headers=dict(response.headers),
-            body=bytes(content),
-            rtt_ms=(moments.answered - moments.sent) * 1000,
-            sent_unix_s=moments.sent_unix_s,
-            received_unix_s=moments.answered_unix_s,
-            connected=moments.connected,
-        )
+    def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
+        if self._transport is None:
+            self._transport = open_transport(url, self.proxy, self._ca_file)
+        return self._transport
 
 
-async def answers_at(address: str, port: int, timeout_s: float) -> bool:
-    """Whether what answers `GET /health` at a literal address is a control plane; asked without bearer and proxy."""
+async def answers_at(url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float) -> bool:
+    """Whether a control plane answers `GET /health` of a URL at another address of it; no bearer, past every proxy."""
     host = f"[{address}]" if ":" in address else address
-    client = ControlClient(f"http://{host}:{port}", environment={})
+    there = f"{url.scheme}://{host}:{url.port}{url.path}"
+    client = ControlClient(there, ca_file=ca_file, environment={}, named=url)
     try:
-        return FEATURE_HEADER in (await client.health(timeout_s=timeout_s)).headers
+        return is_populi(await client.health(timeout_s=timeout_s))
     except ControlError:
         return False
     finally:
         await client.aclose()
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a few times what a server that says `later` will take later. Raises the last ControlError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await call()
+        except ControlError as error:
+            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _kind(answer: HttpAnswer) -> ControlErrorKind:
+    """Whose answer it is. `Later` and a server's error count whoever says so: they pass."""
+    if answer.status // 100 == 3:
+        return "redirected"
+    passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR
+    return "status" if passing or is_populi(answer) else "foreign"
 
 
 def _header_safe(bearer: SecretStr) -> str:
@@ -303,65 +351,3 @@ def _header_safe(bearer: SecretStr) -> str:
     if not (value.isascii() and value.isprintable()):
         raise ControlError("protocol", None, "the bearer token holds a character that an HTTP header cannot carry")
     return value
-
-
-class _Moments:
-    """When a request was sent and answered, from httpcore's trace events."""
-
-    def __init__(self) -> None:
-        self.sent = self.answered = 0.0
-        self.sent_unix_s = self.answered_unix_s = 0.0
-        self.connected = False
-
-    async def note(self, event: str, _info: Mapping[str, Any]) -> None:
-        if event == "connection.connect_tcp.started":
-            self.connected = True
-        elif event == "http11.send_request_headers.started":
-            self.sent, self.sent_unix_s = time.perf_counter(), time.time()
-        elif event == "http11.receive_response_headers.complete":
-            self.answered, self.answered_unix_s = time.perf_counter(), time.time()
-
-
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        return client_context(ca_file)
-    except OSError as error:
-        raise ControlError("tls", None, f"control.ca_file {ca_file} cannot be used: {_reason(error)}") from None
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__
-
-
-def _failure(error: httpx.HTTPError, place: str) -> ControlError:
-    """Why no answer came: the first system error behind httpx's, in the contract's words."""
-    if isinstance(error, httpx.ProxyError):
-        return ControlError("protocol", None, f"{place}: the proxy does not connect ({error})")
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError):
-            return ControlError("tls", None, f"the TLS handshake with {place} failed: {cause.reason or 'no reason'}")
-        if isinstance(cause, OSError) and cause.errno is not None:
-            kind, words = _ERRNO.get(cause.errno, ("unreachable", _reason(cause)))
-            return ControlError(kind, None, f"{place} {words}")
-    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
-        return NotHttpError(f"{place} answered with something that is not HTTP")
-    return ControlError("protocol", None, f"{place} closed the connection without an answer")
-
-
-_ERRNO: dict[int, tuple[ControlErrorKind, str]] = {
-    errno.ECONNREFUSED: ("refused", "refused the connection"),
-    errno.ETIMEDOUT: ("timeout", "did not answer before the system's own time-out"),
-    errno.ECONNRESET: ("protocol", "reset the connection"),
-    errno.EPIPE: ("protocol", "closed the connection"),
-    errno.ENETUNREACH: ("unreachable", "cannot be reached: no route"),
-    errno.EHOSTUNREACH: ("unreachable", "cannot be reached: a router or this node says so"),
-}
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                yield from _causes(inner)
-        error = error.__cause__ or error.__context__

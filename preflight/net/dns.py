@@ -13,10 +13,15 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.net.lookup import system_lookup
+from preflight.proto.controlurl import ControlUrl
 
+MOST_ADDRESSES = 16
+"""Of one name, to which this node connects: a name with thousands is somebody's joke, and each costs a socket."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 _RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
 
@@ -55,6 +60,12 @@ class Resolver:
             *(self._first_found(server, candidates) for server in configured._nameservers or ()),
         )
         return Resolution(name, system, tuple(resolvers))
+
+    async def addresses(self, url: ControlUrl) -> Sequence[str]:
+        """Where programs on this node connect to for a URL: its literal, or the first of the name's addresses."""
+        if url.address is not None:
+            return (url.host,)
+        return (await self.system(url.host)).addresses[:MOST_ADDRESSES]
 
     async def system(self, name: str, timeout_s: float = 4.0) -> Lookup:
         """Only what programs on this node get: hosts file, name-service switch, resolvers."""
@@ -125,7 +136,8 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     rrset = response.resolve_chaining().answer
     if rrset is None:
         return Lookup(server, "no-address")
-    return Lookup(server, "answer", tuple(dict.fromkeys(record.address for record in rrset)))
+    addresses = tuple(dict.fromkeys(record.address for record in rrset if isinstance(record, A | AAAA)))
+    return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="records of no use")
 
 
 def merge(server: str, answers: Sequence[Lookup]) -> Lookup:

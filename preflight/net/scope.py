@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from preflight import __version__
-from preflight.model.control import ControlError
+from preflight.model.control import NOT_REACHED, ControlError
 from preflight.model.roles import ScopeTrial
 from preflight.net.enrolment import patiently, spare_id, to_its_end
 from preflight.net.journal import Note
@@ -64,7 +64,8 @@ async def _join_and_leave(client: "ControlClient", record: dict[str, Any], ident
 
 async def _undecided(client: "ControlClient", identity: str, scope_id: str, error: ControlError) -> ScopeTrial:
     """Refused, nothing was joined; unheard, or answered in another way than the contract's, it may have been."""
-    refused = error.status is not None and error.status >= 400 and not unheard(error)
+    answered = error.status is not None and error.status >= 400 and not unheard(error)
+    refused = answered or error.kind in NOT_REACHED
     left = refused or await _leave(client, identity)
     return ScopeTrial("unknown", identity, scope_id, error.message, left=left)
 

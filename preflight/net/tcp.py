@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import time
+import warnings
 from pathlib import Path
 
 from preflight.model.tcp import (
@@ -169,27 +170,33 @@ async def _observe(
 
 
 def read_certificate(der: bytes) -> Certificate | None:
-    """A DER certificate as plain data; None if it cannot be parsed."""
+    """A DER certificate as plain data; None if it cannot be parsed. Its texts are a stranger's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about fields that RFC 5280 would have otherwise
+        try:
+            return _read(der)
+        except Exception:  # a stranger's bytes: besides its own errors the parser raises TypeError and others
+            return None
+
+
+def _read(der: bytes) -> Certificate:
     from cryptography import x509
 
+    certificate = x509.load_der_x509_certificate(der)
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        try:
-            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
-            names = x509.SubjectAlternativeName([])
-        return Certificate(
-            subject=certificate.subject.rfc4514_string(),
-            issuer=certificate.issuer.rfc4514_string(),
-            names=(
-                *names.get_values_for_type(x509.DNSName),
-                *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
-            ),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-        )
-    except ValueError:
-        return None
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    return Certificate(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=(
+            *names.get_values_for_type(x509.DNSName),
+            *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+        ),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
 
 
 def _family(address: str) -> socket.AddressFamily:

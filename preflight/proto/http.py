@@ -8,20 +8,29 @@ from urllib.parse import urlsplit
 
 from preflight.proto.controlurl import ControlUrl
 
+END_OF_YEAR_9999_S = 253402300799.0
+"""The last second that a calendar holds."""
+LONGEST_WAIT_S = 86400.0
+"""Nobody waits longer than a day because a server says so."""
+
 
 def http_date(value: str | None) -> float | None:
-    """A `Date` header (RFC 9110 section 5.6.7) as UNIX seconds, resolution 1 s; None if it is missing or malformed."""
+    """A `Date` header (RFC 9110 section 5.6.7) as UNIX seconds, resolution 1 s; None if it is missing or malformed.
+
+    What lies before 1970 or behind the year 9999 is no time that a server can have.
+    """
     if not value:
         return None
     try:
         date = parsedate_to_datetime(value)
-        return date.timestamp() if date.tzinfo is not None else None
+        moment = date.timestamp() if date.tzinfo is not None else -1.0
     except (ValueError, OverflowError):
         return None
+    return moment if 0.0 <= moment <= END_OF_YEAR_9999_S else None
 
 
 def retry_after_s(value: str | None, date: str | None, now_unix_s: float) -> float | None:
-    """`Retry-After` (RFC 9110 section 10.2.3) as seconds from now; None if it is missing or malformed.
+    """`Retry-After` (RFC 9110 section 10.2.3) as seconds from now, a day at most; None if it is missing or malformed.
 
     A date is taken relative to the answer's own `Date`, so that two clocks that differ do no harm.
     """
@@ -29,12 +38,22 @@ def retry_after_s(value: str | None, date: str | None, now_unix_s: float) -> flo
         return None
     text = value.strip()
     if text.isdecimal() and text.isascii():
-        return float(text[:9])
+        return min(float(text[:9]), LONGEST_WAIT_S)
     until = http_date(text)
     if until is None:
         return None
     since = http_date(date)
-    return max(0.0, until - (now_unix_s if since is None else since))
+    return min(max(0.0, until - (now_unix_s if since is None else since)), LONGEST_WAIT_S)
+
+
+def redirect_place(location: str) -> str:
+    """Where a `Location` leads, without its query: portals put session keys there. A stranger's text."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "nowhere"
+    host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    return f"{host}{parts.path}" or "nowhere"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,26 @@
 """The wire contract's JSON bodies, read strictly where we rely on them and leniently everywhere else.
 
 An answer that cannot be used is a ControlError of kind `protocol` with the status 200 that it came with: a repeat, as
-after a broken connection, would not mend it.
+after a broken connection, would not mend it. Numbers are those of the contract, unsigned 64-bit integers. Texts are
+whatever a member sent: what shows one makes it a line first (`excerpt`).
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
-from preflight.model.control import ControlError, Credential, MailboxRow, NodeList, NodeRecord
+from preflight.model.control import ControlError, Credential, HttpAnswer, MailboxRow, NodeList, NodeRecord
+from preflight.model.printable import excerpt
 from preflight.proto.forms import Secrets
 
 FEATURE_HEADER = "x-populi-feature"
 """Every answer of a control plane carries it; nothing else does."""
-EXCERPT_CHARACTERS = 160
+NAME_CHARACTERS = 256
+"""No scope id is longer than that."""
+U64_MAX = 2**64 - 1
+
+
+def is_populi(answer: HttpAnswer) -> bool:
+    """Whether a control plane gave this answer, and not a gateway, a portal or another product."""
+    return FEATURE_HEADER in answer.headers
 
 
 def node_record(body: Any) -> NodeRecord:
@@ -35,7 +44,7 @@ def node_list(body: Any) -> NodeList:
     return NodeList(
         schema_version=_number(row, "schema_version"),
         nodes=tuple(node_record(node) for node in nodes),
-        queue_depth=depth if isinstance(depth, int) else None,
+        queue_depth=depth if is_u64(depth) else None,
     )
 
 
@@ -47,7 +56,8 @@ def credential(body: Any) -> Credential:
     token, scope = _text(row, "mesh_token"), row.get("scope_id")
     if not (token and token.isascii() and token.isprintable()):
         raise _malformed("mesh_token")
-    return Credential(SecretStr(token), scope if isinstance(scope, str) and scope and scope.isprintable() else None)
+    usable = isinstance(scope, str) and 0 < len(scope) <= NAME_CHARACTERS and scope.isprintable()
+    return Credential(SecretStr(token), scope if usable else None)
 
 
 def message_id(body: Any) -> int:
@@ -66,8 +76,12 @@ def mailbox_rows(body: Any) -> list[MailboxRow]:
 def shown(body: bytes, secrets: tuple[str, ...]) -> str:
     """One printable line of an error's body, with every given secret taken out of it, however it is written there."""
     text, _ = Secrets(secrets).replaced(body.decode("utf-8", "replace"), "[secret]")
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= EXCERPT_CHARACTERS else f"{line[:EXCERPT_CHARACTERS]}…"
+    return excerpt(text)
+
+
+def is_u64(value: object) -> TypeGuard[int]:
+    """Whether it is an unsigned 64-bit integer, which is what all integers of the contract are."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= U64_MAX
 
 
 def _mailbox_row(row: dict[str, Any]) -> MailboxRow:
@@ -95,14 +109,14 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 
 def _number(row: dict[str, Any], key: str) -> int:
-    """An unsigned integer, or one written as decimal digits."""
+    """An unsigned 64-bit integer, or one written as decimal digits."""
     value = row.get(key)
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 20:
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= len(str(U64_MAX)):
+        value = int(value)
+    if not is_u64(value):
         raise _malformed(key)
     return value
 
 
 def _malformed(key: str) -> ControlError:
-    return ControlError("protocol", 200, f"the answer's {key!r} is missing or of another type")
+    return ControlError("protocol", 200, f"the answer's {key!r} is missing, of another type, or out of range")

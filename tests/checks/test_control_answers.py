@@ -105,8 +105,8 @@ def test_tls_messages_name_the_facts() -> None:
         (["192.0.2.3"], OVERLAY, "control.plain-http"),
         (["10.66.0.3", "192.0.2.3"], OVERLAY, "control.plain-http"),
         (["10.66.0.3"], None, "control.plain-http"),
-        (["10.66.0.3"], BARE, "run.not-applicable"),
-        ([], OVERLAY, "run.not-applicable"),
+        (["10.66.0.3"], BARE, "run.no-answer"),
+        ([], OVERLAY, "run.no-answer"),
     ],
 )
 def test_plain_http(addresses: list[str], overlay: OverlayState | None, code: str | None) -> None:
@@ -144,6 +144,7 @@ def refused(kind: ControlErrorKind) -> ControlError:
         (answered(500, b"oops"), "control.unhealthy", "fail"),
         (answered(503, b"starting"), "control.unhealthy", "fail"),
         (answered(429, b"later", retry_after="60"), "control.throttled", "warn"),
+        (replace(answered(), cut=True), "control.not-populi", "fail"),
         (refused("timeout"), "control.timeout", "fail"),
         (refused("refused"), "control.refused", "fail"),
         (refused("unreachable"), "control.unreachable", "fail"),
@@ -219,5 +220,6 @@ def test_control_clock(skew_s: int, status: str, words: str) -> None:
 
 
 def test_no_date_no_clock() -> None:
-    """Nothing to compare with is a skip, not a pass."""
-    assert control_clock.judge([answered()], 5000.0, 60000.0).status is Status.SKIP
+    """Nothing to compare with is undecided, not a pass."""
+    for answers in ([answered()], []):
+        assert control_clock.judge(answers, 5000.0, 60000.0).status is Status.INCONCLUSIVE

@@ -55,8 +55,8 @@ def verdicts(*transfers: Transfer, interface: str | None = "wg0") -> tuple[Resul
     [
         ((GOOD,), [THERE, BACK]),
         ((SHORT,), [THERE]),
-        ((), [("skip", "run.not-applicable", "round-trip")]),
-        ((CUT,), [("skip", "run.not-applicable", "round-trip")]),
+        ((), [("inconclusive", "run.no-answer", "round-trip")]),
+        ((CUT,), [("inconclusive", "run.no-answer", "round-trip")]),
         ((REFUSED,), [UNSTEADY]),
         # It stalls, runs with small segments, and stalls again.
         ((STALL, SMALL, STALL), [(*HOLE, "forward")]),

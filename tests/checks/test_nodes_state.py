@@ -33,6 +33,7 @@ def at(node_id: str, place: Any, age_s: float = 5) -> NodeRecord:
         ([node("a"), node("b", version="1.3")], ["nodes.version-skew"]),
         ([node("a"), node("b", version="1.1", age_s=500)], ["nodes.stale"]),
         ([node("a"), node("preflight-x-1", version="0.1", maintenance=True)], ["pass"]),
+        ([node("a"), node("b", age_s=-90_000)], ["control.bad-answer"]),
         ([node("a", quarantined=True), node("b", age_s=200)], ["nodes.stale", "nodes.quarantined"]),
         ([at("a", "10.66.0.1:9"), at("b", "10.66.0.2:9"), at("c", "10.66.0.1:8")], ["pass"]),
         ([at("a", "10.66.0.1:9"), at("b", " 10.66.0.1:9")], ["nodes.duplicate-address"]),
@@ -50,7 +51,8 @@ def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
     assert len({result.aspect for result in results}) == len(results)
     for result in results:
         assert result.code is None or result.remedy
-        assert (result.status is Status.FAIL) == (result.code is not None and result.code.slug == "nodes.quarantined")
+        fatal = result.code is not None and result.code.slug in ("nodes.quarantined", "control.bad-answer")
+        assert (result.status is Status.FAIL) == fatal
 
 
 def test_the_row_that_preflight_joined_is_no_worker_of_another_version() -> None:
@@ -70,17 +72,49 @@ def test_many_stale_nodes_make_one_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "has_token", "code"),
+    ("error", "has_token", "enrolling", "expected"),
     [
-        (401, True, "enroll.unauthorized"),
-        (401, False, "run.not-applicable"),
-        (403, True, "enroll.forbidden"),
-        (500, True, "run.not-applicable"),
-        (None, True, "run.not-applicable"),
+        (ControlError("status", 401, "no"), True, False, ("fail", "enroll.unauthorized")),
+        (ControlError("status", 401, "no"), False, False, ("inconclusive", "run.needs-credentials")),
+        (ControlError("status", 401, "no"), False, True, ("skip", "run.not-applicable")),
+        (ControlError("status", 403, "no"), True, False, ("fail", "enroll.forbidden")),
+        (ControlError("status", 404, "no"), True, False, ("fail", "control.bad-answer")),
+        (ControlError("status", 429, "no"), True, False, ("inconclusive", "run.no-answer")),
+        (ControlError("status", 500, "no"), True, False, ("fail", "control.unhealthy")),
+        (ControlError("status", 503, "no"), True, False, ("fail", "control.unhealthy")),
+        (ControlError("timeout", None, "no"), True, False, ("fail", "control.timeout")),
+        (ControlError("protocol", 200, "no"), True, False, ("fail", "control.bad-answer")),
+        (ControlError("protocol", None, "no"), True, False, ("fail", "control.unhealthy")),
+        (ControlError("foreign", None, "no"), True, False, ("fail", "control.not-populi")),
+        (ControlError("redirected", None, "no"), True, False, ("fail", "control.redirected")),
     ],
 )
-def test_a_list_that_cannot_be_read(status: int | None, has_token: bool, code: str) -> None:
-    """A bad token is a finding, a missing one is not."""
-    result = judge_refusal(ControlError("status" if status else "timeout", status, "said no"), has_token=has_token)
+def test_a_list_that_cannot_be_read(
+    error: ControlError, has_token: bool, enrolling: bool, expected: tuple[str, str]
+) -> None:
+    """It is a finding or undecided; nothing but a node that enrols in this run may have no token."""
+    result = judge_refusal(error, None, has_token=has_token, enrolling=enrolling)
+    assert (result.status.value, result.code and result.code.slug) == expected
+
+
+def test_any_number_of_nodes_with_any_name() -> None:
+    """A hundred thousand stale rows take no time to speak of, and no name breaks a line or fills a message."""
+    odd = "\x1b[31m\n\u202e" + "x" * 100_000
+    rows = tuple(NodeRecord(f"{odd}{n}", odd, 0, {"listen_addr": odd}) for n in range(3))
+    many = tuple(node(f"n{n}", age_s=500) for n in range(100_000))
+    results = judge(Registry((*rows, *many), NOW_MS), None, 90_000)
+    assert [result.code.slug for result in results if result.code] == ["nodes.stale"]
+    assert results[0].message.isprintable()
+    assert len(results[0].message) < 1000
+
+
+@pytest.mark.parametrize(
+    "until",
+    [True, -(10**400), 10**400, 2**64 - 1, "x", None, 0, 1e400],
+    ids=["true", "negative", "400 digits", "2^64-1", "text", "null", "zero", "infinite"],
+)
+def test_an_absurd_end_of_a_drain(until: Any) -> None:
+    """Whatever stands there, the drain is told and nothing breaks."""
+    (result,) = judge(Registry((node("a", maintenance=True, maintenance_until_unix_ms=until),), NOW_MS), "a", 90_000)
     assert result.code is not None
-    assert result.code.slug == code
+    assert result.code.slug == "nodes.draining"

@@ -73,11 +73,18 @@ def test_many_differences_are_counted_and_all_are_evidence() -> None:
     [
         None,
         replace(LIVE, configured=None),
-        replace(LIVE, unreadable=PRIVILEGE, peers=()),
+        replace(LIVE, product="zerotier", unreadable=PRIVILEGE, peers=()),
         replace(LIVE, mtu=1320, configured=replace(FILE, saves=True)),
     ],
-    ids=["no overlay", "no file", "no privilege", "SaveConfig"],
+    ids=["no overlay", "no file", "another product", "SaveConfig"],
 )
 def test_where_there_is_nothing_to_compare_it_skips(state: OverlayState | None) -> None:
     """Without both sides a difference would be invented."""
     assert judge(state).status is Status.SKIP
+
+
+@pytest.mark.parametrize("file", [FILE, None], ids=["file", "no file"])
+def test_a_tunnel_that_may_not_be_read_is_undecided(file: ConfiguredTunnel | None) -> None:
+    """Whether it drifted is not known: that is no pass, and the code says what is missing."""
+    result = judge(replace(LIVE, unreadable=PRIVILEGE, peers=(), configured=file))
+    assert (result.status, str(result.code)) == (Status.INCONCLUSIVE, "run.needs-privilege")

@@ -39,9 +39,9 @@ def full(role: RoleName) -> Rights:
         ([full("node"), submitter()], "posture.shared-token"),
         ([full("node"), submitter(), full("admin")], "pass"),
         ([full("node"), submitter(work=None)], "posture.shared-token"),
-        ([Rights(token("worker"), known=False)], "run.not-applicable"),
+        ([Rights(token("worker"), known=False)], "enroll.unauthorized"),
         ([Rights(token("worker"), asked=False)], "run.not-applicable"),
-        ([Rights(token("worker"), detail="no answer")], "run.timeout"),
+        ([Rights(token("worker"), detail="no answer")], "run.no-answer"),
     ],
 )
 def test_judge(rights: list[Rights], expected: str) -> None:

@@ -12,8 +12,8 @@ from preflight.model.roles import ScopeTrial
         (ScopeTrial("enforced", "preflight-x", "s", "403"), ["pass"]),
         (ScopeTrial("open", "preflight-x", "s"), ["posture.scope-open"]),
         (ScopeTrial("open", "preflight-x", "s", left=False), ["posture.scope-open", "enroll.leave-failed"]),
-        (ScopeTrial("unknown", "preflight-x", "s", "401"), ["run.not-applicable"]),
-        (ScopeTrial("unknown", "preflight-x", "s", "no answer", left=False), ["run.timeout", "enroll.leave-failed"]),
+        (ScopeTrial("unknown", "preflight-x", "s", "401"), ["run.no-answer"]),
+        (ScopeTrial("unknown", "preflight-x", "s", "no answer", left=False), ["run.no-answer", "enroll.leave-failed"]),
     ],
 )
 def test_judge(trial: ScopeTrial, expected: list[str]) -> None:

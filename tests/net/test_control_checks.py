@@ -242,7 +242,7 @@ def test_an_unusable_url_stops_at_its_check(place: str | None) -> None:
     for check in (connect, tls):
         assert codes_of(asyncio.run(run(check, place))) == ["run.not-applicable"]
     assert codes_of(asyncio.run(run(health, place))) == ["control.url-invalid"]
-    assert codes_of(asyncio.run(run(clock, place))) == ["run.not-applicable"]
+    assert codes_of(asyncio.run(run(clock, place))) == ["run.no-answer"]
 
 
 def test_file_name_id_and_subject_go_together() -> None:

@@ -94,8 +94,8 @@ def test_one_that_hangs_up_and_one_that_is_silent(open_trap: "OpenTrap") -> None
     [
         ([OldTls("a", refused=True, detail="protocol_version")], "pass"),
         ([OldTls("a", refused=True), OldTls("b", "TLS 1.0")], "posture.tls-old"),
-        ([OldTls("a", refused=True), OldTls("b", detail="no answer")], "run.timeout"),
-        ([], "run.timeout"),
+        ([OldTls("a", refused=True), OldTls("b", detail="no answer")], "run.no-answer"),
+        ([], "run.no-answer"),
     ],
 )
 def test_judge(hellos: list[OldTls], expected: str) -> None:
@@ -111,8 +111,11 @@ def test_a_control_plane_is_known_by_its_header_at_any_address(open_trap: "OpenT
         seen = []
         for respond in (healthy, lambda request: answer(body=b"ok\n")):
             async with open_trap(respond) as trap:
-                seen.append(await answers_at("127.0.0.1", trap.port, 2.0))
+                there = normalise(f"http://{NAME}:{trap.port}/mesh")
+                seen.append(await answers_at(there, "127.0.0.1", None, 2.0))
+                assert trap.requests[0].line.startswith("GET /mesh/health ")
+                assert trap.requests[0].headers["host"] == f"{NAME}:{trap.port}"
                 assert all("authorization" not in request.headers for request in trap.requests)
-        return [*seen, await answers_at("127.0.0.1", trap.port, 2.0)]
+        return [*seen, await answers_at(there, "127.0.0.1", None, 2.0)]
 
     assert asyncio.run(talk()) == [True, False, False]

@@ -57,7 +57,7 @@ def listed(server: "ControlPlane") -> list[str]:
         ({"VOX_MESH_ADMIN_TOKEN": WORKER}, ["enroll.forbidden"]),
         ({"VOX_MESH_SUBMITTER_TOKEN": "unknown-secret-of-the-tests"}, ["enroll.unauthorized"]),
         ({"VOX_MESH_WORKER_TOKEN": MESH, "VOX_MESH_ADMIN_TOKEN": MESH}, ["posture.shared-token"]),
-        ({"VOX_MESH_WORKER_TOKEN": "unknown-secret-of-the-tests"}, ["run.not-applicable"]),
+        ({"VOX_MESH_WORKER_TOKEN": "unknown-secret-of-the-tests"}, ["enroll.unauthorized"]),
     ],
 )
 def test_roles(
@@ -96,12 +96,17 @@ def test_a_jwt_is_not_spent(open_trap: "OpenTrap") -> None:
     asyncio.run(talk())
 
 
-@pytest.mark.parametrize(("status", "expected"), [("404 Not Found", None), ("503 Later", "run.timeout")])
+@pytest.mark.parametrize(("status", "expected"), [("404 Not Found", None), ("503 Later", "run.no-answer")])
 def test_a_server_that_does_not_tell(open_trap: "OpenTrap", status: str, expected: str | None) -> None:
     """An old server without the list of leases is not undecided for ever; one that is overloaded is, for now."""
 
     async def talk() -> None:
-        async with open_trap(lambda request: answer(status if "leases" in request.line else "200 OK")) as trap:
+        def respond(request: Request) -> bytes:
+            if "leases" in request.line:
+                return answer(status, x_populi_feature="a")
+            return answer(body=b'{"schema_version": 1, "nodes": []}', x_populi_feature="a")
+
+        async with open_trap(respond) as trap:
             settings = Settings(control=ControlSettings(url=trap.url))
             ctx = context(settings)
             ctx.net.secrets = LocalSecrets(settings, {"VOX_MESH_WORKER_TOKEN": WORKER})
@@ -138,7 +143,7 @@ def test_a_submitters_token_proves_nothing_about_the_scope(start_control_plane: 
     settings = Settings(
         control=ControlSettings(url=server.url), secrets=Secrets(token=SecretStr(SUBMITTER)), intrusive=True
     )
-    assert codes_of(run(posture_scope, settings)) == ["run.not-applicable"]
+    assert codes_of(run(posture_scope, settings)) == ["run.no-answer"]
 
 
 def test_a_join_that_is_ended_is_taken_back(open_trap: "OpenTrap") -> None:
@@ -151,11 +156,11 @@ def test_a_join_that_is_ended_is_taken_back(open_trap: "OpenTrap") -> None:
             path = request.line.split()[1]
             asked.append(path)
             if path.endswith("/nodes"):
-                return answer(body=b'{"schema_version": 1, "nodes": []}', content_type="application/json")
+                return answer(body=b'{"schema_version": 1, "nodes": []}', x_populi_feature="a")
             if path.endswith("/join"):
                 joining.set()
-                return answer(body=b'{"id": "x", "version": "1", "last_seen_unix_ms": 1}')
-            return answer("204 No Content")
+                return answer(body=b'{"id": "x", "version": "1", "last_seen_unix_ms": 1}', x_populi_feature="a")
+            return answer("204 No Content", x_populi_feature="a")
 
         async with open_trap(respond) as trap:
             client = ControlClient(trap.url, token=SecretStr(WORKER))

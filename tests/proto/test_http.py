@@ -11,7 +11,15 @@ NOON_S = 1795521600.0
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(NOON, NOON_S), (None, None), ("", None), ("noon", None), ("Tue, 99 Nov 2026 12:00:00 GMT", None)],
+    [
+        (NOON, NOON_S),
+        (None, None),
+        ("", None),
+        ("noon", None),
+        ("Tue, 99 Nov 2026 12:00:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -0100", None),
+        ("Mon, 01 Jan 0100 00:00:00 GMT", None),
+    ],
 )
 def test_http_date(value: str | None, expected: float | None) -> None:
     """A `Date` is UNIX seconds; a malformed one is nothing, not a crash."""
@@ -26,7 +34,10 @@ def test_http_date(value: str | None, expected: float | None) -> None:
         ("-1", None, None),
         ("soon", None, None),
         (None, None, None),
-        ("9" * 400, None, 999999999.0),
+        ("9" * 400, None, 86400.0),
+        ("NaN", None, None),
+        ("1e400", None, None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", NOON, 86400.0),
         ("Tue, 24 Nov 2026 12:00:30 GMT", NOON, 30.0),
         ("Tue, 24 Nov 2026 12:00:30 GMT", None, 20.0),
         ("Tue, 24 Nov 2026 11:00:00 GMT", NOON, 0.0),

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preflight.model.control import ControlError
+from preflight.model.printable import EXCERPT_CHARACTERS
 from preflight.proto import populi
 
 ROW = {"id": "n", "capabilities": {}, "version": "1", "last_seen_unix_ms": 5, "future": [1]}
@@ -86,4 +87,4 @@ def test_what_an_error_shows() -> None:
     assert "s3cr3t" not in text
     assert "[secret]" in text
     assert text.isprintable()
-    assert len(text) <= populi.EXCERPT_CHARACTERS + 1
+    assert len(text) <= EXCERPT_CHARACTERS + 1

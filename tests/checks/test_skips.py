@@ -1,0 +1,72 @@
+"""Every skip of a check has a reason to be one: what applies and cannot be told is undecided or a failure."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import preflight_checks
+
+CHECKS = Path(next(iter(preflight_checks.__path__)))
+
+_NO_URL = "no URL that a client could use: control.url fails for that, and blocks this"
+_PROXY = "clients here never connect to it: a proxy does, and control.health judges that way"
+
+JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
+    # Of another product, or of none: the question has no subject.
+    ("overlay_config", "judge"): (
+        "no overlay, or a product without wg-quick files",
+        "no file to compare with",
+        "SaveConfig: the file follows what is live",
+    ),
+    ("overlay_mtu", "overlay_mtu"): ("without an overlay there is no tunnel MTU; overlay.interface fails for that",),
+    ("overlay_route", "judge"): ("no overlay interface", "the peer's address is this node's own"),
+    ("overlay_session", "judge_unwatched"): ("the product tells nothing of sessions: by contract state checks skip",),
+    ("overlay_session", "_judge_told"): ("the product tells of no path in use: only measuring tells, and that runs",),
+    # Another check has the answer in full.
+    ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),
+    # Nobody asked for it, and asking would write or go to strangers.
+    ("enroll_cycle", "_not_asked_for"): ("enrolment writes, so by contract it takes --enroll",),
+    ("enroll_cycle", "_without_bootstrap"): ("no bootstrap token was given: the node joins with the token it has",),
+    ("enroll_cycle", "blocked"): ("the row was there before, so it is left alone", "blocked_by names the failed step"),
+    ("posture_scope", "posture_scope"): ("it writes, so it takes --intrusive or an enrolment",),
+    ("udp_stun", "judge"): ("no STUN server is named, and strangers are not asked",),
+    # Nothing of the kind is there.
+    ("posture_secrets", "judge_files"): ("the settings name no secret file that exists",),
+    ("posture_secrets", "judge_git"): ("no git repository is near",),
+    ("posture_secrets", "_closed"): ("a repository that nobody named lies around and cannot be read",),
+    ("posture_roles", "judge"): ("no token of any role is on this node",),
+    ("posture_roles", "_judge_rest"): ("all tokens are JWTs, each of which is good for one request",),
+    ("nodes_state", "judge_refusal"): ("the node enrols in this run and has no token before that",),
+    # The way that it is about is not the one that is used.
+    ("control_dns", "control_dns"): (_NO_URL, "a literal address is not resolved", "the proxy resolves the name"),
+    ("control_connect", "control_connect"): (_NO_URL, _PROXY),
+    ("control_tls", "control_tls"): (_NO_URL, _PROXY),
+    ("mtu_tcp", "mtu_tcp"): (_NO_URL, _PROXY),
+    ("posture_tls", "posture_tls"): ("no URL, or one without TLS: control.tls judges plain HTTP", _PROXY),
+    ("posture_exposed", "posture_exposed"): (_PROXY,),
+}
+"""For each module and function: why nothing that applies is left untold, once for each skip in it."""
+
+MAKERS = ("skipped", "_not_applicable")
+"""What gives a skip: the vocabulary's word, and the name under which some modules wrap it."""
+
+
+def skips() -> Iterator[tuple[str, str]]:
+    """Module and function of each skip that a check makes."""
+    for path in sorted(CHECKS.glob("*.py")):
+        for part in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(part, ast.ImportFrom) and getattr(part, "name", "") not in MAKERS:
+                place = path.stem, getattr(part, "name", "")
+                yield from (place for node in ast.walk(part) if _is_skip(node))
+
+
+def _is_skip(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr == "SKIP"
+    return isinstance(node, ast.Name) and node.id in MAKERS
+
+
+def test_every_skip_is_justified() -> None:
+    """Whoever adds a skip says here why it truly does not apply; what cannot be told is inconclusive instead."""
+    assert Counter(skips()) == {place: len(reasons) for place, reasons in JUSTIFIED.items()}
