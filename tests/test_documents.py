@@ -11,7 +11,7 @@ from preflight import codes
 from preflight.catalog import load_catalog
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + list(
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")] + list(
     (ROOT / "docs").rglob("*.md")
 )
 
@@ -29,6 +29,12 @@ def test_the_help_in_the_readme_is_the_program_s() -> None:
     shown = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     commands = shown[shown.index("Commands:") :].strip()
     assert commands in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_attack_stands_behind_a_promise() -> None:
+    """SECURITY.md names each file of attacks, and none that is not there."""
+    named = set(re.findall(r"`(test_\w+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8")))
+    assert named == {path.name for path in (ROOT / "tests" / "attack").glob("test_*.py")}
 
 
 def test_checks_use_only_codes_of_the_table() -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import click
 
 EXIT_UNWRITTEN = 2
+EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "all": "preflight.cli.run:all_checks",
@@ -58,14 +59,18 @@ def build() -> "click.Group":
         def invoke(self, ctx: click.Context) -> object:
             try:
                 return super().invoke(ctx)
+            except KeyboardInterrupt:
+                sys.exit(EXIT_INTERRUPTED)
             except click.UsageError as error:
-                # What is quoted may be a URL with a password that stands where none belongs.
+                # What is quoted may be a URL with a password that stands where none belongs, or move the cursor.
+                from preflight.model.printable import printable
                 from preflight.proto.controlurl import without_secrets
 
                 said = error.format_message()
-                if without_secrets(said) == said:
+                shown = printable(without_secrets(said))
+                if shown == said:
                     raise
-                raise click.UsageError(without_secrets(said), error.ctx) from None
+                raise click.UsageError(shown, error.ctx) from None
 
     return Lazy(
         name="preflight",

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
-from preflight.catalog import load_catalog
+from preflight.catalog import OURS, load_catalog
 from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
 from preflight.diagnosis import diagnose
@@ -139,7 +139,7 @@ class Session:
         """The same within an event loop that runs already; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
         outcome, overlay, packets = await self._measure(listener, interrupted)
-        results = (*outcome.results, *map(_plugin_result, self.broken))
+        results = (*outcome.results, *map(plugin_result, self.broken))
         peers = overlay_peers(self.settings, overlay)
         report = build_report(
             results,
@@ -360,15 +360,17 @@ def merge(first: Outcome, later: Outcome, attempts: int) -> Outcome:
     return Outcome(tuple(merged), later.interrupted)
 
 
-def _plugin_result(broken: BrokenPlugin) -> Result:
+def plugin_result(broken: BrokenPlugin) -> Result:
+    """A module that could not be loaded: a warning, but where it is ours the run lacks checks and cannot be good."""
+    ours = broken.origin == OURS
     return Result(
         check="run.plugins",
         category="run",
         target=NODE,
         direction=Direction.LOCAL,
         aspect=broken.name,
-        status=Status.WARN,
-        code=codes.RUN_PLUGIN_BROKEN,
+        status=Status.ERROR if ours else Status.WARN,
+        code=codes.RUN_CHECK_ERROR if ours else codes.RUN_PLUGIN_BROKEN,
         message=f"{broken.name} of {broken.origin} could not be loaded: {broken.reason}",
         remedy=f"pip install --upgrade {broken.origin}",
         started_at=datetime.now(UTC),

@@ -17,6 +17,7 @@ DEFAULT_PER_SECOND = 50
 RATE = (1, 100_000)
 SHORTEST_JWT_SECRET = 32  # bytes; RFC 7518, section 3.2
 SHORTEST_TOKEN = 16
+_U64_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def _bootstrap(settings: ControlPlaneSettings, environ: Mapping[str, str]) -> Bo
     if token is None:
         return None
     raw = _text(environ, "VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS")
-    if raw is not None and not (raw.isascii() and raw.isdigit()):
+    if raw is not None and not (raw.isascii() and raw.isdigit() and len(raw) <= _U64_DIGITS):
         raise SettingsError("VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS is not a whole number of milliseconds")
     return BootstrapToken(token, settings.bootstrap_expires_unix_ms if raw is None else int(raw))
 

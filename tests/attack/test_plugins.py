@@ -265,6 +265,16 @@ def test_one_signal_ends_the_run_with_its_report(tmp_path: Path, number: int, bo
     assert {r["check"]: r["code"] for r in report["results"]}["evil.stuck"] == "run.interrupted"
 
 
+def test_a_signal_before_the_first_check_is_an_interruption(tmp_path: Path) -> None:
+    """Ctrl-C while a package is still imported ends the program with 130, as later."""
+    install(tmp_path, {"checks": "print('importing', flush=True)\nimport time\ntime.sleep(600)"})
+    with start(tmp_path, "run", "host.clock") as running:
+        read_until(running, "importing")
+        running.send_signal(signal.SIGINT)
+        running.communicate()
+    assert running.returncode == 130
+
+
 def test_one_signal_ends_the_watch(tmp_path: Path) -> None:
     """`watch` ends in the middle of a round."""
     install(tmp_path, {"checks": a_check("stuck", "print('stuck', flush=True)\nawait asyncio.sleep(600)")})

@@ -6,6 +6,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import tarfile
 from html.parser import HTMLParser
 from typing import Any
@@ -206,6 +208,15 @@ def test_markdown_is_inert(said: str) -> None:
         r"\b[0-9a-f]{7,40}\b",
     ):
         assert not re.search(linked, outside.replace("run ", "")), linked
+
+
+@pytest.mark.parametrize("words", [["--peer", "\x1b[2J"], ["--\x1b[2Jx"], ["--config", "/\x9b31m\u202e"]])
+def test_a_complaint_about_the_command_line_moves_no_cursor(words: list[str]) -> None:
+    """What is quoted of a wrong option, of a file name too, is shown without escapes."""
+    command = [sys.executable, "-P", "-m", "preflight", "run", "host.clock", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert is_clean(done.stderr.replace("\n", ""))
 
 
 @pytest.mark.parametrize("said", ATTACKS.values(), ids=ATTACKS)

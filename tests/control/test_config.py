@@ -86,9 +86,10 @@ def test_rates_are_clamped() -> None:
     assert configured(environ).rate == Rate(1, 5)
 
 
-def test_a_bootstrap_deadline_that_is_no_number_is_an_error() -> None:
+@pytest.mark.parametrize("expires", ["tomorrow", "9" * 5000])
+def test_a_bootstrap_deadline_that_is_no_number_is_an_error(expires: str) -> None:
     """Ignoring it would make a token that never dies."""
-    environ = {"VOX_MESH_BOOTSTRAP_TOKEN": "x", "VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS": "tomorrow"}
+    environ = {"VOX_MESH_BOOTSTRAP_TOKEN": "x", "VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS": expires}
     with pytest.raises(SettingsError, match="EXPIRES"):
         configured(environ)
 
