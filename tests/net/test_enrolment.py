@@ -207,7 +207,8 @@ async def relayed(open_trap: "OpenTrap", server: "ControlPlane", meddle: Meddle)
             kept = ("authorization", "content-type")
             headers = {name: value for name, value in request.headers.items() if name in kept}
             said = http.request(method, f"{server.url}{path}", content=request.body, headers=headers)
-            return meddle(path, answer(f"{said.status_code} X", said.content))
+            features = said.headers["x-populi-feature"]
+            return meddle(path, answer(f"{said.status_code} X", said.content, x_populi_feature=features))
 
         async with open_trap(relay) as trap:
             yield trap
