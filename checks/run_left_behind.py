@@ -25,7 +25,7 @@ async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     url = usable(ctx.settings.control.url)
     if url is None:
-        message = "no control plane is configured on which an earlier run could have left anything"
+        message = "no control URL that a client could use, so nothing can be asked of it"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
     writes = ctx.settings.enrolment is not None or ctx.settings.intrusive

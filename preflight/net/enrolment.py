@@ -7,7 +7,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from preflight import __version__
@@ -226,18 +226,6 @@ async def tell_outcome(machine: Machine[AnswerT], call: Awaitable[AnswerT], time
         machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
     else:
         machine.succeeded(time.monotonic(), answer)
-
-
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat what a server that says `later` will take later. Raises the last ControlError."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return await call()
-        except ControlError as error:
-            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
-                raise
-            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
-    raise AssertionError("the last attempt returns or raises")
 
 
 async def to_its_end(task: "asyncio.Future[Any]") -> None:

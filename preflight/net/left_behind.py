@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from preflight.model.control import ControlError
 from preflight.model.enrolment import LeftBehind
 from preflight.net import journal
-from preflight.net.enrolment import patiently
+from preflight.net.control import patiently
 from preflight.net.journal import Entry, Unreadable
 from preflight.proto.enroll import LEAVE_S, NOT_FOUND
 from preflight.proto.left_behind import whose

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from preflight import __version__
 from preflight.model.control import NOT_REACHED, ControlError
 from preflight.model.roles import ScopeTrial
-from preflight.net.enrolment import patiently, spare_id, to_its_end
+from preflight.net.control import patiently
+from preflight.net.enrolment import spare_id, to_its_end
 from preflight.net.journal import Note
 from preflight.proto.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, unheard
 

@@ -30,6 +30,8 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("enroll_cycle", "_without_bootstrap"): ("no bootstrap token was given: the node joins with the token it has",),
     ("enroll_cycle", "blocked"): ("the row was there before, so it is left alone", "blocked_by names the failed step"),
     ("posture_scope", "posture_scope"): ("it writes, so it takes --intrusive or an enrolment",),
+    ("run_left_behind", "run_left_behind"): (_NO_URL,),
+    ("run_left_behind", "judge"): ("no earlier run of this user left anything: the journal is empty",),
     ("udp_stun", "judge"): ("no STUN server is named, and strangers are not asked",),
     # Nothing of the kind is there.
     ("posture_secrets", "judge_files"): ("the settings name no secret file that exists",),
