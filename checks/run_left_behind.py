@@ -14,6 +14,7 @@ SHOWN = 3
     "run.left-behind",
     title="Nothing is left on the control plane of earlier runs",
     subject="control",
+    needs=("control.url",),
     codes=(codes.RUN_LEFT_BEHIND,),
     timeout=30,
 )

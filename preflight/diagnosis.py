@@ -157,7 +157,7 @@ RULES: tuple[Rule, ...] = (
     Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
     *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
     *(
-        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow", "run.no-answer"))
+        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
     ),
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
@@ -165,10 +165,9 @@ RULES: tuple[Rule, ...] = (
         Rule(f"control.{how}", _ENROL_REQUESTS, evidence=_unanswered)
         for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
     ),
-    *(
-        Rule(cause, ("control.slow", "control.throttled", "run.no-answer", *_ENROL_REQUESTS))
-        for cause in _NOT_AS_PROMISED
-    ),
+    *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
+    # Whoever asked the control plane for something was left without an answer, this node's clock check too.
+    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),

@@ -26,6 +26,8 @@ from preflight.programs import python_module
 
 CONTROL = "control"
 RESPONDER = "responder"
+_CROWD_RATE = 100_000
+"""Packets a second from one source."""
 _DATABASE = "control.db"
 _PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
@@ -103,6 +105,8 @@ class Site:
         words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
         words += ["--key-file", str(self.names.files("b") / "responder.key")]
+        if self.plan.crowd:  # one responder stands in for many, so one node asks it as it would ask them all
+            words += ["--max-rate", str(_CROWD_RATE)]
         waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))
         return waiting
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from preflight.api import Direction, Result, codes, failed, inconclusive, passed, skipped
+from preflight.api import Direction, Result, Status, codes, failed, inconclusive, passed, skipped
 from preflight.catalog import load_catalog
 from preflight.cli.exporter import halves, make_app
 from preflight.cli.main import build
@@ -212,6 +212,9 @@ def test_worse_outweighs_undecided(preflight: Preflight, tmp_path: Path) -> None
     before = json.loads((tmp_path / "before.json").read_text())
     for result in before["results"]:
         result.update(status="pass", code=None)
+    counts = {status.value: 0 for status in Status} | {"pass": len(before["results"])}
+    before.update(verdict="pass", summary=counts, diagnosis=[], remarks=[])
+    before["run"]["exit_code"] = 0
     (tmp_path / "before.json").write_text(json.dumps(before))
     assert preflight(*run, "--baseline", "before.json").code == 1
 

@@ -226,12 +226,12 @@ def test_ptp_timestamps_are_read() -> None:
 @settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.floats(0, 1e6))
 def test_error_estimate_round_trip(synchronised: bool, ptp: bool, seconds: float) -> None:
-    """The estimate on the wire is never below the true one, at most a 128th above, and its multiplier never zero."""
+    """The estimate on the wire is never below the true one, at most a 128th or a unit above, and never zero."""
     field = ErrorEstimate(synchronised, seconds, ptp).encode()
     assert field & 0xFF
     decoded = ErrorEstimate.decode(field)
     assert (decoded.synchronised, decoded.ptp) == (synchronised, ptp)
-    assert seconds <= decoded.seconds <= max(seconds * (1 + 1 / 128), 2**-32)
+    assert seconds <= decoded.seconds <= max(seconds * (1 + 1 / 128), seconds + 2**-32)
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e12, float("inf")])
