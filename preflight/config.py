@@ -286,7 +286,8 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
-            lines.append(f"{path}:{line}: {dotted}: {item['msg'].removeprefix('Value error, ')}")
+            said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            lines.append(f"{path}:{line}: {dotted}: {said}")
     return "\n".join(lines)
 
 

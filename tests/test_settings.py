@@ -115,6 +115,7 @@ def test_the_strongest_source_of_the_control_url_wins(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("checks:\n  skip: x\n", ":2: checks.skip: Input should be a list"),
         ("node:\n  idd: x\n", ":2: unknown key 'node.idd'; did you mean 'id'?"),
         ("peers:\n  - address: 10.0.0.1\n    nam: b\n", ":3: unknown key 'peers.0.nam'; did you mean 'name'?"),
         ("contrl: {}\n", ":1: unknown key 'contrl'; did you mean 'control'?"),
@@ -185,6 +186,8 @@ def test_twin_peers_are_refused(tmp_path: Path) -> None:
     """Two peers of one name would share results."""
     with pytest.raises(SettingsError, match="two peers are called b"):
         load(Options(peers=(Peer("10.0.0.1", "b"), Peer("10.0.0.2", "b"))), {})
+    with pytest.raises(SettingsError, match=r"two peers have the address 10\.0\.0\.1"):
+        load(Options(peers=(Peer("10.0.0.1", "a"), Peer("10.0.0.1", "b"))), {})
 
 
 def test_a_home_that_may_not_be_read_has_no_settings_for_us(tmp_path: Path) -> None:
