@@ -184,7 +184,7 @@ def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
         Step.BOOTSTRAP: f"the token bought a credential{scope}, kept in {facts.credentials}{again}",
         Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}{recorded}",
         Step.HEARTBEAT: f"two heartbeats were taken{again}",
-        Step.LISTED: f"{facts.identity} is listed, as one of {number_of('nodes', facts.node_count)}{again}",
+        Step.LISTED: f"{facts.identity} is listed; the list holds {number_of('nodes', facts.node_count)}{again}",
         Step.LEAVE: f"{facts.identity} left again{again}",
     }[outcome.step]
 

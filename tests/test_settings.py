@@ -1,11 +1,13 @@
 """Settings: precedence, and mistakes named with file, line and the nearest key."""
 
+import os
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from preflight.api import Peer
+from preflight.config import ConfigFile, read_key, read_secret
 from preflight.settings import Options, SettingsError, config_schema, known_secrets, load, read_config
 
 WHOLE = """\
@@ -180,6 +182,16 @@ def test_a_bootstrap_token_is_not_spent_without_a_place_for_what_it_buys(tmp_pat
         load(Options(bootstrap_token_file=token), {})
     # Without --enroll a token in the environment is left alone.
     assert load(Options(), {"VOX_MESH_BOOTSTRAP_TOKEN": "one-time"}).enrolment is None
+
+
+def test_a_pipe_without_a_writer_is_empty(tmp_path: Path) -> None:
+    """Nothing that is read waits for somebody who may never write."""
+    os.mkfifo(tmp_path / "pipe")
+    assert read_config(tmp_path / "pipe") == ConfigFile()
+    with pytest.raises(SettingsError, match="is empty"):
+        read_secret(tmp_path / "pipe", "token")
+    with pytest.raises(SettingsError, match="holds 0 bytes"):
+        read_key(tmp_path / "pipe")
 
 
 def test_twin_peers_are_refused(tmp_path: Path) -> None:
