@@ -19,6 +19,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.printable import number_of
 from preflight.proto.answers import FINDINGS, code_of
 from preflight.proto.enroll import LEAVE_S, PATIENCE_S, Outcome, State, Step
 from preflight.proto.left_behind import UNRECORDED
@@ -183,7 +184,7 @@ def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
         Step.BOOTSTRAP: f"the token bought a credential{scope}, kept in {facts.credentials}{again}",
         Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}{recorded}",
         Step.HEARTBEAT: f"two heartbeats were taken{again}",
-        Step.LISTED: f"{facts.identity} is one of the {facts.node_count} nodes listed{again}",
+        Step.LISTED: f"{facts.identity} is listed; the list holds {number_of('nodes', facts.node_count)}{again}",
         Step.LEAVE: f"{facts.identity} left again{again}",
     }[outcome.step]
 

@@ -22,7 +22,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
-from preflight.model.printable import excerpt
+from preflight.model.printable import excerpt, number_of
 from preflight.proto.answers import FINDINGS, finding
 from preflight.proto.clock import clock_offset
 from preflight.proto.controlurl import ControlUrl, usable
@@ -129,7 +129,8 @@ def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling:
         *_judge_versions(registry, workers),
         *_judge_addresses(registry, workers),
     ]
-    message = f"{len(registry.nodes)} nodes are listed, all seen within {stale_ms / 1000:g} s"
+    listed = number_of("nodes", len(registry.nodes))
+    message = f"the list holds {listed}, all seen within {stale_ms / 1000:g} s"
     good = passed(CONTROL, Direction.ROUND_TRIP, message, measurements={"nodes": len(registry.nodes)})
     return found or [good]
 

@@ -36,13 +36,20 @@ def load_catalog(*, third_party: bool = True) -> Catalog:
         if point.value == BUNDLED:
             found += _bundled(_origin(point))
         elif third_party:
-            from preflight.plugins import declared_by
-
-            found += declared_by(point.module, _origin(point))
+            found += _declared(point)
     return assemble(
         (check for check in found if isinstance(check, Check)),
         (broken for broken in found if isinstance(broken, BrokenPlugin)),
     )
+
+
+def _declared(point: EntryPoint) -> Iterable[Check | BrokenPlugin]:
+    """What an entry point of another package leads to."""
+    from preflight.plugins import declared_by
+
+    if EntryPoint.pattern.match(point.value) is None:  # its parts could not even be asked for
+        return [BrokenPlugin(_origin(point), point.name, f"{point.value!r} names no module")]
+    return declared_by(point.module, _origin(point))
 
 
 def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Catalog:

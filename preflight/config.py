@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from preflight.files import beginning
 from preflight.peers import peer_address, peer_name
 from preflight.proto.controlurl import refuse_secrets, without_secrets
 from preflight.proto.stun import read_server
@@ -286,7 +287,8 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
-            lines.append(f"{path}:{line}: {dotted}: {item['msg'].removeprefix('Value error, ')}")
+            said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            lines.append(f"{path}:{line}: {dotted}: {said}")
     return "\n".join(lines)
 
 
@@ -334,8 +336,7 @@ def _anchor(config: ConfigFile, folder: Path) -> ConfigFile:
 
 def _bounded(path: Path) -> bytes:
     """What a file holds, whose size is a mistake beyond a megabyte: a device would never end. Raises OSError."""
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
+    content = beginning(path, LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise OSError(EFBIG, os.strerror(EFBIG))
     return content

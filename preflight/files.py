@@ -56,6 +56,16 @@ class Attempts:
             raise WriteError("; ".join(dict.fromkeys(map(str, self.failures))))
 
 
+def beginning(path: Path, most: int) -> bytes:
+    """So many bytes of whatever a path leads to: a device may have no end. A pipe without a writer holds none.
+
+    Raises OSError.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as stream:
+        os.set_blocking(stream.fileno(), True)
+        return stream.read(most)
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write to wherever the path leads; see the module. Raises WriteError."""
     data = _encoded(content)

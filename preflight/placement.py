@@ -66,7 +66,7 @@ def read(results: tuple[Result, ...]) -> Paths:
     health = next((r.measurements for r in results if r.check == "control.health" and "rtt_ms" in r.measurements), {})
     peers = [result for result in results if result.target not in (NODE, CONTROL)]
     dead = [r.target for r in peers if r.status is Status.FAIL and r.category in ("overlay", "reach", "mtu", "udp")]
-    control = [r for r in results if r.target == CONTROL and r.category == "control" and r.status is Status.FAIL]
+    control = [r for r in results if r.target == CONTROL and r.status is Status.FAIL and _of_control(r)]
     relayed = [r.target for r in peers if r.code is not None and r.code.slug == "overlay.relayed"]
     return Paths(
         control_ms=_number(health.get("rtt_ms")),
@@ -79,6 +79,11 @@ def read(results: tuple[Result, ...]) -> Paths:
         relayed=tuple(dict.fromkeys(relayed)),
         dead=tuple(dict.fromkeys(dead)),
     )
+
+
+def _of_control(result: Result) -> bool:
+    """Its code says that the control plane does not work, whichever check came upon that."""
+    return result.category == "control" or (result.code is not None and result.code.slug.startswith("control."))
 
 
 def _agent_task(paths: Paths, limits: "Thresholds") -> WorkPlacement:

@@ -119,7 +119,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
     """Let it clean up, for a bounded time; then nothing that it has started is left."""
     if child.returncode is None:
         with suppress(ProcessLookupError):
-            child.terminate()
+            os.kill(child.pid, signal.SIGTERM)  # `terminate` may reap it, and the event loop would miss its end
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 await child.wait()

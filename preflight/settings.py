@@ -342,8 +342,8 @@ def _enrolment(options: Options, environ: Mapping[str, str]) -> Enrolment | None
 
 
 def _refuse_twins(peers: tuple[Peer, ...]) -> None:
-    for attribute in ("address", "target"):
+    for attribute, words in (("address", "have the address"), ("target", "are called")):
         values = [getattr(peer, attribute) for peer in peers]
         twin = next((value for value in values if values.count(value) > 1), None)
         if twin is not None:
-            raise SettingsError(f"two peers are called {twin}; each needs its own address and name")
+            raise SettingsError(f"two peers {words} {twin}; each needs its own address and name")

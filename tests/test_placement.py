@@ -44,6 +44,7 @@ def verdicts(*results: Result, limits: Thresholds = LIMITS) -> tuple[str, ...]:
 MATRIX = ("allowed", "allowed", "not-default", "out-of-scope")
 RELAYED = result("overlay.session", "b", Status.WARN, code=codes.OVERLAY_RELAYED)
 DEAD = result("reach.udp", "b", Status.FAIL, code=codes.REACH_UNREACHABLE)
+NO_LIST = result("nodes.state", CONTROL, Status.FAIL, code=codes.CONTROL_UNHEALTHY)
 NO_CONTROL = result("control.connect", CONTROL, Status.FAIL, code=codes.CONTROL_REFUSED)
 
 
@@ -60,6 +61,7 @@ NO_CONTROL = result("control.connect", CONTROL, Status.FAIL, code=codes.CONTROL_
         ((health(), quality(loss=5)), ("caution", "caution", "out-of-scope", "out-of-scope")),
         ((health(), quality(), RELAYED), ("caution", "caution", "out-of-scope", "out-of-scope")),
         ((health(), quality(), DEAD), ("allowed", "not-default", "out-of-scope", "out-of-scope")),
+        ((health(), quality(), NO_LIST), ("not-default", "not-default", "not-default", "out-of-scope")),
         ((quality(), NO_CONTROL), ("not-default", "not-default", "not-default", "out-of-scope")),
         ((health(),), ("allowed", "caution", "not-default", "out-of-scope")),
         ((quality(),), ("caution", *MATRIX[1:])),

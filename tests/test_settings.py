@@ -1,11 +1,13 @@
 """Settings: precedence, and mistakes named with file, line and the nearest key."""
 
+import os
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from preflight.api import Peer
+from preflight.config import ConfigFile, read_key, read_secret
 from preflight.settings import Options, SettingsError, config_schema, known_secrets, load, read_config
 
 WHOLE = """\
@@ -115,6 +117,7 @@ def test_the_strongest_source_of_the_control_url_wins(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("checks:\n  skip: x\n", ":2: checks.skip: Input should be a list"),
         ("node:\n  idd: x\n", ":2: unknown key 'node.idd'; did you mean 'id'?"),
         ("peers:\n  - address: 10.0.0.1\n    nam: b\n", ":3: unknown key 'peers.0.nam'; did you mean 'name'?"),
         ("contrl: {}\n", ":1: unknown key 'contrl'; did you mean 'control'?"),
@@ -181,10 +184,22 @@ def test_a_bootstrap_token_is_not_spent_without_a_place_for_what_it_buys(tmp_pat
     assert load(Options(), {"VOX_MESH_BOOTSTRAP_TOKEN": "one-time"}).enrolment is None
 
 
+def test_a_pipe_without_a_writer_is_empty(tmp_path: Path) -> None:
+    """Nothing that is read waits for somebody who may never write."""
+    os.mkfifo(tmp_path / "pipe")
+    assert read_config(tmp_path / "pipe") == ConfigFile()
+    with pytest.raises(SettingsError, match="is empty"):
+        read_secret(tmp_path / "pipe", "token")
+    with pytest.raises(SettingsError, match="holds 0 bytes"):
+        read_key(tmp_path / "pipe")
+
+
 def test_twin_peers_are_refused(tmp_path: Path) -> None:
     """Two peers of one name would share results."""
     with pytest.raises(SettingsError, match="two peers are called b"):
         load(Options(peers=(Peer("10.0.0.1", "b"), Peer("10.0.0.2", "b"))), {})
+    with pytest.raises(SettingsError, match=r"two peers have the address 10\.0\.0\.1"):
+        load(Options(peers=(Peer("10.0.0.1", "a"), Peer("10.0.0.1", "b"))), {})
 
 
 def test_a_home_that_may_not_be_read_has_no_settings_for_us(tmp_path: Path) -> None:

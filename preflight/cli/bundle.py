@@ -1,5 +1,6 @@
 """`bundle`: a report with its evidence, redacted, as one file for a ticket."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     from preflight.evidence.collect import collect, counters
     from preflight.evidence.kept import Kept, kept
     from preflight.files import check, keeps, write
+    from preflight.report.model import EXIT_PASS
 
     session = Session.prepare(Request(**options, command=words(click.get_current_context())))
     if path is not None:
@@ -47,6 +49,7 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     addresses = "addresses" in session.settings.report.redact
     redactor = session.redactor(names)
     packed = make_bundle(report, raw, redactor, captured, addresses=addresses)
-    with verdict_told(redactor.report(report), report.run.exit_code):
+    # What a run made now found is nowhere else; this command exits 0 whatever that was.
+    with verdict_told(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
         write(target, packed)
     click.echo(f"wrote {target}; look into it before you send it", err=not keeps(target))

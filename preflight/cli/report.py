@@ -1,6 +1,5 @@
 """`report`: what can be done with a report that was written before."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,22 +90,13 @@ def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool
 
 def read_report(file: Path) -> "Report":
     """Read a JSON report, whatever FILE is. Raises click.UsageError."""
+    from preflight.files import beginning
     from preflight.model.printable import one_line
-    from preflight.report.json import parse
+    from preflight.report.json import LARGEST_BYTES, parse
 
     try:
-        return parse(_bytes_of(file))
+        return parse(beginning(file, LARGEST_BYTES + 1))
     except OSError as error:
         raise click.UsageError(f"{one_line(str(file))}: {error.strerror}") from None
     except ValueError as error:
         raise click.UsageError(f"{one_line(str(file))} is not a preflight report in JSON: {error}") from None
-
-
-def _bytes_of(file: Path) -> bytes:
-    """What is in the file, up to just more than is read: a device may have no end. Raises OSError."""
-    from preflight.report.json import LARGEST_BYTES
-
-    # A pipe without a writer would not even open; it is empty.
-    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)) as stream:
-        os.set_blocking(stream.fileno(), True)
-        return stream.read(LARGEST_BYTES + 1)

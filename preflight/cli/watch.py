@@ -112,10 +112,12 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
 
 def lines(before: "Report | None", report: "Report") -> Iterator[str]:
     """What there is to say about a round: at first the causes of what is wrong, later every difference."""
+    from preflight.model.printable import number_of
     from preflight.report.compare import compare
 
     if before is None:
-        yield f"now     {report.verdict}: {len(report.results)} results, {len(report.diagnosis)} causes"
+        results, causes = number_of("results", len(report.results)), number_of("causes", len(report.diagnosis))
+        yield f"now     {report.verdict}: {results}, {causes}"
         yield from (f"now     {remark}" for remark in report.remarks)
         for cause in report.diagnosis:
             yield f"now     {cause.code} {cause.target} {cause.direction}: {cause.message}"

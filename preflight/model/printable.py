@@ -26,3 +26,8 @@ def excerpt(text: str, most: int = EXCERPT_CHARACTERS) -> str:
     start = text[: 4 * most]  # what is left out is not looked at: it may be megabytes
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
     return line if len(line) <= most and start == text else f"{line[:most]}…"
+
+
+def number_of(things: str, number: int) -> str:
+    """As "1 node" and "2 nodes" of the nodes."""
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"

@@ -11,6 +11,7 @@ from ipaddress import ip_interface
 
 from pydantic import BaseModel, ConfigDict
 
+from preflight.model.printable import number_of
 from preflight.report.common import MARKS, WORDS
 from preflight.report.model import DirectionName, Report, ResultEntry, StatusName
 
@@ -225,7 +226,8 @@ def summary(matrix: Matrix) -> str:
     contradictions = sum(way.contradiction for way in matrix.ways)
     more = f"; {contradictions} told differently by its two ends" if contradictions else ""
     silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
-    return f"{len(matrix.nodes)} nodes{silent}, {len(matrix.ways)} ways: {told or 'none was measured'}{more}"
+    nodes, ways = number_of("nodes", len(matrix.nodes)), number_of("ways", len(matrix.ways))
+    return f"{nodes}{silent}, {ways}: {told or 'none was measured'}{more}"
 
 
 def _mark(matrix: Matrix, source: str, target: str) -> str:

@@ -26,6 +26,8 @@ class Names:
         self.replaced = 0
         self._hosts: dict[str, str] = {}
         """By a name the host that it is of, called by one of its names."""
+        self._joined: dict[str, str] = {}
+        """The same by names that are found in longer ones, with hyphens for dots and underscores, as ids write them."""
         self._claimed: set[str] = set()
         self._domains: set[str] = set()
         self._numbers: dict[str, int] = {}
@@ -46,6 +48,7 @@ class Names:
             if "." in domain:
                 self._domains.add(domain)
             self._most_parts = max(self._most_parts, len(_PART.split(key)))
+        self._joined = {_PART.sub("-", n.lower()): host for n, host in self._hosts.items() if len(n) >= _JOINED}
         odd = sorted((name for name in self._hosts if not _WORD.fullmatch(name)), key=len, reverse=True)
         self._odd = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, odd))})(?!\w)", re.IGNORECASE) if odd else None
 
@@ -86,8 +89,8 @@ class Names:
         parts, told, at = _PART.split(word), [], 0
         while at < len(parts):
             for end in range(min(at + self._most_parts, len(parts)), at, -2):
-                name = "".join(parts[at:end])
-                if len(name) >= _JOINED and (host := self._hosts.get(name.lower())):
+                name = "".join(parts[at:end]).lower()
+                if host := self._joined.get(_PART.sub("-", name)):
                     told.append(self._stand_in(host))
                     break
             else:

@@ -227,8 +227,10 @@ def _bad(result: ResultEntry, told: Told) -> Text:
 
 
 def _label(result: ResultEntry, target: str | None = None) -> str:
-    """What the line is about, without what the heading already says."""
-    name = common.aspect_of(result) or result.check.partition(".")[2]
+    """What the line is about, without what the heading or the code already says."""
+    aspect = common.aspect_of(result)
+    of_the_code = (result.code or "").endswith(aspect)  # as "timeout" in run.timeout: it does not tell which check
+    name = result.check.partition(".")[2] if of_the_code else aspect
     who = target or result.target
     sign = {"forward": "→", "reverse": "←"}.get(result.direction, "")
     return " ".join(filter(None, (name, sign, who if result.target not in NOBODY else "")))

@@ -57,6 +57,12 @@ def changed(change: Change) -> bytes:
     return json.dumps(made).encode()
 
 
+def _emptied(made: dict[str, Any]) -> None:
+    """A run in which nothing ran, and all is well."""
+    made.update(results=[], diagnosis=[], verdict="pass", summary=dict.fromkeys(made["summary"], 0))
+    made["run"].update(exit_code=0)
+
+
 def deep(levels: int) -> Any:
     """A list in a list."""
     inner: Any = []
@@ -89,6 +95,7 @@ MALFORMED: dict[str, bytes] = {
     "nested beyond all bounds": b"[" * 200_000,
     "nested evidence": changed(lambda made: made["results"][0].update(measurements={"x": deep(80)})),
     "no results but a verdict": changed(lambda made: made.update(results=[])),
+    "a pass of nothing": changed(_emptied),
     "a verdict that the results deny": changed(lambda made: made.update(verdict="pass")),
     "an exit code that the results deny": changed(lambda made: made["run"].update(exit_code=0)),
     "a summary that counts others": changed(lambda made: made["summary"].update({"pass": 7})),

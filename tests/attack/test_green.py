@@ -187,7 +187,7 @@ def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
     """A round that only skipped tells so, and ends with 3."""
     done = preflight("watch", "udp.stun", "--count", "1")
     assert done.code == 3
-    assert "now     inconclusive: 1 results, 0 causes" in done.out
+    assert "now     inconclusive: 1 result, 0 causes" in done.out
     assert "now     udp.stun was skipped as a whole: no STUN server is named" in done.out
 
 

@@ -558,6 +558,13 @@ def test_what_cannot_be_written_is_one_sentence(what: str, tmp_path: Path, monke
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_bundle_that_is_not_written_says_nothing_untrue(tmp_path: Path) -> None:
+    """A report that is there is not lost with its bundle, and no other exit code than this command's is told."""
+    (tmp_path / "r.json").write_text(REPORT.model_dump_json())
+    done = run("bundle", "r.json", "-q", "-o", "/dev/full", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "preflight: /dev/full cannot be written: No space left on device\n")
+
+
 def test_a_fifo_whose_reader_sleeps_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that takes nothing does not hold the program."""
     monkeypatch.setattr(files, "STALL_S", 0.1)

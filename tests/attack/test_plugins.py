@@ -197,6 +197,18 @@ def test_an_import_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.
     assert broken == BrokenPlugin("evil", "evil.b", "its import did not end within 6 s")
 
 
+def test_an_entry_point_that_is_none_is_told(tmp_path: Path) -> None:
+    """What names no module at all is broken under its own name; the package's others are used."""
+    install(tmp_path, {"checks": GOOD.format(name="good")})
+    with (tmp_path / "evil-1.0.dist-info" / "entry_points.txt").open("a") as points:
+        points.write("nonsense = no module!\n")
+    with start(tmp_path, "list") as running:
+        said, complaints = running.communicate()
+    assert running.returncode == 0
+    assert "evil.good" in said
+    assert "broken: evil: nonsense: 'no module!' names no module" in said + complaints
+
+
 def test_needs_that_go_in_a_circle_harm_nobody_else(tmp_path: Path) -> None:
     """Checks that need one another, or something that does not exist, are broken; the run goes on."""
     needy = "@check('evil.{}', title='T', subject='node', codes=(), needs=('evil.{}',))\nasync def {}(ctx): yield\n"

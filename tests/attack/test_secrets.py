@@ -312,6 +312,15 @@ def test_what_tells_no_place_stays() -> None:
     assert (loopback.is_loopback, link_local.is_link_local, older.is_link_local) == (True, True, True)
 
 
+@pytest.mark.parametrize(
+    "written", ["gpu7-corp-example", "gpu7_corp_example", "GPU7-Corp-Example", "gpu7.corp-example"]
+)
+def test_a_full_name_in_an_id_tells_no_domain(written: str) -> None:
+    """An id that is made of a host's full name has hyphens where that has dots."""
+    shown = StandIns(["gpu7.corp.example"]).replace(f"joined as preflight-{written}-0a1b2c3d")
+    assert shown == "joined as preflight-host-1-0a1b2c3d"
+
+
 @pytest.mark.parametrize("name", ["forward", "fail", "local", "reach.udp", "pass", "round-trip", "wireguard"])
 def test_a_host_with_the_name_of_a_field_breaks_no_report(name: str) -> None:
     """A peer may be called anything: what is ours in a report stays."""

@@ -127,6 +127,19 @@ def test_text_fits_its_width_and_starts_with_the_cause(report: Report, width: in
     assert "\x07" not in rendered
 
 
+def test_text_names_the_check_that_came_to_nothing() -> None:
+    """What the runner says in a check's stead is about that check: the code alone would not tell which it was."""
+    late = inconclusive(codes.RUN_TIMEOUT, "node", Direction.LOCAL, "not finished", aspect="timeout")
+    results = stamp("host.clock", late), stamp("host.sockets", late)
+    node = NodeInfo(hostname="a", os="", kernel="", python="", privileges=())
+    made = build_report(
+        results, diagnose(results), node=node, overlay=None, started_at=NOW, duration_ms=1, gate=Gate(), command=()
+    )
+    rendered = text.render(made)
+    assert " ? clock   run.timeout" in rendered
+    assert " ? sockets run.timeout" in rendered
+
+
 def test_colour_is_only_added(report: Report) -> None:
     """Colours carry no meaning of their own: without them the same text stands there."""
     import re
