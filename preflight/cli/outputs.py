@@ -62,7 +62,7 @@ def _parse(value: str, formats: Sequence[str]) -> Output:
     if format not in formats:
         near = get_close_matches(format, formats, n=1, cutoff=0.0)
         raise click.UsageError(f"no output format is called {format!r}; nearest: {near[0]} (of {', '.join(formats)})")
-    if not separator:
+    if not separator or name == "-":
         return Output(format, None)
     if not name:
         raise click.UsageError(f"--output {value}: no file behind the equals sign")

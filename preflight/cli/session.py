@@ -28,6 +28,7 @@ from preflight.nodeinfo import node_info, overlay_info
 from preflight.peers import peer_address, peer_name
 from preflight.placement import place
 from preflight.plan import Plan, Selection, SelectionError, make_plan
+from preflight.proto.enroll import spare_prefix
 from preflight.proto.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.redact import Redactor
@@ -121,7 +122,9 @@ class Session:
         """Names of hosts in a report: this node's, the peers', those of the control URL, and what the overlay says."""
         told = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
-        return (report.run.node.hostname, *targets, *told, *url_hosts(self.settings.control.url))
+        own = report.run.node.hostname
+        # A short name is not looked for inside others: in the ids of our own rows it stands in a known place.
+        return (own, spare_prefix(own), *targets, *told, *url_hosts(self.settings.control.url))
 
     def unredacted(self) -> Measured:
         """What was measured: not to be shown to anybody before it was redacted.

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import platform
 import random
-import re
 import secrets
 import time
 from collections.abc import Awaitable
@@ -25,6 +24,7 @@ from preflight.proto.enroll import (
     Outcome,
     State,
     Wait,
+    spare_prefix,
     unheard,
 )
 
@@ -239,5 +239,4 @@ async def to_its_end(task: "asyncio.Future[Any]") -> None:
 
 def spare_id() -> str:
     """`preflight-<host>-<random>`: nobody else's."""
-    host = re.sub(r"[^a-z0-9-]+", "-", platform.node().lower()).strip("-")[:40] or "node"
-    return f"preflight-{host}-{secrets.token_hex(4)}"
+    return f"{spare_prefix(platform.node())}-{secrets.token_hex(4)}"

@@ -6,6 +6,7 @@ performs the call that `next_action` names and tells how it ended; times are sec
 Repeats are safe: join, heartbeat and leave are idempotent, and an exchange is repeated with the same idempotency key.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -290,6 +291,11 @@ def retriable(error: ControlError) -> bool:
     if error.status is not None:
         return error.status in RETRIABLE_STATUS
     return error.kind in TRANSPORT and not isinstance(error, NotHttpError)
+
+
+def spare_prefix(host: str) -> str:
+    """What the ids of rows that are only tried out begin with on this host: `preflight-<host>`."""
+    return f"preflight-{re.sub(r'[^a-z0-9-]+', '-', host.lower()).strip('-')[:40] or 'node'}"
 
 
 def unheard(error: ControlError) -> bool:

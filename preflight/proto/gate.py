@@ -4,6 +4,7 @@ Only an answer that Populi alone gives counts, either way: gateways, portals and
 """
 
 from enum import Enum, auto
+from typing import Any
 
 from preflight.model.control import HttpAnswer
 from preflight.proto.answers import SERVER_ERROR, THROTTLED, UNAUTHORIZED
@@ -42,17 +43,20 @@ def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
         return Gate.STRANGER if status // 100 == 2 else Gate.DENIED
     if status == UNAUTHORIZED:
         return Gate.REFUSED
-    content = status // 100 == 2
-    through = content and _is_list(route, answer.body) if method == "GET" else content or status in JUDGED_BODY
+    if status // 100 == 2:
+        document = _object(answer.body)
+        through = isinstance(document.get(LISTS[route]), list) if method == "GET" else bool(document or not answer.body)
+    else:
+        through = method == "POST" and status in JUDGED_BODY
     return Gate.OPEN if through else Gate.UNTOLD
 
 
-def _is_list(route: str, body: bytes) -> bool:
-    """Whether a body, or the beginning of a long one, is the list that the route gives."""
+def _object(body: bytes) -> dict[str, Any]:
+    """A body, or the beginning of a long one, as a JSON object; an empty one for what is none, as a page."""
     from pydantic_core import from_json  # here, so that the catalogue needs no pydantic
 
     try:
         document = from_json(body, allow_inf_nan=False, allow_partial=True)
     except ValueError:
-        return False
-    return isinstance(document, dict) and isinstance(document.get(LISTS[route]), list)
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -16,7 +16,7 @@ LIST = b'{"schema_version": 1, "nodes": [{"id": "a'
         (200, True, LIST + b'"}]}', Gate.OPEN, Gate.OPEN),
         (200, True, LIST, Gate.OPEN, Gate.OPEN),
         (200, True, b'{"nodes": 5}', Gate.UNTOLD, Gate.OPEN),
-        (200, True, b"<html>", Gate.UNTOLD, Gate.OPEN),
+        (200, True, b"<html>", Gate.UNTOLD, Gate.UNTOLD),
         (200, False, LIST + b'"}]}', Gate.STRANGER, Gate.STRANGER),
         (204, True, b"", Gate.UNTOLD, Gate.OPEN),
         (422, True, b"missing field", Gate.UNTOLD, Gate.OPEN),
