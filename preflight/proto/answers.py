@@ -29,6 +29,7 @@ _REMEDIES = {
     codes.ENROLL_FORBIDDEN: f"{_TOKEN}: a worker's or the mesh token, not a submitter's",
     codes.CONTROL_THROTTLED: "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.",
     codes.CONTROL_UNHEALTHY: "journalctl -u preflight-control-plane -n 50   # on its host",
+    codes.CONTROL_BAD_ANSWER: "journalctl -u preflight-control-plane -n 50   # on its host: what answers there?",
     codes.CONTROL_REDIRECTED: "Point the control URL at the control plane itself, not at what redirects to it.",
 }
 
