@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from preflight.proto import stamp
+from preflight.proto.stamp import wire as stamp
 
 UNDER_WAY = 128
 CHECKED_FULLY = 97

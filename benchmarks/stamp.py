@@ -17,8 +17,9 @@ from statistics import median
 
 from benchmarks.load import SSID
 from benchmarks.measure import Row
-from preflight.proto import probe, stamp
-from preflight.proto.reflector import MAX_SESSIONS, MAX_SOURCES
+from preflight.proto.pmtu import wire as probe
+from preflight.proto.stamp import wire as stamp
+from preflight.proto.stamp.reflector import MAX_SESSIONS, MAX_SOURCES
 
 RUNS = 3
 PACKETS = 150_000

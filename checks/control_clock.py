@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, inconclusive, passed, warned
 from preflight.model.control import ControlError, HttpAnswer
-from preflight.proto.clock import clock_offset
-from preflight.proto.populi import is_populi
+from preflight.proto.control.clock import clock_offset
+from preflight.proto.control.populi import is_populi
 
 if TYPE_CHECKING:
-    from preflight.net.control import ControlClient
+    from preflight.net.control.client import ControlClient
 
 SAMPLES = 3
 

@@ -20,9 +20,9 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
-from preflight.proto.controlurl import SERVER_PORT, ControlUrl, usable
-from preflight.proto.placement import overlay_text, placement
-from preflight.proto.wireguard import REJECT_AFTER_S
+from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.tunnel.placement import overlay_text, placement
+from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
 CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
 

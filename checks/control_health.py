@@ -12,16 +12,16 @@ from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, 
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
-from preflight.proto import answers
-from preflight.proto.answers import Finding
-from preflight.proto.backoff import delay_s
-from preflight.proto.controlurl import ControlUrl, usable
-from preflight.proto.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
-from preflight.proto.populi import FEATURE_HEADER, is_populi, shown
-from preflight.proto.timeouts import TAIL_PERCENT, conservative
+from preflight.proto.control import answers
+from preflight.proto.control.answers import Finding
+from preflight.proto.control.backoff import delay_s
+from preflight.proto.control.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
+from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
+from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
+from preflight.proto.control.url import ControlUrl, usable
 
 if TYPE_CHECKING:
-    from preflight.net.control import ControlClient
+    from preflight.net.control.client import ControlClient
 
 LEAST_SAMPLES, MOST_SAMPLES = 4, 21
 SAMPLING_S = 0.5

@@ -24,9 +24,9 @@ from preflight.api import (
 from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
-from preflight.proto.controlurl import ControlUrl, usable
-from preflight.proto.http import header, http_date
-from preflight.proto.placement import overlay_text, placement, wanted_inside
+from preflight.proto.control.http import header, http_date
+from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.tunnel.placement import overlay_text, placement, wanted_inside
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, inconclusive, passed, warned
 from preflight.model.control import ControlError
 from preflight.model.kernel import ClockState, NeedsPlatform
-from preflight.proto.clock import Offset, clock_offset
+from preflight.proto.control.clock import Offset, clock_offset
 
 TOLERANCE_S = 2.0
 PATIENCE_S = 2.0

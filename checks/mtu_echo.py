@@ -20,9 +20,9 @@ from preflight.api import (
     warned,
 )
 from preflight.model.pmtu import PathMtu, SearchOutcome
-from preflight.proto.pmtu_advice import set_mtu_there
-from preflight.proto.probe import SMALLEST
-from preflight.proto.reach import start_responder
+from preflight.proto.pmtu.advice import set_mtu_there
+from preflight.proto.pmtu.wire import SMALLEST
+from preflight.proto.responder.reach import start_responder
 
 CONCURRENT_PEERS = 16
 REFUSALS_TRIED = 3

@@ -23,10 +23,10 @@ from preflight.api import (
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.model.pmtu_hops import Vanishing
-from preflight.proto.answerer import replace_answerer, who_answers
-from preflight.proto.pmtu_advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
-from preflight.proto.probe import LARGEST
-from preflight.proto.reach import start_responder
+from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
+from preflight.proto.pmtu.wire import LARGEST
+from preflight.proto.responder.answerer import replace_answerer, who_answers
+from preflight.proto.responder.reach import start_responder
 
 CONCURRENT_PEERS = 16
 CONCURRENT_SILENT = 128

@@ -23,13 +23,13 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
 from preflight.model.printable import excerpt, number_of
-from preflight.proto.answers import FINDINGS, finding
-from preflight.proto.clock import clock_offset
-from preflight.proto.controlurl import ControlUrl, usable
-from preflight.proto.http import END_OF_YEAR_9999_S
+from preflight.proto.control.answers import FINDINGS, finding
+from preflight.proto.control.clock import clock_offset
+from preflight.proto.control.http import END_OF_YEAR_9999_S
+from preflight.proto.control.url import ControlUrl, usable
 
 if TYPE_CHECKING:
-    from preflight.net.control import ControlClient
+    from preflight.net.control.client import ControlClient
 
 CLOCK_TIMEOUT_S = 5.0
 FUTURE_MS = 86_400_000

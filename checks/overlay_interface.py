@@ -7,7 +7,7 @@ from typing import Any
 from preflight.api import NODE, Code, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import Fact, OverlayState
-from preflight.proto.told import utc
+from preflight.proto.tunnel.peer_status import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
 

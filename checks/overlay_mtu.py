@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
-from preflight.proto.pmtu_advice import lasting
+from preflight.proto.pmtu.advice import lasting
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,10 @@ from preflight.api import (
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.controlurl import usable
-from preflight.proto.told import Word, open_port, sentence, settled, utc, word
-from preflight.proto.tunnel_advice import around, bracketed, compare
-from preflight.proto.wireguard import INITIATION_BYTES, Finding, Watch, candidates
+from preflight.proto.control.url import usable
+from preflight.proto.tunnel.advice import around, bracketed, compare
+from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
+from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25

@@ -17,8 +17,8 @@ from preflight.api import (
     warned,
 )
 from preflight.model.stun import host_of
-from preflight.proto.answerer import replace_answerer, who_answers
-from preflight.proto.reach import start_responder
+from preflight.proto.responder.answerer import replace_answerer, who_answers
+from preflight.proto.responder.reach import start_responder
 
 if TYPE_CHECKING:
     from preflight.model.stun import StunAnswer

@@ -23,13 +23,13 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.model.roles import Rights, RoleToken
-from preflight.proto.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
-from preflight.proto.gate import Gate, gate
-from preflight.proto.http import retry_after_s
-from preflight.proto.populi import is_populi
+from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.control.gate import Gate, gate
+from preflight.proto.control.http import retry_after_s
+from preflight.proto.control.populi import is_populi
 
 if TYPE_CHECKING:
-    from preflight.net.control import ControlClient
+    from preflight.net.control.client import ControlClient
 
 API = "/v1/populi"
 WORK, ADMINISTER, DELIVER = ("GET", "/nodes"), ("GET", "/exec/leases"), ("POST", "/a2a/deliver")

@@ -20,9 +20,9 @@ from preflight.api import (
     passed,
 )
 from preflight.model.control import ControlError
-from preflight.proto.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
-from preflight.proto.gate import Gate, gate
-from preflight.proto.http import retry_after_s
+from preflight.proto.control.answers import FORBIDDEN, THROTTLED, UNAUTHORIZED
+from preflight.proto.control.gate import Gate, gate
+from preflight.proto.control.http import retry_after_s
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
 from preflight.model.tcp import OldTls
-from preflight.proto.controlurl import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl, usable
 
 
 @check(

@@ -7,7 +7,7 @@ from functools import partial
 from preflight.api import Context, Direction, Peer, Result, abreast, check, codes, failed, inconclusive, passed, warned
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
-from preflight.proto.reach import start_responder
+from preflight.proto.responder.reach import start_responder
 
 FIRST = 4
 MORE = 100  # enough to tell 1 % from chance

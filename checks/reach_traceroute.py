@@ -22,7 +22,7 @@ from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.wayback import TraceBack
-from preflight.proto.wayback import other_way
+from preflight.proto.responder.return_path import other_way
 
 CONCURRENT_PEERS = 128
 GAP_S = 0.004

@@ -25,11 +25,11 @@ from preflight.api import (
 from preflight.model.icmp import EchoStats
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats, summed
-from preflight.proto.admission import Verdict
-from preflight.proto.answerer import replace_answerer, who_answers
-from preflight.proto.reach import Way, forward_way, reverse_way, start_responder, who_floods
-from preflight.proto.reach_words import arrived, got, got_none, not_here, unanswered
-from preflight.proto.wayback import explain
+from preflight.proto.responder.admission import Verdict
+from preflight.proto.responder.answerer import replace_answerer, who_answers
+from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
+from preflight.proto.responder.reach_messages import arrived, got, got_none, not_here, unanswered
+from preflight.proto.responder.return_path import explain
 
 COUNT = 10
 INTERVAL_S = 0.01

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
 from preflight.model.enrolment import LeftBehind
-from preflight.proto.controlurl import usable
-from preflight.proto.left_behind import STILL_THERE, sentence
+from preflight.proto.control.left_behind import STILL_THERE, sentence
+from preflight.proto.control.url import usable
 
 SHOWN = 3
 

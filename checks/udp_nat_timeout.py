@@ -19,8 +19,8 @@ from preflight.api import (
 )
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, Owners
-from preflight.proto.answerer import who_answers
-from preflight.proto.reach import start_responder
+from preflight.proto.responder.answerer import who_answers
+from preflight.proto.responder.reach import start_responder
 
 TAIL_S = 11.0
 """Who got the last data answers it with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): only then is

@@ -21,12 +21,12 @@ from preflight.api import (
     passed,
 )
 from preflight.model.path import DirectionStats, Drops, StampStats, combined, percentile
-from preflight.proto.answerer import replace_answerer, who_answers
-from preflight.proto.reach import start_responder, who_floods
+from preflight.proto.responder.answerer import replace_answerer, who_answers
+from preflight.proto.responder.reach import start_responder, who_floods
 
 if TYPE_CHECKING:
-    from preflight.net.path import PathProbes
-    from preflight.settings import Thresholds
+    from preflight.net.stamp.path import PathProbes
+    from preflight.settings.load import Thresholds
 
 COUNT = 200
 INTERVAL_S = 0.004

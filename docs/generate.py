@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from preflight import codes
-from preflight.catalog import load_catalog
-from preflight.settings import config_schema
+from preflight.engine.catalog import load_catalog
+from preflight.settings.load import config_schema
 
 HEAD = "*Written by `bin/docs` from the program; a test holds it to it.*"
 

@@ -17,7 +17,7 @@ from preflight.codes import Code, Severity
 if TYPE_CHECKING:
     from preflight.model.overlay import OverlayState
     from preflight.net import Net
-    from preflight.settings import Settings
+    from preflight.settings.load import Settings
 
 __all__ = [
     "Check",

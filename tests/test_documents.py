@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preflight import codes
-from preflight.catalog import load_catalog
+from preflight.engine.catalog import load_catalog
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")] + list(

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from preflight import codes
-from preflight.catalog import load_catalog
 from preflight.cli.main import build
 from preflight.codes import Severity
-from preflight.settings import ConfigFile, Thresholds
+from preflight.engine.catalog import load_catalog
+from preflight.settings.load import ConfigFile, Thresholds
 
 RUNBOOK = Path(__file__).parent.parent / "runbook"
 GUIDE = "overlay-personal-cluster"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_checks(as_json: bool) -> None:
     """List every check: id, title, what it needs, which finding codes it may give, where it came from."""
-    from preflight.catalog import OURS, load_catalog
+    from preflight.engine.catalog import OURS, load_catalog
 
     catalog = load_catalog()
     checks = sorted(catalog.checks, key=lambda check: check.id)
@@ -59,7 +59,7 @@ def complete_code(context: click.Context, parameter: click.Parameter, incomplete
 
 def complete_check(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Ids of checks for the shell."""
-    from preflight.catalog import load_catalog
+    from preflight.engine.catalog import load_catalog
 
     return sorted(check.id for check in load_catalog().checks if check.id.startswith(incomplete))
 
@@ -103,7 +103,7 @@ def _folders_of(package: str) -> list[Path]:
 
 
 def _foreign() -> "list[Check]":
-    from preflight.catalog import OURS, load_catalog
+    from preflight.engine.catalog import OURS, load_catalog
 
     return [check for check in load_catalog().checks if check.origin != OURS]
 
@@ -128,7 +128,7 @@ def schema(what: str) -> None:
 
         document = report_schema()
     else:
-        from preflight.settings import config_schema
+        from preflight.settings.load import config_schema
 
         document = config_schema()
     click.echo(json.dumps(document, indent=2))

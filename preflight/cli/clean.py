@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.proto.controlurl import ControlUrl, ControlUrlError, normalise
+from preflight.proto.control.url import ControlUrl, ControlUrlError, normalise
 
 if TYPE_CHECKING:
     from preflight.model.enrolment import LeftBehind
-    from preflight.settings import Settings
+    from preflight.settings.load import Settings
 
 INTERRUPTED = 130
 
@@ -26,8 +26,8 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
     Rows are removed on the control plane of the settings, with the token of the settings, and only where no other node
     has the id by now. Exits 0 when nothing is left, 1 when something is, 2 on usage.
     """
-    from preflight.proto.left_behind import STILL_THERE, sentence
-    from preflight.settings import Options, SettingsError, load
+    from preflight.proto.control.left_behind import STILL_THERE, sentence
+    from preflight.settings.load import Options, SettingsError, load
 
     try:
         settings = load(Options(config=config, control_url=control_url))
@@ -55,8 +55,8 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
 
 async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) -> "list[LeftBehind]":
     """What became of the rows on this control plane, then what is left on others: their bearer is another one."""
-    from preflight.net.control import ControlClient
-    from preflight.net.left_behind import look, take_back
+    from preflight.net.control.client import ControlClient
+    from preflight.net.control.left_behind import look, take_back
 
     if dry_run or url is None:
         return look()

@@ -70,7 +70,7 @@ def serve(
     from preflight.control import bind, faults, logs
     from preflight.control import serve as server
     from preflight.control.database import DatabaseError
-    from preflight.settings import SettingsError
+    from preflight.settings.load import SettingsError
 
     logs.configure(verbose=verbose)
     try:
@@ -123,7 +123,7 @@ def bootstrap_token(out: Path | None, env_out: Path | None, ttl: str) -> None:
 def _config(path: Path | None) -> "ServerConfig":
     """The server's configuration from the environment and the settings file that applies."""
     from preflight.control.config import server_config
-    from preflight.settings import ConfigFile, find_config, read_config
+    from preflight.settings.load import ConfigFile, find_config, read_config
 
     named = os.environ.get("PREFLIGHT_CONFIG")
     source = path or (Path(named) if named else find_config(os.environ))
@@ -134,7 +134,7 @@ def _default_database() -> Path:
     """In systemd's state directory, or else in the user's (XDG base directory specification)."""
     if state := os.environ.get("STATE_DIRECTORY"):
         return Path(state.partition(":")[0]) / DATABASE_NAME
-    from preflight.net.journal import JournalError, state_folder
+    from preflight.net.control.journal import JournalError, state_folder
 
     try:
         home = state_folder()

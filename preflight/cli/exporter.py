@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from preflight.api import Peer
     from preflight.cli.session import Session
-    from preflight.plan import Plan
+    from preflight.engine.plan import Plan
 
 DEFAULT_BIND = "127.0.0.1:9849"
 ABOUT_PEERS = "what is about peers"

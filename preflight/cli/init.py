@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from preflight.initial import Found
+    from preflight.settings.first_file import Found
 
 
 @click.command(short_help="Write a commented preflight.yaml from what is found here.")
@@ -29,7 +29,7 @@ def init(path: Path, force: bool) -> None:
     import asyncio
 
     from preflight.files import check, keeps, write
-    from preflight.initial import SCHEMA_FILE, initial_settings
+    from preflight.settings.first_file import SCHEMA_FILE, initial_settings
 
     if path.name == SCHEMA_FILE:
         raise click.UsageError(f"{SCHEMA_FILE} is the name of the schema beside it; name another file")
@@ -49,7 +49,7 @@ def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
     import json
 
     from preflight.files import create_all, write
-    from preflight.settings import config_schema
+    from preflight.settings.load import config_schema
 
     described = json.dumps(config_schema(), indent=2) + "\n"
     if force:
@@ -72,9 +72,9 @@ async def _found() -> "Found":
     import socket
 
     from preflight.cli.session import overlay_peers
-    from preflight.initial import Found
     from preflight.overlay.read import read_overlay
-    from preflight.settings import (
+    from preflight.settings.first_file import Found
+    from preflight.settings.load import (
         CONTROL_URL_VARIABLES,
         SECRET_VARIABLES,
         OverlaySettings,

@@ -64,7 +64,7 @@ def build() -> "click.Group":
             except click.UsageError as error:
                 # What is quoted may be a URL with a password that stands where none belongs, or move the cursor.
                 from preflight.model.printable import printable
-                from preflight.proto.controlurl import without_secrets
+                from preflight.proto.control.url import without_secrets
 
                 said = error.format_message()
                 shown = printable(without_secrets(said))

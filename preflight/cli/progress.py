@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from preflight.api import Result, Status
+from preflight.engine.runner import Listener, Progress
 from preflight.model.printable import one_line
 from preflight.report.grouping import FEW
-from preflight.runner import Listener, Progress
 
 WORST_FIRST = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE, Status.PASS, Status.SKIP)
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.proto.admission import SOURCE_PER_S
+from preflight.proto.responder.admission import SOURCE_PER_S
 
 if TYPE_CHECKING:
-    from preflight.proto.reflector import SessionReflector
+    from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
     from preflight.responder.places import IPNetwork, Place
     from preflight.responder.serve import Companion
     from preflight.responder.tracer import Tracer
-    from preflight.settings import Settings
+    from preflight.settings.load import Settings
 
 
 @click.command("responder")
@@ -72,7 +72,7 @@ def responder(
     tunnel reaches it.
     """
     from preflight.responder.places import ResponderError
-    from preflight.settings import Options, SettingsError, load, read_key
+    from preflight.settings.load import Options, SettingsError, load, read_key
 
     try:
         settings = load(Options(config=config, control_url=control_url))
@@ -94,9 +94,9 @@ def _run(
 ) -> None:
     import asyncio
 
-    from preflight.net.path import clock_estimate
-    from preflight.net.wayback import preload
-    from preflight.proto.reflector import SessionReflector
+    from preflight.net.responder.return_path import preload
+    from preflight.net.stamp.path import clock_estimate
+    from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder import places
     from preflight.responder.serve import keep_clock, serve
 
@@ -126,11 +126,11 @@ def _core(
     """The core with all that answers by it alone, and the tracer, which also speaks later than at once."""
     import time
 
-    from preflight.net.pmtu import HostPath
-    from preflight.proto.admission import Admission, Limits
-    from preflight.proto.probe import ProbeServer
-    from preflight.proto.trace import MAGIC as TRACE
-    from preflight.proto.trace import TraceServer
+    from preflight.net.pmtu.search import HostPath
+    from preflight.proto.pmtu.wire import ProbeServer
+    from preflight.proto.responder.admission import Admission, Limits
+    from preflight.proto.responder.reverse_trace import MAGIC as TRACE
+    from preflight.proto.responder.reverse_trace import TraceServer
     from preflight.responder.core import ResponderCore
     from preflight.responder.tracer import Tracer
 
@@ -178,7 +178,8 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
     What keeps promises about NATs; hellos, where there are peers and a key; the mailbox, where one is named.
     """
     from preflight.overlay.read import read_overlay
-    from preflight.proto import nat, stun
+    from preflight.proto.stun import binding as stun
+    from preflight.proto.stun import nat
     from preflight.responder.nat import Endpoints, NatService
     from preflight.responder.serve import send_probes
     from preflight.responder.stun import StunService
@@ -192,7 +193,7 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
     yield endpoints.run
     yield service.run
     if key is not None and settings.peers and settings.responder.hellos:
-        from preflight.proto import hello
+        from preflight.proto.responder import hello
         from preflight.responder.hellos import Hellos
 
         hellos = Hellos(core, key, settings.peers, promises.wants_silence, _log)
@@ -200,7 +201,7 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
         yield hellos.run
     agent_id = settings.responder.agent_id
     if settings.control.url is not None and agent_id is not None:
-        from preflight.net.control import ControlClient
+        from preflight.net.control.client import ControlClient
         from preflight.responder.mailbox import Mailbox
 
         mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)

@@ -16,25 +16,25 @@ from urllib.parse import urlsplit
 import click
 
 from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
-from preflight.catalog import OURS, load_catalog
 from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
-from preflight.diagnosis import diagnose
+from preflight.engine.catalog import OURS, load_catalog
+from preflight.engine.diagnosis import diagnose
+from preflight.engine.placement import place
+from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
+from preflight.engine.runner import Listener, Outcome, Runner
 from preflight.files import Attempts
 from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
-from preflight.nodeinfo import node_info, overlay_info
-from preflight.peers import peer_address, peer_name
-from preflight.placement import place
-from preflight.plan import Plan, Selection, SelectionError, make_plan
-from preflight.proto.enroll import spare_prefix
-from preflight.proto.wireguard import REJECT_AFTER_S
+from preflight.proto.control.enroll import spare_prefix
+from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
+from preflight.report.node import node_info, overlay_info
 from preflight.report.redact import Redactor
 from preflight.report.standins import StandIns
-from preflight.runner import Listener, Outcome, Runner
-from preflight.settings import Options, Settings, SettingsError, known_secrets, load
+from preflight.settings.load import Options, Settings, SettingsError, known_secrets, load
+from preflight.settings.peers import peer_address, peer_name
 
 if TYPE_CHECKING:
     from preflight.cli.run import Request

@@ -18,7 +18,7 @@ from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
-    from preflight.proto.membership import News
+    from preflight.proto.control.membership import News
     from preflight.report.model import Report
     from preflight.report.redact import Redactor
 
@@ -139,8 +139,8 @@ def _redactor(session: "Session") -> "Redactor":
 @asynccontextmanager
 async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[None]:
     """This node is a member within the body, and has left behind it."""
-    from preflight.net.control import ControlClient
-    from preflight.net.membership import Member
+    from preflight.net.control.client import ControlClient
+    from preflight.net.control.membership import Member
 
     def tell(news: "News") -> None:
         _say(f"member  {redactor.text(news.text)}")

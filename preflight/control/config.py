@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preflight.control.auth import Bearers, Role
-from preflight.settings import ControlPlaneSettings, SettingsError, read_secret
+from preflight.settings.load import ControlPlaneSettings, SettingsError, read_secret
 
 DEFAULT_BODY_BYTES = 512 * 1024
 BODY_BYTES = (2 * 1024, 8 * 1024 * 1024)

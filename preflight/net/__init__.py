@@ -7,19 +7,19 @@ if TYPE_CHECKING:
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
     from preflight.model.roles import ScopeTrial
-    from preflight.net.control import ControlClient
+    from preflight.net.control.client import ControlClient
+    from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.dns import Resolver
-    from preflight.net.enrolment import EnrolmentSession
-    from preflight.net.icmp import Icmp
+    from preflight.net.icmp.icmp import Icmp
     from preflight.net.kernel import Kernel
-    from preflight.net.nat import NatProbes
-    from preflight.net.path import PathProbes
-    from preflight.net.pmtu import PathMtuProbes
-    from preflight.net.secrets import LocalSecrets
-    from preflight.net.stun import Stun
-    from preflight.net.tcp import Tcp
-    from preflight.proto.controlurl import ControlUrl
-    from preflight.settings import Settings
+    from preflight.net.pmtu.search import PathMtuProbes
+    from preflight.net.secrets.local import LocalSecrets
+    from preflight.net.stamp.path import PathProbes
+    from preflight.net.stun.nat import NatProbes
+    from preflight.net.stun.servers import Stun
+    from preflight.net.tcp.connect import Tcp
+    from preflight.proto.control.url import ControlUrl
+    from preflight.settings.load import Settings
 
 
 class Net:
@@ -31,35 +31,35 @@ class Net:
     @cached_property
     def path(self) -> "PathProbes":
         """STAMP sessions, and asking the peer's responder by mailbox."""
-        from preflight.net.path import PathProbes
+        from preflight.net.stamp.path import PathProbes
 
         return PathProbes(self._settings, self.control)
 
     @cached_property
     def nat(self) -> "NatProbes":
         """What the peers' responders see of a NAT on the way."""
-        from preflight.net.nat import NatProbes
+        from preflight.net.stun.nat import NatProbes
 
         return NatProbes(self._settings)
 
     @cached_property
     def pmtu(self) -> "PathMtuProbes":
         """Path-MTU searches, forward and reverse."""
-        from preflight.net.pmtu import PathMtuProbes
+        from preflight.net.pmtu.search import PathMtuProbes
 
         return PathMtuProbes(self._settings)
 
     @cached_property
     def icmp(self) -> "Icmp":
         """Echo and traceroute."""
-        from preflight.net.icmp import Icmp
+        from preflight.net.icmp.icmp import Icmp
 
         return Icmp()
 
     @cached_property
     def stun(self) -> "Stun":
         """What STUN servers see of this node."""
-        from preflight.net.stun import Stun
+        from preflight.net.stun.servers import Stun
 
         return Stun(self._settings.secrets.responder_key)
 
@@ -80,7 +80,7 @@ class Net:
     @cached_property
     def tcp(self) -> "Tcp":
         """TCP connections and TLS handshakes."""
-        from preflight.net.tcp import Tcp
+        from preflight.net.tcp.connect import Tcp
 
         return Tcp()
 
@@ -92,38 +92,38 @@ class Net:
     @cached_property
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
-        from preflight.net.control import ControlClient
+        from preflight.net.control.client import ControlClient
 
         return ControlClient.from_settings(self._settings)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
         """This node's own secrets, where they lie."""
-        from preflight.net.secrets import LocalSecrets
+        from preflight.net.secrets.local import LocalSecrets
 
         return LocalSecrets(self._settings)
 
     async def foreign_scope(self) -> "ScopeTrial":
         """Join under a scope that nobody has, and leave again: it writes to the cluster."""
-        from preflight.net.scope import try_foreign_scope
+        from preflight.net.control.scope import try_foreign_scope
 
         return await try_foreign_scope(self._settings, self.control)
 
     async def left_behind(self, url: str, *, remove: bool) -> "list[LeftBehind]":
         """What earlier runs of this user left on the control plane at `url`; to remove it writes to the cluster."""
-        from preflight.net.left_behind import look, take_back
+        from preflight.net.control.left_behind import look, take_back
 
         return await take_back(url, self.control) if remove else look(url)
 
     async def control_at(self, url: "ControlUrl", address: str, timeout_s: float) -> bool:
         """Whether a control plane answers `GET /health` of a URL at an address; past every proxy, no bearer."""
-        from preflight.net.control import answers_at
+        from preflight.net.control.client import answers_at
 
         return await answers_at(url, address, self._settings.control.ca_file, timeout_s)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; it writes to the cluster."""
-        from preflight.net.enrolment import EnrolmentSession
+        from preflight.net.control.enrolment import EnrolmentSession
 
         return EnrolmentSession(self._settings, self.control)
 

@@ -18,7 +18,7 @@ from dns.rdtypes.IN.AAAA import AAAA
 
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.net.lookup import system_lookup
-from preflight.proto.controlurl import ControlUrl
+from preflight.proto.control.url import ControlUrl
 
 MOST_ADDRESSES = 16
 """Of one name, to which this node connects: a name with thousands is somebody's joke, and each costs a socket."""

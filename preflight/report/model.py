@@ -10,9 +10,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from preflight import __version__
 from preflight.api import Peer, Result, Status
-from preflight.diagnosis import LAYERS, Cause
+from preflight.engine.diagnosis import LAYERS, Cause
+from preflight.engine.placement import WorkPlacement
 from preflight.model.printable import one_line, printable
-from preflight.placement import WorkPlacement
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any
 
-from preflight.proto.forms import Secrets
+from preflight.proto.secrets.secret_encodings import Secrets
 from preflight.report.model import Report
 from preflight.report.standins import StandIns
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from preflight.model.path import Heard, PeerReport
-from preflight.proto import probe
-from preflight.proto.admission import Admission, Ledger, TokenBucket, Verdict
-from preflight.proto.ask import AskError, Freshness, ProbeRequest, decode_request
-from preflight.proto.probe import ProbeServer
-from preflight.proto.reflector import SessionReflector
-from preflight.proto.stamp import StampError
+from preflight.proto.pmtu import wire as probe
+from preflight.proto.pmtu.wire import ProbeServer
+from preflight.proto.responder.admission import Admission, Ledger, TokenBucket, Verdict
+from preflight.proto.responder.mailbox_probe import AskError, Freshness, ProbeRequest, decode_request
+from preflight.proto.stamp.reflector import SessionReflector
+from preflight.proto.stamp.wire import StampError
 
 MAGIC_BYTES = 4
 REQUESTS_PER_S = 2.0
@@ -132,7 +132,7 @@ class ResponderCore:
         return (answer,)
 
     def _drops(self, address: str) -> tuple[int, int, int]:
-        """See `preflight.proto.stamp_tlv.read_drops`."""
+        """See `preflight.proto.stamp.tlv.read_drops`."""
         limited = self._refused.counts(address).get(Verdict.LIMITED.value, 0)
         return self._refused.total[OVERFLOW], limited, sum(self._unsent.counts(address).values())
 

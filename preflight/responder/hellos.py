@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from preflight.api import Peer
 from preflight.net import udp
-from preflight.proto.hello import INTERVAL_S, JITTER, HelloError, HelloServer
+from preflight.proto.responder.hello import INTERVAL_S, JITTER, HelloError, HelloServer
 from preflight.responder.core import Arrival, ResponderCore
 from preflight.responder.serve import Listener, listener_towards
 

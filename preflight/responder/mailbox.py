@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from preflight.model.control import ControlError, MailboxRow
 from preflight.model.path import PeerReport
-from preflight.net.control import ControlClient
-from preflight.net.wayback import WayBackView
-from preflight.proto import backoff
-from preflight.proto.ask import REQUEST_TYPE, RESULT_TYPE, ProbeRequest, ProbeResult, encode_result
+from preflight.net.control.client import ControlClient
+from preflight.net.responder.return_path import WayBackView
+from preflight.proto.control import backoff
+from preflight.proto.responder.mailbox_probe import REQUEST_TYPE, RESULT_TYPE, ProbeRequest, ProbeResult, encode_result
 from preflight.responder.core import Order, ResponderCore
 
 POLL_S = 1.0

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from preflight.model.overlay import OverlayState
 from preflight.net import udp
-from preflight.proto.nat import NatServer, Promised
+from preflight.proto.stun.nat import NatServer, Promised
 from preflight.responder.core import Arrival, ResponderCore
 from preflight.responder.serve import Listener, listener_towards
 
@@ -25,7 +25,7 @@ class Endpoints:
         self._endpoints: dict[str, str] = {}
 
     def endpoint(self, public_key: bytes) -> str | None:
-        """See `preflight.proto.nat.TunnelView`."""
+        """See `preflight.proto.stun.nat.TunnelView`."""
         if self._at is None or time.monotonic() - self._at > FRESH_S:
             self._wanted.set()
             return None

@@ -11,11 +11,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from preflight.net import udp
-from preflight.net.link import FULL_TTL
-from preflight.net.path import clock_estimate
-from preflight.proto import ask
-from preflight.proto.admission import Verdict
-from preflight.proto.reflector import Marked, SessionReflector
+from preflight.net.stamp.link import FULL_TTL
+from preflight.net.stamp.path import clock_estimate
+from preflight.proto.responder import mailbox_probe as ask
+from preflight.proto.responder.admission import Verdict
+from preflight.proto.stamp.reflector import Marked, SessionReflector
 from preflight.responder.core import Arrival, ResponderCore
 from preflight.responder.places import place_text
 

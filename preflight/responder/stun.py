@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from preflight.proto import stun
+from preflight.proto.stun import binding as stun
 from preflight.responder.core import Arrival, ResponderCore
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from preflight.model.icmp import Trace
 from preflight.model.kernel import NeedsPlatform
 from preflight.net import udp
-from preflight.net.traceroute import trace
-from preflight.net.wayback import WayBackView
-from preflight.proto.trace import MAX_HOPS, Order, TraceServer
+from preflight.net.icmp.traceroute import trace
+from preflight.net.responder.return_path import WayBackView
+from preflight.proto.responder.reverse_trace import MAX_HOPS, Order, TraceServer
 from preflight.responder.core import Arrival
 from preflight.responder.serve import Listener
 

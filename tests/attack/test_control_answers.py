@@ -34,9 +34,9 @@ from pydantic import SecretStr
 from preflight.api import Check, Context, Result, Status
 from preflight.net import Net
 from preflight.net.dns import Resolver
-from preflight.net.secrets import LocalSecrets
-from preflight.proto.controlurl import normalise
-from preflight.settings import ControlSettings, Enrolment, Secrets, Settings
+from preflight.net.secrets.local import LocalSecrets
+from preflight.proto.control.url import normalise
+from preflight.settings.load import ControlSettings, Enrolment, Secrets, Settings
 from tests.net.conftest import ControlPlane
 
 TOKEN = "s3cr3t-bearer-of-the-attacks"
@@ -167,7 +167,7 @@ def _bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "PACE_S", 0.0)
         monkeypatch.setattr(module, "ASKED_S", 0.4)
         monkeypatch.setattr(module, "MOST_WAITED_S", 0.05)
-    monkeypatch.setattr("preflight.net.control.MOST_WAITED_S", 0.05)
+    monkeypatch.setattr("preflight.net.control.client.MOST_WAITED_S", 0.05)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -251,7 +251,7 @@ BROKEN: dict[str, tuple[Reply, str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_list_that_is_none_is_never_a_pass_or_a_skip(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be read as the list of nodes is a finding under the right code, or undecided; nothing hangs."""
-    monkeypatch.setattr("preflight.net.control.LIST_BYTES", 65536)  # so that no size is a matter of time
+    monkeypatch.setattr("preflight.net.control.client.LIST_BYTES", 65536)  # so that no size is a matter of time
     reply, code = BROKEN[name]
     results = attack(nodes_state, Evil(reply))
     assert codes_of(results) == [code]

@@ -18,8 +18,8 @@ from pydantic import SecretStr
 
 from preflight.api import Result, Status
 from preflight.model.control import Credential, CredentialsError
-from preflight.net.credentials import CredentialsFile
-from preflight.settings import ControlSettings, Enrolment, Settings, known_secrets
+from preflight.net.control.credentials import CredentialsFile
+from preflight.settings.load import ControlSettings, Enrolment, Settings, known_secrets
 from tests.net import conftest as net
 
 if TYPE_CHECKING:

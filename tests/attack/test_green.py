@@ -17,14 +17,14 @@ import pytest
 from click.testing import CliRunner
 
 from preflight.api import Direction, Result, Status, codes, failed, inconclusive, passed, skipped
-from preflight.catalog import load_catalog
 from preflight.cli.exporter import halves, make_app
 from preflight.cli.main import build
 from preflight.cli.run import Request
 from preflight.cli.session import Session, merge
-from preflight.plan import Selection, make_plan
+from preflight.engine.catalog import load_catalog
+from preflight.engine.plan import Selection, make_plan
+from preflight.engine.runner import Outcome
 from preflight.report.json import parse
-from preflight.runner import Outcome
 
 SECRET = "s3cr3t-of-the-tests"
 CLOSED = "http://127.0.0.1:9"

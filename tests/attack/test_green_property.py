@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from junitparser import JUnitXml
 
 from preflight.api import Check, Context, Direction, Peer, Result, Status, Subject, check, codes
-from preflight.catalog import OURS
 from preflight.cli.outputs import FORMATS, render
 from preflight.cli.run import Request
 from preflight.cli.session import Session
+from preflight.engine.catalog import OURS
+from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.model.plugins import BrokenPlugin
-from preflight.plan import Plan, Selection, SelectionError, make_plan
 from preflight.report.model import Report
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 IDS = ("a.one", "a.two", "b.one", "b.two", "c.one")
 PEERS = (Peer("10.0.0.1", "b"), Peer("10.0.0.2", "c"))

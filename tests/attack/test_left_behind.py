@@ -26,14 +26,14 @@ from preflight.api import Check, Status, codes
 from preflight.api import Result as CheckResult
 from preflight.cli.clean import clean
 from preflight.model.enrolment import JoinedRow, LeftBehind
-from preflight.net import journal
-from preflight.net.control import ControlClient
-from preflight.net.journal import Entry, Note
-from preflight.net.left_behind import take_back
-from preflight.net.membership import Member
-from preflight.proto.left_behind import SLACK_MS
-from preflight.proto.membership import News
-from preflight.settings import ControlSettings, Enrolment, NodeSettings, Secrets, Settings
+from preflight.net.control import journal
+from preflight.net.control.client import ControlClient
+from preflight.net.control.journal import Entry, Note
+from preflight.net.control.left_behind import take_back
+from preflight.net.control.membership import Member
+from preflight.proto.control.left_behind import SLACK_MS
+from preflight.proto.control.membership import News
+from preflight.settings.load import ControlSettings, Enrolment, NodeSettings, Secrets, Settings
 from tests.net import conftest as net
 from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, ControlPlane, Request, answer
 

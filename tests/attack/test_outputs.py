@@ -26,7 +26,7 @@ from preflight.cli.lab import write_scores
 from preflight.cli.main import build
 from preflight.cli.outputs import Output, folder_beside, parse_outputs
 from preflight.control import bootstrap
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.evidence.capture import keep, pcap
 from preflight.files import WriteError
 from preflight.net.recorder import Packet

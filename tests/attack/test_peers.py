@@ -19,14 +19,21 @@ from hypothesis import strategies as st
 from preflight_checks import mtu_path, overlay_translation, reach_traceroute, reach_udp, udp_quality
 
 from preflight.api import Check, Context, Peer, Result, Status
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.model.path import PeerReport
 from preflight.net import Net, udp
-from preflight.proto import ask, hello, nat, probe, stamp, stamp_tlv, stun, trace
-from preflight.proto.reflector import SessionReflector
-from preflight.proto.session import Plan, SessionSender
-from preflight.settings import Secrets, Settings, Thresholds
+from preflight.proto.pmtu import wire as probe
+from preflight.proto.responder import hello
+from preflight.proto.responder import mailbox_probe as ask
+from preflight.proto.responder import reverse_trace as trace
+from preflight.proto.stamp import tlv as stamp_tlv
+from preflight.proto.stamp import wire as stamp
+from preflight.proto.stamp.reflector import SessionReflector
+from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stun import binding as stun
+from preflight.proto.stun import nat
+from preflight.settings.load import Secrets, Settings, Thresholds
 
 KEY = b"a key that only tests know"
 OTHER = b"another key than that of the node"

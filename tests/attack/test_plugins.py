@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from preflight import plugins
 from preflight.api import Check
+from preflight.engine import plugins
+from preflight.engine.plugins import declared_by
 from preflight.model.plugins import BrokenPlugin
-from preflight.plugins import declared_by
 
 HEAD = """
 import asyncio, os, signal, sys, threading, time

@@ -21,13 +21,18 @@ import pytest
 from preflight_checks.udp_quality import judge
 
 from preflight.api import Peer
-from preflight.net.control import ControlClient
-from preflight.net.path import PathProbes
-from preflight.proto import hello, nat, probe, stamp, stamp_tlv, trace
-from preflight.proto.admission import MAX_SOURCES as MAX_ADMITTED
-from preflight.proto.reflector import MAX_SESSIONS, MAX_SOURCES
-from preflight.proto.session import Plan, SessionSender
-from preflight.settings import Settings, Thresholds
+from preflight.net.control.client import ControlClient
+from preflight.net.stamp.path import PathProbes
+from preflight.proto.pmtu import wire as probe
+from preflight.proto.responder import hello
+from preflight.proto.responder import reverse_trace as trace
+from preflight.proto.responder.admission import MAX_SOURCES as MAX_ADMITTED
+from preflight.proto.stamp import tlv as stamp_tlv
+from preflight.proto.stamp import wire as stamp
+from preflight.proto.stamp.reflector import MAX_SESSIONS, MAX_SOURCES
+from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stun import nat
+from preflight.settings.load import Settings, Thresholds
 from tests.responder.conftest import (
     KEY,
     UNLIMITED,

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from preflight import codes
 from preflight.api import Direction, Evidence, Result, failed, inconclusive, passed, skipped, warned
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.report.model import Gate, NodeInfo, OverlayInfo, Placement, Report, build_report
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

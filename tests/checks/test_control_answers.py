@@ -13,8 +13,8 @@ from preflight.api import Status
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
-from preflight.proto.controlurl import normalise
-from preflight.proto.http import Proxy
+from preflight.proto.control.http import Proxy
+from preflight.proto.control.url import normalise
 
 OVERLAY = OverlayState(
     product="wireguard", interface="wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),)

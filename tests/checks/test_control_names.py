@@ -10,7 +10,7 @@ from preflight.api import Status
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Connection, ConnectOutcome
-from preflight.proto.controlurl import normalise
+from preflight.proto.control.url import normalise
 
 OVERLAY = OverlayState(
     product="wireguard",

@@ -6,7 +6,7 @@ from preflight_checks.host_rp_filter import Probed
 
 from preflight.api import Status
 from preflight.model.kernel import ClockState, ReversePathFilter
-from preflight.proto.clock import Offset
+from preflight.proto.control.clock import Offset
 
 UNSYNCED = ClockState(False, 16000.0)
 

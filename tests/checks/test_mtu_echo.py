@@ -1,4 +1,4 @@
-"""mtu.echo: tables from what one side found out to the verdict. Real searches: tests/net/test_pmtu_echo.py."""
+"""mtu.echo: tables from what one side found out to the verdict. Real searches: tests/net/pmtu/test_echo.py."""
 
 import asyncio
 from dataclasses import replace
@@ -12,7 +12,7 @@ from preflight.api import Context, Peer, Result, Status, codes
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.pmtu import PathMtu, SearchOutcome
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))

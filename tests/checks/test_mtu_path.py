@@ -1,4 +1,4 @@
-"""mtu.path: tables from what a search found to the verdict. Real searches: tests/net/test_pmtu.py."""
+"""mtu.path: tables from what a search found to the verdict. Real searches: tests/net/pmtu/test_search.py."""
 
 import asyncio
 from dataclasses import replace
@@ -13,9 +13,9 @@ from preflight.api import Context, Direction, Peer, Result, Status, codes
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.model.pmtu_hops import HopFate, Vanishing
-from preflight.proto.pmtu_advice import Tunnel
-from preflight.proto.probe import LARGEST
-from preflight.settings import Settings
+from preflight.proto.pmtu.advice import Tunnel
+from preflight.proto.pmtu.wire import LARGEST
+from preflight.settings.load import Settings
 
 B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))

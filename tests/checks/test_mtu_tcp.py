@@ -7,7 +7,7 @@ from preflight_checks.mtu_tcp import judge
 
 from preflight.api import Result, codes
 from preflight.model.tcp import TcpInfo, Transfer
-from preflight.proto.controlurl import ControlUrl
+from preflight.proto.control.url import ControlUrl
 
 URL = ControlUrl("http", "10.66.0.3", 9847)
 IDLE = TcpInfo(

@@ -10,7 +10,7 @@ from preflight_checks.overlay_session import judge, judge_unwatched
 from preflight.api import Peer, Status
 from preflight.model.kernel import Route
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
-from preflight.proto.wireguard import Watch
+from preflight.proto.tunnel.wireguard import Watch
 
 NOW = 1_795_416_000.0
 PEER = Peer("10.66.0.2", "b")

@@ -6,7 +6,7 @@ import pytest
 from preflight_checks.posture_exposed import Origin, Place, is_public, judge, places
 
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.proto.controlurl import normalise
+from preflight.proto.control.url import normalise
 
 URL = normalise("http://10.66.0.3:9847")
 

@@ -6,7 +6,7 @@ import pytest
 from preflight_checks.posture_routes import ROUTES, Probe, judge
 
 from preflight.api import Status
-from preflight.proto.gate import Gate
+from preflight.proto.control.gate import Gate
 
 OPEN, REFUSED, DENIED, STRANGER = Gate.OPEN, Gate.REFUSED, Gate.DENIED, Gate.STRANGER
 STATUS = {OPEN: 422, REFUSED: 401, DENIED: 403, STRANGER: 200, Gate.REDIRECTED: 302, Gate.UNTOLD: 503}

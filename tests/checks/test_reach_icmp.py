@@ -9,7 +9,7 @@ from preflight_checks.reach_icmp import FIRST, MORE, Reached, judge, measure
 from preflight.api import Context, Direction, Peer, Status
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 PEER = Peer("10.66.0.2", "b")
 ALIVE = StampStats(sent=3, answered=3)

@@ -9,7 +9,7 @@ import pytest
 from preflight_checks.reach_udp import Reached, _outside, judge
 
 from preflight.api import Direction, Peer, Result, Status
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats

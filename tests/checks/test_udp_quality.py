@@ -22,8 +22,8 @@ from preflight_checks.udp_quality import (
 from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.net import Net
-from preflight.net.path import PathProbes
-from preflight.settings import Settings, Thresholds
+from preflight.net.stamp.path import PathProbes
+from preflight.settings.load import Settings, Thresholds
 
 PEER = Peer("10.66.0.2", "b")
 LIMITS = Thresholds()

@@ -5,7 +5,7 @@ import pytest
 from preflight import codes
 from preflight.api import Check, Context, Direction, Result, check, failed, passed
 from preflight.cli.progress import progress
-from preflight.runner import Progress
+from preflight.engine.runner import Progress
 
 
 async def _nothing(ctx: Context) -> None:

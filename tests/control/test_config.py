@@ -7,7 +7,7 @@ import pytest
 
 from preflight.control.auth import Role
 from preflight.control.config import Rate, ServerConfig, server_config
-from preflight.settings import ControlPlaneSettings, SettingsError
+from preflight.settings.load import ControlPlaneSettings, SettingsError
 
 
 def configured(environ: dict[str, str] | None = None, **settings: Any) -> ServerConfig:

@@ -14,7 +14,7 @@ import pytest
 
 from preflight import codes
 from preflight.api import Direction, Evidence, failed
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.evidence.bundle import make_bundle
 from preflight.evidence.collect import Raw, collect, counters
 from preflight.report.model import Gate, NodeInfo, Report, build_report

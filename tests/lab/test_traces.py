@@ -14,10 +14,10 @@ from preflight.model.icmp import Trace
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
 from preflight.net import Net
+from preflight.net.icmp.traceroute import trace
 from preflight.net.kernel import Kernel
-from preflight.net.traceroute import trace
 from preflight.overlay.links import state_of
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 pytestmark = pytest.mark.lab
 

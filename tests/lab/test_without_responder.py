@@ -9,7 +9,7 @@ from preflight_checks.mtu_echo import mtu_echo
 from preflight.api import Context, Peer, Result
 from preflight.lab.network import Network, inside
 from preflight.net import Net
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 pytestmark = pytest.mark.lab
 

@@ -20,7 +20,7 @@ import trustme
 
 from preflight.api import Context
 from preflight.net import Net
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 MESH, WORKER, SUBMITTER, BOOTSTRAP = (f"{role}-secret-of-the-tests" for role in ("mesh", "worker", "submitter", "boot"))
 

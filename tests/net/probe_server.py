@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from preflight.net import udp
-from preflight.net.pmtu import HostPath
-from preflight.proto.probe import ProbeServer
+from preflight.net.pmtu.search import HostPath
+from preflight.proto.pmtu.wire import ProbeServer
 
 
 def main(address: str, port: str, key_file: str | None = None) -> None:

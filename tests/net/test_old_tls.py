@@ -10,9 +10,9 @@ import trustme
 from preflight_checks.posture_tls import judge
 
 from preflight.model.tcp import OldTls
-from preflight.net.control import answers_at
-from preflight.net.tcp import Tcp
-from preflight.proto.controlurl import normalise
+from preflight.net.control.client import answers_at
+from preflight.net.tcp.connect import Tcp
+from preflight.proto.control.url import normalise
 from tests.net.conftest import answer, healthy, server_context
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from preflight_checks.posture_scope import posture_scope
 from pydantic import SecretStr
 
 from preflight.api import Check, Context, Result
-from preflight.net.control import ControlClient
-from preflight.net.scope import try_foreign_scope
-from preflight.net.secrets import LocalSecrets
-from preflight.settings import ControlSettings, Enrolment, Options, Secrets, Settings, load
+from preflight.net.control.client import ControlClient
+from preflight.net.control.scope import try_foreign_scope
+from preflight.net.secrets.local import LocalSecrets
+from preflight.settings.load import ControlSettings, Enrolment, Options, Secrets, Settings, load
 from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, context
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
-from preflight.settings import OverlaySettings, Settings
+from preflight.settings.load import OverlaySettings, Settings
 from tests.overlay.conftest import Node, Pair, sh
 
 pytestmark = pytest.mark.lab

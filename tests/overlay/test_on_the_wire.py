@@ -22,7 +22,7 @@ from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.net import Net
 from preflight.overlay import wireguard
 from preflight.overlay.read import read_overlay
-from preflight.settings import OverlaySettings, Settings
+from preflight.settings.load import OverlaySettings, Settings
 
 if TYPE_CHECKING:
     from tests.overlay.conftest import Node, Pair

@@ -18,7 +18,7 @@ from preflight.model.overlay import OverlayState
 from preflight.overlay import nebula, tailscale, zerotier
 from preflight.overlay.local import LocalError
 from preflight.overlay.wireguard import parse_dump_peer
-from preflight.proto.wireguard import Watch
+from preflight.proto.tunnel.wireguard import Watch
 
 SAMPLES = Path(__file__).parent / "samples"
 NOW_S = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()

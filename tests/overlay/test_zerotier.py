@@ -13,7 +13,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.zerotier import member, parse, state_without
-from preflight.settings import Settings
+from preflight.settings.load import Settings
 
 SAMPLES = Path(__file__).parent / "samples/zerotier"
 LINKS = (Link(3, "ztixbrw34j", 2800, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.88.0.42/24"),)),)

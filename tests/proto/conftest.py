@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from preflight.model.pmtu import OneWay, PathMtu
-from preflight.proto.pmtu import PathMtuSearch, Search
-from preflight.proto.pmtu_strict import StrictPathMtuSearch
-from preflight.proto.probe import ProbeServer, overhead
+from preflight.proto.pmtu.fast import PathMtuSearch, Search
+from preflight.proto.pmtu.strict import StrictPathMtuSearch
+from preflight.proto.pmtu.wire import ProbeServer, overhead
 
 NODE, PEER = "10.66.0.1", "10.66.0.2"
 TOKEN = bytes(range(8))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from preflight.model.pmtu import OneWay, SearchOutcome
-from preflight.proto.pmtu import PathMtuSearch
-from preflight.proto.pmtu_strict import StrictPathMtuSearch
-from preflight.proto.probe import MAGIC, SMALLEST
+from preflight.proto.pmtu.fast import PathMtuSearch
+from preflight.proto.pmtu.strict import StrictPathMtuSearch
+from preflight.proto.pmtu.wire import MAGIC, SMALLEST
 from tests.proto.conftest import BOTH, DIRECTIONS, TOKEN, Link, Network, up_to, wireguard
 
 Kind = type[PathMtuSearch | StrictPathMtuSearch]

@@ -11,7 +11,7 @@ import pytest
 
 from preflight import codes
 from preflight.api import Direction, Measurement, Result, failed, passed, skipped, warned
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.report import json
 from preflight.report.compare import Change, Comparison, compare, render
 from preflight.report.model import Gate, NodeInfo, Report, build_report

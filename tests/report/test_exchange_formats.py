@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_prom
 
 from preflight import codes
 from preflight.api import Direction, Result, failed, inconclusive, passed, skipped, warned
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.model.printable import one_line
 from preflight.report import markdown, openmetrics, sarif
 from preflight.report.model import Gate, NodeInfo, Report, build_report

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from preflight import codes
 from preflight.api import Direction, Result, Status, failed, passed, skipped, warned
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.model.printable import one_line
 from preflight.report import text
 from preflight.report.grouping import FEW, names, peers_of, spread

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from preflight import codes
 from preflight.api import Direction, Evidence, failed
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.report.json import render
 from preflight.report.model import Gate, NodeInfo, Report, build_report
 from preflight.report.redact import GONE, Redactor

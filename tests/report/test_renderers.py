@@ -12,7 +12,7 @@ from lxml import etree
 
 from preflight import codes
 from preflight.api import Direction, Evidence, Result, Status, failed, inconclusive, passed, skipped, warned
-from preflight.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose
 from preflight.report import json, junit, text
 from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, build_report, judge
 

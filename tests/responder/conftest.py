@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.proto import stamp
+from preflight.proto.stamp import wire as stamp
 
 KEY = b"a key that only tests know"
 SENTINEL = 4711

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from preflight.net import udp
-from preflight.proto import probe, stamp, stamp_tlv, trace
+from preflight.proto.pmtu import wire as probe
+from preflight.proto.responder import reverse_trace as trace
+from preflight.proto.stamp import tlv as stamp_tlv
+from preflight.proto.stamp import wire as stamp
 from tests.responder.conftest import KEY, UNLIMITED, Start, client, command, environment, exchange, request
 
 TRACE_ME = trace.Message(trace.Kind.ASK, b"a token.")

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.path import Heard
-from preflight.proto import probe, stamp
-from preflight.proto.admission import Admission, Limits, Verdict
-from preflight.proto.ask import FRESH_S, ProbeRequest, encode_request
-from preflight.proto.probe import Kind, Message, ProbeServer
-from preflight.proto.reflector import SessionReflector
+from preflight.proto.pmtu import wire as probe
+from preflight.proto.pmtu.wire import Kind, Message, ProbeServer
+from preflight.proto.responder.admission import Admission, Limits, Verdict
+from preflight.proto.responder.mailbox_probe import FRESH_S, ProbeRequest, encode_request
+from preflight.proto.stamp import wire as stamp
+from preflight.proto.stamp.reflector import SessionReflector
 from preflight.responder.core import REQUEST_BURST, Arrival, ResponderCore, Service
 
 KEY = b"0123456789abcdef"

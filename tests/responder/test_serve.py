@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from preflight.net.path import clock_estimate
-from preflight.proto import stamp
-from preflight.proto.reflector import SessionReflector
-from preflight.proto.stamp import ErrorEstimate
+from preflight.net.stamp.path import clock_estimate
+from preflight.proto.stamp import wire as stamp
+from preflight.proto.stamp.reflector import SessionReflector
+from preflight.proto.stamp.wire import ErrorEstimate
 from preflight.responder import serve
 
 

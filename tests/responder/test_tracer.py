@@ -13,7 +13,7 @@ import pytest
 from preflight.api import Peer
 from preflight.model.wayback import TraceBack
 from preflight.net import udp
-from preflight.net.reverse_trace import ask_for_trace
+from preflight.net.responder.reverse_trace import ask_for_trace
 
 KEY = b"a key that only tests know"
 Start = Callable[..., int]

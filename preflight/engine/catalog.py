@@ -1,0 +1,105 @@
+"""The catalogue: every check comes through one entry-point group, bundled ones through the same door as others'."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+
+from preflight.api import Check
+from preflight.model.plugins import BrokenPlugin
+
+GROUP = "preflight.checks"
+BUNDLED = "preflight_checks"
+OURS = "overlay-preflight"
+"""The distribution that the bundled checks come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All checks by id order, and what could not be loaded."""
+
+    checks: tuple[Check, ...]
+    broken: tuple[BrokenPlugin, ...] = ()
+
+    def by_id(self) -> dict[str, Check]:
+        """The checks by id."""
+        return {check.id: check for check in self.checks}
+
+
+def load_catalog(*, third_party: bool = True) -> Catalog:
+    """Find all checks. A plugin that breaks while it is imported is reported, and harms no other."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.value != BUNDLED, point.name))
+    found: list[Check | BrokenPlugin] = []
+    for point in points:
+        if point.value == BUNDLED:
+            found += _bundled(_origin(point))
+        elif third_party:
+            found += _declared(point)
+    return assemble(
+        (check for check in found if isinstance(check, Check)),
+        (broken for broken in found if isinstance(broken, BrokenPlugin)),
+    )
+
+
+def _declared(point: EntryPoint) -> Iterable[Check | BrokenPlugin]:
+    """What an entry point of another package leads to."""
+    from preflight.engine.plugins import declared_by
+
+    if EntryPoint.pattern.match(point.value) is None:  # its parts could not even be asked for
+        return [BrokenPlugin(_origin(point), point.name, f"{point.value!r} names no module")]
+    return declared_by(point.module, _origin(point))
+
+
+def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Catalog:
+    """Put checks together: the first of an id wins; later ones, and those whose needs never come, are broken."""
+    by_id: dict[str, Check] = {}
+    failures = list(broken)
+    for check in found:
+        if check.id in by_id:
+            failures.append(BrokenPlugin(check.origin, check.id, f"the id is taken by {by_id[check.id].origin}"))
+        else:
+            by_id[check.id] = check
+    usable = _usable(by_id)
+    for check in by_id.values():
+        if check.id not in usable:
+            need = next(need for need in check.needs if need not in usable)
+            why = "which cannot be used either" if need in by_id else "which does not exist"
+            failures.append(BrokenPlugin(check.origin, check.id, f"needs {need}, {why}"))
+    return Catalog(tuple(check for check in by_id.values() if check.id in usable), tuple(failures))
+
+
+def _usable(by_id: Mapping[str, Check]) -> set[str]:
+    """The ids whose needs are all usable: none is missing, and none leads back to itself."""
+    usable: set[str] = set()
+    waiting = set(by_id)
+    while ready := {id for id in waiting if usable.issuperset(by_id[id].needs)}:
+        usable |= ready
+        waiting -= ready
+    return usable
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
+
+
+def _bundled(origin: str) -> Iterator[Check | BrokenPlugin]:
+    for name in modules_of(BUNDLED):
+        try:
+            found = vars(importlib.import_module(name)).values()
+            yield from (replace(c, origin=origin) for c in found if isinstance(c, Check) and c.module == name)
+        except Exception as error:  # half an upgrade must not take the rest along
+            yield BrokenPlugin(origin, name, f"{type(error).__name__}: {error}")
+
+
+def modules_of(package: str) -> Iterator[str]:
+    """The module that an entry point names and, where it is a package that can be imported, all modules in it."""
+    yield package
+    folders = getattr(sys.modules.get(package), "__path__", ())
+    yield from (f"{package}.{info.name}" for info in pkgutil.iter_modules(folders))
+
+
+def declared_in(check: Check) -> str | None:
+    """The module that declares a check, or None if it does not tell: a check may be made without `@check`."""
+    return check.module or getattr(check.function, "__module__", None)

@@ -1,0 +1,205 @@
+"""Which classes of work belong on the measured paths: pure, from results to advice with its reasons.
+
+The matrix is that of a personal cluster over an overlay: agent tasks and lease-gated inference are allowed, long
+training is a pilot at most, collectives are out of scope. Measurements can only make an entry stricter.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from preflight.api import CONTROL, NODE, Measurement, Result, Status
+
+if TYPE_CHECKING:
+    from preflight.settings.load import Thresholds
+
+Verdict = Literal["allowed", "caution", "not-default", "out-of-scope"]
+
+TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
+"""Checks whose measurements are used; a run without any of them says nothing about placement."""
+BULK = "bulk data never goes by the control path, but by object storage or rsync over the overlay"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPlacement:
+    """One class of work. `because`: the numbers that it rests on."""
+
+    work_class: str
+    verdict: Verdict
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The worst peer by one measurement."""
+
+    value: float
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """What the results tell; None: not measured. Times in ms, loss in percent, each the worst of all peers."""
+
+    control_ms: float | None = None
+    control_tail_ms: float | None = None
+    timeouts: str = ""
+    control_dead: bool = False
+    rtt: Worst | None = None
+    jitter: Worst | None = None
+    loss: Worst | None = None
+    relayed: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+
+
+def place(results: Iterable[Result], limits: "Thresholds") -> tuple[WorkPlacement, ...]:
+    """Advice for the four classes of work; nothing where no check ran whose measurements would tell."""
+    results = tuple(results)
+    if not any(result.check in TELLING for result in results):
+        return ()
+    paths = read(results)
+    return tuple(judge(paths, limits) for judge in (_agent_task, _inference, _training, _collectives))
+
+
+def read(results: tuple[Result, ...]) -> Paths:
+    """Gather the measurements of all peers and of the control plane."""
+    health = next((r.measurements for r in results if r.check == "control.health" and "rtt_ms" in r.measurements), {})
+    peers = [result for result in results if result.target not in (NODE, CONTROL)]
+    dead = [r.target for r in peers if r.status is Status.FAIL and r.category in ("overlay", "reach", "mtu", "udp")]
+    control = [r for r in results if r.target == CONTROL and r.status is Status.FAIL and _of_control(r)]
+    relayed = [r.target for r in peers if r.code is not None and r.code.slug == "overlay.relayed"]
+    return Paths(
+        control_ms=_number(health.get("rtt_ms")),
+        control_tail_ms=_number(health.get("rtt_p95_ms")),
+        timeouts=_timeouts(health),
+        control_dead=bool(control),
+        rtt=_worst(peers, "rtt_median_ms") or _worst(peers, "rtt_min_ms"),
+        jitter=_worst(peers, "jitter_p95_ms"),
+        loss=_worst(peers, "loss_percent"),
+        relayed=tuple(dict.fromkeys(relayed)),
+        dead=tuple(dict.fromkeys(dead)),
+    )
+
+
+def _of_control(result: Result) -> bool:
+    """Its code says that the control plane does not work, whichever check came upon that."""
+    return result.category == "control" or (result.code is not None and result.code.slug.startswith("control."))
+
+
+def _agent_task(paths: Paths, limits: "Thresholds") -> WorkPlacement:
+    """Allowed with conservative time-outs; the control plane's round trip decides how it feels."""
+    name, limit = "agent task", limits.rtt_ms.interactive
+    if paths.control_dead:
+        return WorkPlacement(name, "not-default", "the control plane does not work from here; repair that first")
+    if paths.control_ms is None:
+        return WorkPlacement(name, "caution", f"the round trip to the control plane was not measured; {BULK}")
+    tail = paths.control_ms if paths.control_tail_ms is None else paths.control_tail_ms
+    told = f"the control plane answers in {_ms(paths.control_ms)} (95th percentile {_ms(tail)})"
+    doubts = [f"that is over {limit:g} ms"] if tail > limit else []
+    doubts += _doubts(paths, limits)
+    advice = f"with conservative time-outs ({paths.timeouts})" if paths.timeouts else "with conservative time-outs"
+    return WorkPlacement(name, "caution" if doubts else "allowed", _sentence(told, doubts, advice, BULK))
+
+
+def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
+    """Allowed while each execution holds a lease; latency and jitter of the peer's path are the caveats."""
+    name, limit = "GPU inference", limits.rtt_ms.inference
+    advice = "only while a lease holds each execution"
+    if paths.dead or paths.control_dead:
+        broken = ", ".join([*paths.dead, *(["the control plane"] if paths.control_dead else [])])
+        return WorkPlacement(name, "not-default", f"the way to {broken} is broken; repair that first")
+    if paths.rtt is None or paths.jitter is None or paths.loss is None:
+        known = f"{_path_words(paths)}; " if paths.rtt else ""
+        lacking = [
+            word
+            for word, seen in (("round trip", paths.rtt), ("jitter", paths.jitter), ("loss", paths.loss))
+            if seen is None
+        ]
+        return WorkPlacement(name, "caution", f"{known}not measured: {', '.join(lacking)}; {advice}")
+    doubts = [f"that is over {limit:g} ms"] if paths.rtt.value > limit else []
+    doubts += _doubts(paths, limits)
+    verdict: Verdict = "caution" if doubts else "allowed"
+    return WorkPlacement(name, verdict, _sentence(_path_words(paths), doubts, advice, "latency decides how it feels"))
+
+
+def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
+    """Never a default over an overlay; on a bad path not even a pilot."""
+    name, limit = "long GPU training", limits.rtt_ms.training
+    pilot = f"not a default over an overlay: a pilot with checkpoints and opt-in at most; {BULK}"
+    if paths.dead:
+        return WorkPlacement(name, "out-of-scope", f"the way to {', '.join(paths.dead)} is broken; {pilot}")
+    reasons = [f"the path to {', '.join(paths.relayed)} is relayed"] if paths.relayed else []
+    if paths.rtt is not None and paths.rtt.value > limit:
+        reasons.append(f"the round trip is over {limit:g} ms")
+    if paths.loss is not None and paths.loss.value >= limits.loss_percent:
+        reasons.append(f"the loss is over {limits.loss_percent:g} %")
+    if paths.rtt is None or paths.loss is None:
+        return WorkPlacement(name, "not-default", f"the path was not measured in full; {pilot}")
+    return WorkPlacement(
+        name, "out-of-scope" if reasons else "not-default", _sentence(_path_words(paths), reasons, pilot)
+    )
+
+
+def _collectives(paths: Paths, limits: "Thresholds") -> WorkPlacement:
+    """Out of scope whatever was measured: the tunnel is no network made for them."""
+    name, limit = "distributed collectives", limits.rtt_ms.collectives
+    rule = "they need a topology made for them and a decision on record"
+    if paths.rtt is None:
+        return WorkPlacement(name, "out-of-scope", f"the round trip was not measured, and whatever it is, {rule}")
+    told = f"each step waits for the slowest path, here {_ms(paths.rtt.value)} to {paths.rtt.peer}"
+    short = [f"short enough for {limit:g} ms, yet through a tunnel"] if paths.rtt.value <= limit else []
+    return WorkPlacement(name, "out-of-scope", _sentence(told, short, rule))
+
+
+def _doubts(paths: Paths, limits: "Thresholds") -> list[str]:
+    """What makes work wait or fail on any path: loss, jitter, a relay."""
+    doubts = []
+    if paths.loss is not None and paths.loss.value >= limits.loss_percent:
+        doubts.append(f"{paths.loss.value:.1f} % of the packets of {paths.loss.peer} are lost")
+    if paths.jitter is not None and paths.jitter.value >= limits.jitter_ms:
+        doubts.append(f"the delay of {paths.jitter.peer} varies by {_ms(paths.jitter.value)}")
+    if paths.relayed:
+        doubts.append(f"the path to {', '.join(paths.relayed)} is relayed")
+    return doubts
+
+
+def _path_words(paths: Paths) -> str:
+    """The worst path in numbers; only called where there are any."""
+    words = []
+    if paths.rtt is not None:
+        words.append(f"the round trip to {paths.rtt.peer} takes {_ms(paths.rtt.value)}")
+    if paths.jitter is not None:
+        words.append(f"jitter {_ms(paths.jitter.value)}")
+    if paths.loss is not None:
+        words.append(f"loss {paths.loss.value:.1f} %")
+    return ", ".join(words)
+
+
+def _worst(results: Iterable[Result], measurement: str) -> Worst | None:
+    found = [
+        Worst(value, result.target)
+        for result in results
+        if result.check in TELLING and (value := _number(result.measurements.get(measurement))) is not None
+    ]
+    return max(found, key=lambda worst: worst.value, default=None)
+
+
+def _timeouts(health: Mapping[str, Measurement]) -> str:
+    client, heartbeat, lease = (
+        _number(health.get(f"advised_{name}")) for name in ("http_timeout_ms", "heartbeat_s", "lease_ms")
+    )
+    if client is None or heartbeat is None or lease is None:
+        return ""
+    return f"client {client / 1000:g} s, heartbeat {heartbeat:g} s, lease {lease / 1000:g} s"
+
+
+def _sentence(told: str, doubts: list[str], *advice: str) -> str:
+    return "; ".join([", ".join([told, *doubts]), *advice])
+
+
+def _number(value: Measurement) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"

@@ -1,0 +1,279 @@
+"""Runs a plan: prerequisites, deadlines, cancellation; a crash becomes a result, never a bad network."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from time import perf_counter
+
+from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Result, Status, codes
+from preflight.engine.contract import breakage, kept
+from preflight.engine.plan import Plan
+
+CLEANUP_SECONDS = 15.0
+"""How long a check that was ended may take to clean up what it did (an enrolment leaves again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A check has started or goes on (`results` is None), or has finished.
+
+    peers: how many it is about, 0 if about none; told: for how many targets it has given a result so far.
+    """
+
+    check: Check
+    results: tuple[Result, ...] | None
+    duration_ms: float = 0.0
+    peers: int = 0
+    told: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All results in the plan's order; `interrupted` when the user ended the run."""
+
+    results: tuple[Result, ...]
+    interrupted: bool = False
+
+
+Listener = Callable[[Progress], None]
+
+
+class Runner:
+    """One run of one plan. Setting `interrupted`, as a signal handler may, ends it; what has finished is kept."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        context: Context,
+        listener: Listener,
+        *,
+        interrupted: asyncio.Event,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._plan = plan
+        self._context = context
+        self._listener = listener
+        self._interrupted = interrupted
+        self._timeout_s = timeout_s
+        self._results: dict[str, tuple[Result, ...]] = {}
+        self._path = asyncio.Lock()
+
+    async def run(self) -> Outcome:
+        """Run all checks of the plan and return every result."""
+        by_id = {check.id: check for check in self._plan.checks}
+        sorter = self._plan.sorter()
+        sorter.prepare()
+        running: dict[asyncio.Task[None], Check] = {}
+        stop = asyncio.create_task(self._until_stopped())
+        try:
+            while sorter.is_active() and not stop.done():
+                for id in sorter.get_ready():
+                    running[asyncio.create_task(self._run_check(by_id[id], stop))] = by_id[id]
+                done, _ = await asyncio.wait([*running, stop], return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {stop}:
+                    task.result()
+                    sorter.done(running.pop(task).id)
+            await asyncio.gather(*running)  # each sees the stop for itself, and cleans up for a bounded time
+        finally:
+            stop.cancel()
+        for check in self._plan.checks:
+            if check.id not in self._results:
+                self._finish(check, (), self._ended(check, self._context, ()), datetime.now(UTC), 0.0)
+        ordered = [result for check in self._plan.checks for result in self._results[check.id]]
+        return Outcome(tuple(ordered), self._interrupted.is_set())
+
+    async def _until_stopped(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._interrupted.wait()
+        except TimeoutError:
+            return
+
+    async def _run_check(self, check: Check, stop: asyncio.Task[None]) -> None:
+        """Run one check within its time, and keep what it said even if it does not come to its end."""
+        blocked, context = self._admit(check)
+        if check.subject == "control" and not context.has_control:
+            blocked = (_without_control(),)
+        if not context.peers and check.subject == "peer" and not blocked:
+            blocked = (_without_peers(),)
+        if blocked and not (check.subject == "peer" and context.peers):
+            self._listener(Progress(check, None))
+            self._finish(check, (), blocked, datetime.now(UTC), 0.0)
+            return
+        if check.measures:
+            async with self._path:
+                if not stop.done():
+                    await self._watch(check, context, blocked, stop)
+        else:
+            await self._watch(check, context, blocked, stop)
+
+    async def _watch(
+        self, check: Check, context: Context, blocked: tuple[Result, ...], stop: asyncio.Task[None]
+    ) -> None:
+        """Let a check work until it ends, its time is up or the run is stopped; then it may clean up.
+
+        One that does not end even then is left behind: nobody waits for it any more.
+        """
+        self._listener(Progress(check, None, peers=_peers(check, context)))
+        said: list[Result] = []
+        allowed_s = check.timeout + check.timeout_per_peer * len(context.peers)
+        started, began = datetime.now(UTC), perf_counter()
+        work = asyncio.create_task(self._collect(check, context, said))
+        await asyncio.wait((work, stop), timeout=allowed_s, return_when=asyncio.FIRST_COMPLETED)
+        extra: tuple[Result, ...] = ()
+        cancelled, stopped = not work.done(), stop.done()
+        if cancelled:
+            work.cancel()
+            await asyncio.wait((work,), timeout=CLEANUP_SECONDS)
+            message = f"not finished within its {allowed_s:g} s"
+            extra = (
+                self._ended(check, context, said)
+                if stopped
+                else self._missing(check, context, said, codes.RUN_TIMEOUT, message)
+            )
+        broke = work.result() if work.done() else None
+        if broke is not None and not (cancelled and isinstance(broke, asyncio.CancelledError)):
+            extra = (*extra, _broken(check, broke))
+        self._finish(check, tuple(said), (*extra, *blocked), started, (perf_counter() - began) * 1000)
+
+    async def _collect(self, check: Check, context: Context, said: list[Result]) -> BaseException | None:
+        """Gather what a check gives, and return what it raised: a bug of the check, and a result."""
+        known: set[tuple[str, str, str]] = set()
+        targets: set[str] = set()
+        try:
+            async with aclosing(check.function(context)) as results:
+                async for result in results:
+                    if check.id in self._results:
+                        return None  # it was left behind
+                    said.append(kept(check, result, known))
+                    targets.add(result.target)
+                    self._listener(Progress(check, None, peers=_peers(check, context), told=len(targets)))
+        except BaseException as error:
+            return error
+        return None
+
+    def _finish(
+        self, check: Check, said: Iterable[Result], extra: Iterable[Result], started: datetime, duration_ms: float
+    ) -> None:
+        stamped = tuple(
+            replace(
+                result,
+                check=check.id,
+                category=check.category,
+                started_at=result.started_at or started,
+                duration_ms=result.duration_ms or round(duration_ms, 3),
+            )
+            for result in (*said, *extra)
+        )
+        self._results[check.id] = stamped
+        self._listener(Progress(check, stamped, duration_ms))
+
+    def _admit(self, check: Check) -> tuple[tuple[Result, ...], Context]:
+        """Leave out what failed prerequisites make pointless; give the skips for it and the rest as context."""
+        whole: Result | None = None
+        by_target: dict[str, Result] = {}
+        for need in self._plan.needs[check.id]:
+            for result in self._results[need]:
+                if not _blocks(result):
+                    continue
+                if check.subject == "peer" and result.target not in (NODE, CONTROL):
+                    by_target.setdefault(result.target, result)
+                else:
+                    whole = whole or result
+        targets = self._targets(check, self._context)
+        if whole is not None:
+            by_target = dict.fromkeys(targets, whole)
+        skips = tuple(_blocked(target, by_target[target]) for target in targets if target in by_target)
+        peers = tuple(peer for peer in self._context.peers if peer.target not in by_target)
+        return skips, replace(self._context, peers=peers)
+
+    def _targets(self, check: Check, context: Context) -> list[str]:
+        if check.subject == "peer":
+            return [peer.target for peer in context.peers] or [NODE]
+        return [check.subject]
+
+    def _ended(self, check: Check, context: Context, said: Iterable[Result]) -> tuple[Result, ...]:
+        if self._interrupted.is_set():
+            return self._missing(check, context, said, codes.RUN_INTERRUPTED, "ended by the user")
+        message = "the time limit of the run came first"
+        return self._missing(check, context, said, codes.RUN_TIMEOUT, message)
+
+    def _missing(
+        self, check: Check, context: Context, said: Iterable[Result], code: codes.Code, message: str
+    ) -> tuple[Result, ...]:
+        """A result for every target that the check did not come to."""
+        told = {result.target for result in said}
+        return tuple(
+            Result(
+                target=target,
+                direction=_direction(check),
+                status=Status.INCONCLUSIVE,
+                code=code,
+                message=message,
+                aspect=code.slug.partition(".")[2],
+            )
+            for target in self._targets(check, context)
+            # A check about one subject gives several results: having given some, it is still unfinished.
+            if target not in told or check.subject != "peer"
+        )
+
+
+def _peers(check: Check, context: Context) -> int:
+    return len(context.peers) if check.subject == "peer" else 0
+
+
+def _blocks(result: Result) -> bool:
+    return result.status in (Status.FAIL, Status.ERROR) or result.blocked_by is not None
+
+
+def _blocked(target: str, by: Result) -> Result:
+    root = by.blocked_by or by.id
+    return Result(
+        target=target,
+        direction=Direction.LOCAL,
+        status=Status.SKIP,
+        code=codes.RUN_BLOCKED,
+        message=f"{root} did not pass",
+        blocked_by=root,
+    )
+
+
+def _without_peers() -> Result:
+    return Result(
+        target=NODE,
+        direction=Direction.LOCAL,
+        status=Status.INCONCLUSIVE,
+        code=codes.RUN_NEEDS_PEERS,
+        message="no peer is given and none was detected, so nothing could be measured",
+        remedy="preflight all --peer ADDRESS=NAME",
+    )
+
+
+def _without_control() -> Result:
+    return Result(
+        target=CONTROL,
+        direction=Direction.LOCAL,
+        status=Status.SKIP,
+        code=codes.RUN_NOT_APPLICABLE,
+        message="no control plane is configured for this node",
+    )
+
+
+def _direction(check: Check) -> Direction:
+    return Direction.LOCAL if check.subject == "node" else Direction.ROUND_TRIP
+
+
+def _broken(check: Check, error: BaseException) -> Result:
+    """What a check raised, as a result."""
+    broke = breakage(error)
+    return Result(
+        target={"node": NODE, "control": CONTROL}.get(check.subject, NODE),
+        direction=_direction(check),
+        status=Status.ERROR,
+        code=codes.RUN_CHECK_ERROR,
+        aspect="error",
+        message=f"the check {check.id} ({check.origin or 'unknown origin'}) broke: {broke}",
+        evidence=(Evidence("traceback", "innermost last", broke.frames),),
+    )

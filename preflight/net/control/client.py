@@ -1,0 +1,353 @@
+"""The control plane's client: one request, one typed answer or one `ControlError`; retries are `proto.enroll`'s."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+from pydantic import SecretStr
+from pydantic_core import from_json
+
+from preflight.model.control import (
+    ControlError,
+    ControlErrorKind,
+    Credential,
+    HttpAnswer,
+    MailboxRow,
+    NodeList,
+    NodeRecord,
+)
+from preflight.model.printable import excerpt
+from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
+from preflight.net.lookup import system_lookup
+from preflight.proto.control.answers import SERVER_ERROR, THROTTLED
+from preflight.proto.control.enroll import RETRIABLE_STATUS
+from preflight.proto.control.http import Proxy, proxy_for, redirect_place, retry_after_s
+from preflight.proto.control.populi import (
+    FEATURE_HEADER,
+    credential,
+    is_populi,
+    mailbox_rows,
+    message_id,
+    node_list,
+    node_record,
+    shown,
+)
+from preflight.proto.control.url import ControlUrl, ControlUrlError, normalise
+
+if TYPE_CHECKING:
+    from preflight.settings.load import Settings
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT_S = 15.0
+LIST_BYTES = 16 * 1024 * 1024
+"""A list of a hundred thousand nodes, or a full mailbox; anything beyond this is not an answer to read."""
+ANSWER_BYTES = 1024 * 1024
+"""Of any other answer: one node's record, or an error's page."""
+HEALTH_BYTES = 4096
+"""Of the answer to `GET /health`, which has three bytes, or of the page that somebody else answers with."""
+ATTEMPTS = 3
+MOST_WAITED_S = 2.0
+
+API = "/v1/populi"
+
+
+class ControlClient:
+    """Speaks the wire contract with the credentials it was given. `repr` and errors never show one.
+
+    url: as the operator wrote it; it is normalised here. timeout_s: for one whole request, connecting included.
+    A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes
+    nowhere but to the URL that was configured. named: the URL whose host is asked for, by `Host` and TLS, where `url`
+    is only one address of it.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        *,
+        token: SecretStr | None = None,
+        submitter_token: SecretStr | None = None,
+        ca_file: Path | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        environment: Mapping[str, str] | None = None,
+        named: ControlUrl | None = None,
+    ) -> None:
+        self._raw_url = url
+        self._named = named
+        self._token = token
+        self._submitter_token = submitter_token
+        self._ca_file = ca_file
+        self._timeout_s = timeout_s
+        self._environment = os.environ if environment is None else environment
+        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._resolved = False
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """The client of this run's node."""
+        control = settings.control
+        return cls(
+            control.url,
+            token=settings.secrets.token,
+            submitter_token=settings.secrets.submitter_token,
+            ca_file=control.ca_file,
+            timeout_s=control.timeout_ms / 1000 if control.timeout_ms else DEFAULT_TIMEOUT_S,
+        )
+
+    def with_token(self, token: SecretStr) -> Self:
+        """The same client with another bearer: the one that a bootstrap token bought."""
+        return self._copy(token, self._environment)
+
+    def direct(self) -> Self:
+        """The same client past every proxy: to tell the proxy's faults from the control plane's."""
+        return self._copy(self._token, {})
+
+    def _copy(self, token: SecretStr | None, environment: Mapping[str, str]) -> Self:
+        return type(self)(
+            self._raw_url,
+            token=token,
+            submitter_token=self._submitter_token,
+            ca_file=self._ca_file,
+            timeout_s=self._timeout_s,
+            environment=environment,
+            named=self._named,
+        )
+
+    def __repr__(self) -> str:
+        return f"ControlClient({self._raw_url!r})"
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """The proxy that stands between this node and the control URL, as the environment says."""
+        try:
+            return proxy_for(self._url(), self._environment)
+        except ControlError:
+            return None
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
+
+    async def health(self, *, timeout_s: float | None = None) -> HttpAnswer:
+        """`GET /health`, whatever the answer is; without a bearer, so that a stranger gets none."""
+        return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES)
+
+    async def nodes(self, *, patient: bool = False) -> NodeList:
+        """`GET nodes`; patient: again a few times where the server says `later`."""
+
+        async def read() -> NodeList:
+            return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES)
+
+        return await (patiently(read) if patient else read())
+
+    async def join(self, record: Mapping[str, Any]) -> NodeRecord:
+        """`POST join`; idempotent, replaces the row of that id. Returns the row as the server keeps it."""
+        return await self._read(node_record, "POST", "join", record, self._token)
+
+    async def heartbeat(self, record: Mapping[str, Any]) -> NodeRecord:
+        """`POST heartbeat`; adds an unknown id, so it is a write."""
+        return await self._read(node_record, "POST", "heartbeat", record, self._token)
+
+    async def leave(self, node_id: str) -> None:
+        """`POST leave`; an unknown id is a ControlError with status 404."""
+        await self._ok("POST", "leave", {"id": node_id}, self._token)
+
+    async def exchange(self, bootstrap_token: SecretStr, idempotency_key: str) -> Credential:
+        """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
+        body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
+        return await self._read(credential, "POST", "bootstrap/exchange", body, None)
+
+    async def deliver(
+        self,
+        *,
+        sender: str,
+        receiver: str,
+        message_type: str,
+        payload: str,
+        idempotency_key: str | None = None,
+        privacy_class: str = "private",
+    ) -> int:
+        """`POST a2a/deliver` with the submitter's bearer if there is one; returns the message's id."""
+        body = {
+            "sender_agent_id": sender,
+            "receiver_agent_id": receiver,
+            "message_type": message_type,
+            "payload": payload,
+            "privacy_class": privacy_class,
+        }
+        if idempotency_key:
+            body["idempotency_key"] = idempotency_key
+        bearer = self._submitter_token or self._token
+        return await self._read(message_id, "POST", "a2a/deliver", body, bearer)
+
+    async def inbox(self, receiver: str, *, max_messages: int = 64) -> list[MailboxRow]:
+        """`POST a2a/inbox` without a claimer: unacknowledged rows, newest first (1 to 256 of them)."""
+        body = {"receiver_agent_id": receiver, "max_messages": max_messages}
+        return await self._read(mailbox_rows, "POST", "a2a/inbox", body, self._token, LIST_BYTES)
+
+    async def ack(self, receiver: str, message_id: int) -> bool:
+        """`POST a2a/ack`; False if there is no such message."""
+        body = {"receiver_agent_id": receiver, "message_id": message_id}
+        try:
+            await self._ok("POST", "a2a/ack", body, self._token)
+        except ControlError as error:
+            if error.status == httpx.codes.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        bearer: SecretStr | None = None,
+        timeout_s: float | None = None,
+        most_bytes: int = ANSWER_BYTES,
+    ) -> HttpAnswer:
+        """One request, and the answer whatever its status is. Raises ControlError when no answer came.
+
+        most_bytes: of the body that are read; the answer says whether there was more.
+        """
+        url = self._url()
+        limit = self._timeout_s if timeout_s is None else timeout_s
+        asked = Request(method, f"{url}{path}", body, most_bytes, self._headers(bearer), self._tls_name)
+        moments = Moments()
+        place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
+        try:
+            async with asyncio.timeout(limit):
+                await self._resolve(url, limit)
+                return await exchange(self._open(url), asked, moments)
+        except TimeoutError:
+            trouble = ControlError("timeout", None, f"no {moments.lacking} from {place} within {limit:g} s")
+        except httpx.HTTPError as error:
+            trouble = failure(error, place, moments)
+        self._resolved = False
+        raise trouble
+
+    async def _read(
+        self,
+        read: Callable[[Any], T],
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None,
+        bearer: SecretStr | None,
+        most_bytes: int = ANSWER_BYTES,
+    ) -> T:
+        """The answer's JSON as `read` gives it. Raises ControlError."""
+        answer = await self._ok(method, route, body, bearer, most_bytes)
+        asked = f"{method} {API}/{route}"
+        if answer.cut:
+            raise ControlError("protocol", answer.status, f"{asked} was answered with more than {most_bytes} bytes")
+        try:
+            return read(from_json(answer.body, allow_inf_nan=False))
+        except ControlError as error:
+            raise ControlError("protocol", answer.status, f"{asked}: {error.message}") from None
+        except ValueError:
+            kind = excerpt(answer.headers.get("content-type", "no content type"))
+            message = f"{asked} was answered {answer.status} with what is no JSON ({kind})"
+            raise ControlError("protocol", answer.status, message) from None
+
+    async def _ok(
+        self,
+        method: str,
+        route: str,
+        body: Mapping[str, Any] | None,
+        bearer: SecretStr | None,
+        most_bytes: int = ANSWER_BYTES,
+    ) -> HttpAnswer:
+        """A control plane's own 2xx answer; anything else is a ControlError."""
+        path = f"{API}/{route}"
+        answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes)
+        if answer.status // 100 != 2 or not is_populi(answer):
+            raise self._refusal(method, path, answer, body)
+        return answer
+
+    def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
+        """The answer as an error, with a line of its body from which every secret that was sent is taken out."""
+        kind, status = _kind(answer), answer.status
+        told = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
+        bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
+        text = shown(told, (*bearers, str((body or {}).get("bootstrap_token", ""))))
+        said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
+        by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
+        wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
+        message = f"{method} {path} was answered {status}{by}{said}"
+        return ControlError(kind, status if kind == "status" else None, message, wait)
+
+    def _headers(self, bearer: SecretStr | None) -> dict[str, str]:
+        named = {"host": self._named.authority} if self._named else {}
+        return named | ({"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {})
+
+    @property
+    def _tls_name(self) -> str | None:
+        return self._named.host if self._named else None
+
+    def _url(self) -> ControlUrl:
+        if self._raw_url is None or not self._raw_url.strip():
+            raise ControlError("no-url", None, "no control URL is set")
+        try:
+            return normalise(self._raw_url)
+        except ControlUrlError as error:
+            raise ControlError("no-url", None, f"the control URL cannot be used: {error}") from None
+
+    async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
+        """Look the name up before httpx does: a failure then is a fact about names, and no thread is left behind."""
+        if self._resolved or url.address is not None or self.proxy is not None:
+            return
+        lookup = await system_lookup(url.host, timeout_s)
+        if lookup.outcome != "answer":
+            raise ControlError("dns", None, f"{url.host} does not resolve: {lookup.detail or lookup.outcome}")
+        self._resolved = True
+
+    def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
+        if self._transport is None:
+            self._transport = open_transport(url, self.proxy, self._ca_file)
+        return self._transport
+
+
+async def answers_at(url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float) -> bool:
+    """Whether a control plane answers `GET /health` of a URL at another address of it; no bearer, past every proxy."""
+    host = f"[{address}]" if ":" in address else address
+    there = f"{url.scheme}://{host}:{url.port}{url.path}"
+    client = ControlClient(there, ca_file=ca_file, environment={}, named=url)
+    try:
+        return is_populi(await client.health(timeout_s=timeout_s))
+    except ControlError:
+        return False
+    finally:
+        await client.aclose()
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a few times what a server that says `later` will take later. Raises the last ControlError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await call()
+        except ControlError as error:
+            if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
+                raise
+            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _kind(answer: HttpAnswer) -> ControlErrorKind:
+    """Whose answer it is. `Later` and a server's error count whoever says so: they pass."""
+    if answer.status // 100 == 3:
+        return "redirected"
+    passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR
+    return "status" if passing or is_populi(answer) else "foreign"
+
+
+def _header_safe(bearer: SecretStr) -> str:
+    """The bearer, unless HTTP cannot carry it: libraries would quote it in their complaint."""
+    value = bearer.get_secret_value()
+    if not (value.isascii() and value.isprintable()):
+        raise ControlError("protocol", None, "the bearer token holds a character that an HTTP header cannot carry")
+    return value

@@ -1,0 +1,146 @@
+"""One HTTP request and what came of it, bounded in size; whoever asks bounds the time."""
+
+import errno
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
+from preflight.model.printable import excerpt
+from preflight.net.tcp.tls import client_context
+from preflight.proto.control.http import Proxy
+from preflight.proto.control.url import ControlUrl
+
+
+@dataclass(slots=True)
+class Moments:
+    """How far a request came and when, from httpcore's trace events; 0.0: not so far."""
+
+    sent: float = 0.0
+    answered: float = 0.0
+    sent_unix_s: float = 0.0
+    answered_unix_s: float = 0.0
+    connected: bool = False
+
+    async def note(self, event: str, _info: Mapping[str, Any]) -> None:
+        """Take one event; a proxy's own answer comes before the request is sent."""
+        if event == "connection.connect_tcp.started":
+            self.connected = True
+        elif event == "http11.send_request_headers.started":
+            self.sent, self.sent_unix_s = time.perf_counter(), time.time()
+            self.answered = self.answered_unix_s = 0.0
+        elif event == "http11.receive_response_headers.complete":
+            self.answered, self.answered_unix_s = time.perf_counter(), time.time()
+
+    @property
+    def lacking(self) -> str:
+        """What was waited for when time was up."""
+        if self.answered:
+            return "complete answer"
+        return "answer" if self.sent else "connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to ask. headers: besides those that every request has. most_bytes: of the answer's body that are kept."""
+
+    method: str
+    url: str
+    body: Mapping[str, Any] | None
+    most_bytes: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    tls_name: str | None = None
+
+
+def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -> httpx.AsyncHTTPTransport:
+    """Connections for one URL. A transport and no httpx client: nothing follows a redirect or keeps a cookie.
+
+    Raises ControlError("tls") for a CA file that cannot be used.
+    """
+    return httpx.AsyncHTTPTransport(
+        verify=_tls_context(ca_file) if url.scheme == "https" else False,
+        proxy=proxy.url if proxy else None,
+        trust_env=False,
+    )
+
+
+async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments: Moments) -> HttpAnswer:
+    """Send a request and read its answer, as it came: what is compressed stays so. Raises httpx.HTTPError."""
+    request = httpx.Request(
+        asked.method,
+        asked.url,
+        json=asked.body,
+        headers={"accept": "*/*", "accept-encoding": "identity", "user-agent": "preflight", **asked.headers},
+        extensions={"trace": moments.note, **({"sni_hostname": asked.tls_name} if asked.tls_name else {})},
+    )
+    response = await transport.handle_async_request(request)
+    content = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > asked.most_bytes:
+                break
+    finally:
+        await response.aclose()
+    return HttpAnswer(
+        status=response.status_code,
+        headers=dict(response.headers),
+        body=bytes(content[: asked.most_bytes]),
+        rtt_ms=(moments.answered - moments.sent) * 1000,
+        sent_unix_s=moments.sent_unix_s,
+        received_unix_s=moments.answered_unix_s,
+        connected=moments.connected,
+        cut=len(content) > asked.most_bytes,
+    )
+
+
+def failure(error: httpx.HTTPError, place: str, moments: Moments) -> ControlError:
+    """Why no answer came: the first system error behind httpx's, in the contract's words."""
+    if isinstance(error, httpx.ProxyError):
+        return ControlError("protocol", None, f"{place}: the proxy does not connect ({excerpt(str(error))})")
+    if moments.answered:
+        return ControlError("protocol", None, f"{place} began an answer and broke it off, or garbled it")
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLError):
+            return ControlError("tls", None, f"the TLS handshake with {place} failed: {cause.reason or 'no reason'}")
+        if isinstance(cause, OSError) and cause.errno is not None:
+            kind, words = _ERRNO.get(cause.errno, ("unreachable", _reason(cause)))
+            return ControlError(kind, None, f"{place} {words}")
+    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
+        return NotHttpError(f"{place} answered with something that is not HTTP")
+    return ControlError("protocol", None, f"{place} closed the connection without an answer")
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return client_context(ca_file)
+    except OSError as error:
+        raise ControlError("tls", None, f"control.ca_file {ca_file} cannot be used: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+_ERRNO: dict[int, tuple[ControlErrorKind, str]] = {
+    errno.ECONNREFUSED: ("refused", "refused the connection"),
+    errno.ETIMEDOUT: ("timeout", "did not answer before the system's own time-out"),
+    errno.ECONNRESET: ("protocol", "reset the connection"),
+    errno.EPIPE: ("protocol", "closed the connection"),
+    errno.ENETUNREACH: ("unreachable", "cannot be reached: no route"),
+    errno.EHOSTUNREACH: ("unreachable", "cannot be reached: a router or this node says so"),
+}
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                yield from _causes(inner)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,81 @@
+"""What killed runs have left on a control plane: found in the journal, and taken back where it is still ours."""
+
+import asyncio
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.model.control import ControlError
+from preflight.model.enrolment import LeftBehind
+from preflight.net.control import journal
+from preflight.net.control.client import patiently
+from preflight.net.control.journal import Entry, Unreadable
+from preflight.proto.control.enroll import LEAVE_S, NOT_FOUND
+from preflight.proto.control.left_behind import whose
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from preflight.model.control import NodeRecord
+    from preflight.net.control.client import ControlClient
+
+
+def look(url: str | None = None) -> list[LeftBehind]:
+    """What killed runs of this user left on the control plane at `url`, or on any; nothing is done about it."""
+    found = []
+    with closing(journal.left_behind()) as entries:
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                found.append(LeftBehind("unreadable", None, entry.reason))
+                continue
+            with entry:
+                if url in (None, entry.row.url):
+                    found.append(LeftBehind("found", entry.row))
+    return found
+
+
+async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
+    """Leave for killed runs on the control plane at `url`, within `LEAVE_S` seconds; what became of each row.
+
+    client: for that control plane, with a credential that may leave. Nothing is sent where nothing was left.
+    """
+    found = look(url)
+    if all(left.row is None for left in found):
+        return found
+    deadline = asyncio.get_running_loop().time() + LEAVE_S
+    try:
+        async with asyncio.timeout_at(deadline):
+            nodes = (await patiently(client.nodes)).nodes
+    except (ControlError, TimeoutError) as error:
+        return [replace(left, fate="stays", detail=_why(error)) if left.row else left for left in found]
+    told = [left for left in found if left.row is None]
+    with closing(journal.left_behind()) as entries:
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                continue
+            with entry:
+                if entry.row.url == url:
+                    told.append(await _take_back(entry, nodes, client, deadline))
+    return told
+
+
+async def _take_back(
+    entry: Entry, nodes: "Sequence[NodeRecord]", client: "ControlClient", deadline: float
+) -> LeftBehind:
+    """One row. Between list and leave a worker could still join under the same id: no request of Populi closes that."""
+    left = LeftBehind("removed", entry.row)
+    verdict = whose(entry.row, entry.heard_unix_ms, nodes)
+    if verdict == "ours":
+        try:
+            async with asyncio.timeout_at(deadline):
+                await patiently(lambda: client.leave(entry.row.node_id))
+        except (ControlError, TimeoutError) as error:
+            if not (isinstance(error, ControlError) and error.status == NOT_FOUND):
+                return replace(left, fate="stays", detail=_why(error))
+            verdict = "gone"
+    entry.strike_out()
+    return left if verdict == "ours" else replace(left, fate="gone" if verdict == "gone" else "not-ours")
+
+
+def _why(error: ControlError | TimeoutError) -> str:
+    return error.message if isinstance(error, ControlError) else f"no answer within {LEAVE_S:g} s"

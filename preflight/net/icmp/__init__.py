@@ -1,0 +1,1 @@
+"""Sockets for echoes, sweeps and traceroutes."""

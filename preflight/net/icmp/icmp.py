@@ -1,0 +1,161 @@
+"""ICMP echoes, all through one socket; traceroute and the nudge that makes a tunnel shake hands go by UDP."""
+
+import asyncio
+import os
+from ipaddress import ip_address
+from socket import (
+    AF_INET,
+    IPPROTO_ICMP,
+    MSG_DONTWAIT,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOL_SOCKET,
+    AddressFamily,
+    socket,
+)
+from time import monotonic
+from typing import Any
+
+from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
+from preflight.net.icmp.echo import EchoSocket
+from preflight.net.icmp.sweep import PACKETS_PER_SECOND, steps
+from preflight.net.icmp.traceroute import trace
+from preflight.net.udp import family_of
+from preflight.proto.icmp.sweep import Burst, Sweep
+
+DISCARD_PORT = 9
+SO_BINDTODEVICE = 25  # Python has the name on Linux only
+
+
+class Icmp:
+    """Echoes and traces; holds no state but the sweeps that are under way, one for each address family."""
+
+    def __init__(self) -> None:
+        self._sweepers: dict[AddressFamily, _Sweeper] = {}
+
+    async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
+        """Send `count` echo requests `interval_s` apart and wait `timeout_s` after the last (RFC 792, RFC 4443).
+
+        Call it for as many addresses at once as you like: all share one socket and its pace, so that with hundreds the
+        intervals grow. Takes a raw socket, else a ping socket where `net.ipv4.ping_group_range` allows one. Never
+        raises for what the network or the kernel does: see `EchoStats.error`.
+        """
+        family = family_of(address)
+        sweeper = self._sweepers.get(family)
+        if sweeper is None or not sweeper.open:
+            try:
+                sweeper = self._sweepers[family] = _Sweeper(family)
+            except PermissionError:
+                return EchoStats(0, 0, error=PRIVILEGE)
+            except OSError as error:
+                return EchoStats(0, 0, error=str(error))
+        return await sweeper.echo(str(ip_address(address)), count, interval_s, timeout_s)
+
+    async def trace(
+        self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0, source: str | None = None
+    ) -> Trace:
+        """The hops to an address, without privilege; see `preflight.net.icmp.traceroute`."""
+        return await trace(address, max_hops=max_hops, timeout_s=timeout_s, source=source)
+
+    def nudge(self, address: str, interface: str | None = None) -> str | None:
+        """Send one empty datagram to the discard port (RFC 863), out of `interface` whatever the routes say.
+
+        Makes a tunnel without session shake hands, and needs no privilege. Returns what the kernel objects, else None.
+        """
+        with socket(family_of(address), SOCK_DGRAM) as sock:
+            try:
+                if interface is not None:
+                    sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, interface.encode())
+                sock.sendto(b"", MSG_DONTWAIT, (address, DISCARD_PORT))
+            except OSError as error:
+                return os.strerror(error.errno) if error.errno else str(error)
+        return None
+
+    async def port_closed(self, address: str, port: int, *, timeout_s: float) -> bool:
+        """Whether the host answers an empty datagram to a UDP port with port-unreachable; silence proves nothing."""
+        loop = asyncio.get_running_loop()
+        with socket(family_of(address), SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            try:
+                sock.connect((address, port))
+                sock.send(b"")
+                await asyncio.wait_for(loop.sock_recv(sock, 1), timeout_s)
+            except ConnectionRefusedError:
+                return True
+            except (OSError, TimeoutError):
+                return False
+        return False
+
+    def raw_socket(self) -> bool:
+        """Whether this process may open a raw socket (CAP_NET_RAW)."""
+        try:
+            socket(AF_INET, SOCK_RAW, IPPROTO_ICMP).close()
+        except OSError:
+            return False
+        return True
+
+    def ping_socket(self) -> bool:
+        """Whether this process may open a ping socket (`net.ipv4.ping_group_range`)."""
+        try:
+            socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP).close()
+        except OSError:
+            return False
+        return True
+
+
+class _Sweeper:
+    """One socket of one family, driven for as long as somebody waits for an answer."""
+
+    def __init__(self, family: AddressFamily) -> None:
+        self._socket = EchoSocket(family)
+        self._sweep = Sweep(PACKETS_PER_SECOND)
+        self._waiting: dict[Burst, asyncio.Future[EchoStats]] = {}
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes more."""
+        return self._task is None or not self._task.done()
+
+    async def echo(self, address: str, count: int, interval_s: float, timeout_s: float) -> EchoStats:
+        """One burst, beside all others that are under way."""
+        loop = asyncio.get_running_loop()
+        burst = self._sweep.add(address, count=count, interval_s=interval_s, timeout_s=timeout_s, now=monotonic())
+        answer: asyncio.Future[EchoStats] = loop.create_future()
+        self._waiting[burst] = answer
+        self._more.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._drive())
+        try:
+            both: list[asyncio.Future[Any]] = [answer, self._task]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                self._task.result()  # it broke: so does whoever waits
+            return answer.result()
+        finally:
+            del self._waiting[burst]
+            self._sweep.drop(burst)
+            self._more.set()
+
+    async def _drive(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._socket, self._more.set)
+        try:
+            for wait_s, ended in steps(self._sweep, self._socket):
+                for burst in ended:
+                    if burst in self._waiting:
+                        self._waiting[burst].set_result(burst.stats)
+                self._more.clear()
+                await self._rest(wait_s)
+        finally:
+            loop.remove_reader(self._socket)
+            self._socket.close()
+
+    async def _rest(self, seconds: float) -> None:
+        """Until something comes in or is asked, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._more.wait()
+        except TimeoutError:
+            return

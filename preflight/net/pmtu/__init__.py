@@ -1,0 +1,1 @@
+"""Sockets for path-MTU searches."""

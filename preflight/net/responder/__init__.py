@@ -1,0 +1,1 @@
+"""Sockets towards a peer's responder, beside STAMP."""

@@ -1,0 +1,1 @@
+"""This node's secrets where they lie, and in git repositories."""

@@ -1,0 +1,103 @@
+"""The secrets of this node where they lie: tokens by role, files with their modes, folders that git may have."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from preflight.model.leaks import SecretFile
+from preflight.model.roles import RoleName, RoleToken
+from preflight.settings.load import SettingsError, known_secrets, read_secret
+
+if TYPE_CHECKING:
+    from preflight.net.secrets.git import Git
+    from preflight.settings.load import Settings
+
+VARIABLES: tuple[tuple[RoleName, str], ...] = (
+    ("mesh", "VOX_MESH_TOKEN"),
+    ("worker", "VOX_MESH_WORKER_TOKEN"),
+    ("submitter", "VOX_MESH_SUBMITTER_TOKEN"),
+    ("admin", "VOX_MESH_ADMIN_TOKEN"),
+)
+FILES: tuple[tuple[RoleName, str, str], ...] = (
+    ("node", "control", "token_file"),
+    ("submitter", "control", "submitter_token_file"),
+    ("mesh", "control_plane", "token_file"),
+    ("worker", "control_plane", "worker_token_file"),
+    ("submitter", "control_plane", "submitter_token_file"),
+    ("admin", "control_plane", "admin_token_file"),
+)
+OTHER_FILES = (
+    ("control_plane", "jwt_secret_file"),
+    ("control_plane", "bootstrap_token_file"),
+    ("responder", "key_file"),
+)
+
+
+class LocalSecrets:
+    """Reads; shows no value. What cannot be read is left out: who needs it says so elsewhere."""
+
+    def __init__(self, settings: "Settings", environment: Mapping[str, str] | None = None) -> None:
+        self._settings = settings
+        self._environment = os.environ if environment is None else environment
+
+    def tokens(self) -> tuple[RoleToken, ...]:
+        """Every token of a role, from the environment, then from the files of the settings."""
+        return (*self._from_environment(), *self._from_files())
+
+    def files(self) -> tuple[SecretFile, ...]:
+        """The secret files that are there."""
+        return tuple(SecretFile(path, what, _mode(path)) for what, path in self._paths().items() if path.exists())
+
+    def folders(self) -> tuple[Path, ...]:
+        """Where to look for git repositories: those named, else the working folder and that of the settings file."""
+        named = self._settings.posture.repositories
+        if named is not None:
+            return named
+        source = self._settings.source
+        return tuple(dict.fromkeys([Path.cwd(), *([source.absolute().parent] if source else [])]))
+
+    @cached_property
+    def git(self) -> "Git":
+        """Searches repositories for secrets of the cluster, and for this node's own."""
+        from preflight.net.secrets.git import Git
+
+        own = (*known_secrets(self._settings, self._environment), *(t.value.get_secret_value() for t in self.tokens()))
+        return Git(dict.fromkeys(own), self._paths())
+
+    def _from_environment(self) -> Iterator[RoleToken]:
+        for role, name in VARIABLES:
+            if value := self._environment.get(name, "").strip():
+                yield RoleToken(role, name, SecretStr(value))
+
+    def _from_files(self) -> Iterator[RoleToken]:
+        for role, section, key in FILES:
+            path: Path | None = getattr(getattr(self._settings, section), key)
+            if path is not None and (value := _text(path)):
+                yield RoleToken(role, f"{section}.{key}", SecretStr(value))
+
+    def _paths(self) -> dict[str, Path]:
+        keys = [*((section, key) for _, section, key in FILES), *OTHER_FILES]
+        found = {f"{section}.{key}": getattr(getattr(self._settings, section), key) for section, key in keys}
+        wish = self._settings.enrolment
+        if wish is not None and wish.credentials_out is not None:
+            found["--credentials-out"] = wish.credentials_out
+        return {what: path for what, path in found.items() if path is not None}
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_secret(path, path.name)
+    except SettingsError:
+        return ""
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None

@@ -1,0 +1,340 @@
+"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can tell the direction."""
+
+import asyncio
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.api import Peer
+from preflight.model.control import ControlError
+from preflight.model.kernel import NeedsPlatform
+from preflight.model.path import AskResult, StampStats, summed
+from preflight.model.wayback import TraceBack
+from preflight.net import udp
+from preflight.net.kernel import Kernel
+from preflight.net.responder.hello import Ends, HelloWatch, UnheardError
+from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavailable
+from preflight.net.responder.reverse_trace import ask_for_trace
+from preflight.net.stamp.link import SessionLink
+from preflight.net.watch import PacketWatch
+from preflight.proto.responder.mailbox_probe import (
+    NONCE_BYTES,
+    REQUEST_TYPE,
+    ProbeRequest,
+    ProbeResult,
+    encode_request,
+    implausible,
+    probe_number,
+)
+from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.wire import ErrorEstimate
+
+if TYPE_CHECKING:
+    from preflight.net.control.client import ControlClient
+    from preflight.net.udp import Datagram
+    from preflight.settings.load import Settings
+
+ASK_COUNT = 10
+ASK_INTERVAL_S = 0.01
+ASK_TIMEOUT_S = 6.0
+"""Also long enough for a tunnel whose first handshake was lost to try its next one (WireGuard: after 5 s)."""
+DELIVER_TIMEOUT_S = 4.0
+WITHOUT_MAILBOX_S = 2.5
+RETRY_INTERVAL_S = 0.25
+GRACE_S = 0.4
+"""How long probes may still be under way when the peer's report is here."""
+MOST_STRAYS = 8
+"""So many places that answers come from are told apart, and so many hosts that send probes."""
+
+
+class PathProbes:
+    """What a run can measure of the path to a peer's responder."""
+
+    def __init__(self, settings: "Settings", control: "ControlClient") -> None:
+        self._key = settings.secrets.responder_key
+        self._agent_id = settings.responder.agent_id
+        self._control = control
+        self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
+        self._port = settings.responder.port
+        self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
+        self._silent: set[str] = set()
+        self._clock = clock_estimate()
+
+    async def stamp(
+        self,
+        peer: Peer,
+        *,
+        count: int,
+        interval_s: float,
+        payload_bytes: int = 0,
+        timeout_s: float = 1.0,
+        authenticated: bool = True,
+    ) -> StampStats:
+        """One session of `count` packets `interval_s` apart, and a tail where an answer is missing (RFC 8762).
+
+        payload_bytes: of the UDP payload at least. timeout_s: how long silence is waited for. Authenticated where this
+        node has a key, except with `authenticated=False` and towards peers that have answered only to that. What the
+        network does, a missing route too, is data.
+        """
+        key = self._key_for(peer) if authenticated else None
+        try:
+            connected = udp.open_towards(peer.address, peer.responder_port)
+        except OSError as error:
+            return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
+        plan = Plan(_fresh_ssid(), count, interval_s, timeout_s, payload_bytes, key, self._clock)
+        with connected:
+            link = SessionLink(connected, peer.address)
+            sender = SessionSender(plan, asyncio.get_running_loop().time())
+            await link.run(sender)
+            stats = link.stats(sender)
+        self._learn(peer, stats.answered, signed=key is not None)
+        if authenticated and not stats.answered:
+            self._silent.add(peer.address)
+        return stats
+
+    def silent(self, peer: Peer) -> bool:
+        """Whether the responder answered nothing in the last session of this run: who waits for it waits in vain.
+
+        Waiting loads nothing, so many of those may be asked at one time.
+        """
+        return peer.address in self._silent
+
+    def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
+        """A signed answer counts for good: silence to signed packets may have had other reasons than the key."""
+        if answered:
+            self._signed[peer.address] = signed or self._signed.get(peer.address, False)
+            self._silent.discard(peer.address)
+
+    def _key_for(self, peer: Peer) -> bytes | None:
+        return self._key if self._signed.get(peer.address, True) else None
+
+    async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
+        """Find out why a peer is silent: what it tells by mailbox and by hellos, and what arrives here and is dropped.
+
+        interface: the overlay's, watched where this process may. Sends a burst of packets, then some more in case the
+        tunnel was only not up yet. Takes about 6 s at most. What network and control plane do is data.
+        """
+        try:
+            local = udp.source_address(peer.address, peer.responder_port)
+            unconnected = udp.open_udp(local)
+        except OSError as error:
+            return AskResult(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): ASK_COUNT})
+        with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
+            udp.watch_errors(unconnected)
+            result = await _Inquiry(self, peer, unconnected).run()
+            # The tap comes before the socket: what it has seen by now, the inquiry has received, or never will.
+            seen = watch.seen() if watch else None
+        self._learn(peer, result.answered, signed=self._key is not None)
+        return replace(result, on_interface=seen, unwatched=unwatched)
+
+    async def trace_back(self, peer: Peer) -> TraceBack | None:
+        """The way back as the peer's responder traces it; None where none does. Takes about 4 s at most."""
+        return await ask_for_trace(peer, self._key_for(peer))
+
+    async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
+        """Deliver a request to the peer's responder and wait for its result. Raises UnavailableError."""
+        if peer.agent_id is None:
+            raise UnavailableError("no-agent-id", f"peer {peer.target} has no agent_id in the settings")
+        if self._results is None or self._agent_id is None:
+            raise UnavailableError("no-own-agent-id", "this node has no responder.agent_id in the settings")
+        request = ProbeRequest(
+            nonce=nonce,
+            created_unix_ms=time.time_ns() // 1_000_000,
+            sender=self._agent_id,
+            receiver=peer.agent_id,
+            address=local[0],
+            port=local[1],
+            ssid=ssid,
+            count=ASK_COUNT,
+            interval_ms=round(ASK_INTERVAL_S * 1000),
+            to=peer.address,
+        )
+        async with self._results.expecting(nonce) as result:
+            await self._deliver(request)
+            return await result
+
+    async def _deliver(self, request: ProbeRequest) -> None:
+        try:
+            async with asyncio.timeout(DELIVER_TIMEOUT_S):
+                await self._control.deliver(
+                    sender=request.sender,
+                    receiver=request.receiver,
+                    message_type=REQUEST_TYPE,
+                    payload=encode_request(request, self._key),
+                    idempotency_key=request.nonce.hex(),
+                )
+        except TimeoutError:
+            raise UnavailableError(
+                "control", f"the control plane did not take the request to ask within {DELIVER_TIMEOUT_S:g} s"
+            ) from None
+        except ControlError as error:
+            raise unavailable(error, "deliver to mailboxes", "submitter's") from None
+
+    def hellos(self, peer: Peer, local: str) -> HelloWatch:
+        """Listen for what the peer says unasked, from now on. Raises UnheardError."""
+        ends = Ends(peer.address, peer.responder_port, local, self._port)
+        return HelloWatch(ends, self._key, asyncio.get_running_loop().time())
+
+    def session(self, ssid: int, count: int, interval_s: float, *, enough: int | None = None) -> SessionSender:
+        """A session with a silent peer: short patience, signed with this node's key."""
+        plan = Plan(ssid, count, interval_s, GRACE_S, 0, self._key, self._clock, enough)
+        return SessionSender(plan, asyncio.get_running_loop().time())
+
+
+class _Inquiry:
+    """One silent peer, everything at once: a burst, the mailbox, hellos, and packets until one is answered."""
+
+    def __init__(self, probes: PathProbes, peer: Peer, unconnected: socket.socket) -> None:
+        self._probes = probes
+        self._peer = peer
+        address, port = unconnected.getsockname()[:2]
+        self._local = (address, port)
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
+        self._arrived: dict[str, set[int]] = {}
+        self._strays: Counter[str] = Counter()
+        self._sessions: list[SessionSender] = []
+        self._to = (peer.address, peer.responder_port)
+        self._link = SessionLink(unconnected, peer.address, to=self._to, take=self._take)
+
+    async def run(self) -> AskResult:
+        """The whole inquiry; ends early when an answer comes."""
+        try:
+            hellos = self._probes.hellos(self._peer, self._local[0])
+        except UnheardError as reason:
+            return replace(await self._run(None), unheard=str(reason))
+        try:
+            result = await self._run(hellos)
+            report = hellos.report()
+            return replace(result, hello=report, unheard="" if report else hellos.unheard())
+        finally:
+            hellos.close()
+
+    async def _run(self, hellos: HelloWatch | None) -> AskResult:
+        ssid = _fresh_ssid()
+        burst = self._probes.session(ssid, ASK_COUNT, ASK_INTERVAL_S)
+        retry = self._probes.session(_fresh_ssid(), round(ASK_TIMEOUT_S / RETRY_INTERVAL_S), RETRY_INTERVAL_S, enough=1)
+        self._sessions = [burst, retry]
+        await self._link.run(burst)
+        reply: ProbeResult | UnavailableError | None = None
+        if not burst.stats().answered and not self._link.port_unreachable:
+            reply = await self._hear(ssid, retry, hellos)
+        stats = self._link.stats(burst)
+        result = AskResult(
+            sent=stats.sent,
+            answered=stats.answered + retry.stats().answered,
+            probes_received=len(self._arrived.get(self._peer.address, ())),
+            send_errors=stats.send_errors,
+            port_unreachable=stats.port_unreachable,
+            icmp_from=stats.icmp_from,
+            local=self._local,
+            rejected=summed((stats.rejected, retry.stats().rejected)),
+            strays=dict(self._strays),
+        )
+        if others := sorted(self._arrived.keys() - {self._peer.address}):
+            return replace(result, unavailable="impostor", detail=self._impostor(others))
+        return _with_reply(result, reply)
+
+    def _impostor(self, others: list[str]) -> str:
+        who = ", ".join(others)
+        return f"mailbox {self._peer.agent_id} is read by {who}, not by {self._peer.address}: its word is about itself"
+
+    async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
+        """The peer's word by mailbox, while packets go on until one is answered, hellos tell, or time is up."""
+        mailbox = asyncio.create_task(self._by_mailbox(ssid))
+        told = asyncio.create_task(_told(mailbox, hellos))
+        again = asyncio.create_task(self._link.run(retry))
+        try:
+            done, _ = await asyncio.wait({told, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
+            if mailbox.done():
+                return mailbox.result()
+            return UnavailableError("silent", f"its responder did not answer by mailbox within {ASK_TIMEOUT_S:g} s")
+        finally:
+            for task in (told, mailbox, again):
+                task.cancel()
+            await asyncio.gather(told, mailbox, again, return_exceptions=True)
+
+    async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
+        try:
+            return await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce)
+        except UnavailableError as reason:
+            return reason
+
+    def _take(self, datagram: "Datagram") -> bool:
+        """Take probes, answers to the other session that come late, and what comes from elsewhere than was asked."""
+        host, port = datagram.source[:2]
+        number = probe_number(datagram.data, self._nonce)
+        if number is not None:
+            if number < ASK_COUNT and (host in self._arrived or len(self._arrived) < MOST_STRAYS):
+                self._arrived.setdefault(host, set()).add(number)
+            return True
+        if (host, port) == self._to:
+            return any(session.take(datagram.data, datagram.received_ns) for session in self._sessions)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        known = place in self._strays or len(self._strays) < MOST_STRAYS
+        if known and any(session.answered_by(datagram.data) for session in self._sessions):
+            self._strays[place] += 1
+        return True
+
+
+async def _told(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
+    """Return once nothing more is to be learnt. The mailbox tells most; where it is silent, hellos are waited for."""
+    heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
+    try:
+        if isinstance(await asyncio.shield(mailbox), ProbeResult):
+            await asyncio.sleep(GRACE_S)
+        else:
+            await heard
+    finally:
+        heard.cancel()
+
+
+def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None) -> AskResult:
+    if isinstance(reply, UnavailableError):
+        return replace(result, unavailable=reply.why, detail=reply.detail)
+    if reply is None:
+        return result
+    if reply.refusal:
+        return replace(result, unavailable="refused", detail=reply.refusal)
+    if why := implausible(reply.report, result.sent):
+        return replace(result, unavailable="implausible", detail=why)
+    return replace(result, report=reply.report)
+
+
+@contextmanager
+def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[PacketWatch | None, str]]:
+    """A watch on the interface, or why there is none."""
+    if interface is None:
+        yield None, "no overlay interface is known"
+        return
+    try:
+        watch = PacketWatch(interface, source, port)
+    except PermissionError:
+        yield None, "that takes CAP_NET_RAW"
+        return
+    except (OSError, AttributeError) as error:
+        yield None, f"{interface}: {error}"
+        return
+    try:
+        yield watch, ""
+    finally:
+        watch.close()
+
+
+def clock_estimate() -> ErrorEstimate:
+    """What this node's kernel thinks of its clock; unsynchronised where it cannot be asked."""
+    try:
+        clock = Kernel().clock()
+    except (NeedsPlatform, OSError):
+        return ErrorEstimate()
+    return ErrorEstimate(clock.synchronised, clock.estimated_error_ms / 1000)
+
+
+def _fresh_ssid() -> int:
+    return secrets.randbelow(0xFFFF) + 1  # never zero (RFC 8972 section 3)

@@ -1,0 +1,1 @@
+"""Sockets towards STUN servers."""

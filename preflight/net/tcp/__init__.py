@@ -1,0 +1,1 @@
+"""TCP connections, TLS handshakes, transfers."""

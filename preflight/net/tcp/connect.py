@@ -1,0 +1,216 @@
+"""TCP connections and TLS handshakes, address by address; every failure is data."""
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+import time
+import warnings
+from pathlib import Path
+
+from preflight.model.tcp import (
+    Certificate,
+    ConnectFailure,
+    Connection,
+    ConnectOutcome,
+    Handshake,
+    HandshakeOutcome,
+    OldTls,
+    Transfer,
+)
+from preflight.net.tcp.tls import client_context, observing_context
+from preflight.net.tcp.transfer import transfer
+from preflight.proto.tcp.tls_hello import RANDOM_BYTES, answer_to, client_hello
+
+REPLY_BYTES = 8192
+"""How much of an answer is read behind a handshake that was not trusted: its headers."""
+
+_VERIFY_CODES: dict[int, HandshakeOutcome] = {  # X509_V_ERR_* of openssl/x509_vfy.h; everything else is untrusted
+    9: "not-yet-valid",
+    10: "expired",
+    62: "name",
+    64: "name",
+}
+
+
+class Tcp:
+    """Connects to literal addresses only, so that what a result says about an address is about that one."""
+
+    async def connect(self, address: str, port: int, timeout_s: float = 3.0) -> Connection:
+        """Complete a TCP handshake and close again."""
+        began = time.perf_counter()
+
+        def ended(outcome: ConnectOutcome, detail: str = "") -> Connection:
+            return Connection(address, port, outcome, (time.perf_counter() - began) * 1000, detail)
+
+        try:
+            with socket.socket(_family(address), socket.SOCK_STREAM) as connection:
+                connection.setblocking(False)
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.get_running_loop().sock_connect(connection, (address, port))
+        except TimeoutError:
+            return ended("timeout", f"no answer within {timeout_s:g} s")
+        except OSError as error:
+            return ended(_outcome(error), _words(error))
+        return ended("open")
+
+    async def transfer(
+        self, address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
+    ) -> Transfer:
+        """Send a request of several full segments; see `preflight.net.tcp.transfer`."""
+        return await transfer(address, port, request, server_name=server_name, max_segment=max_segment)
+
+    async def handshake(
+        self,
+        address: str,
+        port: int,
+        server_name: str,
+        *,
+        ca_file: Path | None = None,
+        timeout_s: float = 4.0,
+        send: bytes = b"",
+    ) -> Handshake:
+        """A TLS handshake verified as a client would; if the certificate fails, once more to see it.
+
+        send: asked over that second, untrusted connection (never a secret), so that the server can tell its time.
+        """
+        began = time.perf_counter()
+
+        def ended(outcome: HandshakeOutcome, detail: str = "", seen: _Seen | None = None) -> Handshake:
+            elapsed_ms = (time.perf_counter() - began) * 1000
+            seen = seen or _Seen()
+            return Handshake(
+                address, port, outcome, elapsed_ms, detail, seen.version, seen.certificate(), bytes(seen.reply)
+            )
+
+        seen = _Seen()
+        try:
+            context = client_context(ca_file)
+        except OSError as error:
+            return ended("failed", f"the CA file {ca_file} cannot be used: {_words(error)}")
+        try:
+            await _observe(address, port, server_name, context, timeout_s, b"", seen)
+        except ssl.SSLCertVerificationError as error:
+            await _look_again(address, port, server_name, timeout_s, send, seen)
+            return ended(_VERIFY_CODES.get(error.verify_code, "untrusted"), error.verify_message, seen)
+        except ssl.SSLError as error:
+            return ended("failed", error.reason or "no reason given")
+        except TimeoutError:
+            return ended("timeout", f"no TLS answer within {timeout_s:g} s")
+        except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
+            return ended("failed", "the connection was closed during the handshake")
+        except OSError as error:
+            return ended(_outcome(error), _words(error))
+        return ended("trusted", "", seen)
+
+    async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
+        """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""
+        data = b""
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await asyncio.open_connection(address, port)
+                try:
+                    writer.write(client_hello(server_name, os.urandom(RANDOM_BYTES)))
+                    while (answer := answer_to(data)) is None and len(data) < REPLY_BYTES:
+                        chunk = await reader.read(REPLY_BYTES)
+                        if not chunk:
+                            break
+                        data += chunk
+                finally:
+                    writer.transport.abort()
+        except TimeoutError:
+            return OldTls(address, detail=f"no TLS answer within {timeout_s:g} s")
+        except (ConnectionResetError, BrokenPipeError):
+            return OldTls(address, refused=True, detail="the connection was reset")
+        except OSError as error:
+            return OldTls(address, detail=_words(error))
+        if answer is None:
+            return OldTls(address, refused=True, detail="the connection was closed")
+        return OldTls(address, answer.version, answer.version is None, answer.detail)
+
+
+class _Seen:
+    """What a handshake showed, gathered while it lasts."""
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+        self.der: bytes | None = None
+        self.reply = bytearray()
+
+    def certificate(self) -> Certificate | None:
+        return read_certificate(self.der) if self.der else None
+
+
+async def _look_again(address: str, port: int, server_name: str, timeout_s: float, send: bytes, seen: _Seen) -> None:
+    """Shake hands without verifying. What it shows is a hint, so a failure of this one changes nothing."""
+    try:
+        await _observe(address, port, server_name, observing_context(), timeout_s, send, seen)
+    except (OSError, TimeoutError, asyncio.LimitOverrunError):
+        pass
+
+
+async def _observe(
+    address: str, port: int, server_name: str, context: ssl.SSLContext, timeout_s: float, send: bytes, seen: _Seen
+) -> None:
+    async with asyncio.timeout(timeout_s):
+        reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=server_name)
+        try:
+            tls = writer.get_extra_info("ssl_object")
+            seen.version, seen.der = tls.version(), tls.getpeercert(binary_form=True)
+            if send:
+                writer.write(send)
+                while b"\r\n\r\n" not in seen.reply and len(seen.reply) < REPLY_BYTES:
+                    chunk = await reader.read(REPLY_BYTES)
+                    if not chunk:
+                        break
+                    seen.reply += chunk
+        finally:
+            writer.transport.abort()
+
+
+def read_certificate(der: bytes) -> Certificate | None:
+    """A DER certificate as plain data; None if it cannot be parsed. Its texts are a stranger's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about fields that RFC 5280 would have otherwise
+        try:
+            return _read(der)
+        except Exception:  # a stranger's bytes: besides its own errors the parser raises TypeError and others
+            return None
+
+
+def _read(der: bytes) -> Certificate:
+    from cryptography import x509
+
+    certificate = x509.load_der_x509_certificate(der)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    return Certificate(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        names=(
+            *names.get_values_for_type(x509.DNSName),
+            *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
+        ),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _words(error: OSError) -> str:
+    """The system's words; asyncio puts its own in `strerror`."""
+    if error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
+
+
+def _outcome(error: OSError) -> ConnectFailure:
+    if error.errno == errno.ECONNREFUSED:
+        return "refused"
+    return "timeout" if error.errno == errno.ETIMEDOUT else "unreachable"

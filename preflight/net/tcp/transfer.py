@@ -1,0 +1,106 @@
+"""One request over a TCP connection of its own, watched by TCP_INFO: do full segments get through?"""
+
+import asyncio
+import os
+import socket
+import ssl
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+from preflight.model.tcp import ConnectFailure, TcpInfo, Transfer, TransferOutcome
+from preflight.net.tcp.tls import observing_context
+from preflight.net.udp import family_of
+from preflight.proto.tcp import info as tcpinfo
+
+CONNECT_S = 3.0
+PATIENCE_S = 2.5
+"""A stalled connection has sent again three times by then: after 0.2, 0.6 and 1.4 s (RFC 6298, Linux's least RTO)."""
+PATIENCE_RTTS = 5
+LONGEST_PATIENCE_S = 3.0
+ENOUGH_BYTES = 8192
+"""Of an answer: six full segments of a tunnel. The rest of it would load the path for nothing."""
+
+MTU_PROBING = Path("/proc/sys/net/ipv4/tcp_mtu_probing")
+_RESET = struct.pack("=ii", 1, 0)
+
+
+async def transfer(
+    address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
+) -> Transfer:
+    """Send a request to a literal address and read the beginning of the answer; at most six seconds.
+
+    server_name: speak TLS for that name. The certificate is not verified: the request must hold no secret then.
+    max_segment: TCP_MAXSEG before connecting, bytes. Whatever goes wrong is data.
+    """
+    told = Transfer(address, port, "unreachable", len(request), max_segment, probing=_probing())
+    with socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as link:
+        if max_segment is not None:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, max_segment)
+        failure, detail = await _connect(link, (address, port))
+        if failure is not None:
+            return replace(told, outcome=failure, detail=detail)
+        # The transport closes its socket when it gives up, and what the kernel knows would be gone with it.
+        with link.dup() as meter:
+            outcome, detail = await _patiently(link, meter, request, server_name)
+            return replace(told, outcome=outcome, detail=detail, info=_info(meter))
+
+
+async def _connect(link: socket.socket, place: tuple[str, int]) -> tuple[ConnectFailure | None, str]:
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await asyncio.get_running_loop().sock_connect(link, place)
+    except TimeoutError:
+        return "timeout", f"no answer within {CONNECT_S:g} s"
+    except ConnectionRefusedError as error:
+        return "refused", _words(error)
+    except OSError as error:
+        return "unreachable", _words(error)
+    return None, ""
+
+
+async def _patiently(
+    link: socket.socket, meter: socket.socket, request: bytes, server_name: str | None
+) -> tuple[TransferOutcome, str]:
+    patience_s = min(max(PATIENCE_S, PATIENCE_RTTS * _info(meter).rtt_us / 1e6), LONGEST_PATIENCE_S)
+    try:
+        async with asyncio.timeout(patience_s):
+            return await _exchange(link, request, server_name)
+    except TimeoutError:
+        # Nothing is to be sent again for minutes on behalf of a connection that nobody waits for.
+        meter.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        return "unfinished", f"not finished within {patience_s:.1f} s"
+
+
+async def _exchange(link: socket.socket, request: bytes, server_name: str | None) -> tuple[TransferOutcome, str]:
+    """TLS if there is a name for it, the request, and the beginning of the answer or all of it."""
+    try:
+        context = observing_context() if server_name else None
+        reader, writer = await asyncio.open_connection(sock=link, ssl=context, server_hostname=server_name)
+        try:
+            writer.write(request)
+            received = 0
+            while received < ENOUGH_BYTES and (chunk := await reader.read(ENOUGH_BYTES)):
+                received += len(chunk)
+        finally:
+            writer.transport.abort()
+    except ssl.SSLError as error:
+        return "failed", error.reason or "no reason given"
+    except OSError as error:
+        return "failed", _words(error)
+    return "finished", ""
+
+
+def _info(link: socket.socket) -> TcpInfo:
+    return tcpinfo.decode(link.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, tcpinfo.SIZE))
+
+
+def _probing() -> int:
+    try:
+        return int(MTU_PROBING.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -1,0 +1,67 @@
+"""Which finding it is when a request to the control plane did not get the answer of the contract: one table, pure."""
+
+from dataclasses import dataclass
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.control import ControlError, NotHttpError
+from preflight.proto.control.url import ControlUrl
+
+UNAUTHORIZED, FORBIDDEN, THROTTLED, SERVER_ERROR = 401, 403, 429, 500
+TRANSPORT: dict[str, Code] = {
+    "no-url": codes.CONTROL_URL_INVALID,
+    "dns": codes.CONTROL_DNS_TIMEOUT,
+    "refused": codes.CONTROL_REFUSED,
+    "unreachable": codes.CONTROL_UNREACHABLE,
+    "timeout": codes.CONTROL_TIMEOUT,
+    "tls": codes.CONTROL_TLS_FAILED,
+    "protocol": codes.CONTROL_UNHEALTHY,
+    "foreign": codes.CONTROL_NOT_POPULI,
+    "redirected": codes.CONTROL_REDIRECTED,
+}
+ANSWERED = (codes.CONTROL_THROTTLED, codes.CONTROL_BAD_ANSWER, codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
+FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED)))
+"""Every code that `finding` may give: what a check that reads an answer declares."""
+
+_TOKEN = "control: {token_file: worker.token}   # in preflight.yaml"  # noqa: S105 - where one goes, not one
+_REMEDIES = {
+    codes.ENROLL_UNAUTHORIZED: f"{_TOKEN}; or VOX_MESH_WORKER_TOKEN",
+    codes.ENROLL_FORBIDDEN: f"{_TOKEN}: a worker's or the mesh token, not a submitter's",
+    codes.CONTROL_THROTTLED: "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.",
+    codes.CONTROL_UNHEALTHY: "journalctl -u preflight-control-plane -n 50   # on its host",
+    codes.CONTROL_BAD_ANSWER: "journalctl -u preflight-control-plane -n 50   # on its host: what answers there?",
+    codes.CONTROL_REDIRECTED: "Point the control URL at the control plane itself, not at what redirects to it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong, in the words of a message, and what to do about it."""
+
+    code: Code
+    message: str
+    remedy: str
+
+
+def finding(error: ControlError, url: ControlUrl | None) -> Finding:
+    """The finding that an error is. Credentials are judged only where the control plane itself refused them."""
+    code = code_of(error)
+    return Finding(code, error.message, _REMEDIES.get(code, look_at(url)))
+
+
+def look_at(url: ControlUrl | None) -> str:
+    """The command that shows what answers at the control URL."""
+    return f"curl -si --max-time 15 {url or 'CONTROL-URL'}/health"
+
+
+def code_of(error: ControlError) -> Code:
+    """The finding's code: no answer, one of something else, a refusal, or one that breaks the contract."""
+    status = error.status
+    if status is None:
+        return codes.CONTROL_NOT_POPULI if isinstance(error, NotHttpError) else TRANSPORT[error.kind]
+    if status == THROTTLED:
+        return codes.CONTROL_THROTTLED
+    if status >= SERVER_ERROR:
+        return codes.CONTROL_UNHEALTHY
+    refusals = {UNAUTHORIZED: codes.ENROLL_UNAUTHORIZED, FORBIDDEN: codes.ENROLL_FORBIDDEN}
+    return refusals.get(status, codes.CONTROL_BAD_ANSWER)

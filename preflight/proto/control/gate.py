@@ -1,0 +1,62 @@
+"""What an answer tells about the control plane's bearer check, for a request that cannot succeed: pure.
+
+Only an answer that Populi alone gives counts, either way: gateways, portals and other products answer too.
+"""
+
+from enum import Enum, auto
+from typing import Any
+
+from preflight.model.control import HttpAnswer
+from preflight.proto.control.answers import SERVER_ERROR, THROTTLED, UNAUTHORIZED
+from preflight.proto.control.populi import is_populi
+
+LISTS = {"/nodes": "nodes", "/exec/leases": "leases"}
+"""The routes whose answer has a list, and its name."""
+JUDGED_BODY = frozenset({400, 415, 422})
+"""What Populi says to an empty object where no bearer is asked for: it looks at the body behind its bearer check."""
+
+
+class Gate(Enum):
+    """What became of a request."""
+
+    REFUSED = auto()
+    """By Populi's own bearer check."""
+    OPEN = auto()
+    """It came to what lies behind that check."""
+    REDIRECTED = auto()
+    STRANGER = auto()
+    """Something else took it and was content."""
+    DENIED = auto()
+    """Something else turned it away."""
+    UNTOLD = auto()
+    """The answer tells nothing: throttling, a server's error, a shape that nobody promised."""
+
+
+def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
+    """What became of a request to a route below `/v1/populi`; `POST` with an empty object."""
+    status = answer.status
+    if status // 100 == 3:
+        return Gate.REDIRECTED
+    if status == THROTTLED or status >= SERVER_ERROR:
+        return Gate.UNTOLD
+    if not is_populi(answer):
+        return Gate.STRANGER if status // 100 == 2 else Gate.DENIED
+    if status == UNAUTHORIZED:
+        return Gate.REFUSED
+    if status // 100 == 2:
+        document = _object(answer.body)
+        through = isinstance(document.get(LISTS[route]), list) if method == "GET" else bool(document or not answer.body)
+    else:
+        through = method == "POST" and status in JUDGED_BODY
+    return Gate.OPEN if through else Gate.UNTOLD
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """A body, or the beginning of a long one, as a JSON object; an empty one for what is none, as a page."""
+    from pydantic_core import from_json  # here, so that the catalogue needs no pydantic
+
+    try:
+        document = from_json(body, allow_inf_nan=False, allow_partial=True)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,132 @@
+"""What HTTP headers say about time, and which proxy a client of this environment goes through: pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
+from preflight.proto.control.url import ControlUrl
+
+END_OF_YEAR_9999_S = 253402300799.0
+"""The last second that a calendar holds."""
+LONGEST_WAIT_S = 86400.0
+"""Nobody waits longer than a day because a server says so."""
+
+
+def http_date(value: str | None) -> float | None:
+    """A `Date` header (RFC 9110 section 5.6.7) as UNIX seconds, resolution 1 s; None if it is missing or malformed.
+
+    What lies before 1970 or behind the year 9999 is no time that a server can have.
+    """
+    if not value:
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+        moment = date.timestamp() if date.tzinfo is not None else -1.0
+    except (ValueError, OverflowError):
+        return None
+    return moment if 0.0 <= moment <= END_OF_YEAR_9999_S else None
+
+
+def retry_after_s(value: str | None, date: str | None, now_unix_s: float) -> float | None:
+    """`Retry-After` (RFC 9110 section 10.2.3) as seconds from now, a day at most; None if it is missing or malformed.
+
+    A date is taken relative to the answer's own `Date`, so that two clocks that differ do no harm.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isdecimal() and text.isascii():
+        return min(float(text[:9]), LONGEST_WAIT_S)
+    until = http_date(text)
+    if until is None:
+        return None
+    since = http_date(date)
+    return min(max(0.0, until - (now_unix_s if since is None else since)), LONGEST_WAIT_S)
+
+
+def redirect_place(location: str) -> str:
+    """Where a `Location` leads, without its query: portals put session keys there. A stranger's text."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "nowhere"
+    host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+    return f"{host}{parts.path}" or "nowhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that the environment names. `url` may hold a password: it goes to the socket, never to a text."""
+
+    variable: str
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.variable}, {self.place})"
+
+    @property
+    def place(self) -> str:
+        """Host and port without credentials."""
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        return f"{f'[{host}]' if ':' in host else host}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
+
+
+def proxy_for(url: ControlUrl, environment: Mapping[str, str]) -> Proxy | None:
+    """The proxy for a URL: the scheme's own variable, then ALL_PROXY, unless NO_PROXY exempts the host.
+
+    Upper case wins over lower case. A proxy of another kind than HTTP is not used, as by clients built without it.
+    """
+    if _exempt(url, _first(environment, "NO_PROXY")[1]):
+        return None
+    for name in (f"{url.scheme}_PROXY".upper(), "ALL_PROXY"):
+        variable, value = _first(environment, name)
+        text = value if "://" in value else f"http://{value}"
+        if value and urlsplit(text).scheme in ("http", "https") and _is_usable(text):
+            return Proxy(variable, text)
+    return None
+
+
+def _first(environment: Mapping[str, str], name: str) -> tuple[str, str]:
+    for variable in (name, name.lower()):
+        if value := environment.get(variable, "").strip():
+            return variable, value
+    return name, ""
+
+
+def _is_usable(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _exempt(url: ControlUrl, no_proxy: str) -> bool:
+    return any(_matches(url, entry.strip().lower()) for entry in no_proxy.split(",") if entry.strip())
+
+
+def _matches(url: ControlUrl, entry: str) -> bool:
+    """`*`, an address, a prefix, or a domain with everything below it."""
+    if entry == "*":
+        return True
+    if url.address is not None:
+        try:
+            return url.address in ip_network(entry.strip("[]"), strict=False)
+        except ValueError:
+            return False
+    domain = entry.lstrip(".")
+    return bool(domain) and (url.host == domain or url.host.endswith(f".{domain}"))
+
+
+def header(head: bytes, name: str) -> str | None:
+    """One header's value from the raw head of an HTTP/1.1 answer; None if it is not there."""
+    if not head.startswith(b"HTTP/"):
+        return None
+    for line in head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name.lower().encode("ascii"):
+            return value.strip().decode("latin-1")
+    return None

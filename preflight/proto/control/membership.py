@@ -1,0 +1,174 @@
+"""Staying a member as a state machine without I/O: look, join, heartbeats for as long as it is wanted, leave.
+
+The sibling of `proto.enroll`: that one proves a whole enrolment within a bound, this one lasts. What may pass is waited
+out for as long as it takes (back-off with jitter, `Retry-After` honoured); a refusal ends the membership.
+Times are seconds of any one monotonic clock.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from preflight.model.control import ControlError, NodeList, NodeRecord
+from preflight.proto.control.backoff import delay_s
+from preflight.proto.control.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, UNAUTHORIZED, Wait, retriable, unheard
+
+CALL_S = 15.0
+"""How long one request may take."""
+SERVER_ERRORS = 500
+
+
+class State(StrEnum):
+    """What is to be done next."""
+
+    LOOK = "look"
+    JOIN = "join"
+    BEAT = "heartbeat"
+    LEAVE = "leave"
+    DONE = "done"
+
+
+AFTER = {State.LOOK: State.JOIN, State.JOIN: State.BEAT, State.BEAT: State.BEAT, State.LEAVE: State.DONE}
+"""Where a good answer leads. A refusal leads to `LEAVE`, or to the end where there is no row to take back."""
+
+Answer = NodeRecord | NodeList | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Perform `state` now, within `timeout_s`, then tell by `succeeded` or `failed`."""
+
+    state: State
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Something that an operator wants to know: the state it happened in, and what."""
+
+    state: State
+    text: str
+
+
+class Membership:
+    """One membership of one identity.
+
+    node_id: the id that the settings give, used only if no node of that id is listed: a join would replace a living
+    node's row, and leaving would remove it. spare_id: a random id, used otherwise. interval_s: between heartbeats; 0:
+    join only.
+    """
+
+    def __init__(self, *, node_id: str | None, spare_id: str, interval_s: float, now: float) -> None:
+        self.identity = node_id or spare_id
+        self.state = State.LOOK
+        self.existed_before = False
+        self._spare_id = spare_id
+        self._interval_s = interval_s
+        self._row = self._unheard = False
+        self._not_before = now
+        self._leave_by: float | None = None
+        self._failures = 0
+        self._news: list[News] = []
+
+    @property
+    def may_be_listed(self) -> bool:
+        """Whether a row may be there that this membership put there."""
+        return self._row and not self.existed_before
+
+    @property
+    def must_leave(self) -> bool:
+        """Whether there is such a row, and leaving was not tried to its end."""
+        return self.may_be_listed and self.state is not State.DONE
+
+    def next_action(self, now: float) -> Call | Wait | None:
+        """What to do now; None when all is done."""
+        if self.state is State.DONE:
+            return None
+        if now < self._not_before:
+            return Wait(self._not_before)
+        if self.state is State.JOIN:
+            self._row = True  # from here on, until it is refused
+        left = CALL_S if self._leave_by is None else self._leave_by - now
+        return Call(self.state, max(0.1, min(CALL_S, left)))
+
+    def news(self) -> list[News]:
+        """What happened since the last call."""
+        told, self._news = self._news, []
+        return told
+
+    def succeeded(self, now: float, answer: Answer = None) -> None:
+        """The call was answered with success."""
+        if self.state is State.LOOK and isinstance(answer, NodeList):
+            if any(node.id == self.identity for node in answer.nodes):
+                self.identity = self._spare_id
+        elif self.state is State.JOIN and isinstance(answer, NodeRecord) and self.identity != self._spare_id:
+            # A row that kept a quarantine or a drain was there before, hidden from the list: it must not be removed.
+            self.existed_before = answer.quarantined or answer.draining
+        elif self.state is State.LEAVE:
+            self._row = False
+        self._tell_success()
+        self._enter(AFTER[self.state], now)
+
+    def failed(self, now: float, error: ControlError, random: float) -> None:
+        """The call gave an error; it is repeated later if that may help. `random` in [0, 1)."""
+        self._failures += 1
+        if self.state is State.LEAVE and error.status == NOT_FOUND:
+            self._row = False
+            self._tell("its row is gone already")
+            self._enter(State.DONE, now)
+            return
+        if self.state is State.JOIN:
+            self._unheard |= unheard(error)
+            self._row = self._unheard
+        wait = delay_s(self._failures, error.retry_after_s, random)
+        if not _passing(error):
+            self._refused(now, error)
+        elif self._leave_by is not None and now + wait >= self._leave_by:
+            self._tell(f"its row may still be listed: {error.message}")
+            self._enter(State.DONE, now)
+        else:
+            self._not_before = now + wait
+            if self._failures == 1:
+                self._tell(f"{error.message}; repeated until it is taken")
+
+    def leave(self, now: float) -> None:
+        """It is no longer wanted: take the row back, if there may be one, within `LEAVE_S`."""
+        if self.state not in (State.LEAVE, State.DONE):
+            self._enter(State.LEAVE, now)
+
+    def _refused(self, now: float, error: ControlError) -> None:
+        if self.state is State.LOOK and error.status not in (UNAUTHORIZED, FORBIDDEN):
+            # The list cannot be seen, so the given id might be a living node's: take one that is nobody's.
+            self.identity = self._spare_id
+            self._enter(State.JOIN, now)
+            return
+        left = self.state is State.LEAVE
+        self._tell(f"its row may still be listed: {error.message}" if left else f"given up: {error.message}")
+        self._enter(State.DONE if left else State.LEAVE, now)
+
+    def _enter(self, state: State, now: float) -> None:
+        beating = state is State.BEAT
+        if beating and not self._interval_s:
+            self._not_before = float("inf")
+        else:
+            self._not_before = now + self._interval_s if beating else now
+        self._failures = 0
+        if state is State.LEAVE:
+            state = state if self.must_leave else State.DONE
+            self._leave_by = now + LEAVE_S
+        self.state = state
+
+    def _tell_success(self) -> None:
+        if self.state is State.JOIN:
+            self._tell(f"joined as {self.identity}")
+        elif self.state is State.LEAVE:
+            self._tell(f"{self.identity} left again")
+        elif self._failures:
+            self._tell(f"taken again after {self._failures} failed attempts")
+
+    def _tell(self, text: str) -> None:
+        self._news.append(News(self.state, text))
+
+
+def _passing(error: ControlError) -> bool:
+    """Whether waiting may help: also for a server's own error, which a drill may well make."""
+    return retriable(error) or (error.status is not None and error.status >= SERVER_ERRORS)

@@ -1,0 +1,122 @@
+"""The wire contract's JSON bodies, read strictly where we rely on them and leniently everywhere else.
+
+An answer that cannot be used is a ControlError of kind `protocol` with the status 200 that it came with: a repeat, as
+after a broken connection, would not mend it. Numbers are those of the contract, unsigned 64-bit integers. Texts are
+whatever a member sent: what shows one makes it a line first (`excerpt`).
+"""
+
+from typing import Any, TypeGuard
+
+from preflight.model.control import ControlError, Credential, HttpAnswer, MailboxRow, NodeList, NodeRecord
+from preflight.model.printable import excerpt
+from preflight.proto.secrets.secret_encodings import Secrets
+
+FEATURE_HEADER = "x-populi-feature"
+"""Every answer of a control plane carries it; nothing else does."""
+NAME_CHARACTERS = 256
+"""No scope id is longer than that."""
+U64_MAX = 2**64 - 1
+
+
+def is_populi(answer: HttpAnswer) -> bool:
+    """Whether a control plane gave this answer, and not a gateway, a portal or another product."""
+    return FEATURE_HEADER in answer.headers
+
+
+def node_record(body: Any) -> NodeRecord:
+    """A NodeRecord; unknown fields are kept. Raises ControlError("protocol")."""
+    row = _object(body, "a node record")
+    return NodeRecord(
+        id=_text(row, "id"),
+        version=_text(row, "version"),
+        last_seen_unix_ms=_number(row, "last_seen_unix_ms"),
+        fields=row,
+    )
+
+
+def node_list(body: Any) -> NodeList:
+    """The answer of `GET nodes`. Raises ControlError("protocol")."""
+    row = _object(body, "the node list")
+    nodes = row.get("nodes")
+    if not isinstance(nodes, list):
+        raise _malformed("nodes")
+    depth = row.get("queue_depth")
+    return NodeList(
+        schema_version=_number(row, "schema_version"),
+        nodes=tuple(node_record(node) for node in nodes),
+        queue_depth=depth if is_u64(depth) else None,
+    )
+
+
+def credential(body: Any) -> Credential:
+    """The answer of the bootstrap exchange. Raises ControlError("protocol"), never showing a value."""
+    from pydantic import SecretStr  # here, so that the catalogue needs no pydantic
+
+    row = _object(body, "the bootstrap exchange")
+    token, scope = _text(row, "mesh_token"), row.get("scope_id")
+    if not (token and token.isascii() and token.isprintable()):
+        raise _malformed("mesh_token")
+    usable = isinstance(scope, str) and 0 < len(scope) <= NAME_CHARACTERS and scope.isprintable()
+    return Credential(SecretStr(token), scope if usable else None)
+
+
+def message_id(body: Any) -> int:
+    """The id that `a2a/deliver` gave. Raises ControlError("protocol")."""
+    return _number(_object(body, "a2a/deliver"), "message_id")
+
+
+def mailbox_rows(body: Any) -> list[MailboxRow]:
+    """The rows of `a2a/inbox`. Raises ControlError("protocol")."""
+    messages = _object(body, "a2a/inbox").get("messages")
+    if not isinstance(messages, list):
+        raise _malformed("messages")
+    return [_mailbox_row(_object(message, "a mailbox row")) for message in messages]
+
+
+def shown(body: bytes, secrets: tuple[str, ...]) -> str:
+    """One printable line of an error's body, with every given secret taken out of it, however it is written there."""
+    text, _ = Secrets(secrets).replaced(body.decode("utf-8", "replace"), "[secret]")
+    return excerpt(text)
+
+
+def is_u64(value: object) -> TypeGuard[int]:
+    """Whether it is an unsigned 64-bit integer, which is what all integers of the contract are."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= U64_MAX
+
+
+def _mailbox_row(row: dict[str, Any]) -> MailboxRow:
+    return MailboxRow(
+        id=_number(row, "id"),
+        sender=_text(row, "sender_agent_id"),
+        receiver=_text(row, "receiver_agent_id"),
+        message_type=_text(row, "message_type"),
+        payload=_text(row, "payload"),
+        created_unix_ms=_number(row, "created_unix_ms"),
+    )
+
+
+def _object(body: Any, what: str) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise ControlError("protocol", 200, f"{what} was answered with no JSON object")
+    return body
+
+
+def _text(row: dict[str, Any], key: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise _malformed(key)
+    return value
+
+
+def _number(row: dict[str, Any], key: str) -> int:
+    """An unsigned 64-bit integer, or one written as decimal digits."""
+    value = row.get(key)
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= len(str(U64_MAX)):
+        value = int(value)
+    if not is_u64(value):
+        raise _malformed(key)
+    return value
+
+
+def _malformed(key: str) -> ControlError:
+    return ControlError("protocol", 200, f"the answer's {key!r} is missing, of another type, or out of range")

@@ -1,0 +1,1 @@
+"""ICMP echo, one target or many."""

@@ -1,0 +1,91 @@
+"""What a peer's own kernel explains about a direction that is dead, or takes another way than the other one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from preflight import codes
+from preflight.codes import Code, Severity
+from preflight.model.path import AskResult
+from preflight.model.wayback import STRICT, WayBack
+from preflight.proto.responder.reach import Way, forward_way, reverse_way
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A cause at the peer. aspect: tells it from the verdict that it explains. remedy: lines to paste at the peer."""
+
+    code: Code
+    direction: Literal["forward", "reverse"]
+    aspect: str
+    message: str
+    remedy: str
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether it stops nothing by itself."""
+        return self.code.severity is Severity.WARN
+
+
+def explain(asked: AskResult, peer: str) -> Explained | None:
+    """What the peer's word by mailbox explains, if anything; `peer` is what it is called.
+
+    The filter comes before the route: it is seen to drop. A route out of another interface is a leak only where
+    nothing comes this way; where packets arrive, all that is proven is that the two directions differ.
+    """
+    way = asked.report.way if asked.report else None
+    if way is None or asked.local is None:
+        return None
+    if forward_way(asked) is Way.DEAD and way.drops:
+        return _filtered(way, asked.local[0], peer)
+    if not way.elsewhere:
+        return None
+    return (
+        leaking(way, asked.local[0], peer) if reverse_way(asked) is Way.DEAD else other_way(way, asked.local[0], peer)
+    )
+
+
+def _filtered(way: WayBack, here: str, peer: str) -> Explained:
+    kind = "strict" if way.rp_filter == STRICT else "loose"
+    route = f"its route back to {here} leaves by {way.exit}" if way.interface else f"it has no route back to {here}"
+    lines = [_route_back(way, here, peer)]
+    if way.rp_filter == STRICT:
+        # A dot in an interface's name is a slash in the name of its sysctl (sysctl.d(5)).
+        name = str(way.arrival).replace(".", "/")
+        lines.append(f"sysctl -w net.ipv4.conf.{name}.rp_filter=2   # on {peer}")
+    dropped = f"{way.dropped} {'packet' if way.dropped == 1 else 'packets'}"
+    return Explained(
+        codes.HOST_RP_FILTER,
+        "forward",
+        "rp-filter",
+        f"the {kind} reverse-path filter of {peer} drops what this node sends, {dropped} while it was asked: "
+        f"they come in by {way.arrival}, and {route}",
+        "\n".join(lines),
+    )
+
+
+def leaking(way: WayBack, here: str, peer: str) -> Explained:
+    """The peer's packets for this node leave by another interface than the overlay's, and do not arrive."""
+    return Explained(
+        codes.OVERLAY_ROUTE_LEAK,
+        "reverse",
+        "route",
+        f"the route of {peer} back to {here} leaves by {way.exit}, not by {way.arrival}, and none of what it sent "
+        "reached this node's socket",
+        _route_back(way, here, peer),
+    )
+
+
+def other_way(way: WayBack, here: str, peer: str) -> Explained:
+    """The peer's packets for this node leave by another interface than this node's come in by, and arrive."""
+    return Explained(
+        codes.REACH_ASYMMETRIC,
+        "reverse",
+        "route",
+        f"the route of {peer} back to {here} leaves by {way.exit}, while what this node sends comes in there by "
+        f"{way.arrival}",
+        _route_back(way, here, peer),
+    )
+
+
+def _route_back(way: WayBack, here: str, peer: str) -> str:
+    return f"ip route replace {here}/{128 if ':' in here else 32} dev {way.arrival}   # on {peer}"

@@ -1,0 +1,1 @@
+"""Secrets in text: how they may be written, and where git has them."""

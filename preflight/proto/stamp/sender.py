@@ -1,0 +1,241 @@
+"""A stateful STAMP session-sender without I/O: paced packets out, answers in, and what they tell by direction.
+
+The reflector counts its own packets (RFC 8762 section 4), so that with N sent and R = its highest sequence number + 1
+the forward loss is N - R and the reverse loss R - received. Losses behind the last answer have no direction: a session
+in which some packet is not answered ends with tail packets until one of them is.
+"""
+
+import struct
+from collections import Counter
+from dataclasses import dataclass
+
+from preflight.model.path import Drops, StampStats
+from preflight.model.rejected import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
+from preflight.proto.stamp import tlv as stamp_tlv
+from preflight.proto.stamp import wire as stamp
+from preflight.proto.stamp.stats import MAX_TAIL as MAX_TAIL
+from preflight.proto.stamp.stats import Arrival, judged
+from preflight.proto.stamp.wire import Answer, ErrorEstimate, StampError
+
+TAIL_INTERVAL_S = 0.02
+SHORTEST_PATIENCE_S = 0.25
+"""How long a late packet is waited for at least, once the round trip is known."""
+LONGEST_PATIENCE_S = 3.0
+"""And at most, where answers took longer than silence is waited for: a slow path is no lossy one."""
+COPIES = 4
+"""So many answers to a packet are kept, on average: whoever sends more must not fill the memory."""
+_COUNTS = struct.Struct("!III")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A session to run.
+
+    count: packets, tail not counted; interval_s: between them; timeout_s: how long silence is waited for behind the
+    last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode. enough: end early with
+    so many answers.
+    """
+
+    ssid: int
+    count: int
+    interval_s: float
+    timeout_s: float = 1.0
+    size: int = 0
+    key: bytes | None = None
+    error: ErrorEstimate = ErrorEstimate()
+    enough: int | None = None
+
+
+class SessionSender:
+    """One session. `now` is in seconds of a steady clock, times in packets are UNIX nanoseconds.
+
+    Shell: while `wake_at(now)` gives a time, wait until then, or until a datagram comes and is given to `receive`; when
+    `due(now)`, send `packet(unix_ns)` and tell `sent`.
+    """
+
+    def __init__(self, plan: Plan, now: float) -> None:
+        self._plan = plan
+        self._error = plan.error.encode()
+        self._sequence = 0
+        self._next_at = now
+        self._last_at = now
+        self._failed = 0
+        self._send_errors: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._arrivals: list[Arrival] = []
+        self._answered: set[int] = set()
+        self._stamped_ns = 0
+        self._sent_ns: list[int] = []
+        self._drops: list[tuple[int, int, int]] = []
+        self._worst_rtt_s = 0.0
+        self._stateful = False
+
+    def wake_at(self, now: float) -> float | None:
+        """When to call again: the next packet's time, or when waiting is over; None when the session has ended."""
+        if self._complete():
+            return None
+        if self._sending():
+            return self._due_at()
+        deadline = self._last_at + self._patience_s()
+        return deadline if now < deadline else None
+
+    def due(self, now: float) -> bool:
+        """Whether a packet is to be sent now."""
+        return not self._complete() and self._sending() and now >= self._due_at()
+
+    def packet(self, unix_ns: int) -> bytes:
+        """The packet to send: sequence number, time, and TLVs for a reflector to fill: its counts, and its drops."""
+        plan = self._plan
+        self._stamped_ns = unix_ns
+        counts = stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))
+        tlvs = stamp_tlv.encode([counts, stamp_tlv.drops()], sequence=self._sequence, key=plan.key)
+        packet = stamp.build_request(self._sequence, unix_ns, self._error, plan.ssid, key=plan.key, tlvs=tlvs)
+        return packet + stamp_tlv.padding(plan.size - len(packet))
+
+    def sent(self, now: float, error: str = "") -> None:
+        """The packet has left, or did not because of `error`. A sequence number is spent by what has left only."""
+        if error:
+            self._failed += 1
+            self._send_errors[error] += 1
+        else:
+            self._sequence += 1
+            self._sent_ns.append(self._stamped_ns)
+        self._last_at = now
+        interval = self._plan.interval_s
+        # Late by less than an interval: keep the rhythm. Later: go on from here, never catch up in a burst.
+        self._next_at = (self._next_at if now - self._next_at < interval else now) + interval
+
+    def receive(self, data: bytes, received_ns: int) -> None:
+        """Take a datagram that came in; what is not an answer of this session is counted and dropped."""
+        if not self.take(data, received_ns):
+            self._rejected[self._refusal(data)] += 1
+
+    def answered_by(self, data: bytes) -> bool:
+        """Whether a datagram answers a packet of this session."""
+        return self._read(data) is not None
+
+    def take(self, data: bytes, received_ns: int) -> bool:
+        """Take a datagram if it answers a packet of this session, and whether it does."""
+        answer = self._read(data)
+        if answer is None:
+            return False
+        arrival = Arrival(answer, received_ns)
+        first = answer.sender_sequence not in self._answered
+        if first or len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
+            self._arrivals.append(arrival)
+        self._answered.add(answer.sender_sequence)
+        self._worst_rtt_s = max(self._worst_rtt_s, arrival.elapsed_ns / 1e9)
+        self._read_tlvs(answer, data)
+        return True
+
+    def _read(self, data: bytes) -> Answer | None:
+        try:
+            answer = stamp.parse_answer(data, self._plan.key)
+        except StampError:
+            return None
+        return answer if self._answers(answer) else None
+
+    def _answers(self, answer: Answer) -> bool:
+        """Whether it is about a packet of this session: the number and the time are copied from there, so that who has
+        not seen the packet cannot make one up.
+        """
+        # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
+        return answer.ssid in (self._plan.ssid, 0) and self._sent_at(answer.sender_sequence) == answer.sender_ns
+
+    def _sent_at(self, sequence: int) -> int | None:
+        """When the packet with this number left, UNIX ns."""
+        return self._sent_ns[sequence] if sequence < self._sequence else None
+
+    def _refusal(self, data: bytes) -> str:
+        """Why a datagram is none of this session's answers, in a word of `preflight.model.rejected`."""
+        try:
+            if self._echoed(data):
+                return ECHOED
+            if self._plan.key is None:
+                stamp.parse_answer(data)
+                return FOREIGN
+            return self._refusal_by_key(data, self._plan.key)
+        except StampError as error:
+            return error.reason
+
+    def _echoed(self, data: bytes) -> bool:
+        """Whether it is a packet of this session itself."""
+        try:
+            request = stamp.parse_request(data, self._plan.key)
+        except StampError:
+            return False
+        read = stamp.ns_from_ptp if request.error & stamp.PTP else stamp.ns_from_ntp
+        return request.ssid == self._plan.ssid and self._sent_at(request.sequence) == read(request.timestamp)
+
+    def _refusal_by_key(self, data: bytes, key: bytes) -> str:
+        """Why this node, which has a key, does not take it. Raises StampError."""
+        unsigned = stamp.read_unverified(data, signed=False)
+        # Who takes our signed packets for unsigned ones copies the zeros that stand in the place of the time.
+        times = (self._sent_at(unsigned.sender_sequence), stamp.ns_from_ntp(0))
+        if unsigned.sender_sequence < self._sequence and unsigned.sender_ns in times and any(data[16:24]):
+            return UNSIGNED
+        if self._answers(stamp.read_unverified(data, signed=True)):
+            return OTHER_KEY
+        stamp.parse_answer(data, key)
+        return FOREIGN
+
+    def stats(self) -> StampStats:
+        """What the session tells so far."""
+        base = StampStats(
+            sent=self._sequence,
+            answered=len(self._answered),
+            send_errors=dict(self._send_errors),
+            rejected=dict(self._rejected),
+            authenticated=self._plan.key is not None,
+            drops=self._dropped(),
+        )
+        return judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
+
+    def _sending(self) -> bool:
+        spent = self._sequence + self._failed
+        if spent < self._plan.count:
+            return True
+        tail_answered = bool(self._answered) and max(self._answered) >= self._plan.count
+        return bool(self._answered) and not tail_answered and spent < self._plan.count + MAX_TAIL
+
+    def _due_at(self) -> float:
+        spent = self._sequence + self._failed
+        if spent < self._plan.count:
+            return self._next_at
+        # The tail begins when the answers to all before it had time to come: usually there is nothing to send then.
+        grace = min(1.5 * self._worst_rtt_s, self._patience_s()) if spent == self._plan.count else 0.0
+        return self._last_at + max(grace, TAIL_INTERVAL_S)
+
+    def _complete(self) -> bool:
+        """Everything has left and is answered: there is nothing to wait for but copies."""
+        if self._plan.enough is not None and len(self._answered) >= self._plan.enough:
+            return True
+        return self._sequence + self._failed >= self._plan.count and len(self._answered) == self._sequence
+
+    def _patience_s(self) -> float:
+        if not self._answered:
+            return self._plan.timeout_s
+        most = max(self._plan.timeout_s, min(1.5 * self._worst_rtt_s, LONGEST_PATIENCE_S), SHORTEST_PATIENCE_S)
+        return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), most)
+
+    def _read_tlvs(self, answer: Answer, data: bytes) -> None:
+        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's. And
+        what it says of its drops.
+        """
+        base = stamp.UNAUTHENTICATED_BYTES if self._plan.key is None else stamp.AUTHENTICATED_BYTES
+        counted = answer.sequence != answer.sender_sequence
+        for tlv in stamp_tlv.parse(data[base:]):
+            if tlv.kind == stamp_tlv.Kind.DIRECT_MEASUREMENT and not tlv.flags:
+                counted = counted or any(tlv.value[4:])
+            elif (drops := stamp_tlv.read_drops(tlv)) is not None:
+                self._drops = [*self._drops[:1], drops]
+        self._stateful = self._stateful or counted
+
+    def _dropped(self) -> Drops:
+        """What the reflector dropped between the first answer that came and the last one."""
+        if not self._drops:
+            return Drops()
+        overflowed, limited, unsent = (
+            max(last - first, 0) for first, last in zip(self._drops[0], self._drops[-1], strict=True)
+        )
+        return Drops(overflowed, limited, unsent, uncounted=min(self._answered))

@@ -1,0 +1,1 @@
+"""What TCP and TLS tell without I/O."""

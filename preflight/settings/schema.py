@@ -1,0 +1,385 @@
+"""preflight.yaml: what it may hold (`preflight schema config` is made from it), and how it and secret files are read.
+
+Every mistake is told by file, line and, for an unknown key, the nearest valid one.
+"""
+
+import os
+from difflib import get_close_matches
+from errno import EFBIG
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from preflight.files import beginning
+from preflight.proto.control.url import refuse_secrets, without_secrets
+from preflight.proto.stun.binding import read_server
+from preflight.settings.peers import peer_address, peer_name
+
+IPNetwork = IPv4Network | IPv6Network
+DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
+MINIMUM_KEY_BYTES = 16
+LARGEST_FILE = 1 << 20
+"""Bytes of a settings, token or key file."""
+
+
+class SettingsError(Exception):
+    """A configuration that cannot be used; the text names the thing and what to do, without a URL's secrets."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
+
+
+class Model(BaseModel):
+    """Frozen, and strict: an unknown key is a mistake of the author's, and a limit that is no number limits nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _without_secret(value: str) -> str:
+    refuse_secrets(value)
+    return value
+
+
+Address = Annotated[str, AfterValidator(peer_address)]
+Milliseconds = Annotated[float, Field(gt=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class NodeSettings(Model):
+    """This node."""
+
+    id: str | None = Field(None, description="Stable node id; without one an enrolment uses a random one.")
+    labels: tuple[str, ...] = Field((), description="Labels sent with a join, as pool=infer.")
+
+
+class PeerSettings(Model):
+    """One peer on the overlay."""
+
+    address: Address = Field(description="Its overlay address.")
+    name: Annotated[str, AfterValidator(peer_name)] = Field(
+        "", description="How results call it; its address if empty."
+    )
+    responder: int = Field(DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
+    agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
+        None, pattern=r"^\d+$", description="Mailbox of its responder on the control plane (decimal digits)."
+    )
+
+
+class ControlSettings(Model):
+    """The control plane, as a client sees it."""
+
+    url: Annotated[str, AfterValidator(_without_secret)] | None = Field(
+        None, description="Control URL; overlay address or name, never a LAN address."
+    )
+    scope_id: str | None = Field(None, description="Cluster id: the tenancy boundary.")
+    token_file: Path | None = Field(None, description="File with the bearer of this node (mode 0600).")
+    submitter_token_file: Path | None = Field(None, description="File with the submitter's bearer.")
+    ca_file: Path | None = Field(None, description="PEM file with the CA that signed the server's certificate.")
+    timeout_ms: int | None = Field(None, ge=500, le=3_600_000, description="Time-out of one request; default 15000.")
+
+
+class ResponderSettings(Model):
+    """The shared key with the peers' responders, and this node's own mailbox."""
+
+    key_file: Path | None = Field(None, description="File with the shared key, at least 16 bytes.")
+    agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
+        None, pattern=r"^\d+$", description="This node's mailbox on the control plane (decimal digits)."
+    )
+    port: int = Field(
+        DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
+    )
+    hellos: bool = Field(
+        True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
+    )
+
+
+class OverlaySettings(Model):
+    """Which interface is the overlay; detected if not given."""
+
+    interface: str | None = Field(None, description="Interface name, as wg0.")
+    prefixes: tuple[IPNetwork, ...] = Field((), description="Overlay prefixes, as 10.66.0.0/24.")
+
+
+def _stun_server(value: str) -> str:
+    read_server(value)
+    return value
+
+
+class StunSettings(Model):
+    """STUN servers (RFC 8489) of one's own choice; none is asked by default."""
+
+    servers: tuple[Annotated[str, AfterValidator(_stun_server)], ...] = Field(
+        (), max_length=8, description="HOST[:PORT] of each, outside the overlay; two at different places tell most."
+    )
+
+
+class CheckSettings(Model):
+    """Which checks run."""
+
+    skip: tuple[str, ...] = Field((), description="Globs of check ids that do not run.")
+    third_party: bool = Field(True, description="Whether checks of other packages run.")
+    pmtu: Literal["fast", "strict"] = Field(
+        "fast", description="Path-MTU search: fast (bursts, five round trips) or strict (RFC 8899 timers, up to 60 s)."
+    )
+    nat_silence_s: tuple[Annotated[float, Field(gt=0, le=240)], ...] = Field(
+        (25.0, 60.0, 120.0), description="Silences after which udp.nat-timeout has the peer send, in seconds."
+    )
+
+
+class RttThresholds(Model):
+    """Round-trip times up to which a kind of work is comfortable, milliseconds."""
+
+    interactive: Milliseconds = Field(150.0, description="Control-plane round trip of agent tasks and interactive use.")
+    inference: Milliseconds = Field(150.0, description="Round trip to the peer that serves an inference.")
+    training: Milliseconds = Field(50.0, description="Round trip up to which a pilot of long training is thinkable.")
+    collectives: Milliseconds = Field(1.0, description="Round trip of a network that collectives are made for.")
+
+
+class Thresholds(Model):
+    """Beyond which a measurement becomes a finding."""
+
+    loss_percent: Percent = Field(1.0, description="Packet loss from which it is a warning.")
+    loss_fail_percent: Percent = Field(3.0, description="Packet loss from which it is a failure.")
+    jitter_ms: Milliseconds = Field(30.0, description="Delay variation from which it is a warning.")
+    reordering_percent: Percent = Field(1.0, description="Reordered packets from which it is a warning.")
+    duplication_percent: Percent = Field(1.0, description="Duplicated packets from which it is a warning.")
+    rtt_ms: RttThresholds = RttThresholds()
+    control_rtt_ms: Milliseconds = Field(300.0, description="Control-plane round trip from which it counts as slow.")
+    clock_skew_ms: Milliseconds = Field(5000.0, description="Clock difference from which it is a warning.")
+    clock_skew_fail_ms: Milliseconds = Field(60000.0, description="Clock difference from which it is a failure.")
+    certificate_days: int = Field(14, ge=0, description="Days before its expiry from which a certificate is a warning.")
+    stale_ms: int = Field(90000, gt=0, description="Age of last_seen_unix_ms from which a node is stale.")
+    minimum_mtu: int = Field(1280, ge=576, description="What the overlay must carry (IPv6 minimum: 1280).")
+
+
+class ReportSettings(Model):
+    """The report."""
+
+    redact: tuple[Literal["addresses"], ...] = Field((), description="What is replaced by stand-ins.")
+
+
+class PostureSettings(Model):
+    """Where the posture checks look."""
+
+    repositories: tuple[Path, ...] | None = Field(
+        None,
+        description="Folders whose git repositories are searched for committed secrets; without this key the working "
+        "folder and the one of the settings file.",
+    )
+
+
+class RateLimit(Model):
+    """Per-client-address rate limit of the bundled server."""
+
+    enabled: bool = Field(False, description="Whether there is one.")
+    per_second: int = Field(50, gt=0, description="Requests a second that one address may send; more get a 429.")
+    burst: int | None = Field(None, gt=0, description="Requests that may come at once; twice that if unset.")
+
+
+class ControlPlaneSettings(Model):
+    """The bundled control plane (`preflight control-plane serve`); the VOX_MESH_* variables win."""
+
+    scope_id: str | None = Field(None, description="Cluster id: joins under another one are refused.")
+    token_file: Path | None = Field(None, description="File with the mesh token, which opens everything.")
+    worker_token_file: Path | None = Field(None, description="File with the workers' token.")
+    submitter_token_file: Path | None = Field(None, description="File with the submitters' token.")
+    admin_token_file: Path | None = Field(None, description="File with the administrators' token.")
+    jwt_secret_file: Path | None = Field(None, description="File with the HS256 secret of bearers that are JWTs.")
+    bootstrap_token_file: Path | None = Field(
+        None, description="File with the one-time token that buys the mesh token."
+    )
+    bootstrap_expires_unix_ms: int | None = Field(None, description="When that token dies, Unix milliseconds.")
+    max_body_bytes: int | None = Field(None, description="Largest body, 2 KiB to 8 MiB; default 512 KiB.")
+    lease_ms: int | None = Field(None, description="Length of leases, 1000 to 3600000; default 120000.")
+    max_messages: int | None = Field(
+        None, description="Mailbox rows that are kept, the oldest go first; default 50000."
+    )
+    server_stale_prune_ms: int | None = Field(
+        None, description="Hide nodes older than this from the list; 0 shows all."
+    )
+    rate_limit: RateLimit = RateLimit()
+    max_connections: int | None = Field(
+        None, ge=1, description="Open connections in all; default 16384, or 64 below the limit of open files."
+    )
+    max_connections_per_client: int | None = Field(
+        None, ge=1, description="Open connections of one address (IPv6: /64), and its requests at a time; default 512."
+    )
+
+
+class ConfigFile(Model):
+    """preflight.yaml; every key is optional, relative paths are relative to the file."""
+
+    node: NodeSettings = NodeSettings()
+    peers: tuple[PeerSettings, ...] = ()
+    control: ControlSettings = ControlSettings()
+    responder: ResponderSettings = ResponderSettings()
+    overlay: OverlaySettings = OverlaySettings()
+    stun: StunSettings = StunSettings()
+    checks: CheckSettings = CheckSettings()
+    thresholds: Thresholds = Thresholds()
+    report: ReportSettings = ReportSettings()
+    posture: PostureSettings = PostureSettings()
+    control_plane: ControlPlaneSettings = ControlPlaneSettings()
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice: the second would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: Path) -> ConfigFile:
+    """Read and check a settings file.
+
+    Raises SettingsError with file, line and, for an unknown key, the nearest valid one.
+    """
+    try:
+        text = _bounded(path).decode("utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; write one with `preflight init`") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{path}: is a directory, not a settings file") from None
+    except PermissionError:
+        raise SettingsError(f"{path}: not readable by this user") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as UTF-8 text ({error.__class__.__name__})") from None
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise SettingsError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SettingsError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if data is None:
+        return ConfigFile()
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}:1: expected `key: value` lines, got {type(data).__name__}")
+    try:
+        config = ConfigFile.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(_explain(path, root, error)) from None
+    return _anchor(config, path.parent)
+
+
+def _explain(path: Path, root: Any, error: ValidationError) -> str:
+    """One line for each mistake: file, line, key, what is wrong, the nearest valid key."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        location = tuple(part for part in item["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+        dotted = ".".join(str(part) for part in location)
+        line = _line_of(root, location)
+        if item["type"] == "extra_forbidden":
+            near = get_close_matches(str(location[-1]), _keys_at(location[:-1]), n=1, cutoff=0.0)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
+        else:
+            said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+            lines.append(f"{path}:{line}: {dotted}: {said}")
+    return "\n".join(lines)
+
+
+def _line_of(node: Any, location: tuple[int | str, ...]) -> int:
+    line = 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The valid keys of the model at a place in the file."""
+    schema: Any = ConfigFile.model_json_schema()
+    node = schema
+    for part in location:
+        node = node.get("items", {}) if isinstance(part, int) else node.get("properties", {}).get(part, {})
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return list(node.get("properties", {}))
+
+
+def _anchor(config: ConfigFile, folder: Path) -> ConfigFile:
+    """Make the paths of a file absolute: they are relative to the file, not to the caller's directory."""
+
+    def absolute(path: Path) -> Path:
+        return (folder / path.expanduser()).absolute()
+
+    def anchored(model: Model) -> Model:
+        updates: dict[str, Any] = {name: absolute(value) for name, value in model if isinstance(value, Path)}
+        return model.model_copy(update=updates)
+
+    posture = config.posture
+    if posture.repositories is not None:
+        posture = posture.model_copy(update={"repositories": tuple(map(absolute, posture.repositories))})
+    sections = {name: anchored(getattr(config, name)) for name in ("control", "responder", "control_plane")}
+    return config.model_copy(update={**sections, "posture": posture})
+
+
+def _bounded(path: Path) -> bytes:
+    """What a file holds, whose size is a mistake beyond a megabyte: a device would never end. Raises OSError."""
+    content = beginning(path, LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise OSError(EFBIG, os.strerror(EFBIG))
+    return content
+
+
+def read_secret(path: Path, what: str) -> str:
+    """The text of a secret file without its trailing newline. Raises SettingsError; never shows the content."""
+    try:
+        text = _bounded(path).decode("utf-8").rstrip("\r\n")
+    except IsADirectoryError:
+        raise SettingsError(f"{what}: {path} is a directory") from None
+    except FileNotFoundError:
+        raise SettingsError(f"{what}: {path}: no such file") from None
+    except PermissionError:
+        raise SettingsError(f"{what}: {path}: not readable by this user") from None
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{what}: {path}: cannot be read as UTF-8 text") from None
+    if not text.strip():
+        raise SettingsError(f"{what}: {path} is empty")
+    return text
+
+
+def read_key(path: Path) -> bytes:
+    """The shared key of the responders: the file's bytes without the trailing newline, at least 16 of them."""
+    try:
+        key = _bounded(path)
+    except FileNotFoundError:
+        raise SettingsError(f"responder key: {path}: no such file") from None
+    except OSError as error:
+        raise SettingsError(f"responder key: {path}: cannot be read ({error.strerror})") from None
+    key = key.removesuffix(b"\n").removesuffix(b"\r")
+    if len(key) < MINIMUM_KEY_BYTES:
+        raise SettingsError(
+            f"responder key: {path} holds {len(key)} bytes, at least {MINIMUM_KEY_BYTES} are needed; "
+            f"make one with: umask 077; head -c 32 /dev/urandom | base64 > {path}"
+        )
+    return key
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the settings file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ConfigFile.model_json_schema(),
+        "title": "preflight.yaml",
+    }

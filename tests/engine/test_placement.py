@@ -1,0 +1,111 @@
+"""Placement: measurements in, advice out; the matrix of the runbook is never made looser."""
+
+from typing import Any
+
+import pytest
+
+from preflight.api import CONTROL, Direction, Result, Status, codes
+from preflight.engine.placement import BULK, place
+from preflight.settings.load import RttThresholds, Thresholds
+
+CLASSES = ("agent task", "GPU inference", "long GPU training", "distributed collectives")
+LIMITS = Thresholds()
+
+
+def result(check: str, target: str, status: Status = Status.PASS, **more: Any) -> Result:
+    return Result(
+        target=target,
+        direction=Direction.FORWARD,
+        status=status,
+        message="",
+        check=check,
+        category=check.partition(".")[0],
+        **more,
+    )
+
+
+def quality(peer: str = "b", rtt: float = 20.0, jitter: float = 2.0, loss: float = 0.0, **more: Any) -> Result:
+    numbers = {"rtt_median_ms": rtt, "jitter_p95_ms": jitter, "loss_percent": loss}
+    return result("udp.quality", peer, measurements=numbers, **more)
+
+
+def health(rtt: float = 25.0, tail: float | None = None, **more: Any) -> Result:
+    advice = {"advised_http_timeout_ms": 15000, "advised_heartbeat_s": 30, "advised_lease_ms": 120000}
+    numbers = {"rtt_ms": rtt, "rtt_p95_ms": rtt if tail is None else tail, **advice}
+    return result("control.health", CONTROL, measurements=numbers, **more)
+
+
+def verdicts(*results: Result, limits: Thresholds = LIMITS) -> tuple[str, ...]:
+    advice = place(results, limits)
+    assert tuple(entry.work_class for entry in advice) == CLASSES
+    return tuple(entry.verdict for entry in advice)
+
+
+MATRIX = ("allowed", "allowed", "not-default", "out-of-scope")
+RELAYED = result("overlay.session", "b", Status.WARN, code=codes.OVERLAY_RELAYED)
+DEAD = result("reach.udp", "b", Status.FAIL, code=codes.REACH_UNREACHABLE)
+NO_LIST = result("nodes.state", CONTROL, Status.FAIL, code=codes.CONTROL_UNHEALTHY)
+NO_CONTROL = result("control.connect", CONTROL, Status.FAIL, code=codes.CONTROL_REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ((health(), quality()), MATRIX),
+        ((health(0.5), quality(rtt=0.4, jitter=0.1)), MATRIX),
+        ((health(200), quality()), ("caution", *MATRIX[1:])),
+        ((health(25, tail=400), quality()), ("caution", *MATRIX[1:])),
+        ((health(), quality(rtt=200)), ("allowed", "caution", "out-of-scope", "out-of-scope")),
+        ((health(), quality(rtt=80)), ("allowed", "allowed", "out-of-scope", "out-of-scope")),
+        ((health(), quality(jitter=90)), ("caution", "caution", "not-default", "out-of-scope")),
+        ((health(), quality(loss=5)), ("caution", "caution", "out-of-scope", "out-of-scope")),
+        ((health(), quality(), RELAYED), ("caution", "caution", "out-of-scope", "out-of-scope")),
+        ((health(), quality(), DEAD), ("allowed", "not-default", "out-of-scope", "out-of-scope")),
+        ((health(), quality(), NO_LIST), ("not-default", "not-default", "not-default", "out-of-scope")),
+        ((quality(), NO_CONTROL), ("not-default", "not-default", "not-default", "out-of-scope")),
+        ((health(),), ("allowed", "caution", "not-default", "out-of-scope")),
+        ((quality(),), ("caution", *MATRIX[1:])),
+        ((result("reach.icmp", "b", measurements={"rtt_min_ms": 3.0}),), ("caution", "caution", *MATRIX[2:])),
+    ],
+)
+def test_the_matrix(results: tuple[Result, ...], expected: tuple[str, ...]) -> None:
+    """Good numbers give the runbook's matrix, also in a LAN; bad or missing ones only ever make it stricter."""
+    assert verdicts(*results) == expected
+
+
+def test_the_worst_peer_counts_and_is_named() -> None:
+    """A cluster is as good as its worst path, and the reader must know which it is."""
+    advice = place((health(), quality("b"), quality("c", rtt=300, jitter=80)), LIMITS)
+    assert advice[1].verdict == "caution"
+    assert "c takes 300 ms" in advice[1].because
+    assert "over 150 ms" in advice[1].because
+
+
+def test_reasons_carry_numbers_and_what_was_not_measured() -> None:
+    """A verdict without its reason is an opinion."""
+    full = place((health(), quality()), LIMITS)
+    assert "client 15 s, heartbeat 30 s, lease 120 s" in full[0].because
+    assert "20 ms" in full[3].because
+    partly = place((result("reach.icmp", "b", measurements={"rtt_min_ms": 3.0}),), LIMITS)
+    assert "not measured" in partly[0].because
+    assert "not measured: jitter, loss" in partly[1].because
+
+
+def test_bulk_data_is_never_recommended_over_the_control_path() -> None:
+    """Whoever reads that agent tasks are allowed must not send checkpoints that way."""
+    for results in ((health(), quality()), (quality(),), (health(),)):
+        advice = place(results, LIMITS)
+        assert BULK in advice[0].because
+        assert BULK in advice[2].because
+
+
+def test_limits_are_settings() -> None:
+    """What is comfortable is the operator's decision."""
+    strict = Thresholds(rtt_ms=RttThresholds(interactive=10, inference=10, training=10))
+    assert verdicts(health(), quality(), limits=strict) == ("caution", "caution", "out-of-scope", "out-of-scope")
+
+
+def test_a_run_that_measured_no_path_says_nothing() -> None:
+    """`preflight run control.url` is no statement about work."""
+    assert place((result("control.url", CONTROL),), LIMITS) == ()
+    assert place((), LIMITS) == ()

@@ -1,0 +1,126 @@
+"""Selection and order of checks, as tables."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from preflight.api import Check, Context, Result, check
+from preflight.engine.catalog import assemble
+from preflight.engine.plan import Selection, SelectionError, make_plan
+
+
+def declare(id: str, *needs: str, tags: tuple[str, ...] = ()) -> Check:
+    @check(id, title=id, subject="node", codes=(), needs=needs, tags=tags)
+    async def nothing(ctx: Context) -> AsyncGenerator[Result, None]:
+        return
+        yield
+
+    return nothing
+
+
+CHECKS = [
+    declare("mtu.path", "reach.udp"),
+    declare("reach.udp", "overlay.session"),
+    declare("overlay.session", "overlay.interface"),
+    declare("overlay.interface"),
+    declare("host.clock"),
+    declare("udp.nat-timeout", "reach.udp", tags=("slow",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), {"mtu.path", "reach.udp", "overlay.session", "overlay.interface", "host.clock"}),
+        (Selection(named=("mtu.*",)), {"mtu.path", "reach.udp", "overlay.session", "overlay.interface"}),
+        (Selection(only=("host.*",)), {"host.clock"}),
+        (Selection(named=("mtu.path",), skip=("overlay.session",)), {"mtu.path", "reach.udp", "overlay.interface"}),
+        (
+            Selection(named=("udp.nat-timeout",), skip=("reach.*",)),
+            {"udp.nat-timeout", "overlay.session", "overlay.interface"},
+        ),
+        (Selection(tags=("slow",)), {c.id for c in CHECKS}),
+    ],
+)
+def test_selection(selection: Selection, expected: set[str]) -> None:
+    """Named checks bring what they need; opt-in checks run only when asked for."""
+    chosen = {check.id for check in make_plan(CHECKS, selection).checks}
+    assert chosen == expected
+
+
+def test_order_follows_needs() -> None:
+    """Each check stands behind what it needs."""
+    order = [check.id for check in make_plan(CHECKS, Selection()).checks]
+    assert order.index("overlay.interface") < order.index("overlay.session") < order.index("reach.udp")
+    assert order.index("reach.udp") < order.index("mtu.path")
+
+
+def test_a_glob_that_matches_nothing_is_a_mistake() -> None:
+    """A typing error must not turn into a green run of nothing."""
+    with pytest.raises(SelectionError, match=r"'mtu.pth'.*mtu.path"):
+        make_plan(CHECKS, Selection(named=("mtu.pth",)))
+
+
+@pytest.mark.parametrize(
+    ("selection", "asked"),
+    [
+        (Selection(), {"all": {c.id for c in CHECKS} - {"udp.nat-timeout"}}),
+        (Selection(named=("mtu.*", "host.clock")), {"mtu.*": {"mtu.path"}, "host.clock": {"host.clock"}}),
+        (Selection(only=("overlay.*",)), {"--only overlay.*": {"overlay.session", "overlay.interface"}}),
+        (
+            Selection(named=("*",), only=("udp.*", "mtu.*"), skip=("overlay.*",)),
+            {
+                "*": {"udp.nat-timeout", "mtu.path"},
+                "--only udp.*": {"udp.nat-timeout"},
+                "--only mtu.*": {"mtu.path"},
+            },
+        ),
+    ],
+)
+def test_what_was_asked_for(selection: Selection, asked: dict[str, set[str]]) -> None:
+    """Each thing that was asked for is known with the checks that it chose; what they need is in none of them."""
+    assert make_plan(CHECKS, selection).asked == asked
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(skip=("*",)), "all leaves no check to run; 6 checks: left out by --skip '*'"),
+        (
+            Selection(skip=("host.*",), skip_in_file=("[!h]*",), file="a.yaml"),
+            "all leaves no check to run; host.clock: left out by --skip 'host.*'; "
+            "5 checks: left out by checks.skip '[!h]*' in a.yaml",
+        ),
+        (
+            Selection(only=("udp.*",)),
+            "--only udp.* leaves no check to run; udp.nat-timeout: opt-in, add --tag slow",
+        ),
+        (
+            Selection(named=("mtu.path", "host.*"), only=("host.*",)),
+            "mtu.path leaves no check to run; mtu.path: left out by --only",
+        ),
+        (
+            Selection(named=("mtu.path",), tags=("slow",)),
+            "--tag slow leaves no check to run; udp.nat-timeout: not among the named checks",
+        ),
+        (Selection(tags=("slwo",)), "no check has the tag 'slwo'; nearest: slow (there are: slow)"),
+    ],
+)
+def test_what_leaves_nothing_to_run_is_a_mistake(selection: Selection, said: str) -> None:
+    """Whoever asks for something learns what left it out; a run of nothing would be green."""
+    with pytest.raises(SelectionError) as caught:
+        make_plan(CHECKS, selection)
+    assert str(caught.value) == said
+
+
+def test_a_circle_is_named() -> None:
+    """Needs that go in a circle are told, not waited for."""
+    with pytest.raises(SelectionError, match="circle"):
+        make_plan([declare("a.a", "b.b"), declare("b.b", "a.a")], Selection())
+
+
+def test_unknown_need_and_taken_id_break_only_the_plugin() -> None:
+    """A third-party check that does not fit is left out and reported, all others stay."""
+    catalog = assemble([declare("a.a"), declare("a.a"), declare("b.b", "no.such"), declare("c.c", "b.b")])
+    assert [check.id for check in catalog.checks] == ["a.a"]
+    assert {broken.name for broken in catalog.broken} == {"a.a", "b.b", "c.c"}

@@ -1,0 +1,108 @@
+"""Echoes and nudges on real sockets."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preflight.model.icmp import PRIVILEGE, EchoStats
+from preflight.net.icmp.icmp import Icmp
+
+
+def echo(address: str, count: int = 3) -> EchoStats:
+    """A short burst."""
+
+    async def burst() -> EchoStats:
+        return await Icmp().echo(address, count=count, interval_s=0.005, timeout_s=1.0)
+
+    return asyncio.run(burst())
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_every_echo_to_this_host_is_answered_once(address: str) -> None:
+    """A raw socket sees its own requests on loopback as well: those are no answers."""
+    stats = echo(address)
+    assert (stats.sent, stats.received, stats.error, stats.loss_percent) == (3, 3, None, 0.0)
+    assert len(stats.rtt_ms) == 3
+    assert min(stats.rtt_ms) > 0
+
+
+@pytest.mark.lab
+def test_a_thousand_targets_at_once_lose_nothing() -> None:
+    """A socket per target would receive everybody's replies, overflow, and show loss that is none."""
+
+    async def sweep() -> list[EchoStats]:
+        icmp = Icmp()
+        addresses = [f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(1000)]
+        return await asyncio.gather(*(icmp.echo(a, count=2, interval_s=0.01, timeout_s=10.0) for a in addresses))
+
+    assert {(stats.sent, stats.received) for stats in asyncio.run(sweep())} == {(2, 2)}
+
+
+@pytest.mark.lab
+def test_one_comes_while_another_goes_and_one_is_given_up() -> None:
+    """Bursts share a socket: none may end, or hold up, what others still wait for."""
+
+    async def bursts() -> tuple[list[EchoStats], EchoStats]:
+        icmp = Icmp()
+        slow = asyncio.create_task(icmp.echo("127.0.0.1", count=5, interval_s=0.02, timeout_s=10))
+        given_up = asyncio.create_task(icmp.echo("127.0.0.2", count=1000, interval_s=0.02, timeout_s=10))
+        quick = [await icmp.echo("127.0.0.3", count=1, interval_s=0, timeout_s=10) for _ in range(3)]
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        stats = await slow
+        return quick, stats
+
+    quick, slow = asyncio.run(bursts())
+    assert [(stats.sent, stats.received) for stats in quick] == [(1, 1)] * 3
+    assert (slow.sent, slow.received) == (5, 5)
+
+
+@pytest.mark.lab
+def test_without_privilege_it_says_so() -> None:
+    """An ordinary user gets data, not an exception."""
+    script = (
+        "import asyncio\n"
+        "from preflight.net.icmp.icmp import Icmp\n"
+        "icmp = Icmp()\n"
+        "stats = asyncio.run(icmp.echo('127.0.0.1', count=1, interval_s=0, timeout_s=1))\n"
+        "print(stats.error, icmp.raw_socket(), icmp.ping_socket())\n"
+    )
+    lowered = [
+        "unshare",
+        "--net",
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        "--reuid=65534",
+        "--clear-groups",
+    ]
+    done = subprocess.run(
+        [*lowered, sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert done.stdout.split() == [PRIVILEGE, "False", "False"]
+
+
+def test_a_nudge_is_one_datagram_and_never_raises() -> None:
+    """To this host it leaves; out of an interface that does not exist the kernel's words come back."""
+    assert Icmp().nudge("127.0.0.1", "lo") is None
+    assert Icmp().nudge("127.0.0.1", "no-such-if") == "No such device"
+
+
+def test_a_closed_port_is_told_from_a_silent_one() -> None:
+    """Port-unreachable is proof; silence proves nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        assert not asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=0.1))
+    assert asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=1.0))

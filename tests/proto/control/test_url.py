@@ -1,0 +1,114 @@
+"""The control URL: normalised as real clients do, explained where it cannot be used."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preflight.proto.control.url import ControlUrlError, normalise, usable, without_secrets
+
+GOOD = [
+    ("http://10.66.0.2:9847", "http://10.66.0.2:9847", 9847),
+    ("  10.66.0.2:9847/ \n", "http://10.66.0.2:9847", 9847),
+    ("10.66.0.2", "http://10.66.0.2", 80),
+    ("https://control.example", "https://control.example", 443),
+    ("HTTPS://Control.Example:8443//", "https://control.example:8443", 8443),
+    ("http://[fd66::2]:9847/", "http://[fd66::2]:9847", 9847),
+    ("http://[FD66:0::2]", "http://[fd66::2]", 80),
+    ("[::ffff:10.66.0.2]:1", "http://10.66.0.2:1", 1),
+    ("http://proxy.example/populi/", "http://proxy.example/populi", 80),
+    ("müller.example", "http://xn--mller-kva.example", 80),
+    ("c.overlay.:9847", "http://c.overlay.:9847", 9847),
+    ("under_score.overlay", "http://under_score.overlay", 80),
+    ("h:", "http://h", 80),
+]
+
+BAD = [
+    ("", "empty"),
+    ("  ", "empty"),
+    ("ftp://10.66.0.2", "scheme"),
+    ("://10.66.0.2", "scheme"),
+    ("http:/10.66.0.2", "two slashes"),
+    ("http://", "no host"),
+    ("http:///path", "no host"),
+    ("fd66::2", "brackets"),
+    ("http://[fd66::2", "not an address"),
+    ("http://[control]:1", "not an address"),
+    ("http://[fe80::1%25wg0]:1", "zone"),
+    ("10.66.0.300", "looks like an IPv4"),
+    ("10.66.0", "looks like an IPv4"),
+    ("0", "looks like an IPv4"),
+    ("http://0x0a420002", "looks like an IPv4"),
+    ("h:0", "port 0"),
+    ("h:99999", "port"),
+    ("h:http", "port"),
+    ("http://user:pass@h", "user name"),
+    ("http://h?token=1", "query"),
+    ("http://h#x", "query"),
+    ("http://h ost", "blank"),
+    ("http://h/a\nb", "blank"),
+    ("*:9847", "not an address"),
+    ("a..b", "not an address"),
+    ("-a.example", "not an address"),
+    (f"{'a' * 64}.example", "not an address"),
+]
+
+
+@pytest.mark.parametrize(("raw", "text", "port"), GOOD)
+def test_normalises(raw: str, text: str, port: int) -> None:
+    """Trim, add http://, strip trailing slashes; a port that is not written is the scheme's, never an invented one."""
+    url = normalise(raw)
+    assert (str(url), url.port) == (text, port)
+
+
+@pytest.mark.parametrize(("raw", "why"), BAD)
+def test_explains_what_is_wrong(raw: str, why: str) -> None:
+    """An operator learns which part of the URL to correct."""
+    with pytest.raises(ControlUrlError, match=why) as caught:
+        normalise(raw)
+    assert not caught.value.bind_all
+    assert usable(raw) is None
+
+
+@pytest.mark.parametrize(
+    "raw", ["0.0.0.0", "http://0.0.0.0:9847", "[::]:9847", "::", "https://[::0]", "[::ffff:0.0.0.0]"]
+)
+def test_a_bind_address_is_no_destination(raw: str) -> None:
+    """Bind-all hosts are told apart from other mistakes: they have a finding code of their own."""
+    with pytest.raises(ControlUrlError) as caught:
+        normalise(raw)
+    assert caught.value.bind_all
+
+
+def test_a_password_in_the_url_is_not_repeated() -> None:
+    """A secret must not reach a message by way of a complaint."""
+    with pytest.raises(ControlUrlError) as caught:
+        normalise("http://user:hunter2-hunter2@10.66.0.2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "no check is called 'http://u:p w/x@h'; did you mean 'x'?",
+            "no check is called 'http://…@h'; did you mean 'x'?",
+        ),
+        ("u:p@h:1", "…@h:1"),
+        ("extra argument (TOKEN@h)", "extra argument (…@h)"),
+        ("http://h/x?token=1 is not", "http://h/x?… is not"),
+        ("h?token=1", "h?…"),
+        ("http://h#1", "http://h?…"),
+        ("did you mean 'x'?", "did you mean 'x'?"),
+    ],
+)
+def test_what_may_be_a_secret_is_left_out_of_a_quotation(text: str, shown: str) -> None:
+    """A complaint quotes what was written without user info, query and fragment, and leaves plain sentences alone."""
+    assert without_secrets(text) == shown
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_url_or_a_clear_no(raw: str) -> None:
+    """No input crashes, and what is normalised once stays as it is."""
+    url = usable(raw)
+    if url is not None:
+        assert normalise(str(url)) == url

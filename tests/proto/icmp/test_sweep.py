@@ -1,0 +1,237 @@
+"""Sweeps over networks made of function calls: every count is exact, whatever is lost, copied, late or foreign."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from heapq import heappop, heappush
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preflight.proto.icmp.sweep import BACK_OFF_S, CATCH_UP_S, Burst, Sweep
+
+Fate = Callable[[str, int], tuple[float, ...]]
+"""When answers to the n-th request to an address come, seconds after it: none is a loss, two are a copy."""
+
+
+@dataclass
+class Network:
+    """Time that passes only here, targets that answer as told, and what was sent when."""
+
+    sweep: Sweep
+    fate: Fate = lambda address, n: (0.001,)
+    refuse: Callable[[str, int], str] = lambda address, n: ""
+    wake_late_s: float = 0.0
+    now: float = 1000.0
+    sent_at: list[tuple[float, str]] = field(default_factory=list)
+    tried: Counter[str] = field(default_factory=Counter)
+    ended: list[Burst] = field(default_factory=list)
+    arrivals: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Until no burst is under way."""
+        while (wake_at := self.sweep.wake_at(self.now)) is not None:
+            arrival_at = self.arrivals[0][0] if self.arrivals else float("inf")
+            self.now = max(self.now, min(wake_at + self.wake_late_s, arrival_at))
+            while self.arrivals and self.arrivals[0][0] <= self.now:
+                heappop(self.arrivals)[2]()
+            self.send()
+            self.ended += self.sweep.ended(self.now)
+
+    def send(self) -> None:
+        """What is due."""
+        for number, burst in self.sweep.due(self.now):
+            n = self.tried[burst.address]
+            self.tried[burst.address] += 1
+            if error := self.refuse(burst.address, n):
+                self.sweep.refused(burst, error, self.now)
+                continue
+            self.sweep.sent(number, burst, self.now)
+            self.sent_at.append((self.now, burst.address))
+            for delay_s in self.fate(burst.address, n):
+                self.at(self.now + delay_s, partial(self._answer, number, burst.address))
+
+    def _answer(self, number: int, address: str) -> None:
+        self.sweep.answered(number, address, self.now)
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        """Something that comes in at a time."""
+        heappush(self.arrivals, (when, len(self.arrivals) + len(self.sent_at) * 1000, what))
+
+    def add(self, addresses: int, *, count: int = 3, interval_s: float = 0.02, timeout_s: float = 1.0) -> list[Burst]:
+        """A burst to each of some addresses."""
+        add = self.sweep.add
+        return [
+            add(f"t{i}", count=count, interval_s=interval_s, timeout_s=timeout_s, now=self.now)
+            for i in range(addresses)
+        ]
+
+
+fates = st.dictionaries(
+    st.tuples(st.integers(0, 19), st.integers(0, 3)),
+    st.lists(st.floats(0.0001, 0.9), max_size=3).map(tuple),
+)
+
+
+@given(fates=fates, rate=st.sampled_from([50.0, 1000.0, 10000.0]), wake_late_s=st.sampled_from([0.0, 0.004, 0.3]))
+def test_every_count_is_exact(fates: dict[tuple[int, int], tuple[float, ...]], rate: float, wake_late_s: float) -> None:
+    """Loss, copies, overtaking and answers that take longer than the interval: each target gets its own, once."""
+    network = Network(
+        Sweep(rate), fate=lambda address, n: fates.get((int(address[1:]), n), (0.001,)), wake_late_s=wake_late_s
+    )
+    bursts = network.add(20, count=4)
+    network.run()
+    assert sorted(burst.address for burst in network.ended) == sorted(burst.address for burst in bursts)
+    for index, burst in enumerate(bursts):
+        answered = sum(bool(fates.get((index, n), (0.001,))) for n in range(4))
+        assert (burst.stats.sent, burst.stats.received) == (4, answered)
+        assert len(burst.stats.rtt_ms) == answered
+        copies = sum(max(len(fates.get((index, n), ())) - 1, 0) for n in range(4))
+        assert burst.stats.duplicates <= copies, "a copy behind the end of its burst is not counted"
+
+
+@given(late_s=st.floats(1.001, 5.0))
+def test_a_late_answer_is_no_answer(late_s: float) -> None:
+    """Behind the time-out a target is silent, and its late word counts for nobody else."""
+    network = Network(Sweep(1000.0), fate=lambda address, n: (late_s,) if address == "t0" else (0.001,))
+    silent, *others = network.add(3, count=1)
+    network.run()
+    for _, _, arrive in network.arrivals:
+        arrive()
+    assert (silent.stats.sent, silent.stats.received) == (1, 0)
+    assert all(burst.stats.received == 1 for burst in others)
+    assert network.sweep.foreign == 1
+
+
+def test_round_trips_are_in_the_order_of_sending() -> None:
+    """Answers overtake each other; the first round trip is the first request's."""
+    network = Network(Sweep(1000.0), fate=lambda address, n: ((0.3, 0.2, 0.001)[n],))
+    (burst,) = network.add(1)
+    network.run()
+    assert [round(rtt) for rtt in burst.stats.rtt_ms] == [300, 200, 1]
+
+
+@given(number=st.integers(0, 2**32 - 1), source=st.sampled_from(["t0", "t1", "elsewhere"]))
+def test_strangers_count_for_nobody(number: int, source: str) -> None:
+    """A number that was never sent, or the right one from another address, is no answer."""
+    network = Network(Sweep(1000.0), fate=lambda address, n: ())
+    bursts = network.add(2, count=1)
+    network.send()
+    sent = {burst.address: burst.numbers[0] for burst in bursts}
+    network.sweep.answered(number, source, network.now)
+    right = sent.get(source) == number
+    assert sum(burst.stats.received for burst in bursts) == right
+    assert network.sweep.foreign == (not right)
+
+
+def test_an_error_is_its_targets_and_ends_the_waiting() -> None:
+    """A router that says "unreachable" has answered: nothing more is waited for, and the others are not concerned."""
+    network = Network(Sweep(1000.0), fate=lambda address, n: () if address == "t0" else (0.001,))
+    dead, alive = network.add(2, count=2)
+    began = network.now
+
+    def complain() -> None:
+        for number in list(dead.unanswered):
+            network.sweep.failed(number & 0xFFFF, "t0", "host unreachable")
+            network.sweep.failed(number & 0xFFFF, "t1", "host unreachable")
+
+    network.at(began + 0.1, complain)
+    network.run()
+    assert dead.stats == type(dead.stats)(2, 0, (), "host unreachable")
+    assert (alive.stats.received, alive.stats.error) == (2, None)
+    assert network.now - began < 0.2
+    assert network.sweep.foreign == 2
+
+
+def test_an_error_names_the_latest_request_of_its_number() -> None:
+    """Sequence numbers have 16 bits: behind 65536 requests the same one is another's."""
+    network = Network(Sweep(1e6), fate=lambda address, n: () if address == "t0" else (0.0001,))
+    (first,) = network.add(1, count=1, timeout_s=100)
+    network.send()
+    other = network.sweep.add("t1", count=0x10000, interval_s=0.0, timeout_s=100, now=network.now)
+    while other.tried < other.count:
+        network.now += 0.001
+        network.send()
+    sequence = first.numbers[0] & 0xFFFF
+    network.sweep.failed(sequence, "t1", "host unreachable")
+    assert other.error == "host unreachable"
+    network.sweep.failed(sequence, "t0", "host unreachable")
+    assert first.error is None, "its number is out of reach by now; nothing is guessed"
+
+
+@given(
+    rate=st.sampled_from([100.0, 1000.0, 5000.0]),
+    addresses=st.integers(1, 60),
+    wake_late_s=st.sampled_from([0.0, 0.003, 0.05]),
+)
+def test_the_pace_is_kept(rate: float, addresses: int, wake_late_s: float) -> None:
+    """In no stretch of time leave more packets than the pace allows, and never a burst to one target."""
+    network = Network(Sweep(rate), wake_late_s=wake_late_s)
+    network.add(addresses, interval_s=0.02)
+    network.run()
+    times = [at for at, _ in network.sent_at]
+    slack = 2 + rate * CATCH_UP_S
+    for first in range(0, len(times), 7):
+        for last in range(first, len(times), 5):
+            assert last - first + 1 <= rate * (times[last] - times[first]) + slack + 1e-6
+    assert max(Counter(network.sent_at).values()) == 1
+
+
+def test_many_targets_take_turns() -> None:
+    """With more targets than the pace carries in one interval all get their first request before any its second."""
+    network = Network(Sweep(1000.0))
+    network.add(100, count=2, interval_s=0.001)
+    network.run()
+    assert len({address for _, address in network.sent_at[:100]}) == 100
+
+
+def test_what_could_not_leave_is_not_lost() -> None:
+    """A firewall's refusal is this node's: it counts as tried, never as sent."""
+    network = Network(Sweep(1000.0), refuse=lambda address, n: "Operation not permitted" if n < 2 else "")
+    (burst,) = network.add(1, count=3)
+    network.run()
+    assert (burst.stats.sent, burst.stats.received, burst.stats.error) == (1, 1, "Operation not permitted")
+    network = Network(Sweep(1000.0), refuse=lambda address, n: "Network is unreachable")
+    (burst,) = network.add(1, count=3)
+    network.run()
+    assert (burst.stats.sent, burst.stats.received, burst.stats.error) == (0, 0, "Network is unreachable")
+
+
+def test_a_full_buffer_holds_everybody_and_loses_nothing() -> None:
+    """ENOBUFS is this node's own queue: the same request again, after a pause in which nobody sends."""
+    sweep = Sweep(1000.0)
+    first = sweep.add("t0", count=1, interval_s=0, timeout_s=1, now=0.0)
+    sweep.add("t1", count=1, interval_s=0, timeout_s=1, now=0.0)
+    held = []
+    for _, burst in sweep.due(0.0):
+        sweep.no_room(burst, 0.0)
+        held.append(burst)
+    assert held == [first]
+    assert list(sweep.due(BACK_OFF_S / 2)) == []
+    addresses = []
+    for number, burst in sweep.due(BACK_OFF_S + 0.01):
+        sweep.sent(number, burst, BACK_OFF_S + 0.01)
+        addresses.append(burst.address)
+    assert sorted(addresses) == ["t0", "t1"]
+
+
+def test_a_burst_that_nobody_waits_for_sends_no_more() -> None:
+    """A check that was ended stops its echoes."""
+    network = Network(Sweep(1000.0), fate=lambda address, n: ())
+    dropped, kept = network.add(2, count=5)
+    network.send()
+    network.sweep.drop(dropped)
+    network.run()
+    assert network.tried == {"t0": 1, "t1": 5}
+    assert network.ended == [kept]
+
+
+def test_nothing_to_send_ends_at_once() -> None:
+    """A burst of none is complete, and an empty sweep has nothing to wait for."""
+    sweep = Sweep(1000.0)
+    assert sweep.wake_at(5.0) is None
+    burst = sweep.add("t0", count=0, interval_s=0, timeout_s=1, now=5.0)
+    assert sweep.wake_at(5.0) == 5.0
+    assert sweep.ended(5.0) == [burst]
+    assert sweep.wake_at(5.0) is None

@@ -1,0 +1,70 @@
+"""What the word of a peer's kernel explains, and what it does not."""
+
+import pytest
+
+from preflight.model.path import AskResult, PeerReport
+from preflight.model.wayback import WayBack
+from preflight.proto.responder.return_path import explain
+
+
+def told(way: WayBack | None, *, received: int = 0, arrived: int = 0, local: str = "10.66.0.1") -> AskResult:
+    """An inquiry; received: by the peer, arrived: of its probes here."""
+    return AskResult(
+        sent=10, answered=0, report=PeerReport(received, 10, way=way), probes_received=arrived, local=(local, 40000)
+    )
+
+
+STRICT = WayBack("wg0.7", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=1)
+NO_ROUTE = WayBack("wg0", None, rp_filter=2, refuses=True, dropped=4)
+OTHER = WayBack("wg0", "eth0")
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (told(STRICT), ("host.rp-filter", "forward")),
+        (told(STRICT, arrived=10), ("host.rp-filter", "forward")),
+        # Whatever the filter drops, this node's packets got through.
+        (told(STRICT, received=3), ("overlay.route-leak", "reverse")),
+        (told(NO_ROUTE), ("host.rp-filter", "forward")),
+        (told(OTHER), ("overlay.route-leak", "reverse")),
+        (told(OTHER, arrived=1), ("reach.asymmetric", "reverse")),
+        (told(WayBack("wg0", "wg0"), received=1), None),
+        (told(WayBack(None, "eth0")), None),
+        (told(WayBack("wg0", None)), None),
+        (told(None), None),
+        (AskResult(sent=10, answered=0, unavailable="silent"), None),
+    ],
+)
+def test_causes(asked: AskResult, found: tuple[str, str] | None) -> None:
+    """A filter that is seen to drop, a route that leads elsewhere: nothing else is a cause."""
+    cause = explain(asked, "b")
+    assert (cause and (str(cause.code), cause.direction)) == found
+
+
+def test_the_filter_s_lines_fix_route_and_filter() -> None:
+    """The route comes first, as the filter is right to object; a dot in a name is a slash for sysctl."""
+    cause = explain(told(STRICT), "b")
+    assert cause is not None
+    assert cause.remedy.splitlines() == [
+        "ip route replace 10.66.0.1/32 dev wg0.7   # on b",
+        "sysctl -w net.ipv4.conf.wg0/7.rp_filter=2   # on b",
+    ]
+    assert "1 packet while" in cause.message
+    assert "leaves by eth0 via 192.0.2.1" in cause.message
+
+
+def test_where_there_is_no_route_the_filter_is_not_loosened() -> None:
+    """A loose filter wants any route; there is nothing to loosen."""
+    cause = explain(told(NO_ROUTE), "b")
+    assert cause is not None
+    assert cause.remedy == "ip route replace 10.66.0.1/32 dev wg0   # on b"
+    assert "loose" in cause.message
+    assert "no route back" in cause.message
+
+
+def test_an_ipv6_host_route_has_128_bits() -> None:
+    """The line to paste fits the family."""
+    cause = explain(told(OTHER, local="fd66::1"), "b")
+    assert cause is not None
+    assert cause.remedy == "ip route replace fd66::1/128 dev wg0   # on b"

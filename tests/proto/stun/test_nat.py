@@ -1,0 +1,166 @@
+"""Questions about a NAT: read as written, signed, answered boundedly, and promises kept once."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preflight.model.nat import translated
+from preflight.proto.stun import nat
+from preflight.proto.stun.nat import ASKING_BYTES, MAX_DELAY_S, MEMORY_S, PROBES, SIZE, Kind, Message, NatServer
+
+KEY, OTHER_KEY = b"0123456789abcdef", b"another key of 16"
+NONCE, TUNNEL = b"n" * 16, b"k" * 32
+NODE, OTHER = ("10.66.0.1", 40000), ("10.66.0.9", 40000)
+
+endpoints = st.just("") | st.builds(
+    lambda address, port: f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}",
+    st.ip_addresses().filter(lambda address: address.version == 4 or address.ipv4_mapped is None),
+    st.integers(1, 65535),
+)
+messages = st.builds(
+    Message,
+    kind=st.sampled_from(list(Kind)),
+    nonce=st.binary(min_size=16, max_size=16),
+    public_key=st.binary(min_size=32, max_size=32),
+    endpoint=endpoints,
+    delay_s=st.integers(0, 2**31).map(lambda ms: ms / 1000),
+    sent=st.integers(0, 255),
+)
+
+
+class View:
+    """A tunnel with one peer; `ready` says whether its state has been read."""
+
+    ready = True
+
+    def endpoint(self, public_key: bytes) -> str | None:
+        """Where that peer is."""
+        return ("203.0.113.5:4711" if public_key == TUNNEL else "") if self.ready else None
+
+
+@given(messages, st.sampled_from([None, KEY]), st.integers(SIZE, 500))
+def test_round_trip(message: Message, key: bytes | None, length: int) -> None:
+    """What was asked is what is read, padded or not; with a key only what it signed."""
+    data = nat.encode(message, key, length=length)
+    assert nat.decode(data, key) == message
+    assert len(data) == length
+    assert nat.decode(data, OTHER_KEY) is None
+
+
+@given(messages, st.integers(0, SIZE - 1), st.integers(1, 255))
+def test_every_byte_is_signed(message: Message, place: int, change: int) -> None:
+    """Nothing can be changed on the way."""
+    data = bytearray(nat.encode(message, KEY))
+    data[place] ^= change
+    assert nat.decode(bytes(data), KEY) is None
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.binary(max_size=400)
+        | st.binary(max_size=400).map(lambda data: nat.MAGIC + data)
+        | st.builds(lambda m, length: nat.encode(m, None, length=length), messages, st.integers(SIZE, 500)),
+        max_size=8,
+    )
+)
+def test_never_more_out_than_in(data: list[bytes]) -> None:
+    """Whatever comes and whenever it is due, an address never gets more bytes than were sent in its name."""
+    server = NatServer(None, View())
+    came, went = 0, 0
+    for datagram in data:
+        came += len(datagram)
+        went += sum(map(len, server.handle(datagram, NODE, 0.0) or ()))
+    went += sum(len(probe) for _, probes in server.due(MAX_DELAY_S) for probe in probes)
+    assert went <= came
+
+
+def ask(server: NatServer, message: Message, source: tuple[str, int] = NODE, now: float = 0.0) -> Message | None:
+    """The answer to a question."""
+    length = ASKING_BYTES if message.kind is Kind.AFTER else SIZE
+    answers = server.handle(nat.encode(message, KEY, length=length), source, now)
+    return nat.decode(answers[0], KEY) if answers else None
+
+
+@pytest.mark.parametrize(("public_key", "endpoint"), [(TUNNEL, "203.0.113.5:4711"), (b"x" * 32, "")])
+def test_where(public_key: bytes, endpoint: str) -> None:
+    """The endpoint of exactly the tunnel that asks; of another key nothing is known."""
+    answer = ask(NatServer(KEY, View()), Message(Kind.WHERE, NONCE, public_key))
+    assert answer == Message(Kind.SEEN, NONCE, public_key, endpoint)
+
+
+def test_where_while_the_state_is_read() -> None:
+    """No answer is no wrong answer: it is asked again."""
+    view = View()
+    view.ready = False
+    assert NatServer(KEY, view).handle(nat.encode(Message(Kind.WHERE, NONCE, TUNNEL), KEY), NODE, 0.0) == []
+
+
+def test_a_promise_is_kept_once_and_told() -> None:
+    """However often it is asked for; nobody is spoken to meanwhile, and afterwards it tells how much left."""
+    server, question = NatServer(KEY), Message(Kind.AFTER, NONCE, delay_s=25.0)
+    for now in (0.0, 0.2, 0.4):
+        assert ask(server, question, now=now) == Message(Kind.AGREED, NONCE)
+    assert server.wants_silence(NODE[0])
+    assert not server.wants_silence(OTHER[0])
+    assert server.due(24.9) == []
+    ((name, probes),) = server.due(25.0)
+    assert (name, len(probes)) == ((*NODE, NONCE), PROBES)
+    assert {nat.decode(probe, KEY) for probe in probes} == {Message(Kind.PROBE, NONCE)}
+    server.left(name, 2)
+    assert (server.due(26.0), server.waits(), server.wants_silence(NODE[0])) == ([], False, False)
+    assert ask(server, question, now=28.0) == Message(Kind.AGREED, NONCE, sent=2)
+    assert ask(server, question, now=25.1 + MEMORY_S) == Message(Kind.AGREED, NONCE)  # forgotten: a new promise
+
+
+def test_promises_are_bounded() -> None:
+    """Neither one address nor all together can make the responder a clockwork; who keeps silent is forgotten."""
+    server = NatServer(KEY)
+
+    def promised(source: tuple[str, int], count: int, now: float = 0.0) -> int:
+        asked = (
+            ask(server, Message(Kind.AFTER, number.to_bytes(16), delay_s=1.0), source, now) for number in range(count)
+        )
+        return sum(answer is not None for answer in asked)
+
+    assert promised(NODE, 10) == nat.MAX_PROMISES_OF_ONE
+    assert promised(OTHER, 1) == 1
+    assert sum(promised((f"10.66.1.{host}", 1), 4) for host in range(30)) == nat.MAX_PROMISES - 5
+    assert len(server.due(2.0)) == nat.MAX_PROMISES
+    assert promised(NODE, 1, now=2.0 + MEMORY_S) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "length"),
+    [
+        (Message(Kind.AFTER, NONCE, delay_s=1.0), ASKING_BYTES - 1),  # it would bring back more than it is
+        (Message(Kind.AFTER, NONCE, delay_s=MAX_DELAY_S + 1), ASKING_BYTES),
+        (Message(Kind.SEEN, NONCE), SIZE),
+        (Message(Kind.PROBE, NONCE), SIZE),
+        (Message(Kind.AGREED, NONCE), SIZE),
+    ],
+)
+def test_what_is_no_question_gets_no_answer(message: Message, length: int) -> None:
+    """Two responders never talk to one another, and nothing is promised that could be abused."""
+    server = NatServer(KEY, View())
+    assert server.handle(nat.encode(message, KEY, length=length), NODE, 0.0) is None
+    assert not server.waits()
+
+
+@pytest.mark.parametrize(
+    ("seen_as", "port", "behind"),
+    [
+        ("10.201.1.2:51820", 51820, False),
+        ("10.201.1.2:51820", None, False),
+        ("10.201.1.2:40000", 51820, True),  # only the port is another one
+        ("10.201.2.1:51820", 51820, True),
+        ("10.201.2.1:51820", None, True),
+        ("[fdc9::2]:51820", 51820, False),
+        ("[::ffff:10.201.1.2]:51820", 51820, False),
+        ("[fdc9::3]:51820", 51820, True),
+        ("[fe80::1%eth0]:51820", 51820, False),
+    ],
+)
+def test_translated(seen_as: str, port: int | None, behind: bool) -> None:
+    """A NAT is an endpoint that is not this node's; a second address of this node is none."""
+    assert translated(seen_as, ["10.201.1.2", "fdc9::2", "fe80::1"], port) is behind

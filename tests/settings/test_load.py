@@ -1,0 +1,225 @@
+"""Settings: precedence, and mistakes named with file, line and the nearest key."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from preflight.api import Peer
+from preflight.settings.load import Options, SettingsError, config_schema, known_secrets, load, read_config
+from preflight.settings.schema import ConfigFile, read_key, read_secret
+
+WHOLE = """\
+node: {id: node-a, labels: [pool=infer]}
+peers:
+  - {address: 10.66.0.2, name: b, responder: 862, agent_id: "2"}
+control: {url: "http://10.66.0.2:9847", scope_id: my-cluster, token_file: token, submitter_token_file: submit,
+          ca_file: ca.pem}
+responder: {key_file: responder.key, agent_id: "1"}
+overlay: {interface: wg0, prefixes: [10.66.0.0/24]}
+checks: {skip: ["udp.nat-timeout"], third_party: true}
+thresholds: {loss_percent: 1.0, jitter_ms: 30, rtt_ms: {interactive: 150}, stale_ms: 90000}
+report: {redact: [addresses]}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "token").write_text("bearer-of-the-node\n")
+    (tmp_path / "submit").write_text("bearer-of-a-submitter\n")
+    (tmp_path / "responder.key").write_text("0123456789abcdef\n")
+    path = tmp_path / "preflight.yaml"
+    path.write_text(WHOLE)
+    return path
+
+
+def test_the_whole_file_of_the_contract_is_read(config: Path) -> None:
+    """Every key that the contract documents is understood, and paths are relative to the file."""
+    settings = load(Options(config=config), {})
+    assert settings.peers == (Peer("10.66.0.2", "b", 862, "2"),)
+    assert settings.node.id == "node-a"
+    assert settings.control.ca_file == config.parent / "ca.pem"
+    assert settings.secrets.token is not None
+    assert settings.secrets.token.get_secret_value() == "bearer-of-the-node"
+    assert settings.secrets.responder_key == b"0123456789abcdef"
+    assert settings.report.redact == ("addresses",)
+
+
+def test_nobody_outside_is_asked_by_default(tmp_path: Path) -> None:
+    """A run without settings for it sends nothing to any STUN server; hellos and the slow steps have their defaults."""
+    (tmp_path / "preflight.yaml").write_text("node: {id: a}\n")
+    settings = load(Options(config=tmp_path / "preflight.yaml"), {})
+    assert settings.stun.servers == ()
+    assert (settings.responder.port, settings.responder.hellos) == (862, True)
+    assert settings.checks.nat_silence_s == (25.0, 60.0, 120.0)
+
+
+def test_no_secret_shows_in_a_representation(config: Path) -> None:
+    """A settings object that ends in a log or a traceback must not carry credentials along."""
+    shown = repr(load(Options(config=config), {}))
+    assert "bearer-of" not in shown
+    assert "0123456789abcdef" not in shown
+
+
+def test_every_secret_file_is_known_to_the_pass_that_takes_secrets_out(tmp_path: Path) -> None:
+    """Also one that a variable overrides, the control plane's own, and the credential that was bought a moment ago."""
+    for name in ("token", "admin"):
+        (tmp_path / name).write_text(f"{name}-secret-of-the-tests\n")
+    (tmp_path / "bought").write_text("VOX_MESH_TOKEN='bought secret'\nVOX_MESH_SCOPE_ID=lab\n")
+    path = tmp_path / "preflight.yaml"
+    path.write_text("control: {token_file: token}\ncontrol_plane: {admin_token_file: admin, token_file: gone}\n")
+    environ = {"VOX_MESH_TOKEN": "another-secret-of-the-tests"}
+    settings = load(Options(config=path, enroll=True, credentials_out=tmp_path / "bought"), environ)
+    known = set(known_secrets(settings, environ))
+    assert known == {
+        "another-secret-of-the-tests",
+        "token-secret-of-the-tests",
+        "admin-secret-of-the-tests",
+        "bought secret",
+    }
+
+
+def test_the_documented_file_validates_against_the_published_schema(config: Path) -> None:
+    """Editors use the schema: it must accept what the program accepts."""
+    import yaml
+
+    Draft202012Validator.check_schema(config_schema())
+    Draft202012Validator(config_schema()).validate(yaml.safe_load(config.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "url", "source"),
+    [
+        (Options(control_url="http://o"), {"VOX_MESH_CONTROL_ADDR": "x"}, "http://o", "--control-url"),
+        (Options(), {"VOX_MESH_CONTROL_ADDR": "x", "PREFLIGHT_CONTROL_URL": "p"}, "p", "PREFLIGHT_CONTROL_URL"),
+        (
+            Options(),
+            {"VOX_MESH_CONTROL_ADDR": "x", "VOX_ORCHESTRATOR_MESH_CONTROL_URL": "y"},
+            "y",
+            "VOX_ORCHESTRATOR_MESH_CONTROL_URL",
+        ),
+        (Options(), {"VOX_MESH_CONTROL_ADDR": "x"}, "x", "VOX_MESH_CONTROL_ADDR"),
+        (Options(), {"VOX_MESH_CONTROL_ADDR": " "}, "http://10.66.0.2:9847", None),
+    ],
+)
+def test_the_strongest_source_of_the_control_url_wins(
+    config: Path, options: Options, environ: dict[str, str], url: str, source: str | None
+) -> None:
+    """Options beat environment beats file, and the one in use is named."""
+    from dataclasses import replace
+
+    settings = load(replace(options, config=config), environ)
+    assert settings.control.url == url
+    assert settings.control_url_source == (source or str(config))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("checks:\n  skip: x\n", ":2: checks.skip: Input should be a list"),
+        ("node:\n  idd: x\n", ":2: unknown key 'node.idd'; did you mean 'id'?"),
+        ("peers:\n  - address: 10.0.0.1\n    nam: b\n", ":3: unknown key 'peers.0.nam'; did you mean 'name'?"),
+        ("contrl: {}\n", ":1: unknown key 'contrl'; did you mean 'control'?"),
+        ("peers:\n  - address: here\n", ":2: peers.0.address: 'here' is not an IP address"),
+        ("thresholds: {loss_percent: 101}\n", ":1: thresholds.loss_percent"),
+        ("node: {id: a}\nnode: {id: b}\n", ":2: not valid YAML: key 'node' stands twice"),
+        ("a: [1\n", ":2: not valid YAML"),
+        ("- 1\n", ":1: expected `key: value` lines"),
+        ("overlay: {prefixes: [10.66.0.1/24]}\n", ":1: overlay.prefixes.0"),
+        ("control: {timeout_ms: 1}\n", ":1: control.timeout_ms"),
+        ("stun:\n  servers: ['host:0']\n", ":2: stun.servers.0: 'host:0' is not HOST[:PORT]"),
+        ("responder: {port: 0}\n", ":1: responder.port"),
+        ("checks: {nat_silence_s: [600]}\n", ":1: checks.nat_silence_s.0"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    """The operator is told where to look and what was probably meant."""
+    path = tmp_path / "preflight.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        read_config(path)
+    assert f"{path}{said}" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00"])
+def test_binary_is_no_settings_file(tmp_path: Path, content: bytes) -> None:
+    """Bytes that are no text end in one sentence, not in a traceback."""
+    path = tmp_path / "preflight.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError):
+        read_config(path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    """A file that is not there is named, whichever it is."""
+    with pytest.raises(SettingsError, match="no such file"):
+        load(Options(config=tmp_path / "none.yaml"), {})
+    path = tmp_path / "preflight.yaml"
+    path.write_text("control: {token_file: token}\n")
+    with pytest.raises(SettingsError, match=r"control.token_file: .*token: no such file"):
+        load(Options(config=path), {})
+
+
+def test_a_short_key_is_refused_without_showing_it(tmp_path: Path) -> None:
+    """A key that can be guessed is no key; the message tells how to make one."""
+    (tmp_path / "k").write_text("hunter2\n")
+    path = tmp_path / "preflight.yaml"
+    path.write_text("responder: {key_file: k}\n")
+    with pytest.raises(SettingsError) as caught:
+        load(Options(config=path), {})
+    assert "at least 16" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_bootstrap_token_is_not_spent_without_a_place_for_what_it_buys(tmp_path: Path) -> None:
+    """The exchange is good for one time: without --credentials-out the credential would be lost."""
+    token = tmp_path / "bootstrap"
+    token.write_text("one-time\n")
+    with pytest.raises(SettingsError, match="--credentials-out"):
+        load(Options(enroll=True, bootstrap_token_file=token), {})
+    with pytest.raises(SettingsError, match="--enroll"):
+        load(Options(bootstrap_token_file=token), {})
+    # Without --enroll a token in the environment is left alone.
+    assert load(Options(), {"VOX_MESH_BOOTSTRAP_TOKEN": "one-time"}).enrolment is None
+
+
+def test_a_pipe_without_a_writer_is_empty(tmp_path: Path) -> None:
+    """Nothing that is read waits for somebody who may never write."""
+    os.mkfifo(tmp_path / "pipe")
+    assert read_config(tmp_path / "pipe") == ConfigFile()
+    with pytest.raises(SettingsError, match="is empty"):
+        read_secret(tmp_path / "pipe", "token")
+    with pytest.raises(SettingsError, match="holds 0 bytes"):
+        read_key(tmp_path / "pipe")
+
+
+def test_twin_peers_are_refused(tmp_path: Path) -> None:
+    """Two peers of one name would share results."""
+    with pytest.raises(SettingsError, match="two peers are called b"):
+        load(Options(peers=(Peer("10.0.0.1", "b"), Peer("10.0.0.2", "b"))), {})
+    with pytest.raises(SettingsError, match=r"two peers have the address 10\.0\.0\.1"):
+        load(Options(peers=(Peer("10.0.0.1", "a"), Peer("10.0.0.1", "b"))), {})
+
+
+def test_a_home_that_may_not_be_read_has_no_settings_for_us(tmp_path: Path) -> None:
+    """`sudo -u` keeps another user's HOME: that is no reason for a traceback."""
+    import subprocess
+    import sys
+
+    program = (
+        "import os, sys\n"
+        "from preflight.settings.load import find_config\n"
+        "if os.geteuid() == 0:\n    os.setresuid(65534, 65534, 65534)\n"
+        "print(find_config({'HOME': sys.argv[1]}))\n"
+    )
+    home = tmp_path / "home"
+    (home / ".config").mkdir(parents=True)
+    home.chmod(0o000)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(home)], cwd="/", capture_output=True, text=True, check=False
+        )
+    finally:
+        home.chmod(0o700)
+    assert (done.stdout, done.stderr) == ("None\n", "")
