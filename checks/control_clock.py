@@ -9,7 +9,7 @@ from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.populi import is_populi
 
 if TYPE_CHECKING:
-    from preflight.net.control.client import ControlClient
+    from preflight.api import ControlClient
 
 SAMPLES = 3
 

@@ -21,7 +21,7 @@ from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
 from preflight.proto.control.url import ControlUrl, usable
 
 if TYPE_CHECKING:
-    from preflight.net.control.client import ControlClient
+    from preflight.api import ControlClient
 
 LEAST_SAMPLES, MOST_SAMPLES = 4, 21
 SAMPLING_S = 0.5

@@ -29,7 +29,7 @@ from preflight.proto.control.http import END_OF_YEAR_9999_S
 from preflight.proto.control.url import ControlUrl, usable
 
 if TYPE_CHECKING:
-    from preflight.net.control.client import ControlClient
+    from preflight.api import ControlClient
 
 CLOCK_TIMEOUT_S = 5.0
 FUTURE_MS = 86_400_000

@@ -29,7 +29,7 @@ from preflight.proto.control.http import retry_after_s
 from preflight.proto.control.populi import is_populi
 
 if TYPE_CHECKING:
-    from preflight.net.control.client import ControlClient
+    from preflight.api import ControlClient
 
 API = "/v1/populi"
 WORK, ADMINISTER, DELIVER = ("GET", "/nodes"), ("GET", "/exec/leases"), ("POST", "/a2a/deliver")

@@ -25,8 +25,7 @@ from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
 
 if TYPE_CHECKING:
-    from preflight.net.stamp.path import PathProbes
-    from preflight.settings.load import Thresholds
+    from preflight.api import PathProbes, Thresholds
 
 COUNT = 200
 INTERVAL_S = 0.004

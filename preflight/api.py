@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from preflight import codes as codes
 from preflight.codes import Code, Severity
+from preflight.model.peer import CONTROL, NODE, Peer
 
 if TYPE_CHECKING:
     from preflight.model.overlay import OverlayState
+
+    # Names of types for the annotations of checks, which import nothing of these layers.
     from preflight.net import Net
+    from preflight.net.control.client import ControlClient as ControlClient
+    from preflight.net.stamp.path import PathProbes as PathProbes
     from preflight.settings.load import Settings
+    from preflight.settings.schema import Thresholds as Thresholds
 
 __all__ = [
+    "CONTROL",
+    "NODE",
     "Check",
     "CheckFunction",
     "Code",
@@ -43,9 +51,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-CONTROL = "control"
-NODE = "node"
 
 Measurement = int | float | str | bool | None | Sequence[int | float | str]
 """A measured value; the unit stands in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
@@ -84,21 +89,6 @@ class Evidence:
     summary: str
     data: Any = None
     path: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Another member of the overlay, by its overlay address."""
-
-    address: str
-    name: str = ""
-    responder_port: int = 862
-    agent_id: str | None = None
-
-    @property
-    def target(self) -> str:
-        """How results call it: its name, or its address if it has none."""
-        return self.name or self.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from preflight.api import Peer
+from preflight.model.peer import Peer
 from preflight.net import udp
 from preflight.proto.responder.hello import INTERVAL_S, JITTER, HelloError, HelloServer
 from preflight.responder.core import Arrival, ResponderCore

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from preflight.api import Peer
 from preflight.model.overlay import OverlayState
+from preflight.model.peer import Peer
 
 SCHEMA_FILE = "preflight.schema.json"
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from preflight.api import Peer
+from preflight.model.peer import Peer
 from preflight.proto.control.url import ControlUrlError, normalise, refuse_secrets
 from preflight.settings.schema import (
     CheckSettings,

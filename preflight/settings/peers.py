@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, ip_address
 
-from preflight.api import CONTROL, NODE
+from preflight.model.peer import CONTROL, NODE
 
 LONGEST_NAME = 253
 """Characters of a peer's name; that of a host has no more (RFC 1035 section 2.3.4)."""

@@ -23,7 +23,7 @@ from preflight.proto.pmtu.fast import PathMtuSearch, Search
 from preflight.proto.pmtu.wire import LARGEST, TOKEN_BYTES, overhead
 
 if TYPE_CHECKING:
-    from preflight.api import Peer
+    from preflight.model.peer import Peer
     from preflight.model.pmtu_hops import Vanishing
     from preflight.settings.load import Settings
 

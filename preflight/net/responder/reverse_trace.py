@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 
-from preflight.api import Peer
+from preflight.model.peer import Peer
 from preflight.model.wayback import TraceBack
 from preflight.net import udp
 from preflight.net.stamp.link import FULL_TTL

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from preflight.api import Peer
 from preflight.model.control import ControlError
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats, summed
+from preflight.model.peer import Peer
 from preflight.model.wayback import TraceBack
 from preflight.net import udp
 from preflight.net.kernel import Kernel

@@ -7,8 +7,8 @@ from base64 import b64decode
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from preflight.api import Peer
 from preflight.model.nat import AfterSilence
+from preflight.model.peer import Peer
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.net import udp
 from preflight.proto.stun.nat import ASKING_BYTES, NONCE_BYTES, SIZE, Kind, Message, decode, encode

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from preflight.api import Peer
+from preflight.model.peer import Peer
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.model.stun import StunAnswer
 from preflight.net import udp
