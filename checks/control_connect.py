@@ -20,8 +20,8 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
+from preflight.proto.control.placement import overlay_text, placement
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
-from preflight.proto.tunnel.placement import overlay_text, placement
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
 CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s

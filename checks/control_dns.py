@@ -18,8 +18,8 @@ from preflight.api import (
 )
 from preflight.model.dns import Lookup, Resolution
 from preflight.model.overlay import OverlayState
+from preflight.proto.control.placement import overlay_text, placement, wanted_inside
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
-from preflight.proto.tunnel.placement import overlay_text, placement, wanted_inside
 
 SHOWN, KEPT = 8, 64
 """Addresses of one name in a message, and in the report."""

@@ -25,8 +25,8 @@ from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
+from preflight.proto.control.placement import overlay_text, placement, wanted_inside
 from preflight.proto.control.url import ControlUrl, usable
-from preflight.proto.tunnel.placement import overlay_text, placement, wanted_inside
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400

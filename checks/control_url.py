@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed
 from preflight.model.overlay import OverlayState
+from preflight.proto.control.placement import overlay_text, overlay_twin, placement
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError, normalise, without_secrets
-from preflight.proto.tunnel.placement import overlay_text, overlay_twin, placement
 
 
 @check(

@@ -19,8 +19,8 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.tcp import Transfer
+from preflight.proto.control.placement import placement
 from preflight.proto.control.url import ControlUrl, usable
-from preflight.proto.tunnel.placement import placement
 
 if TYPE_CHECKING:
     from pydantic import SecretStr

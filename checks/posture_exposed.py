@@ -9,8 +9,8 @@ from typing import Literal
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
+from preflight.proto.control.placement import host_inside
 from preflight.proto.control.url import ControlUrl, usable
-from preflight.proto.tunnel.placement import host_inside
 
 CONNECT_TIMEOUT_S = 2.0
 

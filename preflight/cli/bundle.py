@@ -26,7 +26,7 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     """
     from preflight.cli.outputs import verdict_told
     from preflight.cli.report import read_report
-    from preflight.cli.run import Request
+    from preflight.cli.request import Request
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters

@@ -36,7 +36,7 @@ def exporter(bind_to: str, config: Path | None) -> None:
     PEER is the name or address of a peer of the settings: nobody can have this node probe anything else. Without a
     target the checks of the node and its control plane run. One scrape measures at a time. It only reads.
     """
-    from preflight.cli.run import Request
+    from preflight.cli.request import Request
     from preflight.cli.session import Session
     from preflight.control.bind import BindError
 

@@ -2,15 +2,15 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
 from preflight.cli.outputs import complete_format
+from preflight.cli.request import Request
 
 if TYPE_CHECKING:
     from preflight.report.model import Report
@@ -76,37 +76,6 @@ def _with_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asked for; `command` is how it can be asked for again."""
-
-    command: tuple[str, ...] = ()
-    config: Path | None = None
-    peers: tuple[str, ...] = ()
-    control_url: str | None = None
-    only: tuple[str, ...] = ()
-    skip: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    timeout: float | None = None
-    wait: float = 0.0
-    outputs: tuple[str, ...] = ()
-    fail_on: str = "fail"
-    allow_inconclusive: bool = False
-    enroll: bool = False
-    intrusive: bool = False
-    bootstrap_token_file: Path | None = None
-    credentials_out: Path | None = None
-    lab: str | None = None
-    inside_lab: str | None = None
-    redact: tuple[Literal["addresses"], ...] = ()
-    capture: bool = False
-    baseline: Path | None = None
-    quiet: bool = False
-    verbose: bool = False
-    no_color: bool = False
-    named: tuple[str, ...] = ()
 
 
 @click.command("all", short_help="Every applicable check on this node, then the report.")

@@ -18,6 +18,7 @@ import click
 from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
 from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
+from preflight.cli.request import Request
 from preflight.engine.catalog import OURS, load_catalog
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.placement import place
@@ -37,7 +38,6 @@ from preflight.settings.load import Options, Settings, SettingsError, known_secr
 from preflight.settings.peers import peer_address, peer_name
 
 if TYPE_CHECKING:
-    from preflight.cli.run import Request
     from preflight.net.recorder import Packet, Recorder
 
 LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
@@ -56,14 +56,14 @@ class Measured(NamedTuple):
 class Session:
     """Everything decided before the first packet."""
 
-    request: "Request"
+    request: Request
     settings: Settings
     plan: Plan
     broken: tuple[BrokenPlugin, ...]
     lab: LabKind | None = None
 
     @classmethod
-    def prepare(cls, request: "Request") -> "Session":
+    def prepare(cls, request: Request) -> "Session":
         """Read the settings and plan the run. Raises click.UsageError: nothing was run."""
         try:
             settings = load(

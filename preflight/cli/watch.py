@@ -73,7 +73,7 @@ def watch(
     The first round tells what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
     """
     from preflight.cli.ending import run_to_end
-    from preflight.cli.run import Request
+    from preflight.cli.request import Request
     from preflight.cli.session import Session
 
     command = words(click.get_current_context())

@@ -94,11 +94,12 @@ def _places(plan: Blueprint, kind: Kind) -> Places:
 
 
 def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> None:
+    from preflight.lab import tunnels
     from preflight.lab.keys import TunnelKeys
     from preflight.lab.network import Network
 
     network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
-    network.build(deadline)
+    tunnels.build(network, deadline)
     _write_resolver_files(site)
     waiting = site.start_daemons()
     with site.within("a"):

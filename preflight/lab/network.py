@@ -15,7 +15,6 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
-from preflight.lab import tunnels
 from preflight.lab.blueprint import Blueprint
 from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
@@ -97,14 +96,6 @@ class Network:
         self.keys = keys
         self._mistaken: dict[str, dict[str, TunnelKeys]] = {}
 
-    def build(self, deadline: float) -> None:
-        """Underlay and tunnels, all well. deadline: on time.monotonic()'s clock. Raises LabError."""
-        self._underlay()
-        tunnels.MAKERS[self.plan.product](self, deadline)
-        for node in self.plan.topology.members:
-            if self.plan.product in tunnels.BARE:
-                self._raise_tunnel(node)
-
     def command(self, node: str, *words: str) -> list[str]:
         """The words that run a program in a node's namespace."""
         return [program("ip"), "netns", "exec", self.names.namespace(node), *words]
@@ -155,7 +146,8 @@ class Network:
         """Run wg(8) in a node's namespace."""
         return run(self.command(node, program("wg"), *words))
 
-    def _underlay(self) -> None:
+    def lay_underlay(self) -> None:
+        """Namespaces, the router between them, links and routes. Raises LabError."""
         members = self.plan.topology.members
         wanted = (self.names.namespace(node) for node in (*members, ROUTER))
         # By ip(8): pyroute2 would fork this process, which may have threads.
@@ -185,7 +177,8 @@ class Network:
                 member.route("add", dst="0.0.0.0/0", gateway=gateway_address(node, 4))
                 member.route("add", dst="::/0", gateway=gateway_address(node, 6))
 
-    def _raise_tunnel(self, node: str) -> None:
+    def raise_tunnel(self, node: str) -> None:
+        """Give a node's tunnel device its MTU, addresses and routes, and set it up."""
         tunnel = self.names.tunnel(node)
         with netlink(self.names.namespace(node)) as route:
             if node == self.plan.topology.hub:

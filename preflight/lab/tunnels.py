@@ -7,20 +7,17 @@ the network, which sets them on the device; the daemons of Nebula and OpenVPN se
 import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from pyroute2 import IPRoute, NetlinkError
 
 from preflight.lab.blueprint import Product
 from preflight.lab.names import LabError
+from preflight.lab.network import Network, inside
 from preflight.lab.processes import program, run, start, wait_for_words
 from preflight.lab.topology import OVERLAY_PREFIXES, TUNNEL_PORT, overlay_address, prefix_length, underlay_address
 
-if TYPE_CHECKING:
-    from preflight.lab.network import Network
-
-Maker = Callable[["Network", float], None]
+Maker = Callable[[Network, float], None]
 """Takes the network, whose underlay is up, and a deadline on time.monotonic()'s clock. Raises LabError."""
 
 VXLAN_ID = 66
@@ -28,7 +25,7 @@ _BROADCAST = "00:00:00:00:00:00"
 _LIFE = "24h"
 
 
-def wireguard(network: "Network", deadline: float) -> None:
+def wireguard(network: Network, deadline: float) -> None:
     """The kernel's WireGuard where it has one, else wireguard-go, all at once; then everybody's keys and peers."""
     starting = []
     for node in network.plan.topology.members:
@@ -44,9 +41,7 @@ def wireguard(network: "Network", deadline: float) -> None:
         network.configure_tunnel(node)
 
 
-def _kernel_wireguard(network: "Network", node: str) -> bool:
-    from preflight.lab.network import inside
-
+def _kernel_wireguard(network: Network, node: str) -> bool:
     with inside(network.names.namespace(node)), IPRoute() as route:
         try:
             route.link("add", ifname=network.names.tunnel(node), kind="wireguard")
@@ -57,7 +52,7 @@ def _kernel_wireguard(network: "Network", node: str) -> bool:
     return True
 
 
-def vxlan(network: "Network", deadline: float) -> None:
+def vxlan(network: Network, deadline: float) -> None:
     """The kernel's VXLAN (RFC 7348) with a fixed list of the other ends: what is for all goes to each of them."""
     family = network.plan.underlay
     for node in network.plan.topology.members:
@@ -70,7 +65,7 @@ def vxlan(network: "Network", deadline: float) -> None:
             run(network.command(node, program("bridge"), *entry))
 
 
-def nebula(network: "Network", deadline: float) -> None:
+def nebula(network: Network, deadline: float) -> None:
     """Nebula: a certificate authority of the lab's own, a certificate for each member, everybody knows everybody.
 
     Its configuration stands where the product wants it, in /etc/nebula of the member's own namespace.
@@ -102,7 +97,7 @@ def _pair(stem: Path) -> list[str]:
     return ["-out-crt", f"{stem}.crt", "-out-key", f"{stem}.key"]
 
 
-def _nebula_config(network: "Network", node: str, folder: Path) -> Mapping[str, object]:
+def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, object]:
     files, plan = network.names.files(node), network.plan
     allow = [{"port": "any", "proto": "any", "host": "any"}]
     far_ends = {
@@ -125,7 +120,7 @@ def _nebula_config(network: "Network", node: str, folder: Path) -> Mapping[str, 
     }
 
 
-def openvpn(network: "Network", deadline: float) -> None:
+def openvpn(network: Network, deadline: float) -> None:
     """OpenVPN with TLS: the control plane's node is the server, and passes on what its clients say to each other."""
     from preflight.lab.certificates import write_identities
 
@@ -161,7 +156,7 @@ def _openvpn_server(node: str, addresses: Path) -> list[str]:
     ]
 
 
-def _start_openvpn(network: "Network", node: str, lines: list[str], deadline: float) -> None:
+def _start_openvpn(network: Network, node: str, lines: list[str], deadline: float) -> None:
     files, tunnel = network.names.files(node), network.names.tunnel(node)
     common = [
         f"dev {tunnel}",
@@ -182,6 +177,15 @@ def _start_openvpn(network: "Network", node: str, lines: list[str], deadline: fl
     wait_for_words(daemon, "Initialization Sequence Completed", 1, deadline)
 
 
-MAKERS: Mapping[Product, Maker] = {"wireguard": wireguard, "vxlan": vxlan, "nebula": nebula, "openvpn": openvpn}
-BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
+_MAKERS: Mapping[Product, Maker] = {"wireguard": wireguard, "vxlan": vxlan, "nebula": nebula, "openvpn": openvpn}
+_BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
 """Products whose devices get their MTU and addresses from the lab."""
+
+
+def build(network: Network, deadline: float) -> None:
+    """Underlay and tunnels of a lab, all well. deadline: on time.monotonic()'s clock. Raises LabError."""
+    network.lay_underlay()
+    _MAKERS[network.plan.product](network, deadline)
+    if network.plan.product in _BARE:
+        for node in network.plan.topology.members:
+            network.raise_tunnel(node)

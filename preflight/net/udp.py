@@ -36,6 +36,8 @@ ORIGIN_ICMP6: Final = 3
 ORIGIN_TIMESTAMPING: Final = 4
 
 MAX_DATAGRAM: Final = 65535
+TRACEROUTE_PORT = 33434
+FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer tells the number of hops
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """A reader that is kept waiting must not look like loss; without CAP_NET_ADMIN `net.core.rmem_max` is the limit."""
 
@@ -388,3 +390,19 @@ def send(udp: socket.socket, data: bytes, destination: Address | None = None, co
 def error_name(code: int) -> str:
     """`EPERM` for 1; the number where it has no name."""
     return errno.errorcode.get(code, str(code))
+
+
+async def until_readable(link: socket.socket, wait_s: float) -> None:
+    """Wait for a datagram or an error on the socket, at most `wait_s`."""
+    import asyncio  # here, because the search alone does without and would start half as fast with it
+
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(link, readable.set)
+    try:
+        async with asyncio.timeout(wait_s):
+            await readable.wait()
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(link)

@@ -11,7 +11,6 @@ from ipaddress import ip_address
 from typing import Any
 
 from preflight.net import udp
-from preflight.net.stamp.link import FULL_TTL
 from preflight.net.stamp.path import clock_estimate
 from preflight.proto.responder import mailbox_probe as ask
 from preflight.proto.responder.admission import Verdict
@@ -36,7 +35,7 @@ class Listener:
         self._core = core
         self._overflowed = 0
         self.wildcard = ip_address(self.address).is_unspecified
-        udp.set_ttl(listening, FULL_TTL)
+        udp.set_ttl(listening, udp.FULL_TTL)
         udp.tell_traffic_class(listening)
         if self.wildcard:
             udp.tell_local_address(listening)

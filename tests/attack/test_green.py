@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from preflight.api import Direction, Result, Status, codes, failed, inconclusive, passed, skipped
 from preflight.cli.exporter import halves, make_app
 from preflight.cli.main import build
-from preflight.cli.run import Request
+from preflight.cli.request import Request
 from preflight.cli.session import Session, merge
 from preflight.engine.catalog import load_catalog
 from preflight.engine.plan import Selection, make_plan

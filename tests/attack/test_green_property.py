@@ -13,7 +13,7 @@ from junitparser import JUnitXml
 
 from preflight.api import Check, Context, Direction, Peer, Result, Status, Subject, check, codes
 from preflight.cli.outputs import FORMATS, render
-from preflight.cli.run import Request
+from preflight.cli.request import Request
 from preflight.cli.session import Session
 from preflight.engine.catalog import OURS
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.lab import build
+from preflight.lab import build, tunnels
 from preflight.lab.keys import TunnelKeys
 from preflight.lab.names import LabNames
 from preflight.lab.network import Network, inside
@@ -30,7 +30,7 @@ def network(tmp_path: Path) -> Iterator[Callable[[str], Network]]:
             names.files(node).mkdir(parents=True)
         made = Network(names, plan, {node: TunnelKeys.fresh() for node in plan.topology.members})
         deadline = time.monotonic() + 20
-        made.build(deadline)
+        tunnels.build(made, deadline)
         with inside(names.namespace("a")):
             for node in plan.topology.members[1:]:
                 wait_for_answer(overlay_address(node, plan.families[0]), 1, deadline)

@@ -6,7 +6,6 @@ from time import monotonic
 
 from preflight.model.pmtu_hops import Vanishing
 from preflight.net import udp
-from preflight.net.pmtu.search import TRACEROUTE_PORT, until_readable
 from preflight.proto.pmtu.hops import HopSearch
 from preflight.proto.pmtu.wire import TOKEN_BYTES
 
@@ -18,7 +17,7 @@ async def find_vanishing(address: str, *, small: int, large: int, patience_s: fl
     gives no hops.
     """
     try:
-        link = udp.open_towards(address, TRACEROUTE_PORT)
+        link = udp.open_towards(address, udp.TRACEROUTE_PORT)
     except OSError:
         return Vanishing(small, large)
     token = os.urandom(TOKEN_BYTES)
@@ -28,7 +27,7 @@ async def find_vanishing(address: str, *, small: int, large: int, patience_s: fl
             for ttl, datagram in search.datagrams_to_send(monotonic()):
                 udp.send(link, datagram, control=udp.ttl_control(link.family, ttl))
             if (left_s := (search.get_timer() or timer) - monotonic()) > 0:
-                await until_readable(link, left_s)
+                await udp.until_readable(link, left_s)
             now = monotonic()
             _take_errors(search, link, now)
             search.handle_timer(now)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")
 STAMP_PORT = 862
 DISCARD_PORT = 9
-TRACEROUTE_PORT = 33434
 SNMP = "/proc/thread-self/net/snmp"
 SNMP6 = "/proc/thread-self/net/snmp6"
 
@@ -55,7 +54,7 @@ class PathMtuProbes:
         with link:
             search = _search(peer.address, direction, ceiling_bytes, self._key, self._strict)
             for wait_s in _steps(search, link):
-                await until_readable(link, wait_s)
+                await udp.until_readable(link, wait_s)
         assert search.result is not None
         return search.result
 
@@ -84,7 +83,7 @@ class PathMtuProbes:
                 ip_header=shows_ip_header(link),
             )
             for wait_s in _steps(search, link):
-                await until_readable(link, wait_s)
+                await udp.until_readable(link, wait_s)
         return search.result or nothing
 
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
@@ -101,7 +100,7 @@ class PathMtuProbes:
         make the result smaller. Every fourth size, then the three behind the best, with DF, to traceroute's first port.
         """
         try:
-            link = udp.open_towards(address, TRACEROUTE_PORT)
+            link = udp.open_towards(address, udp.TRACEROUTE_PORT)
         except OSError:
             return 0
         with link:
@@ -226,27 +225,11 @@ async def _refused_size(link: socket.socket, address: str, sizes: range, timeout
     refused: set[int] = set()
     deadline = monotonic() + timeout_s
     while len(refused) < len(packets) and (left_s := deadline - monotonic()) > 0:
-        await until_readable(link, left_s)
+        await udp.until_readable(link, left_s)
         errors = [error for error in udp.receive_errors(link) if error.port_unreachable]
         refused |= {packets[start] for error in errors if (start := error.data[: TOKEN_BYTES + 2]) in packets}
         udp.receive(link)
     return max(refused, default=0)
-
-
-async def until_readable(link: socket.socket, wait_s: float) -> None:
-    """Wait for a datagram or an error on the socket, at most `wait_s`."""
-    import asyncio  # here, because the search alone does without and would start half as fast with it
-
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(link, readable.set)
-    try:
-        async with asyncio.timeout(wait_s):
-            await readable.wait()
-    except TimeoutError:
-        pass
-    finally:
-        loop.remove_reader(link)
 
 
 def main(arguments: list[str]) -> int:

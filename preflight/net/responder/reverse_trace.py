@@ -7,7 +7,6 @@ import socket
 from preflight.model.peer import Peer
 from preflight.model.wayback import TraceBack
 from preflight.net import udp
-from preflight.net.stamp.link import FULL_TTL
 from preflight.proto.responder.reverse_trace import TOKEN_BYTES, TraceQuestion, hops_crossed
 
 
@@ -18,7 +17,7 @@ async def ask_for_trace(peer: Peer, key: bytes | None) -> TraceBack | None:
     except OSError:
         return None
     with link:
-        udp.set_ttl(link, FULL_TTL)
+        udp.set_ttl(link, udp.FULL_TTL)
         return await _Conversation(link, key).run()
 
 

@@ -14,7 +14,6 @@ from preflight.proto.stamp.sender import SessionSender
 
 MOST_ROUTERS = 32
 """So many senders of ICMP errors are told apart: their addresses may be forged."""
-FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer tells the number of hops
 
 
 class SessionLink:
@@ -32,7 +31,7 @@ class SessionLink:
         to: Address | None = None,
         take: Callable[[Datagram], bool] = lambda datagram: False,
     ) -> None:
-        udp.set_ttl(link, FULL_TTL)
+        udp.set_ttl(link, udp.FULL_TTL)
         udp.tell_local_address(link)
         self._socket = link
         self._peer = peer

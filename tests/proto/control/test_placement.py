@@ -5,8 +5,8 @@ from ipaddress import ip_interface, ip_network
 import pytest
 
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.proto.control.placement import overlay_text, overlay_twin, placement, wanted_inside
 from preflight.proto.control.url import normalise
-from preflight.proto.tunnel.placement import overlay_text, overlay_twin, placement, wanted_inside
 
 OVERLAY = OverlayState(
     product="wireguard",

@@ -1,0 +1,36 @@
+"""What the command line asked for, as every command hands it to a session."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for; `command` is how it can be asked for again."""
+
+    command: tuple[str, ...] = ()
+    config: Path | None = None
+    peers: tuple[str, ...] = ()
+    control_url: str | None = None
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    timeout: float | None = None
+    wait: float = 0.0
+    outputs: tuple[str, ...] = ()
+    fail_on: str = "fail"
+    allow_inconclusive: bool = False
+    enroll: bool = False
+    intrusive: bool = False
+    bootstrap_token_file: Path | None = None
+    credentials_out: Path | None = None
+    lab: str | None = None
+    inside_lab: str | None = None
+    redact: tuple[Literal["addresses"], ...] = ()
+    capture: bool = False
+    baseline: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    no_color: bool = False
+    named: tuple[str, ...] = ()
