@@ -12,10 +12,10 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
-    abreast,
     check,
     codes,
     failed,
+    for_each_peer,
     inconclusive,
     passed,
     warned,
@@ -103,7 +103,7 @@ async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
     for start in range(0, len(talking), CONCURRENT_PEERS):
         for peer, both in await _side_by_side(ctx, talking[start : start + CONCURRENT_PEERS]):
             yield peer, both
-    async for peer, both in abreast(silent, partial(measure, ctx), at_once=CONCURRENT_SILENT):
+    async for peer, both in for_each_peer(silent, partial(measure, ctx), at_once=CONCURRENT_SILENT):
         yield peer, both
 
 

@@ -13,10 +13,10 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
-    abreast,
     check,
     codes,
     failed,
+    for_each_peer,
     inconclusive,
     passed,
     skipped,
@@ -153,14 +153,14 @@ async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, 
 
 
 def _with_facts(ctx: Context, state: OverlayState, settled: Mapping[Peer, Watch]) -> AsyncIterator[tuple[Peer, Watch]]:
-    return abreast(tuple(settled), lambda peer: _facts(ctx, peer, state, settled[peer]), at_once=CONCURRENT_FACTS)
+    return for_each_peer(tuple(settled), lambda peer: _facts(ctx, peer, state, settled[peer]), at_once=CONCURRENT_FACTS)
 
 
 async def _nudged(ctx: Context, seen: Mapping[Peer, Watch], interface: str | None) -> dict[Peer, Watch]:
     """Send something to each peer, a few at a time."""
     nudged: dict[Peer, Watch] = {}
     for number, (peer, watched) in enumerate(seen.items(), 1):
-        nudged[peer] = replace(watched, objection=ctx.net.icmp.nudge(peer.address, interface))
+        nudged[peer] = replace(watched, objection=ctx.net.icmp.provoke_handshake(peer.address, interface))
         if number % NUDGES_AT_ONCE == 0:
             await asyncio.sleep(NUDGE_GAP_S)
     return nudged

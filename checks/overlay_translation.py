@@ -9,9 +9,9 @@ from preflight.api import (
     Evidence,
     Peer,
     Result,
-    abreast,
     check,
     codes,
+    for_each_peer,
     inconclusive,
     passed,
     warned,
@@ -38,7 +38,7 @@ GAP_S = 0.002
 )
 async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks each peer's responder by STUN, inside the tunnel, as which address and port it sees this node's socket."""
-    async for peer, answer in abreast(ctx.peers, ctx.net.stun.ask_peer, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
+    async for peer, answer in for_each_peer(ctx.peers, ctx.net.stun.ask_peer, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
         yield judge(peer, answer)
 
 

@@ -4,7 +4,19 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from functools import partial
 
-from preflight.api import Context, Direction, Peer, Result, abreast, check, codes, failed, inconclusive, passed, warned
+from preflight.api import (
+    Context,
+    Direction,
+    Peer,
+    Result,
+    check,
+    codes,
+    failed,
+    for_each_peer,
+    inconclusive,
+    passed,
+    warned,
+)
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
 from preflight.proto.responder.reach import start_responder
@@ -45,7 +57,7 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
     An echo goes both ways, so what is lost here has no direction: where a responder answers, `udp.quality` tells it.
     """
     limits = ctx.settings.thresholds
-    async for peer, reached in abreast(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS):
+    async for peer, reached in for_each_peer(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS):
         yield judge(peer, reached, limits.loss_percent, limits.loss_fail_percent)
 
 

@@ -10,10 +10,10 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
-    abreast,
     check,
     codes,
     failed,
+    for_each_peer,
     inconclusive,
     passed,
     warned,
@@ -21,7 +21,7 @@ from preflight.api import (
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
-from preflight.model.wayback import TraceBack
+from preflight.model.return_path import ReverseTraceroute
 from preflight.proto.responder.return_path import other_way
 
 CONCURRENT_PEERS = 128
@@ -45,12 +45,12 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
     interface than packets come in by: routers show other addresses to each direction, and silence proves nothing.
     """
 
-    async def measure(peer: Peer) -> tuple[Trace, TraceBack | None]:
+    async def measure(peer: Peer) -> tuple[Trace, ReverseTraceroute | None]:
         return await asyncio.gather(ctx.net.icmp.trace(peer.address), ctx.net.path.trace_back(peer))
 
     try:
         links = await ctx.net.kernel.links()
-        async for peer, (trace, back) in abreast(ctx.peers, measure, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
+        async for peer, (trace, back) in for_each_peer(ctx.peers, measure, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
             yield judge(peer, ctx.overlay, trace, links)
             # That a responder is missing is told by reach.udp; the way back is then just not known.
             if back is not None:
@@ -82,7 +82,9 @@ def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[
     return passed(peer.target, Direction.FORWARD, message, measurements=measurements, evidence=evidence)
 
 
-def judge_back(peer: Peer, state: OverlayState | None, there: Trace, back: TraceBack, links: Iterable[Link]) -> Result:
+def judge_back(
+    peer: Peer, state: OverlayState | None, there: Trace, back: ReverseTraceroute, links: Iterable[Link]
+) -> Result:
     """Another way back is a warning: what comes by it arrives. Where it does not arrive, `reach.udp` finds out why."""
     forward, reverse = _distances(there, back)
     measurements: dict[str, Measurement] = {
@@ -108,7 +110,7 @@ def judge_back(peer: Peer, state: OverlayState | None, there: Trace, back: Trace
     return passed(peer.target, Direction.REVERSE, message, measurements=measurements, evidence=evidence)
 
 
-def _distances(there: Trace, back: TraceBack) -> tuple[int | None, int | None]:
+def _distances(there: Trace, back: ReverseTraceroute) -> tuple[int | None, int | None]:
     """Links there and back: by what was left of the TTL of a packet each way, which no lost probe changes, else by the
     traces where they have no gap. Never one by this and the other by that.
     """
@@ -118,7 +120,11 @@ def _distances(there: Trace, back: TraceBack) -> tuple[int | None, int | None]:
 
 
 def _differences(
-    peer: Peer, state: OverlayState | None, back: TraceBack, distances: Sequence[int | None], links: Iterable[Link]
+    peer: Peer,
+    state: OverlayState | None,
+    back: ReverseTraceroute,
+    distances: Sequence[int | None],
+    links: Iterable[Link],
 ) -> list[str]:
     """What proves that the way back is another one; no address that a mere router shows is a proof."""
     found = [other_way(back.way, back.here, peer.target).message] if back.way.elsewhere else []
@@ -132,7 +138,7 @@ def _differences(
     return found
 
 
-def _remedy(peer: Peer, back: TraceBack) -> str:
+def _remedy(peer: Peer, back: ReverseTraceroute) -> str:
     if back.way.elsewhere:
         return other_way(back.way, back.here, peer.target).remedy
     return f"preflight run reach.traceroute overlay.route --peer {back.here}   # on {peer.target}"

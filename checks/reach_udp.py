@@ -14,10 +14,10 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
-    abreast,
     check,
     codes,
     failed,
+    for_each_peer,
     inconclusive,
     passed,
     warned,
@@ -96,7 +96,7 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     got; answers that arrive on the tunnel interface and not at the socket were dropped here.
     """
     mailbox = asyncio.Semaphore(CONCURRENT_QUESTIONS)
-    async for peer, reached in abreast(
+    async for peer, reached in for_each_peer(
         ctx.peers, partial(measure, ctx, mailbox), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
     ):
         for result in judge(peer, reached):

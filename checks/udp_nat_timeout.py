@@ -10,9 +10,9 @@ from preflight.api import (
     Measurement,
     Peer,
     Result,
-    abreast,
     check,
     codes,
+    for_each_peer,
     inconclusive,
     passed,
     warned,
@@ -67,7 +67,9 @@ async def udp_nat_timeout(ctx: Context) -> AsyncGenerator[Result, None]:
     changes: Changes = {peer: [] for peer in ctx.peers}
     watch = asyncio.create_task(_watch(ctx, changes))
     try:
-        async for peer, idle in abreast(ctx.peers, lambda peer: measure(ctx, peer, changes), at_once=CONCURRENT_PEERS):
+        async for peer, idle in for_each_peer(
+            ctx.peers, lambda peer: measure(ctx, peer, changes), at_once=CONCURRENT_PEERS
+        ):
             yield judge(peer, idle)
     finally:
         watch.cancel()

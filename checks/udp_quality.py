@@ -14,9 +14,9 @@ from preflight.api import (
     Peer,
     Result,
     Status,
-    abreast,
     check,
     codes,
+    for_each_peer,
     inconclusive,
     passed,
 )
@@ -93,7 +93,9 @@ async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
     count = packets_each(len(talking))
     confirming = Confirming()
     for peers, most, at_once in ((talking, count, CONCURRENT_PEERS), (silent, SILENT_COUNT, CONCURRENT_SILENT)):
-        async for peer, stats in abreast(peers, partial(measure, path, limits, confirming, most), at_once=at_once):
+        async for peer, stats in for_each_peer(
+            peers, partial(measure, path, limits, confirming, most), at_once=at_once
+        ):
             for result in judge(peer, stats, limits):
                 yield result
 

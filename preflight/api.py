@@ -40,10 +40,10 @@ __all__ = [
     "Severity",
     "Status",
     "Subject",
-    "abreast",
     "check",
     "codes",
     "failed",
+    "for_each_peer",
     "inconclusive",
     "passed",
     "skipped",
@@ -249,7 +249,7 @@ def check(
     return declare
 
 
-async def abreast(
+async def for_each_peer(
     peers: Sequence[Peer], measure: Callable[[Peer], Awaitable[T]], *, at_once: int, gap_s: float = 0.0
 ) -> AsyncGenerator[tuple[Peer, T], None]:
     """Measure peers side by side; gives each with what came out as soon as it is there.

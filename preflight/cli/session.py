@@ -32,8 +32,8 @@ from preflight.proto.control.enroll import spare_prefix
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.node import node_info, overlay_info
+from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
-from preflight.report.standins import StandIns
 from preflight.settings.load import Options, Settings, SettingsError, known_secrets, load
 from preflight.settings.peers import peer_address, peer_name
 
@@ -115,7 +115,7 @@ class Session:
 
     @cached_property
     def _redactor(self) -> Redactor:
-        stand_ins = StandIns() if "addresses" in self.settings.report.redact else None
+        stand_ins = Pseudonyms() if "addresses" in self.settings.report.redact else None
         return Redactor(known_secrets(self.settings, os.environ), stand_ins)
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> None:
     site.spend_bootstrap_token()
     for fault in scenario.faults:
         give_way()
-        fault.strike(network)
+        fault.inject(network)
 
 
 def _write_resolver_files(site: Site) -> None:

@@ -17,8 +17,8 @@ def crowded(count: int) -> Fault:
 def silent(*numbers: int, what: str = "") -> Fault:
     """Some of the crowd drop what comes to them. what: an nft match, everything if empty."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         addresses = ", ".join(map(crowd_address, numbers))
         network.nft("b", f"input ip daddr {{ {addresses} }} {what} drop")
 
-    return Fault(f"{len(numbers)} of them drop {what or 'what comes to them'}", strike=strike)
+    return Fault(f"{len(numbers)} of them drop {what or 'what comes to them'}", inject=inject)

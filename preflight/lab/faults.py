@@ -1,6 +1,6 @@
 """What can go wrong, in pieces that compose.
 
-A fault either changes the plan before anything is built (`shape`) or breaks the network that was built (`strike`).
+A fault either changes the plan before anything is built (`shape`) or breaks the network that was built (`inject`).
 Each factory takes plain values, so that a scenario can be written as data.
 """
 
@@ -38,7 +38,7 @@ class Fault:
 
     summary: str
     shape: Callable[[Blueprint], Blueprint] = _unchanged
-    strike: Callable[["Network"], None] = _nothing
+    inject: Callable[["Network"], None] = _nothing
     loopback: bool = False
 
 
@@ -53,47 +53,47 @@ def planned(summary: str, *, loopback: bool = False, **changes: Any) -> Fault:
 def tunnel_missing(node: str) -> Fault:
     """The node has no tunnel device."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import index_of, netlink
 
         with netlink(network.names.namespace(node)) as route:
             route.link("del", index=index_of(route, network.names.tunnel(node)))
 
-    return Fault(f"{node} has no tunnel", strike=strike)
+    return Fault(f"{node} has no tunnel", inject=inject)
 
 
 def tunnel_down(node: str) -> Fault:
     """The node's tunnel device is there and down."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import index_of, netlink
 
         with netlink(network.names.namespace(node)) as route:
             route.link("set", index=index_of(route, network.names.tunnel(node)), state="down")
 
-    return Fault(f"{node}'s tunnel is down", strike=strike)
+    return Fault(f"{node}'s tunnel is down", inject=inject)
 
 
 def stale_key(node: str, of: str) -> Fault:
     """The node has a public key of `of` that `of` no longer uses."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.keys import TunnelKeys
 
         network.mistake(node, of, TunnelKeys.fresh())
         network.configure_tunnel(of)
 
-    return Fault(f"{node} has a stale public key for {of}", strike=strike)
+    return Fault(f"{node} has a stale public key for {of}", inject=inject)
 
 
 def not_allowed(node: str, peer: str) -> Fault:
     """The peer's own overlay addresses are missing from the node's allowed-ips; others stand there."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         other = ",".join(_elsewhere(peer, family) for family in network.plan.families)
         network.wg(node, "set", network.names.tunnel(node), "peer", network.keys[peer].public, "allowed-ips", other)
 
-    return Fault(f"{peer}'s address is missing from {node}'s allowed-ips", strike=strike)
+    return Fault(f"{peer}'s address is missing from {node}'s allowed-ips", inject=inject)
 
 
 def _elsewhere(node: str, family: Family) -> str:
@@ -104,7 +104,7 @@ def _elsewhere(node: str, family: Family) -> str:
 def outdated_file(node: str) -> Fault:
     """The node's wg-quick file is not what runs: it knows no keepalive, and another MTU."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.keys import tunnel_config
 
         folder = network.names.etc(node) / "wireguard"
@@ -114,7 +114,7 @@ def outdated_file(node: str) -> Fault:
         path.touch(mode=0o600)
         path.write_text(text.replace("[Peer]", "MTU = 1400\n[Peer]", 1), encoding="ascii")
 
-    return Fault(f"{node}'s wg-quick file is older than what runs", strike=strike)
+    return Fault(f"{node}'s wg-quick file is older than what runs", inject=inject)
 
 
 # Firewalls
@@ -123,27 +123,27 @@ def outdated_file(node: str) -> Fault:
 def drop_in(node: str, source: str, what: str = "") -> Fault:
     """The node's firewall drops what comes out of its tunnel from `source`. what: an nft match, everything if empty."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         match = f'input iifname "{network.names.tunnel(node)}"'
         network.nft(node, *(f"{match} {_from(source, family)} {what} drop" for family in network.plan.families))
 
-    return Fault(f"{node} drops what comes from {source}", strike=strike)
+    return Fault(f"{node} drops what comes from {source}", inject=inject)
 
 
 def drop_out(node: str, target: str) -> Fault:
     """The node's firewall drops what it sends into its tunnel to `target`."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         match = f'output oifname "{network.names.tunnel(node)}"'
         network.nft(node, *(f"{match} {_to(target, family)} drop" for family in network.plan.families))
 
-    return Fault(f"{node} drops what it sends to {target}", strike=strike)
+    return Fault(f"{node} drops what it sends to {target}", inject=inject)
 
 
 def no_echo(node: str) -> Fault:
     """The node drops ICMP echo requests that come out of its tunnel, and nothing else."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         match = f'input iifname "{network.names.tunnel(node)}"'
         network.nft(
             node,
@@ -151,7 +151,7 @@ def no_echo(node: str) -> Fault:
             f"{match} icmpv6 type echo-request drop",
         )
 
-    return Fault(f"{node} drops ICMP echo", strike=strike)
+    return Fault(f"{node} drops ICMP echo", inject=inject)
 
 
 def no_responder() -> Fault:
@@ -162,7 +162,7 @@ def no_responder() -> Fault:
 def drop_port(node: str, port: int) -> Fault:
     """The node drops what comes to one of its TCP ports, without a word."""
     return Fault(
-        f"{node} drops TCP port {port}", strike=lambda network: network.nft(node, f"input tcp dport {port} drop")
+        f"{node} drops TCP port {port}", inject=lambda network: network.nft(node, f"input tcp dport {port} drop")
     )
 
 
@@ -183,7 +183,7 @@ def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
     The router looks the way up by source and destination, so that neither the other direction nor a third node is hit.
     """
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import index_of, netlink, router_link
 
         with netlink(network.names.namespace(ROUTER)) as route:
@@ -194,7 +194,7 @@ def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
             ends = underlay_address(source, family), underlay_address(target, family)
             network.steer(ROUTER, table_between(source, target), *ends, oif=out, metrics=narrow)
 
-    return Fault(f"the way from {source} to {target} carries {mtu} bytes", strike=strike)
+    return Fault(f"the way from {source} to {target} carries {mtu} bytes", inject=inject)
 
 
 _RTAX_MTU = 2
@@ -209,7 +209,7 @@ def no_icmp_too_big() -> Fault:
     """The router never tells that a packet was too big."""
     return Fault(
         "the router sends no ICMP about packets that are too big",
-        strike=lambda network: network.nft(
+        inject=lambda network: network.nft(
             ROUTER,
             "output icmp type destination-unreachable icmp code frag-needed drop",
             "output icmpv6 type packet-too-big drop",
@@ -225,12 +225,12 @@ def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Fault, ...]:
 def longer_than_vanish(source: str, target: str, mtu: int) -> Fault:
     """A black hole made by length alone, not by a route: it leaves the way free for a bad link."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         for family, ip, header in ((FAMILIES[0], "ip", 0), (FAMILIES[1], "ip6", 40)):
             where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
             network.nft(ROUTER, f"forward {where} {ip} length > {mtu - header} drop")
 
-    return Fault(f"packets over {mtu} bytes from {source} to {target} vanish", strike=strike)
+    return Fault(f"packets over {mtu} bytes from {source} to {target} vanish", inject=inject)
 
 
 def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Fault:
@@ -240,7 +240,7 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
     tunnel's own packets never get past WireGuard's replay protection.
     """
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import router_link
 
         hub = network.plan.topology.hub if inside_hub else None
@@ -252,7 +252,7 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
             ends = address(source, family), address(target, family)
             network.steer(hub or ROUTER, table_between(source, target), *ends, entrance=entrance, oif=bad_link)
 
-    return Fault(f"the link from {source} to {target} has {impairment.summary()}", strike=strike)
+    return Fault(f"the link from {source} to {target} has {impairment.summary()}", inject=inject)
 
 
 def both_ways(one: str, other: str, impairment: Impairment) -> tuple[Fault, Fault]:
@@ -263,29 +263,29 @@ def both_ways(one: str, other: str, impairment: Impairment) -> tuple[Fault, Faul
 def random_loss(source: str, target: str, percent: int) -> Fault:
     """The router loses packets at random on the way from `source` to `target`."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         for family, ip in zip(FAMILIES, ("ip", "ip6"), strict=True):
             where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
             network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
 
-    return Fault(f"{percent} % of what {source} sends to {target} is lost", strike=strike)
+    return Fault(f"{percent} % of what {source} sends to {target} is lost", inject=inject)
 
 
 def tunnel_port_blocked() -> Fault:
     """The router drops the tunnels' UDP port, and did so before any handshake."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         network.nft(ROUTER, f"forward udp dport {TUNNEL_PORT} drop")
         for node in network.plan.topology.members:
             network.configure_tunnel(node)
 
-    return Fault("the router drops the tunnel's UDP port", strike=strike)
+    return Fault("the router drops the tunnel's UDP port", inject=inject)
 
 
 def nat(node: str, timeout_s: int) -> Fault:
     """The router masquerades the node, and forgets it after so many seconds of silence; nobody can call it."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import inside, router_link, set_sysctl
 
         others = [member for member in network.plan.topology.members if member != node]
@@ -300,15 +300,15 @@ def nat(node: str, timeout_s: int) -> Fault:
         for member in (*others, node):
             network.configure_tunnel(member)
 
-    return Fault(f"{node} is behind a NAT that forgets after {timeout_s} s", strike=strike)
+    return Fault(f"{node} is behind a NAT that forgets after {timeout_s} s", inject=inject)
 
 
 def translating_hub(hub: str) -> Fault:
     """The hub masquerades what goes from spoke to spoke, inside the tunnel."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         out = f'postrouting oifname "{network.names.tunnel(hub)}"'
         spokes = [(member, family) for member in network.plan.topology.members for family in network.plan.families]
         network.nft(hub, *(f"{out} {_from(spoke, family)} masquerade" for spoke, family in spokes if spoke != hub))
 
-    return Fault(f"{hub} masquerades what goes from spoke to spoke", strike=strike)
+    return Fault(f"{hub} masquerades what goes from spoke to spoke", inject=inject)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def leaked_route(node: str, peer: str) -> Fault:
     """A more specific route sends the peer's overlay address to the underlay."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import netlink
 
         with netlink(network.names.namespace(node)) as route:
@@ -21,13 +21,13 @@ def leaked_route(node: str, peer: str) -> Fault:
                 host = f"{overlay_address(peer, family)}/{32 if family == 4 else 128}"
                 route.route("add", dst=host, gateway=gateway_address(node, family))
 
-    return Fault(f"a route on {node} sends {peer}'s overlay address to the underlay", strike=strike)
+    return Fault(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
 
 
 def leaked_udp(node: str, peer: str) -> Fault:
     """A policy rule sends UDP for the peer's overlay address to the underlay; a plain look at the routes is fine."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import netlink
 
         table = table_between(node, peer)
@@ -37,7 +37,7 @@ def leaked_udp(node: str, peer: str) -> Fault:
                 kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
                 kernel.route("add", dst=f"{address}/{length}", table=table, gateway=gateway_address(node, family))
 
-    return Fault(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", strike=strike)
+    return Fault(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
 
 
 _UDP = 17
@@ -46,7 +46,7 @@ _UDP = 17
 def overlapping_lan(node: str) -> Fault:
     """The node's LAN uses the overlay's IPv4 prefix, and was there before the tunnel: its route wins."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import UNDERLAY, add_address, index_of, netlink
 
         own = overlay_address(node, 4)
@@ -57,7 +57,7 @@ def overlapping_lan(node: str) -> Fault:
             route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
             add_address(route, network.names.tunnel(node), own)
 
-    return Fault(f"{node}'s LAN uses the overlay's prefix", strike=strike)
+    return Fault(f"{node}'s LAN uses the overlay's prefix", inject=inject)
 
 
 PUBLIC_ADDRESS = "44.128.0.3"
@@ -67,7 +67,7 @@ PUBLIC_ADDRESS = "44.128.0.3"
 def public_endpoint(node: str, of: str) -> Fault:
     """`of` has a public address on its underlay, and there the node's tunnel to it ends."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import UNDERLAY, index_of, netlink
 
         with netlink(network.names.namespace(of)) as route:
@@ -77,28 +77,28 @@ def public_endpoint(node: str, of: str) -> Fault:
         peer = ("peer", network.keys[of].public, "endpoint", f"{PUBLIC_ADDRESS}:{TUNNEL_PORT}")
         network.wg(node, "set", network.names.tunnel(node), *peer)
 
-    return Fault(f"{of} has a public address", strike=strike)
+    return Fault(f"{of} has a public address", inject=inject)
 
 
 def second_path(node: str, to: str) -> Fault:
     """The node sends to `to` over the underlay, and the router delivers that: a second path, beside the tunnel."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import netlink
 
-        leaked_route(node, to).strike(network)
+        leaked_route(node, to).inject(network)
         with netlink(network.names.namespace(ROUTER)) as route:
             for family in network.plan.families:
                 host = f"{overlay_address(to, family)}/{32 if family == 4 else 128}"
                 route.route("add", dst=host, gateway=underlay_address(to, family))
 
-    return Fault(f"{node} has a second path to {to}", strike=strike)
+    return Fault(f"{node} has a second path to {to}", inject=inject)
 
 
 def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
     """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         from preflight.lab.network import UNDERLAY, inside, set_sysctl
 
         with inside(network.names.namespace(node)):
@@ -106,4 +106,4 @@ def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
             for interface in ("all", UNDERLAY, network.names.tunnel(node)):
                 set_sysctl(f"net/ipv4/conf/{interface}/rp_filter", mode)
 
-    return Fault(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", strike=strike)
+    return Fault(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", inject=inject)

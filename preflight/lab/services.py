@@ -88,14 +88,14 @@ def scope(scope_id: str) -> Fault:
 def resolvers(*plans: ResolverPlan) -> Fault:
     """a reaches the control plane by name, and these name servers are what it has."""
 
-    def strike(network: "Network") -> None:
+    def inject(network: "Network") -> None:
         to_dns = "meta l4proto { tcp, udp } th dport 53"
         network.nft(ROUTER, *(f"input ip daddr {plan.address} {to_dns} drop" for plan in plans if plan.silent))
 
     def shape(plan: Blueprint) -> Blueprint:
         return replace(plan, resolvers=plans, control_url=f"http://{CONTROL_NAME}:{{port}}")
 
-    return Fault("a finds the control plane by name, through name servers of the lab", shape=shape, strike=strike)
+    return Fault("a finds the control plane by name, through name servers of the lab", shape=shape, inject=inject)
 
 
 FIRST_RESOLVER = "10.201.1.53"

@@ -31,7 +31,7 @@ _CROWD_RATE = 100_000
 _DATABASE = "control.db"
 _PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
-_STAND_INS = "preflight.lab.standins"
+_STAND_INS = "preflight.lab.fake_servers"
 
 
 @dataclass(frozen=True, slots=True)

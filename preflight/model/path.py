@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from preflight.model.wayback import WayBack
+from preflight.model.return_path import WayBack
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.dns import Resolver
-    from preflight.net.icmp.icmp import Icmp
+    from preflight.net.icmp.probes import Icmp
     from preflight.net.kernel import Kernel
     from preflight.net.pmtu.search import PathMtuProbes
     from preflight.net.secrets.local import LocalSecrets
@@ -52,7 +52,7 @@ class Net:
     @cached_property
     def icmp(self) -> "Icmp":
         """Echo and traceroute."""
-        from preflight.net.icmp.icmp import Icmp
+        from preflight.net.icmp.probes import Icmp
 
         return Icmp()
 

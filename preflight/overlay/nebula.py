@@ -14,9 +14,9 @@ from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
-from preflight.overlay.shapes import endpoint, endpoint_in, table, text, texts
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")

@@ -10,9 +10,9 @@ from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
+from preflight.overlay.json_types import count, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
-from preflight.overlay.shapes import count, endpoint_in, table, text, texts
 from preflight.overlay.wireguard import OVERHEAD_BYTES
 
 SOCKET = Path("/var/run/tailscale/tailscaled.sock")

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from preflight.model.overlay import Fact
+from preflight.overlay.json_types import table, text, texts
 from preflight.overlay.local import LocalError, ask_http_text, parse_json, understood
-from preflight.overlay.shapes import table, text, texts
 from preflight.overlay.tailscale import HOST, SOCKET
 
 MAXIMUM_FACTS = 8

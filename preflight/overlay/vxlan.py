@@ -7,8 +7,8 @@ from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.overlay.json_types import endpoint
 from preflight.overlay.local import LocalError, understood
-from preflight.overlay.shapes import endpoint
 
 OVERHEAD_BYTES = 20 + 8 + 8 + 14  # IPv4, UDP, VXLAN's header, the Ethernet header that goes inside
 DEFAULT_PORT = 4789

@@ -12,9 +12,9 @@ from typing import Any
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text
 from preflight.overlay.links import outermost, read_neighbours, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
-from preflight.overlay.shapes import count, endpoint, endpoint_in, number, text
 
 HOME = Path("/var/lib/zerotier-one")
 DEFAULT_PORT = 9993

@@ -130,7 +130,7 @@ class _Family:
         return 1 << self._bits - block[1]
 
 
-class AddressStandIns:
+class AddressPseudonyms:
     """The same stand-in for the same address or network, always."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from preflight.proto.secrets.secret_encodings import Secrets
 from preflight.report.model import Report
-from preflight.report.standins import StandIns
+from preflight.report.pseudonyms import Pseudonyms
 
 GONE = "[redacted]"
 
@@ -46,7 +46,7 @@ class Redactor:
     secrets: the values that this run knows. stand_ins: also replace addresses and names. Ledger: (file, kind) to count.
     """
 
-    def __init__(self, secrets: Iterable[str], stand_ins: StandIns | None = None) -> None:
+    def __init__(self, secrets: Iterable[str], stand_ins: Pseudonyms | None = None) -> None:
         self._secrets = Secrets(secrets)
         self._stand_ins = stand_ins
         self.ledger: Counter[tuple[str, str]] = Counter()

@@ -8,7 +8,7 @@ from preflight.model.path import Heard, PeerReport
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.pmtu.wire import ProbeServer
 from preflight.proto.responder.admission import Admission, Ledger, TokenBucket, Verdict
-from preflight.proto.responder.mailbox_probe import AskError, Freshness, ProbeRequest, decode_request
+from preflight.proto.responder.mailbox_probe import AskError, ProbeRequest, ReplayGuard, decode_request
 from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.wire import StampError
 
@@ -77,7 +77,7 @@ class ResponderCore:
         self._probes = probes
         self._key = key
         self._agent_id = agent_id
-        self._freshness = Freshness()
+        self._freshness = ReplayGuard()
         self._requests = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now)
         self._refused = Ledger()
         self._unsent = Ledger()

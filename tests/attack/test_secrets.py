@@ -29,8 +29,8 @@ from preflight.evidence.collect import Raw
 from preflight.report import html, junit, markdown, openmetrics, sarif, text
 from preflight.report import json as report_json
 from preflight.report.model import Report
+from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
-from preflight.report.standins import StandIns
 
 SECRET = "correct/horse+battery staple'\"<&>%41"
 WRITINGS: dict[str, Callable[[str], str]] = {
@@ -178,7 +178,7 @@ def test_half_a_megabyte_of_evil_evidence_takes_linear_work() -> None:
     made = report("x")
     entry = made.results[0].evidence[0].model_copy(update={"data": {**evil, "end": SECRET}})
     result = made.results[0].model_copy(update={"evidence": (entry,)})
-    clean = Redactor([SECRET], StandIns(["some-host"])).report(made.model_copy(update={"results": (result,)}))
+    clean = Redactor([SECRET], Pseudonyms(["some-host"])).report(made.model_copy(update={"results": (result,)}))
     assert clean.results[0].evidence[0].data["end"] == "[redacted]"
     assert clean.results[0].evidence[0].data["i"] == evil["i"]
 
@@ -233,7 +233,7 @@ NAMES = ("alice-laptop", "office.corp.example", "node-a")
 def test_stand_ins_leave_no_place_in_any_file(kind: str) -> None:
     """Addresses, keys, and names in every form are replaced in each file of a bundle, the names of files included."""
     said = "\n".join(f"x {place} y" for place in PLACES[kind])
-    redactor = Redactor([], StandIns(NAMES))
+    redactor = Redactor([], Pseudonyms(NAMES))
     archive = make_bundle(report(said, "alice-laptop"), [Raw("links.txt", said)], redactor, addresses=True)
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         for member in tar:
@@ -246,7 +246,7 @@ def test_stand_ins_leave_no_place_in_any_file(kind: str) -> None:
 def test_a_key_has_one_stand_in_however_it_is_written() -> None:
     """WireGuard's tools print base64, its socket hexadecimal: the reader sees that it is one key, of a key's form."""
     key = bytes(range(32))
-    stand_ins = StandIns()
+    stand_ins = Pseudonyms()
     shown = stand_ins.replace(f"{base64.b64encode(key).decode()} {key.hex()} nodekey:{key.hex()}")
     in_base64, in_hex, node = shown.split()
     assert base64.b64decode(in_base64).hex() == in_hex == node.removeprefix("nodekey:")
@@ -261,7 +261,7 @@ def test_a_network_stays_a_network(network: str) -> None:
     inside = ip_network(network)
     hosts = [str(inside[number]) for number in range(1, 50)]
     told = f"{inside[1]}/{inside.prefixlen} route {network} " + " ".join(hosts)
-    stand_ins = StandIns()
+    stand_ins = Pseudonyms()
     stand_ins.learn(told)
     address, _, route, *shown = stand_ins.replace(told).split()
     outside = ip_network(route)
@@ -274,7 +274,7 @@ def test_a_network_stays_a_network(network: str) -> None:
 def test_networks_within_networks_stay_within_them() -> None:
     """A route that covers a peer still covers it, and one that does not, does not."""
     told = "10.66.3.7/24 10.66.0.0/16 10.67.0.0/16 10.66.3.128/25 10.66.3.200 10.66.3.7 10.66.4.9 10.67.1.1"
-    stand_ins = StandIns()
+    stand_ins = Pseudonyms()
     stand_ins.learn(told)
     _, wide, other, half, upper, lower, sibling, stranger = stand_ins.replace(told).split()
     assert all(ip_address(each) in ip_network(wide) for each in (upper, lower, sibling))
@@ -289,7 +289,7 @@ def test_networks_within_networks_stay_within_them() -> None:
                          ids=["networks", "hosts", "IPv6"])  # fmt: skip
 def test_thousands_of_addresses_have_as_many_stand_ins(make: Callable[[int], str]) -> None:
     """Two nodes under one stand-in would be a wrong report."""
-    stand_ins = StandIns()
+    stand_ins = Pseudonyms()
     originals = {make(number) for number in range(1, 3000)}
     shown = [ip_address(stand_ins.replace(address)) for address in sorted(originals)]
     assert len(set(shown)) == len(originals)
@@ -297,7 +297,7 @@ def test_thousands_of_addresses_have_as_many_stand_ins(make: Callable[[int], str
 
 def test_a_thousand_mac_addresses_have_a_thousand_stand_ins() -> None:
     """Beyond the 256 that are for documentation, locally administered ones follow."""
-    stand_ins = StandIns()
+    stand_ins = Pseudonyms()
     shown = [stand_ins.replace(f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(1000)]
     assert len(set(shown)) == 1000
     assert shown[0].startswith("00:00:5e:00:53:")
@@ -307,8 +307,8 @@ def test_what_tells_no_place_stays() -> None:
     """Loopback, groups, default routes, versions, times and counters mean the same on every machine."""
     plain = "127.0.0.1 ::1 0.0.0.0/0 ::/0 0.0.0.0 255.255.255.255 ff02::1 224.0.0.1 v1.2.3.4 12:30:45 1234567890 fail"
     plain += " 2026-11-23T12:00:00Z ff:ff:ff:ff:ff:ff 00:00:00:00:00:00 node control populi 1420 abcdefabcd fe80::/10"
-    assert StandIns(["control", "node", "alice-laptop"]).replace(plain) == plain
-    loopback, link_local, older = map(ip_address, StandIns().replace("127.0.0.77 fe80::1:2 169.254.9.9").split())
+    assert Pseudonyms(["control", "node", "alice-laptop"]).replace(plain) == plain
+    loopback, link_local, older = map(ip_address, Pseudonyms().replace("127.0.0.77 fe80::1:2 169.254.9.9").split())
     assert (loopback.is_loopback, link_local.is_link_local, older.is_link_local) == (True, True, True)
 
 
@@ -317,7 +317,7 @@ def test_what_tells_no_place_stays() -> None:
 )
 def test_a_full_name_in_an_id_tells_no_domain(written: str) -> None:
     """An id that is made of a host's full name has hyphens where that has dots."""
-    shown = StandIns(["gpu7.corp.example"]).replace(f"joined as preflight-{written}-0a1b2c3d")
+    shown = Pseudonyms(["gpu7.corp.example"]).replace(f"joined as preflight-{written}-0a1b2c3d")
     assert shown == "joined as preflight-host-1-0a1b2c3d"
 
 
@@ -325,7 +325,7 @@ def test_a_full_name_in_an_id_tells_no_domain(written: str) -> None:
 def test_a_host_with_the_name_of_a_field_breaks_no_report(name: str) -> None:
     """A peer may be called anything: what is ours in a report stays."""
     made = report(f"{name} is silent", name)
-    clean = Redactor([], StandIns([name])).report(made)
+    clean = Redactor([], Pseudonyms([name])).report(made)
     assert clean.results[0].direction == "round-trip"
     assert clean.results[0].check == "control.health"
     assert clean.diagnosis[0].explains == (clean.results[0].id,)
@@ -333,7 +333,7 @@ def test_a_host_with_the_name_of_a_field_breaks_no_report(name: str) -> None:
 
 def test_stand_ins_stay_the_same_over_rounds() -> None:
     """A `watch` learns names and networks as it goes, and what was given stays given."""
-    stand_ins, seen = StandIns(), []
+    stand_ins, seen = Pseudonyms(), []
     for told in ("10.66.0.2 alice-laptop", "10.66.0.0/16 10.66.0.2 10.66.9.9", "10.66.0.2/24 10.66.0.2"):
         stand_ins.know(["alice-laptop"])
         stand_ins.learn(told)

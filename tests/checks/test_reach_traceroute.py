@@ -9,7 +9,7 @@ from preflight.api import Direction, Peer, Status
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
-from preflight.model.wayback import TraceBack, WayBack
+from preflight.model.return_path import ReverseTraceroute, WayBack
 
 PEER = Peer("10.66.0.2", "b")
 STATE = OverlayState(
@@ -36,9 +36,9 @@ def hops(*addresses: str | None, by: str | None = None) -> Trace:
     return Trace(tuple(Hop(n, a, None if a is None else 1.0, a in ends, a and by) for n, a in enumerate(addresses, 1)))
 
 
-def back(trace: Trace, way: WayBack = IN, forward: int | None = None, reverse: int | None = None) -> TraceBack:
+def back(trace: Trace, way: WayBack = IN, forward: int | None = None, reverse: int | None = None) -> ReverseTraceroute:
     """What b's responder told."""
-    return TraceBack(HERE, trace, way, forward, reverse)
+    return ReverseTraceroute(HERE, trace, way, forward, reverse)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_paths(trace: Trace, code: str | None, said: str) -> None:
         ),
     ],
 )
-def test_ways_back(there: Trace, told: TraceBack, said: str | None) -> None:
+def test_ways_back(there: Trace, told: ReverseTraceroute, said: str | None) -> None:
     """Only another number of hops, another interface or a neighbour outside the overlay proves another way."""
     result = judge_back(PEER, STATE, there, told, LINKS)
     assert result.direction is Direction.REVERSE

@@ -13,7 +13,7 @@ from preflight.engine.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats
-from preflight.model.wayback import WayBack
+from preflight.model.return_path import WayBack
 
 PEER = Peer("10.66.0.2", "b", agent_id="2")
 LOCAL = ("10.66.0.1", 40000)

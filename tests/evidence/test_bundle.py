@@ -18,8 +18,8 @@ from preflight.engine.diagnosis import diagnose
 from preflight.evidence.bundle import make_bundle
 from preflight.evidence.collect import Raw, collect, counters
 from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
-from preflight.report.standins import StandIns
 
 SECRETS = {
     "known": "correct-horse-battery",
@@ -117,7 +117,7 @@ def test_the_manifest_accounts_for_every_file_and_every_cut() -> None:
 def test_stand_ins_are_the_same_in_the_report_and_in_raw_files() -> None:
     """A reader follows one address through all files; names, MAC and IP addresses of the node are nowhere."""
     raw = [Raw("neighbours.txt", "10.66.0.2 dev eth0 lladdr 52:54:00:AB:cd:ef\nfe80::5054:ff:feab:cdef node-seven\n")]
-    stand_ins = StandIns(("node-seven",))
+    stand_ins = Pseudonyms(("node-seven",))
     files = unpacked(make_bundle(made("10.66.0.2 is mute"), raw, Redactor([], stand_ins), addresses=True))
     everything = b"\n".join(files.values()).decode()
     for original in ("10.66.0.2", "52:54:00", "fe80::5054", "node-seven"):
@@ -128,7 +128,7 @@ def test_stand_ins_are_the_same_in_the_report_and_in_raw_files() -> None:
 
 def test_a_thousand_addresses_have_a_thousand_stand_ins() -> None:
     """Two nodes under one stand-in would be a wrong report."""
-    stand_ins = StandIns()
+    stand_ins = Pseudonyms()
     given = {stand_ins.replace(f"10.{n // 250}.{n % 250}.1") for n in range(1500)}
     assert len(given) == 1500
 

@@ -18,8 +18,8 @@ from preflight.api import Direction, Peer, Result, failed, passed
 from preflight.evidence.capture import captures, keep, pcap, rewritten
 from preflight.net.recorder import Packet, Recorder
 from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
-from preflight.report.standins import StandIns
 
 SECRET = b"a-token-in-the-payload"
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -115,7 +115,7 @@ def test_stand_ins_replace_addresses_and_checksums(source: str, target: str, tmp
 def test_the_report_names_the_files(tmp_path: Path) -> None:
     """Whoever reads the report finds the packets; with stand-ins no name of a file tells a host."""
     results = (_result("reach.udp", failed(codes.REACH_NO_FORWARD, "b-laptop", Direction.FORWARD, "dead"), 1.0, 500),)
-    report, redactor = _report(results), Redactor([], StandIns(["b-laptop"]))
+    report, redactor = _report(results), Redactor([], Pseudonyms(["b-laptop"]))
     kept = keep(report, {"reach.udp/b-laptop/forward": pcap([])}, tmp_path, redactor)
     (evidence,) = kept.results[0].evidence
     path = tmp_path / f"preflight-captures-{report.run.id}" / "reach.udp_host-1_forward.pcap"

@@ -35,7 +35,7 @@ def network(tmp_path: Path) -> Iterator[Callable[[str], Network]]:
             for node in plan.topology.members[1:]:
                 wait_for_answer(overlay_address(node, plan.families[0]), 1, deadline)
         for fault in scenario.faults:
-            fault.strike(made)
+            fault.inject(made)
         return made
 
     names.directory.mkdir()

@@ -7,13 +7,13 @@ from preflight.api import Direction, Evidence, failed
 from preflight.engine.diagnosis import diagnose
 from preflight.report.json import render
 from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import GONE, Redactor
-from preflight.report.standins import StandIns
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoid29ya2VyIn0.c2lnbmF0dXJl"
 
 
-def redact(report: Report, secrets: list[str], stand_ins: StandIns | None = None) -> Report:
+def redact(report: Report, secrets: list[str], stand_ins: Pseudonyms | None = None) -> Report:
     return Redactor(secrets, stand_ins).report(report)
 
 
@@ -54,7 +54,7 @@ def test_short_values_do_not_tear_holes() -> None:
 
 def test_stand_ins_are_consistent_and_from_documentation_ranges() -> None:
     """One address has one stand-in in messages, evidence and diagnosis; ports, prefixes and loopback stay."""
-    report = redact(make(), [], StandIns(names=("alice-laptop", "office-7", "populi.example")))
+    report = redact(make(), [], Pseudonyms(names=("alice-laptop", "office-7", "populi.example")))
     text = render(report)
     for original in ("10.66.0.", "fd66::2", "alice-laptop", "office-7", "populi.example"):
         assert original not in text
@@ -67,7 +67,7 @@ def test_stand_ins_are_consistent_and_from_documentation_ranges() -> None:
 
 def test_a_name_that_is_learnt_later_is_replaced_from_then_on() -> None:
     """A product names its members in messages; a watch learns them while it runs, and what was given stays given."""
-    redactor = Redactor([], StandIns(("alice-laptop",)))
+    redactor = Redactor([], Pseudonyms(("alice-laptop",)))
     assert redactor.text("alice-laptop and bobs-phone") == "host-1 and bobs-phone"
     redactor.know(["bobs-phone", "alice-laptop"])
     assert redactor.text("bobs-phone and alice-laptop") == "host-2 and host-1"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from preflight.api import Peer
-from preflight.model.wayback import TraceBack
+from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
 from preflight.net.responder.reverse_trace import ask_for_trace
 
@@ -47,7 +47,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         assert process.returncode == 0
 
 
-def ask(address: str, port: int, key: bytes | None = None) -> TraceBack | None:
+def ask(address: str, port: int, key: bytes | None = None) -> ReverseTraceroute | None:
     """What the responder tells."""
     return asyncio.run(ask_for_trace(Peer(address, "b", port), key))
 
@@ -91,7 +91,7 @@ def test_several_at_once(start: Start) -> None:
     """Each asker gets the report of its own trace, up to the rate limit of one address."""
     port = start("127.0.0.1", "--allow", "127.0.0.0/8")
 
-    async def run() -> list[TraceBack | None]:
+    async def run() -> list[ReverseTraceroute | None]:
         return await asyncio.gather(*(ask_for_trace(Peer("127.0.0.1", "b", port), None) for _ in range(4)))
 
     assert all(told is not None for told in asyncio.run(run()))

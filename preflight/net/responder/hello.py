@@ -13,9 +13,9 @@ from preflight.net import udp
 from preflight.proto.responder.hello import (
     INTERVAL_S,
     NONCE_BYTES,
-    Ear,
     Hello,
     HelloError,
+    HelloReceiver,
     Kind,
     Message,
     decode,
@@ -54,7 +54,7 @@ class HelloWatch:
         self._ends = ends
         self._key = key
         self._began = began
-        self._ear = Ear(key, ends.peer, ends.local)
+        self._ear = HelloReceiver(key, ends.peer, ends.local)
         self._dropped: Counter[str] = Counter()
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         self._answered = False

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.wayback import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, WayBack
 from preflight.net.kernel import Kernel
 
 ELSEWHERE = ("dummy", "vrf")

@@ -5,12 +5,12 @@ import os
 import socket
 
 from preflight.model.peer import Peer
-from preflight.model.wayback import TraceBack
+from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
 from preflight.proto.responder.reverse_trace import TOKEN_BYTES, TraceQuestion, hops_crossed
 
 
-async def ask_for_trace(peer: Peer, key: bytes | None) -> TraceBack | None:
+async def ask_for_trace(peer: Peer, key: bytes | None) -> ReverseTraceroute | None:
     """What the responder told; None where none answers, or none that traces. What the network does is data."""
     try:
         link = udp.open_towards(peer.address, peer.responder_port)
@@ -31,7 +31,7 @@ class _Conversation:
         self._arrived = asyncio.Event()
         self._ttl: int | None = None
 
-    async def run(self) -> TraceBack | None:
+    async def run(self) -> ReverseTraceroute | None:
         self._loop.add_reader(self._link, self._read)
         try:
             while (at := self._question.wake_at()) is not None:
@@ -44,7 +44,7 @@ class _Conversation:
         if answer is None:
             return None
         here = str(self._link.getsockname()[0])
-        return TraceBack(here, answer.trace, answer.way, hops_crossed(answer.ttl), hops_crossed(self._ttl))
+        return ReverseTraceroute(here, answer.trace, answer.way, hops_crossed(answer.ttl), hops_crossed(self._ttl))
 
     async def _wait(self, seconds: float) -> None:
         """Until something comes in, at most so long."""

@@ -14,7 +14,7 @@ from preflight.model.control import ControlError
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.peer import Peer
-from preflight.model.wayback import TraceBack
+from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
 from preflight.net.kernel import Kernel
 from preflight.net.responder.hello import Ends, HelloWatch, UnheardError
@@ -132,7 +132,7 @@ class PathProbes:
         self._learn(peer, result.answered, signed=self._key is not None)
         return replace(result, on_interface=seen, unwatched=unwatched)
 
-    async def trace_back(self, peer: Peer) -> TraceBack | None:
+    async def trace_back(self, peer: Peer) -> ReverseTraceroute | None:
         """The way back as the peer's responder traces it; None where none does. Takes about 4 s at most."""
         return await ask_for_trace(peer, self._key_for(peer))
 

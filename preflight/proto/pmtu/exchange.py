@@ -121,7 +121,7 @@ class Exchange:
         self.probes[probe.number] = probe
         return probe
 
-    def shoot(self, probes: Sequence[Probe], now: float) -> bytes:
+    def encode_probes(self, probes: Sequence[Probe], now: float) -> bytes:
         """The datagram that carries a probe, or asks the peer for several."""
         for probe in probes:
             probe.sent_at = now

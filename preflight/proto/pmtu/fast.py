@@ -103,7 +103,7 @@ class PathMtuSearch:
             self._plan(now)
         due = []
         while self._unsent and now >= self._next_send:
-            due.append(self._exchange.shoot(self._unsent.popleft(), now))
+            due.append(self._exchange.encode_probes(self._unsent.popleft(), now))
             self._next_send += PACE_S
             if not self._unsent:
                 self._deadline = now + min(self._rtt.timeout * 2**self._silent, LONGEST_TIMEOUT_S)

@@ -108,7 +108,7 @@ class StrictPathMtuSearch:
         known = exchange.rtt.smoothed is not None
         self._deadline = now + (max(PROBE_TIMER_S, exchange.rtt.timeout) if known else LONGEST_TIMER_S)
         self._rounds += 1
-        return [exchange.shoot([probe], now)]
+        return [exchange.encode_probes([probe], now)]
 
     def receive(self, data: bytes, now: float, reassembled: int | None = None) -> None:
         """See `Search`."""

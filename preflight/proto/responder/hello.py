@@ -146,7 +146,7 @@ def _address(packed: bytes) -> str:
     return str(address.ipv4_mapped or address)
 
 
-class Ear:
+class HelloReceiver:
     """Takes the hellos of one peer to one of this node's addresses: signed, fresh, each once and in order."""
 
     def __init__(self, key: bytes, peer: str, local: str | None) -> None:
@@ -189,7 +189,7 @@ class HelloServer:
         self._key = key
         self._started_ms = started_ms
         self._started = now
-        self._ears = {peer: Ear(key, peer, None) for peer in peers}
+        self._ears = {peer: HelloReceiver(key, peer, None) for peer in peers}
         self._sequence = dict.fromkeys(self._ears, 0)
 
     def at(self, peer: str, local: str) -> None:

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from preflight.model.path import PeerReport
-from preflight.model.wayback import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, WayBack
 
 REQUEST_TYPE = "preflight.probe-request"
 RESULT_TYPE = "preflight.probe-result"
@@ -175,7 +175,7 @@ def implausible(report: PeerReport, sent: int) -> str:
     return f"its responder says that it got {counted} packets of a session of {sent}, which cannot be"
 
 
-class Freshness:
+class ReplayGuard:
     """Refuses requests that are old, or were seen before. Remembers no more nonces than can be fresh, and boundedly."""
 
     def __init__(self) -> None:

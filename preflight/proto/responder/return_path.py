@@ -6,7 +6,7 @@ from typing import Literal
 from preflight import codes
 from preflight.codes import Code, Severity
 from preflight.model.path import AskResult
-from preflight.model.wayback import STRICT, WayBack
+from preflight.model.return_path import STRICT, WayBack
 from preflight.proto.responder.reach import Way, forward_way, reverse_way
 
 

@@ -13,7 +13,7 @@ from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
 
 from preflight.model.icmp import Hop, Trace
-from preflight.model.wayback import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, WayBack
 from preflight.proto.responder.admission import TokenBucket
 from preflight.proto.responder.cookie import COOKIE_BYTES, Cookies
 

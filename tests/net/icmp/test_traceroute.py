@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from preflight.model.icmp import Trace
-from preflight.net.icmp.icmp import Icmp
+from preflight.net.icmp.probes import Icmp
 
 _serial = count()
 
@@ -163,7 +163,7 @@ def test_an_ordinary_user_may_trace(chain: list[str]) -> None:
     """Neither raw socket nor capability, in a namespace without ping sockets."""
     script = (
         "import asyncio\n"
-        "from preflight.net.icmp.icmp import Icmp\n"
+        "from preflight.net.icmp.probes import Icmp\n"
         "print(*(hop.address for hop in asyncio.run(Icmp().trace('10.77.3.2')).hops))\n"
     )
     lowered = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]

@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 
 from preflight.model.kernel import Link
-from preflight.model.wayback import WayBack
+from preflight.model.return_path import WayBack
 from preflight.net.responder.return_path import WayBackView, _holder
 
 _serial = count()

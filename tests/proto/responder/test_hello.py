@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
 from preflight.proto.responder import hello
-from preflight.proto.responder.hello import FRESH_S, Ear, Hello, HelloError, HelloServer, Kind, Message
+from preflight.proto.responder.hello import FRESH_S, Hello, HelloError, HelloReceiver, HelloServer, Kind, Message
 from preflight.proto.responder.reach import HELLO_AFTER_S, Way, forward_way, reverse_way
 
 KEY, OTHER_KEY = b"0123456789abcdef", b"another key of 16"
@@ -74,7 +74,7 @@ def said(server: HelloServer, to: str = A, *, local: str = B, now: float = 0.0) 
 
 def test_each_hello_is_taken_once_and_in_order() -> None:
     """Replayed and overtaken hellos say nothing about now."""
-    server, ear = HelloServer(KEY, [A], NOW_MS, 0.0), Ear(KEY, B, A)
+    server, ear = HelloServer(KEY, [A], NOW_MS, 0.0), HelloReceiver(KEY, B, A)
     first, second, third = (said(server) for _ in range(3))
     ear.take(first, B, 0.0, NOW_MS)
     ear.take(third, B, 0.0, NOW_MS)
@@ -86,7 +86,7 @@ def test_each_hello_is_taken_once_and_in_order() -> None:
 
 def test_a_restarted_responder_is_heard() -> None:
     """Its numbers begin anew; with a clock that went back it is heard once no recorded hello can be fresh."""
-    ear = Ear(KEY, B, A)
+    ear = HelloReceiver(KEY, B, A)
     ear.take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS)
     ear.take(said(HelloServer(KEY, [A], NOW_MS + 1, 0.0)), B, 0.0, NOW_MS)
     back = HelloServer(KEY, [A], NOW_MS - 50_000, 0.0)
@@ -109,7 +109,7 @@ def test_a_restarted_responder_is_heard() -> None:
 def test_a_hello_is_good_between_its_two_ends_only(source: str, sender: str, receiver: str, reason: str | None) -> None:
     """Whoever holds the key or records a hello cannot make it one of another pair."""
     data = hello.encode(Message(Kind.HELLO, Hello(sender, receiver, NOW_MS, 1, NOW_MS)), KEY)
-    ear = Ear(KEY, B, A)
+    ear = HelloReceiver(KEY, B, A)
     if reason is None:
         assert ear.take(data, source, 0.0, NOW_MS).sequence == 1
     else:
@@ -121,14 +121,14 @@ def test_a_hello_is_good_between_its_two_ends_only(source: str, sender: str, rec
 def test_old_hellos_are_dropped(off_s: float) -> None:
     """A recording of yesterday is not news."""
     with pytest.raises(HelloError, match="stale-hello"):
-        Ear(KEY, B, A).take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS + int(off_s * 1000))
+        HelloReceiver(KEY, B, A).take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS + int(off_s * 1000))
 
 
 def test_only_hellos_are_heard() -> None:
     """A question or an answer with a good signature is no hello, and an answer is no question."""
     for kind in (Kind.QUESTION, Kind.ANSWER):
         with pytest.raises(HelloError, match="bad-hello"):
-            Ear(KEY, B, A).take(hello.encode(Message(kind, Hello(B, A, 1, 1, NOW_MS)), KEY), B, 0.0, NOW_MS)
+            HelloReceiver(KEY, B, A).take(hello.encode(Message(kind, Hello(B, A, 1, 1, NOW_MS)), KEY), B, 0.0, NOW_MS)
     with pytest.raises(HelloError, match="bad-hello"):
         HelloServer(KEY, [A], NOW_MS, 0.0).handle(hello.encode(Message(Kind.ANSWER, Hello(A, B)), KEY), A, 0.0, NOW_MS)
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.path import PeerReport
-from preflight.model.wayback import WayBack
+from preflight.model.return_path import WayBack
 from preflight.proto.responder import mailbox_probe as ask
-from preflight.proto.responder.mailbox_probe import AskError, Freshness, ProbeRequest, ProbeResult
+from preflight.proto.responder.mailbox_probe import AskError, ProbeRequest, ProbeResult, ReplayGuard
 
 KEY = b"0123456789abcdef"
 NOW_MS = 1_795_479_667_927
@@ -173,7 +173,7 @@ def test_long_payloads_are_refused_unread() -> None:
 
 def test_freshness() -> None:
     """An old request is refused with its age; one of a clock a little ahead is not."""
-    guard = Freshness()
+    guard = ReplayGuard()
     assert guard.refusal(REQUEST, NOW_MS) == ""
     old = replace(REQUEST, nonce=bytes(16), created_unix_ms=NOW_MS - 600_000)
     assert "600 s old" in guard.refusal(old, NOW_MS)
@@ -182,7 +182,7 @@ def test_freshness() -> None:
 
 def test_a_replay_is_refused_for_as_long_as_it_would_be_fresh() -> None:
     """The same request is acted on once, also when it was made by a clock that is ahead."""
-    guard = Freshness()
+    guard = ReplayGuard()
     ahead = replace(REQUEST, created_unix_ms=NOW_MS + 100_000)
     assert guard.refusal(ahead, NOW_MS) == ""
     for later_ms in (0, 50_000, 150_000, 219_000):
@@ -193,7 +193,7 @@ def test_a_replay_is_refused_for_as_long_as_it_would_be_fresh() -> None:
 
 def test_freshness_is_bounded() -> None:
     """Endless nonces cannot fill the memory, nor push out one that may be replayed."""
-    guard = Freshness()
+    guard = ReplayGuard()
     guard.refusal(REQUEST, NOW_MS)
     refusals = [
         guard.refusal(replace(REQUEST, nonce=number.to_bytes(16)), NOW_MS) for number in range(1, ask._MAX_NONCES + 10)

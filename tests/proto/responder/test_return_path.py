@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.model.path import AskResult, PeerReport
-from preflight.model.wayback import WayBack
+from preflight.model.return_path import WayBack
 from preflight.proto.responder.return_path import explain
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.icmp import Hop, Trace
-from preflight.model.wayback import WayBack
+from preflight.model.return_path import WayBack
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.responder.cookie import COOKIE_SECONDS
 from preflight.proto.responder.reverse_trace import (

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from preflight.api import Peer, abreast
+from preflight.api import Peer, for_each_peer
 
 PEERS = [Peer(f"10.66.0.{n}") for n in range(1, 21)]
 
@@ -22,7 +22,7 @@ def test_no_more_at_one_time_than_allowed_and_each_once() -> None:
         return peer.address
 
     async def go() -> list[tuple[Peer, str]]:
-        return [pair async for pair in abreast(PEERS, measure, at_once=3)]
+        return [pair async for pair in for_each_peer(PEERS, measure, at_once=3)]
 
     pairs = asyncio.run(go())
     assert most == 3
@@ -40,7 +40,7 @@ def test_the_quick_do_not_wait_for_the_slow() -> None:
 
     async def go() -> list[Peer]:
         seen = []
-        async for peer, _ in abreast(PEERS, measure, at_once=2):
+        async for peer, _ in for_each_peer(PEERS, measure, at_once=2):
             seen.append(peer)
             if len(seen) == len(PEERS) - 1:
                 slow.set()
@@ -58,7 +58,7 @@ def test_starts_are_spaced() -> None:
 
     async def go() -> float:
         began = asyncio.get_running_loop().time()
-        async for _ in abreast(PEERS[:5], measure, at_once=5, gap_s=0.01):
+        async for _ in for_each_peer(PEERS[:5], measure, at_once=5, gap_s=0.01):
             pass
         return began
 
@@ -79,7 +79,7 @@ def test_ending_it_early_ends_what_is_under_way() -> None:
     async def go() -> None:
         try:
             async with asyncio.timeout(0.01):
-                async for _ in abreast(PEERS, measure, at_once=4):
+                async for _ in for_each_peer(PEERS, measure, at_once=4):
                     pass
         except TimeoutError:
             assert len(ended) == 4
@@ -95,7 +95,7 @@ def test_what_a_measurement_raises_comes_out() -> None:
         raise ZeroDivisionError
 
     async def go() -> None:
-        async for _ in abreast(PEERS, measure, at_once=4):
+        async for _ in for_each_peer(PEERS, measure, at_once=4):
             pass
 
     with pytest.raises(ZeroDivisionError):

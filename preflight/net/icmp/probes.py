@@ -57,7 +57,7 @@ class Icmp:
         """The hops to an address, without privilege; see `preflight.net.icmp.traceroute`."""
         return await trace(address, max_hops=max_hops, timeout_s=timeout_s, source=source)
 
-    def nudge(self, address: str, interface: str | None = None) -> str | None:
+    def provoke_handshake(self, address: str, interface: str | None = None) -> str | None:
         """Send one empty datagram to the discard port (RFC 863), out of `interface` whatever the routes say.
 
         Makes a tunnel without session shake hands, and needs no privilege. Returns what the kernel objects, else None.

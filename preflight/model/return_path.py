@@ -47,7 +47,7 @@ class WayBack:
 
 
 @dataclass(frozen=True, slots=True)
-class TraceBack:
+class ReverseTraceroute:
     """The way from a peer to this node, as the peer's responder traced it to `here`, this node's address.
 
     forward_hops, reverse_hops: links that a packet crossed in each direction, by the TTL that was left of 255 at the

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from preflight.model.icmp import PRIVILEGE, EchoStats
-from preflight.net.icmp.icmp import Icmp
+from preflight.net.icmp.probes import Icmp
 
 
 def echo(address: str, count: int = 3) -> EchoStats:
@@ -69,7 +69,7 @@ def test_without_privilege_it_says_so() -> None:
     """An ordinary user gets data, not an exception."""
     script = (
         "import asyncio\n"
-        "from preflight.net.icmp.icmp import Icmp\n"
+        "from preflight.net.icmp.probes import Icmp\n"
         "icmp = Icmp()\n"
         "stats = asyncio.run(icmp.echo('127.0.0.1', count=1, interval_s=0, timeout_s=1))\n"
         "print(stats.error, icmp.raw_socket(), icmp.ping_socket())\n"
@@ -95,8 +95,8 @@ def test_without_privilege_it_says_so() -> None:
 
 def test_a_nudge_is_one_datagram_and_never_raises() -> None:
     """To this host it leaves; out of an interface that does not exist the kernel's words come back."""
-    assert Icmp().nudge("127.0.0.1", "lo") is None
-    assert Icmp().nudge("127.0.0.1", "no-such-if") == "No such device"
+    assert Icmp().provoke_handshake("127.0.0.1", "lo") is None
+    assert Icmp().provoke_handshake("127.0.0.1", "no-such-if") == "No such device"
 
 
 def test_a_closed_port_is_told_from_a_silent_one() -> None:

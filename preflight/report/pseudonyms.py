@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from preflight.report.addresses import AddressStandIns, IPAddress, IPNetwork
+from preflight.report.addresses import AddressPseudonyms, IPAddress, IPNetwork
 from preflight.report.names import Names
 
 _PATTERN = re.compile(
@@ -32,11 +32,11 @@ _MAC = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}(?![0-9A
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){15,}")
 
 
-class StandIns:
+class Pseudonyms:
     """names: of hosts that may stand in a text; `know` adds more. `replaced` counts what was replaced."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        self._addresses = AddressStandIns()
+        self._addresses = AddressPseudonyms()
         self._names = Names(names)
         self._numbers: dict[str, dict[bytes, int]] = {}
         self._replaced = 0

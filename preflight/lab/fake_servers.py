@@ -1,4 +1,4 @@
-"""Small servers that stand where something else is expected: `python -m preflight.lab.standins WHAT ARGUMENT`.
+"""Small servers that stand where something else is expected: `python -m preflight.lab.fake_servers WHAT ARGUMENT`.
 
 `everything ADDRESS:PORT` answers 200 to all, `redirect ADDRESS:PORT` sends everybody to a login page, and
 `resolver ZONES` is a name server (UDP) that knows just what the JSON in ZONES says.

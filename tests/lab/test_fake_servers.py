@@ -16,7 +16,7 @@ import pytest
 
 from preflight.lab.blueprint import Certificate
 from preflight.lab.certificates import write_certificates
-from preflight.lab.standins import Everything, Redirect, answer, name_server, web_server
+from preflight.lab.fake_servers import Everything, Redirect, answer, name_server, web_server
 
 ZONE = {"control.test": ("10.66.0.3", "fd66::3"), "four.test": ("10.66.0.3",)}
 
