@@ -35,6 +35,9 @@ from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
 from preflight.settings.load import Secrets, Settings, Thresholds
 
+pytestmark = pytest.mark.xdist_group("attack-peers")
+"""What all its tests look at is measured once."""
+
 KEY = b"a key that only tests know"
 OTHER = b"another key than that of the node"
 ADDRESS = "127.0.0.1"

@@ -17,6 +17,9 @@ from preflight.engine import plugins
 from preflight.engine.plugins import declared_by
 from preflight.model.plugins import BrokenPlugin
 
+pytestmark = pytest.mark.xdist_group("attack-plugins")
+"""What all its tests look at is measured once."""
+
 HEAD = """
 import asyncio, os, signal, sys, threading, time
 from preflight.api import *
