@@ -179,7 +179,7 @@ def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections:
         f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
         "a client that tries the dead address first waits for it",
         remedy=f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
-        f"--bind {_place(dead[0])}",
+        f"--bind {dead[0].place}",
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
@@ -199,18 +199,13 @@ def _not_applicable(message: str) -> Result:
     return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
 
 
-def _place(connection: Connection) -> str:
-    host = f"[{connection.address}]" if connection.family == "IPv6" else connection.address
-    return f"{host}:{connection.port}"
-
-
 def _outcomes(connections: Sequence[Connection]) -> str:
     words = {"refused": "refuses", "timeout": "is silent", "unreachable": "cannot be reached"}
 
     def one(connection: Connection) -> str:
         if connection.outcome == "open":
-            return f"{_place(connection)} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
-        return f"{_place(connection)} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
+            return f"{connection.place} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
+        return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
 
     return "; ".join(map(one, connections))
 

@@ -18,6 +18,7 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.host_port import join_host_port
 from preflight.model.tcp import Transfer
 from preflight.proto.control.placement import placement
 from preflight.proto.control.url import ControlUrl, usable
@@ -248,8 +249,7 @@ def _small_bytes(small: Transfer) -> int:
 
 
 def _place(transfer: Transfer) -> str:
-    host = f"[{transfer.address}]" if ":" in transfer.address else transfer.address
-    return f"{host}:{transfer.port}"
+    return join_host_port(transfer.address, transfer.port)
 
 
 def _measurements(transfer: Transfer) -> dict[str, Measurement]:

@@ -22,11 +22,12 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
 from preflight.proto.control.url import usable
-from preflight.proto.tunnel.advice import around, bracketed, compare
+from preflight.proto.tunnel.advice import around, compare
 from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -287,7 +288,7 @@ def _explain(
             message = f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected; {ever}"
             remedy = (
                 "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {bracketed(host)}:PORT, here"
+                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here"
             )
         case Finding.NOTHING_SENT:
             reason = (

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
+from preflight.model.host_port import join_host_port
 from preflight.model.tcp import OldTls
 from preflight.proto.control.url import ControlUrl, usable
 
@@ -41,7 +42,8 @@ def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
         return warned(
             codes.POSTURE_TLS_OLD,
             *where,
-            f"{url.host} ({accepting.address}:{url.port}) accepts {accepting.version}, which RFC 8996 has withdrawn",
+            f"{url.host} ({join_host_port(accepting.address, url.port)}) accepts {accepting.version}, "
+            "which RFC 8996 has withdrawn",
             remedy="ssl_protocols TLSv1.2 TLSv1.3;   # nginx; or the like in the TLS terminator, then reload it",
             measurements={"tls_version_accepted": accepting.version},
         )

@@ -18,6 +18,7 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.stun import StunAnswer, depends_on_destination, host_of
 
@@ -128,7 +129,7 @@ def _translated(answer: StunAnswer, own: Collection[str]) -> bool:
     """Another address than this node's, or another port than the socket's."""
     if answer.mapped is None or answer.local is None:
         return False
-    same_port = answer.mapped.rpartition(":")[2] == answer.local.rpartition(":")[2]
+    same_port = split_host_port(answer.mapped)[1] == split_host_port(answer.local)[1]
     return host_of(answer.mapped) not in own or not same_port
 
 

@@ -107,6 +107,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
     from preflight.control.guard import Door, GuardedServer
     from preflight.control.guests import Caps, Guests
     from preflight.control.serve import GRACE_S, stop_cleanly_from_now_on
+    from preflight.model.host_port import join_host_port
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]
@@ -114,7 +115,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
 
     def ready() -> None:
         for host, port in places:
-            announce(f"http://{bind.authority(host, port)}")
+            announce(f"http://{join_host_port(host, port)}")
 
     config = uvicorn.Config(
         app,

@@ -10,13 +10,13 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from preflight.model.host_port import join_host_port
 from preflight.net import udp
 from preflight.net.stamp.path import clock_estimate
 from preflight.proto.responder import mailbox_probe as ask
 from preflight.proto.responder.admission import Verdict
 from preflight.proto.stamp.reflector import Marked, SessionReflector
 from preflight.responder.core import Arrival, ResponderCore
-from preflight.responder.places import place_text
 
 BATCH = 64
 """Datagrams of one socket before the others, the mailbox and signals get their turn."""
@@ -141,7 +141,7 @@ async def serve(
     listeners = [Listener(each, core) for each in sockets]
     for listener in listeners:
         loop.add_reader(listener.socket, listener.drain)
-        announce(place_text(listener.address, listener.port))
+        announce(join_host_port(listener.address, listener.port))
     tasks = {asyncio.create_task(companion(listeners)) for companion in companions}
     tasks.add(asyncio.create_task(_wait(stop)))
     try:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.peer import Peer
@@ -276,7 +277,7 @@ class _Inquiry:
             return True
         if (host, port) == self._to:
             return any(session.take(datagram.data, datagram.received_ns) for session in self._sessions)
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        place = join_host_port(host, port)
         known = place in self._strays or len(self._strays) < MOST_STRAYS
         if known and any(session.answered_by(datagram.data) for session in self._sessions):
             self._strays[place] += 1

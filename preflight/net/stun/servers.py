@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from preflight.model.host_port import join_host_port
 from preflight.model.peer import Peer
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.model.stun import StunAnswer
@@ -35,8 +36,7 @@ class Stun:
 
     async def ask_peer(self, peer: Peer) -> StunAnswer:
         """Ask a peer's responder, inside the overlay; signed where this node has a key. Silence takes 3 s."""
-        host = f"[{peer.address}]" if ":" in peer.address else peer.address
-        (answer,) = await self.ask([f"{host}:{peer.responder_port}"], self._key)
+        (answer,) = await self.ask([join_host_port(peer.address, peer.responder_port)], self._key)
         return answer
 
     async def ask(self, servers: Sequence[str], key: bytes | None = None) -> tuple[StunAnswer, ...]:
@@ -85,7 +85,7 @@ class _Group:
         port = self._socket.getsockname()[1]
         for each in asked:
             local = each.answer.local or ""
-            each.answer = replace(each.answer, local=f"[{local}]:{port}" if ":" in local else f"{local}:{port}")
+            each.answer = replace(each.answer, local=join_host_port(local, port))
 
     async def run(self) -> None:
         """Ask, and ask again who is silent."""
@@ -144,8 +144,7 @@ class _Group:
         if mapped is None:
             asked.rejected[self._refusal(asked, data)] += 1
         else:
-            host, port = mapped
-            text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            text = join_host_port(*mapped)
             rtt_ms = (time.perf_counter() - asked.sent_at) * 1000
             asked.answer = replace(asked.answer, mapped=text, rtt_ms=round(rtt_ms, 3))
 

@@ -10,6 +10,8 @@ from typing import Literal
 from unicodedata import normalize
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from preflight.model.host_port import bracketed, join_host_port
+
 IPAddress = IPv4Address | IPv6Address
 SCHEME_PORTS = {"http": 80, "https": 443}
 SERVER_PORT = 9847
@@ -48,8 +50,7 @@ class ControlUrl:
     @property
     def authority(self) -> str:
         """Host and, where the URL has one, port, as a URL writes them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}" if self.port_given else host
+        return join_host_port(self.host, self.port) if self.port_given else bracketed(self.host)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"

@@ -8,6 +8,8 @@ MESSAGE-INTEGRITY (section 14.5) with the shared key as password. The codec is i
 import struct
 from typing import TYPE_CHECKING
 
+from preflight.model.host_port import split_host_port
+
 if TYPE_CHECKING:
     from aioice.stun import Message
 
@@ -33,14 +35,13 @@ class RefusedError(StunError):
 
 def read_server(text: str) -> Endpoint:
     """Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or (text.count(":") > 1 and not host.endswith("]")):
-        host, port = text, str(DEFAULT_PORT)
-    number = int(port) if port.isascii() and port.isdigit() else 0
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or host != host.strip() or not 0 < number < 65536:
+    try:
+        host, port = split_host_port(text, DEFAULT_PORT)
+    except ValueError:
+        port = 0
+    if port == 0:
         raise ValueError(f"{text!r} is not HOST[:PORT], as stun.example.net:3478 or [2001:db8::1]:3478")
-    return host, number
+    return host, port
 
 
 def magics() -> list[bytes]:

@@ -15,6 +15,8 @@ from enum import IntEnum
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
+from preflight.model.host_port import join_host_port
+
 MAGIC = b"\xf7NAT"
 """First four bytes of every datagram: no STAMP sender reaches such a sequence number within a session."""
 VERSION = 1
@@ -104,7 +106,7 @@ def _packed(host: str) -> bytes:
 
 def _endpoint(packed: bytes, port: int) -> str:
     address = IPv6Address(packed)
-    return f"{address.ipv4_mapped}:{port}" if address.ipv4_mapped else f"[{address}]:{port}"
+    return join_host_port(str(address.ipv4_mapped or address), port)
 
 
 class TunnelView(Protocol):
