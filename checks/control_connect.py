@@ -21,7 +21,7 @@ from preflight.api import (
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
 from preflight.proto.control.placement import overlay_text, placement
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
 CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
@@ -59,7 +59,7 @@ class Tunnel:
 )
 async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
     """Connect to each address of the control host by itself, so that a dead one does not hide behind a good one."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no control URL that a client could use")
     elif (proxy := ctx.net.control.proxy) is not None:

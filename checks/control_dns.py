@@ -19,7 +19,7 @@ from preflight.api import (
 from preflight.model.dns import Lookup, Resolution
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
 """Addresses of one name in a message, and in the report."""
@@ -41,7 +41,7 @@ SHOWN, KEPT = 8, 64
 )
 async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
     """Ask the system and each configured resolver for A and AAAA, and compare what they say."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no control URL that a client could use")
     elif url.address is not None:

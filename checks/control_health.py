@@ -18,7 +18,7 @@ from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
 from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -67,7 +67,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
             past_proxy = await measure(direct)
         finally:
             await direct.aclose()
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy):
         yield result
 

@@ -27,7 +27,7 @@ from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl, parse_control_url
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
@@ -55,7 +55,7 @@ _CODES = {
 )
 async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     """Shake hands with each address as a client would; without TLS, judge where the addresses lead."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no control URL that a client could use")
     elif (proxy := ctx.net.control.proxy) is not None:
@@ -199,8 +199,8 @@ def _remedy(url: ControlUrl, handshake: Handshake) -> str:
     shake = f"openssl s_client -connect {join_host_port(url.host, url.port)} -servername {url.host} </dev/null"
     names = handshake.certificate.names if handshake.certificate else ()
     # A stranger wrote these names: only what is a host goes into a line to paste.
-    written = (f"https://{name}:{url.port}{url.path}" for name in names[:NAMES_KEPT])
-    better = next(filter(None, map(usable, written)), None)
+    written = (parse_control_url(f"https://{name}:{url.port}{url.path}") for name in names[:NAMES_KEPT])
+    better = next((found for found in written if isinstance(found, ControlUrl)), None)
     if handshake.outcome == "name" and better is not None:
         return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={better}"
     return {

@@ -21,7 +21,7 @@ from preflight.api import (
 from preflight.model.host_port import join_host_port
 from preflight.model.tcp import Transfer
 from preflight.proto.control.placement import placement
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -47,7 +47,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
     Where it stalls, and runs with segments of 1200 bytes, and stalls again without, large packets vanish on the way:
     on the way there if the request is not acknowledged, on the way back if it is and its answer does not come.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no control URL that a client could use")
     elif (proxy := ctx.net.control.proxy) is not None:

@@ -26,7 +26,6 @@ from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.control.url import usable
 from preflight.proto.tunnel.advice import around, compare
 from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
@@ -81,7 +80,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
             yield judge_unwatched(peer, state, wanted)
         return
     known = [peer.address for peer in ctx.peers]
-    if (url := usable(ctx.settings.control.url)) is not None and url.address is not None:
+    if (url := ctx.settings.control.usable_url) is not None and url.address is not None:
         known.append(url.host)
     try:
         async for peer, later, seen in watch(ctx, state):

@@ -10,7 +10,7 @@ from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, 
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import host_inside
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -39,7 +39,7 @@ class Place:
 )
 async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
     """Ask `/health` at every public address known of the control host: of its URL, its tunnel's end, its own."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None or ctx.net.control.proxy is not None:
         message = "the control plane is not reached directly, so its addresses are not known here"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)

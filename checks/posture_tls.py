@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
 from preflight.model.host_port import join_host_port
 from preflight.model.tcp import OldTls
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 
 @check(
@@ -19,7 +19,7 @@ from preflight.proto.control.url import ControlUrl, usable
 )
 async def posture_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     """Offer TLS 1.1 at most to each address, and hang up after the answer; nothing is sent over such a session."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None or url.scheme != "https":
         yield _not_applicable("the control URL has no TLS to judge")
     elif ctx.net.control.proxy is not None:

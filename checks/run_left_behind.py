@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
 from preflight.model.enrolment import LeftBehind
 from preflight.proto.control.left_behind import STILL_THERE, sentence
-from preflight.proto.control.url import usable
 
 SHOWN = 3
 
@@ -24,7 +23,7 @@ async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
     A run that writes to the cluster anyhow (`--enroll`, `--intrusive`) takes them back, and no other node's; any other
     names them and the line that does it.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         message = "no control URL that a client could use, so nothing can be asked of it"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)

@@ -7,7 +7,7 @@ from typing import Any
 
 from preflight import codes
 from preflight.engine.catalog import load_catalog
-from preflight.settings.load import config_schema
+from preflight.settings.schema import config_schema
 
 HEAD = "*Written by `bin/docs` from the program; a test holds it to it.*"
 

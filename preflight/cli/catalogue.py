@@ -128,7 +128,7 @@ def schema(what: str) -> None:
 
         document = report_schema()
     else:
-        from preflight.settings.load import config_schema
+        from preflight.settings.schema import config_schema
 
         document = config_schema()
     click.echo(json.dumps(document, indent=2))

@@ -72,7 +72,8 @@ def responder(
     tunnel reaches it.
     """
     from preflight.responder.places import ResponderError
-    from preflight.settings.load import Options, SettingsError, load, read_key
+    from preflight.settings.load import Options, load
+    from preflight.settings.reading import SettingsError, read_key
 
     try:
         settings = load(Options(config=config, control_url=control_url))

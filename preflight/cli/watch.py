@@ -79,14 +79,14 @@ def watch(
     command = words(click.get_current_context())
     request = Request(command=command, named=named, redact=redact, quiet=True, **options)  # type: ignore[arg-type]
     session = Session.prepare(request)
-    if heartbeat and not session.settings.control.url:
+    if heartbeat and session.settings.control.url is None:
         raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
     sys.exit(run_to_end(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
+    from preflight.cli.ending import interruption
     from preflight.cli.outputs import verdict_told
-    from preflight.cli.session import interruption
 
     stop = interruption()
     loop = asyncio.get_running_loop()
@@ -130,10 +130,8 @@ def _redactor(session: "Session") -> "Redactor":
     """One for all rounds: a stand-in that changed its meaning would look like a change."""
     from platform import node
 
-    from preflight.cli.session import url_hosts
-
     settings = session.settings
-    return session.redactor((node(), *(peer.name for peer in settings.peers), *url_hosts(settings.control.url)))
+    return session.redactor((node(), *(peer.name for peer in settings.peers), *settings.control.hosts))
 
 
 @asynccontextmanager

@@ -5,9 +5,10 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points
 
-from preflight.api import Check
+from preflight.api import NODE, Check, Direction, Result, Status, codes
 from preflight.model.plugins import BrokenPlugin
 
 GROUP = "preflight.checks"
@@ -68,6 +69,23 @@ def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Cat
             why = "which cannot be used either" if need in by_id else "which does not exist"
             failures.append(BrokenPlugin(check.origin, check.id, f"needs {need}, {why}"))
     return Catalog(tuple(check for check in by_id.values() if check.id in usable), tuple(failures))
+
+
+def broken_result(broken: BrokenPlugin) -> Result:
+    """A module that could not be loaded: a warning, but where it is ours the run lacks checks and cannot be good."""
+    ours = broken.origin == OURS
+    return Result(
+        check="run.plugins",
+        category="run",
+        target=NODE,
+        direction=Direction.LOCAL,
+        aspect=broken.name,
+        status=Status.ERROR if ours else Status.WARN,
+        code=codes.RUN_CHECK_ERROR if ours else codes.RUN_PLUGIN_BROKEN,
+        message=f"{broken.name} of {broken.origin} could not be loaded: {broken.reason}",
+        remedy=f"pip install --upgrade {broken.origin}",
+        started_at=datetime.now(UTC),
+    )
 
 
 def _usable(by_id: Mapping[str, Check]) -> set[str]:

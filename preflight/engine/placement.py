@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from preflight.api import CONTROL, NODE, Measurement, Result, Status
 
 if TYPE_CHECKING:
-    from preflight.settings.load import Thresholds
+    from preflight.settings.schema import Thresholds
 
 Verdict = Literal["allowed", "caution", "not-default", "out-of-scope"]
 

@@ -35,8 +35,9 @@ from preflight.api import Check, Context, Result, Status
 from preflight.net import Net
 from preflight.net.dns import Resolver
 from preflight.net.secrets.local import LocalSecrets
-from preflight.proto.control.url import normalise
-from preflight.settings.load import ControlSettings, Enrolment, Secrets, Settings
+from preflight.proto.control.url import ControlUrl
+from preflight.settings.load import Enrolment, Secrets, Settings
+from preflight.settings.schema import ControlSettings
 from tests.net.conftest import ControlPlane
 
 TOKEN = "s3cr3t-bearer-of-the-attacks"
@@ -552,7 +553,7 @@ def test_a_name_servers_nonsense_is_a_finding(name: str, monkeypatch: pytest.Mon
             transport.close()
             await asyncio.sleep(0)
         assert [lookup.outcome for lookup in resolution.resolvers] == [outcome]
-        result: Result = judge_dns(resolution, normalise("http://c.overlay.test:9847"), None)
+        result: Result = judge_dns(resolution, ControlUrl("http", "c.overlay.test", 9847), None)
         return result
 
     result = asyncio.run(talk())

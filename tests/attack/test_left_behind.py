@@ -33,7 +33,8 @@ from preflight.net.control.left_behind import take_back
 from preflight.net.control.membership import Member
 from preflight.proto.control.left_behind import SLACK_MS
 from preflight.proto.control.membership import News
-from preflight.settings.load import ControlSettings, Enrolment, NodeSettings, Secrets, Settings
+from preflight.settings.load import Enrolment, Secrets, Settings
+from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net import conftest as net
 from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, ControlPlane, Request, answer
 

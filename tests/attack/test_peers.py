@@ -33,7 +33,8 @@ from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.sender import Plan, SessionSender
 from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
-from preflight.settings.load import Secrets, Settings, Thresholds
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import Thresholds
 
 pytestmark = pytest.mark.xdist_group("attack-peers")
 """What all its tests look at is measured once."""

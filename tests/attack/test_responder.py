@@ -32,7 +32,8 @@ from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import MAX_SESSIONS, MAX_SOURCES
 from preflight.proto.stamp.sender import Plan, SessionSender
 from preflight.proto.stun import nat
-from preflight.settings.load import Settings, Thresholds
+from preflight.settings.load import Settings
+from preflight.settings.schema import Thresholds
 from tests.responder.conftest import (
     KEY,
     UNLIMITED,

@@ -14,14 +14,14 @@ from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, 
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
 from preflight.proto.control.http import Proxy
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl
 
 OVERLAY = OverlayState(
     product="wireguard", interface="wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),)
 )
 BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-URL = normalise("https://10.66.0.3:9847")
+URL = ControlUrl("https", "10.66.0.3", 9847)
 DAY = timedelta(days=1)
 
 
@@ -111,7 +111,7 @@ def test_tls_messages_name_the_facts() -> None:
 )
 def test_plain_http(addresses: list[str], overlay: OverlayState | None, code: str | None) -> None:
     """Right on loopback and in the tunnel only; what cannot be judged is neither blamed nor praised."""
-    result = control_tls.judge_plain(normalise("http://control.example"), addresses, overlay)
+    result = control_tls.judge_plain(ControlUrl("http", "control.example", 80, port_given=False), addresses, overlay)
     assert (result.code.slug if result.code else None) == code
 
 

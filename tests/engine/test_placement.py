@@ -6,7 +6,7 @@ import pytest
 
 from preflight.api import CONTROL, Direction, Result, Status, codes
 from preflight.engine.placement import BULK, place
-from preflight.settings.load import RttThresholds, Thresholds
+from preflight.settings.schema import RttThresholds, Thresholds
 
 CLASSES = ("agent task", "GPU inference", "long GPU training", "distributed collectives")
 LIMITS = Thresholds()

@@ -10,7 +10,8 @@ from preflight.api import Check, Context, Direction, Peer, Result, Status, Subje
 from preflight.engine.plan import Selection, make_plan
 from preflight.engine.runner import Outcome, Progress, Runner
 from preflight.net import Net
-from preflight.settings.load import ControlSettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 
 B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
 Body = Callable[[Context], AsyncGenerator[Result, None]]

@@ -16,7 +16,9 @@ from preflight.api import Check, Context, Result
 from preflight.net.control.client import ControlClient
 from preflight.net.control.scope import try_foreign_scope
 from preflight.net.secrets.local import LocalSecrets
-from preflight.settings.load import ControlSettings, Enrolment, Options, Secrets, Settings, load
+from preflight.proto.control.url import parse_control_url
+from preflight.settings.load import Enrolment, Options, Secrets, Settings, load
+from preflight.settings.schema import ControlSettings
 from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, context
 
 if TYPE_CHECKING:
@@ -163,7 +165,7 @@ def test_a_join_that_is_ended_is_taken_back(open_trap: "OpenTrap") -> None:
             return answer("204 No Content", x_populi_feature="a")
 
         async with open_trap(respond) as trap:
-            client = ControlClient(trap.url, token=SecretStr(WORKER))
+            client = ControlClient(parse_control_url(trap.url), token=SecretStr(WORKER))
             made = Settings(control=ControlSettings(url=trap.url))
             trial = asyncio.create_task(try_foreign_scope(made, client))
             await joining.wait()

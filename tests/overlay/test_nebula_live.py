@@ -17,7 +17,8 @@ from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
-from preflight.settings.load import OverlaySettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair, sh
 
 pytestmark = pytest.mark.lab

@@ -26,7 +26,6 @@ from preflight.proto.control.enroll import (
     spare_prefix,
     unheard,
 )
-from preflight.proto.control.url import usable
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -97,7 +96,7 @@ class EnrolmentSession:
         """What messages tell, as known now."""
         machine = self._machine
         return EnrolmentFacts(
-            url=str(usable(self._settings.control.url)),
+            url=str(self._settings.control.usable_url),
             identity=machine.identity,
             identity_taken=machine.identity_taken,
             existed_before=machine.existed_before,

@@ -11,7 +11,6 @@ from preflight.net.control.left_behind import take_back
 from preflight.proto.control.enroll import Wait
 from preflight.proto.control.left_behind import UNRECORDED, sentence
 from preflight.proto.control.membership import Answer, Membership, News, State
-from preflight.proto.control.url import usable
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -51,7 +50,7 @@ class Member:
 
     async def _tidy_and_work(self) -> None:
         """Take back what an earlier member left, so that this one can have its id."""
-        for left in await take_back(str(usable(self._settings.control.url)), self._client):
+        for left in await take_back(str(self._settings.control.usable_url), self._client):
             self._tell(News(State.LOOK, sentence(left)))
         await self._work()
 

@@ -21,7 +21,8 @@ from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
 from preflight.net.pmtu.search import HostPath, PathMtuProbes
 from preflight.proto.pmtu.wire import LARGEST
-from preflight.settings.load import CheckSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import CheckSettings
 
 SERVER = Path(__file__).parents[1] / "probe_server.py"
 DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")

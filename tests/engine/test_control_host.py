@@ -7,9 +7,10 @@ import pytest
 
 from preflight import codes
 from preflight.api import CONTROL, Direction, Peer, Result, failed, passed
-from preflight.cli.session import control_host
+from preflight.engine.control_host import control_host
 from preflight.model.overlay import OverlayState
-from preflight.settings.load import ControlSettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 
 B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
 OVERLAY = OverlayState("wireguard", "wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),))
