@@ -28,7 +28,7 @@ from preflight.files import Attempts
 from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
-from preflight.proto.control.enroll import spare_prefix
+from preflight.proto.control.own_row import spare_prefix
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
 from preflight.report.node import node_info, overlay_info
