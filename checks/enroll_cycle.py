@@ -21,8 +21,9 @@ from preflight.api import (
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.printable import number_of
 from preflight.proto.control.answers import FINDINGS, code_of
-from preflight.proto.control.enroll import LEAVE_S, PATIENCE_S, Outcome, State, Step
+from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
+from preflight.proto.control.own_row import LEAVE_S, State
 
 _WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
 """What the bootstrap exchange, which is the first request, tells of the way there."""

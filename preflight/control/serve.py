@@ -93,9 +93,8 @@ def run(
         metrics.watch_nodes(lambda: database.read_blocking(nodes.count))
         visitors = _guests(config, metrics)
         _warn(config, listen_on, drill, secure=context is not None)
-        application = ControlPlane(
-            Plane(database, config, scope_open=drill.scope_open), clock, caps=visitors.caps, patience=patience
-        )
+        plane = Plane(database, config, scope_open=drill.scope_open)
+        application = ControlPlane(plane, clock, caps=visitors.caps, patience=patience)
         envelope = Envelope(faults.FaultLayer(application, drill), metrics, clock)
         answering = _uvicorn_config(envelope, patience, context)
         doors = [Door(listener, answering, envelope.stamps, metrics.malformed) for listener in listeners]
@@ -105,10 +104,14 @@ def run(
             doors.append(Door(listener, _uvicorn_config(metrics.application, patience)))
             metrics_url = f"http://{_authority(listener)}/metrics"
         server = GuardedServer(doors, lambda: _announce(listeners, context, announce), visitors, patience)
-        event(_log, logging.INFO, "starting", database=str(database_path.absolute()), metrics=metrics_url)
-        _collect_rarely()
-        asyncio.run(server.serve())
-        event(_log, logging.INFO, "stopped")
+        _serve(server, database=str(database_path.absolute()), metrics=metrics_url)
+
+
+def _serve(server: GuardedServer, **where: str | None) -> None:
+    event(_log, logging.INFO, "starting", **where)
+    _collect_rarely()
+    asyncio.run(server.serve())
+    event(_log, logging.INFO, "stopped")
 
 
 def _guests(config: ServerConfig, metrics: Metrics) -> Guests:

@@ -351,30 +351,31 @@ def build_report(
     interrupted: bool = False,
     peers: tuple[Peer, ...] = (),
 ) -> Report:
-    """Put the report together from what the run gave.
-
-    asked: as in `judge`; without it all that gave a result was asked for.
-    """
+    """Put the report together from what the run gave. asked: as in `judge`; without it, all that gave a result."""
     asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
     verdict, exit_code, remarks = judge(results, gate, asked, interrupted=interrupted)
+    run = Run(
+        id=str(uuid4()),
+        started_at=started_at.astimezone(UTC),
+        duration_ms=round(duration_ms, 3),
+        exit_code=exit_code,
+        command=command,
+        lab=lab,
+        node=node,
+        overlay=overlay,
+        peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
+    )
     return Report(
-        run=Run(
-            id=str(uuid4()),
-            started_at=started_at.astimezone(UTC),
-            duration_ms=round(duration_ms, 3),
-            exit_code=exit_code,
-            command=command,
-            lab=lab,
-            node=node,
-            overlay=overlay,
-            peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
-        ),
+        run=run,
         verdict=verdict,
         summary=summarize(results),
         remarks=remarks,
         diagnosis=tuple(map(cause_entry, diagnosis)),
         results=tuple(map(result_entry, by_layer(results))),
-        placement=tuple(
-            Placement(work_class=work.work_class, verdict=work.verdict, because=work.because) for work in placement
-        ),
+        placement=tuple(map(placement_entry, placement)),
     )
+
+
+def placement_entry(work: WorkPlacement) -> Placement:
+    """One kind of work as the report holds it."""
+    return Placement(work_class=work.work_class, verdict=work.verdict, because=work.because)

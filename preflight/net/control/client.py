@@ -23,7 +23,7 @@ from preflight.model.printable import excerpt
 from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import SERVER_ERROR, THROTTLED
-from preflight.proto.control.enroll import RETRIABLE_STATUS
+from preflight.proto.control.backoff import RETRIABLE_STATUS
 from preflight.proto.control.http import Proxy, proxy_for, redirect_place, retry_after_s
 from preflight.proto.control.populi import (
     FEATURE_HEADER,
