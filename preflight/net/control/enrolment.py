@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from preflight import __version__
 from preflight.model.control import ControlError, Credential, CredentialsError, NodeRecord
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.event import Listener, telling
 from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.journal import Note
 from preflight.proto.control.enroll import (
@@ -45,7 +46,7 @@ class EnrolmentSession:
     client: for the control plane, with the token that this node has; the one that a bootstrap token buys replaces it.
     """
 
-    def __init__(self, settings: "Settings", client: "ControlClient") -> None:
+    def __init__(self, settings: "Settings", client: "ControlClient", listener: Listener | None = None) -> None:
         wish = settings.enrolment
         self._settings = settings
         self._client = self._first_client = client
@@ -63,6 +64,7 @@ class EnrolmentSession:
             bootstrap=self.bootstraps,
             now=now,
             deadline=now + PATIENCE_S,
+            tell=telling(listener, "control.enroll", "enrolment"),
         )
 
     @property

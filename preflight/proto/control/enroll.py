@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from preflight.model.control import ControlError, Credential, NodeList, NodeRecord, NotHttpError
+from preflight.model.event import Tell, silent
 from preflight.proto.control.backoff import delay_s
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
@@ -119,11 +120,20 @@ class Enrolment:
 
     node_id: the id that the settings give, used only if no node of that id is listed: a join would replace a living
     node's row, and leaving would remove it. spare_id: a random id, used otherwise. scope_id: what the settings demand.
-    bootstrap: whether a token is to be exchanged first. deadline: when all but leaving must be done.
+    bootstrap: whether a token is to be exchanged first. deadline: when all but leaving must be done. tell: hears each
+    call and how it ended, never what an answer says.
     """
 
     def __init__(
-        self, *, node_id: str | None, spare_id: str, scope_id: str | None, bootstrap: bool, now: float, deadline: float
+        self,
+        *,
+        node_id: str | None,
+        spare_id: str,
+        scope_id: str | None,
+        bootstrap: bool,
+        now: float,
+        deadline: float,
+        tell: Tell = silent,
     ) -> None:
         self.identity = node_id or spare_id
         self.scope_id = scope_id
@@ -133,6 +143,7 @@ class Enrolment:
         self.listed: NodeRecord | None = None
         self.node_count = 0
         self.foreign_scope: str | None = None
+        self._tell = tell
         self._spare_id = spare_id
         self._may_list = False
         self._joined: Literal["no", "asked", "maybe", "yes", "left"] = "no"
@@ -151,7 +162,9 @@ class Enrolment:
         if self.state is State.JOIN and self._joined == "no":
             self._joined = "asked"
         self._attempt += 1
-        return Call(self.state, max(0.1, self._deadline - now))
+        call = Call(self.state, max(0.1, self._deadline - now))
+        self._tell(now, "call", state=call.state, attempt=self._attempt, timeout_s=call.timeout_s)
+        return call
 
     def finished(self) -> list[Outcome]:
         """The steps that have ended since the last call."""
@@ -176,6 +189,7 @@ class Enrolment:
         elif self.state is State.LEAVE:
             self._joined = "left"
         problem = row.verify(self, answer) if row.verify else None
+        self._tell(now, "call-succeeded", state=self.state, problem=problem)
         self._note(now, problem or "done")
         if problem is not None:
             self._end_step(now, row.bad, problem)
@@ -193,6 +207,7 @@ class Enrolment:
             return
         self._remember(error)
         wait = delay_s(self._attempt, error.retry_after_s, random)
+        self._tell_failure(now, error, wait)
         if not retriable(error):
             self._note(now, error.message)
             self._give_up(now, error, self._kind_of(error))
@@ -206,8 +221,21 @@ class Enrolment:
 
     def abort(self, now: float) -> None:
         """The run ends here: all that is left to do is to leave."""
+        self._tell(now, "ended-from-outside", state=self.state)
         self._note(now, "ended from outside")
         self._enter(now, State.LEAVE)
+
+    def _tell_failure(self, now: float, error: ControlError, wait_s: float) -> None:
+        again = retriable(error) and now + wait_s < self._deadline
+        self._tell(
+            now,
+            "call-failed",
+            state=self.state,
+            kind=error.kind,
+            http_status=error.status,
+            attempt=self._attempt,
+            again_in_s=wait_s if again else None,
+        )
 
     def _remember(self, error: ControlError) -> None:
         """Keep in mind what the server may have done without our hearing of it."""
@@ -236,6 +264,7 @@ class Enrolment:
         outcome = self._current
         outcome.ended, outcome.problem, outcome.error = now, problem, error
         self._finished.append(outcome)
+        self._tell(now, "step-ended", step=outcome.step, problem=problem, attempts=outcome.attempts, next=state)
         self._enter(now, state)
 
     def _enter(self, now: float, state: State) -> None:
