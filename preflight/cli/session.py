@@ -18,10 +18,9 @@ import click
 from preflight.api import NODE, Context, Direction, Peer, Result, Status, codes
 from preflight.cli.ending import run_to_end
 from preflight.cli.progress import progress
-from preflight.cli.recording import tell_causes
 from preflight.cli.request import Request
 from preflight.engine.catalog import OURS, load_catalog
-from preflight.engine.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.runner import Listener, Outcome, Runner

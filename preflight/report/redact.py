@@ -99,18 +99,20 @@ class Redactor:
         clean = iter(self._clean(texts, "report"))
         return Report.model_validate(_mapped(tree, lambda text, kind: next(clean)))
 
-    def event(self, tree: dict[str, Any], where: str, *, homes: bool = False) -> dict[str, Any]:
-        """A small piece of JSON, by the rules for a report's fields. What was seen before takes no time again."""
+    def field(self, name: str, value: Any, where: str, *, homes: bool = False) -> Any:
+        """One value of JSON, by the rules for a report's field of that name. What was seen before takes no time again.
+
+        homes: as in `report`.
+        """
         texts: list[tuple[str, Kind]] = []
 
         def collect(text: str, kind: Kind) -> str:
             texts.append((self._shape("home", _HOME, text, where) if homes else text, kind))
             return text
 
-        _field(tree, collect)
+        _member(name, value, collect, Kind.FREE)
         clean = iter(self._remembered(tuple(texts), where))
-        changed: dict[str, Any] = _field(tree, lambda text, kind: next(clean))
-        return changed
+        return _member(name, value, lambda text, kind: next(clean), Kind.FREE)
 
     def _remembered(self, texts: tuple[tuple[str, Kind], ...], where: str) -> list[str]:
         """As `_clean`. The account is kept of what is remembered too."""

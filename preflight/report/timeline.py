@@ -5,9 +5,8 @@ leaves a file whose last line may be cut off. Pure.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -21,6 +20,8 @@ from preflight.report.redact import Redactor
 FILE = "timeline.jsonl"
 MOST_BYTES = 64_000_000
 """Of one timeline; a thousand peers make less than that. Behind it stands one line that says that it is cut."""
+LARGEST_BYTES = MOST_BYTES + 1_000_000
+"""Of a timeline that is read: the last line may stand behind `MOST_BYTES`."""
 MOST_CHARACTERS = 300
 """Of one text of an event."""
 MOST_ITEMS = 64
@@ -37,13 +38,15 @@ class Header(Part):
     timeline: Literal["1"] = Field("1", description="Version of this format.")
     tool: Tool = Tool()
     started_at: Moment = Field(description="When at_s was 0.")
-    clock_s: float = Field(description="The steady clock (CLOCK_MONOTONIC) at that moment, in seconds.")
+    clock_s: float = Field(
+        allow_inf_nan=False, description="The steady clock (CLOCK_MONOTONIC) at that moment, in seconds."
+    )
 
 
 class EventLine(Part):
     """Any other line: one thing that a part of the program did, learned or decided."""
 
-    at_s: float = Field(description="Seconds since the header's started_at.")
+    at_s: float = Field(allow_inf_nan=False, description="Seconds since the header's started_at.")
     source: str = Field(pattern=_WORD, description="The module that tells it, as pmtu.fast.")
     subject: Line = Field(description="What it is about, as a peer and a direction; empty for the run as a whole.")
     name: str = Field(pattern=_WORD, description="What happened, as probe-sent.")
@@ -51,9 +54,9 @@ class EventLine(Part):
         description="Numbers and words; the unit stands in the name."
     )
 
-    def event(self) -> Event:
-        """The event as a reader takes it: `at_s` counts from the header's `started_at`."""
-        return Event(self.at_s, self.source, self.subject, self.name, self.fields)
+    def event(self, clock_s: float) -> Event:
+        """The event as it was told. clock_s: of the header."""
+        return Event(self.at_s + clock_s, self.source, self.subject, self.name, self.fields)
 
 
 _LINE: TypeAdapter[Header | EventLine] = TypeAdapter(Header | EventLine)
@@ -72,18 +75,17 @@ def schema() -> dict[str, Any]:
 class Writer:
     """Makes the lines of one timeline, without secrets, and with stand-ins where the redactor has them.
 
-    started_at: when the run began, clock_s: `time.monotonic` then. homes: also without users' names in paths.
+    header: its `clock_s` is taken off each event's `at_s`. homes: also without users' names in paths.
     """
 
     redactor: Redactor
-    started_at: datetime
-    clock_s: float
+    header: Header
     homes: bool = False
     _written: int = 0
 
-    def header(self) -> str:
-        """The first line."""
-        return Header(started_at=self.started_at.astimezone(UTC), clock_s=self.clock_s).model_dump_json() + "\n"
+    def first_line(self) -> str:
+        """The header."""
+        return self.header.model_dump_json() + "\n"
 
     def line(self, event: Event) -> str:
         """The line of an event; nothing once the timeline is full."""
@@ -98,17 +100,20 @@ class Writer:
     def _line(self, event: Event) -> str:
         # The engine speaks of checks: their ids are words of ours, which no stand-in may tear apart.
         subject = "check" if event.source.startswith("engine.") else "subject"
-        tree = {subject: event.subject, "fields": {key: _plain(value) for key, value in event.fields.items()}}
-        # Cut only what is clean: half a secret would not be known as one.
-        clean = _cut(self.redactor.event(tree, FILE, homes=self.homes))
         told = {
-            "at_s": round(event.at_s - self.clock_s, 6),
+            "at_s": round(event.at_s - self.header.clock_s, 6),
             "source": event.source,
-            "subject": clean[subject],
+            "subject": self._clean(subject, event.subject),
             "name": event.name,
-            "fields": clean["fields"],
+            "fields": {key: self._clean(key, _plain(value)) for key, value in event.fields.items()},
         }
         return json.dumps(told, ensure_ascii=False) + "\n"
+
+    def _clean(self, key: str, value: Any) -> Any:
+        """A value without secrets. Only what is clean is cut: half a secret would not be known as one."""
+        if not isinstance(value, str | list):
+            return value
+        return _cut(self.redactor.field(key, value, FILE, homes=self.homes))
 
 
 def _plain(value: Any) -> Any:
@@ -125,18 +130,20 @@ def _cut(value: Any) -> Any:
     if isinstance(value, str):
         text = one_line(value)
         return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
-    if isinstance(value, list):
-        return [_cut(item) for item in value[:MOST_ITEMS]]
-    if isinstance(value, dict):
-        return {key: _cut(item) for key, item in value.items()}
-    return value
+    return [_cut(item) for item in value[:MOST_ITEMS]] if isinstance(value, list) else value
 
 
 class Recorded(NamedTuple):
-    """A timeline that was read. The events' `at_s` counts from the header's `started_at`."""
+    """A whole timeline; the events' times are those of the clock that the header names."""
 
     header: Header
-    events: tuple[Event, ...]
+    events: Sequence[Event]
+
+    def lines(self, redactor: Redactor, *, homes: bool = False) -> Iterator[str]:
+        """The lines; see `Writer`."""
+        writer = Writer(redactor, self.header, homes)
+        yield writer.first_line()
+        yield from map(writer.line, self.events)
 
 
 def parse(data: bytes) -> Recorded:
@@ -144,11 +151,14 @@ def parse(data: bytes) -> Recorded:
 
     What stands behind the last line feed is left out: a run that was killed did not finish it.
     """
+    if len(data) > LARGEST_BYTES:
+        raise ValueError(f"it has more than {LARGEST_BYTES // 1_000_000} MB")
     lines = data.decode("utf-8", "replace").split("\n")[:-1]
     parsed = [_parsed(number, line) for number, line in enumerate(lines, 1)]
     if not parsed or not isinstance(parsed[0], Header):
         raise ValueError("its first line is not the header of a timeline")
-    return Recorded(parsed[0], tuple(line.event() for line in parsed if isinstance(line, EventLine)))
+    header = parsed[0]
+    return Recorded(header, [line.event(header.clock_s) for line in parsed if isinstance(line, EventLine)])
 
 
 def _parsed(number: int, line: str) -> Header | EventLine:
@@ -164,10 +174,10 @@ def about(events: Iterable[Event], source: str, subject: str) -> list[Event]:
     return [event for event in events if event.source == source and event.subject == subject]
 
 
-def shown(event: Event) -> str:
-    """One event for people: when, who, about what, what, and its fields."""
+def shown(event: Event, clock_s: float) -> str:
+    """One event for people: seconds since the run began, who, about what, what, and its fields."""
     fields = " ".join(f"{key}={_word(value)}" for key, value in event.fields.items() if value is not None)
-    return f"{event.at_s:9.3f}  {event.source:<16} {event.subject:<24} {event.name}  {fields}".rstrip()
+    return f"{event.at_s - clock_s:9.3f}  {event.source:<16} {event.subject:<24} {event.name}  {fields}".rstrip()
 
 
 def _word(value: Any) -> str:

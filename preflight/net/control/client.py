@@ -225,9 +225,9 @@ class ControlClient:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
         asked = Request(method, f"{url}{path}", body, most_bytes, self._headers(bearer), self._tls_name)
-        moments = Moments(self.tell)
+        moments = Moments(self.tell, f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
-        self.tell(time.monotonic(), "request-started", method=method, path=path, to=place, timeout_s=limit)
+        self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
                 await self._resolve(url, limit)
@@ -237,18 +237,17 @@ class ControlClient:
         except httpx.HTTPError as error:
             trouble = failure(error, place, moments)
         else:
-            self._tell_answer(method, path, answer)
+            self._tell_answer(moments.request, answer)
             return answer
         self._resolved = False
-        self.tell(time.monotonic(), "request-failed", method=method, path=path, kind=trouble.kind)
+        self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
-    def _tell_answer(self, method: str, path: str, answer: HttpAnswer) -> None:
+    def _tell_answer(self, request: str, answer: HttpAnswer) -> None:
         self.tell(
             time.monotonic(),
             "answer-received",
-            method=method,
-            path=path,
+            request=request,
             http_status=answer.status,
             body_bytes=len(answer.body),
             cut=answer.cut,

@@ -28,9 +28,13 @@ _STAGES = {
 
 @dataclass(slots=True)
 class Moments:
-    """How far a request came and when, from httpcore's trace events; 0.0: not so far. tell: hears each stage."""
+    """How far a request came and when, from httpcore's trace events; 0.0: not so far.
+
+    tell: hears each stage of the request, which it knows as `request`: method and path.
+    """
 
     tell: Tell = silent
+    request: str = ""
     sent: float = 0.0
     answered: float = 0.0
     sent_unix_s: float = 0.0
@@ -40,7 +44,7 @@ class Moments:
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
         """Take one event; a proxy's own answer comes before the request is sent."""
         if event in _STAGES:
-            self.tell(time.monotonic(), "request-stage", stage=_STAGES[event])
+            self.tell(time.monotonic(), "request-stage", request=self.request, stage=_STAGES[event])
         if event == "connection.connect_tcp.started":
             self.connected = True
         elif event == "http11.send_request_headers.started":
