@@ -1,5 +1,6 @@
-"""Writes docs/reference from the program itself: checks, finding codes, settings. `bin/docs` runs it."""
+"""Writes docs/reference from the program itself: checks, codes, settings, events. `bin/docs` runs it."""
 
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from preflight import codes
 from preflight.engine.catalog import load_catalog
 from preflight.settings.schema import config_schema
 
+PROGRAM = Path(__file__).parents[1] / "preflight"
 HEAD = "*Written by `bin/docs` from the program; a test holds it to it.*"
 
 
@@ -82,7 +84,48 @@ def _kind(schema: dict[str, Any], entry: dict[str, Any]) -> str:
     )
 
 
-PAGES = {"checks.md": checks, "codes.md": finding_codes, "settings.md": settings}
+def events() -> Iterator[str]:
+    """One table for each source of events: the modules of that name, of whatever layer."""
+    yield f"# Events of a timeline\n\n{HEAD} How to read one: [timeline](../timeline.md)."
+    told: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(PROGRAM.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for name, fields in _told_by(call):
+                told.setdefault(source_of(path), {}).setdefault(name, []).extend(fields)
+    for source, its in sorted(told.items()):
+        rows = (
+            f"| `{name}` | {', '.join(f'`{field}`' for field in dict.fromkeys(fields))} |"
+            for name, fields in sorted(its.items())
+        )
+        yield "\n".join([f"## `{source}`\n\n| Event | Fields |\n| --- | --- |", *rows])
+
+
+def source_of(path: Path) -> str:
+    """What a module of the program is called in a timeline: without the layers in which a topic has one name."""
+    parts = path.relative_to(PROGRAM).with_suffix("").parts
+    return ".".join(parts[1:] if parts[0] in ("proto", "net") else parts)
+
+
+def _told_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
+    """The events that a call tells, as `tell(now, "probe-sent", size_bytes=1400)` does, with their fields."""
+    if not isinstance(node, ast.Call):
+        return
+    named = ast.unparse(node.func)
+    if named == "Event" and len(node.args) == 5 and isinstance(node.args[4], ast.Dict):
+        yield ast.literal_eval(node.args[3]), [ast.literal_eval(key) for key in node.args[4].keys if key]
+    elif "tell" in named and named != "telling" and len(node.args) == 2:
+        for name in filter(None, _texts(node.args[1])):
+            yield name, [keyword.arg or "…" for keyword in node.keywords]
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The texts of a literal, or of both branches of a choice between two."""
+    if isinstance(node, ast.IfExp):
+        return [*_texts(node.body), *_texts(node.orelse)]
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+PAGES = {"checks.md": checks, "codes.md": finding_codes, "settings.md": settings, "events.md": events}
 
 
 def main(folder: Path) -> None:

@@ -2,11 +2,14 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from preflight.cli.commandline import words
+
+if TYPE_CHECKING:
+    from preflight.report.timeline import Recorded
 
 
 @click.command(short_help="A redacted archive of a report with its evidence.")
@@ -17,8 +20,14 @@ from preflight.cli.commandline import words
 @click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
 @click.option("--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names.")
 @click.option("--capture", is_flag=True, help="With the packets of failing checks, headers only.")
+@click.option(
+    "--timeline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What the run of REPORT wrote by --debug; a run made now is recorded anyway.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
+def bundle(file: Path | None, path: Path | None, timeline: Path | None, **options: Any) -> None:
     """Pack the JSON report REPORT, or that of a run made now, with what this node's own tools say of its network.
 
     Give a REPORT as it was written, without stand-ins. Everything is redacted; MANIFEST.json holds SHA-256 of each
@@ -31,16 +40,19 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
     from preflight.evidence.kept import Kept, kept
+    from preflight.evidence.timeline import Held
     from preflight.files import check, keeps, write
     from preflight.report.model import EXIT_PASS
 
+    recorded = _read_timeline(timeline, file)
     session = Session.prepare(Request(**options, command=words(click.get_current_context())))
     if path is not None:
         check(path)
     before = counters("before") if file is None else []
     if file is None:
-        report, names, captures = session.unredacted()
-        captured = Kept(captures, {})
+        held = Held()
+        report, names, captures = session.unredacted(held)
+        captured, recorded = Kept(captures, {}), held.recorded()
     else:
         report = read_report(file)
         names, captured = session.names(report), kept(report, file.parent)
@@ -48,8 +60,26 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
     redactor = session.redactor(names)
-    packed = make_bundle(report, raw, redactor, captured, addresses=addresses)
+    packed = make_bundle(report, raw, redactor, captured, addresses=addresses, timeline=recorded)
     # What a run made now found is nowhere else; this command exits 0 whatever that was.
     with verdict_told(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
         write(target, packed)
     click.echo(f"wrote {target}; look into it before you send it", err=not keeps(target))
+
+
+def _read_timeline(path: Path | None, report: Path | None) -> "Recorded | None":
+    """The timeline of an earlier run. Raises click.UsageError."""
+    from preflight.files import beginning
+    from preflight.model.printable import one_line
+    from preflight.report.timeline import LARGEST_BYTES, parse
+
+    if path is None:
+        return None
+    if report is None:
+        raise click.UsageError("--timeline goes with a REPORT: a run made now is recorded anyway")
+    try:
+        return parse(beginning(path, LARGEST_BYTES + 1))
+    except OSError as error:
+        raise click.UsageError(f"--timeline {one_line(str(path))}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"--timeline {one_line(str(path))} is no timeline of preflight: {error}") from None

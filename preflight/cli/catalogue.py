@@ -120,13 +120,17 @@ def _no_page(code: str) -> str:
 
 
 @click.command(short_help="JSON Schema of the settings file or the report.")
-@click.argument("what", type=click.Choice(["config", "report"]))
+@click.argument("what", type=click.Choice(["config", "report", "timeline"]))
 def schema(what: str) -> None:
-    """Print the JSON Schema (2020-12) of preflight.yaml or of the JSON report."""
+    """Print the JSON Schema (2020-12) of preflight.yaml, of the JSON report, or of a line of a timeline."""
     if what == "report":
         from preflight.report.json import schema as report_schema
 
         document = report_schema()
+    elif what == "timeline":
+        from preflight.report.timeline import schema as timeline_schema
+
+        document = timeline_schema()
     else:
         from preflight.settings.schema import config_schema
 

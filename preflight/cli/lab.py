@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -146,7 +147,7 @@ def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
 
 @contextmanager
 def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
-    """Where the runs' reports go: beside the JSON file, or nowhere for long."""
+    """Where the runs' reports go: beside the JSON file, or nowhere for long unless a run was bad."""
     from preflight.files import folder_at, keeps
 
     if file is not None and not single and keeps(file):
@@ -154,8 +155,13 @@ def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
         folder_at(folder)
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="preflight-lab-") as folder_name:
-        yield Path(folder_name)
+    folder = Path(tempfile.mkdtemp(prefix="preflight-lab-"))
+    try:
+        yield folder
+    finally:
+        # A run that was judged bad leaves its timeline, and its report beside it.
+        if not any(folder.glob("*.jsonl")):
+            shutil.rmtree(folder)
 
 
 def _run_matrix(
@@ -164,9 +170,9 @@ def _run_matrix(
     from preflight.lab.matrix import Matrix
 
     def tell(outcome: "Outcome") -> None:
-        from preflight.lab.scoreboard import line
+        from preflight.lab.scoreboard import last_events, line
 
-        click.echo(line(outcome), err=True)
+        click.echo(f"{line(outcome)}\n{last_events(outcome)}", nl=False, err=True)
 
     return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports, attempts=attempts).run(tell)
 

@@ -61,6 +61,12 @@ _OPTIONS = (
         help="Keep the packets of failing checks, headers only, in a folder beside the first output file.",
     ),
     click.option(
+        "--debug",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="Timeline of all that the run does, as JSON lines.",
+    ),
+    click.option(
         "--baseline",
         type=click.Path(path_type=Path),
         metavar="REPORT",
@@ -110,16 +116,19 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
+    from preflight.cli.outputs import folder_beside, parse_outputs, timeline_path, verdict_told, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
+    from preflight.cli.timeline import recording
     from preflight.files import Attempts
 
     outputs = parse_outputs(request.outputs)
+    timeline_file = timeline_path(request.debug, outputs)
     baseline = read_report(request.baseline) if request.baseline else None
     attempts = Attempts()
     session = Session.prepare(request)
-    report = session.run(folder_beside(outputs), attempts)
+    with recording(timeline_file, session, attempts) as timeline:
+        report = session.run(folder_beside(outputs), attempts, timeline)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     if not any(output.format == "text" and output.path is None for output in outputs):

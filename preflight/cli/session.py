@@ -20,12 +20,13 @@ from preflight.cli.recording import control_addresses, start_recording
 from preflight.cli.request import Request
 from preflight.engine.catalog import broken_result, load_catalog
 from preflight.engine.control_host import control_host
-from preflight.engine.diagnosis import diagnose
+from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.repeat import merge, plan_again
 from preflight.engine.runner import Listener, Outcome, Runner
 from preflight.files import Attempts
+from preflight.model import event
 from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
@@ -90,12 +91,13 @@ class Session:
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
-    def run(self, beside: Path, attempts: Attempts) -> Report:
+    def run(self, beside: Path, attempts: Attempts, timeline: event.Listener | None = None) -> Report:
         """Run the plan, diagnose, and put the report together, without secrets.
 
         beside: the folder in which captures get one of their own. attempts: remember that they could not be written.
+        timeline: hears what every part of the run does.
         """
-        report, names, files = self.unredacted()
+        report, names, files = self.unredacted(timeline)
         redactor = self.redactor(names)
         if files:
             from preflight.evidence.capture import keep
@@ -125,27 +127,31 @@ class Session:
         # A short name is not looked for inside others: in the ids of our own rows it stands in a known place.
         return (own, spare_prefix(own), *targets, *told, *self.settings.control.hosts)
 
-    def unredacted(self) -> Measured:
+    def unredacted(self, timeline: event.Listener | None = None) -> Measured:
         """What was measured: not to be shown to anybody before it was redacted.
 
         Raises click.UsageError where packets may not be captured.
         """
 
         async def once() -> Measured:
-            return await self.measured(listener, interruption())
+            return await self.measured(listener, interruption(), timeline)
 
         with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
             return run_to_end(once())
 
-    async def measured(self, listener: Listener, interrupted: asyncio.Event) -> Measured:
+    async def measured(
+        self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None = None
+    ) -> Measured:
         """The same within an event loop that runs already; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
-        outcome, overlay, packets = await self._measure(listener, interrupted)
+        outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)
+        causes = diagnose(results, control_host(self.settings, overlay, peers, results))
+        tell_causes(timeline, causes)
         report = build_report(
             results,
-            diagnose(results, control_host(self.settings, overlay, peers, results)),
+            causes,
             placement=place(results, self.settings.thresholds),
             node=node_info(),
             overlay=overlay_info(overlay),
@@ -169,9 +175,9 @@ class Session:
         return Measured(report, names, captures(report, packets, control_addresses(self.settings.control.usable_url)))
 
     async def _measure(
-        self, listener: Listener, interrupted: asyncio.Event
+        self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None
     ) -> "tuple[Outcome, OverlayState | None, tuple[Packet, ...]]":
-        net = Net(self.settings)
+        net = Net(self.settings, timeline)
         overlay = await net.overlay()
         context = Context(self.settings, overlay_peers(self.settings.peers, overlay), overlay, net)
         recorder = start_recording(context) if self.request.capture else None
@@ -187,7 +193,15 @@ class Session:
         """Run once; with --wait again what is not good, until it is or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        first = Runner(self.plan, context, listener, interrupted=interrupted, timeout_s=self.request.timeout)
+        timeline = context.net.listener
+        first = Runner(
+            self.plan,
+            context,
+            listener,
+            interrupted=interrupted,
+            timeout_s=self.request.timeout,
+            timeline=timeline,
+        )
         outcome = await first.run()
         attempts, pause = 1, 1.0
         while again := plan_again(self.plan, outcome.results):
@@ -198,6 +212,7 @@ class Session:
             pause, attempts = min(pause * 2, 10.0), attempts + 1
             overlay = await context.net.overlay()
             fresh = replace(context, overlay=overlay, peers=overlay_peers(self.settings.peers, overlay))
-            runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=max(left, 1.0))
+            limit_s = max(left, 1.0)
+            runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=limit_s, timeline=timeline)
             outcome = merge(outcome, await runner.run(), attempts)
         return outcome

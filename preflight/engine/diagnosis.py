@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from time import monotonic
 
 from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
+from preflight.model.event import Listener, telling
 
 SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
 """What is bad, the worst first."""
@@ -214,6 +216,19 @@ def diagnose(results: Iterable[Result], control_host: str | None = None) -> tupl
             blocked.setdefault(result.blocked_by, []).append(result.id)
     roots = sorted((c for c in candidates if c not in explained_by), key=_rank)
     return tuple(_cause(root, _explained(root, effects), blocked) for root in roots)
+
+
+def tell_causes(listener: Listener | None, causes: Iterable[Cause]) -> None:
+    """Tell which root causes were found, in their order, and which results each explains."""
+    for cause in causes:
+        telling(listener, "engine.diagnosis", cause.code.slug)(
+            monotonic(),
+            "cause",
+            target=cause.target,
+            direction=cause.direction,
+            explained=len(cause.explains),
+            explains=cause.explains,
+        )
 
 
 class _Reach:

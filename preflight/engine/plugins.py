@@ -10,12 +10,14 @@ import os
 import pickle
 import signal
 import subprocess
+import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from preflight.api import Check, Context, Result
 from preflight.engine.contract import CHECK, RESULT, CheckBrokeError
+from preflight.model.event import telling
 from preflight.model.plugins import BrokenPlugin
 from preflight.programs import python_module, search_path
 
@@ -95,6 +97,8 @@ class PluginFunction:
             start_new_session=True,  # Ctrl-C at the terminal is ours alone; we tell it to end
             limit=_LONGEST_LINE,
         )
+        tell = telling(context.net.listener, "engine.plugins", f"{self.module}.{self.name}")
+        tell(time.monotonic(), "child-started", pid=child.pid)
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -113,6 +117,7 @@ class PluginFunction:
             raise CheckBrokeError(f"its process ended before it did ({_exit(await child.wait())})", [])
         finally:
             await _end(child)
+            tell(time.monotonic(), "child-ended", pid=child.pid, exit_code=child.returncode)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

@@ -1,10 +1,13 @@
 """Which overlay this node has, and its state in the common model."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+from preflight.model.event import Listener, Tell, telling
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.overlay import nebula, tailscale, vxlan, wireguard, zerotier
@@ -17,19 +20,30 @@ if TYPE_CHECKING:
 PRODUCTS = (wireguard, tailscale, zerotier, nebula)
 
 
-async def read_overlay(settings: "OverlaySettings", peers: Sequence[str] = ()) -> OverlayState | None:
+async def read_overlay(
+    settings: "OverlaySettings", peers: Sequence[str] = (), listener: Listener | None = None
+) -> OverlayState | None:
     """The state of the overlay named in the settings, else of the one that is found; None where there is none.
 
     peers: overlay addresses that this run is about; of several overlays the one that holds them is meant.
     Never raises for what a daemon does: see `OverlayState.condition` and `unreadable`.
     """
+    tell = telling(listener, "overlay.read")
     try:
         links = await read_links()
     except NeedsPlatform:
         return None
-    groups = await asyncio.gather(*(product.read(links) for product in PRODUCTS))
+    groups = await asyncio.gather(*(_read(product, links, tell) for product in PRODUCTS))
     states = [state for group in groups for state in group]
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers)
+    tell(
+        time.monotonic(),
+        "overlay-chosen",
+        product=state.product if state else None,
+        interface=state.interface if state else None,
+        named=settings.interface,
+        found=len(states),
+    )
     if state is None:
         return None
     link = next((link for link in links if link.name == state.interface), None)
@@ -37,6 +51,29 @@ async def read_overlay(settings: "OverlaySettings", peers: Sequence[str] = ()) -
         state = await vxlan.with_far_ends(state, link)
     others = tuple(_words(other) for other in states if other.interface != state.interface)
     return replace(state, others=others, prefixes=settings.prefixes or state.prefixes)
+
+
+async def _read(product: ModuleType, links: Sequence[Link], tell: Tell) -> list[OverlayState]:
+    """What one product tells of its overlays, and how long it took."""
+    began = time.monotonic()
+    states: list[OverlayState] = await product.read(links)
+    ended = time.monotonic()
+    name, took_ms = product.__name__.rpartition(".")[2], (ended - began) * 1000
+    if not states:
+        tell(ended, "product-absent", product=name, took_ms=took_ms)
+    for state in states:
+        tell(
+            ended,
+            "product-read",
+            product=name,
+            interface=state.interface,
+            up=state.up,
+            peers=len(state.peers),
+            condition=state.condition,
+            unreadable=state.unreadable,
+            took_ms=took_ms,
+        )
+    return states
 
 
 def named(interface: str, states: Iterable[OverlayState], links: Iterable[Link]) -> OverlayState | None:

@@ -40,6 +40,10 @@ class Kind(Enum):
     FREE = auto()
 
 
+_Question = tuple[tuple[tuple[str, Kind], ...], str]
+_MOST_REMEMBERED = 10_000
+
+
 class Redactor:
     """Takes known secrets and what looks like one out of any text, and keeps account of what was taken out where.
 
@@ -50,6 +54,7 @@ class Redactor:
         self._secrets = Secrets(secrets)
         self._stand_ins = stand_ins
         self.ledger: Counter[tuple[str, str]] = Counter()
+        self._cleaned: dict[_Question, tuple[list[str], Counter[tuple[str, str]]]] = {}
 
     @property
     def stand_in(self) -> Callable[[str], str] | None:
@@ -60,6 +65,7 @@ class Redactor:
         """Replace these names of hosts too from now on, where stand-ins were asked for."""
         if self._stand_ins:
             self._stand_ins.know(names)
+            self._cleaned.clear()
 
     def learn(self, texts: Iterable[str]) -> None:
         """Know the networks that texts tell of, before the first of them is replaced."""
@@ -92,6 +98,35 @@ class Redactor:
         _mapped(tree, collect)
         clean = iter(self._clean(texts, "report"))
         return Report.model_validate(_mapped(tree, lambda text, kind: next(clean)))
+
+    def field(self, name: str, value: Any, where: str, *, homes: bool = False) -> Any:
+        """One value of JSON, by the rules for a report's field of that name. What was seen before takes no time again.
+
+        homes: as in `report`.
+        """
+        texts: list[tuple[str, Kind]] = []
+
+        def collect(text: str, kind: Kind) -> str:
+            texts.append((self._shape("home", _HOME, text, where) if homes else text, kind))
+            return text
+
+        _member(name, value, collect, Kind.FREE)
+        clean = iter(self._remembered(tuple(texts), where))
+        return _member(name, value, lambda text, kind: next(clean), Kind.FREE)
+
+    def _remembered(self, texts: tuple[tuple[str, Kind], ...], where: str) -> list[str]:
+        """As `_clean`. The account is kept of what is remembered too."""
+        question = texts, where
+        if question not in self._cleaned:
+            if len(self._cleaned) >= _MOST_REMEMBERED:
+                self._cleaned.clear()
+            before = self.ledger.copy()
+            clean = self._clean(texts, where)
+            self._cleaned[question] = clean, self.ledger - before
+            return clean
+        clean, taken_out = self._cleaned[question]
+        self.ledger += taken_out
+        return clean
 
     def _clean(self, texts: Sequence[tuple[str, Kind]], where: str) -> list[str]:
         """Texts that stand one behind the other, each without secrets; stand-ins only in what is free."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError, Credential, CredentialsError
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.event import Listener, telling
 from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.journal import Note
@@ -26,7 +27,7 @@ class EnrolmentSession:
     client: for the control plane, with the token that this node has; the one that a bootstrap token buys replaces it.
     """
 
-    def __init__(self, settings: "Settings", client: "ControlClient") -> None:
+    def __init__(self, settings: "Settings", client: "ControlClient", listener: Listener | None = None) -> None:
         options = settings.enrolment
         self._settings = settings
         self._token = options.bootstrap_token if options else None
@@ -40,7 +41,8 @@ class EnrolmentSession:
         self._first_client = client
         self._calls = RowCalls(settings, client, self._row, self._note)
         now, start = time.monotonic(), State.EXCHANGE if self.bootstraps else State.LOOK
-        self._machine = Enrolment(self._row, TABLE, start=start, now=now, deadline=now + PATIENCE_S)
+        tell = telling(listener, "control.enroll", "enrolment")
+        self._machine = Enrolment(self._row, TABLE, start=start, now=now, deadline=now + PATIENCE_S, tell=tell)
 
     @property
     def bootstraps(self) -> bool:

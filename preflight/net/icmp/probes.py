@@ -16,6 +16,7 @@ from socket import (
 from time import monotonic
 from typing import Any
 
+from preflight.model.event import Listener
 from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
 from preflight.net.icmp.echo import EchoSocket
 from preflight.net.icmp.sweep import PACKETS_PER_SECOND, steps
@@ -30,7 +31,8 @@ SO_BINDTODEVICE = 25  # Python has the name on Linux only
 class Icmp:
     """Echoes and traces; holds no state but the sweeps that are under way, one for each address family."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._sweepers: dict[AddressFamily, _Sweeper] = {}
 
     async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:

@@ -17,6 +17,7 @@ from io import FileIO
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from preflight.model.event import Listener
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import udp
 from preflight.proto.pmtu.fast import PathMtuSearch, Search
@@ -37,7 +38,8 @@ SNMP6 = "/proc/thread-self/net/snmp6"
 class PathMtuProbes:
     """Searches towards the responders of this run's peers."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: "Settings", *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._key = settings.secrets.responder_key
         self._strict = settings.checks.pmtu == "strict"
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError
+from preflight.model.event import Listener
 from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats, summed
@@ -56,7 +57,8 @@ MOST_STRAYS = 8
 class PathProbes:
     """What a run can measure of the path to a peer's responder."""
 
-    def __init__(self, settings: "Settings", control: "ControlClient") -> None:
+    def __init__(self, settings: "Settings", control: "ControlClient", *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._key = settings.secrets.responder_key
         self._agent_id = settings.responder.agent_id
         self._control = control

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from preflight.model.event import Listener
 from preflight.model.nat import AfterSilence
 from preflight.model.peer import Peer
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
@@ -28,7 +29,8 @@ LATE_S = 3.0
 class NatProbes:
     """What a run can learn about NATs from the responders of its peers."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: "Settings", *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._key = settings.secrets.responder_key
 
     async def seen_as(self, peer: Peer, public_key: str) -> str | None:

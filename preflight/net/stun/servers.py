@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from preflight.model.event import Listener
 from preflight.model.host_port import join_host_port
 from preflight.model.peer import Peer
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
@@ -31,7 +32,8 @@ class _Asked:
 class Stun:
     """What STUN servers see of this node. key: shared with the responders of its peers."""
 
-    def __init__(self, key: bytes | None = None) -> None:
+    def __init__(self, key: bytes | None = None, *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._key = key
 
     async def ask_peer(self, peer: Peer) -> StunAnswer:
