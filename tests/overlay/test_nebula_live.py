@@ -20,7 +20,7 @@ from preflight.overlay.read import read_overlay
 from preflight.settings.load import OverlaySettings, Settings
 from tests.overlay.conftest import Node, Pair, sh
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.needs("ssh")]
 ALL = [{"port": "any", "proto": "any", "host": "any"}]
 SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(interface="neb0"))
 
