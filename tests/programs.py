@@ -1,4 +1,4 @@
-"""Which programs a test may start: those that it declares, those of the lab if it is marked `lab`, and what any Debian has.
+"""The programs that a test may start: those that it declares or the lab needs, and what every Debian has.
 
 requirements/debian.txt is the one table of programs and their packages. `bin/test` installs what the chosen tests
 declare. A test that declares too little fails on every machine, because the program is hidden from it.
