@@ -1,4 +1,4 @@
-"""A daemon of another version may answer anything: what is not of the known type is refused, what is absent is empty."""
+"""A daemon of another version may answer anything: values of another type are refused, absent ones are empty."""
 
 import pytest
 
