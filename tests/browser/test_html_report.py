@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from preflight.report import html
 from preflight.report.model import Report
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.needs("chromium")]
 SCHEMES = ("light", "dark")
 EXPLAINED = "#results tbody tr:visible"
 

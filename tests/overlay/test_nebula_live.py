@@ -21,7 +21,7 @@ from preflight.settings.load import Settings
 from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair, sh
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.needs("ssh")]
 ALL = [{"port": "any", "proto": "any", "host": "any"}]
 SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(interface="neb0"))
 
