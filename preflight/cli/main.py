@@ -1,4 +1,4 @@
-"""The program: one click group whose commands are imported when they are used."""
+"""The program: one click group that imports its commands when they are used."""
 
 import sys
 from importlib import import_module
@@ -62,7 +62,7 @@ def build() -> "click.Group":
             except KeyboardInterrupt:
                 sys.exit(EXIT_INTERRUPTED)
             except click.UsageError as error:
-                # What is quoted may be a URL with a password that stands where none belongs, or move the cursor.
+                # The quoted text may be a URL with a misplaced password, or contain control characters.
                 from preflight.model.printable import printable
                 from preflight.proto.control.url import without_secrets
 
@@ -74,7 +74,7 @@ def build() -> "click.Group":
 
     return Lazy(
         name="preflight",
-        help="Finds out what is wrong with an overlay network, by direction, and says what fixes it.",
+        help="Finds out what is wrong with an overlay network, by direction, and how to fix it.",
         params=[
             click.Option(["--version"], is_flag=True, expose_value=False, help="Print the version."),
         ],
@@ -83,7 +83,7 @@ def build() -> "click.Group":
 
 
 def main() -> None:
-    """Entry point of the program: whatever cannot be written ends it with one sentence and exit code 2."""
+    """Entry point of the program: a failed write ends it with one sentence and exit code 2."""
     from preflight.cli.ending import leaving_threads_behind
 
     with leaving_threads_behind():
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _guarded() -> str | int | None:
-    """Run the command; its exit code, or 2 where what it wrote was lost."""
+    """Run the command; its exit code, or 2 if its output was lost."""
     from preflight.cli.streams import guard
     from preflight.files import WriteError
 
@@ -104,7 +104,7 @@ def _guarded() -> str | int | None:
         lost = error
     except SystemExit as end:
         code = end.code
-    # The stream's own failure counts too: a library, or a plugin that prints, may have caught it on its way.
+    # Ask the stream too: a library or a plugin that prints may have caught the error.
     lost = lost or stdout.finished()
     if lost is not None:
         sys.stderr.write(f"preflight: {lost}\n")

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Silence = Literal["silent", "closed", "no-name", "no-route", "refused"]
-"""Why a server told nothing: no answer came; its host says that nobody listens; its name has no address; nothing could
+"""Why a server told nothing: no answer came; its host says that the port is closed; its name has no address; nothing
+could
 leave for it; it answered with an error."""
 
 

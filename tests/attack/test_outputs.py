@@ -362,7 +362,7 @@ def test_a_token_goes_into_a_new_file_or_nowhere(plant: str, tmp_path: Path) -> 
         os.mkfifo(out)
     else:
         out.symlink_to("elsewhere")
-    with pytest.raises(bootstrap.BootstrapError, match="token cannot be written: it exists and is not overwritten"):
+    with pytest.raises(bootstrap.BootstrapError, match="token cannot be written: it already exists"):
         bootstrap.write(bootstrap.new_token("1h"), out, None)
     assert _alone(out)
 
@@ -396,7 +396,7 @@ def test_two_documents_never_share_a_file(how: str, tmp_path: Path, monkeypatch:
     """Two outputs that name one file, by whatever names, are refused before anything runs."""
     monkeypatch.chdir(tmp_path)
     first, second = _same(tmp_path)[how]
-    with pytest.raises(click.UsageError, match="two outputs name the same file"):
+    with pytest.raises(click.UsageError, match="two outputs name one file"):
         parse_outputs((f"json={first}", f"html={second}"))
 
 
@@ -512,7 +512,7 @@ def _hopeless(folder: Path) -> dict[str, tuple[Path, str]]:
     os.mkfifo(folder / "pipe")
     return {
         "directory": (folder / "folder", "it is a directory"),
-        "no folder": (folder / "none" / "x", f"{folder}/none is no directory"),
+        "no folder": (folder / "none" / "x", f"{folder}/none is not a directory"),
         "name too long": (folder / ("x" * 300), "File name too long"),
         "closed descriptor": (Path("/dev/fd/987"), "No such file or directory"),
         "absurd descriptor": (Path(f"/dev/fd/{'9' * 30}"), "No such file or directory"),
@@ -521,7 +521,7 @@ def _hopeless(folder: Path) -> dict[str, tuple[Path, str]]:
         "read-only descriptor": (Path("/dev/stdin"), "Bad file descriptor"),
         "dead socket": (folder / "left", "Connection refused"),
         "datagram socket": (folder / "datagrams", "Connection refused"),
-        "no reader": (folder / "pipe", "nobody reads from it"),
+        "no reader": (folder / "pipe", "nothing reads from it"),
     }
 
 
@@ -571,7 +571,7 @@ def test_a_fifo_whose_reader_sleeps_is_given_up(tmp_path: Path, monkeypatch: pyt
     os.mkfifo(tmp_path / "pipe")
     sleeper = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with pytest.raises(WriteError, match="pipe cannot be written: nobody reads what is written"):
+        with pytest.raises(WriteError, match="pipe cannot be written: nothing reads what is written"):
             files.write(tmp_path / "pipe", b"x" * 1_000_000)
     finally:
         os.close(sleeper)
@@ -726,7 +726,7 @@ def test_one_output_that_fails_costs_no_other(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     outputs = ("json=/dev/full", "junit=pipe", "html=h.html", "markdown=m.md")
     done = run("run", "host.clock", "-q", *(f"--output={output}" for output in outputs), cwd=tmp_path)
-    full, pipe = "/dev/full cannot be written: No space left on device", "pipe cannot be written: nobody reads from it"
+    full, pipe = "/dev/full cannot be written: No space left on device", "pipe cannot be written: nothing reads from it"
     assert done.stderr.splitlines()[-1] == f"preflight: {full}; {pipe}"
     assert (done.returncode, done.stdout) == (2, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.html", "m.md", "pipe"]
