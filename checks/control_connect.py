@@ -1,4 +1,4 @@
-"""Does the control host accept TCP connections, on every address that the URL leads to?"""
+"""Does the control host accept TCP connections, on every address of the URL?"""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """The WireGuard tunnel that carries an address. handshake_age_s: None: it never had one."""
+    """The WireGuard tunnel that carries an address. handshake_age_s: None: never."""
 
     interface: str
     endpoint: str | None
@@ -58,16 +58,16 @@ class Tunnel:
     timeout=12,
 )
 async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Connect to each address of the control host by itself, so that a dead one does not hide behind a good one."""
+    """Connect to each address of the control host separately, so that a good one does not hide a dead one."""
     url = ctx.settings.control.usable_url
     if url is None:
-        yield _not_applicable("there is no control URL that a client could use")
+        yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     else:
         connections = await measure(ctx, url)
         silent = next((c.address for c in connections if c.outcome == "timeout"), None)
-        after = await ctx.net.overlay() if silent else None  # what was sent there asked the tunnel for a handshake
+        after = await ctx.net.overlay() if silent else None  # the packets sent there provoked a handshake
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
         yield judge(connections, url, ctx.overlay, tunnel) if connections else _unresolved(url)
 
@@ -79,12 +79,12 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
 
 
 def _unresolved(url: ControlUrl) -> Result:
-    message = f"programs on this node get no address for {url.host}, so there was nothing to connect to"
+    message = f"programs on this node get no address for {url.host}, so there is nothing to connect to"
     return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
 
 
 def tunnel_to(address: str, overlay: OverlayState | None, now_s: float) -> Tunnel | None:
-    """What the overlay tells of the tunnel to a silent address; None if it tells nothing. now_s: UNIX time."""
+    """What the overlay reports about the tunnel to a silent address; None if it reports nothing. now_s: UNIX time."""
     peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
     if overlay is None or peer is None or peer.last_handshake_s is None:
         return None
@@ -95,9 +95,9 @@ def tunnel_to(address: str, overlay: OverlayState | None, now_s: float) -> Tunne
 def judge(
     connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None = None
 ) -> Result:
-    """Nothing open: the most telling failure. Some open: is a family dead, does an open one lead off the overlay?
+    """Nothing open: the most informative failure. Some open: is a family dead, is an open one off the overlay?
 
-    tunnel: the one to the first address that is silent, as far as that is known.
+    tunnel: the one to the first silent address, if known.
     """
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
@@ -113,12 +113,12 @@ def judge(
 
 
 def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | None) -> Result:
-    # A refusal proves that the host lives; silence tells more than a missing route of the other family.
+    # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
     hint = (
         ""
         if url.port_given or url.port == SERVER_PORT
-        else f"; the URL gives no port, the server's own is {SERVER_PORT}"
+        else f"; the URL has no port; the server's default is {SERVER_PORT}"
     )
     fact, measured = _session(tunnel)
     place = f"http://{url.authority}:{SERVER_PORT}{url.path}"
@@ -139,7 +139,7 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
 
 
 def _session(tunnel: Tunnel | None) -> tuple[str, dict[str, float | None]]:
-    """What the message and the measurements say of the tunnel."""
+    """What the message and the measurements say about the tunnel."""
     if tunnel is None:
         return "", {}
     age_s = tunnel.handshake_age_s
@@ -149,21 +149,21 @@ def _session(tunnel: Tunnel | None) -> tuple[str, dict[str, float | None]]:
 
 
 def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:
-    """Where to look first: at the tunnel that has no session, else at the firewalls at its two ends."""
+    """Where to look first: at a tunnel without a session, else at the firewalls of both ends."""
     if tunnel is not None and (tunnel.handshake_age_s is None or tunnel.handshake_age_s > REJECT_AFTER_S):
-        return f"wg show {tunnel.interface}   # and on the control host: keys and endpoint of the two must match"
-    return f"Let TCP port {silent.port} in from the overlay on the control host, and the answers in here."
+        return f"wg show {tunnel.interface}   # and on the control host: keys and endpoints must match"
+    return f"Let TCP port {silent.port} in from the overlay on the control host, and let the answers in here."
 
 
 def _astray(
     astray: Sequence[Connection], connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState
 ) -> Result:
-    """A name with good and other addresses: a client may take those that leave the overlay."""
+    """A name with addresses on and off the overlay: a client may take those off it."""
     return failed(
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{url.host} also leads to {', '.join(c.address for c in astray)}, which answers off the overlay "
+        f"{url.host} also resolves to {', '.join(c.address for c in astray)}, which answers from outside the overlay "
         f"{overlay_text(overlay)}: {_outcomes(connections)}",
         remedy=f"Take {astray[0].address} out of the records of {url.host}, or put an overlay address into the URL.",
         measurements=_measured(connections),
@@ -177,7 +177,7 @@ def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections:
         CONTROL,
         Direction.ROUND_TRIP,
         f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
-        "a client that tries the dead address first waits for it",
+        "a client that tries the dead address first must wait for it to time out",
         remedy=f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
         f"--bind {dead[0].place}",
         measurements=_measured(connections),

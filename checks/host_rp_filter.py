@@ -11,7 +11,7 @@ from preflight.model.kernel import NeedsPlatform, ReversePathFilter
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The filter before and after each peer was asked for echoes, and which peers did not answer."""
+    """The filter before and after the echoes to each peer, and which peers did not answer."""
 
     before: ReversePathFilter
     after: ReversePathFilter
@@ -19,7 +19,7 @@ class Probed:
 
     @property
     def dropped(self) -> int:
-        """Packets that the filter dropped meanwhile."""
+        """Packets that the filter dropped in between."""
         return (self.after.dropped or 0) - (self.before.dropped or 0)
 
 
@@ -33,9 +33,10 @@ class Probed:
     codes=(codes.HOST_RP_FILTER,),
 )
 async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Where the filter is strict: asks the peers for echoes and looks whether the kernel counts drops meanwhile.
+    """Where the filter is strict: sends echoes to the peers and watches the kernel's drop counter.
 
-    A strict filter alone is no fault; it becomes one where packets come in by another way than they would go out.
+    A strict filter alone is not a fault; it becomes one where packets come in on another interface than they would go
+    out.
     """
     try:
         yield judge(await measure(ctx))
@@ -44,7 +45,7 @@ async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context) -> Probed:
-    """Nothing is sent where no interface is strict."""
+    """Send nothing if no interface is strict."""
     before = ctx.net.kernel.reverse_path_filter()
     peers = [peer for peer in ctx.peers if ":" not in peer.address]
     if not before.strict or not peers:
@@ -61,14 +62,14 @@ def _unanswered(echo: EchoStats) -> bool:
 
 
 def judge(probed: Probed) -> Result:
-    """Drops count only together with a peer that did not answer: other traffic may be dropped for good reasons."""
+    """Drops count only together with a peer that did not answer: other traffic may be dropped for valid reasons."""
     strict: Sequence[str] = probed.before.strict
     measurements = {"strict_interfaces": list(strict), "dropped_packets": probed.dropped}
     if not strict:
-        return passed(NODE, Direction.LOCAL, "no interface filters strictly", measurements=measurements)
+        return passed(NODE, Direction.LOCAL, "no interface has a strict filter", measurements=measurements)
     names = ", ".join(strict)
     if probed.dropped <= 0 or not probed.silent:
-        message = f"the strict filter ({names}) dropped nothing that a peer sent"
+        message = f"the strict filter ({names}) dropped no packet of a peer"
         return passed(NODE, Direction.LOCAL, message, measurements=measurements)
     return failed(
         codes.HOST_RP_FILTER,

@@ -38,7 +38,7 @@ Found = tuple[PathMtu, PathMtu]
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """How far large packets get towards an address: the peer's, or `outside` the tunnel its endpoint's."""
+    """How far large packets get towards the peer or, `outside` the tunnel, towards its endpoint."""
 
     towards: str
     vanishing: Vanishing
@@ -47,7 +47,7 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """What is known of the way to a tunnel's endpoint. `mtu`: see `Carried`."""
+    """What is known about the path to a tunnel's endpoint. `mtu`: see `Carried`."""
 
     mtu: int = 0
     trail: Trail | None = None
@@ -57,10 +57,10 @@ class Underlay:
 class Carried:
     """How packets get to one peer.
 
-    interface: the overlay interface that leads there, `product` what makes it; None off the overlay.
-    endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet that is known to get there,
-    from the kernel's PMTU cache or from an answer of that host; bytes, 0 = unknown.
-    trail: how far large packets get that vanish on the way to the peer; None where that was not asked.
+    interface: the overlay interface of the route, `product` what runs it; None off the overlay.
+    endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet known to get there, from the
+    kernel's PMTU cache or an answer of that host; bytes, 0 = unknown.
+    trail: how far large packets get before they vanish; None if not measured.
     """
 
     peer: Peer
@@ -83,11 +83,11 @@ class Carried:
     codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
 )
 async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Searches the path MTU to and from each peer's responder, each direction by itself, exact to the byte.
+    """Searches the path MTU to and from each peer's responder, each direction separately, exact to the byte.
 
-    Told apart: packets that vanish in silence, packets that an ICMP error announces, and packets that arrive only
-    because the tunnel's own packets are sent in fragments. Where packets to a peer vanish, the hops are asked which of
-    them they still reach.
+    It distinguishes packets that vanish silently, packets that an ICMP error reports, and packets that arrive only
+    because the tunnel fragments its outer packets. Where packets to a peer vanish, it probes each hop to find
+    the last one that they reach.
     """
     underlay: dict[str, Underlay] = {}
     async for peer, both in _found(ctx):
@@ -97,7 +97,7 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
-    """What is found for each peer; those that have been silent so far are waited for together, at the end."""
+    """The findings for each peer; waits for those silent so far together, at the end."""
     silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))
     talking = tuple(peer for peer in ctx.peers if not ctx.net.path.silent(peer))
     for start in range(0, len(talking), CONCURRENT_PEERS):
@@ -108,7 +108,9 @@ async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
 
 
 async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Found]]:
-    """Measure some peers at once. The kernel counts fragments for all flows together: what met some is done again."""
+    """Measure some peers at once. The kernel counts fragments for all flows together: a measurement that met some is
+    repeated alone.
+    """
     together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
     again = len(peers) > 1
     return [
@@ -118,22 +120,22 @@ async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer,
 
 
 def _in_doubt(found: PathMtu) -> bool:
-    """Whether other peers' packets may have had a part in it."""
+    """Whether packets of other peers may have affected it."""
     return found.miscounted or bool(found.fragmented) or found.outcome is SearchOutcome.UNDECIDED
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search both directions at once: what loads the one carries only small answers of the other."""
+    """Search both directions at once: each direction carries only small answers of the other."""
     return await asyncio.gather(ctx.net.pmtu.search(peer, "forward"), ctx.net.pmtu.search(peer, "reverse"))
 
 
 def _telling(found: PathMtu) -> bool:
-    """Whether there is more to say than that full-size packets arrive whole, or that nobody answers."""
+    """Whether there is more to report than whole full-size packets, or silence."""
     return found.outcome not in SILENT and (found.miscounted or not found.fits)
 
 
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
-    """Which tunnel leads there, and if it has a finding what its underlay carries (`underlay`, by endpoint)."""
+    """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
     state, forward = ctx.overlay, both[0]
     if state is None or not state.covers(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
@@ -148,25 +150,25 @@ async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Und
 
 
 async def _underlay(ctx: Context, fwmark: int, owner: OverlayPeer, tunnel: Tunnel, forward: PathMtu) -> Underlay:
-    """What the kernel was told about the underlay; where it was told nothing, what the endpoint's host answers to."""
+    """The underlay's MTU from the kernel's cache; if there is none, the size that the endpoint's host answers to."""
     endpoint = owner.endpoint_address
     assert endpoint is not None
     if forward.mtu_bytes is None or not forward.black_hole:
         return Underlay(ctx.net.pmtu.path_mtu(endpoint, mark=fwmark))
     if fwmark or not _ends_there(owner):
         return Underlay()
-    # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish as well.
+    # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish too.
     low, high = tunnel.outer_bounds(forward.mtu_bytes)
     carried = await ctx.net.pmtu.underlay_carries(endpoint, low, high + 1, timeout_s=_patience_s(forward))
     if not low <= carried <= high:
         return Underlay()
-    # Plain packets share the limit of the tunnel's, so they may stand for them.
+    # Plain packets have the tunnel's limit, so they can replace its packets here.
     vanishing = await ctx.net.pmtu.vanishing(endpoint, small=low, large=high + 1, patience_s=_patience_s(forward))
     return Underlay(carried, Trail(endpoint, vanishing, outside=True))
 
 
 async def _trail(ctx: Context, address: str, forward: PathMtu) -> Trail | None:
-    """How far packets get that vanish on the way to a peer, by the hops between, which a full mesh does not have."""
+    """How far large packets get before they vanish, by the hops in between; a full mesh has none."""
     if forward.mtu_bytes is None or not forward.black_hole:
         return None
     small = forward.mtu_bytes
@@ -177,12 +179,12 @@ async def _trail(ctx: Context, address: str, forward: PathMtu) -> Trail | None:
 
 
 def _patience_s(forward: PathMtu) -> float:
-    """How long an answer is waited for that takes no longer than the peer's."""
+    """How long to wait for an answer that takes no longer than the peer's."""
     return 0.05 + 3 * (forward.rtt_s or 0.0)
 
 
 def _ends_there(owner: OverlayPeer) -> bool:
-    """Whether the tunnel ends at the peer: behind an endpoint that owns several addresses another tunnel may follow."""
+    """Whether the tunnel ends at the peer: behind an endpoint with several addresses there may be another tunnel."""
     versions = [network.version for network in owner.addresses if network.num_addresses == 1]
     return len(versions) == len(owner.addresses) == len(set(versions))
 
@@ -223,16 +225,16 @@ def _way(carried: Carried, found: PathMtu) -> str:
 
 
 def _promise(carried: Carried, found: PathMtu) -> str:
-    """What the sender's interface says, which is what every program there believes."""
+    """The MTU of the sender's interface, which every program there relies on."""
     if found.fits and found.ceiling_bytes >= LARGEST:
-        return "the most that is tried"
+        return "the largest size that is tried"
     sender = f"{carried.peer.target}'s interface" if found.direction == "reverse" else carried.interface
     joined = "and" if found.fits else "but"
     return f"{joined} {sender or 'the interface that leads there'} has MTU {found.ceiling_bytes}"
 
 
 def _fate(carried: Carried, found: PathMtu) -> str:
-    """What becomes of packets that are too large."""
+    """What happens to packets that are too large."""
     if found.fits:
         return "cannot be sent"
     if found.fragmented_outside:
@@ -241,12 +243,12 @@ def _fate(carried: Carried, found: PathMtu) -> str:
         return f"arrive only because the tunnel sends them in fragments{why}"
     if found.signalled:
         teller = f" from {', '.join(found.icmp_from)}" if any(found.icmp_from) else ""
-        return f"do not arrive, which an ICMP error{teller} tells the sender"
+        return f"do not arrive; an ICMP error{teller} reports that to the sender"
     return f"vanish{_behind(carried, found)} without an ICMP error"
 
 
 def _behind(carried: Carried, found: PathMtu) -> str:
-    """Where they vanish, if that is beyond doubt."""
+    """Where they vanish, if that is certain."""
     trail = carried.trail
     if trail is None or found.direction != "forward" or trail.vanishing.doubt:
         return ""
@@ -278,7 +280,7 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
     direction = Direction(found.direction)
     if found.outcome is SearchOutcome.UNDECIDED:
         message = (
-            f"too many packets {'to' if found.direction == 'forward' else 'from'} {peer.target} are lost to tell the "
+            f"too many packets {'to' if found.direction == 'forward' else 'from'} {peer.target} are lost to find the "
             f"path MTU: {found.mtu_bytes or 0} bytes pass, {found.ceiling_bytes} is the interface's MTU"
         )
         return inconclusive(
@@ -321,14 +323,17 @@ def _measurements(found: PathMtu) -> dict[str, Measurement]:
 
 
 def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
-    """What the hops answered, and why that leaves a doubt."""
+    """What the hops answered, and why that is not conclusive."""
     trail = carried.trail
     if trail is None or found.direction != "forward":
         return ()
     vanishing = trail.vanishing
-    summary = f"packets of {vanishing.large_bytes} bytes towards {trail.towards} by hop, beside {vanishing.small_bytes}"
+    summary = (
+        f"packets of {vanishing.large_bytes} bytes towards {trail.towards} by hop, compared with "
+        f"{vanishing.small_bytes}"
+    )
     if vanishing.doubt:
-        summary += f"; where they vanish is not known: {vanishing.doubt}"
+        summary += f"; it is not known where they vanish: {vanishing.doubt}"
     rows = [
         {
             "ttl": hop.ttl,

@@ -1,4 +1,4 @@
-"""`list`, `explain`, `schema`: what the tool knows, offline."""
+"""`list`, `explain`, `schema`: the catalogue of checks, the runbook pages and the schemas, offline."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command("list", short_help="The catalogue of checks.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_checks(as_json: bool) -> None:
-    """List every check: id, title, what it needs, which finding codes it may give, where it came from."""
+    """List every check: id, title, what it needs, which finding codes it may report, which package it is from."""
     from preflight.engine.catalog import OURS, load_catalog
 
     catalog = load_catalog()
@@ -51,14 +51,14 @@ def list_checks(as_json: bool) -> None:
 
 
 def complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Finding codes for the shell."""
+    """Finding codes, for shell completion."""
     from preflight import codes
 
     return [slug for slug in codes.ALL if slug.startswith(incomplete)]
 
 
 def complete_check(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Ids of checks for the shell."""
+    """Ids of checks, for shell completion."""
     from preflight.engine.catalog import load_catalog
 
     return sorted(check.id for check in load_catalog().checks if check.id.startswith(incomplete))
@@ -95,7 +95,7 @@ def _page(code: str) -> str | None:
 
 
 def _folders_of(package: str) -> list[Path]:
-    """Where a package lies, without importing it: it is a stranger's."""
+    """Where a package is installed, without importing it: its code is not ours."""
     from importlib.util import find_spec
 
     spec = find_spec(package)

@@ -1,4 +1,4 @@
-"""`init`: writes the settings file of this node, from what is found on it."""
+"""`init`: writes the settings file of this node, from what it finds there."""
 
 import os
 from pathlib import Path
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     default=Path("preflight.yaml"),
     show_default=True,
     metavar="FILE",
-    help="Where to write; the JSON Schema for editors goes beside it.",
+    help="Where to write; the JSON Schema for editors goes into the same folder.",
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(path: Path, force: bool) -> None:
     """Write a commented settings file from what is found on this node: overlay, peers, control URL.
 
@@ -32,9 +32,9 @@ def init(path: Path, force: bool) -> None:
     from preflight.settings.first_file import SCHEMA_FILE, initial_settings
 
     if path.name == SCHEMA_FILE:
-        raise click.UsageError(f"{SCHEMA_FILE} is the name of the schema beside it; name another file")
+        raise click.UsageError(f"{SCHEMA_FILE} is the name of the schema in the same folder; choose another name")
     if os.path.lexists(path) and not force:
-        raise click.UsageError(f"{path} is there already; --force overwrites it")
+        raise click.UsageError(f"{path} already exists; --force overwrites it")
     check(path)
     text = initial_settings(asyncio.run(_found()))
     if not keeps(path):
@@ -45,7 +45,7 @@ def init(path: Path, force: bool) -> None:
 
 
 def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
-    """Write settings and schema; unless by force, both or none, and nothing that is there is replaced."""
+    """Write settings and schema. Without force: both or none, and no existing file is replaced."""
     import json
 
     from preflight.files import create_all, write

@@ -19,7 +19,7 @@ def build() -> "click.Group":
 
 
 def main() -> None:
-    """Entry point of the program: whatever cannot be written ends it with one sentence and exit code 2."""
+    """Entry point of the program: a failed write ends it with one sentence and exit code 2."""
     from preflight.cli.ending import leaving_threads_behind
 
     with leaving_threads_behind():
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _guarded() -> str | int | None:
-    """Run the command; its exit code, or 2 where what it wrote was lost."""
+    """Run the command; its exit code, or 2 if its output was lost."""
     from preflight.cli.streams import guard
     from preflight.files import WriteError
 
@@ -40,7 +40,7 @@ def _guarded() -> str | int | None:
         lost = error
     except SystemExit as end:
         code = end.code
-    # The stream's own failure counts too: a library, or a plugin that prints, may have caught it on its way.
+    # Ask the stream too: a library or a plugin that prints may have caught the error.
     lost = lost or stdout.finished()
     if lost is not None:
         sys.stderr.write(f"preflight: {lost}\n")

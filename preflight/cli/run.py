@@ -53,7 +53,7 @@ _OPTIONS = (
     click.option("--lab", metavar="NAME", help="Against an overlay made on this machine: pair, or a lab that is up."),
     click.option("--inside-lab", metavar="NAME", hidden=True, help="What --lab runs in the lab itself."),
     click.option(
-        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
+        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Replace addresses and names by pseudonyms."
     ),
     click.option(
         "--capture",

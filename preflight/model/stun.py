@@ -7,7 +7,8 @@ from typing import Literal
 from preflight.model.host_port import split_host_port
 
 Silence = Literal["silent", "closed", "no-name", "no-route", "refused"]
-"""Why a server told nothing: no answer came; its host says that nobody listens; its name has no address; nothing could
+"""Why a server told nothing: no answer came; its host says that the port is closed; its name has no address; nothing
+could
 leave for it; it answered with an error."""
 
 

@@ -65,7 +65,7 @@ def test_a_token_goes_into_a_new_file_or_nowhere(plant: str, tmp_path: Path) -> 
         os.mkfifo(out)
     else:
         out.symlink_to("elsewhere")
-    with pytest.raises(bootstrap.BootstrapError, match="token cannot be written: it exists and is not overwritten"):
+    with pytest.raises(bootstrap.BootstrapError, match="token cannot be written: it already exists"):
         bootstrap.write(bootstrap.new_token("1h"), out, None)
     assert alone(out)
 
@@ -99,7 +99,7 @@ def test_two_documents_never_share_a_file(how: str, tmp_path: Path, monkeypatch:
     """Two outputs that name one file, by whatever names, are refused before anything runs."""
     monkeypatch.chdir(tmp_path)
     first, second = _same(tmp_path)[how]
-    with pytest.raises(click.UsageError, match="two outputs name the same file"):
+    with pytest.raises(click.UsageError, match="two outputs name one file"):
         parse_outputs((f"json={first}", f"html={second}"))
 
 

@@ -133,7 +133,7 @@ def test_a_split_tells_who_says_what() -> None:
     """The message names each source with its answer, and the advice names the address on the overlay."""
     resolution = Resolution(NAME, answer("system", LAN), (answer("192.0.2.53", LAN), answer("10.66.0.53", GOOD)))
     result = control_dns.judge(resolution, ControlUrl("http", NAME, 80, port_given=False), OVERLAY)
-    for part in (f"192.0.2.53: {LAN}", f"10.66.0.53: {GOOD}", "off the overlay"):
+    for part in (f"192.0.2.53: {LAN}", f"10.66.0.53: {GOOD}", "not on the overlay"):
         assert part in result.message
     assert (result.remedy or "").startswith(f"echo '{GOOD} {NAME}'")
 

@@ -32,4 +32,4 @@ def test_the_clock(state: ClockState, others: dict[str, Offset], asked: bool, st
 
 def test_a_clock_that_is_off_says_which_way() -> None:
     """The control plane 600 s behind means that this node is ahead."""
-    assert "ahead of that of b" in host_clock.judge(UNSYNCED, {"b": OFF}, asked=True).message
+    assert "ahead of the clock of b" in host_clock.judge(UNSYNCED, {"b": OFF}, asked=True).message

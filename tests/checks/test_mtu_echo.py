@@ -81,7 +81,7 @@ def test_black_hole() -> None:
     (both,) = verdicts(HOLE)
     assert both.message == (
         "echoes over 1312 bytes to b get no answer and no ICMP error, but wg0 has MTU 1420; "
-        "in which direction large packets vanish, a responder at b would tell"
+        "a responder at b would show in which direction large packets vanish"
     )
     assert both.remedy == "ip link set dev wg0 mtu 1312   # here, and the overlay's interface on b"
     back, _ = verdicts(HOLE, forward_bytes=1420)

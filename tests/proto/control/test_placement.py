@@ -61,7 +61,7 @@ def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> Non
         (["192.0.2.9", "10.66.0.2"], "https://10.66.0.2:9847"),
         (["192.0.2.9", "192.0.2.2"], "https://10.66.0.2:9847"),
         (["2001:db8::3"], "https://[fd66::3]:9847"),
-        (["192.0.2.9"], "https://OVERLAY-ADDRESS:9847   # the control host's own: ip -brief address, there"),
+        (["192.0.2.9"], "https://OVERLAY-ADDRESS:9847   # the control host's address: run ip -brief address there"),
     ],
 )
 def test_the_way_in_by_any_of_a_names_addresses(addresses: list[str], place: str) -> None:

@@ -1,7 +1,7 @@
 """Lines to paste where a tunnel has no session: right for both IP versions."""
 
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.proto.tunnel.advice import around, bracketed, compare
+from preflight.proto.tunnel.advice import around, compare
 
 
 def test_the_route_around_the_tunnel_fits_the_address() -> None:
@@ -9,11 +9,6 @@ def test_the_route_around_the_tunnel_fits_the_address() -> None:
     assert around("wg0", "192.0.2.7").startswith("ip route add 192.0.2.7/32 ")
     assert around("wg0", "2001:db8::7").startswith("ip -6 route add 2001:db8::7/128 ")
     assert "grep -v 'dev wg0'" in around("wg0", "192.0.2.7")
-
-
-def test_a_host_before_a_port() -> None:
-    """An IPv6 address takes brackets; an unknown host shows as a word to replace."""
-    assert [bracketed(host) for host in ("192.0.2.7", "2001:db8::7", None)] == ["192.0.2.7", "[2001:db8::7]", "HOST"]
 
 
 def test_what_to_compare_has_this_node_s_values() -> None:
