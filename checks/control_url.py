@@ -31,7 +31,7 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
 
 def judge(url: ControlUrl | ControlUrlError | None, source: str | None, overlay: OverlayState | None) -> Result:
     """What the URL, where it came from and the overlay's prefixes say."""
-    if url is None:
+    if url is None or (isinstance(url, ControlUrlError) and url.fault == "empty"):
         return failed(
             codes.CONTROL_URL_MISSING,
             CONTROL,

@@ -317,8 +317,7 @@ class ControlClient:
 
 async def answers_at(url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float) -> bool:
     """Whether a control plane answers `GET /health` of a URL at another address of it; no bearer, past every proxy."""
-    there = ControlUrl(url.scheme, address, url.port, url.path)
-    client = ControlClient(there, ca_file=ca_file, environment={}, named=url)
+    client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url)
     try:
         return is_populi(await client.health(timeout_s=timeout_s))
     except ControlError:

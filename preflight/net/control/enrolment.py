@@ -45,14 +45,14 @@ class EnrolmentSession:
     """
 
     def __init__(self, settings: "Settings", client: "ControlClient") -> None:
-        wish = settings.enrolment
+        options = settings.enrolment
         self._settings = settings
         self._client = self._first_client = client
-        self._token = wish.bootstrap_token if wish else None
-        self._file = CredentialsFile(wish.credentials_out) if wish and wish.credentials_out else None
-        self._note = Note(settings, "enroll.cycle", wish.credentials_out if wish and self.bootstraps else None)
+        self._token = options.bootstrap_token if options else None
+        self._file = CredentialsFile(options.credentials_out) if options and options.credentials_out else None
+        self._note = Note(settings, "enroll.cycle", options.credentials_out if options and self.bootstraps else None)
         self._key = ""
-        self._bought: Credential | None = None
+        self._credential: Credential | None = None
         self._unheard = False
         now = time.monotonic()
         self._machine = Enrolment(
@@ -104,7 +104,7 @@ class EnrolmentSession:
             foreign_scope=machine.foreign_scope,
             node_count=machine.node_count,
             credentials=str(self._file.path) if self._file else "",
-            has_token=self._bought is not None or self._settings.secrets.token is not None,
+            has_token=self._credential is not None or self._settings.secrets.token is not None,
             written_down=self._note.row,
             unrecorded=self._note.trouble,
         )
@@ -147,30 +147,30 @@ class EnrolmentSession:
         return await write_row(self._client, self._settings, self._note, machine.identity, machine.scope_id, join=join)
 
     async def _exchange(self) -> Credential:
-        """Spend the token; from here on its answer is the only copy of what it bought."""
+        """Spend the token; from here on its answer is the only copy of the credential."""
         if self._token is None:
             raise ControlError("no-url", None, "no bootstrap token was given")
         unheard_before, self._unheard = self._unheard, True
         try:
-            self._bought = await self._client.exchange(self._token, self._key)
+            self._credential = await self._client.exchange(self._token, self._key)
         except ControlError as error:
             self._unheard = unheard(error) or (
                 unheard_before and (error.status is None or error.status in RETRIABLE_STATUS)
             )
             raise
-        self._client = self._client.with_token(self._bought.mesh_token)
-        return self._bought
+        self._client = self._client.with_token(self._credential.mesh_token)
+        return self._credential
 
     def _store(self) -> Credential:
-        """Keep what was bought, before anything else happens."""
-        if self._file is None or self._bought is None:
+        """Store the credential before anything else happens."""
+        if self._file is None or self._credential is None:
             raise ControlError("no-url", None, "there is nothing to keep")
         try:
-            self._file.write(self._bought)
+            self._file.write(self._credential)
         except CredentialsError as error:
             raise ControlError("protocol", 200, str(error)) from None
         self._unheard = False
-        return self._bought
+        return self._credential
 
 
 def own_record(settings: "Settings", identity: str, scope_id: str | None, mark: str) -> dict[str, Any]:
