@@ -83,12 +83,12 @@ def _unresolved(url: ControlUrl) -> Result:
     return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
 
 
-def tunnel_to(address: str, overlay: OverlayState | None, now_s: float) -> Tunnel | None:
-    """What the overlay reports about the tunnel to a silent address; None if it reports nothing. now_s: UNIX time."""
+def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
+    """What the overlay reports about the tunnel to a silent address; None if it reports nothing."""
     peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
     if overlay is None or peer is None or peer.last_handshake_s is None:
         return None
-    age_s = now_s - peer.last_handshake_s if peer.last_handshake_s else None
+    age_s = now_unix_s - peer.last_handshake_s if peer.last_handshake_s else None
     return Tunnel(overlay.interface or "", peer.endpoint, age_s)
 
 
@@ -121,18 +121,19 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
         else f"; the URL has no port; the server's default is {SERVER_PORT}"
     )
     fact, measured = _session(tunnel)
-    place = f"http://{url.authority}:{SERVER_PORT}{url.path}"
     remedy = {
         "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
         "timeout": _let_in(worst, tunnel),
         "unreachable": f"ip route get {worst.address}",
     }[worst.outcome]
+    if hint and url.scheme == "http":
+        remedy = f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={url.at(url.host, SERVER_PORT)}"
     return failed(
         _CODES[worst.outcome],
         CONTROL,
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
-        remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}" if hint and url.scheme == "http" else remedy,
+        remedy=remedy,
         measurements=_measured(connections) | measured,
         evidence=(_evidence(connections),),
     )

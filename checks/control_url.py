@@ -31,7 +31,7 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
 
 def judge(url: ControlUrl | ControlUrlError | None, source: str | None, overlay: OverlayState | None) -> Result:
     """Judge the URL by its source and the overlay's prefixes."""
-    if url is None:
+    if url is None or (isinstance(url, ControlUrlError) and url.fault == "empty"):
         return failed(
             codes.CONTROL_URL_MISSING,
             CONTROL,

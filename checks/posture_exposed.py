@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import host_inside
@@ -123,4 +124,4 @@ def _bind(url: ControlUrl, exposed: Sequence[Place], overlay: OverlayState | Non
     """The line that makes the control plane listen only inside the tunnel."""
     addresses = [*([url.host] if url.address is not None else []), *(place.address for place in exposed)]
     host = host_inside(addresses, overlay) or "OVERLAY-ADDRESS"
-    return f"preflight control-plane serve --bind {host}:{url.port}   # on the control host"
+    return f"preflight control-plane serve --bind {join_host_port(host, url.port)}   # on the control host"

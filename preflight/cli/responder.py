@@ -13,9 +13,10 @@ import click
 from preflight.proto.responder.admission import SOURCE_PER_S
 
 if TYPE_CHECKING:
+    from preflight.model.overlay import IPNetwork
     from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
-    from preflight.responder.places import IPNetwork, Place
+    from preflight.responder.places import Place
     from preflight.responder.serve import Companion
     from preflight.responder.tracer import Tracer
     from preflight.settings.load import Settings

@@ -107,9 +107,9 @@ class Session:
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
-        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it.
+        """Takes secrets, and on request addresses and these names, out of the report and its files.
 
-        It is one for the session: a stand-in means the same in all that is told of it, a baseline included.
+        One redactor serves the whole session, so a stand-in means the same in the report, its files and a baseline.
         """
         self._redactor.know(names)
         return self._redactor
@@ -120,18 +120,15 @@ class Session:
         return Redactor(known_secrets(self.settings, os.environ), stand_ins)
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:
-        """Names of hosts in a report: this node's, the peers', those of the control URL, and what the overlay says."""
-        told = [peer.name for peer in overlay.peers] if overlay else []
+        """Names of hosts in a report: of this node, the peers, the control URL, and the overlay's members."""
+        members = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
         own = report.run.node.hostname
         # A short name is not looked for inside others: in the ids of our own rows it stands in a known place.
-        return (own, spare_prefix(own), *targets, *told, *self.settings.control.hosts)
+        return (own, spare_prefix(own), *targets, *members, *self.settings.control.hosts)
 
     def unredacted(self, timeline: event.Listener | None = None) -> Measured:
-        """What was measured: not to be shown to anybody before it was redacted.
-
-        Raises click.UsageError where packets may not be captured.
-        """
+        """What was measured; redact it before anybody sees it. Raises click.UsageError where capturing fails."""
 
         async def once() -> Measured:
             return await self.measured(listener, interruption(), timeline)
@@ -142,7 +139,7 @@ class Session:
     async def measured(
         self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None = None
     ) -> Measured:
-        """The same within an event loop that runs already; `interrupted` ends the run."""
+        """The same inside a running event loop; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
         results = (*outcome.results, *map(broken_result, self.broken))
@@ -190,7 +187,7 @@ class Session:
         return outcome, overlay, tuple(recorder.packets) if recorder else ()
 
     async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
-        """Run once; with --wait again what is not good, until it is or the time is up."""
+        """Run once. With --wait, run again what is not good, until it is good or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         timeline = context.net.listener

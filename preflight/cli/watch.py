@@ -81,8 +81,8 @@ def watch(
     command = words(click.get_current_context())
     request = Request(command=command, named=named, redact=redact, quiet=True, **options)  # type: ignore[arg-type]
     session = Session.prepare(request)
-    if heartbeat and session.settings.control.url is None:
-        raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
+    if heartbeat and session.settings.control.usable_url is None:
+        raise click.UsageError("--heartbeat needs a usable control URL: --control-url, or control.url in the settings")
     sys.exit(run_to_end(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
 
 

@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text
@@ -61,9 +62,9 @@ async def _ask(what: str) -> Any:
         raise LocalError("privilege", f"{HOME}/authtoken.secret may not be read by this user") from None
     except (OSError, ValueError, TypeError):  # no port file: the service does not run, or keeps its home elsewhere
         return await _ask_tool(what)
-    address, _, port = place.partition(":")
+    address, port = split_host_port(place)
     headers = {"X-ZT1-Auth": secret}
-    return await ask_http(lambda: asyncio.open_connection(address, int(port)), place, "localhost", path, headers)
+    return await ask_http(lambda: asyncio.open_connection(address, port), place, "localhost", path, headers)
 
 
 async def _ask_tool(what: str) -> Any:

@@ -5,15 +5,13 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from preflight.model.host_port import join_host_port, split_host_port
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.net import udp
 
 DEFAULT_PORT = 862  # RFC 8762 section 4.1
-
-IPNetwork = IPv4Network | IPv6Network
 
 
 class ResponderError(Exception):

@@ -170,14 +170,13 @@ def _control(
 
 def control_url_of(environ: Mapping[str, str]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
     """The control URL in the environment, and its variable. Raises SettingsError for one that may hold a secret."""
-    for name in CONTROL_URL_VARIABLES:
-        try:
-            url = control_url(environ.get(name, ""))
-        except ValueError as error:
-            raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
-        if url is not None:
-            return url, name
-    return None, None
+    name = next((name for name in CONTROL_URL_VARIABLES if read_variable(environ, name)), None)
+    if name is None:
+        return None, None
+    try:
+        return control_url(environ[name]), name
+    except ValueError as error:
+        raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
 
 
 def _control_url(

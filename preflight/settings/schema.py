@@ -35,12 +35,12 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def control_url(text: str) -> ControlUrl | ControlUrlError | None:
-    """The control URL of a file or a variable; a blank one is none. `control.url` reports one that cannot be used.
+def control_url(text: str) -> ControlUrl | ControlUrlError:
+    """The control URL of a file or a variable; `control.url` reports one that cannot be used.
 
     Raises ValueError for one that may hold a secret: its text must not reach a report.
     """
-    url = parse_control_url(text) if text.strip() else None
+    url = parse_control_url(text)
     if isinstance(url, ControlUrlError) and url.fault == "secret":
         raise ValueError(url.reason)
     return url

@@ -188,7 +188,7 @@ def test_a_slow_control_plane_comes_with_time_outs() -> None:
 
 def test_proxies() -> None:
     """Through it well: a warning beside the pass. Bad through it and well past it: the proxy. Bad both ways: not it."""
-    proxy = Proxy("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")
+    proxy = Proxy.read("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")
     good, bad = Probe((answered(),), None, 1), Probe((), answered(403, b"denied by squid"), 1)
     through = control_health.judge(URL, good, 300.0, proxy)
     assert [(r.status.value, r.code.slug if r.code else None, r.aspect) for r in through] == [

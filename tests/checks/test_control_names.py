@@ -28,6 +28,7 @@ GOOD, LAN, GOOD6, LAN6 = "10.66.0.3", "192.0.2.3", "fd66::3", "2001:db8::3"
     ("raw", "overlay", "code"),
     [
         (None, OVERLAY, "control.url-missing"),
+        ("  ", OVERLAY, "control.url-missing"),
         ("ftp://x", OVERLAY, "control.url-invalid"),
         ("http://0.0.0.0:9847", OVERLAY, "control.url-bind-all"),
         ("[::]:9847", OVERLAY, "control.url-bind-all"),
@@ -47,7 +48,7 @@ def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | 
     assert (result.code.slug if result.code else None) == code
     assert (result.status is Status.PASS) == (code is None)
     assert result.code is None or result.remedy
-    assert raw is None or "VOX_MESH_CONTROL_ADDR" in result.message
+    assert raw is None or not raw.strip() or "VOX_MESH_CONTROL_ADDR" in result.message
 
 
 def test_the_advice_for_a_lan_address_can_be_pasted() -> None:

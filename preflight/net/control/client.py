@@ -342,8 +342,7 @@ async def answers_at(
     url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float, listener: Listener | None = None
 ) -> bool:
     """Whether a control plane answers `GET /health` of a URL at another address of it; no bearer, past every proxy."""
-    there = ControlUrl(url.scheme, address, url.port, url.path)
-    client = ControlClient(there, ca_file=ca_file, environment={}, named=url, listener=listener)
+    client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url, listener=listener)
     try:
         return is_populi(await client.health(timeout_s=timeout_s))
     except ControlError:

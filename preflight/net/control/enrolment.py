@@ -105,7 +105,7 @@ class EnrolmentSession:
         return await self._calls.perform(state)
 
     async def _exchange(self) -> Credential:
-        """Spend the token; from here on its answer is the only copy of what it bought."""
+        """Spend the token; from here on its answer is the only copy of the credential."""
         if self._token is None:
             raise ControlError("no-url", None, "no bootstrap token was given")
         unheard_before, self._unheard = self._unheard, True
@@ -120,7 +120,7 @@ class EnrolmentSession:
         return self._credential
 
     def _store(self) -> Credential:
-        """Keep what was bought, before anything else happens."""
+        """Store the credential before anything else happens."""
         if self._file is None or self._credential is None:
             raise ControlError("no-url", None, "there is nothing to keep")
         try:

@@ -26,7 +26,7 @@ _INSTEAD = "a bearer token goes into control.token_file of the settings or into 
 _LONGEST_SHOWN = 200
 """Characters of a URL that cannot be used; the start is enough to recognise it in a message."""
 
-Fault = Literal["invalid", "bind-all", "secret"]
+Fault = Literal["empty", "invalid", "bind-all", "secret"]
 """Why a URL cannot be used: `bind-all`: it names a server's bind address; `secret`: it may hold a password or token."""
 
 
@@ -77,6 +77,10 @@ class ControlUrl:
         """Host and, where the URL has one, port, as a URL writes them."""
         return join_host_port(self.host, self.port) if self.port_given else bracketed(self.host)
 
+    def at(self, host: str, port: int | None = None) -> "ControlUrl":
+        """The same URL with another host, and perhaps another port, which is then written."""
+        return ControlUrl(self.scheme, host, self.port if port is None else port, self.path)
+
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 
@@ -100,7 +104,7 @@ class _UnusableError(ValueError):
 
 def _usable(text: str) -> ControlUrl:
     if not text:
-        raise _UnusableError("it is empty")
+        raise _UnusableError("it is empty", "empty")
     _refuse_secrets(text)
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise _UnusableError("it holds a blank or a control character")

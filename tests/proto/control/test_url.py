@@ -73,7 +73,7 @@ def test_explains_what_is_wrong(raw: str, why: str) -> None:
     """An operator learns which part of the URL to correct."""
     error = refused(raw)
     assert why in error.reason
-    assert error.fault == ("secret" if why in ("user name", "query") else "invalid")
+    assert error.fault == {"user name": "secret", "query": "secret", "empty": "empty"}.get(why, "invalid")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,13 @@ def test_explains_what_is_wrong(raw: str, why: str) -> None:
 def test_a_bind_address_is_no_destination(raw: str) -> None:
     """Bind-all hosts are told apart from other mistakes: they have a finding code of their own."""
     assert refused(raw).fault == "bind-all"
+
+
+def test_the_same_url_elsewhere() -> None:
+    """A line to paste names another host or port: the port is written, an IPv6 address is in brackets."""
+    url = ControlUrl("https", "c.example", 443, "/populi", port_given=False)
+    assert str(url.at("fd66::2")) == "https://[fd66::2]:443/populi"
+    assert str(url.at(url.host, 9847)) == "https://c.example:9847/populi"
 
 
 def test_a_password_in_the_url_is_not_repeated() -> None:
