@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Result,
     check,
     codes,
@@ -18,6 +17,7 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.facts import TcpFacts
 from preflight.model.tcp import Transfer
 from preflight.proto.control.placement import placement
 from preflight.proto.control.url import ControlUrl, usable
@@ -129,7 +129,7 @@ def _arrived(transfer: Transfer, transfers: Sequence[Transfer]) -> tuple[Result,
     if not transfer.full_size_came:
         return (there,)
     message = f"{_packets(transfer)} of TCP from {_place(transfer)} arrive"
-    back = passed(CONTROL, Direction.REVERSE, message, measurements=_measurements(transfer))
+    back = passed(CONTROL, Direction.REVERSE, message, facts=_facts(transfer))
     return there, back
 
 
@@ -147,7 +147,7 @@ def _there(transfer: Transfer, transfers: Sequence[Transfer], note: str = "") ->
         CONTROL,
         Direction.FORWARD,
         message + note,
-        measurements=_measurements(transfer),
+        facts=_facts(transfer),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
@@ -188,7 +188,8 @@ def _stalls(transfers: Sequence[Transfer], direction: Direction, interface: str 
         direction,
         f"{what}, twice; with packets of {_small_bytes(small)} bytes the same request runs: {rest}",
         remedy=_remedy(small, interface),
-        measurements=_measurements(first) | {"small_packet_bytes": _small_bytes(small)},
+        facts=_facts(first),
+        measurements={"small_packet_bytes": _small_bytes(small)},
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
@@ -217,7 +218,7 @@ def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"{fact}, so nothing is shown about the size of packets; a responder there would tell loss and path MTU apart",
-        measurements=_measurements(transfers[0]),
+        facts=_facts(transfers[0]),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
@@ -252,21 +253,21 @@ def _place(transfer: Transfer) -> str:
     return f"{host}:{transfer.port}"
 
 
-def _measurements(transfer: Transfer) -> dict[str, Measurement]:
+def _facts(transfer: Transfer) -> TcpFacts | None:
     info = transfer.info
     if info is None:
-        return {}
-    return {
-        "packet_bytes": transfer.packet_bytes,
-        "mss_bytes": info.snd_mss,
-        "advertised_mss_bytes": info.advmss,
-        "received_mss_bytes": info.rcv_mss,
-        "path_mtu_bytes": info.pmtu,
-        "rtt_ms": round(info.rtt_us / 1000, 3),
-        "lost": info.lost,
-        "retransmitted": info.retransmitted,
-        "unacknowledged": info.unacked,
-    }
+        return None
+    return TcpFacts(
+        packet_bytes=transfer.packet_bytes,
+        mss_bytes=info.snd_mss,
+        advertised_mss_bytes=info.advmss,
+        received_mss_bytes=info.rcv_mss,
+        path_mtu_bytes=info.pmtu,
+        rtt_ms=round(info.rtt_us / 1000, 3),
+        lost=info.lost,
+        retransmitted=info.retransmitted,
+        unacknowledged=info.unacked,
+    )
 
 
 def _evidence(transfers: Sequence[Transfer]) -> Evidence:

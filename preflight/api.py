@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from preflight import codes as codes
 from preflight.codes import Code, Severity
+from preflight.model import facts as facts
+from preflight.model.facts import Facts as Facts
+from preflight.model.facts import Measurement as Measurement
 from preflight.model.peer import CONTROL, NODE, Peer
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = [
     "Context",
     "Direction",
     "Evidence",
+    "Facts",
     "Measurement",
     "Peer",
     "Result",
@@ -42,6 +46,7 @@ __all__ = [
     "Subject",
     "check",
     "codes",
+    "facts",
     "failed",
     "for_each_peer",
     "inconclusive",
@@ -51,9 +56,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-Measurement = int | float | str | bool | None | Sequence[int | float | str]
-"""A measured value; the unit stands in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
 
 Subject = Literal["node", "peer", "control"]
 """What one result of a check is about; decides which failed prerequisite blocks which result."""
@@ -97,6 +99,8 @@ class Result:
 
     `aspect` tells apart several verdicts of one check about one target and direction; it becomes the last part of `id`.
     `remedy` is the line to paste, or one imperative sentence; without one the code's runbook page stands in.
+    `facts` are what other parts of the program read, `measurements` what goes into the report: the fields of the facts
+    first, then whatever else the check measured.
     """
 
     __pydantic_config__ = codes.REVALIDATED
@@ -108,6 +112,7 @@ class Result:
     code: Code | None = None
     aspect: str = ""
     remedy: str | None = None
+    facts: Facts | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     attempts: int = 1
@@ -117,6 +122,10 @@ class Result:
     blocked_by: str | None = None
     started_at: datetime | None = None
     duration_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.facts is not None:
+            object.__setattr__(self, "measurements", {**self.facts.measurements(), **self.measurements})
 
     @property
     def id(self) -> str:

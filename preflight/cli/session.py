@@ -25,6 +25,7 @@ from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.runner import Listener, Outcome, Runner
 from preflight.files import Attempts
+from preflight.model.facts import ControlTunnelFacts, NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
@@ -288,14 +289,13 @@ def control_host(
     results = tuple(results)
     addresses = set(url_hosts(settings.control.url))
     for result in results:
-        found = result.measurements.get("addresses") if result.check == "control.dns" else None
-        if isinstance(found, list | tuple):
-            addresses |= {str(address) for address in found}
+        if isinstance(result.facts, NameFacts):
+            addresses |= set(result.facts.addresses)
     owner = next((peer.target for peer in peers if peer.address in addresses), None)
     if owner is not None or overlay is None or not any(_covered(overlay, address) for address in addresses):
         return owner
-    ages = (r.measurements.get("tunnel_handshake_age_s") for r in results if r.check == "control.connect")
-    if any(isinstance(age_s, int | float) and age_s <= REJECT_AFTER_S for age_s in ages):
+    ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
+    if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
         return None
     dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
+from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
 
 SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
 """What is bad, the worst first."""
@@ -59,19 +60,20 @@ def _same_way(cause: Result, effect: Result) -> bool:
 
 def _unanswered(_: Result, effect: Result) -> bool:
     """Who answers a request, if only to refuse it, was reached."""
-    return effect.measurements.get("http_status") is None
+    return not isinstance(effect.facts, EnrolmentStepFacts) or effect.facts.http_status is None
 
 
 def _as_much_as_fits(cause: Result, effect: Result) -> bool:
     """A path that carries less than the right MTU of the tunnel has a fault besides a wrong one."""
-    carried, fits = effect.measurements.get("mtu_bytes"), cause.measurements.get("fits_bytes")
-    return not isinstance(carried, int) or not isinstance(fits, int) or carried > fits - _PADDING_BYTES
+    carried = effect.facts.mtu_bytes if isinstance(effect.facts, MtuFacts) else None
+    fits = cause.facts.fits_bytes if isinstance(cause.facts, TunnelMtuFacts) else None
+    return carried is None or fits is None or carried > fits - _PADDING_BYTES
 
 
 def _of_the_silent(cause: Result, effect: Result) -> bool:
     """Drops are counted for the node as a whole: only a peer that stayed silent meanwhile can have lost any."""
-    silent = cause.measurements.get("silent_peers")
-    return effect.target == CONTROL or not isinstance(silent, list | tuple) or effect.target in silent
+    silent = cause.facts.silent_peers if isinstance(cause.facts, ReversePathFilterFacts) else None
+    return effect.target == CONTROL or silent is None or effect.target in silent
 
 
 def _by_echo(_: Result, effect: Result) -> bool:

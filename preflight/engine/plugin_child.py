@@ -70,7 +70,8 @@ async def _follow(check: Check, context: Context, say: Say) -> None:
     try:
         async with aclosing(check.function(context)) as results:
             async for result in results:
-                say(GIVEN, RESULT.dump_json(well_formed(result)))
+                # Facts travel as the measurements that were made from them.
+                say(GIVEN, RESULT.dump_json(replace(well_formed(result), facts=None)))
         say(ENDED, b"")
     except BaseException as error:
         _broke(say, error)

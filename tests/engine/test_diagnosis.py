@@ -15,7 +15,7 @@ from preflight.api import (
     NODE,
     Code,
     Direction,
-    Measurement,
+    Facts,
     Result,
     Severity,
     failed,
@@ -25,6 +25,8 @@ from preflight.api import (
     warned,
 )
 from preflight.engine.diagnosis import RULES, SEVERITY, Cause, Rule, diagnose
+from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
+from tests.sample_facts import sample
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
 
@@ -211,17 +213,27 @@ def test_a_route_that_leads_astray_is_what_makes_this_nodes_filter_drop(leak: Di
     assert causes == (["overlay.route-leak"] if at_node else ["host.rp-filter", "overlay.route-leak"])
 
 
-def bad(code: Code, target: str, direction: Direction = RT, check: str = "x.y", **measured: Measurement) -> Result:
+def bad(code: Code, target: str, direction: Direction = RT, check: str = "x.y", facts: Facts | None = None) -> Result:
     """A bad result with the status that its code stands for."""
     make = {Severity.FAIL: failed, Severity.WARN_OR_FAIL: failed, Severity.WARN: warned}.get(
         code.severity, inconclusive
     )
-    return at(check, make(code, target, direction, f"{code} at {target}", measurements=measured))
+    return at(check, make(code, target, direction, f"{code} at {target}", facts=facts))
+
+
+def answered(status: int | None) -> Facts:
+    """One step of an enrolment, and what it was answered."""
+    return EnrolmentStepFacts(elapsed_ms=1.0, http_status=status)
+
+
+def carries(mtu_bytes: int) -> Facts:
+    """What a path was found to carry."""
+    return MtuFacts(mtu_bytes=mtu_bytes, interface_mtu_bytes=1500)
 
 
 C, N = CONTROL, NODE
-_TOO_BIG = bad(codes.OVERLAY_MTU_TOO_BIG, N, L, fits_bytes=1440)
-_FILTER = bad(codes.HOST_RP_FILTER, N, L, silent_peers=["b"])
+_TOO_BIG = bad(codes.OVERLAY_MTU_TOO_BIG, N, L, facts=TunnelMtuFacts(tunnel_mtu_bytes=1500, fits_bytes=1440))
+_FILTER = bad(codes.HOST_RP_FILTER, N, L, facts=sample(ReversePathFilterFacts, silent_peers=["b"]))
 
 
 @pytest.mark.parametrize(
@@ -235,15 +247,21 @@ _FILTER = bad(codes.HOST_RP_FILTER, N, L, silent_peers=["b"])
         ),
         (
             bad(codes.MTU_BLACK_HOLE, C, F),
-            [bad(codes.ENROLL_JOIN_FAILED, C, http_status=None), bad(codes.CONTROL_TIMEOUT, C)],
-            [bad(codes.ENROLL_HEARTBEAT_FAILED, C, http_status=500), bad(codes.ENROLL_SCOPE_MISMATCH, C)],
+            [bad(codes.ENROLL_JOIN_FAILED, C, facts=answered(None)), bad(codes.CONTROL_TIMEOUT, C)],
+            [bad(codes.ENROLL_HEARTBEAT_FAILED, C, facts=answered(500)), bad(codes.ENROLL_SCOPE_MISMATCH, C)],
         ),
         (bad(codes.UDP_LOSS, "b", F), [bad(codes.REACH_LOSS, "b")], [bad(codes.REACH_LOSS, "b", R)]),
         # An MTU that is wrong by so many bytes accounts for so many.
         (
             _TOO_BIG,
-            [bad(codes.MTU_REDUCED, "b", F, mtu_bytes=1432), bad(codes.CONTROL_TIMEOUT, C)],
-            [bad(codes.MTU_BLACK_HOLE, "b", F, mtu_bytes=1312), bad(codes.UDP_JITTER, "b", F)],
+            [
+                bad(codes.MTU_REDUCED, "b", F, facts=carries(1432)),
+                bad(codes.CONTROL_TIMEOUT, C),
+            ],
+            [
+                bad(codes.MTU_BLACK_HOLE, "b", F, facts=carries(1312)),
+                bad(codes.UDP_JITTER, "b", F),
+            ],
         ),
         (
             bad(codes.OVERLAY_MTU_TOO_SMALL, N, L),
@@ -303,7 +321,7 @@ _FILTER = bad(codes.HOST_RP_FILTER, N, L, silent_peers=["b"])
         # What the control plane refuses about one token is no reason why it refuses another.
         (
             bad(codes.ENROLL_BOOTSTRAP_SPENT, C),
-            [bad(codes.ENROLL_JOIN_FAILED, C, http_status=401)],
+            [bad(codes.ENROLL_JOIN_FAILED, C, facts=answered(401))],
             [bad(codes.ENROLL_UNAUTHORIZED, C), bad(codes.ENROLL_LEAVE_FAILED, C)],
         ),
         (bad(codes.ENROLL_UNAUTHORIZED, C), [bad(codes.ENROLL_JOIN_FAILED, C)], [bad(codes.NODES_STALE, C)]),
@@ -336,7 +354,7 @@ _RESULTS = st.builds(
             status=status,
             message=f"{status} {code} at {target}",
             code=code,
-            measurements={"http_status": http},
+            facts=answered(http),
         ),
     ),
     st.sampled_from(["reach.icmp", "mtu.path", "control.health", "enroll.cycle"]),
