@@ -10,8 +10,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from preflight import __version__
 from preflight.api import Peer, Result, Status
-from preflight.engine.diagnosis import LAYERS, Cause
+from preflight.engine.diagnosis import Cause
 from preflight.engine.placement import WorkPlacement
+from preflight.engine.rules import LAYERS
 from preflight.model.facts import Facts
 from preflight.model.printable import one_line, printable
 from preflight.report.facts import read_facts
