@@ -68,6 +68,7 @@ _REMEDIES = {
         *FINDINGS,
     ),
     needs=("control.health", "run.left-behind"),
+    after=("nodes.state",),  # which judges the list of nodes, and should not find this node's passing row in it
     timeout=PATIENCE_S + LEAVE_S + 10,
 )
 async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:

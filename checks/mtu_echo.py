@@ -18,7 +18,7 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.facts import MtuEchoFacts, MtuFacts
+from preflight.model.facts import MtuEchoFacts, MtuFacts, MtuSearchFacts
 from preflight.model.pmtu import EchoSizes, PathMtu, SearchOutcome, as_data
 from preflight.proto.pmtu.advice import set_mtu_there
 from preflight.proto.pmtu.wire import SMALLEST
@@ -53,6 +53,7 @@ class Alone:
     title="Without a responder: full-size echoes come back",
     subject="peer",
     needs=("reach.icmp",),
+    reads=(MtuSearchFacts,),
     measures=True,
     timeout=60,
     timeout_per_peer=0.5,
@@ -97,7 +98,12 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
 
 
 async def _has_responder(ctx: Context, peer: Peer) -> bool:
-    """Whether path-MTU probes are answered; STAMP asks first, because silence is cheaper there, but others speak it."""
+    """Whether path-MTU probes are answered: what mtu.path found, or a few probes of our own where it found nothing.
+
+    STAMP asks first, because silence costs less time there, but others than our responder speak it too.
+    """
+    if ctx.facts(MtuSearchFacts, peer.target):
+        return True
     if ctx.net.path.silent(peer) or not (await ctx.net.path.stamp(peer, count=3, interval_s=0.01)).answered:
         return False
     probed = await ctx.net.pmtu.search(peer, "forward", ceiling_bytes=SMALLEST)

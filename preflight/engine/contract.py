@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 
 from preflight import codes
 from preflight.api import Check, Evidence, Facts, Result, Status
-from preflight.model.facts import GIVEN_BY
+from preflight.model.facts import GIVEN_BY, givers
 from preflight.model.printable import excerpt
 
 CHECK = TypeAdapter(Check)
@@ -54,12 +54,17 @@ def declared(check: Check) -> Check:
         f"a time limit is not from 0 to {LONGEST_S:g} s": not all(0 <= limit <= LONGEST_S for limit in limits),
         "it is not an async generator (async def with a yield)": not inspect.isasyncgenfunction(check.function),
         "a tag or privilege is not one word": not all(map(_WORD.fullmatch, (*check.tags, *check.privileges))),
+        **{f"it reads {kind.__name__}, which no check gives": not _may_read(kind) for kind in check.reads},
         **{f"the code {code.slug!r} is not its own to define": not _may_define(code) for code in check.codes},
     }
     fault = next((sentence for sentence, found in faults.items() if found), None)
     if fault:
         raise ContractError(fault)
     return check
+
+
+def _may_read(kind: type[Facts]) -> bool:
+    return kind is not Facts and bool(givers((kind,)))
 
 
 def _may_define(code: codes.Code) -> bool:

@@ -47,18 +47,19 @@ def _declare(say: Say, package: str, *without: str) -> None:
 
 def _tell(say: Say, attribute: str, check: Check) -> None:
     try:
-        row = CHECK.dump_python(declared(check), mode="json", exclude={"function"})
-        say(CHECK_DECLARED, json.dumps({**row, "name": attribute}).encode())
+        row = CHECK.dump_python(declared(check), mode="json", exclude={"function", "reads"})
+        row |= {"name": attribute, "reads": [kind.__name__ for kind in check.reads]}
+        say(CHECK_DECLARED, json.dumps(row).encode())
     except Exception as error:
         say(BROKEN, json.dumps([excerpt(f"{check.module}.{attribute}"), reason(error)]).encode())
 
 
 def _run(say: Say, module: str, name: str) -> None:
     """Run a check on the context that standard input holds."""
-    settings, peers, overlay = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    settings, peers, overlay, facts = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this
     try:
         check: Check = getattr(import_module(module), name)
-        asyncio.run(_follow(check, Context(settings, peers, overlay, Net(settings)), say))
+        asyncio.run(_follow(check, Context(settings, peers, overlay, Net(settings), facts), say))
     except BaseException as error:
         _broke(say, error)
 

@@ -10,7 +10,7 @@ order. What nobody reads by name stays a free mapping (`Result.measurements`).
   adds needs a default, or reports of earlier versions no longer yield these facts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import TypeVar
 
@@ -259,3 +259,9 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
 }
 """Which facts each check gives. Where the fields of one class are among another's, the larger class stands first:
 a report is read back in this order."""
+
+
+def givers(kinds: Iterable[type[Facts]]) -> frozenset[str]:
+    """Ids of the checks that give facts of these classes, or of classes made from them."""
+    wanted = tuple(kinds)
+    return frozenset(check for check, given in GIVEN_BY.items() if any(issubclass(kind, wanted) for kind in given))

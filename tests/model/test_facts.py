@@ -94,6 +94,22 @@ def test_no_measurement_is_read_by_its_name() -> None:
     assert literal.search('result.measurements.get("rtt_ms")')
 
 
+@pytest.mark.parametrize("path", CHECKS, ids=lambda path: path.stem)
+def test_checks_read_what_they_declare(path: Path) -> None:
+    """Facts that are not declared are never handed over: the check would find nothing, and nobody would notice."""
+    tree = ast.parse(CHECKS[path])
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    asked = {ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "ctx.facts"}
+    declared = {
+        name.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "reads"
+        for name in ast.walk(node.value)
+        if isinstance(name, ast.Name)
+    }
+    assert asked == declared
+
+
 def test_measurements_are_the_fields_in_their_order() -> None:
     """The report shows a field that was not measured as null, and leaves out an optional one that does not apply."""
     assert list(sample(HandshakeFacts).measurements().items()) == [
