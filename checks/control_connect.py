@@ -18,6 +18,7 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
 from preflight.proto.control.placement import overlay_text, placement
@@ -120,7 +121,7 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
         if url.port_given or url.port == SERVER_PORT
         else f"; the URL has no port; the server's default is {SERVER_PORT}"
     )
-    fact, measured = _session(tunnel)
+    fact, facts = _session(tunnel, connections)
     remedy = {
         "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
         "timeout": _let_in(worst, tunnel),
@@ -134,19 +135,25 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
         remedy=remedy,
-        measurements=_measured(connections) | measured,
+        facts=facts,
+        measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
 
 
-def _session(tunnel: Tunnel | None) -> tuple[str, dict[str, float | None]]:
-    """What the message and the measurements say about the tunnel."""
+def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[str, ControlTunnelFacts | None]:
+    """What the message and the facts say about the tunnel, where no connection came about."""
     if tunnel is None:
-        return "", {}
+        return "", None
     age_s = tunnel.handshake_age_s
     ever = "never had a handshake" if age_s is None else f"had its last handshake {age_s:.0f} s ago"
     end = f" with {tunnel.endpoint}" if tunnel.endpoint else ""
-    return f"; the tunnel to it{end} {ever}", {"tunnel_handshake_age_s": None if age_s is None else round(age_s, 1)}
+    facts = ControlTunnelFacts(
+        addresses=len(connections),
+        addresses_open=0,
+        tunnel_handshake_age_s=None if age_s is None else round(age_s, 1),
+    )
+    return f"; the tunnel to it{end} {ever}", facts
 
 
 def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:

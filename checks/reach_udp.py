@@ -22,6 +22,7 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import AnswerFacts
 from preflight.model.icmp import EchoStats
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats, summed
@@ -204,13 +205,12 @@ def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = F
     else:
         fact = f"the responder of {name} answered {answered} of {session.sent} packets"
     best = f", the quickest after {min(session.rtt_ms):.1f} ms" if session.rtt_ms else ""
-    measurements: dict[str, Measurement] = {"sent": session.sent, "answered": answered}
-    if session.rtt_ms:
-        measurements["rtt_min_ms"] = round(min(session.rtt_ms), 3)
+    rtt_min_ms = round(min(session.rtt_ms), 3) if session.rtt_ms else None
+    facts = AnswerFacts(sent=session.sent, answered=answered, rtt_min_ms=rtt_min_ms)
     attempts = 2 if late else 1
     return (
-        passed(name, Direction.FORWARD, fact, measurements=measurements, attempts=attempts),
-        passed(name, Direction.REVERSE, f"its answers arrive here{best}", measurements=measurements, attempts=attempts),
+        passed(name, Direction.FORWARD, fact, facts=facts, attempts=attempts),
+        passed(name, Direction.REVERSE, f"its answers arrive here{best}", facts=facts, attempts=attempts),
     )
 
 
@@ -242,7 +242,7 @@ def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
         Direction.ROUND_TRIP,
         f"{who_answers(peer.target, peer.responder_port, rejected)}, so the directions cannot be measured",
         remedy=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
-        measurements={"sent": reached.session.sent + asked.sent, "answered": 0, "rejected": sum(rejected.values())},
+        facts=AnswerFacts(sent=reached.session.sent + asked.sent, answered=0, rejected=sum(rejected.values())),
         evidence=(Evidence("rejected", "datagrams that answer nothing, by reason", rejected), _evidence(asked)),
     )
 
@@ -418,7 +418,7 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         f"{peer.address} answered none of {sent} UDP packets{_echo_text(reached.echo)}; "
         f"which direction is dead cannot be told from here: {'; '.join(filter(None, why))}",
         remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view tells the direction",
-        measurements={"sent": sent, "answered": 0},
+        facts=AnswerFacts(sent=sent, answered=0),
         evidence=(_evidence(asked),),
     )
     return tuple(result for result in (dead, _missing_role(peer, asked)) if result is not None)

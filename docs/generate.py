@@ -20,6 +20,9 @@ def checks() -> Iterator[str]:
     for check in sorted(load_catalog(third_party=False).checks, key=lambda check: check.id):
         facts = [f"about: {check.subject}", f"ends after {check.timeout:g} s"]
         facts += [f"needs {', '.join(f'`{need}`' for need in check.needs)}"] if check.needs else []
+        facts += [f"after {', '.join(f'`{id}`' for id in check.after)}"] if check.after else []
+        facts += ["only for targets in trouble"] if check.when == "trouble" else []
+        facts += [f"reads {', '.join(f'`{kind.__name__}`' for kind in check.reads)}"] if check.reads else []
         facts += [f"privileges: {', '.join(check.privileges)}"] if check.privileges else []
         facts += [f"only with `--tag {tag}`" for tag in check.tags]
         facts += ["loads the path, so it runs alone"] if check.measures else []

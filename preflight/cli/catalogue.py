@@ -29,6 +29,9 @@ def list_checks(as_json: bool) -> None:
                 "category": check.category,
                 "subject": check.subject,
                 "needs": list(check.needs),
+                "after": list(check.after),
+                "when": check.when,
+                "reads": [kind.__name__ for kind in check.reads],
                 "privileges": list(check.privileges),
                 "tags": list(check.tags),
                 "codes": [code.slug for code in check.codes],
@@ -44,8 +47,9 @@ def list_checks(as_json: bool) -> None:
         for check in checks:
             origin = "" if check.origin == OURS else f"  ({check.origin})"
             click.echo(f"{check.id:<{width}}  {check.title}{origin}")
-            if check.needs:
-                click.echo(f"{'':<{width}}    needs {', '.join(check.needs)}")
+            for word, ids in (("needs", check.needs), ("after", check.after)):
+                if ids:
+                    click.echo(f"{'':<{width}}    {word} {', '.join(ids)}")
     for broken in catalog.broken:
         click.echo(f"broken: {broken.origin}: {broken.name}: {broken.reason}", err=True)
 

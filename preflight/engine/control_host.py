@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from preflight.api import Peer, Result, Status
+from preflight.model.facts import ControlTunnelFacts, NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.settings.load import Settings
@@ -20,14 +21,13 @@ def control_host(
     results = tuple(results)
     addresses = set(settings.control.hosts)
     for result in results:
-        found = result.measurements.get("addresses") if result.check == "control.dns" else None
-        if isinstance(found, list | tuple):
-            addresses |= {str(address) for address in found}
+        if isinstance(result.facts, NameFacts):
+            addresses |= set(result.facts.addresses)
     owner = next((peer.target for peer in peers if peer.address in addresses), None)
     if owner is not None or overlay is None or not any(_covered(overlay, address) for address in addresses):
         return owner
-    ages = (r.measurements.get("tunnel_handshake_age_s") for r in results if r.check == "control.connect")
-    if any(isinstance(age_s, int | float) and age_s <= REJECT_AFTER_S for age_s in ages):
+    ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
+    if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
         return None
     dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
