@@ -7,6 +7,10 @@ from typing import Any
 import click
 
 from preflight.cli.commandline import words
+from preflight.cli.outputs import verdict_told
+from preflight.cli.report import read_report
+from preflight.cli.request import Request
+from preflight.files import check, keeps, write
 
 
 @click.command(short_help="A redacted archive of a report with its evidence.")
@@ -24,14 +28,10 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     Give a REPORT as it was written, without stand-ins. Everything is redacted; MANIFEST.json holds SHA-256 of each
     file and tells what was taken out where. It only reads.
     """
-    from preflight.cli.outputs import verdict_told
-    from preflight.cli.report import read_report
-    from preflight.cli.request import Request
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
     from preflight.evidence.kept import Kept, kept
-    from preflight.files import check, keeps, write
     from preflight.report.model import EXIT_PASS
 
     session = Session.prepare(Request(**options, command=words(click.get_current_context())))

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +98,6 @@ def _page(code: str) -> str | None:
 
 def _folders_of(package: str) -> list[Path]:
     """Where a package lies, without importing it: it is a stranger's."""
-    from importlib.util import find_spec
-
     spec = find_spec(package)
     return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
@@ -109,7 +109,6 @@ def _foreign() -> "list[Check]":
 
 
 def _no_page(code: str) -> str:
-    from difflib import get_close_matches
     from importlib.resources import files
 
     pages = [entry.name.removesuffix(".md") for entry in files("preflight_runbook").iterdir()]

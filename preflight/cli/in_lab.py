@@ -6,6 +6,7 @@ from types import FrameType
 
 import click
 
+from preflight.lab.names import LabError
 from preflight.programs import python_module
 
 EXIT_INTERRUPTED = 130
@@ -13,7 +14,6 @@ EXIT_INTERRUPTED = 130
 
 def run_in_lab(name: str, arguments: list[str]) -> int:
     """Run `preflight ARGUMENTS` in the lab and return its exit code."""
-    from preflight.lab.names import LabError
     from preflight.lab.session import lab_for
 
     try:

@@ -1,7 +1,9 @@
 """`preflight responder`: answers the probes of peers, and asks back."""
 
+import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.proto.responder.admission import SOURCE_PER_S
+from preflight.proto.responder.admission import SOURCE_PER_S, Admission, Limits
 
 if TYPE_CHECKING:
     from preflight.proto.stamp.reflector import SessionReflector
@@ -92,8 +94,6 @@ def _run(
     max_rate: int,
     stateless: bool,
 ) -> None:
-    import asyncio
-
     from preflight.net.responder.return_path import preload
     from preflight.net.stamp.path import clock_estimate
     from preflight.proto.stamp.reflector import SessionReflector
@@ -124,11 +124,8 @@ def _core(
     max_rate: int,
 ) -> "tuple[ResponderCore, Tracer]":
     """The core with all that answers by it alone, and the tracer, which also speaks later than at once."""
-    import time
-
     from preflight.net.pmtu.search import HostPath
     from preflight.proto.pmtu.wire import ProbeServer
-    from preflight.proto.responder.admission import Admission, Limits
     from preflight.proto.responder.reverse_trace import MAGIC as TRACE
     from preflight.proto.responder.reverse_trace import TraceServer
     from preflight.responder.core import ResponderCore
@@ -163,8 +160,6 @@ def _provision(
     peers = [peer.address for peer in settings.peers]
     state = None
     if not where:
-        import asyncio
-
         from preflight.overlay.read import read_overlay
 
         state = asyncio.run(read_overlay(settings.overlay, peers))

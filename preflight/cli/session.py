@@ -24,10 +24,12 @@ from preflight.engine.diagnosis import diagnose
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.runner import Listener, Outcome, Runner
+from preflight.evidence.capture import captures, keep
 from preflight.files import Attempts
 from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
+from preflight.net.recorder import Recorder
 from preflight.proto.control.own_row import spare_prefix
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 from preflight.report.model import Gate, LabKind, Report, build_report
@@ -38,7 +40,7 @@ from preflight.settings.load import Options, Settings, SettingsError, known_secr
 from preflight.settings.peers import peer_address, peer_name
 
 if TYPE_CHECKING:
-    from preflight.net.recorder import Packet, Recorder
+    from preflight.net.recorder import Packet
 
 LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
 """Set by the lab for what runs in it: what it is made of, for the report."""
@@ -99,8 +101,6 @@ class Session:
         report, names, files = self.unredacted()
         redactor = self.redactor(names)
         if files:
-            from preflight.evidence.capture import keep
-
             with attempts.one():
                 return keep(report, files, beside, redactor)
         return redactor.report(report)
@@ -165,7 +165,6 @@ class Session:
         names = self.names(report, overlay)
         if not packets:
             return Measured(report, names)
-        from preflight.evidence.capture import captures
 
         return Measured(report, names, captures(report, packets, url_hosts(self.settings.control.url)))
 
@@ -186,8 +185,6 @@ class Session:
 
     def _recorder(self, context: Context) -> "Recorder | None":
         """A recorder of this run's packets on the overlay; None without an overlay. Raises click.UsageError."""
-        from preflight.net.recorder import Recorder
-
         if context.overlay is None or context.overlay.interface is None:
             return None
         url = urlsplit(self.settings.control.url or "")
