@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from preflight.cli.commandline import words
+from preflight.cli.outputs import verdict_told
+from preflight.cli.report import read_report
+from preflight.cli.request import Request
+from preflight.files import check, keeps, write
 
 if TYPE_CHECKING:
     from preflight.report.timeline import Recorded
@@ -35,15 +39,11 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
     REPORT must be as it was written, without pseudonyms. Everything is redacted; MANIFEST.json lists the SHA-256 of
     each file and what was removed from it. This command only reads.
     """
-    from preflight.cli.outputs import verdict_told
-    from preflight.cli.report import read_report
-    from preflight.cli.request import Request
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
     from preflight.evidence.kept import Kept, kept
     from preflight.evidence.timeline import Held
-    from preflight.files import check, keeps, write
     from preflight.report.model import EXIT_PASS
 
     recorded = _read_timeline(timeline, file)

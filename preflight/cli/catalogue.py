@@ -2,6 +2,8 @@
 
 import json
 import sys
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,8 +102,6 @@ def _page(code: str) -> str | None:
 
 def _folders_of(package: str) -> list[Path]:
     """Where a package is installed, without importing it: its code is not ours."""
-    from importlib.util import find_spec
-
     spec = find_spec(package)
     return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
@@ -113,7 +113,6 @@ def _foreign() -> "list[Check]":
 
 
 def _no_page(code: str) -> str:
-    from difflib import get_close_matches
     from importlib.resources import files
 
     pages = [entry.name.removesuffix(".md") for entry in files("preflight_runbook").iterdir()]

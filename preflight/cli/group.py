@@ -1,9 +1,13 @@
 """The command group: each command is imported when it is used."""
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
+
+from preflight.model.printable import printable
+from preflight.proto.control.url import without_secrets
 
 EXIT_INTERRUPTED = 130
 
@@ -45,8 +49,6 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that was typed, or a usage error with the nearest one."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
             near = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else " (`preflight --help` lists them)"
             raise click.UsageError(f"there is no command {args[0]!r}{hint}", ctx)
@@ -74,9 +76,6 @@ def group() -> LazyGroup:
 
 def _shown_safely(error: click.UsageError) -> click.UsageError:
     """The same error, but for what it quotes: a misplaced URL with a password, or signs that move the cursor."""
-    from preflight.model.printable import printable
-    from preflight.proto.control.url import without_secrets
-
     said = error.format_message()
     shown = printable(without_secrets(said))
     return error if shown == said else click.UsageError(shown, error.ctx)

@@ -1,10 +1,14 @@
 """`init`: writes the settings file of this node, from what it finds there."""
 
+import asyncio
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from preflight.files import check, create_all, keeps, write
 
 if TYPE_CHECKING:
     from preflight.settings.first_file import Found
@@ -26,9 +30,6 @@ def init(path: Path, force: bool) -> None:
 
     It only reads, and sends nothing. Secrets in the environment are named, never written.
     """
-    import asyncio
-
-    from preflight.files import check, keeps, write
     from preflight.settings.first_file import SCHEMA_FILE, initial_settings
 
     if path.name == SCHEMA_FILE:
@@ -46,9 +47,6 @@ def init(path: Path, force: bool) -> None:
 
 def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
     """Write settings and schema. Without force: both or none, and no existing file is replaced."""
-    import json
-
-    from preflight.files import create_all, write
     from preflight.settings.schema import config_schema
 
     described = json.dumps(config_schema(), indent=2) + "\n"

@@ -4,6 +4,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from preflight import __version__
+from preflight.cli.ending import leaving_threads_behind
+from preflight.cli.streams import guard
+from preflight.files import WriteError
 
 if TYPE_CHECKING:
     import click
@@ -20,17 +23,12 @@ def build() -> "click.Group":
 
 def main() -> None:
     """Entry point of the program: a failed write ends it with one sentence and exit code 2."""
-    from preflight.cli.ending import leaving_threads_behind
-
     with leaving_threads_behind():
         sys.exit(_guarded())
 
 
 def _guarded() -> str | int | None:
     """Run the command; its exit code, or 2 if its output was lost."""
-    from preflight.cli.streams import guard
-    from preflight.files import WriteError
-
     stdout = guard()
     code: str | int | None = None
     lost: WriteError | None = None

@@ -25,6 +25,7 @@ from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.repeat import merge, plan_again
 from preflight.engine.runner import Listener, Outcome, Runner
+from preflight.evidence.capture import captures, keep
 from preflight.files import Attempts
 from preflight.model import event
 from preflight.model.overlay import OverlayState
@@ -100,8 +101,6 @@ class Session:
         report, names, files = self.unredacted(timeline)
         redactor = self.redactor(names)
         if files:
-            from preflight.evidence.capture import keep
-
             with attempts.one():
                 return keep(report, files, beside, redactor)
         return redactor.report(report)
@@ -167,7 +166,6 @@ class Session:
         names = self.names(report, overlay)
         if not packets:
             return Measured(report, names)
-        from preflight.evidence.capture import captures
 
         return Measured(report, names, captures(report, packets, control_addresses(self.settings.control.usable_url)))
 

@@ -8,13 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from platform import node
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.model.printable import one_line
+from preflight.cli.ending import run_to_end
+from preflight.cli.outputs import verdict_told
+from preflight.cli.request import Request
+from preflight.model.printable import number_of, one_line
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
@@ -74,8 +78,6 @@ def watch(
 
     The first round prints what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
     """
-    from preflight.cli.ending import run_to_end
-    from preflight.cli.request import Request
     from preflight.cli.session import Session
 
     command = words(click.get_current_context())
@@ -88,7 +90,6 @@ def watch(
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
     from preflight.cli.ending import interruption
-    from preflight.cli.outputs import verdict_told
 
     stop = interruption()
     loop = asyncio.get_running_loop()
@@ -114,7 +115,6 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
 
 def lines(before: "Report | None", report: "Report") -> Iterator[str]:
     """What to print about a round: first the causes of what is wrong, later every difference."""
-    from preflight.model.printable import number_of
     from preflight.report.compare import compare
 
     if before is None:
@@ -130,7 +130,6 @@ def lines(before: "Report | None", report: "Report") -> Iterator[str]:
 
 def _redactor(session: "Session") -> "Redactor":
     """One for all rounds: a pseudonym with a new meaning would look like a change."""
-    from platform import node
 
     settings = session.settings
     return session.redactor((node(), *(peer.name for peer in settings.peers), *settings.control.hosts))

@@ -19,6 +19,7 @@ from preflight.lab import blueprint, processes
 from preflight.lab.blueprint import Blueprint, Kind, LabSecrets, Places
 from preflight.lab.cluster import register
 from preflight.lab.names import ROUTER, LabError, LabNames
+from preflight.lab.network import inside
 from preflight.lab.processes import Daemon
 from preflight.lab.signals import give_way
 from preflight.model.host_port import join_host_port
@@ -53,7 +54,6 @@ class Site:
         """Run the body with the calling thread in a node's network."""
         if self.kind == "loopback":
             return nullcontext()
-        from preflight.lab.network import inside
 
         return inside(self.names.namespace(node))
 

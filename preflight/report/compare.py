@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import StringIO
 from math import sqrt
 from typing import Literal
 
@@ -181,8 +182,6 @@ _MEASURES: dict[str, tuple[Callable[[Facts | None], Interval | None], bool]] = {
 
 def render(comparison: Comparison, width: int = 80) -> str:
     """The comparison for a person."""
-    from io import StringIO
-
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text

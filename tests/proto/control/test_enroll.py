@@ -284,13 +284,6 @@ def test_a_living_node_is_never_touched() -> None:
     assert run.machine.row.identity_taken
 
 
-def test_a_free_id_of_the_settings_is_used() -> None:
-    """Nobody of that name is there, so the node enrols under its own."""
-    run = Run(Server(), node_id="node-a").drive()
-    assert set(run.server.touched) == {"node-a"}
-    assert run.server.rows == {}
-
-
 def test_a_list_that_cannot_be_seen_leads_to_the_random_id() -> None:
     """Not knowing whether the id lives, the machine takes the one that cannot do harm."""
     run = Run(Server(always(State.LOOK, status(500))), node_id="node-a").drive()
