@@ -107,7 +107,7 @@ class Writer:
             "name": event.name,
             "fields": {key: self._clean(key, _plain(value)) for key, value in event.fields.items()},
         }
-        return json.dumps(told, ensure_ascii=False) + "\n"
+        return json.dumps(told) + "\n"
 
     def _clean(self, key: str, value: Any) -> Any:
         """A value without secrets. Only what is clean is cut: half a secret would not be known as one."""
