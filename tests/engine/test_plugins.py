@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from preflight.report.timeline import parse
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-check"
 
 
@@ -73,3 +75,15 @@ def test_a_plugin_that_breaks_is_a_warning(tmp_path: Path) -> None:
     assert results["run.plugins"]["code"] == "run.plugin-broken"
     assert "half an upgrade" in results["run.plugins"]["message"]
     assert results["host.sockets"]["status"] in ("pass", "warn")
+
+
+def test_a_timeline_shows_the_process_of_a_plugin(site: Path, tmp_path: Path) -> None:
+    """When it began and how it ended: what it does in there, it does not tell."""
+    path = tmp_path / "t.jsonl"
+    preflight(site, "run", "site.kernel", "-q", "--debug", str(path))
+    told = [event for event in parse(path.read_bytes()).events if event.source == "engine.plugins"]
+    assert [(event.subject, event.name) for event in told] == [
+        ("preflight_site.kernel.site_kernel", "child-started"),
+        ("preflight_site.kernel.site_kernel", "child-ended"),
+    ]
+    assert told[0].fields["pid"] == told[1].fields["pid"]
