@@ -136,7 +136,7 @@ def test_each_product_is_told_with_its_time_and_the_choice() -> None:
     """Why this overlay and no other, and which daemon kept the run waiting."""
     events: list[Event] = []
     asyncio.run(read_overlay(OverlaySettings(interface="lo"), (), events.append))
-    products = {event.fields["product"] for event in events if event.name in ("product-read", "product-absent")}
+    products = {event.subject for event in events if event.name in ("product-read", "product-absent")}
     assert products == {"wireguard", "tailscale", "zerotier", "nebula"}
     assert (events[-1].name, events[-1].fields["product"], events[-1].fields["named"]) == (
         "overlay-chosen",
