@@ -25,9 +25,9 @@ from preflight.api import Direction, Result, failed
 from preflight.cli.lab import write_scores
 from preflight.cli.main import build
 from preflight.cli.outputs import STDOUT, Output, folder_beside, parse_outputs, timeline_path
-from preflight.cli.recording import recording
 from preflight.cli.request import Request
 from preflight.cli.session import Session
+from preflight.cli.timeline import recording
 from preflight.control import bootstrap
 from preflight.engine.diagnosis import diagnose
 from preflight.evidence.capture import keep, pcap
