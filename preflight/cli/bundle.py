@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from preflight.cli.commandline import words
+from preflight.files import beginning
+from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
     from preflight.report.timeline import Recorded
@@ -69,8 +71,6 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
 
 def _read_timeline(path: Path | None, report: Path | None) -> "Recorded | None":
     """The timeline of an earlier run. Raises click.UsageError."""
-    from preflight.files import beginning
-    from preflight.model.printable import one_line
     from preflight.report.timeline import LARGEST_BYTES, parse
 
     if path is None:

@@ -9,8 +9,9 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.cli.outputs import complete_format
+from preflight.cli.outputs import complete_format, timeline_path
 from preflight.cli.request import Request
+from preflight.cli.timeline import recording
 
 if TYPE_CHECKING:
     from preflight.report.model import Report
@@ -116,10 +117,9 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.outputs import folder_beside, parse_outputs, timeline_path, verdict_told, write_outputs
+    from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
-    from preflight.cli.timeline import recording
     from preflight.files import Attempts
 
     outputs = parse_outputs(request.outputs)

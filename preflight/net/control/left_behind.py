@@ -45,7 +45,7 @@ async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
     deadline = asyncio.get_running_loop().time() + LEAVE_S
     try:
         async with asyncio.timeout_at(deadline):
-            nodes = (await patiently(client.nodes, client.tell)).nodes
+            nodes = (await patiently(client.nodes)).nodes
     except (ControlError, TimeoutError) as error:
         return [replace(left, fate="stays", detail=_why(error)) if left.row else left for left in found]
     told = [left for left in found if left.row is None]
@@ -68,7 +68,7 @@ async def _take_back(
     if verdict == "ours":
         try:
             async with asyncio.timeout_at(deadline):
-                await patiently(lambda: client.leave(entry.row.node_id), client.tell)
+                await patiently(lambda: client.leave(entry.row.node_id))
         except (ControlError, TimeoutError) as error:
             if not (isinstance(error, ControlError) and error.status == NOT_FOUND):
                 return replace(left, fate="stays", detail=_why(error))

@@ -29,7 +29,7 @@ async def try_foreign_scope(settings: "Settings", client: "ControlClient") -> Sc
     """
     identity, scope_id = spare_id(), f"preflight-scope-{secrets.token_hex(8)}"
     try:
-        await patiently(client.nodes, client.tell)
+        await patiently(client.nodes)
     except ControlError as error:
         return ScopeTrial("unknown", identity, scope_id, error.message)
     note = Note(settings, "posture.scope")
@@ -52,7 +52,7 @@ async def _trial(client: "ControlClient", note: Note, identity: str, scope_id: s
 async def _join_and_leave(client: "ControlClient", record: dict[str, Any], identity: str, scope_id: str) -> ScopeTrial:
     try:
         async with asyncio.timeout(JOIN_S):
-            await patiently(lambda: client.join(record), client.tell)
+            await patiently(lambda: client.join(record))
     except TimeoutError:
         error = ControlError("timeout", None, f"no answer to the join within {JOIN_S:g} s")
         return await _undecided(client, identity, scope_id, error)
@@ -74,7 +74,7 @@ async def _undecided(client: "ControlClient", identity: str, scope_id: str, erro
 async def _leave(client: "ControlClient", identity: str) -> bool:
     try:
         async with asyncio.timeout(LEAVE_S):
-            await patiently(lambda: client.leave(identity), client.tell)
+            await patiently(lambda: client.leave(identity))
     except ControlError as error:
         return error.status == NOT_FOUND
     except TimeoutError:
