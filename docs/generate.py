@@ -116,7 +116,7 @@ def _told_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
     named = ast.unparse(node.func)
     if named == "Event" and len(node.args) == 5 and isinstance(node.args[4], ast.Dict):
         yield ast.literal_eval(node.args[3]), [ast.literal_eval(key) for key in node.args[4].keys if key]
-    elif "tell" in named and named != "telling" and len(node.args) == 2:
+    elif "tell" in named and not named.endswith("telling") and len(node.args) == 2:
         for name in filter(None, _texts(node.args[1])):
             yield name, [keyword.arg or "…" for keyword in node.keywords]
 
