@@ -62,7 +62,7 @@ def test_help_names_every_option() -> None:
 def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
     """The tests never run on another Python than the one that was asked for."""
     environ = {**os.environ, "PREFLIGHT_VENV": str(tmp_path / "venv")}
-    command = [ROOT / "bin" / "test", "--python", "3.99", UNIT]
+    command = [str(ROOT / "bin" / "test"), "--python", "3.99", UNIT]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Python 3.99 is needed and was not found" in done.stderr
