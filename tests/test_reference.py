@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("reference")  # written once, on one worker
 PAGES = ("checks.md", "codes.md", "modules.md", "settings.md")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("plugins")  # the example is built once, on one worker
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-check"
 
 
