@@ -11,6 +11,7 @@ import pytest
 
 from preflight.report.timeline import parse
 
+pytestmark = pytest.mark.xdist_group("plugins")  # the example is built once, on one worker
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-check"
 
 
