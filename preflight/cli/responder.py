@@ -126,7 +126,7 @@ def _core(
     """The core with all that answers by it alone, and the tracer, which also speaks later than at once."""
     import time
 
-    from preflight.net.pmtu.search import HostPath
+    from preflight.net.pmtu.host import HostPath
     from preflight.proto.pmtu.wire import ProbeServer
     from preflight.proto.responder.admission import Admission, Limits
     from preflight.proto.responder.reverse_trace import MAGIC as TRACE

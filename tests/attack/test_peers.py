@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_network
+from itertools import count
 from math import isfinite
 
 import pytest
@@ -23,6 +24,7 @@ from preflight.engine.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.model.path import PeerReport
 from preflight.net import Net, udp
+from preflight.proto.core import Address, Received
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import hello
 from preflight.proto.responder import mailbox_probe as ask
@@ -259,7 +261,7 @@ class Crowd(threading.Thread):
             for answer in attack.answer(datagram.data, datagram.source[:2]):
                 self._loop.call_later(attack.delay_s, self._send, teller, answer, datagram.source)
 
-    def _send(self, teller: socket.socket, answer: bytes, source: udp.Address) -> None:
+    def _send(self, teller: socket.socket, answer: bytes, source: Address) -> None:
         if not self._over.is_set():
             udp.send(teller, answer, source)
 
@@ -417,15 +419,17 @@ changes = st.lists(
 @given(changes)
 def test_any_answers_give_a_verdict(changed: list[tuple[int, int, bytes, int]]) -> None:
     """A session of answers with any bytes in any place, in any order and number, is judged, by sane numbers."""
-    core, sender, answers = SessionReflector(), SessionSender(Plan(7, 12, 0.01), 0.0), []
-    for number in range(12):
-        packet = sender.packet(NOW_NS + number * 10**7)
-        sender.sent(0.0)
-        answers.append(core.handle(packet, ("10.66.0.1", 1), received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=9))
+    core, answers = SessionReflector(), []
+    sender = SessionSender(Plan(7, 12, 0.0), 0.0, count(NOW_NS, 10**7).__next__)
+    for _ in range(12):
+        (datagram,) = sender.datagrams_to_send(0.0)
+        sender.sent(datagram, 0.0)
+        answers.append(core.handle(datagram.data, ("10.66.0.1", 1), received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=9))
     for number, place, value, copies in changed:
         answer = answers[number]
         for _ in range(copies):
-            sender.receive(answer[:place] + value + answer[place + len(value) :], NOW_NS + 2 * 10**8)
+            data = answer[:place] + value + answer[place + len(value) :]
+            sender.receive(Received(data, received_ns=NOW_NS + 2 * 10**8), 0.0)
     stats = sender.stats()
     results = [*udp_quality.judge(PEER, stats, Thresholds()), *reach_udp.judge(PEER, reach_udp.Reached(stats, stats))]
     for result in results:

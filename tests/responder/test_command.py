@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.net import udp
+from preflight.net import ancillary, udp
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.stamp import tlv as stamp_tlv
@@ -142,9 +142,9 @@ def test_location_and_class_of_service(start: Start, bind: str) -> None:
         link.setblocking(True)
         link.settimeout(20)
         packet = stamp.build_request(0, time.time_ns(), 1, 7, tlvs=tlvs)
-        assert udp.send(link, packet, None, udp.class_control(link.family, 0x22)) == 0
-        answer, control, _, _ = link.recvmsg(2048, udp.CONTROL_BYTES)
-        assert udp.read_traffic_class(control) == 46 << 2
+        assert udp.send(link, packet, None, ancillary.class_control(link.family, 0x22)) == 0
+        answer, control, _, _ = link.recvmsg(2048, ancillary.CONTROL_BYTES)
+        assert ancillary.read_traffic_class(control) == 46 << 2
         location, service = stamp_tlv.parse(answer[44:])
         assert stamp_tlv.read_location(location) == (link.getsockname()[:2], (address, port))
         assert stamp_tlv.read_class_of_service(service) == (0x22 >> 2, 0x22 & 3, True)
