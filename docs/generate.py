@@ -1,4 +1,4 @@
-"""Writes docs/reference from the program itself: checks, codes, settings, events. `bin/docs` runs it."""
+"""Writes docs/reference from the program itself: checks, codes, settings, modules, events. `bin/docs` runs it."""
 
 import ast
 import sys
@@ -10,7 +10,8 @@ from preflight import codes
 from preflight.engine.catalog import load_catalog
 from preflight.settings.schema import config_schema
 
-PROGRAM = Path(__file__).parents[1] / "preflight"
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "preflight"
 HEAD = "*Written by `bin/docs` from the program; a test holds it to it.*"
 
 
@@ -116,7 +117,7 @@ def _told_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
     named = ast.unparse(node.func)
     if named == "Event" and len(node.args) == 5 and isinstance(node.args[4], ast.Dict):
         yield ast.literal_eval(node.args[3]), [ast.literal_eval(key) for key in node.args[4].keys if key]
-    elif "tell" in named and named != "telling" and len(node.args) == 2:
+    elif "tell" in named and not named.endswith("telling") and len(node.args) == 2:
         for name in filter(None, _texts(node.args[1])):
             yield name, [keyword.arg or "…" for keyword in node.keywords]
 
@@ -128,7 +129,33 @@ def _texts(node: ast.expr) -> list[str]:
     return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
-PAGES = {"checks.md": checks, "codes.md": finding_codes, "settings.md": settings, "events.md": events}
+def modules() -> Iterator[str]:
+    """One table for each package: its modules, each with the first sentence of its docstring."""
+    yield f"# Modules\n\n{HEAD} [How it is built](../architecture.md) says how they fit together."
+    packages = sorted({path.parent for folder in ("preflight", "checks") for path in (ROOT / folder).rglob("*.py")})
+    for package in packages:
+        rows = [
+            f"| [`{path.stem}`](../../{path.relative_to(ROOT)}) | {_purpose(path)} |"
+            for path in sorted(package.glob("*.py"))
+            if path.stem != "__init__"
+        ]
+        table = ["| Module | What it is for |", "| --- | --- |", *rows] if rows else []
+        yield "\n".join([f"## {package.relative_to(ROOT)}/\n\n{_purpose(package / '__init__.py')}\n", *table]).rstrip()
+
+
+def _purpose(path: Path) -> str:
+    """The first paragraph of a module's docstring, on one line of a table."""
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(doc.partition("\n\n")[0].split()).replace("|", "\\|")
+
+
+PAGES = {
+    "checks.md": checks,
+    "codes.md": finding_codes,
+    "events.md": events,
+    "modules.md": modules,
+    "settings.md": settings,
+}
 
 
 def main(folder: Path) -> None:

@@ -8,8 +8,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.programs import Machine, needed_by
+
+# No example fails because the machine is busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MACHINE = pytest.StashKey[Machine]()

@@ -4,10 +4,7 @@ The test of `preflight/proto/pmtu/fast.py` is `tests/proto/pmtu/test_fast.py`, t
 `tests/checks/test_mtu_path.py`. `ELSEWHERE` lists the modules that other tests cover, and says which.
 """
 
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,7 +150,8 @@ def own_test(module: Path) -> Path:
 def covered(module: Path, measured: Coverage) -> tuple[int, int]:
     """How many lines of a module its own test ran, and how many there are.
 
-    A line that ran while the module was imported belongs to every test that imports it.
+    A line that ran while the module was imported belongs to every test that imports it. What a test starts as another
+    process does not count.
     """
     path = str(ROOT / module)
     _, statements, _, _ = measured.analysis(path)
@@ -162,37 +160,35 @@ def covered(module: Path, measured: Coverage) -> tuple[int, int]:
     return len(set(data.lines(path) or ()) & set(statements)), len(statements)
 
 
-def main(folders: list[str]) -> int:
-    """Run the own tests of the modules below these folders of tests, and print the table. The exit code is pytest's."""
-    wanted = [
-        module
-        for module in modules()
-        if (ROOT / own_test(module)).exists()
-        and any(own_test(module).is_relative_to(folder) for folder in folders or ["tests"])
-    ]
-    with tempfile.NamedTemporaryFile(prefix="preflight-coverage-") as data_file:
-        measure = [f"--cov={folder}" for folder in ("preflight", "checks")]
-        options = [*measure, "--cov-context=test", "--cov-report=", "-n", "2", "--dist", "loadgroup", "-q"]
-        command = [sys.executable, "-m", "pytest", *options, *map(str, map(own_test, wanted))]
-        environment = {**os.environ, "COVERAGE_FILE": data_file.name}
-        done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-        measured = Coverage(data_file=data_file.name)
-        measured.load()
-        print_table({module: covered(module, measured) for module in wanted})
-    return done.returncode
+def tests_below(folders: list[str]) -> list[Path]:
+    """The own tests that there are below these folders of tests; without one, all."""
+    named = [own_test(module) for module in modules()]
+    wanted = [test for test in named if any(test.is_relative_to(folder) for folder in folders or ["tests"])]
+    return [test for test in wanted if (ROOT / test).exists()]
 
 
-def print_table(lines: dict[Path, tuple[int, int]]) -> None:
-    """Print the share of each module, the least first, then what has no test of its own."""
+def print_table(measured: Coverage) -> None:
+    """Print the share of each module whose own test ran, the least first, then what has no test of its own."""
+    contexts = measured.get_data().measured_contexts()
+    ran = {Path(context.partition("::")[0]) for context in contexts}
+    shares = {module: covered(module, measured) for module in modules() if own_test(module) in ran}
     table = Table("Module", "Own test covers", "Lines")
-    for module, (run, of) in sorted(lines.items(), key=lambda entry: entry[1][0] / max(1, entry[1][1])):
+    for module, (run, of) in sorted(shares.items(), key=lambda entry: entry[1][0] / max(1, entry[1][1])):
         table.add_row(str(module), f"{run / max(1, of):.0%}", str(of))
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print(table)
-    console.print(f"{len(ELSEWHERE)} modules have no test of their own:")
-    for name, test in ELSEWHERE.items():
-        console.print(f"  {name}: see {test}")
+    console.print(f"{len(ELSEWHERE)} modules have no test of their own; tests/own_tests.py says what covers them.")
+
+
+def main(task: str, *words: str) -> None:
+    """`list FOLDER…` prints own tests; `report FILE` prints the table of what they covered."""
+    if task == "list":
+        print(*tests_below(list(words)), sep="\n")
+    else:
+        measured = Coverage(data_file=words[0])
+        measured.load()
+        print_table(measured)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -10,7 +10,8 @@ from preflight.cli.commandline import words
 from preflight.cli.outputs import verdict_told
 from preflight.cli.report import read_report
 from preflight.cli.request import Request
-from preflight.files import check, keeps, write
+from preflight.files import beginning, check, keeps, write
+from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
     from preflight.report.timeline import Recorded
@@ -71,8 +72,6 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
 
 def _read_timeline(path: Path | None, report: Path | None) -> "Recorded | None":
     """The timeline of an earlier run. Raises click.UsageError."""
-    from preflight.files import beginning
-    from preflight.model.printable import one_line
     from preflight.report.timeline import LARGEST_BYTES, parse
 
     if path is None:

@@ -126,7 +126,7 @@ def _core(
     max_rate: int,
 ) -> "tuple[ResponderCore, Tracer]":
     """The core with everything that answers at once, and the tracer, which may also send later."""
-    from preflight.net.pmtu.search import HostPath
+    from preflight.net.pmtu.host import HostPath
     from preflight.proto.pmtu.wire import ProbeServer
     from preflight.proto.responder.reverse_trace import MAGIC as TRACE
     from preflight.proto.responder.reverse_trace import TraceServer

@@ -9,9 +9,17 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.cli.outputs import complete_format, folder_beside, parse_outputs, verdict_told, write_outputs
+from preflight.cli.outputs import (
+    complete_format,
+    folder_beside,
+    parse_outputs,
+    timeline_path,
+    verdict_told,
+    write_outputs,
+)
 from preflight.cli.report import read_report, tell_changes
 from preflight.cli.request import Request
+from preflight.cli.timeline import recording
 from preflight.files import Attempts
 
 if TYPE_CHECKING:
@@ -118,9 +126,7 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.outputs import timeline_path
     from preflight.cli.session import Session
-    from preflight.cli.timeline import recording
 
     outputs = parse_outputs(request.outputs)
     timeline_file = timeline_path(request.debug, outputs)

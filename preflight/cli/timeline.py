@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from preflight.files import Attempts, Stream
 from preflight.model.event import Listener
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
-    from preflight.files import Attempts
 
 
 @contextmanager
-def recording(path: Path | None, session: "Session", attempts: "Attempts") -> Iterator[Listener | None]:
+def recording(path: Path | None, session: "Session", attempts: Attempts) -> Iterator[Listener | None]:
     """A listener that writes the timeline to `path`; None where none was asked for.
 
     With stand-ins it is written when the body is done: only then are all names known that must not stand in it.
@@ -24,7 +24,6 @@ def recording(path: Path | None, session: "Session", attempts: "Attempts") -> It
         yield None
         return
     from preflight.evidence.timeline import Growing, Held
-    from preflight.files import Stream
     from preflight.report.redact import Redactor
     from preflight.settings.secrets import known_secrets
 

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from preflight.model.event import Listener
+from preflight.model.event import Listener, telling
 
 if TYPE_CHECKING:
     from preflight.model.enrolment import LeftBehind
@@ -143,4 +143,4 @@ class Net:
             return {}
         from preflight.overlay.tailscale_facts import read_facts
 
-        return await read_facts()
+        return await read_facts(telling(self.listener, "overlay.local", product))

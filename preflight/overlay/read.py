@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from preflight.model.event import Listener, Tell, telling
+from preflight.model.event import Listener, telling
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.overlay import nebula, tailscale, vxlan, wireguard, zerotier
@@ -33,7 +33,7 @@ async def read_overlay(
         links = await read_links()
     except NeedsPlatform:
         return None
-    groups = await asyncio.gather(*(_read(product, links, tell) for product in PRODUCTS))
+    groups = await asyncio.gather(*(_read(product, links, listener) for product in PRODUCTS))
     states = [state for group in groups for state in group]
     state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers)
     tell(
@@ -53,19 +53,20 @@ async def read_overlay(
     return replace(state, others=others, prefixes=settings.prefixes or state.prefixes)
 
 
-async def _read(product: ModuleType, links: Sequence[Link], tell: Tell) -> list[OverlayState]:
+async def _read(product: ModuleType, links: Sequence[Link], listener: Listener | None) -> list[OverlayState]:
     """What one product tells of its overlays, and how long it took."""
+    name = product.__name__.rpartition(".")[2]
+    tell = telling(listener, "overlay.read", name)
     began = time.monotonic()
-    states: list[OverlayState] = await product.read(links)
+    states: list[OverlayState] = await product.read(links, telling(listener, "overlay.local", name))
     ended = time.monotonic()
-    name, took_ms = product.__name__.rpartition(".")[2], (ended - began) * 1000
+    took_ms = (ended - began) * 1000
     if not states:
-        tell(ended, "product-absent", product=name, took_ms=took_ms)
+        tell(ended, "product-absent", took_ms=took_ms)
     for state in states:
         tell(
             ended,
             "product-read",
-            product=name,
             interface=state.interface,
             up=state.up,
             peers=len(state.peers),

@@ -40,7 +40,6 @@ class Kind(Enum):
     FREE = auto()
 
 
-_Question = tuple[tuple[tuple[str, Kind], ...], str]
 _MOST_REMEMBERED = 10_000
 
 
@@ -54,7 +53,7 @@ class Redactor:
         self._secrets = Secrets(secrets)
         self._stand_ins = stand_ins
         self.ledger: Counter[tuple[str, str]] = Counter()
-        self._cleaned: dict[_Question, tuple[list[str], Counter[tuple[str, str]]]] = {}
+        self._cleaned: dict[tuple[str, str, str, bool], tuple[Any, Counter[tuple[str, str]]]] = {}
 
     @property
     def stand_in(self) -> Callable[[str], str] | None:
@@ -99,11 +98,23 @@ class Redactor:
         clean = iter(self._clean(texts, "report"))
         return Report.model_validate(_mapped(tree, lambda text, kind: next(clean)))
 
-    def field(self, name: str, value: Any, where: str, *, homes: bool = False) -> Any:
-        """One value of JSON, by the rules for a report's field of that name. What was seen before takes no time again.
+    def field(self, name: str, value: str | list[Any], where: str, *, homes: bool = False) -> Any:
+        """One value of JSON, by the rules for a report's field of that name; see `report` for homes.
 
-        homes: as in `report`.
+        What was seen before takes no time again, and is counted again: events of a run repeat their words.
         """
+        question = (name, value if isinstance(value, str) else repr(value), where, homes)
+        known = self._cleaned.get(question)
+        if known is None:
+            if len(self._cleaned) >= _MOST_REMEMBERED:
+                self._cleaned.clear()
+            before = self.ledger.copy()
+            known = self._cleaned[question] = (self._field(name, value, where, homes), self.ledger - before)
+        elif known[1]:
+            self.ledger += known[1]
+        return known[0]
+
+    def _field(self, name: str, value: Any, where: str, homes: bool) -> Any:
         texts: list[tuple[str, Kind]] = []
 
         def collect(text: str, kind: Kind) -> str:
@@ -111,22 +122,8 @@ class Redactor:
             return text
 
         _member(name, value, collect, Kind.FREE)
-        clean = iter(self._remembered(tuple(texts), where))
+        clean = iter(self._clean(texts, where))
         return _member(name, value, lambda text, kind: next(clean), Kind.FREE)
-
-    def _remembered(self, texts: tuple[tuple[str, Kind], ...], where: str) -> list[str]:
-        """As `_clean`. The account is kept of what is remembered too."""
-        question = texts, where
-        if question not in self._cleaned:
-            if len(self._cleaned) >= _MOST_REMEMBERED:
-                self._cleaned.clear()
-            before = self.ledger.copy()
-            clean = self._clean(texts, where)
-            self._cleaned[question] = clean, self.ledger - before
-            return clean
-        clean, taken_out = self._cleaned[question]
-        self.ledger += taken_out
-        return clean
 
     def _clean(self, texts: Sequence[tuple[str, Kind]], where: str) -> list[str]:
         """Texts that stand one behind the other, each without secrets; stand-ins only in what is free."""

@@ -29,6 +29,7 @@ MOST_ITEMS = 64
 _WORD = r"^[a-z][a-z0-9_.-]{0,63}$"
 
 _KEY = r"^[a-z][a-z0-9_]{0,40}$"
+_encoded = json.JSONEncoder().encode
 Scalar = int | float | str | bool
 
 
@@ -107,7 +108,7 @@ class Writer:
             "name": event.name,
             "fields": {key: self._clean(key, _plain(value)) for key, value in event.fields.items()},
         }
-        return json.dumps(told, ensure_ascii=False) + "\n"
+        return f"{_encoded(told)}\n"
 
     def _clean(self, key: str, value: Any) -> Any:
         """A value without secrets. Only what is clean is cut: half a secret would not be known as one."""

@@ -18,6 +18,7 @@ from preflight.api import Check, Context, Peer, Result, Status
 from preflight.engine.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.net import Net, udp
+from preflight.proto.core import Address
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.stamp import tlv as stamp_tlv
@@ -253,7 +254,7 @@ class Crowd(threading.Thread):
             for answer in attack.answer(datagram.data, datagram.source[:2]):
                 self._loop.call_later(attack.delay_s, self._send, teller, answer, datagram.source)
 
-    def _send(self, teller: socket.socket, answer: bytes, source: udp.Address) -> None:
+    def _send(self, teller: socket.socket, answer: bytes, source: Address) -> None:
         if not self._over.is_set():
             udp.send(teller, answer, source)
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from preflight.report.timeline import parse
+
+pytestmark = pytest.mark.xdist_group("plugins")  # the example is built once, on one worker
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-check"
 
 
@@ -102,3 +105,15 @@ def test_facts_cross_the_door_to_a_plugin_and_its_own_come_back_as_measurements(
     assert (results["site.reader"]["status"], results["site.reader"]["measurements"]) == ("pass", read)
     listed = {entry["id"]: entry for entry in json.loads(preflight(tmp_path, "list", "--json").stdout)}
     assert listed["site.reader"]["reads"] == ["EchoFacts"]
+
+
+def test_a_timeline_shows_the_process_of_a_plugin(site: Path, tmp_path: Path) -> None:
+    """When it began and how it ended: what it does in there, it does not tell."""
+    path = tmp_path / "t.jsonl"
+    preflight(site, "run", "site.kernel", "-q", "--debug", str(path))
+    told = [event for event in parse(path.read_bytes()).events if event.source == "engine.plugins"]
+    assert [(event.subject, event.name) for event in told] == [
+        ("preflight_site.kernel.site_kernel", "child-started"),
+        ("preflight_site.kernel.site_kernel", "child-ended"),
+    ]
+    assert told[0].fields["pid"] == told[1].fields["pid"]

@@ -25,6 +25,8 @@ from preflight.api import (
 )
 from preflight.engine.plan import Selection, make_plan
 from preflight.engine.runner import Outcome, Progress, Runner
+from preflight.model.event import Event
+from preflight.model.event import Listener as TimelineListener
 from preflight.model.facts import AnswerFacts, EchoFacts
 from preflight.net import Net
 from preflight.settings.load import Settings
@@ -89,6 +91,7 @@ def run(
     act: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     peers: tuple[Peer, ...] = (B, C),
     listener: Callable[[Progress], None] = lambda event: None,
+    timeline: TimelineListener | None = None,
 ) -> Outcome:
     async def go() -> Outcome:
         settings = Settings(control=ControlSettings(url="http://10.66.0.3"))
@@ -101,7 +104,7 @@ def run(
             events.append(event)
             listener(event)
 
-        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s)
+        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s, timeline=timeline)
         helper = asyncio.ensure_future(act(interrupted)) if act else None
         outcome = await runner.run()
         if helper:
@@ -425,3 +428,26 @@ def test_times_are_stamped() -> None:
     assert first.started_at is not None
     assert first.category == "reach"
     assert first.duration_ms > 0
+
+
+def test_a_timeline_shows_what_each_check_was_about_and_how_it_ended() -> None:
+    """Which targets a check was run for, which were blocked, each result as it comes, and the end."""
+    events: list[Event] = []
+    run(declare("reach.udp", b_is_dead), declare("mtu.path", fine, "reach.udp"), timeline=events.append)
+    assert (events[0].name, events[-1].name) == ("run-started", "run-ended")
+    reach = [event.name for event in events if event.subject == "reach.udp"]
+    assert reach == ["check-started", "result", "result", "check-ended"]
+    started, *results, _ = (event for event in events if event.subject == "mtu.path")
+    assert (started.fields["targets"], started.fields["blocked"]) == (["c"], ["b"])
+    told = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
+    assert told == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]
+
+
+@pytest.mark.parametrize(("limit_s", "why"), [(None, "deadline"), (0.1, "run-stopped")])
+def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str) -> None:
+    """Its own time, or that of the whole run."""
+    events: list[Event] = []
+    run(declare("reach.udp", hangs, timeout=0.2), timeout_s=limit_s, timeline=events.append)
+    (ended,) = (event for event in events if event.name == "check-cancelled")
+    assert ended.fields == {"why": why}
+    assert ("time-limit-reached" in {event.name for event in events}) == (why == "run-stopped")

@@ -69,7 +69,7 @@ async def _take_back(
     if verdict == "ours":
         try:
             async with asyncio.timeout_at(deadline):
-                await patiently(lambda: client.leave(entry.row.node_id), client.tell)
+                await patiently(lambda: client.leave(entry.row.node_id))
         except (ControlError, TimeoutError) as error:
             if not (isinstance(error, ControlError) and error.status == NOT_FOUND):
                 return replace(left, fate="stays", detail=_why(error))

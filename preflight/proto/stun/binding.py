@@ -26,11 +26,7 @@ Endpoint = tuple[str, int]
 
 
 class StunError(ValueError):
-    """What came is no answer that can be used; the text says why."""
-
-
-class RefusedError(StunError):
-    """The server answered with an error; the text has its code and its words."""
+    """The server answered, but not with an address; the text says why."""
 
 
 def read_server(text: str) -> Endpoint:
@@ -85,7 +81,7 @@ def answer(data: bytes, source: Endpoint, key: bytes | None = None, *, signed_on
 def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) -> Endpoint | None:
     """Where the server saw the request come from; None if this does not answer it, or with a key is not signed.
 
-    Raises RefusedError for an error answer (section 14.8), StunError for one without an address.
+    Raises StunError for an error answer (section 14.8), with its code and words, and for one without an address.
     """
     from aioice import stun
 
@@ -96,7 +92,7 @@ def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) ->
         return None
     if message.message_class == stun.Class.ERROR:
         code, words = message.attributes.get("ERROR-CODE", (0, "no code"))
-        raise RefusedError(f"{code} {words[:80]}".strip())
+        raise StunError(f"{code} {words[:80]}".strip())
     if message.message_class != stun.Class.RESPONSE:
         return None
     found = message.attributes.get("XOR-MAPPED-ADDRESS") or message.attributes.get("MAPPED-ADDRESS")
