@@ -13,7 +13,6 @@ from preflight.lab.topology import (
     CONTROL_PORT,
     CROWD_PREFIX,
     OVERLAY_PREFIXES,
-    RESPONDER_PORT,
     TOPOLOGIES,
     Family,
     Topology,
@@ -22,6 +21,7 @@ from preflight.lab.topology import (
     underlay_address,
 )
 from preflight.model.host_port import bracketed, join_host_port
+from preflight.model.peer import RESPONDER_PORT
 
 SCOPE = "preflight-lab"
 AGENTS = {"a": "1", "b": "2"}

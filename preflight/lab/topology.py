@@ -8,7 +8,6 @@ Family = Literal[4, 6]
 
 TUNNEL_PORT = 51820
 CONTROL_PORT = 9847
-RESPONDER_PORT = 862
 OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 
 CROWD_PREFIX = "10.66.16.0/20"
