@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.measure import Row
 from benchmarks.peers import ENVIRONMENT, PEERS, Peer, install
+from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
-from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import overlay_address, underlay_address
 
 PROGRAM = Path(sys.executable).with_name("preflight")

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import Row, wall_s
+from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
 from preflight.lab.services import CONTROL_NAME
-from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import CONTROL_PORT, overlay_address
 
 RUNS = 3

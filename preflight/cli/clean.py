@@ -54,7 +54,7 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
 
 
 async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) -> "list[LeftBehind]":
-    """What became of the rows on this control plane, then what is left on others: their bearer is another one."""
+    """The state of the nodes on this control plane, then those left on others, which need another bearer."""
     from preflight.net.control.client import ControlClient
     from preflight.net.control.left_behind import look, take_back
 
@@ -70,6 +70,6 @@ async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) 
 
 def _labs(*, dry_run: bool) -> list[str]:
     """The labs of killed runs, which are down now."""
-    from preflight.lab.session import labs_left_behind
+    from preflight.lab.labs import labs_left_behind
 
     return labs_left_behind(remove=not dry_run)

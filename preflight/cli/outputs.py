@@ -50,7 +50,7 @@ def parse_outputs(values: Sequence[str], formats: Sequence[str] = FORMATS) -> tu
 
 
 def _refuse_same_file(outputs: Sequence[Output]) -> None:
-    """Two documents in one file, by whatever names, are none. Raises WriteError, click.UsageError."""
+    """Refuse two documents in one file, even under different names. Raises WriteError, click.UsageError."""
     if len(outputs) > 1:
         places = [place for output in outputs if (place := identity(output.path or STDOUT)) is not None]
         if len(set(places)) < len(places):
@@ -68,7 +68,7 @@ def _parse(value: str, formats: Sequence[str]) -> Output:
         raise click.UsageError(f"--output {value}: there is no file after the equals sign")
     path = Path(name)
     try:
-        check(path)  # what would fail after the run, when the report is lost
+        check(path)  # fail now, not after the run, when the report would be lost
         return Output(format, None if descriptor(path) == STDOUT_FILENO else path)
     except WriteError as error:
         raise click.UsageError(f"--output: {error}") from None
@@ -107,7 +107,7 @@ def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
 
 @contextmanager
 def verdict_told(report: "Report", exit_code: int) -> Iterator[None]:
-    """If the body cannot write, what the run found is told in one line on standard error."""
+    """If the body cannot write, print the run's findings in one line on standard error."""
     try:
         yield
     except WriteError:

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from preflight.net.recorder import Packet, Recorder
 
 LAB_VARIABLE = "PREFLIGHT_LAB_KIND"
-"""Set by the lab for what runs in it: what it is made of, for the report."""
+"""Set by the lab for programs in it: its kind, for the report."""
 
 
 class Measured(NamedTuple):
-    """A report as it was measured; the names of hosts that may stand in it; and capture files by result id."""
+    """A report as it was measured; the host names that it may contain; and capture files by result id."""
 
     report: Report
     names: tuple[str, ...]
@@ -64,7 +64,7 @@ class Session:
 
     @classmethod
     def prepare(cls, request: Request) -> "Session":
-        """Read the settings and plan the run. Raises click.UsageError: nothing was run."""
+        """Read the settings and plan the run. Raises click.UsageError before anything runs."""
         try:
             settings = load(
                 Options(
@@ -94,7 +94,7 @@ class Session:
     def run(self, beside: Path, attempts: Attempts) -> Report:
         """Run the plan, diagnose, and put the report together, without secrets.
 
-        beside: the folder in which captures get one of their own. attempts: remember that they could not be written.
+        beside: where to make a folder for captures. attempts: remember failed writes.
         """
         report, names, files = self.unredacted()
         redactor = self.redactor(names)
@@ -106,30 +106,30 @@ class Session:
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
-        """What takes secrets, and if asked for addresses and these names, out of the report and what goes with it.
+        """The redactor of secrets and, if requested, of addresses and these names, for the report and its files.
 
-        It is one for the session: a stand-in means the same in all that is told of it, a baseline included.
+        One for the session, so that pseudonyms are consistent in all its output, including a baseline.
         """
         self._redactor.know(names)
         return self._redactor
 
     @cached_property
     def _redactor(self) -> Redactor:
-        stand_ins = Pseudonyms() if "addresses" in self.settings.report.redact else None
-        return Redactor(known_secrets(self.settings, os.environ), stand_ins)
+        pseudonyms = Pseudonyms() if "addresses" in self.settings.report.redact else None
+        return Redactor(known_secrets(self.settings, os.environ), pseudonyms)
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:
         """Names of hosts in a report: this node's, the peers', those of the control URL, and what the overlay says."""
         told = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
         own = report.run.node.hostname
-        # A short name is not looked for inside others: in the ids of our own rows it stands in a known place.
+        # A short name is not searched inside others: in the ids of our nodes it has a known place.
         return (own, spare_prefix(own), *targets, *told, *url_hosts(self.settings.control.url))
 
     def unredacted(self) -> Measured:
-        """What was measured: not to be shown to anybody before it was redacted.
+        """The measurements: never show them before redaction.
 
-        Raises click.UsageError where packets may not be captured.
+        Raises click.UsageError if packets may not be captured.
         """
 
         async def once() -> Measured:
@@ -139,7 +139,7 @@ class Session:
             return run_to_end(once())
 
     async def measured(self, listener: Listener, interrupted: asyncio.Event) -> Measured:
-        """The same within an event loop that runs already; `interrupted` ends the run."""
+        """Like `measure`, within a running event loop; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
         outcome, overlay, packets = await self._measure(listener, interrupted)
         results = (*outcome.results, *map(plugin_result, self.broken))
@@ -196,14 +196,14 @@ class Session:
         try:
             recorder = Recorder(context.overlay.interface, others, ports)
         except PermissionError:
-            raise click.UsageError("--capture takes root or CAP_NET_RAW") from None
+            raise click.UsageError("--capture needs root or CAP_NET_RAW") from None
         except OSError as error:
             raise click.UsageError(f"--capture: {context.overlay.interface}: {error.strerror}") from None
         recorder.start()
         return recorder
 
     async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
-        """Run once; with --wait again what is not good, until it is or the time is up."""
+        """Run once; with --wait repeat what is not good, until it is or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         first = Runner(self.plan, context, listener, interrupted=interrupted, timeout_s=self.request.timeout)
@@ -223,16 +223,16 @@ class Session:
 
 
 def _lab_kind(environ: Mapping[str, str]) -> LabKind | None:
-    """What the lab that this runs in is made of, if it does. Raises SettingsError."""
+    """The kind of the lab that this runs in, if any. Raises SettingsError."""
     told = environ.get(LAB_VARIABLE) or None
     kind = next((kind for kind in get_args(LabKind) if kind == told), None)
     if kind != told:
-        raise SettingsError(f"{LAB_VARIABLE} is set by the lab for what runs in it, to one of {get_args(LabKind)}")
+        raise SettingsError(f"{LAB_VARIABLE} is set by the lab for programs in it, to one of {get_args(LabKind)}")
     return kind
 
 
 def interruption() -> asyncio.Event:
-    """Set by Ctrl-C or SIGTERM from now on, until the running event loop ends."""
+    """An event that Ctrl-C or SIGTERM sets from now on, until the running event loop ends."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -251,7 +251,7 @@ def parse_peer(text: str) -> Peer:
 
 
 def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Peer, ...]:
-    """The peers of the settings, else those that the overlay itself names by a single address; never this node itself.
+    """The peers in the settings, else those with a single address in the overlay's state; never this node.
 
     So one settings file can serve every node of a cluster.
     """
@@ -269,7 +269,7 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
 
 
 def _name_of(told: str) -> str:
-    """The name that the overlay tells of a peer; none where results could not call it so."""
+    """The overlay's name of a peer; empty if it is not a valid target."""
     try:
         return peer_name(told)
     except ValueError:
@@ -279,11 +279,11 @@ def _name_of(told: str) -> str:
 def control_host(
     settings: Settings, overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]
 ) -> str | None:
-    """Target name of the peer through whose tunnel the control plane is reached, as far as that is known.
+    """Target name of the peer whose tunnel leads to the control plane, if known.
 
-    It is the peer that owns one of its addresses. Where no peer does and the address is on the overlay, a fault of the
-    tunnels to *all* peers is the control plane's too, and the first of them stands for it, unless the tunnel to the
-    control plane is known to have a session.
+    It is the peer that owns one of its addresses. If no peer does and the address is on the overlay, a fault of the
+    tunnels to *all* peers also affects the control plane, and the first of them represents it, unless the tunnel to the
+    control plane has a known session.
     """
     results = tuple(results)
     addresses = set(url_hosts(settings.control.url))
@@ -317,7 +317,7 @@ def _is_address(host: str) -> bool:
 
 
 def url_hosts(url: str | None) -> tuple[str, ...]:
-    """The host of the control URL, as written; nothing when it has none."""
+    """The host of the control URL, as written; nothing if it has none."""
     try:
         host = urlsplit(url if "//" in (url or "") else f"//{url or ''}").hostname
     except ValueError:
@@ -334,7 +334,7 @@ async def _interrupted_within(interrupted: asyncio.Event, seconds: float) -> boo
 
 
 def bad_checks(plan: Plan, results: Iterable[Result]) -> Plan | None:
-    """The part of the plan that is worth repeating: what is not good yet, and what that blocks."""
+    """The part of the plan that is worth repeating: bad results, and what they block."""
     bad = {r.check for r in results if r.status in (Status.FAIL, Status.INCONCLUSIVE) or r.blocked_by}
     # A bootstrap token is good for one exchange: an enrolment that began is never repeated.
     entered = {r.check for r in results if r.category == "enroll" and not r.blocked_by}
@@ -343,9 +343,9 @@ def bad_checks(plan: Plan, results: Iterable[Result]) -> Plan | None:
 
 
 def merge(first: Outcome, later: Outcome, attempts: int) -> Outcome:
-    """The later results in the places of the earlier ones of the same checks.
+    """Replace the earlier results of the repeated checks.
 
-    An attempt that was cut off decides nothing: what had failed before it stays failed.
+    An interrupted attempt decides nothing: a check that failed before stays failed.
     """
     failed = {result.check for result in first.results if result.status is Status.FAIL}
     cut_off = {r.check for r in later.results if r.code in (codes.RUN_TIMEOUT, codes.RUN_INTERRUPTED)}
@@ -364,7 +364,7 @@ def merge(first: Outcome, later: Outcome, attempts: int) -> Outcome:
 
 
 def plugin_result(broken: BrokenPlugin) -> Result:
-    """A module that could not be loaded: a warning, but where it is ours the run lacks checks and cannot be good."""
+    """A module that could not be loaded: a warning. If it is ours, checks are missing, so the run cannot be good."""
     ours = broken.origin == OURS
     return Result(
         check="run.plugins",

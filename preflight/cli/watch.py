@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
+from preflight.cli.lookup import complete_check
 from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Schedule:
     for_s: float | None
 
     def over(self, rounds: int, elapsed_s: float) -> bool:
-        """Whether to stop after so many rounds."""
+        """Whether this was the last round."""
         too_many = self.count is not None and rounds >= self.count
         return too_many or (self.for_s is not None and elapsed_s + self.interval_s > self.for_s)
 

@@ -7,11 +7,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 BACKLOG = 4096
 CARRIER_GRADE_NAT = ip_network("100.64.0.0/10")  # RFC 6598; Tailscale numbers its nodes from it
-TUNNELS = frozenset({"wireguard", "tun"})  # what overlays are made of
+TUNNELS = frozenset({"wireguard", "tun"})  # device kinds of overlays
 
 
 class BindError(Exception):
-    """A place where the server cannot listen; the text names it and says what to do."""
+    """An address where the server cannot listen; the text names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,19 @@ class Place:
 
 
 def authority(host: str, port: int) -> str:
-    """`HOST:PORT` as a URL has it."""
+    """`HOST:PORT` in the form of a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def places(text: str) -> list[Place]:
-    """Read `ADDRESS:PORT`, `[V6]:PORT` or `INTERFACE:PORT`; an interface stands for all its addresses.
+    """Read `ADDRESS:PORT`, `[V6]:PORT` or `INTERFACE:PORT`; an interface means all its addresses.
 
     Raises BindError.
     """
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise BindError(f"{text!r} is not ADDRESS:PORT, as 127.0.0.1:9847, [::1]:9847 or wg0:9847")
+        raise BindError(f"{text!r} is not ADDRESS:PORT, such as 127.0.0.1:9847, [::1]:9847 or wg0:9847")
     if host == "localhost":
         host = "127.0.0.1"
     try:
@@ -53,7 +53,7 @@ def places(text: str) -> list[Place]:
 def listen(place: Place) -> socket.socket:
     """A listening socket. Raises BindError."""
     family = socket.AF_INET6 if place.address.version == 6 else socket.AF_INET
-    # With the protocol spelled out asyncio turns Nagle's algorithm off; without, each answer waits 40 ms for an ACK.
+    # With an explicit protocol asyncio turns off Nagle's algorithm; without it each answer waits 40 ms for an ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,7 +67,7 @@ def listen(place: Place) -> socket.socket:
 
 
 def exposed(address: IPv4Address | IPv6Address) -> bool:
-    """Whether others than this machine and the members of an overlay may reach a listener on `address`."""
+    """Whether hosts outside this machine and the overlay can reach a listener on `address`."""
     if address.is_loopback:
         return False
     if isinstance(address, IPv4Address) and address in CARRIER_GRADE_NAT:
@@ -101,8 +101,8 @@ def _addresses() -> dict[IPv4Address | IPv6Address, str]:
 
 
 def _kind(interface: str) -> str | None:
-    """What the kernel calls a virtual device: wireguard, tun (taps too), veth…; asked by netlink, not by /sys, which
-    shows the devices of the namespace that mounted it."""
+    """The kernel's kind of a virtual device: wireguard, tun (taps too), veth…; from netlink, because /sys shows the
+    devices of the namespace that mounted it."""
     from pyroute2 import IPRoute
 
     with IPRoute() as kernel:

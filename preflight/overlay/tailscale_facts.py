@@ -1,6 +1,6 @@
-"""What Tailscale's daemon knows besides its state: relays, its part in name resolution, the bytes by each kind of path.
+"""More facts from Tailscale's daemon: relays, its part in name resolution, the bytes by each kind of path.
 
-Only what the daemon already knows is asked for: nothing here makes it send a packet, as `tailscale netcheck` would.
+It asks only for known facts: nothing here makes the daemon send a packet, as `tailscale netcheck` would.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _COMPLAINTS = re.compile(r'^tailscaled_health_messages\{type="warning"\} ([0-9.e
 
 
 async def read_facts() -> dict[str, Fact]:
-    """All facts at once; what an older daemon does not tell, or not to this user, is left out."""
+    """All facts at once, without those that an older daemon does not report, or not to this user."""
     told = await asyncio.gather(_ask("status"), _ask("derpmap"), _ask("dns-osconfig"), _ask("usermetrics"))
     status, relays, resolver = (_document(answer) for answer in told[:3])
     readers = (
@@ -59,13 +59,13 @@ def magic_dns(status: Mapping[str, Any]) -> dict[str, Fact]:
 
 
 def dns_facts(config: Mapping[str, Any]) -> dict[str, Fact]:
-    """What it has set up in this node's resolver: servers, and for how many domains; their names stay here."""
+    """Its set-up of this node's resolver: servers, and the number of domains, without their names."""
     servers = texts(config.get("Nameservers"))[:MAXIMUM_FACTS]
     return {"dns_servers": servers, "dns_domains": len(texts(config.get("MatchDomains")))}
 
 
 def relay_names(relays: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Fact]:
-    """The regions of the map that this node and its peers have for their relay, as their operator calls them."""
+    """The relay regions of this node and its peers, with their operator's names."""
     nodes = [table(status.get("Self")), *map(table, table(status.get("Peer")).values())]
     used = {text(node.get("Relay")) for node in nodes}
     regions = map(table, table(relays.get("Regions")).values())
@@ -75,7 +75,7 @@ def relay_names(relays: Mapping[str, Any], status: Mapping[str, Any]) -> dict[st
 
 
 def counted(metrics: str) -> dict[str, Fact]:
-    """Bytes by kind of path, from the daemon's Prometheus text: where only `derp` grows, UDP does not get through."""
+    """Bytes by kind of path, from the daemon's Prometheus text: if only `derp` grows, UDP does not get through."""
     found = {f"{way}bound_{path}_bytes": value for way, path, value in _COUNTER.findall(metrics)[:MAXIMUM_FACTS]}
     if complaints := _COMPLAINTS.search(metrics):
         found["warnings"] = complaints[1]

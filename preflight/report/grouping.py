@@ -1,4 +1,4 @@
-"""Many peers in few lines: what is alike stands together, with the spread of its numbers; the bad keep their names."""
+"""Many peers in few lines: equal results share a line, with the spread of their numbers; bad peers keep their names."""
 
 import re
 from collections import Counter
@@ -13,11 +13,11 @@ from preflight.report.model import CauseEntry, Report, ResultEntry
 T = TypeVar("T")
 
 FEW = 8
-"""Up to so many peers, each has lines of its own; of what is bad so many are named one by one in any case."""
+"""Up to this many peers, each has its own lines; at most this many bad ones are always named."""
 NOBODY = ("node", "control")
-"""Targets that are no peers."""
+"""Targets that are not peers."""
 
-# Of the measurements those that say most in one line: name, words before the numbers and behind them.
+# The measurements that say most in one line: name, words before and after the numbers.
 _TELLING = (
     ("sent", "", " packets each"),
     ("rtt_min_ms", "round trip ", " ms"),
@@ -30,13 +30,13 @@ _TELLING = (
 
 
 def peers_of(results: Iterable[ResultEntry]) -> list[str]:
-    """The peers that results are about, each once, in the order of their names: p2 before p10."""
+    """The peers of the results, each once, in natural order: p2 before p10."""
     targets = dict.fromkeys(result.target for result in results)
     return sorted((target for target in targets if target not in NOBODY), key=_natural)
 
 
 def by_key(items: Iterable[T], keys: Iterable[Hashable]) -> list[list[T]]:
-    """Items with equal keys together, in the order in which the keys first come."""
+    """Group items by key, in the order of each key's first item."""
     groups: dict[Hashable, list[T]] = {}
     for item, key in zip(items, keys, strict=True):
         groups.setdefault(key, []).append(item)
@@ -50,7 +50,7 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 
 def spread(results: Sequence[ResultEntry]) -> str:
-    """The telling measurements of many results, from the smallest to the largest; nothing where there are none."""
+    """The main measurements of many results, from smallest to largest; empty if there are none."""
     told = []
     for name, before, behind in _TELLING:
         values = [result.measurements.get(name) for result in results]
@@ -62,7 +62,7 @@ def spread(results: Sequence[ResultEntry]) -> str:
 
 
 def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -> bool:
-    """Whether the messages differ in nothing but the peer's name and address (`addresses`, by name)."""
+    """Whether the messages differ only in the peer's name and address (`addresses`, by name)."""
 
     def without_names(result: ResultEntry) -> str:
         message = result.message.replace(addresses.get(result.target) or result.target, "\0")
@@ -73,7 +73,7 @@ def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -
 
 @dataclass(frozen=True, slots=True)
 class CauseGroup:
-    """The same cause at one or many peers; `number` is how the report counts it."""
+    """One cause at one or many peers; `number` is its number in the report."""
 
     number: int
     status: str
@@ -81,38 +81,38 @@ class CauseGroup:
 
     @property
     def first(self) -> CauseEntry:
-        """The one that stands for all."""
+        """The cause shown for all."""
         return self.causes[0]
 
     @property
     def peers(self) -> list[str]:
-        """Names, in their order."""
+        """Names, in natural order."""
         return sorted((cause.target for cause in self.causes), key=_natural)
 
     @property
     def who(self) -> str:
-        """The target, or how many peers and the first of them."""
+        """The target, or the number of peers and the first names."""
         many = len(self.causes)
         return f"{many} peers: {names(self.peers)}" if many > 1 else self.first.target
 
     @property
     def message(self) -> str:
-        """What the first one says, with its name where it stands for many."""
+        """The first cause's message, with its peer's name if it represents many."""
         return f"{self.first.target}: {self.first.message}" if len(self.causes) > 1 else self.first.message
 
     @property
     def explains(self) -> frozenset[str]:
-        """Ids of all results that they account for."""
+        """Ids of all results that they explain."""
         return frozenset(id for cause in self.causes for id in cause.explains)
 
     @property
     def explained(self) -> int:
-        """How many results they account for, one of each cause's own not counted."""
+        """How many results they explain, not counting one of each cause itself."""
         return len(self.explains) - len(self.causes)
 
 
 def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
-    """Causes of the same code, direction and status at many peers as one; each by itself if few, or `whole`."""
+    """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`."""
     known = by_id(report)
     statuses = [status_of(cause, known) for cause in report.diagnosis]
     keys = [
@@ -139,6 +139,6 @@ def _number(value: float) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Digits count as numbers, of which the longer one is the greater one."""
+    """Compare digits as numbers."""
     parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
     return [(len(part) if number % 2 else -1, part) for number, part in enumerate(parts)]

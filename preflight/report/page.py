@@ -1,4 +1,4 @@
-"""What the HTML report shows, as plain values: a pure function from the report, without markup."""
+"""The contents of the HTML report, as plain values: a pure function from the report, without markup."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _ORDER = (*WORST_FIRST, "pass", "skip")
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One direction between this node and another place: its worst status, and the few words that stand at it."""
+    """One direction between this node and another place: its worst status, and its label."""
 
     direction: str
     status: str
@@ -29,7 +29,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A box on the map, and the edges to it. `rest`: it stands for so many peers."""
+    """A box on the map, and the edges to it. `rest`: it represents this many peers."""
 
     name: str
     edges: tuple[Edge, ...]
@@ -43,7 +43,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PeerNumbers:
-    """What was measured of one peer: milliseconds and percent; None is not measured."""
+    """Measurements of one peer: milliseconds and percent; None: not measured."""
 
     name: str
     rtt_min_ms: float | None
@@ -66,7 +66,7 @@ class PeerNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One size of packet that was tried, bytes, and its fate: `passed`, `fragmented`, `vanished`, `recovered`."""
+    """One packet size that was tried, bytes, and its fate: `passed`, `fragmented`, `vanished`, `recovered`."""
 
     size_bytes: int
     fate: str
@@ -129,12 +129,12 @@ class Page:
 
     @property
     def few(self) -> int:
-        """How many pictures of one kind stand open; the others are folded."""
+        """How many pictures of one kind are open; the others are folded."""
         return FEW
 
     @property
     def shown_searches(self) -> tuple[MtuSearch, ...]:
-        """All searches where there are few, else those that found something."""
+        """All searches if there are few, else those with a finding."""
         telling = tuple(search for search in self.searches if search.status != "pass")
         return self.searches if len(self.searches) <= FEW else telling
 
@@ -212,7 +212,7 @@ def _places(peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry])
 
 
 def _both_ways(results: Sequence[ResultEntry]) -> tuple[Edge, Edge]:
-    """What is about both directions counts for each of them."""
+    """A result about both directions counts for each."""
     path = [result for result in results if result.category in PATH or result.status in WORST_FIRST]
     forward = [result for result in path if result.direction in ("forward", "round-trip", "local")]
     reverse = [result for result in path if result.direction in ("reverse", "round-trip")]
@@ -261,7 +261,7 @@ def _first(values: Sequence[float]) -> float | None:
 
 
 def _search(result: ResultEntry) -> MtuSearch | None:
-    """The sizes of a path-MTU search; None where there was none, or where only full size was tried."""
+    """The sizes of a path-MTU search; None if there was none, or if it tried only the full size."""
     sizes = next((entry.data for entry in result.evidence if entry.kind == "path-mtu"), None)
     mtu, interface = (result.measurements.get(name) for name in ("mtu_bytes", "interface_mtu_bytes"))
     if not isinstance(sizes, dict) or not isinstance(mtu, int) or not isinstance(interface, int):

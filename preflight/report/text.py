@@ -27,7 +27,7 @@ from preflight.report.model import Report, ResultEntry
 from preflight.report.terminal import hanging
 
 Told = Mapping[str, CauseGroup]
-"""By the id of a result the cause that explains it."""
+"""Result id to the cause that explains it."""
 
 STYLES = {
     "pass": "green",
@@ -41,9 +41,9 @@ MARKS = {status: (mark, STYLES[status]) for status, mark in common.MARKS.items()
 VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
 PLACEMENT_STYLE = {"allowed": "green", "caution": "yellow", "not-default": "yellow", "out-of-scope": "bright_black"}
 MANY = 12
-"""Results of one check and status beyond which they are shown as one line and a count."""
+"""With more results of one check and status than this, show one line and a count."""
 LISTED = 5
-"""Bad results of many peers that are shown one by one, of each check and code."""
+"""How many bad results of many peers are shown one by one, for each check and code."""
 
 
 def render(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
@@ -67,21 +67,21 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     if report.placement:
         _placement(console, report)
     _verdict(console, report)
-    # Only the newline ends a line here: what a result quotes may hold other separators.
+    # Only the newline ends a line here: quoted text may contain other separators.
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
 
 
 def _does_not_apply(result: ResultEntry) -> bool:
-    """What was never a question here; a skip for any other reason is told where it stands."""
+    """Checks that do not apply here; a skip for any other reason has its own line."""
     return result.status == "skip" and result.code == codes.RUN_NOT_APPLICABLE.slug
 
 
 def _aside(console: Console, aside: Iterable[ResultEntry]) -> None:
-    """All that does not apply, in one line."""
+    """All checks that do not apply, in one line."""
     checks = dict.fromkeys("/".join(filter(None, (r.check, common.aspect_of(r)))) for r in aside)
     if checks:
         console.print()
-        hanging(console, Text(f"does not apply here: {', '.join(checks)} (-v tells why)", style="bright_black"))
+        hanging(console, Text(f"does not apply here: {', '.join(checks)} (-v says why)", style="bright_black"))
 
 
 def _head(console: Console, report: Report) -> None:
@@ -103,14 +103,14 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         if cause.remedy:
             _remedy(console, cause.remedy)
         if many:
-            console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v tells each", "bright_black"))
+            console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v lists each", "bright_black"))
         others = group.explained
         more = f"; explains {others} more result{'s' if others > 1 else ''} below" if others > 0 else ""
         console.print(Text(f"    more: preflight explain {cause.code}{more}", style="bright_black"))
 
 
 def _remedy(console: Console, remedy: str) -> None:
-    """What to do: a sentence is wrapped; a command stays whole, however long, so that it can be pasted."""
+    """What to do: a sentence is wrapped; a command stays on one line, so that it can be pasted."""
     if remedy.endswith("."):
         console.print(Padding(Text("fix: ", style="bold").append(remedy, style="not bold"), (0, 0, 0, 4)))
     else:
@@ -147,7 +147,7 @@ def _as_they_came(table: Table, results: list[ResultEntry], told: Told, verbose:
 
 
 def _together(table: Table, results: list[ResultEntry], told: Told, addresses: Mapping[str, str]) -> None:
-    """What is alike at many peers on one line, the bad ones with their names."""
+    """Equal results of many peers on one line, the bad ones with names."""
     for members in by_key(results, [_likeness(result, told) for result in results]):
         first = members[0]
         if first.blocked_by is not None:
@@ -188,7 +188,7 @@ def _more(table: Table, status: str, text: str) -> None:
 
 
 def _blocked(table: Table, members: list[ResultEntry], told: Told) -> None:
-    """All that one failure, or one cause, blocks in a category, on one line."""
+    """Everything that one failure or cause blocks in a category, on one line."""
     mark, style = MARKS["skip"]
     labels = [
         _label(alike[0], f"{len(alike)} peers") if len(alike) > FEW else _label(each)
@@ -217,7 +217,7 @@ def _row(table: Table, result: ResultEntry, told: Told, verbose: bool) -> None:
 
 
 def _bad(result: ResultEntry, told: Told) -> Text:
-    """What is wrong; what a cause of its own says is not said again, one of many peers has only been counted so far."""
+    """What is wrong; do not repeat a cause's own message; a cause at many peers has shown only a count so far."""
     style, group = STYLES[result.status], told.get(result.id)
     if group is None:
         return Text(result.message).append(f" [{result.code}]", style=style)
@@ -227,9 +227,9 @@ def _bad(result: ResultEntry, told: Told) -> Text:
 
 
 def _label(result: ResultEntry, target: str | None = None) -> str:
-    """What the line is about, without what the heading or the code already says."""
+    """The subject of the line, without words of the heading or code."""
     aspect = common.aspect_of(result)
-    of_the_code = (result.code or "").endswith(aspect)  # as "timeout" in run.timeout: it does not tell which check
+    of_the_code = (result.code or "").endswith(aspect)  # as "timeout" in run.timeout: it does not say which check
     name = result.check.partition(".")[2] if of_the_code else aspect
     who = target or result.target
     sign = {"forward": "→", "reverse": "←"}.get(result.direction, "")

@@ -24,7 +24,7 @@ Delays = Callable[[int], Iterable[float]]
 
 
 def steady(delay_s: float) -> Delays:
-    """A direction in which all is well."""
+    """A direction without faults."""
     return lambda number: (delay_s,)
 
 
