@@ -26,7 +26,7 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     REPORT must be as it was written, without pseudonyms. Everything is redacted; MANIFEST.json lists the SHA-256 of
     each file and what was removed from it. This command only reads.
     """
-    from preflight.cli.outputs import verdict_told
+    from preflight.cli.outputs import verdict_if_lost
     from preflight.cli.report import read_report
     from preflight.cli.request import Request
     from preflight.cli.session import Session
@@ -52,6 +52,6 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     redactor = session.redactor(names)
     packed = make_bundle(report, raw, redactor, captured, addresses=addresses)
     # The findings of this run appear nowhere else: this command exits 0 whatever they are.
-    with verdict_told(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
+    with verdict_if_lost(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
         write(target, packed)
     click.echo(f"wrote {target}; read it before you send it", err=not keeps(target))

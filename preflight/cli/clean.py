@@ -37,19 +37,19 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
     except ControlUrlError as error:
         raise click.UsageError(f"the control URL cannot be used: {error}") from None
     try:
-        told = asyncio.run(_rows(settings, url, dry_run=dry_run))
+        rows = asyncio.run(_rows(settings, url, dry_run=dry_run))
         labs = _labs(dry_run=dry_run)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    for left in told:
+    for left in rows:
         click.echo(sentence(left))
         if left.row is not None and left.fate in STILL_THERE:
             click.echo(f"  to remove it: {left.row.clean_line}")
     for lab in labs:
         click.echo(f"the lab {lab} is {'left' if dry_run else 'down: it was left'} by a killed run")
-    if not told and not labs:
+    if not rows and not labs:
         click.echo("nothing is left of earlier runs")
-    still_there = any(left.fate in STILL_THERE for left in told) or (dry_run and bool(labs))
+    still_there = any(left.fate in STILL_THERE for left in rows) or (dry_run and bool(labs))
     sys.exit(int(still_there))
 
 

@@ -74,7 +74,7 @@ def _parse(value: str, formats: Sequence[str]) -> Output:
         raise click.UsageError(f"--output: {error}") from None
 
 
-def folder_beside(outputs: Sequence[Output]) -> Path:
+def captures_parent(outputs: Sequence[Output]) -> Path:
     """The folder of the first output that stays as a file, else the current one. Raises WriteError."""
     return next((output.path.parent for output in outputs if output.path and keeps(output.path)), Path())
 
@@ -106,7 +106,7 @@ def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
 
 
 @contextmanager
-def verdict_told(report: "Report", exit_code: int) -> Iterator[None]:
+def verdict_if_lost(report: "Report", exit_code: int) -> Iterator[None]:
     """If the body cannot write, print the run's findings in one line on standard error."""
     try:
         yield

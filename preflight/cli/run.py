@@ -110,7 +110,7 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
+    from preflight.cli.outputs import captures_parent, parse_outputs, verdict_if_lost, write_outputs
     from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
     from preflight.files import Attempts
@@ -119,7 +119,7 @@ def _execute(request: Request) -> int:
     baseline = read_report(request.baseline) if request.baseline else None
     attempts = Attempts()
     session = Session.prepare(request)
-    report = session.run(folder_beside(outputs), attempts)
+    report = session.run(captures_parent(outputs), attempts)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     if not any(output.format == "text" and output.path is None for output in outputs):
@@ -129,7 +129,7 @@ def _execute(request: Request) -> int:
     if baseline is not None:
         worse = tell_changes(session.redactor(session.names(baseline)).report(baseline), report)
     exit_code = _exit_code(report, worse=worse)
-    with verdict_told(report, exit_code):
+    with verdict_if_lost(report, exit_code):
         attempts.settle()
     return exit_code
 

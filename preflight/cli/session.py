@@ -91,10 +91,10 @@ class Session:
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
-    def run(self, beside: Path, attempts: Attempts) -> Report:
+    def run(self, folder: Path, attempts: Attempts) -> Report:
         """Run the plan, diagnose, and put the report together, without secrets.
 
-        beside: where to make a folder for captures. attempts: remember failed writes.
+        folder: where to make a folder for captures. attempts: remember failed writes.
         """
         report, names, files = self.unredacted()
         redactor = self.redactor(names)
@@ -102,7 +102,7 @@ class Session:
             from preflight.evidence.capture import keep
 
             with attempts.one():
-                return keep(report, files, beside, redactor)
+                return keep(report, files, folder, redactor)
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
@@ -120,11 +120,11 @@ class Session:
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:
         """Names of hosts in a report: this node's, the peers', those of the control URL, and what the overlay says."""
-        told = [peer.name for peer in overlay.peers] if overlay else []
+        names = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
         own = report.run.node.hostname
         # A short name is not searched inside others: in the ids of our nodes it has a known place.
-        return (own, spare_prefix(own), *targets, *told, *url_hosts(self.settings.control.url))
+        return (own, spare_prefix(own), *targets, *names, *url_hosts(self.settings.control.url))
 
     def unredacted(self) -> Measured:
         """The measurements: never show them before redaction.
@@ -224,9 +224,9 @@ class Session:
 
 def _lab_kind(environ: Mapping[str, str]) -> LabKind | None:
     """The kind of the lab that this runs in, if any. Raises SettingsError."""
-    told = environ.get(LAB_VARIABLE) or None
-    kind = next((kind for kind in get_args(LabKind) if kind == told), None)
-    if kind != told:
+    value = environ.get(LAB_VARIABLE) or None
+    kind = next((kind for kind in get_args(LabKind) if kind == value), None)
+    if kind != value:
         raise SettingsError(f"{LAB_VARIABLE} is set by the lab for programs in it, to one of {get_args(LabKind)}")
     return kind
 
@@ -268,10 +268,10 @@ def overlay_peers(settings: Settings, overlay: OverlayState | None) -> tuple[Pee
     )
 
 
-def _name_of(told: str) -> str:
+def _name_of(name: str) -> str:
     """The overlay's name of a peer; empty if it is not a valid target."""
     try:
-        return peer_name(told)
+        return peer_name(name)
     except ValueError:
         return ""
 

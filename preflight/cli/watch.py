@@ -87,7 +87,7 @@ def watch(
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
-    from preflight.cli.outputs import verdict_told
+    from preflight.cli.outputs import verdict_if_lost
     from preflight.cli.session import interruption
 
     stop = interruption()
@@ -102,7 +102,7 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
                 break  # what an interrupted round did not measure is not a change
             redactor.know(measured.names)
             report = redactor.report(measured.report)
-            with verdict_told(report, report.run.exit_code):
+            with verdict_if_lost(report, report.run.exit_code):
                 for line in lines(before, report):
                     _say(line)
             before, rounds = report, rounds + 1

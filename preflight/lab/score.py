@@ -75,8 +75,8 @@ def _unnamed(scenario: Scenario, report: Mapping[str, Any]) -> tuple[Expected, .
 def false_alarms(scenario: Scenario, report: Mapping[str, Any]) -> tuple[str, ...]:
     """Codes of bad results that no expected diagnosis explains."""
     expected = {each.code for each in (*scenario.expected, *scenario.also)} | set(scenario.maybe)
-    told = [cause for n, cause in enumerate(report["diagnosis"]) if n == 0 or cause["code"] in expected]
-    explained = {id for cause in told for id in cause["explains"]}
+    right = [cause for n, cause in enumerate(report["diagnosis"]) if n == 0 or cause["code"] in expected]
+    explained = {id for cause in right for id in cause["explains"]}
     bad = [result for result in report["results"] if result["status"] in ("fail", "warn", "error")]
     codes = [result["code"] for result in bad if result["id"] not in explained and result["code"] not in expected]
     return tuple(dict.fromkeys(codes))

@@ -170,7 +170,7 @@ def _expiry_s(node: Mapping[str, Any]) -> float | None:
 
 def _unix_s(time: Any) -> float:
     """RFC 3339 with up to nanoseconds; Go's zero time, and none, mean never: 0."""
-    told = text(time)
-    if not told or told == NEVER:
+    stamp = text(time)
+    if not stamp or stamp == NEVER:
         return 0.0
-    return datetime.fromisoformat(told).timestamp()
+    return datetime.fromisoformat(stamp).timestamp()

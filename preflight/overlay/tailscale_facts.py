@@ -20,13 +20,13 @@ _COMPLAINTS = re.compile(r'^tailscaled_health_messages\{type="warning"\} ([0-9.e
 
 async def read_facts() -> dict[str, Fact]:
     """All facts at once, without those that an older daemon does not report, or not to this user."""
-    told = await asyncio.gather(_ask("status"), _ask("derpmap"), _ask("dns-osconfig"), _ask("usermetrics"))
-    status, relays, resolver = (_document(answer) for answer in told[:3])
+    answers = await asyncio.gather(_ask("status"), _ask("derpmap"), _ask("dns-osconfig"), _ask("usermetrics"))
+    status, relays, resolver = (_document(answer) for answer in answers[:3])
     readers = (
         lambda: magic_dns(status),
         lambda: dns_facts(resolver) if resolver else {},
         lambda: relay_names(relays, status),
-        lambda: counted(told[3]),
+        lambda: counted(answers[3]),
     )
     return {name: fact for reader in readers for name, fact in _understood(reader).items()}
 

@@ -36,9 +36,9 @@ def parse_far_ends(message: Any, entries: Iterable[Any]) -> tuple[OverlayPeer, .
     The table does not show which overlay address is behind which remote end: it contains only MAC addresses.
     """
     port = message.get(("linkinfo", "data", "vxlan_port")) or DEFAULT_PORT
-    told = dict.fromkeys(entry.get("dst") for entry in entries)
-    far_ends = [address for address in told if address and not _nowhere(address)]
-    return tuple(OverlayPeer(key=address, endpoint=endpoint(address, port)) for address in far_ends)
+    addresses = dict.fromkeys(entry.get("dst") for entry in entries)
+    remotes = [address for address in addresses if address and not _nowhere(address)]
+    return tuple(OverlayPeer(key=address, endpoint=endpoint(address, port)) for address in remotes)
 
 
 def _nowhere(address: str) -> bool:

@@ -170,9 +170,9 @@ class _Path:
 
 
 def _paths(peer: Mapping[str, Any], now_ms: float) -> tuple[_Path, ...]:
-    def path(told: Mapping[str, Any]) -> _Path:
-        ages = (now_ms - number(told[when]) for when in ("lastReceive", "lastSend"))
-        return _Path(endpoint_in(told["address"], "/"), *ages)
+    def path(entry: Mapping[str, Any]) -> _Path:
+        ages = (now_ms - number(entry[when]) for when in ("lastReceive", "lastSend"))
+        return _Path(endpoint_in(entry["address"], "/"), *ages)
 
     return tuple(map(path, peer["paths"]))
 

@@ -139,17 +139,21 @@ class AddressPseudonyms:
     def learn(self, networks: Iterable[tuple[IPNetwork, bool]]) -> None:
         """Register networks, and whether they contain hosts directly, before their addresses come: wide ones first."""
         for network, home in sorted(networks, key=lambda known: (known[0].prefixlen, int(known[0].network_address))):
-            if network.prefixlen < network.max_prefixlen and _tells(network.network_address):
+            if network.prefixlen < network.max_prefixlen and _identifies_a_site(network.network_address):
                 self._families[network.version].pseudonym(_block(network), home=home)
 
     def network(self, network: IPNetwork) -> IPNetwork:
         """The pseudonym of a network, with the same prefix length."""
-        start = self._families[network.version].pseudonym(_block(network)) if _tells(network.network_address) else None
+        start = (
+            self._families[network.version].pseudonym(_block(network))
+            if _identifies_a_site(network.network_address)
+            else None
+        )
         return network if start is None else type(network)((start, network.prefixlen))
 
     def address(self, address: IPAddress) -> IPAddress:
         """The pseudonym of an address; an address that says nothing about a site stays unchanged."""
-        if not _tells(address):
+        if not _identifies_a_site(address):
             return address
         if isinstance(address, IPv6Address):
             for prefix in _EMBEDDING:
@@ -160,7 +164,7 @@ class AddressPseudonyms:
         return address if number is None else type(address)(number)
 
 
-def _tells(address: IPAddress) -> bool:
+def _identifies_a_site(address: IPAddress) -> bool:
     """The unspecified address, IPv6 loopback, broadcast and groups say nothing, unless they contain a host."""
     group = address.is_multicast and address not in _SOLICITED
     loopback = address.version == 6 and address.is_loopback

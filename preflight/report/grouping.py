@@ -51,14 +51,14 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 def spread(results: Sequence[ResultEntry]) -> str:
     """The main measurements of many results, from smallest to largest; empty if there are none."""
-    told = []
+    texts = []
     for name, before, behind in _TELLING:
         values = [result.measurements.get(name) for result in results]
         numbers = sorted(v for v in values if isinstance(v, int) or (isinstance(v, float) and isfinite(v)))
         if numbers:
             ends = dict.fromkeys((_number(numbers[0]), _number(numbers[-1])))
-            told.append(f"{before}{'–'.join(ends)}{behind}")
-    return ", ".join(told)
+            texts.append(f"{before}{'–'.join(ends)}{behind}")
+    return ", ".join(texts)
 
 
 def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -> bool:
@@ -127,7 +127,7 @@ def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
     ]
 
 
-def told_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:
+def explained_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:
     """The last of the groups that explains each result."""
     return {id: group for group in groups for cause in group.causes for id in cause.explains}
 

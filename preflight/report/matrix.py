@@ -49,7 +49,7 @@ class Way(Part):
     views: tuple[View, ...]
 
     @property
-    def told(self) -> View:
+    def decisive(self) -> View:
         """The view that decides: the worst; among equals the one about this direction only, then the receiver's."""
         return min(
             self.views,
@@ -104,7 +104,7 @@ def merge(reports: Sequence[Report]) -> Matrix:
             ):
                 views.setdefault((source, target), []).extend(_view(member.name, results, directions))
     known = {member.name for member in members}
-    ways = tuple(_way(*ends, told) for ends, told in sorted(views.items()) if told)
+    ways = tuple(_way(*ends, views_of) for ends, views_of in sorted(views.items()) if views_of)
     silent = sorted({name for ends in views for name in ends} - known)
     return Matrix(nodes=tuple(sorted(known)), silent=tuple(silent), ways=ways)
 
@@ -198,7 +198,7 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
         console.print(table)
     for way in sorted(matrix.ways, key=lambda way: _ORDER.index(way.status)):
         if way.status != "pass":
-            code = f"  {way.told.code}" if way.told.code else ""
+            code = f"  {way.decisive.code}" if way.decisive.code else ""
             console.print()
             hanging(console, Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{_contradiction(way)}"))
             for view in way.views:
@@ -222,12 +222,12 @@ def render_html(matrix: Matrix) -> str:
 def summary(matrix: Matrix) -> str:
     """The matrix in one line."""
     counts = Counter(way.status for way in matrix.ways)
-    told = ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
+    totals = ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
     contradictions = sum(way.contradiction for way in matrix.ways)
     more = f"; {contradictions} described differently by the two ends" if contradictions else ""
     silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
     nodes, ways = number_of("nodes", len(matrix.nodes)), number_of("ways", len(matrix.ways))
-    return f"{nodes}{silent}, {ways}: {told or 'none was measured'}{more}"
+    return f"{nodes}{silent}, {ways}: {totals or 'none was measured'}{more}"
 
 
 def _mark(matrix: Matrix, source: str, target: str) -> str:

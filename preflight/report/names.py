@@ -86,19 +86,19 @@ class Names:
 
     def _parts(self, word: str) -> str:
         """The word with each known name between hyphens, underscores or dots replaced."""
-        parts, told, at = _PART.split(word), [], 0
+        parts, pieces, at = _PART.split(word), [], 0
         while at < len(parts):
             for end in range(min(at + self._most_parts, len(parts)), at, -2):
                 name = "".join(parts[at:end]).lower()
                 if host := self._joined.get(_PART.sub("-", name)):
-                    told.append(self._pseudonym(host))
+                    pieces.append(self._pseudonym(host))
                     break
             else:
                 end = at + 1
-                told.append(parts[at])
-            told += parts[end : end + 1]
+                pieces.append(parts[at])
+            pieces += parts[end : end + 1]
             at = end + 1
-        return "".join(told)
+        return "".join(pieces)
 
     def _pseudonym(self, host: str) -> str:
         self.replaced += 1

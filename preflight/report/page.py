@@ -55,7 +55,7 @@ class PeerNumbers:
     jitter_reverse_ms: float | None
 
     @property
-    def told(self) -> bool:
+    def measured(self) -> bool:
         """Whether there is anything to show."""
         return self.rtt_min_ms is not None or self.loss_forward is not None
 
@@ -168,7 +168,7 @@ def make_page(report: Report) -> Page:
         report=report,
         causes=_causes(report, groups),
         places=_places(peers, by_target.get(CONTROL, [])),
-        peers=tuple(sorted((each for each in numbers if each.told), key=PeerNumbers.worst_first)),
+        peers=tuple(sorted((each for each in numbers if each.measured), key=PeerNumbers.worst_first)),
         searches=tuple(search for result in report.results if (search := _search(result)) is not None),
         rows=_rows(report, groups),
     )
@@ -190,8 +190,8 @@ def _causes(report: Report, groups: Sequence[CauseGroup]) -> tuple[RootCause, ..
 
 
 def _rows(report: Report, groups: Sequence[CauseGroup]) -> tuple[Row, ...]:
-    told = {id: group.number for group in reversed(groups) for id in group.explains}
-    return tuple(Row(result, aspect_of(result), told.get(result.id)) for result in report.results)
+    explained = {id: group.number for group in reversed(groups) for id in group.explains}
+    return tuple(Row(result, aspect_of(result), explained.get(result.id)) for result in report.results)
 
 
 def _places(peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry]) -> tuple[Place, ...]:
@@ -221,11 +221,11 @@ def _both_ways(results: Sequence[ResultEntry]) -> tuple[Edge, Edge]:
 
 def _edge(direction: str, results: Sequence[ResultEntry]) -> Edge:
     status = worst(result.status for result in results)
-    told = next((result for result in results if result.status == status), None)
-    if told is None or status == "skip":
+    decisive = next((result for result in results if result.status == status), None)
+    if decisive is None or status == "skip":
         return Edge(direction, "skip", "not tested")
     if status != "pass":
-        return Edge(direction, status, told.code or "")
+        return Edge(direction, status, decisive.code or "")
     return Edge(direction, status, _round_trip(results))
 
 

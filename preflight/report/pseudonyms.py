@@ -52,12 +52,12 @@ class Pseudonyms:
 
     def learn(self, text: str) -> None:
         """Register the networks in a text: best before replacing an address in them."""
-        told: list[tuple[IPNetwork, bool]] = []
+        networks: list[tuple[IPNetwork, bool]] = []
         for match in _PATTERN.finditer(text):
             _, address, _ = _address_in(match["run"] or match["quad"] or "")
             if address and (network := _network(address, match["long"] or match["length"])):
-                told.append((network, network.network_address != address))
-        self._addresses.learn(told)
+                networks.append((network, network.network_address != address))
+        self._addresses.learn(networks)
 
     def replace(self, text: str) -> str:
         """The text with every address, key and known name replaced; `learn` it before."""
@@ -106,8 +106,8 @@ class Pseudonyms:
         length = len(labels) * bits
         number = sum(int(label, base) << place * bits for place, label in enumerate(labels))
         network = kind((number << whole - length, length))
-        told = int(self._addresses.network(network).network_address) >> whole - length
-        parts = [(told >> place * bits) & (1 << bits) - 1 for place in range(len(labels))]
+        number = int(self._addresses.network(network).network_address) >> whole - length
+        parts = [(number >> place * bits) & (1 << bits) - 1 for place in range(len(labels))]
         return ".".join([*(f"{part:x}" if base == 16 else str(part) for part in parts), family, "arpa"])
 
     def _base64(self, match: re.Match[str]) -> str:
@@ -120,8 +120,8 @@ class Pseudonyms:
     def _zerotier(self, match: re.Match[str]) -> str:
         """A node's address, or the address of a network's controller with a number."""
         node, network = match[0][:10], match[0][10:]
-        told = f"{self._number('zerotier', node.encode()):010x}"
-        return told + (f"{self._number('zerotier network', match[0].encode()):06x}" if network else "")
+        pseudonym = f"{self._number('zerotier', node.encode()):010x}"
+        return pseudonym + (f"{self._number('zerotier network', match[0].encode()):06x}" if network else "")
 
     def _mac(self, match: re.Match[str]) -> str:
         return self._hardware(match[0])

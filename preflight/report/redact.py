@@ -165,5 +165,5 @@ def _anything(value: Any, change: Callable[[str, Kind], str]) -> Any:
 def _id(id: str, change: Callable[[str, Kind], str]) -> str:
     """A result's id: the check, the target, the direction, and the aspect."""
     check, *parts = id.split("/")
-    told = [part if part in _DIRECTIONS else change(part, Kind.FREE) for part in parts]
-    return "/".join([change(check, Kind.OURS), *told])
+    rest = [part if part in _DIRECTIONS else change(part, Kind.FREE) for part in parts]
+    return "/".join([change(check, Kind.OURS), *rest])

@@ -24,7 +24,7 @@ from preflight import codes, files
 from preflight.api import Direction, Result, failed
 from preflight.cli.lab import write_scores
 from preflight.cli.main import build
-from preflight.cli.outputs import Output, folder_beside, parse_outputs
+from preflight.cli.outputs import Output, captures_parent, parse_outputs
 from preflight.control import bootstrap
 from preflight.engine.diagnosis import diagnose
 from preflight.evidence.capture import keep, pcap
@@ -414,8 +414,8 @@ def test_many_documents_may_vanish() -> None:
 
 def test_captures_do_not_go_beside_a_device(tmp_path: Path) -> None:
     """What goes beside the first output goes beside the first that is a file: no folder is made in /dev."""
-    assert folder_beside(parse_outputs(("text=/dev/null", f"json={tmp_path}/r.json"))) == tmp_path
-    assert folder_beside(parse_outputs(("text=/dev/null",))) == Path()
+    assert captures_parent(parse_outputs(("text=/dev/null", f"json={tmp_path}/r.json"))) == tmp_path
+    assert captures_parent(parse_outputs(("text=/dev/null",))) == Path()
 
 
 # Nothing half is left.
