@@ -15,7 +15,7 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.cli.ending import run_to_end
+from preflight.cli.ending import interruption, run_to_end
 from preflight.cli.outputs import verdict_told
 from preflight.cli.request import Request
 from preflight.model.printable import number_of, one_line
@@ -89,8 +89,6 @@ def watch(
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
-    from preflight.cli.ending import interruption
-
     stop = interruption()
     loop = asyncio.get_running_loop()
     redactor = _redactor(session)

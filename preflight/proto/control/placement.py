@@ -54,7 +54,7 @@ def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlaySta
     """The line to paste that leads a client to the control plane through the tunnel, as far as its address is known."""
     known = inside(url, addresses, overlay)
     place = known or url.at("OVERLAY-ADDRESS")
-    look = "" if known else "   # the control host's own: ip -brief address, there"
+    look = "" if known else "   # the control host's address: run ip -brief address there"
     return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}{look}"
 
 
