@@ -276,8 +276,8 @@ def _numbers(name: str, results: Sequence[ResultEntry]) -> PeerNumbers:
 
 def _search(result: ResultEntry) -> MtuSearch | None:
     """The sizes of a path-MTU search; None where there was none, or where only full size was tried."""
-    facts = result.facts
     sizes = next((read_sizes(entry.data) for entry in result.evidence if entry.kind == "path-mtu"), None)
+    facts = result.facts if sizes else None
     if sizes is None or not isinstance(facts, MtuFacts) or facts.mtu_bytes is None:
         return None
     mtu, interface = facts.mtu_bytes, facts.interface_mtu_bytes
