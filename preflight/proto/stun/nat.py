@@ -15,7 +15,7 @@ from math import inf
 from typing import Protocol
 
 from preflight.model.event import Tell, silent
-from preflight.model.host_port import join_host_port
+from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.nat import AfterSilence
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.proto.core import Core, Datagram, Received, Refusal
@@ -70,7 +70,7 @@ class Message:
 
 def encode(message: Message, key: bytes | None, *, length: int = SIZE) -> bytes:
     """The datagram, padded with zeros to `length` behind its signature (HMAC-SHA-256 cut to 128 bits)."""
-    host, _, port = message.endpoint.rpartition(":")
+    host, port = split_host_port(message.endpoint) if message.endpoint else ("", 0)
     body = _LAYOUT.pack(
         MAGIC,
         VERSION,
@@ -79,8 +79,8 @@ def encode(message: Message, key: bytes | None, *, length: int = SIZE) -> bytes:
         message.nonce,
         round(message.delay_s * 1000),
         message.public_key,
-        _pack_host(host) if host else bytes(16),
-        int(port or 0),
+        pack_address(host) if host else bytes(16),
+        port,
     )
     return (body + (signature(key, body) if key is not None else NO_MAC)).ljust(length, b"\0")
 
@@ -98,13 +98,8 @@ def decode(data: bytes, key: bytes | None) -> Message | None:
     return Message(Kind(kind), nonce, public_key, _endpoint(host, port) if port else "", delay_ms / 1000, sent)
 
 
-def _pack_host(host: str) -> bytes:
-    return pack_address(host.strip("[]"))
-
-
 def _endpoint(packed: bytes, port: int) -> str:
-    host = unpack_address(packed)
-    return join_host_port(host, port)
+    return join_host_port(unpack_address(packed), port)
 
 
 class TunnelView(Protocol):
