@@ -24,15 +24,11 @@ from preflight import codes, files
 from preflight.api import Direction, Result, failed
 from preflight.cli.lab import write_scores
 from preflight.cli.main import build
-from preflight.cli.outputs import STDOUT, Output, folder_beside, parse_outputs, timeline_path
-from preflight.cli.request import Request
-from preflight.cli.session import Session
-from preflight.cli.timeline import recording
+from preflight.cli.outputs import Output, folder_beside, parse_outputs
 from preflight.control import bootstrap
 from preflight.engine.diagnosis import diagnose
 from preflight.evidence.capture import keep, pcap
-from preflight.files import Attempts, WriteError
-from preflight.model.event import Event
+from preflight.files import WriteError
 from preflight.net.recorder import Packet
 from preflight.report.model import Gate, NodeInfo, Report, build_report
 from preflight.report.redact import Redactor
@@ -94,15 +90,6 @@ def _scores(path: Path) -> None:
     write_scores([], (Output("json", path),), single=False)
 
 
-def _timeline(path: Path) -> None:
-    attempts = Attempts()
-    session = Session.prepare(Request(named=("host.clock",)))
-    with recording(path, session, attempts) as listener:
-        assert listener is not None
-        listener(Event(1.0, "pmtu.fast", "b forward", "probe-sent", {}))
-    attempts.settle()
-
-
 def _command(*words: str) -> None:
     build().main([*words], prog_name="preflight", standalone_mode=False)
 
@@ -113,7 +100,6 @@ WRITERS: dict[str, Writer] = {
     "bundle": _bundle,
     "init": _init,
     "lab run": _scores,
-    "--debug": _timeline,
 }
 each_writer = pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 
@@ -412,25 +398,6 @@ def test_two_documents_never_share_a_file(how: str, tmp_path: Path, monkeypatch:
     first, second = _same(tmp_path)[how]
     with pytest.raises(click.UsageError, match="two outputs name the same file"):
         parse_outputs((f"json={first}", f"html={second}"))
-
-
-@pytest.mark.parametrize("how", ["link", "hard link", "dangling link", "dot", "around", "pipe"])
-def test_a_timeline_never_shares_the_file_of_a_report(
-    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each would destroy the other."""
-    monkeypatch.chdir(tmp_path)
-    first, second = _same(tmp_path)[how]
-    with pytest.raises(click.UsageError, match="two outputs name the same file"):
-        timeline_path(Path(second), parse_outputs((f"json={first}",)))
-
-
-@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
-def test_a_timeline_takes_standard_output_only_where_no_report_does(name: str, tmp_path: Path) -> None:
-    """A program that reads standard output gets one kind of document."""
-    with pytest.raises(click.UsageError, match="standard output takes one document, not text and timeline"):
-        timeline_path(Path(name), parse_outputs(()))
-    assert timeline_path(Path(name), parse_outputs((f"json={tmp_path / 'r.json'}",))) == STDOUT
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
