@@ -1,4 +1,4 @@
-"""Writes docs/reference from the program itself: checks, codes, settings, events. `bin/docs` runs it."""
+"""Writes docs/reference from the program itself: checks, codes, settings, modules, events. `bin/docs` runs it."""
 
 import ast
 import sys
@@ -8,9 +8,10 @@ from typing import Any
 
 from preflight import codes
 from preflight.engine.catalog import load_catalog
-from preflight.settings.load import config_schema
+from preflight.settings.schema import config_schema
 
-PROGRAM = Path(__file__).parents[1] / "preflight"
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "preflight"
 HEAD = "*Written by `bin/docs` from the program; a test holds it to it.*"
 
 
@@ -20,6 +21,9 @@ def checks() -> Iterator[str]:
     for check in sorted(load_catalog(third_party=False).checks, key=lambda check: check.id):
         facts = [f"about: {check.subject}", f"ends after {check.timeout:g} s"]
         facts += [f"needs {', '.join(f'`{need}`' for need in check.needs)}"] if check.needs else []
+        facts += [f"after {', '.join(f'`{id}`' for id in check.after)}"] if check.after else []
+        facts += ["only for targets in trouble"] if check.when == "trouble" else []
+        facts += [f"reads {', '.join(f'`{kind.__name__}`' for kind in check.reads)}"] if check.reads else []
         facts += [f"privileges: {', '.join(check.privileges)}"] if check.privileges else []
         facts += [f"only with `--tag {tag}`" for tag in check.tags]
         facts += ["loads the path, so it runs alone"] if check.measures else []
@@ -125,7 +129,33 @@ def _texts(node: ast.expr) -> list[str]:
     return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
-PAGES = {"checks.md": checks, "codes.md": finding_codes, "settings.md": settings, "events.md": events}
+def modules() -> Iterator[str]:
+    """One table for each package: its modules, each with the first sentence of its docstring."""
+    yield f"# Modules\n\n{HEAD} [How it is built](../architecture.md) says how they fit together."
+    packages = sorted({path.parent for folder in ("preflight", "checks") for path in (ROOT / folder).rglob("*.py")})
+    for package in packages:
+        rows = [
+            f"| [`{path.stem}`](../../{path.relative_to(ROOT)}) | {_purpose(path)} |"
+            for path in sorted(package.glob("*.py"))
+            if path.stem != "__init__"
+        ]
+        table = ["| Module | What it is for |", "| --- | --- |", *rows] if rows else []
+        yield "\n".join([f"## {package.relative_to(ROOT)}/\n\n{_purpose(package / '__init__.py')}\n", *table]).rstrip()
+
+
+def _purpose(path: Path) -> str:
+    """The first paragraph of a module's docstring, on one line of a table."""
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(doc.partition("\n\n")[0].split()).replace("|", "\\|")
+
+
+PAGES = {
+    "checks.md": checks,
+    "codes.md": finding_codes,
+    "events.md": events,
+    "modules.md": modules,
+    "settings.md": settings,
+}
 
 
 def main(folder: Path) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from preflight.cli.commandline import words
+from preflight.cli.ending import run_to_end
+from preflight.cli.request import Request
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from starlette.requests import Request
+    from starlette.requests import Request as Scrape
     from starlette.responses import Response
 
     from preflight.api import Peer
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from preflight.engine.plan import Plan
 
 DEFAULT_BIND = "127.0.0.1:9849"
-ABOUT_PEERS = "what is about peers"
+ABOUT_PEERS = "everything about peers"
 MOST_SCRAPERS = 64
 """Connections at a time."""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -33,10 +35,9 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 def exporter(bind_to: str, config: Path | None) -> None:
     """Serve `/probe?target=PEER` until SIGTERM or Ctrl-C: each scrape runs the checks of that peer.
 
-    PEER is the name or address of a peer of the settings: nobody can have this node probe anything else. Without a
-    target the checks of the node and its control plane run. One scrape measures at a time. It only reads.
+    PEER is the name or address of a peer of the settings: a request cannot make this node probe anything else. Without
+    a target the checks of the node and its control plane run. One scrape measures at a time. This command only reads.
     """
-    from preflight.cli.request import Request
     from preflight.cli.session import Session
     from preflight.control.bind import BindError
 
@@ -53,7 +54,7 @@ def halves(plan: "Plan") -> "tuple[Plan, Plan]":
     ids = {check.id for check in plan.checks}
     about_peers = {check.id for check in plan.checks if check.subject == "peer"}
     path = plan.part(plan.with_needs(about_peers))
-    # What these need does not speak for them.
+    # A check that these only need says nothing about the peer.
     return replace(path, asked={ABOUT_PEERS: frozenset(about_peers)}), plan.part(ids - about_peers)
 
 
@@ -68,19 +69,19 @@ def make_app(session: "Session") -> "Starlette":
     known = {name: peer for peer in peers for name in (peer.address, peer.target)}
     turn = asyncio.Lock()
 
-    async def probe(request: "Request") -> "Response":
+    async def probe(request: "Scrape") -> "Response":
         target = request.query_params.get("target")
         if target is not None and target not in known:
             names = ", ".join(peer.target for peer in peers) or "none"
-            return PlainTextResponse(f"this is no peer of the settings; they have: {names}\n", status_code=400)
+            return PlainTextResponse(f"the settings have no such peer; they have: {names}\n", status_code=400)
         chosen = node if target is None else _towards(path, known[target])
         if not chosen.plan.checks:
-            return PlainTextResponse("the settings leave no check to run for this\n", status_code=404)
+            return PlainTextResponse("the settings leave no check to run for this target\n", status_code=404)
         async with turn:
             text = await _measured(chosen)
         return PlainTextResponse(text, media_type=OPENMETRICS)
 
-    async def index(request: "Request") -> "Response":
+    async def index(request: "Scrape") -> "Response":
         return PlainTextResponse("preflight exporter: scrape /probe?target=PEER, or /probe for the node itself\n")
 
     return Starlette(routes=[Route("/probe", probe), Route("/", index)])
@@ -91,7 +92,7 @@ def _towards(session: "Session", peer: "Peer") -> "Session":
 
 
 async def _measured(session: "Session") -> str:
-    """One run of a session's checks, as OpenMetrics without secrets."""
+    """One run of a session's checks, as redacted OpenMetrics."""
     from preflight.report import openmetrics
 
     measured = await session.measured(lambda event: None, asyncio.Event())
@@ -102,11 +103,11 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
     """Serve until a signal. Raises BindError."""
     import uvicorn
 
-    from preflight.cli.ending import run_to_end
     from preflight.control import bind
     from preflight.control.guard import Door, GuardedServer
     from preflight.control.guests import Caps, Guests
     from preflight.control.serve import GRACE_S, stop_cleanly_from_now_on
+    from preflight.model.host_port import join_host_port
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]
@@ -114,7 +115,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
 
     def ready() -> None:
         for host, port in places:
-            announce(f"http://{bind.authority(host, port)}")
+            announce(f"http://{join_host_port(host, port)}")
 
     config = uvicorn.Config(
         app,
@@ -123,7 +124,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,  # a scrape that measures must not keep a signal waiting
+        timeout_graceful_shutdown=GRACE_S,  # a signal must not wait for a scrape that is measuring
     )
     doors = [Door(listener, config) for listener in listeners]
     run_to_end(GuardedServer(doors, ready, Guests(Caps(MOST_SCRAPERS))).serve())

@@ -1,4 +1,4 @@
-"""Where reports go: `--output FORMAT[=PATH]`, checked before anything runs, written whole or not at all."""
+"""Where reports go: `--output FORMAT[=PATH]`, checked before anything runs, written completely or not at all."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ STDOUT_FILENO = 1
 
 
 def complete_format(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Formats for the shell."""
+    """Formats, for shell completion."""
     return [format for format in FORMATS if format.startswith(incomplete)]
 
 
@@ -68,7 +68,7 @@ def _refuse_same_file(outputs: Sequence[Output]) -> None:
     if len(outputs) > 1:
         places = [place for output in outputs if (place := identity(output.path or STDOUT)) is not None]
         if len(set(places)) < len(places):
-            raise click.UsageError("two outputs name the same file")
+            raise click.UsageError("two outputs name one file")
 
 
 def _parse(value: str, formats: Sequence[str]) -> Output:
@@ -79,7 +79,7 @@ def _parse(value: str, formats: Sequence[str]) -> Output:
     if not separator:
         return Output(format, None)
     if not name:
-        raise click.UsageError(f"--output {value}: no file behind the equals sign")
+        raise click.UsageError(f"--output {value}: there is no file after the equals sign")
     return _output(format, name, "--output")
 
 

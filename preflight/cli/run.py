@@ -9,9 +9,18 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.cli.outputs import complete_format, timeline_path
+from preflight.cli.outputs import (
+    complete_format,
+    folder_beside,
+    parse_outputs,
+    timeline_path,
+    verdict_told,
+    write_outputs,
+)
+from preflight.cli.report import read_report, tell_changes
 from preflight.cli.request import Request
 from preflight.cli.timeline import recording
+from preflight.files import Attempts
 
 if TYPE_CHECKING:
     from preflight.report.model import Report
@@ -54,7 +63,7 @@ _OPTIONS = (
     click.option("--lab", metavar="NAME", help="Against an overlay made on this machine: pair, or a lab that is up."),
     click.option("--inside-lab", metavar="NAME", hidden=True, help="What --lab runs in the lab itself."),
     click.option(
-        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
+        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Replace addresses and names by pseudonyms."
     ),
     click.option(
         "--capture",
@@ -117,10 +126,7 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.outputs import folder_beside, parse_outputs, verdict_told, write_outputs
-    from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
-    from preflight.files import Attempts
 
     outputs = parse_outputs(request.outputs)
     timeline_file = timeline_path(request.debug, outputs)

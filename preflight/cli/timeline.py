@@ -25,7 +25,7 @@ def recording(path: Path | None, session: "Session", attempts: Attempts) -> Iter
         return
     from preflight.evidence.timeline import Growing, Held
     from preflight.report.redact import Redactor
-    from preflight.settings.load import known_secrets
+    from preflight.settings.secrets import known_secrets
 
     stream = Stream(path)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 
-from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Result, Status, codes
+from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Facts, Result, Status, codes
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
 from preflight.model import event
@@ -218,9 +218,39 @@ class Runner:
         targets = self._targets(check, self._context)
         if whole is not None:
             by_target = dict.fromkeys(targets, whole)
-        skips = tuple(_blocked(target, by_target[target]) for target in targets if target in by_target)
-        peers = tuple(peer for peer in self._context.peers if peer.target not in by_target)
-        return skips, replace(self._context, peers=peers)
+        skips = {target: _blocked(target, by_target[target]) for target in targets if target in by_target}
+        for target in self._without_trouble(check, targets):
+            skips.setdefault(target, _without_trouble(target, self._first(check)))
+        peers = tuple(peer for peer in self._context.peers if peer.target not in skips)
+        return tuple(skips.values()), replace(self._context, peers=peers, handed_over=self._handed_over(check))
+
+    def _first(self, check: Check) -> list[str]:
+        """Ids of the checks of the plan whose trouble counts for this one: what it needs and what it comes after."""
+        return [id for id in self._plan.before[check.id] if id in (*check.needs, *check.after)]
+
+    def _without_trouble(self, check: Check, targets: Iterable[str]) -> list[str]:
+        """The targets about which all is well, for a check that runs only in case of trouble.
+
+        What is bad about this node or the control plane concerns every peer; what is bad about any peer, this node.
+        """
+        first = self._first(check)
+        if check.when != "trouble" or not first:
+            return []
+        troubled = {result.target for id in first for result in self._results[id] if _is_trouble(result)}
+        if troubled and (check.subject != "peer" or troubled & {NODE, CONTROL}):
+            return []
+        return [target for target in targets if target not in troubled]
+
+    def _handed_over(self, check: Check) -> dict[str, tuple[Facts, ...]]:
+        """The facts that a check declares to read, by target, of all checks before it."""
+        by_target: dict[str, tuple[Facts, ...]] = {}
+        if not check.reads:
+            return by_target
+        for id in self._plan.before[check.id]:
+            for result in self._results[id]:
+                if isinstance(result.facts, check.reads):
+                    by_target[result.target] = (*by_target.get(result.target, ()), result.facts)
+        return by_target
 
     def _targets(self, check: Check, context: Context) -> list[str]:
         if check.subject == "peer":
@@ -259,6 +289,21 @@ def _peers(check: Check, context: Context) -> int:
 
 def _blocks(result: Result) -> bool:
     return result.status in (Status.FAIL, Status.ERROR) or result.blocked_by is not None
+
+
+def _is_trouble(result: Result) -> bool:
+    """Whether a result is anything but good: what was blocked could not be found to be good either."""
+    return result.status not in (Status.PASS, Status.SKIP) or result.blocked_by is not None
+
+
+def _without_trouble(target: str, first: Iterable[str]) -> Result:
+    return Result(
+        target=target,
+        direction=Direction.LOCAL,
+        status=Status.SKIP,
+        code=codes.RUN_NOT_APPLICABLE,
+        message=f"it runs only in case of trouble, and {', '.join(first)} found none",
+    )
 
 
 def _blocked(target: str, by: Result) -> Result:

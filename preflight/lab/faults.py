@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from preflight.lab.blueprint import Blueprint
 from preflight.lab.impairment import Impairment
+from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import MEMBERS, ROUTER
+from preflight.lab.network import index_of, inside, netlink, router_link, set_sysctl
 from preflight.lab.topology import (
     TUNNEL_PORT,
     Family,
@@ -54,8 +56,6 @@ def tunnel_missing(node: str) -> Fault:
     """The node has no tunnel device."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import index_of, netlink
-
         with netlink(network.names.namespace(node)) as route:
             route.link("del", index=index_of(route, network.names.tunnel(node)))
 
@@ -66,8 +66,6 @@ def tunnel_down(node: str) -> Fault:
     """The node's tunnel device is there and down."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import index_of, netlink
-
         with netlink(network.names.namespace(node)) as route:
             route.link("set", index=index_of(route, network.names.tunnel(node)), state="down")
 
@@ -78,8 +76,6 @@ def stale_key(node: str, of: str) -> Fault:
     """The node has a public key of `of` that `of` no longer uses."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.keys import TunnelKeys
-
         network.mistake(node, of, TunnelKeys.fresh())
         network.configure_tunnel(of)
 
@@ -105,8 +101,6 @@ def outdated_file(node: str) -> Fault:
     """The node's wg-quick file is not what runs: it knows no keepalive, and another MTU."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.keys import tunnel_config
-
         folder = network.names.etc(node) / "wireguard"
         folder.mkdir(mode=0o700, parents=True)
         text = tunnel_config(replace(network.plan, keepalive_s=0), network.keys, node)
@@ -184,8 +178,6 @@ def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
     """
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import index_of, netlink, router_link
-
         with netlink(network.names.namespace(ROUTER)) as route:
             out = index_of(route, router_link(target))
         # Locked, or IPv6 forwarding goes by the device's MTU.
@@ -241,8 +233,6 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
     """
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import router_link
-
         hub = network.plan.topology.hub if inside_hub else None
         address = overlay_address if hub else underlay_address
         # What comes back out of the forwarder must not be sent into it again: only what enters by the source's link.
@@ -286,8 +276,6 @@ def nat(node: str, timeout_s: int) -> Fault:
     """The router masquerades the node, and forgets it after so many seconds of silence; nobody can call it."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import inside, router_link, set_sysctl
-
         others = [member for member in network.plan.topology.members if member != node]
         network.nft(
             ROUTER,

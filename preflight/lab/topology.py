@@ -68,8 +68,3 @@ def gateway_address(node: str, family: Family) -> str:
 def prefix_length(family: Family) -> int:
     """Of every network in a lab, overlay and underlay."""
     return 24 if family == 4 else 64
-
-
-def bracketed(address: str) -> str:
-    """An address as it stands before a colon and a port."""
-    return f"[{address}]" if ":" in address else address

@@ -110,7 +110,7 @@ class Net:
         """Join under a scope that nobody has, and leave again: it writes to the cluster."""
         from preflight.net.control.scope import try_foreign_scope
 
-        return await try_foreign_scope(self._settings, self.control)
+        return await try_foreign_scope(self._settings, self.control, self.listener)
 
     async def left_behind(self, url: str, *, remove: bool) -> "list[LeftBehind]":
         """What earlier runs of this user left on the control plane at `url`; to remove it writes to the cluster."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.model.event import Tell, silent
+from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
@@ -166,7 +167,7 @@ async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[Overlay
     Without sshd, as it is installed, Nebula tells nobody about its sessions: no peers, and nothing that went wrong.
     """
     sshd = table(config.get("sshd"))
-    host, _, port = text(sshd.get("listen")).rpartition(":")
+    host, port = _listen(sshd)
     users = sshd.get("authorized_users") or []
     if not sshd.get("enabled"):
         return None, None
@@ -174,13 +175,13 @@ async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[Overlay
         return None, "nebula's sshd is not reachable on loopback, so its host map cannot be read"
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
     words = [word for option in options for word in ("-o", option)]
-    where = ("-p", port, "--", f"{text(users[0]['user'])}@{host.strip('[]')}")
+    where = ("-p", str(port), "--", f"{text(users[0]['user'])}@{host}")
     try:
         answers = []
         for command in ("list-hostmap", "list-pending-hostmap"):
             status, output = await run("ssh", *words, *where, command, "-json", tell=tell)
             if status == SSH_FAILED:
-                return None, f"nebula's sshd on {host}:{port} does not let this user in"
+                return None, f"nebula's sshd on {join_host_port(host, port)} does not let this user in"
             answers.append(parse_json(output, f"nebula's {command}"))
         with understood("nebula's sshd"):
             return parse_hostmap(answers[0], answers[1]), None
@@ -188,9 +189,17 @@ async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[Overlay
         return None, str(error)
 
 
+def _listen(sshd: Mapping[str, Any]) -> tuple[str, int]:
+    """Where sshd listens; no host where the configuration does not say."""
+    try:
+        return split_host_port(text(sshd.get("listen")))
+    except ValueError:
+        return "", 0
+
+
 def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -14,7 +14,7 @@ from preflight.overlay import nebula, tailscale, vxlan, wireguard, zerotier
 from preflight.overlay.links import read_links, state_of
 
 if TYPE_CHECKING:
-    from preflight.settings.load import OverlaySettings
+    from preflight.settings.schema import OverlaySettings
 
 # In the order in which they are preferred where nothing else decides.
 PRODUCTS = (wireguard, tailscale, zerotier, nebula)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.model.event import Tell, silent
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.keys import derive_public_key
@@ -226,17 +227,13 @@ def _netlink_peer(part: Any) -> OverlayPeer:
     handshake = part.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
     return OverlayPeer(
         key=_text(part.get_attr("WGPEER_A_PUBLIC_KEY")),
-        endpoint=_endpoint(endpoint["addr"], endpoint["port"]) if endpoint else None,
+        endpoint=join_host_port(endpoint["addr"], endpoint["port"]) if endpoint else None,
         addresses=tuple(ip_network(n["addr"], strict=False) for n in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
         last_handshake_s=handshake["tv_sec"] + handshake["tv_nsec"] / 1e9 if handshake else 0.0,
         rx_bytes=part.get_attr("WGPEER_A_RX_BYTES") or 0,
         tx_bytes=part.get_attr("WGPEER_A_TX_BYTES") or 0,
         keepalive_s=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0,
     )
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _text(key: bytes | str) -> str:

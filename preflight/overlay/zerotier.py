@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.model.event import Tell, silent
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text
@@ -63,9 +64,9 @@ async def _ask(what: str, tell: Tell) -> Any:
         raise LocalError("privilege", f"{HOME}/authtoken.secret may not be read by this user") from None
     except (OSError, ValueError, TypeError):  # no port file: the service does not run, or keeps its home elsewhere
         return await _ask_tool(what, tell)
-    address, _, port = place.partition(":")
+    address, port = split_host_port(place)
     headers = {"X-ZT1-Auth": secret}
-    connect = partial(asyncio.open_connection, address, int(port))
+    connect = partial(asyncio.open_connection, address, port)
     return await ask_http(connect, place, "localhost", path, headers, tell)
 
 

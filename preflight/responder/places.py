@@ -5,14 +5,13 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from preflight.model.overlay import OverlayState
+from preflight.model.host_port import join_host_port, split_host_port
+from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.net import udp
 
 DEFAULT_PORT = 862  # RFC 8762 section 4.1
-
-IPNetwork = IPv4Network | IPv6Network
 
 
 class ResponderError(Exception):
@@ -27,31 +26,18 @@ class Place:
     port: int = DEFAULT_PORT
 
     def __str__(self) -> str:
-        return place_text(str(self.address), self.port)
-
-
-def place_text(address: str, port: int) -> str:
-    """`ADDRESS:PORT`, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        return join_host_port(str(self.address), self.port)
 
 
 def read_place(text: str) -> Place:
     """Read `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`. Raises ResponderError."""
-    host, port = text, str(DEFAULT_PORT)
-    if text.startswith("["):
-        host, closing, rest = text[1:].partition("]")
-        port = rest[1:] if rest.startswith(":") else port if closing and not rest else ""
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
     try:
-        address, number = ip_address(host), int(port) if port.isascii() and port.isdigit() else -1
+        host, port = split_host_port(text, DEFAULT_PORT)
+        return Place(ip_address(host), port)
     except ValueError:
-        number = -1
-    if not 0 <= number <= 65535:
         raise ResponderError(
             f"--bind {text}: expected ADDRESS[:PORT] with a literal address, as 10.66.0.2:862 or [fd66::2]:862"
-        )
-    return Place(address, number)
+        ) from None
 
 
 def read_prefix(text: str) -> IPNetwork:

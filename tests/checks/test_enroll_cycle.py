@@ -6,7 +6,8 @@ from preflight_checks.enroll_cycle import blocked, judge
 from preflight.api import Direction, Status, codes, failed, passed
 from preflight.model.control import ControlError
 from preflight.model.enrolment import EnrolmentFacts
-from preflight.proto.control.enroll import Outcome, Problem, State, Step, Transition
+from preflight.proto.control.enroll import Outcome, Problem, Step, Transition
+from preflight.proto.control.own_row import State
 
 FACTS = EnrolmentFacts(
     url="http://10.66.0.3:9847", identity="preflight-a-1", scope_id="lab", node_count=3, credentials="c"
@@ -121,7 +122,7 @@ def test_steps_behind_a_failed_one_are_blocked() -> None:
     rest = blocked(told, FACTS)
     assert [result.aspect for result in rest] == ["heartbeat", "listed", "leave"]
     assert {result.blocked_by for result in rest} == {"enroll.cycle/control/round-trip/join"}
-    assert "nothing was joined" in rest[-1].message
+    assert "did not join" in rest[-1].message
 
 
 def test_a_row_that_was_there_before_is_not_called_blocked() -> None:

@@ -39,7 +39,7 @@ def preflight(tmp_path: Path) -> Preflight:
         (("all", "--only", "nosuch.*"), "no check is called 'nosuch.*'"),
         (("all", "--output", "jsn"), "no output format is called 'jsn'; nearest: json"),
         (("all", "--output", "json", "--output", "text"), "standard output takes one document"),
-        (("all", "--output", "json=/nowhere/at/all/r.json"), "/nowhere/at/all is no directory"),
+        (("all", "--output", "json=/nowhere/at/all/r.json"), "/nowhere/at/all is not a directory"),
         (("all", "--peer", "here"), "--peer here: 'here' is not an IP address"),
         (("all", "--config", "none.yaml"), "none.yaml: no such file"),
         (("all", "--bootstrap-token-file", "t"), "go with --enroll"),

@@ -16,6 +16,7 @@ from preflight.net.control.client import ControlClient
 from preflight.net.dns import Resolver
 from preflight.net.kernel import Kernel
 from preflight.net.tcp.connect import Tcp
+from preflight.proto.control.url import parse_control_url
 from preflight.settings.load import Enrolment, Secrets, Settings
 from preflight.settings.schema import ControlSettings
 from tests.net.conftest import WORKER, Request, answer, healthy, server_context
@@ -114,7 +115,9 @@ def test_a_request_is_followed_to_its_answer_and_repeated(open_trap: "OpenTrap")
 
     async def talk() -> None:
         async with open_trap(lambda request: next(said)) as trap:
-            client = ControlClient(trap.url, token=SecretStr(BEARER), environment={}, listener=events.append)
+            client = ControlClient(
+                parse_control_url(trap.url), token=SecretStr(BEARER), environment={}, listener=events.append
+            )
             await client.nodes(patient=True)
             await client.aclose()
 
@@ -136,7 +139,7 @@ def test_a_request_without_an_answer_is_told_with_its_kind() -> None:
         port = probe.getsockname()[1]
 
     async def talk() -> None:
-        client = ControlClient(f"http://localhost:{port}", environment={}, listener=events.append)
+        client = ControlClient(parse_control_url(f"http://localhost:{port}"), environment={}, listener=events.append)
         with pytest.raises(ControlError):
             await client.health()
         await client.aclose()
@@ -157,7 +160,7 @@ def test_a_copy_of_a_client_tells_the_same_listener(open_trap: "OpenTrap") -> No
 
     async def talk() -> None:
         async with open_trap(respond) as trap:
-            client = ControlClient(trap.url, environment={}, listener=events.append)
+            client = ControlClient(parse_control_url(trap.url), environment={}, listener=events.append)
             for copy in (client.direct(), client.with_token(SecretStr(BEARER))):
                 await copy.health()
                 await copy.aclose()

@@ -14,7 +14,7 @@ from preflight.model.overlay import OverlayState
 from preflight.overlay import local, wireguard
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.read import choose, named, read_overlay
-from preflight.settings.load import OverlaySettings
+from preflight.settings.schema import OverlaySettings
 
 LINK = Link(3, "wg0", 1420, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.66.0.1/24"),))
 WG0 = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))

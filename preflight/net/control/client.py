@@ -25,7 +25,7 @@ from preflight.model.printable import excerpt
 from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import SERVER_ERROR, THROTTLED
-from preflight.proto.control.enroll import RETRIABLE_STATUS
+from preflight.proto.control.backoff import RETRIABLE_STATUS
 from preflight.proto.control.http import Proxy, proxy_for, redirect_place, retry_after_s
 from preflight.proto.control.populi import (
     FEATURE_HEADER,
@@ -37,7 +37,7 @@ from preflight.proto.control.populi import (
     node_record,
     shown,
 )
-from preflight.proto.control.url import ControlUrl, ControlUrlError, normalise
+from preflight.proto.control.url import ControlUrl, ControlUrlError
 
 if TYPE_CHECKING:
     from preflight.settings.load import Settings
@@ -60,7 +60,8 @@ API = "/v1/populi"
 class ControlClient:
     """Speaks the wire contract with the credentials it was given. `repr` and errors never show one.
 
-    url: as the operator wrote it; it is normalised here. timeout_s: for one whole request, connecting included.
+    url: None or one that cannot be used makes each request a ControlError. timeout_s: for one whole request, connecting
+    included.
     A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes
     nowhere but to the URL that was configured. named: the URL whose host is asked for, by `Host` and TLS, where `url`
     is only one address of it. listener: hears of each request, never of a header's or a body's content.
@@ -68,7 +69,7 @@ class ControlClient:
 
     def __init__(
         self,
-        url: str | None,
+        url: ControlUrl | ControlUrlError | None,
         *,
         token: SecretStr | None = None,
         submitter_token: SecretStr | None = None,
@@ -78,7 +79,7 @@ class ControlClient:
         named: ControlUrl | None = None,
         listener: Listener | None = None,
     ) -> None:
-        self._raw_url = url
+        self._given_url = url
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
@@ -113,7 +114,7 @@ class ControlClient:
 
     def _copy(self, token: SecretStr | None, environment: Mapping[str, str]) -> Self:
         return type(self)(
-            self._raw_url,
+            self._given_url,
             token=token,
             submitter_token=self._submitter_token,
             ca_file=self._ca_file,
@@ -124,7 +125,7 @@ class ControlClient:
         )
 
     def __repr__(self) -> str:
-        return f"ControlClient({self._raw_url!r})"
+        return f"ControlClient({self._given_url})"
 
     @property
     def proxy(self) -> Proxy | None:
@@ -313,12 +314,14 @@ class ControlClient:
         return self._named.host if self._named else None
 
     def _url(self) -> ControlUrl:
-        if self._raw_url is None or not self._raw_url.strip():
-            raise ControlError("no-url", None, "no control URL is set")
-        try:
-            return normalise(self._raw_url)
-        except ControlUrlError as error:
-            raise ControlError("no-url", None, f"the control URL cannot be used: {error}") from None
+        """The URL. Raises ControlError where there is none, or none that can be used."""
+        match self._given_url:
+            case ControlUrl() as url:
+                return url
+            case ControlUrlError(reason=reason):
+                raise ControlError("no-url", None, f"the control URL cannot be used: {reason}")
+            case None:
+                raise ControlError("no-url", None, "no control URL is set")
 
     async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
         """Look the name up before httpx does: a failure then is a fact about names, and no thread is left behind."""
@@ -339,9 +342,7 @@ async def answers_at(
     url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float, listener: Listener | None = None
 ) -> bool:
     """Whether a control plane answers `GET /health` of a URL at another address of it; no bearer, past every proxy."""
-    host = f"[{address}]" if ":" in address else address
-    there = f"{url.scheme}://{host}:{url.port}{url.path}"
-    client = ControlClient(there, ca_file=ca_file, environment={}, named=url, listener=listener)
+    client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url, listener=listener)
     try:
         return is_populi(await client.health(timeout_s=timeout_s))
     except ControlError:
