@@ -217,7 +217,7 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
         Direction.ROUND_TRIP,
         message,
         remedy=remedy,
-        facts=_measured(seen),
+        facts=_handshake(seen),
         evidence=_shown(seen),
     )
 
@@ -243,7 +243,7 @@ def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Resu
 def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, finding: Finding) -> Result:
     message = f"last handshake {seen.age_s:.0f} s ago with {known.endpoint}"
     if finding is Finding.ALIVE:
-        return passed(peer.target, Direction.ROUND_TRIP, message, facts=_measured(seen))
+        return passed(peer.target, Direction.ROUND_TRIP, message, facts=_handshake(seen))
     source = seen.route.source if seen.route else None
     if seen.seen_as is not None:
         fact = (
@@ -259,7 +259,7 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
         f"{message}, {fact}",
         remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25"
         "   # and PersistentKeepalive = 25 in its [Peer] section of the file",
-        facts=_measured(seen),
+        facts=_handshake(seen),
         measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
 
@@ -321,7 +321,7 @@ def _host(seen: Watch) -> str:
     return "; its host answers ping" if seen.host_answers else "; its host does not answer ping either"
 
 
-def _measured(seen: Watch) -> HandshakeFacts:
+def _handshake(seen: Watch) -> HandshakeFacts:
     return HandshakeFacts(
         handshake_age_s=None if seen.age_s is None else round(seen.age_s, 1),
         sent_bytes=seen.sent_bytes,

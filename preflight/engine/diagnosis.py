@@ -1,8 +1,8 @@
 """From results to ranked root causes: pure.
 
-Bad results about the same thing become one candidate. A candidate lower in the stack explains those above it where a
-rule says that it can and the measurements do not contradict it; what nothing explains stays a cause of its own. Nothing
-is invented: a cause's message is the message of a result that it lists.
+Bad results with one code about one target form a candidate. A candidate explains another if it lies deeper, a rule
+connects the two, and the facts do not contradict the rule. Whatever nothing explains is a root cause. A cause's message
+is the message of one of its results.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,9 +1,11 @@
-"""Another member of the overlay, and the names of what a result may be about beside one."""
+"""Another member of the overlay, and the names of other targets of a result."""
 
 from dataclasses import dataclass
 
 CONTROL = "control"
 NODE = "node"
+RESPONDER_PORT = 862
+"""UDP port of a peer's responder: that of STAMP (RFC 8762 section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +14,10 @@ class Peer:
 
     address: str
     name: str = ""
-    responder_port: int = 862
+    responder_port: int = RESPONDER_PORT
     agent_id: str | None = None
 
     @property
     def target(self) -> str:
-        """How results call it: its name, or its address if it has none."""
+        """Its name in results, or its address if it has none."""
         return self.name or self.address

@@ -12,7 +12,8 @@ from socket import if_indextoname, if_nametoindex
 from typing import Any
 
 from preflight.model.event import Listener, telling
-from preflight.model.kernel import MAIN_TABLE, ClockState, IPNetwork, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.model.kernel import MAIN_TABLE, ClockState, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.model.overlay import IPNetwork
 from preflight.overlay.links import read_links
 
 RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel calls every table the main one

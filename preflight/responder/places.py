@@ -9,9 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.model.peer import RESPONDER_PORT
 from preflight.net import udp
-
-DEFAULT_PORT = 862  # RFC 8762 section 4.1
 
 
 class ResponderError(Exception):
@@ -23,7 +22,7 @@ class Place:
     """An address to listen on; port 0 lets the kernel choose."""
 
     address: IPv4Address | IPv6Address
-    port: int = DEFAULT_PORT
+    port: int = RESPONDER_PORT
 
     def __str__(self) -> str:
         return join_host_port(str(self.address), self.port)
@@ -32,7 +31,7 @@ class Place:
 def read_place(text: str) -> Place:
     """Read `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`. Raises ResponderError."""
     try:
-        host, port = split_host_port(text, DEFAULT_PORT)
+        host, port = split_host_port(text, RESPONDER_PORT)
         return Place(ip_address(host), port)
     except ValueError:
         raise ResponderError(
@@ -48,7 +47,7 @@ def read_prefix(text: str) -> IPNetwork:
         raise ResponderError(f"--allow {text}: expected a prefix or an address, as 10.66.0.0/24 or fd66::2") from None
 
 
-def overlay_places(state: OverlayState | None, port: int = DEFAULT_PORT) -> list[Place]:
+def overlay_places(state: OverlayState | None, port: int = RESPONDER_PORT) -> list[Place]:
     """The port on the addresses of the overlay. Raises ResponderError without one."""
     addresses = [interface.ip for interface in state.addresses if not interface.is_link_local] if state else []
     if not addresses:

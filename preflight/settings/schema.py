@@ -20,13 +20,11 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from preflight.model.overlay import IPNetwork
-from preflight.model.peer import Peer
+from preflight.model.peer import RESPONDER_PORT, Peer
 from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
 from preflight.proto.stun.binding import read_server
 from preflight.settings.peers import peer_address, peer_name
 from preflight.settings.reading import SettingsError, bounded
-
-DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
 
 
 class Model(BaseModel):
@@ -69,7 +67,7 @@ class PeerSettings(Model):
     name: Annotated[str, AfterValidator(peer_name)] = Field(
         "", description="How results call it; its address if empty."
     )
-    responder: int = Field(DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
+    responder: int = Field(RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
     agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
         None, pattern=r"^\d+$", description="Mailbox of its responder on the control plane (decimal digits)."
     )
@@ -109,7 +107,7 @@ class ResponderSettings(Model):
         None, pattern=r"^\d+$", description="This node's mailbox on the control plane (decimal digits)."
     )
     port: int = Field(
-        DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
+        RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
     )
     hellos: bool = Field(
         True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
