@@ -1,7 +1,7 @@
 """The one loop that runs a sans-IO core on a socket: in an event loop, or without one.
 
 `turn` does all the work: hand in what came, send what is due, say how long to wait. `drive` and `Driving` wait in an
-event loop, beside others; `drive_blocking` waits by `select`, for programs that start fast.
+event loop, together with others; `drive_blocking` waits by `select`, for programs that start fast.
 """
 
 import os
@@ -76,7 +76,7 @@ def drive_blocking(cores: Mapping[socket.socket, Core[object]]) -> None:
 
 
 async def drive(core: Core[Result], link: socket.socket, tell: Tell = silent) -> Result | None:
-    """Run a core to its end in the running event loop; what it found."""
+    """Run a core in the running event loop until it is over; gives what it found."""
     with Driving(core, link, tell=tell) as driving:
         await driving.over
     return core.result

@@ -168,7 +168,7 @@ def skipping(answer: bytearray, question: bytes) -> None:
 
 
 HONEST = reflector()
-NO_RESPONDER = "something that is no responder answers on UDP port"
+NO_RESPONDER = "something that is not a responder answers on UDP port"
 
 
 @dataclass(frozen=True)
@@ -354,7 +354,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "mailbox-probe": lambda data: ask.probe_number(data, bytes(ask.NONCE_BYTES)),
     "mailbox-result": lambda data: ask.decode_result(data.decode("utf-8", "replace"), None),
 }
-REFUSALS = (stamp.StampError, hello.HelloError, stun.StunError, ask.AskError)
+REFUSALS = (stamp.StampError, hello.HelloError, stun.StunError, ask.PayloadError)
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -380,7 +380,7 @@ REPORT = {"nonce": bytes(16).hex(), "refusal": "", "received": 9, "elsewhere": 0
 def test_absurd_reports_by_mailbox_are_bad_input(key: bytes | None, field: str, value: object) -> None:
     """A report with any value in any field, four hundred digits too, is taken within its bounds or refused."""
     body = {**REPORT, "send_errors": {}, field: value}
-    with suppress(ask.AskError):
+    with suppress(ask.PayloadError):
         told = ask.decode_result(ask._seal(body, ask.RESULT_TYPE, key), key)
         assert 0 <= told.report.received <= 2**31
         assert told.refusal.isprintable()
@@ -404,7 +404,7 @@ def test_a_report_that_counts_too_much_does_not_count(report: PeerReport, credib
 def test_a_nested_report_is_refused() -> None:
     """Brackets within brackets, as many as fit, end in a refusal."""
     for depth in range(100, 2000, 7):
-        with pytest.raises(ask.AskError):
+        with pytest.raises(ask.PayloadError):
             ask.decode_result('{"version": 1, "hmac": "00", "x": ' + "[" * depth + "]" * depth + "}", KEY)
 
 

@@ -1,4 +1,4 @@
-"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can tell the direction."""
+"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can show the direction."""
 
 import asyncio
 import secrets
@@ -100,7 +100,7 @@ class PathProbes:
         return stats
 
     def silent(self, peer: Peer) -> bool:
-        """Whether the responder answered nothing in the last session of this run: waiting for it is probably in vain.
+        """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
 
         Waiting costs nothing, so a check may wait for many of those at one time.
         """
@@ -178,7 +178,7 @@ class PathProbes:
             raise unavailable(error, "deliver to mailboxes", "submitter's") from None
 
     def hellos(self, peer: Peer, local: str) -> HelloWatch:
-        """Listen for what the peer says unasked, from now on. Raises UnheardError."""
+        """Listen for the peer's hellos from now on. Raises UnheardError."""
         ends = Ends(peer.address, peer.responder_port, local, self._port)
         return HelloWatch(ends, self._key, monotonic(), self._listener)
 
@@ -192,7 +192,7 @@ class PathProbes:
         return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=self.tell(peer, ssid))
 
     def tell(self, peer: Peer, ssid: int) -> Tell:
-        """What tells the run's listener about one session."""
+        """Where a session reports its events."""
         return telling(self._listener, "stamp.sender", f"{peer.target} {ssid}")
 
 
@@ -253,7 +253,7 @@ class _Inquiry:
         return f"{who} reads mailbox {self._peer.agent_id}, not {self._peer.address}: what it reports is about itself"
 
     async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
-        """The peer's report by mailbox, while packets go on until one is answered, hellos tell, or time is up."""
+        """The peer's report by mailbox; packets go on until one is answered, a hello decides, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
         told = asyncio.create_task(_told(mailbox, hellos))
         again = asyncio.create_task(run_session(retry, self._link))
@@ -277,7 +277,7 @@ class _Inquiry:
 
 
 async def _told(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
-    """Return once there is nothing more to learn. The mailbox tells most; where it is silent, wait for hellos."""
+    """Return once there is nothing more to learn. The mailbox says most; where it is silent, wait for hellos."""
     heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
     try:
         if isinstance(await asyncio.shield(mailbox), ProbeResult):
@@ -302,14 +302,14 @@ def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None)
 
 @contextmanager
 def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[PacketWatch | None, str]]:
-    """A watch on the interface, or why there is none."""
+    """A watch on the interface, or why it is missing."""
     if interface is None:
         yield None, "no overlay interface is known"
         return
     try:
         watch = PacketWatch(interface, source, port)
     except PermissionError:
-        yield None, "that takes CAP_NET_RAW"
+        yield None, "that needs CAP_NET_RAW"
         return
     except (OSError, AttributeError) as error:
         yield None, f"{interface}: {error}"

@@ -8,7 +8,7 @@ from preflight.proto.core import Received
 from preflight.proto.responder.mailbox_probe import probe_number
 
 MOST_STRAYS = 8
-"""At most so many places that answers come from are told apart, and so many hosts that send probes."""
+"""At most this many places that answers come from are counted separately, and this many hosts that send probes."""
 
 
 class Session(Protocol):
@@ -34,7 +34,7 @@ class Sorter:
         self.sessions: Sequence[Session] = ()
 
     def sift(self, received: Received, now: float) -> bool:
-        """Take a datagram, or leave it to the session that runs, which tells why it is no answer: False."""
+        """Take a datagram, or leave it to the session that runs, which counts why it does not answer: False."""
         host, port = received.source[:2]
         number = probe_number(received.data, self._nonce)
         if number is not None:

@@ -11,7 +11,7 @@ def around(name: str | None, host: str | None) -> str:
 
 
 def bracketed(host: str | None) -> str:
-    """A host as it stands before a colon and a port; a word in its place where it is not known."""
+    """A host as written before a colon and a port; a placeholder where it is not known."""
     return f"[{host}]" if host and ":" in host else host or "HOST"
 
 

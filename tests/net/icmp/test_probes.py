@@ -1,4 +1,4 @@
-"""Echoes and nudges on real sockets."""
+"""Echoes, and datagrams that provoke an answer, on real sockets."""
 
 import asyncio
 import os
@@ -93,7 +93,7 @@ def test_without_privilege_it_says_so() -> None:
     assert done.stdout.split() == [PRIVILEGE, "False", "False"]
 
 
-def test_a_nudge_is_one_datagram_and_never_raises() -> None:
+def test_what_provokes_a_handshake_is_one_datagram_and_never_raises() -> None:
     """To this host it leaves; out of an interface that does not exist the kernel's words come back."""
     assert Icmp().provoke_handshake("127.0.0.1", "lo") is None
     assert Icmp().provoke_handshake("127.0.0.1", "no-such-if") == "No such device"

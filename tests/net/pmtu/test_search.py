@@ -19,7 +19,6 @@ from preflight_checks.mtu_path import mtu_path
 from preflight.api import Context, Direction, Peer, Status
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
-from preflight.net.pmtu.host import HostPath
 from preflight.net.pmtu.search import PathMtuProbes
 from preflight.proto.pmtu.wire import LARGEST
 from preflight.settings.load import CheckSettings, Secrets, Settings
@@ -102,16 +101,6 @@ def test_nobody_listens() -> None:
 def test_an_address_that_cannot_be_sent_to() -> None:
     """Protects a run on a node without a way there: an outcome, not an exception."""
     assert searched(Peer("255.255.255.255"), "forward").outcome is SearchOutcome.NO_ANSWER
-
-
-def test_what_the_host_knows() -> None:
-    """Protects the responder's answers about its own host."""
-    host = HostPath()
-    assert host.device_mtu("127.0.0.1") >= LARGEST
-    assert host.path_mtu("127.0.0.1") >= LARGEST
-    counted = host.reassembled()
-    assert counted is not None
-    assert counted >= 0
 
 
 def test_a_closed_port_proves_what_a_path_carries() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from preflight.model.path import PeerReport
 from preflight.model.return_path import WayBack
 from preflight.proto.responder import mailbox_probe as ask
-from preflight.proto.responder.mailbox_probe import AskError, ProbeRequest, ProbeResult, ReplayGuard
+from preflight.proto.responder.mailbox_probe import PayloadError, ProbeRequest, ProbeResult, ReplayGuard
 
 KEY = b"0123456789abcdef"
 NOW_MS = 1_795_479_667_927
@@ -50,7 +50,7 @@ def test_result_round_trip() -> None:
     assert ask.decode_result(ask.encode_result(result, KEY), KEY) == result
     assert ask.decode_result(ask.encode_result(result, KEY), None) == result
     for key in (None, b"another key of 16"):
-        with pytest.raises(AskError, match="not signed"):
+        with pytest.raises(PayloadError, match="not signed"):
             ask.decode_result(ask.encode_result(result, key), KEY)
 
 
@@ -91,7 +91,7 @@ def test_nothing_odd_gets_into_a_line_to_paste(name: str, value: object) -> None
     """What a peer says of itself ends up in remedies: names of interfaces, addresses and small numbers, or nothing."""
     body = json.loads(ask.encode_result(ProbeResult(REQUEST.nonce, replace(REPORT, way=WAY)), None))
     body["way"][name] = value
-    with pytest.raises(AskError):
+    with pytest.raises(PayloadError):
         ask.decode_result(json.dumps(body), None)
 
 
@@ -100,7 +100,7 @@ def test_a_signature_covers_every_field_and_the_type() -> None:
     body = json.loads(ask.encode_request(REQUEST, KEY))
     for name, other in {"address": "10.66.0.9", "port": 53, "receiver": "3", "count": 1, "nonce": "ff" * 16}.items():
         assert ask.decode_request(json.dumps(body | {name: other}), KEY)[1] is False
-    with pytest.raises(AskError):
+    with pytest.raises(PayloadError):
         ask.decode_result(ask.encode_request(REQUEST, KEY), KEY)
 
 
@@ -131,21 +131,21 @@ def test_a_signature_covers_every_field_and_the_type() -> None:
 def test_malformed_requests(name: str, value: object) -> None:
     """What is out of range is refused: a request cannot make a responder send much, long, or anywhere odd."""
     body = json.loads(ask.encode_request(REQUEST, None))
-    with pytest.raises(AskError):
+    with pytest.raises(PayloadError):
         ask.decode_request(json.dumps(body | {name: value}), None)
     if name == "to":
         return
     del body[name]
-    with pytest.raises(AskError):
+    with pytest.raises(PayloadError):
         ask.decode_request(json.dumps(body), None)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=200) | json_values.map(json.dumps), st.sampled_from([None, KEY]))
 def test_random_payloads(payload: str, key: bytes | None) -> None:
-    """Whatever stands in a mailbox is a payload or an AskError."""
+    """Whatever stands in a mailbox is a payload or an PayloadError."""
     for decode in (ask.decode_request, ask.decode_result):
-        with suppress(AskError):
+        with suppress(PayloadError):
             decode(payload, key)
 
 
@@ -161,13 +161,13 @@ def test_random_fields(changes: dict[str, object]) -> None:
         (ask.encode_request(REQUEST, KEY), ask.decode_request),
         (ask.encode_result(ProbeResult(bytes(16), REPORT), None), ask.decode_result),
     ):
-        with suppress(AskError):
+        with suppress(PayloadError):
             decode(json.dumps(json.loads(text) | changes), KEY)
 
 
 def test_long_payloads_are_refused_unread() -> None:
     """A payload is bounded."""
-    with pytest.raises(AskError, match="too long"):
+    with pytest.raises(PayloadError, match="too long"):
         ask.decode_request("[" * 100_000, None)
 
 
@@ -186,7 +186,7 @@ def test_a_replay_is_refused_for_as_long_as_it_would_be_fresh() -> None:
     ahead = replace(REQUEST, created_unix_ms=NOW_MS + 100_000)
     assert guard.refusal(ahead, NOW_MS) == ""
     for later_ms in (0, 50_000, 150_000, 219_000):
-        with pytest.raises(AskError, match="seen before"):
+        with pytest.raises(PayloadError, match="seen before"):
             guard.refusal(ahead, NOW_MS + later_ms)
     assert "old" in guard.refusal(ahead, NOW_MS + 221_000)
 
@@ -199,7 +199,7 @@ def test_freshness_is_bounded() -> None:
         guard.refusal(replace(REQUEST, nonce=number.to_bytes(16)), NOW_MS) for number in range(1, ask._MAX_NONCES + 10)
     ]
     assert refusals[-1] == "too many requests"
-    with pytest.raises(AskError):
+    with pytest.raises(PayloadError):
         guard.refusal(REQUEST, NOW_MS)
     assert guard.refusal(replace(REQUEST, nonce=b"x" * 16, created_unix_ms=NOW_MS + 300_000), NOW_MS + 300_000) == ""
 
