@@ -46,9 +46,22 @@ keep it from everything else. What is left makes the socket readable again at on
 _MEMORY_INFO = struct.Struct("@9I")  # linux/sock_diag.h; the last of them is SK_MEMINFO_DROPS
 
 PENDING_ERRORS: Final = frozenset(
-    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOPROTOOPT, errno.EPROTO}
+    {
+        errno.ECONNREFUSED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENOPROTOOPT,
+        errno.EPROTO,
+        errno.EACCES,  # ICMPv6 only: administratively prohibited, a reject route, a source that fails a policy
+        errno.ENONET,
+        errno.EOPNOTSUPP,
+    }
 )
-"""What an ICMP error about an earlier datagram leaves on the socket for the next call, whatever that call is."""
+"""What an ICMP error about an earlier datagram leaves on the socket for the next call, whatever that call is.
+
+`icmp_err_convert` and `icmpv6_err_convert` of the kernel, without EMSGSIZE.
+"""
 
 
 def family_of(address: str) -> socket.AddressFamily:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from preflight.model.event import Tell, silent
 from preflight.proto.core import Received
 from preflight.proto.responder.mailbox_probe import probe_number
 
@@ -27,7 +28,8 @@ class Sorter:
     place: address and port that the packets go to. nonce: of the request by mailbox. count: probes that it asks for.
     """
 
-    def __init__(self, place: tuple[str, int], nonce: bytes, count: int) -> None:
+    def __init__(self, place: tuple[str, int], nonce: bytes, count: int, tell: Tell = silent) -> None:
+        self._tell = tell
         self._place, self._nonce, self._count = place, nonce, count
         self._probes: dict[str, set[int]] = {}
         self._strays: Counter[str] = Counter()
@@ -38,6 +40,7 @@ class Sorter:
         host, port = received.source[:2]
         number = probe_number(received.data, self._nonce)
         if number is not None:
+            self._tell(now, "probe-received", number=number, by=host)
             if number < self._count and (host in self._probes or len(self._probes) < MOST_STRAYS):
                 self._probes.setdefault(host, set()).add(number)
             return True
@@ -47,6 +50,7 @@ class Sorter:
         known = place in self._strays or len(self._strays) < MOST_STRAYS
         if known and any(session.answered_by(received.data) for session in self.sessions):
             self._strays[place] += 1
+            self._tell(now, "answer-from-elsewhere", by=place)
         return True
 
     @property

@@ -182,7 +182,7 @@ class ReplayGuard:
         self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     def refusal(self, request: ProbeRequest, now_unix_ms: int) -> str:
-        """Why not to act on the request, or an empty string; then it is spent. Raises PayloadError for one seen before."""
+        """Why not to act on the request, or an empty string; then it is spent. Raises PayloadError for a replay."""
         age_s = (now_unix_ms - request.created_unix_ms) / 1000
         if abs(age_s) > FRESH_S:
             return f"the request is {age_s:.0f} s old by this node's clock, at most {FRESH_S:.0f} s are accepted"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from preflight.model.event import Event
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.net.icmp.probes import Icmp
 
@@ -106,3 +107,21 @@ def test_a_closed_port_is_told_from_a_silent_one() -> None:
         port = held.getsockname()[1]
         assert not asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=0.1))
     assert asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=1.0))
+
+
+@pytest.mark.lab
+def test_a_listener_hears_echoes_and_traces() -> None:
+    """Protects `--debug`: what a sweep, a trace and a question about a port send and hear is told."""
+    events: list[Event] = []
+    icmp = Icmp(listener=events.append)
+
+    async def run() -> None:
+        await icmp.echo("127.0.0.1", count=1, interval_s=0, timeout_s=5)
+        await icmp.trace("127.0.0.1")
+        await icmp.port_closed("127.0.0.1", 9, timeout_s=5)
+
+    asyncio.run(run())
+    by_source = {source: [e.name for e in events if e.source == source] for source in {e.source for e in events}}
+    assert by_source["icmp.sweep"] == ["echo-sent", "echo-answered", "concluded"]
+    assert by_source["icmp.traceroute"][0] == "wave-sent"
+    assert by_source["icmp.closed-port"] == ["concluded"]

@@ -17,6 +17,7 @@ import pytest
 from preflight_checks.mtu_path import mtu_path
 
 from preflight.api import Context, Direction, Peer, Status
+from preflight.model.event import Event
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
 from preflight.net.pmtu.search import PathMtuProbes
@@ -87,6 +88,19 @@ def test_the_key_is_used(tmp_path: Path) -> None:
         peer = Peer("127.0.0.1", responder_port=port)
         assert all(searched(peer, direction, key=file.read_bytes()).fits for direction in DIRECTIONS)
         assert searched(peer, "forward").outcome is SearchOutcome.NO_ANSWER
+
+
+def test_a_listener_hears_the_whole_search() -> None:
+    """Protects `--debug`: each event names its search, times are the steady clock, and sizes are there."""
+    events: list[Event] = []
+    probes = PathMtuProbes(Settings(), listener=events.append)
+    before = time.monotonic()
+    with responding("127.0.0.1") as port:
+        asyncio.run(probes.search(Peer("127.0.0.1", "b", port), "forward", ceiling_bytes=1420))
+    assert {(event.source, event.subject) for event in events} == {("pmtu.fast", "b forward")}
+    assert before <= events[0].at_s <= events[-1].at_s <= time.monotonic()
+    assert (events[0].name, events[-1].name) == ("search-started", "concluded")
+    assert {event.fields["size_bytes"] for event in events if event.name == "probe-answered"} >= {1280, 1420}
 
 
 def test_nobody_listens() -> None:
