@@ -18,10 +18,11 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
 from preflight.proto.control.placement import overlay_text, placement
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
 CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
@@ -59,7 +60,7 @@ class Tunnel:
 )
 async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
     """Connect to each address of the control host separately, so that a good one does not hide a dead one."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
@@ -83,12 +84,12 @@ def _unresolved(url: ControlUrl) -> Result:
     return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
 
 
-def tunnel_to(address: str, overlay: OverlayState | None, now_s: float) -> Tunnel | None:
-    """What the overlay reports about the tunnel to a silent address; None if it reports nothing. now_s: UNIX time."""
+def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
+    """What the overlay reports about the tunnel to a silent address; None if it reports nothing."""
     peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
     if overlay is None or peer is None or peer.last_handshake_s is None:
         return None
-    age_s = now_s - peer.last_handshake_s if peer.last_handshake_s else None
+    age_s = now_unix_s - peer.last_handshake_s if peer.last_handshake_s else None
     return Tunnel(overlay.interface or "", peer.endpoint, age_s)
 
 
@@ -120,32 +121,39 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
         if url.port_given or url.port == SERVER_PORT
         else f"; the URL has no port; the server's default is {SERVER_PORT}"
     )
-    fact, measured = _session(tunnel)
-    place = f"http://{url.authority}:{SERVER_PORT}{url.path}"
+    fact, facts = _session(tunnel, connections)
     remedy = {
         "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
         "timeout": _let_in(worst, tunnel),
         "unreachable": f"ip route get {worst.address}",
     }[worst.outcome]
+    if hint and url.scheme == "http":
+        remedy = f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={url.at(url.host, SERVER_PORT)}"
     return failed(
         _CODES[worst.outcome],
         CONTROL,
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
-        remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}" if hint and url.scheme == "http" else remedy,
-        measurements=_measured(connections) | measured,
+        remedy=remedy,
+        facts=facts,
+        measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
 
 
-def _session(tunnel: Tunnel | None) -> tuple[str, dict[str, float | None]]:
-    """What the message and the measurements say about the tunnel."""
+def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[str, ControlTunnelFacts | None]:
+    """What the message and the facts say about the tunnel, where no connection came about."""
     if tunnel is None:
-        return "", {}
+        return "", None
     age_s = tunnel.handshake_age_s
     ever = "never had a handshake" if age_s is None else f"had its last handshake {age_s:.0f} s ago"
     end = f" with {tunnel.endpoint}" if tunnel.endpoint else ""
-    return f"; the tunnel to it{end} {ever}", {"tunnel_handshake_age_s": None if age_s is None else round(age_s, 1)}
+    facts = ControlTunnelFacts(
+        addresses=len(connections),
+        addresses_open=0,
+        tunnel_handshake_age_s=None if age_s is None else round(age_s, 1),
+    )
+    return f"; the tunnel to it{end} {ever}", facts
 
 
 def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:
@@ -180,7 +188,7 @@ def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections:
         f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
         "a client that tries the dead address first must wait for it to time out",
         remedy=f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
-        f"--bind {_place(dead[0])}",
+        f"--bind {dead[0].place}",
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
@@ -200,18 +208,13 @@ def _not_applicable(message: str) -> Result:
     return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
 
 
-def _place(connection: Connection) -> str:
-    host = f"[{connection.address}]" if connection.family == "IPv6" else connection.address
-    return f"{host}:{connection.port}"
-
-
 def _outcomes(connections: Sequence[Connection]) -> str:
     words = {"refused": "refuses", "timeout": "is silent", "unreachable": "cannot be reached"}
 
     def one(connection: Connection) -> str:
         if connection.outcome == "open":
-            return f"{_place(connection)} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
-        return f"{_place(connection)} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
+            return f"{connection.place} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
+        return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
 
     return "; ".join(map(one, connections))
 

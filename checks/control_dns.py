@@ -17,9 +17,10 @@ from preflight.api import (
     warned,
 )
 from preflight.model.dns import Lookup, Resolution
+from preflight.model.facts import NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
 """Addresses of one name shown in a message and in the report."""
@@ -41,7 +42,7 @@ SHOWN, KEPT = 8, 64
 )
 async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
     """Ask the system and each configured resolver for A and AAAA, and compare the answers."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no usable control URL")
     elif url.address is not None:
@@ -139,12 +140,12 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
         CONTROL,
         Direction.LOCAL,
         f"{resolution.name} resolves to {_list(resolution.system.addresses)} ({'; '.join(notes)})",
-        measurements={
-            "addresses": list(resolution.system.addresses[:KEPT]),
-            "lookup_ms": round(rtt_ms, 3) if rtt_ms is not None else None,
-            "resolvers_asked": len(resolution.resolvers),
-            "resolvers_answering": len(agreeing),
-        },
+        facts=NameFacts(
+            addresses=resolution.system.addresses[:KEPT],
+            lookup_ms=round(rtt_ms, 3) if rtt_ms is not None else None,
+            resolvers_asked=len(resolution.resolvers),
+            resolvers_answering=len(agreeing),
+        ),
         evidence=(_evidence(resolution),),
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, warned
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
+from preflight.model.facts import HealthFacts
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
@@ -18,7 +19,7 @@ from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
 from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -67,7 +68,7 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
             past_proxy = await measure(direct)
         finally:
             await direct.aclose()
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy):
         yield result
 
@@ -169,7 +170,7 @@ def _good(probe: Probe, slow_ms: float) -> Result:
     median = statistics.median(rtts)
     times = f"{median:.1f} ms (median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f})"
     again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
-    more = {"attempts": probe.attempts, "measurements": _measured(probe), "evidence": (_evidence(probe),)}
+    more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),)}
     if median < slow_ms:
         return passed(CONTROL, Direction.ROUND_TRIP, f"healthy, answers in {times}{again}", **more)
     return warned(
@@ -192,7 +193,7 @@ def _bad(problem: Finding, probe: Probe, note: str) -> Result:
         f"{problem.message}{note}{again}",
         remedy=problem.remedy,
         attempts=probe.attempts,
-        measurements=_measured(probe),
+        facts=_facts(probe),
         evidence=(_evidence(probe),),
     )
 
@@ -231,22 +232,22 @@ def _round_trips(probe: Probe) -> list[float]:
     return [a.rtt_ms for a in probe.good if not a.connected] or [a.rtt_ms for a in probe.good]
 
 
-def _measured(probe: Probe) -> dict[str, float | int]:
+def _facts(probe: Probe) -> HealthFacts | None:
     if not probe.good:
-        return {}
+        return None
     rtts = _round_trips(probe)
     advice = conservative(rtts)
-    return {
-        "rtt_ms": round(statistics.median(rtts), 3),
-        "rtt_min_ms": round(min(rtts), 3),
-        "rtt_p95_ms": round(percentile(rtts, TAIL_PERCENT), 3),
-        "rtt_max_ms": round(max(rtts), 3),
-        "answers": len(probe.good),
-        "advised_http_timeout_ms": advice.http_timeout_ms,
-        "advised_heartbeat_s": advice.heartbeat_s,
-        "advised_max_stale_ms": advice.max_stale_ms,
-        "advised_lease_ms": advice.lease_ms,
-    }
+    return HealthFacts(
+        rtt_ms=round(statistics.median(rtts), 3),
+        rtt_min_ms=round(min(rtts), 3),
+        rtt_p95_ms=round(percentile(rtts, TAIL_PERCENT), 3),
+        rtt_max_ms=round(max(rtts), 3),
+        answers=len(probe.good),
+        advised_http_timeout_ms=advice.http_timeout_ms,
+        advised_heartbeat_s=advice.heartbeat_s,
+        advised_max_stale_ms=advice.max_stale_ms,
+        advised_lease_ms=advice.lease_ms,
+    )
 
 
 def _evidence(probe: Probe) -> Evidence:

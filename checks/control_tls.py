@@ -21,12 +21,13 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.host_port import join_host_port
 from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl, parse_control_url
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
@@ -54,7 +55,7 @@ _CODES = {
 )
 async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     """Do a TLS handshake with each address as a client would; without TLS, judge the addresses."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
@@ -144,7 +145,7 @@ def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
         codes.CONTROL_TLS_EXPIRING,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"the certificate of {url.host} ({handshake.address}:{handshake.port}) expires in {left:.1f} days, on "
+        f"the certificate of {url.host} ({handshake.place}) expires in {left:.1f} days, on "
         f"{_day(handshake.certificate.not_after)}; after that no client connects",
         remedy="Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
         measurements=_measured(handshake, now),
@@ -175,7 +176,7 @@ def _skew(handshake: Handshake, now: datetime) -> Result | None:
 
 
 def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
-    place = f"{url.host} ({handshake.address}:{handshake.port})"
+    place = f"{url.host} ({handshake.place})"
     certificate = handshake.certificate
     if handshake.outcome in ("timeout", "refused", "unreachable"):
         return f"no TLS handshake with {place}: {handshake.detail}"
@@ -195,19 +196,19 @@ def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
 
 
 def _remedy(url: ControlUrl, handshake: Handshake) -> str:
-    look = f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null | openssl x509 -noout"
+    shake = f"openssl s_client -connect {join_host_port(url.host, url.port)} -servername {url.host} </dev/null"
     names = handshake.certificate.names if handshake.certificate else ()
     # Untrusted names: only a valid host goes into a line to paste.
-    written = (f"https://{name}:{url.port}{url.path}" for name in names[:NAMES_KEPT])
-    better = next(filter(None, map(usable, written)), None)
+    written = (parse_control_url(f"https://{name}:{url.port}{url.path}") for name in names[:NAMES_KEPT])
+    better = next((found for found in written if isinstance(found, ControlUrl)), None)
     if handshake.outcome == "name" and better is not None:
         return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={better}"
     return {
         "expired": "Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
-        "not-yet-valid": f"{look} -dates",
+        "not-yet-valid": f"{shake} | openssl x509 -noout -dates",
         "untrusted": "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml",
         "name": f"Issue a certificate for {url.host}, or use the name that the certificate is for in the control URL.",
-    }.get(handshake.outcome, f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null")
+    }.get(handshake.outcome, shake)
 
 
 def _good(handshake: Handshake, now: datetime) -> Result:
@@ -219,7 +220,7 @@ def _good(handshake: Handshake, now: datetime) -> Result:
     return passed(
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{handshake.address}:{handshake.port} speaks {handshake.version}{life}",
+        f"{handshake.place} speaks {handshake.version}{life}",
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
     )
@@ -254,7 +255,7 @@ def _measured(handshake: Handshake, now: datetime) -> dict[str, Any]:
 def _evidence(handshake: Handshake) -> Evidence:
     return Evidence(
         "tls",
-        f"the handshake with {handshake.address}:{handshake.port}",
+        f"the handshake with {handshake.place}",
         {
             "outcome": handshake.outcome,
             "detail": handshake.detail,

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import overlay_text, overlay_twin, placement
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError, normalise, without_secrets
+from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
 
 
 @check(
@@ -29,9 +29,9 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     yield judge(ctx.settings.control.url, ctx.settings.control_url_source, ctx.overlay)
 
 
-def judge(raw: str | None, source: str | None, overlay: OverlayState | None) -> Result:
+def judge(url: ControlUrl | ControlUrlError | None, source: str | None, overlay: OverlayState | None) -> Result:
     """Judge the URL by its source and the overlay's prefixes."""
-    if raw is None or not raw.strip():
+    if url is None or (isinstance(url, ControlUrlError) and url.fault == "empty"):
         return failed(
             codes.CONTROL_URL_MISSING,
             CONTROL,
@@ -41,14 +41,12 @@ def judge(raw: str | None, source: str | None, overlay: OverlayState | None) -> 
             remedy=f"export {_example(overlay)}",
         )
     origin = f"(from {source})" if source else "(given)"
-    try:
-        url = normalise(raw)
-    except ControlUrlError as error:
+    if isinstance(url, ControlUrlError):
         return failed(
-            codes.CONTROL_URL_BIND_ALL if error.bind_all else codes.CONTROL_URL_INVALID,
+            codes.CONTROL_URL_BIND_ALL if url.fault == "bind-all" else codes.CONTROL_URL_INVALID,
             CONTROL,
             Direction.LOCAL,
-            f"the control URL {_presentable(raw)} {origin} cannot be used: {error}",
+            f"the control URL {url.written!r} {origin} cannot be used: {url.reason}",
             remedy=f"export {_example(overlay)}",
         )
     return _judge_place(url, origin, overlay)
@@ -84,8 +82,3 @@ def _example(overlay: OverlayState | None) -> str:
     place = f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
     line = f"VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{place}:{SERVER_PORT}"
     return f"{line}   # the control host's address: run ip -brief address there"
-
-
-def _presentable(raw: str) -> str:
-    """The URL as written, without possible passwords, tokens and control characters."""
-    return repr(without_secrets(raw.strip()[:200]))

@@ -19,10 +19,12 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.facts import EnrolmentStepFacts
 from preflight.model.printable import number_of
 from preflight.proto.control.answers import FINDINGS, code_of
-from preflight.proto.control.enroll import LEAVE_S, PATIENCE_S, Outcome, State, Step
+from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
+from preflight.proto.control.own_row import LEAVE_S, State
 
 _WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
 """What the bootstrap exchange, the first request, shows about the path."""
@@ -67,6 +69,7 @@ _REMEDIES = {
         *FINDINGS,
     ),
     needs=("control.health", "run.left-behind"),
+    after=("nodes.state",),  # which judges the list of nodes, and should not find this node's passing row in it
     timeout=PATIENCE_S + LEAVE_S + 10,
 )
 async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -101,10 +104,10 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     more: dict[str, Any] = {
         "aspect": outcome.step,
         "attempts": outcome.attempts,
-        "measurements": {
-            "elapsed_ms": round((outcome.ended - outcome.began) * 1000, 3),
-            "http_status": outcome.error.status if outcome.error else None,
-        },
+        "facts": EnrolmentStepFacts(
+            elapsed_ms=round((outcome.ended - outcome.began) * 1000, 3),
+            http_status=outcome.error.status if outcome.error else None,
+        ),
         "evidence": (_evidence(outcome),),
         "duration_ms": round((outcome.ended - outcome.began) * 1000, 3),
     }

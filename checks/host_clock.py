@@ -27,7 +27,7 @@ async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
         return
-    asked = bool(ctx.settings.control.url or ctx.peers)
+    asked = ctx.settings.control.url is not None or bool(ctx.peers)
     yield judge(state, {} if state.synchronised else await other_clocks(ctx), asked=asked)
 
 
@@ -39,7 +39,7 @@ async def other_clocks(ctx: Context) -> dict[str, Offset]:
 
 
 async def _control_clock(ctx: Context) -> Offset | None:
-    if not ctx.settings.control.url:
+    if ctx.settings.control.url is None:
         return None
     try:
         return clock_offset([await ctx.net.control.health(timeout_s=PATIENCE_S)])

@@ -1,10 +1,11 @@
 """Does a strict reverse-path filter on this node drop what peers send?"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
 
 from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed
+from preflight.model.facts import ReversePathFilterFacts
 from preflight.model.icmp import EchoStats
 from preflight.model.kernel import NeedsPlatform, ReversePathFilter
 
@@ -63,14 +64,14 @@ def _unanswered(echo: EchoStats) -> bool:
 
 def judge(probed: Probed) -> Result:
     """Drops count only together with a peer that did not answer: other traffic may be dropped for valid reasons."""
-    strict: Sequence[str] = probed.before.strict
-    measurements = {"strict_interfaces": list(strict), "dropped_packets": probed.dropped}
+    strict = probed.before.strict
+    facts = ReversePathFilterFacts(strict_interfaces=strict, dropped_packets=probed.dropped)
     if not strict:
-        return passed(NODE, Direction.LOCAL, "no interface has a strict filter", measurements=measurements)
+        return passed(NODE, Direction.LOCAL, "no interface has a strict filter", facts=facts)
     names = ", ".join(strict)
     if probed.dropped <= 0 or not probed.silent:
         message = f"the strict filter ({names}) dropped no packet of a peer"
-        return passed(NODE, Direction.LOCAL, message, measurements=measurements)
+        return passed(NODE, Direction.LOCAL, message, facts=facts)
     return failed(
         codes.HOST_RP_FILTER,
         NODE,
@@ -78,7 +79,7 @@ def judge(probed: Probed) -> Result:
         f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
         f"{', '.join(probed.silent)} did not answer",
         remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{_sysctl_name(name)}.rp_filter=2" for name in ("all", *strict)),
-        measurements=measurements | {"silent_peers": list(probed.silent)},
+        facts=replace(facts, silent_peers=probed.silent),
     )
 
 

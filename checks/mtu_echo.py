@@ -8,7 +8,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     check,
@@ -19,7 +18,8 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.facts import MtuEchoFacts, MtuFacts, MtuSearchFacts
+from preflight.model.pmtu import EchoSizes, PathMtu, SearchOutcome, as_data
 from preflight.proto.pmtu.advice import set_mtu_there
 from preflight.proto.pmtu.wire import SMALLEST
 from preflight.proto.responder.reach import start_responder
@@ -53,6 +53,7 @@ class Alone:
     title="Without a responder: full-size echoes come back",
     subject="peer",
     needs=("reach.icmp",),
+    reads=(MtuSearchFacts,),
     measures=True,
     timeout=60,
     timeout_per_peer=0.5,
@@ -99,9 +100,12 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
 
 
 async def _has_responder(ctx: Context, peer: Peer) -> bool:
-    """Whether path-MTU probes are answered. STAMP goes first, because there silence costs less, but other reflectors
-    answer it too.
+    """Whether path-MTU probes are answered: what mtu.path found, or a few probes of our own where it found nothing.
+
+    STAMP goes first, because there silence costs less, but other reflectors answer it too.
     """
+    if ctx.facts(MtuSearchFacts, peer.target):
+        return True
     if ctx.net.path.silent(peer) or not (await ctx.net.path.stamp(peer, count=3, interval_s=0.01)).answered:
         return False
     probed = await ctx.net.pmtu.search(peer, "forward", ceiling_bytes=SMALLEST)
@@ -137,7 +141,7 @@ def _whole(peer: Peer, alone: Alone) -> Result:
         Direction.ROUND_TRIP,
         f"{echo.mtu_bytes}-byte echoes to {peer.target} {come}, and {_promise(alone)}; only a responder there can "
         f"show whether they arrive in fragments, and what size {peer.target} can send",
-        measurements=_measurements(alone),
+        facts=_facts(alone),
         evidence=(_sizes(echo),),
     )
 
@@ -151,7 +155,7 @@ def _forward(peer: Peer, alone: Alone) -> tuple[Result, ...]:
             Direction.FORWARD,
             f"a UDP packet of {alone.forward_bytes} bytes got to {peer.target}: its host quotes it and says that the "
             "port is closed",
-            measurements={"mtu_bytes": alone.forward_bytes, "interface_mtu_bytes": alone.echo.ceiling_bytes},
+            facts=MtuFacts(mtu_bytes=alone.forward_bytes, interface_mtu_bytes=alone.echo.ceiling_bytes),
         ),
     )
 
@@ -177,7 +181,7 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
         direction,
         message + _open_question(peer, alone),
         remedy=_remedy(peer, alone, mtu, minimum_mtu),
-        measurements=_measurements(alone),
+        facts=_facts(alone),
         evidence=(_sizes(echo),),
     )
 
@@ -242,7 +246,7 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
             Direction.ROUND_TRIP,
             f"too many echoes to {name} get no answer to find the path MTU: {echo.mtu_bytes or 0} bytes come back, "
             f"{echo.ceiling_bytes} is the interface's MTU",
-            measurements=_measurements(alone),
+            facts=_facts(alone),
             evidence=(_sizes(echo),),
         )
     known = "back" if alone.forward_open else "there and back"
@@ -256,26 +260,26 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
     )
 
 
-def _measurements(alone: Alone) -> dict[str, Measurement]:
+def _facts(alone: Alone) -> MtuEchoFacts:
     echo = alone.echo
-    return {
-        "mtu_bytes": echo.mtu_bytes,
-        "interface_mtu_bytes": echo.ceiling_bytes,
-        "forward_mtu_bytes": alone.forward_bytes or None,
-        "signalled": echo.signalled,
-        "echoes": echo.probes_sent,
-        "rounds": echo.rounds,
-        "rtt_ms": None if echo.rtt_s is None else round(echo.rtt_s * 1000, 3),
-        "search_ms": round(echo.duration_s * 1000, 3),
-    }
+    return MtuEchoFacts(
+        mtu_bytes=echo.mtu_bytes,
+        interface_mtu_bytes=echo.ceiling_bytes,
+        forward_mtu_bytes=alone.forward_bytes or None,
+        signalled=echo.signalled,
+        echoes=echo.probes_sent,
+        rounds=echo.rounds,
+        rtt_ms=None if echo.rtt_s is None else round(echo.rtt_s * 1000, 3),
+        search_ms=round(echo.duration_s * 1000, 3),
+    )
 
 
 def _sizes(echo: PathMtu) -> Evidence:
-    data = {
-        "came_back": echo.passed,
-        "in_fragments": echo.fragmented,
-        "unanswered": echo.vanished,
-        "lost_once_but_came_back": echo.recovered,
-        "icmp_too_big_from": echo.icmp_from,
-    }
-    return Evidence("path-mtu", "sizes of echoes in bytes", {name: list(sizes) for name, sizes in data.items()})
+    sizes = EchoSizes(
+        came_back=echo.passed,
+        in_fragments=echo.fragmented,
+        unanswered=echo.vanished,
+        lost_once_but_came_back=echo.recovered,
+        icmp_too_big_from=echo.icmp_from,
+    )
+    return Evidence("path-mtu", "sizes of echoes in bytes", as_data(sizes))

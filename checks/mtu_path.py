@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     check,
@@ -20,8 +19,9 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import MtuSearchFacts
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
-from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.pmtu import PathMtu, ProbeSizes, SearchOutcome, as_data
 from preflight.model.pmtu_hops import Vanishing
 from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
 from preflight.proto.pmtu.wire import LARGEST
@@ -201,12 +201,12 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
     target, direction = carried.peer.target, Direction(found.direction)
     if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
         return _undecided(carried.peer, found)
-    facts = {"measurements": _measurements(found), "evidence": (_sizes(found), *_hops(carried, found))}
+    told = {"facts": _facts(found), "evidence": (_sizes(found), *_hops(carried, found))}
     promise = _promise(carried, found)
     if found.fits and found.mtu_bytes >= minimum_mtu:
         arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
         message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} {arrive}, {promise}"
-        return passed(target, direction, message, **facts)
+        return passed(target, direction, message, **told)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
     short = found.mtu_bytes < minimum_mtu
     if short:
@@ -217,7 +217,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
         verdict, code = failed, codes.MTU_BELOW_MINIMUM
     else:
         verdict, code = warned, codes.MTU_REDUCED
-    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **facts)
+    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **told)
 
 
 def _way(carried: Carried, found: PathMtu) -> str:
@@ -288,7 +288,7 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
             peer.target,
             direction,
             message,
-            measurements=_measurements(found),
+            facts=_facts(found),
             evidence=(_sizes(found),),
         )
     port = f"UDP port {peer.responder_port}"
@@ -310,16 +310,16 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
     )
 
 
-def _measurements(found: PathMtu) -> dict[str, Measurement]:
-    return {
-        "mtu_bytes": found.mtu_bytes,
-        "interface_mtu_bytes": found.ceiling_bytes,
-        "signalled": found.signalled,
-        "probes": found.probes_sent,
-        "rounds": found.rounds,
-        "rtt_ms": None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
-        "search_ms": round(found.duration_s * 1000, 3),
-    }
+def _facts(found: PathMtu) -> MtuSearchFacts:
+    return MtuSearchFacts(
+        mtu_bytes=found.mtu_bytes,
+        interface_mtu_bytes=found.ceiling_bytes,
+        signalled=found.signalled,
+        probes=found.probes_sent,
+        rounds=found.rounds,
+        rtt_ms=None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
+        search_ms=round(found.duration_s * 1000, 3),
+    )
 
 
 def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
@@ -348,11 +348,11 @@ def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
 
 
 def _sizes(found: PathMtu) -> Evidence:
-    data = {
-        "passed": found.passed,
-        "fragmented": found.fragmented,
-        "vanished": found.vanished,
-        "lost_once_but_arrived": found.recovered,
-        "icmp_too_big_from": found.icmp_from,
-    }
-    return Evidence("path-mtu", "sizes of IP packets in bytes", {name: list(sizes) for name, sizes in data.items()})
+    sizes = ProbeSizes(
+        passed=found.passed,
+        fragmented=found.fragmented,
+        vanished=found.vanished,
+        lost_once_but_arrived=found.recovered,
+        icmp_too_big_from=found.icmp_from,
+    )
+    return Evidence("path-mtu", "sizes of IP packets in bytes", as_data(sizes))

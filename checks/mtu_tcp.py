@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Result,
     check,
     codes,
@@ -18,9 +17,11 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.facts import TcpFacts
+from preflight.model.host_port import join_host_port
 from preflight.model.tcp import Transfer
 from preflight.proto.control.placement import placement
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -47,7 +48,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
     forward direction if the request is not acknowledged, in the reverse direction if it is acknowledged but no answer
     comes.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
@@ -132,7 +133,7 @@ def _arrived(transfer: Transfer, transfers: Sequence[Transfer]) -> tuple[Result,
     if not transfer.full_size_came:
         return (there,)
     message = f"{_packets(transfer)} of TCP from {_place(transfer)} arrive"
-    back = passed(CONTROL, Direction.REVERSE, message, measurements=_measurements(transfer))
+    back = passed(CONTROL, Direction.REVERSE, message, facts=_facts(transfer))
     return there, back
 
 
@@ -150,7 +151,7 @@ def _there(transfer: Transfer, transfers: Sequence[Transfer], note: str = "") ->
         CONTROL,
         Direction.FORWARD,
         message + note,
-        measurements=_measurements(transfer),
+        facts=_facts(transfer),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
@@ -191,7 +192,8 @@ def _stalls(transfers: Sequence[Transfer], direction: Direction, interface: str 
         direction,
         f"{what}, twice; with packets of {_small_bytes(small)} bytes the request completes: {rest}",
         remedy=_remedy(small, interface),
-        measurements=_measurements(first) | {"small_packet_bytes": _small_bytes(small)},
+        facts=_facts(first),
+        measurements={"small_packet_bytes": _small_bytes(small)},
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
@@ -220,7 +222,7 @@ def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"{fact}, so this says nothing about packet size; a responder there would distinguish loss from path MTU",
-        measurements=_measurements(transfers[0]),
+        facts=_facts(transfers[0]),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
@@ -252,25 +254,24 @@ def _small_bytes(small: Transfer) -> int:
 
 
 def _place(transfer: Transfer) -> str:
-    host = f"[{transfer.address}]" if ":" in transfer.address else transfer.address
-    return f"{host}:{transfer.port}"
+    return join_host_port(transfer.address, transfer.port)
 
 
-def _measurements(transfer: Transfer) -> dict[str, Measurement]:
+def _facts(transfer: Transfer) -> TcpFacts | None:
     info = transfer.info
     if info is None:
-        return {}
-    return {
-        "packet_bytes": transfer.packet_bytes,
-        "mss_bytes": info.snd_mss,
-        "advertised_mss_bytes": info.advmss,
-        "received_mss_bytes": info.rcv_mss,
-        "path_mtu_bytes": info.pmtu,
-        "rtt_ms": round(info.rtt_us / 1000, 3),
-        "lost": info.lost,
-        "retransmitted": info.retransmitted,
-        "unacknowledged": info.unacked,
-    }
+        return None
+    return TcpFacts(
+        packet_bytes=transfer.packet_bytes,
+        mss_bytes=info.snd_mss,
+        advertised_mss_bytes=info.advmss,
+        received_mss_bytes=info.rcv_mss,
+        path_mtu_bytes=info.pmtu,
+        rtt_ms=round(info.rtt_us / 1000, 3),
+        lost=info.lost,
+        retransmitted=info.retransmitted,
+        unacknowledged=info.unacked,
+    )
 
 
 def _evidence(transfers: Sequence[Transfer]) -> Evidence:

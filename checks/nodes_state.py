@@ -26,7 +26,7 @@ from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, finding
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.http import END_OF_YEAR_9999_S
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -71,7 +71,7 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
     if isinstance(outcome, ControlError):
         yield judge_refusal(
             outcome,
-            usable(settings.control.url),
+            settings.control.usable_url,
             has_token=settings.secrets.token is not None,
             enrolling=settings.enrolment is not None,
         )

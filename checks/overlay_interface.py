@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from preflight.api import NODE, Code, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
+from preflight.model.facts import InterfaceFacts
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import Fact, OverlayState
 from preflight.proto.tunnel.peer_status import utc
@@ -128,7 +129,7 @@ def _told(state: OverlayState) -> dict[str, Any]:
         state.product, "what the product reports about this node", {name: said for name, said in told.items() if said}
     )
     return {
-        "measurements": {"mtu_bytes": state.mtu, "peers": len(state.peers)},
+        "facts": InterfaceFacts(mtu_bytes=state.mtu, peers=len(state.peers)),
         "evidence": (evidence,) if evidence.data else (),
     }
 

@@ -1,9 +1,10 @@
 """Do the tunnel's packets fit through the interface under it, and is the tunnel's MTU large enough?"""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.model.facts import TunnelMtuFacts
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
 from preflight.proto.pmtu.advice import lasting
@@ -64,7 +65,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
     """Sizes in bytes. If the product's overhead is unknown, judge only the minimum."""
     mtu = state.mtu or 0
     name = state.interface
-    measurements: dict[str, int] = {"tunnel_mtu_bytes": mtu}
+    facts = TunnelMtuFacts(tunnel_mtu_bytes=mtu)
     if mtu < minimum_mtu:
         return failed(
             codes.OVERLAY_MTU_TOO_SMALL,
@@ -72,15 +73,15 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             Direction.LOCAL,
             f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
             remedy=_set_mtu(state, minimum_mtu),
-            measurements=measurements,
+            facts=facts,
         )
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
-        return passed(NODE, Direction.LOCAL, message, measurements=measurements)
+        return passed(NODE, Direction.LOCAL, message, facts=facts)
     overhead = state.overhead_bytes
     tightest = min(underlays, key=lambda underlay: underlay.fits(overhead))
     fits = tightest.fits(overhead)
-    measurements |= {"underlay_mtu_bytes": tightest.mtu, "overhead_bytes": tightest.mtu - fits, "fits_bytes": fits}
+    facts = replace(facts, underlay_mtu_bytes=tightest.mtu, overhead_bytes=tightest.mtu - fits, fits_bytes=fits)
     sizes = f"{mtu} and {tightest.mtu - fits} bytes of tunnel headers make {mtu + tightest.mtu - fits}"
     if mtu > fits:
         return failed(
@@ -89,13 +90,13 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             Direction.LOCAL,
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
             remedy=_set_mtu(state, fits),
-            measurements=measurements,
+            facts=facts,
         )
     return passed(
         NODE,
         Direction.LOCAL,
         f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
-        measurements=measurements,
+        facts=facts,
     )
 
 

@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Iterable
 
 from preflight.api import Context, Direction, Peer, Result, check, codes, failed, inconclusive, passed, skipped
-from preflight.model.kernel import IPNetwork, Link, NeedsPlatform, Route
-from preflight.model.overlay import OverlayState
+from preflight.model.kernel import Link, NeedsPlatform, Route
+from preflight.model.overlay import IPNetwork, OverlayState
 
 
 @check(

@@ -22,11 +22,12 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import HandshakeFacts
+from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.control.url import usable
-from preflight.proto.tunnel.advice import around, bracketed, compare
+from preflight.proto.tunnel.advice import around, compare
 from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -80,7 +81,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
             yield judge_unwatched(peer, state, wanted)
         return
     known = [peer.address for peer in ctx.peers]
-    if (url := usable(ctx.settings.control.url)) is not None and url.address is not None:
+    if (url := ctx.settings.control.usable_url) is not None and url.address is not None:
         known.append(url.host)
     try:
         async for peer, later, seen in watch(ctx, state):
@@ -216,7 +217,7 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
         Direction.ROUND_TRIP,
         message,
         remedy=remedy,
-        measurements=_measured(seen),
+        facts=_handshake(seen),
         evidence=_shown(seen),
     )
 
@@ -242,7 +243,7 @@ def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Resu
 def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, finding: Finding) -> Result:
     message = f"last handshake {seen.age_s:.0f} s ago with {known.endpoint}"
     if finding is Finding.ALIVE:
-        return passed(peer.target, Direction.ROUND_TRIP, message, measurements=_measured(seen))
+        return passed(peer.target, Direction.ROUND_TRIP, message, facts=_handshake(seen))
     source = seen.route.source if seen.route else None
     if seen.seen_as is not None:
         fact = (
@@ -258,7 +259,8 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
         f"{message}, {fact}",
         remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25"
         "   # and PersistentKeepalive = 25 in its [Peer] section of the file",
-        measurements=_measured(seen) | {"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
+        facts=_handshake(seen),
+        measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
 
 
@@ -288,7 +290,7 @@ def _explain(
             )
             remedy = (
                 "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {bracketed(host)}:PORT, here"
+                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here"
             )
         case Finding.NOTHING_SENT:
             reason = (
@@ -319,13 +321,13 @@ def _host(seen: Watch) -> str:
     return "; its host answers ping" if seen.host_answers else "; its host does not answer ping either"
 
 
-def _measured(seen: Watch) -> dict[str, Measurement]:
-    return {
-        "handshake_age_s": None if seen.age_s is None else round(seen.age_s, 1),
-        "sent_bytes": seen.sent_bytes,
-        "received_bytes": seen.received_bytes,
-        "watched_s": round(seen.watched_s, 2),
-    }
+def _handshake(seen: Watch) -> HandshakeFacts:
+    return HandshakeFacts(
+        handshake_age_s=None if seen.age_s is None else round(seen.age_s, 1),
+        sent_bytes=seen.sent_bytes,
+        received_bytes=seen.received_bytes,
+        watched_s=round(seen.watched_s, 2),
+    )
 
 
 def _shown(seen: Watch) -> tuple[Evidence, ...]:

@@ -7,10 +7,11 @@ from ipaddress import ip_address
 from typing import Literal
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import host_inside
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -41,9 +42,9 @@ async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
     """Ask `/health` at every known public address of the control host: of its URL, its tunnel's endpoint, its
     interfaces.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None or ctx.net.control.proxy is not None:
-        message = "a proxy is in front of the control plane, so its addresses are not known here"
+        message = "this node does not connect to the control plane directly, so it does not know its addresses"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
     yield judge(url, await measure(ctx, url), ctx.overlay)
@@ -123,4 +124,4 @@ def _bind(url: ControlUrl, exposed: Sequence[Place], overlay: OverlayState | Non
     """The line that makes the control plane listen only inside the tunnel."""
     addresses = [*([url.host] if url.address is not None else []), *(place.address for place in exposed)]
     host = host_inside(addresses, overlay) or "OVERLAY-ADDRESS"
-    return f"preflight control-plane serve --bind {host}:{url.port}   # on the control host"
+    return f"preflight control-plane serve --bind {join_host_port(host, url.port)}   # on the control host"

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
+from preflight.model.host_port import join_host_port
 from preflight.model.tcp import OldTls
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 
 @check(
@@ -18,7 +19,7 @@ from preflight.proto.control.url import ControlUrl, usable
 )
 async def posture_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     """Offer at most TLS 1.1 to each address, and hang up after the answer; send nothing over such a session."""
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None or url.scheme != "https":
         yield _not_applicable("the control URL has no TLS to judge")
     elif ctx.net.control.proxy is not None:
@@ -41,7 +42,8 @@ def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
         return warned(
             codes.POSTURE_TLS_OLD,
             *where,
-            f"{url.host} ({accepting.address}:{url.port}) accepts {accepting.version}, which RFC 8996 has deprecated",
+            f"{url.host} ({join_host_port(accepting.address, url.port)}) accepts {accepting.version}, "
+            "which RFC 8996 has deprecated",
             remedy="ssl_protocols TLSv1.2 TLSv1.3;   # nginx; or the like in the TLS terminator, then reload it",
             measurements={"tls_version_accepted": accepting.version},
         )

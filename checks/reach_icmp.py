@@ -17,6 +17,7 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import EchoFacts
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
 from preflight.proto.responder.reach import start_responder
@@ -95,15 +96,15 @@ def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float
 def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
     echo, loss = reached.echo, reached.echo.loss_percent
     best = min(echo.rtt_ms)
-    measurements = {
-        "sent": echo.sent,
-        "received": echo.received,
-        "rtt_min_ms": round(best, 3),
-        "rtt_max_ms": round(max(echo.rtt_ms), 3),
-    }
+    facts = EchoFacts(
+        sent=echo.sent,
+        received=echo.received,
+        rtt_min_ms=round(best, 3),
+        rtt_max_ms=round(max(echo.rtt_ms), 3),
+    )
     message = f"{echo.received} of {echo.sent} echoes answered, round trip from {best:.1f} ms"
     if echo.sent < ENOUGH or loss < warn_percent or reached.udp_alive:
-        return passed(peer.target, Direction.ROUND_TRIP, message, measurements=measurements)
+        return passed(peer.target, Direction.ROUND_TRIP, message, facts=facts)
     make = failed if loss >= fail_percent else warned
     return make(
         codes.REACH_LOSS,
@@ -111,13 +112,13 @@ def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: f
         Direction.ROUND_TRIP,
         f"{loss:.0f} % of {echo.sent} echoes were lost; no responder answers, so the direction is not known",
         remedy=f"{start_responder(peer.target, peer.address, peer.responder_port)}, then run again",
-        measurements=measurements,
+        facts=facts,
     )
 
 
 def _silent(peer: Peer, reached: Reached) -> Result:
     echo, udp = reached.echo, reached.udp
-    measurements = {"sent": echo.sent, "received": 0, "udp_answered": udp.answered if udp else 0}
+    facts = EchoFacts(sent=echo.sent, received=0, udp_answered=udp.answered if udp else 0)
     said = f" ({echo.error})" if echo.error else ""
     none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
     if reached.udp_alive:
@@ -128,7 +129,7 @@ def _silent(peer: Peer, reached: Reached) -> Result:
             Direction.ROUND_TRIP,
             f"{none}, but UDP comes back: only ICMP echo is filtered",
             remedy=f"nft list ruleset  # on {where}: accept ICMP echo on the overlay interface",
-            measurements=measurements,
+            facts=facts,
         )
     return failed(
         codes.REACH_UNREACHABLE,
@@ -136,5 +137,5 @@ def _silent(peer: Peer, reached: Reached) -> Result:
         Direction.ROUND_TRIP,
         f"{none} and none of {udp.sent if udp else 0} UDP packets came back",
         remedy=f"ping {peer.address}  # from another member of the overlay: does it answer there?",
-        measurements=measurements,
+        facts=facts,
     )

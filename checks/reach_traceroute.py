@@ -7,7 +7,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     check,
@@ -18,6 +17,7 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import ReverseTraceFacts, TraceFacts
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
@@ -67,7 +67,7 @@ def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[
     would not run.
     """
     evidence = (_evidence(f"UDP probes to {peer.address}", trace),)
-    measurements = {"hops": len(trace.hops) if trace.reached else None, "reached": trace.reached}
+    facts = TraceFacts(hops=len(trace.hops) if trace.reached else None, reached=trace.reached)
     stray = _stray(trace, state, links)
     if stray is not None:
         hop, why = stray
@@ -77,11 +77,11 @@ def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[
             Direction.FORWARD,
             f"hop {hop.ttl} to {peer.address} is {hop.address}, which {why}",
             remedy=f"ip rule; ip route get {peer.address} ipproto udp dport 33434",
-            measurements=measurements,
+            facts=facts,
             evidence=evidence,
         )
     message = _describe(peer.address, trace)
-    return passed(peer.target, Direction.FORWARD, message, measurements=measurements, evidence=evidence)
+    return passed(peer.target, Direction.FORWARD, message, facts=facts, evidence=evidence)
 
 
 def judge_back(
@@ -89,13 +89,13 @@ def judge_back(
 ) -> Result:
     """A different return path is a warning: its packets arrive. If they do not, `reach.udp` finds out why."""
     forward, reverse = _distances(there, back)
-    measurements: dict[str, Measurement] = {
-        "hops": reverse,
-        "hops_forward": forward,
-        "reached": back.trace.reached,
-        "interface": back.way.interface,
-        "arrival_interface": back.way.arrival,
-    }
+    facts = ReverseTraceFacts(
+        hops=reverse,
+        hops_forward=forward,
+        reached=back.trace.reached,
+        interface=back.way.interface,
+        arrival_interface=back.way.arrival,
+    )
     evidence = (_evidence(f"UDP probes of {peer.target} to this node", back.trace),)
     reasons = _differences(peer, state, back, (forward, reverse), links)
     if reasons:
@@ -105,11 +105,11 @@ def judge_back(
             Direction.REVERSE,
             "; ".join(reasons),
             remedy=_remedy(peer, back),
-            measurements=measurements,
+            facts=facts,
             evidence=evidence,
         )
     message = f"from {peer.target}: {_describe('this node', back.trace)}"
-    return passed(peer.target, Direction.REVERSE, message, measurements=measurements, evidence=evidence)
+    return passed(peer.target, Direction.REVERSE, message, facts=facts, evidence=evidence)
 
 
 def _distances(there: Trace, back: ReverseTraceroute) -> tuple[int | None, int | None]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
 from preflight.model.enrolment import LeftBehind
 from preflight.proto.control.left_behind import STILL_THERE, sentence
-from preflight.proto.control.url import usable
 
 SHOWN = 3
 
@@ -24,7 +23,7 @@ async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
     A run that writes to the cluster (`--enroll`, `--intrusive`) removes them, and no other node; any other run
     names them and the command that removes them.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
         message = "there is no usable control URL, so no control plane can be asked"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)

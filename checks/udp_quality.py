@@ -10,7 +10,6 @@ from preflight.api import (
     Code,
     Context,
     Direction,
-    Measurement,
     Peer,
     Result,
     Status,
@@ -20,6 +19,7 @@ from preflight.api import (
     inconclusive,
     passed,
 )
+from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.path import DirectionStats, Drops, StampStats, combined, percentile
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
@@ -153,7 +153,7 @@ def _unanswered(peer: Peer, stats: StampStats) -> Result:
         Direction.ROUND_TRIP,
         f"{fact}; a responder there would measure loss and jitter of each direction",
         remedy=remedy,
-        measurements={"sent": stats.sent, "answered": 0, "rejected": sum(stats.rejected.values())},
+        facts=AnswerFacts(sent=stats.sent, answered=0, rejected=sum(stats.rejected.values())),
     )
 
 
@@ -200,7 +200,7 @@ def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[
             code=code,
             message=f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, and neither did "
             f"any packet after them: {why}",
-            measurements={"sent": stats.sent, "answered": stats.answered, "undirected": stats.undirected},
+            facts=AnswerFacts(sent=stats.sent, answered=stats.answered, undirected=stats.undirected),
             remedy=remedy,
         )
     ]
@@ -222,14 +222,14 @@ def _judge_direction(
         message = f"{trouble} the reflector's numbers do not show the direction"
         remedy = f"{start_responder(peer.target, peer.address, peer.responder_port)}: it counts"
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
-    measurements = _measurements(measured, stats)
+    facts = _facts(measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
     loss = _loss(peer, direction, measured, stats, limits)
     found = [*([loss] if loss else []), *_properties(measured, way, limits)]
     if not found:
-        jitter = "not measured" if stats.implausible else f"{measurements['jitter_p95_ms']} ms"
+        jitter = "not measured" if stats.implausible else f"{facts.jitter_p95_ms} ms"
         message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
-        return [passed(peer.target, direction, message, measurements=measurements)]
+        return [passed(peer.target, direction, message, facts=facts)]
     return [
         Result(
             target=peer.target,
@@ -238,7 +238,7 @@ def _judge_direction(
             code=item.code,
             message=item.message,
             aspect=item.name if number else "",
-            measurements=measurements,
+            facts=facts,
             remedy=item.remedy or _remedy(peer),
         )
         for number, item in enumerate(found)
@@ -322,28 +322,28 @@ def _at_least(events: int, packets: int) -> float:
     return max(0.0, (middle - spread) / (1 + z2 / packets))
 
 
-def _measurements(measured: DirectionStats, stats: StampStats) -> dict[str, Measurement]:
+def _facts(measured: DirectionStats, stats: StampStats) -> LossFacts:
     """Each number with the count behind it: of losses `sent`, of order, copies and jitter `observed`."""
-    return {
-        "sent": measured.sent,
-        "received": measured.received,
-        "observed": measured.observed,
-        "loss_percent": round(measured.loss_percent, 3),
-        "jitter_p95_ms": None
+    return LossFacts(
+        sent=measured.sent,
+        received=measured.received,
+        observed=measured.observed,
+        loss_percent=round(measured.loss_percent, 3),
+        jitter_p95_ms=None
         if stats.implausible
         else round(measured.delay_variation_percentile_ms(JITTER_PERCENTILE), 3),
-        "ipdv_mean_ms": None if stats.implausible else round(measured.ipdv_ms, 3),
-        "ipdv_pairs": len(measured.steps_ms),
-        "reordered": measured.reordered,
-        "reordered_percent": round(measured.reordered_percent, 3),
-        "reordering_extent": measured.extent,
-        "duplicated": measured.duplicated,
-        "duplicated_percent": round(measured.duplicated_percent, 3),
-        "rtt_median_ms": round(percentile(stats.rtt_ms, 50), 3) if stats.rtt_ms else None,
-        "rtt_packets": len(stats.rtt_ms),
-        "dropped_by_ends": stats.drops.forward + stats.drops.reverse,
-        "rejected": sum(stats.rejected.values()),
-    }
+        ipdv_mean_ms=None if stats.implausible else round(measured.ipdv_ms, 3),
+        ipdv_pairs=len(measured.steps_ms),
+        reordered=measured.reordered,
+        reordered_percent=round(measured.reordered_percent, 3),
+        reordering_extent=measured.extent,
+        duplicated=measured.duplicated,
+        duplicated_percent=round(measured.duplicated_percent, 3),
+        rtt_median_ms=round(percentile(stats.rtt_ms, 50), 3) if stats.rtt_ms else None,
+        rtt_packets=len(stats.rtt_ms),
+        dropped_by_ends=stats.drops.forward + stats.drops.reverse,
+        rejected=sum(stats.rejected.values()),
+    )
 
 
 def _number(percent: float) -> str:

@@ -18,6 +18,7 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.stun import StunAnswer, depends_on_destination, host_of
 
@@ -133,7 +134,7 @@ def _translated(answer: StunAnswer, own: Collection[str]) -> bool:
     """Whether the address is not this node's, or the port is not the socket's."""
     if answer.mapped is None or answer.local is None:
         return False
-    same_port = answer.mapped.rpartition(":")[2] == answer.local.rpartition(":")[2]
+    same_port = split_host_port(answer.mapped)[1] == split_host_port(answer.local)[1]
     return host_of(answer.mapped) not in own or not same_port
 
 

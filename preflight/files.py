@@ -77,8 +77,6 @@ def write(path: Path, content: str | bytes) -> None:
         elif target.is_file:
             with _complete(target.path.parent, data, target.status) as draft:
                 draft.replace(target.path)
-        elif stat.S_ISSOCK(target.mode):
-            _send(target.path, data)
         else:
             _write_open(target, data)
 
@@ -170,6 +168,41 @@ def pour(number: int, data: bytes | memoryview, *, stall_s: float | None = None)
         except BlockingIOError:
             if not ready.poll(None if stall_s is None else stall_s * 1000):
                 raise TimeoutError(errno.ETIMEDOUT, "nothing reads what is written") from None
+
+
+class Stream:
+    """A file that grows while the program works, so that a killed run leaves what it had written.
+
+    A regular file that was there is replaced by an empty one when this opens it; mode and owner stay. Everything else
+    is as in `write`. Nobody waits for a slow reader before `close`: what it does not take yet is kept in memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises WriteError."""
+        self._path = path
+        self._waiting = bytearray()
+        with _telling(path):
+            target = _Target.of(path)
+            target.permit()
+            self._number = _open_to_grow(target)
+        self._ready = select.poll()
+        self._ready.register(self._number, select.POLLOUT)
+
+    def append(self, text: str) -> None:
+        """Write as much as can be written now. Raises WriteError."""
+        self._waiting += _encoded(text)
+        with _telling(self._path), suppress(BlockingIOError):
+            while self._waiting and self._ready.poll(0):
+                # No more at once than a pipe that is ready is sure to take.
+                del self._waiting[: os.write(self._number, self._waiting[: select.PIPE_BUF])]
+
+    def close(self) -> None:
+        """Write the rest, for which a reader gets `STALL_S` seconds at a time, and close. Raises WriteError."""
+        try:
+            with _telling(self._path):
+                pour(self._number, bytes(self._waiting), stall_s=STALL_S)
+        finally:
+            os.close(self._number)
 
 
 class _Target(NamedTuple):
@@ -297,8 +330,22 @@ def _write_open(target: _Target, data: bytes) -> None:
         os.close(number)
 
 
+def _open_to_grow(target: _Target) -> int:
+    """A descriptor that appends, to a new file in the place of a regular one. Raises OSError."""
+    if target.descriptor is not None:
+        return os.dup(target.descriptor)
+    if not target.is_file:
+        return _opened(target)
+    with _complete(target.path.parent, b"", target.status) as draft:
+        number = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        draft.replace(target.path)
+    return number
+
+
 def _opened(target: _Target) -> int:
-    """Open an existing file for writing, a pipe as soon as it has a reader. Raises OSError."""
+    """Open an existing file for writing: a socket's listener, or a pipe as soon as it has a reader. Raises OSError."""
+    if stat.S_ISSOCK(target.mode):
+        return _connected(target.path)
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     flags |= os.O_TRUNC if target.magic else os.O_NOFOLLOW
     give_up = time.monotonic() + READER_WAIT_S
@@ -313,14 +360,14 @@ def _opened(target: _Target) -> int:
             time.sleep(_LOOK_AGAIN_S)
 
 
-def _send(path: Path, data: bytes) -> None:
-    """Send to the listener of a UNIX stream socket. Raises OSError."""
+def _connected(path: Path) -> int:
+    """A descriptor to the listener of a UNIX stream socket. Raises OSError."""
     import socket  # `preflight --version` imports this module and should not pay for it
 
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(READER_WAIT_S)
         link.connect(str(path))
-        pour(link.fileno(), data, stall_s=STALL_S)
+        return link.detach()
 
 
 @contextmanager

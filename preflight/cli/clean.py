@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.proto.control.url import ControlUrl, ControlUrlError, normalise
+from preflight.proto.control.url import ControlUrl, ControlUrlError
 
 if TYPE_CHECKING:
     from preflight.model.enrolment import LeftBehind
@@ -27,15 +27,16 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
     uses the id now. Exits 0 when nothing is left, 1 when something is left, 2 on a usage error.
     """
     from preflight.proto.control.left_behind import STILL_THERE, sentence
-    from preflight.settings.load import Options, SettingsError, load
+    from preflight.settings.load import Options, load
+    from preflight.settings.reading import SettingsError
 
     try:
         settings = load(Options(config=config, control_url=control_url))
-        url = normalise(settings.control.url) if settings.control.url else None
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    except ControlUrlError as error:
-        raise click.UsageError(f"the control URL cannot be used: {error}") from None
+    url = settings.control.url
+    if isinstance(url, ControlUrlError):
+        raise click.UsageError(f"the control URL cannot be used: {url.reason}")
     try:
         rows = asyncio.run(_rows(settings, url, dry_run=dry_run))
         labs = _labs(dry_run=dry_run)

@@ -33,6 +33,29 @@ def run_to_end(main: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
+def interruption() -> "asyncio.Event":
+    """Set by Ctrl-C or SIGTERM from now on, until the running event loop ends."""
+    import asyncio
+    import signal
+
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupted.set)
+    return interrupted
+
+
+async def interrupted_within(interrupted: "asyncio.Event", seconds: float) -> bool:
+    """Whether the run is interrupted within so many seconds; returns at once when it is."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(seconds):
+            return await interrupted.wait()
+    except TimeoutError:
+        return False
+
+
 async def _wind_up(tasks: "set[asyncio.Task[Any]]") -> None:
     import asyncio
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from preflight.cli.commandline import words
+from preflight.cli.ending import run_to_end
+from preflight.cli.request import Request
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
-    from starlette.requests import Request
+    from starlette.requests import Request as Scrape
     from starlette.responses import Response
 
     from preflight.api import Peer
@@ -36,7 +38,6 @@ def exporter(bind_to: str, config: Path | None) -> None:
     PEER is the name or address of a peer of the settings: a request cannot make this node probe anything else. Without
     a target the checks of the node and its control plane run. One scrape measures at a time. This command only reads.
     """
-    from preflight.cli.request import Request
     from preflight.cli.session import Session
     from preflight.control.bind import BindError
 
@@ -68,7 +69,7 @@ def make_app(session: "Session") -> "Starlette":
     known = {name: peer for peer in peers for name in (peer.address, peer.target)}
     turn = asyncio.Lock()
 
-    async def probe(request: "Request") -> "Response":
+    async def probe(request: "Scrape") -> "Response":
         target = request.query_params.get("target")
         if target is not None and target not in known:
             names = ", ".join(peer.target for peer in peers) or "none"
@@ -80,7 +81,7 @@ def make_app(session: "Session") -> "Starlette":
             text = await _measured(chosen)
         return PlainTextResponse(text, media_type=OPENMETRICS)
 
-    async def index(request: "Request") -> "Response":
+    async def index(request: "Scrape") -> "Response":
         return PlainTextResponse("preflight exporter: scrape /probe?target=PEER, or /probe for the node itself\n")
 
     return Starlette(routes=[Route("/probe", probe), Route("/", index)])
@@ -102,11 +103,11 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
     """Serve until a signal. Raises BindError."""
     import uvicorn
 
-    from preflight.cli.ending import run_to_end
     from preflight.control import bind
     from preflight.control.guard import Door, GuardedServer
     from preflight.control.guests import Caps, Guests
     from preflight.control.serve import GRACE_S, stop_cleanly_from_now_on
+    from preflight.model.host_port import join_host_port
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]
@@ -114,7 +115,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
 
     def ready() -> None:
         for host, port in places:
-            announce(f"http://{bind.authority(host, port)}")
+            announce(f"http://{join_host_port(host, port)}")
 
     config = uvicorn.Config(
         app,

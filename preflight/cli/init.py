@@ -1,10 +1,14 @@
 """`init`: writes the settings file of this node, from what it finds there."""
 
+import asyncio
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from preflight.files import check, create_all, keeps, write
 
 if TYPE_CHECKING:
     from preflight.settings.first_file import Found
@@ -26,9 +30,6 @@ def init(path: Path, force: bool) -> None:
 
     It only reads, and sends nothing. Secrets in the environment are named, never written.
     """
-    import asyncio
-
-    from preflight.files import check, keeps, write
     from preflight.settings.first_file import SCHEMA_FILE, initial_settings
 
     if path.name == SCHEMA_FILE:
@@ -46,10 +47,7 @@ def init(path: Path, force: bool) -> None:
 
 def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
     """Write settings and schema. Without force: both or none, and no existing file is replaced."""
-    import json
-
-    from preflight.files import create_all, write
-    from preflight.settings.load import config_schema
+    from preflight.settings.schema import config_schema
 
     described = json.dumps(config_schema(), indent=2) + "\n"
     if force:
@@ -71,17 +69,13 @@ def _holds(path: Path, text: str) -> bool:
 async def _found() -> "Found":
     import socket
 
-    from preflight.cli.session import overlay_peers
     from preflight.overlay.read import read_overlay
     from preflight.settings.first_file import Found
-    from preflight.settings.load import (
-        CONTROL_URL_VARIABLES,
-        SECRET_VARIABLES,
-        OverlaySettings,
-        Settings,
-        SettingsError,
-        control_url_of,
-    )
+    from preflight.settings.load import CONTROL_URL_VARIABLES, control_url_of
+    from preflight.settings.peers import overlay_peers
+    from preflight.settings.reading import SettingsError
+    from preflight.settings.schema import OverlaySettings
+    from preflight.settings.secrets import SECRET_VARIABLES
 
     state = await read_overlay(OverlaySettings(), [])
     names = (*CONTROL_URL_VARIABLES, "VOX_MESH_SCOPE_ID", "VOX_MESH_NODE_ID", *SECRET_VARIABLES)
@@ -92,8 +86,8 @@ async def _found() -> "Found":
     return Found(
         hostname=os.environ.get("VOX_MESH_NODE_ID", "").strip() or socket.gethostname(),
         overlay=state,
-        peers=overlay_peers(Settings(), state),
-        control_url=url.strip() if url else None,
+        peers=overlay_peers((), state),
+        control_url=str(url) if url else None,
         scope_id=os.environ.get("VOX_MESH_SCOPE_ID", "").strip() or None,
         set_variables=[name for name in names if os.environ.get(name, "").strip()],
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from preflight.cli.outputs import parse_outputs, write_texts
+from preflight.files import Attempts, folder_at, keeps
+
 if TYPE_CHECKING:
     from preflight.cli.outputs import Output
-    from preflight.files import Attempts
     from preflight.lab.labs import Lab
     from preflight.lab.scenarios import Scenario
     from preflight.lab.score import Outcome
@@ -78,7 +81,6 @@ def down(name: str | None, every: bool) -> None:
     if every == (name is not None):
         raise click.UsageError("name a lab, or say --all")
     with _explaining():
-        from preflight.files import Attempts
         from preflight.lab.labs import all_labs, take_down
 
         attempts = Attempts()
@@ -104,9 +106,6 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
     Each runs in a fresh lab. Exits 0 only if every diagnosis is right and there is no false alarm. Reports go into the
     folder of the JSON file; the report of one scenario that runs once goes into the JSON file itself.
     """
-    from preflight.cli.outputs import parse_outputs
-    from preflight.files import Attempts
-
     if every == bool(names):
         raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
     wanted = parse_outputs(outputs)
@@ -148,15 +147,18 @@ def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
 @contextmanager
 def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
     """Where the runs' reports go: into the folder of the JSON file, else into a temporary folder."""
-    from preflight.files import folder_at, keeps
-
     if file is not None and not single and keeps(file):
         folder = file.with_name(f"{file.stem}-reports")
         folder_at(folder)
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="preflight-lab-") as folder_name:
-        yield Path(folder_name)
+    folder = Path(tempfile.mkdtemp(prefix="preflight-lab-"))
+    try:
+        yield folder
+    finally:
+        # A run that was judged bad leaves its timeline, and its report beside it.
+        if not any(folder.glob("*.jsonl")):
+            shutil.rmtree(folder)
 
 
 def _run_matrix(
@@ -165,16 +167,15 @@ def _run_matrix(
     from preflight.lab.matrix import Matrix
 
     def tell(outcome: "Outcome") -> None:
-        from preflight.lab.scoreboard import line
+        from preflight.lab.scoreboard import last_events, line
 
-        click.echo(line(outcome), err=True)
+        click.echo(f"{line(outcome)}\n{last_events(outcome)}", nl=False, err=True)
 
     return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports, attempts=attempts).run(tell)
 
 
 def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
     """Write the scores; for a `single` run they include its report. Raises WriteError when all were tried."""
-    from preflight.cli.outputs import write_texts
     from preflight.lab.score import document
     from preflight.lab.scoreboard import table
 

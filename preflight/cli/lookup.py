@@ -2,6 +2,8 @@
 
 import json
 import sys
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,9 @@ def list_checks(as_json: bool) -> None:
                 "category": check.category,
                 "subject": check.subject,
                 "needs": list(check.needs),
+                "after": list(check.after),
+                "when": check.when,
+                "reads": [kind.__name__ for kind in check.reads],
                 "privileges": list(check.privileges),
                 "tags": list(check.tags),
                 "codes": [code.slug for code in check.codes],
@@ -44,8 +49,9 @@ def list_checks(as_json: bool) -> None:
         for check in checks:
             origin = "" if check.origin == OURS else f"  ({check.origin})"
             click.echo(f"{check.id:<{width}}  {check.title}{origin}")
-            if check.needs:
-                click.echo(f"{'':<{width}}    needs {', '.join(check.needs)}")
+            for word, ids in (("needs", check.needs), ("after", check.after)):
+                if ids:
+                    click.echo(f"{'':<{width}}    {word} {', '.join(ids)}")
     for broken in catalog.broken:
         click.echo(f"broken: {broken.origin}: {broken.name}: {broken.reason}", err=True)
 
@@ -96,8 +102,6 @@ def _page(code: str) -> str | None:
 
 def _folders_of(package: str) -> list[Path]:
     """Where a package is installed, without importing it: its code is not ours."""
-    from importlib.util import find_spec
-
     spec = find_spec(package)
     return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
@@ -109,7 +113,6 @@ def _foreign() -> "list[Check]":
 
 
 def _no_page(code: str) -> str:
-    from difflib import get_close_matches
     from importlib.resources import files
 
     pages = [entry.name.removesuffix(".md") for entry in files("preflight_runbook").iterdir()]
@@ -120,15 +123,19 @@ def _no_page(code: str) -> str:
 
 
 @click.command(short_help="JSON Schema of the settings file or the report.")
-@click.argument("what", type=click.Choice(["config", "report"]))
+@click.argument("what", type=click.Choice(["config", "report", "timeline"]))
 def schema(what: str) -> None:
-    """Print the JSON Schema (2020-12) of preflight.yaml or of the JSON report."""
+    """Print the JSON Schema (2020-12) of preflight.yaml, of the JSON report, or of a line of a timeline."""
     if what == "report":
         from preflight.report.json import schema as report_schema
 
         document = report_schema()
+    elif what == "timeline":
+        from preflight.report.timeline import schema as timeline_schema
+
+        document = timeline_schema()
     else:
-        from preflight.settings.load import config_schema
+        from preflight.settings.schema import config_schema
 
         document = config_schema()
     click.echo(json.dumps(document, indent=2))

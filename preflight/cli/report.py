@@ -1,10 +1,15 @@
 """`report`: convert, compare and join reports that were written earlier."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from preflight.cli.outputs import parse_outputs, write_outputs, write_texts
+from preflight.files import beginning
+from preflight.model.printable import one_line
 
 if TYPE_CHECKING:
     from preflight.report.model import Report
@@ -31,8 +36,6 @@ def report() -> None:
 @click.option("-v", "--verbose", is_flag=True, help="With measurements and evidence.")
 def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool) -> None:
     """Convert the JSON report FILE into the requested formats; by default text on standard output."""
-    from preflight.cli.outputs import parse_outputs, write_outputs
-
     write_outputs(read_report(file), parse_outputs(outputs), no_color=no_color, verbose=verbose)
 
 
@@ -55,9 +58,6 @@ def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
 
     Exit code 1 when a direction failed. Join before you redact addresses: they identify the nodes.
     """
-    import shutil
-
-    from preflight.cli.outputs import parse_outputs, write_texts
     from preflight.report import matrix
 
     wanted = parse_outputs(outputs, formats=("text", "html", "json"))
@@ -77,8 +77,6 @@ def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
 
 def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:
     """Print what changed, on stderr or standard output; return whether anything got worse."""
-    import shutil
-
     from preflight.report import compare
 
     stream = sys.stderr if err else sys.stdout
@@ -90,8 +88,6 @@ def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool
 
 def read_report(file: Path) -> "Report":
     """Read a JSON report from a file, pipe or device. Raises click.UsageError."""
-    from preflight.files import beginning
-    from preflight.model.printable import one_line
     from preflight.report.json import LARGEST_BYTES, parse
 
     try:

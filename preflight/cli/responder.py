@@ -1,7 +1,9 @@
 """`preflight responder`: answers the probes of peers, and sends probes on request."""
 
+import asyncio
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.proto.responder.admission import SOURCE_PER_S
+from preflight.proto.responder.admission import SOURCE_PER_S, Admission, Limits
 
 if TYPE_CHECKING:
+    from preflight.model.overlay import IPNetwork
     from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
-    from preflight.responder.places import IPNetwork, Place
+    from preflight.responder.places import Place
     from preflight.responder.serve import Companion
     from preflight.responder.tracer import Tracer
     from preflight.settings.load import Settings
@@ -72,7 +75,8 @@ def responder(
     at which its tunnel sees that peer.
     """
     from preflight.responder.places import ResponderError
-    from preflight.settings.load import Options, SettingsError, load, read_key
+    from preflight.settings.load import Options, load
+    from preflight.settings.reading import SettingsError, read_key
 
     try:
         settings = load(Options(config=config, control_url=control_url))
@@ -92,8 +96,6 @@ def _run(
     max_rate: int,
     stateless: bool,
 ) -> None:
-    import asyncio
-
     from preflight.net.responder.return_path import preload
     from preflight.net.stamp.path import clock_estimate
     from preflight.proto.stamp.reflector import SessionReflector
@@ -124,11 +126,8 @@ def _core(
     max_rate: int,
 ) -> "tuple[ResponderCore, Tracer]":
     """The core with everything that answers at once, and the tracer, which may also send later."""
-    import time
-
-    from preflight.net.pmtu.search import HostPath
+    from preflight.net.pmtu.host import HostPath
     from preflight.proto.pmtu.wire import ProbeServer
-    from preflight.proto.responder.admission import Admission, Limits
     from preflight.proto.responder.reverse_trace import MAGIC as TRACE
     from preflight.proto.responder.reverse_trace import TraceServer
     from preflight.responder.core import ResponderCore
@@ -163,8 +162,6 @@ def _provision(
     peers = [peer.address for peer in settings.peers]
     state = None
     if not where:
-        import asyncio
-
         from preflight.overlay.read import read_overlay
 
         state = asyncio.run(read_overlay(settings.overlay, peers))

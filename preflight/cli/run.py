@@ -9,8 +9,18 @@ import click
 
 from preflight.cli.commandline import Seconds, words
 from preflight.cli.lookup import complete_check
-from preflight.cli.outputs import complete_format
+from preflight.cli.outputs import (
+    captures_parent,
+    complete_format,
+    parse_outputs,
+    timeline_path,
+    verdict_if_lost,
+    write_outputs,
+)
+from preflight.cli.report import read_report, tell_changes
 from preflight.cli.request import Request
+from preflight.cli.timeline import recording
+from preflight.files import Attempts
 
 if TYPE_CHECKING:
     from preflight.report.model import Report
@@ -59,6 +69,12 @@ _OPTIONS = (
         "--capture",
         is_flag=True,
         help="Keep the packets of failing checks, headers only, in a folder next to the first output file.",
+    ),
+    click.option(
+        "--debug",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="Timeline of all that the run does, as JSON lines.",
     ),
     click.option(
         "--baseline",
@@ -110,16 +126,15 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.outputs import captures_parent, parse_outputs, verdict_if_lost, write_outputs
-    from preflight.cli.report import read_report, tell_changes
     from preflight.cli.session import Session
-    from preflight.files import Attempts
 
     outputs = parse_outputs(request.outputs)
+    timeline_file = timeline_path(request.debug, outputs)
     baseline = read_report(request.baseline) if request.baseline else None
     attempts = Attempts()
     session = Session.prepare(request)
-    report = session.run(captures_parent(outputs), attempts)
+    with recording(timeline_file, session, attempts) as timeline:
+        report = session.run(captures_parent(outputs), attempts, timeline)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     if not any(output.format == "text" and output.path is None for output in outputs):

@@ -8,13 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from platform import node
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from preflight.cli.commandline import Seconds, words
+from preflight.cli.ending import interruption, run_to_end
 from preflight.cli.lookup import complete_check
-from preflight.model.printable import one_line
+from preflight.cli.outputs import verdict_if_lost
+from preflight.cli.request import Request
+from preflight.model.printable import number_of, one_line
 
 if TYPE_CHECKING:
     from preflight.cli.session import Session
@@ -74,21 +78,17 @@ def watch(
 
     The first round prints what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
     """
-    from preflight.cli.ending import run_to_end
-    from preflight.cli.request import Request
     from preflight.cli.session import Session
 
     command = words(click.get_current_context())
     request = Request(command=command, named=named, redact=redact, quiet=True, **options)  # type: ignore[arg-type]
     session = Session.prepare(request)
-    if heartbeat and not session.settings.control.url:
-        raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
+    if heartbeat and session.settings.control.usable_url is None:
+        raise click.UsageError("--heartbeat needs a usable control URL: --control-url, or control.url in the settings")
     sys.exit(run_to_end(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
-    from preflight.cli.outputs import verdict_if_lost
-    from preflight.cli.session import interruption
 
     stop = interruption()
     loop = asyncio.get_running_loop()
@@ -114,7 +114,6 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
 
 def lines(before: "Report | None", report: "Report") -> Iterator[str]:
     """What to print about a round: first the causes of what is wrong, later every difference."""
-    from preflight.model.printable import number_of
     from preflight.report.compare import compare
 
     if before is None:
@@ -130,12 +129,9 @@ def lines(before: "Report | None", report: "Report") -> Iterator[str]:
 
 def _redactor(session: "Session") -> "Redactor":
     """One for all rounds: a pseudonym with a new meaning would look like a change."""
-    from platform import node
-
-    from preflight.cli.session import url_hosts
 
     settings = session.settings
-    return session.redactor((node(), *(peer.name for peer in settings.peers), *url_hosts(settings.control.url)))
+    return session.redactor((node(), *(peer.name for peer in settings.peers), *settings.control.hosts))
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ from preflight.control.guests import Cut, Guests
 from preflight.control.handlers import Plane
 from preflight.control.logs import event
 from preflight.control.metrics import Metrics
+from preflight.model.host_port import join_host_port
 
 _log = logging.getLogger(__name__)
 
@@ -92,9 +93,8 @@ def run(
         metrics.watch_nodes(lambda: database.read_blocking(nodes.count))
         visitors = _guests(config, metrics)
         _warn(config, listen_on, drill, secure=context is not None)
-        application = ControlPlane(
-            Plane(database, config, scope_open=drill.scope_open), clock, caps=visitors.caps, patience=patience
-        )
+        plane = Plane(database, config, scope_open=drill.scope_open)
+        application = ControlPlane(plane, clock, caps=visitors.caps, patience=patience)
         envelope = Envelope(faults.FaultLayer(application, drill), metrics, clock)
         answering = _uvicorn_config(envelope, patience, context)
         doors = [Door(listener, answering, envelope.stamps, metrics.malformed) for listener in listeners]
@@ -104,10 +104,14 @@ def run(
             doors.append(Door(listener, _uvicorn_config(metrics.application, patience)))
             metrics_url = f"http://{_authority(listener)}/metrics"
         server = GuardedServer(doors, lambda: _announce(listeners, context, announce), visitors, patience)
-        event(_log, logging.INFO, "starting", database=str(database_path.absolute()), metrics=metrics_url)
-        _collect_rarely()
-        asyncio.run(server.serve())
-        event(_log, logging.INFO, "stopped")
+        _serve(server, database=str(database_path.absolute()), metrics=metrics_url)
+
+
+def _serve(server: GuardedServer, **where: str | None) -> None:
+    event(_log, logging.INFO, "starting", **where)
+    _collect_rarely()
+    asyncio.run(server.serve())
+    event(_log, logging.INFO, "stopped")
 
 
 def _guests(config: ServerConfig, metrics: Metrics) -> Guests:
@@ -152,7 +156,7 @@ def _announce(
 
 def _authority(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return bind.authority(host, port)
+    return join_host_port(host, port)
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:

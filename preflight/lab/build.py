@@ -5,9 +5,11 @@ import socket
 import time
 from collections.abc import Callable
 
-from preflight.lab import processes, state
+from preflight.lab import processes, state, tunnels
 from preflight.lab.blueprint import Blueprint, Kind, Places
+from preflight.lab.keys import TunnelKeys
 from preflight.lab.names import EVERYWHERE, LabError, LabNames
+from preflight.lab.network import Network, has_tunnel, may_make_namespaces, remove_network
 from preflight.lab.scenarios import Scenario
 from preflight.lab.signals import give_way, uninterrupted
 from preflight.lab.site import Site, free_port, wait_for_answer
@@ -23,17 +25,11 @@ def kind_of(scenario: Scenario) -> Kind:
 
     Raises LabError for a scenario that breaks a network, which loopback lacks.
     """
-    if scenario.topology != "loopback" and _may_make_namespaces():
+    if scenario.topology != "loopback" and may_make_namespaces():
         return scenario.plan().product
     if not scenario.loopback:
         raise LabError(f"the scenario {scenario.name} breaks a real network, which needs root")
     return "loopback"
-
-
-def _may_make_namespaces() -> bool:
-    from preflight.lab.network import may_make_namespaces
-
-    return may_make_namespaces()
 
 
 def up(names: LabNames, scenario: Scenario) -> bool:
@@ -94,10 +90,6 @@ def _places(plan: Blueprint, kind: Kind) -> Places:
 
 
 def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> None:
-    from preflight.lab import tunnels
-    from preflight.lab.keys import TunnelKeys
-    from preflight.lab.network import Network
-
     network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
     tunnels.build(network, deadline)
     _write_resolver_files(site)
@@ -134,7 +126,6 @@ def parts_of(names: LabNames) -> Parts:
     namespaces = tuple(node for node in EVERYWHERE if names.namespace_file(node).exists())
     if not namespaces:
         return Parts((), (), daemons)
-    from preflight.lab.network import has_tunnel
 
     return Parts(namespaces, tuple(node for node in namespaces if has_tunnel(names, node)), daemons)
 
@@ -149,9 +140,7 @@ def down(names: LabNames) -> bool:
     there = bool(inside) or any(names.directory.iterdir())
     with uninterrupted():
         processes.end(lambda pid: (processes.mark_of(pid) or "").startswith(prefix) or _runs_in(pid, inside))
-        if _may_make_namespaces():
-            from preflight.lab.network import remove_network
-
+        if may_make_namespaces():
             remove_network(names)
         for entry in names.directory.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

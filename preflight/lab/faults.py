@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from preflight.lab.blueprint import Blueprint
 from preflight.lab.impairment import Impairment
+from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import MEMBERS, ROUTER
+from preflight.lab.network import index_of, inside, netlink, router_link, set_sysctl
 from preflight.lab.topology import (
     TUNNEL_PORT,
     Family,
@@ -54,8 +56,6 @@ def tunnel_missing(node: str) -> Fault:
     """The node has no tunnel device."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import index_of, netlink
-
         with netlink(network.names.namespace(node)) as route:
             route.link("del", index=index_of(route, network.names.tunnel(node)))
 
@@ -66,8 +66,6 @@ def tunnel_down(node: str) -> Fault:
     """The node's tunnel device exists but is down."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import index_of, netlink
-
         with netlink(network.names.namespace(node)) as route:
             route.link("set", index=index_of(route, network.names.tunnel(node)), state="down")
 
@@ -78,8 +76,6 @@ def stale_key(node: str, of: str) -> Fault:
     """The node has an old public key of `of`, which `of` no longer uses."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.keys import TunnelKeys
-
         network.mistake(node, of, TunnelKeys.fresh())
         network.configure_tunnel(of)
 
@@ -105,8 +101,6 @@ def outdated_file(node: str) -> Fault:
     """The node's wg-quick file differs from the running tunnel: no keepalive, and another MTU."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.keys import tunnel_config
-
         folder = network.names.etc(node) / "wireguard"
         folder.mkdir(mode=0o700, parents=True)
         text = tunnel_config(replace(network.plan, keepalive_s=0), network.keys, node)
@@ -187,8 +181,6 @@ def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
     """
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import index_of, netlink, router_link
-
         with netlink(network.names.namespace(ROUTER)) as route:
             out = index_of(route, router_link(target))
         # Locked, or IPv6 forwarding uses the device's MTU.
@@ -244,8 +236,6 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
     """
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import router_link
-
         hub = network.plan.topology.hub if inside_hub else None
         address = overlay_address if hub else underlay_address
         # Packets from the forwarder must not enter it again: only packets from the source's link do.
@@ -291,8 +281,6 @@ def nat(node: str, timeout_s: int) -> Fault:
     """
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import inside, router_link, set_sysctl
-
         others = [member for member in network.plan.topology.members if member != node]
         network.nft(
             ROUTER,

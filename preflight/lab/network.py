@@ -11,9 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from pyroute2 import IPRoute, NetlinkError, netns
+from typing import TYPE_CHECKING, Any
 
 from preflight.lab.blueprint import Blueprint
 from preflight.lab.impairment import Impairment
@@ -22,6 +20,9 @@ from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
 from preflight.lab.topology import MESH_PREFIX, gateway_address, overlay_address, prefix_length, underlay_address
 from preflight.programs import python_module
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
 
 UNDERLAY = "eth0"
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
@@ -42,6 +43,8 @@ def may_make_namespaces() -> bool:
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
     """Run the body with the calling thread in a network namespace; sockets opened there stay there."""
+    from pyroute2 import netns
+
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         netns.setns(namespace, flags=0)
@@ -54,8 +57,10 @@ def inside(namespace: str) -> Iterator[None]:
 
 
 @contextmanager
-def netlink(namespace: str) -> Iterator[IPRoute]:
+def netlink(namespace: str) -> Iterator["IPRoute"]:
     """rtnetlink of a namespace, with the calling thread inside it. Raises LabError when the kernel refuses."""
+    from pyroute2 import IPRoute, NetlinkError
+
     try:
         with inside(namespace), IPRoute() as route:
             yield route
@@ -63,7 +68,7 @@ def netlink(namespace: str) -> Iterator[IPRoute]:
         raise LabError(f"the kernel rejected a part of the lab's network ({namespace}): {error}") from None
 
 
-def index_of(route: IPRoute, interface: str) -> int:
+def index_of(route: "IPRoute", interface: str) -> int:
     """The number of an interface. Raises LabError if there is none."""
     found = route.link_lookup(ifname=interface)
     if not found:
@@ -76,13 +81,13 @@ def router_link(node: str) -> str:
     return f"to-{node}"
 
 
-def add_address(route: IPRoute, interface: str, address: str) -> None:
+def add_address(route: "IPRoute", interface: str, address: str) -> None:
     """Give an interface an address, with the prefix length that all networks of a lab have."""
     length = prefix_length(6 if ":" in address else 4)
     route.addr("add", index=index_of(route, interface), address=address, prefixlen=length, flags=_NO_DAD)
 
 
-def set_up(route: IPRoute, interface: str) -> None:
+def set_up(route: "IPRoute", interface: str) -> None:
     """Bring an interface up."""
     route.link("set", index=index_of(route, interface), state="up")
 
@@ -232,6 +237,8 @@ def remove_network(names: LabNames) -> None:
 
 
 def _remove_namespace(namespace: str) -> None:
+    from pyroute2 import netns
+
     try:
         netns.remove(namespace)
     except OSError as error:

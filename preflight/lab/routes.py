@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from preflight.lab.faults import Fault, table_between
 from preflight.lab.names import ROUTER
+from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink, set_sysctl
 from preflight.lab.topology import TUNNEL_PORT, gateway_address, overlay_address, prefix_length, underlay_address
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ def leaked_route(node: str, peer: str) -> Fault:
     """A more specific route sends the peer's overlay address to the underlay."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import netlink
-
         with netlink(network.names.namespace(node)) as route:
             for family in network.plan.families:
                 host = f"{overlay_address(peer, family)}/{32 if family == 4 else 128}"
@@ -28,8 +27,6 @@ def leaked_udp(node: str, peer: str) -> Fault:
     """A policy rule sends UDP for the peer's overlay address to the underlay; a plain route lookup looks right."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import netlink
-
         table = table_between(node, peer)
         with netlink(network.names.namespace(node)) as kernel:
             for family in network.plan.families:
@@ -47,8 +44,6 @@ def overlapping_lan(node: str) -> Fault:
     """The node's LAN uses the overlay's IPv4 prefix, and its route is older than the tunnel's, so it wins."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import UNDERLAY, add_address, index_of, netlink
-
         own = overlay_address(node, 4)
         with netlink(network.names.namespace(node)) as route:
             add_address(route, UNDERLAY, "10.66.0.77")
@@ -68,8 +63,6 @@ def public_endpoint(node: str, of: str) -> Fault:
     """`of` has a public address on its underlay, which is the endpoint of the node's tunnel."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import UNDERLAY, index_of, netlink
-
         with netlink(network.names.namespace(of)) as route:
             route.addr("add", index=index_of(route, UNDERLAY), address=PUBLIC_ADDRESS, prefixlen=32)
         with netlink(network.names.namespace(ROUTER)) as route:
@@ -86,8 +79,6 @@ def second_path(node: str, to: str) -> Fault:
     """
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import netlink
-
         leaked_route(node, to).inject(network)
         with netlink(network.names.namespace(ROUTER)) as route:
             for family in network.plan.families:
@@ -101,8 +92,6 @@ def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
     """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
 
     def inject(network: "Network") -> None:
-        from preflight.lab.network import UNDERLAY, inside, set_sysctl
-
         with inside(network.names.namespace(node)):
             # The larger of `all` and the interface's value counts, and the machine sets the latter.
             for interface in ("all", UNDERLAY, network.names.tunnel(node)):

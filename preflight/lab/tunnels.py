@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
-from pyroute2 import IPRoute, NetlinkError
 
 from preflight.lab.blueprint import Product
 from preflight.lab.names import LabError
@@ -42,6 +41,8 @@ def wireguard(network: Network, deadline: float) -> None:
 
 
 def _kernel_wireguard(network: Network, node: str) -> bool:
+    from pyroute2 import IPRoute, NetlinkError
+
     with inside(network.names.namespace(node)), IPRoute() as route:
         try:
             route.link("add", ifname=network.names.tunnel(node), kind="wireguard")

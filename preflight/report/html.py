@@ -6,14 +6,13 @@ import json
 import shlex
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from preflight.report import common
 from preflight.report.model import Report
 from preflight.report.page import make_page
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 STATUSES = ("fail", "error", "warn", "inconclusive", "pass", "skip")
 
@@ -41,10 +40,8 @@ def render(report: Report) -> str:
 
 
 @cache
-def environment() -> "Environment":
+def environment() -> Environment:
     """Templates that escape everything; cached, because loading takes longer than rendering."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     templates = Environment(
         loader=PackageLoader("preflight.report", "html_assets"),
         autoescape=True,

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
 from preflight.report.common import aspect_of
 from preflight.report.model import Report, ResultEntry
 
 
 def render(report: Report) -> str:
     """JUnit XML that CI systems read: fail → failure, error → error, skip and inconclusive → skipped."""
-    from junitparser import JUnitXml, TestSuite
-
     xml: Any = JUnitXml("preflight")
     for category, results in groupby(sorted(report.results, key=lambda r: r.category), key=lambda r: r.category):
         suite = TestSuite(category)
@@ -26,8 +26,6 @@ def render(report: Report) -> str:
 
 
 def _cases(results: Iterable[ResultEntry]) -> list[Any]:
-    from junitparser import Error, Failure, Skipped, TestCase
-
     kinds = {"fail": Failure, "error": Error, "skip": Skipped, "inconclusive": Skipped}
     cases = []
     for result in results:

@@ -7,6 +7,7 @@ other received packets, the matrix shows both: together they know more than eith
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from ipaddress import ip_interface
 
 from pydantic import BaseModel, ConfigDict
@@ -177,8 +178,6 @@ def _contradiction(way: Way) -> str:
 
 def render_text(matrix: Matrix, width: int = 80) -> str:
     """A table of marks if it fits, then each bad direction with what both ends say about it."""
-    from io import StringIO
-
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Column, Table

@@ -10,9 +10,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from preflight import __version__
 from preflight.api import Peer, Result, Status
-from preflight.engine.diagnosis import LAYERS, Cause
+from preflight.engine.diagnosis import Cause
 from preflight.engine.placement import WorkPlacement
+from preflight.engine.rules import LAYERS
+from preflight.model.facts import Facts
 from preflight.model.printable import one_line, printable
+from preflight.report.facts import read_facts
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]
@@ -175,6 +178,11 @@ class ResultEntry(Part):
     attempts: Count = 1
     measurements: Annotated[Mapping[str, Any], AfterValidator(plain)] = {}
     evidence: tuple[EvidenceEntry, ...] = ()
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the check measured, in its own types; None if it gives no facts, or these are not its own."""
+        return read_facts(self.check, self.measurements)
 
 
 class CauseEntry(Part):
@@ -359,24 +367,28 @@ def build_report(
     """
     asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
     verdict, exit_code, remarks = judge(results, gate, asked, interrupted=interrupted)
+    run = Run(
+        id=str(uuid4()),
+        started_at=started_at.astimezone(UTC),
+        duration_ms=round(duration_ms, 3),
+        exit_code=exit_code,
+        command=command,
+        lab=lab,
+        node=node,
+        overlay=overlay,
+        peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
+    )
     return Report(
-        run=Run(
-            id=str(uuid4()),
-            started_at=started_at.astimezone(UTC),
-            duration_ms=round(duration_ms, 3),
-            exit_code=exit_code,
-            command=command,
-            lab=lab,
-            node=node,
-            overlay=overlay,
-            peers=tuple(PeerInfo(target=peer.target, address=peer.address) for peer in peers),
-        ),
+        run=run,
         verdict=verdict,
         summary=summarize(results),
         remarks=remarks,
         diagnosis=tuple(map(cause_entry, diagnosis)),
         results=tuple(map(result_entry, by_layer(results))),
-        placement=tuple(
-            Placement(work_class=work.work_class, verdict=work.verdict, because=work.because) for work in placement
-        ),
+        placement=tuple(map(placement_entry, placement)),
     )
+
+
+def placement_entry(work: WorkPlacement) -> Placement:
+    """One kind of work as the report holds it."""
+    return Placement(work_class=work.work_class, verdict=work.verdict, because=work.because)

@@ -7,13 +7,12 @@ Prometheus conventions: base units, and a measurement keeps its unit's name at i
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics.exposition import generate_latest
 
 from preflight.report.common import aspect_of
 from preflight.report.model import CauseEntry, Report, ResultEntry, StatusName
-
-if TYPE_CHECKING:
-    from prometheus_client import Metric
 
 _STATUSES: tuple[StatusName, ...] = ("pass", "warn", "fail", "inconclusive", "skip", "error")
 _UNITS = {"ms": ("seconds", 1000.0), "s": ("seconds", 1.0), "percent": ("ratio", 100.0), "bytes": ("bytes", 1.0)}
@@ -37,9 +36,7 @@ class _Collector:
 
     families: dict[str, _Family]
 
-    def collect(self) -> "Iterator[Metric]":
-        from prometheus_client import Metric
-
+    def collect(self) -> Iterator[Metric]:
         for name, family in self.families.items():
             metric = Metric(name, family.help, "gauge")
             for labels, value in family.samples.items():
@@ -49,8 +46,6 @@ class _Collector:
 
 def render(report: Report) -> str:
     """One exposition, ended by `# EOF`."""
-    from prometheus_client.openmetrics.exposition import generate_latest
-
     families: dict[str, _Family] = {}
     _run(families, report)
     for cause in report.diagnosis:

@@ -1,176 +1,31 @@
-"""Promises about evil, broken and absurd control planes, and about whatever answers in their place."""
+"""Answers of a control plane: what is broken, foreign or absurd is a finding or undecided, never a pass or a skip."""
 
 import asyncio
 import gzip
-import json
-import os
-import socket
-import ssl
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import dns.flags
-import dns.message
-import dns.rrset
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from preflight_checks import control_health, posture_roles, posture_routes
-from preflight_checks.control_clock import control_clock
-from preflight_checks.control_dns import judge as judge_dns
-from preflight_checks.control_tls import control_tls
 from preflight_checks.enroll_cycle import enroll_cycle
 from preflight_checks.nodes_state import nodes_state
 from preflight_checks.posture_scope import posture_scope
-from pydantic import SecretStr
 
-from preflight.api import Check, Context, Result, Status
-from preflight.net import Net
-from preflight.net.dns import Resolver
-from preflight.net.secrets.local import LocalSecrets
-from preflight.proto.control.url import normalise
-from preflight.settings.load import ControlSettings, Enrolment, Secrets, Settings
+from preflight.api import Result, Status
+from preflight.settings.load import Enrolment
+from tests.attack import evil_control
+from tests.attack.evil_control import HEALTHY, POPULI, Evil, Reply, attack, codes_of, http, opened, run
 from tests.net.conftest import ControlPlane
 
-TOKEN = "s3cr3t-bearer-of-the-attacks"
-POPULI = "x-populi-feature: exec-lease-v1\r\n"
+bounds = evil_control.bounds
+
+
 ROW = b'{"id":"n","capabilities":{},"version":"1","last_seen_unix_ms":%s}'
 FORGIVEN = (Status.PASS, Status.SKIP, Status.WARN)
-
-Reply = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-def http(status: str, body: bytes = b"", more: str = "", *, ours: bool = False) -> bytes:
-    """An answer; ours: with the header that a control plane sends."""
-    head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{POPULI if ours else ''}{more}\r\n"
-    return head.encode() + body
 
 
 def listing(row: bytes) -> bytes:
     return http("200 OK", b'{"schema_version":1,"nodes":[' + row + b"]}", ours=True)
-
-
-HEALTHY = http("200 OK", b"ok\n", ours=True)
-
-
-class Evil:
-    """A server on loopback: `/health` is good unless told otherwise, everything else is answered by `reply`."""
-
-    def __init__(self, reply: Reply, health: Reply = HEALTHY) -> None:
-        self.reply, self.health = reply, health
-        self.heads: list[str] = []
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection until an answer that is not the good one was sent."""
-        try:
-            while head := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
-                self.heads.append(head)
-                length = next(
-                    (line[15:] for line in head.split("\r\n") if line.lower().startswith("content-length")), "0"
-                )
-                await reader.readexactly(int(length.strip(": ")))
-                said = self.health if " /health " in head else self.reply
-                if callable(said):
-                    await said(writer)
-                    break
-                writer.write(said)
-                await writer.drain()
-                if said is not HEALTHY:
-                    break
-        except (asyncio.IncompleteReadError, OSError):
-            pass
-        finally:
-            writer.transport.abort()
-
-
-@asynccontextmanager
-async def opened(evil: Evil, tls: ssl.SSLContext | None = None) -> AsyncIterator[Evil]:
-    """The server while it is asked; nothing of it stays behind."""
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await evil.serve(reader, writer)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            tasks.discard(task)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls, limit=2**20)
-    evil.port = server.sockets[0].getsockname()[1]
-    try:
-        yield evil
-    finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await server.wait_closed()
-
-
-async def run(check: Check, url: str, *, token: str | None = TOKEN, **more: Any) -> list[Result]:
-    """The results of one check as the runner would take them."""
-    settings = Settings(
-        control=ControlSettings(url=url, **{"timeout_ms": 500, **more.pop("control", {})}),
-        secrets=Secrets(token=SecretStr(token) if token else None),
-        **more,
-    )
-    ctx = Context(settings=settings, peers=(), overlay=None, net=Net(settings))
-    ctx.net.secrets = LocalSecrets(settings, {"VOX_MESH_WORKER_TOKEN": token} if token else {})
-    try:
-        async with aclosing(check.function(ctx)) as results:
-            told = [result async for result in results]
-    finally:
-        await ctx.net.aclose()
-    for result in told:
-        assert result.code is None or result.code in check.codes or result.code.area == "run"
-        assert result.message.isprintable(), result.message
-        assert len(result.message) < 1500
-        assert TOKEN not in repr(result)
-    return told
-
-
-def attack(check: Check, evil: Evil, **more: Any) -> list[Result]:
-    async def talk() -> list[Result]:
-        async with opened(evil):
-            return await run(check, evil.url, **more)
-
-    return asyncio.run(talk())
-
-
-def codes_of(results: Sequence[Result]) -> list[str]:
-    return [result.code.slug if result.code else result.status.value for result in results]
-
-
-@pytest.fixture(autouse=True)
-def _bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorter waits of the same kind, and nobody's proxies."""
-    monkeypatch.setattr(control_health, "ANSWER_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(control_health, "PATIENCE_S", 0.4)
-    for module in (posture_roles, posture_routes):
-        monkeypatch.setattr(module, "PACE_S", 0.0)
-        monkeypatch.setattr(module, "ASKED_S", 0.4)
-        monkeypatch.setattr(module, "MOST_WAITED_S", 0.05)
-    monkeypatch.setattr("preflight.net.control.client.MOST_WAITED_S", 0.05)
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
@@ -197,6 +52,7 @@ async def silent(writer: asyncio.StreamWriter) -> None:
 LONG = f"HTTP/1.1 200 OK\r\n{POPULI}content-length: 104857600\r\n\r\n"
 OPEN_ENDED = f"HTTP/1.1 200 OK\r\n{POPULI}\r\n"
 BOMB = gzip.compress(b" " * 50_000_000)
+
 
 BROKEN: dict[str, tuple[Reply, str]] = {
     "500": (http("500 Oops", b"oops", ours=True), "control.unhealthy"),
@@ -410,189 +266,3 @@ def test_no_retry_after_is_waited_out(value: str) -> None:
     later = http("429 Later", b"", f"retry-after: {value}\r\n", ours=True)
     assert codes_of(attack(control_health.control_health, Evil(HEALTHY, health=later))) == ["control.throttled"]
     assert codes_of(attack(nodes_state, Evil(later))) == ["run.no-answer"]
-
-
-@pytest.mark.parametrize(
-    ("date", "code"),
-    [
-        ("Fri, 31 Dec 9999 23:59:59 GMT", "control.clock-skew"),
-        ("Fri, 31 Dec 9999 23:59:59 -2359", "run.no-answer"),
-        ("Mon, 01 Jan 0100 00:00:00 GMT", "run.no-answer"),
-        ("Tue, 99 Nov 2026 99:99:99 GMT", "run.no-answer"),
-        ("9" * 400, "run.no-answer"),
-        ("", "run.no-answer"),
-        ("\x1b[31m", "run.no-answer"),
-    ],
-)
-def test_no_date_breaks_the_comparison_of_clocks(date: str, code: str) -> None:
-    """A `Date` that no server can mean is no time; then the clocks are not compared, and that is not called good."""
-    answer = http("200 OK", b"ok\n", f"date: {date}\r\n", ours=True)
-    assert codes_of(attack(control_clock, Evil(HEALTHY, health=answer))) == [code]
-
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-FAR = datetime(9999, 12, 31, tzinfo=UTC)
-LONG_AGO = datetime(1950, 1, 1, tzinfo=UTC)
-CERTIFICATES: dict[str, tuple[list[str], str, datetime, datetime]] = {
-    "self-signed": (["127.0.0.1.example"], "evil", START, FAR),
-    "three thousand names": ([f"n{n}.evil.example" for n in range(3000)], "evil", START, FAR),
-    "control characters": (["\x1b[31m\n\r.example", "$(reboot).example"], "\x1b[31m\nevil", START, FAR),
-    "no name": ([], "", START, FAR),
-    "from 1950 to 1950": (["a.example"], "evil", LONG_AGO, LONG_AGO + timedelta(days=1)),
-    "from the year 9999": (["a.example"], "evil", FAR - timedelta(days=1), FAR),
-}
-
-
-def context(
-    names: list[str], subject: str, start: datetime, end: datetime, folder: Path
-) -> tuple[ssl.SSLContext, Path]:
-    """A TLS server with such a certificate of its own, and the file by which a client would trust it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else [])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, start, end)
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
-    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "server.pem").write_bytes(private + certificate)
-    (folder / "ca.pem").write_bytes(certificate)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(folder / "server.pem")
-    return made, folder / "ca.pem"
-
-
-@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
-@pytest.mark.parametrize("name", CERTIFICATES)
-def test_an_odd_certificate_is_a_finding_in_one_short_line(name: str, trusted: bool, tmp_path: Path) -> None:
-    """Names, dates and sizes that nobody needs break nothing, and no line to paste holds what a stranger wrote."""
-    tls, ca_file = context(*CERTIFICATES[name], tmp_path)
-
-    async def talk() -> list[Result]:
-        async with opened(Evil(HEALTHY), tls) as evil:
-            url = f"https://127.0.0.1:{evil.port}"
-            return await run(control_tls, url, control={"ca_file": ca_file} if trusted else {})
-
-    (result,) = asyncio.run(talk())
-    assert result.status is Status.FAIL
-    assert result.code is not None
-    assert result.code.slug.startswith("control.tls-")
-    assert "reboot" not in (result.remedy or "")
-    assert len(repr(result)) < 20_000
-
-
-class _NameServer(asyncio.DatagramProtocol):
-    """Answers over UDP with what `say` makes of a query."""
-
-    def __init__(self, say: Callable[[dns.message.Message], bytes]) -> None:
-        self._say = say
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._transport.sendto(self._say(dns.message.from_wire(data)), addr)  # type: ignore[attr-defined]
-
-
-def records(query: dns.message.Message, *rows: tuple[str, str, str]) -> dns.message.Message:
-    response = dns.message.make_response(query, recursion_available=True)
-    for owner, kind, value in rows:
-        response.answer.append(dns.rrset.from_text(owner, 60, "IN", kind, *value.split()))
-    return response
-
-
-def truncated(query: dns.message.Message) -> bytes:
-    response = dns.message.make_response(query)
-    response.flags |= dns.flags.TC
-    return response.to_wire()
-
-
-def many(query: dns.message.Message) -> bytes:
-    if query.question[0].rdtype != dns.rdatatype.A:
-        return dns.message.make_response(query).to_wire()
-    addresses = " ".join(f"10.{n // 250}.{n % 250}.1" for n in range(3500))
-    return records(query, ("c.overlay.test.", "A", addresses)).to_wire(max_size=65535)
-
-
-LOOP = (("c.overlay.test.", "CNAME", "d.overlay.test."), ("d.overlay.test.", "CNAME", "c.overlay.test."))
-NAME_SERVERS: dict[str, tuple[Callable[[dns.message.Message], bytes], str]] = {
-    "garbage": (lambda query: b"\xff" * 300, "timeout"),
-    "empty": (lambda query: b"", "timeout"),
-    "wrong id": (lambda query: b"\x00\x00" + dns.message.make_response(query).to_wire()[2:], "timeout"),
-    "another question": (
-        lambda query: dns.message.make_response(dns.message.make_query("x.", "A")).to_wire(),
-        "timeout",
-    ),
-    "looping CNAME": (lambda query: records(query, *LOOP).to_wire(), "failed"),
-    "CNAME to nowhere": (lambda query: records(query, LOOP[0]).to_wire(), "no-address"),
-    "truncated, and nobody on TCP": (truncated, "failed"),
-    "half a message": (lambda query: dns.message.make_response(query).to_wire()[:20], "timeout"),
-    "3500 addresses": (many, "answer"),
-}
-
-
-@pytest.mark.parametrize("name", NAME_SERVERS)
-def test_a_name_servers_nonsense_is_a_finding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a resolver sends is an outcome within the time of a query, and one line of bounded length."""
-
-    def nobody(*_args: object, **_more: object) -> list[Any]:
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    say, outcome = NAME_SERVERS[name]
-
-    async def talk() -> Result:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _NameServer(say), local_addr=("127.0.0.1", 0))
-        port = transport.get_extra_info("sockname")[1]
-        monkeypatch.setattr(socket, "getaddrinfo", nobody)
-        try:
-            resolution = await Resolver(["127.0.0.1"], port=port, timeout_s=0.15, attempts=1).resolve("c.overlay.test")
-        finally:
-            transport.close()
-            await asyncio.sleep(0)
-        assert [lookup.outcome for lookup in resolution.resolvers] == [outcome]
-        result: Result = judge_dns(resolution, normalise("http://c.overlay.test:9847"), None)
-        return result
-
-    result = asyncio.run(talk())
-    assert result.status is Status.FAIL
-    assert result.message.isprintable()
-    assert len(result.message) < 1000
-    assert len(repr(result.evidence)) < 10_000
-
-
-def preflight(folder: Path, *words: str, **variables: str) -> dict[str, Any]:
-    """One run as a process of its own, in an empty folder and with no settings but these."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
-    command = [sys.executable, "-P", "-m", "preflight", *words, "--output", f"json={folder / 'report.json'}"]
-    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False, timeout=60)
-    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return report
-
-
-ABOUT_CONTROL = ("control.*", "nodes.*", "enroll.*", "posture.routes", "posture.roles", "posture.exposed", "mtu.tcp")
-
-
-@pytest.mark.parametrize("token", [False, True], ids=["no token", "a token"])
-def test_a_node_without_a_control_plane_is_not_blamed_for_it(token: bool, tmp_path: Path) -> None:
-    """Where none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
-    report = preflight(tmp_path, "run", *ABOUT_CONTROL, **({"VOX_MESH_TOKEN": TOKEN} if token else {}))
-    told = {result["code"] for result in report["results"]}
-    about = [result for result in report["results"] if result["target"] == "control"]
-    assert len(about) >= 10
-    assert told == ({"control.url-missing", "run.blocked"} if token else {"run.not-applicable"})
-    assert [cause["code"] for cause in report["diagnosis"]] == (["control.url-missing"] if token else [])
-
-
-def test_where_no_control_plane_is_configured_nothing_about_one_is_judged() -> None:
-    """A node without URL, token, scope, section and `--enroll` is meant to have none; any of these asks for a URL."""
-    bare = Settings()
-    meant = (
-        Settings(control=ControlSettings(url="http://10.66.0.3")),
-        Settings(control=ControlSettings(scope_id="lab")),
-        Settings(secrets=Secrets(token=SecretStr(TOKEN))),
-        Settings(secrets=Secrets(submitter_token=SecretStr(TOKEN))),
-        Settings(enrolment=Enrolment()),
-    )
-    assert [Context(one, (), None, Net(one)).has_control for one in (bare, *meant)] == [False] + [True] * len(meant)

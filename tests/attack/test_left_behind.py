@@ -3,115 +3,38 @@
 import asyncio
 import json
 import os
-import resource
 import signal
-import socket
-import stat
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from click.testing import CliRunner, Result
-from preflight_checks.enroll_cycle import enroll_cycle
 from preflight_checks.run_left_behind import run_left_behind
-from pydantic import SecretStr
 
-from preflight.api import Check, Status, codes
-from preflight.api import Result as CheckResult
-from preflight.cli.clean import clean
+from preflight.api import Status, codes
 from preflight.model.enrolment import JoinedRow, LeftBehind
-from preflight.net.control import journal
 from preflight.net.control.client import ControlClient
-from preflight.net.control.journal import Entry, Note
+from preflight.net.control.journal import Note
 from preflight.net.control.left_behind import take_back
 from preflight.net.control.membership import Member
 from preflight.proto.control.left_behind import SLACK_MS
 from preflight.proto.control.membership import News
-from preflight.settings.load import ControlSettings, Enrolment, NodeSettings, Secrets, Settings
 from tests.net import conftest as net
-from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, ControlPlane, Request, answer
+from tests.net.conftest import SUBMITTER, ControlPlane, Request, answer
 
 if TYPE_CHECKING:
     from tests.net.conftest import OpenTrap, Trap
+from tests.attack import rows_left
+from tests.attack.rows_left import joined_folder, killed_run, post, record, results_of, rows, run_clean, settings
+
+plane = rows_left.plane
+node = rows_left.node
+
 
 open_trap = net.open_trap
-
-NOBODY = 65534
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane for the whole file, of an open scope, so that every join is taken; each test has its own ids."""
-    secrets = {
-        "VOX_MESH_TOKEN": MESH,
-        "VOX_MESH_WORKER_TOKEN": WORKER,
-        "VOX_MESH_SUBMITTER_TOKEN": SUBMITTER,
-        "VOX_MESH_BOOTSTRAP_TOKEN": BOOTSTRAP,
-    }
-    served = ControlPlane(tmp_path_factory.mktemp("plane"), secrets).start()
-    yield served
-    served.kill()
-
-
-@pytest.fixture(autouse=True)
-def _node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """This node has a worker's token and nothing else; its state folder is that of the test."""
-    for name in list(os.environ):
-        if name.startswith(("VOX_", "PREFLIGHT_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("VOX_MESH_WORKER_TOKEN", WORKER)
-    monkeypatch.setenv("VOX_MESH_SCOPE_ID", "lab")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.chdir(tmp_path)
-
-
-def joined_folder() -> Path:
-    return journal.state_folder() / "joined"
-
-
-def post(plane: ControlPlane, route: str, **body: Any) -> None:
-    headers = {"authorization": f"Bearer {MESH}"}
-    httpx.post(f"{plane.url}/v1/populi/{route}", json=body, headers=headers, verify=False).raise_for_status()
-
-
-def record(node_id: str, *labels: str, **more: Any) -> dict[str, Any]:
-    row = {"id": node_id, "capabilities": {"labels": labels}, "version": "9", "last_seen_unix_ms": 0, "scope_id": "lab"}
-    return row | more
-
-
-def rows(plane: ControlPlane, prefix: str = "") -> list[dict[str, Any]]:
-    headers = {"authorization": f"Bearer {MESH}"}
-    said = httpx.get(f"{plane.url}/v1/populi/nodes", headers=headers, verify=False)
-    return [row for row in said.json()["nodes"] if row["id"].startswith(prefix)]
-
-
-def settings(url: str, node_id: str | None = None) -> Settings:
-    return Settings(
-        node=NodeSettings(id=node_id),
-        control=ControlSettings(url=url, scope_id="lab"),
-        secrets=Secrets(token=SecretStr(WORKER)),
-    )
-
-
-def killed_run(url: str, node_id: str, *, made_up: bool = False) -> JoinedRow:
-    """What a run that was killed has written down: its file is there, and nobody holds it."""
-    note = Note(settings(url, None if made_up else node_id), "enroll.cycle")
-    note.before_join(node_id, "lab")
-    row = note.row
-    assert row is not None
-    note.end(gone=False)
-    return row
-
-
-def run_clean(url: str, *words: str) -> Result:
-    return CliRunner().invoke(clean, ["--control-url", url, *words], catch_exceptions=False)
 
 
 # --- what is killed, and who comes after ------------------------------------------------------------------------------
@@ -146,23 +69,6 @@ async def program(*words: str, **variables: str) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-
-
-def results_of(
-    check: Check, made: Settings, each: Callable[[CheckResult], None] = lambda result: None
-) -> list[CheckResult]:
-    """Run a check by itself; `each` sees a result as soon as it is there."""
-
-    async def run() -> list[CheckResult]:
-        context, told = net.context(made), []
-        async with aclosing(check.function(context)) as results:
-            async for result in results:
-                told.append(result)
-                each(result)
-        await context.net.aclose()
-        return told
-
-    return asyncio.run(run())
 
 
 @asynccontextmanager
@@ -402,182 +308,3 @@ def test_no_token_is_sent_to_another_control_plane(open_trap: "OpenTrap", plane:
             assert f"preflight clean --control-url {trap.url}" in done.output
 
     asyncio.run(run())
-
-
-# --- the journal itself -----------------------------------------------------------------------------------------------
-
-
-def plant_link(path: Path) -> None:
-    target = path.parents[2] / "victim"
-    target.write_text("precious")
-    path.symlink_to(target)
-
-
-def plant_hard_link(path: Path) -> None:
-    target = path.parents[2] / "victim"
-    write_private(target, b"precious")
-    path.hardlink_to(target)
-
-
-def plant_socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as server:
-        folder = os.open(path.parent, os.O_RDONLY)
-        server.bind(f"/proc/self/fd/{folder}/{path.name}")
-        os.close(folder)
-
-
-def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:
-    path.write_bytes(content)
-    path.chmod(mode)
-
-
-def looks(path: Path) -> tuple[int, ...]:
-    found = path.lstat()
-    return found.st_mode, found.st_uid, found.st_ino, found.st_nlink, found.st_size, found.st_mtime_ns
-
-
-def claim(url: str, **changes: object) -> bytes:
-    row = {"url": url, "node_id": "preflight-x", "made_up": True, "mark": "m", "command": "c", "at_unix_ms": 1}
-    return json.dumps(row | changes).encode()
-
-
-def sparse(path: Path) -> None:
-    write_private(path, b"{")
-    os.truncate(path, 1 << 40)
-
-
-def of_nobody(path: Path) -> None:
-    write_private(path, b"{}")
-    os.chown(path, NOBODY, NOBODY)
-
-
-PLANTED = [
-    pytest.param(plant_link, id="link"),
-    pytest.param(plant_hard_link, id="hard link"),
-    pytest.param(lambda path: os.mkfifo(path, 0o600), id="pipe"),
-    pytest.param(plant_socket, id="socket"),
-    pytest.param(lambda path: path.mkdir(), id="folder"),
-    pytest.param(of_nobody, id="of another user", marks=root_only),
-    pytest.param(lambda path: write_private(path, claim("http://127.0.0.1:9"), 0o666), id="mode 0666"),
-    pytest.param(lambda path: write_private(path, b""), id="empty"),
-    pytest.param(lambda path: write_private(path, b'{"url": "http://127.'), id="cut off"),
-    pytest.param(lambda path: write_private(path, b"\xff\x00\x80"), id="no text"),
-    pytest.param(lambda path: write_private(path, b"[" * 60000), id="deep"),
-    pytest.param(sparse, id="a tebibyte"),
-    pytest.param(lambda path: write_private(path, claim("u", node_id=7)), id="wrong type"),
-    pytest.param(lambda path: write_private(path, claim("u", at_unix_ms=10**400)), id="400 digits"),
-    pytest.param(lambda path: write_private(path, claim("u", node_id="x\x1b[2J\ny")), id="escape characters"),
-]
-
-
-@pytest.mark.parametrize("plant", PLANTED)
-def test_a_file_that_no_run_wrote_is_named_and_left(plane: ControlPlane, plant: Callable[[Path], None]) -> None:
-    """What is no run's file is neither followed nor waited for nor changed; the rest is cleaned all the same."""
-    row = killed_run(plane.url, "preflight-beside", made_up=True)
-    post(plane, "join", **record(row.node_id, row.mark))
-    planted = joined_folder() / "0.json"
-    plant(planted)
-    before = looks(planted)
-    done = run_clean(plane.url)
-    assert done.exit_code == 1
-    assert str(planted) in done.output
-    assert "\x1b" not in done.output
-    assert rows(plane, "preflight-beside") == []
-    assert [path.name for path in joined_folder().iterdir()] == ["0.json"]
-    assert looks(planted) == before
-
-
-def elsewhere(folder: Path) -> None:
-    real = folder.parents[1] / "elsewhere"
-    real.mkdir(mode=0o700)
-    folder.symlink_to(real)
-
-
-def shared(folder: Path) -> None:
-    folder.mkdir()
-    folder.chmod(0o777)
-
-
-def given_away(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
-    os.chown(folder, NOBODY, NOBODY)
-
-
-SPOILT = [
-    pytest.param(elsewhere, id="a link"),
-    pytest.param(shared, id="writable for everybody"),
-    pytest.param(given_away, id="of another user", marks=root_only),
-    pytest.param(lambda folder: folder.write_text(""), id="a file"),
-    pytest.param(lambda folder: os.mkfifo(folder), id="a pipe"),
-    pytest.param(lambda folder: folder.symlink_to("/sys"), id="read-only"),
-    pytest.param(lambda folder: folder.symlink_to("nowhere"), id="a dangling link"),
-]
-
-
-@pytest.mark.parametrize("spoil", SPOILT)
-def test_without_a_safe_folder_the_run_goes_on_and_says_so(plane: ControlPlane, spoil: Callable[[Path], None]) -> None:
-    """Where nothing can be written down safely, the enrolment runs and leaves, and tells what a kill would cost."""
-    joined_folder().parent.mkdir(parents=True)
-    spoil(joined_folder())
-    results = results_of(enroll_cycle, replace(settings(plane.url), enrolment=Enrolment()))
-    told = {result.aspect: result.message for result in results if result.status is Status.PASS}
-    assert set(told) == {"join", "heartbeat", "listed", "leave"}
-    assert "not written down" in told["join"]
-    assert str(joined_folder()) in told["join"]
-    assert run_clean(plane.url).exit_code in (0, 1)
-
-
-def test_a_full_disk_is_no_reason_to_leave_a_piece_of_a_row(plane: ControlPlane) -> None:
-    """Where there is no space to write the row down, no part of it stays, and that is told."""
-    note = Note(settings(plane.url), "enroll.cycle")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-    try:
-        note.before_join("preflight-full", "lab")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert str(joined_folder()) in note.trouble
-    assert list(joined_folder().iterdir()) == []
-    note.end(gone=True)
-
-
-def test_a_run_that_was_killed_while_it_wrote(plane: ControlPlane) -> None:
-    """Half of an entry is of a run that had joined nothing yet: it is removed in silence once it is old."""
-    folder = joined_folder()
-    folder.mkdir(mode=0o700, parents=True)
-    for name, age_s in ((".young.new", 0), (".old.new", 3600)):
-        write_private(folder / name, b'{"url"')
-        os.utime(folder / name, (time.time() - age_s,) * 2)
-    assert run_clean(plane.url).exit_code == 0
-    assert [path.name for path in folder.iterdir()] == [".young.new"]
-
-
-def test_what_is_written_down_holds_no_secret(plane: ControlPlane, tmp_path: Path) -> None:
-    """The entry of an enrolment is readable to its user only, and has no token and nothing that one bought."""
-    wish = Enrolment(SecretStr(BOOTSTRAP), tmp_path / "cred")
-    seen: list[Path] = []
-
-    def look(result: CheckResult) -> None:
-        if result.aspect == "join":
-            seen.extend(joined_folder().iterdir())
-            assert [stat.S_IMODE(path.stat().st_mode) for path in (seen[0], seen[0].parent)] == [0o600, 0o700]
-            assert not [secret for secret in (MESH, WORKER, BOOTSTRAP) if secret in seen[0].read_text()]
-
-    results_of(enroll_cycle, replace(settings(plane.url), enrolment=wish), look)
-    assert len(seen) == 1
-
-
-@pytest.mark.parametrize(
-    "seen", [0, -(10**30), 10**400, (1 << 63) - 1], ids=["zero", "negative", "400 digits", "int64"]
-)
-def test_absurd_times_of_a_control_plane_break_nothing(plane: ControlPlane, seen: int) -> None:
-    """Whatever number a control plane gives for when it saw the row, the entry can be kept and read."""
-    with journal.write_down(JoinedRow(plane.url, "preflight-absurd", True, "m", "c", 1)) as entry:
-        entry.heard(seen)
-        assert entry.heard_unix_ms >= 0
-    found = list(journal.left_behind())
-    assert [type(each) for each in found] == [Entry]
-    for each in found:
-        assert isinstance(each, Entry)
-        with each:
-            each.strike_out()

@@ -1,28 +1,19 @@
-"""The responder as a process under attack: what it sends is never more than came, what it keeps has an end, and a good
-peer is served all along."""
+"""The responder under attack: strangers, forgeries and floods get nothing, and it ends with its counters."""
 
-import asyncio
 import fcntl
 import os
 import pty
 import random
-import re
 import signal
 import socket
 import subprocess
-import sys
 import termios
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from preflight_checks.udp_quality import judge
 
-from preflight.api import Peer
-from preflight.net.control.client import ControlClient
-from preflight.net.stamp.path import PathProbes
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import hello
 from preflight.proto.responder import reverse_trace as trace
@@ -30,9 +21,10 @@ from preflight.proto.responder.admission import MAX_SOURCES as MAX_ADMITTED
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import MAX_SESSIONS, MAX_SOURCES
-from preflight.proto.stamp.sender import Plan, SessionSender
 from preflight.proto.stun import nat
-from preflight.settings.load import Settings, Thresholds
+from tests.attack import flooding
+from tests.attack.flooding import GOOD_SSID
+from tests.proto.stamp import asking
 from tests.responder.conftest import (
     KEY,
     UNLIMITED,
@@ -43,17 +35,9 @@ from tests.responder.conftest import (
     environment,
     exchange,
     request,
-    starting,
 )
 
-GOOD_SSID = 99
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts responders on loopback addresses."""
-    with starting(tmp_path) as run:
-        yield run
+start = flooding.start
 
 
 def keyed(start: Start, tmp_path: Path, *words: str) -> Running:
@@ -130,7 +114,7 @@ def test_forgeries_get_nothing(start: Start, tmp_path: Path, allow: tuple[str, .
 def test_truncated_packets(start: Start, tmp_path: Path) -> None:
     """Cut at every byte: a known peer gets at most what it sent, a stranger nothing at all."""
     known = keyed(start, tmp_path, "--allow", "127.0.0.1", *UNLIMITED)
-    tlvs = stamp_tlv.encode([stamp_tlv.location(), stamp_tlv.class_of_service(46)], sequence=5, key=KEY)
+    tlvs = stamp_tlv.encode([asking.location(), asking.class_of_service(46)], sequence=5, key=KEY)
     packet = stamp.build_request(5, time.time_ns(), 1, 7, key=KEY, tlvs=tlvs)
     pieces = [packet[:length] for length in range(len(packet))]
     with client(known.places[0]) as link:
@@ -258,147 +242,3 @@ def test_nohup_keeps_it_beyond_a_hangup(start: Start) -> None:
     with client(responder.places[0]) as link:
         assert numbered(link, 0) == 0
     assert responder.end()[0] == 0
-
-
-def drops(port: int) -> int:
-    """Datagrams for which the socket on this port of 127.0.0.1 had no room, by the kernel's own table."""
-    rows = (line.split() for line in Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:])
-    (count,) = (int(row[-1]) for row in rows if row[1] == f"0100007F:{port:04X}")
-    return count
-
-
-class Asker:
-    """A session of this node, moved packet by packet."""
-
-    def __init__(self, link: socket.socket, count: int) -> None:
-        self.link = link
-        self.sender = SessionSender(Plan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0)
-
-    def send(self, count: int) -> None:
-        """So many packets, of which nothing is awaited."""
-        for _ in range(count):
-            self.link.send(self.sender.packet(time.time_ns()))
-            self.sender.sent(0.0)
-
-    def exchange(self) -> None:
-        """One packet and its answer; others are sent until one is answered."""
-        before = self.sender.stats().answered
-        while self.sender.stats().answered == before:
-            self.send(1)
-            with suppress(TimeoutError):
-                self.sender.receive(self.link.recv(2048), time.time_ns())
-
-
-@contextmanager
-def paused(running: Running) -> Iterator[None]:
-    """The responder does not get to run meanwhile, as on a machine that is much too busy."""
-    running.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        running.process.send_signal(signal.SIGCONT)
-
-
-def overflow(place: tuple[str, int], source: str) -> None:
-    """A stranger fills the receive queue of a responder that does not get to read; 60 000 packets at most."""
-    before = drops(place[1])
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        stranger.bind((source, 0))
-        for number in range(60_000):
-            stranger.sendto(request(), place)
-            if number % 500 == 499 and drops(place[1]) > before + 400:
-                return
-    pytest.fail("the queue does not fill up")
-
-
-def test_what_its_own_queue_dropped_is_told_and_is_no_loss_of_the_path(start: Start) -> None:
-    """A stranger's flood overflows the receive queue: the asker is told of it, and its path is not called lossy."""
-    responder = start("--allow", "127.0.0.1")
-    place = responder.places[0]
-    with client(place) as link:
-        link.settimeout(1)
-        asker = Asker(link, 40)
-        asker.exchange()
-        with paused(responder):
-            overflow(place, "127.0.0.66")
-            asker.send(30)
-        asker.exchange()
-        stats = asker.sender.stats()
-    assert stats.forward is not None
-    assert stats.forward.lost >= 30
-    assert stats.drops.overflowed >= 30 + 400
-    found = judge(Peer(*place[:1], "b", place[1]), stats, Thresholds())
-    assert {str(result.code) for result in found if result.code} == {"run.overloaded"}
-    assert "the receive queue of its responder had no room for" in found[0].message
-    assert re.search(r"overflow \d{3,}", responder.end()[1])
-
-
-def test_what_it_drops_for_a_peers_own_rate_is_told(start: Start) -> None:
-    """Who sends more than one source may hears that its packets were dropped for that, not that the path lost them."""
-    responder = start("--allow", "127.0.0.1", "--max-rate", "50")
-    place = responder.places[0]
-    with client(place) as link:
-        link.settimeout(1)
-        asker = Asker(link, 140)
-        asker.exchange()
-        asker.send(100)
-        while asker.sender.stats().drops.limited == 0:
-            asker.exchange()
-        stats = asker.sender.stats()
-    found = judge(Peer(place[0], "b", place[1]), stats, Thresholds())
-    assert not {str(result.code) for result in found if result.code} & {"udp.loss", "udp.blocked"}
-    assert "for their rate" in " ".join(result.message for result in found)
-
-
-FLOODS = {
-    "a-stranger": ("127.0.0.1", ["127.0.0.66"]),
-    "a-peer": ("127.0.0.0/8", ["127.0.0.66"]),
-    "forged-peers": ("127.0.0.0/8", [f"127.0.7.{number}" for number in range(250)]),
-}
-
-
-POUR = """
-import socket, sys, time
-host, port, packet, *sources = sys.argv[1:]
-links = []
-for source in sources:
-    links.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-    links[-1].bind((source, 0))
-    links[-1].connect((host, int(port)))
-data, began = bytes.fromhex(packet), time.monotonic()
-for number in range(60_000):
-    links[number % len(links)].send(data)
-    if number == 2_000:
-        print("pouring", flush=True)
-    while number > (time.monotonic() - began) * 20_000:
-        time.sleep(0.0005)
-"""
-
-
-@contextmanager
-def flooded(place: tuple[str, int], sources: Sequence[str]) -> Iterator[None]:
-    """Twenty thousand packets a second, from these sources in turn; 60 000 at most."""
-    words = [sys.executable, "-P", "-c", POUR, place[0], str(place[1]), request().hex(), *sources]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == b"pouring\n"
-            yield
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize("flood_of", FLOODS)
-def test_a_flood_is_not_the_paths_fault(start: Start, flood_of: str) -> None:
-    """Twenty thousand packets a second from others: a peer that measures meanwhile is served, or told why it is not."""
-    allow, sources = FLOODS[flood_of]
-    responder = start("--allow", allow)
-    peer = Peer(*responder.places[0][:1], "b", responder.places[0][1])
-    settings = Settings()
-    probes = PathProbes(settings, ControlClient(None, environment={}))
-    assert asyncio.run(probes.stamp(peer, count=3, interval_s=0.004)).answered
-    with flooded(responder.places[0], sources):
-        stats = asyncio.run(probes.stamp(peer, count=200, interval_s=0.004))
-    codes = {str(result.code) for result in judge(peer, stats, settings.thresholds) if result.code}
-    assert not codes & {"udp.loss", "run.needs-responder"}
-    assert "rate-limited" in responder.end()[1] or flood_of == "a-stranger"

@@ -6,7 +6,8 @@ from preflight_checks.enroll_cycle import blocked, judge
 from preflight.api import Direction, Status, codes, failed, passed
 from preflight.model.control import ControlError
 from preflight.model.enrolment import EnrolmentFacts
-from preflight.proto.control.enroll import Outcome, Problem, State, Step, Transition
+from preflight.proto.control.enroll import Outcome, Problem, Step, Transition
+from preflight.proto.control.own_row import State
 
 FACTS = EnrolmentFacts(
     url="http://10.66.0.3:9847", identity="preflight-a-1", scope_id="lab", node_count=3, credentials="c"

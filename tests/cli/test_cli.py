@@ -103,7 +103,7 @@ def test_explain_prints_the_page(preflight: Preflight) -> None:
     assert all(heading in done.stdout for heading in ("## Meaning", "## Likely causes", "## Confirm", "## Fix"))
 
 
-@pytest.mark.parametrize("what", ["config", "report"])
+@pytest.mark.parametrize("what", ["config", "report", "timeline"])
 def test_schemas_are_schemas(preflight: Preflight, what: str) -> None:
     """What is published is JSON Schema 2020-12."""
     Draft202012Validator.check_schema(json.loads(preflight("schema", what).stdout))

@@ -2,15 +2,35 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
 from preflight import codes
-from preflight.api import Check, Context, Direction, Peer, Result, Status, Subject, check, failed, inconclusive, passed
+from preflight.api import (
+    Check,
+    Context,
+    Direction,
+    Facts,
+    Peer,
+    Result,
+    Status,
+    Subject,
+    When,
+    check,
+    failed,
+    inconclusive,
+    passed,
+    warned,
+)
 from preflight.engine.plan import Selection, make_plan
 from preflight.engine.runner import Outcome, Progress, Runner
+from preflight.model.event import Event
+from preflight.model.event import Listener as TimelineListener
+from preflight.model.facts import AnswerFacts, EchoFacts
 from preflight.net import Net
-from preflight.settings.load import ControlSettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 
 B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
 Body = Callable[[Context], AsyncGenerator[Result, None]]
@@ -24,9 +44,15 @@ def declare(
     timeout: float = 5,
     timeout_per_peer: float = 0,
     measures: bool = False,
+    after: tuple[str, ...] = (),
+    when: When = "always",
+    reads: tuple[type[Facts], ...] = (),
 ) -> Check:
     return check(
         id,
+        after=after,
+        when=when,
+        reads=reads,
         title=id,
         subject=subject,
         codes=(codes.REACH_UNREACHABLE, codes.OVERLAY_DOWN),
@@ -65,6 +91,7 @@ def run(
     act: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     peers: tuple[Peer, ...] = (B, C),
     listener: Callable[[Progress], None] = lambda event: None,
+    timeline: TimelineListener | None = None,
 ) -> Outcome:
     async def go() -> Outcome:
         settings = Settings(control=ControlSettings(url="http://10.66.0.3"))
@@ -77,7 +104,7 @@ def run(
             events.append(event)
             listener(event)
 
-        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s)
+        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s, timeline=timeline)
         helper = asyncio.ensure_future(act(interrupted)) if act else None
         outcome = await runner.run()
         if helper:
@@ -112,6 +139,114 @@ def test_a_node_failure_blocks_all_and_names_the_root() -> None:
     root = "overlay.interface/node/local"
     assert got["mtu.path/b/local"] == ("skip", "run.blocked", root)
     assert got["reach.udp/c/local"] == ("skip", "run.blocked", root)
+
+
+def test_what_a_check_only_comes_after_never_blocks_it() -> None:
+    """Order is no prerequisite: a check about the same peer runs behind a failed one."""
+    first: list[str] = []
+
+    async def notes(ctx: Context) -> AsyncGenerator[Result, None]:
+        first.append("late")
+        async for result in fine(ctx):
+            yield result
+
+    async def dies(ctx: Context) -> AsyncGenerator[Result, None]:
+        await asyncio.sleep(0.01)
+        first.append("early")
+        async for result in b_is_dead(ctx):
+            yield result
+
+    got = shown(run(declare("mtu.path", notes, after=("reach.udp",)), declare("reach.udp", dies)))
+    assert got["mtu.path/b/round-trip"] == ("pass", None, None)
+    assert first == ["early", "late"]
+
+
+async def c_warns(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield passed("b", Direction.ROUND_TRIP, "fine")
+    yield warned(codes.REACH_UNREACHABLE, "c", Direction.ROUND_TRIP, "not quite")
+
+
+async def node_warns(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield warned(codes.OVERLAY_DOWN, "node", Direction.LOCAL, "not quite")
+
+
+async def node_is_fine(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield passed("node", Direction.LOCAL, "fine")
+
+
+@pytest.mark.parametrize(
+    ("first", "ran"),
+    [
+        ([declare("reach.udp", fine)], set()),
+        ([declare("reach.udp", c_warns)], {"c"}),
+        ([declare("reach.udp", b_is_dead)], {"b"}),
+        ([declare("reach.udp", fine), declare("reach.icmp", c_warns)], {"c"}),
+        ([declare("reach.udp", node_is_fine, subject="node")], set()),
+        ([declare("reach.udp", node_warns, subject="node")], {"b", "c"}),
+        ([declare("overlay.x", interface_down, subject="node"), declare("reach.udp", fine, "overlay.x")], {"b", "c"}),
+    ],
+    ids=["good", "warned", "failed", "either-of-two", "good-node", "bad-node", "blocked"],
+)
+def test_a_check_for_trouble_runs_only_where_there_is_some(first: list[Check], ran: set[str]) -> None:
+    """What costs time or traffic waits until something is wrong; the others get a skip that says why."""
+    after = tuple(check.id for check in first if check.id.startswith("reach."))
+    outcome = run(*first, declare("mtu.x", fine, after=after, when="trouble"))
+    late = [result for result in outcome.results if result.check == "mtu.x"]
+    assert {result.target for result in late if result.status is Status.PASS} == ran
+    skips = [result for result in late if result.status is Status.SKIP]
+    assert {result.target for result in skips} == {"b", "c"} - ran
+    assert all(result.code is codes.RUN_NOT_APPLICABLE and after[0] in result.message for result in skips)
+
+
+@pytest.mark.parametrize(("first", "status"), [(fine, Status.SKIP), (c_warns, Status.PASS)])
+def test_one_bad_peer_is_trouble_for_the_node(first: Body, status: Status) -> None:
+    """A check about this node that looks for the cause of trouble runs for any peer's."""
+    late = declare("host.x", node_is_fine, subject="node", after=("reach.udp",), when="trouble")
+    (result,) = (result for result in run(declare("reach.udp", first), late).results if result.check == "host.x")
+    assert result.status is status
+
+
+def test_without_anything_before_it_a_check_for_trouble_runs() -> None:
+    """Named alone, nothing is known about trouble; silence would be no answer."""
+    got = shown(run(declare("mtu.x", fine, when="trouble")))
+    assert got["mtu.x/b/round-trip"][0] == "pass"
+
+
+def test_what_fails_still_blocks_a_check_for_trouble() -> None:
+    """A need that failed makes it pointless, trouble or not."""
+    got = shown(run(declare("reach.udp", b_is_dead), declare("mtu.x", fine, "reach.udp", when="trouble")))
+    assert got["mtu.x/b/local"] == ("skip", "run.blocked", "reach.udp/b/round-trip")
+    assert got["mtu.x/c/local"] == ("skip", "run.not-applicable", None)
+
+
+def test_facts_are_handed_to_whoever_declares_to_read_them() -> None:
+    """By target, of the declared classes alone, and only from checks of this run that came before."""
+    seen: dict[str, object] = {}
+
+    async def measures(ctx: Context) -> AsyncGenerator[Result, None]:
+        await asyncio.sleep(0.01)
+        answered = AnswerFacts(sent=10, answered=9)
+        yield passed("b", Direction.FORWARD, "9 of 10", facts=answered)
+        yield passed("b", Direction.REVERSE, "", facts=replace(answered, sent=11))
+        yield passed("c", Direction.FORWARD, "nothing measured")
+
+    async def pings(ctx: Context) -> AsyncGenerator[Result, None]:
+        yield passed("b", Direction.ROUND_TRIP, "", facts=EchoFacts(sent=4, received=4))
+
+    async def looks(ctx: Context) -> AsyncGenerator[Result, None]:
+        seen["b"] = ctx.facts(AnswerFacts, "b")
+        seen["c"] = ctx.facts(AnswerFacts, "c")
+        seen["undeclared"] = ctx.facts(EchoFacts, "b")
+        async for result in fine(ctx):
+            yield result
+
+    reader = declare("mtu.x", looks, after=("reach.icmp",), reads=(AnswerFacts,))
+    run(reader, declare("reach.udp", measures), declare("reach.icmp", pings))
+    assert seen == {
+        "b": (AnswerFacts(sent=10, answered=9), AnswerFacts(sent=11, answered=9)),
+        "c": (),
+        "undeclared": (),
+    }
 
 
 def test_undecided_blocks_nothing() -> None:
@@ -293,3 +428,26 @@ def test_times_are_stamped() -> None:
     assert first.started_at is not None
     assert first.category == "reach"
     assert first.duration_ms > 0
+
+
+def test_a_timeline_shows_what_each_check_was_about_and_how_it_ended() -> None:
+    """Which targets a check was run for, which were blocked, each result as it comes, and the end."""
+    events: list[Event] = []
+    run(declare("reach.udp", b_is_dead), declare("mtu.path", fine, "reach.udp"), timeline=events.append)
+    assert (events[0].name, events[-1].name) == ("run-started", "run-ended")
+    reach = [event.name for event in events if event.subject == "reach.udp"]
+    assert reach == ["check-started", "result", "result", "check-ended"]
+    started, *results, _ = (event for event in events if event.subject == "mtu.path")
+    assert (started.fields["targets"], started.fields["blocked"]) == (["c"], ["b"])
+    told = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
+    assert told == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]
+
+
+@pytest.mark.parametrize(("limit_s", "why"), [(None, "deadline"), (0.1, "run-stopped")])
+def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str) -> None:
+    """Its own time, or that of the whole run."""
+    events: list[Event] = []
+    run(declare("reach.udp", hangs, timeout=0.2), timeout_s=limit_s, timeline=events.append)
+    (ended,) = (event for event in events if event.name == "check-cancelled")
+    assert ended.fields == {"why": why}
+    assert ("time-limit-reached" in {event.name for event in events}) == (why == "run-stopped")

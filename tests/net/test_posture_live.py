@@ -13,10 +13,9 @@ from preflight_checks.posture_scope import posture_scope
 from pydantic import SecretStr
 
 from preflight.api import Check, Context, Result
-from preflight.net.control.client import ControlClient
-from preflight.net.control.scope import try_foreign_scope
 from preflight.net.secrets.local import LocalSecrets
-from preflight.settings.load import ControlSettings, Enrolment, Options, Secrets, Settings, load
+from preflight.settings.load import Enrolment, Options, Secrets, Settings, load
+from preflight.settings.schema import ControlSettings
 from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, context
 
 if TYPE_CHECKING:
@@ -144,36 +143,6 @@ def test_a_submitters_token_proves_nothing_about_the_scope(start_control_plane: 
         control=ControlSettings(url=server.url), secrets=Secrets(token=SecretStr(SUBMITTER)), intrusive=True
     )
     assert codes_of(run(posture_scope, settings)) == ["run.no-answer"]
-
-
-def test_a_join_that_is_ended_is_taken_back(open_trap: "OpenTrap") -> None:
-    """Ctrl-C between the join and its answer must not leave a stranger's row: it is left all the same."""
-
-    async def talk() -> None:
-        joining, asked = asyncio.Event(), []
-
-        def respond(request: Request) -> bytes | None:
-            path = request.line.split()[1]
-            asked.append(path)
-            if path.endswith("/nodes"):
-                return answer(body=b'{"schema_version": 1, "nodes": []}', x_populi_feature="a")
-            if path.endswith("/join"):
-                joining.set()
-                return answer(body=b'{"id": "x", "version": "1", "last_seen_unix_ms": 1}', x_populi_feature="a")
-            return answer("204 No Content", x_populi_feature="a")
-
-        async with open_trap(respond) as trap:
-            client = ControlClient(trap.url, token=SecretStr(WORKER))
-            made = Settings(control=ControlSettings(url=trap.url))
-            trial = asyncio.create_task(try_foreign_scope(made, client))
-            await joining.wait()
-            trial.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await trial
-            await client.aclose()
-        assert [path.rpartition("/")[2] for path in asked] == ["nodes", "join", "leave"]
-
-    asyncio.run(talk())
 
 
 def test_secrets_are_read_where_they_lie(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink.generic.wireguard import wgmsg
 
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer
@@ -157,31 +158,28 @@ def test_dump_of_all_interfaces() -> None:
     assert text(PRIVATE) not in repr(devices)
 
 
+def message(attributes: list[object], peer: list[object]) -> object:
+    """A part of the kernel module's answer, encoded and read back."""
+    encoded = wgmsg()
+    encoded["attrs"] = [*attributes, ["WGDEVICE_A_PEERS", [{"attrs": peer}]]]
+    encoded.encode()
+    decoded = wgmsg(encoded.data)
+    decoded.decode()
+    return decoded
+
+
+def allowed(family: int, address: bytes, bits: int) -> list[object]:
+    """A peer's allowed-ips with one network."""
+    network = [
+        ["WGALLOWEDIP_A_FAMILY", family],
+        ["WGALLOWEDIP_A_IPADDR", address],
+        ["WGALLOWEDIP_A_CIDR_MASK", bits],
+    ]
+    return ["WGPEER_A_ALLOWEDIPS", [{"attrs": network}]]
+
+
 def test_generic_netlink_messages() -> None:
     """The kernel module's answer in two parts: a peer with many allowed-ips goes on in the second."""
-    from pyroute2.netlink.generic.wireguard import wgmsg
-
-    def message(attributes: list[object], peer: list[object]) -> object:
-        encoded = wgmsg()
-        encoded["attrs"] = [*attributes, ["WGDEVICE_A_PEERS", [{"attrs": peer}]]]
-        encoded.encode()
-        decoded = wgmsg(encoded.data)
-        decoded.decode()
-        return decoded
-
-    def allowed(*networks: tuple[int, bytes, int]) -> list[object]:
-        parts = [
-            {
-                "attrs": [
-                    ["WGALLOWEDIP_A_FAMILY", family],
-                    ["WGALLOWEDIP_A_IPADDR", address],
-                    ["WGALLOWEDIP_A_CIDR_MASK", bits],
-                ]
-            }
-            for family, address, bits in networks
-        ]
-        return ["WGPEER_A_ALLOWEDIPS", parts]
-
     own = [["WGDEVICE_A_PUBLIC_KEY", text(C)], ["WGDEVICE_A_LISTEN_PORT", 51820], ["WGDEVICE_A_FWMARK", 7]]
     key: list[object] = ["WGPEER_A_PUBLIC_KEY", text(B)]
     endpoint = ["WGPEER_A_ENDPOINT", {"addr": "10.201.2.1", "port": 51820}]
@@ -195,8 +193,8 @@ def test_generic_netlink_messages() -> None:
     secret = [["WGDEVICE_A_PRIVATE_KEY", text(PRIVATE)]]
     device = parse_netlink(
         [
-            message([*secret, *own], [key, endpoint, *counters, allowed((2, bytes([10, 66, 0, 2]), 32))]),
-            message([], [key, allowed((10, bytes.fromhex("fd66") + bytes(13) + b"\x02", 128))]),
+            message([*secret, *own], [key, endpoint, *counters, allowed(2, bytes([10, 66, 0, 2]), 32)]),
+            message([], [key, allowed(10, bytes.fromhex("fd66") + bytes(13) + b"\x02", 128)]),
         ]
     )
     assert (device.public_key, device.listen_port, device.fwmark) == (text(C), 51820, 7)

@@ -10,8 +10,9 @@ from preflight.model.enrolment import LeftBehind
 from preflight.net.control import journal
 from preflight.net.control.client import patiently
 from preflight.net.control.journal import Entry, Unreadable
-from preflight.proto.control.enroll import LEAVE_S, NOT_FOUND
+from preflight.proto.control.answers import NOT_FOUND
 from preflight.proto.control.left_behind import whose
+from preflight.proto.control.own_row import LEAVE_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
     deadline = asyncio.get_running_loop().time() + LEAVE_S
     try:
         async with asyncio.timeout_at(deadline):
-            nodes = (await patiently(client.nodes)).nodes
+            nodes = (await client.nodes(patient=True)).nodes
     except (ControlError, TimeoutError) as error:
         return [replace(left, fate="stays", detail=_why(error)) if left.row else left for left in found]
     told = [left for left in found if left.row is None]

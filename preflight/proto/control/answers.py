@@ -7,7 +7,7 @@ from preflight.codes import Code
 from preflight.model.control import ControlError, NotHttpError
 from preflight.proto.control.url import ControlUrl
 
-UNAUTHORIZED, FORBIDDEN, THROTTLED, SERVER_ERROR = 401, 403, 429, 500
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, THROTTLED, SERVER_ERROR = 401, 403, 404, 429, 500
 TRANSPORT: dict[str, Code] = {
     "no-url": codes.CONTROL_URL_INVALID,
     "dns": codes.CONTROL_DNS_TIMEOUT,

@@ -6,39 +6,21 @@ Times are seconds of any one monotonic clock.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from preflight.model.control import ControlError, NodeList, NodeRecord
-from preflight.proto.control.backoff import delay_s
-from preflight.proto.control.enroll import FORBIDDEN, LEAVE_S, NOT_FOUND, UNAUTHORIZED, Wait, retriable, unheard
+from preflight.model.control import ControlError
+from preflight.proto.control.answers import FORBIDDEN, NOT_FOUND, SERVER_ERROR, UNAUTHORIZED
+from preflight.proto.control.backoff import delay_s, retriable
+from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State, Wait
 
 CALL_S = 15.0
 """How long one request may take."""
-SERVER_ERRORS = 500
-
-
-class State(StrEnum):
-    """What is to be done next."""
-
-    LOOK = "look"
-    JOIN = "join"
-    BEAT = "heartbeat"
-    LEAVE = "leave"
-    DONE = "done"
-
-
-AFTER = {State.LOOK: State.JOIN, State.JOIN: State.BEAT, State.BEAT: State.BEAT, State.LEAVE: State.DONE}
+AFTER = {
+    State.LOOK: State.JOIN,
+    State.JOIN: State.HEARTBEAT,
+    State.HEARTBEAT: State.HEARTBEAT,
+    State.LEAVE: State.DONE,
+}
 """Where a good answer leads. A refusal leads to `LEAVE`, or to the end where there is no row to take back."""
-
-Answer = NodeRecord | NodeList | None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Perform `state` now, within `timeout_s`, then tell by `succeeded` or `failed`."""
-
-    state: State
-    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,34 +32,21 @@ class News:
 
 
 class Membership:
-    """One membership of one identity.
+    """One membership of one row. interval_s: between heartbeats; 0: join only."""
 
-    node_id: the id that the settings give, used only if no node of that id is listed: a join would replace a living
-    node's row, and leaving would remove it. spare_id: a random id, used otherwise. interval_s: between heartbeats; 0:
-    join only.
-    """
-
-    def __init__(self, *, node_id: str | None, spare_id: str, interval_s: float, now: float) -> None:
-        self.identity = node_id or spare_id
+    def __init__(self, row: OwnRow, *, interval_s: float, now: float) -> None:
+        self.row = row
         self.state = State.LOOK
-        self.existed_before = False
-        self._spare_id = spare_id
         self._interval_s = interval_s
-        self._row = self._unheard = False
         self._not_before = now
         self._leave_by: float | None = None
         self._failures = 0
         self._news: list[News] = []
 
     @property
-    def may_be_listed(self) -> bool:
-        """Whether a row may be there that this membership put there."""
-        return self._row and not self.existed_before
-
-    @property
     def must_leave(self) -> bool:
         """Whether there is such a row, and leaving was not tried to its end."""
-        return self.may_be_listed and self.state is not State.DONE
+        return self.row.may_be_listed and self.state is not State.DONE
 
     def next_action(self, now: float) -> Call | Wait | None:
         """What to do now; None when all is done."""
@@ -86,7 +55,7 @@ class Membership:
         if now < self._not_before:
             return Wait(self._not_before)
         if self.state is State.JOIN:
-            self._row = True  # from here on, until it is refused
+            self.row.joining()
         left = CALL_S if self._leave_by is None else self._leave_by - now
         return Call(self.state, max(0.1, min(CALL_S, left)))
 
@@ -97,14 +66,12 @@ class Membership:
 
     def succeeded(self, now: float, answer: Answer = None) -> None:
         """The call was answered with success."""
-        if self.state is State.LOOK and isinstance(answer, NodeList):
-            if any(node.id == self.identity for node in answer.nodes):
-                self.identity = self._spare_id
-        elif self.state is State.JOIN and isinstance(answer, NodeRecord) and self.identity != self._spare_id:
-            # A row that kept a quarantine or a drain was there before, hidden from the list: it must not be removed.
-            self.existed_before = answer.quarantined or answer.draining
+        if self.state is State.LOOK:
+            self.row.avoid(answer)
+        elif self.state is State.JOIN:
+            self.row.joined(answer)
         elif self.state is State.LEAVE:
-            self._row = False
+            self.row.left()
         self._tell_success()
         self._enter(AFTER[self.state], now)
 
@@ -112,13 +79,12 @@ class Membership:
         """The call gave an error; it is repeated later if that may help. `random` in [0, 1)."""
         self._failures += 1
         if self.state is State.LEAVE and error.status == NOT_FOUND:
-            self._row = False
+            self.row.left()
             self._tell("its row is gone already")
             self._enter(State.DONE, now)
             return
         if self.state is State.JOIN:
-            self._unheard |= unheard(error)
-            self._row = self._unheard
+            self.row.join_failed(error)
         wait = delay_s(self._failures, error.retry_after_s, random)
         if not _passing(error):
             self._refused(now, error)
@@ -138,7 +104,7 @@ class Membership:
     def _refused(self, now: float, error: ControlError) -> None:
         if self.state is State.LOOK and error.status not in (UNAUTHORIZED, FORBIDDEN):
             # The list cannot be seen, so the given id might be a living node's: take one that is nobody's.
-            self.identity = self._spare_id
+            self.row.take_spare_id()
             self._enter(State.JOIN, now)
             return
         left = self.state is State.LEAVE
@@ -146,7 +112,7 @@ class Membership:
         self._enter(State.DONE if left else State.LEAVE, now)
 
     def _enter(self, state: State, now: float) -> None:
-        beating = state is State.BEAT
+        beating = state is State.HEARTBEAT
         if beating and not self._interval_s:
             self._not_before = float("inf")
         else:
@@ -159,9 +125,9 @@ class Membership:
 
     def _tell_success(self) -> None:
         if self.state is State.JOIN:
-            self._tell(f"joined as {self.identity}")
+            self._tell(f"joined as {self.row.identity}")
         elif self.state is State.LEAVE:
-            self._tell(f"{self.identity} left again")
+            self._tell(f"{self.row.identity} left again")
         elif self._failures:
             self._tell(f"taken again after {self._failures} failed attempts")
 
@@ -171,4 +137,4 @@ class Membership:
 
 def _passing(error: ControlError) -> bool:
     """Whether waiting may help: also for a server's own error, which a drill may well make."""
-    return retriable(error) or (error.status is not None and error.status >= SERVER_ERRORS)
+    return retriable(error) or (error.status is not None and error.status >= SERVER_ERROR)

@@ -36,30 +36,26 @@ def overlay_twin(url: ControlUrl, overlay: OverlayState | None) -> str | None:
 def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
     """The URL by overlay address, where a tunnel ends at one of the addresses to which the URL leads."""
     host = host_inside(addresses, overlay)
-    return f"{url.scheme}://{host}:{url.port}{url.path}" if host else None
+    return str(url.at(host)) if host else None
 
 
 def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
-    """The one of the addresses that is on the overlay, or that of a peer whose tunnel ends at one; as in a URL."""
+    """The one of the addresses that is on the overlay, or that of a peer whose tunnel ends at one; without brackets."""
     found = next((address for address in addresses if placement(address, overlay) == "overlay"), None)
     for peer in overlay.peers if overlay is not None and found is None else ():
         own = [network for network in peer.addresses if network.num_addresses == 1]
-        if own and peer.endpoint and _endpoint_address(peer.endpoint) in addresses:
+        if own and peer.endpoint and peer.endpoint_address in addresses:
             found = str(own[0].network_address)
             break
-    return f"[{found}]" if found and ":" in found else found
+    return found
 
 
 def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str:
     """The line to paste that leads a client to the control plane through the tunnel, as far as its address is known."""
     known = inside(url, addresses, overlay)
-    place = known or f"{url.scheme}://OVERLAY-ADDRESS:{url.port}{url.path}"
-    look = "" if known else "   # the control host's own: ip -brief address, there"
+    place = known or url.at("OVERLAY-ADDRESS")
+    look = "" if known else "   # the control host's address: run ip -brief address there"
     return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}{look}"
-
-
-def _endpoint_address(endpoint: str) -> str:
-    return endpoint.rpartition(":")[0].strip("[]")
 
 
 def _networks(overlay: OverlayState) -> tuple[IPNetwork, ...]:

@@ -10,19 +10,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from preflight.model.control import ControlError, Credential, NodeList, NodeRecord, NotHttpError
-from preflight.proto.control.enroll import (
-    AMBIGUOUS,
-    LEAVE_S,
-    PATIENCE_S,
-    TABLE,
-    Answer,
-    Call,
-    Enrolment,
-    Outcome,
-    State,
-    Step,
-    Wait,
-)
+from preflight.model.event import Event, Tell, silent, telling
+from preflight.proto.control.backoff import AMBIGUOUS
+from preflight.proto.control.enroll import PATIENCE_S, SCOPE_TRIAL, TABLE, Enrolment, Outcome, Row, Step
+from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State, Wait
 
 
 def status(code: int, text: str = "", retry_after_s: float | None = None) -> ControlError:
@@ -68,12 +59,12 @@ class Server:
         if state in (State.LOOK, State.LIST):
             return NodeList(1, tuple(node for id, node in self.rows.items() if id not in self.hidden))
         if state in (State.JOIN, State.HEARTBEAT, State.HEARTBEAT_AGAIN):
-            self.touched.append(machine.identity)
-            kept = self.rows.get(machine.identity)
-            return self.rows.setdefault(machine.identity, kept or row(machine.identity))
+            self.touched.append(machine.row.identity)
+            kept = self.rows.get(machine.row.identity)
+            return self.rows.setdefault(machine.row.identity, kept or row(machine.row.identity))
         if state is State.LEAVE:
-            self.touched.append(machine.identity)
-            if self.rows.pop(machine.identity, None) is None:
+            self.touched.append(machine.row.identity)
+            if self.rows.pop(machine.row.identity, None) is None:
                 raise status(404)
         return None
 
@@ -86,20 +77,22 @@ class Run:
     node_id: str | None = None
     scope_id: str | None = None
     bootstrap: bool = True
+    table: dict[State, Row] = field(default_factory=lambda: TABLE)
     random: Callable[[], float] = lambda: 0.5
     call_s: float = 0.01
     now: float = 100.0
+    tell: Tell = silent
     waits: list[float] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.machine = Enrolment(
-            node_id=self.node_id,
-            spare_id="spare",
-            scope_id=self.scope_id,
-            bootstrap=self.bootstrap,
+            OwnRow(self.node_id, "spare", self.scope_id),
+            self.table,
+            start=State.EXCHANGE if self.bootstrap else State.LOOK,
             now=self.now,
             deadline=self.now + PATIENCE_S,
+            tell=self.tell,
         )
 
     def drive(self, stop_at: State | None = None) -> "Run":
@@ -114,7 +107,7 @@ class Run:
                 continue
             if stop_at is not None and action.state is stop_at:
                 self.server.perform(action.state, self.machine)  # sent, and nobody hears the answer
-                self.machine.abort(self.now)
+                self.machine.leave(self.now)
                 stop_at = None
                 continue
             self._call(action)
@@ -157,7 +150,7 @@ def test_all_well() -> None:
     assert run.server.calls == [state for state in State if state is not State.DONE]
     assert run.server.rows == {}
     assert all(outcome.attempts == 1 for outcome in run.outcomes)
-    assert run.machine.scope_id == "lab"
+    assert run.machine.row.scope_id == "lab"
 
 
 def test_without_a_bootstrap_token_nothing_is_exchanged() -> None:
@@ -291,14 +284,7 @@ def test_a_living_node_is_never_touched() -> None:
     assert run.problems() == GOOD
     assert run.server.rows == {"node-a": alive}
     assert set(run.server.touched) == {"spare"}
-    assert run.machine.identity_taken
-
-
-def test_a_free_id_of_the_settings_is_used() -> None:
-    """Nobody of that name is there, so the node enrols under its own."""
-    run = Run(Server(), node_id="node-a").drive()
-    assert set(run.server.touched) == {"node-a"}
-    assert run.server.rows == {}
+    assert run.machine.row.identity_taken
 
 
 def test_a_list_that_cannot_be_seen_leads_to_the_random_id() -> None:
@@ -312,7 +298,7 @@ def test_a_hidden_row_with_a_quarantine_is_not_removed() -> None:
     """Pruned from the list and quarantined: leaving would lift the quarantine."""
     kept = row("node-a", quarantined=True)
     run = Run(Server(rows={"node-a": kept}, hidden=frozenset({"node-a"})), node_id="node-a").drive()
-    assert run.machine.existed_before
+    assert run.machine.row.existed_before
     assert run.server.rows == {"node-a": kept}
     assert State.LEAVE not in run.server.calls
 
@@ -335,14 +321,14 @@ def test_a_join_whose_answer_is_lost_is_taken_back(error: ControlError) -> None:
     """Also where a gateway lost it, or it cannot be read: the server may have joined, so the row is left."""
     run = Run(Server(always(State.JOIN, error))).drive()
     assert State.LEAVE in run.server.calls
-    assert not run.machine.may_be_listed
+    assert not run.machine.row.may_be_listed
 
 
 @pytest.mark.parametrize(("error", "listed"), [(status(503), True), (status(403), True), (status(404), False)])
 def test_whether_a_row_may_still_be_listed(error: ControlError, listed: bool) -> None:
     """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
-    assert Run(Server(always(State.LEAVE, error))).drive().machine.may_be_listed is listed
-    assert not Run(Server()).drive().machine.may_be_listed
+    assert Run(Server(always(State.LEAVE, error))).drive().machine.row.may_be_listed is listed
+    assert not Run(Server()).drive().machine.row.may_be_listed
 
 
 def test_leaving_has_time_of_its_own() -> None:
@@ -363,17 +349,37 @@ def test_transitions_are_recorded() -> None:
     assert events == [(State.LOOK, "done"), (State.JOIN, "later; again in 1.25 s"), (State.JOIN, "done")]
 
 
-def test_the_tables_every_way_ends() -> None:
+@pytest.mark.parametrize("table", [TABLE, SCOPE_TRIAL])
+def test_the_tables_every_way_ends(table: dict[State, Row]) -> None:
     """From each state both ways lead on to DONE, whatever happens."""
 
     def ways(state: State) -> Iterator[State]:
-        return iter(()) if state is State.DONE else iter((TABLE[state].good, TABLE[state].bad))
+        return iter(()) if state is State.DONE else iter((table[state].good, table[state].bad))
 
     def depth(state: State, seen: tuple[State, ...]) -> int:
         assert state not in seen
         return 1 + max((depth(following, (*seen, state)) for following in ways(state)), default=0)
 
-    assert all(depth(state, ()) for state in State)
+    assert all(depth(state, ()) for state in table)
+
+
+@pytest.mark.parametrize(
+    ("mishap", "problem"),
+    [
+        (lambda state, attempt: None, None),
+        (always(State.JOIN, status(403)), "scope-mismatch"),
+        (always(State.LOOK, status(403)), "refused"),
+        (always(State.LOOK, status(500)), "refused"),
+        (always(State.JOIN, status(500)), "refused"),
+        (always(State.JOIN, lost()), "ran-out-of-time"),
+    ],
+)
+def test_a_scope_trial(mishap: Callable[[State, int], ControlError | None], problem: str | None) -> None:
+    """Only a 403 to the join of a token that may list nodes is about the scope; the row is left each time."""
+    run = Run(Server(mishap), bootstrap=False, table=SCOPE_TRIAL, call_s=9.0).drive()
+    assert run.problems()["join"] == problem
+    assert run.server.rows == {}
+    assert State.HEARTBEAT not in run.server.calls
 
 
 ERRORS = st.sampled_from(
@@ -394,3 +400,20 @@ def test_whatever_happens_nothing_stays_behind(
     run.drive(stop_at if stop_at is not State.STORE else None)
     assert server.rows == {}
     assert run.now - 100.0 <= PATIENCE_S + 2 * LEAVE_S
+
+
+def test_each_call_is_told_with_how_it_ended() -> None:
+    """A timeline shows the attempts, the waits and the steps, but no word that a server said."""
+
+    def busy(state: State, attempt: int) -> ControlError | None:
+        return status(503, "s3cr3t words of a server") if (state, attempt) == (State.JOIN, 1) else None
+
+    events: list[Event] = []
+    run = Run(Server(mishap=busy), bootstrap=False, tell=telling(events.append, "control.enroll", "enrolment")).drive()
+    assert [outcome.problem for outcome in run.outcomes] == [None] * 4
+    joins = [(event.name, event.fields.get("attempt")) for event in events if event.fields.get("state") is State.JOIN]
+    assert joins == [("call", 1), ("call-failed", 1), ("call", 2), ("call-succeeded", None)]
+    (failed,) = (event.fields for event in events if event.name == "call-failed")
+    assert (failed["kind"], failed["http_status"], failed["again_in_s"]) == ("status", 503, run.waits[0])
+    assert [event.fields["step"] for event in events if event.name == "step-ended"] == [*list(Step)[1:]]
+    assert "s3cr3t" not in str(events)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preflight.model.control import ControlError, NodeList, NodeRecord
-from preflight.proto.control.enroll import LEAVE_S, Wait
-from preflight.proto.control.membership import AFTER, CALL_S, Call, Membership, State
+from preflight.proto.control.membership import AFTER, CALL_S, Membership
+from preflight.proto.control.own_row import LEAVE_S, Call, OwnRow, State, Wait
 
 INTERVAL_S = 20.0
 
@@ -31,7 +31,7 @@ class World:
 
     def __init__(self, node_id: str | None = None, interval_s: float = INTERVAL_S) -> None:
         self.now = 100.0
-        self.machine = Membership(node_id=node_id, spare_id="spare", interval_s=interval_s, now=self.now)
+        self.machine = Membership(OwnRow(node_id, "spare", None), interval_s=interval_s, now=self.now)
         self.told: list[str] = []
 
     def step(self, outcome: ControlError | NodeList | NodeRecord | None = None) -> State:
@@ -52,7 +52,7 @@ class World:
     def joined(self, *listed: str) -> "World":
         """Past look and join."""
         assert self.step(NodeList(1, tuple(map(row, listed)), None)) is State.LOOK
-        assert self.step(row(self.machine.identity)) is State.JOIN
+        assert self.step(row(self.machine.row.identity)) is State.JOIN
         return self
 
 
@@ -61,7 +61,7 @@ def test_a_member_beats_until_it_leaves() -> None:
     world = World().joined()
     times = []
     for _ in range(3):
-        assert world.step() is State.BEAT
+        assert world.step() is State.HEARTBEAT
         times.append(world.now)
     assert [later - earlier for earlier, later in pairwise(times)] == [INTERVAL_S] * 2
     assert world.machine.must_leave
@@ -76,9 +76,9 @@ def test_whether_a_row_may_still_be_listed(outcome: ControlError | None, listed:
     """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
     world = World().joined()
     world.machine.leave(world.now)
-    assert world.machine.may_be_listed
+    assert world.machine.row.may_be_listed
     assert world.step(outcome) is State.LEAVE
-    assert world.machine.may_be_listed is listed
+    assert world.machine.row.may_be_listed is listed
 
 
 def test_an_interval_of_zero_joins_only() -> None:
@@ -91,11 +91,11 @@ def test_an_interval_of_zero_joins_only() -> None:
 
 def test_a_living_node_is_never_touched() -> None:
     """The id of the settings is listed, or the list cannot be seen: the random one is used. A free one is used."""
-    assert World("a").joined("a").machine.identity == "spare"
-    assert World("a").joined("b").machine.identity == "a"
+    assert World("a").joined("a").machine.row.identity == "spare"
+    assert World("a").joined("b").machine.row.identity == "a"
     blind = World("a")
     assert blind.step(status(404)) is State.LOOK
-    assert blind.machine.identity == "spare"
+    assert blind.machine.row.identity == "spare"
 
 
 def test_a_hidden_row_with_a_quarantine_is_not_removed() -> None:
@@ -108,7 +108,7 @@ def test_a_hidden_row_with_a_quarantine_is_not_removed() -> None:
 
 
 @pytest.mark.parametrize("error", [LOST, REFUSED, status(429), status(503), status(500)])
-@pytest.mark.parametrize("state", [State.LOOK, State.JOIN, State.BEAT])
+@pytest.mark.parametrize("state", [State.LOOK, State.JOIN, State.HEARTBEAT])
 def test_what_passes_is_waited_out(state: State, error: ControlError) -> None:
     """However long it takes; one line when it begins and one when it is over."""
     world = World()

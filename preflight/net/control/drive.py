@@ -1,0 +1,124 @@
+"""Drives the machines of `proto.control` on the wire: one call at a time, and leaving whatever ends the run."""
+
+import asyncio
+import platform
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from preflight import __version__
+from preflight.model.control import ControlError
+from preflight.net.control.journal import Note
+from preflight.proto.control.own_row import Answer, Call, OwnRow, State, Wait, spare_prefix
+
+if TYPE_CHECKING:
+    from preflight.net.control.client import ControlClient
+    from preflight.settings.load import Settings
+
+Perform = Callable[[State], Awaitable[Answer]]
+
+
+class Machine(Protocol):
+    """What `Enrolment` and `Membership` have in common: one call at a time, which succeeds or fails."""
+
+    def next_action(self, now: float, /) -> Call | Wait | None:
+        """What to do now; None when nothing is left to do."""
+
+    def succeeded(self, now: float, answer: Answer, /) -> None:
+        """The call was answered."""
+
+    def failed(self, now: float, error: ControlError, random: float, /) -> None:
+        """The call gave an error; `random` in [0, 1) spreads the repeats."""
+
+    def leave(self, now: float, /) -> None:
+        """The run ends: only leaving is left to do."""
+
+
+class RowCalls:
+    """Performs what a machine asks for about one row, and writes down what a killed run would leave behind."""
+
+    def __init__(self, settings: "Settings", client: "ControlClient", row: OwnRow, note: Note) -> None:
+        self.client = client
+        self._settings = settings
+        self._row = row
+        self._note = note
+
+    async def perform(self, state: State) -> Answer:
+        """One call on the wire. Raises ControlError."""
+        if state in (State.LOOK, State.LIST):
+            return await self.client.nodes()
+        if state is State.LEAVE:
+            await self.client.leave(self._row.identity)
+            return None
+        self._note.before_join(self._row.identity, self._row.scope_id)
+        send = self.client.join if state is State.JOIN else self.client.heartbeat
+        answer = await send(self._record())
+        self._note.heard(answer)
+        return answer
+
+    def _record(self) -> dict[str, Any]:
+        """The row. One with a random id is in maintenance from the start, so that nobody gives it work."""
+        row, node = self._row, self._settings.node
+        record: dict[str, Any] = {
+            "id": row.identity,
+            "capabilities": {"labels": [*node.labels, self._note.mark]},
+            "version": __version__,
+            "last_seen_unix_ms": time.time_ns() // 1_000_000,
+            "visibility": "private",
+        }
+        if row.scope_id:
+            record["scope_id"] = row.scope_id
+        if row.identity != node.id:
+            record["maintenance"] = True
+        return record
+
+
+async def step(machine: Machine, perform: Perform) -> bool:
+    """Do the next thing that the machine asks for; False if nothing is left to do."""
+    action = machine.next_action(time.monotonic())
+    if action is None:
+        return False
+    if isinstance(action, Wait):
+        await _until(action.until)
+        return True
+    try:
+        async with asyncio.timeout(action.timeout_s):
+            answer = await perform(action.state)
+    except TimeoutError:
+        error = ControlError("timeout", None, f"no answer within {action.timeout_s:.1f} s")
+        machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+    except ControlError as error:
+        machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
+    else:
+        machine.succeeded(time.monotonic(), answer)
+    return True
+
+
+async def leave(machine: Machine, perform: Perform) -> None:
+    """Leave, within the machine's own bound; neither a first nor a second Ctrl-C stops this."""
+
+    async def to_the_end() -> None:
+        machine.leave(time.monotonic())
+        while await step(machine, perform):
+            pass
+
+    leaving = asyncio.ensure_future(to_the_end())
+    while not leaving.done():
+        try:
+            await asyncio.shield(leaving)
+        except asyncio.CancelledError:
+            continue  # the cancellation that ended the run goes on after this
+
+
+def spare_id() -> str:
+    """`preflight-<host>-<random>`: an id that nobody else has."""
+    return f"{spare_prefix(platform.node())}-{secrets.token_hex(4)}"
+
+
+async def _until(moment: float) -> None:
+    """Sleep until a moment of time.monotonic(); for ever, if it never comes."""
+    if moment == float("inf"):
+        await asyncio.Event().wait()
+    await asyncio.sleep(moment - time.monotonic())
