@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recording(path: Path | None, session: "Session", attempts: Attempts) -> Iterator[Listener | None]:
-    """A listener that writes the timeline to `path`; None where none was asked for.
+    """A listener that writes the timeline to `path`; None if none was requested.
 
-    With stand-ins it is written when the body is done: only then are all names known that must not stand in it.
-    attempts: remember that it could not be written. Raises WriteError if it cannot even be opened.
+    With pseudonyms it is written after the body: only then are all names known that it must not contain.
+    attempts: records a failed write. Raises WriteError if it cannot even be opened.
     """
     if path is None:
         yield None

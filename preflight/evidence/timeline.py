@@ -32,7 +32,7 @@ class Growing:
 
 
 class Held:
-    """Keeps the events until all names and networks are known for which there are stand-ins."""
+    """Keeps the events until all names and networks that need pseudonyms are known."""
 
     def __init__(self) -> None:
         self._header = _begun_now()

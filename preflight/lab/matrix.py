@@ -133,7 +133,7 @@ class Matrix:
 
 
 def _timeline(lab: Lab) -> bytes:
-    """What the node's run has told so far, also if it was killed."""
+    """The node's timeline so far, even if its run was killed."""
     try:
         return (lab.names.directory / TIMELINE).read_bytes()
     except OSError:

@@ -195,7 +195,7 @@ def test_the_timeline_goes_through_the_same_redaction() -> None:
     [
         (["--timeline", "t"], "--timeline goes with a REPORT"),
         (["r.json", "--timeline", "none"], "--timeline none: No such file or directory"),
-        (["r.json", "--timeline", "t"], "--timeline t is no timeline of preflight: line 1"),
+        (["r.json", "--timeline", "t"], "--timeline t is not a timeline of preflight: line 1"),
     ],
 )
 def test_what_is_no_timeline_is_told(words: list[str], complaint: str, tmp_path: Path) -> None:
