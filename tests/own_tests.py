@@ -100,7 +100,6 @@ ELSEWHERE = {
     "preflight/net/tcp/tls.py": "tests/net/test_old_tls.py",
     "preflight/proto/pmtu/evidence.py": "tests/proto/pmtu/test_fast.py",
     "preflight/proto/pmtu/exchange.py": "tests/proto/pmtu/test_fast.py",
-    "preflight/proto/responder/reach.py": "tests/checks/test_reach_udp.py",
     "preflight/proto/responder/reach_messages.py": "tests/checks/test_reach_udp.py",
     "preflight/proto/stamp/stats.py": "tests/proto/stamp/test_sender.py",
     "preflight/report/addresses.py": "tests/report/test_redact.py",

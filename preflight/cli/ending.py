@@ -1,6 +1,7 @@
 """The end of a run and of the process, which nothing that was left behind may hold up."""
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
@@ -36,7 +37,6 @@ def run_to_end(main: Coroutine[Any, Any, T]) -> T:
 def interruption() -> "asyncio.Event":
     """Set by Ctrl-C or SIGTERM from now on, until the running event loop ends."""
     import asyncio
-    import signal
 
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()

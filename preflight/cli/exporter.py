@@ -12,6 +12,7 @@ import click
 from preflight.cli.commandline import words
 from preflight.cli.ending import run_to_end
 from preflight.cli.request import Request
+from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -107,7 +108,6 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
     from preflight.control.guard import Door, GuardedServer
     from preflight.control.guests import Caps, Guests
     from preflight.control.serve import GRACE_S, stop_cleanly_from_now_on
-    from preflight.model.host_port import join_host_port
 
     stop_cleanly_from_now_on()
     listeners = [bind.listen(place) for place in bind.places(bind_to)]

@@ -25,7 +25,6 @@ from preflight.api import (
 )
 from preflight.engine.plan import Selection, make_plan
 from preflight.engine.runner import Outcome, Progress, Runner
-from preflight.model.event import Event
 from preflight.model.event import Listener as TimelineListener
 from preflight.model.facts import AnswerFacts, EchoFacts
 from preflight.net import Net
@@ -428,26 +427,3 @@ def test_times_are_stamped() -> None:
     assert first.started_at is not None
     assert first.category == "reach"
     assert first.duration_ms > 0
-
-
-def test_a_timeline_shows_what_each_check_was_about_and_how_it_ended() -> None:
-    """Which targets a check was run for, which were blocked, each result as it comes, and the end."""
-    events: list[Event] = []
-    run(declare("reach.udp", b_is_dead), declare("mtu.path", fine, "reach.udp"), timeline=events.append)
-    assert (events[0].name, events[-1].name) == ("run-started", "run-ended")
-    reach = [event.name for event in events if event.subject == "reach.udp"]
-    assert reach == ["check-started", "result", "result", "check-ended"]
-    started, *results, _ = (event for event in events if event.subject == "mtu.path")
-    assert (started.fields["targets"], started.fields["blocked"]) == (["c"], ["b"])
-    told = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
-    assert told == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]
-
-
-@pytest.mark.parametrize(("limit_s", "why"), [(None, "deadline"), (0.1, "run-stopped")])
-def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str) -> None:
-    """Its own time, or that of the whole run."""
-    events: list[Event] = []
-    run(declare("reach.udp", hangs, timeout=0.2), timeout_s=limit_s, timeline=events.append)
-    (ended,) = (event for event in events if event.name == "check-cancelled")
-    assert ended.fields == {"why": why}
-    assert ("time-limit-reached" in {event.name for event in events}) == (why == "run-stopped")

@@ -136,6 +136,7 @@ def test_a_thousand_addresses_have_a_thousand_pseudonyms() -> None:
     assert len(given) == 1500
 
 
+@pytest.mark.needs("ip")
 def test_evidence_of_this_node_says_what_is_missing() -> None:
     """A tool that is not installed is a line in its file, not a file that is not there."""
     raw = {each.name: each.text for each in [*collect(), *counters("after")]}

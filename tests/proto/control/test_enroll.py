@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from preflight.model.control import ControlError, Credential, NodeList, NodeRecord, NotHttpError
-from preflight.model.event import Event, Tell, silent, telling
 from preflight.proto.control.backoff import AMBIGUOUS
 from preflight.proto.control.enroll import PATIENCE_S, SCOPE_TRIAL, TABLE, Enrolment, Outcome, Row, Step
 from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State, Wait
@@ -81,7 +80,6 @@ class Run:
     random: Callable[[], float] = lambda: 0.5
     call_s: float = 0.01
     now: float = 100.0
-    tell: Tell = silent
     waits: list[float] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -92,7 +90,6 @@ class Run:
             start=State.EXCHANGE if self.bootstrap else State.LOOK,
             now=self.now,
             deadline=self.now + PATIENCE_S,
-            tell=self.tell,
         )
 
     def drive(self, stop_at: State | None = None) -> "Run":
@@ -400,20 +397,3 @@ def test_whatever_happens_nothing_stays_behind(
     run.drive(stop_at if stop_at is not State.STORE else None)
     assert server.rows == {}
     assert run.now - 100.0 <= PATIENCE_S + 2 * LEAVE_S
-
-
-def test_each_call_is_told_with_how_it_ended() -> None:
-    """A timeline shows the attempts, the waits and the steps, but no word that a server said."""
-
-    def busy(state: State, attempt: int) -> ControlError | None:
-        return status(503, "s3cr3t words of a server") if (state, attempt) == (State.JOIN, 1) else None
-
-    events: list[Event] = []
-    run = Run(Server(mishap=busy), bootstrap=False, tell=telling(events.append, "control.enroll", "enrolment")).drive()
-    assert [outcome.problem for outcome in run.outcomes] == [None] * 4
-    joins = [(event.name, event.fields.get("attempt")) for event in events if event.fields.get("state") is State.JOIN]
-    assert joins == [("call", 1), ("call-failed", 1), ("call", 2), ("call-succeeded", None)]
-    (failed,) = (event.fields for event in events if event.name == "call-failed")
-    assert (failed["kind"], failed["http_status"], failed["again_in_s"]) == ("status", 503, run.waits[0])
-    assert [event.fields["step"] for event in events if event.name == "step-ended"] == [*list(Step)[1:]]
-    assert "s3cr3t" not in str(events)
