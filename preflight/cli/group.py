@@ -75,7 +75,7 @@ def group() -> LazyGroup:
 
 
 def _shown_safely(error: click.UsageError) -> click.UsageError:
-    """The same error, but for what it quotes: a misplaced URL with a password, or signs that move the cursor."""
+    """The error without quoted input, which may be a URL with a misplaced password, or contain control characters."""
     said = error.format_message()
     shown = printable(without_secrets(said))
     return error if shown == said else click.UsageError(shown, error.ctx)

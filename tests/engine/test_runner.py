@@ -367,7 +367,7 @@ def test_progress_tells_how_far_a_check_has_come() -> None:
 
     events: list[Progress] = []
     run(declare("x.y", both_ways), listener=events.append)
-    assert [(event.told, event.peers) for event in events if event.results is None] == [
+    assert [(event.reported, event.peers) for event in events if event.results is None] == [
         (0, 2),
         (1, 2),
         (1, 2),
