@@ -20,7 +20,7 @@ Verdict = Literal["pass", "fail", "inconclusive", "error"]
 LabKind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 """The product whose real tunnels were measured, or processes on loopback."""
 
-EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 3, 4, 130
 
 
 LARGEST = 2**53

@@ -170,7 +170,6 @@ class ControlClient:
         message_type: str,
         payload: str,
         idempotency_key: str | None = None,
-        privacy_class: str = "private",
     ) -> int:
         """`POST a2a/deliver` with the submitter's bearer if there is one; returns the message's id."""
         body = {
@@ -178,16 +177,16 @@ class ControlClient:
             "receiver_agent_id": receiver,
             "message_type": message_type,
             "payload": payload,
-            "privacy_class": privacy_class,
+            "privacy_class": "private",  # what a node of the default visibility is given
         }
         if idempotency_key:
             body["idempotency_key"] = idempotency_key
         bearer = self._submitter_token or self._token
         return await self._read(message_id, "POST", "a2a/deliver", body, bearer)
 
-    async def inbox(self, receiver: str, *, max_messages: int = 64) -> list[MailboxRow]:
-        """`POST a2a/inbox` without a claimer: unacknowledged rows, newest first (1 to 256 of them)."""
-        body = {"receiver_agent_id": receiver, "max_messages": max_messages}
+    async def inbox(self, receiver: str) -> list[MailboxRow]:
+        """`POST a2a/inbox` without a claimer: the newest 64 messages that nobody acknowledged, newest first."""
+        body = {"receiver_agent_id": receiver, "max_messages": 64}
         return await self._read(mailbox_rows, "POST", "a2a/inbox", body, self._token, LIST_BYTES)
 
     async def ack(self, receiver: str, message_id: int) -> bool:

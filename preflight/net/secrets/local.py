@@ -83,9 +83,9 @@ class LocalSecrets:
     def _paths(self) -> dict[str, Path]:
         keys = [*((section, key) for _, section, key in FILES), *OTHER_FILES]
         found = {f"{section}.{key}": getattr(getattr(self._settings, section), key) for section, key in keys}
-        wish = self._settings.enrolment
-        if wish is not None and wish.credentials_out is not None:
-            found["--credentials-out"] = wish.credentials_out
+        options = self._settings.enrolment
+        if options is not None and options.credentials_out is not None:
+            found["--credentials-out"] = options.credentials_out
         return {what: path for what, path in found.items() if path is not None}
 
 

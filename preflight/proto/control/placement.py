@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.model.stun import host_of
 from preflight.proto.control.url import ControlUrl
 
 Placement = Literal["loopback", "overlay", "off", "unknown"]
@@ -44,7 +45,7 @@ def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str |
     found = next((address for address in addresses if placement(address, overlay) == "overlay"), None)
     for peer in overlay.peers if overlay is not None and found is None else ():
         own = [network for network in peer.addresses if network.num_addresses == 1]
-        if own and peer.endpoint and _endpoint_address(peer.endpoint) in addresses:
+        if own and peer.endpoint and host_of(peer.endpoint) in addresses:
             found = str(own[0].network_address)
             break
     return f"[{found}]" if found and ":" in found else found
@@ -56,10 +57,6 @@ def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlaySta
     place = known or f"{url.scheme}://OVERLAY-ADDRESS:{url.port}{url.path}"
     look = "" if known else "   # the control host's own: ip -brief address, there"
     return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}{look}"
-
-
-def _endpoint_address(endpoint: str) -> str:
-    return endpoint.rpartition(":")[0].strip("[]")
 
 
 def _networks(overlay: OverlayState) -> tuple[IPNetwork, ...]:

@@ -40,11 +40,9 @@ def node_list(body: Any) -> NodeList:
     nodes = row.get("nodes")
     if not isinstance(nodes, list):
         raise _malformed("nodes")
-    depth = row.get("queue_depth")
     return NodeList(
         schema_version=_number(row, "schema_version"),
         nodes=tuple(node_record(node) for node in nodes),
-        queue_depth=depth if is_u64(depth) else None,
     )
 
 
