@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class EnrolmentSession:
     """`prepare`, `advance` until it gives None, and `end` in a `finally`.
 
-    client: for the control plane, with the token that this node has; the one that a bootstrap token buys replaces it.
+    client: for the control plane, with this node's token; the token that a bootstrap token buys replaces it.
     """
 
     def __init__(self, settings: "Settings", client: "ControlClient") -> None:
@@ -49,7 +49,7 @@ class EnrolmentSession:
         return self._token is not None
 
     def prepare(self) -> str | None:
-        """See that a one-time token would not be spent for nothing; why it would be, or None."""
+        """Make sure that the one-time token is not spent in vain; returns why it would be, or None."""
         if not self.bootstraps:
             return None
         if self._file is None:
@@ -61,11 +61,11 @@ class EnrolmentSession:
         return None
 
     async def advance(self) -> list[Outcome] | None:
-        """Do the next thing; the steps that ended by it, or None when all is done."""
+        """Do the next thing; returns the steps that ended, or None when all is done."""
         return self._machine.finished() if await step(self._machine, self._perform) else None
 
     def facts(self) -> EnrolmentFacts:
-        """What messages tell, as known now."""
+        """What messages show, as known now."""
         row, machine = self._row, self._machine
         return EnrolmentFacts(
             url=str(usable(self._settings.control.url)),
@@ -91,7 +91,7 @@ class EnrolmentSession:
         finally:
             self._note.end(gone=not self._row.may_be_listed)
             if self._file is not None:
-                # An exchange whose answer was not heard can be asked for again, by the key in the pending file.
+                # If the exchange's answer was lost, the key in the pending file gets it again.
                 self._file.release(keep=self._unheard)
             if self._calls.client is not self._first_client:
                 await self._calls.client.aclose()
@@ -104,7 +104,7 @@ class EnrolmentSession:
         return await self._calls.perform(state)
 
     async def _exchange(self) -> Credential:
-        """Spend the token; from here on its answer is the only copy of what it bought."""
+        """Spend the token; from here on the answer is the only copy of the credential."""
         if self._token is None:
             raise ControlError("no-url", None, "no bootstrap token was given")
         unheard_before, self._unheard = self._unheard, True
@@ -119,9 +119,9 @@ class EnrolmentSession:
         return self._credential
 
     def _store(self) -> Credential:
-        """Keep what was bought, before anything else happens."""
+        """Write the credential down before anything else happens."""
         if self._file is None or self._credential is None:
-            raise ControlError("no-url", None, "there is nothing to keep")
+            raise ControlError("no-url", None, "there is no credential to keep")
         try:
             self._file.write(self._credential)
         except CredentialsError as error:
