@@ -259,7 +259,7 @@ def _search(lab: Lab, case: Case) -> list[str]:
     return [
         str(ENVIRONMENT / "bin" / "python"),
         "-m",
-        "preflight.net.pmtu.search",
+        "preflight.net.pmtu",
         case.address,
         str(case.port),
         str(key_file),

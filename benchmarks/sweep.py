@@ -27,7 +27,7 @@ ADDRESSES = [f"127.0.{1 + n // 250}.{1 + n % 250}" for n in range(500)]
 DEAD = [f"127.0.9.{1 + n}" for n in range(50)]
 SOME_DEAD = [*ADDRESSES[:450], *DEAD]
 
-OURS = [sys.executable, "-m", "preflight.net.icmp.sweep", "--count", str(COUNT), "--period-ms", "20"]
+OURS = [sys.executable, "-m", "preflight.net.icmp", "--count", str(COUNT), "--period-ms", "20"]
 FPING = ["fping", "-q", f"-c{COUNT}", "-i1", "-p20"]
 FAST, EQUAL = ("--interval-ms", "0.1"), ("--interval-ms", "1")
 DROPPED = "table inet lab { chain input { type filter hook input priority 0; ip daddr 127.0.9.0/24 drop; }; }"
@@ -124,7 +124,7 @@ def _against_libraries() -> Iterator[Row]:
 
 def _memory() -> Row:
     """Peak resident memory over that of an interpreter that does nothing."""
-    sweep = f"{HIGH_WATER}\nfrom preflight.net.icmp.sweep import main\nmain(sys.argv[1:])\nreport()"
+    sweep = f"{HIGH_WATER}\nfrom preflight.net.icmp.__main__ import main\nmain(sys.argv[1:])\nreport()"
     words = [sys.executable, "-c", sweep, *OURS[3:], *FAST, *ADDRESSES]
     peaks = [int(_output(command).stderr) for command in (words, [sys.executable, "-c", f"{HIGH_WATER}\nreport()"])]
     over_mib = (peaks[0] - peaks[1]) / 1024

@@ -1,4 +1,4 @@
-"""Do this node's clock and the control plane's agree, as far as HTTP can tell?"""
+"""Do this node's clock and the control plane's agree, within the precision of HTTP?"""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
@@ -23,13 +23,13 @@ SAMPLES = 3
     timeout=20,
 )
 async def control_clock(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Compare the `Date` of a few answers with this node's clock, with the error that this way of reading has."""
+    """Compare the `Date` of a few answers with this node's clock, with an error bar for this method."""
     thresholds = ctx.settings.thresholds
     yield judge(await measure(ctx.net.control), thresholds.clock_skew_ms, thresholds.clock_skew_fail_ms)
 
 
 async def measure(client: "ControlClient") -> Sequence[HttpAnswer]:
-    """A few answers of the control plane itself; what fails meanwhile is control.health's to tell."""
+    """A few answers of the control plane itself; control.health reports what fails meanwhile."""
     answers = []
     for _ in range(SAMPLES):
         try:
@@ -40,16 +40,16 @@ async def measure(client: "ControlClient") -> Sequence[HttpAnswer]:
 
 
 def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Result:
-    """A finding only when the clocks differ by more than the threshold even at the kind end of the error bar."""
+    """A finding only if the clocks differ by more than the threshold even at the near end of the error bar."""
     offset = clock_offset(answers)
     if offset is None:
-        what = "answers tell no usable time" if answers else "health was not answered any more"
-        message = f"the control plane's {what}, so the clocks cannot be compared; a Date header would tell"
+        what = "answers have no usable time" if answers else "health route stopped answering"
+        message = f"the control plane's {what}, so the clocks cannot be compared without a Date header"
         return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message)
     measurements = {"clock_offset_ms": round(offset.middle_s * 1000), "clock_error_ms": round(offset.error_s * 1000)}
     least_ms = offset.least_s * 1000
     if least_ms < warn_ms:
-        message = f"the clocks agree within what HTTP can tell (± {offset.error_s:.1f} s)"
+        message = f"the clocks agree within the precision of HTTP (± {offset.error_s:.1f} s)"
         return passed(CONTROL, Direction.ROUND_TRIP, message, measurements=measurements)
     ahead = "ahead of" if offset.middle_s > 0 else "behind"
     make = failed if least_ms >= fail_ms else warned
@@ -58,7 +58,7 @@ def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Resu
         CONTROL,
         Direction.ROUND_TRIP,
         f"the control plane's clock is {abs(offset.middle_s):.1f} s (± {offset.error_s:.1f} s) {ahead} this node's; "
-        "which of the two is wrong cannot be told from here",
+        "this does not show which of the two is wrong",
         remedy="timedatectl   # here and on the control host; then on the wrong one: timedatectl set-ntp true",
         measurements=measurements,
     )

@@ -1,4 +1,4 @@
-"""Does the control host accept TCP connections, on every address that the URL leads to?"""
+"""Does the control host accept TCP connections, on every address of the URL?"""
 
 import asyncio
 import time
@@ -18,10 +18,11 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
 from preflight.proto.control.placement import overlay_text, placement
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
 CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
@@ -35,7 +36,7 @@ _CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """The WireGuard tunnel that carries an address. handshake_age_s: None: it never had one."""
+    """The WireGuard tunnel that carries an address. handshake_age_s: None: never."""
 
     interface: str
     endpoint: str | None
@@ -58,16 +59,16 @@ class Tunnel:
     timeout=12,
 )
 async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Connect to each address of the control host by itself, so that a dead one does not hide behind a good one."""
-    url = usable(ctx.settings.control.url)
+    """Connect to each address of the control host separately, so that a good one does not hide a dead one."""
+    url = ctx.settings.control.usable_url
     if url is None:
-        yield _not_applicable("there is no control URL that a client could use")
+        yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     else:
         connections = await measure(ctx, url)
         silent = next((c.address for c in connections if c.outcome == "timeout"), None)
-        after = await ctx.net.overlay() if silent else None  # what was sent there asked the tunnel for a handshake
+        after = await ctx.net.overlay() if silent else None  # the packets sent there provoked a handshake
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
         yield judge(connections, url, ctx.overlay, tunnel) if connections else _unresolved(url)
 
@@ -79,25 +80,25 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
 
 
 def _unresolved(url: ControlUrl) -> Result:
-    message = f"programs on this node get no address for {url.host}, so there was nothing to connect to"
+    message = f"programs on this node get no address for {url.host}, so there is nothing to connect to"
     return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
 
 
-def tunnel_to(address: str, overlay: OverlayState | None, now_s: float) -> Tunnel | None:
-    """What the overlay tells of the tunnel to a silent address; None if it tells nothing. now_s: UNIX time."""
+def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
+    """What the overlay reports about the tunnel to a silent address; None if it reports nothing."""
     peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
     if overlay is None or peer is None or peer.last_handshake_s is None:
         return None
-    age_s = now_s - peer.last_handshake_s if peer.last_handshake_s else None
+    age_s = now_unix_s - peer.last_handshake_s if peer.last_handshake_s else None
     return Tunnel(overlay.interface or "", peer.endpoint, age_s)
 
 
 def judge(
     connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None = None
 ) -> Result:
-    """Nothing open: the most telling failure. Some open: is a family dead, does an open one lead off the overlay?
+    """Nothing open: the most informative failure. Some open: is a family dead, is an open one off the overlay?
 
-    tunnel: the one to the first address that is silent, as far as that is known.
+    tunnel: the one to the first silent address, if known.
     """
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
@@ -113,57 +114,64 @@ def judge(
 
 
 def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | None) -> Result:
-    # A refusal proves that the host lives; silence tells more than a missing route of the other family.
+    # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
     hint = (
         ""
         if url.port_given or url.port == SERVER_PORT
-        else f"; the URL gives no port, the server's own is {SERVER_PORT}"
+        else f"; the URL has no port; the server's default is {SERVER_PORT}"
     )
-    fact, measured = _session(tunnel)
-    place = f"http://{url.authority}:{SERVER_PORT}{url.path}"
+    fact, facts = _session(tunnel, connections)
     remedy = {
         "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
         "timeout": _let_in(worst, tunnel),
         "unreachable": f"ip route get {worst.address}",
     }[worst.outcome]
+    if hint and url.scheme == "http":
+        remedy = f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={url.at(url.host, SERVER_PORT)}"
     return failed(
         _CODES[worst.outcome],
         CONTROL,
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
-        remedy=f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}" if hint and url.scheme == "http" else remedy,
-        measurements=_measured(connections) | measured,
+        remedy=remedy,
+        facts=facts,
+        measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
 
 
-def _session(tunnel: Tunnel | None) -> tuple[str, dict[str, float | None]]:
-    """What the message and the measurements say of the tunnel."""
+def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[str, ControlTunnelFacts | None]:
+    """What the message and the facts say about the tunnel, where no connection came about."""
     if tunnel is None:
-        return "", {}
+        return "", None
     age_s = tunnel.handshake_age_s
     ever = "never had a handshake" if age_s is None else f"had its last handshake {age_s:.0f} s ago"
     end = f" with {tunnel.endpoint}" if tunnel.endpoint else ""
-    return f"; the tunnel to it{end} {ever}", {"tunnel_handshake_age_s": None if age_s is None else round(age_s, 1)}
+    facts = ControlTunnelFacts(
+        addresses=len(connections),
+        addresses_open=0,
+        tunnel_handshake_age_s=None if age_s is None else round(age_s, 1),
+    )
+    return f"; the tunnel to it{end} {ever}", facts
 
 
 def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:
-    """Where to look first: at the tunnel that has no session, else at the firewalls at its two ends."""
+    """Where to look first: at a tunnel without a session, else at the firewalls of both ends."""
     if tunnel is not None and (tunnel.handshake_age_s is None or tunnel.handshake_age_s > REJECT_AFTER_S):
-        return f"wg show {tunnel.interface}   # and on the control host: keys and endpoint of the two must match"
-    return f"Let TCP port {silent.port} in from the overlay on the control host, and the answers in here."
+        return f"wg show {tunnel.interface}   # and on the control host: keys and endpoints must match"
+    return f"Let TCP port {silent.port} in from the overlay on the control host, and let the answers in here."
 
 
 def _astray(
     astray: Sequence[Connection], connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState
 ) -> Result:
-    """A name with good and other addresses: a client may take those that leave the overlay."""
+    """A name with addresses on and off the overlay: a client may take those off it."""
     return failed(
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{url.host} also leads to {', '.join(c.address for c in astray)}, which answers off the overlay "
+        f"{url.host} also resolves to {', '.join(c.address for c in astray)}, which answers from outside the overlay "
         f"{overlay_text(overlay)}: {_outcomes(connections)}",
         remedy=f"Take {astray[0].address} out of the records of {url.host}, or put an overlay address into the URL.",
         measurements=_measured(connections),
@@ -177,9 +185,9 @@ def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections:
         CONTROL,
         Direction.ROUND_TRIP,
         f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
-        "a client that tries the dead address first waits for it",
+        "a client that tries the dead address first must wait for it to time out",
         remedy=f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
-        f"--bind {_place(dead[0])}",
+        f"--bind {dead[0].place}",
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
@@ -199,18 +207,13 @@ def _not_applicable(message: str) -> Result:
     return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
 
 
-def _place(connection: Connection) -> str:
-    host = f"[{connection.address}]" if connection.family == "IPv6" else connection.address
-    return f"{host}:{connection.port}"
-
-
 def _outcomes(connections: Sequence[Connection]) -> str:
     words = {"refused": "refuses", "timeout": "is silent", "unreachable": "cannot be reached"}
 
     def one(connection: Connection) -> str:
         if connection.outcome == "open":
-            return f"{_place(connection)} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
-        return f"{_place(connection)} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
+            return f"{connection.place} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
+        return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
 
     return "; ".join(map(one, connections))
 

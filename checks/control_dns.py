@@ -1,4 +1,4 @@
-"""Does the control host's name lead every program on this node to the same place, and into the overlay?"""
+"""Does the control host's name resolve alike for every program on this node, and to the overlay?"""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -17,17 +17,18 @@ from preflight.api import (
     warned,
 )
 from preflight.model.dns import Lookup, Resolution
+from preflight.model.facts import NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, usable
+from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
-"""Addresses of one name in a message, and in the report."""
+"""Addresses of one name shown in a message and in the report."""
 
 
 @check(
     "control.dns",
-    title="Control host's name resolves, everywhere alike",
+    title="Control host's name resolves alike everywhere",
     subject="control",
     codes=(
         codes.CONTROL_DNS_NXDOMAIN,
@@ -40,12 +41,12 @@ SHOWN, KEPT = 8, 64
     timeout=15,
 )
 async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Ask the system and each configured resolver for A and AAAA, and compare what they say."""
-    url = usable(ctx.settings.control.url)
+    """Ask the system and each configured resolver for A and AAAA, and compare the answers."""
+    url = ctx.settings.control.usable_url
     if url is None:
-        yield _not_applicable("there is no control URL that a client could use")
+        yield _not_applicable("there is no usable control URL")
     elif url.address is not None:
-        yield _not_applicable(f"the control URL names an address, {url.host}, so nothing is resolved")
+        yield _not_applicable(f"the control URL names an address, {url.host}, so there is no name to resolve")
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
     else:
@@ -53,7 +54,7 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Result:
-    """What the answers say together; the system's is the one in use."""
+    """Judge all answers together; programs use the system's."""
     if resolution.system.outcome == "answer":
         return _judge_answer(resolution, url, overlay)
     silent = [lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"]
@@ -73,24 +74,24 @@ def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None)
     return _bad(
         codes.CONTROL_DNS_TIMEOUT,
         resolution,
-        f"no resolver gives an answer about the control host's name {resolution.name}",
+        f"no resolver answers for the control host's name {resolution.name}",
         f"dig @{asked[0].source} {resolution.name}" if resolution.resolvers else f"getent ahosts {resolution.name}",
     )
 
 
 def _no_system_answer(resolution: Resolution, silent: list[Lookup]) -> Result:
-    """A resolver knows the name and programs still get nothing: they wait for a silent one, or do not ask that one."""
+    """A resolver knows the name but programs get nothing: they wait for a silent one, or do not ask that one."""
     if silent and resolution.system.outcome == "timeout":
         return _bad(
             codes.CONTROL_DNS_TIMEOUT,
             resolution,
             f"programs on this node get no answer in time about {resolution.name}; {silent[0].source} is silent",
-            f"dig @{silent[0].source} {resolution.name}   # then take it out of /etc/resolv.conf, or repair it",
+            f"dig @{silent[0].source} {resolution.name}   # then repair it or remove it from /etc/resolv.conf",
         )
     return _bad(
         codes.CONTROL_DNS_SPLIT,
         resolution,
-        f"programs on this node get no address for {resolution.name}, though a resolver has one",
+        f"programs on this node get no address for {resolution.name}, although a resolver has one",
         f"getent ahosts {resolution.name}; cat /etc/nsswitch.conf /etc/resolv.conf",
     )
 
@@ -100,7 +101,7 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
     places = {address: placement(address, overlay) for address in used}
     if _disagree(resolution, overlay):
         off = any(place == "off" for place in places.values())
-        where = ", which leads off the overlay" if off else ""
+        where = ", which is not on the overlay" if off else ""
         better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
         return _bad(
             codes.CONTROL_DNS_SPLIT,
@@ -117,11 +118,11 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
 
 
 def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState) -> Result:
-    """All sources agree on a place off the overlay: without TLS that is a leak of bearers before all else."""
-    leads = f"{resolution.name} leads to {_list(resolution.system.addresses)}"
+    """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
+    leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
     remedy = wanted_inside(url, resolution.system.addresses, overlay)
     if url.scheme == "http":
-        message = f"{url} would carry bearers in the clear: {leads}, off the overlay {overlay_text(overlay)}"
+        message = f"{url} would send bearers in clear text: {leads}, off the overlay {overlay_text(overlay)}"
         return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedy)
     message = f"{leads}, which is not on the overlay {overlay_text(overlay)}"
     return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedy)
@@ -130,7 +131,7 @@ def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState)
 def _good(resolution: Resolution, off: list[str]) -> Result:
     agreeing = [lookup for lookup in resolution.resolvers if lookup.outcome == "answer"]
     notes = [
-        f"{len(agreeing)} of {len(resolution.resolvers)} resolvers agree" if agreeing else "by this node's own files"
+        f"{len(agreeing)} of {len(resolution.resolvers)} resolvers agree" if agreeing else "from this node's files"
     ]
     notes += [f"{lookup.source}: {lookup.detail}" for lookup in resolution.resolvers if lookup.outcome == "timeout"]
     notes += [f"{_list(off)} is off the overlay"] if off else []
@@ -139,12 +140,12 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
         CONTROL,
         Direction.LOCAL,
         f"{resolution.name} resolves to {_list(resolution.system.addresses)} ({'; '.join(notes)})",
-        measurements={
-            "addresses": list(resolution.system.addresses[:KEPT]),
-            "lookup_ms": round(rtt_ms, 3) if rtt_ms is not None else None,
-            "resolvers_asked": len(resolution.resolvers),
-            "resolvers_answering": len(agreeing),
-        },
+        facts=NameFacts(
+            addresses=resolution.system.addresses[:KEPT],
+            lookup_ms=round(rtt_ms, 3) if rtt_ms is not None else None,
+            resolvers_asked=len(resolution.resolvers),
+            resolvers_answering=len(agreeing),
+        ),
         evidence=(_evidence(resolution),),
     )
 
@@ -160,7 +161,7 @@ def _not_applicable(message: str) -> Result:
 
 
 def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
-    """Two sources share no address or lead to different places, or only some resolvers know the name."""
+    """Two sources share no address, one is on the overlay and one is not, or only some resolvers know the name."""
     answers = [lookup for lookup in (resolution.system, *resolution.resolvers) if lookup.outcome == "answer"]
     sets = [set(lookup.addresses) for lookup in answers]
     if any(one.isdisjoint(other) for one in sets for other in sets):
@@ -185,7 +186,7 @@ def _said(lookup: Lookup) -> str:
 
 
 def _list(addresses: Sequence[str]) -> str:
-    """A few of them: a name may have thousands."""
+    """A few of them: a name can have thousands."""
     more = [f"and {len(addresses) - SHOWN} more"] if len(addresses) > SHOWN else []
     return ", ".join([*addresses[:SHOWN], *more])
 

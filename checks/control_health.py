@@ -1,4 +1,4 @@
-"""Is it a healthy Populi control plane that answers, and how long do its answers take?"""
+"""Does a healthy Populi control plane answer, and how fast?"""
 
 import asyncio
 import random
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, warned
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
+from preflight.model.facts import HealthFacts
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
@@ -18,25 +19,25 @@ from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
 from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
 
 LEAST_SAMPLES, MOST_SAMPLES = 4, 21
 SAMPLING_S = 0.5
-"""How long more samples than the least are taken: a percentile of twenty where the path is quick."""
+"""How long to take more samples than the minimum: twenty for a percentile on a fast path."""
 ANSWER_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
-"""How long, in all, a server that says `later` or drops connections is waited for."""
+"""How long, in total, to wait for a server that says `later` or drops connections."""
 
 _LATER = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a few `GET /health` gave: good answers, then the answer or the error that ended it, if one did."""
+    """Results of a few `GET /health`: good answers, then the bad answer or error that ended the series, if any."""
 
     good: tuple[HttpAnswer, ...] = ()
     bad: HttpAnswer | ControlError | None = None
@@ -45,7 +46,7 @@ class Probe:
 
 @check(
     "control.health",
-    title="A healthy control plane answers in good time",
+    title="A healthy control plane answers in time",
     subject="control",
     codes=(
         *dict.fromkeys(answers.TRANSPORT.values()),
@@ -57,7 +58,7 @@ class Probe:
     timeout=40,
 )
 async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
-    """`GET /health` a few times on one connection, the way a worker goes; past the proxy too if that way fails."""
+    """`GET /health` a few times on one connection, as a worker does; if that fails, also without the proxy."""
     client = ctx.net.control
     probe = await measure(client)
     past_proxy = None
@@ -67,13 +68,13 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
             past_proxy = await measure(direct)
         finally:
             await direct.aclose()
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy):
         yield result
 
 
 async def measure(client: "ControlClient") -> Probe:
-    """Ask until there are enough good answers; repeat only what a repeat can mend, slower each time."""
+    """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses."""
     good: list[HttpAnswer] = []
     attempts, patience = 1, PATIENCE_S
     while _wants_more(good):
@@ -83,7 +84,7 @@ async def measure(client: "ControlClient") -> Probe:
             good.append(outcome)
             continue
         if len(good) >= LEAST_SAMPLES and _says_later(outcome):
-            break  # enough is known, and who asks for a percentile does not press a server that says `later`
+            break  # there are enough answers; a percentile is not worth pressing a server that says `later`
         wait = _worth_waiting(outcome, attempts)
         patience -= time.monotonic() - began
         if wait is None or wait > patience or attempts == MAX_ATTEMPTS:
@@ -106,7 +107,7 @@ async def _ask(client: "ControlClient") -> HttpAnswer | ControlError:
 
 
 def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | None:
-    """Seconds until a repeat may help: `later`, and a server that is just being restarted; None for all else."""
+    """Seconds until a repeat may help: `later`, and a server that is restarting; None for anything else."""
     if isinstance(outcome, HttpAnswer):
         if not _says_later(outcome):
             return None
@@ -127,17 +128,17 @@ def _asked_to_wait(answer: HttpAnswer) -> float | None:
 def judge(
     url: ControlUrl | None, probe: Probe, slow_ms: float, proxy: Proxy | None = None, past_proxy: Probe | None = None
 ) -> list[Result]:
-    """The health itself, and a word about a proxy; a proxy that stands in the way is the finding itself."""
+    """Judge the health, with a note about a proxy; a proxy that blocks the way is itself the finding."""
     problem = finding(probe.bad, url) if probe.bad is not None else None
     if problem is None:
         return [_good(probe, slow_ms), *([_proxied(url, proxy)] if proxy else [])]
     if proxy is not None and past_proxy is not None and past_proxy.good:
         return [_proxy_in_the_way(problem, url, proxy, probe)]
-    return [_bad(problem, probe, f"; past the proxy {proxy.place} it is no better" if proxy else "")]
+    return [_bad(problem, probe, f"; without the proxy {proxy.place} it is no better" if proxy else "")]
 
 
 def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -> Finding | None:
-    """What is wrong with one outcome of `GET /health`; None if a control plane says that it is well."""
+    """What is wrong with one outcome of `GET /health`; None if a control plane says that it is healthy."""
     if isinstance(outcome, ControlError):
         found = answers.finding(outcome, url)
         return replace(found, message=f"GET /health: {found.message}")
@@ -150,7 +151,7 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
         return Finding(codes.CONTROL_THROTTLED, f"{said}{asks}", "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.")
     if 300 <= status < 400:
         place = excerpt(redirect_place(outcome.headers.get("location", "")))
-        message = f"GET /health was answered {status}, a redirect to {place}; a worker's bearer must not follow it"
+        message = f"GET /health was answered {status}, a redirect to {place}; a worker must not send its bearer there"
         return Finding(
             codes.CONTROL_REDIRECTED, message, f"Point the control URL at the control plane, not at {place}."
         )
@@ -160,7 +161,7 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
         lacks = "" if is_populi(outcome) else f" without the header {FEATURE_HEADER}"
         server = excerpt(outcome.headers.get("server", "no Server header"))
         remedy = f"{answers.look_at(url)}   # a control plane answers: ok"
-        return Finding(codes.CONTROL_NOT_POPULI, f"{said}{lacks}: that is some other server ({server})", remedy)
+        return Finding(codes.CONTROL_NOT_POPULI, f"{said}{lacks}: that is another server ({server})", remedy)
     return None
 
 
@@ -169,14 +170,14 @@ def _good(probe: Probe, slow_ms: float) -> Result:
     median = statistics.median(rtts)
     times = f"{median:.1f} ms (median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f})"
     again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
-    more = {"attempts": probe.attempts, "measurements": _measured(probe), "evidence": (_evidence(probe),)}
+    more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),)}
     if median < slow_ms:
         return passed(CONTROL, Direction.ROUND_TRIP, f"healthy, answers in {times}{again}", **more)
     return warned(
         codes.CONTROL_SLOW,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"healthy, but its answers take {times}, beyond {slow_ms:g} ms: use conservative time-outs{again}",
+        f"healthy, but its answers take {times}, more than {slow_ms:g} ms: use conservative time-outs{again}",
         remedy=f"export {conservative(rtts).environment()}",
         **more,
     )
@@ -192,7 +193,7 @@ def _bad(problem: Finding, probe: Probe, note: str) -> Result:
         f"{problem.message}{note}{again}",
         remedy=problem.remedy,
         attempts=probe.attempts,
-        measurements=_measured(probe),
+        facts=_facts(probe),
         evidence=(_evidence(probe),),
     )
 
@@ -202,8 +203,8 @@ def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
         codes.HOST_PROXY_ENV,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"the way to the control plane goes through the proxy {proxy.place}, as {proxy.variable} says: bearers pass "
-        "there, and the control plane is lost when the proxy is",
+        f"clients reach the control plane through the proxy {proxy.place} ({proxy.variable}): bearers pass through "
+        "it, and the control plane is unreachable when the proxy is down",
         remedy=_no_proxy(url),
         aspect="proxy",
     )
@@ -214,8 +215,8 @@ def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, pr
         codes.HOST_PROXY_ENV,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"the proxy {proxy.place} ({proxy.variable}) stands in the way: {problem.message}; "
-        "past it the control plane is healthy",
+        f"the proxy {proxy.place} ({proxy.variable}) is in the way: {problem.message}; "
+        "without it the control plane is healthy",
         remedy=_no_proxy(url),
         attempts=probe.attempts,
         evidence=(_evidence(probe),),
@@ -227,30 +228,30 @@ def _no_proxy(url: ControlUrl | None) -> str:
 
 
 def _round_trips(probe: Probe) -> list[float]:
-    """Those of answers that did not open a connection, where there are such."""
+    """Round trips of answers that did not open a connection, if there are any."""
     return [a.rtt_ms for a in probe.good if not a.connected] or [a.rtt_ms for a in probe.good]
 
 
-def _measured(probe: Probe) -> dict[str, float | int]:
+def _facts(probe: Probe) -> HealthFacts | None:
     if not probe.good:
-        return {}
+        return None
     rtts = _round_trips(probe)
     advice = conservative(rtts)
-    return {
-        "rtt_ms": round(statistics.median(rtts), 3),
-        "rtt_min_ms": round(min(rtts), 3),
-        "rtt_p95_ms": round(percentile(rtts, TAIL_PERCENT), 3),
-        "rtt_max_ms": round(max(rtts), 3),
-        "answers": len(probe.good),
-        "advised_http_timeout_ms": advice.http_timeout_ms,
-        "advised_heartbeat_s": advice.heartbeat_s,
-        "advised_max_stale_ms": advice.max_stale_ms,
-        "advised_lease_ms": advice.lease_ms,
-    }
+    return HealthFacts(
+        rtt_ms=round(statistics.median(rtts), 3),
+        rtt_min_ms=round(min(rtts), 3),
+        rtt_p95_ms=round(percentile(rtts, TAIL_PERCENT), 3),
+        rtt_max_ms=round(max(rtts), 3),
+        answers=len(probe.good),
+        advised_http_timeout_ms=advice.http_timeout_ms,
+        advised_heartbeat_s=advice.heartbeat_s,
+        advised_max_stale_ms=advice.max_stale_ms,
+        advised_lease_ms=advice.lease_ms,
+    )
 
 
 def _evidence(probe: Probe) -> Evidence:
-    """The last answer: status and the headers that tell what sent it."""
+    """The last answer: status and the headers that identify the server."""
     last = probe.bad if probe.bad is not None else probe.good[-1]
     if isinstance(last, ControlError):
         return Evidence("http", "the last GET /health", {"error": last.kind, "message": last.message})

@@ -1,4 +1,4 @@
-"""Is the way to the control plane private: TLS that a client trusts, or plain HTTP that never leaves the overlay?"""
+"""Is the connection to the control plane private: TLS that a client trusts, or plain HTTP inside the overlay?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -21,12 +21,13 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.host_port import join_host_port
 from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl, parse_control_url
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
@@ -46,17 +47,17 @@ _CODES = {
 
 @check(
     "control.tls",
-    title="Way to the control plane is private",
+    title="Connection to the control plane is private",
     subject="control",
     codes=(*_CODES.values(), codes.CONTROL_TLS_EXPIRING, codes.CONTROL_CLOCK_SKEW, codes.CONTROL_PLAIN_HTTP),
     needs=("control.connect",),
     timeout=15,
 )
 async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Shake hands with each address as a client would; without TLS, judge where the addresses lead."""
-    url = usable(ctx.settings.control.url)
+    """Do a TLS handshake with each address as a client would; without TLS, judge the addresses."""
+    url = ctx.settings.control.usable_url
     if url is None:
-        yield _not_applicable("there is no control URL that a client could use")
+        yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     elif url.scheme == "http":
@@ -66,7 +67,7 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
-    """One handshake with each address; behind a refused certificate the server is asked for its time, nothing else."""
+    """One handshake with each address; a server whose certificate is refused is asked for its time and nothing else."""
     ask = f"GET {url.path}/health HTTP/1.1\r\nHost: {url.authority}\r\nConnection: close\r\n\r\n".encode("ascii")
     ca_file = ctx.settings.control.ca_file
     return await asyncio.gather(
@@ -78,7 +79,7 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
 
 
 async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
-    """The addresses to which a client's plain HTTP would really go: those that accept a connection, if any does."""
+    """The addresses that a client's plain HTTP would use: those that accept a connection, if any does."""
     addresses = await ctx.net.dns.addresses(url)
     if all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses):
         return addresses
@@ -87,7 +88,7 @@ async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
 
 
 def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> Result:
-    """Plain HTTP is right on loopback and inside the tunnel, which encrypts; nowhere else."""
+    """Plain HTTP is acceptable on loopback and inside the tunnel, which encrypts; nowhere else."""
     if not addresses:
         return _undecided(f"programs on this node get no address for {url.host} any more")
     places = {address: placement(address, overlay) for address in addresses}
@@ -97,7 +98,7 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
         return passed(CONTROL, Direction.ROUND_TRIP, f"plain HTTP to {', '.join(addresses)} stays on {where}")
     if overlay is not None and "off" not in places.values():
         return _undecided(
-            f"which addresses {overlay.product} carries is not known, so {url} cannot be judged",
+            f"it is not known which addresses {overlay.product} carries, so {url} cannot be judged",
             remedy="overlay: {prefixes: [PREFIX-OF-THE-OVERLAY]}   # in preflight.yaml",
         )
     where = f"off the overlay {overlay_text(overlay)}" if overlay else "and no overlay is known on this node"
@@ -105,15 +106,15 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
         codes.CONTROL_PLAIN_HTTP,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{url} carries bearers in the clear: it leads to {', '.join(beyond)}, {where}",
+        f"{url} sends bearers in clear text: it leads to {', '.join(beyond)}, {where}",
         remedy=wanted_inside(url, beyond, overlay),
     )
 
 
 def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_days: int = 14) -> Result:
-    """The first certificate that a client refuses; addresses that do not answer count only if none does.
+    """The first certificate that a client would refuse; silent addresses count only if no address answers.
 
-    soon_days: a certificate that expires within so many days is a warning.
+    soon_days: warn about a certificate that expires within so many days.
     """
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
@@ -144,8 +145,8 @@ def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
         codes.CONTROL_TLS_EXPIRING,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"the certificate of {url.host} ({handshake.address}:{handshake.port}) expires in {left:.1f} days, on "
-        f"{_day(handshake.certificate.not_after)}; from then on no client connects",
+        f"the certificate of {url.host} ({handshake.place}) expires in {left:.1f} days, on "
+        f"{_day(handshake.certificate.not_after)}; after that no client connects",
         remedy="Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
@@ -153,7 +154,7 @@ def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
 
 
 def _skew(handshake: Handshake, now: datetime) -> Result | None:
-    """A certificate that looks out of date while the server's own time lies within its life: the clocks differ."""
+    """A certificate looks out of date, but is valid at the server's time: the clocks differ."""
     certificate = handshake.certificate
     date = http_date(header(handshake.reply, "date"))
     if handshake.outcome not in ("expired", "not-yet-valid") or certificate is None or date is None:
@@ -166,8 +167,8 @@ def _skew(handshake: Handshake, now: datetime) -> Result | None:
         return None
     return _bad(
         codes.CONTROL_CLOCK_SKEW,
-        f"this node's clock says {_day(now)} and the control plane's {_day(server)}: the certificate, good from "
-        f"{_day(certificate.not_before)} to {_day(certificate.not_after)}, looks {handshake.outcome} to this node only",
+        f"this node's clock says {_day(now)} and the control plane's {_day(server)}: the certificate, valid from "
+        f"{_day(certificate.not_before)} to {_day(certificate.not_after)}, looks {handshake.outcome} only to this node",
         "timedatectl set-ntp true && timedatectl",
         handshake,
         now,
@@ -175,12 +176,12 @@ def _skew(handshake: Handshake, now: datetime) -> Result | None:
 
 
 def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
-    place = f"{url.host} ({handshake.address}:{handshake.port})"
+    place = f"{url.host} ({handshake.place})"
     certificate = handshake.certificate
     if handshake.outcome in ("timeout", "refused", "unreachable"):
         return f"no TLS handshake with {place}: {handshake.detail}"
     if handshake.outcome == "failed" or certificate is None:
-        plain = "; what answers there speaks no TLS" if "WRONG_VERSION_NUMBER" in handshake.detail else ""
+        plain = "; the server there does not speak TLS" if "WRONG_VERSION_NUMBER" in handshake.detail else ""
         return f"the TLS handshake with {place} failed: {handshake.detail}{plain}"
     if handshake.outcome == "name":
         return f"the certificate of {place} is for {_names(certificate)}, not for {url.host}"
@@ -195,19 +196,19 @@ def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
 
 
 def _remedy(url: ControlUrl, handshake: Handshake) -> str:
-    look = f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null | openssl x509 -noout"
+    shake = f"openssl s_client -connect {join_host_port(url.host, url.port)} -servername {url.host} </dev/null"
     names = handshake.certificate.names if handshake.certificate else ()
-    # A stranger wrote these names: only what is a host goes into a line to paste.
-    written = (f"https://{name}:{url.port}{url.path}" for name in names[:NAMES_KEPT])
-    better = next(filter(None, map(usable, written)), None)
+    # Untrusted names: only a valid host goes into a line to paste.
+    written = (parse_control_url(f"https://{name}:{url.port}{url.path}") for name in names[:NAMES_KEPT])
+    better = next((found for found in written if isinstance(found, ControlUrl)), None)
     if handshake.outcome == "name" and better is not None:
         return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={better}"
     return {
         "expired": "Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
-        "not-yet-valid": f"{look} -dates",
+        "not-yet-valid": f"{shake} | openssl x509 -noout -dates",
         "untrusted": "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml",
         "name": f"Issue a certificate for {url.host}, or use the name that the certificate is for in the control URL.",
-    }.get(handshake.outcome, f"openssl s_client -connect {url.host}:{url.port} -servername {url.host} </dev/null")
+    }.get(handshake.outcome, shake)
 
 
 def _good(handshake: Handshake, now: datetime) -> Result:
@@ -219,7 +220,7 @@ def _good(handshake: Handshake, now: datetime) -> Result:
     return passed(
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{handshake.address}:{handshake.port} speaks {handshake.version}{life}",
+        f"{handshake.place} speaks {handshake.version}{life}",
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
     )
@@ -254,7 +255,7 @@ def _measured(handshake: Handshake, now: datetime) -> dict[str, Any]:
 def _evidence(handshake: Handshake) -> Evidence:
     return Evidence(
         "tls",
-        f"the handshake with {handshake.address}:{handshake.port}",
+        f"the handshake with {handshake.place}",
         {
             "outcome": handshake.outcome,
             "detail": handshake.detail,
@@ -277,10 +278,10 @@ def _facts(certificate: Certificate | None) -> dict[str, Any] | None:
 
 
 def _names(certificate: Certificate) -> str:
-    """A few of the names that a stranger may have written, for a message."""
+    """A few of the certificate's names, which are untrusted text, for a message."""
     names = [excerpt(name, NAME_SHOWN) for name in certificate.names[:NAMES_SHOWN]]
     more = [f"and {len(certificate.names) - NAMES_SHOWN} more"] if len(certificate.names) > NAMES_SHOWN else []
-    return ", ".join([*names, *more]) or "no name at all"
+    return ", ".join([*names, *more]) or "no name"
 
 
 def _day(moment: datetime) -> str:

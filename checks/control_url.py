@@ -1,16 +1,16 @@
-"""Is the control URL there, is it a URL, and does it lead into the overlay?"""
+"""Is the control URL set and well formed, and is its address on the overlay?"""
 
 from collections.abc import AsyncGenerator
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import overlay_text, overlay_twin, placement
-from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError, normalise, without_secrets
+from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
 
 
 @check(
     "control.url",
-    title="Control URL leads into the overlay",
+    title="Control URL is on the overlay",
     subject="control",
     codes=(
         codes.CONTROL_URL_MISSING,
@@ -21,34 +21,32 @@ from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
     timeout=5,
 )
 async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Judge the control URL as it was written: precedence, normalisation, bind-all, literal addresses off the overlay.
+    """Judge the control URL as written: precedence, normalisation, bind-all, literal addresses off the overlay.
 
-    A node for which nothing about a control plane is configured needs no URL: there no check about it runs. Names are
-    judged by control.dns once they are resolved.
+    A node without any control-plane setting needs no URL: checks of the control plane do not run there. control.dns
+    judges names, after it has resolved them.
     """
     yield judge(ctx.settings.control.url, ctx.settings.control_url_source, ctx.overlay)
 
 
-def judge(raw: str | None, source: str | None, overlay: OverlayState | None) -> Result:
-    """What the URL, where it came from and the overlay's prefixes say."""
-    if raw is None or not raw.strip():
+def judge(url: ControlUrl | ControlUrlError | None, source: str | None, overlay: OverlayState | None) -> Result:
+    """Judge the URL by its source and the overlay's prefixes."""
+    if url is None or (isinstance(url, ControlUrlError) and url.fault == "empty"):
         return failed(
             codes.CONTROL_URL_MISSING,
             CONTROL,
             Direction.LOCAL,
-            "this node is set up for a control plane, and no control URL is set, neither by --control-url nor by "
+            "this node has control-plane settings, but no control URL: set --control-url, "
             "VOX_ORCHESTRATOR_MESH_CONTROL_URL, VOX_MESH_CONTROL_ADDR or control.url in the settings file",
             remedy=f"export {_example(overlay)}",
         )
     origin = f"(from {source})" if source else "(given)"
-    try:
-        url = normalise(raw)
-    except ControlUrlError as error:
+    if isinstance(url, ControlUrlError):
         return failed(
-            codes.CONTROL_URL_BIND_ALL if error.bind_all else codes.CONTROL_URL_INVALID,
+            codes.CONTROL_URL_BIND_ALL if url.fault == "bind-all" else codes.CONTROL_URL_INVALID,
             CONTROL,
             Direction.LOCAL,
-            f"the control URL {_presentable(raw)} {origin} cannot be used: {error}",
+            f"the control URL {url.written!r} {origin} cannot be used: {url.reason}",
             remedy=f"export {_example(overlay)}",
         )
     return _judge_place(url, origin, overlay)
@@ -73,19 +71,14 @@ def _judge_place(url: ControlUrl, origin: str, overlay: OverlayState | None) -> 
         )
     where = {
         "overlay": f"leads to {address} on the overlay",
-        "loopback": f"leads to this node itself ({address}), which is right only where the control plane runs",
-    }.get(place, f"leads to {address}; whether that is on an overlay cannot be judged, as none is known here")
+        "loopback": f"leads to this node ({address}), which is right only on the control host",
+    }.get(place, f"leads to {address}; it is not known whether that is on an overlay: none was found here")
     return passed(CONTROL, Direction.LOCAL, f"{url} {origin} {where}", evidence=evidence)
 
 
 def _example(overlay: OverlayState | None) -> str:
-    """The line to paste, with the control plane's overlay address left to fill in."""
+    """The line to paste, with a placeholder for the control plane's overlay address."""
     prefix = next((str(interface.network) for interface in overlay.addresses), None) if overlay else None
     place = f"ADDRESS-IN-{prefix}" if prefix else "OVERLAY-ADDRESS"
     line = f"VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{place}:{SERVER_PORT}"
-    return f"{line}   # the control host's own: ip -brief address, there"
-
-
-def _presentable(raw: str) -> str:
-    """The URL as written, without what could be a password or a token in it and without control characters."""
-    return repr(without_secrets(raw.strip()[:200]))
+    return f"{line}   # the control host's address: run ip -brief address there"

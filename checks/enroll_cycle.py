@@ -19,6 +19,7 @@ from preflight.api import (
     skipped,
 )
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.facts import EnrolmentStepFacts
 from preflight.model.printable import number_of
 from preflight.proto.control.answers import FINDINGS, code_of
 from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
@@ -26,9 +27,9 @@ from preflight.proto.control.left_behind import UNRECORDED
 from preflight.proto.control.own_row import LEAVE_S, State
 
 _WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
-"""What the bootstrap exchange, which is the first request, tells of the way there."""
+"""What the bootstrap exchange, the first request, shows about the path."""
 _NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
-"""What answered is not the control plane, or not as the contract says: no step and no token is to blame."""
+"""The answer is not from the control plane or breaks its contract: no step and no token is to blame."""
 _BOOTSTRAP = {
     401: codes.ENROLL_BOOTSTRAP_INVALID,
     404: codes.ENROLL_BOOTSTRAP_DISABLED,
@@ -44,8 +45,8 @@ _STEP_FAILED = {
 _REMEDIES = {
     codes.ENROLL_BOOTSTRAP_DISABLED: "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h   "
     "# on the control host; then restart it with that token",
-    codes.ENROLL_BOOTSTRAP_INVALID: "Get the token again from whoever issued it, and try no other: "
-    "on some servers a wrong one burns the right one.",
+    codes.ENROLL_BOOTSTRAP_INVALID: "Ask the issuer for the token again, and do not try another: on "
+    "some servers a wrong token invalidates the right one.",
     codes.ENROLL_BOOTSTRAP_SPENT: "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h   "
     "# on the control host: each token buys one credential",
     codes.ENROLL_UNAUTHORIZED: "control: {token_file: worker.token}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN",
@@ -68,13 +69,14 @@ _REMEDIES = {
         *FINDINGS,
     ),
     needs=("control.health", "run.left-behind"),
+    after=("nodes.state",),  # which judges the list of nodes, and should not find this node's passing row in it
     timeout=PATIENCE_S + LEAVE_S + 10,
 )
 async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Drive the enrolment's state machine against the control plane, and take back what it put there.
+    """Run the enrolment's state machine against the control plane, and remove what it created there.
 
-    It writes to the cluster, so it runs with `--enroll` only. What was joined is left again, also on failure, on
-    time-out and on Ctrl-C.
+    It writes to the cluster, so it runs with `--enroll` only. A node that joined leaves again, also on failure,
+    time-out and Ctrl-C.
     """
     if ctx.settings.enrolment is None:
         for step in Step:
@@ -102,10 +104,10 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     more: dict[str, Any] = {
         "aspect": outcome.step,
         "attempts": outcome.attempts,
-        "measurements": {
-            "elapsed_ms": round((outcome.ended - outcome.began) * 1000, 3),
-            "http_status": outcome.error.status if outcome.error else None,
-        },
+        "facts": EnrolmentStepFacts(
+            elapsed_ms=round((outcome.ended - outcome.began) * 1000, 3),
+            http_status=outcome.error.status if outcome.error else None,
+        ),
         "evidence": (_evidence(outcome),),
         "duration_ms": round((outcome.ended - outcome.began) * 1000, 3),
     }
@@ -121,7 +123,7 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
 
 
 def _code(outcome: Outcome) -> Code:
-    """Which finding a failed step is: credentials and scope before the step itself, the way there before both."""
+    """The finding of a failed step: the path comes before credentials and scope, and both before the step itself."""
     error = outcome.error
     if outcome.problem == "scope-mismatch":
         return codes.ENROLL_SCOPE_MISMATCH
@@ -131,16 +133,16 @@ def _code(outcome: Outcome) -> Code:
         return codes.ENROLL_BOOTSTRAP_SPENT
     answered = code_of(error)
     if answered is codes.CONTROL_THROTTLED:
-        answered = codes.CONTROL_UNHEALTHY  # to whoever waited as long as an enrolment does
+        answered = codes.CONTROL_UNHEALTHY  # to one who waited as long as an enrolment takes
     if outcome.step is Step.BOOTSTRAP:
         own = _BOOTSTRAP.get(error.status or 0)
         return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
     if outcome.step is Step.LISTED:
-        return answered  # the list could not be read: whether the node is on it is not known
+        return answered  # the list could not be read, so it is not known whether the node is on it
     if answered is codes.CONTROL_BAD_ANSWER and error.kind == "status":
-        return _STEP_FAILED[outcome.step]  # a refusal in so many words, and no answer that cannot be read
+        return _STEP_FAILED[outcome.step]  # an explicit refusal, not an unreadable answer
     refused = (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
-    # What leaving is about is the row that stays, whatever the reason.
+    # For leave only the node that stays listed matters, whatever the reason.
     telling = refused if outcome.step is Step.LEAVE else (*refused, *_NOT_ITS_ANSWER)
     return answered if answered in telling else _STEP_FAILED[outcome.step]
 
@@ -150,25 +152,25 @@ def _complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
     again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
     if facts.foreign_scope is not None and outcome.problem == "scope-mismatch":
         return (
-            f"the bootstrap token bought a credential for the scope {facts.foreign_scope}, and this node is set to "
-            f"{facts.scope_id}; nothing was joined"
+            f"the bootstrap token gave a credential for the scope {facts.foreign_scope}, but this node is set to "
+            f"{facts.scope_id}; it did not join"
         )
     if outcome.problem == "scope-mismatch":
         return f"the control plane refuses the scope {facts.scope_id or '(none set)'} of this node: {said}"
     if outcome.problem == "not-listed":
-        return f"{facts.identity} joined and sent heartbeats, and is not among the {facts.node_count} nodes listed"
+        return f"{facts.identity} joined and sent heartbeats, but is not among the {facts.node_count} nodes listed"
     if outcome.step is Step.BOOTSTRAP and outcome.lost_answer:
         return f"the bootstrap exchange failed{again}: {said}; {_lost(outcome)}"
     if outcome.error is not None and outcome.error.status == 401 and not facts.has_token:
-        return f"no token is set, and the control plane asks for one: {said}"
+        return f"no token is set, but the control plane requires one: {said}"
     return f"{outcome.step} failed{again}: {said}"
 
 
 def _lost(outcome: Outcome) -> str:
     if outcome.error is not None and outcome.error.status == 410:
         return (
-            "the answer to an earlier attempt of this run was lost, and a server that knows no idempotency keys has "
-            "spent the token on it"
+            "the answer to an earlier attempt of this run was lost; a server without idempotency keys has spent the "
+            "token on it"
         )
     return (
         "an answer was lost, so the token may be spent: run the same command again soon, which repeats the exchange "
@@ -180,22 +182,24 @@ def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
     again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
     scope = f" in the scope {facts.scope_id}" if facts.scope_id else ""
     recorded = f"; {UNRECORDED}: {facts.unrecorded}" if facts.unrecorded else ""
-    taken = "; the given id is in use, or could not be looked for, and was left alone" if facts.identity_taken else ""
+    taken = (
+        ("; the given id is in use, or could not be looked up, so another id was used") if facts.identity_taken else ""
+    )
     return {
-        Step.BOOTSTRAP: f"the token bought a credential{scope}, kept in {facts.credentials}{again}",
+        Step.BOOTSTRAP: f"the token gave a credential{scope}, saved in {facts.credentials}{again}",
         Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}{recorded}",
-        Step.HEARTBEAT: f"two heartbeats were taken{again}",
-        Step.LISTED: f"{facts.identity} is listed; the list holds {number_of('nodes', facts.node_count)}{again}",
-        Step.LEAVE: f"{facts.identity} left again{again}",
+        Step.HEARTBEAT: f"two heartbeats were accepted{again}",
+        Step.LISTED: f"{facts.identity} is listed; the list has {number_of('nodes', facts.node_count)}{again}",
+        Step.LEAVE: f"{facts.identity} has left again{again}",
     }[outcome.step]
 
 
 def blocked(told: list[Result], facts: EnrolmentFacts) -> list[Result]:
-    """A skip for every step that was not come to."""
+    """A skip for every step that was not reached."""
     missing = [step for step in Step if step not in {result.aspect for result in told}]
     bad = next((result for result in told if result.code and result.code is not codes.RUN_NOT_APPLICABLE), None)
     if bad is None:
-        message = f"the row of {facts.identity} was there before, hidden from the list, so it was not removed"
+        message = f"the row of {facts.identity} existed before, hidden from the list, so it was not removed"
         return [
             skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message, aspect=step) for step in missing
         ]
@@ -204,7 +208,7 @@ def blocked(told: list[Result], facts: EnrolmentFacts) -> list[Result]:
             codes.RUN_BLOCKED,
             CONTROL,
             Direction.ROUND_TRIP,
-            f"{bad.aspect} did not pass" + (", and nothing was joined" if step is Step.LEAVE else ""),
+            f"{bad.aspect} did not pass" + (", so the node did not join" if step is Step.LEAVE else ""),
             aspect=step,
             blocked_by=f"enroll.cycle/{CONTROL}/{Direction.ROUND_TRIP}/{bad.aspect}",
         )
@@ -213,7 +217,7 @@ def blocked(told: list[Result], facts: EnrolmentFacts) -> list[Result]:
 
 
 def _without_bootstrap() -> Result:
-    message = "no bootstrap token was given, so the node joins with the token it has"
+    message = "no bootstrap token was given, so the node joins with its token"
     return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message, aspect=Step.BOOTSTRAP)
 
 
@@ -222,7 +226,7 @@ def _would_waste(trouble: str) -> Result:
         codes.RUN_NEEDS_CREDENTIALS,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"the bootstrap token was not spent, as what it buys could not be kept: {trouble}",
+        f"the bootstrap token was not spent, because its credential could not be saved: {trouble}",
         aspect=Step.BOOTSTRAP,
         remedy="preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out NEW-FILE",
     )
@@ -233,7 +237,7 @@ def _not_asked_for(step: Step) -> Result:
         codes.RUN_NOT_ENROLLING,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{step} writes to the cluster, and enrolment was not asked for (--enroll)",
+        f"{step} writes to the cluster, and enrolment was not requested (--enroll)",
         aspect=step,
         remedy="preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out FILE",
     )

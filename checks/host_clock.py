@@ -1,4 +1,4 @@
-"""Is this node's clock right, as far as anything here can tell?"""
+"""Is this node's clock right, compared with every clock that it can ask?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -21,25 +21,25 @@ MAX_PEERS = 3
     codes=(codes.HOST_CLOCK_UNSYNCED,),
 )
 async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Asks the kernel whether its clock is kept in step; if not, compares it with other clocks of the cluster."""
+    """Asks the kernel whether its clock is synchronised; if not, compares it with other clocks of the cluster."""
     try:
         state = ctx.net.kernel.clock()
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
         return
-    asked = bool(ctx.settings.control.url or ctx.peers)
+    asked = ctx.settings.control.url is not None or bool(ctx.peers)
     yield judge(state, {} if state.synchronised else await other_clocks(ctx), asked=asked)
 
 
 async def other_clocks(ctx: Context) -> dict[str, Offset]:
-    """Other clocks minus this one, by the name of who has them; without those that do not answer."""
+    """Other clocks minus this one, by the name of their host; only those that answer."""
     names = ["the control plane", *(peer.target for peer in ctx.peers[:MAX_PEERS])]
     offsets = await asyncio.gather(_control_clock(ctx), *(_peer_clock(ctx, peer) for peer in ctx.peers[:MAX_PEERS]))
     return {name: offset for name, offset in zip(names, offsets, strict=True) if offset is not None}
 
 
 async def _control_clock(ctx: Context) -> Offset | None:
-    if not ctx.settings.control.url:
+    if ctx.settings.control.url is None:
         return None
     try:
         return clock_offset([await ctx.net.control.health(timeout_s=PATIENCE_S)])
@@ -48,7 +48,7 @@ async def _control_clock(ctx: Context) -> Offset | None:
 
 
 async def _peer_clock(ctx: Context, peer: Peer) -> Offset | None:
-    """By the time stamps of the peer's responder; the two directions may differ by the whole round trip."""
+    """From the time stamps of the peer's responder; the error is the whole round trip."""
     stats = await ctx.net.path.stamp(peer, count=2, interval_s=0.02)
     if stats.clock_offset_ms is None:
         return None
@@ -57,7 +57,7 @@ async def _peer_clock(ctx: Context, peer: Peer) -> Offset | None:
 
 
 def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Result:
-    """The kernel's word counts, else another clock that agrees within 2 s; `asked`: whether there was one to ask."""
+    """The kernel decides, else another clock that agrees within 2 s; `asked`: whether there was one to ask."""
     if state.synchronised:
         return passed(
             NODE,
@@ -66,18 +66,20 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Re
             measurements={"synchronised": True, "estimated_error_ms": state.estimated_error_ms},
         )
     if not others and asked:
-        # Why none answered is another check's finding; an unknown difference is none.
-        message = "nothing synchronises the kernel's clock, and no other clock answered that could confirm it"
+        # Another check reports why none answered; an unknown difference is not a finding.
+        message = "nothing synchronises the kernel's clock, and no other clock answered to confirm it"
         return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedy="timedatectl set-ntp true")
     if not others:
         return _unsynced("nothing synchronises the kernel's clock, and there is no other clock to confirm it", {})
     name, nearest = min(others.items(), key=lambda other: other[1].least_s)
     measured = {"synchronised": False, "offset_s": round(-nearest.middle_s, 3)}
     if nearest.least_s <= TOLERANCE_S:
-        message = f"nothing synchronises the kernel's clock, but that of {name} agrees within {TOLERANCE_S:g} s"
+        message = f"nothing synchronises the kernel's clock, but the clock of {name} agrees within {TOLERANCE_S:g} s"
         return passed(NODE, Direction.LOCAL, message, measurements=measured)
     side = "behind" if nearest.middle_s > 0 else "ahead of"
-    message = f"nothing synchronises the kernel's clock, and it is {abs(nearest.middle_s):.0f} s {side} that of {name}"
+    message = (
+        f"nothing synchronises the kernel's clock, and it is {abs(nearest.middle_s):.0f} s {side} the clock of {name}"
+    )
     return _unsynced(message, measured)
 
 

@@ -1,17 +1,18 @@
 """Does a strict reverse-path filter on this node drop what peers send?"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
 
 from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed
+from preflight.model.facts import ReversePathFilterFacts
 from preflight.model.icmp import EchoStats
 from preflight.model.kernel import NeedsPlatform, ReversePathFilter
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The filter before and after each peer was asked for echoes, and which peers did not answer."""
+    """The filter before and after the echoes to each peer, and which peers did not answer."""
 
     before: ReversePathFilter
     after: ReversePathFilter
@@ -19,7 +20,7 @@ class Probed:
 
     @property
     def dropped(self) -> int:
-        """Packets that the filter dropped meanwhile."""
+        """Packets that the filter dropped in between."""
         return (self.after.dropped or 0) - (self.before.dropped or 0)
 
 
@@ -33,9 +34,10 @@ class Probed:
     codes=(codes.HOST_RP_FILTER,),
 )
 async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Where the filter is strict: asks the peers for echoes and looks whether the kernel counts drops meanwhile.
+    """Where the filter is strict: sends echoes to the peers and watches the kernel's drop counter.
 
-    A strict filter alone is no fault; it becomes one where packets come in by another way than they would go out.
+    A strict filter alone is not a fault; it becomes one where packets come in on another interface than they would go
+    out.
     """
     try:
         yield judge(await measure(ctx))
@@ -44,7 +46,7 @@ async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context) -> Probed:
-    """Nothing is sent where no interface is strict."""
+    """Send nothing if no interface is strict."""
     before = ctx.net.kernel.reverse_path_filter()
     peers = [peer for peer in ctx.peers if ":" not in peer.address]
     if not before.strict or not peers:
@@ -61,15 +63,15 @@ def _unanswered(echo: EchoStats) -> bool:
 
 
 def judge(probed: Probed) -> Result:
-    """Drops count only together with a peer that did not answer: other traffic may be dropped for good reasons."""
-    strict: Sequence[str] = probed.before.strict
-    measurements = {"strict_interfaces": list(strict), "dropped_packets": probed.dropped}
+    """Drops count only together with a peer that did not answer: other traffic may be dropped for valid reasons."""
+    strict = probed.before.strict
+    facts = ReversePathFilterFacts(strict_interfaces=strict, dropped_packets=probed.dropped)
     if not strict:
-        return passed(NODE, Direction.LOCAL, "no interface filters strictly", measurements=measurements)
+        return passed(NODE, Direction.LOCAL, "no interface has a strict filter", facts=facts)
     names = ", ".join(strict)
     if probed.dropped <= 0 or not probed.silent:
-        message = f"the strict filter ({names}) dropped nothing that a peer sent"
-        return passed(NODE, Direction.LOCAL, message, measurements=measurements)
+        message = f"the strict filter ({names}) dropped no packet of a peer"
+        return passed(NODE, Direction.LOCAL, message, facts=facts)
     return failed(
         codes.HOST_RP_FILTER,
         NODE,
@@ -77,7 +79,7 @@ def judge(probed: Probed) -> Result:
         f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
         f"{', '.join(probed.silent)} did not answer",
         remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{_sysctl_name(name)}.rp_filter=2" for name in ("all", *strict)),
-        measurements=measurements | {"silent_peers": list(probed.silent)},
+        facts=replace(facts, silent_peers=probed.silent),
     )
 
 

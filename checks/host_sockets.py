@@ -1,4 +1,4 @@
-"""May this process open the raw sockets that ICMP takes?"""
+"""May this process open the sockets that ICMP needs?"""
 
 from collections.abc import AsyncGenerator
 
@@ -14,23 +14,23 @@ from preflight.api import NODE, Context, Direction, Result, check, codes, passed
     codes=(codes.HOST_NO_RAW_SOCKET,),
 )
 async def host_sockets(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Opens a raw and a ping socket and closes them again; without either, echoes cannot be sent."""
+    """Opens a raw and a ping socket and closes them again; it takes one of them to send echoes."""
     yield judge(raw=ctx.net.icmp.raw_socket(), ping=ctx.net.icmp.ping_socket())
 
 
 def judge(*, raw: bool, ping: bool) -> Result:
-    """From what could be opened."""
+    """Judge by which sockets could be opened."""
     measurements = {"raw_socket": raw, "ping_socket": ping}
     if raw or ping:
         kind = "raw" if raw else "ping"
         return passed(
-            NODE, Direction.LOCAL, f"{kind} sockets can be opened, so echoes go out", measurements=measurements
+            NODE, Direction.LOCAL, f"{kind} sockets can be opened, so echoes can be sent", measurements=measurements
         )
     return warned(
         codes.HOST_NO_RAW_SOCKET,
         NODE,
         Direction.LOCAL,
-        "this process may open neither raw nor ping sockets, so nothing is measured by ICMP echo",
+        "this process may open neither raw nor ping sockets, so ICMP echo measures nothing",
         remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
         measurements=measurements,
     )

@@ -1,4 +1,4 @@
-"""Without a responder: do full-size packets get to the peer and back, as far as this side alone can prove it?"""
+"""Without a responder: do full-size packets get to the peer and back, as far as one side can prove it?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -8,7 +8,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     check,
@@ -19,7 +18,8 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.facts import MtuEchoFacts, MtuFacts, MtuSearchFacts
+from preflight.model.pmtu import EchoSizes, PathMtu, SearchOutcome, as_data
 from preflight.proto.pmtu.advice import set_mtu_there
 from preflight.proto.pmtu.wire import SMALLEST
 from preflight.proto.responder.reach import start_responder
@@ -27,15 +27,15 @@ from preflight.proto.responder.reach import start_responder
 CONCURRENT_PEERS = 16
 REFUSALS_TRIED = 3
 REFUSAL_WAIT_S = 1.1
-"""Linux tells one host of closed ports once a second, after a burst of six (icmp(7), `icmp_ratelimit`)."""
+"""Linux reports closed ports to one host once a second, after a burst of six (icmp(7), `icmp_ratelimit`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """What one side found out. None of it says that silence is a direction.
+    """The findings of one side. Silence alone never names a direction.
 
-    echo: the largest echo that came back. forward_bytes: the largest UDP packet that the peer's own host says it got,
-    0 = none. interface: of the overlay, if it leads there.
+    echo: the largest echo that came back. forward_bytes: the largest UDP packet that the peer's host confirms, 0 =
+    none. interface: of the overlay, if the route uses it.
     """
 
     echo: PathMtu
@@ -44,7 +44,7 @@ class Alone:
 
     @property
     def forward_open(self) -> bool:
-        """Whether full-size packets provably get to the peer."""
+        """Whether it is proven that full-size packets get to the peer."""
         return self.forward_bytes >= self.echo.ceiling_bytes
 
 
@@ -53,6 +53,7 @@ class Alone:
     title="Without a responder: full-size echoes come back",
     subject="peer",
     needs=("reach.icmp",),
+    reads=(MtuSearchFacts,),
     measures=True,
     timeout=60,
     timeout_per_peer=0.5,
@@ -60,10 +61,10 @@ class Alone:
     codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
 )
 async def mtu_echo(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Searches the largest echo that is answered, where no responder tells each direction by itself (`mtu.path`).
+    """Searches the largest echo that is answered, where no responder measures each direction separately (`mtu.path`).
 
-    An echo is as large on its way back as on its way there, so what is lost has no direction; where the peer's host
-    quotes a full-size UDP packet to a closed port, the way there is proven to be open, and the loss is on the way back.
+    An echo is as large in both directions, so a loss has no direction. If the peer's host quotes a full-size UDP
+    packet to a closed port, the forward direction is proven open, and the loss is in the reverse direction.
     """
     for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
         for peer, alone in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
@@ -72,7 +73,9 @@ async def mtu_echo(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Alone | None]]:
-    """Measure some peers at once. The kernel counts fragments for all flows together, so what tells is done again."""
+    """Measure some peers at once. The kernel counts fragments for all flows together, so a measurement that shows some
+    is repeated alone.
+    """
     found = list(await asyncio.gather(*(measure(ctx, peer) for peer in peers)))
     for place, (peer, alone) in enumerate(zip(peers, found, strict=True)):
         if len(peers) > 1 and alone is not None and _telling(alone.echo):
@@ -85,7 +88,7 @@ def _telling(echo: PathMtu) -> bool:
 
 
 async def measure(ctx: Context, peer: Peer) -> Alone | None:
-    """A few round trips; some seconds where the peer's host must be waited for. None: a responder tells it better."""
+    """A few round trips; some seconds where it waits for the peer's host. None: a responder measures it better."""
     if await _has_responder(ctx, peer):
         return None
     echo = await ctx.net.pmtu.echo(peer.address)
@@ -97,7 +100,12 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
 
 
 async def _has_responder(ctx: Context, peer: Peer) -> bool:
-    """Whether path-MTU probes are answered; STAMP asks first, because silence is cheaper there, but others speak it."""
+    """Whether path-MTU probes are answered: what mtu.path found, or a few probes of our own where it found nothing.
+
+    STAMP goes first, because there silence costs less, but other reflectors answer it too.
+    """
+    if ctx.facts(MtuSearchFacts, peer.target):
+        return True
     if ctx.net.path.silent(peer) or not (await ctx.net.path.stamp(peer, count=3, interval_s=0.01)).answered:
         return False
     probed = await ctx.net.pmtu.search(peer, "forward", ceiling_bytes=SMALLEST)
@@ -105,7 +113,7 @@ async def _has_responder(ctx: Context, peer: Peer) -> bool:
 
 
 async def _forward_bytes(ctx: Context, peer: Peer, size: int) -> int:
-    """`size` if a UDP packet of that size got to the peer, which its host's "port unreachable" proves; else 0."""
+    """`size` if a UDP packet of that size got to the peer, proven by its host's "port unreachable"; else 0."""
     for _ in range(REFUSALS_TRIED):
         if await ctx.net.pmtu.underlay_carries(peer.address, size, size, timeout_s=REFUSAL_WAIT_S):
             return size
@@ -113,9 +121,9 @@ async def _forward_bytes(ctx: Context, peer: Peer, size: int) -> int:
 
 
 def judge(peer: Peer, alone: Alone | None, minimum_mtu: int) -> tuple[Result, ...]:
-    """The way there and back, and the way there alone where it is proven; sizes are IP packets in bytes."""
+    """Judge the round trip, and the forward direction alone where it is proven; sizes are IP packets in bytes."""
     if alone is None:
-        message = f"the responder of {peer.target} tells the path MTU of each direction (mtu.path)"
+        message = f"the responder of {peer.target} measures the path MTU of each direction (mtu.path)"
         return (skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message),)
     echo = alone.echo
     if echo.outcome is not SearchOutcome.MEASURED or echo.mtu_bytes is None:
@@ -131,9 +139,9 @@ def _whole(peer: Peer, alone: Alone) -> Result:
     return passed(
         peer.target,
         Direction.ROUND_TRIP,
-        f"{echo.mtu_bytes}-byte echoes to {peer.target} {come}, and {_promise(alone)}; whether they go there in "
-        f"fragments, and what {peer.target} itself may send, only a responder there would tell",
-        measurements=_measurements(alone),
+        f"{echo.mtu_bytes}-byte echoes to {peer.target} {come}, and {_promise(alone)}; only a responder there can "
+        f"show whether they arrive in fragments, and what size {peer.target} can send",
+        facts=_facts(alone),
         evidence=(_sizes(echo),),
     )
 
@@ -147,16 +155,16 @@ def _forward(peer: Peer, alone: Alone) -> tuple[Result, ...]:
             Direction.FORWARD,
             f"a UDP packet of {alone.forward_bytes} bytes got to {peer.target}: its host quotes it and says that the "
             "port is closed",
-            measurements={"mtu_bytes": alone.forward_bytes, "interface_mtu_bytes": alone.echo.ceiling_bytes},
+            facts=MtuFacts(mtu_bytes=alone.forward_bytes, interface_mtu_bytes=alone.echo.ceiling_bytes),
         ),
     )
 
 
 def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
-    """Less than the interface promises, or than the overlay needs."""
+    """Less than the interface's MTU, or less than the overlay needs."""
     echo = alone.echo
     black_hole = echo.black_hole
-    # What the echo lost and UDP of that size did not lose on the way there, was lost on the way back.
+    # UDP of this size gets there, so the echo was lost on the way back.
     direction = Direction.REVERSE if black_hole and alone.forward_open else Direction.ROUND_TRIP
     message = f"{_fate(peer, alone, mtu)}, {'and' if echo.fits else 'but'} {_promise(alone)}"
     if mtu < minimum_mtu:
@@ -173,7 +181,7 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
         direction,
         message + _open_question(peer, alone),
         remedy=_remedy(peer, alone, mtu, minimum_mtu),
-        measurements=_measurements(alone),
+        facts=_facts(alone),
         evidence=(_sizes(echo),),
     )
 
@@ -186,7 +194,7 @@ def _fate(peer: Peer, alone: Alone, mtu: int) -> str:
         return f"the answers of {name} to echoes over {mtu} bytes come in fragments"
     if echo.signalled:
         tellers = ", ".join(filter(None, echo.icmp_from))
-        return f"packets over {mtu} bytes do not get to {name}, as an ICMP error from {tellers} tells this node"
+        return f"packets over {mtu} bytes do not get to {name}: {tellers} reports so by an ICMP error"
     if alone.forward_open:
         return (
             f"echoes over {mtu} bytes get no answer from {name} and no ICMP error, while UDP of {alone.forward_bytes} "
@@ -196,12 +204,12 @@ def _fate(peer: Peer, alone: Alone, mtu: int) -> str:
 
 
 def _open_question(peer: Peer, alone: Alone) -> str:
-    """What one side cannot tell, and what would."""
+    """What one side cannot show, and what could."""
     if alone.echo.black_hole and not alone.forward_open:
-        return f"; in which direction large packets vanish, a responder at {peer.target} would tell"
+        return f"; a responder at {peer.target} would show in which direction large packets vanish"
     if alone.echo.fits:
         return ""
-    return f"; the size for each direction a responder at {peer.target} would tell"
+    return f"; a responder at {peer.target} would show the size for each direction"
 
 
 def _promise(alone: Alone) -> str:
@@ -209,7 +217,7 @@ def _promise(alone: Alone) -> str:
 
 
 def _remedy(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> str:
-    """The size that did pass; which end sends too large packets is not known, so it is for both."""
+    """The size that passed; it is not known which end sends too large packets, so both ends need it."""
     if mtu < minimum_mtu and not alone.echo.fits:
         return f"Make the path under the tunnel carry more: {mtu} bytes are less than the overlay's {minimum_mtu}."
     mtu = max(mtu, minimum_mtu) if alone.echo.fits else mtu
@@ -227,8 +235,8 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
             codes.RUN_NEEDS_PRIVILEGE,
             name,
             Direction.ROUND_TRIP,
-            f"this process may not send echoes to {peer.address} (raw sockets take CAP_NET_RAW), and no responder "
-            f"there tells the path MTU: either would decide it",
+            f"this process may not send echoes to {peer.address} (raw sockets need CAP_NET_RAW), and no responder "
+            f"there measures the path MTU: either would decide it",
             remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
         )
     if echo.outcome is SearchOutcome.UNDECIDED:
@@ -236,9 +244,9 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
             codes.RUN_TIMEOUT,
             name,
             Direction.ROUND_TRIP,
-            f"too many echoes to {name} stay away to tell the path MTU: {echo.mtu_bytes or 0} bytes come back, "
+            f"too many echoes to {name} get no answer to find the path MTU: {echo.mtu_bytes or 0} bytes come back, "
             f"{echo.ceiling_bytes} is the interface's MTU",
-            measurements=_measurements(alone),
+            facts=_facts(alone),
             evidence=(_sizes(echo),),
         )
     known = "back" if alone.forward_open else "there and back"
@@ -246,32 +254,32 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
         codes.RUN_NEEDS_RESPONDER,
         name,
         Direction.ROUND_TRIP,
-        f"{name} answers no echo and no path-MTU probe: what the way {known} carries, a responder there would tell",
+        f"{name} answers no echo and no path-MTU probe: a responder there would show what the path {known} carries",
         remedy=start_responder(name, peer.address, peer.responder_port),
         measurements={"echoes": echo.probes_sent},
     )
 
 
-def _measurements(alone: Alone) -> dict[str, Measurement]:
+def _facts(alone: Alone) -> MtuEchoFacts:
     echo = alone.echo
-    return {
-        "mtu_bytes": echo.mtu_bytes,
-        "interface_mtu_bytes": echo.ceiling_bytes,
-        "forward_mtu_bytes": alone.forward_bytes or None,
-        "signalled": echo.signalled,
-        "echoes": echo.probes_sent,
-        "rounds": echo.rounds,
-        "rtt_ms": None if echo.rtt_s is None else round(echo.rtt_s * 1000, 3),
-        "search_ms": round(echo.duration_s * 1000, 3),
-    }
+    return MtuEchoFacts(
+        mtu_bytes=echo.mtu_bytes,
+        interface_mtu_bytes=echo.ceiling_bytes,
+        forward_mtu_bytes=alone.forward_bytes or None,
+        signalled=echo.signalled,
+        echoes=echo.probes_sent,
+        rounds=echo.rounds,
+        rtt_ms=None if echo.rtt_s is None else round(echo.rtt_s * 1000, 3),
+        search_ms=round(echo.duration_s * 1000, 3),
+    )
 
 
 def _sizes(echo: PathMtu) -> Evidence:
-    data = {
-        "came_back": echo.passed,
-        "in_fragments": echo.fragmented,
-        "unanswered": echo.vanished,
-        "lost_once_but_came_back": echo.recovered,
-        "icmp_too_big_from": echo.icmp_from,
-    }
-    return Evidence("path-mtu", "sizes of echoes in bytes", {name: list(sizes) for name, sizes in data.items()})
+    sizes = EchoSizes(
+        came_back=echo.passed,
+        in_fragments=echo.fragmented,
+        unanswered=echo.vanished,
+        lost_once_but_came_back=echo.recovered,
+        icmp_too_big_from=echo.icmp_from,
+    )
+    return Evidence("path-mtu", "sizes of echoes in bytes", as_data(sizes))

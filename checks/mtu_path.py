@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     check,
@@ -20,8 +19,9 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import MtuSearchFacts
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
-from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.model.pmtu import PathMtu, ProbeSizes, SearchOutcome, as_data
 from preflight.model.pmtu_hops import Vanishing
 from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
 from preflight.proto.pmtu.wire import LARGEST
@@ -38,7 +38,7 @@ Found = tuple[PathMtu, PathMtu]
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """How far large packets get towards an address: the peer's, or `outside` the tunnel its endpoint's."""
+    """How far large packets get towards the peer or, `outside` the tunnel, towards its endpoint."""
 
     towards: str
     vanishing: Vanishing
@@ -47,7 +47,7 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """What is known of the way to a tunnel's endpoint. `mtu`: see `Carried`."""
+    """What is known about the path to a tunnel's endpoint. `mtu`: see `Carried`."""
 
     mtu: int = 0
     trail: Trail | None = None
@@ -57,10 +57,10 @@ class Underlay:
 class Carried:
     """How packets get to one peer.
 
-    interface: the overlay interface that leads there, `product` what makes it; None off the overlay.
-    endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet that is known to get there,
-    from the kernel's PMTU cache or from an answer of that host; bytes, 0 = unknown.
-    trail: how far large packets get that vanish on the way to the peer; None where that was not asked.
+    interface: the overlay interface of the route, `product` what runs it; None off the overlay.
+    endpoint: underlay address of the tunnel's other end. underlay_mtu: the largest packet known to get there, from the
+    kernel's PMTU cache or an answer of that host; bytes, 0 = unknown.
+    trail: how far large packets get before they vanish; None if not measured.
     """
 
     peer: Peer
@@ -83,11 +83,11 @@ class Carried:
     codes=(codes.MTU_BLACK_HOLE, codes.MTU_REDUCED, codes.MTU_BELOW_MINIMUM),
 )
 async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Searches the path MTU to and from each peer's responder, each direction by itself, exact to the byte.
+    """Searches the path MTU to and from each peer's responder, each direction separately, exact to the byte.
 
-    Told apart: packets that vanish in silence, packets that an ICMP error announces, and packets that arrive only
-    because the tunnel's own packets are sent in fragments. Where packets to a peer vanish, the hops are asked which of
-    them they still reach.
+    It distinguishes packets that vanish silently, packets that an ICMP error reports, and packets that arrive only
+    because the tunnel fragments its outer packets. Where packets to a peer vanish, it probes each hop to find
+    the last one that they reach.
     """
     underlay: dict[str, Underlay] = {}
     async for peer, both in _found(ctx):
@@ -97,7 +97,7 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
-    """What is found for each peer; those that have been silent so far are waited for together, at the end."""
+    """The findings for each peer; waits for those silent so far together, at the end."""
     silent = tuple(peer for peer in ctx.peers if ctx.net.path.silent(peer))
     talking = tuple(peer for peer in ctx.peers if not ctx.net.path.silent(peer))
     for start in range(0, len(talking), CONCURRENT_PEERS):
@@ -108,7 +108,9 @@ async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
 
 
 async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer, Found]]:
-    """Measure some peers at once. The kernel counts fragments for all flows together: what met some is done again."""
+    """Measure some peers at once. The kernel counts fragments for all flows together: a measurement that met some is
+    repeated alone.
+    """
     together = await asyncio.gather(*(measure(ctx, peer) for peer in peers))
     again = len(peers) > 1
     return [
@@ -118,22 +120,22 @@ async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer,
 
 
 def _in_doubt(found: PathMtu) -> bool:
-    """Whether other peers' packets may have had a part in it."""
+    """Whether packets of other peers may have affected it."""
     return found.miscounted or bool(found.fragmented) or found.outcome is SearchOutcome.UNDECIDED
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search both directions at once: what loads the one carries only small answers of the other."""
+    """Search both directions at once: each direction carries only small answers of the other."""
     return await asyncio.gather(ctx.net.pmtu.search(peer, "forward"), ctx.net.pmtu.search(peer, "reverse"))
 
 
 def _telling(found: PathMtu) -> bool:
-    """Whether there is more to say than that full-size packets arrive whole, or that nobody answers."""
+    """Whether there is more to report than whole full-size packets, or silence."""
     return found.outcome not in SILENT and (found.miscounted or not found.fits)
 
 
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
-    """Which tunnel leads there, and if it has a finding what its underlay carries (`underlay`, by endpoint)."""
+    """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
     state, forward = ctx.overlay, both[0]
     if state is None or not state.covers(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
@@ -148,25 +150,25 @@ async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Und
 
 
 async def _underlay(ctx: Context, fwmark: int, owner: OverlayPeer, tunnel: Tunnel, forward: PathMtu) -> Underlay:
-    """What the kernel was told about the underlay; where it was told nothing, what the endpoint's host answers to."""
+    """The underlay's MTU from the kernel's cache; if there is none, the size that the endpoint's host answers to."""
     endpoint = owner.endpoint_address
     assert endpoint is not None
     if forward.mtu_bytes is None or not forward.black_hole:
         return Underlay(ctx.net.pmtu.path_mtu(endpoint, mark=fwmark))
     if fwmark or not _ends_there(owner):
         return Underlay()
-    # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish as well.
+    # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish too.
     low, high = tunnel.outer_bounds(forward.mtu_bytes)
     carried = await ctx.net.pmtu.underlay_carries(endpoint, low, high + 1, timeout_s=_patience_s(forward))
     if not low <= carried <= high:
         return Underlay()
-    # Plain packets share the limit of the tunnel's, so they may stand for them.
+    # Plain packets have the tunnel's limit, so they can replace its packets here.
     vanishing = await ctx.net.pmtu.vanishing(endpoint, small=low, large=high + 1, patience_s=_patience_s(forward))
     return Underlay(carried, Trail(endpoint, vanishing, outside=True))
 
 
 async def _trail(ctx: Context, address: str, forward: PathMtu) -> Trail | None:
-    """How far packets get that vanish on the way to a peer, by the hops between, which a full mesh does not have."""
+    """How far large packets get before they vanish, by the hops in between; a full mesh has none."""
     if forward.mtu_bytes is None or not forward.black_hole:
         return None
     small = forward.mtu_bytes
@@ -177,12 +179,12 @@ async def _trail(ctx: Context, address: str, forward: PathMtu) -> Trail | None:
 
 
 def _patience_s(forward: PathMtu) -> float:
-    """How long an answer is waited for that takes no longer than the peer's."""
+    """How long to wait for an answer that takes no longer than the peer's."""
     return 0.05 + 3 * (forward.rtt_s or 0.0)
 
 
 def _ends_there(owner: OverlayPeer) -> bool:
-    """Whether the tunnel ends at the peer: behind an endpoint that owns several addresses another tunnel may follow."""
+    """Whether the tunnel ends at the peer: behind an endpoint with several addresses there may be another tunnel."""
     versions = [network.version for network in owner.addresses if network.num_addresses == 1]
     return len(versions) == len(owner.addresses) == len(set(versions))
 
@@ -199,12 +201,12 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
     target, direction = carried.peer.target, Direction(found.direction)
     if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
         return _undecided(carried.peer, found)
-    facts = {"measurements": _measurements(found), "evidence": (_sizes(found), *_hops(carried, found))}
+    told = {"facts": _facts(found), "evidence": (_sizes(found), *_hops(carried, found))}
     promise = _promise(carried, found)
     if found.fits and found.mtu_bytes >= minimum_mtu:
         arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
         message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} {arrive}, {promise}"
-        return passed(target, direction, message, **facts)
+        return passed(target, direction, message, **told)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
     short = found.mtu_bytes < minimum_mtu
     if short:
@@ -215,7 +217,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
         verdict, code = failed, codes.MTU_BELOW_MINIMUM
     else:
         verdict, code = warned, codes.MTU_REDUCED
-    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **facts)
+    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **told)
 
 
 def _way(carried: Carried, found: PathMtu) -> str:
@@ -223,16 +225,16 @@ def _way(carried: Carried, found: PathMtu) -> str:
 
 
 def _promise(carried: Carried, found: PathMtu) -> str:
-    """What the sender's interface says, which is what every program there believes."""
+    """The MTU of the sender's interface, which every program there relies on."""
     if found.fits and found.ceiling_bytes >= LARGEST:
-        return "the most that is tried"
+        return "the largest size that is tried"
     sender = f"{carried.peer.target}'s interface" if found.direction == "reverse" else carried.interface
     joined = "and" if found.fits else "but"
     return f"{joined} {sender or 'the interface that leads there'} has MTU {found.ceiling_bytes}"
 
 
 def _fate(carried: Carried, found: PathMtu) -> str:
-    """What becomes of packets that are too large."""
+    """What happens to packets that are too large."""
     if found.fits:
         return "cannot be sent"
     if found.fragmented_outside:
@@ -241,12 +243,12 @@ def _fate(carried: Carried, found: PathMtu) -> str:
         return f"arrive only because the tunnel sends them in fragments{why}"
     if found.signalled:
         teller = f" from {', '.join(found.icmp_from)}" if any(found.icmp_from) else ""
-        return f"do not arrive, which an ICMP error{teller} tells the sender"
+        return f"do not arrive; an ICMP error{teller} reports that to the sender"
     return f"vanish{_behind(carried, found)} without an ICMP error"
 
 
 def _behind(carried: Carried, found: PathMtu) -> str:
-    """Where they vanish, if that is beyond doubt."""
+    """Where they vanish, if that is certain."""
     trail = carried.trail
     if trail is None or found.direction != "forward" or trail.vanishing.doubt:
         return ""
@@ -278,7 +280,7 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
     direction = Direction(found.direction)
     if found.outcome is SearchOutcome.UNDECIDED:
         message = (
-            f"too many packets {'to' if found.direction == 'forward' else 'from'} {peer.target} are lost to tell the "
+            f"too many packets {'to' if found.direction == 'forward' else 'from'} {peer.target} are lost to find the "
             f"path MTU: {found.mtu_bytes or 0} bytes pass, {found.ceiling_bytes} is the interface's MTU"
         )
         return inconclusive(
@@ -286,7 +288,7 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
             peer.target,
             direction,
             message,
-            measurements=_measurements(found),
+            facts=_facts(found),
             evidence=(_sizes(found),),
         )
     port = f"UDP port {peer.responder_port}"
@@ -308,27 +310,30 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
     )
 
 
-def _measurements(found: PathMtu) -> dict[str, Measurement]:
-    return {
-        "mtu_bytes": found.mtu_bytes,
-        "interface_mtu_bytes": found.ceiling_bytes,
-        "signalled": found.signalled,
-        "probes": found.probes_sent,
-        "rounds": found.rounds,
-        "rtt_ms": None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
-        "search_ms": round(found.duration_s * 1000, 3),
-    }
+def _facts(found: PathMtu) -> MtuSearchFacts:
+    return MtuSearchFacts(
+        mtu_bytes=found.mtu_bytes,
+        interface_mtu_bytes=found.ceiling_bytes,
+        signalled=found.signalled,
+        probes=found.probes_sent,
+        rounds=found.rounds,
+        rtt_ms=None if found.rtt_s is None else round(found.rtt_s * 1000, 3),
+        search_ms=round(found.duration_s * 1000, 3),
+    )
 
 
 def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
-    """What the hops answered, and why that leaves a doubt."""
+    """What the hops answered, and why that is not conclusive."""
     trail = carried.trail
     if trail is None or found.direction != "forward":
         return ()
     vanishing = trail.vanishing
-    summary = f"packets of {vanishing.large_bytes} bytes towards {trail.towards} by hop, beside {vanishing.small_bytes}"
+    summary = (
+        f"packets of {vanishing.large_bytes} bytes towards {trail.towards} by hop, compared with "
+        f"{vanishing.small_bytes}"
+    )
     if vanishing.doubt:
-        summary += f"; where they vanish is not known: {vanishing.doubt}"
+        summary += f"; it is not known where they vanish: {vanishing.doubt}"
     rows = [
         {
             "ttl": hop.ttl,
@@ -343,11 +348,11 @@ def _hops(carried: Carried, found: PathMtu) -> tuple[Evidence, ...]:
 
 
 def _sizes(found: PathMtu) -> Evidence:
-    data = {
-        "passed": found.passed,
-        "fragmented": found.fragmented,
-        "vanished": found.vanished,
-        "lost_once_but_arrived": found.recovered,
-        "icmp_too_big_from": found.icmp_from,
-    }
-    return Evidence("path-mtu", "sizes of IP packets in bytes", {name: list(sizes) for name, sizes in data.items()})
+    sizes = ProbeSizes(
+        passed=found.passed,
+        fragmented=found.fragmented,
+        vanished=found.vanished,
+        lost_once_but_arrived=found.recovered,
+        icmp_too_big_from=found.icmp_from,
+    )
+    return Evidence("path-mtu", "sizes of IP packets in bytes", as_data(sizes))

@@ -1,4 +1,4 @@
-"""Does TCP to the control plane carry full segments, or does it stall where smaller ones run?"""
+"""Does TCP to the control plane carry full segments, or does it stall where smaller segments pass?"""
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Result,
     check,
     codes,
@@ -18,9 +17,11 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.facts import TcpFacts
+from preflight.model.host_port import join_host_port
 from preflight.model.tcp import Transfer
 from preflight.proto.control.placement import placement
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -29,7 +30,7 @@ SMALL_PACKET = {4: 1240, 6: 1280}
 """Packets of the repeat, bytes: a TCP_MAXSEG of 1200 over IPv4; over IPv6 what every link must carry."""
 HEADERS = {4: 40, 6: 60}
 PADDING = ("x" * 1800,) * 3
-"""Header lines that no server reads: four full segments of a tunnel, below the 8 KiB of headers that servers take."""
+"""Header lines that no server reads: four full segments of a tunnel, below the usual limit of 8 KiB of headers."""
 
 
 @check(
@@ -43,12 +44,13 @@ PADDING = ("x" * 1800,) * 3
 async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a request of several full segments and watches the kernel's TCP_INFO.
 
-    Where it stalls, and runs with segments of 1200 bytes, and stalls again without, large packets vanish on the way:
-    on the way there if the request is not acknowledged, on the way back if it is and its answer does not come.
+    If it stalls, passes with segments of 1200 bytes, and stalls again without them, large packets vanish: in the
+    forward direction if the request is not acknowledged, in the reverse direction if it is acknowledged but no answer
+    comes.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
-        yield _not_applicable("there is no control URL that a client could use")
+        yield _not_applicable("there is no usable control URL")
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     else:
@@ -57,7 +59,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
-    """One request; where it does not come to its end one with small segments, and if that does the first one again."""
+    """One request; if it does not complete, one with small segments; if that completes, the first one again."""
     addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []
     for address in addresses:
@@ -86,7 +88,9 @@ async def _send(ctx: Context, url: ControlUrl, address: str, *, small: bool = Fa
 
 
 def _request(url: ControlUrl, token: "SecretStr | None") -> bytes:
-    """Two reads of what may be long, padded; any answer will do, a refusal too, only a long one shows the way back."""
+    """Two padded reads of long documents. Any answer will do, even a refusal; only a long one tests the reverse
+    direction.
+    """
     common = f"Host: {url.authority}\r\n"
     bearer = token.get_secret_value() if token else ""
     if bearer and bearer.isascii() and bearer.isprintable():
@@ -97,18 +101,18 @@ def _request(url: ControlUrl, token: "SecretStr | None") -> bytes:
 
 
 def _interface(ctx: Context, url: ControlUrl) -> str | None:
-    """The overlay's, where the URL's literal address lies in it."""
+    """The overlay interface, if the URL's literal address is on the overlay."""
     state = ctx.overlay
     return state.interface if state and url.address is not None and state.covers(url.host) else None
 
 
 def judge(url: ControlUrl, transfers: Sequence[Transfer], interface: str | None = None) -> tuple[Result, ...]:
-    """A verdict on the way there, and one on the way back where something large enough was seen of it."""
+    """A verdict on the forward direction, and one on the reverse direction if a large enough packet came back."""
     if not transfers:
         return (_unanswered(f"programs on this node get no address for {url.host} any more"),)
     first, last = transfers[0], transfers[-1]
     if first.info is None:
-        return (_unsteady(transfers, f"no connection to {_place(first)} came about this time ({first.detail})"),)
+        return (_unsteady(transfers, f"no connection to {_place(first)} could be opened this time ({first.detail})"),)
     if len(transfers) == 1:
         return _arrived(first, transfers) if first.delivered else (_cut_short(first),)
     if len(transfers) == 2:
@@ -120,16 +124,16 @@ def judge(url: ControlUrl, transfers: Sequence[Transfer], interface: str | None 
         return (*there, _stalls(transfers, Direction.REVERSE, interface))
     if last.delivered:
         return _arrived(last, transfers)
-    return (_unsteady(transfers, f"TCP to {_place(first)} stalls at changing places"),)
+    return (_unsteady(transfers, f"TCP to {_place(first)} stalls at a different point each time"),)
 
 
 def _arrived(transfer: Transfer, transfers: Sequence[Transfer]) -> tuple[Result, ...]:
-    recovered = "; the first attempt did not come to its end: packets were lost, not because of their size"
+    recovered = "; the first attempt did not complete: packets were lost, but not because of their size"
     there = _there(transfer, transfers, recovered if len(transfers) > 1 else "")
     if not transfer.full_size_came:
         return (there,)
     message = f"{_packets(transfer)} of TCP from {_place(transfer)} arrive"
-    back = passed(CONTROL, Direction.REVERSE, message, measurements=_measurements(transfer))
+    back = passed(CONTROL, Direction.REVERSE, message, facts=_facts(transfer))
     return there, back
 
 
@@ -142,19 +146,19 @@ def _there(transfer: Transfer, transfers: Sequence[Transfer], note: str = "") ->
     else:
         message = f"a request of {transfer.sent} bytes arrives at {place}; full segments have {info.snd_mss} bytes here"
     if not any(each.full_size_came for each in transfers):
-        message += "; nothing as large came back, so the way back stays open"
+        message += "; nothing as large came back, so the reverse direction is not known"
     return passed(
         CONTROL,
         Direction.FORWARD,
         message + note,
-        measurements=_measurements(transfer),
+        facts=_facts(transfer),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
 
 
 def _kept_small(transfer: Transfer) -> str:
-    """Why TCP may run where larger UDP packets do not."""
+    """Why TCP may pass where larger UDP packets do not."""
     info = transfer.info
     assert info is not None
     if transfer.packet_bytes >= info.pmtu:
@@ -162,8 +166,8 @@ def _kept_small(transfer: Transfer) -> str:
     if transfer.probing:
         return f": this node's kernel keeps them below the path's {info.pmtu} (net.ipv4.tcp_mtu_probing)"
     return (
-        f": the other side, or an MSS clamp on the way, keeps them below this node's {info.pmtu}, so that larger UDP "
-        "packets are not shown to pass"
+        f": the other side, or an MSS clamp on the path, keeps them below this node's {info.pmtu}, so this does not "
+        "show that larger UDP packets pass"
     )
 
 
@@ -176,26 +180,27 @@ def _stalls(transfers: Sequence[Transfer], direction: Direction, interface: str 
             f"TCP to {_place(first)} stalls: {_packets(first)} are lost ({info.lost} segments, sent again "
             f"{info.retransmitted} times) and the path MTU stays {info.pmtu}"
         )
-        rest = "larger packets vanish on the way there, and what the way back carries stays open"
+        rest = "larger packets vanish on the way there; it is not known what the way back carries"
     else:
         gap = f" ({info.out_of_order} segments behind a gap)" if info.out_of_order else ""
         awaited = "the answer" if first.delivered else "the TLS handshake"
-        what = f"{awaited} of {_place(first)} stalls{gap} though all that this node sent has arrived"
+        what = f"{awaited} of {_place(first)} stalls{gap} although everything that this node sent has arrived"
         rest = "larger packets vanish on the way back"
     return failed(
         codes.MTU_BLACK_HOLE,
         CONTROL,
         direction,
-        f"{what}, twice; with packets of {_small_bytes(small)} bytes the same request runs: {rest}",
+        f"{what}, twice; with packets of {_small_bytes(small)} bytes the request completes: {rest}",
         remedy=_remedy(small, interface),
-        measurements=_measurements(first) | {"small_packet_bytes": _small_bytes(small)},
+        facts=_facts(first),
+        measurements={"small_packet_bytes": _small_bytes(small)},
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
 
 
 def _remedy(small: Transfer, interface: str | None) -> str:
-    """A route with a locked MTU keeps the segments of both directions small; the exact size takes another check."""
+    """A route with a locked MTU keeps the segments of both directions small; another check finds the exact size."""
     exact = f"preflight run mtu.echo mtu.path --peer {small.address}"
     if interface is None:
         return f"{exact}   # the exact size; then the MTU of the interface that leads there"
@@ -205,7 +210,7 @@ def _remedy(small: Transfer, interface: str | None) -> str:
 
 
 def _no_difference(first: Transfer, transfers: Sequence[Transfer]) -> tuple[Result, ...]:
-    """Small segments did no better: whatever is wrong, the size of packets is not shown to be the reason."""
+    """Small segments stalled too, so packet size is not shown to be the cause."""
     if first.delivered:
         return (_there(first, transfers),)
     return (_unsteady(transfers, f"TCP to {_place(first)} stalls with small packets too"),)
@@ -216,18 +221,19 @@ def _unsteady(transfers: Sequence[Transfer], fact: str) -> Result:
         codes.RUN_TIMEOUT,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{fact}, so nothing is shown about the size of packets; a responder there would tell loss and path MTU apart",
-        measurements=_measurements(transfers[0]),
+        f"{fact}, so this says nothing about packet size; a responder there would distinguish loss from path MTU",
+        facts=_facts(transfers[0]),
         evidence=(_evidence(transfers),),
         attempts=len(transfers),
     )
 
 
 def _cut_short(transfer: Transfer) -> Result:
-    """A server that hangs up on a long request, or a TLS handshake that fails: other checks tell what that means."""
+    """A server that hangs up on a long request, or a failed TLS handshake: other checks report what that means."""
     why = f" ({transfer.detail})" if transfer.detail else ""
     return _unanswered(
-        f"{_place(transfer)} ended the connection before full segments had arrived{why}, so nothing is shown about them"
+        f"{_place(transfer)} ended the connection before full segments had arrived{why}, so this says nothing about "
+        "them"
     )
 
 
@@ -248,25 +254,24 @@ def _small_bytes(small: Transfer) -> int:
 
 
 def _place(transfer: Transfer) -> str:
-    host = f"[{transfer.address}]" if ":" in transfer.address else transfer.address
-    return f"{host}:{transfer.port}"
+    return join_host_port(transfer.address, transfer.port)
 
 
-def _measurements(transfer: Transfer) -> dict[str, Measurement]:
+def _facts(transfer: Transfer) -> TcpFacts | None:
     info = transfer.info
     if info is None:
-        return {}
-    return {
-        "packet_bytes": transfer.packet_bytes,
-        "mss_bytes": info.snd_mss,
-        "advertised_mss_bytes": info.advmss,
-        "received_mss_bytes": info.rcv_mss,
-        "path_mtu_bytes": info.pmtu,
-        "rtt_ms": round(info.rtt_us / 1000, 3),
-        "lost": info.lost,
-        "retransmitted": info.retransmitted,
-        "unacknowledged": info.unacked,
-    }
+        return None
+    return TcpFacts(
+        packet_bytes=transfer.packet_bytes,
+        mss_bytes=info.snd_mss,
+        advertised_mss_bytes=info.advmss,
+        received_mss_bytes=info.rcv_mss,
+        path_mtu_bytes=info.pmtu,
+        rtt_ms=round(info.rtt_us / 1000, 3),
+        lost=info.lost,
+        retransmitted=info.retransmitted,
+        unacknowledged=info.unacked,
+    )
 
 
 def _evidence(transfers: Sequence[Transfer]) -> Evidence:

@@ -1,4 +1,4 @@
-"""Is the cluster that this node belongs to in order: seen lately, in service, of one version, one address each?"""
+"""Is this node's cluster in order: seen recently, in service, one version, one address each?"""
 
 import time
 from collections import Counter
@@ -26,7 +26,7 @@ from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, finding
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.http import END_OF_YEAR_9999_S
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -38,7 +38,7 @@ NAME_SHOWN = 64
 LONGEST_PLACE = 280
 """A host name has 253 characters at most."""
 OURS = "preflight-"
-"""Ids of enrolments that preflight tries out; they are in maintenance and of preflight's version."""
+"""Ids of preflight's test enrolments; they are in maintenance and have preflight's version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
     if isinstance(outcome, ControlError):
         yield judge_refusal(
             outcome,
-            usable(settings.control.url),
+            settings.control.usable_url,
             has_token=settings.secrets.token is not None,
             enrolling=settings.enrolment is not None,
         )
@@ -94,9 +94,9 @@ async def measure(client: "ControlClient") -> Registry | ControlError:
 
 
 def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: bool, enrolling: bool) -> Result:
-    """A list that could not be read is a finding; without a token nothing was to be expected.
+    """An unreadable list is a finding, but without a token it was expected.
 
-    enrolling: what an enrolment buys is not this node's yet.
+    enrolling: the credential of an enrolment in this run is not used yet.
     """
     where = (CONTROL, Direction.ROUND_TRIP)
     found = finding(error, url)
@@ -112,9 +112,9 @@ def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: boo
 
 
 def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:
-    """One result for each thing that is out of order, or one that says that nothing is.
+    """One result for each problem, or one that says that there is none.
 
-    enrolling: the row of `own_id` may be the one that preflight joined a moment ago, of preflight's own version.
+    enrolling: `own_id` may be a node that preflight joined a moment ago, with preflight's version.
     """
     stale: list[NodeRecord] = []
     alive: list[NodeRecord] = []
@@ -130,7 +130,7 @@ def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling:
         *_judge_addresses(registry, workers),
     ]
     listed = number_of("nodes", len(registry.nodes))
-    message = f"the list holds {listed}, all seen within {stale_ms / 1000:g} s"
+    message = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
     good = passed(CONTROL, Direction.ROUND_TRIP, message, measurements={"nodes": len(registry.nodes)})
     return found or [good]
 
@@ -140,21 +140,21 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
         return []
     oldest_s = max(registry.now_ms - node.last_seen_unix_ms for node in stale) / 1000
     message = (
-        f"{len(stale)} of {len(registry.nodes)} nodes were not seen for over {stale_ms / 1000:g} s, "
+        f"{len(stale)} of {len(registry.nodes)} nodes have not been seen for more than {stale_ms / 1000:g} s, "
         f"the longest for {oldest_s:.0f} s: {_names(stale)}"
     )
-    remedy = f"See on {_name(stale[0])} whether its worker runs, and whether it reaches the control plane."
+    remedy = f"See on {_name(stale[0])} whether its worker is running and can reach the control plane."
     return [_out_of_order(codes.NODES_STALE, message, remedy, registry, len(stale))]
 
 
 def _judge_future(registry: Registry) -> list[Result]:
-    """The control plane itself sets when a node was seen last: what lies ahead of its own clock cannot be."""
+    """The control plane sets the time when a node was last seen, so a time ahead of its own clock is wrong."""
     ahead = [node for node in registry.nodes if node.last_seen_unix_ms - registry.now_ms > FUTURE_MS]
     if not ahead:
         return []
     message = (
         f"{len(ahead)} of {len(registry.nodes)} nodes were last seen more than a day after now, by the control "
-        f"plane's own clock, so nothing tells whether they live: {_names(ahead)}"
+        f"plane's own clock, so it is not known whether they are up: {_names(ahead)}"
     )
     remedy = "sqlite3 DATABASE .dump   # on the control host: where do these times come from?"
     return [_out_of_order(codes.CONTROL_BAD_ANSWER, message, remedy, registry, len(ahead))]
@@ -163,11 +163,14 @@ def _judge_future(registry: Registry) -> list[Result]:
 def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
     found, name = [], _name(own)
     if own.quarantined:
-        message = f"this node, {name}, is quarantined: it gets no mail and no lease until an administrator lifts that"
-        remedy = f"Ask who quarantined {name} and why, before it is lifted by POST /v1/populi/admin/quarantine."
+        message = (
+            f"this node, {name}, is quarantined: it gets no mail and no lease until an administrator lifts the "
+            "quarantine"
+        )
+        remedy = f"Ask who quarantined {name} and why, before you lift it by POST /v1/populi/admin/quarantine."
         found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedy, registry, 1))
     if own.draining:
-        message = f"this node, {name}, is draining: it gets nothing new{_until(own)}"
+        message = f"this node, {name}, is draining: it gets no new work{_until(own)}"
         remedy = f"End the maintenance of {name} by POST /v1/populi/admin/maintenance when the work on it is done."
         found.append(_out_of_order(codes.NODES_DRAINING, message, remedy, registry, 1))
     return found
@@ -179,12 +182,12 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
         return []
     shown = ", ".join(f"{excerpt(version, NAME_SHOWN)} on {count}" for version, count in counts[:NAMES_SHOWN])
     message = f"the nodes run {len(counts)} versions: {shown}{', …' if len(counts) > NAMES_SHOWN else ''}"
-    remedy = "Bring the nodes of an older version to the newest one; drain each while it is upgraded."
+    remedy = "Bring the nodes of an older version to the newest one; drain each one while you upgrade it."
     return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedy, registry, len(counts))]
 
 
 def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[Result]:
-    """Two living ids with one address and port: one of the two is not where it says."""
+    """Two live ids with one address and port: one of them is not where it says."""
     owners: dict[str, list[NodeRecord]] = {}
     for node in workers:
         if (place := _announced(node)) is not None:
@@ -200,7 +203,7 @@ def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[
 
 
 def _announced(node: NodeRecord) -> str | None:
-    """Where a node says that it listens; None for what tells nothing, as a bind-all or a loopback address."""
+    """Where a node says that it listens; None for a meaningless address, such as bind-all or loopback."""
     place = (node.listen_addr or "").strip().lower()
     if len(place) > LONGEST_PLACE:
         return None
@@ -228,7 +231,7 @@ def _out_of_order(code: Code, message: str, remedy: str, registry: Registry, cou
 def _until(node: NodeRecord) -> str:
     until = node.maintenance_until_unix_ms
     if until is None:
-        return ", without an end"
+        return ", with no end time"
     moment = time.gmtime(min(until / 1000, END_OF_YEAR_9999_S))
     return f" until {time.strftime('%Y-%m-%d %H:%M UTC', moment)}"
 
@@ -240,5 +243,5 @@ def _names(nodes: Sequence[NodeRecord]) -> str:
 
 
 def _name(node: NodeRecord) -> str:
-    """The id for a message: any member may have called itself anything."""
+    """The id for a message: a member can choose any text."""
     return excerpt(node.id, NAME_SHOWN)

@@ -1,4 +1,4 @@
-"""Does the tunnel that runs agree with the file from which a restart would make it?"""
+"""Does the running tunnel agree with its configuration file, from which a restart would rebuild it?"""
 
 from collections.abc import AsyncGenerator, Iterable
 
@@ -22,49 +22,50 @@ SHOWN = 4
 
 @check(
     "overlay.config",
-    title="The running tunnel is the one of its configuration file",
+    title="The running tunnel matches its configuration file",
     subject="node",
     needs=("overlay.interface",),
     timeout=10,
     codes=(codes.OVERLAY_CONFIG_DRIFT,),
 )
 async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Compares a WireGuard interface with its wg-quick file, as far as this user may read both.
+    """Compares a WireGuard interface with its wg-quick file, if this user may read both.
 
-    An endpoint is not compared: a peer that roams has another one than the file says, and rightly so.
+    It does not compare endpoints: a roaming peer rightly has another one than the file says.
     """
     yield judge(ctx.overlay)
 
 
 def judge(state: OverlayState | None) -> Result:
-    """A difference is a warning: it works until somebody restarts it, or it would after a restart."""
+    """A difference is a warning: the tunnel works until a restart, or only after one."""
     if state is None or state.product != "wireguard":
         what = f"{state.product} has no wg-quick file" if state else "there is no overlay"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, f"{what}, so there is nothing to compare")
     if state.unreadable is not None:
         code = codes.RUN_NEEDS_PRIVILEGE if state.unreadable == PRIVILEGE else codes.RUN_NEEDS_TOOL
-        message = f"{state.interface} cannot be compared with its file: its state may not be read by this user"
+        message = f"{state.interface} cannot be compared with its file: this user may not read its state"
         return inconclusive(code, NODE, Direction.LOCAL, message)
     file = state.configured
     if file is None:
         message = f"there is no wg-quick file of {state.interface} to compare with"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     if file.saves:
-        message = f"{file.path} has SaveConfig: it takes over what is live when the tunnel goes down"
+        message = f"{file.path} has SaveConfig: it saves the live state when the tunnel goes down"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     found = [*_own(state, file), *_peers(state.peers, file.peers)]
     if not found:
-        return passed(NODE, Direction.LOCAL, f"{state.interface} is as {file.path} says")
+        return passed(NODE, Direction.LOCAL, f"{state.interface} matches {file.path}")
     more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return warned(
         codes.OVERLAY_CONFIG_DRIFT,
         NODE,
         Direction.LOCAL,
-        f"{state.interface} is not as {file.path} says, which a restart restores: {'; '.join(found[:SHOWN])}{more}",
+        f"{state.interface} differs from {file.path}, and a restart restores the file: "
+        f"{'; '.join(found[:SHOWN])}{more}",
         remedy=f'bash -c "wg syncconf {state.interface} <(wg-quick strip {state.interface})"'
-        "   # if the file is right; else write what is live into it",
+        "   # if the file is right; else write the live values into it",
         measurements={"differences": len(found)},
-        evidence=(Evidence("differences", "live against the file", found),),
+        evidence=(Evidence("differences", "live values compared with the file", found),),
     )
 
 
@@ -74,10 +75,10 @@ def _own(state: OverlayState, file: ConfiguredTunnel) -> Iterable[str]:
     if file.listen_port is not None and state.listen_port != file.listen_port:
         yield f"the port is {state.listen_port}, {file.listen_port} in the file"
     if file.public_key and state.public_key and file.public_key != state.public_key:
-        yield f"this node's public key is {_short(state.public_key)}, {_short(file.public_key)} by the file"
+        yield f"this node's public key is {_short(state.public_key)}, {_short(file.public_key)} in the file"
     missing = [str(address) for address in file.addresses if address not in state.addresses]
     if missing:
-        yield f"addresses of the file are missing: {', '.join(missing)}"
+        yield f"addresses in the file are missing on the interface: {', '.join(missing)}"
 
 
 def _peers(live: Iterable[OverlayPeer], configured: Iterable[ConfiguredPeer]) -> Iterable[str]:

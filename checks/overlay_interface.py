@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from preflight.api import NODE, Code, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
+from preflight.model.facts import InterfaceFacts
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import Fact, OverlayState
 from preflight.proto.tunnel.peer_status import utc
@@ -13,7 +14,7 @@ PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
 
 MAXIMUM_COMPLAINTS = 4
 
-# What to type, by product and what its own state says.
+# The remedy, by product and its own state.
 REMEDIES = {
     ("wireguard", "overlay.daemon-down"): "wg-quick down {interface}; wg-quick up {interface}",
     (
@@ -60,7 +61,7 @@ MISSING = {
     ),
 )
 async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Looks at the overlay's interface and at what its product says about itself; everything else needs this."""
+    """Looks at the overlay's interface and at what its product reports; everything else needs this."""
     state = ctx.overlay
     facts = await ctx.net.overlay_facts(state.product) if state is not None else {}
     try:
@@ -72,11 +73,11 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
 def judge(
     state: OverlayState | None, links: Iterable[Link], wanted: str | None, facts: Mapping[str, Fact] | None = None
 ) -> Result:
-    """From the overlay's state; `wanted` is the interface that the settings name, `facts` what is worth keeping."""
+    """From the overlay's state; `wanted` is the interface in the settings, `facts` go into the result."""
     result = _judge(state, links, wanted)
     if state is None or not facts:
         return result
-    more = Evidence(state.product, "what its daemon knows besides", dict(facts))
+    more = Evidence(state.product, "what else its daemon reports", dict(facts))
     return replace(result, evidence=(*result.evidence, more))
 
 
@@ -98,12 +99,12 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), **_addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
-    others = f"; other overlays of this node are left out: {', '.join(state.others)}" if state.others else ""
+    others = f"; this run ignores the other overlays of this node: {', '.join(state.others)}" if state.others else ""
     return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_told(state))
 
 
 def _addresses_of_the_file(state: OverlayState) -> dict[str, str]:
-    """The remedy with this node's own addresses, where a configuration file tells them."""
+    """The remedy with this node's addresses, if a configuration file has them."""
     told = state.configured.addresses if state.configured else ()
     lines = (f"ip address add {address} dev {state.interface}" for address in told)
     return {"remedy": " && ".join(lines)} if told else {}
@@ -115,7 +116,7 @@ def _failed(state: OverlayState, code: Code, message: str, **more: str | None) -
 
 
 def _told(state: OverlayState) -> dict[str, Any]:
-    """What the product tells about this node."""
+    """What the product reports about this node."""
     told = {
         "version": state.version,
         "public_key": state.public_key,
@@ -125,10 +126,10 @@ def _told(state: OverlayState) -> dict[str, Any]:
         "other_overlays": list(state.others),
     }
     evidence = Evidence(
-        state.product, "what is told about this node", {name: said for name, said in told.items() if said}
+        state.product, "what the product reports about this node", {name: said for name, said in told.items() if said}
     )
     return {
-        "measurements": {"mtu_bytes": state.mtu, "peers": len(state.peers)},
+        "facts": InterfaceFacts(mtu_bytes=state.mtu, peers=len(state.peers)),
         "evidence": (evidence,) if evidence.data else (),
     }
 

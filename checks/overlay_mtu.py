@@ -1,9 +1,10 @@
-"""Does what the tunnel sends fit through the interface under it, and is the tunnel's MTU large enough?"""
+"""Do the tunnel's packets fit through the interface under it, and is the tunnel's MTU large enough?"""
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.model.facts import TunnelMtuFacts
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
 from preflight.proto.pmtu.advice import lasting
@@ -11,7 +12,7 @@ from preflight.proto.pmtu.advice import lasting
 
 @dataclass(frozen=True, slots=True)
 class Underlay:
-    """The interface by which the tunnel's packets to one endpoint leave."""
+    """The interface that the tunnel's packets to one endpoint use."""
 
     endpoint: str
     interface: str
@@ -33,10 +34,12 @@ class Underlay:
 async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
     """Compares the tunnel's MTU, with the tunnel's overhead, to the MTU of the interface towards each endpoint.
 
-    What lies behind that interface only probes can tell: that is `mtu.path`.
+    Only probes can measure the path behind that interface: `mtu.path` does.
     """
     if ctx.overlay is None:
-        yield skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, "no overlay, so no tunnel MTU to compare")
+        yield skipped(
+            codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, "there is no overlay, so there is no tunnel MTU to compare"
+        )
         return
     try:
         yield judge(ctx.overlay, await measure(ctx, ctx.overlay), ctx.settings.thresholds.minimum_mtu)
@@ -45,7 +48,7 @@ async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
-    """Where the kernel sends the tunnel's packets. A route into the tunnel itself is `overlay.session`'s business."""
+    """Where the kernel sends the tunnel's packets. `overlay.session` reports a route into the tunnel itself."""
     endpoints = sorted({peer.endpoint_address for peer in state.peers if peer.endpoint_address})
     if not endpoints:
         return []
@@ -59,10 +62,10 @@ async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
 
 
 def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) -> Result:
-    """Sizes in bytes. Where the product's overhead is unknown only the minimum is judged."""
+    """Sizes in bytes. If the product's overhead is unknown, judge only the minimum."""
     mtu = state.mtu or 0
     name = state.interface
-    measurements: dict[str, int] = {"tunnel_mtu_bytes": mtu}
+    facts = TunnelMtuFacts(tunnel_mtu_bytes=mtu)
     if mtu < minimum_mtu:
         return failed(
             codes.OVERLAY_MTU_TOO_SMALL,
@@ -70,16 +73,16 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             Direction.LOCAL,
             f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
             remedy=_set_mtu(state, minimum_mtu),
-            measurements=measurements,
+            facts=facts,
         )
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
-        return passed(NODE, Direction.LOCAL, message, measurements=measurements)
+        return passed(NODE, Direction.LOCAL, message, facts=facts)
     overhead = state.overhead_bytes
     tightest = min(underlays, key=lambda underlay: underlay.fits(overhead))
     fits = tightest.fits(overhead)
-    measurements |= {"underlay_mtu_bytes": tightest.mtu, "overhead_bytes": tightest.mtu - fits, "fits_bytes": fits}
-    sizes = f"{mtu} and {tightest.mtu - fits} bytes of tunnel header make {mtu + tightest.mtu - fits}"
+    facts = replace(facts, underlay_mtu_bytes=tightest.mtu, overhead_bytes=tightest.mtu - fits, fits_bytes=fits)
+    sizes = f"{mtu} and {tightest.mtu - fits} bytes of tunnel headers make {mtu + tightest.mtu - fits}"
     if mtu > fits:
         return failed(
             codes.OVERLAY_MTU_TOO_BIG,
@@ -87,18 +90,18 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             Direction.LOCAL,
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
             remedy=_set_mtu(state, fits),
-            measurements=measurements,
+            facts=facts,
         )
     return passed(
         NODE,
         Direction.LOCAL,
         f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
-        measurements=measurements,
+        facts=facts,
     )
 
 
 def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
-    """What becomes of the pieces into which a product cuts its packets, where one does not leave here whole."""
+    """What happens to the fragments of a product that fragments itself, if one does not fit the interface."""
     if state.datagram_bytes is None or not underlays:
         return ""
     piece = state.datagram_bytes
@@ -106,8 +109,8 @@ def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
     if tightest.fits(piece) >= 0:
         return ""
     return (
-        f"; {state.product} cuts what is large into packets of {tightest.mtu - tightest.fits(piece)} bytes, which "
-        f"{tightest.interface} towards {tightest.endpoint} with MTU {tightest.mtu} must cut again"
+        f"; {state.product} splits large packets into packets of {tightest.mtu - tightest.fits(piece)} bytes, which "
+        f"{tightest.interface} towards {tightest.endpoint} with MTU {tightest.mtu} must fragment again"
     )
 
 

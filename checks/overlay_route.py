@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Iterable
 
 from preflight.api import Context, Direction, Peer, Result, check, codes, failed, inconclusive, passed, skipped
-from preflight.model.kernel import IPNetwork, Link, NeedsPlatform, Route
-from preflight.model.overlay import OverlayState
+from preflight.model.kernel import Link, NeedsPlatform, Route
+from preflight.model.overlay import IPNetwork, OverlayState
 
 
 @check(
@@ -17,7 +17,7 @@ from preflight.model.overlay import OverlayState
     codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT),
 )
 async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Asks the kernel for its decision and the table entry behind it, and looks for local networks that overlap."""
+    """Asks the kernel for its route and the table entry behind it, and looks for overlapping local networks."""
     try:
         links = await ctx.net.kernel.links()
         routes = await ctx.net.kernel.routes_to(peer.address for peer in ctx.peers)
@@ -30,9 +30,9 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
-    """A local network as specific as the entry in use is a conflict; any other way out is a leak."""
+    """A local network as specific as the entry in use is a conflict; any other route outside is a leak."""
     if state is None or state.interface is None:
-        message = "no overlay interface, so no route to compare"
+        message = "there is no overlay interface, so there is no route to compare"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
     if route.local and route.interface != state.interface:
         message = f"{peer.address} is an address of this node itself"
@@ -46,7 +46,7 @@ def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[
 
 
 def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> tuple[Link, IPNetwork] | None:
-    """A local network that holds the address and is at least as specific as the entry that decides now."""
+    """A local network that contains the address and is at least as specific as the entry in use."""
     if route.matched is None:
         return None
     for link in links:
@@ -62,8 +62,8 @@ def _conflict(peer: Peer, overlay: str, route: Route, link: Link, network: IPNet
         codes.OVERLAY_SUBNET_CONFLICT,
         peer.target,
         Direction.FORWARD,
-        f"{link.name}'s network {network} holds the overlay address {peer.address} too; "
-        f"the kernel now sends it to {route.interface}",
+        f"{link.name}'s network {network} also contains the overlay address {peer.address}; "
+        f"the kernel now sends its packets to {route.interface}",
         remedy=f"ip route add {_host(peer.address)} dev {overlay}  # until one of the two networks is renumbered",
         measurements=_measured(route),
     )
@@ -71,10 +71,10 @@ def _conflict(peer: Peer, overlay: str, route: Route, link: Link, network: IPNet
 
 def _leak(peer: Peer, overlay: str, route: Route) -> Result:
     if route.error is not None:
-        message = f"this node has no way to {peer.address}, neither through {overlay} nor elsewhere: {route.error}"
+        message = f"this node has no route to {peer.address}, neither through {overlay} nor elsewhere: {route.error}"
         remedy = f"ip route add {_host(peer.address)} dev {overlay}"
     elif route.matched is not None and route.matched.prefixlen == 0:
-        message = f"no route sends {peer.address} into {overlay}, so the default route takes it: {route}"
+        message = f"no route sends {peer.address} into {overlay}, so the default route applies: {route}"
         remedy = f"ip route add {_host(peer.address)} dev {overlay}"
     else:
         message = f"the route {route.matched} sends {peer.address} outside {overlay}: {route}"

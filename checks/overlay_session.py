@@ -1,4 +1,4 @@
-"""Is the tunnel to the peer alive: does a handshake come about when something is sent?"""
+"""Is the tunnel to the peer alive: does sending a packet produce a handshake?"""
 
 import asyncio
 import time
@@ -22,11 +22,12 @@ from preflight.api import (
     skipped,
     warned,
 )
+from preflight.model.facts import HandshakeFacts
+from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.control.url import usable
-from preflight.proto.tunnel.advice import around, bracketed, compare
+from preflight.proto.tunnel.advice import around, compare
 from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
@@ -34,12 +35,12 @@ POLL_S = 0.05
 SLOW_POLL_S = 0.25
 REPEAT_S = 1.0
 TOLD_S = 4.0
-"""How long a product may take to turn a session that begins at its relay into a direct one."""
+"""How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
 NUDGES_AT_ONCE = 16
 NUDGE_GAP_S = 0.016
-"""Each nudge may start a handshake: a thousand a second are no burst."""
+"""Each packet may start a handshake: a thousand a second is not a burst."""
 
 
 @check(
@@ -69,8 +70,8 @@ NUDGE_GAP_S = 0.016
 async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a datagram into the tunnel to each peer and watches handshake and counters.
 
-    An idle tunnel is no fault, so nothing is judged before something was sent; a session that is fresh is let through
-    at once, one that is not is watched long enough to see an initiation repeated.
+    An idle tunnel is not a fault, so it sends before it judges. A fresh session passes at once; any other is watched
+    long enough to see a repeated initiation.
     """
     state = await ctx.net.overlay()
     wanted = ctx.overlay.interface if ctx.overlay else None
@@ -80,7 +81,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
             yield judge_unwatched(peer, state, wanted)
         return
     known = [peer.address for peer in ctx.peers]
-    if (url := usable(ctx.settings.control.url)) is not None and url.address is not None:
+    if (url := ctx.settings.control.usable_url) is not None and url.address is not None:
         known.append(url.host)
     try:
         async for peer, later, seen in watch(ctx, state):
@@ -104,7 +105,7 @@ def _watchable(state: OverlayState | None, interface: str | None) -> bool:
 
 
 async def _told(ctx: Context, state: OverlayState | None, wanted: str | None) -> OverlayState | None:
-    """The state once its product knows a direct path to every peer of this run, else after a while of sending."""
+    """The state once the product knows a direct path to every peer of this run, else after sending for a while."""
     loop = asyncio.get_running_loop()
     until, nudged = loop.time() + TOLD_S, -REPEAT_S
     while state is not None and state.interface == wanted and state.condition is None:
@@ -121,12 +122,12 @@ async def _told(ctx: Context, state: OverlayState | None, wanted: str | None) ->
 
 
 def _open(state: OverlayState, told: OverlayPeer | None) -> bool:
-    """Whether sending may change what is told; ZeroTier's peers have addresses once this node has met them."""
+    """Whether sending may change the state; ZeroTier's peers have addresses once this node has met them."""
     return state.product == "zerotier" if told is None else not settled(told)
 
 
 async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
-    """Each peer's session as soon as it is settled; without a Watch where the interface went away meanwhile."""
+    """Each peer's session as soon as it is settled; without a Watch if the interface disappeared meanwhile."""
     endpoints = {peer.endpoint_address for peer in first.peers if peer.endpoint_address}
     routes = await ctx.net.kernel.routes_to(sorted(endpoints), mark=first.fwmark)
     now = asyncio.get_running_loop().time
@@ -172,9 +173,9 @@ def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route
 
 
 async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> Watch:
-    """Where there is no session: whether the endpoint's host answers at all, and whether its port is closed.
+    """No session: whether the endpoint's host answers at all, and whether its port is closed.
 
-    Where there is one without keepalive: whether a NAT stands before this node, as the peer sees it.
+    A session without keepalive: whether the peer sees this node behind a NAT.
     """
     address = seen.after.endpoint_address if seen.after else None
     port = seen.after.endpoint_port if seen.after else None
@@ -190,8 +191,8 @@ async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> 
 
 
 async def _seen_as(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> str | None:
-    """The endpoint that a NAT gives this node's tunnel, as far as the peer tells; asked where it would matter only."""
-    # A tunnel whose socket lives in another namespace has endpoints that are not of this one, without any NAT.
+    """The endpoint that a NAT gives this node's tunnel, as the peer sees it; asked only if it matters."""
+    # A tunnel whose socket is in another namespace has the endpoints of that namespace, without any NAT.
     own_socket = seen.route is not None and not seen.route.error and seen.route.interface != state.interface
     if seen.after is None or seen.after.keepalive_s != 0 or state.public_key is None or not own_socket:
         return None
@@ -216,13 +217,13 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
         Direction.ROUND_TRIP,
         message,
         remedy=remedy,
-        measurements=_measured(seen),
+        facts=_handshake(seen),
         evidence=_shown(seen),
     )
 
 
 def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Result:
-    lacking = candidates(state, others) or state.peers  # a hub owns others' addresses as well
+    lacking = candidates(state, others) or state.peers  # a hub also owns others' addresses
     host = f"{peer.address}/{128 if ':' in peer.address else 32}"
     remedy = f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}."
     if len(lacking) == 1:
@@ -233,7 +234,7 @@ def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Resu
         peer.target,
         Direction.ROUND_TRIP,
         f"none of the {len(state.peers)} peers of {state.interface} has {peer.address} in its allowed-ips, "
-        "so WireGuard drops what is sent there",
+        "so WireGuard drops packets to it",
         remedy=remedy,
         measurements={"peers": len(state.peers)},
     )
@@ -242,58 +243,57 @@ def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Resu
 def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, finding: Finding) -> Result:
     message = f"last handshake {seen.age_s:.0f} s ago with {known.endpoint}"
     if finding is Finding.ALIVE:
-        return passed(peer.target, Direction.ROUND_TRIP, message, measurements=_measured(seen))
+        return passed(peer.target, Direction.ROUND_TRIP, message, facts=_handshake(seen))
     source = seen.route.source if seen.route else None
     if seen.seen_as is not None:
         fact = (
-            f"which sees this tunnel at {seen.seen_as}, not at {source} port {state.listen_port}: a NAT is on the way, "
-            "and no keepalive keeps its mapping"
+            f"which sees this tunnel at {seen.seen_as}, not at {source} port {state.listen_port}: there is a NAT on "
+            "the path, and no keepalive keeps its mapping open"
         )
     else:
-        fact = f"a public address that this node reaches from {source}, so through a NAT, without keepalive"
+        fact = f"a public address that this node reaches from {source}, so through a NAT, but without keepalive"
     return warned(
         codes.OVERLAY_NO_KEEPALIVE,
         peer.target,
         Direction.ROUND_TRIP,
         f"{message}, {fact}",
         remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25"
-        "   # and PersistentKeepalive = 25 in its section of the file",
-        measurements=_measured(seen) | {"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
+        "   # and PersistentKeepalive = 25 in its [Peer] section of the file",
+        facts=_handshake(seen),
+        measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
 
 
 def _explain(
     finding: Finding, peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch
 ) -> tuple[Code, str, str | None]:
-    """Code, message and remedy of a session that carries nothing."""
+    """Code, message and remedy of a dead session."""
     name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
     ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
     match finding:
         case Finding.LOOP:
-            message = (
-                f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route}); {ever}"
-            )
-            return codes.OVERLAY_ENDPOINT_LOOP, message, around(name, host)
+            fact = f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route})"
+            return codes.OVERLAY_ENDPOINT_LOOP, f"{fact}; {ever}", around(name, host)
         case Finding.NO_ENDPOINT:
-            message = f"{name} has no endpoint for {peer.address}, and the peer has not called; {ever}"
-            place = "HOST:PORT   # its address on the underlay, and its port: wg show all listen-port, there"
+            message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
+            place = "HOST:PORT   # its underlay address and port: run wg show all listen-port there"
             return codes.OVERLAY_NO_HANDSHAKE, message, f"wg set {name} peer {known.key} endpoint {place}"
         case Finding.REFUSED_HERE:
-            message = (
-                f"this node's own firewall refuses what is sent to {peer.address} through {name}: {seen.objection}"
-            )
+            message = f"this node's own firewall rejects packets to {peer.address} through {name}: {seen.objection}"
             return codes.HOST_FIREWALL_DROP, message, f"nft list ruleset  # look for a drop on output to {name}"
         case Finding.PORT_CLOSED:
-            message = f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected; {ever}"
+            message = (
+                f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected by a "
+                f"firewall; {ever}"
+            )
             remedy = (
                 "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {bracketed(host)}:PORT, here"
+                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here"
             )
         case Finding.NOTHING_SENT:
-            reason = (
-                (seen.route.error if seen.route else None) or seen.objection or "the counters of the tunnel stand still"
-            )
-            message = f"{name} could send nothing to the endpoint {endpoint}: {reason}; {ever}"
+            route_error = seen.route.error if seen.route else None
+            reason = route_error or seen.objection or "the counters of the tunnel do not change"
+            message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
             remedy = f"Make {host} reachable from this node: ip route get {host}"
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
@@ -311,22 +311,21 @@ def _unanswered(seen: Watch) -> str:
 
 
 def _host(seen: Watch) -> str:
-    if seen.host_answers is None:
-        return ""
-    return "; its host answers ping" if seen.host_answers else "; its host does not answer ping either"
+    words = {None: "", True: "; its host answers ping", False: "; its host does not answer ping either"}
+    return words[seen.host_answers]
 
 
-def _measured(seen: Watch) -> dict[str, Measurement]:
-    return {
-        "handshake_age_s": None if seen.age_s is None else round(seen.age_s, 1),
-        "sent_bytes": seen.sent_bytes,
-        "received_bytes": seen.received_bytes,
-        "watched_s": round(seen.watched_s, 2),
-    }
+def _handshake(seen: Watch) -> HandshakeFacts:
+    return HandshakeFacts(
+        handshake_age_s=None if seen.age_s is None else round(seen.age_s, 1),
+        sent_bytes=seen.sent_bytes,
+        received_bytes=seen.received_bytes,
+        watched_s=round(seen.watched_s, 2),
+    )
 
 
 def _shown(seen: Watch) -> tuple[Evidence, ...]:
-    """The peer as `wg show` tells it, without any key that is secret."""
+    """The peer as `wg show` prints it, without secret keys."""
     if seen.after is None:
         return ()
     peer = seen.after
@@ -340,11 +339,11 @@ def _shown(seen: Watch) -> tuple[Evidence, ...]:
         "keepalive_s": peer.keepalive_s,
         "route_to_endpoint": str(seen.route) if seen.route else None,
     }
-    return (Evidence("wireguard", "the peer after it was watched", told),)
+    return (Evidence("wireguard", "the peer at the end of the watch", told),)
 
 
 def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) -> Result:
-    """Where there are no WireGuard counters to watch: the product's own word, or why there is none."""
+    """Without WireGuard counters to watch: what the product reports, or why it reports nothing."""
     if state is None or state.interface != wanted:
         message = f"the overlay interface {wanted} disappeared during the run"
         return failed(codes.OVERLAY_ABSENT, peer.target, Direction.ROUND_TRIP, message)
@@ -356,24 +355,26 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
             codes.RUN_NEEDS_PRIVILEGE,
             peer.target,
             Direction.ROUND_TRIP,
-            f"the sessions of {state.interface} ({state.product}) may not be read by this user; root may",
+            f"the sessions of {state.interface} ({state.product}) are not readable for this user; run as root",
         )
     if state.unreadable is not None:
         message = f"the sessions of {state.interface} could not be read: {state.unreadable}"
         return inconclusive(codes.RUN_NEEDS_TOOL, peer.target, Direction.ROUND_TRIP, message)
     known = state.peer_for(peer.address)
     if known is None:
-        message = f"{state.product} tells nothing about the session to {peer.address}; only measuring does"
+        message = (
+            f"{state.product} reports nothing about the session to {peer.address}; only the other checks measure it"
+        )
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
     return _judge_told(peer, state, known)
 
 
 def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
     """What a product with its own control plane says about a peer."""
-    # Tailscale's names are those of its hosts; what the others call a peer is its role or its address.
+    # Tailscale's names are host names; the other products name a peer by role or address.
     name, said = known.name if state.product == "tailscale" and known.name else peer.target, word(known)
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
-    shown = (Evidence(state.product, "what it tells about the peer", _told_of(known)),)
+    shown = (Evidence(state.product, "what it reports about the peer", _told_of(known)),)
     if said is Word.EXPIRED:
         remedy = f"On {name}: tailscale up --force-reauth" if state.product == "tailscale" else None
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedy=remedy, evidence=shown)

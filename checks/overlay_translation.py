@@ -1,4 +1,4 @@
-"""Does the peer see this node's packets come from where they left, or does the overlay itself translate addresses?"""
+"""Does the peer see the source address that this node sent from, or does the overlay translate addresses?"""
 
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ GAP_S = 0.002
 
 @check(
     "overlay.translation",
-    title="The overlay leaves addresses as they are",
+    title="The overlay does not translate addresses",
     subject="peer",
     needs=("reach.udp",),
     timeout=20,
@@ -37,7 +37,7 @@ GAP_S = 0.002
     codes=(codes.OVERLAY_TRANSLATED,),
 )
 async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Asks each peer's responder by STUN, inside the tunnel, as which address and port it sees this node's socket."""
+    """Asks each peer's responder by STUN, inside the tunnel, which address and port it sees for this node's socket."""
     async for peer, answer in for_each_peer(ctx.peers, ctx.net.stun.ask_peer, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
         yield judge(peer, answer)
 
@@ -48,14 +48,17 @@ def judge(peer: Peer, answer: "StunAnswer") -> Result:
         return _untold(peer, answer)
     evidence = (Evidence("stun", "this node's socket, here and at the peer", [answer.local, answer.mapped]),)
     if answer.mapped == answer.local:
-        message = f"{peer.target} sees this node's packets come from {host_of(answer.mapped)}, as they left"
+        message = (
+            f"{peer.target} sees this node's packets come from {host_of(answer.mapped)}, the address that they "
+            "left from"
+        )
         return passed(peer.target, Direction.FORWARD, message, evidence=evidence)
     return warned(
         codes.OVERLAY_TRANSLATED,
         peer.target,
         Direction.FORWARD,
-        f"{peer.target} sees what this node sends from {answer.local} come from {answer.mapped}: something inside the "
-        "overlay translates addresses",
+        f"{peer.target} sees packets that this node sends from {answer.local} come from {answer.mapped}: something "
+        "inside the overlay translates addresses",
         remedy=f"nft list ruleset | grep -nE 'masquerade|snat'   # on the node that has {host_of(answer.mapped)}",
         measurements={"local": answer.local, "mapped": answer.mapped},
         evidence=evidence,
@@ -68,7 +71,7 @@ def _untold(peer: Peer, answer: "StunAnswer") -> Result:
         fact = who_answers(peer.target, peer.responder_port, answer.rejected)
         remedy = replace_answerer(*place, answer.rejected)
     else:
-        fact = f"the responder of {peer.target} does not tell as which address it sees this node"
+        fact = f"the responder of {peer.target} does not say which address it sees for this node"
         remedy = start_responder(*place)
-    message = f"{fact}, so whether something translates addresses was not seen"
+    message = f"{fact}, so it is not known whether something translates addresses"
     return inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message, remedy=remedy)

@@ -7,10 +7,11 @@ from ipaddress import ip_address
 from typing import Literal
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import host_inside
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 CONNECT_TIMEOUT_S = 2.0
 
@@ -21,7 +22,7 @@ Origin = Literal["url", "endpoint", "own"]
 class Place:
     """A public address of the control host.
 
-    origin: the URL leads there; or the tunnel to the host ends there; or the host is this node, and it is its own.
+    origin: the URL resolves to it, the tunnel to the host ends there, or the host is this node and has it.
     """
 
     address: str
@@ -38,17 +39,19 @@ class Place:
     timeout=15,
 )
 async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Ask `/health` at every public address known of the control host: of its URL, its tunnel's end, its own."""
-    url = usable(ctx.settings.control.url)
+    """Ask `/health` at every known public address of the control host: of its URL, its tunnel's endpoint, its
+    interfaces.
+    """
+    url = ctx.settings.control.usable_url
     if url is None or ctx.net.control.proxy is not None:
-        message = "the control plane is not reached directly, so its addresses are not known here"
+        message = "this node does not connect to the control plane directly, so it does not know its addresses"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
     yield judge(url, await measure(ctx, url), ctx.overlay)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
-    """One request to each public address, without a bearer; a control plane is told by its feature header."""
+    """One request to each public address, without a bearer; the feature header identifies a control plane."""
     addresses = await ctx.net.dns.addresses(url)
     found = places(addresses, ctx.overlay, await _own(ctx))
     answers = await asyncio.gather(*(ctx.net.control_at(url, place.address, CONNECT_TIMEOUT_S) for place in found))
@@ -56,7 +59,7 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
 
 
 async def _own(ctx: Context) -> Sequence[str]:
-    """Every address of this node, where the kernel tells them."""
+    """Every address of this node, if the kernel lists them."""
     try:
         links = await ctx.net.kernel.links()
     except NeedsPlatform:
@@ -65,7 +68,9 @@ async def _own(ctx: Context) -> Sequence[str]:
 
 
 def places(addresses: Sequence[str], overlay: OverlayState | None, own: Sequence[str] = ()) -> list[Place]:
-    """The public ones of the URL's addresses, the public ends of the tunnels to them, and of this node if it is it."""
+    """The URL's public addresses, the public endpoints of the tunnels to them, and this node's if it is the control
+    host.
+    """
     found = {address: Place(address, "url") for address in addresses if is_public(address, overlay)}
     for address in addresses:
         peer = overlay.peer_for(address) if overlay is not None else None
@@ -80,7 +85,7 @@ def places(addresses: Sequence[str], overlay: OverlayState | None, own: Sequence
 
 
 def is_public(address: str, overlay: OverlayState | None) -> bool:
-    """Global unicast (IANA's registries), and no address of the overlay: some overlays use global prefixes inside."""
+    """Global unicast (IANA's registries), but not on the overlay: some overlays use global prefixes inside."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -89,7 +94,7 @@ def is_public(address: str, overlay: OverlayState | None) -> bool:
 
 
 def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None = None) -> Result:
-    """Only what answered counts: an address that is known and silent is how it should be."""
+    """Only an answer is a finding: a known address should be silent."""
     where = (CONTROL, Direction.ROUND_TRIP)
     evidence = (Evidence("addresses", "public addresses of the control host", {p.address: p.answers for p in seen}),)
     measurements = {"public_addresses": len(seen), "public_addresses_answering": sum(place.answers for place in seen)}
@@ -97,9 +102,9 @@ def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None =
     if exposed:
         place = exposed[0]
         how = {
-            "url": "to which its URL leads",
+            "url": "to which its URL resolves",
             "endpoint": "where the tunnel to its host ends",
-            "own": "which is this node's own",
+            "own": "which belongs to this node",
         }[place.origin]
         return failed(
             codes.POSTURE_EXPOSED,
@@ -116,7 +121,7 @@ def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None =
 
 
 def _bind(url: ControlUrl, exposed: Sequence[Place], overlay: OverlayState | None) -> str:
-    """The line that lets the control plane listen inside the tunnel only."""
+    """The line that makes the control plane listen only inside the tunnel."""
     addresses = [*([url.host] if url.address is not None else []), *(place.address for place in exposed)]
     host = host_inside(addresses, overlay) or "OVERLAY-ADDRESS"
-    return f"preflight control-plane serve --bind {host}:{url.port}   # on the control host"
+    return f"preflight control-plane serve --bind {join_host_port(host, url.port)}   # on the control host"

@@ -1,4 +1,4 @@
-"""Does each token that this node has open what its role may, and no more? Does each role have its own?"""
+"""Does each token of this node have the rights of its role, and no more? Does each role have its own token?"""
 
 import asyncio
 import hmac
@@ -39,15 +39,15 @@ ATTEMPTS = 3
 MOST_WAITED_S = 5.0
 BODY_BYTES = 65536
 OLDER_SERVER = (404, 405)
-"""It may not have the list of leases: then nothing tells, today and tomorrow."""
+"""It may lack the list of leases: then nothing shows the rights of a token, now or later."""
 FULL = ("mesh", "admin")
 SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
-"""The node's own bearer is one of these."""
+"""The node's own bearer has one of these roles."""
 
 
 @check(
     "posture.roles",
-    title="Tokens open what their role may, and no more",
+    title="Tokens have the rights of their role, and no more",
     subject="control",
     codes=(
         codes.POSTURE_ROLE_TOO_STRONG,
@@ -59,9 +59,9 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
     timeout=45,
 )
 async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Compare the tokens of this node with each other, and ask two lists and one impossible delivery with each.
+    """Compare the tokens of this node with each other, and request two lists and one impossible delivery with each.
 
-    Nothing is written. A JWT is not tried: the control plane takes each only once.
+    Nothing is written. A JWT is not tried: the control plane accepts each only once.
     """
     tokens = ctx.net.secrets.tokens()
     for result in judge(await measure(ctx.net.control, tokens), shared(tokens)):
@@ -69,7 +69,7 @@ async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(client: "ControlClient", tokens: Sequence[RoleToken]) -> tuple[Rights, ...]:
-    """What each token opens; one request at a time, each value once."""
+    """What each token can access; one request at a time, each value once."""
     asked: dict[str, Rights] = {}
     for token in tokens:
         value = token.value.get_secret_value()
@@ -94,7 +94,7 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
         token,
         work=opened[WORK],
         administer=opened[ADMINISTER],
-        # Whether the body or the role is judged first is the server's affair: only a refusal tells.
+        # A server may judge the body or the role first, so only a refusal counts.
         deliver=False if is_populi(deliver) and deliver.status == FORBIDDEN else None,
         known=any(is_populi(answer) for answer in asked) or None,
         detail="; ".join(filter(None, untold)),
@@ -102,7 +102,7 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
 
 
 async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken) -> HttpAnswer:
-    """The answer, after waiting where the server throttles. Raises ControlError."""
+    """The answer; waits first if the server rate-limits. Raises ControlError."""
     body: dict[str, str] | None = {} if method == "POST" else None
     for attempt in range(1, ATTEMPTS + 1):
         await asyncio.sleep(PACE_S)
@@ -121,14 +121,14 @@ def _asked_to_wait(answer: HttpAnswer) -> float:
 
 
 def _opened(method: str, path: str, answer: HttpAnswer) -> bool | None:
-    """Whether the control plane itself gave the list, or refused it; a gateway's word is none about a token."""
+    """Whether the control plane itself gave or refused the list; an answer of a gateway says nothing about a token."""
     if gate(method, path, answer) is Gate.OPEN:
         return True
     return False if is_populi(answer) and answer.status == FORBIDDEN else None
 
 
 def _untold(method: str, path: str, answer: HttpAnswer) -> str:
-    """Why an answer does not tell; nothing where it does, or where an older server cannot."""
+    """Why an answer is not conclusive; empty if it is, or if an older server cannot give one."""
     older = (method, path) == ADMINISTER and is_populi(answer) and answer.status in OLDER_SERVER
     if older or _opened(method, path, answer) is not None:
         return ""
@@ -148,9 +148,9 @@ def shared(tokens: Sequence[RoleToken]) -> list[tuple[RoleToken, RoleToken]]:
 
 
 def judge(rights: Sequence[Rights], pairs: Sequence[tuple[RoleToken, RoleToken]]) -> list[Result]:
-    """A token under two names is that finding; one that opens too much another, and so is one that opens too little."""
+    """One finding for a token under two names, one for too many rights, one for too few."""
     if not rights:
-        message = "no token of any role is set on this node, so there is none to judge"
+        message = "no token of any role is set on this node, so there is nothing to judge"
         return [skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)]
     doubled = {token.source for pair in pairs for token in pair}
     strong = [right for right in rights if right.token.source not in doubled and _too_strong(right)]
@@ -178,7 +178,7 @@ def _judge_strong(strong: Sequence[Rights], rights: Sequence[Rights]) -> Result:
         Direction.ROUND_TRIP,
         said,
         remedy=f"Give {strong[0].token.source} a token of the role {strong[0].token.role} that the control plane "
-        "knows as such, and replace the one that was there.",
+        "knows for this role, and revoke the old one.",
         evidence=(_evidence(rights),),
     )
 
@@ -189,7 +189,7 @@ def _routes(right: Rights) -> str:
 
 
 def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
-    """Tokens that do not do their role's work, or none at all."""
+    """Tokens with fewer rights than their role, or none."""
     refused = {
         "worker": lambda right: right.work is False,
         "submitter": lambda right: right.deliver is False,
@@ -200,7 +200,7 @@ def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
     unknown = [right for right in rights if right.known is False]
     found = []
     for code, tokens, what in (
-        (codes.ENROLL_FORBIDDEN, weak, "is refused what its role may"),
+        (codes.ENROLL_FORBIDDEN, weak, "is refused a route of its role"),
         (codes.ENROLL_UNAUTHORIZED, unknown, "is not known to the control plane"),
     ):
         if tokens:
@@ -218,13 +218,13 @@ def _judge_shared(pairs: Sequence[tuple[RoleToken, RoleToken]], rights: Sequence
 
 
 def _judge_full(rights: Sequence[Rights]) -> list[Result]:
-    """A node that works by the full token while its cluster tells roles apart, as another of its tokens shows."""
+    """A node that uses the full token, although another of its tokens shows that the cluster separates roles."""
     apart = any(right.work is False or right.administer is False for right in rights)
     full = next((r for r in rights if r.token.role == "node" and r.work and r.administer), None)
     if full is None or not apart or any(right.token.role == "admin" for right in rights):
         return []
     message = (
-        f"this node's own token ({full.token.source}) opens everything, although the control plane tells roles apart"
+        f"this node's own token ({full.token.source}) opens everything, although the control plane separates roles"
     )
     return [_warn_shared(message, rights)]
 
@@ -236,7 +236,7 @@ def _warn_shared(message: str, rights: Sequence[Rights]) -> Result:
         Direction.ROUND_TRIP,
         message,
         aspect="shared",
-        remedy="Give each role its own token: preflight explain posture.shared-token says in which order.",
+        remedy="Give each role its own token: preflight explain posture.shared-token gives the order.",
         evidence=(_evidence(rights),),
     )
 
@@ -246,7 +246,7 @@ def _judge_rest(rights: Sequence[Rights]) -> Result:
     known = [right for right in rights if right.known]
     undecided = next((right for right in rights if right.asked and right.known is not False and right.detail), None)
     if undecided is not None:
-        message = f"what {undecided.token.source} opens could not be seen: {undecided.detail}; ask again later"
+        message = f"what {undecided.token.source} opens is not known: {undecided.detail}; run again later"
         return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message, evidence=(_evidence(rights),))
     if not known:
         return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, told)
@@ -255,7 +255,7 @@ def _judge_rest(rights: Sequence[Rights]) -> Result:
 
 def _in_words(right: Rights) -> str:
     if not right.asked:
-        return "a JWT, which is good for one request and was not tried"
+        return "a JWT, which is valid for one request and was not tried"
     if not right.known:
         return "not known to the control plane"
     if right.administer and right.work:
@@ -274,4 +274,4 @@ def _evidence(rights: Iterable[Rights]) -> Evidence:
         right.token.source: {"work": right.work, "deliver": right.deliver, "administer": right.administer}
         for right in rights
     }
-    return Evidence("roles", "what each token was seen to open", rows)
+    return Evidence("roles", "what each token could access", rows)

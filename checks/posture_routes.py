@@ -1,4 +1,4 @@
-"""Does every route but /health ask for a bearer?"""
+"""Does every route except /health require a bearer?"""
 
 import asyncio
 import secrets
@@ -45,26 +45,27 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("POST", "/admin/maintenance"),
     ("POST", "/admin/exec-lease/revoke"),
 )
-"""Every route that must ask for a bearer. The bootstrap exchange is not among them: its credential is in the body, and
-a token that nobody gave must never be sent there."""
+"""Every route that must require a bearer. The bootstrap exchange is not in the list: its credential is in the body, and
+we never send a made-up token there."""
 
 PACE_S = 0.03
-"""Between two requests of one kind; the two kinds go side by side."""
+"""Between two requests of one kind; the two kinds run in parallel."""
 ASKED_S = 5.0
 ATTEMPTS = 3
 MOST_WAITED_S = 5.0
 MOST_SILENCES = 3
-"""After so many requests in a row without any answer the rest is not asked: each would cost `ASKED_S`."""
+"""After so many requests in a row without an answer, skip the rest: each would cost `ASKED_S`."""
 ASKS_FOR_CREDENTIALS = (UNAUTHORIZED, FORBIDDEN)
 BODY_BYTES = 65536
-"""Of an answer, which shows whether it is the list that was asked for."""
+"""Bytes of an answer that are read to see whether it is the requested list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """One request that cannot succeed, and how it was answered.
 
-    bearer: `none` or `unknown`. status: None without an answer. wait_s: what a throttling server asks to wait, seconds.
+    bearer: `none` or `unknown`. status: None without an answer. wait_s: the wait that a rate-limiting server asks for,
+    seconds.
     """
 
     method: str
@@ -83,7 +84,7 @@ class Probe:
 
 @check(
     "posture.routes",
-    title="Every route but /health asks for a bearer",
+    title="Every route except /health requires a bearer",
     subject="control",
     codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN, codes.CONTROL_REDIRECTED, codes.CONTROL_NOT_POPULI),
     needs=("control.health",),
@@ -95,11 +96,11 @@ async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context) -> tuple[Probe, ...]:
-    """Paced, and one request at a time of each kind: a stranger's production server is not to notice.
+    """Paced, with one request of each kind at a time: a production server must not notice.
 
-    What was throttled is asked again after the time that the server names, all of it together, a few times at most.
+    Rate-limited requests are repeated together, after the time that the server names, a few times at most.
     """
-    from pydantic import SecretStr  # here, so that naming the check needs no pydantic
+    from pydantic import SecretStr  # imported here, so that listing the check needs no pydantic
 
     unknown = SecretStr(f"preflight-unknown-{secrets.token_hex(16)}")
     without, with_unknown = await asyncio.gather(_ask_all(ctx, None), _ask_all(ctx, unknown))
@@ -107,7 +108,7 @@ async def measure(ctx: Context) -> tuple[Probe, ...]:
 
 
 async def _ask_all(ctx: Context, bearer: "SecretStr | None") -> list[Probe]:
-    """Every route by one bearer; fewer where nothing answers any more."""
+    """Every route with one bearer; fewer if nothing answers any more."""
     asked: dict[tuple[str, str], Probe] = {}
     open_questions = list(ROUTES)
     silences = 0
@@ -140,7 +141,7 @@ async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None")
 
 
 def judge(probes: Iterable[Probe]) -> Result:
-    """Open altogether, open in places, not even a control plane, protected, or undecided."""
+    """Completely open, partly open, not a control plane, protected, or undecided."""
     probes = tuple(probes)
     by_gate = {kind: [probe for probe in probes if probe.gate is kind] for kind in Gate}
     through, refused = by_gate[Gate.OPEN], by_gate[Gate.REFUSED]
@@ -157,7 +158,7 @@ def judge(probes: Iterable[Probe]) -> Result:
         if all(probe.status in ASKS_FOR_CREDENTIALS for probe in denied):
             return _undecided(denied, len(denied), probes)
         return _not_it(codes.CONTROL_NOT_POPULI, denied, probes)
-    turned_away = f"; what stands in front of it turns {len(denied)} of them away itself" if denied else ""
+    turned_away = f"; a proxy in front of it refuses {len(denied)} of them itself" if denied else ""
     message = f"{len(ROUTES)} routes refuse a request without a bearer, and with an unknown one{turned_away}"
     return passed(CONTROL, Direction.ROUND_TRIP, message, **_more(probes))
 
@@ -167,8 +168,8 @@ def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         codes.POSTURE_OPEN,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{len(through)} of {len(probes)} requests without a known bearer were let in and none was refused: anyone who "
-        "reaches it controls it",
+        f"{len(through)} of {len(probes)} requests without a known bearer were accepted and none was refused: anyone "
+        "who reaches it controls it",
         remedy="Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
         **_more(probes),
     )
@@ -180,20 +181,20 @@ def _open_in_places(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"answered without a known bearer: {', '.join(_named(through))}",
-        remedy="Take the exception for these routes out of the proxy or server in front of the control plane.",
+        remedy="Remove the exception for these routes from the proxy or server in front of the control plane.",
         **_more(probes),
     )
 
 
 def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Result:
-    """Something else answers: whether the routes are protected cannot be seen, and no bearer should go there."""
+    """Another server answers: whether the routes are protected is not known, and no bearer should go there."""
     return failed(
         code,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{len(strange)} of {len(probes)} requests were not answered by a control plane but by something in front of "
-        f"it, first {strange[0].answered}",
-        remedy="Let /v1/populi/ through to the control plane unchanged, or point the control URL past what answers.",
+        f"{len(strange)} of {len(probes)} requests were answered by something in front of the control plane, "
+        f"first {strange[0].answered}",
+        remedy="Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it.",
         **_more(probes),
     )
 
@@ -204,8 +205,8 @@ def _undecided(untold: list[Probe], count: int, probes: tuple[Probe, ...]) -> Re
         codes.RUN_NO_ANSWER,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{count} of {2 * len(ROUTES)} requests got no answer of the control plane that tells, first {first}; ask "
-        "again when it is calm, and past what stands in front of it",
+        f"{count} of {2 * len(ROUTES)} requests got no conclusive answer from the control plane, first {first}; run "
+        "again later, without the proxy in front of it",
         **_more(probes),
     )
 
@@ -215,12 +216,12 @@ def _more(probes: tuple[Probe, ...]) -> dict[str, Any]:
     through = sum(probe.gate is Gate.OPEN for probe in probes)
     return {
         "measurements": {"routes_asked": len(probes), "routes_let_through": through},
-        "evidence": (Evidence("http", "what became of each request, by route and bearer", statuses),),
+        "evidence": (Evidence("http", "the answer to each request, by route and bearer", statuses),),
     }
 
 
 def _named(through: list[Probe]) -> list[str]:
-    """Each route once, with how it was answered; which bearer it took for granted only where just one did."""
+    """Each route once, with its status; the kind of bearer only if one kind alone was accepted."""
     by_route: dict[tuple[str, str], list[Probe]] = {}
     for probe in through:
         by_route.setdefault((probe.method, probe.path), []).append(probe)

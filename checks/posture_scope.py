@@ -18,8 +18,8 @@ from preflight.model.roles import ScopeTrial
 async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
     """Join under a made-up scope, as a node in maintenance, and leave at once.
 
-    Nothing else proves it, and where the scope is open the join succeeds: so it runs with `--intrusive`, or where an
-    enrolment writes anyhow.
+    Nothing else proves it, and if the scope is open the join succeeds: so it runs only with `--intrusive` or
+    `--enroll`.
     """
     settings = ctx.settings
     if settings.enrolment is None and not settings.intrusive:
@@ -27,7 +27,7 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
             codes.RUN_NOT_ENROLLING,
             CONTROL,
             Direction.ROUND_TRIP,
-            "only a join under another scope tells whether the scope is enforced, and that may write to the cluster",
+            "only a join under another scope shows whether the scope is enforced, and that may write to the cluster",
             remedy="preflight run posture.scope --intrusive",
         )
         return
@@ -36,22 +36,24 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
-    """Refused with 403 is right; what was let in is a finding, and so is a row that stayed. scope_id: this node's."""
+    """A refusal with 403 is right; an accepted join is a finding, and so is a node that stays listed. scope_id: this
+    node's.
+    """
     where = (CONTROL, Direction.ROUND_TRIP)
     if trial.verdict == "enforced":
         told = [passed(*where, f"a join under the scope {trial.scope_id}, which nobody has, is refused")]
     elif trial.verdict == "open":
         message = (
-            f"a join under the scope {trial.scope_id}, which nobody has, was taken; any cluster's node may come in"
+            f"a join under the scope {trial.scope_id}, which nobody has, was accepted; nodes of any cluster can join"
         )
         scope = quote(scope_id) if scope_id else "SCOPE-OF-THIS-CLUSTER"
         remedy = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
         told = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
     else:
-        message = f"whether the scope is enforced could not be told: {trial.detail}; ask again, with a worker's token"
+        message = f"it is not known whether the scope is enforced: {trial.detail}; run again with a worker's token"
         told = [inconclusive(codes.RUN_NO_ANSWER, *where, message)]
     if not trial.left:
-        message = f"the row {trial.identity}, in maintenance, may still be listed: leaving was not answered"
+        message = f"the node {trial.identity}, in maintenance, may still be listed: leave got no answer"
         remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
         if trial.written_down is not None:
             remedy = trial.written_down.clean_line

@@ -1,4 +1,4 @@
-"""Are this node's secrets where only it can read them: not in git, and in files of mode 0600?"""
+"""Are this node's secrets private: not in git, and in files of mode 0600?"""
 
 from collections.abc import AsyncGenerator, Sequence
 from shlex import quote
@@ -31,9 +31,10 @@ LISTED = 50
     timeout=30,
 )
 async def posture_secrets(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Search the git repositories of the working and the settings' folder, and look at the modes of secret files.
+    """Search the git repositories of the working folder and of the settings' folder, and look at the modes of secret
+    files.
 
-    Only this machine is read. Files, lines, commits and variables are told, and no value.
+    It reads only this machine. It reports files, lines, commits and variables, but no values.
     """
     secrets = ctx.net.secrets
     yield judge_files(secrets.files())
@@ -44,20 +45,20 @@ async def posture_secrets(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge_files(files: Sequence[SecretFile]) -> Result:
-    """Modes only: not even the owner's right to read is used."""
+    """Look at modes only; do not read the files."""
     where = (NODE, Direction.LOCAL)
     if not files:
-        message = "the settings name no file with a secret that is there"
+        message = "no secret file named in the settings exists"
         return skipped(codes.RUN_NOT_APPLICABLE, *where, message, aspect="files")
     loose = [file for file in files if file.open_to_others]
     if not loose:
-        message = f"{len(files)} secret files are open to their owner only"
+        message = f"{len(files)} secret files are readable only by their owner"
         return passed(*where, message, aspect="files", measurements={"files": len(files)})
     named = ", ".join(f"{file.path} ({file.what}, mode {file.mode or 0:04o})" for file in loose)
     return warned(
         codes.POSTURE_SECRET_FILE_MODE,
         *where,
-        f"others than the owner may use {named}",
+        f"other users than the owner can read or write {named}",
         aspect="files",
         remedy=f"chmod 600 {' '.join(quote(str(file.path)) for file in loose)}",
         measurements={"files": len(files), "files_open": len(loose)},
@@ -65,14 +66,14 @@ def judge_files(files: Sequence[SecretFile]) -> Result:
 
 
 def judge_git(repositories: Sequence[Repository], *, named: bool = True) -> Result:
-    """A secret in any of them; where one could not be read, and why; else how much was searched.
+    """Report a secret in any of them; else one that could not be read, and why; else how much was searched.
 
-    named: the settings ask for these repositories. One that merely lies around the working folder and cannot be read,
-    as in many a container, leaves nothing undecided that anybody asked for.
+    named: the settings ask for these repositories. An unreadable repository around the working folder, as in many
+    containers, was not requested and leaves nothing undecided.
     """
     where = (NODE, Direction.LOCAL)
     if not repositories:
-        message = "neither the working folder nor the settings lie in a git repository"
+        message = "neither the working folder nor the settings file is in a git repository"
         return skipped(codes.RUN_NOT_APPLICABLE, *where, message, aspect="git")
     leaking = [repository for repository in repositories if repository.leaks]
     if leaking:
@@ -82,7 +83,7 @@ def judge_git(repositories: Sequence[Repository], *, named: bool = True) -> Resu
         return _closed(closed, named=named)
     names = ", ".join(str(repository.root) for repository in repositories)
     cut = next((f"; {repository.unfinished}" for repository in repositories if repository.unfinished), "")
-    return passed(*where, f"no secret of the cluster found in tree and history of {names}{cut}", aspect="git")
+    return passed(*where, f"found no secret of the cluster in the files and history of {names}{cut}", aspect="git")
 
 
 def _leaking(repositories: Sequence[Repository]) -> Result:
@@ -96,22 +97,22 @@ def _leaking(repositories: Sequence[Repository]) -> Result:
         Direction.LOCAL,
         f"secrets are committed to git in {repositories[0].root}: {shown}{more}",
         aspect="git",
-        remedy="Replace the secret first, on the server and the nodes; then take it out of the repository.",
+        remedy="Replace the secret first, on the server and the nodes; then remove it from the repository.",
         measurements={"places": len(places)},
-        evidence=(Evidence("git", "file, line, commit and variable; no value", rows),),
+        evidence=(Evidence("git", "file, line, commit and variable, without values", rows),),
     )
 
 
 def _closed(repository: Repository, *, named: bool) -> Result:
     where = (NODE, Direction.LOCAL)
     if repository.missing_tool:
-        message = f"{repository.root} is a git repository, and without git it cannot be searched"
+        message = f"{repository.root} is a git repository, but git is not installed, so it was not searched"
         code, remedy = codes.RUN_NEEDS_TOOL, "sudo apt-get install git"
     else:
-        message = f"git does not read {repository.root}: {repository.unread}"
+        message = f"git cannot read {repository.root}: {repository.unread}"
         code = codes.RUN_NEEDS_PRIVILEGE
         remedy = f"git config --global --add safe.directory {quote(str(repository.root))}"
     if not named:
-        message += "; name it as posture.repositories if it is to be searched"
+        message += "; to search it, add it to posture.repositories"
         return skipped(codes.RUN_NOT_APPLICABLE, *where, message, aspect="git")
     return inconclusive(code, *where, message, aspect="git", remedy=remedy)

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import CONTROL, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
+from preflight.model.host_port import join_host_port
 from preflight.model.tcp import OldTls
-from preflight.proto.control.url import ControlUrl, usable
+from preflight.proto.control.url import ControlUrl
 
 
 @check(
@@ -17,38 +18,39 @@ from preflight.proto.control.url import ControlUrl, usable
     timeout=15,
 )
 async def posture_tls(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Offer TLS 1.1 at most to each address, and hang up after the answer; nothing is sent over such a session."""
-    url = usable(ctx.settings.control.url)
+    """Offer at most TLS 1.1 to each address, and hang up after the answer; send nothing over such a session."""
+    url = ctx.settings.control.usable_url
     if url is None or url.scheme != "https":
         yield _not_applicable("the control URL has no TLS to judge")
     elif ctx.net.control.proxy is not None:
-        yield _not_applicable("a proxy stands before the control plane, so its TLS is not seen from here")
+        yield _not_applicable("a proxy is in front of the control plane, so its TLS is not visible from here")
     else:
         yield judge(url, await measure(ctx, url))
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[OldTls]:
-    """One hello to each address that the URL leads to."""
+    """One ClientHello to each address of the URL."""
     addresses = await ctx.net.dns.addresses(url)
     return await asyncio.gather(*(ctx.net.tcp.old_tls(address, url.port, url.host) for address in addresses))
 
 
 def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
-    """One address that accepts is one too many; silence proves nothing."""
+    """One address that accepts is a finding; silence proves nothing."""
     where = (CONTROL, Direction.ROUND_TRIP)
     accepting = next((hello for hello in hellos if hello.version is not None), None)
     if accepting is not None:
         return warned(
             codes.POSTURE_TLS_OLD,
             *where,
-            f"{url.host} ({accepting.address}:{url.port}) accepts {accepting.version}, which RFC 8996 has withdrawn",
+            f"{url.host} ({join_host_port(accepting.address, url.port)}) accepts {accepting.version}, "
+            "which RFC 8996 has deprecated",
             remedy="ssl_protocols TLSv1.2 TLSv1.3;   # nginx; or the like in the TLS terminator, then reload it",
             measurements={"tls_version_accepted": accepting.version},
         )
     refused = [hello for hello in hellos if hello.refused]
     if len(refused) < len(hellos) or not hellos:
         silent = next((hello.detail for hello in hellos if not hello.refused), "it has no address")
-        message = f"whether {url.host} accepts TLS 1.1 could not be seen: {silent}; ask again when the way is calm"
+        message = f"whether {url.host} accepts TLS 1.1 is not known: {silent}; run again later"
         return inconclusive(codes.RUN_NO_ANSWER, *where, message)
     return passed(*where, f"TLS 1.0 and 1.1 are refused ({refused[0].detail})")
 

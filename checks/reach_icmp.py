@@ -17,6 +17,7 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import EchoFacts
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
 from preflight.proto.responder.reach import start_responder
@@ -25,19 +26,19 @@ FIRST = 4
 MORE = 100  # enough to tell 1 % from chance
 ENOUGH = 50
 CONCURRENT_PEERS = 128
-"""Echoes share one socket and one pace, however many; what is bounded is the UDP sessions with the silent ones."""
+"""All echoes share one socket and one pace; only the UDP sessions with silent peers are limited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Echoes, and where some are missing a few STAMP packets to the peer's responder."""
+    """Echoes and, if some are missing, a few STAMP packets to the peer's responder."""
 
     echo: EchoStats
     udp: StampStats | None = None
 
     @property
     def udp_alive(self) -> bool:
-        """Whether the peer answered by UDP, be it only that nobody listens."""
+        """Whether the peer answered by UDP, even if only with "port unreachable"."""
         return self.udp is not None and (self.udp.answered > 0 or self.udp.port_unreachable)
 
 
@@ -52,9 +53,10 @@ class Reached:
     codes=(codes.REACH_ICMP_FILTERED, codes.REACH_UNREACHABLE, codes.REACH_LOSS),
 )
 async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Sends a few echoes to all at once; where some stay away, UDP tells a filter from a dead path, or more tell loss.
+    """Sends a few echoes to all peers at once. If some get no answer, UDP packets show whether it is a filter or a dead
+    path, and more echoes measure the loss.
 
-    An echo goes both ways, so what is lost here has no direction: where a responder answers, `udp.quality` tells it.
+    An echo goes both ways, so its loss has no direction: where a responder answers, `udp.quality` gives it.
     """
     limits = ctx.settings.thresholds
     async for peer, reached in for_each_peer(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS):
@@ -62,9 +64,9 @@ async def reach_icmp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, peer: Peer) -> Reached:
-    """Quick where all is well; about two seconds where nothing comes back.
+    """Quick if all is well; about two seconds if nothing comes back.
 
-    Many more echoes only where they decide: a responder tells loss better, and by direction (`udp.quality`).
+    Many more echoes only if they decide: a responder measures loss better, and by direction (`udp.quality`).
     """
     echo = await ctx.net.icmp.echo(peer.address, count=FIRST, interval_s=0.02, timeout_s=1.0)
     if echo.error == PRIVILEGE or (echo.sent and echo.received == echo.sent):
@@ -76,14 +78,14 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
 
 
 def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
-    """Loss only from enough echoes, and only where nobody can tell its direction."""
+    """Report loss only from enough echoes, and only if no responder can measure its direction."""
     echo = reached.echo
     if echo.error == PRIVILEGE:
         return inconclusive(
             codes.RUN_NEEDS_PRIVILEGE,
             peer.target,
             Direction.ROUND_TRIP,
-            f"this process may not send echoes to {peer.address}: raw sockets take CAP_NET_RAW",
+            f"this process may not send echoes to {peer.address}: raw sockets need CAP_NET_RAW",
             remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
         )
     if echo.received:
@@ -94,29 +96,29 @@ def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float
 def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float) -> Result:
     echo, loss = reached.echo, reached.echo.loss_percent
     best = min(echo.rtt_ms)
-    measurements = {
-        "sent": echo.sent,
-        "received": echo.received,
-        "rtt_min_ms": round(best, 3),
-        "rtt_max_ms": round(max(echo.rtt_ms), 3),
-    }
+    facts = EchoFacts(
+        sent=echo.sent,
+        received=echo.received,
+        rtt_min_ms=round(best, 3),
+        rtt_max_ms=round(max(echo.rtt_ms), 3),
+    )
     message = f"{echo.received} of {echo.sent} echoes answered, round trip from {best:.1f} ms"
     if echo.sent < ENOUGH or loss < warn_percent or reached.udp_alive:
-        return passed(peer.target, Direction.ROUND_TRIP, message, measurements=measurements)
+        return passed(peer.target, Direction.ROUND_TRIP, message, facts=facts)
     make = failed if loss >= fail_percent else warned
     return make(
         codes.REACH_LOSS,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{loss:.0f} % of {echo.sent} echoes were lost; no responder answers that could tell in which direction",
+        f"{loss:.0f} % of {echo.sent} echoes were lost; no responder answers, so the direction is not known",
         remedy=f"{start_responder(peer.target, peer.address, peer.responder_port)}, then run again",
-        measurements=measurements,
+        facts=facts,
     )
 
 
 def _silent(peer: Peer, reached: Reached) -> Result:
     echo, udp = reached.echo, reached.udp
-    measurements = {"sent": echo.sent, "received": 0, "udp_answered": udp.answered if udp else 0}
+    facts = EchoFacts(sent=echo.sent, received=0, udp_answered=udp.answered if udp else 0)
     said = f" ({echo.error})" if echo.error else ""
     none = f"{peer.address} answered none of {echo.sent} echoes{said}" if echo.sent else f"no echo left this node{said}"
     if reached.udp_alive:
@@ -126,14 +128,14 @@ def _silent(peer: Peer, reached: Reached) -> Result:
             peer.target,
             Direction.ROUND_TRIP,
             f"{none}, but UDP comes back: only ICMP echo is filtered",
-            remedy=f"nft list ruleset  # on {where}: let ICMP echo through on the overlay interface",
-            measurements=measurements,
+            remedy=f"nft list ruleset  # on {where}: accept ICMP echo on the overlay interface",
+            facts=facts,
         )
     return failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
         f"{none} and none of {udp.sent if udp else 0} UDP packets came back",
-        remedy=f"ping {peer.address}  # from another member of the overlay: does it answer anybody?",
-        measurements=measurements,
+        remedy=f"ping {peer.address}  # from another member of the overlay: does it answer there?",
+        facts=facts,
     )

@@ -1,4 +1,4 @@
-"""Which way do packets take inside the overlay, there and back?"""
+"""Which path do packets take inside the overlay, there and back?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -7,7 +7,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Result,
     check,
@@ -18,6 +17,7 @@ from preflight.api import (
     passed,
     warned,
 )
+from preflight.model.facts import ReverseTraceFacts, TraceFacts
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import OverlayState
@@ -39,10 +39,12 @@ GAP_S = 0.004
     codes=(codes.OVERLAY_ROUTE_LEAK, codes.REACH_ASYMMETRIC),
 )
 async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Traces each peer by UDP and has its responder trace back. One hop is a mesh, two a hub, the underlay a leak.
+    """Traces each peer by UDP and asks its responder to trace back. One hop is a mesh, two hops a hub, the underlay a
+    leak.
 
-    The directions differ where a packet crosses more links one way than the other, or where the peer sends by another
-    interface than packets come in by: routers show other addresses to each direction, and silence proves nothing.
+    The directions differ if a packet crosses more links one way than the other, or if the peer sends on
+    another interface than packets come in on. Addresses prove nothing: routers show a different one in each direction.
+    Nor does silence.
     """
 
     async def measure(peer: Peer) -> tuple[Trace, ReverseTraceroute | None]:
@@ -52,7 +54,7 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
         links = await ctx.net.kernel.links()
         async for peer, (trace, back) in for_each_peer(ctx.peers, measure, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
             yield judge(peer, ctx.overlay, trace, links)
-            # That a responder is missing is told by reach.udp; the way back is then just not known.
+            # reach.udp reports a missing responder; the return path is then not known.
             if back is not None:
                 yield judge_back(peer, ctx.overlay, trace, back, links)
     except NeedsPlatform as error:
@@ -61,11 +63,11 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[Link]) -> Result:
-    """Silence is no fault: a peer that drops the probes, or tells of closed ports at a limited rate, is reached all
-    the same, or we were not here.
+    """Silence is not a fault: a peer may drop the probes or limit its ICMP errors. It is reachable, or this check
+    would not run.
     """
     evidence = (_evidence(f"UDP probes to {peer.address}", trace),)
-    measurements = {"hops": len(trace.hops) if trace.reached else None, "reached": trace.reached}
+    facts = TraceFacts(hops=len(trace.hops) if trace.reached else None, reached=trace.reached)
     stray = _stray(trace, state, links)
     if stray is not None:
         hop, why = stray
@@ -75,25 +77,25 @@ def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[
             Direction.FORWARD,
             f"hop {hop.ttl} to {peer.address} is {hop.address}, which {why}",
             remedy=f"ip rule; ip route get {peer.address} ipproto udp dport 33434",
-            measurements=measurements,
+            facts=facts,
             evidence=evidence,
         )
     message = _describe(peer.address, trace)
-    return passed(peer.target, Direction.FORWARD, message, measurements=measurements, evidence=evidence)
+    return passed(peer.target, Direction.FORWARD, message, facts=facts, evidence=evidence)
 
 
 def judge_back(
     peer: Peer, state: OverlayState | None, there: Trace, back: ReverseTraceroute, links: Iterable[Link]
 ) -> Result:
-    """Another way back is a warning: what comes by it arrives. Where it does not arrive, `reach.udp` finds out why."""
+    """A different return path is a warning: its packets arrive. If they do not, `reach.udp` finds out why."""
     forward, reverse = _distances(there, back)
-    measurements: dict[str, Measurement] = {
-        "hops": reverse,
-        "hops_forward": forward,
-        "reached": back.trace.reached,
-        "interface": back.way.interface,
-        "arrival_interface": back.way.arrival,
-    }
+    facts = ReverseTraceFacts(
+        hops=reverse,
+        hops_forward=forward,
+        reached=back.trace.reached,
+        interface=back.way.interface,
+        arrival_interface=back.way.arrival,
+    )
     evidence = (_evidence(f"UDP probes of {peer.target} to this node", back.trace),)
     reasons = _differences(peer, state, back, (forward, reverse), links)
     if reasons:
@@ -103,16 +105,16 @@ def judge_back(
             Direction.REVERSE,
             "; ".join(reasons),
             remedy=_remedy(peer, back),
-            measurements=measurements,
+            facts=facts,
             evidence=evidence,
         )
     message = f"from {peer.target}: {_describe('this node', back.trace)}"
-    return passed(peer.target, Direction.REVERSE, message, measurements=measurements, evidence=evidence)
+    return passed(peer.target, Direction.REVERSE, message, facts=facts, evidence=evidence)
 
 
 def _distances(there: Trace, back: ReverseTraceroute) -> tuple[int | None, int | None]:
-    """Links there and back: by what was left of the TTL of a packet each way, which no lost probe changes, else by the
-    traces where they have no gap. Never one by this and the other by that.
+    """Links there and back: from the remaining TTL of a packet in each direction, which no lost probe changes, else
+    from two traces without gaps. It never mixes the two methods.
     """
     if back.forward_hops is not None and back.reverse_hops is not None:
         return back.forward_hops, back.reverse_hops
@@ -126,7 +128,7 @@ def _differences(
     distances: Sequence[int | None],
     links: Iterable[Link],
 ) -> list[str]:
-    """What proves that the way back is another one; no address that a mere router shows is a proof."""
+    """What proves a different return path; the address of a router is not proof."""
     found = [other_way(back.way, back.here, peer.target).message] if back.way.elsewhere else []
     forward, reverse = distances
     if None not in distances and forward != reverse:
@@ -134,7 +136,7 @@ def _differences(
     stray = _on_the_underlay(back.trace, state, links)
     if stray is not None:
         hop, link = stray
-        found.append(f"hop {hop.ttl} from {peer.target} to this node is {hop.address}, which lies on {link.name}")
+        found.append(f"hop {hop.ttl} from {peer.target} to this node is {hop.address}, which is on {link.name}")
     return found
 
 
@@ -145,18 +147,19 @@ def _remedy(peer: Peer, back: ReverseTraceroute) -> str:
 
 
 def _stray(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> tuple[Hop, str] | None:
-    """The first router on the way that is outside the overlay, and what shows it.
+    """The first router on the path that is outside the overlay, and the proof.
 
-    It is a neighbour on the underlay, or its answer came in by the underlay. Any other address may be a second one of
-    an overlay router, whose answer comes through the tunnel: not every hop that is not on the overlay is outside it.
+    It is a neighbour on the underlay, or its answer came in from the underlay. Any other address may be a second
+    address of an overlay router, whose answer comes through the tunnel: a hop address off the overlay does not prove a
+    hop outside it.
     """
     neighbour = _on_the_underlay(trace, state, links)
     if neighbour is not None:
-        return neighbour[0], f"lies on {neighbour[1].name} and not on the overlay"
+        return neighbour[0], f"is on {neighbour[1].name}, not on the overlay"
     names = {link.name for link in links if not link.loopback}
     for hop in _routers(trace, state):
         if state is not None and state.interface and hop.interface in names - {state.interface}:
-            return hop, f"is not on the overlay and answered by {hop.interface}"
+            return hop, f"is not on the overlay and answered on {hop.interface}"
     return None
 
 
@@ -170,7 +173,7 @@ def _on_the_underlay(trace: Trace, state: OverlayState | None, links: Iterable[L
 
 
 def _routers(trace: Trace, state: OverlayState | None) -> list[Hop]:
-    """The hops on the way that have no overlay address."""
+    """The hops on the path without an overlay address."""
     shown = [hop for hop in trace.hops if hop.address is not None and not hop.reached]
     return [hop for hop in shown if state is None or not state.covers(str(hop.address))]
 
@@ -178,11 +181,11 @@ def _routers(trace: Trace, state: OverlayState | None) -> list[Hop]:
 def _describe(destination: str, trace: Trace) -> str:
     if not trace.hops:
         reason = f" ({trace.error})" if trace.error else ""
-        return f"nobody answers traceroute's probes to {destination}, so the way there is not shown{reason}"
+        return f"traceroute's probes to {destination} get no answers, so the path is not known{reason}"
     way = ", ".join(hop.address or "*" for hop in trace.hops)
     if trace.reached:
         return f"{_count(len(trace.hops))} to {destination}: {way}"
-    return f"the way to {destination} as far as it is shown: {way}"
+    return f"the visible part of the path to {destination}: {way}"
 
 
 def _count(hops: int | None) -> str:

@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
 from functools import partial
 
 from preflight.api import (
-    Code,
     Context,
     Direction,
     Evidence,
@@ -22,13 +20,22 @@ from preflight.api import (
     passed,
     warned,
 )
-from preflight.model.icmp import EchoStats
-from preflight.model.overlay import OverlayState
-from preflight.model.path import AskResult, PeerReport, StampStats, summed
-from preflight.proto.responder.admission import Verdict
+from preflight.model.facts import AnswerFacts
+from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
-from preflight.proto.responder.reach_messages import arrived, got, got_none, not_here, unanswered
+from preflight.proto.responder.reach_messages import (
+    answered_late,
+    answered_of,
+    arrived,
+    echo_text,
+    got,
+    got_none,
+    not_here,
+    other_key,
+    unanswered,
+)
+from preflight.proto.responder.reached import Reached, counts, outside_router, overload_text
 from preflight.proto.responder.return_path import explain
 
 COUNT = 10
@@ -36,37 +43,7 @@ INTERVAL_S = 0.01
 CONCURRENT_PEERS = 128
 CONCURRENT_QUESTIONS = 32
 PACKETS_PER_SECOND = 2000
-"""To all peers together, where all is well; silent ones are asked more slowly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A short STAMP session; where it stayed silent, also: one without the key, what asking told, and an echo.
-
-    outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
-    """
-
-    session: StampStats
-    unsigned: StampStats | None = None
-    asked: AskResult | None = None
-    echo: EchoStats | None = None
-    outside: tuple[str, str] | None = None
-
-    @property
-    def port_unreachable(self) -> bool:
-        """Whether the peer's host itself says that nobody listens: both directions carry packets then."""
-        return self.session.port_unreachable or (self.asked is not None and self.asked.port_unreachable)
-
-    @property
-    def rejected(self) -> dict[str, int]:
-        """What came from the responder's place and answers nothing, by reason."""
-        parts = (self.session, self.unsigned, self.asked)
-        return summed(part.rejected for part in parts if part is not None)
-
-    @property
-    def echoed(self) -> bool:
-        """Whether the peer answered an echo."""
-        return self.echo is not None and self.echo.received > 0
+"""To all peers together, where all is well; silent ones get packets more slowly."""
 
 
 @check(
@@ -91,9 +68,9 @@ class Reached:
 async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
 
-    Where none is answered the answer must come another way: the peer tells by the control plane's mailbox what it got,
-    what its reverse-path filter drops and where its way back leads, and probes back; its hellos tell unasked what it
-    got; answers that arrive on the tunnel interface and not at the socket were dropped here.
+    Without an answer, three others can tell the direction. The peer reports by the control plane's mailbox what it
+    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its hellos say,
+    unasked, what it received. Answers that reach the tunnel interface but not the socket were dropped here.
     """
     mailbox = asyncio.Semaphore(CONCURRENT_QUESTIONS)
     async for peer, reached in for_each_peer(
@@ -113,22 +90,14 @@ async def measure(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> Reach
         _asked(ctx, mailbox, peer),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
     )
-    outside = _outside(ctx.overlay, {**session.icmp_from, **asked.icmp_from})
+    outside = outside_router(ctx.overlay, {**session.icmp_from, **asked.icmp_from})
     return Reached(session, unsigned if session.authenticated else None, asked, echo, outside)
 
 
 async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskResult:
-    """Ask; where the control plane's mailbox is asked too, not with everybody at one time."""
+    """Ask; a question by the control plane's mailbox waits until only a few others are open."""
     async with mailbox if peer.agent_id is not None else nullcontext():
         return await ctx.net.path.ask(peer, interface=ctx.overlay.interface if ctx.overlay else None)
-
-
-def _outside(state: OverlayState | None, routers: Mapping[str, str]) -> tuple[str, str] | None:
-    """Who answered for the peer by ICMP: an address that is not on the overlay, by an interface that is not its."""
-    if state is None or state.interface is None:
-        return None
-    beside = ((who, by) for who, by in routers.items() if by not in ("", "lo", state.interface))
-    return next(((who, by) for who, by in beside if not state.covers(who)), None)
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
@@ -148,13 +117,13 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
         return (_from_elsewhere(peer, asked),)
     if reached.rejected:
         return (_not_a_responder(peer, reached, asked),)
-    if overload := _overload(peer, asked):
+    if overload := overload_text(peer.target, asked):
         return (_overloaded(peer, asked, overload),)
     return _by_ways(peer, reached, asked)
 
 
 def _by_ways(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
-    """What is told of the two directions when nothing at all is heard from the responder's place."""
+    """What is known of the two directions when nothing at all comes from the responder's place."""
     ways = forward_way(asked), reverse_way(asked)
     if ways == (Way.OPEN, Way.OPEN) and (asked.report is not None or asked.hello is not None):
         return (_mute(peer, asked),)
@@ -197,32 +166,21 @@ def _leaking(peer: Peer, router: str, interface: str) -> Result:
 
 def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = False) -> tuple[Result, ...]:
     name = peer.target
-    if late:
-        fact = (
-            f"the responder of {name} answered once the tunnel was up, after {session.sent} packets without an answer"
-        )
-    else:
-        fact = f"the responder of {name} answered {answered} of {session.sent} packets"
+    fact = answered_late(name, session.sent) if late else answered_of(name, answered, session.sent)
     best = f", the quickest after {min(session.rtt_ms):.1f} ms" if session.rtt_ms else ""
-    measurements: dict[str, Measurement] = {"sent": session.sent, "answered": answered}
-    if session.rtt_ms:
-        measurements["rtt_min_ms"] = round(min(session.rtt_ms), 3)
+    rtt_min_ms = round(min(session.rtt_ms), 3) if session.rtt_ms else None
+    facts = AnswerFacts(sent=session.sent, answered=answered, rtt_min_ms=rtt_min_ms)
     attempts = 2 if late else 1
     return (
-        passed(name, Direction.FORWARD, fact, measurements=measurements, attempts=attempts),
-        passed(name, Direction.REVERSE, f"its answers arrive here{best}", measurements=measurements, attempts=attempts),
+        passed(name, Direction.FORWARD, fact, facts=facts, attempts=attempts),
+        passed(name, Direction.REVERSE, f"its answers arrive here{best}", facts=facts, attempts=attempts),
     )
 
 
 def _other_key(peer: Peer, reached: Reached) -> Result:
-    """The responder answers what is not signed. What it does about signed packets tells more, if it is anything."""
-    if reached.rejected:
-        fact = who_answers(peer.target, peer.responder_port, reached.rejected)
-    else:
-        fact = (
-            f"the responder of {peer.target} answers packets without a key and drops those signed with this node's: "
-            "its key is another one, or it has none"
-        )
+    """The responder answers unsigned packets. What it sends back to signed ones tells more, if it sends anything."""
+    rejected = reached.rejected
+    fact = who_answers(peer.target, peer.responder_port, rejected) if rejected else other_key(peer.target)
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
@@ -234,7 +192,7 @@ def _other_key(peer: Peer, reached: Reached) -> Result:
 
 
 def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
-    """Datagrams come from the responder's place, so no firewall eats them; but none of them answers."""
+    """Datagrams come from the responder's place, so no firewall drops them; but none is an answer."""
     rejected, keyed = reached.rejected, reached.session.authenticated
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
@@ -242,7 +200,7 @@ def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
         Direction.ROUND_TRIP,
         f"{who_answers(peer.target, peer.responder_port, rejected)}, so the directions cannot be measured",
         remedy=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
-        measurements={"sent": reached.session.sent + asked.sent, "answered": 0, "rejected": sum(rejected.values())},
+        facts=AnswerFacts(sent=reached.session.sent + asked.sent, answered=0, rejected=sum(rejected.values())),
         evidence=(Evidence("rejected", "datagrams that answer nothing, by reason", rejected), _evidence(asked)),
     )
 
@@ -259,16 +217,6 @@ def _from_elsewhere(peer: Peer, asked: AskResult) -> Result:
         measurements={"sent": asked.sent, "answered_from_elsewhere": sum(asked.strays.values())},
         evidence=(_evidence(asked),),
     )
-
-
-def _overload(peer: Peer, asked: AskResult) -> str:
-    """What the responder dropped itself, if that may be all that is missing."""
-    limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked.report else 0
-    if limited:
-        return f"the responder of {peer.target} dropped {limited} packets of this node for their rate"
-    if asked.overflowed_there and forward_way(asked) is not Way.OPEN:
-        return f"the responder of {peer.target} had no room for {asked.overflowed_there} datagrams in its receive queue"
-    return ""
 
 
 def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
@@ -353,7 +301,7 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
     if way is Way.OPEN:
         return passed(peer.target, Direction.FORWARD, got(peer.target, asked), measurements=measurements)
     return failed(
-        _dead_code(reached, codes.REACH_NO_FORWARD),
+        codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_FORWARD,
         peer.target,
         Direction.FORWARD,
         f"{got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
@@ -373,7 +321,7 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=_reverse_counts(asked))
     unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
-        _dead_code(reached, codes.REACH_NO_REVERSE),
+        codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_REVERSE,
         peer.target,
         Direction.REVERSE,
         f"{peer.target} gets this node's packets, but {not_here(report)}"
@@ -382,11 +330,6 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         measurements=_reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
-
-
-def _dead_code(reached: Reached, code: Code) -> Code:
-    """Where echoes pass, the path is alive and UDP is filtered."""
-    return codes.UDP_BLOCKED if reached.echoed else code
 
 
 def _dropped_here(peer: Peer, asked: AskResult) -> Result:
@@ -403,7 +346,7 @@ def _dropped_here(peer: Peer, asked: AskResult) -> Result:
 
 
 def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
-    """Nothing came back, and nobody tells which direction is at fault: never guess."""
+    """Nothing came back, and nothing shows which direction is at fault: never guess."""
     if reached.echoed:
         port = f"UDP port {peer.responder_port}"
         fact = f"only as echoes; {port} is silent (no responder runs there, or a filter drops its packets)"
@@ -415,23 +358,17 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{peer.address} answered none of {sent} UDP packets{_echo_text(reached.echo)}; "
+        f"{peer.address} answered none of {sent} UDP packets{echo_text(reached.echo)}; "
         f"which direction is dead cannot be told from here: {'; '.join(filter(None, why))}",
         remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view tells the direction",
-        measurements={"sent": sent, "answered": 0},
+        facts=AnswerFacts(sent=sent, answered=0),
         evidence=(_evidence(asked),),
     )
     return tuple(result for result in (dead, _missing_role(peer, asked)) if result is not None)
 
 
-def _echo_text(echo: EchoStats | None) -> str:
-    if echo is None or not echo.sent:
-        return " (ICMP echo could not be tried)"
-    return f" and none of {echo.sent} ICMP echoes"
-
-
 def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
-    """The peer was not asked because a role is missing: what would tell the direction is known, and named."""
+    """The peer was not asked because a role is missing: name the role that would show the direction."""
     if asked.unavailable != "role":
         return None
     return inconclusive(
@@ -455,15 +392,4 @@ def _reverse_counts(asked: AskResult) -> dict[str, Measurement]:
 
 
 def _evidence(asked: AskResult) -> Evidence:
-    counts = {
-        "sent": asked.sent,
-        "probes_received": asked.probes_received,
-        "received_on_interface": asked.on_interface,
-        "rejected": dict(asked.rejected),
-        "answers_from_elsewhere": dict(asked.strays),
-        "told_by_peer": asdict(asked.report) if asked.report else None,
-        "not_told_because": asked.detail or None,
-        "told_by_hello": asdict(asked.hello) if asked.hello else None,
-        "not_heard_because": asked.unheard or None,
-    }
-    return Evidence("counts", "what left and what arrived at both ends", counts)
+    return Evidence("counts", "what left and what arrived at both ends", counts(asked))

@@ -1,32 +1,31 @@
-"""Is everything gone that earlier runs of this user joined on the control plane?"""
+"""Did earlier runs of this user leave nodes on the control plane?"""
 
 from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
 from preflight.model.enrolment import LeftBehind
 from preflight.proto.control.left_behind import STILL_THERE, sentence
-from preflight.proto.control.url import usable
 
 SHOWN = 3
 
 
 @check(
     "run.left-behind",
-    title="Nothing is left on the control plane of earlier runs",
+    title="Earlier runs left nothing on the control plane",
     subject="control",
     needs=("control.url",),
     codes=(codes.RUN_LEFT_BEHIND,),
     timeout=30,
 )
 async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Look for rows that a killed run joined, written down in this user's state folder before each join.
+    """Look for nodes that a killed run joined; each run records them in this user's state folder before it joins.
 
-    A run that writes to the cluster anyhow (`--enroll`, `--intrusive`) takes them back, and no other node's; any other
-    names them and the line that does it.
+    A run that writes to the cluster (`--enroll`, `--intrusive`) removes them, and no other node; any other run
+    names them and the command that removes them.
     """
-    url = usable(ctx.settings.control.url)
+    url = ctx.settings.control.usable_url
     if url is None:
-        message = "no control URL that a client could use, so nothing can be asked of it"
+        message = "there is no usable control URL, so no control plane can be asked"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
     writes = ctx.settings.enrolment is not None or ctx.settings.intrusive
@@ -34,7 +33,7 @@ async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def judge(told: Sequence[LeftBehind]) -> Result:
-    """One result for all rows: a warning as long as one may still be listed."""
+    """One result for all: a warning as long as one may still be listed."""
     where = (CONTROL, Direction.ROUND_TRIP)
     if not told:
         return skipped(codes.RUN_NOT_APPLICABLE, *where, "no earlier run of this user left anything there")

@@ -1,4 +1,4 @@
-"""Does the peer still get in after a silence, or does something on the way forget this node?"""
+"""Does the peer still reach this node after a silence, or does something on the path drop its mapping?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -23,19 +23,19 @@ from preflight.proto.responder.answerer import who_answers
 from preflight.proto.responder.reach import start_responder
 
 TAIL_S = 11.0
-"""Who got the last data answers it with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): only then is
-silence."""
+"""The receiver of the last data answers with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): silence
+starts only then."""
 LOOK_S = 0.5
 CONCURRENT_PEERS = 256
 SHORT = 0.8
-"""A silence of less than this share of what was meant was disturbed."""
+"""A silence shorter than this share of the plan was disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """The silences with one peer, shortest first, up to the first that something forgot.
+    """The silences with one peer, shortest first, up to the first after which nothing came in.
 
-    interface, session: of the tunnel, None where its state cannot be read. rejected: what came in place of a promise.
+    interface, session: of the tunnel, None if its state cannot be read. rejected: what came instead of a promise.
     """
 
     silences: tuple[AfterSilence, ...] = ()
@@ -50,7 +50,7 @@ Changes = dict[Peer, list[float]]
 
 @check(
     "udp.nat-timeout",
-    title="The peer gets in after a silence",
+    title="The peer reaches this node after a silence",
     subject="peer",
     needs=("reach.udp",),
     measures=True,
@@ -60,9 +60,9 @@ Changes = dict[Peer, list[float]]
     codes=(codes.UDP_NAT_TIMEOUT,),
 )
 async def udp_nat_timeout(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Has each peer's responder send something after 25, 60 and 120 s in which neither side speaks.
+    """Asks each peer's responder to send packets after 25, 60 and 120 s in which neither side sends.
 
-    The peers are silent at the same time. That their tunnels were silent is read from the counters.
+    All peers are silent at the same time. The counters prove that their tunnels were silent.
     """
     changes: Changes = {peer: [] for peer in ctx.peers}
     watch = asyncio.create_task(_watch(ctx, changes))
@@ -77,7 +77,7 @@ async def udp_nat_timeout(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, peer: Peer, changes: Changes) -> Idle:
-    """Four minutes where nothing is forgotten."""
+    """Four minutes if no mapping expires."""
     silences: list[AfterSilence] = []
     rejected: Mapping[str, int] = {}
     for step_s in sorted(ctx.settings.checks.nat_silence_s):
@@ -96,7 +96,7 @@ async def measure(ctx: Context, peer: Peer, changes: Changes) -> Idle:
 
 
 async def _watch(ctx: Context, changes: Changes) -> None:
-    """Note when the counters of the tunnel to each peer change; nothing where they cannot be read."""
+    """Record when the counters of the tunnel to each peer change; nothing if they cannot be read."""
     before: dict[Peer, tuple[int | None, int | None]] = {}
     while (state := await ctx.net.overlay()) is not None:
         owners, at = Owners(state.peers), asyncio.get_running_loop().time()
@@ -112,23 +112,23 @@ async def _watch(ctx: Context, changes: Changes) -> None:
 
 
 def judge(peer: Peer, idle: Idle) -> Result:
-    """Forgotten is only what the peer did send, and what came again once this node had spoken."""
+    """A mapping has expired only if the peer did send, and packets came in again once this node had sent."""
     measurements = _measured(idle)
     if not idle.silences:
-        fact = f"the responder of {peer.target} does not promise to send after a silence"
+        fact = f"the responder of {peer.target} does not offer to send after a silence"
         return _undecided(peer, who_answers(peer.target, peer.responder_port, idle.rejected) if idle.rejected else fact)
     last = idle.silences[-1]
     if last.arrived:
         return passed(peer.target, Direction.REVERSE, _open(peer, idle), measurements=measurements)
     if not last.sent:
-        what = "sent nothing" if last.sent == 0 else "did not answer any more"
+        what = "sent nothing" if last.sent == 0 else "stopped answering"
         return _undecided(peer, f"{peer.target} {what} after a silence of {last.step_s:g} s")
     return warned(
         codes.UDP_NAT_TIMEOUT,
         peer.target,
         Direction.REVERSE,
-        f"after {_silence(last)} none of {last.sent} packets of {peer.target} came in, and the next packet from here "
-        f"was answered: a NAT or firewall on the way had forgotten this node{_before(idle)}{_keepalive(idle)}",
+        f"after {_silence(last)} none of {last.sent} packets of {peer.target} came in, but the next packet from here "
+        f"was answered: a NAT or firewall on the path had dropped its mapping{_before(idle)}{_keepalive(idle)}",
         remedy=_remedy(idle),
         measurements=measurements,
     )
@@ -139,7 +139,7 @@ def _undecided(peer: Peer, fact: str) -> Result:
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.REVERSE,
-        f"{fact}, so whether it gets in was not seen",
+        f"{fact}, so it is not known whether it gets in",
         remedy=start_responder(peer.target, peer.address, peer.responder_port),
     )
 
@@ -154,7 +154,7 @@ def _open(peer: Peer, idle: Idle) -> str:
     fact = f"after {_silence(longest)} packets of {peer.target} still come in"
     if longest.silent_s is not None and longest.silent_s < SHORT * idle.silences[-1].step_s:
         keepalive = idle.session.keepalive_s if idle.session else None
-        why = f"keepalive every {keepalive} s" if keepalive else "something else spoke"
+        why = f"keepalive every {keepalive} s" if keepalive else "other traffic"
         return f"{fact}; the tunnel was never silent for longer ({why})"
     return fact
 
@@ -171,13 +171,13 @@ def _keepalive(idle: Idle) -> str:
 
 
 def _remedy(idle: Idle) -> str:
-    """A keepalive that is shorter than what was forgotten: 25 s is usual, and too long where 25 s are forgotten."""
+    """A keepalive shorter than the mapping's life: 25 s is usual, but too long if the mapping expires after 25 s."""
     seconds = 25 if len(idle.silences) > 1 and idle.silences[-2].step_s >= 25 else 15
     if idle.session is None or idle.interface is None or not idle.session.key:
         return f"Set a keepalive of {seconds} s on this node's tunnel to the peer."
     return (
         f"wg set {idle.interface} peer {idle.session.key} persistent-keepalive {seconds}"
-        f"   # and PersistentKeepalive = {seconds} in its section of the file"
+        f"   # and PersistentKeepalive = {seconds} in its [Peer] section of the file"
     )
 
 

@@ -1,4 +1,4 @@
-"""Loss, jitter, reordering and duplication of UDP, each direction by itself."""
+"""Loss, jitter, reordering and duplication of UDP, each direction separately."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from preflight.api import (
     Code,
     Context,
     Direction,
-    Measurement,
     Peer,
     Result,
     Status,
@@ -20,6 +19,7 @@ from preflight.api import (
     inconclusive,
     passed,
 )
+from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.path import DirectionStats, Drops, StampStats, combined, percentile
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
@@ -31,22 +31,26 @@ COUNT = 200
 INTERVAL_S = 0.004
 MOST_PACKETS = 25_000
 FEWEST = 50
-"""In a large mesh each peer gets its share of `MOST_PACKETS`, but no less: a check must not become a load test."""
+"""The minimum for each peer: in a large mesh the peers share `MOST_PACKETS`, because a check must not become a load
+test.
+"""
 CONFIRM_COUNT = 300
 CONFIRM_TIMES = 2
 FULLY_CONFIRMED = 32
 BRIEF_CONFIRM_COUNT = 100
-"""Where more peers than `FULLY_CONFIRMED` have trouble it is this node's: the others are confirmed with less."""
+"""If more peers than `FULLY_CONFIRMED` have trouble, the cause is at this node: the others are confirmed with fewer
+packets.
+"""
 CONCURRENT_PEERS = 8
 CONCURRENT_SILENT = 64
 SILENT_COUNT = 10
-"""Packets to a responder that has been silent so far, in case that it has come up."""
+"""Packets to a responder that was silent before, in case it has started."""
 JITTER_PERCENTILE = 95
 LEAST_EVENTS = 3
-"""Fewer lost, late or doubled packets are an accident, whatever the percentage."""
+"""Fewer lost, late or duplicated packets are chance, whatever the percentage."""
 NO_PATH = "that says nothing about the path"
 Z = 1.645
-"""One-sided 95 %: the share that the path has at least, by Wilson's score interval."""
+"""One-sided 95 %: the lower bound of the path's share, by Wilson's score interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,12 @@ class Property:
 
 @dataclass(slots=True)
 class Confirming:
-    """How many packets confirm the next session that was not clean."""
+    """How many packets to confirm the next unclean session with."""
 
     unclean: int = 0
 
     def next_count(self) -> int:
-        """For one more peer that has trouble."""
+        """Count one more peer with trouble."""
         self.unclean += 1
         return CONFIRM_COUNT if self.unclean <= FULLY_CONFIRMED else BRIEF_CONFIRM_COUNT
 
@@ -83,7 +87,7 @@ class Confirming:
     codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION),
 )
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Runs one STAMP session with each peer's responder, and two more where the first was not clean.
+    """Runs one STAMP session with each peer's responder, and two more if the first was not clean.
 
     The first has 200 packets; with more than 125 peers fewer, down to 50. All sessions together send 2000 a second.
     """
@@ -101,14 +105,14 @@ async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def packets_each(peers: int) -> int:
-    """How many packets the first session with each of so many peers has."""
+    """Packets of the first session with each peer, for so many peers."""
     return max(FEWEST, min(COUNT, MOST_PACKETS // max(peers, 1)))
 
 
 async def measure(
     path: "PathProbes", limits: "Thresholds", confirming: Confirming, count: int, peer: Peer
 ) -> StampStats:
-    """About a second where all is well; a share of few packets is not a finding, so trouble is measured longer."""
+    """About a second if all is well; a share of few packets is not a finding, so it measures trouble for longer."""
     sessions = [await path.stamp(peer, count=count, interval_s=INTERVAL_S)]
     if sessions[0].answered and not _clean(sessions[0], limits):
         again = confirming.next_count()
@@ -126,7 +130,7 @@ def _clean(stats: StampStats, limits: "Thresholds") -> bool:
 
 
 def judge(peer: Peer, stats: StampStats, limits: "Thresholds") -> tuple[Result, ...]:
-    """A result per direction with all its measurements; a second bad property of a direction gets its own."""
+    """A result per direction with all its measurements; a second bad property of a direction gets a separate result."""
     if not stats.answered:
         return (_unanswered(peer, stats),)
     results: list[Result] = []
@@ -147,19 +151,19 @@ def _unanswered(peer: Peer, stats: StampStats) -> Result:
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{fact}; a responder there would tell loss and jitter of each direction",
+        f"{fact}; a responder there would measure loss and jitter of each direction",
         remedy=remedy,
-        measurements={"sent": stats.sent, "answered": 0, "rejected": sum(stats.rejected.values())},
+        facts=AnswerFacts(sent=stats.sent, answered=0, rejected=sum(stats.rejected.values())),
     )
 
 
 def _judge_times(peer: Peer, stats: StampStats) -> list[Result]:
-    """Without times that can be true no delay was measured, and a direction without loss is not free of jitter."""
+    """Without plausible times no delay was measured, and a direction without loss is not free of jitter."""
     if not stats.implausible:
         return []
     message = (
         f"the times in {stats.implausible} of {stats.answered} answers of {peer.target} cannot be true (its clock was "
-        "set meanwhile, or what answers makes them up), so jitter was not measured"
+        "set meanwhile, or the times are made up), so jitter was not measured"
     )
     return [
         inconclusive(
@@ -168,19 +172,19 @@ def _judge_times(peer: Peer, stats: StampStats) -> list[Result]:
             Direction.ROUND_TRIP,
             message,
             aspect="times",
-            remedy=f"chronyc tracking || timedatectl timesync-status   # on {peer.target}; then again",
+            remedy=f"chronyc tracking || timedatectl timesync-status   # on {peer.target}; then run again",
             measurements={"answered": stats.answered, "implausible_times": stats.implausible},
         )
     ]
 
 
 def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[Result]:
-    """Packets behind the last answer: they are lost, but nothing tells on which way."""
+    """Packets after the last answer: they are lost, but the direction is not known."""
     if not _significant(stats.undirected, stats.sent, limits.loss_percent):
         return []
     fatal = _significant(stats.undirected, stats.sent, limits.loss_fail_percent)
     code, status, remedy = codes.UDP_LOSS, Status.FAIL if fatal else Status.WARN, _remedy(peer)
-    why = "the path broke off, in a direction that cannot be told"
+    why = "the path broke, in an unknown direction"
     if stats.drops.forward:
         code, status, remedy = (
             codes.RUN_OVERLOADED,
@@ -194,16 +198,16 @@ def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[
             direction=Direction.ROUND_TRIP,
             status=status,
             code=code,
-            message=f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, nor did any sent "
-            f"after them: {why}",
-            measurements={"sent": stats.sent, "answered": stats.answered, "undirected": stats.undirected},
+            message=f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, and neither did "
+            f"any packet after them: {why}",
+            facts=AnswerFacts(sent=stats.sent, answered=stats.answered, undirected=stats.undirected),
             remedy=remedy,
         )
     ]
 
 
 def _remedy(peer: Peer) -> str:
-    return f"mtr -u {peer.address}   # then the same towards the tunnel's endpoint: where does it begin?"
+    return f"mtr -u {peer.address}   # then run it towards the tunnel's endpoint too: where does the loss begin?"
 
 
 def _judge_direction(
@@ -215,17 +219,17 @@ def _judge_direction(
             if stats.lost
             else f"all {stats.sent} packets were answered, but"
         )
-        message = f"{trouble} the reflector's numbers do not tell what happened to packets in which direction"
+        message = f"{trouble} the reflector's numbers do not show the direction"
         remedy = f"{start_responder(peer.target, peer.address, peer.responder_port)}: it counts"
         return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
-    measurements = _measurements(measured, stats)
+    facts = _facts(measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
     loss = _loss(peer, direction, measured, stats, limits)
     found = [*([loss] if loss else []), *_properties(measured, way, limits)]
     if not found:
-        jitter = "not measured" if stats.implausible else f"{measurements['jitter_p95_ms']} ms"
+        jitter = "not measured" if stats.implausible else f"{facts.jitter_p95_ms} ms"
         message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
-        return [passed(peer.target, direction, message, measurements=measurements)]
+        return [passed(peer.target, direction, message, facts=facts)]
     return [
         Result(
             target=peer.target,
@@ -234,7 +238,7 @@ def _judge_direction(
             code=item.code,
             message=item.message,
             aspect=item.name if number else "",
-            measurements=measurements,
+            facts=facts,
             remedy=item.remedy or _remedy(peer),
         )
         for number, item in enumerate(found)
@@ -244,7 +248,7 @@ def _judge_direction(
 def _loss(
     peer: Peer, direction: Direction, measured: DirectionStats, stats: StampStats, limits: "Thresholds"
 ) -> Property | None:
-    """What is missing in a direction. What an end dropped itself, or did not understand, the path has not lost."""
+    """What is missing in a direction. The path did not lose packets that an end dropped or did not understand."""
     if not _significant(measured.lost, measured.sent, limits.loss_percent):
         return None
     forward = direction is Direction.FORWARD
@@ -261,16 +265,16 @@ def _loss(
         remedy = who_floods(peer.target, peer.responder_port) if forward else ""
         return Property(codes.RUN_OVERLOADED, "loss", Status.INCONCLUSIVE, text, remedy)
     who = who_answers(peer.target, peer.responder_port, stats.rejected)
-    text = f"{missing}are missing ({measured.lost}), but {who} beside the responder: {NO_PATH}"
+    text = f"{missing}are missing ({measured.lost}), but not only the responder answers: {who}; {NO_PATH}"
     return Property(codes.RUN_NEEDS_RESPONDER, "loss", Status.INCONCLUSIVE, text)
 
 
 def _dropped(peer: Peer, forward: bool, drops: Drops) -> str:
-    """What the ends dropped that may have been what is missing."""
+    """Packets that the ends dropped, which may be the missing ones."""
     facts = (
         (
-            (drops.overflowed, "the receive queue of its responder had no room for {} datagrams meanwhile"),
-            (drops.limited, "its responder dropped {} for their rate"),
+            (drops.overflowed, "the receive queue of its responder had no room for {} datagrams"),
+            (drops.limited, "its responder dropped {} packets because of its rate limit"),
         )
         if forward
         else (
@@ -282,7 +286,7 @@ def _dropped(peer: Peer, forward: bool, drops: Drops) -> str:
 
 
 def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> list[Property]:
-    """The bad properties besides loss, worst first."""
+    """The bad properties other than loss, worst first."""
     jitter_ms = measured.delay_variation_percentile_ms(JITTER_PERCENTILE)
     slow = sum(delay_ms >= limits.jitter_ms for delay_ms in measured.delay_variation_ms)
     jittery = _significant(slow, measured.observed, 100 - JITTER_PERCENTILE)
@@ -293,7 +297,7 @@ def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> lis
             f"the limit is {limits.jitter_ms:g} ms)"
         )
         found.append(Property(codes.UDP_JITTER, "jitter", Status.WARN, text))
-    # Packets a few milliseconds apart overtake each other where the delay varies more than that: one cause, not two.
+    # If the delay varies by more than the gap between packets, they overtake each other: one cause, not two.
     if not jittery and _significant(measured.reordered, measured.observed, limits.reordering_percent):
         text = f"{_number(measured.reordered_percent)} % of {measured.observed} packets {way} arrived out of order"
         found.append(Property(codes.UDP_REORDERING, "reordering", Status.WARN, text))
@@ -304,7 +308,9 @@ def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> lis
 
 
 def _significant(events: int, packets: int, percent: float) -> bool:
-    """Whether the path's true share is at least `percent`, at a confidence of 95 %, and not from an accident or two."""
+    """Whether the path's true share is at least `percent`, at a confidence of 95 %, and from more than one or two
+    packets.
+    """
     return events >= LEAST_EVENTS and 100 * _at_least(events, packets) >= percent
 
 
@@ -316,28 +322,28 @@ def _at_least(events: int, packets: int) -> float:
     return max(0.0, (middle - spread) / (1 + z2 / packets))
 
 
-def _measurements(measured: DirectionStats, stats: StampStats) -> dict[str, Measurement]:
+def _facts(measured: DirectionStats, stats: StampStats) -> LossFacts:
     """Each number with the count behind it: of losses `sent`, of order, copies and jitter `observed`."""
-    return {
-        "sent": measured.sent,
-        "received": measured.received,
-        "observed": measured.observed,
-        "loss_percent": round(measured.loss_percent, 3),
-        "jitter_p95_ms": None
+    return LossFacts(
+        sent=measured.sent,
+        received=measured.received,
+        observed=measured.observed,
+        loss_percent=round(measured.loss_percent, 3),
+        jitter_p95_ms=None
         if stats.implausible
         else round(measured.delay_variation_percentile_ms(JITTER_PERCENTILE), 3),
-        "ipdv_mean_ms": None if stats.implausible else round(measured.ipdv_ms, 3),
-        "ipdv_pairs": len(measured.steps_ms),
-        "reordered": measured.reordered,
-        "reordered_percent": round(measured.reordered_percent, 3),
-        "reordering_extent": measured.extent,
-        "duplicated": measured.duplicated,
-        "duplicated_percent": round(measured.duplicated_percent, 3),
-        "rtt_median_ms": round(percentile(stats.rtt_ms, 50), 3) if stats.rtt_ms else None,
-        "rtt_packets": len(stats.rtt_ms),
-        "dropped_by_ends": stats.drops.forward + stats.drops.reverse,
-        "rejected": sum(stats.rejected.values()),
-    }
+        ipdv_mean_ms=None if stats.implausible else round(measured.ipdv_ms, 3),
+        ipdv_pairs=len(measured.steps_ms),
+        reordered=measured.reordered,
+        reordered_percent=round(measured.reordered_percent, 3),
+        reordering_extent=measured.extent,
+        duplicated=measured.duplicated,
+        duplicated_percent=round(measured.duplicated_percent, 3),
+        rtt_median_ms=round(percentile(stats.rtt_ms, 50), 3) if stats.rtt_ms else None,
+        rtt_packets=len(stats.rtt_ms),
+        dropped_by_ends=stats.drops.forward + stats.drops.reverse,
+        rejected=sum(stats.rejected.values()),
+    )
 
 
 def _number(percent: float) -> str:

@@ -1,4 +1,4 @@
-"""Does UDP leave the site at all, and as which address and port does the outside see this node?"""
+"""Does UDP leave the site at all, and which address and port does the outside see for this node?"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -18,16 +18,19 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.stun import StunAnswer, depends_on_destination, host_of
 
 LEAST_HOSTS = 2
-"""One server that is silent may be off."""
+"""One silent server may be down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the servers told. own: this node's addresses. echoes: silent servers' addresses, and whether they answer."""
+    """What the servers reported. own: this node's addresses. echoes: whether each silent server's address answers
+    echoes.
+    """
 
     answers: tuple[StunAnswer, ...]
     own: frozenset[str] = frozenset()
@@ -41,15 +44,15 @@ class Outside:
 
 @check(
     "udp.stun",
-    title="UDP leaves the site, and under which address",
+    title="UDP leaves the site, and its address outside",
     subject="node",
     timeout=20,
     codes=(codes.UDP_BLOCKED,),
 )
 async def udp_stun(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Asks the STUN servers of the settings from one socket where they see it.
+    """Asks the STUN servers in the settings where they see one socket of this node.
 
-    None is asked that the settings do not name. Where all are silent, their hosts are asked for an echo.
+    It asks no other server. If all are silent, it sends echoes to their hosts.
     """
     servers = ctx.settings.stun.servers
     try:
@@ -61,7 +64,7 @@ async def udp_stun(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, servers: Sequence[str]) -> Outside:
-    """A round trip where a server answers; 3 s, and an echo, where one does not."""
+    """A round trip if a server answers; 3 s and an echo if one does not."""
     answers = await ctx.net.stun.ask(servers)
     own = frozenset(str(each.ip) for link in await ctx.net.kernel.links() for each in link.addresses)
     if any(answer.mapped for answer in answers):
@@ -74,11 +77,11 @@ async def measure(ctx: Context, servers: Sequence[str]) -> Outside:
 
 
 def judge(outside: Outside | None) -> Result:
-    """UDP is called blocked only where several hosts answer something else and none of them UDP."""
+    """Report blocked UDP only if several hosts answer echoes and none of them answers UDP."""
     if outside is None:
-        message = "no STUN server is named (stun: {servers: [HOST:PORT]} in the settings), and none is asked unnamed"
+        message = "no STUN server is set (stun: {servers: [HOST:PORT]} in the settings), and there is no default"
         return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.ROUND_TRIP, message)
-    evidence = (Evidence("stun", "what each server told", [asdict(answer) for answer in outside.answers]),)
+    evidence = (Evidence("stun", "what each server reported", [asdict(answer) for answer in outside.answers]),)
     if outside.mapped:
         return passed(NODE, Direction.ROUND_TRIP, _seen(outside), measurements=_measured(outside), evidence=evidence)
     alive = [address for address, answered in outside.echoes.items() if answered]
@@ -97,9 +100,9 @@ def judge(outside: Outside | None) -> Result:
         codes.RUN_NEEDS_RESPONDER,
         NODE,
         Direction.ROUND_TRIP,
-        f"no STUN server told where it sees this node ({_reasons(outside.answers)}); whether UDP is filtered or the "
-        "servers are off would be told by one that answers others",
-        remedy="Name two STUN servers at different places that answer: stun: {servers: [HOST:PORT, HOST:PORT]}.",
+        f"no STUN server reported this node's address ({_reasons(outside.answers)}); a server that is known to answer "
+        "others would show whether UDP is filtered or the servers are down",
+        remedy="Set two STUN servers at different places that answer: stun: {servers: [HOST:PORT, HOST:PORT]}.",
         evidence=evidence,
     )
 
@@ -117,27 +120,30 @@ def _seen(outside: Outside) -> str:
 def _dependence(mapped: Sequence[StunAnswer]) -> str:
     match depends_on_destination(mapped):
         case True:
-            return "; each destination sees another mapping, so a peer behind such a NAT too cannot be met directly"
+            return (
+                "; each destination sees a different mapping, so a direct path to a peer behind another such NAT is "
+                "not possible"
+            )
         case False:
-            return "; the mapping is the same for each destination"
+            return "; the mapping does not depend on the destination"
         case None:
-            return "; whether it depends on the destination takes a second server at another place"
+            return "; to see whether it depends on the destination, add a second server at another place"
 
 
 def _translated(answer: StunAnswer, own: Collection[str]) -> bool:
-    """Another address than this node's, or another port than the socket's."""
+    """Whether the address is not this node's, or the port is not the socket's."""
     if answer.mapped is None or answer.local is None:
         return False
-    same_port = answer.mapped.rpartition(":")[2] == answer.local.rpartition(":")[2]
+    same_port = split_host_port(answer.mapped)[1] == split_host_port(answer.local)[1]
     return host_of(answer.mapped) not in own or not same_port
 
 
 def _reasons(answers: Sequence[StunAnswer]) -> str:
     words = {
         "silent": "silent",
-        "closed": "its host says that nobody listens",
+        "closed": "its host says that the port is closed",
         "no-name": "its name has no address",
-        "no-route": "nothing leaves for it",
+        "no-route": "packets to it cannot leave this node",
         "refused": "it answers with an error",
     }
     return ", ".join(

@@ -1,5 +1,6 @@
-"""Writes docs/reference from the program itself: checks, finding codes, settings. `bin/docs` runs it."""
+"""Writes docs/reference from the program itself: checks, codes, settings, modules, events. `bin/docs` runs it."""
 
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 from preflight import codes
 from preflight.engine.catalog import load_catalog
-from preflight.settings.load import config_schema
+from preflight.settings.schema import config_schema
 
+ROOT = Path(__file__).parents[1]
+PROGRAM = ROOT / "preflight"
 HEAD = "*Written by `bin/docs` from the program; a test holds it to it.*"
 
 
@@ -18,6 +21,9 @@ def checks() -> Iterator[str]:
     for check in sorted(load_catalog(third_party=False).checks, key=lambda check: check.id):
         facts = [f"about: {check.subject}", f"ends after {check.timeout:g} s"]
         facts += [f"needs {', '.join(f'`{need}`' for need in check.needs)}"] if check.needs else []
+        facts += [f"after {', '.join(f'`{id}`' for id in check.after)}"] if check.after else []
+        facts += ["only for targets in trouble"] if check.when == "trouble" else []
+        facts += [f"reads {', '.join(f'`{kind.__name__}`' for kind in check.reads)}"] if check.reads else []
         facts += [f"privileges: {', '.join(check.privileges)}"] if check.privileges else []
         facts += [f"only with `--tag {tag}`" for tag in check.tags]
         facts += ["loads the path, so it runs alone"] if check.measures else []
@@ -82,7 +88,74 @@ def _kind(schema: dict[str, Any], entry: dict[str, Any]) -> str:
     )
 
 
-PAGES = {"checks.md": checks, "codes.md": finding_codes, "settings.md": settings}
+def events() -> Iterator[str]:
+    """One table for each source of events: the modules of that name, of whatever layer."""
+    yield f"# Events of a timeline\n\n{HEAD} How to read one: [timeline](../timeline.md)."
+    told: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(PROGRAM.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for name, fields in _told_by(call):
+                told.setdefault(source_of(path), {}).setdefault(name, []).extend(fields)
+    for source, its in sorted(told.items()):
+        rows = (
+            f"| `{name}` | {', '.join(f'`{field}`' for field in dict.fromkeys(fields))} |"
+            for name, fields in sorted(its.items())
+        )
+        yield "\n".join([f"## `{source}`\n\n| Event | Fields |\n| --- | --- |", *rows])
+
+
+def source_of(path: Path) -> str:
+    """What a module of the program is called in a timeline: without the layers in which a topic has one name."""
+    parts = path.relative_to(PROGRAM).with_suffix("").parts
+    return ".".join(parts[1:] if parts[0] in ("proto", "net") else parts)
+
+
+def _told_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
+    """The events that a call tells, as `tell(now, "probe-sent", size_bytes=1400)` does, with their fields."""
+    if not isinstance(node, ast.Call):
+        return
+    named = ast.unparse(node.func)
+    if named == "Event" and len(node.args) == 5 and isinstance(node.args[4], ast.Dict):
+        yield ast.literal_eval(node.args[3]), [ast.literal_eval(key) for key in node.args[4].keys if key]
+    elif "tell" in named and not named.endswith("telling") and len(node.args) == 2:
+        for name in filter(None, _texts(node.args[1])):
+            yield name, [keyword.arg or "…" for keyword in node.keywords]
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """The texts of a literal, or of both branches of a choice between two."""
+    if isinstance(node, ast.IfExp):
+        return [*_texts(node.body), *_texts(node.orelse)]
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+def modules() -> Iterator[str]:
+    """One table for each package: its modules, each with the first sentence of its docstring."""
+    yield f"# Modules\n\n{HEAD} [How it is built](../architecture.md) says how they fit together."
+    packages = sorted({path.parent for folder in ("preflight", "checks") for path in (ROOT / folder).rglob("*.py")})
+    for package in packages:
+        rows = [
+            f"| [`{path.stem}`](../../{path.relative_to(ROOT)}) | {_purpose(path)} |"
+            for path in sorted(package.glob("*.py"))
+            if path.stem != "__init__"
+        ]
+        table = ["| Module | What it is for |", "| --- | --- |", *rows] if rows else []
+        yield "\n".join([f"## {package.relative_to(ROOT)}/\n\n{_purpose(package / '__init__.py')}\n", *table]).rstrip()
+
+
+def _purpose(path: Path) -> str:
+    """The first paragraph of a module's docstring, on one line of a table."""
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return " ".join(doc.partition("\n\n")[0].split()).replace("|", "\\|")
+
+
+PAGES = {
+    "checks.md": checks,
+    "codes.md": finding_codes,
+    "events.md": events,
+    "modules.md": modules,
+    "settings.md": settings,
+}
 
 
 def main(folder: Path) -> None:

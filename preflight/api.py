@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from preflight import codes as codes
 from preflight.codes import Code, Severity
+from preflight.model import facts as facts
+from preflight.model.facts import F
+from preflight.model.facts import Facts as Facts
+from preflight.model.facts import Measurement as Measurement
 from preflight.model.peer import CONTROL, NODE, Peer
 
 if TYPE_CHECKING:
@@ -34,14 +38,17 @@ __all__ = [
     "Context",
     "Direction",
     "Evidence",
+    "Facts",
     "Measurement",
     "Peer",
     "Result",
     "Severity",
     "Status",
     "Subject",
+    "When",
     "check",
     "codes",
+    "facts",
     "failed",
     "for_each_peer",
     "inconclusive",
@@ -51,9 +58,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-Measurement = int | float | str | bool | None | Sequence[int | float | str]
-"""A measured value; the unit stands in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
 
 Subject = Literal["node", "peer", "control"]
 """What one result of a check is about; decides which failed prerequisite blocks which result."""
@@ -97,6 +101,8 @@ class Result:
 
     `aspect` tells apart several verdicts of one check about one target and direction; it becomes the last part of `id`.
     `remedy` is the line to paste, or one imperative sentence; without one the code's runbook page stands in.
+    `facts` are what other parts of the program read, `measurements` what goes into the report: the fields of the facts
+    first, then whatever else the check measured.
     """
 
     __pydantic_config__ = codes.REVALIDATED
@@ -108,6 +114,7 @@ class Result:
     code: Code | None = None
     aspect: str = ""
     remedy: str | None = None
+    facts: Facts | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
     attempts: int = 1
@@ -117,6 +124,10 @@ class Result:
     blocked_by: str | None = None
     started_at: datetime | None = None
     duration_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.facts is not None:
+            object.__setattr__(self, "measurements", {**self.facts.measurements(), **self.measurements})
 
     @property
     def id(self) -> str:
@@ -155,13 +166,19 @@ class Context:
     """What a check may use: read-only values, and the I/O shells bound to this run.
 
     `peers` holds the peers that the check's prerequisites leave to it. `overlay` is the state read before the first
-    check (None: this node has no overlay); `net.overlay()` reads it anew.
+    check (None: this node has no overlay); `net.overlay()` reads it anew. `handed_over` are the facts that the check
+    declares to read, by target.
     """
 
     settings: "Settings"
     peers: tuple[Peer, ...]
     overlay: "OverlayState | None"
     net: "Net"
+    handed_over: Mapping[str, tuple[Facts, ...]] = field(default_factory=dict)
+
+    def facts(self, kind: type[F], target: str) -> tuple[F, ...]:
+        """What earlier checks of this run measured of a target; nothing if none did, or if `reads` does not name it."""
+        return tuple(each for each in self.handed_over.get(target, ()) if isinstance(each, kind))
 
     @property
     def has_control(self) -> bool:
@@ -181,12 +198,19 @@ class Context:
 
 CheckFunction = Callable[[Context], AsyncGenerator[Result, None]]
 
+When = Literal["always", "trouble"]
+"""trouble: only for targets about which a check that it needs or comes after has found something that is not good."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One entry of the catalogue.
 
-    needs: ids of checks whose failure for the same target makes this one pointless.
+    needs: ids of checks whose failure for the same target makes this one pointless; they run whenever it runs.
+    after: ids of checks that run first if they run at all. Their failure does not stop this one.
+    when: see `When`; a target without trouble gets a skip. It runs if none of the checks before it is in the run.
+    reads: classes of facts that it takes from other checks (`Context.facts`). All checks that give them run first, if
+    they run at all.
     measures: it loads the path, so it never runs beside another one that does.
     timeout: seconds after which the runner ends it; with `timeout_per_peer` more for each peer that is left to it.
     privileges: names such as `net_raw` without which some of its results stay inconclusive.
@@ -202,6 +226,9 @@ class Check:
     codes: tuple[Code, ...]
     function: CheckFunction
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    when: When = "always"
+    reads: tuple[type[Facts], ...] = ()
     measures: bool = False
     timeout: float = 30.0
     timeout_per_peer: float = 0.0
@@ -220,6 +247,9 @@ def check(
     codes: tuple[Code, ...],
     category: str | None = None,
     needs: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
+    when: When = "always",
+    reads: tuple[type[Facts], ...] = (),
     measures: bool = False,
     timeout: float = 30.0,
     timeout_per_peer: float = 0.0,
@@ -227,26 +257,25 @@ def check(
     tags: tuple[str, ...] = (),
 ) -> Callable[[CheckFunction], Check]:
     """Declare a check: the decorated name becomes its `Check`. `category` defaults to the area of `id`."""
-
-    def declare(function: CheckFunction) -> Check:
-        return Check(
-            id=id,
-            title=title,
-            category=category or id.partition(".")[0],
-            subject=subject,
-            codes=codes,
-            function=function,
-            needs=needs,
-            measures=measures,
-            timeout=timeout,
-            timeout_per_peer=timeout_per_peer,
-            privileges=privileges,
-            tags=tags,
-            doc=(function.__doc__ or "").strip(),
-            module=function.__module__,
-        )
-
-    return declare
+    return lambda function: Check(
+        id=id,
+        title=title,
+        category=category or id.partition(".")[0],
+        subject=subject,
+        codes=codes,
+        function=function,
+        needs=needs,
+        after=after,
+        when=when,
+        reads=reads,
+        measures=measures,
+        timeout=timeout,
+        timeout_per_peer=timeout_per_peer,
+        privileges=privileges,
+        tags=tags,
+        doc=(function.__doc__ or "").strip(),
+        module=function.__module__,
+    )
 
 
 async def for_each_peer(

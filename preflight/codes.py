@@ -1,6 +1,6 @@
-"""The finding codes of the contract: one table, the only place where a slug, its severity and its title stand.
+"""The finding codes of the contract: the one table of slugs, severities and titles.
 
-A check names the codes that it may give; `runbook/` has one page for each. Codes are never renamed.
+A check lists the codes that it may report; `runbook/` has one page for each. Codes are never renamed.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 REVALIDATED: "ConfigDict" = {"revalidate_instances": "always", "allow_inf_nan": False}
-"""For dataclasses that other people's checks fill: a validator looks into them, whoever made them."""
+"""For dataclasses that checks of other packages fill: pydantic validates each instance again."""
 
 
 class Severity(StrEnum):
-    """The worst status that a code stands for."""
+    """The worst status that a code can mean."""
 
     FAIL = "fail"
     WARN = "warn"
-    WARN_OR_FAIL = "warn/fail"  # warn up to a threshold from the settings, fail beyond
+    WARN_OR_FAIL = "warn/fail"  # warn below a threshold of the settings, fail above it
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"
     SKIP = "skip"
@@ -45,16 +45,16 @@ class Code:
         return self.slug
 
 
-HOST_NO_RAW_SOCKET = Code("host.no-raw-socket", "No raw sockets: ICMP cannot be sent without privilege", Severity.WARN)
+HOST_NO_RAW_SOCKET = Code("host.no-raw-socket", "No raw sockets: sending ICMP needs a privilege", Severity.WARN)
 HOST_CLOCK_UNSYNCED = Code("host.clock-unsynced", "This node's clock is not synchronised", Severity.WARN)
 HOST_RP_FILTER = Code("host.rp-filter", "The strict reverse-path filter drops overlay packets")
 HOST_FIREWALL_DROP = Code("host.firewall-drop", "This node's own firewall drops what the overlay delivers")
-HOST_PROXY_ENV = Code("host.proxy-env", "A proxy stands between this node and the control plane", Severity.WARN_OR_FAIL)
+HOST_PROXY_ENV = Code("host.proxy-env", "Clients reach the control plane through a proxy", Severity.WARN_OR_FAIL)
 HOST_CAPTIVE_PORTAL = Code("host.captive-portal", "A captive portal answers instead of the network")
 
 OVERLAY_ABSENT = Code("overlay.absent", "No overlay on this node")
 OVERLAY_DOWN = Code("overlay.down", "The overlay interface is down")
-OVERLAY_DAEMON_DOWN = Code("overlay.daemon-down", "The overlay's daemon does not run")
+OVERLAY_DAEMON_DOWN = Code("overlay.daemon-down", "The overlay's daemon is not running")
 OVERLAY_NO_ADDRESS = Code("overlay.no-address", "The overlay interface has no address")
 OVERLAY_LOGGED_OUT = Code("overlay.logged-out", "This node is logged out of the overlay")
 OVERLAY_KEY_EXPIRED = Code("overlay.key-expired", "The node's overlay key or certificate has expired")
@@ -72,15 +72,15 @@ OVERLAY_SUBNET_CONFLICT = Code("overlay.subnet-conflict", "A local network uses 
 OVERLAY_CONFIG_DRIFT = Code(
     "overlay.config-drift", "The running tunnel differs from its configuration file", Severity.WARN
 )
-OVERLAY_TRANSLATED = Code("overlay.translated", "The overlay itself translates addresses", Severity.WARN)
+OVERLAY_TRANSLATED = Code("overlay.translated", "Something inside the overlay translates addresses", Severity.WARN)
 OVERLAY_DUPLICATE_ADDRESS = Code("overlay.duplicate-address", "Two nodes use one overlay address")
 OVERLAY_DUPLICATE_KEY = Code("overlay.duplicate-key", "Two nodes use one overlay key")
 
 REACH_UNREACHABLE = Code("reach.unreachable", "The peer does not answer")
-REACH_NO_FORWARD = Code("reach.no-forward", "Nothing that this node sends reaches the peer")
-REACH_NO_REVERSE = Code("reach.no-reverse", "Nothing that the peer sends reaches this node")
+REACH_NO_FORWARD = Code("reach.no-forward", "Packets from this node do not reach the peer")
+REACH_NO_REVERSE = Code("reach.no-reverse", "Packets from the peer do not reach this node")
 REACH_LOSS = Code("reach.loss", "Echo packets are lost", Severity.WARN_OR_FAIL)
-REACH_ICMP_FILTERED = Code("reach.icmp-filtered", "ICMP echo is filtered, all else works", Severity.WARN)
+REACH_ICMP_FILTERED = Code("reach.icmp-filtered", "ICMP echo is filtered, other traffic passes", Severity.WARN)
 REACH_ASYMMETRIC = Code("reach.asymmetric", "The two directions take different paths", Severity.WARN)
 
 MTU_BLACK_HOLE = Code("mtu.black-hole", "Large packets vanish without an ICMP answer")
@@ -92,7 +92,7 @@ UDP_LOSS = Code("udp.loss", "UDP packets are lost", Severity.WARN_OR_FAIL)
 UDP_JITTER = Code("udp.jitter", "The delay varies too much", Severity.WARN)
 UDP_REORDERING = Code("udp.reordering", "Packets arrive out of order", Severity.WARN)
 UDP_DUPLICATION = Code("udp.duplication", "Packets arrive more than once", Severity.WARN)
-UDP_NAT_TIMEOUT = Code("udp.nat-timeout", "The NAT forgets the mapping during silence", Severity.WARN)
+UDP_NAT_TIMEOUT = Code("udp.nat-timeout", "The NAT drops the mapping while the tunnel is idle", Severity.WARN)
 
 CONTROL_URL_MISSING = Code("control.url-missing", "No control URL is set")
 CONTROL_URL_INVALID = Code("control.url-invalid", "The control URL is not a URL")
@@ -113,12 +113,12 @@ CONTROL_TLS_UNTRUSTED = Code("control.tls-untrusted", "The control plane's certi
 CONTROL_TLS_NAME = Code("control.tls-name", "The control plane's certificate is for another name")
 CONTROL_TLS_EXPIRING = Code("control.tls-expiring", "The control plane's certificate expires soon", Severity.WARN)
 CONTROL_TLS_FAILED = Code("control.tls-failed", "The TLS handshake fails")
-CONTROL_PLAIN_HTTP = Code("control.plain-http", "Plain HTTP beyond loopback and overlay")
+CONTROL_PLAIN_HTTP = Code("control.plain-http", "Plain HTTP outside loopback and overlay")
 CONTROL_UNHEALTHY = Code("control.unhealthy", "The control plane says that it is not healthy")
-CONTROL_NOT_POPULI = Code("control.not-populi", "What answers is not a Populi control plane")
+CONTROL_NOT_POPULI = Code("control.not-populi", "The server that answers is not a Populi control plane")
 CONTROL_BAD_ANSWER = Code("control.bad-answer", "The control plane's answer breaks its contract")
 CONTROL_REDIRECTED = Code("control.redirected", "The control URL redirects elsewhere")
-CONTROL_THROTTLED = Code("control.throttled", "The control plane throttles this node", Severity.WARN)
+CONTROL_THROTTLED = Code("control.throttled", "The control plane rate-limits this node", Severity.WARN)
 CONTROL_SLOW = Code("control.slow", "The control plane is slow from here", Severity.WARN)
 CONTROL_CLOCK_SKEW = Code(
     "control.clock-skew", "This node's clock and the control plane's differ", Severity.WARN_OR_FAIL
@@ -133,39 +133,39 @@ ENROLL_SCOPE_MISMATCH = Code("enroll.scope-mismatch", "The scope id belongs to a
 ENROLL_JOIN_FAILED = Code("enroll.join-failed", "Join failed")
 ENROLL_HEARTBEAT_FAILED = Code("enroll.heartbeat-failed", "Heartbeat failed")
 ENROLL_NOT_LISTED = Code("enroll.not-listed", "The node joined but is not listed")
-ENROLL_LEASE_FAILED = Code("enroll.lease-failed", "A lease could not be had or kept")
-ENROLL_LEAVE_FAILED = Code("enroll.leave-failed", "Leave failed; the row is still there")
+ENROLL_LEASE_FAILED = Code("enroll.lease-failed", "Cannot obtain or keep a lease")
+ENROLL_LEAVE_FAILED = Code("enroll.leave-failed", "Leave failed; the node is still listed")
 
-POSTURE_OPEN = Code("posture.open", "The control plane is open to everybody")
+POSTURE_OPEN = Code("posture.open", "The control plane is open to everyone")
 POSTURE_ROUTE_OPEN = Code("posture.route-open", "A route answers without a bearer")
 POSTURE_SHARED_TOKEN = Code("posture.shared-token", "One token serves several roles", Severity.WARN)
-POSTURE_ROLE_TOO_STRONG = Code("posture.role-too-strong", "A token may do more than its role")
+POSTURE_ROLE_TOO_STRONG = Code("posture.role-too-strong", "A token has more rights than its role")
 POSTURE_SCOPE_OPEN = Code("posture.scope-open", "The control plane accepts another scope")
 POSTURE_EXPOSED = Code("posture.exposed", "The control plane listens on a public address")
 POSTURE_TLS_OLD = Code("posture.tls-old", "The control plane accepts an old version of TLS", Severity.WARN)
 POSTURE_SECRET_IN_GIT = Code("posture.secret-in-git", "A secret is committed to git")
 POSTURE_SECRET_FILE_MODE = Code("posture.secret-file-mode", "A secret file is readable by others", Severity.WARN)
 
-NODES_STALE = Code("nodes.stale", "A node has not been seen lately", Severity.WARN)
+NODES_STALE = Code("nodes.stale", "A node has not been seen recently", Severity.WARN)
 NODES_QUARANTINED = Code("nodes.quarantined", "A node is quarantined")
 NODES_DRAINING = Code("nodes.draining", "A node is draining", Severity.WARN)
 NODES_DUPLICATE_ADDRESS = Code("nodes.duplicate-address", "Two nodes announce one address", Severity.WARN)
 NODES_VERSION_SKEW = Code("nodes.version-skew", "Nodes run different versions", Severity.WARN)
 
-RUN_TIMEOUT = Code("run.timeout", "The time limit came first", Severity.INCONCLUSIVE)
-RUN_NO_ANSWER = Code("run.no-answer", "No answer came that would decide it", Severity.INCONCLUSIVE)
+RUN_TIMEOUT = Code("run.timeout", "The check ran into its time limit", Severity.INCONCLUSIVE)
+RUN_NO_ANSWER = Code("run.no-answer", "No answer came that would settle the question", Severity.INCONCLUSIVE)
 RUN_CHECK_ERROR = Code("run.check-error", "The check itself broke", Severity.ERROR)
 RUN_NEEDS_PRIVILEGE = Code("run.needs-privilege", "A privilege is missing", Severity.INCONCLUSIVE)
 RUN_NEEDS_RESPONDER = Code("run.needs-responder", "No responder at the peer", Severity.INCONCLUSIVE)
-RUN_OVERLOADED = Code("run.overloaded", "One end dropped packets itself", Severity.INCONCLUSIVE)
+RUN_OVERLOADED = Code("run.overloaded", "An end host dropped packets", Severity.INCONCLUSIVE)
 RUN_NEEDS_TOOL = Code("run.needs-tool", "A program is missing", Severity.INCONCLUSIVE)
 RUN_NEEDS_PLATFORM = Code("run.needs-platform", "This needs Linux", Severity.INCONCLUSIVE)
 RUN_INTERRUPTED = Code("run.interrupted", "The run was interrupted", Severity.INCONCLUSIVE)
 RUN_PLUGIN_BROKEN = Code("run.plugin-broken", "A plugin could not be loaded", Severity.WARN)
-RUN_LEFT_BEHIND = Code("run.left-behind", "An earlier run left a row on the control plane", Severity.WARN)
-RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes and was not asked for", Severity.SKIP)
+RUN_LEFT_BEHIND = Code("run.left-behind", "An earlier run left a node on the control plane", Severity.WARN)
+RUN_NOT_ENROLLING = Code("run.not-enrolling", "Enrolment writes to the cluster and was not requested", Severity.SKIP)
 RUN_NOT_APPLICABLE = Code("run.not-applicable", "This does not apply here", Severity.SKIP)
-RUN_BLOCKED = Code("run.blocked", "A prerequisite did not pass", Severity.SKIP)
+RUN_BLOCKED = Code("run.blocked", "A prerequisite failed", Severity.SKIP)
 RUN_NEEDS_PEERS = Code("run.needs-peers", "No peer is known", Severity.INCONCLUSIVE)
 RUN_NEEDS_CREDENTIALS = Code("run.needs-credentials", "A credential is missing", Severity.INCONCLUSIVE)
 

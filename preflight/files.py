@@ -1,12 +1,12 @@
-"""How the product writes files: whole or not at all, and nothing replaced that is not a file of data.
+"""How the product writes files: completely or not at all. It replaces regular files only.
 
-A regular or new file gets its content under a hidden name beside it and takes its name when it is complete, so a
-reader sees the old file or the new one. Mode and owner of a file that was there stay; its other hard links keep the
-old content. A symbolic link is followed into its target. A device, pipe or socket is opened and written. A name of one
-of this process's descriptors (/dev/stdout, /dev/fd/N) means the descriptor as it is open, not the file behind it.
+The content of a regular or new file goes to a hidden file in the same folder, which is renamed when it is complete. So
+a reader sees the old file or the new one. An existing file keeps its mode and owner; its other hard links keep the old
+content. Symbolic links are followed. A device, pipe or socket is opened and written to. The name of one of this
+process's descriptors (/dev/stdout, /dev/fd/N) means the open descriptor, not the file behind it.
 
-What another user put into a sticky folder where everybody may write, as /tmp, is neither followed, replaced nor
-written: the rule of Linux's fs.protected_symlinks, protected_fifos and protected_regular.
+What another user put into a world-writable sticky folder, such as /tmp, is not followed, replaced or written
+to: the rule of Linux's fs.protected_symlinks, protected_fifos and protected_regular.
 """
 
 import errno
@@ -23,28 +23,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 READER_WAIT_S = 3.0
-"""How long a pipe or socket may be without a reader."""
+"""How long to wait for a reader of a pipe or socket."""
 STALL_S = 30.0
-"""How long a reader of a named pipe, socket or device may take nothing."""
+"""How long to wait for a reader of a named pipe, socket or device that reads nothing."""
 _LOOK_AGAIN_S = 0.05
-_MOST_LINKS = 40  # as Linux counts
+_MOST_LINKS = 40  # the limit of Linux
 _DESCRIPTORS = re.compile(r"/proc/\d+(/task/\d+)?/fd")
 _BY_SIGNAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class WriteError(Exception):
-    """Something could not be written; the text is one sentence that names it."""
+    """A write failed; the text is one sentence that names the file."""
 
 
 class Attempts:
-    """Writes of which one that fails does not keep the others from being tried."""
+    """A group of writes: all are tried, even if one fails."""
 
     def __init__(self) -> None:
         self.failures: list[WriteError] = []
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Remember a WriteError of the body and go on."""
+        """Record a WriteError of the body and continue."""
         try:
             yield
         except WriteError as error:
@@ -57,7 +57,7 @@ class Attempts:
 
 
 def beginning(path: Path, most: int) -> bytes:
-    """So many bytes of whatever a path leads to: a device may have no end. A pipe without a writer holds none.
+    """Read at most so many bytes from a path: a device may have no end. A pipe without a writer gives none.
 
     Raises OSError.
     """
@@ -67,7 +67,7 @@ def beginning(path: Path, most: int) -> bytes:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write to wherever the path leads; see the module. Raises WriteError."""
+    """Write to the target of the path; see the module. Raises WriteError."""
     data = _encoded(content)
     with _telling(path):
         target = _Target.of(path)
@@ -77,8 +77,6 @@ def write(path: Path, content: str | bytes) -> None:
         elif target.is_file:
             with _complete(target.path.parent, data, target.status) as draft:
                 draft.replace(target.path)
-        elif stat.S_ISSOCK(target.mode):
-            _send(target.path, data)
         else:
             _write_open(target, data)
 
@@ -87,7 +85,7 @@ def create(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write a new file, of this mode from its first byte on; follow no link. Raises WriteError, also if it exists."""
     with _telling(path):
         if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "it exists and is not overwritten")
+            raise FileExistsError(errno.EEXIST, "it already exists")
         with _complete(path.parent, _encoded(content), mode=mode) as draft:
             _name(draft, path)
 
@@ -115,7 +113,7 @@ def folder_at(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[None]:
-    """A folder that was not there, for the body to fill; gone again if the body fails. Raises WriteError."""
+    """A new folder for the body to fill; removed if the body fails. Raises WriteError."""
     with _telling(path):
         path.mkdir()
     try:
@@ -126,7 +124,7 @@ def new_folder(path: Path) -> Iterator[None]:
 
 
 def check(path: Path) -> None:
-    """Raise WriteError for what would fail in `write`, as far as that can be seen before."""
+    """Raise WriteError if `write` would fail for a reason that is visible beforehand."""
     with _telling(path):
         _Target.of(path).permit()
 
@@ -144,7 +142,7 @@ def descriptor(path: Path) -> int | None:
 
 
 def identity(path: Path) -> tuple[object, ...] | None:
-    """The same for two paths that lead to one file; None for terminals and the like, to which many may write.
+    """An identity that two paths to one file share; None for terminals and the like, to which many may write.
 
     Raises WriteError.
     """
@@ -157,7 +155,7 @@ def identity(path: Path) -> tuple[object, ...] | None:
 
 
 def pour(number: int, data: bytes | memoryview, *, stall_s: float | None = None) -> None:
-    """Write everything to an open descriptor, also to one that does not block. stall_s: None waits without end.
+    """Write everything to an open descriptor, blocking or not. stall_s: None waits forever.
 
     Raises OSError.
     """
@@ -169,7 +167,42 @@ def pour(number: int, data: bytes | memoryview, *, stall_s: float | None = None)
             rest = rest[os.write(number, rest) :]
         except BlockingIOError:
             if not ready.poll(None if stall_s is None else stall_s * 1000):
-                raise TimeoutError(errno.ETIMEDOUT, "nobody reads what is written") from None
+                raise TimeoutError(errno.ETIMEDOUT, "nothing reads what is written") from None
+
+
+class Stream:
+    """A file that grows while the program works, so that a killed run leaves what it had written.
+
+    A regular file that was there is replaced by an empty one when this opens it; mode and owner stay. Everything else
+    is as in `write`. Nobody waits for a slow reader before `close`: what it does not take yet is kept in memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises WriteError."""
+        self._path = path
+        self._waiting = bytearray()
+        with _telling(path):
+            target = _Target.of(path)
+            target.permit()
+            self._number = _open_to_grow(target)
+        self._ready = select.poll()
+        self._ready.register(self._number, select.POLLOUT)
+
+    def append(self, text: str) -> None:
+        """Write as much as can be written now. Raises WriteError."""
+        self._waiting += _encoded(text)
+        with _telling(self._path), suppress(BlockingIOError):
+            while self._waiting and self._ready.poll(0):
+                # No more at once than a pipe that is ready is sure to take.
+                del self._waiting[: os.write(self._number, self._waiting[: select.PIPE_BUF])]
+
+    def close(self) -> None:
+        """Write the rest, for which a reader gets `STALL_S` seconds at a time, and close. Raises WriteError."""
+        try:
+            with _telling(self._path):
+                pour(self._number, bytes(self._waiting), stall_s=STALL_S)
+        finally:
+            os.close(self._number)
 
 
 class _Target(NamedTuple):
@@ -221,13 +254,14 @@ class _Target(NamedTuple):
 
 
 def _followed(path: Path) -> tuple[Path, str]:
-    """The end of a chain of symbolic links, even if nothing is there, and the real path of its folder. Raises OSError.
+    """The target of a chain of symbolic links, even if it does not exist, and the real path of its folder. Raises
+    OSError.
 
     Only the last component is followed here: the kernel follows the others, and refuses what it must.
     """
     for _ in range(_MOST_LINKS):
         if not path.parent.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, f"{path.parent.absolute()} is no directory")
+            raise NotADirectoryError(errno.ENOTDIR, f"{path.parent.absolute()} is not a directory")
         folder = os.path.realpath(path.parent)
         if _DESCRIPTORS.fullmatch(folder):
             return path, folder
@@ -240,18 +274,18 @@ def _followed(path: Path) -> tuple[Path, str]:
 
 
 def _not_planted(path: Path) -> None:
-    """Raise PermissionError for what somebody else put where everybody may put something."""
+    """Raise PermissionError for what another user put into a world-writable folder."""
     folder, own = path.parent.stat(), path.lstat().st_uid
     shared = stat.S_ISVTX | stat.S_IWOTH
     if folder.st_mode & shared == shared and own not in (os.geteuid(), folder.st_uid):
-        raise PermissionError(errno.EACCES, "it belongs to another user, in a folder where everybody may write")
+        raise PermissionError(errno.EACCES, "it belongs to another user, in a world-writable folder")
 
 
 @contextmanager
 def _complete(
     folder: Path, data: bytes, replaced: os.stat_result | None = None, *, mode: int = 0o666
 ) -> Iterator[Path]:
-    """A hidden file in the folder with the data on the disk, for the body to name; gone behind it. Raises OSError."""
+    """A hidden file with the data, synced to disk, for the body to rename; removed afterwards. Raises OSError."""
     draft = folder / f".preflight-{os.urandom(8).hex()}"
     kept = stat.S_IMODE(replaced.st_mode) & 0o777 if replaced else mode
     with _undisturbed():
@@ -261,7 +295,7 @@ def _complete(
                 if replaced:
                     _like(number, replaced, kept)
                 pour(number, data)
-                os.fsync(number)  # some file systems tell only now that they are full
+                os.fsync(number)  # some file systems report only now that they are full
             finally:
                 os.close(number)
             yield draft
@@ -270,7 +304,7 @@ def _complete(
 
 
 def _like(number: int, replaced: os.stat_result, mode: int) -> None:
-    """Owner and mode of the file that is to be replaced, as far as the system lets us give them."""
+    """Copy owner and mode of the file that is replaced, where the system permits it."""
     with suppress(OSError):
         os.fchown(number, replaced.st_uid, replaced.st_gid)
     with suppress(OSError):
@@ -278,7 +312,7 @@ def _like(number: int, replaced: os.stat_result, mode: int) -> None:
 
 
 def _name(draft: Path, path: Path) -> None:
-    """Unlike a rename, a link does not replace a file that came in between; where there are none, rename."""
+    """Unlike a rename, a link does not replace a file that appeared meanwhile; without links, rename."""
     try:
         path.hardlink_to(draft)
     except FileExistsError:
@@ -288,7 +322,7 @@ def _name(draft: Path, path: Path) -> None:
 
 
 def _write_open(target: _Target, data: bytes) -> None:
-    """Write into what is there. Raises OSError."""
+    """Write into an existing file. Raises OSError."""
     number = _opened(target)
     try:
         pour(number, data, stall_s=STALL_S)
@@ -296,8 +330,22 @@ def _write_open(target: _Target, data: bytes) -> None:
         os.close(number)
 
 
+def _open_to_grow(target: _Target) -> int:
+    """A descriptor that appends, to a new file in the place of a regular one. Raises OSError."""
+    if target.descriptor is not None:
+        return os.dup(target.descriptor)
+    if not target.is_file:
+        return _opened(target)
+    with _complete(target.path.parent, b"", target.status) as draft:
+        number = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        draft.replace(target.path)
+    return number
+
+
 def _opened(target: _Target) -> int:
-    """Open what is there for writing, a pipe as soon as somebody reads it. Raises OSError."""
+    """Open an existing file for writing: a socket's listener, or a pipe as soon as it has a reader. Raises OSError."""
+    if stat.S_ISSOCK(target.mode):
+        return _connected(target.path)
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     flags |= os.O_TRUNC if target.magic else os.O_NOFOLLOW
     give_up = time.monotonic() + READER_WAIT_S
@@ -308,23 +356,23 @@ def _opened(target: _Target) -> int:
             if error.errno != errno.ENXIO:
                 raise
             if time.monotonic() > give_up:
-                raise OSError(errno.ENXIO, "nobody reads from it") from None
+                raise OSError(errno.ENXIO, "nothing reads from it") from None
             time.sleep(_LOOK_AGAIN_S)
 
 
-def _send(path: Path, data: bytes) -> None:
-    """Send to the listener of a UNIX stream socket. Raises OSError."""
-    import socket  # `preflight --version` comes here too, and need not wait for it
+def _connected(path: Path) -> int:
+    """A descriptor to the listener of a UNIX stream socket. Raises OSError."""
+    import socket  # `preflight --version` imports this module and should not pay for it
 
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(READER_WAIT_S)
         link.connect(str(path))
-        pour(link.fileno(), data, stall_s=STALL_S)
+        return link.detach()
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Hold back what would end the program until the body is done: it would leave half a file."""
+    """Block signals that would end the program until the body is done: they would leave half a file."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BY_SIGNAL)
     try:
         yield
@@ -334,7 +382,7 @@ def _undisturbed() -> Iterator[None]:
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """Turn what the system says into one sentence."""
+    """Turn the system's error into one sentence."""
     try:
         yield
     except OSError as error:

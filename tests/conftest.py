@@ -1,12 +1,48 @@
 """What every test may rely on."""
 
+import os
 import signal
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.programs import Machine, needed_by
+
+# No example fails because the machine is busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_MACHINE = pytest.StashKey[Machine]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Look once which programs this machine has."""
+    folder = tempfile.TemporaryDirectory(prefix="preflight-programs-")
+    config.add_cleanup(folder.cleanup)
+    config.stash[_MACHINE] = Machine(Path(folder.name))
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """`--collect-only` also prints what the tests need; bin/test reads it."""
+    if not config.getoption("collectonly"):
+        return []
+    return [f"needs: {' '.join(sorted(set().union(*map(needed_by, items))))}"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test and its fixtures find only the programs that it declares."""
+    before = os.environ["PATH"]
+    os.environ["PATH"] = item.config.stash[_MACHINE].path_with(needed_by(item))
+    try:
+        return (yield)
+    finally:
+        os.environ["PATH"] = before
 
 
 @pytest.fixture(autouse=True)

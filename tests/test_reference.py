@@ -1,4 +1,4 @@
-"""The generated reference is the program's: checks, codes, settings."""
+"""The generated reference is the program's: checks, codes, modules, settings, events."""
 
 import subprocess
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("checks.md", "codes.md", "settings.md")
+pytestmark = pytest.mark.xdist_group("reference")  # written once, on one worker
+PAGES = ("checks.md", "codes.md", "modules.md", "settings.md", "events.md")
 
 
 @pytest.fixture(scope="module")

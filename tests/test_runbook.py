@@ -14,7 +14,7 @@ from preflight import codes
 from preflight.cli.main import build
 from preflight.codes import Severity
 from preflight.engine.catalog import load_catalog
-from preflight.settings.load import ConfigFile, Thresholds
+from preflight.settings.schema import ConfigFile, Thresholds
 
 RUNBOOK = Path(__file__).parent.parent / "runbook"
 GUIDE = "overlay-personal-cluster"

@@ -1,1 +1,1 @@
-"""The command line; every heavy import lives inside the command that needs it."""
+"""The command line; heavy imports are inside the commands that need them."""

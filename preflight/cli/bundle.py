@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,7 +10,11 @@ from preflight.cli.commandline import words
 from preflight.cli.outputs import verdict_told
 from preflight.cli.report import read_report
 from preflight.cli.request import Request
-from preflight.files import check, keeps, write
+from preflight.files import beginning, check, keeps, write
+from preflight.model.printable import one_line
+
+if TYPE_CHECKING:
+    from preflight.report.timeline import Recorded
 
 
 @click.command(short_help="A redacted archive of a report with its evidence.")
@@ -19,28 +23,39 @@ from preflight.files import check, keeps, write
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
 @click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable).")
 @click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
-@click.option("--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names.")
-@click.option("--capture", is_flag=True, help="With the packets of failing checks, headers only.")
+@click.option(
+    "--redact", multiple=True, type=click.Choice(["addresses"]), help="Replace addresses and names by pseudonyms."
+)
+@click.option("--capture", is_flag=True, help="Include the packets of failing checks, headers only.")
+@click.option(
+    "--timeline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The timeline that the run of REPORT wrote with --debug; a new run records its own.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
-    """Pack the JSON report REPORT, or that of a run made now, with what this node's own tools say of its network.
+def bundle(file: Path | None, path: Path | None, timeline: Path | None, **options: Any) -> None:
+    """Pack the JSON report REPORT, or that of a run made now, with the output of this node's network tools.
 
-    Give a REPORT as it was written, without stand-ins. Everything is redacted; MANIFEST.json holds SHA-256 of each
-    file and tells what was taken out where. It only reads.
+    REPORT must be as it was written, without pseudonyms. Everything is redacted; MANIFEST.json lists the SHA-256 of
+    each file and what was removed from it. This command only reads.
     """
     from preflight.cli.session import Session
     from preflight.evidence.bundle import make_bundle
     from preflight.evidence.collect import collect, counters
     from preflight.evidence.kept import Kept, kept
+    from preflight.evidence.timeline import Held
     from preflight.report.model import EXIT_PASS
 
+    recorded = _read_timeline(timeline, file)
     session = Session.prepare(Request(**options, command=words(click.get_current_context())))
     if path is not None:
         check(path)
     before = counters("before") if file is None else []
     if file is None:
-        report, names, captures = session.unredacted()
-        captured = Kept(captures, {})
+        held = Held()
+        report, names, captures = session.unredacted(held)
+        captured, recorded = Kept(captures, {}), held.recorded()
     else:
         report = read_report(file)
         names, captured = session.names(report), kept(report, file.parent)
@@ -48,8 +63,24 @@ def bundle(file: Path | None, path: Path | None, **options: Any) -> None:
     target = path or Path(f"preflight-{report.run.id}.tar.gz")
     addresses = "addresses" in session.settings.report.redact
     redactor = session.redactor(names)
-    packed = make_bundle(report, raw, redactor, captured, addresses=addresses)
-    # What a run made now found is nowhere else; this command exits 0 whatever that was.
+    packed = make_bundle(report, raw, redactor, captured, addresses=addresses, timeline=recorded)
+    # The findings of this run appear nowhere else: this command exits 0 whatever they are.
     with verdict_told(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
         write(target, packed)
-    click.echo(f"wrote {target}; look into it before you send it", err=not keeps(target))
+    click.echo(f"wrote {target}; read it before you send it", err=not keeps(target))
+
+
+def _read_timeline(path: Path | None, report: Path | None) -> "Recorded | None":
+    """The timeline of an earlier run. Raises click.UsageError."""
+    from preflight.report.timeline import LARGEST_BYTES, parse
+
+    if path is None:
+        return None
+    if report is None:
+        raise click.UsageError("--timeline goes with a REPORT: a run made now is recorded anyway")
+    try:
+        return parse(beginning(path, LARGEST_BYTES + 1))
+    except OSError as error:
+        raise click.UsageError(f"--timeline {one_line(str(path))}: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"--timeline {one_line(str(path))} is no timeline of preflight: {error}") from None

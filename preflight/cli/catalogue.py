@@ -1,4 +1,4 @@
-"""`list`, `explain`, `schema`: what the tool knows, offline."""
+"""`list`, `explain`, `schema`: the catalogue of checks, the runbook pages and the schemas, offline."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("list", short_help="The catalogue of checks.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_checks(as_json: bool) -> None:
-    """List every check: id, title, what it needs, which finding codes it may give, where it came from."""
+    """List every check: id, title, what it needs, which finding codes it may report, which package it is from."""
     from preflight.engine.catalog import OURS, load_catalog
 
     catalog = load_catalog()
@@ -31,6 +31,9 @@ def list_checks(as_json: bool) -> None:
                 "category": check.category,
                 "subject": check.subject,
                 "needs": list(check.needs),
+                "after": list(check.after),
+                "when": check.when,
+                "reads": [kind.__name__ for kind in check.reads],
                 "privileges": list(check.privileges),
                 "tags": list(check.tags),
                 "codes": [code.slug for code in check.codes],
@@ -46,21 +49,22 @@ def list_checks(as_json: bool) -> None:
         for check in checks:
             origin = "" if check.origin == OURS else f"  ({check.origin})"
             click.echo(f"{check.id:<{width}}  {check.title}{origin}")
-            if check.needs:
-                click.echo(f"{'':<{width}}    needs {', '.join(check.needs)}")
+            for word, ids in (("needs", check.needs), ("after", check.after)):
+                if ids:
+                    click.echo(f"{'':<{width}}    {word} {', '.join(ids)}")
     for broken in catalog.broken:
         click.echo(f"broken: {broken.origin}: {broken.name}: {broken.reason}", err=True)
 
 
 def complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Finding codes for the shell."""
+    """Finding codes, for shell completion."""
     from preflight import codes
 
     return [slug for slug in codes.ALL if slug.startswith(incomplete)]
 
 
 def complete_check(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Ids of checks for the shell."""
+    """Ids of checks, for shell completion."""
     from preflight.engine.catalog import load_catalog
 
     return sorted(check.id for check in load_catalog().checks if check.id.startswith(incomplete))
@@ -97,7 +101,7 @@ def _page(code: str) -> str | None:
 
 
 def _folders_of(package: str) -> list[Path]:
-    """Where a package lies, without importing it: it is a stranger's."""
+    """Where a package is installed, without importing it: its code is not ours."""
     spec = find_spec(package)
     return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
@@ -119,15 +123,19 @@ def _no_page(code: str) -> str:
 
 
 @click.command(short_help="JSON Schema of the settings file or the report.")
-@click.argument("what", type=click.Choice(["config", "report"]))
+@click.argument("what", type=click.Choice(["config", "report", "timeline"]))
 def schema(what: str) -> None:
-    """Print the JSON Schema (2020-12) of preflight.yaml or of the JSON report."""
+    """Print the JSON Schema (2020-12) of preflight.yaml, of the JSON report, or of a line of a timeline."""
     if what == "report":
         from preflight.report.json import schema as report_schema
 
         document = report_schema()
+    elif what == "timeline":
+        from preflight.report.timeline import schema as timeline_schema
+
+        document = timeline_schema()
     else:
-        from preflight.settings.load import config_schema
+        from preflight.settings.schema import config_schema
 
         document = config_schema()
     click.echo(json.dumps(document, indent=2))

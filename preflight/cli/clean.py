@@ -1,4 +1,4 @@
-"""`preflight clean`: removes what killed runs left on control planes and on this machine."""
+"""`preflight clean`: removes what killed runs left behind on control planes and on this machine."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.proto.control.url import ControlUrl, ControlUrlError, normalise
+from preflight.proto.control.url import ControlUrl, ControlUrlError
 
 if TYPE_CHECKING:
     from preflight.model.enrolment import LeftBehind
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-@click.command("clean", short_help="Remove what a killed run left: joined rows, labs.")
+@click.command("clean", short_help="Remove what a killed run left: joined nodes, labs.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
 @click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
-@click.option("--dry-run", is_flag=True, help="Only say what is left.")
+@click.option("--dry-run", is_flag=True, help="Only list what is left.")
 def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
-    """Take back the rows that killed runs of this user joined, and take down the labs that they made.
+    """Remove the nodes that killed runs of this user joined, and the labs that they made.
 
-    Rows are removed on the control plane of the settings, with the token of the settings, and only where no other node
-    has the id by now. Exits 0 when nothing is left, 1 when something is, 2 on usage.
+    Nodes are removed from the control plane of the settings, with the token of the settings, and only if no other node
+    uses the id now. Exits 0 when nothing is left, 1 when something is left, 2 on a usage error.
     """
     from preflight.proto.control.left_behind import STILL_THERE, sentence
-    from preflight.settings.load import Options, SettingsError, load
+    from preflight.settings.load import Options, load
+    from preflight.settings.reading import SettingsError
 
     try:
         settings = load(Options(config=config, control_url=control_url))
-        url = normalise(settings.control.url) if settings.control.url else None
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    except ControlUrlError as error:
-        raise click.UsageError(f"the control URL cannot be used: {error}") from None
+    url = settings.control.url
+    if isinstance(url, ControlUrlError):
+        raise click.UsageError(f"the control URL cannot be used: {url.reason}")
     try:
         told = asyncio.run(_rows(settings, url, dry_run=dry_run))
         labs = _labs(dry_run=dry_run)

@@ -70,7 +70,7 @@ def serve(
     from preflight.control import bind, faults, logs
     from preflight.control import serve as server
     from preflight.control.database import DatabaseError
-    from preflight.settings.load import SettingsError
+    from preflight.settings.reading import SettingsError
 
     logs.configure(verbose=verbose)
     try:
@@ -123,7 +123,8 @@ def bootstrap_token(out: Path | None, env_out: Path | None, ttl: str) -> None:
 def _config(path: Path | None) -> "ServerConfig":
     """The server's configuration from the environment and the settings file that applies."""
     from preflight.control.config import server_config
-    from preflight.settings.load import ConfigFile, find_config, read_config
+    from preflight.settings.load import find_config
+    from preflight.settings.schema import ConfigFile, read_config
 
     named = os.environ.get("PREFLIGHT_CONFIG")
     source = path or (Path(named) if named else find_config(os.environ))

@@ -12,6 +12,7 @@ import click
 from preflight.cli.commandline import words
 from preflight.cli.ending import run_to_end
 from preflight.cli.request import Request
+from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from preflight.engine.plan import Plan
 
 DEFAULT_BIND = "127.0.0.1:9849"
-ABOUT_PEERS = "what is about peers"
+ABOUT_PEERS = "everything about peers"
 MOST_SCRAPERS = 64
 """Connections at a time."""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -35,8 +36,8 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 def exporter(bind_to: str, config: Path | None) -> None:
     """Serve `/probe?target=PEER` until SIGTERM or Ctrl-C: each scrape runs the checks of that peer.
 
-    PEER is the name or address of a peer of the settings: nobody can have this node probe anything else. Without a
-    target the checks of the node and its control plane run. One scrape measures at a time. It only reads.
+    PEER is the name or address of a peer of the settings: a request cannot make this node probe anything else. Without
+    a target the checks of the node and its control plane run. One scrape measures at a time. This command only reads.
     """
     from preflight.cli.session import Session
     from preflight.control.bind import BindError
@@ -54,7 +55,7 @@ def halves(plan: "Plan") -> "tuple[Plan, Plan]":
     ids = {check.id for check in plan.checks}
     about_peers = {check.id for check in plan.checks if check.subject == "peer"}
     path = plan.part(plan.with_needs(about_peers))
-    # What these need does not speak for them.
+    # A check that these only need says nothing about the peer.
     return replace(path, asked={ABOUT_PEERS: frozenset(about_peers)}), plan.part(ids - about_peers)
 
 
@@ -73,10 +74,10 @@ def make_app(session: "Session") -> "Starlette":
         target = request.query_params.get("target")
         if target is not None and target not in known:
             names = ", ".join(peer.target for peer in peers) or "none"
-            return PlainTextResponse(f"this is no peer of the settings; they have: {names}\n", status_code=400)
+            return PlainTextResponse(f"the settings have no such peer; they have: {names}\n", status_code=400)
         chosen = node if target is None else _towards(path, known[target])
         if not chosen.plan.checks:
-            return PlainTextResponse("the settings leave no check to run for this\n", status_code=404)
+            return PlainTextResponse("the settings leave no check to run for this target\n", status_code=404)
         async with turn:
             text = await _measured(chosen)
         return PlainTextResponse(text, media_type=OPENMETRICS)
@@ -92,7 +93,7 @@ def _towards(session: "Session", peer: "Peer") -> "Session":
 
 
 async def _measured(session: "Session") -> str:
-    """One run of a session's checks, as OpenMetrics without secrets."""
+    """One run of a session's checks, as redacted OpenMetrics."""
     from preflight.report import openmetrics
 
     measured = await session.measured(lambda event: None, asyncio.Event())
@@ -114,7 +115,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
 
     def ready() -> None:
         for host, port in places:
-            announce(f"http://{bind.authority(host, port)}")
+            announce(f"http://{join_host_port(host, port)}")
 
     config = uvicorn.Config(
         app,
@@ -123,7 +124,7 @@ def _serve(app: "Starlette", bind_to: str, announce: Callable[[str], None]) -> N
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,  # a scrape that measures must not keep a signal waiting
+        timeout_graceful_shutdown=GRACE_S,  # a signal must not wait for a scrape that is measuring
     )
     doors = [Door(listener, config) for listener in listeners]
     run_to_end(GuardedServer(doors, ready, Guests(Caps(MOST_SCRAPERS))).serve())

@@ -68,7 +68,7 @@ def group() -> LazyGroup:
     """The program's commands and the options of all of them."""
     return LazyGroup(
         name="preflight",
-        help="Finds out what is wrong with an overlay network, by direction, and says what fixes it.",
+        help="Finds out what is wrong with an overlay network, by direction, and how to fix it.",
         params=[click.Option(["--version"], is_flag=True, expose_value=False, help="Print the version.")],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )

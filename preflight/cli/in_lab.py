@@ -2,14 +2,27 @@
 
 import signal
 import subprocess
+from collections.abc import Mapping
 from types import FrameType
+from typing import get_args
 
 import click
 
-from preflight.lab.names import LabError
+from preflight.lab.names import KIND_VARIABLE, LabError
 from preflight.programs import python_module
+from preflight.report.model import LabKind
+from preflight.settings.reading import SettingsError
 
 EXIT_INTERRUPTED = 130
+
+
+def lab_kind(environ: Mapping[str, str]) -> LabKind | None:
+    """What the lab around this run is made of; None outside a lab. Raises SettingsError."""
+    named = environ.get(KIND_VARIABLE) or None
+    kind = next((kind for kind in get_args(LabKind) if kind == named), None)
+    if kind != named:
+        raise SettingsError(f"{KIND_VARIABLE} is set by the lab for what runs in it, to one of {get_args(LabKind)}")
+    return kind
 
 
 def run_in_lab(name: str, arguments: list[str]) -> int:

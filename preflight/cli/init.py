@@ -1,4 +1,4 @@
-"""`init`: writes the settings file of this node, from what is found on it."""
+"""`init`: writes the settings file of this node, from what it finds there."""
 
 import asyncio
 import json
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     default=Path("preflight.yaml"),
     show_default=True,
     metavar="FILE",
-    help="Where to write; the JSON Schema for editors goes beside it.",
+    help="Where to write; the JSON Schema for editors goes into the same folder.",
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(path: Path, force: bool) -> None:
     """Write a commented settings file from what is found on this node: overlay, peers, control URL.
 
@@ -33,9 +33,9 @@ def init(path: Path, force: bool) -> None:
     from preflight.settings.first_file import SCHEMA_FILE, initial_settings
 
     if path.name == SCHEMA_FILE:
-        raise click.UsageError(f"{SCHEMA_FILE} is the name of the schema beside it; name another file")
+        raise click.UsageError(f"{SCHEMA_FILE} is the name of the schema in the same folder; choose another name")
     if os.path.lexists(path) and not force:
-        raise click.UsageError(f"{path} is there already; --force overwrites it")
+        raise click.UsageError(f"{path} already exists; --force overwrites it")
     check(path)
     text = initial_settings(asyncio.run(_found()))
     if not keeps(path):
@@ -46,8 +46,8 @@ def init(path: Path, force: bool) -> None:
 
 
 def _put(path: Path, text: str, schema: Path, *, force: bool) -> None:
-    """Write settings and schema; unless by force, both or none, and nothing that is there is replaced."""
-    from preflight.settings.load import config_schema
+    """Write settings and schema. Without force: both or none, and no existing file is replaced."""
+    from preflight.settings.schema import config_schema
 
     described = json.dumps(config_schema(), indent=2) + "\n"
     if force:
@@ -69,17 +69,13 @@ def _holds(path: Path, text: str) -> bool:
 async def _found() -> "Found":
     import socket
 
-    from preflight.cli.session import overlay_peers
     from preflight.overlay.read import read_overlay
     from preflight.settings.first_file import Found
-    from preflight.settings.load import (
-        CONTROL_URL_VARIABLES,
-        SECRET_VARIABLES,
-        OverlaySettings,
-        Settings,
-        SettingsError,
-        control_url_of,
-    )
+    from preflight.settings.load import CONTROL_URL_VARIABLES, control_url_of
+    from preflight.settings.peers import overlay_peers
+    from preflight.settings.reading import SettingsError
+    from preflight.settings.schema import OverlaySettings
+    from preflight.settings.secrets import SECRET_VARIABLES
 
     state = await read_overlay(OverlaySettings(), [])
     names = (*CONTROL_URL_VARIABLES, "VOX_MESH_SCOPE_ID", "VOX_MESH_NODE_ID", *SECRET_VARIABLES)
@@ -90,8 +86,8 @@ async def _found() -> "Found":
     return Found(
         hostname=os.environ.get("VOX_MESH_NODE_ID", "").strip() or socket.gethostname(),
         overlay=state,
-        peers=overlay_peers(Settings(), state),
-        control_url=url.strip() if url else None,
+        peers=overlay_peers((), state),
+        control_url=str(url) if url else None,
         scope_id=os.environ.get("VOX_MESH_SCOPE_ID", "").strip() or None,
         set_variables=[name for name in names if os.environ.get(name, "").strip()],
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,14 +25,14 @@ INTERRUPTED = 130
 
 
 class Refused(click.ClickException):
-    """One sentence on standard error, and the exit code for what was never run."""
+    """One sentence on standard error, and the exit code for "nothing was run"."""
 
     exit_code = 2
 
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """Turn what the lab cannot do into one sentence, and an interruption into its exit code."""
+    """Turn an error of the lab into one sentence, and an interruption into its exit code."""
     from preflight.lab.names import LabError
 
     try:
@@ -44,18 +45,18 @@ def _explaining() -> Iterator[None]:
 
 @click.group("lab")
 def lab() -> None:
-    """Make overlays on this machine, break them on request, and see whether preflight names what is broken.
+    """Make overlays on this machine, break them on request, and see whether preflight names the fault.
 
-    With root they are real WireGuard tunnels between network namespaces, without root processes on loopback.
+    As root it makes real WireGuard tunnels between network namespaces; without root, processes on loopback.
     """
 
 
 @lab.command()
 @click.argument("name", required=False)
 @click.option("--topology", metavar="T", help="pair, hub, solo or loopback; the default follows from NAME, else pair.")
-@click.option("--scenario", metavar="S", help="Build it with this fault: a name, or a file of your own.")
+@click.option("--scenario", metavar="S", help="Build it with this fault: a scenario's name or file.")
 def up(name: str | None, topology: str | None, scenario: str | None) -> None:
-    """Make sure that the lab NAME is up; a broken one is built anew."""
+    """Make sure that the lab NAME is up; rebuild it if it is broken."""
     with _explaining():
         from preflight.lab.session import take_up
 
@@ -74,9 +75,9 @@ def _explain_kind(made: "Lab", topology: str | None) -> None:
 
 @lab.command()
 @click.argument("name", required=False)
-@click.option("--all", "every", is_flag=True, help="Every lab, and what is left of crashed ones.")
+@click.option("--all", "every", is_flag=True, help="Every lab, and the remains of crashed ones.")
 def down(name: str | None, every: bool) -> None:
-    """Take the lab NAME down, with everything that belongs to it."""
+    """Take the lab NAME down and remove everything that belongs to it."""
     if every == (name is not None):
         raise click.UsageError("name a lab, or say --all")
     with _explaining():
@@ -93,16 +94,17 @@ def down(name: str | None, every: bool) -> None:
 @lab.command()
 @click.argument("names", nargs=-1, metavar="NAME...")
 @click.option("--all", "every", is_flag=True, help="Every scenario.")
-@click.option("--repeat", metavar="N", type=click.IntRange(1), default=1, help="How often each runs.")
+@click.option("--repeat", metavar="N", type=click.IntRange(1), default=1, help="How often to run each.")
 @click.option(
-    "--jobs", metavar="N", type=click.IntRange(1), help="How many labs side by side [default: one per two CPUs]."
+    "--jobs", metavar="N", type=click.IntRange(1), help="How many labs to run in parallel [default: one per two CPUs]."
 )
-@click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json; text if not given.")
+@click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
 def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> None:
-    """Run scenarios and compare the diagnosis with the right one. NAME may be a file of your own, as incident.yaml.
+    """Run scenarios and compare the diagnosis with the expected one. NAME may be a scenario file, such as
+    incident.yaml.
 
-    Each runs in a fresh lab. Exits 0 only if every diagnosis is right and nothing cried wolf. Reports are written
-    beside the JSON file; that of one scenario run once goes into it.
+    Each runs in a fresh lab. Exits 0 only if every diagnosis is right and there is no false alarm. Reports go into the
+    folder of the JSON file; the report of one scenario that runs once goes into the JSON file itself.
     """
     if every == bool(names):
         raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
@@ -138,20 +140,25 @@ def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
 
     scenarios = [scenario_for(name) for name in names or SCENARIOS]
     for scenario in scenarios:
-        kind_of(scenario)  # refuses now what could not be built later
+        kind_of(scenario)  # refuses now what it could not build later
     return scenarios
 
 
 @contextmanager
 def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
-    """Where the runs' reports go: beside the JSON file, or nowhere for long."""
+    """Where the runs' reports go: into the folder of the JSON file, else into a temporary folder."""
     if file is not None and not single and keeps(file):
         folder = file.with_name(f"{file.stem}-reports")
         folder_at(folder)
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix="preflight-lab-") as folder_name:
-        yield Path(folder_name)
+    folder = Path(tempfile.mkdtemp(prefix="preflight-lab-"))
+    try:
+        yield folder
+    finally:
+        # A run that was judged bad leaves its timeline, and its report beside it.
+        if not any(folder.glob("*.jsonl")):
+            shutil.rmtree(folder)
 
 
 def _run_matrix(
@@ -160,21 +167,21 @@ def _run_matrix(
     from preflight.lab.matrix import Matrix
 
     def tell(outcome: "Outcome") -> None:
-        from preflight.lab.scoreboard import line
+        from preflight.lab.scoreboard import last_events, line
 
-        click.echo(line(outcome), err=True)
+        click.echo(f"{line(outcome)}\n{last_events(outcome)}", nl=False, err=True)
 
     return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports, attempts=attempts).run(tell)
 
 
 def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
-    """Write the scores; of a `single` run with its report in them. Raises WriteError when all were tried."""
+    """Write the scores; for a `single` run they include its report. Raises WriteError when all were tried."""
     from preflight.lab.score import document
     from preflight.lab.scoreboard import table
 
     scores: dict[str, Any] = document(outcomes)
     for row in scores["scenarios"] if single else ():
-        # The folder that the path leads into does not outlive this command.
+        # The path is in a folder that is removed with this command.
         path = row["report"]
         row["report"] = scores["report"] = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
     render = {
@@ -187,7 +194,7 @@ def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, sin
 @lab.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_labs(as_json: bool) -> None:
-    """Show the labs that are up, the topologies, and the scenarios with the diagnosis that is right."""
+    """Show the labs that are up, the topologies, and the scenarios with the expected diagnosis."""
     with _explaining():
         from preflight.lab.scoreboard import inventory, inventory_text
 

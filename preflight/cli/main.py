@@ -22,13 +22,13 @@ def build() -> "click.Group":
 
 
 def main() -> None:
-    """Entry point of the program: whatever cannot be written ends it with one sentence and exit code 2."""
+    """Entry point of the program: a failed write ends it with one sentence and exit code 2."""
     with leaving_threads_behind():
         sys.exit(_guarded())
 
 
 def _guarded() -> str | int | None:
-    """Run the command; its exit code, or 2 where what it wrote was lost."""
+    """Run the command; its exit code, or 2 if its output was lost."""
     stdout = guard()
     code: str | int | None = None
     lost: WriteError | None = None
@@ -38,7 +38,7 @@ def _guarded() -> str | int | None:
         lost = error
     except SystemExit as end:
         code = end.code
-    # The stream's own failure counts too: a library, or a plugin that prints, may have caught it on its way.
+    # Ask the stream too: a library or a plugin that prints may have caught the error.
     lost = lost or stdout.finished()
     if lost is not None:
         sys.stderr.write(f"preflight: {lost}\n")

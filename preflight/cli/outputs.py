@@ -1,4 +1,4 @@
-"""Where reports go: `--output FORMAT[=PATH]`, checked before anything runs, written whole or not at all."""
+"""Where reports go: `--output FORMAT[=PATH]`, checked before anything runs, written completely or not at all."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ STDOUT_FILENO = 1
 
 
 def complete_format(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Formats for the shell."""
+    """Formats, for shell completion."""
     return [format for format in FORMATS if format.startswith(incomplete)]
 
 
@@ -39,14 +39,28 @@ class Output:
 def parse_outputs(values: Sequence[str], formats: Sequence[str] = FORMATS) -> tuple[Output, ...]:
     """Read the option's values; text on standard output if there is none. Raises click.UsageError."""
     outputs = tuple(_parse(value, formats) for value in values) or (Output("text", None),)
+    _refuse_clash(outputs, "--output", "give a =PATH")
+    return outputs
+
+
+def timeline_path(path: Path | None, outputs: Sequence[Output]) -> Path | None:
+    """Where `--debug` writes; `-` is standard output, if no report goes there. Raises click.UsageError."""
+    if path is None:
+        return None
+    timeline = _output("timeline", str(path), "--debug")
+    _refuse_clash((*outputs, timeline), "--debug", "give a FILE")
+    return timeline.path or STDOUT
+
+
+def _refuse_clash(outputs: Sequence[Output], option: str, instead: str) -> None:
+    """Raises click.UsageError for two documents in one place."""
     to_stdout = [output.format for output in outputs if output.path is None]
     if len(to_stdout) > 1:
-        raise click.UsageError(f"standard output takes one document, not {' and '.join(to_stdout)}: give a =PATH")
+        raise click.UsageError(f"standard output takes one document, not {' and '.join(to_stdout)}: {instead}")
     try:
         _refuse_same_file(outputs)
     except WriteError as error:
-        raise click.UsageError(f"--output: {error}") from None
-    return outputs
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def _refuse_same_file(outputs: Sequence[Output]) -> None:
@@ -54,7 +68,7 @@ def _refuse_same_file(outputs: Sequence[Output]) -> None:
     if len(outputs) > 1:
         places = [place for output in outputs if (place := identity(output.path or STDOUT)) is not None]
         if len(set(places)) < len(places):
-            raise click.UsageError("two outputs name the same file")
+            raise click.UsageError("two outputs name one file")
 
 
 def _parse(value: str, formats: Sequence[str]) -> Output:
@@ -62,16 +76,23 @@ def _parse(value: str, formats: Sequence[str]) -> Output:
     if format not in formats:
         near = get_close_matches(format, formats, n=1, cutoff=0.0)
         raise click.UsageError(f"no output format is called {format!r}; nearest: {near[0]} (of {', '.join(formats)})")
-    if not separator or name == "-":
+    if not separator:
         return Output(format, None)
     if not name:
-        raise click.UsageError(f"--output {value}: no file behind the equals sign")
+        raise click.UsageError(f"--output {value}: there is no file after the equals sign")
+    return _output(format, name, "--output")
+
+
+def _output(format: str, name: str, option: str) -> Output:
+    """The document of that file; `-` is standard output. Raises click.UsageError."""
+    if name == "-":
+        return Output(format, None)
     path = Path(name)
     try:
         check(path)  # what would fail after the run, when the report is lost
         return Output(format, None if descriptor(path) == STDOUT_FILENO else path)
     except WriteError as error:
-        raise click.UsageError(f"--output: {error}") from None
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 def folder_beside(outputs: Sequence[Output]) -> Path:

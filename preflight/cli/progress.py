@@ -15,7 +15,7 @@ WORST_FIRST = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE, Stat
 
 @contextmanager
 def progress(*, quiet: bool, no_color: bool) -> Iterator[Listener]:
-    """A listener for the runner; what it draws is gone when the run is over."""
+    """A listener for the runner; what it draws is erased when the run is over."""
     if quiet:
         yield lambda event: None
     elif sys.stderr.isatty():
@@ -34,7 +34,7 @@ def _line(event: Progress) -> None:
 
 
 def _among(results: Iterable[Result], word: str) -> str:
-    """Of how many peers the word is said, where there are many."""
+    """How many of the peers have this status, where there are many."""
     targets, those = set(), set()
     for result in results:
         targets.add(result.target)
@@ -46,7 +46,7 @@ def _among(results: Iterable[Result], word: str) -> str:
 
 
 def worst(event: Progress) -> str:
-    """The status that stands for a finished check."""
+    """The status shown for a finished check."""
     statuses = {result.status for result in event.results or ()}
     return next((status.value for status in WORST_FIRST if status in statuses), Status.SKIP.value)
 

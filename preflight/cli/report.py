@@ -1,4 +1,4 @@
-"""`report`: what can be done with a report that was written before."""
+"""`report`: convert, compare and join reports that were written earlier."""
 
 import shutil
 import sys
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 EXIT_WORSE = 1
 
 
-@click.group(short_help="Turn a JSON report into another format, compare, join.")
+@click.group(short_help="Convert, compare or join JSON reports.")
 def report() -> None:
     """Work with JSON reports."""
 
 
-@report.command("render", short_help="Turn a JSON report into other formats.")
+@report.command("render", short_help="Convert a JSON report into other formats.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--output",
@@ -35,7 +35,7 @@ def report() -> None:
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("-v", "--verbose", is_flag=True, help="With measurements and evidence.")
 def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool) -> None:
-    """Turn the JSON report FILE into the formats asked for; text on standard output if none is."""
+    """Convert the JSON report FILE into the requested formats; by default text on standard output."""
     write_outputs(read_report(file), parse_outputs(outputs), no_color=no_color, verbose=verbose)
 
 
@@ -45,7 +45,7 @@ def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool) 
 def diff(before: Path, after: Path) -> None:
     """Compare the JSON reports BEFORE and AFTER of one node; exit code 1 when anything got worse.
 
-    Measurements count only where the two differ by more than their spread.
+    A measurement counts as changed only if it differs by more than its spread.
     """
     sys.exit(EXIT_WORSE if tell_changes(read_report(before), read_report(after), err=False) else 0)
 
@@ -56,7 +56,7 @@ def diff(before: Path, after: Path) -> None:
 def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
     """Join the JSON reports of many nodes: who reaches whom, by direction, as both ends see it.
 
-    Exit code 1 when a way failed. Join before addresses are redacted: nodes are known by them.
+    Exit code 1 when a direction failed. Join before you redact addresses: they identify the nodes.
     """
     from preflight.report import matrix
 
@@ -76,7 +76,7 @@ def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
 
 
 def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:
-    """Print what changed, on stderr or standard output; whether anything got worse."""
+    """Print what changed, on stderr or standard output; return whether anything got worse."""
     from preflight.report import compare
 
     stream = sys.stderr if err else sys.stdout
@@ -87,7 +87,7 @@ def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool
 
 
 def read_report(file: Path) -> "Report":
-    """Read a JSON report, whatever FILE is. Raises click.UsageError."""
+    """Read a JSON report from a file, pipe or device. Raises click.UsageError."""
     from preflight.report.json import LARGEST_BYTES, parse
 
     try:

@@ -29,6 +29,7 @@ class Request:
     inside_lab: str | None = None
     redact: tuple[Literal["addresses"], ...] = ()
     capture: bool = False
+    debug: Path | None = None
     baseline: Path | None = None
     quiet: bool = False
     verbose: bool = False

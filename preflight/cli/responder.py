@@ -1,4 +1,4 @@
-"""`preflight responder`: answers the probes of peers, and asks back."""
+"""`preflight responder`: answers the probes of peers, and sends probes of its own on request."""
 
 import asyncio
 import os
@@ -15,9 +15,10 @@ import click
 from preflight.proto.responder.admission import SOURCE_PER_S, Admission, Limits
 
 if TYPE_CHECKING:
+    from preflight.model.overlay import IPNetwork
     from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
-    from preflight.responder.places import IPNetwork, Place
+    from preflight.responder.places import Place
     from preflight.responder.serve import Companion
     from preflight.responder.tracer import Tracer
     from preflight.settings.load import Settings
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     "--key-file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Shared key of at least 16 bytes: serves whoever holds it, and turns the authenticated mode on.",
+    help="Shared key of at least 16 bytes: serves every sender that has it, and turns on the authenticated mode.",
 )
-@click.option("--control-url", metavar="URL", help="Take probe requests from this control plane's mailbox.")
+@click.option("--control-url", metavar="URL", help="Take probe requests from the mailbox of this control plane.")
 @click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="Settings file: key, mailbox, peers.")
 @click.option("--allow", "allow", metavar="PREFIX", multiple=True, help="Who may ask; repeatable.")
 @click.option(
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
     type=click.IntRange(min=10),
     default=SOURCE_PER_S,
     show_default=True,
-    help="Packets a second that one source may send; the rest is dropped and counted.",
+    help="Packets per second that one source may send; the rest is dropped and counted.",
 )
 @click.option(
     "--stateless",
     is_flag=True,
-    help="Copy the senders' sequence numbers and tell no counts: senders then cannot tell the directions apart.",
+    help="Copy the senders' sequence numbers and report no counts: senders then cannot tell the directions apart.",
 )
 def responder(
     binds: tuple[str, ...],
@@ -65,16 +66,17 @@ def responder(
     """Answer the probes of peers until SIGTERM or Ctrl-C.
 
     Serves the prefixes of --allow, the peers of the settings file, the overlay's prefixes where it listens on the
-    overlay's own addresses, and whoever holds the key. Prints `listening on udp://ADDRESS:PORT` when it is ready;
-    counters go to stderr at the end and on SIGUSR1. SIGHUP ends it too, but for `nohup`.
+    overlay's addresses, and every sender that has the key. Prints `listening on udp://ADDRESS:PORT` when it is ready;
+    counters go to stderr at the end and on SIGUSR1. SIGHUP ends it too, except under `nohup`.
 
-    With a key it says hello to the peers of the settings file every 3 s: a small signed packet that tells what it has
-    heard from them, so that they can tell a dead direction when nothing else gets through. `responder: {hellos: false}`
-    keeps it quiet. It answers STUN requests that are as long as its answer, and tells a peer by which endpoint its own
-    tunnel reaches it.
+    With a key it sends a hello to the peers of the settings file every 3 s: a small signed packet that reports what it
+    has received from them, so that they can name a dead direction when nothing else gets through. `responder: {hellos:
+    false}` turns that off. It answers STUN requests that are as long as its answer, and tells a peer the endpoint at
+    which its own tunnel sees that peer.
     """
     from preflight.responder.places import ResponderError
-    from preflight.settings.load import Options, SettingsError, load, read_key
+    from preflight.settings.load import Options, load
+    from preflight.settings.reading import SettingsError, read_key
 
     try:
         settings = load(Options(config=config, control_url=control_url))
@@ -123,8 +125,8 @@ def _core(
     reflector: "SessionReflector",
     max_rate: int,
 ) -> "tuple[ResponderCore, Tracer]":
-    """The core with all that answers by it alone, and the tracer, which also speaks later than at once."""
-    from preflight.net.pmtu.search import HostPath
+    """The core with everything that answers at once, and the tracer, which may also send later."""
+    from preflight.net.pmtu.host import HostPath
     from preflight.proto.pmtu.wire import ProbeServer
     from preflight.proto.responder.reverse_trace import MAGIC as TRACE
     from preflight.proto.responder.reverse_trace import TraceServer
@@ -152,7 +154,7 @@ def _core(
 def _provision(
     settings: "Settings", binds: tuple[str, ...], allow: tuple[str, ...], *, keyed: bool
 ) -> "tuple[list[Place], tuple[IPNetwork, ...]]":
-    """Where to listen and whom to serve. The overlay is read only where no address is named."""
+    """Where to listen and whom to serve. Reads the overlay only if no address is given."""
     from preflight.responder import places
 
     where = [places.read_place(text) for text in binds]
@@ -168,9 +170,9 @@ def _provision(
 
 
 def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Iterator[Companion]":
-    """What runs beside the listeners.
+    """What runs in parallel with the listeners.
 
-    What keeps promises about NATs; hellos, where there are peers and a key; the mailbox, where one is named.
+    Delayed packets for NAT tests; hellos, if there are peers and a key; the mailbox, if one is set.
     """
     from preflight.overlay.read import read_overlay
     from preflight.proto.stun import binding as stun
@@ -202,10 +204,10 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
         mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
         yield lambda listeners: mailbox.run(partial(send_probes, listeners))
     elif settings.control.url is not None:
-        _log("no mailbox is polled: set responder.agent_id in the settings file")
+        _log("the mailbox is not polled: set responder.agent_id in the settings file")
 
 
 def _log(text: str) -> None:
-    """Say it, if anybody is left to hear it: a terminal that hung up takes nothing any more."""
+    """Print it if standard error still works: a terminal that hung up takes nothing."""
     with suppress(OSError):
         click.echo(f"preflight responder: {text}", err=True)

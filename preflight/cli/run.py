@@ -9,9 +9,17 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.cli.outputs import complete_format, folder_beside, parse_outputs, verdict_told, write_outputs
+from preflight.cli.outputs import (
+    complete_format,
+    folder_beside,
+    parse_outputs,
+    timeline_path,
+    verdict_told,
+    write_outputs,
+)
 from preflight.cli.report import read_report, tell_changes
 from preflight.cli.request import Request
+from preflight.cli.timeline import recording
 from preflight.files import Attempts
 
 if TYPE_CHECKING:
@@ -55,12 +63,18 @@ _OPTIONS = (
     click.option("--lab", metavar="NAME", help="Against an overlay made on this machine: pair, or a lab that is up."),
     click.option("--inside-lab", metavar="NAME", hidden=True, help="What --lab runs in the lab itself."),
     click.option(
-        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names."
+        "--redact", multiple=True, type=click.Choice(["addresses"]), help="Replace addresses and names by pseudonyms."
     ),
     click.option(
         "--capture",
         is_flag=True,
         help="Keep the packets of failing checks, headers only, in a folder beside the first output file.",
+    ),
+    click.option(
+        "--debug",
+        type=click.Path(path_type=Path, allow_dash=True),
+        metavar="FILE",
+        help="Timeline of all that the run does, as JSON lines.",
     ),
     click.option(
         "--baseline",
@@ -115,10 +129,12 @@ def _execute(request: Request) -> int:
     from preflight.cli.session import Session
 
     outputs = parse_outputs(request.outputs)
+    timeline_file = timeline_path(request.debug, outputs)
     baseline = read_report(request.baseline) if request.baseline else None
     attempts = Attempts()
     session = Session.prepare(request)
-    report = session.run(folder_beside(outputs), attempts)
+    with recording(timeline_file, session, attempts) as timeline:
+        report = session.run(folder_beside(outputs), attempts, timeline)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     if not any(output.format == "text" and output.path is None for output in outputs):

@@ -1,4 +1,4 @@
-"""Standard output and standard error of the program: neither loses a document or the exit code in silence."""
+"""Standard output and standard error of the program: no document and no exit code is lost silently."""
 
 import errno
 import io
@@ -12,9 +12,9 @@ _STDOUT, _STDERR = 1, 2
 
 
 class Stdout(io.FileIO):
-    """Standard output that raises WriteError when it cannot be written, and from then on swallows what comes.
+    """Standard output that raises WriteError when a write fails, and then discards all later output.
 
-    So the interpreter does not fail once more on what is left in its buffer.
+    So the interpreter does not fail again when it flushes the buffer at exit.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class Stdout(io.FileIO):
         return len(data)
 
     def finished(self) -> WriteError | None:
-        """Write what is still in the buffer; the failure of the whole run, if there was one."""
+        """Flush the buffer; return the first failure of the run, if any."""
         with suppress(WriteError):
             sys.stdout.flush()
         return self.failure
 
 
 class Stderr(io.FileIO):
-    """Standard error that drops what it cannot write: no run ends because nobody listens."""
+    """Standard error that drops what it cannot write: no run ends because nothing reads its messages."""
 
     def __init__(self) -> None:
         super().__init__(_STDERR, "w", closefd=False)
@@ -53,7 +53,7 @@ class Stderr(io.FileIO):
 
 
 def guard() -> Stdout:
-    """Put both in the places of the interpreter's own, and open what was closed when the program began."""
+    """Replace the interpreter's streams by ours, and open those that were closed when the program started."""
     _open_closed()
     stdout = Stdout()
     sys.stdout = _text(stdout)
@@ -62,9 +62,9 @@ def guard() -> Stdout:
 
 
 def _open_closed() -> None:
-    """Nothing else may get the numbers of the standard streams: documents and messages would go into it.
+    """No other file may get the numbers of the standard streams: documents and messages would go into it.
 
-    A closed standard output becomes one that cannot be written, so that it is told.
+    A closed standard output becomes one that cannot be written to, so that the failure is reported.
     """
     for number, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -74,7 +74,7 @@ def _open_closed() -> None:
 
 
 def _text(raw: io.FileIO) -> io.TextIOWrapper:
-    """As the interpreter makes it, but what the terminal's character set lacks becomes an escape, no exception."""
+    """Like the interpreter's, but a character that the terminal's encoding lacks becomes an escape, not an error."""
     before = sys.stdout if raw.fileno() == _STDOUT else sys.stderr
     encoding = getattr(before, "encoding", None) or "utf-8"
     lines = raw.fileno() == _STDERR or raw.isatty()

@@ -1,4 +1,4 @@
-"""`preflight watch`: the checks again and again, and a line for whatever changed; on request as a living member."""
+"""`preflight watch`: repeat the checks and print a line for each change; on request, stay joined meanwhile."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import click
 
 from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
-from preflight.cli.ending import run_to_end
+from preflight.cli.ending import interruption, run_to_end
 from preflight.cli.outputs import verdict_told
 from preflight.cli.request import Request
 from preflight.model.printable import number_of, one_line
@@ -32,36 +32,38 @@ DEFAULT_HEARTBEAT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """interval_s: from the start of one round to that of the next. count, for_s: what ends it, None if nothing does."""
+    """interval_s: from the start of one round to the start of the next. count, for_s: when to end; None: never."""
 
     interval_s: float
     count: int | None
     for_s: float | None
 
     def over(self, rounds: int, elapsed_s: float) -> bool:
-        """Whether there is to be no round after so many."""
+        """Whether to stop after so many rounds."""
         too_many = self.count is not None and rounds >= self.count
         return too_many or (self.for_s is not None and elapsed_s + self.interval_s > self.for_s)
 
 
-@click.command("watch", short_help="Repeat the checks and tell what changed.")
+@click.command("watch", short_help="Repeat the checks and print what changed.")
 @click.argument("named", nargs=-1, metavar="[ID...]", shell_complete=complete_check)
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Settings [./preflight.yaml].")
 @click.option("--peer", "peers", multiple=True, metavar="ADDRESS[=NAME]", help="A peer (repeatable).")
 @click.option("--control-url", metavar="URL", help="Control URL; wins over environment and file.")
 @click.option("--skip", multiple=True, metavar="GLOB", shell_complete=complete_check, help="Without these checks.")
 @click.option("--interval", type=Seconds(1), default=30.0, show_default=True, metavar="SECONDS")
-@click.option("--count", type=click.IntRange(min=1), metavar="ROUNDS", help="End after so many rounds.")
-@click.option("--for", "for_s", type=Seconds(min_open=True), metavar="SECONDS", help="End after this.")
+@click.option("--count", type=click.IntRange(min=1), metavar="ROUNDS", help="Stop after this many rounds.")
+@click.option("--for", "for_s", type=Seconds(min_open=True), metavar="SECONDS", help="Stop after this time.")
 @click.option(
     "--heartbeat",
     is_flag=True,
-    help="Keep this node joined meanwhile, as a worker would, and leave at the end: writes to the cluster. "
+    help="Keep this node joined meanwhile, like a worker, and leave at the end: writes to the cluster. "
     f"Every VOX_MESH_HTTP_HEARTBEAT_SECS [{DEFAULT_HEARTBEAT_S}]; 0 joins only.",
 )
 @click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True)
 @click.option("--allow-inconclusive", is_flag=True, help="Exit 0 although something could not be decided.")
-@click.option("--redact", multiple=True, type=click.Choice(["addresses"]), help="Stand-ins for addresses and names.")
+@click.option(
+    "--redact", multiple=True, type=click.Choice(["addresses"]), help="Replace addresses and names by pseudonyms."
+)
 def watch(
     named: tuple[str, ...],
     interval: float,
@@ -74,21 +76,19 @@ def watch(
 ) -> None:
     """Run the named checks, or all, every --interval and print a line for each change, until Ctrl-C or SIGTERM.
 
-    The first round tells what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
+    The first round prints what is wrong now. The exit code is the last round's, 130 after Ctrl-C or SIGTERM.
     """
     from preflight.cli.session import Session
 
     command = words(click.get_current_context())
     request = Request(command=command, named=named, redact=redact, quiet=True, **options)  # type: ignore[arg-type]
     session = Session.prepare(request)
-    if heartbeat and not session.settings.control.url:
-        raise click.UsageError("--heartbeat needs a control plane: --control-url URL, or control.url in the settings")
+    if heartbeat and session.settings.control.usable_url is None:
+        raise click.UsageError("--heartbeat needs a usable control URL: --control-url, or control.url in the settings")
     sys.exit(run_to_end(_watch(session, Schedule(interval, count, for_s), heartbeat=heartbeat)))
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
-    from preflight.cli.session import interruption
-
     stop = interruption()
     loop = asyncio.get_running_loop()
     redactor = _redactor(session)
@@ -98,7 +98,7 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
             began = loop.time()
             measured = await session.measured(lambda event: None, stop)
             if stop.is_set():
-                break  # what a cut-off round has not measured is no change
+                break  # what an interrupted round did not measure is not a change
             redactor.know(measured.names)
             report = redactor.report(measured.report)
             with verdict_told(report, report.run.exit_code):
@@ -112,7 +112,7 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
 
 
 def lines(before: "Report | None", report: "Report") -> Iterator[str]:
-    """What there is to say about a round: at first the causes of what is wrong, later every difference."""
+    """What to print about a round: first the causes of what is wrong, later every difference."""
     from preflight.report.compare import compare
 
     if before is None:
@@ -127,16 +127,15 @@ def lines(before: "Report | None", report: "Report") -> Iterator[str]:
 
 
 def _redactor(session: "Session") -> "Redactor":
-    """One for all rounds: a stand-in that changed its meaning would look like a change."""
-    from preflight.cli.session import url_hosts
+    """One for all rounds: a pseudonym with a new meaning would look like a change."""
 
     settings = session.settings
-    return session.redactor((node(), *(peer.name for peer in settings.peers), *url_hosts(settings.control.url)))
+    return session.redactor((node(), *(peer.name for peer in settings.peers), *settings.control.hosts))
 
 
 @asynccontextmanager
 async def _member(session: "Session", redactor: "Redactor") -> AsyncIterator[None]:
-    """This node is a member within the body, and has left behind it."""
+    """This node is a member during the body, and leaves after it."""
     from preflight.net.control.client import ControlClient
     from preflight.net.control.membership import Member
 
@@ -163,7 +162,7 @@ async def _nobody() -> AsyncIterator[None]:
 
 
 def heartbeat_s(variable: Callable[[str], str | None]) -> float:
-    """Seconds between heartbeats, as the workers of this node read them."""
+    """Seconds between heartbeats, from the variable that this node's workers read."""
     raw = (variable("VOX_MESH_HTTP_HEARTBEAT_SECS") or "").strip()
     return float(raw) if raw.isascii() and raw.isdecimal() else DEFAULT_HEARTBEAT_S
 

@@ -5,6 +5,8 @@ import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from preflight.model.host_port import join_host_port, split_host_port
+
 BACKLOG = 4096
 CARRIER_GRADE_NAT = ip_network("100.64.0.0/10")  # RFC 6598; Tailscale numbers its nodes from it
 TUNNELS = frozenset({"wireguard", "tun"})  # what overlays are made of
@@ -22,12 +24,7 @@ class Place:
     port: int
 
     def __str__(self) -> str:
-        return authority(str(self.address), self.port)
-
-
-def authority(host: str, port: int) -> str:
-    """`HOST:PORT` as a URL has it."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return join_host_port(str(self.address), self.port)
 
 
 def places(text: str) -> list[Place]:
@@ -35,19 +32,19 @@ def places(text: str) -> list[Place]:
 
     Raises BindError.
     """
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise BindError(f"{text!r} is not ADDRESS:PORT, as 127.0.0.1:9847, [::1]:9847 or wg0:9847")
+    try:
+        host, port = split_host_port(text)
+    except ValueError:
+        raise BindError(f"{text!r} is not ADDRESS:PORT, as 127.0.0.1:9847, [::1]:9847 or wg0:9847") from None
     if host == "localhost":
         host = "127.0.0.1"
     try:
-        return [Place(ip_address(host), int(port))]
+        return [Place(ip_address(host), port)]
     except ValueError:
         found = [address for address, interface in _addresses().items() if interface == host]
     if not found:
         raise BindError(f"{host!r} is neither an IP address nor an interface of this machine that has one") from None
-    return [Place(address, int(port)) for address in found]
+    return [Place(address, port) for address in found]
 
 
 def listen(place: Place) -> socket.socket:

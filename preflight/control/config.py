@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preflight.control.auth import Bearers, Role
-from preflight.settings.load import ControlPlaneSettings, SettingsError, read_secret
+from preflight.settings.reading import SettingsError, find_secret, read_variable
+from preflight.settings.schema import ControlPlaneSettings
 
 DEFAULT_BODY_BYTES = 512 * 1024
 BODY_BYTES = (2 * 1024, 8 * 1024 * 1024)
@@ -73,7 +74,7 @@ def server_config(settings: ControlPlaneSettings, environ: Mapping[str, str]) ->
     return ServerConfig(
         bearers=bearers,
         bootstrap=bootstrap,
-        scope_id=_text(environ, "VOX_MESH_SCOPE_ID") or (settings.scope_id or "").strip() or None,
+        scope_id=read_variable(environ, "VOX_MESH_SCOPE_ID") or (settings.scope_id or "").strip() or None,
         max_body_bytes=body if BODY_BYTES[0] <= body <= BODY_BYTES[1] else DEFAULT_BODY_BYTES,
         lease_ms=_clamp(numbers.get("VOX_MESH_A2A_LEASE_MS", settings.lease_ms, DEFAULT_LEASE_MS), LEASE_MS),
         max_messages=_clamp(
@@ -96,7 +97,7 @@ class _Numbers:
 
     def get(self, variable: str, setting: int | None, default: int) -> int:
         fallback = default if setting is None else setting
-        raw = _text(self._environ, variable)
+        raw = read_variable(self._environ, variable)
         if raw is None:
             return fallback
         if raw.isascii() and raw.isdigit() and len(raw) < 19:
@@ -120,14 +121,14 @@ def _bootstrap(settings: ControlPlaneSettings, environ: Mapping[str, str]) -> Bo
     token = _secret(environ, "VOX_MESH_BOOTSTRAP_TOKEN", settings.bootstrap_token_file, "bootstrap_token_file")
     if token is None:
         return None
-    raw = _text(environ, "VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS")
+    raw = read_variable(environ, "VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS")
     if raw is not None and not (raw.isascii() and raw.isdigit() and len(raw) <= _U64_DIGITS):
         raise SettingsError("VOX_MESH_BOOTSTRAP_EXPIRES_UNIX_MS is not a whole number of milliseconds")
     return BootstrapToken(token, settings.bootstrap_expires_unix_ms if raw is None else int(raw))
 
 
 def _rate(settings: ControlPlaneSettings, environ: Mapping[str, str], numbers: _Numbers) -> Rate | None:
-    switch = _text(environ, "VOX_MESH_HTTP_RATE_LIMIT")
+    switch = read_variable(environ, "VOX_MESH_HTTP_RATE_LIMIT")
     enabled = settings.rate_limit.enabled if switch is None else switch.lower() in {"1", "true", "on", "yes"}
     if not enabled:
         return None
@@ -157,15 +158,9 @@ def _weaknesses(bearers: Bearers, bootstrap: BootstrapToken | None) -> list[str]
     return found
 
 
-def _text(environ: Mapping[str, str], variable: str) -> str | None:
-    return environ.get(variable, "").strip() or None
-
-
 def _secret(environ: Mapping[str, str], variable: str, path: Path | None, key: str) -> str | None:
-    value = _text(environ, variable)
-    if value is None and path is not None:
-        value = read_secret(path, f"control_plane.{key}").strip()
-    return value
+    value = find_secret(environ, (variable,), path, f"control_plane.{key}")
+    return value.strip() if value else None
 
 
 def _clamp(value: int, limits: tuple[int, int]) -> int:

@@ -32,6 +32,7 @@ from preflight.control.guests import Cut, Guests
 from preflight.control.handlers import Plane
 from preflight.control.logs import event
 from preflight.control.metrics import Metrics
+from preflight.model.host_port import join_host_port
 
 _log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def _announce(
 
 def _authority(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return bind.authority(host, port)
+    return join_host_port(host, port)
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:

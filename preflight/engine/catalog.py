@@ -3,11 +3,13 @@
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points
 
-from preflight.api import Check
+from preflight.api import NODE, Check, Direction, Result, Status, codes
+from preflight.model.facts import givers
 from preflight.model.plugins import BrokenPlugin
 
 GROUP = "preflight.checks"
@@ -53,7 +55,7 @@ def _declared(point: EntryPoint) -> Iterable[Check | BrokenPlugin]:
 
 
 def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Catalog:
-    """Put checks together: the first of an id wins; later ones, and those whose needs never come, are broken."""
+    """Put checks together: the first of an id wins; later ones, and those that could never start, are broken."""
     by_id: dict[str, Check] = {}
     failures = list(broken)
     for check in found:
@@ -62,22 +64,68 @@ def assemble(found: Iterable[Check], broken: Iterable[BrokenPlugin] = ()) -> Cat
         else:
             by_id[check.id] = check
     usable = _usable(by_id)
-    for check in by_id.values():
-        if check.id not in usable:
-            need = next(need for need in check.needs if need not in usable)
-            why = "which cannot be used either" if need in by_id else "which does not exist"
-            failures.append(BrokenPlugin(check.origin, check.id, f"needs {need}, {why}"))
-    return Catalog(tuple(check for check in by_id.values() if check.id in usable), tuple(failures))
+    startable = _startable(usable)
+    failures += [
+        BrokenPlugin(check.origin, check.id, _why_not(check, by_id, usable, startable))
+        for check in by_id.values()
+        if check.id not in startable
+    ]
+    return Catalog(tuple(check for check in by_id.values() if check.id in startable), tuple(failures))
 
 
-def _usable(by_id: Mapping[str, Check]) -> set[str]:
-    """The ids whose needs are all usable: none is missing, and none leads back to itself."""
-    usable: set[str] = set()
-    waiting = set(by_id)
-    while ready := {id for id in waiting if usable.issuperset(by_id[id].needs)}:
+def broken_result(broken: BrokenPlugin) -> Result:
+    """A module that could not be loaded: a warning, but where it is ours the run lacks checks and cannot be good."""
+    ours = broken.origin == OURS
+    return Result(
+        check="run.plugins",
+        category="run",
+        target=NODE,
+        direction=Direction.LOCAL,
+        aspect=broken.name,
+        status=Status.ERROR if ours else Status.WARN,
+        code=codes.RUN_CHECK_ERROR if ours else codes.RUN_PLUGIN_BROKEN,
+        message=f"{broken.name} of {broken.origin} could not be loaded: {broken.reason}",
+        remedy=f"pip install --upgrade {broken.origin}",
+        started_at=datetime.now(UTC),
+    )
+
+
+def _usable(by_id: Mapping[str, Check]) -> dict[str, Check]:
+    """The checks whose needs are all usable, none missing and none in a circle; what they come after exists."""
+    usable: dict[str, Check] = {}
+    waiting = {id: check for id, check in by_id.items() if by_id.keys() >= set(check.after)}
+    while ready := {id: check for id, check in waiting.items() if usable.keys() >= set(check.needs)}:
         usable |= ready
-        waiting -= ready
+        waiting = {id: check for id, check in waiting.items() if id not in ready}
     return usable
+
+
+def _startable(usable: Mapping[str, Check]) -> set[str]:
+    """The ids of the checks that wait for none that waits for them."""
+    startable: set[str] = set()
+    waiting = set(usable)
+    while ready := {id for id in waiting if startable.issuperset(predecessors(usable[id], usable))}:
+        startable |= ready
+        waiting -= ready
+    return startable
+
+
+def _why_not(check: Check, by_id: Mapping[str, Check], usable: Mapping[str, Check], startable: Container[str]) -> str:
+    """Why a check cannot be used."""
+    if check.id in usable:
+        first = next(id for id in predecessors(check, usable) if id not in startable)
+        return f"it waits for {first}, which in turn waits for it, or for others that wait for one another"
+    unknown = next((id for id in check.after if id not in by_id), None)
+    if unknown is not None:
+        return f"it comes after {unknown}, which does not exist"
+    need = next(need for need in check.needs if need not in usable)
+    return f"needs {need}, {'which cannot be used either' if need in by_id else 'which does not exist'}"
+
+
+def predecessors(check: Check, present: Container[str]) -> tuple[str, ...]:
+    """Ids of the checks among those present that run before this one: what it needs, comes after, or reads facts of."""
+    before = (*check.needs, *check.after, *sorted(givers(check.reads) - {check.id}))
+    return tuple(id for id in dict.fromkeys(before) if id in present)
 
 
 def _origin(point: EntryPoint) -> str:

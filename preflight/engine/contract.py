@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from preflight import codes
-from preflight.api import Check, Evidence, Result, Status
+from preflight.api import Check, Evidence, Facts, Result, Status
+from preflight.model.facts import GIVEN_BY, givers
 from preflight.model.printable import excerpt
 
 CHECK = TypeAdapter(Check)
@@ -53,12 +54,17 @@ def declared(check: Check) -> Check:
         f"a time limit is not from 0 to {LONGEST_S:g} s": not all(0 <= limit <= LONGEST_S for limit in limits),
         "it is not an async generator (async def with a yield)": not inspect.isasyncgenfunction(check.function),
         "a tag or privilege is not one word": not all(map(_WORD.fullmatch, (*check.tags, *check.privileges))),
+        **{f"it reads {kind.__name__}, which no check gives": not _may_read(kind) for kind in check.reads},
         **{f"the code {code.slug!r} is not its own to define": not _may_define(code) for code in check.codes},
     }
     fault = next((sentence for sentence, found in faults.items() if found), None)
     if fault:
         raise ContractError(fault)
     return check
+
+
+def _may_read(kind: type[Facts]) -> bool:
+    return kind is not Facts and bool(givers((kind,)))
 
 
 def _may_define(code: codes.Code) -> bool:
@@ -90,7 +96,7 @@ def well_formed(given: object) -> Result:
 
 
 def kept(check: Check, given: object, known: set[tuple[str, str, str]]) -> Result:
-    """The result, if the check keeps its word: a code for whatever is not good, only its own codes, no id twice.
+    """The result, if the check keeps its word: a code for whatever is not good, its own codes and facts, no id twice.
 
     known: targets, directions and aspects that it has given so far; this one is added. Raises ContractError.
     """
@@ -101,6 +107,8 @@ def kept(check: Check, given: object, known: set[tuple[str, str, str]]) -> Resul
         raise ContractError(f"it does not declare {result.code}")
     if result.blocked_by is not None and not result.blocked_by.startswith(f"{check.id}/"):
         raise ContractError("blocked by a result of another check: that is for the runner to say")
+    if result.facts is not None and type(result.facts) not in GIVEN_BY.get(check.id, ()):
+        raise ContractError(f"{type(result.facts).__name__} are not facts that it may give (preflight.model.facts)")
     place = (result.target, result.direction, result.aspect)
     if place in known:
         raise ContractError(f"two results for {result.target}/{result.direction}/{result.aspect}")
@@ -147,6 +155,8 @@ def _clean(value: Any) -> Any:
         return {_clean(key): _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(_clean, value))
+    if isinstance(value, Facts):
+        return replace(value, **{field.name: _clean(getattr(value, field.name)) for field in fields(value)})
     if isinstance(value, Evidence):
         return Evidence(_clean(value.kind), _clean(value.summary), _clean(value.data), _clean(value.path))
     return value

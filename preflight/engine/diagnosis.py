@@ -1,16 +1,19 @@
 """From results to ranked root causes: pure.
 
-Bad results about the same thing become one candidate. A candidate lower in the stack explains those above it where a
-rule says that it can and the measurements do not contradict it; what nothing explains stays a cause of its own. Nothing
-is invented: a cause's message is the message of a result that it lists.
+Bad results with one code about one target form a candidate. A candidate explains another if it lies deeper, a rule
+connects the two, and the facts do not contradict the rule. Whatever nothing explains is a root cause. A cause's message
+is the message of one of its results.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from time import monotonic
 
 from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
+from preflight.engine.rules import BENEATH, DEPTH, LAYERS, RULES, Rule
+from preflight.model.event import Listener, telling
 
 SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
 """What is bad, the worst first."""
@@ -28,163 +31,6 @@ class Cause:
     explains: tuple[str, ...]
 
 
-Evidence = Callable[[Result, Result], bool]
-"""Whether what was measured of a cause and of an effect lets the one account for the other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Results whose code matches `cause` account for those whose code matches one of `effects`.
-
-    where: `same` = about the same target; `node` = the cause is this node's, so it reaches every target; `all` = the
-    same, though a peer's result tells it; `control` = the same target, or the control plane when the cause's target
-    hosts it. evidence: what must hold for each result of the effect, with one of the cause at least.
-    """
-
-    cause: str
-    effects: tuple[str, ...]
-    where: str = "same"
-    evidence: Evidence | None = None
-
-
-_PADDING_BYTES = 16
-"""WireGuard fills up to a multiple of it, so a path may carry so much less than a packet that fits."""
-_BY_ECHO = ("reach.icmp", "mtu.echo")
-
-
-def _same_way(cause: Result, effect: Result) -> bool:
-    """What ails one direction accounts for nothing that was measured in the other."""
-    return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
-
-
-def _unanswered(_: Result, effect: Result) -> bool:
-    """Who answers a request, if only to refuse it, was reached."""
-    return effect.measurements.get("http_status") is None
-
-
-def _as_much_as_fits(cause: Result, effect: Result) -> bool:
-    """A path that carries less than the right MTU of the tunnel has a fault besides a wrong one."""
-    carried, fits = effect.measurements.get("mtu_bytes"), cause.measurements.get("fits_bytes")
-    return not isinstance(carried, int) or not isinstance(fits, int) or carried > fits - _PADDING_BYTES
-
-
-def _of_the_silent(cause: Result, effect: Result) -> bool:
-    """Drops are counted for the node as a whole: only a peer that stayed silent meanwhile can have lost any."""
-    silent = cause.measurements.get("silent_peers")
-    return effect.target == CONTROL or not isinstance(silent, list | tuple) or effect.target in silent
-
-
-def _by_echo(_: Result, effect: Result) -> bool:
-    """Other privileges than that for ICMP are missing for reasons of their own."""
-    return effect.check in _BY_ECHO
-
-
-_PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
-_DROPPED = (
-    *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
-    "udp.blocked",
-    "udp.loss",
-    "run.needs-responder",
-)
-_SILENT = ("control.unreachable", "control.timeout", "control.slow", "control.address-family")
-# A host that refuses was reached: it takes another host, or a firewall, to refuse in its place.
-_CONTROL_PATH = (*_SILENT, "control.refused")
-_OTHER_SERVER = tuple(
-    f"control.{how}"
-    for how in ("tls-failed", "tls-untrusted", "tls-name", "not-populi", "redirected", "unhealthy", "throttled")
-)
-_NOT_AS_PROMISED = tuple(
-    f"control.{how}" for how in ("not-populi", "redirected", "unhealthy", "bad-answer", "throttled")
-)
-_ENROL_REQUESTS = tuple(
-    f"enroll.{step}" for step in ("join-failed", "heartbeat-failed", "lease-failed", "leave-failed")
-)
-_ENROL_STEPS = ("enroll.join-failed", "enroll.heartbeat-failed", "enroll.not-listed", "enroll.lease-failed")
-_ENDED = ("run.timeout", "run.interrupted", "run.no-answer")
-
-RULES: tuple[Rule, ...] = (
-    # This node's own state, before anything that leaves it.
-    Rule("overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, "control.url-off-overlay", "run.needs-peers"), "node"),
-    *(
-        Rule(cause, ("overlay.*", *_PATH, *_CONTROL_PATH, "run.needs-peers", "control.dns-*"), "node")
-        for cause in (
-            "overlay.down",
-            "overlay.daemon-down",
-            "overlay.no-address",
-            "overlay.logged-out",
-            "overlay.key-expired",
-            "overlay.not-authorized",
-        )
-    ),
-    Rule("overlay.subnet-conflict", ("host.rp-filter", *_CONTROL_PATH), "all"),
-    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
-    # Only what is long: small packets pass whatever the MTU is.
-    Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", _as_much_as_fits),
-    Rule("overlay.mtu-too-big", _ENROL_REQUESTS, "node", _unanswered),
-    Rule("overlay.mtu-too-small", ("mtu.below-minimum",), "node"),
-    Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
-    Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
-    Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
-    Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
-    *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
-    Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
-    # The tunnel to one peer.
-    Rule("overlay.route-leak", ("host.rp-filter",), "all"),
-    Rule("overlay.route-leak", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
-    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
-    Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_SILENT), "control"),
-    Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
-    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
-    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
-    Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
-    Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
-    # The path to one peer.
-    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control"),
-    *(
-        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_SILENT), "control")
-        for cause in ("reach.no-forward", "reach.no-reverse")
-    ),
-    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
-    # What was found by ICMP alone is no matter of UDP.
-    Rule("udp.blocked", ("udp.*", "run.needs-responder")),
-    # The packets that tell loss are small: they pass a black hole.
-    Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
-    Rule("mtu.black-hole", ("control.timeout", "control.tls-failed"), "control"),
-    Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
-    Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
-    # The way to the control plane, in the order in which a client takes it.
-    # Resolvers that disagree explain the address off the overlay, so they stand before it.
-    Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
-    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
-    *(
-        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
-        for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
-    ),
-    Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
-    *(
-        Rule(f"control.{how}", _ENROL_REQUESTS, evidence=_unanswered)
-        for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
-    ),
-    *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
-    # Whoever asked the control plane for something was left without an answer, this node's clock check too.
-    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
-    # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
-    *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
-    Rule("nodes.quarantined", ("enroll.lease-failed",)),
-    Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),
-)
-
-_BENEATH: Mapping[str, tuple[str, ...]] = {
-    "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
-    "reach.loss": ("udp.loss",),
-    "enroll.lease-failed": ("nodes.quarantined",),
-}
-"""What lies deeper than its layer says: a route that leads astray, on either side, is what makes this node's strict
-filter drop; loss that is known by its direction is what loses echoes too; and what gets no lease, by its own record."""
-
-LAYERS = ("host", "overlay", "reach", "mtu", "udp", "control", "enroll", "posture", "nodes", "run")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Candidate:
     code: Code
@@ -194,15 +40,17 @@ class _Candidate:
     place: int
 
 
-def diagnose(results: Iterable[Result], control_host: str | None = None) -> tuple[Cause, ...]:
+def diagnose(
+    results: Iterable[Result], control_host: str | None = None, rules: Iterable[Rule] = RULES
+) -> tuple[Cause, ...]:
     """Rank the root causes behind all bad results.
 
     control_host: target name of the peer that hosts the control plane, if one does: what breaks the way to it
-    explains what happens to the control plane.
+    explains what happens to the control plane. rules: in any order.
     """
     everything = tuple(results)
     candidates = _candidates(everything)
-    reach = _Reach(candidates, control_host)
+    reach = _Reach(candidates, control_host, tuple(rules))
     explained_by = {effect: causes for effect in candidates if (causes := reach.explainers(effect))}
     effects: dict[_Candidate, list[_Candidate]] = {}
     for effect, causes in explained_by.items():
@@ -216,16 +64,31 @@ def diagnose(results: Iterable[Result], control_host: str | None = None) -> tupl
     return tuple(_cause(root, _explained(root, effects), blocked) for root in roots)
 
 
+def tell_causes(listener: Listener | None, causes: Iterable[Cause]) -> None:
+    """Tell which root causes were found, in their order, and which results each explains."""
+    for cause in causes:
+        telling(listener, "engine.diagnosis", cause.code.slug)(
+            monotonic(),
+            "cause",
+            target=cause.target,
+            direction=cause.direction,
+            explained=len(cause.explains),
+            explains=cause.explains,
+        )
+
+
 class _Reach:
     """Which candidates may explain which, looked up by target: a mesh of hundreds of peers has thousands of them."""
 
-    def __init__(self, candidates: Iterable[_Candidate], control_host: str | None) -> None:
+    def __init__(self, candidates: Iterable[_Candidate], control_host: str | None, rules: tuple[Rule, ...]) -> None:
         self._control_host = control_host
+        self._rules = rules
+        self._between: dict[tuple[str, str], tuple[Rule, ...]] = {}
         self._by_target: dict[str, list[_Candidate]] = {}
         self._anywhere: list[_Candidate] = []
         for candidate in candidates:
             self._by_target.setdefault(candidate.target, []).append(candidate)
-            if any(rule.where == "all" and fnmatchcase(candidate.code.slug, rule.cause) for rule in RULES):
+            if any(rule.where == "all" and fnmatchcase(candidate.code.slug, rule.cause) for rule in rules):
                 self._anywhere.append(candidate)
 
     def explainers(self, effect: _Candidate) -> list[_Candidate]:
@@ -237,8 +100,27 @@ class _Reach:
         return [
             cause
             for cause in dict.fromkeys([*near, *self._anywhere])
-            if _deeper(cause, effect) and _explains(cause, effect, self._control_host)
+            if _deeper(cause, effect) and self._explains(cause, effect)
         ]
+
+    def _explains(self, cause: _Candidate, effect: _Candidate) -> bool:
+        # What is milder never excuses what is worse, and what is undecided explains nothing.
+        if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
+            return False
+        return any(
+            _reaches(rule, cause, effect, self._control_host) and _borne_out(rule, cause, effect)
+            for rule in self._rules_between(cause.code.slug, effect.code.slug)
+        )
+
+    def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:
+        """The rules by which one code accounts for another."""
+        if (cause, effect) not in self._between:
+            self._between[cause, effect] = tuple(
+                rule
+                for rule in self._rules
+                if fnmatchcase(cause, rule.cause) and any(fnmatchcase(effect, pattern) for pattern in rule.effects)
+            )
+        return self._between[cause, effect]
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
@@ -260,26 +142,6 @@ def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
     ]
 
 
-def _explains(cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
-    # What is milder never excuses what is worse, and what is undecided explains nothing.
-    if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
-        return False
-    return any(
-        _reaches(rule, cause, effect, control_host) and _borne_out(rule, cause, effect)
-        for rule in _rules_between(cause.code.slug, effect.code.slug)
-    )
-
-
-@cache
-def _rules_between(cause: str, effect: str) -> tuple[Rule, ...]:
-    """The rules by which one code accounts for another."""
-    return tuple(
-        rule
-        for rule in RULES
-        if fnmatchcase(cause, rule.cause) and any(fnmatchcase(effect, pattern) for pattern in rule.effects)
-    )
-
-
 def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: str | None) -> bool:
     if cause.target == effect.target or rule.where == "all" or (rule.where == "node" and cause.target == NODE):
         return True
@@ -287,12 +149,12 @@ def _reaches(rule: Rule, cause: _Candidate, effect: _Candidate, control_host: st
 
 
 def _borne_out(rule: Rule, cause: _Candidate, effect: _Candidate) -> bool:
-    evidence = rule.evidence
-    return evidence is None or all(any(evidence(one, other) for one in cause.results) for other in effect.results)
+    holds = rule.condition
+    return holds is None or all(any(holds(one, other) for one in cause.results) for other in effect.results)
 
 
 def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
-    if cause.code.slug in _BENEATH.get(effect.code.slug, ()):
+    if cause.code.slug in BENEATH.get(effect.code.slug, ()):
         return effect.code.slug != "host.rp-filter" or effect.target == NODE
     return _depth(cause) < _depth(effect)
 
@@ -303,7 +165,7 @@ def _rank(candidate: _Candidate) -> tuple[int, int, int, bool, int]:
 
 
 def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
-    """Layer, then place in the table: only what is deeper explains, so no two causes explain each other.
+    """Layer, then depth in it: only what is deeper explains, so no two causes explain each other.
 
     Of one code the peer's finding is deeper than the control plane's: it lies on the way, or it is the same.
     """
@@ -312,8 +174,12 @@ def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
 
 @cache
 def _layer(code: Code) -> tuple[int, int]:
-    place = next((i for i, rule in enumerate(RULES) if fnmatchcase(code.slug, rule.cause)), len(RULES))
-    return LAYERS.index(code.area) if code.area in LAYERS else len(LAYERS), place
+    """Area and place in it (`DEPTH`); what is in neither, as the codes of other packages, lies above all else."""
+    if code.area not in DEPTH:
+        return len(LAYERS), 0
+    patterns = DEPTH[code.area]
+    place = next((place for place, pattern in enumerate(patterns) if fnmatchcase(code.slug, pattern)), len(patterns))
+    return LAYERS.index(code.area), place
 
 
 def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidate]]) -> list[_Candidate]:

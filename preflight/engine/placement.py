@@ -4,19 +4,20 @@ The matrix is that of a personal cluster over an overlay: agent tasks and lease-
 training is a pilot at most, collectives are out of scope. Measurements can only make an entry stricter.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from preflight.api import CONTROL, NODE, Measurement, Result, Status
+from preflight.api import CONTROL, NODE, Facts, Result, Status
+from preflight.model.facts import HealthFacts, LossFacts, median_ms, quickest_ms
 
 if TYPE_CHECKING:
-    from preflight.settings.load import Thresholds
+    from preflight.settings.schema import Thresholds
 
 Verdict = Literal["allowed", "caution", "not-default", "out-of-scope"]
 
 TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
-"""Checks whose measurements are used; a run without any of them says nothing about placement."""
+"""Checks whose facts are used; a run without any of them says nothing about placement."""
 BULK = "bulk data never goes by the control path, but by object storage or rsync over the overlay"
 
 
@@ -53,7 +54,7 @@ class Paths:
 
 
 def place(results: Iterable[Result], limits: "Thresholds") -> tuple[WorkPlacement, ...]:
-    """Advice for the four classes of work; nothing where no check ran whose measurements would tell."""
+    """Advice for the four classes of work; nothing where no check ran whose facts would tell."""
     results = tuple(results)
     if not any(result.check in TELLING for result in results):
         return ()
@@ -62,20 +63,20 @@ def place(results: Iterable[Result], limits: "Thresholds") -> tuple[WorkPlacemen
 
 
 def read(results: tuple[Result, ...]) -> Paths:
-    """Gather the measurements of all peers and of the control plane."""
-    health = next((r.measurements for r in results if r.check == "control.health" and "rtt_ms" in r.measurements), {})
+    """Gather the facts of all peers and of the control plane."""
+    health = next((result.facts for result in results if isinstance(result.facts, HealthFacts)), None)
     peers = [result for result in results if result.target not in (NODE, CONTROL)]
     dead = [r.target for r in peers if r.status is Status.FAIL and r.category in ("overlay", "reach", "mtu", "udp")]
     control = [r for r in results if r.target == CONTROL and r.status is Status.FAIL and _of_control(r)]
     relayed = [r.target for r in peers if r.code is not None and r.code.slug == "overlay.relayed"]
     return Paths(
-        control_ms=_number(health.get("rtt_ms")),
-        control_tail_ms=_number(health.get("rtt_p95_ms")),
-        timeouts=_timeouts(health),
+        control_ms=health.rtt_ms if health else None,
+        control_tail_ms=health.rtt_p95_ms if health else None,
+        timeouts=_timeouts(health) if health else "",
         control_dead=bool(control),
-        rtt=_worst(peers, "rtt_median_ms") or _worst(peers, "rtt_min_ms"),
-        jitter=_worst(peers, "jitter_p95_ms"),
-        loss=_worst(peers, "loss_percent"),
+        rtt=_worst(peers, median_ms) or _worst(peers, quickest_ms),
+        jitter=_worst(peers, lambda facts: facts.jitter_p95_ms if isinstance(facts, LossFacts) else None),
+        loss=_worst(peers, lambda facts: facts.loss_percent if isinstance(facts, LossFacts) else None),
         relayed=tuple(dict.fromkeys(relayed)),
         dead=tuple(dict.fromkeys(dead)),
     )
@@ -175,30 +176,22 @@ def _path_words(paths: Paths) -> str:
     return ", ".join(words)
 
 
-def _worst(results: Iterable[Result], measurement: str) -> Worst | None:
+def _worst(results: Iterable[Result], read: Callable[[Facts], float | None]) -> Worst | None:
     found = [
         Worst(value, result.target)
         for result in results
-        if result.check in TELLING and (value := _number(result.measurements.get(measurement))) is not None
+        if result.facts is not None and (value := read(result.facts)) is not None
     ]
     return max(found, key=lambda worst: worst.value, default=None)
 
 
-def _timeouts(health: Mapping[str, Measurement]) -> str:
-    client, heartbeat, lease = (
-        _number(health.get(f"advised_{name}")) for name in ("http_timeout_ms", "heartbeat_s", "lease_ms")
-    )
-    if client is None or heartbeat is None or lease is None:
-        return ""
-    return f"client {client / 1000:g} s, heartbeat {heartbeat:g} s, lease {lease / 1000:g} s"
+def _timeouts(health: HealthFacts) -> str:
+    client_s, lease_s = health.advised_http_timeout_ms / 1000, health.advised_lease_ms / 1000
+    return f"client {client_s:g} s, heartbeat {health.advised_heartbeat_s:g} s, lease {lease_s:g} s"
 
 
 def _sentence(told: str, doubts: list[str], *advice: str) -> str:
     return "; ".join([", ".join([told, *doubts]), *advice])
-
-
-def _number(value: Measurement) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _ms(value: float) -> str:

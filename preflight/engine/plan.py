@@ -7,13 +7,14 @@ from fnmatch import fnmatchcase
 from graphlib import CycleError, TopologicalSorter
 
 from preflight.api import Check
+from preflight.engine.catalog import predecessors
 
 LISTED = 3
 """Checks that a message names; of more it tells the number."""
 
 
 class SelectionError(Exception):
-    """A selection that leaves nothing of what it names, names what there is not, or needs that go in a circle."""
+    """A selection that leaves nothing of what it names, names what there is not, or checks that wait in a circle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +42,29 @@ class Selection:
 class Plan:
     """Checks in an order in which each stands behind what it needs; `needs` holds those needs that run too.
 
+    before: the checks of the plan that each waits for: its needs, and what it only comes after or reads facts of.
     asked: each thing that was asked for, as the user wrote it (`all` where nothing was named), and the ids that it
     chose. What only stands in for a need is in none of them.
     """
 
     checks: tuple[Check, ...]
     needs: dict[str, tuple[str, ...]]
+    before: dict[str, tuple[str, ...]]
     asked: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def sorter(self) -> TopologicalSorter[str]:
         """A fresh sorter over the ids, to be driven while the checks run."""
-        return TopologicalSorter(self.needs)
+        return TopologicalSorter(self.before)
 
     def part(self, ids: Iterable[str]) -> "Plan":
         """These checks of the plan alone: a need that is not among them is not there."""
         kept = set(ids)
         asked = {name: chosen & kept for name, chosen in self.asked.items() if chosen & kept}
-        needs = {id: tuple(need for need in self.needs[id] if need in kept) for id in self.needs if id in kept}
-        return Plan(tuple(check for check in self.checks if check.id in kept), needs, asked)
+        needs, before = (
+            {id: tuple(first for first in edges[id] if first in kept) for id in edges if id in kept}
+            for edges in (self.needs, self.before)
+        )
+        return Plan(tuple(check for check in self.checks if check.id in kept), needs, before, asked)
 
     def with_needs(self, ids: Iterable[str]) -> set[str]:
         """These ids, and those of all that they need in this plan."""
@@ -82,11 +88,13 @@ def make_plan(checks: Iterable[Check], selection: Selection) -> Plan:
             raise SelectionError(_nothing_left(name, [by_id[id] for id in sorted(ids)], selection))
     closure = _closure(wanted, {id: check.needs for id, check in by_id.items()}) - skipped
     needs = {id: tuple(need for need in by_id[id].needs if need in closure) for id in by_id if id in closure}
+    before = {id: predecessors(by_id[id], closure) for id in needs}
     try:
         order = tuple(TopologicalSorter(needs).static_order())
+        TopologicalSorter(before).prepare()
     except CycleError as error:
-        raise SelectionError(f"checks need one another in a circle: {' → '.join(error.args[1])}") from None
-    return Plan(tuple(by_id[id] for id in order), needs, asked)
+        raise SelectionError(f"checks wait for one another in a circle: {' → '.join(error.args[1])}") from None
+    return Plan(tuple(by_id[id] for id in order), needs, before, asked)
 
 
 def _meant(by_id: Mapping[str, Check], selection: Selection) -> Iterator[tuple[str, set[str]]]:

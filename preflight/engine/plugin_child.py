@@ -47,18 +47,19 @@ def _declare(say: Say, package: str, *without: str) -> None:
 
 def _tell(say: Say, attribute: str, check: Check) -> None:
     try:
-        row = CHECK.dump_python(declared(check), mode="json", exclude={"function"})
-        say(CHECK_DECLARED, json.dumps({**row, "name": attribute}).encode())
+        row = CHECK.dump_python(declared(check), mode="json", exclude={"function", "reads"})
+        row |= {"name": attribute, "reads": [kind.__name__ for kind in check.reads]}
+        say(CHECK_DECLARED, json.dumps(row).encode())
     except Exception as error:
         say(BROKEN, json.dumps([excerpt(f"{check.module}.{attribute}"), reason(error)]).encode())
 
 
 def _run(say: Say, module: str, name: str) -> None:
     """Run a check on the context that standard input holds."""
-    settings, peers, overlay = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    settings, peers, overlay, facts = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this
     try:
         check: Check = getattr(import_module(module), name)
-        asyncio.run(_follow(check, Context(settings, peers, overlay, Net(settings)), say))
+        asyncio.run(_follow(check, Context(settings, peers, overlay, Net(settings), facts), say))
     except BaseException as error:
         _broke(say, error)
 
@@ -70,7 +71,8 @@ async def _follow(check: Check, context: Context, say: Say) -> None:
     try:
         async with aclosing(check.function(context)) as results:
             async for result in results:
-                say(GIVEN, RESULT.dump_json(well_formed(result)))
+                # Facts travel as the measurements that were made from them.
+                say(GIVEN, RESULT.dump_json(replace(well_formed(result), facts=None)))
         say(ENDED, b"")
     except BaseException as error:
         _broke(say, error)

@@ -10,12 +10,15 @@ import os
 import pickle
 import signal
 import subprocess
+import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from preflight.api import Check, Context, Result
+from preflight.api import Check, Context, Result, facts
 from preflight.engine.contract import CHECK, RESULT, CheckBrokeError
+from preflight.model.event import telling
 from preflight.model.plugins import BrokenPlugin
 from preflight.programs import python_module, search_path
 
@@ -73,9 +76,10 @@ def _import(package: str, without: Iterable[str]) -> tuple[list[bytes], str]:
     return said.splitlines(), how
 
 
-def _check(row: dict[str, object], origin: str) -> Check:
+def _check(row: dict[str, Any], origin: str) -> Check:
     function = PluginFunction(str(row["module"]), str(row.pop("name")))
-    return CHECK.validate_python({**row, "origin": origin, "function": function})
+    reads = [getattr(facts, str(kind)) for kind in row.pop("reads")]
+    return CHECK.validate_python({**row, "origin": origin, "function": function, "reads": reads})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +99,13 @@ class PluginFunction:
             start_new_session=True,  # Ctrl-C at the terminal is ours alone; we tell it to end
             limit=_LONGEST_LINE,
         )
+        tell = telling(context.net.listener, "engine.plugins", f"{self.module}.{self.name}")
+        tell(time.monotonic(), "child-started", pid=child.pid)
         assert child.stdin is not None
         assert child.stdout is not None
         try:
             with suppress(ConnectionError):  # it ended without having read all: its own words follow, or its exit code
-                child.stdin.write(pickle.dumps((context.settings, context.peers, context.overlay)))
+                child.stdin.write(pickle.dumps((context.settings, context.peers, context.overlay, context.handed_over)))
                 await child.stdin.drain()
                 child.stdin.close()
             async for line in child.stdout:
@@ -113,6 +119,7 @@ class PluginFunction:
             raise CheckBrokeError(f"its process ended before it did ({_exit(await child.wait())})", [])
         finally:
             await _end(child)
+            tell(time.monotonic(), "child-ended", pid=child.pid, exit_code=child.returncode)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

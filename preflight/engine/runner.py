@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 
-from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Result, Status, codes
+from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Facts, Result, Status, codes
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
+from preflight.model import event
 
 CLEANUP_SECONDS = 15.0
 """How long a check that was ended may take to clean up what it did (an enrolment leaves again)."""
@@ -51,12 +52,15 @@ class Runner:
         *,
         interrupted: asyncio.Event,
         timeout_s: float | None = None,
+        timeline: event.Listener | None = None,
     ) -> None:
         self._plan = plan
         self._context = context
         self._listener = listener
         self._interrupted = interrupted
         self._timeout_s = timeout_s
+        self._timeline = timeline
+        self._tell = event.telling(timeline, "engine.runner")
         self._results: dict[str, tuple[Result, ...]] = {}
         self._path = asyncio.Lock()
 
@@ -67,6 +71,7 @@ class Runner:
         sorter.prepare()
         running: dict[asyncio.Task[None], Check] = {}
         stop = asyncio.create_task(self._until_stopped())
+        self._tell(monotonic(), "run-started", checks=len(by_id), timeout_s=self._timeout_s)
         try:
             while sorter.is_active() and not stop.done():
                 for id in sorter.get_ready():
@@ -82,14 +87,16 @@ class Runner:
             if check.id not in self._results:
                 self._finish(check, (), self._ended(check, self._context, ()), datetime.now(UTC), 0.0)
         ordered = [result for check in self._plan.checks for result in self._results[check.id]]
+        self._tell(monotonic(), "run-ended", results=len(ordered), interrupted=self._interrupted.is_set())
         return Outcome(tuple(ordered), self._interrupted.is_set())
 
     async def _until_stopped(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._interrupted.wait()
+            self._tell(monotonic(), "interrupted")
         except TimeoutError:
-            return
+            self._tell(monotonic(), "time-limit-reached", timeout_s=self._timeout_s)
 
     async def _run_check(self, check: Check, stop: asyncio.Task[None]) -> None:
         """Run one check within its time, and keep what it said even if it does not come to its end."""
@@ -119,12 +126,18 @@ class Runner:
         self._listener(Progress(check, None, peers=_peers(check, context)))
         said: list[Result] = []
         allowed_s = check.timeout + check.timeout_per_peer * len(context.peers)
+        tell = self._tell_about(check)
+        admitted = [peer.target for peer in context.peers] if check.subject == "peer" else [check.subject]
+        tell(
+            monotonic(), "check-started", targets=admitted, blocked=[skip.target for skip in blocked], limit_s=allowed_s
+        )
         started, began = datetime.now(UTC), perf_counter()
         work = asyncio.create_task(self._collect(check, context, said))
         await asyncio.wait((work, stop), timeout=allowed_s, return_when=asyncio.FIRST_COMPLETED)
         extra: tuple[Result, ...] = ()
         cancelled, stopped = not work.done(), stop.done()
         if cancelled:
+            tell(monotonic(), "check-cancelled", why="run-stopped" if stopped else "deadline")
             work.cancel()
             await asyncio.wait((work,), timeout=CLEANUP_SECONDS)
             message = f"not finished within its {allowed_s:g} s"
@@ -148,6 +161,7 @@ class Runner:
                     if check.id in self._results:
                         return None  # it was left behind
                     said.append(kept(check, result, known))
+                    self._tell_result(check, said[-1])
                     targets.add(result.target)
                     self._listener(Progress(check, None, peers=_peers(check, context), told=len(targets)))
         except BaseException as error:
@@ -157,6 +171,9 @@ class Runner:
     def _finish(
         self, check: Check, said: Iterable[Result], extra: Iterable[Result], started: datetime, duration_ms: float
     ) -> None:
+        extra = tuple(extra)
+        for result in extra:
+            self._tell_result(check, result)
         stamped = tuple(
             replace(
                 result,
@@ -168,7 +185,23 @@ class Runner:
             for result in (*said, *extra)
         )
         self._results[check.id] = stamped
+        self._tell_about(check)(monotonic(), "check-ended", results=len(stamped), duration_ms=duration_ms)
         self._listener(Progress(check, stamped, duration_ms))
+
+    def _tell_about(self, check: Check) -> event.Tell:
+        return event.telling(self._timeline, "engine.runner", check.id)
+
+    def _tell_result(self, check: Check, result: Result) -> None:
+        self._tell_about(check)(
+            monotonic(),
+            "result",
+            target=result.target,
+            direction=result.direction,
+            aspect=result.aspect,
+            status=result.status,
+            code=result.code.slug if result.code else None,
+            blocked_by=result.blocked_by,
+        )
 
     def _admit(self, check: Check) -> tuple[tuple[Result, ...], Context]:
         """Leave out what failed prerequisites make pointless; give the skips for it and the rest as context."""
@@ -185,9 +218,39 @@ class Runner:
         targets = self._targets(check, self._context)
         if whole is not None:
             by_target = dict.fromkeys(targets, whole)
-        skips = tuple(_blocked(target, by_target[target]) for target in targets if target in by_target)
-        peers = tuple(peer for peer in self._context.peers if peer.target not in by_target)
-        return skips, replace(self._context, peers=peers)
+        skips = {target: _blocked(target, by_target[target]) for target in targets if target in by_target}
+        for target in self._without_trouble(check, targets):
+            skips.setdefault(target, _without_trouble(target, self._first(check)))
+        peers = tuple(peer for peer in self._context.peers if peer.target not in skips)
+        return tuple(skips.values()), replace(self._context, peers=peers, handed_over=self._handed_over(check))
+
+    def _first(self, check: Check) -> list[str]:
+        """Ids of the checks of the plan whose trouble counts for this one: what it needs and what it comes after."""
+        return [id for id in self._plan.before[check.id] if id in (*check.needs, *check.after)]
+
+    def _without_trouble(self, check: Check, targets: Iterable[str]) -> list[str]:
+        """The targets about which all is well, for a check that runs only in case of trouble.
+
+        What is bad about this node or the control plane concerns every peer; what is bad about any peer, this node.
+        """
+        first = self._first(check)
+        if check.when != "trouble" or not first:
+            return []
+        troubled = {result.target for id in first for result in self._results[id] if _is_trouble(result)}
+        if troubled and (check.subject != "peer" or troubled & {NODE, CONTROL}):
+            return []
+        return [target for target in targets if target not in troubled]
+
+    def _handed_over(self, check: Check) -> dict[str, tuple[Facts, ...]]:
+        """The facts that a check declares to read, by target, of all checks before it."""
+        by_target: dict[str, tuple[Facts, ...]] = {}
+        if not check.reads:
+            return by_target
+        for id in self._plan.before[check.id]:
+            for result in self._results[id]:
+                if isinstance(result.facts, check.reads):
+                    by_target[result.target] = (*by_target.get(result.target, ()), result.facts)
+        return by_target
 
     def _targets(self, check: Check, context: Context) -> list[str]:
         if check.subject == "peer":
@@ -226,6 +289,21 @@ def _peers(check: Check, context: Context) -> int:
 
 def _blocks(result: Result) -> bool:
     return result.status in (Status.FAIL, Status.ERROR) or result.blocked_by is not None
+
+
+def _is_trouble(result: Result) -> bool:
+    """Whether a result is anything but good: what was blocked could not be found to be good either."""
+    return result.status not in (Status.PASS, Status.SKIP) or result.blocked_by is not None
+
+
+def _without_trouble(target: str, first: Iterable[str]) -> Result:
+    return Result(
+        target=target,
+        direction=Direction.LOCAL,
+        status=Status.SKIP,
+        code=codes.RUN_NOT_APPLICABLE,
+        message=f"it runs only in case of trouble, and {', '.join(first)} found none",
+    )
 
 
 def _blocked(target: str, by: Result) -> Result:

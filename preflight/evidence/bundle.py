@@ -14,6 +14,8 @@ from preflight.report import html, markdown, text
 from preflight.report import json as report_json
 from preflight.report.model import Report
 from preflight.report.redact import Redactor
+from preflight.report.timeline import FILE as TIMELINE
+from preflight.report.timeline import Recorded
 
 README = """A preflight report with its evidence.
 
@@ -21,6 +23,7 @@ report.html   for eyes: open it in a browser, it needs no network
 report.md     for a ticket
 report.json   for programs
 log.txt       which check ran when, and how it ended
+timeline.jsonl  all that the run did, one event per line, where it was recorded
 evidence/     what this node's own tools printed about its network
 captures/     headers of the packets of failing checks, where they were recorded
 MANIFEST.json SHA-256 of every other file, what was left out, and how often what was taken out where
@@ -32,7 +35,13 @@ _STAND_INS = "\nAddresses and host names are stand-ins, the same one everywhere 
 
 
 def make_bundle(
-    report: Report, raw: Sequence[Raw], redactor: Redactor, captured: Kept = _NOTHING, *, addresses: bool
+    report: Report,
+    raw: Sequence[Raw],
+    redactor: Redactor,
+    captured: Kept = _NOTHING,
+    *,
+    addresses: bool,
+    timeline: Recorded | None = None,
 ) -> bytes:
     """A gzipped tar with one folder.
 
@@ -49,6 +58,7 @@ def make_bundle(
         "report.txt": text.render(clean, width=100, verbose=True),
         "log.txt": _log(clean),
         "README.txt": README.format(addresses=_STAND_INS if addresses else ""),
+        **({TIMELINE: "".join(timeline.lines(redactor, homes=True))} if timeline else {}),
         **{f"evidence/{each.name}": redactor.raw(each.text, f"evidence/{each.name}") for each in raw},
     }
     contents = {name: body.encode("utf-8", "replace") for name, body in files.items()} | packets

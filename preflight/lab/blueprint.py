@@ -13,15 +13,15 @@ from preflight.lab.topology import (
     CONTROL_PORT,
     CROWD_PREFIX,
     OVERLAY_PREFIXES,
-    RESPONDER_PORT,
     TOPOLOGIES,
     Family,
     Topology,
-    bracketed,
     crowd_address,
     overlay_address,
     underlay_address,
 )
+from preflight.model.host_port import bracketed, join_host_port
+from preflight.model.peer import RESPONDER_PORT
 
 SCOPE = "preflight-lab"
 AGENTS = {"a": "1", "b": "2"}
@@ -206,7 +206,7 @@ def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[st
 def responder_binds(plan: Blueprint, places: Places) -> list[str]:
     """Words for `preflight responder`."""
     addresses = ("0.0.0.0", "::") if plan.crowd else places.peers  # noqa: S104 - it has too many to name them
-    return [word for peer in addresses for word in ("--bind", f"{bracketed(peer)}:{places.peer_port}")]
+    return [word for peer in addresses for word in ("--bind", join_host_port(peer, places.peer_port))]
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:

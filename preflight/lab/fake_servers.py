@@ -20,6 +20,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from preflight.model.host_port import split_host_port
+
 _TTL_S = 5
 _DNS_PORT = 53
 
@@ -110,9 +112,9 @@ def main(what: str, argument: str) -> None:
         zones = json.loads(argument)
         servers: list[UDPServer | ThreadingHTTPServer] = [name_server(z["address"], z["answers"]) for z in zones]
     else:
-        host, _, port = argument.rpartition(":")
+        host, port = split_host_port(argument)
         handler = {"everything": Everything, "redirect": Redirect}[what]
-        servers = [web_server(handler, host.strip("[]"), int(port))]
+        servers = [web_server(handler, host, port)]
     for server in servers:
         threading.Thread(target=server.serve_forever).start()
         print(f"listening on {server.server_address[0]!s}", flush=True)  # noqa: T201 - what the lab waits for

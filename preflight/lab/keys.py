@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from preflight.lab.blueprint import Blueprint, allowed_ips
-from preflight.lab.topology import TUNNEL_PORT, bracketed, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, underlay_address
+from preflight.model.host_port import join_host_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def tunnel_config(plan: Blueprint, keys: Mapping[str, TunnelKeys], node: str) ->
             "[Peer]",
             f"PublicKey = {keys[neighbour].public}",
             f"AllowedIPs = {', '.join(allowed_ips(plan, node, neighbour))}",
-            f"Endpoint = {bracketed(underlay_address(neighbour, plan.underlay))}:{TUNNEL_PORT}",
+            f"Endpoint = {join_host_port(underlay_address(neighbour, plan.underlay), TUNNEL_PORT)}",
         ]
         if plan.keepalive_s:
             lines.append(f"PersistentKeepalive = {plan.keepalive_s}")

@@ -18,6 +18,7 @@ from preflight.lab.score import Outcome
 from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.signals import give_way, uninterrupted
 from preflight.programs import python_module
+from preflight.report.timeline import FILE as TIMELINE
 
 RUN_LIMIT_S = 180.0
 _LOOK_AGAIN_S = 0.1
@@ -60,15 +61,21 @@ class Matrix:
         """One scenario in a lab of its own; None if the run was stopped meanwhile."""
         if self._stopped.is_set():
             return None
-        started = time.monotonic()
+        started, timeline = time.monotonic(), b""
         try:
             with fresh_lab(scenario) as lab:
                 started = time.monotonic()
-                report = self._preflight(lab)
+                try:
+                    report = self._preflight(lab)
+                finally:
+                    timeline = _timeline(lab)
         except LabError as error:
             outcome = score.broken(scenario, str(error))
         else:
-            outcome = replace(score.judge(scenario, report), report=self._keep(scenario, number, report))
+            kept = self._keep(f"{scenario.name}-{number}.json", json.dumps(report, indent=2, ensure_ascii=False))
+            outcome = replace(score.judge(scenario, report), report=kept)
+        if timeline and not outcome.good:
+            outcome = replace(outcome, timeline=self._keep(f"{scenario.name}-{number}.{TIMELINE}", timeline))
         if self._stopped.is_set():
             return None
         return replace(outcome, repeat=number, duration_ms=(time.monotonic() - started) * 1000)
@@ -76,7 +83,8 @@ class Matrix:
     def _preflight(self, lab: Lab) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it gives no report."""
         file, log = lab.names.directory / "report.json", lab.names.directory / "preflight.log"
-        words = python_module("preflight", "all", *lab.preflight_arguments(), "--output", f"json={file}")
+        documents = ["--output", f"json={file}", "--debug", str(lab.names.directory / TIMELINE)]
+        words = python_module("preflight", "all", *lab.preflight_arguments(), *documents)
         with log.open("wb") as sink:
             child = self._start(lab.command(words), lab.environment(), sink.fileno())
         try:
@@ -114,14 +122,22 @@ class Matrix:
             for child in self._running:
                 child.kill()
 
-    def _keep(self, scenario: Scenario, number: int, report: dict[str, Any]) -> str | None:
-        path = self._reports / f"{scenario.name}-{number}.json"
+    def _keep(self, name: str, content: str | bytes) -> str | None:
+        path = self._reports / name
         try:
-            write(path, json.dumps(report, indent=2, ensure_ascii=False))
+            write(path, content)
         except WriteError as error:
             self._attempts.failures.append(error)
             return None
         return str(path)
+
+
+def _timeline(lab: Lab) -> bytes:
+    """What the node's run has told so far, also if it was killed."""
+    try:
+        return (lab.names.directory / TIMELINE).read_bytes()
+    except OSError:
+        return b""
 
 
 def _follow(futures: list[Future[Outcome | None]], finished: Callable[[Outcome], None]) -> None:

@@ -7,7 +7,8 @@ from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
 from preflight.lab.faults import Fault
 from preflight.lab.impairment import Impairment
 from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
-from preflight.lab.topology import RESPONDER_PORT, TOPOLOGIES, Family, overlay_address, underlay_address
+from preflight.lab.topology import TOPOLOGIES, Family, overlay_address, underlay_address
+from preflight.model.peer import RESPONDER_PORT
 
 
 @dataclass(frozen=True, slots=True)

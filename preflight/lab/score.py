@@ -12,7 +12,7 @@ Diagnosis = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong."""
+    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one."""
 
     scenario: str
     repeat: int
@@ -23,6 +23,12 @@ class Outcome:
     duration_ms: float = 0.0
     report: str | None = None
     error: str | None = None
+    timeline: str | None = None
+
+    @property
+    def good(self) -> bool:
+        """Right, and nothing cried wolf."""
+        return self.right and not self.false_alarms
 
     @property
     def missed(self) -> bool:
@@ -90,7 +96,7 @@ def broken(scenario: Scenario, why: str) -> Outcome:
 
 def all_right(outcomes: Sequence[Outcome]) -> bool:
     """Whether every diagnosis is right and nothing cried wolf."""
-    return all(outcome.right and not outcome.false_alarms for outcome in outcomes)
+    return all(outcome.good for outcome in outcomes)
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -116,7 +122,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "duration_ms": round(outcome.duration_ms),
         "report": outcome.report,
     }
-    return row if outcome.error is None else {**row, "error": outcome.error}
+    only_of_bad_ones = {"error": outcome.error, "timeline": outcome.timeline}
+    return row | {key: value for key, value in only_of_bad_ones.items() if value is not None}
 
 
 def _diagnosis(diagnosis: Diagnosis | None) -> dict[str, str | None] | None:

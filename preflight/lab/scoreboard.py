@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from preflight.lab.scenario_file import offered, usage
@@ -10,6 +11,9 @@ from preflight.lab.scenarios import SCENARIOS, Scenario
 from preflight.lab.score import Diagnosis, Outcome, confusion, document
 from preflight.lab.session import all_labs
 from preflight.lab.topology import TOPOLOGIES
+from preflight.report.timeline import parse, shown
+
+LAST_EVENTS = 40
 
 
 def line(outcome: Outcome) -> str:
@@ -22,6 +26,19 @@ def line(outcome: Outcome) -> str:
     if outcome.error:
         words.append(f"- {outcome.error}")
     return " ".join(words)
+
+
+def last_events(outcome: Outcome) -> str:
+    """Where the timeline of a bad run lies, and how it ends."""
+    if outcome.timeline is None:
+        return ""
+    path = Path(outcome.timeline)
+    try:
+        header, events = parse(path.read_bytes())
+    except (OSError, ValueError) as error:
+        return f"timeline: {path}: {error}\n"
+    last = [shown(event, header.clock_s) for event in events[-LAST_EVENTS:]]
+    return "\n".join([f"timeline: {path}, its last {len(last)} of {len(events)} events:", *last, ""])
 
 
 def named(diagnosis: Diagnosis | None) -> str:

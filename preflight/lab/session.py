@@ -12,7 +12,7 @@ from pathlib import Path
 
 from preflight.lab import build, processes, state
 from preflight.lab.blueprint import Kind
-from preflight.lab.names import LabError, LabNames, UnknownLabError, state_root
+from preflight.lab.names import KIND_VARIABLE, LabError, LabNames, UnknownLabError, state_root
 from preflight.lab.scenario_file import parse_scenario, read_scenario
 from preflight.lab.scenarios import SCENARIOS, Scenario, scenario_called
 from preflight.lab.signals import interruptible
@@ -20,7 +20,6 @@ from preflight.lab.site import Site
 from preflight.lab.state import State
 from preflight.lab.topology import TOPOLOGIES
 
-KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
 WITHOUT_ROOT = "without root there are no tunnels: this lab is loopback"
 
 

@@ -22,7 +22,7 @@ from preflight.lab.names import ROUTER, LabError, LabNames
 from preflight.lab.network import inside
 from preflight.lab.processes import Daemon
 from preflight.lab.signals import give_way
-from preflight.lab.topology import bracketed
+from preflight.model.host_port import join_host_port
 from preflight.programs import python_module
 
 CONTROL = "control"
@@ -146,7 +146,7 @@ class Site:
 
     def _server_words(self) -> list[str]:
         host = "0.0.0.0" if self.plan.server_listens_on_all else self.places.control  # noqa: S104 - it is the fault
-        bind = f"{bracketed(host)}:{self.places.control_port}"
+        bind = join_host_port(host, self.places.control_port)
         if self.plan.server != "bundled":
             return python_module(_STAND_INS, self.plan.server, bind)
         files = self.names.files(CONTROL)

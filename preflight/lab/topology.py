@@ -8,7 +8,6 @@ Family = Literal[4, 6]
 
 TUNNEL_PORT = 51820
 CONTROL_PORT = 9847
-RESPONDER_PORT = 862
 OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 
 CROWD_PREFIX = "10.66.16.0/20"
@@ -68,8 +67,3 @@ def gateway_address(node: str, family: Family) -> str:
 def prefix_length(family: Family) -> int:
     """Of every network in a lab, overlay and underlay."""
     return 24 if family == 4 else 64
-
-
-def bracketed(address: str) -> str:
-    """An address as it stands before a colon and a port."""
-    return f"[{address}]" if ":" in address else address

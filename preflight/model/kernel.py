@@ -1,10 +1,9 @@
 """What the kernel tells about this node's network, as plain data."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
+from ipaddress import ip_address
 
-IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
+from preflight.model.overlay import IPInterface, IPNetwork
 
 MAIN_TABLE = 254
 

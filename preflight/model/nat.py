@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from preflight.model.host_port import split_host_port
+
 
 @dataclass(frozen=True, slots=True)
 class AfterSilence:
@@ -27,7 +29,7 @@ def translated(seen_as: str, own: Iterable[str], port: int | None) -> bool:
 
     own: all addresses of this node. port: the one that its tunnel listens on, None if that is not known.
     """
-    host, _, seen_port = seen_as.rpartition(":")
-    address = ip_address(host.strip("[]").partition("%")[0])
+    host, seen_port = split_host_port(seen_as)
+    address = ip_address(host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None) or address
-    return mapped not in {ip_address(each) for each in own} or port not in (None, int(seen_port))
+    return mapped not in {ip_address(each) for each in own} or port not in (None, seen_port)

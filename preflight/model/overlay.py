@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
 
+from preflight.model.host_port import split_host_port
+
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
@@ -46,12 +48,12 @@ class OverlayPeer:
         """The endpoint's IP address without port and zone."""
         if not self.endpoint:
             return None
-        return self.endpoint.rpartition(":")[0].strip("[]").partition("%")[0]
+        return split_host_port(self.endpoint)[0].partition("%")[0]
 
     @property
     def endpoint_port(self) -> int | None:
         """The endpoint's UDP port."""
-        return int(self.endpoint.rpartition(":")[2]) if self.endpoint else None
+        return split_host_port(self.endpoint)[1] if self.endpoint else None
 
 
 class Owners:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 CONTROL = "control"
 NODE = "node"
+RESPONDER_PORT = 862
+"""UDP port of a peer's responder: that of STAMP (RFC 8762 section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +14,7 @@ class Peer:
 
     address: str
     name: str = ""
-    responder_port: int = 862
+    responder_port: int = RESPONDER_PORT
     agent_id: str | None = None
 
     @property

@@ -1,7 +1,7 @@
 """What a path-MTU search found, as plain data. All sizes are IP packets: header, UDP and payload, in bytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -17,6 +17,57 @@ class SearchOutcome(StrEnum):
     REFUSED = "refused"  # the peer's kernel said that nobody listens on the port
     NOT_PERMITTED = "not-permitted"  # this process may not send such probes (echoes)
     UNDECIDED = "undecided"  # answers came, but loss left the size between `mtu_bytes` and `ceiling_bytes`
+
+
+Fate = Literal["passed", "fragmented", "vanished", "recovered"]
+"""What became of a size: recovered was lost at first and arrived later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSizes:
+    """The sizes that a search by a responder's answers tried, as its evidence holds them: IP packets in bytes."""
+
+    passed: tuple[int, ...]
+    fragmented: tuple[int, ...]
+    vanished: tuple[int, ...]
+    lost_once_but_arrived: tuple[int, ...]
+    icmp_too_big_from: tuple[str, ...]
+
+    @property
+    def by_fate(self) -> dict[Fate, tuple[int, ...]]:
+        """The sizes by what became of them."""
+        return {
+            "passed": self.passed,
+            "fragmented": self.fragmented,
+            "vanished": self.vanished,
+            "recovered": self.lost_once_but_arrived,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoSizes:
+    """The sizes that a search by echoes tried, as its evidence holds them: IP packets in bytes."""
+
+    came_back: tuple[int, ...]
+    in_fragments: tuple[int, ...]
+    unanswered: tuple[int, ...]
+    lost_once_but_came_back: tuple[int, ...]
+    icmp_too_big_from: tuple[str, ...]
+
+    @property
+    def by_fate(self) -> dict[Fate, tuple[int, ...]]:
+        """The sizes by what became of them, there and back."""
+        return {
+            "passed": self.came_back,
+            "fragmented": self.in_fragments,
+            "vanished": self.unanswered,
+            "recovered": self.lost_once_but_came_back,
+        }
+
+
+def as_data(sizes: ProbeSizes | EchoSizes) -> dict[str, list[int] | list[str]]:
+    """The sizes as the evidence of a result holds them."""
+    return {name: list(tried) for name, tried in asdict(sizes).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

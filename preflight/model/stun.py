@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from preflight.model.host_port import split_host_port
+
 Silence = Literal["silent", "closed", "no-name", "no-route", "refused"]
-"""Why a server told nothing: no answer came; its host says that nobody listens; its name has no address; nothing could
+"""Why a server told nothing: no answer came; its host says that the port is closed; its name has no address; nothing
+could
 leave for it; it answered with an error."""
 
 
@@ -30,7 +33,7 @@ class StunAnswer:
 
 def host_of(endpoint: str) -> str:
     """The address of an `ADDRESS:PORT`."""
-    return endpoint.rpartition(":")[0].strip("[]")
+    return split_host_port(endpoint)[0]
 
 
 def depends_on_destination(answers: Iterable[StunAnswer]) -> bool | None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from preflight.model.host_port import join_host_port
+
 ConnectFailure = Literal["refused", "timeout", "unreachable"]
 ConnectOutcome = Literal["open"] | ConnectFailure
 TransferOutcome = Literal["finished", "unfinished", "failed"] | ConnectFailure
@@ -24,6 +26,11 @@ class Connection:
     def family(self) -> str:
         """`IPv4` or `IPv6`."""
         return "IPv6" if ":" in self.address else "IPv4"
+
+    @property
+    def place(self) -> str:
+        """Address and port, as a message names them."""
+        return join_host_port(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,11 @@ class Handshake:
     version: str | None = None
     certificate: Certificate | None = None
     reply: bytes = b""
+
+    @property
+    def place(self) -> str:
+        """Address and port, as a message names them."""
+        return join_host_port(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from preflight.model.event import Listener, telling
+
 if TYPE_CHECKING:
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
@@ -23,66 +25,67 @@ if TYPE_CHECKING:
 
 
 class Net:
-    """Facade over the shells; holds no measurement and no verdict."""
+    """Facade over the shells; holds no measurement and no verdict. listener: hears what the shells do."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: "Settings", listener: Listener | None = None) -> None:
         self._settings = settings
+        self.listener = listener
 
     @cached_property
     def path(self) -> "PathProbes":
         """STAMP sessions, and asking the peer's responder by mailbox."""
         from preflight.net.stamp.path import PathProbes
 
-        return PathProbes(self._settings, self.control)
+        return PathProbes(self._settings, self.control, listener=self.listener)
 
     @cached_property
     def nat(self) -> "NatProbes":
         """What the peers' responders see of a NAT on the way."""
         from preflight.net.stun.nat import NatProbes
 
-        return NatProbes(self._settings)
+        return NatProbes(self._settings, listener=self.listener)
 
     @cached_property
     def pmtu(self) -> "PathMtuProbes":
         """Path-MTU searches, forward and reverse."""
         from preflight.net.pmtu.search import PathMtuProbes
 
-        return PathMtuProbes(self._settings)
+        return PathMtuProbes(self._settings, listener=self.listener)
 
     @cached_property
     def icmp(self) -> "Icmp":
         """Echo and traceroute."""
         from preflight.net.icmp.probes import Icmp
 
-        return Icmp()
+        return Icmp(listener=self.listener)
 
     @cached_property
     def stun(self) -> "Stun":
         """What STUN servers see of this node."""
         from preflight.net.stun.servers import Stun
 
-        return Stun(self._settings.secrets.responder_key)
+        return Stun(self._settings.secrets.responder_key, listener=self.listener)
 
     @cached_property
     def kernel(self) -> "Kernel":
         """Links, addresses, routes, rules, sysctls and firewall as the kernel tells them."""
         from preflight.net.kernel import Kernel
 
-        return Kernel()
+        return Kernel(self.listener)
 
     @cached_property
     def dns(self) -> "Resolver":
         """Name resolution, resolver by resolver."""
         from preflight.net.dns import Resolver
 
-        return Resolver()
+        return Resolver(listener=self.listener)
 
     @cached_property
     def tcp(self) -> "Tcp":
         """TCP connections and TLS handshakes."""
         from preflight.net.tcp.connect import Tcp
 
-        return Tcp()
+        return Tcp(self.listener)
 
     async def aclose(self) -> None:
         """Close what was opened; a client that nobody asked for is not made for that."""
@@ -94,7 +97,7 @@ class Net:
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
 
-        return ControlClient.from_settings(self._settings)
+        return ControlClient.from_settings(self._settings, self.listener)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
@@ -107,7 +110,7 @@ class Net:
         """Join under a scope that nobody has, and leave again: it writes to the cluster."""
         from preflight.net.control.scope import try_foreign_scope
 
-        return await try_foreign_scope(self._settings, self.control)
+        return await try_foreign_scope(self._settings, self.control, self.listener)
 
     async def left_behind(self, url: str, *, remove: bool) -> "list[LeftBehind]":
         """What earlier runs of this user left on the control plane at `url`; to remove it writes to the cluster."""
@@ -119,19 +122,20 @@ class Net:
         """Whether a control plane answers `GET /health` of a URL at an address; past every proxy, no bearer."""
         from preflight.net.control.client import answers_at
 
-        return await answers_at(url, address, self._settings.control.ca_file, timeout_s)
+        return await answers_at(url, address, self._settings.control.ca_file, timeout_s, self.listener)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; it writes to the cluster."""
         from preflight.net.control.enrolment import EnrolmentSession
 
-        return EnrolmentSession(self._settings, self.control)
+        return EnrolmentSession(self._settings, self.control, self.listener)
 
     async def overlay(self) -> "OverlayState | None":
         """Read the overlay's state anew."""
         from preflight.overlay.read import read_overlay
 
-        return await read_overlay(self._settings.overlay, [peer.address for peer in self._settings.peers])
+        peers = [peer.address for peer in self._settings.peers]
+        return await read_overlay(self._settings.overlay, peers, self.listener)
 
     async def overlay_facts(self, product: str) -> "dict[str, Fact]":
         """What a product's daemon knows besides its state; nothing for the others."""
@@ -139,4 +143,4 @@ class Net:
             return {}
         from preflight.overlay.tailscale_facts import read_facts
 
-        return await read_facts()
+        return await read_facts(telling(self.listener, "overlay.local", product))

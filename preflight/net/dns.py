@@ -17,6 +17,7 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
+from preflight.model.event import Listener, telling
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.url import ControlUrl
 
@@ -42,6 +43,7 @@ class Resolver:
         ndots: int = 1,
         timeout_s: float = 1.5,
         attempts: int = 2,
+        listener: Listener | None = None,
     ) -> None:
         self._nameservers = nameservers
         self._port = port
@@ -49,6 +51,7 @@ class Resolver:
         self._ndots = ndots
         self._timeout_s = timeout_s
         self._attempts = attempts
+        self._listener = listener
 
     async def resolve(self, name: str) -> Resolution:
         """Ask the system and all resolvers about a name at the same time; every failure is data."""
@@ -69,7 +72,7 @@ class Resolver:
 
     async def system(self, name: str, timeout_s: float = 4.0) -> Lookup:
         """Only what programs on this node get: hosts file, name-service switch, resolvers."""
-        return await system_lookup(name, timeout_s)
+        return await system_lookup(name, timeout_s, self._listener)
 
     def _from_file(self, path: Path) -> "Resolver":
         """The resolvers of resolv.conf; the C library asks 127.0.0.1 where it names none."""
@@ -83,6 +86,7 @@ class Resolver:
             port=self._port,
             search=[suffix.to_text(omit_final_dot=True) for suffix in reader.search],
             ndots=1 if reader.ndots is None else reader.ndots,
+            listener=self._listener,
         )
 
     async def _first_found(self, server: str, candidates: Sequence[str]) -> Lookup:
@@ -102,17 +106,31 @@ class Resolver:
         return merged if merged.outcome == "timeout" else replace(merged, rtt_ms=(time.perf_counter() - began) * 1000)
 
     async def _query(self, server: str, name: str, rdtype: dns.rdatatype.RdataType) -> Lookup:
-        query = dns.message.make_query(name, rdtype)
-        for _ in range(self._attempts):
+        """One record type of one absolute name from one resolver, asked again where it is silent."""
+        tell = telling(self._listener, "dns", name)
+        query, kind = dns.message.make_query(name, rdtype), dns.rdatatype.to_text(rdtype)
+        for attempt in range(1, self._attempts + 1):
+            tell(time.monotonic(), "question-sent", resolver=server, type=kind, attempt=attempt)
             try:
                 response, _tcp = await dns.asyncquery.udp_with_fallback(
                     query, server, self._timeout_s, self._port, ignore_unexpected=True, ignore_errors=True
                 )
-                return read_answer(server, response)
+                answer = read_answer(server, response)
             except dns.exception.Timeout:
                 continue
             except (OSError, EOFError, dns.exception.DNSException) as error:
-                return Lookup(server, "failed", detail=getattr(error, "strerror", None) or type(error).__name__)
+                answer = Lookup(server, "failed", detail=getattr(error, "strerror", None) or type(error).__name__)
+            tell(
+                time.monotonic(),
+                "question-ended",
+                resolver=server,
+                type=kind,
+                outcome=answer.outcome,
+                addresses=answer.addresses,
+                detail=answer.detail,
+            )
+            return answer
+        tell(time.monotonic(), "question-unanswered", resolver=server, type=kind, attempts=self._attempts)
         waited = self._timeout_s * self._attempts
         return Lookup(server, "timeout", detail=f"no answer to {self._attempts} queries within {waited:g} s")
 

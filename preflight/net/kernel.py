@@ -4,13 +4,16 @@ import ctypes
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import Any
 
-from preflight.model.kernel import MAIN_TABLE, ClockState, IPNetwork, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.model.event import Listener, telling
+from preflight.model.kernel import MAIN_TABLE, ClockState, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.model.overlay import IPNetwork
 from preflight.overlay.links import read_links
 
 RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel calls every table the main one
@@ -28,9 +31,14 @@ TIME_ERROR = 5
 class Kernel:
     """Reads only; each method raises NeedsPlatform elsewhere than on Linux."""
 
+    def __init__(self, listener: Listener | None = None) -> None:
+        self._tell = telling(listener, "kernel")
+
     async def links(self) -> tuple[Link, ...]:
         """All interfaces of this namespace with their addresses."""
-        return await read_links()
+        links = await read_links()
+        self._tell(time.monotonic(), "links-read", interfaces=[link.name for link in links])
+        return links
 
     async def route_to(self, address: str, *, mark: int = 0, source: str | None = None) -> Route:
         """How a packet to the address would leave now.
@@ -48,7 +56,10 @@ class Kernel:
 
         about = {name: value for name, value in (("mark", mark), ("src", source)) if value}
         async with AsyncIPRoute() as netlink:
-            return {address: await _route(netlink, address, about) for address in addresses}
+            routes = {address: await _route(netlink, address, about) for address in addresses}
+        for route in routes.values():
+            self._tell(time.monotonic(), "route-read", route=str(route), mark=mark, from_source=source)
+        return routes
 
     async def refuses(self, source: str, address: str, interface: str) -> bool:
         """Whether a packet from `source` to this node's own `address` that comes in by `interface` would be dropped.
@@ -59,13 +70,17 @@ class Kernel:
         _needs_linux()
         from pyroute2 import AsyncIPRoute, NetlinkError
 
+        refused = False
         async with AsyncIPRoute() as netlink:
             try:
                 await netlink.route("get", dst=address, src=source, iif=if_nametoindex(interface))
             except NetlinkError as error:
                 # Linux 6.13 and newer call every reason to drop EINVAL; before, EXDEV was the filter's own.
-                return error.code in (errno.EXDEV, errno.EINVAL)
-        return False
+                refused = error.code in (errno.EXDEV, errno.EINVAL)
+        self._tell(
+            time.monotonic(), "arrival-asked", source=source, address=address, interface=interface, dropped=refused
+        )
+        return refused
 
     def reverse_path_filter(self) -> ReversePathFilter:
         """The IPv4 reverse-path filter: per interface the stricter-than rule of ip-sysctl, `max(all, interface)`."""
@@ -77,7 +92,9 @@ class Kernel:
             dropped = parse_netstat(NETSTAT.read_text(encoding="ascii")).get("IPReversePathFilter")
         except OSError:
             dropped = None
-        return ReversePathFilter({name: max(common, mode) for name, mode in modes.items()}, dropped)
+        found = ReversePathFilter({name: max(common, mode) for name, mode in modes.items()}, dropped)
+        self._tell(time.monotonic(), "reverse-path-filter-read", strict_on=found.strict, dropped_packets=dropped)
+        return found
 
     def clock(self) -> ClockState:
         """Whether something synchronises the kernel's clock (adjtimex, read-only: needs no privilege)."""
@@ -87,6 +104,7 @@ class Kernel:
         if state < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         synchronised = state != TIME_ERROR and not timex.status & STA_UNSYNC
+        self._tell(time.monotonic(), "clock-read", synchronised=synchronised, estimated_error_us=timex.esterror)
         return ClockState(synchronised, timex.esterror / 1000)
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 
 from preflight.model.dns import Lookup, LookupOutcome
+from preflight.model.event import Listener, telling
 
 _OUTCOMES: dict[int, LookupOutcome] = {
     socket.EAI_NONAME: "nxdomain",
@@ -14,12 +15,20 @@ _OUTCOMES: dict[int, LookupOutcome] = {
 }
 
 
-async def system_lookup(name: str, timeout_s: float) -> Lookup:
+async def system_lookup(name: str, timeout_s: float, listener: Listener | None = None) -> Lookup:
     """What getaddrinfo gives for a name or literal, within `timeout_s`; every failure is data.
 
     It runs in a daemon thread of its own: getaddrinfo cannot be cancelled, and asyncio's executor would keep the
     program from ending until every dead resolver had used up its retries.
     """
+    tell = telling(listener, "lookup", name)
+    tell(time.monotonic(), "lookup-started", timeout_s=timeout_s)
+    lookup = await _in_a_thread(name, timeout_s)
+    tell(time.monotonic(), "lookup-ended", outcome=lookup.outcome, addresses=lookup.addresses, rtt_ms=lookup.rtt_ms)
+    return lookup
+
+
+async def _in_a_thread(name: str, timeout_s: float) -> Lookup:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Lookup] = loop.create_future()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from preflight.net.udp import SO_TIMESTAMPNS, read_control
+from preflight.net.ancillary import SO_TIMESTAMPNS, read_control
 
 ETH_P_ALL = 0x0003
 MOST_PACKETS = 20_000

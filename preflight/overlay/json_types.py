@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from preflight.model.host_port import join_host_port
+
 
 def text(value: Any) -> str:
     """A string; none at all is empty."""
@@ -54,7 +56,7 @@ def endpoint(address: Any, port: Any) -> str:
     whole = _whole(int(port) if isinstance(port, str) else port)
     if whole > 0xFFFF:
         raise ValueError("no port")
-    return f"[{known}]:{whole}" if known.version == 6 else f"{known}:{whole}"
+    return join_host_port(str(known), whole)
 
 
 def endpoint_in(joined: Any, separator: str = ":") -> str:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
-from preflight.model.kernel import IPInterface, IPNetwork, Link, NeedsPlatform
-from preflight.model.overlay import OverlayState
+from preflight.model.kernel import Link, NeedsPlatform
+from preflight.model.overlay import IPInterface, IPNetwork, OverlayState
 
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from preflight.model.event import Tell, silent
 from preflight.programs import find
 
 TIMEOUT_S = 1.0
 MAXIMUM_BYTES = 8 << 20
 
+T = TypeVar("T")
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
@@ -45,26 +48,47 @@ def exists(path: Path) -> bool:
     return True
 
 
-async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None) -> bytes:
+async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None, tell: Tell = silent) -> bytes:
     """Send a request to a UNIX socket and read up to `until`, else to the end. Raises LocalError."""
-    return await _ask(str(path), lambda: asyncio.open_unix_connection(str(path)), request, until)
+    asked = _ask(str(path), lambda: asyncio.open_unix_connection(str(path)), request, until)
+    return await told(tell, str(path), asked)
 
 
-async def ask_http(connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None) -> Any:
+async def ask_http(
+    connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None, tell: Tell = silent
+) -> Any:
     """GET a JSON document from a daemon of this machine. Raises LocalError."""
-    return parse_json(await ask_http_text(connect, place, host, path, headers), place)
+    return parse_json(await ask_http_text(connect, place, host, path, headers, tell), place)
 
 
 async def ask_http_text(
-    connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None
+    connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None, tell: Tell = silent
 ) -> bytes:
     """GET whatever a daemon of this machine tells (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
     lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items()), "", ""]
-    return body_of(await _ask(place, connect, "\r\n".join(lines).encode("ascii"), None), place)
+    asked = _ask(place, connect, "\r\n".join(lines).encode("ascii"), None)
+    return body_of(await told(tell, f"{place} {path}", asked), place)
 
 
-async def run(*argv: str) -> tuple[int, str]:
+async def run(*argv: str, tell: Tell = silent) -> tuple[int, str]:
     """Run a program and give its exit status and standard output. Raises LocalError where it is missing or hangs."""
+    return await told(tell, f"`{' '.join(argv)}`", _run(argv))
+
+
+async def told(tell: Tell, place: str, asked: Awaitable[T]) -> T:
+    """Tell what was asked, how long it took, and whether an answer came: never what it says. Raises LocalError."""
+    began = time.monotonic()
+    tell(began, "asked", place=place)
+    try:
+        answer = await asked
+    except LocalError as error:
+        tell(time.monotonic(), "unanswered", place=place, kind=error.kind, took_ms=(time.monotonic() - began) * 1000)
+        raise
+    tell(time.monotonic(), "answered", place=place, took_ms=(time.monotonic() - began) * 1000)
+    return answer
+
+
+async def _run(argv: Sequence[str]) -> tuple[int, str]:
     place = " ".join(argv)
     program = find(argv[0])
     if program is None:

@@ -12,6 +12,8 @@ from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.event import Tell, silent
+from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
@@ -26,7 +28,7 @@ SSH_FAILED = 255  # ssh's own status; any other is the command's
 OVERHEAD_BYTES = 20 + 8 + 16 + 16  # IPv4, UDP, Nebula's header, the cipher's tag
 
 
-async def read(links: Iterable[Link]) -> list[OverlayState]:
+async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
     """The state of the configured Nebula network; nothing where none is configured."""
     path = next((FOLDER / name for name in NAMES if exists(FOLDER / name)), None)
     if path is None:
@@ -35,8 +37,8 @@ async def read(links: Iterable[Link]) -> list[OverlayState]:
     try:
         with understood(str(path)):
             config = _config(path)
-            own, authorities = await asyncio.gather(_printed(config, "cert"), _printed(config, "ca"))
-            peers, silent = await _hostmap(config)
+            own, authorities = await asyncio.gather(_printed(config, "cert", tell), _printed(config, "ca", tell))
+            peers, silent = await _hostmap(config, tell)
             return [state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)]
     except LocalError as error:
         return [_without(known, error)]
@@ -141,13 +143,13 @@ def _config(path: Path) -> Mapping[str, Any]:
     return config
 
 
-async def _printed(config: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+async def _printed(config: Mapping[str, Any], key: str, tell: Tell) -> list[Mapping[str, Any]]:
     """The certificates in a file of the configuration's `pki` by `nebula-cert`; none where one of them is missing."""
     path = text(table(config.get("pki")).get(key))
     if not path.startswith("/"):  # absent, or inline
         return []
     try:
-        status, output = await run("nebula-cert", "print", "-json", "-path", path)
+        status, output = await run("nebula-cert", "print", "-json", "-path", path, tell=tell)
         return parse_printed(output) if status == 0 else []
     except LocalError:
         return []
@@ -159,13 +161,13 @@ def parse_printed(output: str) -> list[Mapping[str, Any]]:
     return [each for line in lines for each in (line if isinstance(line, list) else [line]) if isinstance(each, dict)]
 
 
-async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...] | None, str | None]:
+async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[OverlayPeer, ...] | None, str | None]:
     """The peers, else why they cannot be listed. Only a sshd on loopback is asked: its host key is not checked.
 
     Without sshd, as it is installed, Nebula tells nobody about its sessions: no peers, and nothing that went wrong.
     """
     sshd = table(config.get("sshd"))
-    host, _, port = text(sshd.get("listen")).rpartition(":")
+    host, port = _listen(sshd)
     users = sshd.get("authorized_users") or []
     if not sshd.get("enabled"):
         return None, None
@@ -173,13 +175,13 @@ async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...] |
         return None, "nebula's sshd is not reachable on loopback, so its host map cannot be read"
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
     words = [word for option in options for word in ("-o", option)]
-    where = ("-p", port, "--", f"{text(users[0]['user'])}@{host.strip('[]')}")
+    where = ("-p", str(port), "--", f"{text(users[0]['user'])}@{host}")
     try:
         answers = []
         for command in ("list-hostmap", "list-pending-hostmap"):
-            status, output = await run("ssh", *words, *where, command, "-json")
+            status, output = await run("ssh", *words, *where, command, "-json", tell=tell)
             if status == SSH_FAILED:
-                return None, f"nebula's sshd on {host}:{port} does not let this user in"
+                return None, f"nebula's sshd on {join_host_port(host, port)} does not let this user in"
             answers.append(parse_json(output, f"nebula's {command}"))
         with understood("nebula's sshd"):
             return parse_hostmap(answers[0], answers[1]), None
@@ -187,9 +189,17 @@ async def _hostmap(config: Mapping[str, Any]) -> tuple[tuple[OverlayPeer, ...] |
         return None, str(error)
 
 
+def _listen(sshd: Mapping[str, Any]) -> tuple[str, int]:
+    """Where sshd listens; no host where the configuration does not say."""
+    try:
+        return split_host_port(text(sshd.get("listen")))
+    except ValueError:
+        return "", 0
+
+
 def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 

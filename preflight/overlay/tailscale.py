@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.event import Tell, silent
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint_in, table, text, texts
@@ -31,32 +32,33 @@ CONDITIONS = {
 }
 
 
-async def read(links: Iterable[Link]) -> list[OverlayState]:
+async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
     """The state of this node's tailnet; nothing where Tailscale was never used."""
     if not exists(SOCKET) and not exists(STATE):
         return []
     known = list(links)
     try:
-        status = await _status()
+        status = await _status(tell)
         with understood("tailscaled"):
             return [parse_status(status, known, time.time())]
     except LocalError as error:
         return [state_without(known, error)]
 
 
-async def _status() -> Any:
+async def _status(tell: Tell) -> Any:
     try:
         return await ask_http(
             lambda: asyncio.open_unix_connection(str(SOCKET)),
             str(SOCKET),
             HOST,
             "/localapi/v0/status",
+            tell=tell,
         )
     except LocalError as refusal:
         if refusal.kind in ("timeout", "refused", "absent"):
             raise
         try:
-            _, output = await run("tailscale", "status", "--json")
+            _, output = await run("tailscale", "status", "--json", tell=tell)
             return parse_json(output, "`tailscale status --json`")
         except LocalError:
             raise refusal from None

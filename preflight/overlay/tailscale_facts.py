@@ -6,8 +6,10 @@ Only what the daemon already knows is asked for: nothing here makes it send a pa
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from preflight.model.event import Tell, silent
 from preflight.model.overlay import Fact
 from preflight.overlay.json_types import table, text, texts
 from preflight.overlay.local import LocalError, ask_http_text, parse_json, understood
@@ -18,9 +20,10 @@ _COUNTER = re.compile(r'^tailscaled_(in|out)bound_bytes_total\{path="(\w+)"\} ([
 _COMPLAINTS = re.compile(r'^tailscaled_health_messages\{type="warning"\} ([0-9.e+]+)$', re.MULTILINE)
 
 
-async def read_facts() -> dict[str, Fact]:
+async def read_facts(tell: Tell = silent) -> dict[str, Fact]:
     """All facts at once; what an older daemon does not tell, or not to this user, is left out."""
-    told = await asyncio.gather(_ask("status"), _ask("derpmap"), _ask("dns-osconfig"), _ask("usermetrics"))
+    wanted = ("status", "derpmap", "dns-osconfig", "usermetrics")
+    told = await asyncio.gather(*(_ask(what, tell) for what in wanted))
     status, relays, resolver = (_document(answer) for answer in told[:3])
     readers = (
         lambda: magic_dns(status),
@@ -43,10 +46,11 @@ def _understood(read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         return {}
 
 
-async def _ask(what: str) -> str:
+async def _ask(what: str, tell: Tell) -> str:
     path = f"/localapi/v0/{what}"
     try:
-        body = await ask_http_text(lambda: asyncio.open_unix_connection(str(SOCKET)), str(SOCKET), HOST, path)
+        connect = partial(asyncio.open_unix_connection, str(SOCKET))
+        body = await ask_http_text(connect, str(SOCKET), HOST, path, tell=tell)
     except LocalError:
         return ""
     return body.decode("utf-8", "replace")

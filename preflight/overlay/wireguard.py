@@ -11,11 +11,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.event import Tell, silent
+from preflight.model.host_port import join_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.keys import derive_public_key
 from preflight.overlay.links import outermost, state_of
-from preflight.overlay.local import LocalError, ask_unix, exists, run, understood
+from preflight.overlay.local import LocalError, ask_unix, exists, run, told, understood
 from preflight.overlay.wgquick import read_configured
 
 SOCKETS = Path("/var/run/wireguard")
@@ -32,16 +34,16 @@ class Device:
     peers: tuple[OverlayPeer, ...] = ()
 
 
-async def read(links: Iterable[Link]) -> list[OverlayState]:
+async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
     """The state of every WireGuard interface of this namespace."""
     # The sockets are seen from every namespace; only those of interfaces that exist here are ours.
     ours = [link for link in links if link.kind == "wireguard" or exists(_socket(link))]
-    return list(await asyncio.gather(*map(_read_one, ours)))
+    return list(await asyncio.gather(*(_read_one(link, tell) for link in ours)))
 
 
-async def _read_one(link: Link) -> OverlayState:
+async def _read_one(link: Link, tell: Tell) -> OverlayState:
     try:
-        device = await (_ask_kernel(link) if link.kind == "wireguard" else _ask_daemon(link))
+        device = await (_ask_kernel(link, tell) if link.kind == "wireguard" else _ask_daemon(link, tell))
     except LocalError as error:
         return state_without(link, error)
     return replace(state_with(link, device), configured=read_configured(link.name))
@@ -160,32 +162,40 @@ def _socket(link: Link) -> Path:
     return SOCKETS / f"{link.name}.sock"
 
 
-async def _ask_daemon(link: Link) -> Device:
+async def _ask_daemon(link: Link, tell: Tell) -> Device:
     path = _socket(link)
-    answer = await ask_unix(path, b"get=1\n\n", until=b"\n\n")
+    answer = await ask_unix(path, b"get=1\n\n", until=b"\n\n", tell=tell)
     with understood(str(path)):
         return parse_uapi(answer.decode("ascii"))
 
 
-async def _ask_kernel(link: Link) -> Device:
-    from pyroute2 import NetlinkError
-    from pyroute2.netlink.generic.wireguard import AsyncWireGuard
-
+async def _ask_kernel(link: Link, tell: Tell) -> Device:
     place = f"the kernel's WireGuard ({link.name})"
     try:
-        async with AsyncWireGuard() as netlink:
-            await netlink.setup_endpoint()  # finds the family's number; entering the context does not
-            messages = [message async for message in await netlink.info(link.name)]
-    except (NetlinkError, OSError):
-        return await _ask_tool(link)
+        messages = await told(tell, place, _netlink(link))
+    except LocalError:
+        return await _ask_tool(link, tell)
     with understood(place):
         return parse_netlink(messages)
 
 
-async def _ask_tool(link: Link) -> Device:
+async def _netlink(link: Link) -> list[Any]:
+    """What the kernel module tells of an interface. Raises LocalError where it tells nothing."""
+    from pyroute2 import NetlinkError
+    from pyroute2.netlink.generic.wireguard import AsyncWireGuard
+
+    try:
+        async with AsyncWireGuard() as netlink:
+            await netlink.setup_endpoint()  # finds the family's number; entering the context does not
+            return [message async for message in await netlink.info(link.name)]
+    except (NetlinkError, OSError):
+        raise LocalError("refused", f"the kernel tells nothing of {link.name}") from None
+
+
+async def _ask_tool(link: Link, tell: Tell) -> Device:
     """`wg` where netlink gives nothing. What it may not read it leaves out, and exits with 0 all the same."""
     try:
-        status, output = await run("wg", "show", "all", "dump")
+        status, output = await run("wg", "show", "all", "dump", tell=tell)
     except LocalError as error:
         if error.kind == "absent":
             raise LocalError("privilege", f"{link.name} may not be read by this user") from None
@@ -217,17 +227,13 @@ def _netlink_peer(part: Any) -> OverlayPeer:
     handshake = part.get_attr("WGPEER_A_LAST_HANDSHAKE_TIME")
     return OverlayPeer(
         key=_text(part.get_attr("WGPEER_A_PUBLIC_KEY")),
-        endpoint=_endpoint(endpoint["addr"], endpoint["port"]) if endpoint else None,
+        endpoint=join_host_port(endpoint["addr"], endpoint["port"]) if endpoint else None,
         addresses=tuple(ip_network(n["addr"], strict=False) for n in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
         last_handshake_s=handshake["tv_sec"] + handshake["tv_nsec"] / 1e9 if handshake else 0.0,
         rx_bytes=part.get_attr("WGPEER_A_RX_BYTES") or 0,
         tx_bytes=part.get_attr("WGPEER_A_TX_BYTES") or 0,
         keepalive_s=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0,
     )
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _text(key: bytes | str) -> str:

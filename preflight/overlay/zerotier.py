@@ -6,10 +6,13 @@ What it says of paths lags by minutes (`active`, `preferred` and `online` hardly
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.event import Tell, silent
+from preflight.model.host_port import split_host_port
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint, endpoint_in, number, text
@@ -38,12 +41,12 @@ COMPLAINTS = {
 }
 
 
-async def read(links: Iterable[Link]) -> list[OverlayState]:
+async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
     """One state for each joined network; nothing where ZeroTier was never used."""
     if not exists(HOME):
         return []
     try:
-        info, networks, peers = [await _ask(what) for what in ("info", "listnetworks", "listpeers")]
+        info, networks, peers = [await _ask(what, tell) for what in ("info", "listnetworks", "listpeers")]
         neighbours = await read_neighbours()
         with understood("zerotier-one"):
             return parse(info, networks, peers, list(links), neighbours)
@@ -51,7 +54,7 @@ async def read(links: Iterable[Link]) -> list[OverlayState]:
         return [state_without(links, error)]
 
 
-async def _ask(what: str) -> Any:
+async def _ask(what: str, tell: Tell) -> Any:
     """One document, by HTTP where the secret may be read, else by the command-line client."""
     path = {"info": "/status", "listnetworks": "/network", "listpeers": "/peer"}[what]
     try:
@@ -60,15 +63,16 @@ async def _ask(what: str) -> Any:
     except PermissionError:
         raise LocalError("privilege", f"{HOME}/authtoken.secret may not be read by this user") from None
     except (OSError, ValueError, TypeError):  # no port file: the service does not run, or keeps its home elsewhere
-        return await _ask_tool(what)
-    address, _, port = place.partition(":")
+        return await _ask_tool(what, tell)
+    address, port = split_host_port(place)
     headers = {"X-ZT1-Auth": secret}
-    return await ask_http(lambda: asyncio.open_connection(address, int(port)), place, "localhost", path, headers)
+    connect = partial(asyncio.open_connection, address, port)
+    return await ask_http(connect, place, "localhost", path, headers, tell)
 
 
-async def _ask_tool(what: str) -> Any:
+async def _ask_tool(what: str, tell: Tell) -> Any:
     place = f"`zerotier-cli -j {what}`"
-    status, output = await run("zerotier-cli", "-j", what)
+    status, output = await run("zerotier-cli", "-j", what, tell=tell)
     if status in (1, 2):  # no daemon, no port file
         raise LocalError("refused", f"{place}: no service to ask")
     return parse_json(output, place)

@@ -11,10 +11,11 @@ What is in no known network lives in its /24, or its /64. Pure.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
+
+from preflight.model.overlay import IPNetwork
 
 IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
 Block = tuple[int, int]
 """The first address as a number, and the length of the prefix."""
 

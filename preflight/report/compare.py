@@ -1,11 +1,12 @@
 """What changed between two reports: pure. A difference within the spread of what was measured is no change."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from math import sqrt
-from typing import Any, Literal
+from typing import Literal
 
+from preflight.model.facts import Facts, HealthFacts, LossFacts, ReverseTraceFacts, TraceFacts, carried_bytes
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 Trend = Literal["worse", "better", "changed"]
@@ -102,8 +103,9 @@ def _of_one(was: ResultEntry, now: ResultEntry) -> Iterator[Change]:
         yield Change(trend, now.id, _said(was), _said(now))
     elif (was.status, was.code) != (now.status, now.code):
         yield Change("changed", now.id, _said(was), _said(now))
+    old, new = was.facts, now.facts
     for name, (read, higher_is_worse) in _MEASURES.items():
-        first, second = read(was.measurements), read(now.measurements)
+        first, second = read(old), read(new)
         if first is not None and second is not None and first.apart(second):
             rose = second.value > first.value
             yield Change("worse" if rose is higher_is_worse else "better", f"{now.id} {name}", str(first), str(second))
@@ -114,47 +116,50 @@ def _said(result: ResultEntry) -> str:
     return f"{result.status}{code}: {result.message}"
 
 
-def _exact(name: str, unit: str) -> Callable[[Mapping[str, Any]], Interval | None]:
-    def read(measurements: Mapping[str, Any]) -> Interval | None:
-        value = _number(measurements.get(name))
-        return None if value is None else Interval(value, value, value, unit)
-
-    return read
+def _mtu(facts: Facts | None) -> Interval | None:
+    mtu = carried_bytes(facts)
+    return None if mtu is None else Interval(mtu, mtu, mtu, "bytes")
 
 
-def _share(name: str, count: str) -> Callable[[Mapping[str, Any]], Interval | None]:
-    """A percentage of so many packets: Wilson's interval (1927)."""
-
-    def read(measurements: Mapping[str, Any]) -> Interval | None:
-        percent, packets = _number(measurements.get(name)), _number(measurements.get(count))
-        if percent is None or packets is None or packets < 1:
-            return None
-        share, z2 = min(max(percent / 100, 0.0), 1.0), Z * Z
-        middle = (share + z2 / (2 * packets)) / (1 + z2 / packets)
-        half = Z * sqrt(share * (1 - share) / packets + z2 / packets / packets / 4) / (1 + z2 / packets)
-        low, high = (round(100 * min(max(bound, 0.0), 1.0), 2) for bound in (middle - half, middle + half))
-        return Interval(percent, low, high, "%")
-
-    return read
-
-
-def _round_trip(middle: str, low: str, high: str) -> Callable[[Mapping[str, Any]], Interval | None]:
-    """What lay between the quickest and the slowest answer."""
-
-    def read(measurements: Mapping[str, Any]) -> Interval | None:
-        value, least, most = (_number(measurements.get(name)) for name in (middle, low, high))
-        if value is None or least is None or most is None:
-            return None  # a value without a spread cannot be compared
-        return _blurred(value, least, most)
-
-    return read
-
-
-def _jittered(measurements: Mapping[str, Any]) -> Interval | None:
-    """A median of many round trips, which the delay variation of the same packets blurs."""
-    value, jitter = (_number(measurements.get(name)) for name in ("rtt_median_ms", "jitter_p95_ms"))
-    if value is None or jitter is None:
+def _hops(facts: Facts | None) -> Interval | None:
+    if not isinstance(facts, TraceFacts | ReverseTraceFacts) or facts.hops is None:
         return None
+    return Interval(facts.hops, facts.hops, facts.hops, "hops")
+
+
+def _loss(facts: Facts | None) -> Interval | None:
+    return _share(facts.loss_percent, facts.sent) if isinstance(facts, LossFacts) else None
+
+
+def _reordering(facts: Facts | None) -> Interval | None:
+    return _share(facts.reordered_percent, facts.observed) if isinstance(facts, LossFacts) else None
+
+
+def _duplication(facts: Facts | None) -> Interval | None:
+    return _share(facts.duplicated_percent, facts.observed) if isinstance(facts, LossFacts) else None
+
+
+def _share(percent: float, packets: int) -> Interval | None:
+    """A percentage of so many packets: Wilson's interval (1927)."""
+    if packets < 1:
+        return None
+    share, z2 = min(max(percent / 100, 0.0), 1.0), Z * Z
+    middle = (share + z2 / (2 * packets)) / (1 + z2 / packets)
+    half = Z * sqrt(share * (1 - share) / packets + z2 / packets / packets / 4) / (1 + z2 / packets)
+    low, high = (round(100 * min(max(bound, 0.0), 1.0), 2) for bound in (middle - half, middle + half))
+    return Interval(percent, low, high, "%")
+
+
+def _round_trip(facts: Facts | None) -> Interval | None:
+    """What lay between the quickest and the slowest answer; a value without a spread cannot be compared."""
+    return _blurred(facts.rtt_ms, facts.rtt_min_ms, facts.rtt_max_ms) if isinstance(facts, HealthFacts) else None
+
+
+def _jittered(facts: Facts | None) -> Interval | None:
+    """A median of many round trips, which the delay variation of the same packets blurs."""
+    if not isinstance(facts, LossFacts) or facts.rtt_median_ms is None or facts.jitter_p95_ms is None:
+        return None
+    value, jitter = facts.rtt_median_ms, facts.jitter_p95_ms
     return _blurred(value, value - jitter, value + jitter)
 
 
@@ -163,20 +168,16 @@ def _blurred(value: float, low: float, high: float) -> Interval:
     return Interval(value, round(max(min(low, value - slack), 0.0), 3), round(max(high, value + slack), 3), "ms")
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-_MEASURES: dict[str, tuple[Callable[[Mapping[str, Any]], Interval | None], bool]] = {
-    "mtu_bytes": (_exact("mtu_bytes", "bytes"), False),
-    "hops": (_exact("hops", "hops"), True),
-    "loss": (_share("loss_percent", "sent"), True),
-    "reordering": (_share("reordered_percent", "received"), True),
-    "duplication": (_share("duplicated_percent", "received"), True),
-    "rtt": (_round_trip("rtt_ms", "rtt_min_ms", "rtt_max_ms"), True),
+_MEASURES: dict[str, tuple[Callable[[Facts | None], Interval | None], bool]] = {
+    "mtu_bytes": (_mtu, False),
+    "hops": (_hops, True),
+    "loss": (_loss, True),
+    "reordering": (_reordering, True),
+    "duplication": (_duplication, True),
+    "rtt": (_round_trip, True),
     "rtt median": (_jittered, True),
 }
-"""How each measurement is read, with its spread, and whether a higher value is the worse one."""
+"""How each number is read, with its spread, and whether a higher value is the worse one."""
 
 
 def render(comparison: Comparison, width: int = 80) -> str:

@@ -2,11 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import TypeVar
 
+from preflight.model.facts import (
+    AnswerFacts,
+    EchoFacts,
+    Facts,
+    HandshakeFacts,
+    LossFacts,
+    ReverseTraceFacts,
+    TraceFacts,
+    carried_bytes,
+    quickest_ms,
+)
 from preflight.report.common import by_id, status_of
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
@@ -17,15 +27,36 @@ FEW = 8
 NOBODY = ("node", "control")
 """Targets that are no peers."""
 
-# Of the measurements those that say most in one line: name, words before the numbers and behind them.
-_TELLING = (
-    ("sent", "", " packets each"),
-    ("rtt_min_ms", "round trip ", " ms"),
-    ("mtu_bytes", "", " bytes"),
-    ("loss_percent", "", " % lost"),
-    ("jitter_p95_ms", "jitter ", " ms"),
-    ("hops", "hops: ", ""),
-    ("handshake_age_s", "last handshake ", " s ago"),
+
+def _sent(facts: Facts) -> int | None:
+    return facts.sent if isinstance(facts, AnswerFacts | EchoFacts | LossFacts) else None
+
+
+def _loss_percent(facts: Facts) -> float | None:
+    return facts.loss_percent if isinstance(facts, LossFacts) else None
+
+
+def _jitter_ms(facts: Facts) -> float | None:
+    return facts.jitter_p95_ms if isinstance(facts, LossFacts) else None
+
+
+def _hops(facts: Facts) -> int | None:
+    return facts.hops if isinstance(facts, TraceFacts | ReverseTraceFacts) else None
+
+
+def _handshake_age_s(facts: Facts) -> float | None:
+    return facts.handshake_age_s if isinstance(facts, HandshakeFacts) else None
+
+
+# Of the facts those that say most in one line, with the words before the numbers and behind them.
+_TELLING: tuple[tuple[Callable[[Facts], float | None], str, str], ...] = (
+    (_sent, "", " packets each"),
+    (quickest_ms, "round trip ", " ms"),
+    (carried_bytes, "", " bytes"),
+    (_loss_percent, "", " % lost"),
+    (_jitter_ms, "jitter ", " ms"),
+    (_hops, "hops: ", ""),
+    (_handshake_age_s, "last handshake ", " s ago"),
 )
 
 
@@ -50,11 +81,10 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 
 def spread(results: Sequence[ResultEntry]) -> str:
-    """The telling measurements of many results, from the smallest to the largest; nothing where there are none."""
-    told = []
-    for name, before, behind in _TELLING:
-        values = [result.measurements.get(name) for result in results]
-        numbers = sorted(v for v in values if isinstance(v, int) or (isinstance(v, float) and isfinite(v)))
+    """The telling numbers of many results, from the smallest to the largest; nothing where there are none."""
+    told, known = [], [facts for result in results if (facts := result.facts) is not None]
+    for read, before, behind in _TELLING:
+        numbers = sorted(value for facts in known if (value := read(facts)) is not None)
         if numbers:
             ends = dict.fromkeys((_number(numbers[0]), _number(numbers[-1])))
             told.append(f"{before}{'–'.join(ends)}{behind}")

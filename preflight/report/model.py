@@ -10,9 +10,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from preflight import __version__
 from preflight.api import Peer, Result, Status
-from preflight.engine.diagnosis import LAYERS, Cause
+from preflight.engine.diagnosis import Cause
 from preflight.engine.placement import WorkPlacement
+from preflight.engine.rules import LAYERS
+from preflight.model.facts import Facts
 from preflight.model.printable import one_line, printable
+from preflight.report.facts import read_facts
 
 StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]
@@ -173,6 +176,11 @@ class ResultEntry(Part):
     attempts: Count = 1
     measurements: Annotated[Mapping[str, Any], AfterValidator(plain)] = {}
     evidence: tuple[EvidenceEntry, ...] = ()
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the check measured, in its own types; None if it gives no facts, or these are not its own."""
+        return read_facts(self.check, self.measurements)
 
 
 class CauseEntry(Part):

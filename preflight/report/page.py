@@ -2,9 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from preflight.model.facts import (
+    EchoFacts,
+    Facts,
+    HealthFacts,
+    LossFacts,
+    MtuEchoFacts,
+    MtuFacts,
+    MtuSearchFacts,
+    TcpFacts,
+    median_ms,
+    quickest_ms,
+)
+from preflight.model.pmtu import Fate
 from preflight.report.common import WORST_FIRST, aspect_of, way
+from preflight.report.facts import read_sizes
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
@@ -66,10 +79,10 @@ class PeerNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One size of packet that was tried, bytes, and its fate: `passed`, `fragmented`, `vanished`, `recovered`."""
+    """One size of packet that was tried, bytes, and its fate."""
 
     size_bytes: int
-    fate: str
+    fate: Fate
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,58 +243,45 @@ def _edge(direction: str, results: Sequence[ResultEntry]) -> Edge:
 
 
 def _round_trip(results: Sequence[ResultEntry]) -> str:
-    for name in ("rtt_median_ms", "rtt_ms", "rtt_min_ms"):
-        value = next((v for result in results if (v := _number(result.measurements.get(name))) is not None), None)
+    known = [result.facts for result in results]
+    for read in (median_ms, _middle_ms, quickest_ms):
+        value = next((value for facts in known if (value := read(facts)) is not None), None)
         if value is not None:
             return f"{value:.1f} ms round trip"
     return "good"
 
 
-def _numbers(name: str, results: Sequence[ResultEntry]) -> PeerNumbers:
-    def of(measurement: str, direction: str | None = None) -> list[float]:
-        wanted = [result for result in results if direction in (None, result.direction)]
-        values = [_number(result.measurements.get(measurement)) for result in wanted]
-        return [value for value in values if value is not None]
+def _middle_ms(facts: Facts | None) -> float | None:
+    return facts.rtt_ms if isinstance(facts, MtuSearchFacts | MtuEchoFacts | TcpFacts | HealthFacts) else None
 
-    lowest = of("rtt_min_ms") + of("rtt_median_ms")
+
+def _numbers(name: str, results: Sequence[ResultEntry]) -> PeerNumbers:
+    known = [(result.direction, facts) for result in results if (facts := result.facts) is not None]
+    medians = [value for _, facts in known if (value := median_ms(facts)) is not None]
+    quickest = [value for _, facts in known if (value := quickest_ms(facts)) is not None]
+    slowest = [facts.rtt_max_ms for _, facts in known if isinstance(facts, EchoFacts) and facts.rtt_max_ms is not None]
+    one_way = {direction: facts for direction, facts in reversed(known) if isinstance(facts, LossFacts)}
+    forward, reverse = one_way.get("forward"), one_way.get("reverse")
     return PeerNumbers(
         name=name,
-        rtt_min_ms=min(lowest, default=None),
-        rtt_median_ms=_first(of("rtt_median_ms")),
-        rtt_max_ms=max(of("rtt_max_ms") + of("rtt_median_ms"), default=None),
-        loss_forward=_first(of("loss_percent", "forward")),
-        loss_reverse=_first(of("loss_percent", "reverse")),
-        jitter_forward_ms=_first(of("jitter_p95_ms", "forward")),
-        jitter_reverse_ms=_first(of("jitter_p95_ms", "reverse")),
+        rtt_min_ms=min(quickest + medians, default=None),
+        rtt_median_ms=medians[0] if medians else None,
+        rtt_max_ms=max(slowest + medians, default=None),
+        loss_forward=forward.loss_percent if forward else None,
+        loss_reverse=reverse.loss_percent if reverse else None,
+        jitter_forward_ms=forward.jitter_p95_ms if forward else None,
+        jitter_reverse_ms=reverse.jitter_p95_ms if reverse else None,
     )
-
-
-def _first(values: Sequence[float]) -> float | None:
-    return values[0] if values else None
 
 
 def _search(result: ResultEntry) -> MtuSearch | None:
     """The sizes of a path-MTU search; None where there was none, or where only full size was tried."""
-    sizes = next((entry.data for entry in result.evidence if entry.kind == "path-mtu"), None)
-    mtu, interface = (result.measurements.get(name) for name in ("mtu_bytes", "interface_mtu_bytes"))
-    if not isinstance(sizes, dict) or not isinstance(mtu, int) or not isinstance(interface, int):
+    sizes = next((read_sizes(entry.data) for entry in result.evidence if entry.kind == "path-mtu"), None)
+    facts = result.facts if sizes else None
+    if sizes is None or not isinstance(facts, MtuFacts) or facts.mtu_bytes is None:
         return None
-    fates = {
-        "passed": "passed",
-        "fragmented": "fragmented",
-        "vanished": "vanished",
-        "lost_once_but_arrived": "recovered",
-    }
-    tried = {
-        size: fate for name, fate in fates.items() for size in _sizes(sizes.get(name)) if size <= max(interface, mtu)
-    }
+    mtu, interface = facts.mtu_bytes, facts.interface_mtu_bytes
+    tried = {size: fate for fate, met in sizes.items() for size in met if size <= max(interface, mtu)}
     ordered = tuple(Size(size, tried[size]) for size in sorted(tried) if size >= min(mtu, USUAL_BYTES))
-    return MtuSearch(result.target, way(result.direction), result.status, mtu, interface, ordered) if ordered else None
-
-
-def _sizes(value: Any) -> list[int]:
-    return [size for size in value if isinstance(size, int)] if isinstance(value, list | tuple) else []
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    where = way(result.direction) or "there and back"
+    return MtuSearch(result.target, where, result.status, mtu, interface, ordered) if ordered else None

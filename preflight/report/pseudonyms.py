@@ -10,7 +10,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from preflight.report.addresses import AddressPseudonyms, IPAddress, IPNetwork
+from preflight.model.overlay import IPNetwork
+from preflight.report.addresses import AddressPseudonyms, IPAddress
 from preflight.report.names import Names
 
 _PATTERN = re.compile(

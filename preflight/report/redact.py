@@ -40,6 +40,9 @@ class Kind(Enum):
     FREE = auto()
 
 
+_MOST_REMEMBERED = 10_000
+
+
 class Redactor:
     """Takes known secrets and what looks like one out of any text, and keeps account of what was taken out where.
 
@@ -50,6 +53,7 @@ class Redactor:
         self._secrets = Secrets(secrets)
         self._stand_ins = stand_ins
         self.ledger: Counter[tuple[str, str]] = Counter()
+        self._cleaned: dict[tuple[str, str, str, bool], tuple[Any, Counter[tuple[str, str]]]] = {}
 
     @property
     def stand_in(self) -> Callable[[str], str] | None:
@@ -60,6 +64,7 @@ class Redactor:
         """Replace these names of hosts too from now on, where stand-ins were asked for."""
         if self._stand_ins:
             self._stand_ins.know(names)
+            self._cleaned.clear()
 
     def learn(self, texts: Iterable[str]) -> None:
         """Know the networks that texts tell of, before the first of them is replaced."""
@@ -92,6 +97,33 @@ class Redactor:
         _mapped(tree, collect)
         clean = iter(self._clean(texts, "report"))
         return Report.model_validate(_mapped(tree, lambda text, kind: next(clean)))
+
+    def field(self, name: str, value: str | list[Any], where: str, *, homes: bool = False) -> Any:
+        """One value of JSON, by the rules for a report's field of that name; see `report` for homes.
+
+        What was seen before takes no time again, and is counted again: events of a run repeat their words.
+        """
+        question = (name, value if isinstance(value, str) else repr(value), where, homes)
+        known = self._cleaned.get(question)
+        if known is None:
+            if len(self._cleaned) >= _MOST_REMEMBERED:
+                self._cleaned.clear()
+            before = self.ledger.copy()
+            known = self._cleaned[question] = (self._field(name, value, where, homes), self.ledger - before)
+        elif known[1]:
+            self.ledger += known[1]
+        return known[0]
+
+    def _field(self, name: str, value: Any, where: str, homes: bool) -> Any:
+        texts: list[tuple[str, Kind]] = []
+
+        def collect(text: str, kind: Kind) -> str:
+            texts.append((self._shape("home", _HOME, text, where) if homes else text, kind))
+            return text
+
+        _member(name, value, collect, Kind.FREE)
+        clean = iter(self._clean(texts, where))
+        return _member(name, value, lambda text, kind: next(clean), Kind.FREE)
 
     def _clean(self, texts: Sequence[tuple[str, Kind]], where: str) -> list[str]:
         """Texts that stand one behind the other, each without secrets; stand-ins only in what is free."""

@@ -5,14 +5,12 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from preflight.model.overlay import OverlayState
+from preflight.model.host_port import join_host_port, split_host_port
+from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.model.peer import RESPONDER_PORT
 from preflight.net import udp
-
-DEFAULT_PORT = 862  # RFC 8762 section 4.1
-
-IPNetwork = IPv4Network | IPv6Network
 
 
 class ResponderError(Exception):
@@ -24,34 +22,21 @@ class Place:
     """An address to listen on; port 0 lets the kernel choose."""
 
     address: IPv4Address | IPv6Address
-    port: int = DEFAULT_PORT
+    port: int = RESPONDER_PORT
 
     def __str__(self) -> str:
-        return place_text(str(self.address), self.port)
-
-
-def place_text(address: str, port: int) -> str:
-    """`ADDRESS:PORT`, an IPv6 address in brackets."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        return join_host_port(str(self.address), self.port)
 
 
 def read_place(text: str) -> Place:
     """Read `ADDRESS`, `ADDRESS:PORT`, `[V6]` or `[V6]:PORT`. Raises ResponderError."""
-    host, port = text, str(DEFAULT_PORT)
-    if text.startswith("["):
-        host, closing, rest = text[1:].partition("]")
-        port = rest[1:] if rest.startswith(":") else port if closing and not rest else ""
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
     try:
-        address, number = ip_address(host), int(port) if port.isascii() and port.isdigit() else -1
+        host, port = split_host_port(text, RESPONDER_PORT)
+        return Place(ip_address(host), port)
     except ValueError:
-        number = -1
-    if not 0 <= number <= 65535:
         raise ResponderError(
             f"--bind {text}: expected ADDRESS[:PORT] with a literal address, as 10.66.0.2:862 or [fd66::2]:862"
-        )
-    return Place(address, number)
+        ) from None
 
 
 def read_prefix(text: str) -> IPNetwork:
@@ -62,7 +47,7 @@ def read_prefix(text: str) -> IPNetwork:
         raise ResponderError(f"--allow {text}: expected a prefix or an address, as 10.66.0.0/24 or fd66::2") from None
 
 
-def overlay_places(state: OverlayState | None, port: int = DEFAULT_PORT) -> list[Place]:
+def overlay_places(state: OverlayState | None, port: int = RESPONDER_PORT) -> list[Place]:
     """The port on the addresses of the overlay. Raises ResponderError without one."""
     addresses = [interface.ip for interface in state.addresses if not interface.is_link_local] if state else []
     if not addresses:

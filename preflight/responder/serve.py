@@ -10,13 +10,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from preflight.net import udp
+from preflight.model.host_port import join_host_port
+from preflight.net import ancillary, udp
 from preflight.net.stamp.path import clock_estimate
+from preflight.proto.core import Address
 from preflight.proto.responder import mailbox_probe as ask
 from preflight.proto.responder.admission import Verdict
 from preflight.proto.stamp.reflector import Marked, SessionReflector
 from preflight.responder.core import Arrival, ResponderCore
-from preflight.responder.places import place_text
 
 BATCH = 64
 """Datagrams of one socket before the others, the mailbox and signals get their turn."""
@@ -46,7 +47,7 @@ class Listener:
         self._count_overflow()
         for _ in range(BATCH):
             try:
-                data, control, _, source = listening.recvmsg(udp.MAX_DATAGRAM, udp.CONTROL_BYTES)
+                data, control, _, source = listening.recvmsg(udp.MAX_DATAGRAM, ancillary.CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:  # the interface went down, or an ICMP error came: the socket lives on
@@ -59,11 +60,11 @@ class Listener:
                 for answer in core.handle(data, self._arrival(source, control, now, verdict)):
                     self._answer(answer, source, control)
 
-    def _arrival(self, source: udp.Address, control: udp.Control, now: float, verdict: Verdict) -> Arrival:
-        received_ns, ttl = udp.read_control(control)
+    def _arrival(self, source: Address, control: ancillary.Control, now: float, verdict: Verdict) -> Arrival:
+        received_ns, ttl = ancillary.read_control(control)
         now_ns = time.time_ns()
-        local = (udp.local_address(control) if self.wildcard else None) or self.address
-        traffic_class = udp.read_traffic_class(control)
+        local = (ancillary.local_address(control) if self.wildcard else None) or self.address
+        traffic_class = ancillary.read_traffic_class(control)
         stranger = verdict is Verdict.STRANGER
         return Arrival(source[:2], received_ns or now_ns, now_ns, ttl, now, stranger, traffic_class, (local, self.port))
 
@@ -78,15 +79,15 @@ class Listener:
         code = udp.send(self.socket, ask.probe(request.nonce, number), (request.address, request.port))
         return udp.error_name(code) if code else ""
 
-    def send(self, data: bytes, destination: udp.Address, local: str) -> None:
+    def send(self, data: bytes, destination: Address, local: str) -> None:
         """Send something later than at once; from `local`, the address that was asked, where this is a wildcard."""
-        self._answer(data, destination, udp.source_control(local))
+        self._answer(data, destination, ancillary.source_control(local))
 
-    def _answer(self, answer: bytes, source: udp.Address, asked: udp.Control) -> None:
+    def _answer(self, answer: bytes, source: Address, asked: ancillary.Control) -> None:
         """Send an answer from the address that was asked, with the DSCP it wants. asked: the request's control data."""
-        control = udp.local_control(asked) if self.wildcard else []
+        control = ancillary.local_control(asked) if self.wildcard else []
         if isinstance(answer, Marked):
-            control = [*control, *udp.class_control(self.socket.family, answer.traffic_class)]
+            control = [*control, *ancillary.class_control(self.socket.family, answer.traffic_class)]
         if code := udp.send(self.socket, answer, source, control):
             self._core.unsent(source[0], udp.error_name(code), time.monotonic())
 
@@ -141,7 +142,7 @@ async def serve(
     listeners = [Listener(each, core) for each in sockets]
     for listener in listeners:
         loop.add_reader(listener.socket, listener.drain)
-        announce(place_text(listener.address, listener.port))
+        announce(join_host_port(listener.address, listener.port))
     tasks = {asyncio.create_task(companion(listeners)) for companion in companions}
     tasks.add(asyncio.create_task(_wait(stop)))
     try:

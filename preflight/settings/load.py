@@ -5,8 +5,7 @@ environment, and what this run was asked to do.
 """
 
 import os
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,62 +13,24 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
-from preflight.proto.control.url import ControlUrlError, normalise, refuse_secrets
+from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
+from preflight.settings.peers import distinct, parse_peer
+from preflight.settings.reading import SettingsError, find_secret, read_key, read_secret, read_variable
 from preflight.settings.schema import (
     CheckSettings,
     ConfigFile,
     ControlPlaneSettings,
     ControlSettings,
-    Model,
     NodeSettings,
     OverlaySettings,
-    PeerSettings,
     PostureSettings,
-    RateLimit,
     ReportSettings,
     ResponderSettings,
-    RttThresholds,
-    SettingsError,
     StunSettings,
     Thresholds,
-    config_schema,
+    control_url,
     read_config,
-    read_key,
-    read_secret,
 )
-
-__all__ = [
-    "CONTROL_URL_VARIABLES",
-    "SECRET_VARIABLES",
-    "CheckSettings",
-    "ConfigFile",
-    "ControlPlaneSettings",
-    "ControlSettings",
-    "Enrolment",
-    "Model",
-    "NodeSettings",
-    "Options",
-    "OverlaySettings",
-    "PeerSettings",
-    "PostureSettings",
-    "RateLimit",
-    "ReportSettings",
-    "ResponderSettings",
-    "RttThresholds",
-    "Secrets",
-    "Settings",
-    "SettingsError",
-    "StunSettings",
-    "Thresholds",
-    "config_schema",
-    "control_url_of",
-    "find_config",
-    "known_secrets",
-    "load",
-    "read_config",
-    "read_key",
-    "read_secret",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +74,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line said; None means that it did not say."""
+    """What the command line says, as it was written; None means that an option was not given."""
 
     config: Path | None = None
-    peers: tuple[Peer, ...] = ()
+    peers: tuple[str, ...] = ()
     control_url: str | None = None
     redact: tuple[Literal["addresses"], ...] = ()
     enroll: bool = False
@@ -149,28 +110,10 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     source = options.config or (Path(named) if named else find_config(environ))
     config = read_config(source) if source else ConfigFile()
     url, url_source = _control_url(options, environ, config, source)
-    control = config.control.model_copy(
-        update={
-            "url": url,
-            "scope_id": _environment(environ, "PREFLIGHT_SCOPE_ID", "VOX_MESH_SCOPE_ID") or config.control.scope_id,
-            "timeout_ms": _timeout_ms(environ) or config.control.timeout_ms,
-        }
-    )
-    labels = environ.get("VOX_MESH_LABELS")
-    node = config.node.model_copy(
-        update={
-            "id": _environment(environ, "PREFLIGHT_NODE_ID", "VOX_MESH_NODE_ID") or config.node.id,
-            "labels": tuple(filter(None, map(str.strip, labels.split(",")))) if labels else config.node.labels,
-        }
-    )
-    peers = options.peers or tuple(
-        Peer(address=p.address, name=p.name, responder_port=p.responder, agent_id=p.agent_id) for p in config.peers
-    )
-    _refuse_twins(peers)
     return Settings(
-        node=node,
-        peers=peers,
-        control=control,
+        node=_node(config, environ),
+        peers=_peers(options, config),
+        control=_control(config, environ, url),
         control_url_source=url_source,
         responder=config.responder,
         overlay=config.overlay,
@@ -187,45 +130,76 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     )
 
 
-def _environment(environ: Mapping[str, str], *names: str) -> str | None:
-    return next((value for name in names if (value := environ.get(name, "").strip())), None)
+def _node(config: ConfigFile, environ: Mapping[str, str]) -> NodeSettings:
+    labels = environ.get("VOX_MESH_LABELS")
+    return config.node.model_copy(
+        update={
+            "id": read_variable(environ, "PREFLIGHT_NODE_ID", "VOX_MESH_NODE_ID") or config.node.id,
+            "labels": tuple(filter(None, map(str.strip, labels.split(",")))) if labels else config.node.labels,
+        }
+    )
 
 
-def control_url_of(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """The control URL that the environment holds, and its variable. Raises SettingsError for one with a secret."""
-    name = next((name for name in CONTROL_URL_VARIABLES if environ.get(name, "").strip()), None)
+def _peers(options: Options, config: ConfigFile) -> tuple[Peer, ...]:
+    """Those of the command line, or else those of the file. Raises SettingsError."""
+    try:
+        return distinct(tuple(map(_named_peer, options.peers)) or tuple(each.peer for each in config.peers))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _named_peer(text: str) -> Peer:
+    try:
+        return parse_peer(text)
+    except ValueError as error:
+        shown = text if text.isprintable() else repr(text)
+        raise SettingsError(f"--peer {shown}: {error} (ADDRESS[=NAME], as 10.66.0.2=b)") from None
+
+
+def _control(
+    config: ConfigFile, environ: Mapping[str, str], url: ControlUrl | ControlUrlError | None
+) -> ControlSettings:
+    return config.control.model_copy(
+        update={
+            "url": url,
+            "scope_id": read_variable(environ, "PREFLIGHT_SCOPE_ID", "VOX_MESH_SCOPE_ID") or config.control.scope_id,
+            "timeout_ms": _timeout_ms(environ) or config.control.timeout_ms,
+        }
+    )
+
+
+def control_url_of(environ: Mapping[str, str]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
+    """The control URL in the environment, and its variable. Raises SettingsError for one that may hold a secret."""
+    name = next((name for name in CONTROL_URL_VARIABLES if read_variable(environ, name)), None)
     if name is None:
         return None, None
     try:
-        refuse_secrets(environ[name])
-    except ControlUrlError as error:
+        return control_url(environ[name]), name
+    except ValueError as error:
         raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
-    return environ[name], name
 
 
 def _control_url(
     options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
-) -> tuple[str | None, str | None]:
-    """The raw control URL and where it came from; normalised by `control.url`, which must see what was written.
+) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
+    """The control URL and its source.
 
-    An option that cannot be right is the caller's mistake; the same from elsewhere is a finding about this node.
+    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node.
     """
     if options.control_url is not None:
-        _refuse_unusable(options.control_url)
-        return options.control_url, "--control-url"
+        return _control_url_option(options.control_url), "--control-url"
     url, name = control_url_of(environ)
     if url is not None:
         return url, name
     return config.control.url, f"{source}" if config.control.url is not None else None
 
 
-def _refuse_unusable(url: str) -> None:
+def _control_url_option(text: str) -> ControlUrl | ControlUrlError:
     """A server's bind address is left to `control.url`, which has a page about it."""
-    try:
-        normalise(url)
-    except ControlUrlError as error:
-        if not error.bind_all:
-            raise SettingsError(f"--control-url cannot be used: {error}") from None
+    url = parse_control_url(text)
+    if isinstance(url, ControlUrlError) and url.fault != "bind-all":
+        raise SettingsError(f"--control-url cannot be used: {url.reason}")
+    return url
 
 
 def _timeout_ms(environ: Mapping[str, str]) -> int | None:
@@ -245,10 +219,8 @@ def _whole(environ: Mapping[str, str], name: str) -> int | None:
 
 
 def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:
-    def bearer(path: Path | None, what: str, *names: str) -> SecretStr | None:
-        value = _environment(environ, *names)
-        if value is None and path is not None:
-            value = read_secret(path, what)
+    def bearer(path: Path | None, what: str, *variables: str) -> SecretStr | None:
+        value = find_secret(environ, variables, path, what)
         return SecretStr(value) if value else None
 
     key_file = environ.get("PREFLIGHT_RESPONDER_KEY_FILE")
@@ -262,88 +234,19 @@ def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:
     )
 
 
-SECRET_VARIABLES = (
-    "VOX_MESH_TOKEN",
-    "VOX_MESH_WORKER_TOKEN",
-    "VOX_MESH_SUBMITTER_TOKEN",
-    "VOX_MESH_ADMIN_TOKEN",
-    "VOX_MESH_JWT_HMAC_SECRET",
-    "VOX_MESH_BOOTSTRAP_TOKEN",
-)
-
-
-def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Every secret value of this run, used or not, for the pass that takes them out of the report."""
-    secrets, enrolment = settings.secrets, settings.enrolment
-    bearers = (secrets.token, secrets.submitter_token, enrolment.bootstrap_token if enrolment else None)
-    key = _written(secrets.responder_key or b"")
-    return tuple(
-        filter(
-            None,
-            (
-                *(bearer.get_secret_value() for bearer in bearers if bearer),
-                key,
-                *(environ.get(name, "").strip() for name in SECRET_VARIABLES),
-                *_in_files(settings),
-            ),
-        )
-    )
-
-
-def _written(key: bytes) -> str:
-    """A key as text; in hexadecimal where it is none, as it is looked for in every other encoding too."""
-    try:
-        return key.decode("utf-8")
-    except UnicodeDecodeError:
-        return key.hex()
-
-
-def _in_files(settings: Settings) -> Iterator[str]:
-    """What the secret files hold that are there, and the credential that this run may have bought."""
-    for section in (settings.control, settings.control_plane):
-        for name, path in section:
-            if isinstance(path, Path) and name != "ca_file":
-                yield _quietly(path)
-    bought = settings.enrolment.credentials_out if settings.enrolment else None
-    try:
-        # Whatever else has that name is not written to, and reading a pipe or a device may never end.
-        words = shlex.split(_quietly(bought), comments=True) if bought and bought.is_file() else []
-    except (OSError, ValueError):  # somebody else's file of that name, or a folder of theirs
-        words = []
-    yield from (word.partition("VOX_MESH_TOKEN=")[2] for word in words)
-
-
-def _quietly(path: Path) -> str:
-    try:
-        return read_secret(path, path.name)
-    except SettingsError:
-        return ""
-
-
 def _enrolment(options: Options, environ: Mapping[str, str]) -> Enrolment | None:
     if not options.enroll:
         if options.bootstrap_token_file or options.credentials_out:
             raise SettingsError("--bootstrap-token-file and --credentials-out go with --enroll")
         return None
-    token = None
-    if options.bootstrap_token_file:
-        token = read_secret(options.bootstrap_token_file, "--bootstrap-token-file")
-    else:
-        token = _environment(environ, "VOX_MESH_BOOTSTRAP_TOKEN")
+    file = options.bootstrap_token_file
+    token = read_secret(file, "--bootstrap-token-file") if file else read_variable(environ, "VOX_MESH_BOOTSTRAP_TOKEN")
     if token and not options.credentials_out:
         raise SettingsError(
-            "a bootstrap token is good for one exchange: name with --credentials-out FILE "
-            "where the credential that it buys is to be kept"
+            "a bootstrap token is good for one exchange: say with --credentials-out FILE "
+            "where to keep the credential that it buys"
         )
     return Enrolment(
         bootstrap_token=SecretStr(token) if token else None,
         credentials_out=options.credentials_out,
     )
-
-
-def _refuse_twins(peers: tuple[Peer, ...]) -> None:
-    for attribute, words in (("address", "have the address"), ("target", "are called")):
-        values = [getattr(peer, attribute) for peer in peers]
-        twin = next((value for value in values if values.count(value) > 1), None)
-        if twin is not None:
-            raise SettingsError(f"two peers {words} {twin}; each needs its own address and name")

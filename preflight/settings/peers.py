@@ -1,12 +1,19 @@
-"""How a peer may be given: by the address of one machine, under a name that a report can call it by."""
+"""The peers of a run, from the command line, the settings file or the overlay: each has one address and one name."""
 
 from ipaddress import IPv4Address, ip_address
 
-from preflight.model.peer import CONTROL, NODE
+from preflight.model.overlay import OverlayState
+from preflight.model.peer import CONTROL, NODE, Peer
 
 LONGEST_NAME = 253
 """Characters of a peer's name; that of a host has no more (RFC 1035 section 2.3.4)."""
 _BROADCAST = IPv4Address("255.255.255.255")
+
+
+def parse_peer(text: str) -> Peer:
+    """`ADDRESS[=NAME]`, as the command line has it. Raises ValueError."""
+    address, _, name = text.partition("=")
+    return Peer(address=peer_address(address), name=peer_name(name))
 
 
 def peer_address(value: str) -> str:
@@ -29,3 +36,39 @@ def peer_name(value: str) -> str:
     if name in (NODE, CONTROL):
         raise ValueError(f"{name!r} is what results call this node or the control plane; give the peer another name")
     return name
+
+
+def distinct(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
+    """The same peers. Raises ValueError where two share an address or a name: their results could not be told apart."""
+    for attribute, words in (("address", "have the address"), ("target", "are called")):
+        values = [getattr(peer, attribute) for peer in peers]
+        twin = next((value for value in values if values.count(value) > 1), None)
+        if twin is not None:
+            raise ValueError(f"two peers {words} {twin}; each needs its own address and name")
+    return peers
+
+
+def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) -> tuple[Peer, ...]:
+    """The configured peers, or, without any, those that the overlay names by a single address.
+
+    This node itself is left out, so one settings file can serve every node of a cluster.
+    """
+    if overlay is None:
+        return configured
+    own = {str(interface.ip) for interface in overlay.addresses}
+    if configured or not overlay.lists_members:
+        return tuple(peer for peer in configured if peer.address not in own)
+    singles = (
+        (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers
+    )
+    return tuple(
+        Peer(str(network.network_address), _overlay_name(peer.name)) for peer, network in singles if network is not None
+    )
+
+
+def _overlay_name(name: str) -> str:
+    """The name that the overlay has for a peer; empty where results cannot use it."""
+    try:
+        return peer_name(name)
+    except ValueError:
+        return ""

@@ -1,35 +1,30 @@
-"""preflight.yaml: what it may hold (`preflight schema config` is made from it), and how it and secret files are read.
+"""preflight.yaml: what it may hold (`preflight schema config` is made from it), and how it is read.
 
 Every mistake is told by file, line and, for an unknown key, the nearest valid one.
 """
 
-import os
 from difflib import get_close_matches
-from errno import EFBIG
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    ValidationError,
+)
+from pydantic_core import core_schema
 
-from preflight.files import beginning
-from preflight.proto.control.url import refuse_secrets, without_secrets
+from preflight.model.overlay import IPNetwork
+from preflight.model.peer import RESPONDER_PORT, Peer
+from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
 from preflight.proto.stun.binding import read_server
 from preflight.settings.peers import peer_address, peer_name
-
-IPNetwork = IPv4Network | IPv6Network
-DEFAULT_RESPONDER_PORT = 862  # RFC 8762 section 4.1
-MINIMUM_KEY_BYTES = 16
-LARGEST_FILE = 1 << 20
-"""Bytes of a settings, token or key file."""
-
-
-class SettingsError(Exception):
-    """A configuration that cannot be used; the text names the thing and what to do, without a URL's secrets."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(without_secrets(message))
+from preflight.settings.reading import SettingsError, bounded
 
 
 class Model(BaseModel):
@@ -38,11 +33,21 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _without_secret(value: str) -> str:
-    refuse_secrets(value)
-    return value
+def control_url(text: str) -> ControlUrl | ControlUrlError:
+    """The control URL of a file or a variable; `control.url` reports one that cannot be used.
+
+    Raises ValueError for one that may hold a secret: its text must not reach a report.
+    """
+    url = parse_control_url(text)
+    if isinstance(url, ControlUrlError) and url.fault == "secret":
+        raise ValueError(url.reason)
+    return url
 
 
+ParsedControlUrl = Annotated[
+    ControlUrl | ControlUrlError,
+    GetPydanticSchema(lambda *_: core_schema.no_info_after_validator_function(control_url, core_schema.str_schema())),
+]
 Address = Annotated[str, AfterValidator(peer_address)]
 Milliseconds = Annotated[float, Field(gt=0)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -62,23 +67,36 @@ class PeerSettings(Model):
     name: Annotated[str, AfterValidator(peer_name)] = Field(
         "", description="How results call it; its address if empty."
     )
-    responder: int = Field(DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
+    responder: int = Field(RESPONDER_PORT, ge=1, le=65535, description="UDP port of its responder.")
     agent_id: Annotated[str, BeforeValidator(str)] | None = Field(
         None, pattern=r"^\d+$", description="Mailbox of its responder on the control plane (decimal digits)."
     )
+
+    @property
+    def peer(self) -> Peer:
+        """The peer as every part of a run knows it."""
+        return Peer(address=self.address, name=self.name, responder_port=self.responder, agent_id=self.agent_id)
 
 
 class ControlSettings(Model):
     """The control plane, as a client sees it."""
 
-    url: Annotated[str, AfterValidator(_without_secret)] | None = Field(
-        None, description="Control URL; overlay address or name, never a LAN address."
-    )
+    url: ParsedControlUrl | None = Field(None, description="Control URL; overlay address or name, never a LAN address.")
     scope_id: str | None = Field(None, description="Cluster id: the tenancy boundary.")
     token_file: Path | None = Field(None, description="File with the bearer of this node (mode 0600).")
     submitter_token_file: Path | None = Field(None, description="File with the submitter's bearer.")
     ca_file: Path | None = Field(None, description="PEM file with the CA that signed the server's certificate.")
     timeout_ms: int | None = Field(None, ge=500, le=3_600_000, description="Time-out of one request; default 15000.")
+
+    @property
+    def usable_url(self) -> ControlUrl | None:
+        """The URL, if a client can use it; `url` says why not."""
+        return self.url if isinstance(self.url, ControlUrl) else None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of the URL, usable or not, in every spelling in which a report may show it."""
+        return self.url.hosts if self.url else ()
 
 
 class ResponderSettings(Model):
@@ -89,7 +107,7 @@ class ResponderSettings(Model):
         None, pattern=r"^\d+$", description="This node's mailbox on the control plane (decimal digits)."
     )
     port: int = Field(
-        DEFAULT_RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
+        RESPONDER_PORT, ge=1, le=65535, description="UDP port of this node's own responder: hellos come to it."
     )
     hellos: bool = Field(
         True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
@@ -246,7 +264,7 @@ def read_config(path: Path) -> ConfigFile:
     Raises SettingsError with file, line and, for an unknown key, the nearest valid one.
     """
     try:
-        text = _bounded(path).decode("utf-8")
+        text = bounded(path).decode("utf-8")
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file; write one with `preflight init`") from None
     except IsADirectoryError:
@@ -332,48 +350,6 @@ def _anchor(config: ConfigFile, folder: Path) -> ConfigFile:
         posture = posture.model_copy(update={"repositories": tuple(map(absolute, posture.repositories))})
     sections = {name: anchored(getattr(config, name)) for name in ("control", "responder", "control_plane")}
     return config.model_copy(update={**sections, "posture": posture})
-
-
-def _bounded(path: Path) -> bytes:
-    """What a file holds, whose size is a mistake beyond a megabyte: a device would never end. Raises OSError."""
-    content = beginning(path, LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise OSError(EFBIG, os.strerror(EFBIG))
-    return content
-
-
-def read_secret(path: Path, what: str) -> str:
-    """The text of a secret file without its trailing newline. Raises SettingsError; never shows the content."""
-    try:
-        text = _bounded(path).decode("utf-8").rstrip("\r\n")
-    except IsADirectoryError:
-        raise SettingsError(f"{what}: {path} is a directory") from None
-    except FileNotFoundError:
-        raise SettingsError(f"{what}: {path}: no such file") from None
-    except PermissionError:
-        raise SettingsError(f"{what}: {path}: not readable by this user") from None
-    except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{what}: {path}: cannot be read as UTF-8 text") from None
-    if not text.strip():
-        raise SettingsError(f"{what}: {path} is empty")
-    return text
-
-
-def read_key(path: Path) -> bytes:
-    """The shared key of the responders: the file's bytes without the trailing newline, at least 16 of them."""
-    try:
-        key = _bounded(path)
-    except FileNotFoundError:
-        raise SettingsError(f"responder key: {path}: no such file") from None
-    except OSError as error:
-        raise SettingsError(f"responder key: {path}: cannot be read ({error.strerror})") from None
-    key = key.removesuffix(b"\n").removesuffix(b"\r")
-    if len(key) < MINIMUM_KEY_BYTES:
-        raise SettingsError(
-            f"responder key: {path} holds {len(key)} bytes, at least {MINIMUM_KEY_BYTES} are needed; "
-            f"make one with: umask 077; head -c 32 /dev/urandom | base64 > {path}"
-        )
-    return key
 
 
 def config_schema() -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from preflight.api import Check, Context, Result
 from preflight.net import Net
 from preflight.net.secrets.local import LocalSecrets
-from preflight.settings.load import ControlSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ControlSettings
 
 TOKEN = "s3cr3t-bearer-of-the-attacks"
 POPULI = "x-populi-feature: exec-lease-v1\r\n"

@@ -28,7 +28,7 @@ from preflight.control import bind, logs, serve
 from preflight.control.config import server_config
 from preflight.control.faults import Faults
 from preflight.control.guard import Patience
-from preflight.settings.load import ControlPlaneSettings
+from preflight.settings.schema import ControlPlaneSettings
 
 given = json.loads(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_NOFILE, (given["descriptors"], given["descriptors"]))

@@ -18,7 +18,8 @@ from preflight.cli.clean import clean
 from preflight.model.enrolment import JoinedRow
 from preflight.net.control import journal
 from preflight.net.control.journal import Note
-from preflight.settings.load import ControlSettings, NodeSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net import conftest as net
 from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, ControlPlane
 

@@ -28,8 +28,9 @@ from pydantic import SecretStr
 from preflight.api import Context, Result, Status
 from preflight.net import Net
 from preflight.net.dns import Resolver
-from preflight.proto.control.url import normalise
-from preflight.settings.load import ControlSettings, Enrolment, Secrets, Settings
+from preflight.proto.control.url import ControlUrl
+from preflight.settings.load import Enrolment, Secrets, Settings
+from preflight.settings.schema import ControlSettings
 from tests.attack import evil_control
 from tests.attack.evil_control import HEALTHY, TOKEN, Evil, attack, codes_of, http, opened, run
 
@@ -180,7 +181,7 @@ def test_a_name_servers_nonsense_is_a_finding(name: str, monkeypatch: pytest.Mon
             transport.close()
             await asyncio.sleep(0)
         assert [lookup.outcome for lookup in resolution.resolvers] == [outcome]
-        result: Result = judge_dns(resolution, normalise("http://c.overlay.test:9847"), None)
+        result: Result = judge_dns(resolution, ControlUrl("http", "c.overlay.test", 9847), None)
         return result
 
     result = asyncio.run(talk())

@@ -19,7 +19,9 @@ from pydantic import SecretStr
 from preflight.api import Result, Status
 from preflight.model.control import Credential, CredentialsError
 from preflight.net.control.credentials import CredentialsFile
-from preflight.settings.load import ControlSettings, Enrolment, Settings, known_secrets
+from preflight.settings.load import Enrolment, Settings
+from preflight.settings.schema import ControlSettings
+from preflight.settings.secrets import known_secrets
 from tests.net import conftest as net
 
 if TYPE_CHECKING:

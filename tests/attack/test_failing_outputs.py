@@ -122,7 +122,7 @@ def _hopeless(folder: Path) -> dict[str, tuple[Path, str]]:
     os.mkfifo(folder / "pipe")
     return {
         "directory": (folder / "folder", "it is a directory"),
-        "no folder": (folder / "none" / "x", f"{folder}/none is no directory"),
+        "no folder": (folder / "none" / "x", f"{folder}/none is not a directory"),
         "name too long": (folder / ("x" * 300), "File name too long"),
         "closed descriptor": (Path("/dev/fd/987"), "No such file or directory"),
         "absurd descriptor": (Path(f"/dev/fd/{'9' * 30}"), "No such file or directory"),
@@ -131,7 +131,7 @@ def _hopeless(folder: Path) -> dict[str, tuple[Path, str]]:
         "read-only descriptor": (Path("/dev/stdin"), "Bad file descriptor"),
         "dead socket": (folder / "left", "Connection refused"),
         "datagram socket": (folder / "datagrams", "Connection refused"),
-        "no reader": (folder / "pipe", "nobody reads from it"),
+        "no reader": (folder / "pipe", "nothing reads from it"),
     }
 
 
@@ -181,7 +181,7 @@ def test_a_fifo_whose_reader_sleeps_is_given_up(tmp_path: Path, monkeypatch: pyt
     os.mkfifo(tmp_path / "pipe")
     sleeper = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with pytest.raises(WriteError, match="pipe cannot be written: nobody reads what is written"):
+        with pytest.raises(WriteError, match="pipe cannot be written: nothing reads what is written"):
             files.write(tmp_path / "pipe", b"x" * 1_000_000)
     finally:
         os.close(sleeper)

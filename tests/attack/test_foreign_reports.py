@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from click.testing import CliRunner, Result
 
 from preflight.cli.main import build
 from preflight.evidence.capture import folder_of, pcap
+from preflight.model.facts import GIVEN_BY
 from preflight.net.recorder import Packet
 from preflight.report import json as report_json
-from preflight.report.model import Report
+from preflight.report.model import LARGEST, Report
 
 RUN = "5b1f2f4e-8c55-4d6e-9a3b-0123456789ab"
 PCAP = pcap([Packet(1_700_000_000 * 10**9, 100, bytes([0x45, *bytes(8), 17, *bytes(10)]) + bytes(8), "10.66.0.2")])
@@ -183,11 +185,9 @@ def test_versions_1_and_2_are_read(version: str) -> None:
 @pytest.mark.parametrize("measured", [-1e308, 1e308, -1, 10**17, 150.5, 5e-324])
 def test_absurd_numbers_are_rendered_and_compared(measured: float, tmp_path: Path) -> None:
     """A loss of minus one, or of more than everything, breaks no format and no comparison."""
-    names = ("loss_percent", "sent", "rtt_ms", "rtt_min_ms", "rtt_max_ms", "rtt_median_ms", "jitter_p95_ms", "hops")
-    made, before, after = document(), tmp_path / "before.json", tmp_path / "after.json"
-    before.write_text(json.dumps(made))
-    made["results"][0]["measurements"] = dict.fromkeys((*names, "mtu_bytes", "received", "reordered_percent"), measured)
-    after.write_text(json.dumps(made))
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    before.write_text(json.dumps(_measuring(1)))
+    after.write_text(json.dumps(_measuring(measured)))
     formats = ("text", "markdown", "html", "junit", "openmetrics", "sarif", "json")
     outputs = [word for format in formats[1:] for word in ("-o", f"{format}={tmp_path / format}")]
     assert preflight("report", "render", after, "-v", *outputs).exit_code == 0
@@ -195,6 +195,22 @@ def test_absurd_numbers_are_rendered_and_compared(measured: float, tmp_path: Pat
         done = preflight("report", "diff", *pair)
         assert done.exit_code in (0, 1)
         assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+def _measuring(value: float) -> dict[str, Any]:
+    """A report in which every check measured just this, in every one of its facts that may hold it."""
+    made = document()
+    (result,) = made["results"]
+    whole = int(max(min(value, LARGEST), -LARGEST))
+    fitting: dict[Any, Any] = {int: whole, int | None: whole, bool: True, tuple[str, ...]: []}
+    made["results"] = [
+        {**result, "check": check, "id": f"{check}/b/forward/{kind.__name__}", "measurements": numbers}
+        for check, kinds in GIVEN_BY.items()
+        for kind in kinds
+        for numbers in [{field.name: fitting.get(field.type, value) for field in fields(kind)}]
+    ]
+    made["summary"] = {"fail": len(made["results"])}
+    return made
 
 
 def _packed(archive: Path) -> dict[str, bytes]:

@@ -16,9 +16,10 @@ import pytest
 from preflight.api import Direction, Result, Status, codes, failed, inconclusive, passed, skipped
 from preflight.cli.exporter import halves, make_app
 from preflight.cli.request import Request
-from preflight.cli.session import Session, merge
+from preflight.cli.session import Session
 from preflight.engine.catalog import load_catalog
 from preflight.engine.plan import Selection, make_plan
+from preflight.engine.repeat import merge
 from preflight.engine.runner import Outcome
 from preflight.report.json import parse
 from tests.attack import program

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from preflight import files
-from preflight.cli.outputs import folder_beside, parse_outputs
+from preflight.cli.outputs import STDOUT, folder_beside, parse_outputs, timeline_path
 from preflight.control import bootstrap
 from preflight.files import WriteError
 from tests.attack.writers import alone, command
@@ -65,7 +65,7 @@ def test_a_token_goes_into_a_new_file_or_nowhere(plant: str, tmp_path: Path) -> 
         os.mkfifo(out)
     else:
         out.symlink_to("elsewhere")
-    with pytest.raises(bootstrap.BootstrapError, match="token cannot be written: it exists and is not overwritten"):
+    with pytest.raises(bootstrap.BootstrapError, match="token cannot be written: it already exists"):
         bootstrap.write(bootstrap.new_token("1h"), out, None)
     assert alone(out)
 
@@ -99,7 +99,7 @@ def test_two_documents_never_share_a_file(how: str, tmp_path: Path, monkeypatch:
     """Two outputs that name one file, by whatever names, are refused before anything runs."""
     monkeypatch.chdir(tmp_path)
     first, second = _same(tmp_path)[how]
-    with pytest.raises(click.UsageError, match="two outputs name the same file"):
+    with pytest.raises(click.UsageError, match="two outputs name one file"):
         parse_outputs((f"json={first}", f"html={second}"))
 
 
@@ -108,6 +108,25 @@ def test_standard_output_takes_one_document_by_any_name(name: str) -> None:
     """Standard output under another name is standard output still."""
     with pytest.raises(click.UsageError, match="standard output takes one document"):
         parse_outputs(("text", f"json={name}"))
+
+
+@pytest.mark.parametrize("how", ["link", "hard link", "dangling link", "dot", "around", "pipe"])
+def test_a_timeline_never_shares_the_file_of_a_report(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would destroy the other."""
+    monkeypatch.chdir(tmp_path)
+    first, second = _same(tmp_path)[how]
+    with pytest.raises(click.UsageError, match="two outputs name one file"):
+        timeline_path(Path(second), parse_outputs((f"json={first}",)))
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_a_timeline_takes_standard_output_only_where_no_report_does(name: str, tmp_path: Path) -> None:
+    """A program that reads standard output gets one kind of document."""
+    with pytest.raises(click.UsageError, match="standard output takes one document, not text and timeline"):
+        timeline_path(Path(name), parse_outputs(()))
+    assert timeline_path(Path(name), parse_outputs((f"json={tmp_path / 'r.json'}",))) == STDOUT
 
 
 def test_many_documents_may_vanish() -> None:

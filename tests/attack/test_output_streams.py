@@ -99,7 +99,7 @@ def test_one_output_that_fails_costs_no_other(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     outputs = ("json=/dev/full", "junit=pipe", "html=h.html", "markdown=m.md")
     done = run("run", "host.clock", "-q", *(f"--output={output}" for output in outputs), cwd=tmp_path)
-    full, pipe = "/dev/full cannot be written: No space left on device", "pipe cannot be written: nobody reads from it"
+    full, pipe = "/dev/full cannot be written: No space left on device", "pipe cannot be written: nothing reads from it"
     assert done.stderr.splitlines()[-1] == f"preflight: {full}; {pipe}"
     assert (done.returncode, done.stdout) == (2, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.html", "m.md", "pipe"]

@@ -16,7 +16,11 @@ import pytest
 from preflight import files
 from preflight.cli.lab import write_scores
 from preflight.cli.outputs import Output
-from preflight.files import WriteError
+from preflight.cli.request import Request
+from preflight.cli.session import Session
+from preflight.cli.timeline import recording
+from preflight.files import Attempts, WriteError
+from preflight.model.event import Event
 from preflight.report.model import Report
 from tests.attack import writers
 from tests.attack.writers import NOBODY, REPORT, alone, command, needs_root, render
@@ -50,12 +54,22 @@ def _scores(path: Path) -> None:
     write_scores([], (Output("json", path),), single=False)
 
 
+def _timeline(path: Path) -> None:
+    attempts = Attempts()
+    session = Session.prepare(Request(named=("host.clock",)))
+    with recording(path, session, attempts) as listener:
+        assert listener is not None
+        listener(Event(1.0, "pmtu.fast", "b forward", "probe-sent", {}))
+    attempts.settle()
+
+
 WRITERS: dict[str, Writer] = {
     "report render": render,
     "report merge": _merge,
     "bundle": _bundle,
     "init": _init,
     "lab run": _scores,
+    "--debug": _timeline,
 }
 
 

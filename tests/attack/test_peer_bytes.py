@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from math import isfinite
 
 import pytest
@@ -12,6 +13,7 @@ from preflight_checks import reach_udp, udp_quality
 
 from preflight.api import Peer, Status
 from preflight.model.path import PeerReport
+from preflight.proto.core import Received
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import hello
 from preflight.proto.responder import mailbox_probe as ask
@@ -22,7 +24,7 @@ from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.sender import Plan, SessionSender
 from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
-from preflight.settings.load import Thresholds
+from preflight.settings.schema import Thresholds
 
 KEY = b"a key that only tests know"
 PEER = Peer("10.66.0.2", "b")
@@ -33,8 +35,7 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "stamp-answer": stamp.parse_answer,
     "signed-stamp-answer": partial(stamp.parse_answer, key=KEY),
     "stamp-request": stamp.parse_request,
-    "stamp-tlvs": lambda data: [(stamp_tlv.read_location(t), stamp_tlv.read_drops(t)) for t in stamp_tlv.parse(data)],
-    "stamp-class-of-service": lambda data: [stamp_tlv.read_class_of_service(tlv) for tlv in stamp_tlv.parse(data)],
+    "stamp-tlvs": lambda data: [stamp_tlv.read_drops(tlv) for tlv in stamp_tlv.parse(data)],
     "path-mtu": lambda data: (probe.decode(data), probe.decode(probe.MAGIC + data)),
     "path-mtu-quoted": lambda data: probe.quoted_number(data, bytes(probe.TOKEN_BYTES)),
     "nat": lambda data: (nat.decode(data, None), nat.decode(nat.MAGIC + data, None)),
@@ -112,15 +113,17 @@ changes = st.lists(
 @given(changes)
 def test_any_answers_give_a_verdict(changed: list[tuple[int, int, bytes, int]]) -> None:
     """A session of answers with any bytes in any place, in any order and number, is judged, by sane numbers."""
-    core, sender, answers = SessionReflector(), SessionSender(Plan(7, 12, 0.01), 0.0), []
-    for number in range(12):
-        packet = sender.packet(NOW_NS + number * 10**7)
-        sender.sent(0.0)
-        answers.append(core.handle(packet, ("10.66.0.1", 1), received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=9))
+    core, answers = SessionReflector(), []
+    sender = SessionSender(Plan(7, 12, 0.0), 0.0, count(NOW_NS, 10**7).__next__)
+    for _ in range(12):
+        (datagram,) = sender.datagrams_to_send(0.0)
+        sender.sent(datagram, 0.0)
+        answers.append(core.handle(datagram.data, ("10.66.0.1", 1), received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=9))
     for number, place, value, copies in changed:
         answer = answers[number]
         for _ in range(copies):
-            sender.receive(answer[:place] + value + answer[place + len(value) :], NOW_NS + 2 * 10**8)
+            data = answer[:place] + value + answer[place + len(value) :]
+            sender.receive(Received(data, received_ns=NOW_NS + 2 * 10**8), 0.0)
     stats = sender.stats()
     results = [*udp_quality.judge(PEER, stats, Thresholds()), *reach_udp.judge(PEER, reach_udp.Reached(stats, stats))]
     for result in results:

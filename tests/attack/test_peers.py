@@ -18,6 +18,7 @@ from preflight.api import Check, Context, Peer, Result, Status
 from preflight.engine.diagnosis import diagnose
 from preflight.model.overlay import OverlayState
 from preflight.net import Net, udp
+from preflight.proto.core import Address
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.stamp import tlv as stamp_tlv
@@ -25,7 +26,8 @@ from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
-from preflight.settings.load import Secrets, Settings, Thresholds
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import Thresholds
 
 pytestmark = pytest.mark.xdist_group("attack-peers")
 """What all its tests look at is measured once."""
@@ -253,7 +255,7 @@ class Crowd(threading.Thread):
             for answer in attack.answer(datagram.data, datagram.source[:2]):
                 self._loop.call_later(attack.delay_s, self._send, teller, answer, datagram.source)
 
-    def _send(self, teller: socket.socket, answer: bytes, source: udp.Address) -> None:
+    def _send(self, teller: socket.socket, answer: bytes, source: Address) -> None:
         if not self._over.is_set():
             udp.send(teller, answer, source)
 

@@ -24,6 +24,7 @@ from preflight.proto.stamp.reflector import MAX_SESSIONS, MAX_SOURCES
 from preflight.proto.stun import nat
 from tests.attack import flooding
 from tests.attack.flooding import GOOD_SSID
+from tests.proto.stamp import asking
 from tests.responder.conftest import (
     KEY,
     UNLIMITED,
@@ -113,7 +114,7 @@ def test_forgeries_get_nothing(start: Start, tmp_path: Path, allow: tuple[str, .
 def test_truncated_packets(start: Start, tmp_path: Path) -> None:
     """Cut at every byte: a known peer gets at most what it sent, a stranger nothing at all."""
     known = keyed(start, tmp_path, "--allow", "127.0.0.1", *UNLIMITED)
-    tlvs = stamp_tlv.encode([stamp_tlv.location(), stamp_tlv.class_of_service(46)], sequence=5, key=KEY)
+    tlvs = stamp_tlv.encode([asking.location(), asking.class_of_service(46)], sequence=5, key=KEY)
     packet = stamp.build_request(5, time.time_ns(), 1, 7, key=KEY, tlvs=tlvs)
     pieces = [packet[:length] for length in range(len(packet))]
     with client(known.places[0]) as link:

@@ -17,8 +17,10 @@ from preflight_checks.udp_quality import judge
 from preflight.api import Peer
 from preflight.net.control.client import ControlClient
 from preflight.net.stamp.path import PathProbes
+from preflight.proto.core import Received
 from preflight.proto.stamp.sender import Plan, SessionSender
-from preflight.settings.load import Settings, Thresholds
+from preflight.settings.load import Settings
+from preflight.settings.schema import Thresholds
 from tests.attack import flooding
 from tests.attack.flooding import GOOD_SSID
 from tests.responder.conftest import (
@@ -43,13 +45,14 @@ class Asker:
 
     def __init__(self, link: socket.socket, count: int) -> None:
         self.link = link
-        self.sender = SessionSender(Plan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0)
+        self.sender = SessionSender(Plan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0, time.time_ns)
 
     def send(self, count: int) -> None:
         """So many packets, of which nothing is awaited."""
         for _ in range(count):
-            self.link.send(self.sender.packet(time.time_ns()))
-            self.sender.sent(0.0)
+            for datagram in self.sender.datagrams_to_send(0.0):
+                self.link.send(datagram.data)
+                self.sender.sent(datagram, 0.0)
 
     def exchange(self) -> None:
         """One packet and its answer; others are sent until one is answered."""
@@ -57,7 +60,7 @@ class Asker:
         while self.sender.stats().answered == before:
             self.send(1)
             with suppress(TimeoutError):
-                self.sender.receive(self.link.recv(2048), time.time_ns())
+                self.sender.receive(Received(self.link.recv(2048), received_ns=time.time_ns()), 0.0)
 
 
 @contextmanager

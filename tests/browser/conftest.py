@@ -13,11 +13,15 @@ from playwright.sync_api import Browser, sync_playwright
 from preflight import codes
 from preflight.api import Direction, Evidence, Result, failed, inconclusive, passed, skipped, warned
 from preflight.engine.diagnosis import diagnose
+from preflight.model.facts import AnswerFacts, HealthFacts, LossFacts, MtuSearchFacts
+from preflight.model.pmtu import ProbeSizes, as_data
 from preflight.report.model import Gate, NodeInfo, OverlayInfo, Placement, Report, build_report
+from tests.sample_facts import sample
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 FLAGS = ["--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-_LOSSY = {"loss_percent": 30.0, "jitter_p95_ms": 4.0, "rtt_median_ms": 22.0}
+_LOSSY = sample(LossFacts, loss_percent=30.0, jitter_p95_ms=4.0, rtt_median_ms=22.0)
+_HEALTH = sample(HealthFacts, rtt_ms=3.5)
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'&"
 
 
@@ -69,10 +73,19 @@ def made_of(results: tuple[Result, ...], placement: tuple[Placement, ...] = ()) 
 
 def of_peer(name: str, *, rtt_ms: float = 2.0, hole: bool = False) -> list[Result]:
     """What a run finds about one peer."""
-    sizes = {"passed": [1280, 1312], "vanished": [1313, 1420]} if hole else {"passed": [1280, 1420]}
-    mtu = {"mtu_bytes": 1312 if hole else 1420, "interface_mtu_bytes": 1420, "rtt_ms": rtt_ms}
+    sizes = as_data(
+        ProbeSizes(
+            passed=(1280, 1312) if hole else (1280, 1420),
+            fragmented=(),
+            vanished=(1313, 1420) if hole else (),
+            lost_once_but_arrived=(),
+            icmp_too_big_from=(),
+        )
+    )
+    mtu = sample(MtuSearchFacts, mtu_bytes=1312 if hole else 1420, interface_mtu_bytes=1420, rtt_ms=rtt_ms)
     evidence = (Evidence("path-mtu", "sizes of IP packets in bytes", sizes),)
-    quality = {"loss_percent": 0.0, "jitter_p95_ms": 0.2, "rtt_median_ms": rtt_ms}
+    quality = sample(LossFacts, jitter_p95_ms=0.2, rtt_median_ms=rtt_ms)
+    answers = AnswerFacts(sent=10, answered=10, rtt_min_ms=rtt_ms / 2)
     searched = (
         failed(
             codes.MTU_BLACK_HOLE,
@@ -80,18 +93,18 @@ def of_peer(name: str, *, rtt_ms: float = 2.0, hole: bool = False) -> list[Resul
             Direction.FORWARD,
             f"packets over 1312 bytes to {name} vanish",
             remedy="ip link set dev wg0 mtu 1320",
-            measurements=mtu,
+            facts=mtu,
             evidence=evidence,
         )
         if hole
-        else passed(name, Direction.FORWARD, "1420-byte packets arrive whole", measurements=mtu, evidence=evidence)
+        else passed(name, Direction.FORWARD, "1420-byte packets arrive whole", facts=mtu, evidence=evidence)
     )
     return [
-        stamp("reach.udp", passed(name, Direction.FORWARD, "10 of 10", measurements={"rtt_min_ms": rtt_ms / 2})),
+        stamp("reach.udp", passed(name, Direction.FORWARD, "10 of 10", facts=answers)),
         stamp("reach.udp", passed(name, Direction.REVERSE, "its answers arrive")),
         stamp("mtu.path", searched),
-        stamp("udp.quality", passed(name, Direction.FORWARD, "0 % lost", measurements=quality)),
-        stamp("udp.quality", passed(name, Direction.REVERSE, "0 % lost", measurements=quality)),
+        stamp("udp.quality", passed(name, Direction.FORWARD, "0 % lost", facts=quality)),
+        stamp("udp.quality", passed(name, Direction.REVERSE, "0 % lost", facts=quality)),
     ]
 
 
@@ -109,10 +122,13 @@ def broken() -> Report:
             stamp("overlay.interface", passed("node", Direction.LOCAL, "wg0 is up")),
             *of_peer("b", hole=True),
             *of_peer("c", rtt_ms=40),
-            stamp("udp.quality", warned(codes.UDP_LOSS, "d", Direction.FORWARD, "30 % lost", measurements=_LOSSY)),
+            stamp("udp.quality", warned(codes.UDP_LOSS, "d", Direction.FORWARD, "30 % lost", facts=_LOSSY)),
             stamp("udp.quality", warned(codes.UDP_JITTER, "c", Direction.REVERSE, f"41 ms {HOSTILE}", aspect="jitter")),
             stamp("reach.udp", inconclusive(codes.RUN_NEEDS_RESPONDER, HOSTILE, Direction.ROUND_TRIP, "no responder")),
-            stamp("control.health", passed("control", Direction.ROUND_TRIP, "healthy", measurements={"rtt_ms": 3.5})),
+            stamp(
+                "control.health",
+                passed("control", Direction.ROUND_TRIP, "healthy", facts=_HEALTH),
+            ),
             stamp("enroll.cycle", skipped(codes.RUN_NOT_ENROLLING, "control", Direction.ROUND_TRIP, "ask")),
         ),
         (Placement(work_class="GPU inference", verdict="caution", because="41 ms of jitter"),),

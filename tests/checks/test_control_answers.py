@@ -14,14 +14,14 @@ from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, 
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
 from preflight.proto.control.http import Proxy
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl
 
 OVERLAY = OverlayState(
     product="wireguard", interface="wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),)
 )
 BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-URL = normalise("https://10.66.0.3:9847")
+URL = ControlUrl("https", "10.66.0.3", 9847)
 DAY = timedelta(days=1)
 
 
@@ -92,7 +92,7 @@ def test_tls_messages_name_the_facts() -> None:
     assert "2026-11-23 12:00 UTC" in control_tls.judge(URL, [shook("expired", ends=-DAY)], NOW).message
     assert "CN=ca" in control_tls.judge(URL, [shook("untrusted")], NOW).message
     assert "signed the one of" in control_tls.judge(URL, [shook("expired")], NOW).message
-    assert "speaks no TLS" in control_tls.judge(URL, [shook("failed", detail="WRONG_VERSION_NUMBER")], NOW).message
+    assert "does not speak TLS" in control_tls.judge(URL, [shook("failed", detail="WRONG_VERSION_NUMBER")], NOW).message
     assert control_tls.judge(URL, [shook("trusted")], NOW).measurements["certificate_days_left"] == 60
 
 
@@ -111,7 +111,7 @@ def test_tls_messages_name_the_facts() -> None:
 )
 def test_plain_http(addresses: list[str], overlay: OverlayState | None, code: str | None) -> None:
     """Right on loopback and in the tunnel only; what cannot be judged is neither blamed nor praised."""
-    result = control_tls.judge_plain(normalise("http://control.example"), addresses, overlay)
+    result = control_tls.judge_plain(ControlUrl("http", "control.example", 80, port_given=False), addresses, overlay)
     assert (result.code.slug if result.code else None) == code
 
 
@@ -188,7 +188,7 @@ def test_a_slow_control_plane_comes_with_time_outs() -> None:
 
 def test_proxies() -> None:
     """Through it well: a warning beside the pass. Bad through it and well past it: the proxy. Bad both ways: not it."""
-    proxy = Proxy("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")
+    proxy = Proxy.read("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")
     good, bad = Probe((answered(),), None, 1), Probe((), answered(403, b"denied by squid"), 1)
     through = control_health.judge(URL, good, 300.0, proxy)
     assert [(r.status.value, r.code.slug if r.code else None, r.aspect) for r in through] == [

@@ -10,7 +10,7 @@ from preflight.api import Status
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Connection, ConnectOutcome
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl, parse_control_url
 
 OVERLAY = OverlayState(
     product="wireguard",
@@ -43,7 +43,8 @@ GOOD, LAN, GOOD6, LAN6 = "10.66.0.3", "192.0.2.3", "fd66::3", "2001:db8::3"
 )
 def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | None) -> None:
     """Missing, malformed, bind-all, off the overlay; without an overlay nothing is off it; names are judged later."""
-    result = control_url.judge(raw, "VOX_MESH_CONTROL_ADDR", overlay)
+    url = parse_control_url(raw) if raw is not None else None
+    result = control_url.judge(url, "VOX_MESH_CONTROL_ADDR", overlay)
     assert (result.code.slug if result.code else None) == code
     assert (result.status is Status.PASS) == (code is None)
     assert result.code is None or result.remedy
@@ -52,7 +53,7 @@ def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | 
 
 def test_the_advice_for_a_lan_address_can_be_pasted() -> None:
     """The tunnel's endpoint tells which overlay address is the same node's."""
-    result = control_url.judge(f"{LAN}:9847", "control.yaml", OVERLAY)
+    result = control_url.judge(parse_control_url(f"{LAN}:9847"), "control.yaml", OVERLAY)
     assert result.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://10.66.0.3:9847"
     assert "wg0 (10.66.0.0/24, fd66::/64)" in result.message
 
@@ -62,7 +63,7 @@ def test_the_advice_for_a_lan_address_can_be_pasted() -> None:
 )
 def test_what_may_be_a_secret_in_a_url_is_not_shown(raw: str) -> None:
     """A mistaken URL is quoted without what could be a password or a token."""
-    result = control_url.judge(raw, None, OVERLAY)
+    result = control_url.judge(parse_control_url(raw), None, OVERLAY)
     assert result.status is Status.FAIL
     assert "s3cr3t" not in f"{result}"
 
@@ -114,7 +115,7 @@ NX, SILENT, ERROR = no("r", "nxdomain"), no("r", "timeout"), no("r", "failed")
 )
 def test_control_dns(system: Lookup, resolvers: tuple[Lookup, ...], code: str | None, status: str) -> None:
     """What the system and the resolvers say together."""
-    result = control_dns.judge(Resolution(NAME, system, resolvers), normalise(f"http://{NAME}:9847"), OVERLAY)
+    result = control_dns.judge(Resolution(NAME, system, resolvers), ControlUrl("http", NAME, 9847), OVERLAY)
     assert (result.code.slug if result.code else None, result.status.value) == (code, status)
     assert NAME in result.message
     assert result.code is None or result.remedy
@@ -123,17 +124,17 @@ def test_control_dns(system: Lookup, resolvers: tuple[Lookup, ...], code: str | 
 def test_a_name_off_the_overlay_with_tls() -> None:
     """Nothing leaks, and it is still not the overlay."""
     resolution = Resolution(NAME, answer("system", LAN), (answer("r1", LAN),))
-    result = control_dns.judge(resolution, normalise(f"https://{NAME}"), OVERLAY)
+    result = control_dns.judge(resolution, ControlUrl("https", NAME, 443, port_given=False), OVERLAY)
     assert result.code is not None
     assert result.code.slug == "control.url-off-overlay"
-    assert control_dns.judge(resolution, normalise(f"https://{NAME}"), None).status is Status.PASS
+    assert control_dns.judge(resolution, ControlUrl("https", NAME, 443, port_given=False), None).status is Status.PASS
 
 
 def test_a_split_tells_who_says_what() -> None:
     """The message names each source with its answer, and the advice names the address on the overlay."""
     resolution = Resolution(NAME, answer("system", LAN), (answer("192.0.2.53", LAN), answer("10.66.0.53", GOOD)))
-    result = control_dns.judge(resolution, normalise(f"http://{NAME}"), OVERLAY)
-    for part in (f"192.0.2.53: {LAN}", f"10.66.0.53: {GOOD}", "off the overlay"):
+    result = control_dns.judge(resolution, ControlUrl("http", NAME, 80, port_given=False), OVERLAY)
+    for part in (f"192.0.2.53: {LAN}", f"10.66.0.53: {GOOD}", "not on the overlay"):
         assert part in result.message
     assert (result.remedy or "").startswith(f"echo '{GOOD} {NAME}'")
 
@@ -164,7 +165,7 @@ def tried(address: str, outcome: ConnectOutcome) -> Connection:
 def test_control_connect(outcomes: dict[str, ConnectOutcome], code: str | None, status: str) -> None:
     """The most telling failure of all addresses; a dead family beside a good one; an open door off the overlay."""
     connections = [tried(address, outcome) for address, outcome in outcomes.items()]
-    result = control_connect.judge(connections, normalise(f"http://{NAME}:9847"), OVERLAY)
+    result = control_connect.judge(connections, ControlUrl("http", NAME, 9847), OVERLAY)
     assert (result.code.slug if result.code else None, result.status.value) == (code, status)
     for address in outcomes:
         assert address in result.message
@@ -175,7 +176,7 @@ def test_control_connect(outcomes: dict[str, ConnectOutcome], code: str | None, 
 def test_a_url_without_a_port_gets_a_hint() -> None:
     """Port 80 refused: the control plane's own port may have been meant."""
     connection = Connection(GOOD, 80, "refused", 0.2, "Connection refused")
-    result = control_connect.judge([connection], normalise(f"http://{GOOD}"), OVERLAY)
+    result = control_connect.judge([connection], ControlUrl("http", GOOD, 80, port_given=False), OVERLAY)
     assert "9847" in result.message
     assert result.remedy == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{GOOD}:9847"
 
@@ -198,7 +199,7 @@ def test_silence_tells_of_its_tunnel(handshake_s: float, said: str, measured: fl
     """A control host that is nobody's peer in the settings still has a tunnel, and that may be what is dead."""
     overlay = replace(OVERLAY, peers=(replace(OVERLAY.peers[0], last_handshake_s=handshake_s),))
     tunnel = control_connect.tunnel_to(GOOD, overlay, 1000.0)
-    result = control_connect.judge([tried(GOOD, "timeout")], normalise(f"http://{GOOD}:9847"), overlay, tunnel)
+    result = control_connect.judge([tried(GOOD, "timeout")], ControlUrl("http", GOOD, 9847), overlay, tunnel)
     assert said in result.message
     assert result.measurements["tunnel_handshake_age_s"] == measured
     assert (result.remedy or "").startswith(remedy)

@@ -122,7 +122,7 @@ def test_steps_behind_a_failed_one_are_blocked() -> None:
     rest = blocked(told, FACTS)
     assert [result.aspect for result in rest] == ["heartbeat", "listed", "leave"]
     assert {result.blocked_by for result in rest} == {"enroll.cycle/control/round-trip/join"}
-    assert "nothing was joined" in rest[-1].message
+    assert "did not join" in rest[-1].message
 
 
 def test_a_row_that_was_there_before_is_not_called_blocked() -> None:

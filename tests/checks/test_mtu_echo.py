@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from preflight_checks.mtu_echo import REFUSALS_TRIED, Alone, judge, measure
 
-from preflight.api import Context, Peer, Result, Status, codes
+from preflight.api import Context, Facts, Peer, Result, Status, codes
+from preflight.model.facts import MtuSearchFacts
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.settings.load import Settings
+from tests.sample_facts import sample
 
 B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
@@ -81,7 +83,7 @@ def test_black_hole() -> None:
     (both,) = verdicts(HOLE)
     assert both.message == (
         "echoes over 1312 bytes to b get no answer and no ICMP error, but wg0 has MTU 1420; "
-        "in which direction large packets vanish, a responder at b would tell"
+        "a responder at b would show in which direction large packets vanish"
     )
     assert both.remedy == "ip link set dev wg0 mtu 1312   # here, and the overlay's interface on b"
     back, _ = verdicts(HOLE, forward_bytes=1420)
@@ -156,12 +158,12 @@ class Path:
         return high if self.asked.count("closed port") == self.refuses_at else 0
 
 
-def measured(path: Path) -> Alone | None:
+def measured(path: Path, *told: Facts) -> Alone | None:
     overlay = OverlayState(
         product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),)
     )
     net: Any = path
-    alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net), B))
+    alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net, {"b": told}), B))
     return alone
 
 
@@ -169,6 +171,13 @@ def test_a_responder_tells_it_better() -> None:
     """Protects a run with responders from more packets: not one echo is sent."""
     path = Path(HOLE, stamp=True, probes=True)
     assert measured(path) is None
+    assert path.asked == []
+
+
+def test_what_mtu_path_found_is_not_asked_again() -> None:
+    """A responder that answered a search needs no probe more: the runner hands over what was found."""
+    path = Path(HOLE, stamp=False, probes=False)
+    assert measured(path, sample(MtuSearchFacts)) is None
     assert path.asked == []
 
 

@@ -47,7 +47,9 @@ def test_full_size_packets_pass() -> None:
 
 def test_a_pass_claims_no_more_than_was_measured() -> None:
     """Protects honesty: the bound of the search, and a count of fragments that was of no use, are told."""
-    assert verdict(replace(WHOLE, ceiling_bytes=LARGEST, mtu_bytes=LARGEST)).message.endswith("the most that is tried")
+    assert verdict(replace(WHOLE, ceiling_bytes=LARGEST, mtu_bytes=LARGEST)).message.endswith(
+        "the largest size that is tried"
+    )
     assert "whole or in fragments" in verdict(replace(WHOLE, miscounted=True)).message
 
 
@@ -88,7 +90,7 @@ def test_reduced_and_signalled() -> None:
     """Protects the difference that matters at night: an ICMP error tells the sender, so nothing hangs."""
     result = verdict(TOLD)
     assert (result.status, result.code) == (Status.WARN, codes.MTU_REDUCED)
-    assert "which an ICMP error from 10.66.0.9 tells the sender" in result.message
+    assert "an ICMP error from 10.66.0.9 reports that to the sender" in result.message
     assert result.remedy is not None
     assert "mtu 1380 " in result.remedy
 
@@ -172,7 +174,7 @@ def test_the_place_is_named_only_beyond_doubt() -> None:
     assert "b vanish before the first hop, 10.201.1.1, without" in before.message
     unknown = verdict(HOLE, trail=Trail(B.address, Vanishing(1312, 1313, (ROUTER,))))
     assert "b vanish without an ICMP error" in unknown.message
-    assert unknown.evidence[1].summary.endswith("where they vanish is not known: hop 2 does not answer")
+    assert unknown.evidence[1].summary.endswith("it is not known where they vanish: hop 2 does not answer")
 
 
 def test_the_other_direction_has_no_place() -> None:

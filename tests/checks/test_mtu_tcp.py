@@ -91,8 +91,8 @@ def test_a_black_hole_on_the_way_there() -> None:
     (result,) = verdicts(STALL, SMALL, STALL)
     assert result.message == (
         "TCP to 10.66.0.3:9847 stalls: 1420-byte packets are lost (4 segments, sent again 7 times) and the path MTU "
-        "stays 1420, twice; with packets of 1240 bytes the same request runs: larger packets vanish on the way there, "
-        "and what the way back carries stays open"
+        "stays 1420, twice; with packets of 1240 bytes the request completes: larger packets vanish on the way there; "
+        "it is not known what the way back carries"
     )
     assert result.remedy is not None
     assert result.remedy.startswith("ip route replace 10.66.0.3/32 dev wg0 mtu lock 1240 ")
@@ -105,10 +105,10 @@ def test_a_black_hole_on_the_way_back() -> None:
     gap = replace(WAITS, info=replace(IDLE, rcv_mss=536, out_of_order=2))
     there, back = verdicts(gap, SMALL, gap)
     assert there.message == "1420-byte packets of TCP arrive at 10.66.0.3:9847"
-    stalls = "stalls (2 segments behind a gap) though all that this node sent has arrived, twice; with packets of 1240"
+    stalls = "stalls (2 segments behind a gap) although everything that this node sent has arrived, twice"
     assert back.message.startswith(f"the answer of 10.66.0.3:9847 {stalls}")
     (shaken,) = verdicts(HANDSHAKE, SMALL, HANDSHAKE)
-    assert shaken.message.startswith("the TLS handshake of 10.66.0.3:9847 stalls (1 segments behind a gap) though ")
+    assert shaken.message.startswith("the TLS handshake of 10.66.0.3:9847 stalls (1 segments behind a gap) although ")
 
 
 def test_ipv6_counts_its_own_headers() -> None:
@@ -128,7 +128,7 @@ def test_off_the_overlay_no_route_is_advised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probing", "words"), [(0, "an MSS clamp on the way, keeps them below this node's 1420"), (2, "tcp_mtu_probing")]
+    ("probing", "words"), [(0, "an MSS clamp on the path, keeps them below this node's 1420"), (2, "tcp_mtu_probing")]
 )
 def test_tcp_that_is_kept_small_says_nothing_about_udp(probing: int, words: str) -> None:
     """Protects the reader from a pass that means TCP only: a clamp, or the kernel's own search, keeps it small."""
@@ -143,9 +143,9 @@ def test_what_was_not_measured_is_not_claimed() -> None:
     (jumbo,) = verdicts(replace(GOOD, info=replace(IDLE, snd_mss=65483, rcv_mss=536)))
     assert "full segments have 65483 bytes here" in jumbo.message
     (short,) = verdicts(SHORT)
-    assert short.message.endswith("; nothing as large came back, so the way back stays open")
+    assert short.message.endswith("; nothing as large came back, so the reverse direction is not known")
     there, _ = verdicts(STALL, SMALL, GOOD)
-    assert "packets were lost, not because of their size" in there.message
+    assert "packets were lost, but not because of their size" in there.message
 
 
 def test_only_the_declared_code_fails() -> None:

@@ -42,8 +42,8 @@ def test_a_tunnel_that_is_as_its_file_says_passes() -> None:
     [
         ({"mtu": 1320}, {}, "MTU is 1320, 1420 in the file"),
         ({"listen_port": 40000}, {}, "the port is 40000, 51820 in the file"),
-        ({"public_key": "OTHER"}, {}, "this node's public key is OTHER…, OWN… by the file"),
-        ({"addresses": ()}, {}, "addresses of the file are missing: 10.66.0.1/24"),
+        ({"public_key": "OTHER"}, {}, "this node's public key is OTHER…, OWN… in the file"),
+        ({"addresses": ()}, {}, "addresses in the file are missing on the interface: 10.66.0.1/24"),
         ({"peers": ()}, {}, "peer BBBBBBBB… is only in the file"),
         ({}, {"peers": ()}, "peer BBBBBBBB… is not in the file"),
         ({}, {"peers": (ConfiguredPeer(B_KEY, (), 25),)}, "has allowed-ips 10.66.0.2/32, none in the file"),

@@ -72,7 +72,7 @@ def test_what_else_is_there_is_said() -> None:
     result = judge(OverlayState(**{"product": "wireguard", **UP, **more}), LINKS, None)
     assert result.status is Status.PASS
     assert "(the root cb5aaa8e99 has been silent for 100 s)" in result.message
-    assert result.message.endswith("; other overlays of this node are left out: tailscale on tailscale0, down")
+    assert result.message.endswith("; this run ignores the other overlays of this node: tailscale on tailscale0, down")
     assert result.evidence[0].data["other_overlays"] == ["tailscale on tailscale0, down"]
 
 

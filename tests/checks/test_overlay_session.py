@@ -128,7 +128,8 @@ def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
     result = judge(PEER, STATE, seen(alive, route=Route("8.8.8.8", interface="eth0", source="192.168.1.5")), [])
     assert (result.status, str(result.code)) == (Status.WARN, "overlay.no-keepalive")
     assert result.remedy == (
-        "wg set wg0 peer Bkey= persistent-keepalive 25   # and PersistentKeepalive = 25 in its section of the file"
+        "wg set wg0 peer Bkey= persistent-keepalive 25   # and PersistentKeepalive = 25 in its [Peer] section of the "
+        "file"
     )
 
 

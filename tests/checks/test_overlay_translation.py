@@ -13,10 +13,10 @@ LOCAL = "10.66.0.1:4000"
 @pytest.mark.parametrize(
     ("mapped", "status", "code", "words"),
     [
-        (LOCAL, Status.PASS, None, "come from 10.66.0.1, as they left"),
+        (LOCAL, Status.PASS, None, "come from 10.66.0.1, the address that they left from"),
         ("10.66.0.3:4000", Status.WARN, "overlay.translated", "from 10.66.0.1:4000 come from 10.66.0.3:4000"),
         ("10.66.0.1:4001", Status.WARN, "overlay.translated", "10.66.0.1:4001"),
-        (None, Status.INCONCLUSIVE, "run.needs-responder", "does not tell"),
+        (None, Status.INCONCLUSIVE, "run.needs-responder", "does not say"),
     ],
 )
 def test_verdicts(mapped: str | None, status: Status, code: str | None, words: str) -> None:

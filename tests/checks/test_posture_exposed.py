@@ -6,9 +6,9 @@ import pytest
 from preflight_checks.posture_exposed import Origin, Place, is_public, judge, places
 
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl
 
-URL = normalise("http://10.66.0.3:9847")
+URL = ControlUrl("http", "10.66.0.3", 9847)
 
 
 def overlay(endpoint: str | None) -> OverlayState:
@@ -90,5 +90,5 @@ def test_the_line_to_paste_binds_to_the_overlay() -> None:
     state = overlay("44.128.0.3:51820")
     bind = "preflight control-plane serve --bind 10.66.0.3:9847   # on the control host"
     assert judge(URL, seen, state).remedy == bind
-    assert judge(normalise("http://44.128.0.3:9847"), seen, state).remedy == bind
-    assert "OVERLAY-ADDRESS" in (judge(normalise("http://44.128.0.3:9847"), seen, overlay(None)).remedy or "")
+    assert judge(ControlUrl("http", "44.128.0.3", 9847), seen, state).remedy == bind
+    assert "OVERLAY-ADDRESS" in (judge(ControlUrl("http", "44.128.0.3", 9847), seen, overlay(None)).remedy or "")

@@ -47,12 +47,12 @@ def back(trace: Trace, way: WayBack = IN, forward: int | None = None, reverse: i
         (hops("10.66.0.2"), None, "1 hop to 10.66.0.2"),
         (hops("10.66.0.3", "10.66.0.2"), None, "2 hops to 10.66.0.2: 10.66.0.3, 10.66.0.2"),
         (hops(None, "10.66.0.2"), None, "*, 10.66.0.2"),
-        (hops(), None, "not shown"),
+        (hops(), None, "not known"),
         (Trace((), "Operation not permitted"), None, "Operation not permitted"),
-        (hops("10.66.0.3"), None, "as far as it is shown: 10.66.0.3"),
+        (hops("10.66.0.3"), None, "visible part of the path to 10.66.0.2: 10.66.0.3"),
         # A router of the overlay may answer from an address of its own elsewhere.
         (hops("192.168.77.1", "10.66.0.2"), None, "192.168.77.1"),
-        (hops("10.201.1.254", "10.66.0.2"), "overlay.route-leak", "10.201.1.254, which lies on eth0"),
+        (hops("10.201.1.254", "10.66.0.2"), "overlay.route-leak", "10.201.1.254, which is on eth0"),
         (hops("10.66.0.3", "10.201.1.254"), "overlay.route-leak", "hop 2"),
         # What is neither on the overlay nor a neighbour: the interface by which its answer came in decides.
         (hops("192.168.77.1", "10.66.0.2", by="wg0"), None, "192.168.77.1"),

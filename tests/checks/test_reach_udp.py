@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from preflight_checks.reach_udp import Reached, _outside, judge
+from preflight_checks.reach_udp import judge
 
 from preflight.api import Direction, Peer, Result, Status
 from preflight.engine.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
-from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats
 from preflight.model.return_path import WayBack
+from preflight.proto.responder.reached import Reached
 
 PEER = Peer("10.66.0.2", "b", agent_id="2")
 LOCAL = ("10.66.0.1", 40000)
@@ -213,25 +212,6 @@ def test_the_peers_kernel_gives_the_cause(reached: Reached, expected: list[Row])
     results = judge(PEER, reached)
     assert rows(results) == expected
     assert len({result.id for result in results}) == len(results)
-
-
-@pytest.mark.parametrize(
-    ("routers", "outside"),
-    [
-        ({}, None),
-        ({"192.0.2.1": "eth0"}, ("192.0.2.1", "eth0")),
-        # A router of the overlay may have any address, but its answer comes through the tunnel.
-        ({"192.0.2.1": "wg0"}, None),
-        ({"10.66.0.3": "eth0"}, None),
-        ({"192.0.2.1": ""}, None),
-        ({"10.66.0.3": "wg0", "192.0.2.1": "lo", "198.51.100.1": "eth1"}, ("198.51.100.1", "eth1")),
-    ],
-)
-def test_who_answers_from_outside(routers: dict[str, str], outside: tuple[str, str] | None) -> None:
-    """Only a router that is not on the overlay, and answers by another interface than its, shows a leak."""
-    state = OverlayState("wireguard", "wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
-    assert _outside(state, routers) == outside
-    assert _outside(None, routers) is None
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ FORGOTTEN = AfterSilence(60.0, arrived=False, sent=3, silent_s=61.2)
             Status.PASS,
             ["24 s of silence", "never silent for longer (keepalive every 25 s)"],
         ),
-        (idle(kept(25.0, 3.0)), Status.PASS, ["3 s of silence", "something else spoke"]),
+        (idle(kept(25.0, 3.0)), Status.PASS, ["3 s of silence", "other traffic"]),
         (idle(kept(25.0), session=None), Status.PASS, ["25 s of silence"]),
         (
             idle(kept(25.0), FORGOTTEN),
@@ -47,9 +47,9 @@ FORGOTTEN = AfterSilence(60.0, arrived=False, sent=3, silent_s=61.2)
             Status.WARN,
             ["after 24 s of silence", "the keepalive of 25 s is too rare"],
         ),
-        (idle(), Status.INCONCLUSIVE, ["does not promise"]),
+        (idle(), Status.INCONCLUSIVE, ["does not offer"]),
         (idle(replace(FORGOTTEN, sent=0)), Status.INCONCLUSIVE, ["sent nothing after a silence of 60 s"]),
-        (idle(kept(25.0), replace(FORGOTTEN, sent=None)), Status.INCONCLUSIVE, ["did not answer any more"]),
+        (idle(kept(25.0), replace(FORGOTTEN, sent=None)), Status.INCONCLUSIVE, ["stopped answering"]),
     ],
 )
 def test_verdicts(measured: Idle, status: Status, words: list[str]) -> None:

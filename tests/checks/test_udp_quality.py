@@ -23,7 +23,8 @@ from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.net import Net
 from preflight.net.stamp.path import PathProbes
-from preflight.settings.load import Settings, Thresholds
+from preflight.settings.load import Settings
+from preflight.settings.schema import Thresholds
 
 PEER = Peer("10.66.0.2", "b")
 LIMITS = Thresholds()

@@ -26,25 +26,25 @@ ONE, TWO = "192.0.2.1", "192.0.2.2"
 @pytest.mark.parametrize(
     ("outside", "status", "code", "words"),
     [
-        (None, Status.SKIP, "run.not-applicable", ["no STUN server is named"]),
+        (None, Status.SKIP, "run.not-applicable", ["no STUN server is set"]),
         (Outside((seen(ONE, LOCAL),), OWN), Status.PASS, None, ["nothing translates its address", LOCAL]),
         (
             Outside((seen(ONE, "203.0.113.5:7"), seen(TWO, "203.0.113.5:7")), OWN),
             Status.PASS,
             None,
-            ["through a NAT", "10.0.0.5:4000 as 203.0.113.5:7", "the same for each destination"],
+            ["through a NAT", "10.0.0.5:4000 as 203.0.113.5:7", "does not depend on the destination"],
         ),
         (
             Outside((seen(ONE, "203.0.113.5:7"), seen(TWO, "203.0.113.5:8")), OWN),
             Status.PASS,
             None,
-            ["each destination sees another mapping"],
+            ["each destination sees a different mapping"],
         ),
         (
             Outside((seen(ONE, "203.0.113.5:7"), mute(TWO)), OWN),
             Status.PASS,
             None,
-            ["1 of 2", "takes a second server"],
+            ["1 of 2", "add a second server"],
         ),
         (Outside((seen(ONE, "10.0.0.5:4001"),), OWN), Status.PASS, None, ["through a NAT"]),
         (Outside((mute(ONE), mute(TWO)), OWN, {ONE: True, TWO: True}), Status.FAIL, "udp.blocked", ["filtered"]),
@@ -56,7 +56,7 @@ ONE, TWO = "192.0.2.1", "192.0.2.2"
             Outside((mute(ONE), mute(TWO), mute("192.0.2.3", "closed")), OWN, {ONE: True, TWO: True}),
             Status.INCONCLUSIVE,
             "run.needs-responder",
-            ["its host says that nobody listens"],
+            ["its host says that the port is closed"],
         ),
         (Outside((mute("x", "no-name"),), OWN), Status.INCONCLUSIVE, "run.needs-responder", ["has no address"]),
     ],

@@ -39,7 +39,7 @@ def preflight(tmp_path: Path) -> Preflight:
         (("all", "--only", "nosuch.*"), "no check is called 'nosuch.*'"),
         (("all", "--output", "jsn"), "no output format is called 'jsn'; nearest: json"),
         (("all", "--output", "json", "--output", "text"), "standard output takes one document"),
-        (("all", "--output", "json=/nowhere/at/all/r.json"), "/nowhere/at/all is no directory"),
+        (("all", "--output", "json=/nowhere/at/all/r.json"), "/nowhere/at/all is not a directory"),
         (("all", "--peer", "here"), "--peer here: 'here' is not an IP address"),
         (("all", "--config", "none.yaml"), "none.yaml: no such file"),
         (("all", "--bootstrap-token-file", "t"), "go with --enroll"),
@@ -103,7 +103,7 @@ def test_explain_prints_the_page(preflight: Preflight) -> None:
     assert all(heading in done.stdout for heading in ("## Meaning", "## Likely causes", "## Confirm", "## Fix"))
 
 
-@pytest.mark.parametrize("what", ["config", "report"])
+@pytest.mark.parametrize("what", ["config", "report", "timeline"])
 def test_schemas_are_schemas(preflight: Preflight, what: str) -> None:
     """What is published is JSON Schema 2020-12."""
     Draft202012Validator.check_schema(json.loads(preflight("schema", what).stdout))

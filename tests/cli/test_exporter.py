@@ -65,7 +65,7 @@ def test_nobody_can_have_this_node_probe_a_stranger(endpoint: tuple[str, object]
     url, _ = endpoint
     for target in ("127.0.0.7", "192.0.2.1", "<script>", ""):
         response = scrape(url, target=target)
-        assert (response.status_code, response.text) == (400, "this is no peer of the settings; they have: b, c\n")
+        assert (response.status_code, response.text) == (400, "the settings have no such peer; they have: b, c\n")
 
 
 def test_without_a_target_it_is_about_the_node(endpoint: tuple[str, object]) -> None:

@@ -40,7 +40,7 @@ http {{
     include {folder}/populi.conf;
 }}
 """
-PATHS = "/usr/sbin:/sbin"
+pytestmark = pytest.mark.needs("nginx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,8 @@ class Nginx:
         user = "" if os.geteuid() else "user root;"  # its workers would not be let into this folder
         (self._folder / "nginx.conf").write_text(AROUND.format(folder=self._folder, user=user))
         command = ["nginx", "-p", str(self._folder), "-c", str(self._folder / "nginx.conf")]
-        path = f"{os.environ['PATH']}:{PATHS}"
         with (self._folder / "stderr").open("wb") as stderr:
-            self._process = subprocess.Popen(command, env={**os.environ, "PATH": path}, stderr=stderr)
+            self._process = subprocess.Popen(command, stderr=stderr)
         while not (self._folder / "nginx.pid").exists():
             assert self._process.poll() is None, (self._folder / "stderr").read_text()
         return Front(f"https://127.0.0.1:{port}", self._folder / "ca.pem")

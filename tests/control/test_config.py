@@ -7,7 +7,8 @@ import pytest
 
 from preflight.control.auth import Role
 from preflight.control.config import Rate, ServerConfig, server_config
-from preflight.settings.load import ControlPlaneSettings, SettingsError
+from preflight.settings.reading import SettingsError
+from preflight.settings.schema import ControlPlaneSettings
 
 
 def configured(environ: dict[str, str] | None = None, **settings: Any) -> ServerConfig:

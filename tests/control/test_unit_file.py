@@ -20,6 +20,7 @@ def settings(name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.needs("systemd-analyze")
 def test_it_is_hardened() -> None:
     """`systemd-analyze security` calls it OK, at an exposure of 1.0 or less."""
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", str(UNIT)]
@@ -27,6 +28,7 @@ def test_it_is_hardened() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.needs("systemd-analyze")
 def test_its_directives_are_known(tmp_path: Path) -> None:
     """`systemd-analyze verify` has nothing to say, once the program is where it is."""
     text = UNIT.read_text(encoding="utf-8")

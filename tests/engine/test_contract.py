@@ -1,19 +1,28 @@
 """What a check may declare and give: tables of both sides."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from preflight import codes
-from preflight.api import Check, Code, Context, Direction, Evidence, Result, Severity, failed, passed
+from preflight.api import Check, Code, Context, Direction, Evidence, Facts, Result, Severity, failed, passed
 from preflight.engine.contract import RESULT, ContractError, breakage, declared, kept, well_formed
+from preflight.model.facts import AnswerFacts, EchoFacts, MtuFacts, MtuSearchFacts, ReverseTraceFacts
 from preflight.model.printable import excerpt
+from tests.sample_facts import sample
 
 OWN = Code("site.too-old", "The kernel is too old")
 FINE = passed("b", Direction.FORWARD, "fine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFacts(Facts):
+    """Facts of somebody else's."""
+
+    kernel: str
 
 
 async def function(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -29,6 +38,7 @@ CHECK = Check(id="site.kernel", title="Kernel", category="site", subject="node",
         {"codes": (codes.MTU_BLACK_HOLE, OWN)},
         {"timeout": 0, "timeout_per_peer": 3600.0},
         {"tags": ("slow",), "privileges": ("net_raw",), "needs": ("reach.udp",)},
+        {"after": ("reach.udp",), "when": "trouble", "reads": (MtuFacts, AnswerFacts)},
     ],
 )
 def test_what_the_guide_allows_is_allowed(more: dict[str, Any]) -> None:
@@ -45,6 +55,10 @@ def test_what_the_guide_allows_is_allowed(more: dict[str, Any]) -> None:
         ({"timeout": 3601}, "a time limit is not from 0 to 3600 s"),
         ({"codes": (replace(OWN, slug="run.fine"),)}, "the code 'run.fine' is not its own to define"),
         ({"codes": (replace(codes.MTU_BLACK_HOLE, severity=Severity.WARN),)}, "the code 'mtu.black-hole' is not its"),
+        ({"when": "sometimes"}, "when: Input should be 'always' or 'trouble'"),
+        ({"reads": (int,)}, "reads.0: Input should be a subclass of Facts"),
+        ({"reads": (Facts,)}, "it reads Facts, which no check gives"),
+        ({"reads": (SiteFacts,)}, "it reads SiteFacts, which no check gives"),
         ({"function": test_what_the_guide_allows_is_allowed}, "it is not an async generator"),
     ],
 )
@@ -66,6 +80,30 @@ def test_what_is_declared_wrongly_is_told_in_a_sentence(more: dict[str, Any], se
 def test_a_good_result_crosses_a_process_unchanged(result: Result) -> None:
     """What a check in a process of its own gives is what the report holds."""
     assert RESULT.validate_json(RESULT.dump_json(well_formed(result))) == result
+
+
+def test_a_check_gives_only_the_facts_that_it_is_known_to_give() -> None:
+    """Readers find facts by the check that gives them: those of an unknown class, or from elsewhere, reach nobody."""
+    measured = replace(FINE, facts=sample(MtuSearchFacts))
+    assert kept(replace(CHECK, id="mtu.path"), measured, set()) is measured
+    for stray in (measured, replace(FINE, facts=SiteFacts(kernel="6.1"))):
+        with pytest.raises(ContractError, match="are not facts that it may give"):
+            kept(CHECK, stray, set())
+
+
+def test_measurements_are_made_from_facts_and_what_stands_beside_them() -> None:
+    """The report tells all, the facts first; replacing another field of the result changes none of it."""
+    facts = EchoFacts(sent=4, received=4, rtt_min_ms=0.5)
+    result = passed("b", Direction.FORWARD, "fine", facts=facts, measurements={"seen_as": "x"})
+    assert list(result.measurements.items()) == [("sent", 4), ("received", 4), ("rtt_min_ms", 0.5), ("seen_as", "x")]
+    assert replace(result, message="good").measurements == result.measurements
+
+
+def test_half_a_surrogate_pair_in_facts_is_replaced() -> None:
+    """A peer tells the names of its interfaces: facts hold strangers' words too."""
+    result = well_formed(replace(FINE, facts=sample(ReverseTraceFacts, interface="eth\ud800")))
+    assert isinstance(result.facts, ReverseTraceFacts)
+    assert result.facts.interface == result.measurements["interface"] == "eth\ufffd"
 
 
 def test_half_a_surrogate_pair_is_replaced() -> None:

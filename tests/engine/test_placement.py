@@ -1,4 +1,4 @@
-"""Placement: measurements in, advice out; the matrix of the runbook is never made looser."""
+"""Placement: facts in, advice out; the matrix of the runbook is never made looser."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ import pytest
 
 from preflight.api import CONTROL, Direction, Result, Status, codes
 from preflight.engine.placement import BULK, place
-from preflight.settings.load import RttThresholds, Thresholds
+from preflight.model.facts import EchoFacts, HealthFacts, LossFacts
+from preflight.settings.schema import RttThresholds, Thresholds
+from tests.sample_facts import sample
 
 CLASSES = ("agent task", "GPU inference", "long GPU training", "distributed collectives")
 LIMITS = Thresholds()
@@ -25,14 +27,14 @@ def result(check: str, target: str, status: Status = Status.PASS, **more: Any) -
 
 
 def quality(peer: str = "b", rtt: float = 20.0, jitter: float = 2.0, loss: float = 0.0, **more: Any) -> Result:
-    numbers = {"rtt_median_ms": rtt, "jitter_p95_ms": jitter, "loss_percent": loss}
-    return result("udp.quality", peer, measurements=numbers, **more)
+    facts = sample(LossFacts, rtt_median_ms=rtt, jitter_p95_ms=jitter, loss_percent=loss)
+    return result("udp.quality", peer, facts=facts, **more)
 
 
 def health(rtt: float = 25.0, tail: float | None = None, **more: Any) -> Result:
     advice = {"advised_http_timeout_ms": 15000, "advised_heartbeat_s": 30, "advised_lease_ms": 120000}
-    numbers = {"rtt_ms": rtt, "rtt_p95_ms": rtt if tail is None else tail, **advice}
-    return result("control.health", CONTROL, measurements=numbers, **more)
+    facts = sample(HealthFacts, rtt_ms=rtt, rtt_p95_ms=rtt if tail is None else tail, **advice)
+    return result("control.health", CONTROL, facts=facts, **more)
 
 
 def verdicts(*results: Result, limits: Thresholds = LIMITS) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ NO_CONTROL = result("control.connect", CONTROL, Status.FAIL, code=codes.CONTROL_
         ((quality(), NO_CONTROL), ("not-default", "not-default", "not-default", "out-of-scope")),
         ((health(),), ("allowed", "caution", "not-default", "out-of-scope")),
         ((quality(),), ("caution", *MATRIX[1:])),
-        ((result("reach.icmp", "b", measurements={"rtt_min_ms": 3.0}),), ("caution", "caution", *MATRIX[2:])),
+        ((result("reach.icmp", "b", facts=sample(EchoFacts, rtt_min_ms=3.0)),), ("caution", "caution", *MATRIX[2:])),
     ],
 )
 def test_the_matrix(results: tuple[Result, ...], expected: tuple[str, ...]) -> None:
@@ -86,7 +88,7 @@ def test_reasons_carry_numbers_and_what_was_not_measured() -> None:
     full = place((health(), quality()), LIMITS)
     assert "client 15 s, heartbeat 30 s, lease 120 s" in full[0].because
     assert "20 ms" in full[3].because
-    partly = place((result("reach.icmp", "b", measurements={"rtt_min_ms": 3.0}),), LIMITS)
+    partly = place((result("reach.icmp", "b", facts=sample(EchoFacts, rtt_min_ms=3.0)),), LIMITS)
     assert "not measured" in partly[0].because
     assert "not measured: jitter, loss" in partly[1].because
 

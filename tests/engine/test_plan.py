@@ -4,13 +4,20 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from preflight.api import Check, Context, Result, check
+from preflight.api import Check, Context, Facts, Result, check
 from preflight.engine.catalog import assemble
-from preflight.engine.plan import Selection, SelectionError, make_plan
+from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
+from preflight.model.facts import AnswerFacts, MtuFacts
 
 
-def declare(id: str, *needs: str, tags: tuple[str, ...] = ()) -> Check:
-    @check(id, title=id, subject="node", codes=(), needs=needs, tags=tags)
+def declare(
+    id: str,
+    *needs: str,
+    tags: tuple[str, ...] = (),
+    after: tuple[str, ...] = (),
+    reads: tuple[type[Facts], ...] = (),
+) -> Check:
+    @check(id, title=id, subject="node", codes=(), needs=needs, tags=tags, after=after, reads=reads)
     async def nothing(ctx: Context) -> AsyncGenerator[Result, None]:
         return
         yield
@@ -117,6 +124,70 @@ def test_a_circle_is_named() -> None:
     """Needs that go in a circle are told, not waited for."""
     with pytest.raises(SelectionError, match="circle"):
         make_plan([declare("a.a", "b.b"), declare("b.b", "a.a")], Selection())
+
+
+def starts(plan: Plan) -> list[str]:
+    """The ids in an order in which the runner may start them."""
+    return list(plan.sorter().static_order())
+
+
+def test_after_is_order_and_nothing_else() -> None:
+    """What a check only comes after runs first if it runs, is not brought along, and is no prerequisite."""
+    checks = [declare("a.late", after=("b.early",)), declare("b.early"), declare("c.c")]
+    both = make_plan(checks, Selection())
+    assert starts(both).index("b.early") < starts(both).index("a.late")
+    assert both.needs["a.late"] == ()
+    alone = make_plan(checks, Selection(named=("a.*",)))
+    assert [check.id for check in alone.checks] == ["a.late"]
+    assert starts(alone) == ["a.late"]
+    assert starts(both.part(["a.late", "c.c"])) == ["a.late", "c.c"]
+
+
+def test_whoever_reads_facts_runs_after_all_that_give_them() -> None:
+    """Facts of a base class come from every check that gives a class made from it; nobody waits for itself."""
+    checks = [declare("mtu.echo", reads=(MtuFacts,)), declare("mtu.path"), declare("host.clock")]
+    plan = make_plan(checks, Selection())
+    assert plan.before == {"mtu.echo": ("mtu.path",), "mtu.path": (), "host.clock": ()}
+
+
+def test_order_alone_does_not_move_results_in_the_report() -> None:
+    """The plan lists checks by their needs: a new wish about the order must not shuffle everybody's reports."""
+    plain = [declare("a.a"), declare("b.b"), declare("c.c", "a.a")]
+    ordered = [declare("a.a", after=("b.b",)), *plain[1:]]
+    listed = [[check.id for check in make_plan(checks, Selection()).checks] for checks in (plain, ordered)]
+    assert listed[0] == listed[1]
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        [declare("a.a", after=("b.b",)), declare("b.b", "a.a")],
+        [declare("a.a", after=("b.b",)), declare("b.b", after=("a.a",))],
+        [declare("mtu.path", reads=(AnswerFacts,)), declare("reach.udp", after=("mtu.path",))],
+    ],
+    ids=["needs", "after", "reads"],
+)
+def test_a_circle_of_any_kind_is_named(checks: list[Check]) -> None:
+    """Two checks that wait for each other would never start, and the run would hang."""
+    with pytest.raises(SelectionError, match="circle"):
+        make_plan(checks, Selection())
+    catalog = assemble([*checks, declare("z.z")])
+    assert [check.id for check in catalog.checks] == ["z.z"]
+    assert {broken.name for broken in catalog.broken} == {check.id for check in checks}
+    assert all("wait" in broken.reason for broken in catalog.broken)
+
+
+def test_a_check_after_one_that_does_not_exist_is_broken() -> None:
+    """A typing error in an order must not stay unseen until the day on which the order matters."""
+    catalog = assemble([declare("a.a", after=("no.such",)), declare("b.b")])
+    assert [check.id for check in catalog.checks] == ["b.b"]
+    assert [broken.reason for broken in catalog.broken] == ["it comes after no.such, which does not exist"]
+
+
+def test_a_check_after_one_that_cannot_be_used_runs() -> None:
+    """Order is no prerequisite: what will not run is not waited for."""
+    catalog = assemble([declare("a.a", after=("b.b",)), declare("b.b", "no.such")])
+    assert [check.id for check in catalog.checks] == ["a.a"]
 
 
 def test_unknown_need_and_taken_id_break_only_the_plugin() -> None:

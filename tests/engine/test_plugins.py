@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from preflight.report.timeline import parse
+
+pytestmark = pytest.mark.xdist_group("plugins")  # the example is built once, on one worker
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own-check"
 
 
@@ -73,3 +76,44 @@ def test_a_plugin_that_breaks_is_a_warning(tmp_path: Path) -> None:
     assert results["run.plugins"]["code"] == "run.plugin-broken"
     assert "half an upgrade" in results["run.plugins"]["message"]
     assert results["host.sockets"]["status"] in ("pass", "warn")
+
+
+READER = """
+from preflight.api import Direction, check, facts, passed
+
+@check("site.reader", title="T", subject="peer", codes=(), reads=(facts.EchoFacts,))
+async def reader(ctx):
+    for peer in ctx.peers:
+        (echo,) = ctx.facts(facts.EchoFacts, peer.target)
+        told = facts.AnswerFacts(sent=echo.sent, answered=echo.received)
+        yield passed(peer.target, Direction.ROUND_TRIP, "read", facts=told, measurements={"own": 1})
+"""
+
+
+def test_facts_cross_the_door_to_a_plugin_and_its_own_come_back_as_measurements(tmp_path: Path) -> None:
+    """Its process gets what it declares to read; what it gives is in the report, whatever class it chose."""
+    (tmp_path / "site_reader.py").write_text(READER)
+    info = tmp_path / "site_reader-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: site-reader\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[preflight.checks]\nreader = site_reader\n")
+    asked = ("site.reader", "reach.icmp", "--skip", "overlay.*", "--peer", "127.0.0.1=me")
+    done = preflight(tmp_path, "run", *asked, "-q", "--output", "json")
+    results = {result["check"]: result for result in json.loads(done.stdout)["results"]}
+    echoes = results["reach.icmp"]["measurements"]
+    read = {"sent": echoes["sent"], "answered": echoes["received"], "own": 1}
+    assert (results["site.reader"]["status"], results["site.reader"]["measurements"]) == ("pass", read)
+    listed = {entry["id"]: entry for entry in json.loads(preflight(tmp_path, "list", "--json").stdout)}
+    assert listed["site.reader"]["reads"] == ["EchoFacts"]
+
+
+def test_a_timeline_shows_the_process_of_a_plugin(site: Path, tmp_path: Path) -> None:
+    """When it began and how it ended: what it does in there, it does not tell."""
+    path = tmp_path / "t.jsonl"
+    preflight(site, "run", "site.kernel", "-q", "--debug", str(path))
+    told = [event for event in parse(path.read_bytes()).events if event.source == "engine.plugins"]
+    assert [(event.subject, event.name) for event in told] == [
+        ("preflight_site.kernel.site_kernel", "child-started"),
+        ("preflight_site.kernel.site_kernel", "child-ended"),
+    ]
+    assert told[0].fields["pid"] == told[1].fields["pid"]

@@ -1,45 +1,27 @@
 """The runner: what blocks what, deadlines, interruption, and crashes as results."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 
 from preflight import codes
-from preflight.api import Check, Context, Direction, Peer, Result, Status, Subject, check, failed, inconclusive, passed
-from preflight.engine.plan import Selection, make_plan
-from preflight.engine.runner import Outcome, Progress, Runner
-from preflight.net import Net
-from preflight.settings.load import ControlSettings, Settings
-
-B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
-Body = Callable[[Context], AsyncGenerator[Result, None]]
-
-
-def declare(
-    id: str,
-    body: Body,
-    *needs: str,
-    subject: Subject = "peer",
-    timeout: float = 5,
-    timeout_per_peer: float = 0,
-    measures: bool = False,
-) -> Check:
-    return check(
-        id,
-        title=id,
-        subject=subject,
-        codes=(codes.REACH_UNREACHABLE, codes.OVERLAY_DOWN),
-        needs=needs,
-        timeout=timeout,
-        timeout_per_peer=timeout_per_peer,
-        measures=measures,
-    )(body)
-
-
-async def fine(ctx: Context) -> AsyncGenerator[Result, None]:
-    for peer in ctx.peers:
-        yield passed(peer.target, Direction.ROUND_TRIP, "fine")
+from preflight.api import (
+    Check,
+    Context,
+    Direction,
+    Result,
+    Status,
+    failed,
+    inconclusive,
+    passed,
+    warned,
+)
+from preflight.engine.runner import Progress
+from preflight.model.event import Event
+from preflight.model.facts import AnswerFacts, EchoFacts
+from tests.engine.made_up_checks import B, Body, declare, fine, run, shown
 
 
 async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -52,45 +34,6 @@ async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def interface_down(ctx: Context) -> AsyncGenerator[Result, None]:
     yield failed(codes.OVERLAY_DOWN, "node", Direction.LOCAL, "down")
-
-
-async def hangs(ctx: Context) -> AsyncGenerator[Result, None]:
-    yield passed("b", Direction.ROUND_TRIP, "so far")
-    await asyncio.Event().wait()
-
-
-def run(
-    *checks: Check,
-    timeout_s: float | None = None,
-    act: Callable[[asyncio.Event], Awaitable[None]] | None = None,
-    peers: tuple[Peer, ...] = (B, C),
-    listener: Callable[[Progress], None] = lambda event: None,
-) -> Outcome:
-    async def go() -> Outcome:
-        settings = Settings(control=ControlSettings(url="http://10.66.0.3"))
-        context = Context(settings, peers, None, Net(settings))
-        interrupted = asyncio.Event()
-        events: list[Progress] = []
-        plan = make_plan(checks, Selection())
-
-        def listen(event: Progress) -> None:
-            events.append(event)
-            listener(event)
-
-        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s)
-        helper = asyncio.ensure_future(act(interrupted)) if act else None
-        outcome = await runner.run()
-        if helper:
-            await helper
-        finished = [event.check.id for event in events if event.results is not None]
-        assert sorted(finished) == sorted(check.id for check in checks)
-        return outcome
-
-    return asyncio.run(go())
-
-
-def shown(outcome: Outcome) -> dict[str, tuple[str, str | None, str | None]]:
-    return {r.id: (r.status.value, r.code.slug if r.code else None, r.blocked_by) for r in outcome.results}
 
 
 def test_a_dead_peer_blocks_only_itself() -> None:
@@ -112,6 +55,114 @@ def test_a_node_failure_blocks_all_and_names_the_root() -> None:
     root = "overlay.interface/node/local"
     assert got["mtu.path/b/local"] == ("skip", "run.blocked", root)
     assert got["reach.udp/c/local"] == ("skip", "run.blocked", root)
+
+
+def test_what_a_check_only_comes_after_never_blocks_it() -> None:
+    """Order is no prerequisite: a check about the same peer runs behind a failed one."""
+    first: list[str] = []
+
+    async def notes(ctx: Context) -> AsyncGenerator[Result, None]:
+        first.append("late")
+        async for result in fine(ctx):
+            yield result
+
+    async def dies(ctx: Context) -> AsyncGenerator[Result, None]:
+        await asyncio.sleep(0.01)
+        first.append("early")
+        async for result in b_is_dead(ctx):
+            yield result
+
+    got = shown(run(declare("mtu.path", notes, after=("reach.udp",)), declare("reach.udp", dies)))
+    assert got["mtu.path/b/round-trip"] == ("pass", None, None)
+    assert first == ["early", "late"]
+
+
+async def c_warns(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield passed("b", Direction.ROUND_TRIP, "fine")
+    yield warned(codes.REACH_UNREACHABLE, "c", Direction.ROUND_TRIP, "not quite")
+
+
+async def node_warns(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield warned(codes.OVERLAY_DOWN, "node", Direction.LOCAL, "not quite")
+
+
+async def node_is_fine(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield passed("node", Direction.LOCAL, "fine")
+
+
+@pytest.mark.parametrize(
+    ("first", "ran"),
+    [
+        ([declare("reach.udp", fine)], set()),
+        ([declare("reach.udp", c_warns)], {"c"}),
+        ([declare("reach.udp", b_is_dead)], {"b"}),
+        ([declare("reach.udp", fine), declare("reach.icmp", c_warns)], {"c"}),
+        ([declare("reach.udp", node_is_fine, subject="node")], set()),
+        ([declare("reach.udp", node_warns, subject="node")], {"b", "c"}),
+        ([declare("overlay.x", interface_down, subject="node"), declare("reach.udp", fine, "overlay.x")], {"b", "c"}),
+    ],
+    ids=["good", "warned", "failed", "either-of-two", "good-node", "bad-node", "blocked"],
+)
+def test_a_check_for_trouble_runs_only_where_there_is_some(first: list[Check], ran: set[str]) -> None:
+    """What costs time or traffic waits until something is wrong; the others get a skip that says why."""
+    after = tuple(check.id for check in first if check.id.startswith("reach."))
+    outcome = run(*first, declare("mtu.x", fine, after=after, when="trouble"))
+    late = [result for result in outcome.results if result.check == "mtu.x"]
+    assert {result.target for result in late if result.status is Status.PASS} == ran
+    skips = [result for result in late if result.status is Status.SKIP]
+    assert {result.target for result in skips} == {"b", "c"} - ran
+    assert all(result.code is codes.RUN_NOT_APPLICABLE and after[0] in result.message for result in skips)
+
+
+@pytest.mark.parametrize(("first", "status"), [(fine, Status.SKIP), (c_warns, Status.PASS)])
+def test_one_bad_peer_is_trouble_for_the_node(first: Body, status: Status) -> None:
+    """A check about this node that looks for the cause of trouble runs for any peer's."""
+    late = declare("host.x", node_is_fine, subject="node", after=("reach.udp",), when="trouble")
+    (result,) = (result for result in run(declare("reach.udp", first), late).results if result.check == "host.x")
+    assert result.status is status
+
+
+def test_without_anything_before_it_a_check_for_trouble_runs() -> None:
+    """Named alone, nothing is known about trouble; silence would be no answer."""
+    got = shown(run(declare("mtu.x", fine, when="trouble")))
+    assert got["mtu.x/b/round-trip"][0] == "pass"
+
+
+def test_what_fails_still_blocks_a_check_for_trouble() -> None:
+    """A need that failed makes it pointless, trouble or not."""
+    got = shown(run(declare("reach.udp", b_is_dead), declare("mtu.x", fine, "reach.udp", when="trouble")))
+    assert got["mtu.x/b/local"] == ("skip", "run.blocked", "reach.udp/b/round-trip")
+    assert got["mtu.x/c/local"] == ("skip", "run.not-applicable", None)
+
+
+def test_facts_are_handed_to_whoever_declares_to_read_them() -> None:
+    """By target, of the declared classes alone, and only from checks of this run that came before."""
+    seen: dict[str, object] = {}
+
+    async def measures(ctx: Context) -> AsyncGenerator[Result, None]:
+        await asyncio.sleep(0.01)
+        answered = AnswerFacts(sent=10, answered=9)
+        yield passed("b", Direction.FORWARD, "9 of 10", facts=answered)
+        yield passed("b", Direction.REVERSE, "", facts=replace(answered, sent=11))
+        yield passed("c", Direction.FORWARD, "nothing measured")
+
+    async def pings(ctx: Context) -> AsyncGenerator[Result, None]:
+        yield passed("b", Direction.ROUND_TRIP, "", facts=EchoFacts(sent=4, received=4))
+
+    async def looks(ctx: Context) -> AsyncGenerator[Result, None]:
+        seen["b"] = ctx.facts(AnswerFacts, "b")
+        seen["c"] = ctx.facts(AnswerFacts, "c")
+        seen["undeclared"] = ctx.facts(EchoFacts, "b")
+        async for result in fine(ctx):
+            yield result
+
+    reader = declare("mtu.x", looks, after=("reach.icmp",), reads=(AnswerFacts,))
+    run(reader, declare("reach.udp", measures), declare("reach.icmp", pings))
+    assert seen == {
+        "b": (AnswerFacts(sent=10, answered=9), AnswerFacts(sent=11, answered=9)),
+        "c": (),
+        "undeclared": (),
+    }
 
 
 def test_undecided_blocks_nothing() -> None:
@@ -164,65 +215,6 @@ def test_a_check_is_held_to_its_word(wrong: str) -> None:
     assert "error" in {status for status, *_ in shown(run(declare("x.y", body))).values()}
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
-def test_nothing_that_a_check_raises_ends_the_run(error: BaseException) -> None:
-    """Only the user ends a run."""
-
-    async def raises(ctx: Context) -> AsyncGenerator[Result, None]:
-        yield passed("b", Direction.ROUND_TRIP, "before")
-        raise error
-
-    got = shown(run(declare("x.y", raises), declare("reach.udp", fine)))
-    assert got["x.y/node/round-trip/error"][:2] == ("error", "run.check-error")
-    assert got["reach.udp/c/round-trip"][0] == "pass"
-
-
-def test_a_check_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may clean up for a while; whoever does not end then has no say any more, and the rest runs."""
-    monkeypatch.setattr("preflight.engine.runner.CLEANUP_SECONDS", 0.05)
-    free = asyncio.Event()
-
-    async def stubborn(ctx: Context) -> AsyncGenerator[Result, None]:
-        while not free.is_set():
-            try:
-                await free.wait()
-            except asyncio.CancelledError:
-                yield passed("b", Direction.ROUND_TRIP, "still here")
-        yield passed("c", Direction.ROUND_TRIP, "too late")
-
-    async def let_go(interrupted: asyncio.Event) -> None:
-        await asyncio.sleep(0.2)
-        free.set()
-
-    outcome = run(declare("x.y", stubborn, timeout=0.05), declare("z.z", fine, "x.y"), act=let_go)
-    got = shown(outcome)
-    assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)
-    assert got["z.z/b/round-trip"][0] == "pass"
-    assert "too late" not in {result.message for result in outcome.results}
-
-
-def test_a_check_that_hangs_ends_with_its_time() -> None:
-    """What it had said is kept; what it did not come to is undecided."""
-    got = shown(run(declare("x.y", hangs, timeout=0.05)))
-    assert got["x.y/b/round-trip"][0] == "pass"
-    assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)
-
-
-def test_many_peers_get_more_time() -> None:
-    """A limit that is right for one peer would end every check on a mesh of hundreds: a false `run.timeout`."""
-
-    async def takes_time(ctx: Context) -> AsyncGenerator[Result, None]:
-        for peer in ctx.peers:
-            await asyncio.sleep(0.001)
-            yield passed(peer.target, Direction.ROUND_TRIP, "fine")
-
-    mesh = tuple(Peer(f"10.66.1.{n}") for n in range(1, 101))
-    outcome = run(declare("x.y", takes_time, timeout=0, timeout_per_peer=1), peers=mesh)
-    assert {result.status for result in outcome.results} == {Status.PASS}
-    outcome = run(declare("x.y", hangs, timeout=0.01, timeout_per_peer=0.02))
-    assert [r.message for r in outcome.results if r.status is not Status.PASS] == ["not finished within its 0.05 s"]
-
-
 def test_progress_tells_how_far_a_check_has_come() -> None:
     """On a large mesh one check takes a while: the targets that are told so far are counted, each once."""
 
@@ -240,35 +232,6 @@ def test_progress_tells_how_far_a_check_has_come() -> None:
         (2, 2),
         (2, 2),
     ]
-
-
-def test_the_whole_run_ends_with_its_time() -> None:
-    """The time limit of the run ends what runs and what has not begun; the outcome is complete."""
-    got = shown(run(declare("x.y", hangs), declare("z.z", fine, "x.y"), timeout_s=0.05))
-    assert got["x.y/c/round-trip/timeout"][1] == "run.timeout"
-    assert got["z.z/b/round-trip/timeout"][1] == "run.timeout"
-
-
-def test_an_interrupted_check_cleans_up_and_the_rest_is_told() -> None:
-    """Ctrl-C: what a check did is undone (its `finally` may wait), and the report is whole."""
-    cleaned = []
-
-    async def writes(ctx: Context) -> AsyncGenerator[Result, None]:
-        try:
-            yield passed("control", Direction.ROUND_TRIP, "joined")
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0)
-            cleaned.append("left")
-
-    async def interrupt(event: asyncio.Event) -> None:
-        await asyncio.sleep(0.05)
-        event.set()
-
-    outcome = run(declare("enroll.cycle", writes, subject="control"), act=interrupt)
-    assert cleaned == ["left"]
-    assert outcome.interrupted
-    assert shown(outcome)["enroll.cycle/control/round-trip/interrupted"][1] == "run.interrupted"
 
 
 def test_checks_that_measure_do_not_overlap() -> None:
@@ -293,3 +256,16 @@ def test_times_are_stamped() -> None:
     assert first.started_at is not None
     assert first.category == "reach"
     assert first.duration_ms > 0
+
+
+def test_a_timeline_shows_what_each_check_was_about_and_how_it_ended() -> None:
+    """Which targets a check was run for, which were blocked, each result as it comes, and the end."""
+    events: list[Event] = []
+    run(declare("reach.udp", b_is_dead), declare("mtu.path", fine, "reach.udp"), timeline=events.append)
+    assert (events[0].name, events[-1].name) == ("run-started", "run-ended")
+    reach = [event.name for event in events if event.subject == "reach.udp"]
+    assert reach == ["check-started", "result", "result", "check-ended"]
+    started, *results, _ = (event for event in events if event.subject == "mtu.path")
+    assert (started.fields["targets"], started.fields["blocked"]) == (["c"], ["b"])
+    told = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
+    assert told == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]

@@ -17,9 +17,12 @@ from preflight.api import Direction, Evidence, failed
 from preflight.engine.diagnosis import diagnose
 from preflight.evidence.bundle import make_bundle
 from preflight.evidence.collect import Raw, collect, counters
+from preflight.model.event import Event
+from preflight.report import json as report_json
 from preflight.report.model import Gate, NodeInfo, Report, build_report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
+from preflight.report.timeline import Header, Recorded, parse
 
 SECRETS = {
     "known": "correct-horse-battery",
@@ -157,13 +160,50 @@ def test_the_command_packs_and_tells_where(given: bool, tmp_path: Path) -> None:
         return subprocess.run(command, cwd=home, env=environ, capture_output=True, text=True, check=False)
 
     if given:
-        run("all", "-q", "--only", "host.*", "--output", "json=report.json")
-    done = run("bundle", "-q", "--output", "b.tar.gz", *(["report.json"] if given else []))
+        run("all", "-q", "--only", "host.*", "--output", "json=report.json", "--debug", "t.jsonl")
+    of_a_run = ["report.json", "--timeline", "t.jsonl"] if given else []
+    done = run("bundle", "-q", "--output", "b.tar.gz", *of_a_run)
     assert (done.returncode, done.stderr) == (0, "")
     assert "wrote b.tar.gz" in done.stdout
     files = unpacked((home / "b.tar.gz").read_bytes())
+    assert "check-ended" in {event.name for event in parse(files["timeline.jsonl"]).events}
     everything = b"\n".join(files.values())
     assert b"from-a-file-000" not in everything
     assert b"from-the-environment" not in everything
     assert ("evidence/counters-before/snmp" in files) is not given
     assert json.loads(files["report.json"])["tool"]["name"] == "preflight"
+
+
+def test_the_timeline_goes_through_the_same_redaction() -> None:
+    """It may be that of an older run, written when fewer secrets were known: it is cleaned again, with stand-ins."""
+    secret = SECRETS["known"]
+    told = {"to": f"10.66.0.2 {secret}", "detail": "/home/alice/ca.pem", "lines": ["node-seven", secret]}
+    events = [Event(1.0, "control.client", f"x {secret}", "request-started", told)]
+    recorded = Recorded(Header(started_at=datetime(2026, 11, 23, tzinfo=UTC), clock_s=0.0), events)
+    redactor = Redactor([secret], Pseudonyms(("node-seven",)))
+    files = unpacked(make_bundle(made("10.66.0.2 is mute"), [], redactor, addresses=True, timeline=recorded))
+    line = files["timeline.jsonl"].decode().splitlines()[1]
+    for hidden in (secret, "10.66.0.2", "alice", "node-seven"):
+        assert hidden not in line
+    assert "192.0.2.1 [redacted]" in line
+    manifest = json.loads(files["MANIFEST.json"])
+    assert {entry["file"] for entry in manifest["redacted"]} >= {"timeline.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--timeline", "t"], "--timeline goes with a REPORT"),
+        (["r.json", "--timeline", "none"], "--timeline none: No such file or directory"),
+        (["r.json", "--timeline", "t"], "--timeline t is no timeline of preflight: line 1"),
+    ],
+)
+def test_what_is_no_timeline_is_told(words: list[str], complaint: str, tmp_path: Path) -> None:
+    """Before anything runs or is written."""
+    (tmp_path / "r.json").write_text(report_json.render(made("x")))
+    (tmp_path / "t").write_text("something else\n")
+    command = [sys.executable, "-m", "preflight", "bundle", "-q", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"r.json", "t"}

@@ -94,6 +94,7 @@ def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
     file = tmp_path / "score.json"
     command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    print(done.stderr)  # of a row that is not right: how its timeline ends
     report = json.loads(file.read_text())["report"]
     told = [f"{r['id']} {r['status']} {r['message']}" for r in report["results"] if r["status"] != "pass"]
     expected = NAMED[name]
@@ -138,6 +139,7 @@ def diagnosed(name: str, tmp_path: Path) -> dict[str, Any]:
     file = tmp_path / "score.json"
     command = [sys.executable, "-m", "preflight", "lab", "run", name, "--output", f"json={file}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    print(done.stderr)  # of a row that is not right: how its timeline ends
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(file.read_text())["report"]
     return report

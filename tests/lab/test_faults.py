@@ -10,7 +10,7 @@ from preflight.lab.network import Network, inside
 from preflight.lab.processes import run
 from preflight.net.kernel import Kernel
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.needs("ping")]
 
 Build = Callable[[str], Network]
 Arrivals = Callable[..., int]

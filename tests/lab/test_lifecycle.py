@@ -17,7 +17,7 @@ from preflight.lab import processes, session
 from preflight.lab.names import EVERYWHERE, LabError, LabNames, UnknownLabError
 from preflight.lab.network import WIREGUARD_SOCKETS
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.needs("ping")]
 PREFLIGHT = [sys.executable, "-m", "preflight"]
 
 

@@ -1,6 +1,7 @@
 """`lab run`: real labs, real runs of preflight, and the score."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from preflight.report.timeline import parse
 
 pytestmark = pytest.mark.lab
 RUN = [sys.executable, "-m", "preflight", "lab", "run"]
@@ -77,3 +80,39 @@ def lab_of(pid: int) -> Path | None:
         if parent == pid and "--config" in words:
             return Path(words[words.index("--config") + 1]).parent.parent
     return None
+
+
+WRONG = """
+topology: loopback
+expect: [mtu.black-hole forward]
+exit_code: 1
+"""
+
+
+def test_a_bad_run_leaves_its_timeline(tmp_path: Path) -> None:
+    """Protects whoever must find out why a row failed: how the run ended stands on the screen, the rest in a file."""
+    scenario = tmp_path / "incident.yaml"
+    scenario.write_text(WRONG)
+    file = tmp_path / "score.json"
+    done = run(str(scenario), "--repeat", "2", "--jobs", "1", "--output", f"json={file}")
+    assert done.returncode == 1
+    rows = json.loads(file.read_text())["scenarios"]
+    assert [row["timeline"] for row in rows] == [
+        str(tmp_path / "score-reports" / f"incident-{number}.timeline.jsonl") for number in (1, 2)
+    ]
+    for row in rows:
+        assert parse(Path(row["timeline"]).read_bytes()).events[-1].source in ("engine.runner", "engine.diagnosis")
+        assert f"timeline: {row['timeline']}, its last 40 of" in done.stderr
+
+
+def test_a_bad_run_without_a_folder_leaves_its_timeline_too(tmp_path: Path) -> None:
+    """With scores as text only, it lies in a temporary folder, which stays for that, and is named."""
+    scenario = tmp_path / "incident.yaml"
+    scenario.write_text(WRONG)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*RUN, str(scenario)], env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 1
+    (path,) = tmp_path.glob("preflight-lab-*/incident-1.timeline.jsonl")
+    assert f"timeline: {path}, its last" in done.stderr

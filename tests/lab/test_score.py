@@ -1,12 +1,18 @@
 """The score: what counts as right, wrong, missed and as a false alarm."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from preflight.lab import score
 from preflight.lab.scenarios import SCENARIOS, Expected, Scenario
-from preflight.lab.scoreboard import line, table
+from preflight.lab.scoreboard import last_events, line, table
+from preflight.model.event import Event
+from preflight.report.redact import Redactor
+from preflight.report.timeline import Header, Recorded
 
 BROKEN = Scenario(
     "broken", "", expected=(Expected("udp.loss", "forward"), Expected("reach.loss", "forward")), exit_code=1
@@ -128,3 +134,19 @@ def test_scenarios_expect_codes_that_exist() -> None:
 
     expected = {each.code for scenario in SCENARIOS.values() for each in (*scenario.expected, *scenario.also)}
     assert expected <= set(codes.ALL)
+
+
+def test_a_bad_run_shows_how_its_timeline_ends(tmp_path: Path) -> None:
+    """Whoever looks at a failed row sees the file, and what the run did last, without another run."""
+    header = Header(started_at=datetime(2026, 11, 23, tzinfo=UTC), clock_s=100.0)
+    events = [Event(100.0 + n, "pmtu.fast", "b forward", "probe-sent", {"size_bytes": 1300 + n}) for n in range(99)]
+    path = tmp_path / "broken-1.timeline.jsonl"
+    path.write_text("".join(Recorded(header, events).lines(Redactor([]))))
+    outcome = score.judge(BROKEN, report())
+    assert last_events(outcome) == ""
+    shown = last_events(replace(outcome, timeline=str(path))).splitlines()
+    assert shown[0] == f"timeline: {path}, its last 40 of 99 events:"
+    assert shown[-1].split() == ["98.000", "pmtu.fast", "b", "forward", "probe-sent", "size_bytes=1398"]
+    assert len(shown) == 41
+    path.write_text("")
+    assert "not the header" in last_events(replace(outcome, timeline=str(path)))

@@ -14,7 +14,8 @@ from preflight_checks.mtu_tcp import mtu_tcp
 from preflight.api import Context, Result
 from preflight.lab.network import Network, inside
 from preflight.net import Net
-from preflight.settings.load import ControlSettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 
 pytestmark = pytest.mark.lab
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from preflight.net import udp
-from preflight.net.pmtu.search import HostPath
+from preflight.net.pmtu.host import HostPath
 from preflight.proto.pmtu.wire import ProbeServer
 
 

@@ -21,7 +21,8 @@ from preflight_checks.nodes_state import nodes_state
 from pydantic import SecretStr
 
 from preflight.api import Check, Result, Status
-from preflight.settings.load import ControlSettings, NodeSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, context, healthy, server_context
 
 if TYPE_CHECKING:

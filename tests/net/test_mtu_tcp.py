@@ -9,7 +9,8 @@ from preflight_checks.mtu_tcp import mtu_tcp
 from pydantic import SecretStr
 
 from preflight.api import Result, Status
-from preflight.settings.load import ControlSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ControlSettings
 from tests.net.conftest import MESH, Request, answer, context, server_context
 
 if TYPE_CHECKING:

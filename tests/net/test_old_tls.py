@@ -12,14 +12,14 @@ from preflight_checks.posture_tls import judge
 from preflight.model.tcp import OldTls
 from preflight.net.control.client import answers_at
 from preflight.net.tcp.connect import Tcp
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl
 from tests.net.conftest import answer, healthy, server_context
 
 if TYPE_CHECKING:
     from tests.net.conftest import OpenTrap
 
 NAME = "control.example"
-URL = normalise(f"https://{NAME}:9847")
+URL = ControlUrl("https", NAME, 9847)
 
 
 def old_context(certificate: trustme.LeafCert, newest: ssl.TLSVersion) -> ssl.SSLContext:
@@ -111,7 +111,7 @@ def test_a_control_plane_is_known_by_its_header_at_any_address(open_trap: "OpenT
         seen = []
         for respond in (healthy, lambda request: answer(body=b"ok\n")):
             async with open_trap(respond) as trap:
-                there = normalise(f"http://{NAME}:{trap.port}/mesh")
+                there = ControlUrl("http", NAME, trap.port, "/mesh")
                 seen.append(await answers_at(there, "127.0.0.1", None, 2.0))
                 assert trap.requests[0].line.startswith("GET /mesh/health ")
                 assert trap.requests[0].headers["host"] == f"{NAME}:{trap.port}"

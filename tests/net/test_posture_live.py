@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from preflight.api import Check, Context, Result
 from preflight.net.secrets.local import LocalSecrets
-from preflight.settings.load import ControlSettings, Enrolment, Options, Secrets, Settings, load
+from preflight.settings.load import Enrolment, Options, Secrets, Settings, load
+from preflight.settings.schema import ControlSettings
 from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, context
 
 if TYPE_CHECKING:

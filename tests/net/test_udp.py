@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from preflight.net import udp
+from preflight.net import ancillary, udp
 
 LOOPBACK = ["127.0.0.1", "::1"]
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def test_kernel_time_and_ttl(address: str) -> None:
     with udp.open_udp(address) as here, udp.open_towards(address, here.getsockname()[1]) as there:
         eventually(lambda: stamped_on_arrival(here, there))
         before = time.time_ns()
-        assert udp.send(there, b"one", None, udp.ttl_control(there.family, 33)) == 0
+        assert udp.send(there, b"one", None, ancillary.ttl_control(there.family, 33)) == 0
         after = time.time_ns()
         time.sleep(0.2)
         udp.set_ttl(there, 255)
@@ -61,7 +61,7 @@ def test_a_closed_port_says_so(address: str) -> None:
         udp.send(link, b"token-and-number")
         (error,) = eventually(lambda: udp.receive_errors(link))
         assert error.port_unreachable
-        assert (error.offender, error.code, error.data) == (address, errno.ECONNREFUSED, b"token-and-number")
+        assert (error.offender, error.code, error.quoted) == (address, errno.ECONNREFUSED, b"token-and-number")
         assert error.destination is not None
         assert error.destination[:2] == (address, port)
         assert udp.receive_errors(link) == []
@@ -95,13 +95,13 @@ def test_an_answer_leaves_from_the_address_that_was_asked(address: str, wildcard
 
         def ask() -> list[tuple[int, int, bytes]] | None:
             try:
-                _, control, _, _ = server.recvmsg(100, udp.CONTROL_BYTES)
+                _, control, _, _ = server.recvmsg(100, ancillary.CONTROL_BYTES)
             except BlockingIOError:
                 return None
             return list(control)
 
         control = eventually(ask)
-        assert udp.send(server, b"answer", client.getsockname(), udp.local_control(control)) == 0
+        assert udp.send(server, b"answer", client.getsockname(), ancillary.local_control(control)) == 0
         assert eventually(lambda: udp.receive(client)).source[:2] == (address, port)
 
 

@@ -20,7 +20,7 @@ from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.overlay import local, nebula, tailscale, wireguard, zerotier
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.read import read_overlay
-from preflight.settings.load import OverlaySettings
+from preflight.settings.schema import OverlaySettings
 
 SAMPLES = Path(__file__).parent / "samples"
 NOW_S = 1_795_420_000.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from preflight.model.event import Event, telling
 from preflight.overlay import local
 from preflight.overlay.local import LocalError, ask_http, ask_unix, body_of, exists, parse_json, run
 
@@ -135,3 +136,33 @@ def test_existence_is_a_question_without_exceptions(tmp_path: Path) -> None:
     """A folder that may not be searched and a name too long are just not there."""
     assert exists(tmp_path)
     assert not exists(tmp_path / ("x" * 5000))
+
+
+def test_each_question_is_told_with_its_time_and_never_its_answer(tmp_path: Path) -> None:
+    """Which daemon kept the run waiting; what it answers may hold a private key."""
+    events: list[Event] = []
+    tell = telling(events.append, "overlay.local", "wireguard")
+    path = tmp_path / "wg0.sock"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"private_key=0123\n\n")
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_unix_server(serve, path):
+            await ask_unix(path, b"get=1\n\n", until=b"\n\n", tell=tell)
+        with pytest.raises(LocalError):
+            await ask_unix(tmp_path / "none", b"get=1\n\n", tell=tell)
+        await run("true", tell=tell)
+
+    asyncio.run(ask())
+    assert [(event.name, event.fields["place"]) for event in events] == [
+        ("asked", str(path)),
+        ("answered", str(path)),
+        ("asked", f"{tmp_path}/none"),
+        ("unanswered", f"{tmp_path}/none"),
+        ("asked", "`true`"),
+        ("answered", "`true`"),
+    ]
+    assert events[3].fields["kind"] == "absent"
+    assert "0123" not in str(events)

@@ -17,10 +17,11 @@ from preflight.model.overlay import OverlayState
 from preflight.net import Net
 from preflight.overlay import local, nebula
 from preflight.overlay.read import read_overlay
-from preflight.settings.load import OverlaySettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair, sh
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.needs("ssh")]
 ALL = [{"port": "any", "proto": "any", "host": "any"}]
 SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(interface="neb0"))
 

@@ -22,7 +22,8 @@ from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.net import Net
 from preflight.overlay import wireguard
 from preflight.overlay.read import read_overlay
-from preflight.settings.load import OverlaySettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import OverlaySettings
 
 if TYPE_CHECKING:
     from tests.overlay.conftest import Node, Pair

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from preflight.model.event import Event
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
 from preflight.overlay import local, wireguard
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.read import choose, named, read_overlay
-from preflight.settings.load import OverlaySettings
+from preflight.settings.schema import OverlaySettings
 
 LINK = Link(3, "wg0", 1420, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.66.0.1/24"),))
 WG0 = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
@@ -129,3 +130,16 @@ def test_a_socket_of_another_namespace_s_interface_is_not_ours(tmp_path: Path, m
     monkeypatch.setattr(wireguard, "SOCKETS", tmp_path)
     (tmp_path / "elsewhere.sock").touch()
     assert asyncio.run(wireguard.read([LINK])) == []
+
+
+def test_each_product_is_told_with_its_time_and_the_choice() -> None:
+    """Why this overlay and no other, and which daemon kept the run waiting."""
+    events: list[Event] = []
+    asyncio.run(read_overlay(OverlaySettings(interface="lo"), (), events.append))
+    products = {event.subject for event in events if event.name in ("product-read", "product-absent")}
+    assert products == {"wireguard", "tailscale", "zerotier", "nebula"}
+    assert (events[-1].name, events[-1].fields["product"], events[-1].fields["named"]) == (
+        "overlay-chosen",
+        "generic",
+        "lo",
+    )

@@ -13,7 +13,8 @@ from preflight.net import Net
 from preflight.overlay.links import state_of
 from preflight.overlay.read import read_overlay
 from preflight.overlay.vxlan import with_far_ends
-from preflight.settings.load import OverlaySettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import OverlaySettings
 from tests.overlay.conftest import Node, Pair
 
 GONE = Link(4_000_000, "vx9", 1450, up=True, carrier=True, kind="vxlan", addresses=(ip_interface("10.66.0.1/24"),))

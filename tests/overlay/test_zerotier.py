@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from preflight.cli.session import overlay_peers
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.zerotier import member, parse, state_without
-from preflight.settings.load import Settings
+from preflight.settings.peers import overlay_peers
 
 SAMPLES = Path(__file__).parent / "samples/zerotier"
 LINKS = (Link(3, "ztixbrw34j", 2800, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.88.0.42/24"),)),)
@@ -122,6 +121,6 @@ def test_a_peer_that_was_met_has_its_overlay_address() -> None:
     assert peer is not None
     assert (peer.key, peer.endpoint) == ("a90b2d07e9", "10.202.2.1:9993")
     assert state.peer_for("10.88.0.9") is None
-    assert overlay_peers(Settings(), state) == ()  # who was met by chance is no list of peers to measure to
+    assert overlay_peers((), state) == ()  # who was met by chance is no list of peers to measure to
     (elsewhere,) = parse(sample("info_online"), [network], sample("listpeers_direct"), LINKS, {99: met})
     assert elsewhere.peer_for("10.88.0.7") is None

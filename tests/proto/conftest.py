@@ -1,5 +1,6 @@
 """A simulated network for path-MTU searches: every datagram is moved by function call, none by a socket."""
 
+import errno
 import heapq
 import itertools
 import random
@@ -9,14 +10,35 @@ from typing import Any
 
 import pytest
 
+from preflight.model.event import Tell, silent
 from preflight.model.pmtu import OneWay, PathMtu
-from preflight.proto.pmtu.fast import PathMtuSearch, Search
+from preflight.proto.core import ORIGIN_ICMP, ORIGIN_LOCAL, Core, Received, Refusal
+from preflight.proto.pmtu.exchange import Exchange
+from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.strict import StrictPathMtuSearch
 from preflight.proto.pmtu.wire import ProbeServer, overhead
 
 NODE, PEER = "10.66.0.1", "10.66.0.2"
 TOKEN = bytes(range(8))
 WHOLE, FRAGMENTS, LOST = "whole", "fragments", "lost"
+
+
+def sent(core: Core[Any], now: float) -> list[bytes]:
+    """The payloads of what a core sends."""
+    return [datagram.data for datagram in core.datagrams_to_send(now)]
+
+
+def too_big(quoted: bytes, mtu: int, source: str) -> Refusal:
+    """The ICMP error of a router."""
+    return Refusal(errno.EMSGSIZE, ORIGIN_ICMP, mtu=mtu, quoted=quoted, offender=source)
+
+
+def too_big_here(mtu: int) -> Refusal:
+    """The refusal of this node's own interface."""
+    return Refusal(errno.EMSGSIZE, ORIGIN_LOCAL, mtu=mtu)
+
+
+PORT_UNREACHABLE = Refusal(errno.ECONNREFUSED, ORIGIN_ICMP, 3, 3, offender=PEER)
 
 
 def up_to(mtu: int) -> Callable[[int, float], str]:
@@ -117,13 +139,25 @@ class Network:
 
     def search(self, direction: OneWay, kind: type[PathMtuSearch | StrictPathMtuSearch] = PathMtuSearch) -> PathMtu:
         """Run a search to its end."""
-        return self.drive(kind(direction, address=self.address, ceiling=self.ceiling, token=TOKEN, key=self.key))
+        return self.drive(kind(self.exchange(direction)))
 
-    def drive(self, search: Search) -> PathMtu:
+    def exchange(self, direction: OneWay, tell: Tell = silent) -> Exchange:
+        """What a search on this network begins with."""
+        return Exchange(
+            direction,
+            address=self.address,
+            ceiling=self.ceiling,
+            token=TOKEN,
+            key=self.key,
+            reassembled=lambda: self.put_together["node"] if self.counts else None,
+            tell=tell,
+        )
+
+    def drive(self, search: Core[PathMtu]) -> PathMtu:
         """Run this search to its end, in simulated time."""
         until = self.now + 100
         while search.result is None:
-            for data in search.datagrams_to_send(self.now):
+            for data in sent(search, self.now):
                 self.sent.append((self.now, len(data)))
                 self.in_flight.append(sum(at > self.now - 2 * self.forward.delay for at, _ in self.sent))
                 self.send(self.forward, "peer", data)
@@ -136,17 +170,17 @@ class Network:
                 self.now = max(self.now, timer)
             search.handle_timer(self.now)
             if self.forger is not None:
-                search.icmp_too_big(*self.forger(self.rng), "203.0.113.66")
+                search.refused(too_big(*self.forger(self.rng), "203.0.113.66"), self.now)
             assert self.now < until, "the search does not end"
         assert search.get_timer() is None
-        assert search.datagrams_to_send(self.now) == []
+        assert sent(search, self.now) == []
         return search.result
 
-    def deliver(self, search: Search, what: str, data: bytes) -> None:
+    def deliver(self, search: Core[PathMtu], what: str, data: bytes) -> None:
         """Hand over what has arrived."""
         if what == "icmp-peer":
             assert self.forward.tells is not None
-            search.icmp_too_big(data[:128], self.forward.tells, "192.0.2.1")
+            search.refused(too_big(data[:128], self.forward.tells, "192.0.2.1"), self.now)
         elif what == "icmp-node":
             assert self.reverse.tells is not None
             self.peer_knows = self.reverse.tells
@@ -159,7 +193,7 @@ class Network:
                     self.send(self.reverse, "node", answer)
             else:
                 self.put_together["node"] += self.noise(self.rng)
-                search.receive(data, self.now, self.put_together["node"] if self.counts else None)
+                search.receive(Received(data), self.now)
 
 
 DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")

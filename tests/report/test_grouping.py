@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from preflight import codes
 from preflight.api import Direction, Result, Status, failed, passed, skipped, warned
 from preflight.engine.diagnosis import diagnose
+from preflight.model.facts import AnswerFacts, EchoFacts, LossFacts
 from preflight.model.printable import one_line
 from preflight.report import text
 from preflight.report.grouping import FEW, names, peers_of, spread
 from preflight.report.model import Gate, NodeInfo, Report, ResultEntry, build_report
+from tests.sample_facts import sample
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
 
@@ -37,14 +39,14 @@ def of_peer(number: int, dead: set[int], lossy: set[int]) -> Iterator[Result]:
         skip = skipped(codes.RUN_BLOCKED, name, L, "")
         yield at("udp.quality", replace(skip, blocked_by=silent.id))
         return
-    yield at("reach.udp", passed(name, F, f"{name} answers", measurements={"sent": 10, "rtt_min_ms": 0.5}))
-    yield at("reach.udp", passed(name, R, f"{name} arrives", measurements={"sent": 10, "rtt_min_ms": 0.5}))
-    echoes = {"sent": 4, "rtt_min_ms": number / 100}
-    yield at("reach.icmp", passed(name, RT, f"{name} answers", measurements=echoes))
+    yield at("reach.udp", passed(name, F, f"{name} answers", facts=AnswerFacts(sent=10, answered=10, rtt_min_ms=0.5)))
+    yield at("reach.udp", passed(name, R, f"{name} arrives", facts=AnswerFacts(sent=10, answered=10, rtt_min_ms=0.5)))
+    echoes = EchoFacts(sent=4, received=4, rtt_min_ms=number / 100)
+    yield at("reach.icmp", passed(name, RT, f"{name} answers", facts=echoes))
     if number in lossy:
         yield at("udp.quality", warned(codes.UDP_LOSS, name, F, f"2 % on the way to {name}"))
     else:
-        yield at("udp.quality", passed(name, F, "clean", measurements={"loss_percent": 0.0, "jitter_p95_ms": 0.25}))
+        yield at("udp.quality", passed(name, F, "clean", facts=sample(LossFacts, sent=200, jitter_p95_ms=0.25)))
 
 
 def mesh(peers: int = 500, dead: set[int] | None = None, lossy: set[int] | None = None) -> Report:
@@ -69,7 +71,7 @@ def test_a_healthy_mesh_is_a_line_per_check_and_direction() -> None:
     assert " ✓ icmp 500 peers  4 packets each, round trip 0.01–5 ms" in lines
     assert " ✓ udp → 500 peers 10 packets each, round trip 0.5 ms" in lines
     assert " ✓ udp ← 500 peers 10 packets each, round trip 0.5 ms" in lines
-    assert " ✓ quality → 500 peers 0 % lost, jitter 0.2 ms" in lines
+    assert " ✓ quality → 500 peers 200 packets each, 0 % lost, jitter 0.2 ms" in lines
     assert " ✓ interface wg0 is up" in lines
     assert len(lines) < 20
 
@@ -149,19 +151,19 @@ def test_any_names_have_an_order(targets: list[str]) -> None:
 @example([float("inf"), float("nan"), 10**400, True])
 @given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=True)), max_size=8))
 def test_any_measurements_have_a_spread(values: list[float | None]) -> None:
-    """A plugin may measure whatever it likes under our names: it is shown or left out, and nothing breaks."""
+    """Anybody may have written a report: a number under our names is shown or left out, and nothing breaks."""
     assert isinstance(spread([_entry("p", value) for value in values]), str)
 
 
 def _entry(target: str, rtt: float | None = None) -> ResultEntry:
     return ResultEntry(
-        id=f"x.y/{target}/forward",
-        check="x.y",
-        category="x",
+        id=f"reach.udp/{target}/forward",
+        check="reach.udp",
+        category="reach",
         target=target,
         direction="forward",
         status=Status.PASS.value,
         code=None,
         message="",
-        measurements={"rtt_min_ms": rtt},
+        measurements={"sent": 10, "answered": 10, "rtt_min_ms": rtt},
     )

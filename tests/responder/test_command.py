@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from preflight.net import udp
+from preflight.net import ancillary, udp
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
+from tests.proto.stamp import asking
 from tests.responder.conftest import KEY, UNLIMITED, Start, client, command, environment, exchange, request
 
 TRACE_ME = trace.Message(trace.Kind.ASK, b"a token.")
@@ -138,16 +139,16 @@ def test_location_and_class_of_service(start: Start, bind: str) -> None:
     port = responder.places[0][1]
     with udp.open_towards(address, port) as link:
         udp.tell_traffic_class(link)
-        tlvs = stamp_tlv.encode([stamp_tlv.location(), stamp_tlv.class_of_service(46)])
+        tlvs = stamp_tlv.encode([asking.location(), asking.class_of_service(46)])
         link.setblocking(True)
         link.settimeout(20)
         packet = stamp.build_request(0, time.time_ns(), 1, 7, tlvs=tlvs)
-        assert udp.send(link, packet, None, udp.class_control(link.family, 0x22)) == 0
-        answer, control, _, _ = link.recvmsg(2048, udp.CONTROL_BYTES)
-        assert udp.read_traffic_class(control) == 46 << 2
+        assert udp.send(link, packet, None, ancillary.class_control(link.family, 0x22)) == 0
+        answer, control, _, _ = link.recvmsg(2048, ancillary.CONTROL_BYTES)
+        assert ancillary.read_traffic_class(control) == 46 << 2
         location, service = stamp_tlv.parse(answer[44:])
-        assert stamp_tlv.read_location(location) == (link.getsockname()[:2], (address, port))
-        assert stamp_tlv.read_class_of_service(service) == (0x22 >> 2, 0x22 & 3, True)
+        assert asking.read_location(location) == (link.getsockname()[:2], (address, port))
+        assert asking.read_class_of_service(service) == (0x22 >> 2, 0x22 & 3, True)
 
 
 def test_stateless(start: Start) -> None:

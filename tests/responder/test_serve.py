@@ -1,4 +1,4 @@
-"""What runs beside the listeners."""
+"""What runs in parallel with the listeners."""
 
 import asyncio
 

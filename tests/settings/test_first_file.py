@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from preflight.api import Peer
 from preflight.model.overlay import OverlayState
 from preflight.settings.first_file import Found, initial_settings
-from preflight.settings.load import config_schema, read_config
+from preflight.settings.schema import config_schema, read_config
 
 WIREGUARD = OverlayState(
     product="wireguard",

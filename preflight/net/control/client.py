@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,6 +20,7 @@ from preflight.model.control import (
     NodeList,
     NodeRecord,
 )
+from preflight.model.event import Listener, Tell, silent, telling
 from preflight.model.printable import excerpt
 from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
@@ -35,7 +37,7 @@ from preflight.proto.control.populi import (
     node_record,
     shown,
 )
-from preflight.proto.control.url import ControlUrl, ControlUrlError, normalise
+from preflight.proto.control.url import ControlUrl, ControlUrlError
 
 if TYPE_CHECKING:
     from preflight.settings.load import Settings
@@ -58,15 +60,16 @@ API = "/v1/populi"
 class ControlClient:
     """Speaks the wire contract with the given credentials; `repr` and errors never show one.
 
-    url: as the operator wrote it; it is normalised here. timeout_s: for one whole request, connecting included.
+    url: None or one that cannot be used makes each request a ControlError. timeout_s: for one whole request, connecting
+    included.
     A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes only
     to the configured URL. named: the URL whose host the request names, in `Host` and TLS, if `url` is only one of its
-    addresses.
+    addresses. listener: hears of each request, never of a header's or a body's content.
     """
 
     def __init__(
         self,
-        url: str | None,
+        url: ControlUrl | ControlUrlError | None,
         *,
         token: SecretStr | None = None,
         submitter_token: SecretStr | None = None,
@@ -74,19 +77,22 @@ class ControlClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
         named: ControlUrl | None = None,
+        listener: Listener | None = None,
     ) -> None:
-        self._raw_url = url
+        self._given_url = url
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
         self._ca_file = ca_file
         self._timeout_s = timeout_s
         self._environment = os.environ if environment is None else environment
+        self._listener = listener
+        self.tell = telling(listener, "control.client", "control")
         self._transport: httpx.AsyncHTTPTransport | None = None
         self._resolved = False
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> Self:
+    def from_settings(cls, settings: "Settings", listener: Listener | None = None) -> Self:
         """The client of this run's node."""
         control = settings.control
         return cls(
@@ -95,6 +101,7 @@ class ControlClient:
             submitter_token=settings.secrets.submitter_token,
             ca_file=control.ca_file,
             timeout_s=control.timeout_ms / 1000 if control.timeout_ms else DEFAULT_TIMEOUT_S,
+            listener=listener,
         )
 
     def with_token(self, token: SecretStr) -> Self:
@@ -107,17 +114,18 @@ class ControlClient:
 
     def _copy(self, token: SecretStr | None, environment: Mapping[str, str]) -> Self:
         return type(self)(
-            self._raw_url,
+            self._given_url,
             token=token,
             submitter_token=self._submitter_token,
             ca_file=self._ca_file,
             timeout_s=self._timeout_s,
             environment=environment,
             named=self._named,
+            listener=self._listener,
         )
 
     def __repr__(self) -> str:
-        return f"ControlClient({self._raw_url!r})"
+        return f"ControlClient({self._given_url})"
 
     @property
     def proxy(self) -> Proxy | None:
@@ -143,7 +151,7 @@ class ControlClient:
         async def read() -> NodeList:
             return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES)
 
-        return await (patiently(read) if patient else read())
+        return await (patiently(read, self.tell) if patient else read())
 
     async def join(self, record: Mapping[str, Any]) -> NodeRecord:
         """`POST join`; idempotent, replaces the row of that id. Returns the row as the server keeps it."""
@@ -217,18 +225,34 @@ class ControlClient:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
         asked = Request(method, f"{url}{path}", body, most_bytes, self._headers(bearer), self._tls_name)
-        moments = Moments()
+        moments = Moments(self.tell, f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
+        self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
                 await self._resolve(url, limit)
-                return await exchange(self._open(url), asked, moments)
+                answer = await exchange(self._open(url), asked, moments)
         except TimeoutError:
             trouble = ControlError("timeout", None, f"no {moments.lacking} from {place} within {limit:g} s")
         except httpx.HTTPError as error:
             trouble = failure(error, place, moments)
+        else:
+            self._tell_answer(moments.request, answer)
+            return answer
         self._resolved = False
+        self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
+
+    def _tell_answer(self, request: str, answer: HttpAnswer) -> None:
+        self.tell(
+            time.monotonic(),
+            "answer-received",
+            request=request,
+            http_status=answer.status,
+            body_bytes=len(answer.body),
+            cut=answer.cut,
+            rtt_ms=answer.rtt_ms,
+        )
 
     async def _read(
         self,
@@ -289,18 +313,20 @@ class ControlClient:
         return self._named.host if self._named else None
 
     def _url(self) -> ControlUrl:
-        if self._raw_url is None or not self._raw_url.strip():
-            raise ControlError("no-url", None, "no control URL is set")
-        try:
-            return normalise(self._raw_url)
-        except ControlUrlError as error:
-            raise ControlError("no-url", None, f"the control URL cannot be used: {error}") from None
+        """The URL. Raises ControlError where there is none, or none that can be used."""
+        match self._given_url:
+            case ControlUrl() as url:
+                return url
+            case ControlUrlError(reason=reason):
+                raise ControlError("no-url", None, f"the control URL cannot be used: {reason}")
+            case None:
+                raise ControlError("no-url", None, "no control URL is set")
 
     async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
         """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind."""
         if self._resolved or url.address is not None or self.proxy is not None:
             return
-        lookup = await system_lookup(url.host, timeout_s)
+        lookup = await system_lookup(url.host, timeout_s, self._listener)
         if lookup.outcome != "answer":
             raise ControlError("dns", None, f"{url.host} does not resolve: {lookup.detail or lookup.outcome}")
         self._resolved = True
@@ -311,11 +337,11 @@ class ControlClient:
         return self._transport
 
 
-async def answers_at(url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float) -> bool:
+async def answers_at(
+    url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float, listener: Listener | None = None
+) -> bool:
     """Whether a control plane answers `GET /health` at one address of a URL; without a bearer and any proxy."""
-    host = f"[{address}]" if ":" in address else address
-    there = f"{url.scheme}://{host}:{url.port}{url.path}"
-    client = ControlClient(there, ca_file=ca_file, environment={}, named=url)
+    client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url, listener=listener)
     try:
         return is_populi(await client.health(timeout_s=timeout_s))
     except ControlError:
@@ -324,7 +350,7 @@ async def answers_at(url: ControlUrl, address: str, ca_file: Path | None, timeou
         await client.aclose()
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
     """Repeat a call a few times if the server says `later`. Raises the last ControlError."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -332,7 +358,9 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         except ControlError as error:
             if error.status not in RETRIABLE_STATUS or attempt == ATTEMPTS:
                 raise
-            await asyncio.sleep(min(MOST_WAITED_S, error.retry_after_s or 1.0))
+            wait_s = min(MOST_WAITED_S, error.retry_after_s or 1.0)
+            tell(time.monotonic(), "request-repeats", attempt=attempt, http_status=error.status, wait_s=wait_s)
+            await asyncio.sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError, Credential, CredentialsError
 from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.event import Listener, telling
 from preflight.net.control.credentials import CredentialsFile
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.journal import Note
 from preflight.proto.control.backoff import RETRIABLE_STATUS, unheard
 from preflight.proto.control.enroll import PATIENCE_S, TABLE, Enrolment, Outcome
 from preflight.proto.control.own_row import Answer, OwnRow, State
-from preflight.proto.control.url import usable
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -27,7 +27,7 @@ class EnrolmentSession:
     client: for the control plane, with this node's token; the token that a bootstrap token buys replaces it.
     """
 
-    def __init__(self, settings: "Settings", client: "ControlClient") -> None:
+    def __init__(self, settings: "Settings", client: "ControlClient", listener: Listener | None = None) -> None:
         options = settings.enrolment
         self._settings = settings
         self._token = options.bootstrap_token if options else None
@@ -41,7 +41,8 @@ class EnrolmentSession:
         self._first_client = client
         self._calls = RowCalls(settings, client, self._row, self._note)
         now, start = time.monotonic(), State.EXCHANGE if self.bootstraps else State.LOOK
-        self._machine = Enrolment(self._row, TABLE, start=start, now=now, deadline=now + PATIENCE_S)
+        tell = telling(listener, "control.enroll", "enrolment")
+        self._machine = Enrolment(self._row, TABLE, start=start, now=now, deadline=now + PATIENCE_S, tell=tell)
 
     @property
     def bootstraps(self) -> bool:
@@ -68,7 +69,7 @@ class EnrolmentSession:
         """What messages show, as known now."""
         row, machine = self._row, self._machine
         return EnrolmentFacts(
-            url=str(usable(self._settings.control.url)),
+            url=str(self._settings.control.usable_url),
             identity=row.identity,
             identity_taken=row.identity_taken,
             existed_before=row.existed_before,
@@ -104,7 +105,7 @@ class EnrolmentSession:
         return await self._calls.perform(state)
 
     async def _exchange(self) -> Credential:
-        """Spend the token; from here on the answer is the only copy of the credential."""
+        """Spend the token; from here on its answer is the only copy of the credential."""
         if self._token is None:
             raise ControlError("no-url", None, "no bootstrap token was given")
         unheard_before, self._unheard = self._unheard, True
@@ -119,7 +120,7 @@ class EnrolmentSession:
         return self._credential
 
     def _store(self) -> Credential:
-        """Write the credential down before anything else happens."""
+        """Store the credential before anything else happens."""
         if self._file is None or self._credential is None:
             raise ControlError("no-url", None, "there is no credential to keep")
         try:

@@ -11,16 +11,30 @@ from typing import Any
 import httpx
 
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
+from preflight.model.event import Tell, silent
 from preflight.model.printable import excerpt
 from preflight.net.tcp.tls import client_context
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.url import ControlUrl
 
+_STAGES = {
+    "connection.connect_tcp.complete": "connected",
+    "connection.start_tls.complete": "tls-finished",
+    "http11.send_request_body.complete": "sent",
+    "http11.receive_response_headers.complete": "answer-began",
+}
+"""The trace events of httpcore that a timeline shows, by the stage of a request that each ends."""
+
 
 @dataclass(slots=True)
 class Moments:
-    """How far a request got and when, from httpcore's trace events; 0.0: it did not get there."""
+    """How far a request got and when, from httpcore's trace events; 0.0: it did not get there.
 
+    tell: hears each stage of the request, which it knows as `request`: method and path.
+    """
+
+    tell: Tell = silent
+    request: str = ""
     sent: float = 0.0
     answered: float = 0.0
     sent_unix_s: float = 0.0
@@ -29,6 +43,8 @@ class Moments:
 
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
         """Take one event. A proxy's own answer comes before the request is sent."""
+        if event in _STAGES:
+            self.tell(time.monotonic(), "request-stage", request=self.request, stage=_STAGES[event])
         if event == "connection.connect_tcp.started":
             self.connected = True
         elif event == "http11.send_request_headers.started":

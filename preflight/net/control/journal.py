@@ -22,7 +22,6 @@ from preflight.model.enrolment import JoinedRow
 from preflight.net.control import own_files
 from preflight.net.control.own_files import NotOursError
 from preflight.proto.control.left_behind import MARK
-from preflight.proto.control.url import usable
 
 if TYPE_CHECKING:
     from preflight.settings.load import Settings
@@ -179,7 +178,7 @@ class Note:
         if self._entry is not None or self.trouble:
             return
         row = JoinedRow(
-            url=str(usable(self._settings.control.url)),
+            url=str(self._settings.control.usable_url),
             node_id=node_id,
             made_up=node_id != self._settings.node.id,
             mark=self.mark,

@@ -11,7 +11,6 @@ from preflight.net.control.left_behind import take_back
 from preflight.proto.control.left_behind import UNRECORDED, sentence
 from preflight.proto.control.membership import Membership, News
 from preflight.proto.control.own_row import Answer, OwnRow, State
-from preflight.proto.control.url import usable
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -47,7 +46,7 @@ class Member:
 
     async def _tidy_and_work(self) -> None:
         """Take back what an earlier member left, so that this one can have its id; then work."""
-        for left in await take_back(str(usable(self._settings.control.url)), self._client):
+        for left in await take_back(str(self._settings.control.usable_url), self._client):
             self._tell(News(State.LOOK, sentence(left)))
         while await step(self._machine, self._perform):
             self._tell_news()

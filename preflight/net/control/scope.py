@@ -4,6 +4,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from preflight.model.event import Listener, telling
 from preflight.model.roles import ScopeTrial, ScopeVerdict
 from preflight.net.control.drive import RowCalls, leave, spare_id, step
 from preflight.net.control.journal import Note
@@ -18,11 +19,14 @@ TRIAL_S = 10.0
 """How long looking and joining may take, repeats included: with leaving it must fit into the check's time."""
 
 
-async def try_foreign_scope(settings: "Settings", client: "ControlClient") -> ScopeTrial:
+async def try_foreign_scope(
+    settings: "Settings", client: "ControlClient", listener: Listener | None = None
+) -> ScopeTrial:
     """Join as a node in maintenance under a made-up scope, and leave again whatever ends the trial."""
     now, scope_id = time.monotonic(), f"preflight-scope-{secrets.token_hex(8)}"
     row, note = OwnRow(None, spare_id(), scope_id), Note(settings, "posture.scope")
-    machine = Enrolment(row, SCOPE_TRIAL, start=State.LOOK, now=now, deadline=now + TRIAL_S)
+    tell = telling(listener, "control.enroll", "scope trial")
+    machine = Enrolment(row, SCOPE_TRIAL, start=State.LOOK, now=now, deadline=now + TRIAL_S, tell=tell)
     perform = RowCalls(settings, client, row, note).perform
     try:
         while await step(machine, perform):

@@ -1,4 +1,4 @@
-"""ICMP echoes, all through one socket; traceroute and the nudge that makes a tunnel shake hands go by UDP."""
+"""ICMP echoes, all through one socket; traceroute, and the datagram that provokes a handshake, go by UDP."""
 
 import asyncio
 import os
@@ -16,12 +16,13 @@ from socket import (
 from time import monotonic
 from typing import Any
 
+from preflight.model.event import Listener, Tell, telling
 from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
-from preflight.net.icmp.echo import EchoSocket
-from preflight.net.icmp.sweep import PACKETS_PER_SECOND, steps
+from preflight.net.drive import Driving
+from preflight.net.icmp.echo import open_sweep
 from preflight.net.icmp.traceroute import trace
 from preflight.net.udp import family_of
-from preflight.proto.icmp.sweep import Burst, Sweep
+from preflight.proto.icmp.sweep import PACKETS_PER_SECOND, Burst
 
 DISCARD_PORT = 9
 SO_BINDTODEVICE = 25  # Python has the name on Linux only
@@ -30,7 +31,8 @@ SO_BINDTODEVICE = 25  # Python has the name on Linux only
 class Icmp:
     """Echoes and traces; holds no state but the sweeps that are under way, one for each address family."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._sweepers: dict[AddressFamily, _Sweeper] = {}
 
     async def echo(self, address: str, *, count: int, interval_s: float, timeout_s: float) -> EchoStats:
@@ -44,7 +46,7 @@ class Icmp:
         sweeper = self._sweepers.get(family)
         if sweeper is None or not sweeper.open:
             try:
-                sweeper = self._sweepers[family] = _Sweeper(family)
+                sweeper = self._sweepers[family] = _Sweeper(family, telling(self._listener, "icmp.sweep", family.name))
             except PermissionError:
                 return EchoStats(0, 0, error=PRIVILEGE)
             except OSError as error:
@@ -55,7 +57,8 @@ class Icmp:
         self, address: str, *, max_hops: int = 12, timeout_s: float = 1.0, source: str | None = None
     ) -> Trace:
         """The hops to an address, without privilege; see `preflight.net.icmp.traceroute`."""
-        return await trace(address, max_hops=max_hops, timeout_s=timeout_s, source=source)
+        tell = telling(self._listener, "icmp.traceroute", address)
+        return await trace(address, max_hops=max_hops, timeout_s=timeout_s, source=source, tell=tell)
 
     def provoke_handshake(self, address: str, interface: str | None = None) -> str | None:
         """Send one empty datagram to the discard port (RFC 863), out of `interface` whatever the routes say.
@@ -106,56 +109,48 @@ class Icmp:
 class _Sweeper:
     """One socket of one family, driven for as long as somebody waits for an answer."""
 
-    def __init__(self, family: AddressFamily) -> None:
-        self._socket = EchoSocket(family)
-        self._sweep = Sweep(PACKETS_PER_SECOND)
+    def __init__(self, family: AddressFamily, tell: Tell) -> None:
+        self._socket, self._core = open_sweep(family, PACKETS_PER_SECOND, tell)
+        self._tell = tell
         self._waiting: dict[Burst, asyncio.Future[EchoStats]] = {}
-        self._more = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._driving: Driving | None = None
 
     @property
     def open(self) -> bool:
         """Whether it takes more."""
-        return self._task is None or not self._task.done()
+        return self._driving is None or not self._driving.over.done()
 
     async def echo(self, address: str, count: int, interval_s: float, timeout_s: float) -> EchoStats:
         """One burst, beside all others that are under way."""
-        loop = asyncio.get_running_loop()
-        burst = self._sweep.add(address, count=count, interval_s=interval_s, timeout_s=timeout_s, now=monotonic())
-        answer: asyncio.Future[EchoStats] = loop.create_future()
+        now = monotonic()
+        burst = self._core.sweep.add(address, count=count, interval_s=interval_s, timeout_s=timeout_s, now=now)
+        answer: asyncio.Future[EchoStats] = asyncio.get_running_loop().create_future()
         self._waiting[burst] = answer
-        self._more.set()
-        if self._task is None:
-            self._task = asyncio.create_task(self._drive())
+        driving = self._drive()
         try:
-            both: list[asyncio.Future[Any]] = [answer, self._task]
+            both: list[asyncio.Future[Any]] = [answer, driving.over]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                self._task.result()  # it broke: so does whoever waits
+                driving.over.result()  # it broke: so does every caller that waits
             return answer.result()
         finally:
             del self._waiting[burst]
-            self._sweep.drop(burst)
-            self._more.set()
+            self._core.sweep.drop(burst)
+            driving.turn()
+            if not self.open:
+                self._socket.close()
 
-    async def _drive(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, self._more.set)
-        try:
-            for wait_s, ended in steps(self._sweep, self._socket):
-                for burst in ended:
-                    if burst in self._waiting:
-                        self._waiting[burst].set_result(burst.stats)
-                self._more.clear()
-                await self._rest(wait_s)
-        finally:
-            loop.remove_reader(self._socket)
-            self._socket.close()
+    def _drive(self) -> Driving:
+        """Take a turn now, because there is a new burst."""
+        if self._driving is None:
+            self._driving = Driving(self._core, self._socket, tell=self._tell, after_turn=self._hand_out)
+        else:
+            self._driving.turn()
+        return self._driving
 
-    async def _rest(self, seconds: float) -> None:
-        """Until something comes in or is asked, at most so long."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._more.wait()
-        except TimeoutError:
-            return
+    def _hand_out(self) -> None:
+        """Give the bursts that have ended to those who wait for them."""
+        for burst in self._core.take_ended():
+            answer = self._waiting.get(burst)
+            if answer is not None and not answer.done():
+                answer.set_result(burst.stats)

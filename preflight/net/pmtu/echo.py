@@ -3,21 +3,16 @@
 import socket
 
 from preflight.net import udp
+from preflight.net.icmp.echo import open_icmp
 
 
-def open_echo(address: str) -> socket.socket:
-    """A non-blocking socket for ICMP messages, connected to a literal address: raw, else a ping socket.
+def open_echo(address: str) -> tuple[socket.socket, bool]:
+    """A non-blocking socket for ICMP messages, connected to a literal address; whether it shows the IP header.
 
-    Only what that host sends is received; what the interface cannot send is refused, the cached path MTU is ignored.
-    Raises PermissionError where neither kind may be opened (CAP_NET_RAW, `net.ipv4.ping_group_range`), else OSError.
+    The socket receives only what that host sends; it refuses what the interface cannot send, and ignores the cached
+    path MTU. Raises as `open_icmp` and `connect` do.
     """
-    family = udp.family_of(address)
-    protocol = socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP
-    flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-    try:
-        link = socket.socket(family, socket.SOCK_RAW | flags, protocol)
-    except PermissionError:
-        link = socket.socket(family, socket.SOCK_DGRAM | flags, protocol)
+    link = open_icmp(udp.family_of(address))
     try:
         udp.never_fragment(link)
         udp.watch_errors(link)
@@ -25,9 +20,5 @@ def open_echo(address: str) -> socket.socket:
     except BaseException:
         link.close()
         raise
-    return link
-
-
-def shows_ip_header(link: socket.socket) -> bool:
-    """Whether what the socket receives begins with the IP header (raw(7); ICMPv6 and ping sockets leave it out)."""
-    return link.family == socket.AF_INET and link.type == socket.SOCK_RAW
+    # ICMPv6 and ping sockets leave the header out (raw(7)).
+    return link, link.family == socket.AF_INET and link.type == socket.SOCK_RAW

@@ -4,131 +4,73 @@ import asyncio
 import errno
 import secrets
 import socket
-import time
-from collections import Counter
-from dataclasses import dataclass
+from time import monotonic
 
+from preflight.model.event import Listener, telling
 from preflight.model.path import HelloReport
 from preflight.net import udp
-from preflight.proto.responder.hello import (
-    INTERVAL_S,
-    NONCE_BYTES,
-    Hello,
-    HelloError,
-    HelloReceiver,
-    Kind,
-    Message,
-    decode,
-    encode,
-)
+from preflight.net.drive import Driving
+from preflight.proto.responder.hello import INTERVAL_S, NONCE_BYTES, Ends, HelloListener
 from preflight.proto.responder.reach import HELLO_AFTER_S, Way, forward_by_hello
 
 WAIT_S = HELLO_AFTER_S + INTERVAL_S + 0.5
-"""One hello is on its way within this time that says something about the packets sent before."""
-ASK_AGAIN_S = 0.25
+"""Within this time at least one hello comes that counts, or misses, the packets sent before."""
 
 
 class UnheardError(Exception):
     """No hello can be heard; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """Whose hellos are listened for, where they come from and where they come to."""
-
-    peer: str
-    peer_port: int
-    local: str
-    port: int
-
-
 class HelloWatch:
-    """Listens from now on; `close` it. began: when the first packet leaves, by the event loop's clock.
+    """Listens from now on; `close` it. began: when the first packet leaves, by the steady clock.
 
     Raises UnheardError where nothing could be heard.
     """
 
-    def __init__(self, ends: Ends, key: bytes | None, began: float) -> None:
+    def __init__(self, ends: Ends, key: bytes | None, began: float, listener: Listener | None = None) -> None:
         if key is None:
             raise UnheardError("hellos are signed, and this node has no key (responder.key_file)")
         self._ends = ends
-        self._key = key
-        self._began = began
-        self._ear = HelloReceiver(key, ends.peer, ends.local)
-        self._dropped: Counter[str] = Counter()
-        self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._answered = False
-        self._held: tuple[Hello, float] | None = None
+        self._until = began + WAIT_S
         self._socket, self._asking = _open(ends)
-        self._arrived = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self._socket, self._drain)
+        tell = telling(listener, "responder.hello", ends.peer)
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        self._hellos = HelloListener(ends, key, began=began, nonce=nonce, by_responder=self._asking, tell=tell)
+        self._turned = asyncio.Event()
+        self._driving = Driving(self._hellos, self._socket, tell=tell, after_turn=self._turned.set)
 
     def close(self) -> None:
         """Stop listening."""
-        asyncio.get_running_loop().remove_reader(self._socket)
+        self._driving.stop()
         self._socket.close()
 
     async def wait(self) -> None:
         """Until a hello tells whether this node's packets arrive; at most as long as one may take to come."""
-        loop = asyncio.get_running_loop()
-        until = self._began + WAIT_S
-        while forward_by_hello(self.report()) is Way.UNKNOWN and (left := until - loop.time()) > 0:
-            if self._asking:
-                self._ask()
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(min(left, ASK_AGAIN_S)):
-                    await self._arrived.wait()
-                    # An answer comes at once: without a pause one would be asked after the other.
-                    await asyncio.sleep(ASK_AGAIN_S if self._asking else 0)
-            except TimeoutError:
-                continue
+        self._hellos.ask(monotonic())
+        self._driving.turn()
+        try:
+            async with asyncio.timeout(self._until - monotonic()):
+                while forward_by_hello(self.report()) is Way.UNKNOWN:
+                    self._turned.clear()
+                    await self._turned.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._hellos.stop_asking()
 
     def report(self) -> HelloReport | None:
         """The newest hello that came after the first packet had left; None while there is none."""
-        if self._held is not None:
-            hello, at = self._held
-        elif self._ear.newest is not None:
-            hello, at = self._ear.newest, self._ear.at
-        else:
-            return None
-        after_s = at - self._began
-        return HelloReport(after_s, hello.up_s, hello.heard, by_responder=self._asking) if after_s > 0 else None
+        return self._hellos.result
 
     def unheard(self) -> str:
         """Why there is no report."""
         place = f"UDP port {self._ends.port} of {self._ends.local}"
-        if self._dropped:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self._dropped.items()))
+        if dropped := self._hellos.dropped:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items()))
             return f"hellos came to {place} and were dropped ({reasons})"
-        if self._asking and not self._answered:
-            return f"whoever has {place} does not tell about hellos; is it this node's responder, with the same key?"
+        if self._asking and not self._hellos.answered:
+            return f"the program that has {place} gives no hellos; is it this node's responder, with the same key?"
         return f"no hello of {self._ends.peer} came to {place} within {WAIT_S:g} s"
-
-    def _ask(self) -> None:
-        question = Hello(self._ends.peer, self._ends.local)
-        udp.send(self._socket, encode(Message(Kind.QUESTION, question, self._nonce), self._key))
-
-    def _drain(self) -> None:
-        for datagram in udp.waiting(self._socket):
-            now = asyncio.get_running_loop().time()
-            try:
-                if self._asking:
-                    self._take_answer(datagram.data, now)
-                else:
-                    self._ear.take(datagram.data, datagram.source[0], now, time.time_ns() // 1_000_000)
-            except HelloError as error:
-                self._dropped[error.reason] += 1
-        self._arrived.set()
-
-    def _take_answer(self, data: bytes, now: float) -> None:
-        message = decode(data, self._key)
-        if message.kind is not Kind.ANSWER or message.nonce != self._nonce:
-            raise HelloError("bad-hello")
-        self._answered = True
-        named = (message.hello.sender, message.hello.receiver) == (self._ends.peer, self._ends.local)
-        if named and message.hello.sequence:
-            self._held = message.hello, now - message.held_s
 
 
 def _open(ends: Ends) -> tuple[socket.socket, bool]:

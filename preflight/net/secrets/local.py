@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from preflight.model.leaks import SecretFile
 from preflight.model.roles import RoleName, RoleToken
-from preflight.settings.load import SettingsError, known_secrets, read_secret
+from preflight.settings.reading import secret_text
+from preflight.settings.secrets import known_secrets, secret_files
 
 if TYPE_CHECKING:
     from preflight.net.secrets.git import Git
@@ -23,19 +24,15 @@ VARIABLES: tuple[tuple[RoleName, str], ...] = (
     ("submitter", "VOX_MESH_SUBMITTER_TOKEN"),
     ("admin", "VOX_MESH_ADMIN_TOKEN"),
 )
-FILES: tuple[tuple[RoleName, str, str], ...] = (
-    ("node", "control", "token_file"),
-    ("submitter", "control", "submitter_token_file"),
-    ("mesh", "control_plane", "token_file"),
-    ("worker", "control_plane", "worker_token_file"),
-    ("submitter", "control_plane", "submitter_token_file"),
-    ("admin", "control_plane", "admin_token_file"),
-)
-OTHER_FILES = (
-    ("control_plane", "jwt_secret_file"),
-    ("control_plane", "bootstrap_token_file"),
-    ("responder", "key_file"),
-)
+ROLES: dict[str, RoleName] = {
+    "control.token_file": "node",
+    "control.submitter_token_file": "submitter",
+    "control_plane.token_file": "mesh",
+    "control_plane.worker_token_file": "worker",
+    "control_plane.submitter_token_file": "submitter",
+    "control_plane.admin_token_file": "admin",
+}
+"""Whose token a file of the settings holds; other secret files hold none of a role."""
 
 
 class LocalSecrets:
@@ -75,25 +72,14 @@ class LocalSecrets:
                 yield RoleToken(role, name, SecretStr(value))
 
     def _from_files(self) -> Iterator[RoleToken]:
-        for role, section, key in FILES:
-            path: Path | None = getattr(getattr(self._settings, section), key)
-            if path is not None and (value := _text(path)):
-                yield RoleToken(role, f"{section}.{key}", SecretStr(value))
+        for key, path in secret_files(self._settings).items():
+            if key in ROLES and (value := secret_text(path)):
+                yield RoleToken(ROLES[key], key, SecretStr(value))
 
     def _paths(self) -> dict[str, Path]:
-        keys = [*((section, key) for _, section, key in FILES), *OTHER_FILES]
-        found = {f"{section}.{key}": getattr(getattr(self._settings, section), key) for section, key in keys}
-        options = self._settings.enrolment
-        if options is not None and options.credentials_out is not None:
-            found["--credentials-out"] = options.credentials_out
-        return {what: path for what, path in found.items() if path is not None}
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_secret(path, path.name)
-    except SettingsError:
-        return ""
+        enrolment = self._settings.enrolment
+        stored = {"--credentials-out": enrolment.credentials_out} if enrolment and enrolment.credentials_out else {}
+        return secret_files(self._settings) | stored
 
 
 def _mode(path: Path) -> int | None:

@@ -4,24 +4,27 @@ import asyncio
 import secrets
 import socket
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError
+from preflight.model.event import Listener, Tell, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.peer import Peer
 from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
 from preflight.net.kernel import Kernel
-from preflight.net.responder.hello import Ends, HelloWatch, UnheardError
+from preflight.net.responder.hello import HelloWatch, UnheardError
 from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavailable
 from preflight.net.responder.reverse_trace import ask_for_trace
-from preflight.net.stamp.link import SessionLink
+from preflight.net.stamp.link import prepare, run_session, session_stats
 from preflight.net.watch import PacketWatch
+from preflight.proto.responder.hello import Ends
+from preflight.proto.responder.inquiry import Sorter
 from preflight.proto.responder.mailbox_probe import (
     NONCE_BYTES,
     REQUEST_TYPE,
@@ -29,14 +32,12 @@ from preflight.proto.responder.mailbox_probe import (
     ProbeResult,
     encode_request,
     implausible,
-    probe_number,
 )
 from preflight.proto.stamp.sender import Plan, SessionSender
 from preflight.proto.stamp.wire import ErrorEstimate
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
-    from preflight.net.udp import Datagram
     from preflight.settings.load import Settings
 
 ASK_COUNT = 10
@@ -47,15 +48,14 @@ DELIVER_TIMEOUT_S = 4.0
 WITHOUT_MAILBOX_S = 2.5
 RETRY_INTERVAL_S = 0.25
 GRACE_S = 0.4
-"""How long probes may still be under way when the peer's report is here."""
-MOST_STRAYS = 8
-"""So many places that answers come from are told apart, and so many hosts that send probes."""
+"""How long probes may still be on their way when the peer's report is here."""
 
 
 class PathProbes:
     """What a run can measure of the path to a peer's responder."""
 
-    def __init__(self, settings: "Settings", control: "ControlClient") -> None:
+    def __init__(self, settings: "Settings", control: "ControlClient", *, listener: Listener | None = None) -> None:
+        self._listener = listener
         self._key = settings.secrets.responder_key
         self._agent_id = settings.responder.agent_id
         self._control = control
@@ -77,30 +77,32 @@ class PathProbes:
     ) -> StampStats:
         """One session of `count` packets `interval_s` apart, and a tail where an answer is missing (RFC 8762).
 
-        payload_bytes: of the UDP payload at least. timeout_s: how long silence is waited for. Authenticated where this
-        node has a key, except with `authenticated=False` and towards peers that have answered only to that. What the
-        network does, a missing route too, is data.
+        payload_bytes: of the UDP payload at least. timeout_s: how long to wait for a first answer. Authenticated where
+        this node has a key, except with `authenticated=False` and towards peers that have answered only to that. What
+        the network does, a missing route too, is data.
         """
         key = self._key_for(peer) if authenticated else None
         try:
             connected = udp.open_towards(peer.address, peer.responder_port)
         except OSError as error:
             return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
-        plan = Plan(_fresh_ssid(), count, interval_s, timeout_s, payload_bytes, key, self._clock)
+        ssid = _fresh_ssid()
+        tell = self.tell(peer, ssid)
+        plan = Plan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
         with connected:
-            link = SessionLink(connected, peer.address)
-            sender = SessionSender(plan, asyncio.get_running_loop().time())
-            await link.run(sender)
-            stats = link.stats(sender)
+            prepare(connected)
+            sender = SessionSender(plan, monotonic(), time.time_ns, tell=tell)
+            await run_session(sender, connected, tell)
+            stats = session_stats(sender, connected)
         self._learn(peer, stats.answered, signed=key is not None)
         if authenticated and not stats.answered:
             self._silent.add(peer.address)
         return stats
 
     def silent(self, peer: Peer) -> bool:
-        """Whether the responder answered nothing in the last session of this run: who waits for it waits in vain.
+        """Whether the responder answered nothing in the last session of this run: waiting for it is probably in vain.
 
-        Waiting loads nothing, so many of those may be asked at one time.
+        Waiting costs nothing, so a check may wait for many of those at one time.
         """
         return peer.address in self._silent
 
@@ -114,7 +116,7 @@ class PathProbes:
         return self._key if self._signed.get(peer.address, True) else None
 
     async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
-        """Find out why a peer is silent: what it tells by mailbox and by hellos, and what arrives here and is dropped.
+        """Find out why a peer is silent: what it reports by mailbox and by hellos, what arrives here and is dropped.
 
         interface: the overlay's, watched where this process may. Sends a burst of packets, then some more in case the
         tunnel was only not up yet. Takes about 6 s at most. What network and control plane do is data.
@@ -127,14 +129,14 @@ class PathProbes:
         with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
             udp.watch_errors(unconnected)
             result = await _Inquiry(self, peer, unconnected).run()
-            # The tap comes before the socket: what it has seen by now, the inquiry has received, or never will.
+            # The watch comes before the socket: what it has seen by now, the inquiry has received, or never will.
             seen = watch.seen() if watch else None
         self._learn(peer, result.answered, signed=self._key is not None)
         return replace(result, on_interface=seen, unwatched=unwatched)
 
     async def trace_back(self, peer: Peer) -> ReverseTraceroute | None:
         """The way back as the peer's responder traces it; None where none does. Takes about 4 s at most."""
-        return await ask_for_trace(peer, self._key_for(peer))
+        return await ask_for_trace(peer, self._key_for(peer), self._listener)
 
     async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
         """Deliver a request to the peer's responder and wait for its result. Raises UnavailableError."""
@@ -178,12 +180,20 @@ class PathProbes:
     def hellos(self, peer: Peer, local: str) -> HelloWatch:
         """Listen for what the peer says unasked, from now on. Raises UnheardError."""
         ends = Ends(peer.address, peer.responder_port, local, self._port)
-        return HelloWatch(ends, self._key, asyncio.get_running_loop().time())
+        return HelloWatch(ends, self._key, monotonic(), self._listener)
 
-    def session(self, ssid: int, count: int, interval_s: float, *, enough: int | None = None) -> SessionSender:
+    def session(
+        self, peer: Peer, ssid: int, count: int, interval_s: float, *, sorter: Sorter, enough: int | None = None
+    ) -> SessionSender:
         """A session with a silent peer: short patience, signed with this node's key."""
-        plan = Plan(ssid, count, interval_s, GRACE_S, 0, self._key, self._clock, enough)
-        return SessionSender(plan, asyncio.get_running_loop().time())
+        to = (peer.address, peer.responder_port)
+        key, clock = self._key, self._clock
+        plan = Plan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
+        return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=self.tell(peer, ssid))
+
+    def tell(self, peer: Peer, ssid: int) -> Tell:
+        """What tells the run's listener about one session."""
+        return telling(self._listener, "stamp.sender", f"{peer.target} {ssid}")
 
 
 class _Inquiry:
@@ -195,11 +205,9 @@ class _Inquiry:
         address, port = unconnected.getsockname()[:2]
         self._local = (address, port)
         self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._arrived: dict[str, set[int]] = {}
-        self._strays: Counter[str] = Counter()
-        self._sessions: list[SessionSender] = []
-        self._to = (peer.address, peer.responder_port)
-        self._link = SessionLink(unconnected, peer.address, to=self._to, take=self._take)
+        self._sorter = Sorter((peer.address, peer.responder_port), self._nonce, ASK_COUNT)
+        self._link = unconnected
+        prepare(unconnected)
 
     async def run(self) -> AskResult:
         """The whole inquiry; ends early when an answer comes."""
@@ -215,39 +223,40 @@ class _Inquiry:
             hellos.close()
 
     async def _run(self, hellos: HelloWatch | None) -> AskResult:
-        ssid = _fresh_ssid()
-        burst = self._probes.session(ssid, ASK_COUNT, ASK_INTERVAL_S)
-        retry = self._probes.session(_fresh_ssid(), round(ASK_TIMEOUT_S / RETRY_INTERVAL_S), RETRY_INTERVAL_S, enough=1)
-        self._sessions = [burst, retry]
-        await self._link.run(burst)
+        ssid, retry_ssid, sorter = _fresh_ssid(), _fresh_ssid(), self._sorter
+        retries = round(ASK_TIMEOUT_S / RETRY_INTERVAL_S)
+        burst = self._probes.session(self._peer, ssid, ASK_COUNT, ASK_INTERVAL_S, sorter=sorter)
+        retry = self._probes.session(self._peer, retry_ssid, retries, RETRY_INTERVAL_S, sorter=sorter, enough=1)
+        sorter.sessions = [burst, retry]
+        await run_session(burst, self._link, self._probes.tell(self._peer, ssid))
         reply: ProbeResult | UnavailableError | None = None
-        if not burst.stats().answered and not self._link.port_unreachable:
+        if not burst.stats().answered and not burst.port_unreachable:
             reply = await self._hear(ssid, retry, hellos)
-        stats = self._link.stats(burst)
+        first, later = burst.stats(), retry.stats()
         result = AskResult(
-            sent=stats.sent,
-            answered=stats.answered + retry.stats().answered,
-            probes_received=len(self._arrived.get(self._peer.address, ())),
-            send_errors=stats.send_errors,
-            port_unreachable=stats.port_unreachable,
-            icmp_from=stats.icmp_from,
+            sent=first.sent,
+            answered=first.answered + later.answered,
+            probes_received=sorter.probes,
+            send_errors=first.send_errors,
+            port_unreachable=first.port_unreachable or later.port_unreachable,
+            icmp_from={**first.icmp_from, **later.icmp_from},
             local=self._local,
-            rejected=summed((stats.rejected, retry.stats().rejected)),
-            strays=dict(self._strays),
+            rejected=summed((first.rejected, later.rejected)),
+            strays=sorter.strays,
         )
-        if others := sorted(self._arrived.keys() - {self._peer.address}):
-            return replace(result, unavailable="impostor", detail=self._impostor(others))
+        if sorter.others:
+            return replace(result, unavailable="impostor", detail=self._impostor(sorter.others))
         return _with_reply(result, reply)
 
-    def _impostor(self, others: list[str]) -> str:
+    def _impostor(self, others: Sequence[str]) -> str:
         who = ", ".join(others)
-        return f"mailbox {self._peer.agent_id} is read by {who}, not by {self._peer.address}: its word is about itself"
+        return f"{who} reads mailbox {self._peer.agent_id}, not {self._peer.address}: what it reports is about itself"
 
     async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
-        """The peer's word by mailbox, while packets go on until one is answered, hellos tell, or time is up."""
+        """The peer's report by mailbox, while packets go on until one is answered, hellos tell, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
         told = asyncio.create_task(_told(mailbox, hellos))
-        again = asyncio.create_task(self._link.run(retry))
+        again = asyncio.create_task(run_session(retry, self._link))
         try:
             done, _ = await asyncio.wait({told, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
@@ -266,25 +275,9 @@ class _Inquiry:
         except UnavailableError as reason:
             return reason
 
-    def _take(self, datagram: "Datagram") -> bool:
-        """Take probes, answers to the other session that come late, and what comes from elsewhere than was asked."""
-        host, port = datagram.source[:2]
-        number = probe_number(datagram.data, self._nonce)
-        if number is not None:
-            if number < ASK_COUNT and (host in self._arrived or len(self._arrived) < MOST_STRAYS):
-                self._arrived.setdefault(host, set()).add(number)
-            return True
-        if (host, port) == self._to:
-            return any(session.take(datagram.data, datagram.received_ns) for session in self._sessions)
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        known = place in self._strays or len(self._strays) < MOST_STRAYS
-        if known and any(session.answered_by(datagram.data) for session in self._sessions):
-            self._strays[place] += 1
-        return True
-
 
 async def _told(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
-    """Return once nothing more is to be learnt. The mailbox tells most; where it is silent, hellos are waited for."""
+    """Return once there is nothing more to learn. The mailbox tells most; where it is silent, wait for hellos."""
     heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
     try:
         if isinstance(await asyncio.shield(mailbox), ProbeResult):

@@ -9,6 +9,7 @@ import time
 import warnings
 from pathlib import Path
 
+from preflight.model.event import Listener, telling
 from preflight.model.tcp import (
     Certificate,
     ConnectFailure,
@@ -32,17 +33,25 @@ _VERIFY_CODES: dict[int, HandshakeOutcome] = {  # X509_V_ERR_* of openssl/x509_v
     62: "name",
     64: "name",
 }
+_NOT_TRUSTED = frozenset({"untrusted", *_VERIFY_CODES.values()})
 
 
 class Tcp:
     """Connects to literal addresses only, so that what a result says about an address is about that one."""
 
+    def __init__(self, listener: Listener | None = None) -> None:
+        self._listener = listener
+
     async def connect(self, address: str, port: int, timeout_s: float = 3.0) -> Connection:
         """Complete a TCP handshake and close again."""
+        tell = telling(self._listener, "tcp.connect", address)
+        tell(time.monotonic(), "connect-started", port=port, timeout_s=timeout_s)
         began = time.perf_counter()
 
         def ended(outcome: ConnectOutcome, detail: str = "") -> Connection:
-            return Connection(address, port, outcome, (time.perf_counter() - began) * 1000, detail)
+            elapsed_ms = (time.perf_counter() - began) * 1000
+            tell(time.monotonic(), "connect-ended", port=port, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail)
+            return Connection(address, port, outcome, elapsed_ms, detail)
 
         try:
             with socket.socket(_family(address), socket.SOCK_STREAM) as connection:
@@ -59,7 +68,9 @@ class Tcp:
         self, address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
     ) -> Transfer:
         """Send a request of several full segments; see `preflight.net.tcp.transfer`."""
-        return await transfer(address, port, request, server_name=server_name, max_segment=max_segment)
+        return await transfer(
+            address, port, request, server_name=server_name, max_segment=max_segment, listener=self._listener
+        )
 
     async def handshake(
         self,
@@ -75,59 +86,41 @@ class Tcp:
 
         send: asked over that second, untrusted connection (never a secret), so that the server can tell its time.
         """
-        began = time.perf_counter()
-
-        def ended(outcome: HandshakeOutcome, detail: str = "", seen: _Seen | None = None) -> Handshake:
-            elapsed_ms = (time.perf_counter() - began) * 1000
-            seen = seen or _Seen()
-            return Handshake(
-                address, port, outcome, elapsed_ms, detail, seen.version, seen.certificate(), bytes(seen.reply)
-            )
-
-        seen = _Seen()
-        try:
-            context = client_context(ca_file)
-        except OSError as error:
-            return ended("failed", f"the CA file {ca_file} cannot be used: {_words(error)}")
-        try:
-            await _observe(address, port, server_name, context, timeout_s, b"", seen)
-        except ssl.SSLCertVerificationError as error:
+        tell = telling(self._listener, "tcp.connect", address)
+        tell(time.monotonic(), "tls-started", port=port, server_name=server_name, timeout_s=timeout_s)
+        began, seen = time.perf_counter(), _Seen()
+        outcome, detail = await _shake_hands(address, port, server_name, ca_file, timeout_s, seen)
+        if outcome in _NOT_TRUSTED:
+            tell(time.monotonic(), "tls-repeated-untrusted", port=port, outcome=outcome)
             await _look_again(address, port, server_name, timeout_s, send, seen)
-            return ended(_VERIFY_CODES.get(error.verify_code, "untrusted"), error.verify_message, seen)
-        except ssl.SSLError as error:
-            return ended("failed", error.reason or "no reason given")
-        except TimeoutError:
-            return ended("timeout", f"no TLS answer within {timeout_s:g} s")
-        except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
-            return ended("failed", "the connection was closed during the handshake")
-        except OSError as error:
-            return ended(_outcome(error), _words(error))
-        return ended("trusted", "", seen)
+        elapsed_ms, certificate = (time.perf_counter() - began) * 1000, seen.certificate()
+        tell(
+            time.monotonic(),
+            "tls-ended",
+            port=port,
+            outcome=outcome,
+            detail=detail,
+            version=seen.version,
+            certificate_subject=certificate.subject if certificate else None,
+            certificate_ends=certificate.not_after.isoformat() if certificate else None,
+            elapsed_ms=elapsed_ms,
+        )
+        return Handshake(address, port, outcome, elapsed_ms, detail, seen.version, certificate, bytes(seen.reply))
 
     async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
         """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""
-        data = b""
-        try:
-            async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(address, port)
-                try:
-                    writer.write(client_hello(server_name, os.urandom(RANDOM_BYTES)))
-                    while (answer := answer_to(data)) is None and len(data) < REPLY_BYTES:
-                        chunk = await reader.read(REPLY_BYTES)
-                        if not chunk:
-                            break
-                        data += chunk
-                finally:
-                    writer.transport.abort()
-        except TimeoutError:
-            return OldTls(address, detail=f"no TLS answer within {timeout_s:g} s")
-        except (ConnectionResetError, BrokenPipeError):
-            return OldTls(address, refused=True, detail="the connection was reset")
-        except OSError as error:
-            return OldTls(address, detail=_words(error))
-        if answer is None:
-            return OldTls(address, refused=True, detail="the connection was closed")
-        return OldTls(address, answer.version, answer.version is None, answer.detail)
+        tell = telling(self._listener, "tcp.connect", address)
+        tell(time.monotonic(), "old-tls-offered", port=port, server_name=server_name, timeout_s=timeout_s)
+        answer = await _offer_old_tls(address, port, server_name, timeout_s)
+        tell(
+            time.monotonic(),
+            "old-tls-answered",
+            port=port,
+            version=answer.version,
+            refused=answer.refused,
+            detail=answer.detail,
+        )
+        return answer
 
 
 class _Seen:
@@ -140,6 +133,54 @@ class _Seen:
 
     def certificate(self) -> Certificate | None:
         return read_certificate(self.der) if self.der else None
+
+
+async def _offer_old_tls(address: str, port: int, server_name: str, timeout_s: float) -> OldTls:
+    data = b""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(address, port)
+            try:
+                writer.write(client_hello(server_name, os.urandom(RANDOM_BYTES)))
+                while (answer := answer_to(data)) is None and len(data) < REPLY_BYTES:
+                    chunk = await reader.read(REPLY_BYTES)
+                    if not chunk:
+                        break
+                    data += chunk
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        return OldTls(address, detail=f"no TLS answer within {timeout_s:g} s")
+    except (ConnectionResetError, BrokenPipeError):
+        return OldTls(address, refused=True, detail="the connection was reset")
+    except OSError as error:
+        return OldTls(address, detail=_words(error))
+    if answer is None:
+        return OldTls(address, refused=True, detail="the connection was closed")
+    return OldTls(address, answer.version, answer.version is None, answer.detail)
+
+
+async def _shake_hands(
+    address: str, port: int, server_name: str, ca_file: Path | None, timeout_s: float, seen: _Seen
+) -> tuple[HandshakeOutcome, str]:
+    """One verified handshake: its outcome, and OpenSSL's or the system's words for a failure."""
+    try:
+        context = client_context(ca_file)
+    except OSError as error:
+        return "failed", f"the CA file {ca_file} cannot be used: {_words(error)}"
+    try:
+        await _observe(address, port, server_name, context, timeout_s, b"", seen)
+    except ssl.SSLCertVerificationError as error:
+        return _VERIFY_CODES.get(error.verify_code, "untrusted"), error.verify_message
+    except ssl.SSLError as error:
+        return "failed", error.reason or "no reason given"
+    except TimeoutError:
+        return "timeout", f"no TLS answer within {timeout_s:g} s"
+    except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
+        return "failed", "the connection was closed during the handshake"
+    except OSError as error:
+        return _outcome(error), _words(error)
+    return "trusted", ""
 
 
 async def _look_again(address: str, port: int, server_name: str, timeout_s: float, send: bytes, seen: _Seen) -> None:

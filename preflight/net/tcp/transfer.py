@@ -5,9 +5,11 @@ import os
 import socket
 import ssl
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 
+from preflight.model.event import Listener, telling
 from preflight.model.tcp import ConnectFailure, TcpInfo, Transfer, TransferOutcome
 from preflight.net.tcp.tls import observing_context
 from preflight.net.udp import family_of
@@ -26,13 +28,39 @@ _RESET = struct.pack("=ii", 1, 0)
 
 
 async def transfer(
-    address: str, port: int, request: bytes, *, server_name: str | None = None, max_segment: int | None = None
+    address: str,
+    port: int,
+    request: bytes,
+    *,
+    server_name: str | None = None,
+    max_segment: int | None = None,
+    listener: Listener | None = None,
 ) -> Transfer:
     """Send a request to a literal address and read the beginning of the answer; at most six seconds.
 
     server_name: speak TLS for that name. The certificate is not verified: the request must hold no secret then.
     max_segment: TCP_MAXSEG before connecting, bytes. Whatever goes wrong is data.
     """
+    tell = telling(listener, "tcp.transfer", address)
+    tell(time.monotonic(), "transfer-started", port=port, request_bytes=len(request), max_segment_bytes=max_segment)
+    done = await _transfer(address, port, request, server_name, max_segment)
+    counted = done.info
+    tell(
+        time.monotonic(),
+        "transfer-ended",
+        port=port,
+        outcome=done.outcome,
+        sent_segment_bytes=counted.snd_mss if counted else None,
+        received_bytes=counted.received if counted else None,
+        retransmitted=counted.retransmitted if counted else None,
+        rtt_us=counted.rtt_us if counted else None,
+    )
+    return done
+
+
+async def _transfer(
+    address: str, port: int, request: bytes, server_name: str | None, max_segment: int | None
+) -> Transfer:
     told = Transfer(address, port, "unreachable", len(request), max_segment, probing=_probing())
     with socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as link:
         if max_segment is not None:

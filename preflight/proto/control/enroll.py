@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal
 
 from preflight.model.control import ControlError, Credential, NodeList
+from preflight.model.event import Tell, silent
 from preflight.proto.control.answers import FORBIDDEN, NOT_FOUND, UNAUTHORIZED
 from preflight.proto.control.backoff import delay_s, retriable, unheard
 from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State, Wait
@@ -82,15 +83,25 @@ class Enrolment:
     """One enrolment of one row, by `TABLE`, or another enrolment's table.
 
     row: the row to join. start: `EXCHANGE` if a bootstrap token is to be exchanged first, else `LOOK`.
-    deadline: when all but leaving must be done.
+    deadline: when all but leaving must be done. tell: hears each call and how it ended, never what an answer says.
     """
 
-    def __init__(self, row: OwnRow, table: "Mapping[State, Row]", *, start: State, now: float, deadline: float) -> None:
+    def __init__(
+        self,
+        row: OwnRow,
+        table: "Mapping[State, Row]",
+        *,
+        start: State,
+        now: float,
+        deadline: float,
+        tell: Tell = silent,
+    ) -> None:
         self.row = row
         self.state = start
         self.node_count = 0
         self.foreign_scope: str | None = None
         self._table = table
+        self._tell = tell
         self._may_list = False
         self._began = self._not_before = now
         self._deadline = deadline
@@ -107,7 +118,9 @@ class Enrolment:
         if self.state is State.JOIN:
             self.row.joining()
         self._attempt += 1
-        return Call(self.state, max(0.1, self._deadline - now))
+        call = Call(self.state, max(0.1, self._deadline - now))
+        self._tell(now, "call", state=call.state, attempt=self._attempt, timeout_s=call.timeout_s)
+        return call
 
     def finished(self) -> list[Outcome]:
         """The steps that have ended since the last call."""
@@ -125,6 +138,7 @@ class Enrolment:
         if self.state is State.LEAVE:
             self.row.left()
         problem = row.verify(self, answer) if row.verify else None
+        self._tell(now, "call-succeeded", state=self.state, problem=problem)
         self._note(now, problem or "done")
         if problem is not None:
             self._end_step(now, row.bad, problem)
@@ -142,6 +156,7 @@ class Enrolment:
             return
         self._remember(error)
         wait = delay_s(self._attempt, error.retry_after_s, random)
+        self._tell_failure(now, error, wait)
         if not retriable(error):
             self._note(now, error.message)
             self._give_up(now, error, self._kind_of(error))
@@ -155,8 +170,21 @@ class Enrolment:
 
     def leave(self, now: float) -> None:
         """The run ends: only leaving is left to do."""
+        self._tell(now, "ended-from-outside", state=self.state)
         self._note(now, "ended from outside")
         self._enter(now, State.LEAVE)
+
+    def _tell_failure(self, now: float, error: ControlError, wait_s: float) -> None:
+        again = retriable(error) and now + wait_s < self._deadline
+        self._tell(
+            now,
+            "call-failed",
+            state=self.state,
+            kind=error.kind,
+            http_status=error.status,
+            attempt=self._attempt,
+            again_in_s=wait_s if again else None,
+        )
 
     def _remember(self, error: ControlError) -> None:
         """Remember what the server may have done although its answer was lost."""
@@ -185,6 +213,7 @@ class Enrolment:
         outcome = self._current
         outcome.ended, outcome.problem, outcome.error = now, problem, error
         self._finished.append(outcome)
+        self._tell(now, "step-ended", step=outcome.step, problem=problem, attempts=outcome.attempts, next=state)
         self._enter(now, state)
 
     def _enter(self, now: float, state: State) -> None:

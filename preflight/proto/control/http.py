@@ -1,12 +1,14 @@
 """What HTTP headers say about time, and which proxy the environment names for a URL; pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_network
+from typing import Self
 from urllib.parse import urlsplit
 
-from preflight.proto.control.url import ControlUrl
+from preflight.model.host_port import join_host_port
+from preflight.proto.control.url import SCHEME_PORTS, ControlUrl
 
 END_OF_YEAR_9999_S = 253402300799.0
 """The last second that Python's calendar can hold."""
@@ -58,20 +60,27 @@ def redirect_place(location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that the environment names. `url` may hold a password: use it to connect, never show it."""
+    """A proxy that the environment names. `url` may hold a password: use it to connect, never show it.
+
+    place: host and port, without credentials.
+    """
 
     variable: str
-    url: str
+    url: str = field(repr=False)
+    place: str
 
-    def __repr__(self) -> str:
-        return f"Proxy({self.variable}, {self.place})"
-
-    @property
-    def place(self) -> str:
-        """Host and port without credentials."""
-        parts = urlsplit(self.url)
-        host = parts.hostname or ""
-        return f"{f'[{host}]' if ':' in host else host}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
+    @classmethod
+    def read(cls, variable: str, value: str) -> Self | None:
+        """The proxy in an environment variable; None where it is no HTTP proxy, which clients then do not use."""
+        url = value if "://" in value else f"http://{value}"
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            return None
+        if parts.scheme not in SCHEME_PORTS or not host or port == 0:
+            return None
+        return cls(variable, url, join_host_port(host, port or SCHEME_PORTS[parts.scheme]))
 
 
 def proxy_for(url: ControlUrl, environment: Mapping[str, str]) -> Proxy | None:
@@ -85,9 +94,8 @@ def proxy_for(url: ControlUrl, environment: Mapping[str, str]) -> Proxy | None:
         return None
     for name in (f"{url.scheme}_PROXY".upper(), "ALL_PROXY"):
         variable, value = _first(environment, name)
-        text = value if "://" in value else f"http://{value}"
-        if value and urlsplit(text).scheme in ("http", "https") and _is_usable(text):
-            return Proxy(variable, text)
+        if value and (proxy := Proxy.read(variable, value)) is not None:
+            return proxy
     return None
 
 
@@ -96,14 +104,6 @@ def _first(environment: Mapping[str, str], name: str) -> tuple[str, str]:
         if value := environment.get(variable, "").strip():
             return variable, value
     return name, ""
-
-
-def _is_usable(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _exempt(url: ControlUrl, no_proxy: str) -> bool:

@@ -5,7 +5,6 @@ from ipaddress import ip_address
 from typing import Literal
 
 from preflight.model.overlay import IPNetwork, OverlayState
-from preflight.model.stun import host_of
 from preflight.proto.control.url import ControlUrl
 
 Placement = Literal["loopback", "overlay", "off", "unknown"]
@@ -37,25 +36,25 @@ def overlay_twin(url: ControlUrl, overlay: OverlayState | None) -> str | None:
 def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
     """The URL by overlay address, if a tunnel ends at one of the URL's addresses."""
     host = host_inside(addresses, overlay)
-    return f"{url.scheme}://{host}:{url.port}{url.path}" if host else None
+    return str(url.at(host)) if host else None
 
 
 def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
-    """The first address on the overlay, else that of a peer whose tunnel ends at one of them; as in a URL."""
+    """The first address on the overlay, else that of a peer whose tunnel ends at one of them; without brackets."""
     found = next((address for address in addresses if placement(address, overlay) == "overlay"), None)
     for peer in overlay.peers if overlay is not None and found is None else ():
         own = [network for network in peer.addresses if network.num_addresses == 1]
-        if own and peer.endpoint and host_of(peer.endpoint) in addresses:
+        if own and peer.endpoint and peer.endpoint_address in addresses:
             found = str(own[0].network_address)
             break
-    return f"[{found}]" if found and ":" in found else found
+    return found
 
 
 def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str:
     """The line to paste that leads a client to the control plane through the tunnel."""
     known = inside(url, addresses, overlay)
-    place = known or f"{url.scheme}://OVERLAY-ADDRESS:{url.port}{url.path}"
-    look = "" if known else "   # the control host's own: ip -brief address, there"
+    place = known or url.at("OVERLAY-ADDRESS")
+    look = "" if known else "   # the control host's address: run ip -brief address there"
     return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}{look}"
 
 

@@ -1,14 +1,17 @@
-"""The control URL: normalised exactly as the real clients do it, and explained where it cannot be used.
+"""The control URL: parsed once, by the rules of the real clients, into one of two values.
 
-Trim; add `http://` when there is no scheme; strip trailing `/`. A port that is not written is the scheme's own.
+A `ControlUrl` can be used; a `ControlUrlError` says why it cannot. The rules: trim, add `http://` when there is no
+scheme, strip each trailing `/`. A port that is not written is the scheme's own.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 from unicodedata import normalize
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from preflight.model.host_port import bracketed, join_host_port
 
 IPAddress = IPv4Address | IPv6Address
 SCHEME_PORTS = {"http": 80, "https": 443}
@@ -20,25 +23,49 @@ _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 
 
 _INSTEAD = "a bearer token goes into control.token_file of the settings or into VOX_MESH_TOKEN, never into the URL"
+_LONGEST_SHOWN = 200
+"""Characters of a URL that cannot be used; the start is enough to recognise it in a message."""
+
+Fault = Literal["empty", "invalid", "bind-all", "secret"]
+"""Why a URL cannot be used: `bind-all`: it names a server's bind address; `secret`: it may hold a password or token."""
 
 
-class ControlUrlError(ValueError):
-    """A control URL that no client can use. `bind_all`: it names a server's bind address. Never repeats the URL."""
+@dataclass(frozen=True, slots=True)
+class ControlUrlError:
+    """A control URL that no client can use: a value, not an exception, because `control.url` reports it as a finding.
 
-    def __init__(self, message: str, *, bind_all: bool = False) -> None:
-        super().__init__(message)
-        self.bind_all = bind_all
+    written: the URL as the operator wrote it, without what may be a secret, and cut to 200 characters. reason: a clause
+    that says what is wrong; it never repeats the URL. hosts: the host in it, if there is one, so that a report can
+    replace it.
+    """
+
+    written: str
+    reason: str
+    fault: Fault = "invalid"
+    hosts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.written
 
 
 @dataclass(frozen=True, slots=True)
 class ControlUrl:
-    """A usable control URL. `host` is a lower-case ASCII name or a bare address; `path` has no `/` at its end."""
+    """A usable control URL. `host` is a lower-case ASCII name or a bare address; `path` has no `/` at its end.
+
+    written_host: the host as the operator wrote it; it may be in another alphabet (RFC 5890).
+    """
 
     scheme: Literal["http", "https"]
     host: str
     port: int
     path: str = ""
     port_given: bool = True
+    written_host: str = field(default="", compare=False, repr=False)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host in every spelling in which a report may show it."""
+        return tuple(dict.fromkeys(filter(None, (self.host, self.written_host))))
 
     @property
     def address(self) -> IPAddress | None:
@@ -48,49 +75,81 @@ class ControlUrl:
     @property
     def authority(self) -> str:
         """Host and, where the URL has one, port, as a URL writes them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}" if self.port_given else host
+        return join_host_port(self.host, self.port) if self.port_given else bracketed(self.host)
+
+    def at(self, host: str, port: int | None = None) -> "ControlUrl":
+        """The same URL with another host, and perhaps another port, which is then written."""
+        return ControlUrl(self.scheme, host, self.port if port is None else port, self.path)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-def normalise(raw: str) -> ControlUrl:
-    """Normalise a control URL as an operator wrote it. Raises ControlUrlError with a clause that says what is wrong."""
+def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
+    """The control URL as an operator wrote it, parsed: the one place that knows the rules."""
     text = raw.strip()
+    try:
+        return _usable(text)
+    except _UnusableError as error:
+        return ControlUrlError(without_secrets(text[:_LONGEST_SHOWN]), str(error), error.fault, _hosts_in(text))
+
+
+class _UnusableError(ValueError):
+    """The text is a clause that says what is wrong with the URL, without repeating it."""
+
+    def __init__(self, reason: str, fault: Fault = "invalid") -> None:
+        super().__init__(reason)
+        self.fault: Fault = fault
+
+
+def _usable(text: str) -> ControlUrl:
     if not text:
-        raise ControlUrlError("it is empty")
-    refuse_secrets(text)
+        raise _UnusableError("it is empty", "empty")
+    _refuse_secrets(text)
     if re.search(r"[\s\x00-\x1f\x7f]", text):
-        raise ControlUrlError("it holds a blank or a control character")
+        raise _UnusableError("it holds a blank or a control character")
     if re.match(r"https?:/(?!/)", text, re.IGNORECASE):
-        raise ControlUrlError("two slashes belong behind its scheme")
-    parts = _split(text if "://" in text else f"http://{text}")
+        raise _UnusableError("two slashes belong behind its scheme")
+    parts = _split(_with_scheme(text))
     scheme = parts.scheme.lower()
     if scheme not in SCHEME_PORTS:
-        raise ControlUrlError("its scheme is neither http nor https, which the control plane speaks")
-    host = _host(parts.hostname or "")
+        raise _UnusableError("its scheme is neither http nor https, which the control plane speaks")
+    written = parts.hostname or ""
     port = _port(parts)
     return ControlUrl(
         scheme="https" if scheme == "https" else "http",
-        host=host,
+        host=_host(written),
         port=SCHEME_PORTS[scheme] if port is None else port,
         path=parts.path.rstrip("/"),
         port_given=port is not None,
+        written_host=written,
     )
 
 
-def refuse_secrets(raw: str) -> None:
-    """Refuse a control URL with a place in which secrets stand, however it is written: raises ControlUrlError.
+def _with_scheme(text: str) -> str:
+    return text if "://" in text else f"http://{text}"
+
+
+def _hosts_in(text: str) -> tuple[str, ...]:
+    """The host of a URL that is wrong elsewhere; nothing where none can be found."""
+    try:
+        host = urlsplit(_with_scheme(text)).hostname
+    except ValueError:
+        return ()
+    return (host,) if host else ()
+
+
+def _refuse_secrets(raw: str) -> None:
+    """Refuse a control URL with a place in which secrets stand, however it is written.
 
     That is user info, a query or a fragment (RFC 3986 sections 3.2.1, 3.4 and 3.5), also without a scheme, with a `/`
     or a blank in a password, escaped, or in the wide signs that browsers take for the plain ones. None is of any use.
     """
     text = unquote(normalize("NFKC", raw))
     if "@" in text:
-        raise ControlUrlError(f"it holds a user name or a password; {_INSTEAD}")
+        raise _UnusableError(f"it holds a user name or a password; {_INSTEAD}", "secret")
     if re.search("[?#]", text):
-        raise ControlUrlError(f"it has a query or a fragment, which may be a secret; {_INSTEAD}")
+        raise _UnusableError(f"it has a query or a fragment, which may be a secret; {_INSTEAD}", "secret")
 
 
 def without_secrets(text: str) -> str:
@@ -99,37 +158,29 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(?<=://)([^\s'\"?#]*)[?#][^\s'\"]+|[?#][^\s'\"=]+=[^\s'\"]+", r"\1?…", text)
 
 
-def usable(raw: str | None) -> ControlUrl | None:
-    """The normalised URL, or None where there is none that a client could use; `normalise` says why."""
-    try:
-        return normalise(raw or "")
-    except ControlUrlError:
-        return None
-
-
 def _split(text: str) -> SplitResult:
     authority = text.partition("://")[2].split("/")[0]
     if authority.count(":") > 1 and (address := _literal(authority)) is not None:
         if address.is_unspecified:
             raise _bind_all(address)
-        raise ControlUrlError(f"an IPv6 address goes into brackets, as in http://[fd66::2]:{SERVER_PORT}")
+        raise _UnusableError(f"an IPv6 address goes into brackets, as in http://[fd66::2]:{SERVER_PORT}")
     try:
         return urlsplit(text)
     except ValueError:
-        raise ControlUrlError("its host is not an address and not a name") from None
+        raise _UnusableError("its host is not an address and not a name") from None
 
 
-def _bind_all(address: IPAddress) -> ControlUrlError:
-    return ControlUrlError(f"{address} is where a server binds, not where a client can connect", bind_all=True)
+def _bind_all(address: IPAddress) -> _UnusableError:
+    return _UnusableError(f"{address} is where a server binds, not where a client can connect", "bind-all")
 
 
 def _port(parts: SplitResult) -> int | None:
     try:
         port = parts.port
     except ValueError:
-        raise ControlUrlError("its port is not a number from 1 to 65535") from None
+        raise _UnusableError("its port is not a number from 1 to 65535") from None
     if port == 0:
-        raise ControlUrlError("port 0 is no port that a server can listen on")
+        raise _UnusableError("port 0 is no port that a server can listen on")
     return port
 
 
@@ -141,18 +192,18 @@ def _host(host: str) -> str:
             raise _bind_all(address)
         return str(address)
     if not host:
-        raise ControlUrlError("it has no host")
+        raise _UnusableError("it has no host")
     if "%" in host:
-        raise ControlUrlError("an address with a zone (%) means something on this node only")
+        raise _UnusableError("an address with a zone (%) means something on this node only")
     try:
         name = host.encode("idna").decode("ascii").lower()
     except UnicodeError:
         name = ""
     labels = name.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        raise ControlUrlError("its host looks like an IPv4 address and is none")
+        raise _UnusableError("its host looks like an IPv4 address and is none")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ControlUrlError("its host is not an address and not a host name")
+        raise _UnusableError("its host is not an address and not a host name")
     return name
 
 

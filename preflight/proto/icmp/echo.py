@@ -1,7 +1,7 @@
 """ICMP and ICMPv6 echo without I/O: requests out, replies and errors about them in (RFC 792, RFC 4443 section 4).
 
-The payload holds a token and a number: identifiers are only 16 bits wide, chosen by everybody for himself, and replaced
-by the kernel on ping sockets.
+The payload holds a token and a number: identifiers are only 16 bits wide, every program chooses its own, and the kernel
+replaces them on ping sockets.
 """
 
 import struct
@@ -60,7 +60,7 @@ class EchoCodec:
     """
 
     def __init__(self, version: Version, identifier: int, token: bytes) -> None:
-        self._version = version
+        self.version = version
         self._identifier = identifier
         self._token = token
         self._padding = bytes(range(PAYLOAD_BYTES - TOKEN_BYTES - 4))
@@ -73,19 +73,19 @@ class EchoCodec:
         total = self._constant_sum + low + low + (number >> 16)  # RFC 1071: the sequence number is the low half, again
         total = (total & 0xFFFF) + (total >> 16)
         total = (total & 0xFFFF) + (total >> 16)
-        kind = _REQUEST[self._version]
+        kind = _REQUEST[self.version]
         return _HEADER.pack(kind, 0, ~total & 0xFFFF, self._identifier, low, self._token, number) + self._padding
 
     def reply(self, message: bytes) -> int | None:
         """The number of our request that an ICMP message answers; None for everything else, our own requests too."""
-        if len(message) < _HEADER.size or message[0] != _REPLY[self._version]:
+        if len(message) < _HEADER.size or message[0] != _REPLY[self.version]:
             return None
         _, _, _, _, sequence, token, number = _HEADER.unpack_from(message)
         return number if token == self._token and sequence == number & 0xFFFF else None
 
     def error(self, message: bytes) -> EchoError | None:
         """What an ICMP error message says about a request of ours; None where it is none, or about something else."""
-        version = self._version
+        version = self.version
         inner_at = 8 + _IP_HEADER_BYTES[version]
         if len(message) < inner_at + _QUOTED.size:
             return None

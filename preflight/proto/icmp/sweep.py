@@ -1,15 +1,20 @@
 """Echoes to any number of targets from one socket, without I/O: who is due, what was answered, when waiting is over.
 
 All requests share one pace, so that a thousand targets are no burst (RFC 8085 section 3.1); each target has its own
-rhythm besides. A request is known by its number, an answer counts only from the address that was asked.
+rhythm besides. A request is known by its number, an answer counts only from the address that the request went to.
 """
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from ipaddress import ip_address
 from typing import Final
 
+from preflight.model.event import Tell, silent
 from preflight.model.icmp import EchoStats
+from preflight.proto.core import Core, Datagram, Received, Refusal
+from preflight.proto.icmp.echo import EchoCodec, quoted_sequence, reason
 
 CATCH_UP_S: Final = 0.01
 """A sender that wakes late makes up for this much of its pace at most: ten small packets at 1000 a second."""
@@ -17,6 +22,9 @@ TICK_S: Final = 0.002
 """At a faster pace than one packet in this time, several leave at once: waking for each costs more than sending it."""
 BACK_OFF_S: Final = 0.005
 """How long nothing is sent after the kernel had no room."""
+NO_ROOM: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
+PACKETS_PER_SECOND: Final = 1000.0
+"""All requests of one family together: about 0.7 Mbit/s, gentle on any path that carries an overlay."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,11 +57,11 @@ class Burst:
 
 
 class Sweep:
-    """Bursts under way at one time. `now` is in seconds of a steady clock.
+    """Schedules the bursts that are under way at one time; `EchoSweep` puts them on the wire.
 
-    Shell: `add` bursts, also while others run. Send each number that `due(now)` yields and tell `sent`, `refused` or
-    `no_room`. Give answers to `answered` and `failed`. Wait until `wake_at(now)`, or until something comes in; call
-    `ended(now)` then. It is over when `wake_at` gives None.
+    `add` bursts, also while others run. Send each number that `due(now)` yields and report `sent`, `refused` or
+    `no_room`. Give answers to `answered` and `failed`. Wait until `wake_at(now)`, or until something comes in; then
+    call `ended(now)`. It is over when `wake_at` gives None. `now` is in seconds of a steady clock.
     """
 
     def __init__(self, packets_per_second: float) -> None:
@@ -83,7 +91,7 @@ class Sweep:
         self._forget(burst)
 
     def due(self, now: float) -> Iterator[tuple[int, Burst]]:
-        """Numbers to send now, each with its burst; tell what became of one before taking the next."""
+        """Numbers to send now, each with its burst; report what became of one before taking the next."""
         self._open_at = max(self._open_at, now - CATCH_UP_S)
         while self._open_at <= now and (burst := self._take(now)) is not None:
             self._open_at += self._gap_s
@@ -91,7 +99,7 @@ class Sweep:
             yield self._last_number, burst
 
     def sent(self, number: int, burst: Burst, now: float) -> None:
-        """The request has left; `now` as close to that as can be had, because round trips are counted from it."""
+        """The request has left; `now` as close to that as possible, because round trips are counted from it."""
         burst.sent += 1
         burst.numbers.append(number)
         burst.unanswered.add(number)
@@ -179,7 +187,7 @@ class Sweep:
             self._end(burst)
 
     def _settle(self, burst: Burst, number: int) -> None:
-        """Nothing more is waited for about this request; what comes all the same still counts."""
+        """Stop waiting for this request; what comes all the same still counts."""
         burst.unanswered.discard(number)
         if burst.tried >= burst.count and not burst.unanswered and not burst.ended:
             self._end(burst)
@@ -191,6 +199,94 @@ class Sweep:
     def _forget(self, burst: Burst) -> None:
         for number in burst.numbers:
             self._under_way.pop(number, None)
+
+
+class EchoSweep(Core[None]):
+    """A sweep through one socket of one address family. It is over while no burst is under way; `add` revives it.
+
+    raw: messages come in with their IPv4 header, and ICMP errors among them; a ping socket has an error queue instead.
+    unix_ahead_ns: how far the clock of the kernel's receive times is ahead of the steady one now, nanoseconds.
+    """
+
+    result = None
+
+    def __init__(
+        self, sweep: Sweep, codec: EchoCodec, *, raw: bool, unix_ahead_ns: Callable[[], int], tell: Tell = silent
+    ) -> None:
+        self.sweep = sweep
+        self._codec = codec
+        self._raw = raw
+        self._unix_ahead_ns, self._tell = unix_ahead_ns, tell
+        self._ahead_ns: int | None = None
+        self._current: tuple[int, Burst] | None = None
+        self._now = 0.0
+        self._ended: list[Burst] = []
+
+    def take_ended(self) -> list[Burst]:
+        """The bursts that have ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def datagrams_to_send(self, now: float) -> Iterator[Datagram]:
+        """Echo requests that are due, each to its target."""
+        request = self._codec.request
+        for number, burst in self.sweep.due(now):
+            self._current = number, burst
+            yield Datagram(request(number), (burst.address, 0))
+
+    def sent(self, datagram: Datagram, now: float) -> None:
+        """The request has left."""
+        assert self._current is not None
+        number, burst = self._current
+        self._now = now
+        self.sweep.sent(number, burst, now)
+        self._tell(now, "echo-sent", number=number, to=burst.address)
+
+    def unsent(self, datagram: Datagram, error: OSError, now: float) -> None:
+        """The request stays: it is sent again if only the kernel had no room for it."""
+        assert self._current is not None
+        burst = self._current[1]
+        if error.errno in NO_ROOM:
+            self.sweep.no_room(burst, now)
+        else:
+            self.sweep.refused(burst, str(error.strerror), now)
+
+    def receive(self, received: Received, now: float) -> None:
+        """Take an ICMP message: a reply, or on a raw socket an error about one of the requests."""
+        data, source = received.data, received.source[0]
+        if self._raw and self._codec.version == 4 and data:
+            data = data[(data[0] & 0x0F) * 4 :]
+        number = self._codec.reply(data)
+        if number is not None:
+            if self._ahead_ns is None:
+                self._ahead_ns = self._unix_ahead_ns()
+            self.sweep.answered(number, source, (received.received_ns - self._ahead_ns) / 1e9)
+            self._tell(now, "echo-answered", number=number, by=source)
+        elif self._raw and (error := self._codec.error(data)) is not None:
+            self._failed(error.sequence, str(ip_address(error.destination)), f"{error.reason}, says {source}", now)
+
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """Take an ICMP error as a ping socket gets it."""
+        sequence = quoted_sequence(refusal.quoted)
+        if refusal.icmp and sequence is not None and refusal.destination is not None:
+            words = reason(self._codec.version, refusal.icmp_type, refusal.icmp_code)
+            self._failed(sequence, refusal.destination[0], f"{words}, says {refusal.offender}", now)
+
+    def _failed(self, sequence: int, destination: str, words: str, now: float) -> None:
+        self.sweep.failed(sequence, destination, words)
+        self._tell(now, "echo-failed", to=destination, error=words)
+
+    def get_timer(self) -> float | None:
+        """When the next request is due, or waiting is over."""
+        return self.sweep.wake_at(self._now)
+
+    def handle_timer(self, now: float) -> None:
+        """End the bursts whose time is up."""
+        self._now, self._ahead_ns = now, None
+        for burst in self.sweep.ended(now):
+            self._ended.append(burst)
+            received = len(burst.rtt_ms)
+            self._tell(now, "concluded", to=burst.address, sent=burst.sent, received=received, error=burst.error)
 
 
 def _skip_ended(heap: list[tuple[float, int, Burst]]) -> None:

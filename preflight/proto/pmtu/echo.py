@@ -1,14 +1,19 @@
 """Path-MTU search by ICMP echo, without I/O: the peer's kernel stands in for a responder.
 
 An echo reply returns the request's data (RFC 792, RFC 4443 section 4.2), and so our probe with its token, number and
-size: the search of `preflight.proto.pmtu.fast` runs unchanged on what comes back. It tells the round trip only: a large
-echo that stays away was lost on the way there, or its answer was on the way back. What this host counts as put
-together from fragments are the answers.
+size: the search of `preflight.proto.pmtu.fast` runs unchanged on what comes back. It measures the round trip only: a
+missing large echo was lost on the way there, or its answer on the way back. The datagrams that this host reassembles
+are the answers.
 """
 
 import struct
+from collections.abc import Callable
+from dataclasses import replace
 
+from preflight.model.event import Tell, silent
 from preflight.model.pmtu import PathMtu
+from preflight.proto.core import Core, Datagram, Received, Refusal
+from preflight.proto.pmtu.exchange import Exchange
 from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.wire import Kind, Message, decode, encode, overhead
 
@@ -18,60 +23,64 @@ REPLIES = {4: 0, 6: 129}
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence number: as long as a UDP header
 
 
-class EchoSearch:
-    """One search, driven as `preflight.proto.pmtu.fast.Search` says, with whole ICMP messages.
+class EchoSearch(Core[PathMtu]):
+    """One search with whole ICMP messages.
 
     address: the peer's. ceiling: MTU of the interface that leads there, bytes. token: eight random bytes. identifier:
     of the echoes; a ping socket puts its own in. ip_header: messages come in with their IPv4 header (raw sockets).
+    reassembled: this host's count of reassembled datagrams; None = unknown.
     """
 
-    counts_here = True
-
-    def __init__(self, *, address: str, ceiling: int, token: bytes, identifier: int = 0, ip_header: bool = False):
-        self._search = PathMtuSearch("forward", address=address, ceiling=ceiling, token=token)
+    def __init__(
+        self,
+        *,
+        address: str,
+        ceiling: int,
+        token: bytes,
+        identifier: int = 0,
+        ip_header: bool = False,
+        reassembled: Callable[[], int | None] = lambda: None,
+        tell: Tell = silent,
+    ) -> None:
+        self._search = PathMtuSearch(Exchange("forward", address=address, ceiling=ceiling, token=token, tell=tell))
         self._version = 6 if ":" in address else 4
         self._overhead = overhead(address)
         self._identifier = identifier
         self._ip_header = ip_header
+        self._reassembled = reassembled
         self._sent = 0
 
     @property
     def result(self) -> PathMtu | None:
-        """What was found; its sizes were sent from here and came back."""
+        """What was found; packets of these sizes went there and came back."""
         return self._search.result
 
-    def datagrams_to_send(self, now: float) -> list[bytes]:
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
         """Echo requests that are due."""
-        return [self._request(data) for data in self._search.datagrams_to_send(now)]
+        return [Datagram(self._request(datagram.data)) for datagram in self._search.datagrams_to_send(now)]
 
-    def receive(self, packet: bytes, now: float, reassembled: int | None = None) -> None:
-        """Take an ICMP message from the peer; whatever is no answer to an echo of this search is ignored."""
-        data = self._answered(packet)
+    def receive(self, received: Received, now: float) -> None:
+        """Take an ICMP message; the search ignores what is no reply to one of its echoes."""
+        data = self._answered(received.data)
         probe = decode(data) if data is not None else None
         if data is None or probe is None:
             return
         if probe.kind is Kind.HELLO:
-            answer = Message(Kind.WELCOME, probe.token, probe.number, reassembled=reassembled)
+            answer = Message(Kind.WELCOME, probe.token, probe.number, reassembled=self._reassembled())
         elif probe.kind is Kind.PROBE:
             size = len(data) + self._overhead
-            answer = Message(Kind.ACK, probe.token, probe.number, size=size, reassembled=reassembled)
+            answer = Message(Kind.ACK, probe.token, probe.number, size=size, reassembled=self._reassembled())
         else:
             return
-        self._search.receive(encode(answer), now)
+        self._search.receive(Received(encode(answer)), now)
 
-    def icmp_too_big(self, quoted: bytes, mtu: int, source: str) -> None:
-        """Take an ICMP "too big" that quotes a request of ours from its ICMP header on."""
-        self._search.icmp_too_big(quoted[_HEADER.size :], mtu, source)
-
-    def too_big_here(self, mtu: int) -> None:
-        """This node's own interface refuses packets above `mtu`."""
-        self._search.too_big_here(mtu)
-
-    def refused(self, now: float) -> None:
-        """Echoes have no port that could be closed: such an error is not about them."""
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """Take "too big" errors, which quote a request from its ICMP header on; echoes have no port to be closed."""
+        if refusal.too_big:
+            self._search.refused(replace(refusal, quoted=refusal.quoted[_HEADER.size :]), now)
 
     def get_timer(self) -> float | None:
-        """When to call `datagrams_to_send` or `handle_timer` next; None when the search is over."""
+        """When the next echo is due, or the burst's time is up."""
         return self._search.get_timer()
 
     def handle_timer(self, now: float) -> None:

@@ -1,14 +1,16 @@
-"""What every path-MTU search shares: its probes on the wire, what the peer tells, ICMP errors, and the result.
+"""What both path-MTU searches share: probes on the wire, what the peer tells, ICMP errors, evidence, and the result.
 
 Pure, as the searches are. All sizes are IP packets in bytes, all times seconds of any steady clock.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from preflight.model.event import Tell, silent
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
+from preflight.proto.core import Datagram, Refusal
 from preflight.proto.pmtu.evidence import Evidence
 from preflight.proto.pmtu.wire import (
     LARGEST,
@@ -25,14 +27,16 @@ from preflight.proto.pmtu.wire import (
 FIRST_TIMEOUT_S = 1.0
 SHORTEST_TIMEOUT_S = 0.05
 ASKING = frozenset({Kind.HELLO, Kind.PROBE, Kind.REQUEST})
-"""What only an asker sends: whoever gives it back is no responder."""
+"""Only the asking side sends these: whoever sends one back is no responder."""
 MOST_TELLERS = 16
-"""So many routers that tell a size are named."""
+"""At most so many routers that report a size are named."""
+MISFITS = 12
+"""After so many measurements in which other traffic's fragments were counted, fragments are no longer looked at."""
 
 
 @dataclass(slots=True)
 class Probe:
-    """One packet in the direction that is measured, or one greeting (size SMALLEST)."""
+    """One packet in the measured direction, or one greeting (size SMALLEST)."""
 
     number: int
     size: int
@@ -59,14 +63,14 @@ class RoundTrip:
 
     @property
     def timeout(self) -> float:
-        """How long an answer is waited for, seconds."""
+        """How long to wait for an answer, seconds."""
         if self.smoothed is None:
             return FIRST_TIMEOUT_S
         return max(SHORTEST_TIMEOUT_S, 2 * self.smoothed + 4 * self.variation)
 
 
 class FragmentCount:
-    """The receiver's count of datagrams that it put together from fragments; it counts all flows and may wrap."""
+    """The receiver's count of datagrams that it reassembled from fragments; it counts all flows and may wrap."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -86,7 +90,7 @@ class FragmentCount:
 
     @property
     def since_mark(self) -> int:
-        """How many it became since the mark, as far as that is known."""
+        """How many were reassembled since the mark, as far as that is known."""
         if self._baseline is None or self.latest is None:
             return 0
         return (self.latest - self._baseline) % UNKNOWN_COUNT
@@ -98,33 +102,67 @@ class FragmentCount:
 
 
 class Exchange:
-    """One direction's probes and answers. `ceiling`, `token` and `key` as the searches take them."""
+    """One search's probes and answers in one direction, up to its result.
 
-    def __init__(self, direction: OneWay, *, address: str, ceiling: int, token: bytes, key: bytes | None) -> None:
+    address: the peer's, for the size of the headers. ceiling: MTU of the sending interface, bytes; in the reverse
+    direction the peer's own word replaces it. token: eight random bytes. key: the responders' shared key. reassembled:
+    this host's own count of reassembled datagrams, read when an answer comes in the reverse direction; None = unknown.
+    """
+
+    def __init__(
+        self,
+        direction: OneWay,
+        *,
+        address: str,
+        ceiling: int,
+        token: bytes,
+        key: bytes | None = None,
+        reassembled: Callable[[], int | None] = lambda: None,
+        tell: Tell = silent,
+    ) -> None:
+        self.result: PathMtu | None = None
         self.forward = direction == "forward"
         self.evidence = Evidence(max(SMALLEST, min(ceiling, LARGEST)))
         self.probes: dict[int, Probe] = {}
         self.rtt = RoundTrip()
         self.fragments = FragmentCount()
         self.cookie: bytes | None = None
-        self.told: list[int] = []
-        self._told_by: list[str] = []
+        self.reported: list[int] = []
+        self.rounds = 0
+        self.tell = tell
+        self._reported_by: list[str] = []
         self._rejected: Counter[str] = Counter()
         self._tried_hints: set[int] = set()
         self._direction: OneWay = direction
         self._headers = overhead(address)
         self._token, self._key = token, key
+        self._reassembled = reassembled
+        self._started: float | None = None
+        self._misfits = 0
+        self._bounds = (0, 0)
+
+    def begin(self, now: float) -> None:
+        """Count the time from the first call on."""
+        if self._started is None:
+            self._started = now
+            self.tell(now, "search-started", ceiling_bytes=self.evidence.ceiling, signed=self._key is not None)
+
+    def elapsed_s(self, now: float) -> float:
+        """Seconds since the search began."""
+        return now - (now if self._started is None else self._started)
 
     def probe(self, size: int, greeting: bool = False) -> Probe:
-        """A new probe with a number of its own."""
+        """A new probe with the next number."""
         probe = Probe(len(self.probes), size, greeting)
         self.probes[probe.number] = probe
         return probe
 
-    def encode_probes(self, probes: Sequence[Probe], now: float) -> bytes:
-        """The datagram that carries a probe, or asks the peer for several."""
+    def encode_probes(self, probes: Sequence[Probe], now: float) -> Datagram:
+        """The datagram that carries one probe, or asks the peer for several."""
         for probe in probes:
             probe.sent_at = now
+            kind = "greeting" if probe.greeting else "probe" if self.forward else "request"
+            self.tell(now, "probe-sent", number=probe.number, size_bytes=probe.size, kind=kind)
         first = probes[0]
         if first.greeting:
             message = Message(Kind.HELLO, self._token, first.number)
@@ -134,22 +172,49 @@ class Exchange:
             sizes = tuple(probe.size for probe in probes)
             message = Message(Kind.REQUEST, self._token, first.number, cookie=self.cookie or b"", sizes=sizes)
         size = first.size if self.forward else SMALLEST
-        return encode(message, length=size - self._headers, key=self._key)
+        return Datagram(encode(message, length=size - self._headers, key=self._key))
 
-    def read(self, data: bytes, reassembled: int | None) -> tuple[Message, Probe] | None:
-        """A datagram and the probe that it is about; None if it does not belong to this search.
+    def read(self, data: bytes, now: float) -> tuple[Message, Probe] | None:
+        """A datagram and the probe that it is about; None if it does not belong to this search, or that is over.
 
-        What it tells about the peer's host is kept. `reassembled` is this host's own count of fragments.
+        What it says about the peer's host is kept.
         """
+        if self.result is not None:
+            return None
         message = decode(data, key=self._key)
         probe = self.probes.get(message.number) if message and message.token == self._token else None
         if message is None or probe is None or probe.sent_at is None or message.kind in ASKING:
-            self._rejected[self._refusal(data)] += 1
+            reason = self._refusal(data)
+            self._rejected[reason] += 1
+            self.tell(now, "rejected", reason=reason, size_bytes=len(data))
             return None
-        self.fragments.take(message.reassembled if self.forward else reassembled)
+        self.fragments.take(message.reassembled if self.forward else self._reassembled())
         if message.kind is Kind.WELCOME:
-            self._heed(message)
+            self._apply_welcome(message, now)
         return message, probe
+
+    def answered(self, message: Message, probe: Probe, data: bytes, now: float) -> bool:
+        """Whether this is the first answer that the probe asked for, of the right size; it is counted then."""
+        if probe.arrived or probe.sent_at is None or not self._answers(message, probe, len(data)):
+            return False
+        probe.arrived = True
+        rtt_s = now - probe.sent_at
+        self.rtt.sample(rtt_s)
+        self.tell(now, "probe-answered", number=probe.number, size_bytes=probe.size, rtt_s=rtt_s)
+        return True
+
+    def give_up(self, probe: Probe, now: float) -> None:
+        """Count a probe as lost: evidence against its size."""
+        probe.given_up = True
+        self.evidence.lost[probe.size] += 1
+        self.tell(now, "probe-lost", number=probe.number, size_bytes=probe.size)
+
+    def _answers(self, message: Message, probe: Probe, payload_bytes: int) -> bool:
+        if probe.greeting:
+            return message.kind is Kind.WELCOME
+        if self.forward:
+            return message.kind is Kind.ACK and message.size == probe.size
+        return message.kind is Kind.ANSWER and payload_bytes + self._headers == probe.size
 
     def _refusal(self, data: bytes) -> str:
         """Why a datagram does not belong to this search, in a word of `preflight.model.rejected`."""
@@ -160,42 +225,49 @@ class Exchange:
             return ECHOED
         return FOREIGN if self._key is None else UNSIGNED
 
-    def answers(self, message: Message, probe: Probe, payload_bytes: int) -> bool:
-        """Whether this is the answer that the probe asked for, of the right size."""
-        if probe.greeting:
-            return message.kind is Kind.WELCOME
-        if self.forward:
-            return message.kind is Kind.ACK and message.size == probe.size
-        return message.kind is Kind.ANSWER and payload_bytes + self._headers == probe.size
-
-    def _heed(self, welcome: Message) -> None:
-        """Take what the peer tells about its own side."""
+    def _apply_welcome(self, welcome: Message, now: float) -> None:
+        """Take what the peer says about its own side."""
         self.cookie = welcome.cookie
         if self.forward:
             return
         if welcome.device_mtu:
             self.evidence.ceiling = max(SMALLEST, min(welcome.device_mtu, LARGEST))
-        if SMALLEST <= welcome.path_mtu < self.evidence.ceiling and welcome.path_mtu not in self.told:
-            self.told.append(welcome.path_mtu)
+        if SMALLEST <= welcome.path_mtu < self.evidence.ceiling and welcome.path_mtu not in self.reported:
+            self.reported.append(welcome.path_mtu)
+            self.tell(now, "peer-knows-path-mtu", mtu_bytes=welcome.path_mtu, ceiling_bytes=self.evidence.ceiling)
 
-    def icmp_too_big(self, quoted: bytes, mtu: int, source: str) -> None:
-        """Take an ICMP "too big" from `source`; it counts only if it quotes our token and a probe that is missing."""
-        number = quoted_number(quoted, self._token)
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """Take an entry of the error queue. "Port unreachable" ends the search, unless answers have come before."""
+        if refusal.port_unreachable:
+            if self.result is None and not self.heard:
+                self.finish(SearchOutcome.REFUSED, now)
+        elif refusal.too_big and refusal.local:
+            self._too_big_here(refusal.mtu, now)
+        elif refusal.too_big:
+            self._icmp_too_big(refusal, now)
+
+    def _icmp_too_big(self, refusal: Refusal, now: float) -> None:
+        """It counts only if it quotes our token and a probe that is missing (RFC 8899 section 4.6.1)."""
+        number = quoted_number(refusal.quoted, self._token)
         probe = self.probes.get(number) if number is not None else None
-        if probe is not None and not probe.arrived and SMALLEST <= mtu < probe.size:
-            self.told.append(mtu)
-            if source not in self._told_by and len(self._told_by) < MOST_TELLERS:
-                self._told_by.append(source)
+        mtu, source = refusal.mtu, refusal.offender or ""
+        believed = probe is not None and not probe.arrived and SMALLEST <= mtu < probe.size
+        self.tell(now, "icmp-too-big", mtu_bytes=mtu, by=source, number=number, believed=believed)
+        if believed:
+            self.reported.append(mtu)
+            if source not in self._reported_by and len(self._reported_by) < MOST_TELLERS:
+                self._reported_by.append(source)
 
-    def too_big_here(self, mtu: int) -> None:
+    def _too_big_here(self, mtu: int, now: float) -> None:
         """This node's own interface refuses packets above `mtu`."""
+        self.tell(now, "too-big-here", mtu_bytes=mtu)
         if self.forward:
             self.evidence.ceiling = max(SMALLEST, min(self.evidence.ceiling, mtu))
 
     def hint(self) -> int | None:
-        """A size between the bounds that an ICMP error told and that was not tried for it yet."""
+        """A size between the bounds that an ICMP error reported and that no probe has tried for it yet."""
         low, ceiling = self.evidence.largest_passing, self.evidence.ceiling
-        hint = next((mtu for mtu in self.told if low <= mtu < ceiling and mtu not in self._tried_hints), None)
+        hint = next((mtu for mtu in self.reported if low <= mtu < ceiling and mtu not in self._tried_hints), None)
         if hint is not None:
             self._tried_hints.add(hint)
         return hint
@@ -205,8 +277,50 @@ class Exchange:
         """Whether anything was ever answered."""
         return any(probe.arrived for probe in self.probes.values())
 
-    def conclude(self, outcome: SearchOutcome, *, rounds: int, duration_s: float, miscounted: bool) -> PathMtu:
-        """The result, from all the evidence."""
+    @property
+    def counting(self) -> bool:
+        """Whether the receiver's count of fragments still says something."""
+        return self._misfits < MISFITS
+
+    @property
+    def new_fragments(self) -> int:
+        """How many datagrams the receiver has reassembled since the mark, as far as it counts."""
+        return self.fragments.since_mark if self.counting else 0
+
+    def misfit(self, now: float) -> None:
+        """A count of fragments does not fit what arrived: other traffic was counted too."""
+        self._misfits += 1
+        if not self.counting:
+            self.evidence.forget_fragments()
+            self.tell(now, "fragments-uncountable")
+
+    def tell_bounds(self, now: float) -> None:
+        """Tell between which sizes the path MTU lies, when that has changed."""
+        if self.tell is silent:
+            return
+        bounds = (self.evidence.largest_passing, self.evidence.smallest_failing)
+        if bounds != self._bounds:
+            self._bounds = bounds
+            self.tell(now, "bounds", passes_bytes=bounds[0], fails_bytes=bounds[1])
+
+    def finish(self, outcome: SearchOutcome, now: float) -> None:
+        """End the search with this outcome."""
+        self.result = result = self._conclude(outcome, now)
+        self.tell(
+            now,
+            "concluded",
+            outcome=outcome.value,
+            mtu_bytes=result.mtu_bytes,
+            ceiling_bytes=result.ceiling_bytes,
+            signalled=result.signalled,
+            against_next_byte=self.evidence.weight((result.mtu_bytes or 0) + 1),
+            vanished_bytes=result.vanished,
+            fragmented_bytes=result.fragmented,
+            probes=result.probes_sent,
+            rounds=result.rounds,
+        )
+
+    def _conclude(self, outcome: SearchOutcome, now: float) -> PathMtu:
         evidence = self.evidence
         arrived = evidence.whole.keys() | evidence.fragmented.keys()
         low = evidence.largest_passing
@@ -215,16 +329,16 @@ class Exchange:
             outcome=outcome,
             ceiling_bytes=evidence.ceiling,
             mtu_bytes=low or None,
-            signalled=low < evidence.ceiling and any(mtu <= low for mtu in self.told),
+            signalled=low < evidence.ceiling and any(mtu <= low for mtu in self.reported),
             passed=tuple(sorted(size for size in arrived if evidence.passes(size))),
             fragmented=tuple(sorted(size for size in arrived if not evidence.passes(size))),
             vanished=tuple(sorted(size for size in +evidence.lost if size not in arrived)),
             recovered=tuple(sorted(size for size in +evidence.lost if size in arrived)),
-            miscounted=miscounted,
-            icmp_from=tuple(self._told_by),
+            miscounted=not self.counting,
+            icmp_from=tuple(self._reported_by),
             probes_sent=sum(probe.sent_at is not None for probe in self.probes.values()),
-            rounds=rounds,
+            rounds=self.rounds,
             rtt_s=self.rtt.smoothed,
-            duration_s=duration_s,
+            duration_s=self.elapsed_s(now),
             rejected=dict(self._rejected),
         )

@@ -1,15 +1,16 @@
 """Datagram path-MTU search by the letter of RFC 8899 section 5, without I/O: the `strict` sibling of `fast`.
 
 One probe at a time, so never two within a round trip; MAX_PROBES losses of a size before it counts as too big;
-PROBE_TIMER of at least a second. It takes a timer for each loss, so a black hole takes ten seconds and more. Beyond the
-RFC, the result is probed until chance can no longer explain it, and a loss counts only if the path still answers.
+PROBE_TIMER of at least a second. Each loss takes one timer, so a black hole takes ten seconds and more. Beyond the RFC,
+the search probes its result until chance can no longer explain it, and a loss counts only if the path still answers.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 
-from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
+from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.proto.core import Core, Datagram, Received, Refusal
 from preflight.proto.pmtu.evidence import PADDING
 from preflight.proto.pmtu.exchange import Exchange, Probe
 from preflight.proto.pmtu.wire import SMALLEST, Kind
@@ -18,11 +19,9 @@ BASE_PLPMTU = 1200
 MAX_PROBES = 3
 PROBE_TIMER_S, LONGEST_TIMER_S = 1.0, 3.0
 """The least that section 5.1.1 allows; and while the round-trip time is unknown RFC 8085 section 3.1.2 asks for 3 s."""
-MISFITS = 12
-"""Probes about which other traffic's fragments leave a doubt, after which fragments are no longer looked at."""
 MAX_RESTARTS = MAX_RENEWALS = 3
 SILENT_ROUNDS = 2
-"""How often MAX_PROBES greetings go unanswered before nobody is there."""
+"""After MAX_PROBES greetings without an answer, so many times, nobody is there."""
 MAX_SECONDS = 60.0
 
 
@@ -68,36 +67,31 @@ RESTARTS = frozenset({Event.SILENT, Event.BLACK_HOLE})
 """Events after which the search begins anew."""
 
 
-class StrictPathMtuSearch:
-    """One `strict` search, driven as `preflight.proto.pmtu.fast.Search` says, with the arguments of `PathMtuSearch`."""
+class StrictPathMtuSearch(Core[PathMtu]):
+    """One `strict` search over a new `Exchange`."""
 
-    def __init__(
-        self, direction: OneWay, *, address: str, ceiling: int, token: bytes, key: bytes | None = None
-    ) -> None:
-        self.result: PathMtu | None = None
+    def __init__(self, exchange: Exchange) -> None:
         self.state = State.DISABLED
-        self._exchange = Exchange(direction, address=address, ceiling=ceiling, token=token, key=key)
-        self._evidence = self._exchange.evidence
+        self._exchange = exchange
+        self._evidence = exchange.evidence
         self._outstanding: Probe | None = None
         self._suspect: Probe | None = None
         self._deadline = 0.0
-        self._started: float | None = None
         self._testing = self._tested = 0
         self._failures: Counter[int] = Counter()
-        self._rounds = self._silent = self._restarts = self._renewals = self._misfits = 0
+        self._silent = self._restarts = self._renewals = 0
 
     @property
-    def counts_here(self) -> bool:
-        """See `Search`."""
-        return not self._exchange.forward
+    def result(self) -> PathMtu | None:
+        """What was found, once the search is over."""
+        return self._exchange.result
 
-    def datagrams_to_send(self, now: float) -> list[bytes]:
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
         """The next probe, once the one before it is answered or given up."""
         if self.result is not None or self._outstanding is not None:
             return []
-        if self._started is None:
-            self._started = now
         exchange = self._exchange
+        exchange.begin(now)
         exchange.fragments.mark()
         if self.state is State.DISABLED or self._suspect is not None:
             probe = exchange.probe(SMALLEST, greeting=True)
@@ -107,46 +101,37 @@ class StrictPathMtuSearch:
         self._outstanding = probe
         known = exchange.rtt.smoothed is not None
         self._deadline = now + (max(PROBE_TIMER_S, exchange.rtt.timeout) if known else LONGEST_TIMER_S)
-        self._rounds += 1
+        exchange.rounds += 1
         return [exchange.encode_probes([probe], now)]
 
-    def receive(self, data: bytes, now: float, reassembled: int | None = None) -> None:
-        """See `Search`."""
-        cookie = self._exchange.cookie
-        read = self._exchange.read(data, reassembled) if self.result is None else None
+    def receive(self, received: Received, now: float) -> None:
+        """Take a datagram from the peer; the search ignores what does not belong to it."""
+        exchange = self._exchange
+        cookie = exchange.cookie
+        read = exchange.read(received.data, now)
         if read is None:
             return
         message, probe = read
-        if not self._exchange.answers(message, probe, len(data)):
+        if not exchange.answered(message, probe, received.data, now):
             if message.kind is Kind.WELCOME and message.cookie != cookie:
                 self._renew(probe)
             return
-        if probe.arrived or probe.sent_at is None:
-            return
-        probe.arrived = True
-        self._exchange.rtt.sample(now - probe.sent_at)
         if probe is not self._outstanding:
-            self._late(probe)
+            self._late(probe, now)
         else:
             self._outstanding = None
-            self._greeted() if probe.greeting else self._weigh(probe.size)
+            if probe.greeting:
+                self._greeted(now)
+            else:
+                self._weigh(probe.size, now)
         self._go_on(now)
 
-    def icmp_too_big(self, quoted: bytes, mtu: int, source: str) -> None:
-        """See `Search`. What it tells is probed next and never sets the value (section 4.6.2)."""
-        self._exchange.icmp_too_big(quoted, mtu, source)
-
-    def too_big_here(self, mtu: int) -> None:
-        """See `Search`."""
-        self._exchange.too_big_here(mtu)
-
-    def refused(self, now: float) -> None:
-        """See `Search`; once answers came it is no verdict."""
-        if self.result is None and not self._exchange.heard:
-            self._finish(SearchOutcome.REFUSED, now)
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """Take an ICMP error: a size that it reports is probed next and never sets the value (section 4.6.2)."""
+        self._exchange.refused(refusal, now)
 
     def get_timer(self) -> float | None:
-        """See `Search`."""
+        """When PROBE_TIMER runs out; a time that has passed if the next probe is due."""
         if self.result is not None:
             return None
         return self._deadline if self._outstanding is not None else 0.0
@@ -157,12 +142,12 @@ class StrictPathMtuSearch:
         if self.result is not None or probe is None or now < self._deadline:
             return
         self._outstanding = None
+        self._exchange.tell(now, "timer", missing=[probe.number])
         if probe.greeting:
-            probe.given_up = True
-            self._evidence.lost[SMALLEST] += 1
+            self._exchange.give_up(probe, now)
             self._silent += 1
             if self._silent >= MAX_PROBES:
-                self._happened(Event.SILENT)
+                self._happened(Event.SILENT, now)
         else:
             self._suspect = probe  # it counts against the size only if the path answers to something small
         self._go_on(now)
@@ -181,52 +166,50 @@ class StrictPathMtuSearch:
         hint = self._exchange.hint()
         if hint is not None and low < hint < high:
             return hint
-        if low in self._exchange.told:
+        if low in self._exchange.reported:
             return low + 1
         return ceiling if high > ceiling else _middle(low, high)
 
-    def _greeted(self) -> None:
+    def _greeted(self, now: float) -> None:
         self._silent = 0
         self._evidence.whole[SMALLEST] += 1
         suspect, self._suspect = self._suspect, None
         if self.state is State.DISABLED:
-            self._happened(Event.CONNECTED)
+            self._happened(Event.CONNECTED, now)
         elif suspect is not None:
-            suspect.given_up = True
-            self._evidence.lost[suspect.size] += 1
-            self._failed(suspect.size)
+            self._exchange.give_up(suspect, now)
+            self._failed(suspect.size, now)
 
-    def _weigh(self, size: int) -> None:
+    def _weigh(self, size: int, now: float) -> None:
         """A probe arrived, whole or in fragments."""
-        fragments = self._exchange.fragments.since_mark if self._counting else 0
+        fragments = self._exchange.new_fragments
         if fragments == 0:
             self._evidence.whole[size] += 1
             self._failures[size] = 0
             if self._evidence.passes(size):
                 self._decided(size)
-                self._happened(Event.PASSED)
+                self._happened(Event.PASSED, now)
         elif fragments == 1:
             self._evidence.fragmented[size] += 1
-            self._failed(size)
+            self._failed(size, now)
         else:
-            self._misfits += 1
-            if not self._counting:
-                self._evidence.forget_fragments()
+            self._exchange.misfit(now)
 
-    def _failed(self, size: int) -> None:
+    def _failed(self, size: int, now: float) -> None:
         """One more probe of a size vanished or came in fragments; MAX_PROBES of them in a row decide."""
         self._failures[size] += 1
         if self._failures[size] < MAX_PROBES:
             return
         self._decided(size)
         low = self._evidence.largest_passing
-        self._happened(Event.BLACK_HOLE if size == low else Event.FAILED)
+        self._happened(Event.BLACK_HOLE if size == low else Event.FAILED, now)
 
     def _decided(self, size: int) -> None:
         self._tested, self._testing = size, 0
 
-    def _late(self, probe: Probe) -> None:
-        """It was taken for lost and comes after all."""
+    def _late(self, probe: Probe, now: float) -> None:
+        """It was taken for lost, and now it comes after all."""
+        self._exchange.tell(now, "probe-late", number=probe.number, size_bytes=probe.size)
         if probe.given_up:
             self._evidence.lost[probe.size] -= 1
         if probe is self._suspect:
@@ -241,7 +224,7 @@ class StrictPathMtuSearch:
             self._renewals += 1
             self._outstanding = None
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, event: Event, now: float) -> None:
         """Move along the table."""
         if event is Event.BLACK_HOLE and self.state is State.SEARCH_COMPLETE:
             self._evidence.forget()
@@ -249,39 +232,30 @@ class StrictPathMtuSearch:
             self._restarts += 1
             self._silent, self._testing, self._suspect = 0, 0, None
             self._failures.clear()
-        self.state = TRANSITIONS.get((self.state, event), self.state)
+        before, self.state = self.state, TRANSITIONS.get((self.state, event), self.state)
+        if self.state is not before:
+            self._exchange.tell(now, "state", before=before.value, after=self.state.value, because=event.value)
 
     def _go_on(self, now: float) -> None:
         """Close or reopen the search, and end it when the answer is beyond chance or out of reach."""
-        evidence = self._evidence
+        evidence, exchange = self._evidence, self._exchange
+        exchange.tell_bounds(now)
         low = evidence.largest_passing
         closed = low > 0 and (low == evidence.ceiling or evidence.narrowed)
         if self.state is State.SEARCHING and closed:
-            self._happened(Event.NARROWED)
+            self._happened(Event.NARROWED, now)
         elif self.state is State.SEARCH_COMPLETE and not closed:
-            self._happened(Event.OPENED)
-        elapsed_s = now - (now if self._started is None else self._started)
+            self._happened(Event.OPENED, now)
         if self.state is State.SEARCH_COMPLETE and self._beyond_chance(low):
-            self._finish(SearchOutcome.MEASURED, now)
-        elif self._restarts >= SILENT_ROUNDS and not self._exchange.heard:
-            self._finish(SearchOutcome.NO_ANSWER, now)
-        elif self._restarts > MAX_RESTARTS or elapsed_s >= MAX_SECONDS:
-            self._finish(SearchOutcome.UNDECIDED, now)
+            exchange.finish(SearchOutcome.MEASURED, now)
+        elif self._restarts >= SILENT_ROUNDS and not exchange.heard:
+            exchange.finish(SearchOutcome.NO_ANSWER, now)
+        elif self._restarts > MAX_RESTARTS or exchange.elapsed_s(now) >= MAX_SECONDS:
+            exchange.finish(SearchOutcome.UNDECIDED, now)
 
     def _beyond_chance(self, low: int) -> bool:
         evidence = self._evidence
         return low == evidence.ceiling or evidence.weight(low + 1) >= evidence.needed_if_lossy
-
-    @property
-    def _counting(self) -> bool:
-        """Whether the receiver's count of fragments still says something."""
-        return self._misfits < MISFITS
-
-    def _finish(self, outcome: SearchOutcome, now: float) -> None:
-        duration_s = now - (now if self._started is None else self._started)
-        self.result = self._exchange.conclude(
-            outcome, rounds=self._rounds, duration_s=duration_s, miscounted=not self._counting
-        )
 
 
 def _middle(low: int, high: int) -> int:

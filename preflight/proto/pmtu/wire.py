@@ -1,8 +1,9 @@
 """Our path-MTU probe protocol on the responder's UDP port: codec, and the responder's side of it, without I/O.
 
-Forward: a large PROBE is answered by a small ACK. Reverse: a small REQUEST names sizes and is answered by one ANSWER of
-each size, only to an address that gave back the cookie of a HELLO. All sizes are IP packets in bytes. Token and number
-stand first, because ICMP errors quote only the start of a payload (RFC 8899 section 4.6.1 asks to check both).
+Forward: the responder answers a large PROBE with a small ACK. Reverse: a small REQUEST names sizes, and the responder
+sends one ANSWER of each size, only to an address that gave back the cookie of a HELLO. All sizes are IP packets in
+bytes. Token and number stand first, because ICMP errors quote only the start of a payload (RFC 8899 section 4.6.1 asks
+to check both).
 """
 
 import hmac
@@ -12,13 +13,12 @@ from enum import IntEnum
 from typing import Protocol
 
 from preflight.proto.responder.cookie import COOKIE_BYTES, Cookies
-from preflight.proto.responder.cookie import COOKIE_SECONDS as COOKIE_SECONDS
+from preflight.proto.responder.frame import NO_MAC, Head
 
 MAGIC = b"\xf5PMT"
 """First four bytes of every datagram: no STAMP sender reaches a sequence number of 0xF5504D54 within a session."""
 VERSION = 1
 TOKEN_BYTES = 8
-MAC_BYTES = 16
 MAX_SIZES = 10
 """Answers to one request: ten full-size packets are what a new flow may send at once (RFC 6928)."""
 SMALLEST = 144
@@ -27,7 +27,7 @@ LARGEST = 9216
 UNKNOWN_COUNT = 0xFFFFFFFF
 
 _HEADER = struct.Struct("!4s8sIBBHHHIB3x16s16s")
-_MAC_AT = _HEADER.size - MAC_BYTES
+_HEAD = Head(MAGIC, _HEADER)
 _QUOTED = struct.Struct("!4s8sI")
 _NO_COOKIE = bytes(COOKIE_BYTES)
 
@@ -85,19 +85,15 @@ def encode(message: Message, *, length: int = 0, key: bytes | None = None) -> by
         UNKNOWN_COUNT if message.reassembled is None else message.reassembled % UNKNOWN_COUNT,
         len(message.sizes),
         message.cookie,
-        bytes(MAC_BYTES),
+        NO_MAC,
     )
     data = (header + struct.pack(f"!{len(message.sizes)}H", *message.sizes)).ljust(length, b"\0")
-    if key is None:
-        return data
-    return data[:_MAC_AT] + _mac(key, data) + data[_HEADER.size :]
+    return _HEAD.sign(data, key)
 
 
 def decode(data: bytes, *, key: bytes | None = None) -> Message | None:
-    """Read a datagram; None if it is none of ours, is malformed, or does not carry the right MAC for `key`."""
-    if len(data) < _HEADER.size or data[:4] != MAGIC:
-        return None
-    if key is not None and not hmac.compare_digest(data[_MAC_AT : _HEADER.size], _mac(key, data)):
+    """Read a datagram; None if it is none of ours, is malformed, or does not carry the right signature for `key`."""
+    if not _HEAD.accepts(data, key):
         return None
     _, token, number, version, kind, size, device_mtu, path_mtu, reassembled, count, cookie, _ = _HEADER.unpack_from(
         data
@@ -123,10 +119,6 @@ def quoted_number(payload: bytes, token: bytes) -> int | None:
         return None
     magic, quoted_token, number = _QUOTED.unpack_from(payload)
     return number if magic == MAGIC and hmac.compare_digest(quoted_token, token) else None
-
-
-def _mac(key: bytes, data: bytes) -> bytes:
-    return hmac.digest(key, data[:_MAC_AT] + bytes(MAC_BYTES) + data[_HEADER.size :], "sha256")[:MAC_BYTES]
 
 
 class HostView(Protocol):

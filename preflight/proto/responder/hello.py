@@ -1,19 +1,22 @@
-"""Hellos between responders: each says unasked, every few seconds, what it has heard from the other. Pure.
+"""Hellos between responders: each tells the other, unasked and every few seconds, what it has received from it. Pure.
 
-The idea of BFD (RFC 5880): who hears hellos that count none of its own packets knows that only its forward direction is
-dead, and needs nobody else to learn it. A hello is signed with the shared key, names both ends and the time, and is
-taken once: it cannot be bent back to its sender, handed to a third node, or replayed. Without a key there are none.
-A program on the receiver's own host, which cannot have the port that hellos come to, asks the responder there.
+The idea of BFD (RFC 5880): a node that receives hellos which count none of its own packets knows that only its forward
+direction is dead, and needs nobody else to learn it. A hello is signed with the shared key, names both ends and the
+time, and counts once: it cannot be reflected to its sender, sent to a third node, or replayed. Without a key there are
+none. A program on the receiver's own host cannot open the port that hellos come to, so it asks the responder there.
 """
 
-import hmac
 import struct
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
+from math import inf
 
-from preflight.model.path import Heard
+from preflight.model.event import Tell, silent
+from preflight.model.path import Heard, HelloReport
+from preflight.proto.core import Core, Datagram, Received
+from preflight.proto.responder.frame import MAC_BYTES, is_signed, pack_address, signature, unpack_address
 
 MAGIC = b"\xf7HEL"
 """First four bytes of every datagram: no STAMP sender reaches such a sequence number within a session."""
@@ -23,7 +26,7 @@ JITTER = 0.25
 """Each interval is shorter by up to this share, so that hellos of many nodes do not fall into step (RFC 5880 6.8.7)."""
 FRESH_S = 120.0
 """So far the clocks of two nodes may be apart; no recorded hello is good for longer."""
-NONCE_BYTES = MAC_BYTES = 16
+NONCE_BYTES = 16
 
 _LAYOUT = struct.Struct("!4sBBHQIQIIIII16s16s16sI")
 _NEVER = 0xFFFFFFFF
@@ -101,30 +104,26 @@ def encode(message: Message, key: bytes) -> bytes:
         _milliseconds(heard.packet_age_s),
         min(heard.hellos, _NEVER),
         _milliseconds(heard.hello_age_s),
-        _packed(hello.sender),
-        _packed(hello.receiver),
+        pack_address(hello.sender),
+        pack_address(hello.receiver),
         message.nonce,
         _milliseconds(message.held_s),
     )
-    return body + _mac(key, body)
+    return body + signature(key, body)
 
 
 def decode(data: bytes, key: bytes) -> Message:
     """Read a datagram; its signature comes before anything else. Raises HelloError."""
     body, mac = data[: _LAYOUT.size], data[_LAYOUT.size :]
-    if len(mac) != MAC_BYTES or not hmac.compare_digest(mac, _mac(key, body)):
+    if len(mac) != MAC_BYTES or not is_signed(body, mac, key):
         raise HelloError("bad-hello")
     magic, version, kind, overflowed, started, sequence, sent, up, packets, packet_age, *rest = _LAYOUT.unpack(body)
     if magic != MAGIC or version != VERSION or kind not in _KINDS:
         raise HelloError("bad-hello")
     hellos, hello_age, sender, receiver, nonce, held = rest
     heard = Heard(packets, _seconds(packet_age), hellos, _seconds(hello_age), overflowed)
-    hello = Hello(_address(sender), _address(receiver), started, sequence, sent, _seconds(up) or 0.0, heard)
+    hello = Hello(unpack_address(sender), unpack_address(receiver), started, sequence, sent, _seconds(up) or 0.0, heard)
     return Message(Kind(kind), hello, nonce, _seconds(held) or 0.0)
-
-
-def _mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, "sha256")[:MAC_BYTES]
 
 
 def _milliseconds(seconds: float | None) -> int:
@@ -133,17 +132,6 @@ def _milliseconds(seconds: float | None) -> int:
 
 def _seconds(milliseconds: int) -> float | None:
     return None if milliseconds == _NEVER else milliseconds / 1000
-
-
-def _packed(address: str) -> bytes:
-    """Sixteen bytes; IPv4 as an IPv4-mapped address (RFC 4291 section 2.5.5.2)."""
-    packed = ip_address(address.partition("%")[0]).packed
-    return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
-
-
-def _address(packed: bytes) -> str:
-    address = IPv6Address(packed)
-    return str(address.ipv4_mapped or address)
 
 
 class HelloReceiver:
@@ -189,21 +177,21 @@ class HelloServer:
         self._key = key
         self._started_ms = started_ms
         self._started = now
-        self._ears = {peer: HelloReceiver(key, peer, None) for peer in peers}
-        self._sequence = dict.fromkeys(self._ears, 0)
+        self._receivers = {peer: HelloReceiver(key, peer, None) for peer in peers}
+        self._sequence = dict.fromkeys(self._receivers, 0)
 
     def at(self, peer: str, local: str) -> None:
         """By which of this node's addresses a peer is greeted, and greets."""
-        self._ears[peer].local = local
+        self._receivers[peer].local = local
 
     def hello(self, peer: str, heard: Heard, now: float, now_ms: int) -> bytes:
         """The next hello to a peer; `heard` are the packets, its hellos are counted here. Only behind `at`."""
-        ear = self._ears[peer]
-        local = ear.local
+        receiver = self._receivers[peer]
+        local = receiver.local
         assert local is not None
         self._sequence[peer] += 1
-        age_s = now - ear.at if ear.count else None
-        said = replace(heard, hellos=ear.count, hello_age_s=age_s)
+        age_s = now - receiver.at if receiver.count else None
+        said = replace(heard, hellos=receiver.count, hello_age_s=age_s)
         up_s = now - self._started
         hello = Hello(local, peer, self._started_ms, self._sequence[peer], now_ms, up_s, said)
         return encode(Message(Kind.HELLO, hello), self._key)
@@ -212,16 +200,115 @@ class HelloServer:
         """Take a hello, or answer a question with as many bytes as it has. Raises HelloError."""
         message = decode(data, self._key)
         if message.kind is Kind.HELLO:
-            if (ear := self._ears.get(source)) is None:
+            if (receiver := self._receivers.get(source)) is None:
                 raise HelloError("misaddressed-hello")
-            ear.accept(message.hello, source, now, now_ms)
+            receiver.accept(message.hello, source, now, now_ms)
             return []
         if message.kind is Kind.QUESTION:
             return [encode(self._answer(message, now), self._key)]
         raise HelloError("bad-hello")
 
     def _answer(self, question: Message, now: float) -> Message:
-        ear = self._ears.get(question.hello.sender)
-        if ear is None or ear.newest is None:
+        receiver = self._receivers.get(question.hello.sender)
+        if receiver is None or receiver.newest is None:
             return Message(Kind.ANSWER, question.hello, question.nonce)
-        return Message(Kind.ANSWER, ear.newest, question.nonce, held_s=now - ear.at)
+        return Message(Kind.ANSWER, receiver.newest, question.nonce, held_s=now - receiver.at)
+
+
+ASK_AGAIN_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Whose hellos to listen for, where they come from and where they come to."""
+
+    peer: str
+    peer_port: int
+    local: str
+    port: int
+
+
+class HelloListener(Core[HelloReport]):
+    """A node's side: takes the hellos of one peer, on the port they come to or by asking the responder that has it.
+
+    began: when the node's own first packet left. nonce: random, `NONCE_BYTES` long. by_responder: ask the responder of
+    this host, from `ask` until `stop_asking`. It listens until its driver stops.
+    """
+
+    def __init__(
+        self, ends: Ends, key: bytes, *, began: float, nonce: bytes, by_responder: bool, tell: Tell = silent
+    ) -> None:
+        self._ends, self._key, self._began, self._nonce, self._tell = ends, key, began, nonce, tell
+        self._by_responder = by_responder
+        self._receiver = HelloReceiver(key, ends.peer, ends.local)
+        self._newest: tuple[Hello, float] | None = None
+        self._dropped: Counter[str] = Counter()
+        self._next_at = inf
+        self.answered = False
+        """Whether the responder that was asked has answered."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Hellos and answers that count for nothing, by reason."""
+        return self._dropped
+
+    @property
+    def result(self) -> HelloReport | None:
+        """The newest hello that came after the first packet had left; None while there is none."""
+        if self._newest is None:
+            return None
+        hello, at = self._newest
+        after_s = at - self._began
+        return HelloReport(after_s, hello.up_s, hello.heard, by_responder=self._by_responder) if after_s > 0 else None
+
+    def ask(self, now: float) -> None:
+        """Ask the responder again and again from now on, where that is how hellos are heard."""
+        if self._by_responder:
+            self._next_at = now
+
+    def stop_asking(self) -> None:
+        """Only listen from now on."""
+        self._next_at = inf
+
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
+        """A question, if one is due."""
+        if now < self._next_at:
+            return []
+        self._next_at = now + ASK_AGAIN_S
+        self._tell(now, "responder-asked")
+        question = Message(Kind.QUESTION, Hello(self._ends.peer, self._ends.local), self._nonce)
+        return [Datagram(encode(question, self._key))]
+
+    def get_timer(self) -> float:
+        """When to ask again."""
+        return self._next_at
+
+    def handle_timer(self, now: float) -> None:
+        """Nothing is given up: hellos may come at any time."""
+
+    def receive(self, received: Received, now: float) -> None:
+        """Take a hello, or the responder's answer about one."""
+        try:
+            if self._by_responder:
+                self._take_answer(received.data, now)
+            else:
+                now_ms = received.received_ns // 1_000_000
+                hello = self._receiver.take(received.data, received.source[0], now, now_ms)
+                self._newest = hello, now
+        except HelloError as error:
+            self._dropped[error.reason] += 1
+            self._tell(now, "dropped", reason=error.reason)
+            return
+        if self._newest is not None:
+            hello, at = self._newest
+            heard = hello.heard.packets
+            self._tell(now, "hello", sequence=hello.sequence, after_s=at - self._began, packets_heard=heard)
+
+    def _take_answer(self, data: bytes, now: float) -> None:
+        message = decode(data, self._key)
+        if message.kind is not Kind.ANSWER or message.nonce != self._nonce:
+            raise HelloError("bad-hello")
+        self.answered = True
+        named = (message.hello.sender, message.hello.receiver) == (self._ends.peer, self._ends.local)
+        if named and message.hello.sequence:
+            self._newest = message.hello, now - message.held_s

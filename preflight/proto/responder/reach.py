@@ -2,9 +2,10 @@
 
 from enum import Enum
 
+from preflight.model.host_port import bracketed, join_host_port
 from preflight.model.path import AskResult, HelloReport
+from preflight.model.peer import RESPONDER_PORT
 
-STAMP_PORT = 862
 HELLO_AFTER_S = 1.0
 """A hello that came so long after this node's first packet left its sender when that packet was there, or lost: no
 round trip is longer. An earlier one may have crossed it."""
@@ -65,8 +66,7 @@ def start_responder(name: str, address: str, port: int, *, asker: str | None = N
 
     keyed: this node signs its packets, and a responder with another key, or without one, would not do.
     """
-    host = f"[{address}]" if ":" in address else address
-    place = host if port == STAMP_PORT else f"{host}:{port}"
+    place = bracketed(address) if port == RESPONDER_PORT else join_host_port(address, port)
     allow = f" --allow {asker}" if asker else ""
     key, whose = (" --key-file KEY-FILE", ", with this node's key") if keyed else ("", "")
     return f"preflight responder --bind {place}{allow}{key}   # on {name}{whose}"

@@ -1,6 +1,32 @@
-"""What an inquiry tells about a direction, as facts of a message: each says who counted what."""
+"""What an inquiry proves about a direction, as the facts of a message: each says who counted what."""
 
+from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport
+
+
+def answered_of(name: str, answered: int, sent: int) -> str:
+    """The responder answers."""
+    return f"the responder of {name} answered {answered} of {sent} packets"
+
+
+def answered_late(name: str, unanswered: int) -> str:
+    """The responder answers now; before, so many packets got no answer."""
+    return f"the responder of {name} answered once the tunnel was up, after {unanswered} packets without an answer"
+
+
+def other_key(name: str) -> str:
+    """The responder answers only what is not signed."""
+    return (
+        f"the responder of {name} answers packets without a key and drops those signed with this node's: "
+        "its key is another one, or it has none"
+    )
+
+
+def echo_text(echo: EchoStats | None) -> str:
+    """That no echo was answered, or that none could be tried."""
+    if echo is None or not echo.sent:
+        return " (ICMP echo could not be tried)"
+    return f" and none of {echo.sent} ICMP echoes"
 
 
 def unanswered(name: str, asked: AskResult) -> str:

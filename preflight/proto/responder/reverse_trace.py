@@ -5,22 +5,22 @@ no other, and tells the hops in one REPORT that is as long as the ASK. So nobody
 that is not proven goes a CHALLENGE, shorter than what came, and to one that is go a few small packets, a few times.
 """
 
-import hmac
 import struct
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address
 
+from preflight.model.event import Tell, silent
 from preflight.model.icmp import Hop, Trace
-from preflight.model.return_path import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, ReverseTraceroute, WayBack
+from preflight.proto.core import Core, Datagram, Received, Refusal
 from preflight.proto.responder.admission import TokenBucket
 from preflight.proto.responder.cookie import COOKIE_BYTES, Cookies
+from preflight.proto.responder.frame import NO_MAC, Head, pack_address, unpack_address
 
 MAGIC = b"\xf8TRC"
 VERSION = 1
 TOKEN_BYTES = 8
-MAC_BYTES = 16
 MAX_HOPS = 12
 FULL_TTL = 255
 FARTHEST = 64
@@ -35,7 +35,7 @@ MAX_SOURCES = 1024
 
 # Magic, token, version, kind, TTL that was left, cookie, MAC.
 _HEADER = struct.Struct("!4s8sBBBx16s16s")
-_MAC_AT = _HEADER.size - MAC_BYTES
+_HEAD = Head(MAGIC, _HEADER)
 # The interfaces of the way back, its gateway, number of hops; each hop: address, microseconds, whether it is the end.
 _WAY = struct.Struct("!16s16s16sB")
 _HOP = struct.Struct("!16sIB")
@@ -84,27 +84,23 @@ def encode(message: Message, *, key: bytes | None = None) -> bytes:
         message.kind,
         message.ttl or 0,
         message.cookie,
-        bytes(MAC_BYTES),
+        NO_MAC,
     )
     if message.kind is Kind.REPORT:
         data += _body(message.way, message.trace.hops[:MAX_HOPS])
     if message.kind in _LONG:
         data = data.ljust(MESSAGE_BYTES, b"\0")
-    if key is None:
-        return data
-    return data[:_MAC_AT] + _mac(key, data) + data[_HEADER.size :]
+    return _HEAD.sign(data, key)
 
 
 def _body(way: WayBack, hops: tuple[Hop, ...]) -> bytes:
     names = ((name or "").encode("ascii") for name in (way.arrival, way.interface))
-    return _WAY.pack(*names, _packed(way.gateway), len(hops)) + b"".join(map(_packed_hop, hops))
+    return _WAY.pack(*names, _pack(way.gateway), len(hops)) + b"".join(map(_packed_hop, hops))
 
 
 def decode(data: bytes, *, key: bytes | None = None) -> Message | None:
-    """Read a datagram; None if it is none of ours, is malformed, or does not carry the right MAC for `key`."""
-    if len(data) < _HEADER.size or data[:4] != MAGIC:
-        return None
-    if key is not None and not hmac.compare_digest(data[_MAC_AT : _HEADER.size], _mac(key, data)):
+    """Read a datagram; None if it is none of ours, is malformed, or does not carry the right signature for `key`."""
+    if not _HEAD.accepts(data, key):
         return None
     _, token, version, kind, ttl, cookie, _ = _HEADER.unpack_from(data)
     if version != VERSION or kind not in _KINDS or len(data) < (MESSAGE_BYTES if kind in _LONG else 0):
@@ -122,38 +118,27 @@ def _with_body(message: Message, data: bytes) -> Message | None:
         return None
     start = _HEADER.size + _WAY.size
     hops = tuple(_hop(ttl, *_HOP.unpack_from(data, start + (ttl - 1) * _HOP.size)) for ttl in range(1, count + 1))
-    way = WayBack(names[0] or None, names[1] or None, _address(gateway))
+    way = WayBack(names[0] or None, names[1] or None, _unpack(gateway))
     return replace(message, way=way, trace=Trace(hops))
 
 
 def _hop(ttl: int, address: bytes, microseconds: int, end: int) -> Hop:
-    shown = _address(address)
+    shown = _unpack(address)
     rtt_ms = None if shown is None or microseconds == _NO_TIME else microseconds / 1000
     return Hop(ttl, shown, rtt_ms, reached=shown is not None and bool(end & 1))
 
 
 def _packed_hop(hop: Hop) -> bytes:
     rtt = _NO_TIME if hop.rtt_ms is None else min(max(round(hop.rtt_ms * 1000), 0), _NO_TIME - 1)
-    return _HOP.pack(_packed(hop.address), rtt, hop.reached)
+    return _HOP.pack(_pack(hop.address), rtt, hop.reached)
 
 
-def _packed(address: str | None) -> bytes:
-    """As IPv6; an IPv4 address mapped into it (RFC 4291 section 2.5.5.2)."""
-    if address is None:
-        return _NO_ADDRESS
-    ip = ip_address(address.partition("%")[0])
-    return ip.packed if isinstance(ip, IPv6Address) else b"\0" * 10 + b"\xff\xff" + ip.packed
+def _pack(address: str | None) -> bytes:
+    return _NO_ADDRESS if address is None else pack_address(address)
 
 
-def _address(packed: bytes) -> str | None:
-    if packed == _NO_ADDRESS:
-        return None
-    ip = IPv6Address(packed)
-    return str(ip.ipv4_mapped or ip)
-
-
-def _mac(key: bytes, data: bytes) -> bytes:
-    return hmac.digest(key, data[:_MAC_AT] + bytes(MAC_BYTES) + data[_HEADER.size :], "sha256")[:MAC_BYTES]
+def _unpack(packed: bytes) -> str | None:
+    return None if packed == _NO_ADDRESS else unpack_address(packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,49 +212,64 @@ REPORT_AGAIN_S = 1.0
 REPORT_WITHIN_S = 4.0
 
 
-class TraceQuestion:
+class TraceQuestion(Core[ReverseTraceroute]):
     """The asker's side: one question to one responder. All times are seconds of one steady clock.
 
-    Whoever answers neither of a few ASKs has no responder that traces, and one that is BUSY is not waited for: `answer`
-    is then None when `wake_at` is None.
+    here: this node's own address on the socket. A responder that answers none of a few ASKs does not trace, and one
+    that is BUSY is not worth waiting for: the question is then over without a result.
     """
 
-    def __init__(self, token: bytes, key: bytes | None, now: float) -> None:
+    result: ReverseTraceroute | None = None
+
+    def __init__(self, token: bytes, key: bytes | None, here: str, now: float, tell: Tell = silent) -> None:
         self._token = token
         self._key = key
+        self._here = here
+        self._tell = tell
         self._cookie: bytes | None = None
         self._send_at = now
         self._ends_at = now + TRIES * CHALLENGE_WITHIN_S
         self._over = False
-        self.answer: Message | None = None
 
-    def wake_at(self) -> float | None:
-        """When to call `datagrams` next if nothing comes in; None: it is over."""
+    def get_timer(self) -> float | None:
+        """When to ask again, or to give up."""
         return None if self._over else min(self._send_at, self._ends_at)
 
-    def datagrams(self, now: float) -> list[bytes]:
-        """What to send now."""
-        if now >= self._ends_at:
-            self._over = True
+    def handle_timer(self, now: float) -> None:
+        """Give up when nothing has come in time."""
+        if now >= self._ends_at and not self._over:
+            self._end(now, "nothing came in time")
+
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
+        """An ASK, again after a while; with the cookie as soon as there is one."""
         if self._over or now < self._send_at:
             return []
         self._send_at = now + (CHALLENGE_WITHIN_S if self._cookie is None else REPORT_AGAIN_S)
-        return [encode(Message(Kind.ASK, self._token, self._cookie or bytes(COOKIE_BYTES)), key=self._key)]
+        self._tell(now, "asked", with_cookie=self._cookie is not None)
+        return [Datagram(encode(Message(Kind.ASK, self._token, self._cookie or bytes(COOKIE_BYTES)), key=self._key))]
 
-    def receive(self, data: bytes, now: float) -> bool:
-        """Take a datagram; whether it was the report."""
-        message = decode(data, key=self._key)
+    def receive(self, received: Received, now: float) -> None:
+        """Take a CHALLENGE, the REPORT, or BUSY."""
+        message = decode(received.data, key=self._key)
         if self._over or message is None or message.token != self._token:
-            return False
+            return
         if message.kind is Kind.CHALLENGE and self._cookie is None:
             self._cookie = message.cookie
             self._send_at, self._ends_at = now, now + REPORT_WITHIN_S
+            self._tell(now, "challenged")
         elif message.kind is Kind.REPORT and self._cookie is not None:
-            self.answer, self._over = message, True
+            there, back = hops_crossed(message.ttl), hops_crossed(received.ttl)
+            self.result = ReverseTraceroute(self._here, message.trace, message.way, there, back)
+            self._end(now, "reported")
         elif message.kind is Kind.BUSY:
-            self._over = True
-        return self.answer is not None
+            self._end(now, "busy")
 
-    def refused(self) -> None:
+    def refused(self, refusal: Refusal, now: float) -> None:
         """The host says that nobody listens."""
+        if refusal.port_unreachable:
+            self._end(now, "port unreachable")
+
+    def _end(self, now: float, because: str) -> None:
         self._over = True
+        hops = len(self.result.trace.hops) if self.result else None
+        self._tell(now, "concluded", because=because, hops=hops)

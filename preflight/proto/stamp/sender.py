@@ -5,12 +5,16 @@ the forward loss is N - R and the reverse loss R - received. Losses behind the l
 in which some packet is not answered ends with tail packets until one of them is.
 """
 
+import errno
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from preflight.model.event import Tell, silent
 from preflight.model.path import Drops, StampStats
 from preflight.model.rejected import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
+from preflight.proto.core import Address, Core, Datagram, Received, Refusal
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.stats import MAX_TAIL as MAX_TAIL
@@ -19,11 +23,13 @@ from preflight.proto.stamp.wire import Answer, ErrorEstimate, StampError
 
 TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
-"""How long a late packet is waited for at least, once the round trip is known."""
+"""How long to wait for a late packet at least, once the round trip is known."""
 LONGEST_PATIENCE_S = 3.0
-"""And at most, where answers took longer than silence is waited for: a slow path is no lossy one."""
+"""And at most, where answers took longer than `Plan.timeout_s`: a slow path is no lossy one."""
 COPIES = 4
-"""So many answers to a packet are kept, on average: whoever sends more must not fill the memory."""
+"""So many answers to a packet are kept, on average: a sender of more must not fill the memory."""
+MOST_ROUTERS = 32
+"""At most so many senders of ICMP errors are told apart: their addresses may be forged."""
 _COUNTS = struct.Struct("!III")
 
 
@@ -31,9 +37,10 @@ _COUNTS = struct.Struct("!III")
 class Plan:
     """A session to run.
 
-    count: packets, tail not counted; interval_s: between them; timeout_s: how long silence is waited for behind the
-    last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode. enough: end early with
-    so many answers.
+    count: packets, tail not counted; interval_s: between them; timeout_s: how long to wait for a first answer behind
+    the last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode. enough: end early
+    after so many answers. peer: its literal address, whose word it is when a port is unreachable. to: where packets
+    go; None on a connected socket.
     """
 
     ssid: int
@@ -44,17 +51,27 @@ class Plan:
     key: bytes | None = None
     error: ErrorEstimate = ErrorEstimate()
     enough: int | None = None
+    peer: str = ""
+    to: Address | None = None
 
 
-class SessionSender:
-    """One session. `now` is in seconds of a steady clock, times in packets are UNIX nanoseconds.
+class SessionSender(Core[StampStats]):
+    """One session. Times in packets are UNIX nanoseconds.
 
-    Shell: while `wake_at(now)` gives a time, wait until then, or until a datagram comes and is given to `receive`; when
-    `due(now)`, send `packet(unix_ns)` and tell `sent`.
+    unix_ns: this host's clock, read for each packet. sift: is shown every datagram first; where it returns True, the
+    datagram was for somebody else who shares the socket.
     """
 
-    def __init__(self, plan: Plan, now: float) -> None:
-        self._plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        now: float,
+        unix_ns: Callable[[], int],
+        *,
+        sift: Callable[[Received, float], bool] = lambda received, now: False,
+        tell: Tell = silent,
+    ) -> None:
+        self._plan, self._unix_ns, self._sift, self._tell = plan, unix_ns, sift, tell
         self._error = plan.error.encode()
         self._sequence = 0
         self._next_at = now
@@ -69,22 +86,42 @@ class SessionSender:
         self._drops: list[tuple[int, int, int]] = []
         self._worst_rtt_s = 0.0
         self._stateful = False
+        self._over = False
+        self.port_unreachable = False
+        self._icmp_errors: Counter[str] = Counter()
+        self._icmp_from: dict[str, str] = {}
 
-    def wake_at(self, now: float) -> float | None:
-        """When to call again: the next packet's time, or when waiting is over; None when the session has ended."""
-        if self._complete():
+    @property
+    def result(self) -> StampStats | None:
+        """What the session measured, once it is over."""
+        return self.stats() if self._over else None
+
+    def get_timer(self) -> float | None:
+        """The next packet's time, or when waiting is over."""
+        if self._over:
             return None
-        if self._sending():
-            return self._due_at()
-        deadline = self._last_at + self._patience_s()
-        return deadline if now < deadline else None
+        if self._complete():
+            return self._last_at
+        return self._due_at() if self._sending() else self._last_at + self._patience_s()
 
-    def due(self, now: float) -> bool:
-        """Whether a packet is to be sent now."""
-        return not self._complete() and self._sending() and now >= self._due_at()
+    def handle_timer(self, now: float) -> None:
+        """End the session when all is answered, waiting is over, or the peer's host says that nobody listens."""
+        if self._over:
+            return
+        waited = not self._sending() and now >= self._last_at + self._patience_s()
+        if self._complete() or waited or self.port_unreachable:
+            self._over = True
+            sent, answered = self._sequence, len(self._answered)
+            self._tell(now, "concluded", sent=sent, answered=answered, port_unreachable=self.port_unreachable)
 
-    def packet(self, unix_ns: int) -> bytes:
-        """The packet to send: sequence number, time, and TLVs for a reflector to fill: its counts, and its drops."""
+    def datagrams_to_send(self, now: float) -> list[Datagram]:
+        """The next packet, if it is due."""
+        if self._over or self._complete() or not self._sending() or now < self._due_at():
+            return []
+        return [Datagram(self._packet(self._unix_ns()), self._plan.to)]
+
+    def _packet(self, unix_ns: int) -> bytes:
+        """Sequence number, time, and TLVs that the reflector fills in: its counts, and its drops."""
         plan = self._plan
         self._stamped_ns = unix_ns
         counts = stamp_tlv.Tlv(stamp_tlv.Kind.DIRECT_MEASUREMENT, _COUNTS.pack(self._sequence + 1, 0, 0))
@@ -92,40 +129,69 @@ class SessionSender:
         packet = stamp.build_request(self._sequence, unix_ns, self._error, plan.ssid, key=plan.key, tlvs=tlvs)
         return packet + stamp_tlv.padding(plan.size - len(packet))
 
-    def sent(self, now: float, error: str = "") -> None:
-        """The packet has left, or did not because of `error`. A sequence number is spent by what has left only."""
-        if error:
-            self._failed += 1
-            self._send_errors[error] += 1
-        else:
-            self._sequence += 1
-            self._sent_ns.append(self._stamped_ns)
+    def sent(self, datagram: Datagram, now: float) -> None:
+        """The packet has left; only then it uses up its sequence number."""
+        self._tell(now, "packet-sent", number=self._sequence, size_bytes=len(datagram.data))
+        self._sequence += 1
+        self._sent_ns.append(self._stamped_ns)
+        self._schedule(now)
+
+    def unsent(self, datagram: Datagram, error: OSError, now: float) -> None:
+        """The packet did not leave; it counts as tried."""
+        self._failed += 1
+        self._send_errors[errno.errorcode.get(error.errno or 0, str(error.errno))] += 1
+        self._schedule(now)
+
+    def _schedule(self, now: float) -> None:
         self._last_at = now
         interval = self._plan.interval_s
         # Late by less than an interval: keep the rhythm. Later: go on from here, never catch up in a burst.
         self._next_at = (self._next_at if now - self._next_at < interval else now) + interval
 
-    def receive(self, data: bytes, received_ns: int) -> None:
-        """Take a datagram that came in; what is not an answer of this session is counted and dropped."""
-        if not self.take(data, received_ns):
-            self._rejected[self._refusal(data)] += 1
+    def receive(self, received: Received, now: float) -> None:
+        """Take a datagram; what is not an answer of this session is counted and dropped."""
+        if self._sift(received, now) or self.take(received, now):
+            return
+        reason = self._refusal(received.data)
+        self._rejected[reason] += 1
+        self._tell(now, "rejected", reason=reason, size_bytes=len(received.data))
+
+    def refused(self, refusal: Refusal, now: float) -> None:
+        """Take an ICMP error: from the peer's host, or from a router."""
+        if refusal.port_unreachable and refusal.offender == self._plan.peer:
+            self.port_unreachable = True
+            self._tell(now, "port-unreachable", by=refusal.offender)
+        elif not refusal.local:
+            self._note(refusal)
+            kind, code = refusal.icmp_type, refusal.icmp_code
+            self._tell(now, "icmp-error", type=kind, code=code, by=refusal.offender)
+
+    def _note(self, refusal: Refusal) -> None:
+        who = refusal.offender or "an unknown router"
+        if who not in self._icmp_from and len(self._icmp_from) >= MOST_ROUTERS:
+            who = "other routers"
+        self._icmp_errors[f"type {refusal.icmp_type} code {refusal.icmp_code} from {who}"] += 1
+        if who == refusal.offender:
+            self._icmp_from[who] = refusal.interface
 
     def answered_by(self, data: bytes) -> bool:
         """Whether a datagram answers a packet of this session."""
         return self._read(data) is not None
 
-    def take(self, data: bytes, received_ns: int) -> bool:
+    def take(self, received: Received, now: float) -> bool:
         """Take a datagram if it answers a packet of this session, and whether it does."""
-        answer = self._read(data)
+        answer = self._read(received.data)
         if answer is None:
             return False
-        arrival = Arrival(answer, received_ns)
+        arrival = Arrival(answer, received.received_ns)
         first = answer.sender_sequence not in self._answered
         if first or len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
             self._arrivals.append(arrival)
         self._answered.add(answer.sender_sequence)
         self._worst_rtt_s = max(self._worst_rtt_s, arrival.elapsed_ns / 1e9)
-        self._read_tlvs(answer, data)
+        self._read_tlvs(answer, received.data)
+        number, rtt_s = answer.sender_sequence, arrival.elapsed_ns / 1e9
+        self._tell(now, "packet-answered", number=number, reflected=answer.sequence, rtt_s=rtt_s, first=first)
         return True
 
     def _read(self, data: bytes) -> Answer | None:
@@ -136,8 +202,8 @@ class SessionSender:
         return answer if self._answers(answer) else None
 
     def _answers(self, answer: Answer) -> bool:
-        """Whether it is about a packet of this session: the number and the time are copied from there, so that who has
-        not seen the packet cannot make one up.
+        """Whether it is about a packet of this session: it copies the packet's number and time, so nobody who has not
+        seen the packet can make it up.
         """
         # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
         return answer.ssid in (self._plan.ssid, 0) and self._sent_at(answer.sender_sequence) == answer.sender_ns
@@ -170,7 +236,7 @@ class SessionSender:
     def _refusal_by_key(self, data: bytes, key: bytes) -> str:
         """Why this node, which has a key, does not take it. Raises StampError."""
         unsigned = stamp.read_unverified(data, signed=False)
-        # Who takes our signed packets for unsigned ones copies the zeros that stand in the place of the time.
+        # A reflector that takes our signed packets for unsigned ones copies the zeros in the place of the time.
         times = (self._sent_at(unsigned.sender_sequence), stamp.ns_from_ntp(0))
         if unsigned.sender_sequence < self._sequence and unsigned.sender_ns in times and any(data[16:24]):
             return UNSIGNED
@@ -180,7 +246,7 @@ class SessionSender:
         return FOREIGN
 
     def stats(self) -> StampStats:
-        """What the session tells so far."""
+        """What the session has measured so far."""
         base = StampStats(
             sent=self._sequence,
             answered=len(self._answered),
@@ -188,6 +254,9 @@ class SessionSender:
             rejected=dict(self._rejected),
             authenticated=self._plan.key is not None,
             drops=self._dropped(),
+            port_unreachable=self.port_unreachable,
+            icmp_errors=dict(self._icmp_errors),
+            icmp_from=dict(self._icmp_from),
         )
         return judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
 
@@ -207,7 +276,7 @@ class SessionSender:
         return self._last_at + max(grace, TAIL_INTERVAL_S)
 
     def _complete(self) -> bool:
-        """Everything has left and is answered: there is nothing to wait for but copies."""
+        """Everything has left and is answered: only copies could still come."""
         if self._plan.enough is not None and len(self._answered) >= self._plan.enough:
             return True
         return self._sequence + self._failed >= self._plan.count and len(self._answered) == self._sequence
@@ -219,8 +288,9 @@ class SessionSender:
         return min(max(3 * self._worst_rtt_s, SHORTEST_PATIENCE_S), most)
 
     def _read_tlvs(self, answer: Answer, data: bytes) -> None:
-        """Whether this answer shows a stateful reflector: it filled the TLV, or its number is not the sender's. And
-        what it says of its drops.
+        """Learn from an answer whether the reflector is stateful, and what it dropped.
+
+        It is stateful if it filled in its counts, or if its number is not the sender's.
         """
         base = stamp.UNAUTHENTICATED_BYTES if self._plan.key is None else stamp.AUTHENTICATED_BYTES
         counted = answer.sequence != answer.sender_sequence

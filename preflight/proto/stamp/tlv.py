@@ -2,7 +2,7 @@
 
 import hmac
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import ip_address
@@ -111,45 +111,6 @@ def encode(tlvs: Iterable[Tlv], *, sequence: int = 0, key: bytes | None = None) 
 def padding(length: int) -> bytes:
     """An Extra Padding TLV of `length` bytes in all; nothing below the four bytes of its header."""
     return Tlv(Kind.EXTRA_PADDING, bytes(length - HEADER_BYTES)).encode() if length >= HEADER_BYTES else b""
-
-
-def location() -> Tlv:
-    """Ask from where and to where a packet came, as its reflector saw it; behind an address translator that differs."""
-    asked = [Tlv(kind, bytes(_PLACE_BYTES[kind])).encode() for kind in (Place.SOURCE_IP, Place.DESTINATION_IP)]
-    return Tlv(Kind.LOCATION, bytes(_PORTS.size) + b"".join(asked))
-
-
-def read_location(tlv: Tlv) -> tuple[tuple[str, int], tuple[str, int]] | None:
-    """Source and destination that a reflector tells; None unless it tells both."""
-    if tlv.kind != Kind.LOCATION or tlv.flags or len(tlv.value) < _PORTS.size:
-        return None
-    found = {place.kind: place.value for place in parse(tlv.value[_PORTS.size :]) if not place.flags}
-    source = _told(found, Place.SOURCE_IPV4, Place.SOURCE_IPV6)
-    destination = _told(found, Place.DESTINATION_IPV4, Place.DESTINATION_IPV6)
-    if source is None or destination is None:
-        return None
-    destination_port, source_port = _PORTS.unpack_from(tlv.value)
-    return (source, source_port), (destination, destination_port)
-
-
-def _told(places: Mapping[int, bytes], ipv4: Place, ipv6: Place) -> str | None:
-    for kind, length in ((ipv4, 4), (ipv6, 16)):
-        if len(places.get(kind, b"")) == 16:
-            return str(ip_address(places[kind][:length]))
-    return None
-
-
-def class_of_service(dscp: int) -> Tlv:
-    """Ask a reflector to answer with this DSCP, and with which class this packet arrived."""
-    return Tlv(Kind.CLASS_OF_SERVICE, _CLASS.pack(dscp << 10, 0))
-
-
-def read_class_of_service(tlv: Tlv) -> tuple[int, int, bool] | None:
-    """DSCP and ECN with which the packet reached its reflector, and whether the answer left with the DSCP asked for."""
-    if tlv.kind != Kind.CLASS_OF_SERVICE or tlv.flags or len(tlv.value) != _CLASS.size:
-        return None
-    fields, _ = _CLASS.unpack(tlv.value)
-    return fields >> 4 & 0x3F, fields >> 2 & 3, not fields & 3
 
 
 def drops() -> Tlv:

@@ -8,6 +8,8 @@ MESSAGE-INTEGRITY (section 14.5) with the shared key as password. The codec is i
 import struct
 from typing import TYPE_CHECKING
 
+from preflight.model.host_port import split_host_port
+
 if TYPE_CHECKING:
     from aioice.stun import Message
 
@@ -24,23 +26,18 @@ Endpoint = tuple[str, int]
 
 
 class StunError(ValueError):
-    """What came is no answer that can be used; the text says why."""
-
-
-class RefusedError(StunError):
-    """The server answered with an error; the text has its code and its words."""
+    """The server answered, but not with an address; the text says why."""
 
 
 def read_server(text: str) -> Endpoint:
     """Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or (text.count(":") > 1 and not host.endswith("]")):
-        host, port = text, str(DEFAULT_PORT)
-    number = int(port) if port.isascii() and port.isdigit() else 0
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or host != host.strip() or not 0 < number < 65536:
+    try:
+        host, port = split_host_port(text, DEFAULT_PORT)
+    except ValueError:
+        port = 0
+    if port == 0:
         raise ValueError(f"{text!r} is not HOST[:PORT], as stun.example.net:3478 or [2001:db8::1]:3478")
-    return host, number
+    return host, port
 
 
 def magics() -> list[bytes]:
@@ -84,7 +81,7 @@ def answer(data: bytes, source: Endpoint, key: bytes | None = None, *, signed_on
 def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) -> Endpoint | None:
     """Where the server saw the request come from; None if this does not answer it, or with a key is not signed.
 
-    Raises RefusedError for an error answer (section 14.8), StunError for one without an address.
+    Raises StunError for an error answer (section 14.8), with its code and words, and for one without an address.
     """
     from aioice import stun
 
@@ -95,7 +92,7 @@ def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) ->
         return None
     if message.message_class == stun.Class.ERROR:
         code, words = message.attributes.get("ERROR-CODE", (0, "no code"))
-        raise RefusedError(f"{code} {words[:80]}".strip())
+        raise StunError(f"{code} {words[:80]}".strip())
     if message.message_class != stun.Class.RESPONSE:
         return None
     found = message.attributes.get("XOR-MAPPED-ADDRESS") or message.attributes.get("MAPPED-ADDRESS")

@@ -10,11 +10,6 @@ def around(name: str | None, host: str | None) -> str:
     return f"{ip} route add {host}/{length} {way}   # the underlay's gateway"
 
 
-def bracketed(host: str | None) -> str:
-    """A host as it stands before a colon and a port; a word in its place where it is not known."""
-    return f"[{host}]" if host and ":" in host else host or "HOST"
-
-
 def compare(state: OverlayState, known: OverlayPeer) -> str:
     """What must be the same on both ends for a handshake to succeed, with this node's values."""
     return (

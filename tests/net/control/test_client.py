@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from preflight.model.control import ControlError, NotHttpError
 from preflight.net.control.client import ControlClient
+from preflight.proto.control.url import parse_control_url
 from tests.net.conftest import MESH, SUBMITTER, WORKER, Request, answer, healthy, server_context
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ RECORD = {"id": "n", "capabilities": {}, "version": "1", "last_seen_unix_ms": 1,
 
 
 def client(url: str | None, **more: Any) -> ControlClient:
-    return ControlClient(url, **{"token": TOKEN, "timeout_s": 5.0, "environment": {}, **more})
+    return ControlClient(
+        parse_control_url(url) if url else None, **{"token": TOKEN, "timeout_s": 5.0, "environment": {}, **more}
+    )
 
 
 async def failure(made: ControlClient, call: Callable[[ControlClient], Awaitable[object]]) -> ControlError:

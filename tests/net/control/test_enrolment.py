@@ -15,7 +15,8 @@ from preflight_checks.enroll_cycle import enroll_cycle
 from pydantic import SecretStr
 
 from preflight.api import Result, Status
-from preflight.settings.load import ControlSettings, Enrolment, NodeSettings, Secrets, Settings
+from preflight.settings.load import Enrolment, Secrets, Settings
+from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, Request, answer, context
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from preflight.net.control.client import ControlClient
 from preflight.net.control.membership import Member
-from preflight.settings.load import ControlSettings, NodeSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net.conftest import MESH, WORKER
 
 if TYPE_CHECKING:

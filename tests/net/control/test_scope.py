@@ -11,7 +11,9 @@ from pydantic import SecretStr
 from preflight.model.roles import ScopeTrial
 from preflight.net.control.client import ControlClient
 from preflight.net.control.scope import try_foreign_scope
-from preflight.settings.load import ControlSettings, Settings
+from preflight.proto.control.url import parse_control_url
+from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 from tests.net.conftest import WORKER, Request, answer
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ async def trial(open_trap: "OpenTrap", asked: list[str], join: Join) -> "AsyncIt
         return answer("204 No Content", x_populi_feature="a")
 
     async with open_trap(respond) as trap:
-        client = ControlClient(trap.url, token=SecretStr(WORKER))
+        client = ControlClient(parse_control_url(trap.url), token=SecretStr(WORKER))
         try:
             made = Settings(control=ControlSettings(url=trap.url))
             yield asyncio.create_task(try_foreign_scope(made, client))

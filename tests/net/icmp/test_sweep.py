@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.lab
 
-SWEEP = [sys.executable, "-m", "preflight.net.icmp.sweep"]
+SWEEP = [sys.executable, "-m", "preflight.net.icmp"]
 USER = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--regid=65534", "--clear-groups"]
 FIREWALL = """
 table inet lab {
@@ -96,7 +96,7 @@ def test_without_privilege_and_for_mistakes_it_says_so() -> None:
 
 def test_a_silent_address_is_exit_code_1() -> None:
     """For scripts: 0 says that every request was answered."""
-    script = "import sys; from preflight.net.icmp import sweep; sys.exit(sweep.main(sys.argv[1:]))"
+    script = "import sys; from preflight.net.icmp.__main__ import main; sys.exit(main(sys.argv[1:]))"
     command = ["unshare", "--net", sys.executable, "-c", script, "127.0.0.1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1

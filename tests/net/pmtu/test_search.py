@@ -19,9 +19,11 @@ from preflight_checks.mtu_path import mtu_path
 from preflight.api import Context, Direction, Peer, Status
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
-from preflight.net.pmtu.search import HostPath, PathMtuProbes
+from preflight.net.pmtu.host import HostPath
+from preflight.net.pmtu.search import PathMtuProbes
 from preflight.proto.pmtu.wire import LARGEST
-from preflight.settings.load import CheckSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import CheckSettings
 
 SERVER = Path(__file__).parents[1] / "probe_server.py"
 DIRECTIONS: tuple[OneWay, ...] = ("forward", "reverse")
@@ -152,9 +154,9 @@ def test_the_check_measures_side_by_side() -> None:
 
 
 def test_the_search_alone_as_a_program() -> None:
-    """Protects `python -m preflight.net.pmtu.search`, which is what the benchmark of the search alone runs."""
+    """Protects `python -m preflight.net.pmtu`, which is what the benchmark of the search alone runs."""
     with responding("127.0.0.1") as port:
-        command = [sys.executable, "-m", "preflight.net.pmtu.search", "127.0.0.1", str(port)]
+        command = [sys.executable, "-m", "preflight.net.pmtu", "127.0.0.1", str(port)]
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [json.loads(line)["mtu_bytes"] for line in lines] == [LARGEST, LARGEST]
 
@@ -289,7 +291,7 @@ def test_strict_finds_the_same(overlay: Overlay) -> None:
     """Protects the search by RFC 8899's timers on a real tunnel: whole, and with a black hole in one direction."""
 
     def strict() -> list[tuple[int, bool]]:
-        search = f"{sys.executable} -m preflight.net.pmtu.search --strict 10.66.0.2"
+        search = f"{sys.executable} -m preflight.net.pmtu --strict 10.66.0.2"
         lines = overlay.run("a", "sh", "-c", f"{search} || true")
         return [(found["mtu_bytes"], found["signalled"]) for found in map(json.loads, lines.splitlines())]
 

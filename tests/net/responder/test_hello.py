@@ -17,13 +17,14 @@ from preflight.model.path import AGE_ERROR_S, AskResult, HelloReport
 from preflight.net import udp
 from preflight.net.control.client import ControlClient
 from preflight.net.responder import hello as shell
-from preflight.net.responder.hello import Ends, HelloWatch, UnheardError
+from preflight.net.responder.hello import HelloWatch, UnheardError
 from preflight.net.stamp import path
 from preflight.net.stamp.path import PathProbes
-from preflight.proto.responder.hello import Hello, Kind, Message, encode
+from preflight.proto.responder.hello import Ends, Hello, Kind, Message, encode
 from preflight.proto.responder.reach import Way, forward_by_hello, forward_way, reverse_way
 from preflight.proto.stamp import wire as stamp
-from preflight.settings.load import ResponderSettings, Secrets, Settings
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ResponderSettings
 
 KEY = b"a key that only tests know"
 NODE, PEER = "127.0.0.1", "127.0.0.2"

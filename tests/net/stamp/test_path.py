@@ -22,7 +22,9 @@ from preflight.net import udp
 from preflight.net.control.client import ControlClient
 from preflight.net.stamp import path
 from preflight.net.stamp.path import PathProbes
-from preflight.settings.load import ResponderSettings, Secrets, Settings
+from preflight.proto.control.url import parse_control_url
+from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import ResponderSettings
 from tests.net.conftest import MESH, SUBMITTER, WORKER
 
 if TYPE_CHECKING:
@@ -90,7 +92,10 @@ def probes(
         secrets=Secrets(responder_key=key), responder=ResponderSettings(agent_id=AGENT["node"] if url else None)
     )
     control = ControlClient(
-        url, token=SecretStr(token), submitter_token=SecretStr(submitter) if submitter else None, environment={}
+        parse_control_url(url) if url else None,
+        token=SecretStr(token),
+        submitter_token=SecretStr(submitter) if submitter else None,
+        environment={},
     )
     return PathProbes(settings, control)
 
@@ -251,7 +256,7 @@ def test_the_mailbox_is_left_empty(run_responder: RunResponder, start_control_pl
     async def run() -> list[int]:
         with silent() as port:
             assert (await inquire(probes(url=url), responder.peer(port=port))).report is not None
-        control = ControlClient(url, token=SecretStr(MESH), environment={})
+        control = ControlClient(parse_control_url(url), token=SecretStr(MESH), environment={})
         try:
             return [len(await control.inbox(agent)) for agent in AGENT.values()]
         finally:

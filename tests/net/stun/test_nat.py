@@ -17,8 +17,8 @@ from preflight.api import Peer
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.net import udp
-from preflight.net.stun import nat as shell
 from preflight.net.stun.nat import NatProbes
+from preflight.proto.stun import nat
 from preflight.proto.stun.nat import Kind, decode
 from preflight.responder.nat import Endpoints
 from preflight.settings.load import Secrets, Settings
@@ -97,7 +97,7 @@ async def forgetful(peer: Peer, key: bytes | None) -> AsyncIterator[Peer]:
 
 def test_what_a_nat_forgets(responder: Peer, keyed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing came in, the peer says that it sent, and it answers: only together these prove it."""
-    monkeypatch.setattr(shell, "LATE_S", 0.5)
+    monkeypatch.setattr(nat, "LATE_S", 0.5)
 
     async def run() -> AfterSilence | None:
         async with forgetful(responder, KEY if keyed else None) as peer:
@@ -108,8 +108,8 @@ def test_what_a_nat_forgets(responder: Peer, keyed: bool, monkeypatch: pytest.Mo
 
 def test_a_peer_that_goes_away_during_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not answer afterwards, so nothing is said about a NAT."""
-    monkeypatch.setattr(shell, "LATE_S", 0.1)
-    monkeypatch.setattr(shell, "TOLD_WITHIN_S", 0.3)
+    monkeypatch.setattr(nat, "LATE_S", 0.1)
+    monkeypatch.setattr(nat, "TOLD_WITHIN_S", 0.3)
 
     async def run() -> AfterSilence | None:
         with udp.open_udp("127.0.0.1") as peer:

@@ -15,9 +15,9 @@ from aioice import stun as codec
 from preflight.api import Peer
 from preflight.model.stun import StunAnswer
 from preflight.net import udp
-from preflight.net.stun import servers as shell
 from preflight.net.stun.servers import Stun
 from preflight.proto.stun import binding as stun
+from preflight.proto.stun import servers
 
 KEY = b"a key that only tests know"
 Say = Callable[[codec.Message, tuple[str, int]], codec.Message | None]
@@ -93,7 +93,7 @@ def test_a_peer_is_asked_with_the_key(start: Callable[..., str], address: str, h
 
 def test_strangers_show_the_key(start: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not provisioned gets an answer to a signed question only."""
-    monkeypatch.setattr(shell, "RTO_S", (0.3,))
+    monkeypatch.setattr(servers, "RTO_S", (0.3,))
     place = start("127.0.0.1", "--key-file", "key")
     assert [asyncio.run(Stun().ask([place], key))[0].why for key in (KEY, None)] == [None, "silent"]
 
@@ -129,7 +129,7 @@ def test_two_servers_see_one_socket() -> None:
 
 def test_what_servers_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence, a closed port, a name without address, a wrong transaction, an error: each is told apart."""
-    monkeypatch.setattr(shell, "RTO_S", (0.2, 0.2))
+    monkeypatch.setattr(servers, "RTO_S", (0.2, 0.2))
 
     def wrong(asked: codec.Message, source: tuple[str, int]) -> codec.Message:
         return codec.Message(codec.Method.BINDING, codec.Class.RESPONSE, bytes(12), {"XOR-MAPPED-ADDRESS": source})

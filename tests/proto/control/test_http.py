@@ -3,7 +3,7 @@
 import pytest
 
 from preflight.proto.control.http import header, http_date, proxy_for, retry_after_s
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl, parse_control_url
 
 NOON = "Tue, 24 Nov 2026 12:00:00 GMT"
 NOON_S = 1795521600.0
@@ -72,13 +72,17 @@ def test_retry_after(value: str | None, date: str | None, expected: float | None
 )
 def test_proxy_choice(url: str, environment: dict[str, str], variable: str | None) -> None:
     """The proxy is the one that a worker takes, prefixes in NO_PROXY included."""
-    proxy = proxy_for(normalise(url), environment)
+    parsed = parse_control_url(url)
+    assert isinstance(parsed, ControlUrl)
+    proxy = proxy_for(parsed, environment)
     assert (proxy.variable if proxy else None) == variable
 
 
 def test_a_proxys_password_is_not_shown() -> None:
     """Neither the place nor the repr of a proxy holds its credentials."""
-    proxy = proxy_for(normalise("http://h"), {"HTTP_PROXY": "http://user:hunter2-hunter2@[fd00::1]:3128"})
+    proxy = proxy_for(
+        ControlUrl("http", "h", 80, port_given=False), {"HTTP_PROXY": "http://user:hunter2-hunter2@[fd00::1]:3128"}
+    )
     assert proxy is not None
     assert proxy.place == "[fd00::1]:3128"
     assert "hunter2" not in repr(proxy) + str(proxy)

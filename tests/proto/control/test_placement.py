@@ -6,7 +6,7 @@ import pytest
 
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.proto.control.placement import overlay_text, overlay_twin, placement, wanted_inside
-from preflight.proto.control.url import normalise
+from preflight.proto.control.url import ControlUrl, parse_control_url
 
 OVERLAY = OverlayState(
     product="wireguard",
@@ -49,8 +49,10 @@ def test_placement(address: str, overlay: OverlayState | None, expected: str) ->
 )
 def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> None:
     """A tunnel's endpoint tells which peer owns a LAN address, so the advice can be pasted."""
-    assert overlay_twin(normalise(url), OVERLAY) == twin
-    assert overlay_twin(normalise(url), None) is None
+    parsed = parse_control_url(url)
+    assert isinstance(parsed, ControlUrl)
+    assert overlay_twin(parsed, OVERLAY) == twin
+    assert overlay_twin(parsed, None) is None
 
 
 @pytest.mark.parametrize(
@@ -59,12 +61,12 @@ def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> Non
         (["192.0.2.9", "10.66.0.2"], "https://10.66.0.2:9847"),
         (["192.0.2.9", "192.0.2.2"], "https://10.66.0.2:9847"),
         (["2001:db8::3"], "https://[fd66::3]:9847"),
-        (["192.0.2.9"], "https://OVERLAY-ADDRESS:9847   # the control host's own: ip -brief address, there"),
+        (["192.0.2.9"], "https://OVERLAY-ADDRESS:9847   # the control host's address: run ip -brief address there"),
     ],
 )
 def test_the_way_in_by_any_of_a_names_addresses(addresses: list[str], place: str) -> None:
     """The line is whole wherever the overlay tells the address, and says where to look it up where it does not."""
-    line = wanted_inside(normalise("https://control.example:9847"), addresses, OVERLAY)
+    line = wanted_inside(ControlUrl("https", "control.example", 9847), addresses, OVERLAY)
     assert line == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}"
 
 

@@ -1,15 +1,20 @@
 """Sweeps over networks made of function calls: every count is exact, whatever is lost, copied, late or foreign."""
 
+import errno
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.proto.icmp.sweep import BACK_OFF_S, CATCH_UP_S, Burst, Sweep
+from preflight.model.event import Event, telling
+from preflight.proto.core import ORIGIN_ICMP, Received, Refusal
+from preflight.proto.icmp.echo import EchoCodec
+from preflight.proto.icmp.sweep import BACK_OFF_S, CATCH_UP_S, Burst, EchoSweep, Sweep
 
 Fate = Callable[[str, int], tuple[float, ...]]
 """When answers to the n-th request to an address come, seconds after it: none is a loss, two are a copy."""
@@ -235,3 +240,69 @@ def test_nothing_to_send_ends_at_once() -> None:
     assert sweep.wake_at(5.0) == 5.0
     assert sweep.ended(5.0) == [burst]
     assert sweep.wake_at(5.0) is None
+
+
+AHEAD_NS = 1_795_479_667 * 10**9
+TARGET = "10.66.0.2"
+
+
+def echo_sweep(*, raw: bool, events: list[Event] | None = None) -> EchoSweep:
+    """A sweep over IPv4 whose kernel stamps what comes by a clock that is far ahead of the steady one."""
+    tell = telling(events.append if events is not None else None, "icmp.sweep")
+    codec = EchoCodec(4, 7, b"tokn")
+    return EchoSweep(Sweep(1000.0), codec, raw=raw, unix_ahead_ns=lambda: AHEAD_NS, tell=tell)
+
+
+def send_one(core: EchoSweep, now: float) -> bytes:
+    """The echo request that is due."""
+    for datagram in core.datagrams_to_send(now):
+        assert datagram.to == (TARGET, 0)
+        core.sent(datagram, now)
+        return datagram.data
+    raise AssertionError("nothing is due")
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_reply_on_the_wire_is_an_answer(raw: bool) -> None:
+    """With an IPv4 header or without; the round trip is from the sending to the kernel's own time of receiving."""
+    events: list[Event] = []
+    core = echo_sweep(raw=raw, events=events)
+    burst = core.sweep.add(TARGET, count=1, interval_s=0, timeout_s=1, now=5.0)
+    request = send_one(core, 5.0)
+    header = b"\x45" + bytes(19) if raw else b""
+    received_ns = AHEAD_NS + 5_020_000_000
+    core.receive(Received(header + b"\0" + request[1:], (TARGET, 0), received_ns), 6.0)
+    core.handle_timer(6.0)
+    assert burst.stats.rtt_ms == pytest.approx((20.0,))
+    assert core.take_ended() == [burst]
+    assert core.take_ended() == []
+    assert core.get_timer() is None
+    assert [event.name for event in events] == ["echo-sent", "echo-answered", "concluded"]
+
+
+def test_an_error_on_the_wire_ends_the_waiting() -> None:
+    """As a raw socket gets it, among the messages, and as a ping socket does, by its error queue."""
+    for raw in (True, False):
+        core = echo_sweep(raw=raw)
+        burst = core.sweep.add(TARGET, count=1, interval_s=0, timeout_s=1, now=5.0)
+        request = send_one(core, 5.0)
+        if raw:
+            inner = b"\x45" + bytes(15) + bytes(map(int, TARGET.split(".")))
+            message = b"\x03\x01" + bytes(6) + inner + request[:8]
+            core.receive(Received(b"\x45" + bytes(19) + message, ("192.0.2.1", 0)), 5.1)
+        else:
+            core.refused(Refusal(113, ORIGIN_ICMP, 3, 1, 0, request, (TARGET, 0), "192.0.2.1"), 5.1)
+        core.handle_timer(5.1)
+        assert (burst.ended, burst.stats.error) == (True, "host unreachable, says 192.0.2.1")
+
+
+def test_a_full_queue_is_no_refusal() -> None:
+    """ENOBUFS: the same request again, later; EPERM: this request was not sent, and says so."""
+    core = echo_sweep(raw=True)
+    burst = core.sweep.add(TARGET, count=1, interval_s=0, timeout_s=1, now=5.0)
+    for datagram in core.datagrams_to_send(5.0):
+        core.unsent(datagram, OSError(errno.ENOBUFS, "No buffer space available"), 5.0)
+    assert (burst.tried, burst.error) == (0, None)
+    for datagram in core.datagrams_to_send(6.0):
+        core.unsent(datagram, OSError(errno.EPERM, "Operation not permitted"), 6.0)
+    assert (burst.tried, burst.sent, burst.error) == (1, 0, "Operation not permitted")

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.pmtu import PathMtu, SearchOutcome
+from preflight.proto.core import Received
 from preflight.proto.pmtu.echo import EchoSearch
 from preflight.proto.pmtu.wire import MAGIC, overhead
+from tests.proto.conftest import PORT_UNREACHABLE, sent, too_big
 
 PEER = "10.66.0.2"
 TOKEN = bytes(range(8))
@@ -26,9 +28,10 @@ def up_to(mtu: int) -> Carry:
     return lambda size: size <= mtu
 
 
-def started(*, address: str = PEER, ceiling: int = 1420, ip_header: bool = False) -> EchoSearch:
-    """A search towards the peer."""
-    return EchoSearch(address=address, ceiling=ceiling, token=TOKEN, identifier=7, ip_header=ip_header)
+def started(host: "Host | None" = None, *, address: str = PEER, ip_header: bool = False) -> EchoSearch:
+    """A search towards the peer; `host` counts what this node reassembles."""
+    count = (lambda: host.reassembled) if host else (lambda: None)
+    return EchoSearch(address=address, ceiling=1420, token=TOKEN, identifier=7, ip_header=ip_header, reassembled=count)
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Host:
     def search(self, search: EchoSearch) -> PathMtu:
         """Run it to its end, in simulated time."""
         while search.result is None:
-            for message in search.datagrams_to_send(self.now):
+            for message in sent(search, self.now):
                 self.request(message)
             timer = search.get_timer()
             assert timer is not None
@@ -96,10 +99,10 @@ class Host:
         """Hand over what has arrived."""
         if what == "too-big":
             assert self.tells is not None
-            search.icmp_too_big(message[:136], self.tells, "192.0.2.1")
+            search.refused(too_big(message[:136], self.tells, "192.0.2.1"), self.now)
             return
         self.reassembled += len(message) - HEADER + overhead(self.address) > self.splits
-        search.receive(message, self.now, self.reassembled)
+        search.receive(Received(message), self.now)
 
 
 @pytest.mark.parametrize(
@@ -149,16 +152,17 @@ def test_an_icmp_error_is_proof_that_the_sender_is_told() -> None:
 def test_a_forged_icmp_error_is_ignored() -> None:
     """Protects against off-path attackers: what does not quote our token is not believed (RFC 8899 section 4.6.1)."""
     host, search = Host(there=up_to(1400)), started()
-    search.datagrams_to_send(host.now)
+    sent(search, host.now)
     for quoted in (b"", bytes(8), bytes(8) + MAGIC + b"wrongtok" + bytes(4), MAGIC + TOKEN + bytes(4)):
-        search.icmp_too_big(quoted, 600, "203.0.113.66")
+        search.refused(too_big(quoted, 600, "203.0.113.66"), host.now)
     found = host.search(search)
     assert (found.mtu_bytes, found.icmp_from, found.signalled) == (1400, (), False)
 
 
 def test_answers_in_fragments_are_no_whole_ones() -> None:
     """Protects a path whose tunnel fragments on the way back from passing, and from being called a black hole."""
-    found = Host(splits=1312).search(started())
+    host = Host(splits=1312)
+    found = host.search(started(host))
     assert (found.mtu_bytes, found.fragmented_outside, found.black_hole) == (1312, True, False)
 
 
@@ -182,23 +186,23 @@ def test_a_host_that_answers_short_proves_no_more_than_it_returns() -> None:
 
 def test_requests_are_well_formed() -> None:
     """Protects what leaves: type, identifier, and a checksum that comes out as zero over the whole (RFC 1071)."""
-    (hello,) = started().datagrams_to_send(1.0)
+    (hello,) = sent(started(), 1.0)
     assert hello[:2] == b"\x08\0"
     assert struct.unpack_from("!HH", hello, 4) == (7, 0)
     total = sum(struct.unpack(f"!{len(hello) // 2}H", hello))
     assert (total >> 16) + (total & 0xFFFF) == 0xFFFF
-    (hello6,) = started(address="fd66::2").datagrams_to_send(1.0)
+    (hello6,) = sent(started(address="fd66::2"), 1.0)
     assert hello6[:4] == b"\x80\0\0\0", "the kernel fills in the checksum of ICMPv6"
 
 
 def test_a_raw_socket_shows_the_ip_header() -> None:
     """Protects raw sockets: the header, with options too, is taken off, and our own requests are no answers."""
     search = started(ip_header=True)
-    (hello,) = search.datagrams_to_send(1.0)
-    search.receive(b"\x45" + bytes(19) + hello, 1.01, 0)
-    assert search.datagrams_to_send(1.011) == []
-    search.receive(b"\x46" + bytes(23) + b"\0" + hello[1:], 1.02, 0)
-    assert search.datagrams_to_send(1.021)
+    (hello,) = sent(search, 1.0)
+    search.receive(Received(b"\x45" + bytes(19) + hello), 1.01)
+    assert sent(search, 1.011) == []
+    search.receive(Received(b"\x46" + bytes(23) + b"\0" + hello[1:]), 1.02)
+    assert sent(search, 1.021)
 
 
 @settings(deadline=None)
@@ -206,9 +210,9 @@ def test_a_raw_socket_shows_the_ip_header() -> None:
 def test_random_bytes_are_ignored(data: bytes, ip_header: bool) -> None:
     """Protects the search against whatever else arrives on its socket."""
     search = started(ip_header=ip_header)
-    search.datagrams_to_send(1.0)
+    sent(search, 1.0)
     for message in (data, bytes(HEADER) + data, bytes(HEADER) + MAGIC + TOKEN + data):
-        search.receive(message, 1.1, 3)
-        search.icmp_too_big(message, 1300, "192.0.2.9")
-    search.refused(1.2)
+        search.receive(Received(message), 1.1)
+        search.refused(too_big(message, 1300, "192.0.2.9"), 1.1)
+    search.refused(PORT_UNREACHABLE, 1.2)
     assert search.result is None

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.pmtu import OneWay, SearchOutcome
+from preflight.proto.core import Received
 from preflight.proto.pmtu import fast as pmtu
+from preflight.proto.pmtu.exchange import Exchange
 from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.wire import MAGIC, ProbeServer
 from tests.proto.conftest import (
@@ -17,10 +19,14 @@ from tests.proto.conftest import (
     LOST,
     NODE,
     PEER,
+    PORT_UNREACHABLE,
     TOKEN,
     WHOLE,
     Link,
     network,
+    sent,
+    too_big,
+    too_big_here,
     up_to,
     wireguard,
     wireguard_go,
@@ -153,14 +159,15 @@ def test_a_forged_icmp_error_is_ignored() -> None:
     """Protects against off-path attackers: without the token nothing is believed (RFC 8899 section 4.6.1)."""
     search = started("forward")
     for quoted in (b"", MAGIC, MAGIC + b"wrongtok" + bytes(4), MAGIC + TOKEN + (77).to_bytes(4)):
-        search.icmp_too_big(quoted, 600, "203.0.113.66")
-    search.icmp_too_big(MAGIC + TOKEN + bytes(4), 600, "203.0.113.66")  # larger than what it answers: not too big
+        search.refused(too_big(quoted, 600, "203.0.113.66"), 100.0)
+    larger = too_big(MAGIC + TOKEN + bytes(4), 600, "203.0.113.66")  # than what it answers: not too big
+    search.refused(larger, 100.0)
     net = network("forward", Link(up_to(1400)))
     assert net.drive(search).icmp_from == ()
 
 
 def started(direction: OneWay, *, ceiling: int = 1420, key: bytes | None = None) -> PathMtuSearch:
-    return PathMtuSearch(direction, address=PEER, ceiling=ceiling, token=TOKEN, key=key)
+    return PathMtuSearch(Exchange(direction, address=PEER, ceiling=ceiling, token=TOKEN, key=key))
 
 
 @BOTH
@@ -177,15 +184,15 @@ def test_silence_ends_the_search(direction: OneWay) -> None:
 def test_port_unreachable_ends_the_search() -> None:
     """Protects the quick answer where nobody listens; once answers came the same error is no verdict."""
     search = started("forward")
-    search.datagrams_to_send(1.0)
-    search.refused(1.1)
+    sent(search, 1.0)
+    search.refused(PORT_UNREACHABLE, 1.1)
     assert search.result is not None
     assert search.result.outcome is SearchOutcome.REFUSED
     greeted = started("forward")
-    (hello,) = greeted.datagrams_to_send(1.0)
+    (hello,) = sent(greeted, 1.0)
     (welcome,) = ProbeServer(None, b"s" * 16).handle(hello, (NODE, 4000), 1.0)
-    greeted.receive(welcome, 1.1)
-    greeted.refused(1.2)
+    greeted.receive(Received(welcome), 1.1)
+    greeted.refused(PORT_UNREACHABLE, 1.2)
     assert greeted.result is None
 
 
@@ -226,7 +233,7 @@ def test_the_peer_says_how_large_it_can_send() -> None:
 def test_an_interface_that_shrinks_lowers_the_ceiling() -> None:
     """Protects against a wrong ceiling: what this node cannot send is not the path's fault."""
     search = started("forward", ceiling=1500)
-    search.too_big_here(1420)
+    search.refused(too_big_here(1420), 1.0)
     found = network("forward", Link(up_to(9000))).drive(search)
     assert (found.fits, found.ceiling_bytes) == (True, 1420)
 
@@ -246,9 +253,9 @@ def test_bursts_are_bounded_and_paced(direction: OneWay) -> None:
 def test_random_bytes_are_ignored(data: bytes, direction: OneWay) -> None:
     """Protects the search against whatever else arrives on its socket."""
     search = started(direction)
-    search.datagrams_to_send(1.0)
-    search.receive(data, 1.1, 3)
-    search.receive(MAGIC + TOKEN + data, 1.1, 3)
+    sent(search, 1.0)
+    search.receive(Received(data), 1.1)
+    search.receive(Received(MAGIC + TOKEN + data), 1.1)
     assert search.result is None
 
 
@@ -256,12 +263,13 @@ def test_random_bytes_are_ignored(data: bytes, direction: OneWay) -> None:
 def test_a_duplicated_or_foreign_answer_changes_nothing(direction: OneWay) -> None:
     """Protects the evidence: every answer counts once, and only for the session that asked."""
     server = ProbeServer(None, b"s" * 16)
-    search, other = started(direction), PathMtuSearch(direction, address=PEER, ceiling=1420, token=b"other567")
-    (hello,) = search.datagrams_to_send(1.0)
-    (foreign,) = server.handle(other.datagrams_to_send(1.0)[0], (NODE, 4000), 1.0)
-    search.receive(foreign, 1.01)
-    assert search.datagrams_to_send(1.02) == []
+    search = started(direction)
+    other = PathMtuSearch(Exchange(direction, address=PEER, ceiling=1420, token=b"other567"))
+    (hello,) = sent(search, 1.0)
+    (foreign,) = server.handle(sent(other, 1.0)[0], (NODE, 4000), 1.0)
+    search.receive(Received(foreign), 1.01)
+    assert sent(search, 1.02) == []
     (welcome,) = server.handle(hello, (NODE, 4000), 1.0)
     for _ in range(3):
-        search.receive(welcome, 1.05)
-    assert search.datagrams_to_send(1.06)
+        search.receive(Received(welcome), 1.05)
+    assert sent(search, 1.06)

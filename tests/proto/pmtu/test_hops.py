@@ -1,15 +1,23 @@
 """Where large packets vanish, against simulated ways: never a wrong hop, and a reason wherever it is not known."""
 
+import errno
 import random
 from dataclasses import dataclass, field
 
 import pytest
 
 from preflight.model.pmtu_hops import HopFate, Vanishing
+from preflight.proto.core import ORIGIN_ICMP, Refusal
 from preflight.proto.pmtu.hops import MAX_HOPS, WAVE, HopSearch
 
 TOKEN = bytes(range(8))
 SMALL, LARGE = 1312, 1313
+
+
+def error(quoted: bytes, offender: str, at_destination: bool) -> Refusal:
+    """ "Time exceeded" of a hop, "port unreachable" of the destination."""
+    kind, code = (3, 3) if at_destination else (11, 0)
+    return Refusal(errno.EHOSTUNREACH, ORIGIN_ICMP, kind, code, quoted=quoted, offender=offender)
 
 
 @dataclass
@@ -37,14 +45,15 @@ class Way:
         while search.get_timer() is not None:
             wave = search.datagrams_to_send(now)
             self.sent.append(len(wave))
-            for ttl, payload in wave:
+            for payload, _, ttl in wave:
+                assert ttl is not None
                 host = min(ttl, self.length)
                 lost = len(payload) + 28 == LARGE and host > self.hole
                 if lost or host in self.silent or rng.random() < self.loss or left[host] < 1:
                     continue
                 left[host] -= 1
                 if rng.random() >= self.loss:
-                    search.answered(payload[:32], self.address(host, rng), host == self.length, now + 0.01)
+                    search.refused(error(payload[:32], self.address(host, rng), host == self.length), now + 0.01)
             timer = search.get_timer()
             before, now = now, now if timer is None else max(now + 0.01, timer)
             left = {host: min(6, tokens + (now - before) * self.refill) for host, tokens in left.items()}
@@ -128,9 +137,9 @@ def test_what_others_quote_is_ignored() -> None:
     """Protects against forged errors: without the token, or about a packet that was never sent, nothing is believed."""
     search = HopSearch(address="10.66.0.2", small=SMALL, large=LARGE, token=TOKEN, patience_s=0.2)
     wave = search.datagrams_to_send(1.0)
-    assert [ttl for ttl, _ in wave] == [1, 2, 3, 4]
+    assert [datagram.ttl for datagram in wave] == [1, 2, 3, 4]
     for quoted in (b"", TOKEN, b"elsewhat" + bytes(8), TOKEN + (500).to_bytes(2)):
-        search.answered(quoted, "203.0.113.66", False, 1.1)
+        search.refused(error(quoted, "203.0.113.66", False), 1.1)
     search.handle_timer(1.3)
     assert search.datagrams_to_send(1.3) == []
     assert search.result == Vanishing(SMALL, LARGE)
@@ -140,7 +149,7 @@ def test_sizes_are_those_of_ip_packets() -> None:
     """Protects the arithmetic in both families."""
     for address, headers in (("10.66.0.2", 28), ("fd66::2", 48)):
         search = HopSearch(address=address, small=SMALL, large=LARGE, token=TOKEN, patience_s=0.2)
-        assert {len(payload) + headers for _, payload in search.datagrams_to_send(1.0)} == {SMALL}
+        assert {len(datagram.data) + headers for datagram in search.datagrams_to_send(1.0)} == {SMALL}
 
 
 def test_a_long_way_is_left_in_doubt() -> None:

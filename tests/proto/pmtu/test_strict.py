@@ -6,18 +6,24 @@ from pathlib import Path
 import pytest
 
 from preflight.model.pmtu import OneWay, SearchOutcome
+from preflight.proto.core import Received
+from preflight.proto.pmtu.exchange import Exchange
 from preflight.proto.pmtu.strict import BASE_PLPMTU, MAX_PROBES, TRANSITIONS, Event, State, StrictPathMtuSearch
-from preflight.proto.pmtu.wire import COOKIE_SECONDS, SMALLEST, ProbeServer
+from preflight.proto.pmtu.wire import SMALLEST, ProbeServer
+from preflight.proto.responder.cookie import COOKIE_SECONDS
 from tests.proto.conftest import (
     BOTH,
     FRAGMENTS,
     LOST,
     NODE,
     PEER,
+    PORT_UNREACHABLE,
     TOKEN,
     WHOLE,
     Link,
     network,
+    sent,
+    too_big_here,
     up_to,
     wireguard,
     wireguard_go,
@@ -25,7 +31,7 @@ from tests.proto.conftest import (
 
 
 def strict(direction: OneWay, *, ceiling: int = 1420, key: bytes | None = None) -> StrictPathMtuSearch:
-    return StrictPathMtuSearch(direction, address=PEER, ceiling=ceiling, token=TOKEN, key=key)
+    return StrictPathMtuSearch(Exchange(direction, address=PEER, ceiling=ceiling, token=TOKEN, key=key))
 
 
 @BOTH
@@ -148,14 +154,14 @@ def test_silence_ends_the_search(direction: OneWay) -> None:
 def test_port_unreachable_ends_the_search() -> None:
     """Protects the quick answer where nobody listens; once answers came the same error is no verdict."""
     search = strict("forward")
-    (hello,) = search.datagrams_to_send(1.0)
+    (hello,) = sent(search, 1.0)
     greeted = strict("forward")
-    greeted.datagrams_to_send(1.0)
+    sent(greeted, 1.0)
     (welcome,) = ProbeServer(None, b"s" * 16).handle(hello, (NODE, 4000), 1.0)
-    greeted.receive(welcome, 1.1)
-    greeted.refused(1.2)
+    greeted.receive(Received(welcome), 1.1)
+    greeted.refused(PORT_UNREACHABLE, 1.2)
     assert greeted.result is None
-    search.refused(1.1)
+    search.refused(PORT_UNREACHABLE, 1.1)
     assert search.result is not None
     assert search.result.outcome is SearchOutcome.REFUSED
 
@@ -164,23 +170,23 @@ def test_a_cookie_that_grew_old_is_renewed() -> None:
     """Protects long searches: a request that is answered by a fresh cookie only is asked again, not counted as lost."""
     server = ProbeServer(None, b"s" * 16)
     search = strict("reverse")
-    (hello,) = search.datagrams_to_send(0.0)
+    (hello,) = sent(search, 0.0)
     (welcome,) = server.handle(hello, (NODE, 4000), 0.0)
-    search.receive(welcome, 0.1)
-    (stale,) = search.datagrams_to_send(0.2)
+    search.receive(Received(welcome), 0.1)
+    (stale,) = sent(search, 0.2)
     (fresh,) = server.handle(stale, (NODE, 4000), 3 * COOKIE_SECONDS)
-    search.receive(fresh, 0.3)
-    (again,) = search.datagrams_to_send(0.4)
+    search.receive(Received(fresh), 0.3)
+    (again,) = sent(search, 0.4)
     (answer,) = server.handle(again, (NODE, 4000), 3 * COOKIE_SECONDS)
     assert len(answer) + 28 == BASE_PLPMTU
-    search.receive(answer, 0.5)
+    search.receive(Received(answer), 0.5)
     assert search.state is State.SEARCHING
 
 
 def test_what_this_node_cannot_send_is_not_probed_for() -> None:
     """Protects against a wrong ceiling: an interface that shrinks lowers it."""
     search = strict("forward", ceiling=1500)
-    search.too_big_here(1420)
+    search.refused(too_big_here(1420), 1.0)
     found = network("forward", Link(up_to(9000))).drive(search)
     assert (found.fits, found.ceiling_bytes) == (True, 1420)
 

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.proto.pmtu.wire import (
-    COOKIE_SECONDS,
     LARGEST,
     MAGIC,
     MAX_SIZES,
@@ -20,6 +19,7 @@ from preflight.proto.pmtu.wire import (
     overhead,
     quoted_number,
 )
+from preflight.proto.responder.cookie import COOKIE_SECONDS
 
 KEY = b"a key of the test suite"
 SECRET = b"a secret of the server's"

@@ -1,14 +1,27 @@
 """Hellos: read as written, believed once and from their sender only, and what they prove about a direction."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preflight.model.event import Event, telling
 from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
+from preflight.proto.core import Received
 from preflight.proto.responder import hello
-from preflight.proto.responder.hello import FRESH_S, Hello, HelloError, HelloReceiver, HelloServer, Kind, Message
+from preflight.proto.responder.hello import (
+    FRESH_S,
+    Ends,
+    Hello,
+    HelloError,
+    HelloListener,
+    HelloReceiver,
+    HelloServer,
+    Kind,
+    Message,
+)
 from preflight.proto.responder.reach import HELLO_AFTER_S, Way, forward_way, reverse_way
 
 KEY, OTHER_KEY = b"0123456789abcdef", b"another key of 16"
@@ -221,3 +234,50 @@ def test_no_timing_makes_a_false_verdict(
     report = HelloReport(left + transit, 900.0, Heard(0 if age is None else 1, age))
     way = forward_way(AskResult(sent=10, answered=0, hello=report))
     assert way is not (Way.DEAD if arrives else Way.OPEN)
+
+
+ENDS = Ends(B, 862, A, 862)
+
+
+def listening(*, by_responder: bool = False, events: list[Event] | None = None) -> HelloListener:
+    """A node whose first packet left at 100 s."""
+    tell = telling(events.append if events is not None else None, "responder.hello")
+    return HelloListener(ENDS, KEY, began=100.0, nonce=b"q" * 16, by_responder=by_responder, tell=tell)
+
+
+def test_a_listener_takes_the_newest_hello_after_its_first_packet() -> None:
+    """A hello from before says nothing about the packet; a later one does; what is dropped is counted."""
+    events: list[Event] = []
+    listener, peer = listening(events=events), HelloServer(KEY, [A], NOW_MS, 50.0)
+    peer.at(A, B)
+    for at in (99.0, 103.0):
+        assert listener.result is None
+        said = peer.hello(A, Heard(), at, NOW_MS)
+        listener.receive(Received(said, (B, 862), NOW_MS * 1_000_000), at)
+    listener.receive(Received(b"noise", (B, 862), NOW_MS * 1_000_000), 103.1)
+    assert listener.result is not None
+    assert (listener.result.after_s, listener.result.by_responder) == (3.0, False)
+    assert listener.dropped == {"bad-hello": 1}
+    assert [event.name for event in events] == ["hello", "hello", "dropped"]
+
+
+def test_a_listener_asks_the_responder_of_its_host() -> None:
+    """Only while it is told to, and not again and again at once; only an answer to its own question counts."""
+    listener, here = listening(by_responder=True), HelloServer(KEY, [B], NOW_MS, 50.0)
+    here.at(B, A)
+    assert (list(listener.datagrams_to_send(100.0)), listener.get_timer()) == ([], inf)
+    there = HelloServer(KEY, [A], NOW_MS, 50.0)
+    there.at(A, B)
+    here.handle(there.hello(A, Heard(), 101.0, NOW_MS), B, 101.0, NOW_MS)
+    listener.ask(102.0)
+    (question,) = listener.datagrams_to_send(102.0)
+    assert list(listener.datagrams_to_send(102.0)) == []
+    assert listener.get_timer() == 102.25
+    (answer,) = here.handle(question.data, A, 102.0, NOW_MS)
+    listener.receive(Received(hello.encode(Message(Kind.ANSWER, Hello(B, A), b"x" * 16), KEY)), 102.1)
+    assert (listener.answered, listener.result) == (False, None)
+    listener.receive(Received(answer), 102.1)
+    assert listener.result is not None
+    assert (round(listener.result.after_s, 3), listener.result.by_responder) == (1.1, True)
+    listener.stop_asking()
+    assert listener.get_timer() == inf

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.icmp import Hop, Trace
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReverseTraceroute, WayBack
+from preflight.proto.core import Received
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.responder.cookie import COOKIE_SECONDS
 from preflight.proto.responder.reverse_trace import (
@@ -19,6 +20,7 @@ from preflight.proto.responder.reverse_trace import (
     encode,
     hops_crossed,
 )
+from tests.proto.conftest import PORT_UNREACHABLE
 
 KEY = b"a key of the test suite"
 TOKEN = b"\x01\x02\x03\x04\x05\x06\x07\x08"
@@ -189,71 +191,80 @@ def test_a_queue_that_nobody_serves_stays_short() -> None:
     assert refusals.count("") == trace.MAX_WAITING
 
 
+def started(key: bytes | None = None, now: float = 0.0) -> TraceQuestion:
+    """A question of this node."""
+    return TraceQuestion(TOKEN, key, SOURCE[0], now)
+
+
 def converse(
     question: TraceQuestion, server: TraceServer, *, lost: frozenset[int] = frozenset(), until: float = 30.0
 ) -> list[float]:
     """Move datagrams between the two; `lost` numbers those that vanish, in both directions. When something was sent."""
-    sent, number, times = iter(range(1000)), 0, []
-    while (at := question.wake_at()) is not None and at < until:
-        for data in question.datagrams(at):
+    numbers, times = iter(range(1000)), []
+    while (at := question.get_timer()) is not None and at < until:
+        question.handle_timer(at)
+        for datagram in question.datagrams_to_send(at):
             times.append(at)
-            number = next(sent)
-            answers = [] if number in lost else list(server.handle(data, SOURCE, HERE, 255, at)[0])
+            asked = next(numbers) not in lost
+            answers = list(server.handle(datagram.data, SOURCE, HERE, 255, at)[0]) if asked else []
             while order := server.next():
                 answers.append(server.report(order, HOPS, WAY))
             for answer in answers:
-                if next(sent) not in lost:
-                    question.receive(answer, at)
+                if next(numbers) not in lost:
+                    question.receive(Received(answer, ttl=254), at)
     return times
 
 
 @pytest.mark.parametrize("key", [None, KEY])
 def test_a_conversation(key: bytes | None) -> None:
     """Challenge, trace, report: two datagrams each way."""
-    question, server = TraceQuestion(TOKEN, key, 5.0), TraceServer(key, b"secret", 5.0)
+    question, server = started(key, 5.0), TraceServer(key, b"secret", 5.0)
     assert converse(question, server) == [5.0, 5.0]
-    assert question.answer == Message(Kind.REPORT, TOKEN, ttl=255, way=WAY, trace=HOPS)
+    assert question.result == ReverseTraceroute(SOURCE[0], HOPS, WAY, 1, 2)
 
 
 @unhurried
 @given(st.frozensets(st.integers(0, 3), max_size=2))
 def test_lost_datagrams_are_repeated(lost: frozenset[int]) -> None:
     """Two losses anywhere cost time and not the answer."""
-    question, server = TraceQuestion(TOKEN, None, 0.0), TraceServer(None, b"secret", 0.0)
+    question, server = started(), TraceServer(None, b"secret", 0.0)
     converse(question, server, lost=lost)
-    assert question.answer is not None
+    assert question.result is not None
 
 
-def test_whoever_does_not_trace_is_not_waited_for() -> None:
+def test_a_responder_that_does_not_trace_is_given_up() -> None:
     """A few ASKs without an answer, and it is over; a refusal ends it at once."""
-    question = TraceQuestion(TOKEN, None, 0.0)
+    question = started()
     assert len(converse(question, TraceServer(KEY, b"secret", 0.0))) == trace.TRIES
-    assert (question.answer, question.wake_at()) == (None, None)
-    refused = TraceQuestion(TOKEN, None, 0.0)
-    refused.refused()
-    assert refused.wake_at() is None
+    assert (question.result, question.get_timer()) == (None, None)
+    refused = started()
+    refused.refused(PORT_UNREACHABLE, 0.1)
+    assert refused.get_timer() is None
 
 
-def test_a_busy_responder_is_not_waited_for() -> None:
-    """In a large mesh many ask at once: who is not traced hears so, and goes on."""
+def test_a_busy_responder_is_given_up() -> None:
+    """In a large mesh many ask at once: a node that is refused learns it, and goes on."""
     server = TraceServer(None, b"secret", 0.0)
     for number in range(int(trace.TRACE_BURST)):
         assert ask(server, SOURCE, token=number.to_bytes(8)) == ""
-    question = TraceQuestion(TOKEN, None, 0.0)
+    question = started()
     assert converse(question, server) == [0.0, 0.0]
-    assert (question.answer, question.wake_at()) == (None, None)
+    assert (question.result, question.get_timer()) == (None, None)
 
 
 def test_a_report_that_was_not_asked_for() -> None:
     """Neither before the challenge, nor with another token, nor without the key is a report believed."""
     report = Message(Kind.REPORT, TOKEN, way=WAY, trace=HOPS)
-    question = TraceQuestion(TOKEN, KEY, 0.0)
-    assert not question.receive(encode(report, key=KEY), 0.0)
-    assert not question.receive(encode(Message(Kind.CHALLENGE, TOKEN, b"c" * 16), key=None), 0.0)
-    question.receive(encode(Message(Kind.CHALLENGE, TOKEN, b"c" * 16), key=KEY), 0.0)
-    assert not question.receive(encode(replace(report, token=b"12345678"), key=KEY), 0.0)
-    assert not question.receive(encode(report), 0.0)
-    assert question.receive(encode(report, key=KEY), 0.0)
+    question = started(KEY)
+    too_early = encode(report, key=KEY)
+    unsigned_challenge = encode(Message(Kind.CHALLENGE, TOKEN, b"c" * 16), key=None)
+    challenge = encode(Message(Kind.CHALLENGE, TOKEN, b"c" * 16), key=KEY)
+    foreign = encode(replace(report, token=b"12345678"), key=KEY)
+    for data in (too_early, unsigned_challenge, challenge, foreign, encode(report)):
+        question.receive(Received(data), 0.0)
+        assert question.result is None
+    question.receive(Received(encode(report, key=KEY)), 0.0)
+    assert question.result is not None
 
 
 @pytest.mark.parametrize(

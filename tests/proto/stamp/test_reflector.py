@@ -9,6 +9,7 @@ from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.wire import ErrorEstimate, StampError
+from tests.proto.stamp import asking
 
 KEY = b"0123456789abcdef"
 NOW_NS = 1_795_479_667_927_456_984
@@ -92,7 +93,7 @@ def test_times_have_the_sender_s_format(key: bytes | None, ptp: bool) -> None:
 
 def test_a_class_of_service_marks_the_answer() -> None:
     """The DSCP that the sender wants goes to the shell with the answer; without it answers are plain."""
-    asked = stamp_tlv.encode([stamp_tlv.class_of_service(46)])
+    asked = stamp_tlv.encode([asking.class_of_service(46)])
     packet = request(extra=asked)
     server = SessionReflector()
     marked = server.handle(packet, NODE, received_ns=NOW_NS, transmitted_ns=NOW_NS, ttl=64, traffic_class=0)

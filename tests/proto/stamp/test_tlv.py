@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.tlv import INTEGRITY, MALFORMED, UNRECOGNISED, Facts, Kind, Tlv
+from tests.proto.stamp import asking
 
 KEY = b"0123456789abcdef"
 FACTS = Facts(received=7, transmitted=7, previous=(5, 1_700_000_000_000_000_000))
@@ -109,17 +110,17 @@ SEEN6 = replace(SEEN, source=("fd66::1", 40000), local=("fe80::2%wg0", 862))
 )
 def test_location(facts: Facts, source: tuple[str, int], local: tuple[str, int]) -> None:
     """RFC 8972 section 4.2: ports and addresses as the reflector saw them, each sub-TLV answered by its family's."""
-    area = stamp_tlv.encode([stamp_tlv.location(), Tlv(Kind.EXTRA_PADDING, bytes(3))])
+    area = stamp_tlv.encode([asking.location(), Tlv(Kind.EXTRA_PADDING, bytes(3))])
     answer = stamp_tlv.reflect(area, facts, request=3, answer=9)
     told, padding = stamp_tlv.parse(answer)
     assert (len(answer), told.flags, padding.flags) == (len(area), 0, 0)
-    assert stamp_tlv.read_location(told) == (source, local)
+    assert asking.read_location(told) == (source, local)
     assert [place.kind for place in stamp_tlv.parse(told.value[4:])] == ([8, 5] if facts is SEEN else [9, 6])
 
 
 def test_location_on_the_wire() -> None:
     """Destination port first, then the source's; IPv4 in the first four of sixteen bytes (RFC 8972 section 4.2.1)."""
-    area = stamp_tlv.encode([stamp_tlv.location()])
+    area = stamp_tlv.encode([asking.location()])
     answer = stamp_tlv.reflect(area, SEEN, request=3, answer=9)
     assert answer == (
         bytes([0, 2, 0, 44, 862 >> 8, 862 & 255, 40000 >> 8, 40000 & 255])
@@ -144,13 +145,13 @@ def test_what_a_location_cannot_tell(places: list[Tlv], flags: list[int]) -> Non
     (answer,) = stamp_tlv.parse(stamp_tlv.reflect(Tlv(Kind.LOCATION, value).encode(), SEEN, request=3, answer=9))
     assert answer.flags == 0
     assert [place.flags for place in stamp_tlv.parse(answer.value[4:])] == flags
-    assert stamp_tlv.read_location(answer) is None
+    assert asking.read_location(answer) is None
 
 
 @pytest.mark.parametrize("kind", ["location", "class"])
 def test_truncation_at_every_byte(kind: str) -> None:
     """However these two are cut, the answer is as long and says M; what is not even a header comes back as it is."""
-    area = stamp_tlv.encode([stamp_tlv.location() if kind == "location" else stamp_tlv.class_of_service(46)])
+    area = stamp_tlv.encode([asking.location() if kind == "location" else asking.class_of_service(46)])
     for length in range(len(area)):
         answer = stamp_tlv.reflect(area[:length], SEEN, request=3, answer=9)
         assert len(answer) == length
@@ -169,19 +170,19 @@ def test_a_location_that_is_cut_is_malformed() -> None:
 @pytest.mark.parametrize("dscp", [0, 46, 63])
 def test_class_of_service(dscp: int) -> None:
     """RFC 8972 section 4.4: DSCP1 as asked, DSCP2 and ECN as they came (0xB9: EF, ECT(1)), and the answer marked."""
-    area = stamp_tlv.encode([stamp_tlv.class_of_service(dscp)])
+    area = stamp_tlv.encode([asking.class_of_service(dscp)])
     answer = stamp_tlv.reflect(area, SEEN, request=3, answer=9)
     assert answer == bytes([0, 4, 0, 4]) + (dscp << 26 | 46 << 20 | 1 << 18).to_bytes(4)
     assert stamp_tlv.answer_class(answer) == dscp << 2
     (told,) = stamp_tlv.parse(answer)
-    assert stamp_tlv.read_class_of_service(told) == (46, 1, True)
+    assert asking.read_class_of_service(told) == (46, 1, True)
     assert stamp_tlv.answer_class(area) is None
-    assert stamp_tlv.read_class_of_service(stamp_tlv.class_of_service(dscp)) is None
+    assert asking.read_class_of_service(asking.class_of_service(dscp)) is None
 
 
 def test_a_class_that_was_refused_is_told() -> None:
     """A reflector that may not use the DSCP asked for says so in RP."""
-    assert stamp_tlv.read_class_of_service(Tlv(4, bytes([0xB9, 0x01, 0, 0]), 0)) == (16, 0, False)
+    assert asking.read_class_of_service(Tlv(4, bytes([0xB9, 0x01, 0, 0]), 0)) == (16, 0, False)
 
 
 def test_padding_that_looks_like_a_class_marks_nothing() -> None:
@@ -198,8 +199,8 @@ def test_random_places_and_classes(value: bytes, kind: int, facts: Facts) -> Non
     answer = stamp_tlv.reflect(area, facts, request=1, answer=1)
     assert len(answer) == len(area)
     (told,) = stamp_tlv.parse(answer)
-    stamp_tlv.read_location(told)
-    stamp_tlv.read_class_of_service(told)
+    asking.read_location(told)
+    asking.read_class_of_service(told)
 
 
 def test_hmac_tlv_is_verified_and_made_anew() -> None:

@@ -1,12 +1,27 @@
 """Questions about a NAT: read as written, signed, answered boundedly, and promises kept once."""
 
+import errno
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preflight.model.nat import translated
+from preflight.model.event import Event, telling
+from preflight.model.nat import AfterSilence, translated
+from preflight.proto.core import ORIGIN_ICMP, Received, Refusal
 from preflight.proto.stun import nat
-from preflight.proto.stun.nat import ASKING_BYTES, MAX_DELAY_S, MEMORY_S, PROBES, SIZE, Kind, Message, NatServer
+from preflight.proto.stun.nat import (
+    ASKING_BYTES,
+    MAX_DELAY_S,
+    MEMORY_S,
+    PROBES,
+    SIZE,
+    Kind,
+    Message,
+    NatServer,
+    Question,
+    SilenceTest,
+)
 
 KEY, OTHER_KEY = b"0123456789abcdef", b"another key of 16"
 NONCE, TUNNEL = b"n" * 16, b"k" * 32
@@ -164,3 +179,98 @@ def test_what_is_no_question_gets_no_answer(message: Message, length: int) -> No
 def test_translated(seen_as: str, port: int | None, behind: bool) -> None:
     """A NAT is an endpoint that is not this node's; a second address of this node is none."""
     assert translated(seen_as, ["10.201.1.2", "fdc9::2", "fe80::1"], port) is behind
+
+
+PEER_PORT_CLOSED = Refusal(errno.ECONNREFUSED, ORIGIN_ICMP, 3, 3, offender="10.66.0.2")
+Core = Question | SilenceTest
+
+
+def converse(core: Core, server: NatServer, *, lets_in: bool = True, lost: frozenset[int] = frozenset()) -> list[float]:
+    """Move datagrams between a node and its peer's responder; when the node sent something.
+
+    lets_in: whether packets that come unasked get in. lost: numbers of the node's datagrams that vanish.
+    """
+    now, times = 0.0, []
+    while (timer := core.get_timer()) is not None:
+        pending = [promise.due for promise in server._promises.values() if not promise.kept]
+        now = max(now, min([timer, *pending]))
+        for name, probes in server.due(now):
+            server.left(name, len(probes))
+            for probe in probes:
+                if lets_in:
+                    core.receive(Received(probe), now)
+        core.handle_timer(now)
+        for datagram in core.datagrams_to_send(now):
+            times.append(now)
+            if len(times) - 1 not in lost:
+                for answer in server.handle(datagram.data, NODE, now) or ():
+                    core.receive(Received(answer), now)
+    return times
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_where_a_tunnel_is_seen(key: bytes | None) -> None:
+    """One question and its answer; a lost one is asked again."""
+    where = Message(Kind.WHERE, NONCE, public_key=TUNNEL)
+    for lost in (frozenset[int](), frozenset({0, 1})):
+        question = Question(where, Kind.SEEN, key, now=0.0, within_s=1.5)
+        times = converse(question, NatServer(key, View()), lost=lost)
+        assert question.result is not None
+        assert question.result.endpoint == "203.0.113.5:4711"
+        assert times == [pytest.approx(nat.AGAIN_S * number) for number in range(len(lost) + 1)]
+
+
+def test_nobody_answers_a_question() -> None:
+    """It is over in time; "port unreachable" ends it at once; what came instead is counted by reason."""
+    where = Message(Kind.WHERE, NONCE)
+    question = Question(where, Kind.SEEN, KEY, now=0.0, within_s=1.0)
+    question.receive(Received(nat.encode(where, KEY)), 0.1)
+    question.receive(Received(nat.encode(Message(Kind.SEEN, NONCE), None)), 0.1)
+    question.receive(Received(b"noise"), 0.1)
+    assert len(converse(question, NatServer(OTHER_KEY))) == 5
+    assert (question.result, question.rejected) == (None, {"echoed": 1, "unsigned": 1, "foreign": 1})
+    refused = Question(where, Kind.SEEN, KEY, now=0.0, within_s=1.0)
+    refused.refused(PEER_PORT_CLOSED, 0.1)
+    assert refused.get_timer() is None
+
+
+def silence(now: float = 0.0, *, events: list[Event] | None = None) -> SilenceTest:
+    """A silence of three seconds, of which the tunnel itself keeps one busy."""
+    tell = telling(events.append if events is not None else None, "stun.nat")
+    return SilenceTest(NONCE, KEY, step_s=2.0, delay_s=3.0, now=now, tell=tell)
+
+
+def test_a_packet_gets_in_after_a_silence() -> None:
+    """The node asks once, then says nothing until the peer's packet comes."""
+    events: list[Event] = []
+    core = silence(events=events)
+    assert converse(core, NatServer(KEY)) == [0.0]
+    assert core.result == AfterSilence(2.0, arrived=True)
+    assert [event.name for event in events] == ["asked", "answered", "answered", "concluded"]
+
+
+def test_a_nat_that_forgets() -> None:
+    """Nothing came in, the peer says how much it sent, and its answer comes: only together these prove it."""
+    core = silence()
+    times = converse(core, NatServer(KEY), lets_in=False)
+    assert times == [0.0, pytest.approx(3.0 + nat.LATE_S)]
+    assert core.result == AfterSilence(2.0, arrived=False, sent=PROBES)
+
+
+def test_a_peer_that_does_not_agree() -> None:
+    """Silence, or a closed port: nothing is said about a NAT, and nobody waits for the packets."""
+    core = silence()
+    converse(core, NatServer(OTHER_KEY))
+    assert core.result == AfterSilence(2.0, arrived=False, agreed=False)
+    closed = silence()
+    closed.datagrams_to_send(0.0)
+    closed.refused(PEER_PORT_CLOSED, 0.1)
+    assert closed.result == AfterSilence(2.0, arrived=False, agreed=False)
+
+
+def test_a_peer_that_goes_away_during_the_silence() -> None:
+    """It does not answer afterwards: how much it sent stays unknown."""
+    core = silence()
+    times = converse(core, NatServer(KEY), lets_in=False, lost=frozenset(range(1, 100)))
+    assert len(times) > 10
+    assert core.result == AfterSilence(2.0, arrived=False, sent=None)

@@ -6,10 +6,12 @@ from ipaddress import ip_interface
 import pytest
 
 from preflight import codes
-from preflight.api import CONTROL, Direction, Peer, Result, failed, passed
-from preflight.cli.session import control_host
+from preflight.api import CONTROL, Direction, Facts, Peer, Result, failed, passed
+from preflight.engine.control_host import control_host
+from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayState
-from preflight.settings.load import ControlSettings, Settings
+from preflight.settings.load import Settings
+from preflight.settings.schema import ControlSettings
 
 B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
 OVERLAY = OverlayState("wireguard", "wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),))
@@ -23,9 +25,14 @@ def session(target: str, *, dead: bool) -> Result:
     return replace(result, check="overlay.session")
 
 
-def connect(**measured: float | None) -> Result:
+def connect(facts: Facts | None = None) -> Result:
     """What control.connect found of a silent control host."""
-    return replace(failed(codes.CONTROL_TIMEOUT, CONTROL, RT, "", measurements=measured), check="control.connect")
+    return replace(failed(codes.CONTROL_TIMEOUT, CONTROL, RT, "", facts=facts), check="control.connect")
+
+
+def tunnel(age_s: float | None) -> Facts:
+    """The age of the last handshake with the control host."""
+    return ControlTunnelFacts(addresses=1, addresses_open=0, tunnel_handshake_age_s=age_s)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +41,9 @@ def connect(**measured: float | None) -> Result:
         ((B, C), [], "c"),
         ((B,), [session("b", dead=False), connect()], None),
         ((B,), [session("b", dead=True), connect()], "b"),
-        ((B,), [session("b", dead=True), connect(tunnel_handshake_age_s=None)], "b"),
-        ((B,), [session("b", dead=True), connect(tunnel_handshake_age_s=400.0)], "b"),
-        ((B,), [session("b", dead=True), connect(tunnel_handshake_age_s=4.0)], None),
+        ((B,), [session("b", dead=True), connect(tunnel(None))], "b"),
+        ((B,), [session("b", dead=True), connect(tunnel(400.0))], "b"),
+        ((B,), [session("b", dead=True), connect(tunnel(4.0))], None),
         ((B, replace(C, address="10.66.0.4")), [session("b", dead=True), session("c", dead=False)], None),
     ],
     ids=["owner", "alive", "all-dead", "both-never", "both-stale", "its-own-tunnel-lives", "one-of-two-dead"],

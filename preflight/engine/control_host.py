@@ -1,0 +1,40 @@
+"""Which peer stands for the way to the control plane."""
+
+from collections.abc import Iterable, Sequence
+
+from preflight.api import Peer, Result, Status
+from preflight.model.facts import ControlTunnelFacts, NameFacts
+from preflight.model.overlay import OverlayState
+from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
+from preflight.settings.load import Settings
+
+
+def control_host(
+    settings: Settings, overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]
+) -> str | None:
+    """Target name of the peer through whose tunnel the control plane is reached, as far as that is known.
+
+    It is the peer that owns one of its addresses. Where no peer does and the address is on the overlay, a fault of the
+    tunnels to *all* peers is the control plane's too, and the first of them stands for it, unless the tunnel to the
+    control plane is known to have a session.
+    """
+    results = tuple(results)
+    addresses = set(settings.control.hosts)
+    for result in results:
+        if isinstance(result.facts, NameFacts):
+            addresses |= set(result.facts.addresses)
+    owner = next((peer.target for peer in peers if peer.address in addresses), None)
+    if owner is not None or overlay is None or not any(_covered(overlay, address) for address in addresses):
+        return owner
+    ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
+    if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
+        return None
+    dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
+    return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
+
+
+def _covered(overlay: OverlayState, host: str) -> bool:
+    try:
+        return overlay.covers(host)
+    except ValueError:
+        return False

@@ -1,0 +1,229 @@
+"""The rules of a diagnosis, as data: which code explains which, under which condition, and how deep each code lies.
+
+The order of `RULES` means nothing: rank is in `DEPTH`, and a test shuffles the rules.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from preflight.api import CONTROL, Direction, Result
+from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
+
+DEPTH: Mapping[str, tuple[str, ...]] = {
+    "host": (
+        "host.no-raw-socket",
+        "host.rp-filter",
+        "host.captive-portal",
+        "host.proxy-env",
+        "host.clock-unsynced",
+        "host.firewall-drop",
+    ),
+    "overlay": (
+        "overlay.absent",
+        "overlay.down",
+        "overlay.daemon-down",
+        "overlay.no-address",
+        "overlay.logged-out",
+        "overlay.key-expired",
+        "overlay.not-authorized",
+        "overlay.subnet-conflict",
+        "overlay.mtu-too-big",
+        "overlay.mtu-too-small",
+        "overlay.route-leak",
+        "overlay.endpoint-loop",
+        "overlay.allowed-ips",
+        "overlay.duplicate-*",
+        "overlay.no-handshake",
+        "overlay.handshake-stale",
+        "overlay.no-keepalive",
+        "overlay.relayed",
+    ),
+    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable"),
+    "mtu": ("mtu.black-hole",),
+    "udp": ("udp.blocked", "udp.loss"),
+    # The way to the control plane, in the order in which a client takes it.
+    "control": (
+        "control.dns-split",  # resolvers that disagree explain an address off the overlay
+        "control.url-*",
+        "control.dns-nxdomain",
+        "control.dns-timeout",
+        "control.address-family",
+        "control.refused",
+        "control.unreachable",
+        "control.timeout",
+        "control.clock-skew",
+        "control.tls-*",
+        "control.not-populi",
+        "control.redirected",
+        "control.unhealthy",
+        "control.bad-answer",
+        "control.throttled",
+        "control.slow",
+    ),
+    "enroll": ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized"),
+    "posture": ("posture.open",),
+    "nodes": ("nodes.quarantined",),
+    "run": (),
+}
+"""The areas of codes from the lowest layer upwards, and in each its codes from the deepest upwards.
+
+Only what is deeper explains. Codes of one pattern are equally deep, and so are all codes of an area that it does not
+name; they lie above those that it names.
+"""
+
+LAYERS = tuple(DEPTH)
+
+
+Condition = Callable[[Result, Result], bool]
+"""Whether the facts of a cause and of an effect allow that the first explains the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Results whose code matches `cause` explain those whose code matches one of `effects`.
+
+    where: `same` = about the same target; `node` = a cause about this node reaches every target; `all` = a cause about
+    a peer does too; `control` = the same target, or the control plane if the cause's target hosts it.
+    condition: must hold for each result of the effect with at least one result of the cause.
+    """
+
+    cause: str
+    effects: tuple[str, ...]
+    where: str = "same"
+    condition: Condition | None = None
+
+
+_PADDING_BYTES = 16
+"""WireGuard pads packets to a multiple of it, so a path may carry up to this much less than what fits."""
+_BY_ECHO = ("reach.icmp", "mtu.echo")
+
+
+def _same_way(cause: Result, effect: Result) -> bool:
+    """A fault of one direction explains nothing that was measured in the other."""
+    return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
+
+
+def _unanswered(_: Result, effect: Result) -> bool:
+    """Whoever answers a request was reached, even if the answer is a refusal."""
+    return not isinstance(effect.facts, EnrolmentStepFacts) or effect.facts.http_status is None
+
+
+def _as_much_as_fits(cause: Result, effect: Result) -> bool:
+    """A path that carries less than the tunnel's right MTU has a second fault besides the wrong MTU."""
+    carried = effect.facts.mtu_bytes if isinstance(effect.facts, MtuFacts) else None
+    fits = cause.facts.fits_bytes if isinstance(cause.facts, TunnelMtuFacts) else None
+    return carried is None or fits is None or carried > fits - _PADDING_BYTES
+
+
+def _of_the_silent(cause: Result, effect: Result) -> bool:
+    """The kernel counts drops for the whole node: only a peer that was silent meanwhile can have lost packets."""
+    silent = cause.facts.silent_peers if isinstance(cause.facts, ReversePathFilterFacts) else None
+    return effect.target == CONTROL or silent is None or effect.target in silent
+
+
+def _by_echo(_: Result, effect: Result) -> bool:
+    """A missing privilege for ICMP explains only what needs ICMP."""
+    return effect.check in _BY_ECHO
+
+
+_PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
+_DROPPED = (
+    *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
+    "udp.blocked",
+    "udp.loss",
+    "run.needs-responder",
+)
+_SILENT = ("control.unreachable", "control.timeout", "control.slow", "control.address-family")
+# A host that refuses was reached: it takes another host, or a firewall, to refuse in its place.
+_CONTROL_PATH = (*_SILENT, "control.refused")
+_OTHER_SERVER = tuple(
+    f"control.{how}"
+    for how in ("tls-failed", "tls-untrusted", "tls-name", "not-populi", "redirected", "unhealthy", "throttled")
+)
+_NOT_AS_PROMISED = tuple(
+    f"control.{how}" for how in ("not-populi", "redirected", "unhealthy", "bad-answer", "throttled")
+)
+_ENROL_REQUESTS = tuple(
+    f"enroll.{step}" for step in ("join-failed", "heartbeat-failed", "lease-failed", "leave-failed")
+)
+_ENROL_STEPS = ("enroll.join-failed", "enroll.heartbeat-failed", "enroll.not-listed", "enroll.lease-failed")
+_ENDED = ("run.timeout", "run.interrupted", "run.no-answer")
+
+RULES: tuple[Rule, ...] = (
+    # This node's own state, before anything that leaves it.
+    Rule("overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, "control.url-off-overlay", "run.needs-peers"), "node"),
+    *(
+        Rule(cause, ("overlay.*", *_PATH, *_CONTROL_PATH, "run.needs-peers", "control.dns-*"), "node")
+        for cause in (
+            "overlay.down",
+            "overlay.daemon-down",
+            "overlay.no-address",
+            "overlay.logged-out",
+            "overlay.key-expired",
+            "overlay.not-authorized",
+        )
+    ),
+    Rule("overlay.subnet-conflict", ("host.rp-filter", *_CONTROL_PATH), "all"),
+    Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
+    # Only what is long: small packets pass whatever the MTU is.
+    Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", _as_much_as_fits),
+    Rule("overlay.mtu-too-big", _ENROL_REQUESTS, "node", _unanswered),
+    Rule("overlay.mtu-too-small", ("mtu.below-minimum",), "node"),
+    Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
+    Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
+    Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
+    Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
+    *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
+    Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
+    # The tunnel to one peer.
+    Rule("overlay.route-leak", ("host.rp-filter",), "all"),
+    Rule("overlay.route-leak", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
+    Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_SILENT), "control"),
+    Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
+    Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
+    Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
+    Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
+    # The path to one peer.
+    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control"),
+    *(
+        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_SILENT), "control")
+        for cause in ("reach.no-forward", "reach.no-reverse")
+    ),
+    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
+    # What was found by ICMP alone is no matter of UDP.
+    Rule("udp.blocked", ("udp.*", "run.needs-responder")),
+    # The packets that tell loss are small: they pass a black hole.
+    Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
+    Rule("mtu.black-hole", ("control.timeout", "control.tls-failed"), "control"),
+    Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
+    Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
+    # The way to the control plane.
+    Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
+    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
+    *(
+        Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
+        for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
+    ),
+    Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
+    *(
+        Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)
+        for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
+    ),
+    *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
+    # Whoever asked the control plane for something was left without an answer, this node's clock check too.
+    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
+    # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
+    *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
+    Rule("nodes.quarantined", ("enroll.lease-failed",)),
+    Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),
+)
+
+BENEATH: Mapping[str, tuple[str, ...]] = {
+    "host.rp-filter": ("overlay.route-leak", "overlay.subnet-conflict"),
+    "reach.loss": ("udp.loss",),
+    "enroll.lease-failed": ("nodes.quarantined",),
+}
+"""What lies deeper than its layer says: a route that leads astray, on either side, is what makes this node's strict
+filter drop; loss that is known by its direction is what loses echoes too; and what gets no lease, by its own record."""

@@ -1,0 +1,267 @@
+"""Facts: what a check measured and other parts of the program read, as typed values.
+
+Rules for diagnosis, placement, pages, comparisons and other checks read fields, never names of measurements, so that
+a renamed field is an error of the type checker. The measurements of a report are made from these fields, in their
+order. What nobody reads by name stays a free mapping (`Result.measurements`).
+
+* The unit stands in the field's name: `_ms`, `_s`, `_bytes`, `_percent`.
+* A field without a default is always in the report; None there means: not measured.
+* A field with a default is left out of the report while it is None: it does not apply. A field that a later version
+  adds needs a default, or reports of earlier versions no longer yield these facts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import TypeVar
+
+Measurement = int | float | str | bool | None | Sequence[int | float | str]
+"""A measured value; the unit stands in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What one result of a check says to other parts; each field is a `Measurement`."""
+
+    def measurements(self) -> dict[str, Measurement]:
+        """The fields by name, in their order, without the optional ones that do not apply."""
+        told = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in told if value is not None or field.default is MISSING}
+
+
+F = TypeVar("F", bound=Facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfaceFacts(Facts):
+    """The overlay's own interface."""
+
+    mtu_bytes: int | None
+    peers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelMtuFacts(Facts):
+    """The tunnel's MTU, and what fits into the interface under it; the rest is None where that is not known."""
+
+    tunnel_mtu_bytes: int
+    underlay_mtu_bytes: int | None = None
+    overhead_bytes: int | None = None
+    fits_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversePathFilterFacts(Facts):
+    """The strict reverse-path filter. silent_peers: who did not answer while it dropped packets; None if nobody."""
+
+    strict_interfaces: tuple[str, ...]
+    dropped_packets: int
+    silent_peers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeFacts(Facts):
+    """A watched tunnel session; handshake_age_s is None if there never was a handshake."""
+
+    handshake_age_s: float | None
+    sent_bytes: int
+    received_bytes: int
+    watched_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoFacts(Facts):
+    """ICMP echoes to a peer; udp_answered: how many UDP packets came back where no echo did."""
+
+    sent: int
+    received: int
+    rtt_min_ms: float | None = None
+    rtt_max_ms: float | None = None
+    udp_answered: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFacts(Facts):
+    """UDP packets to a peer's responder, and how many of them it answered.
+
+    rejected: datagrams that came back and answer nothing. undirected: packets lost in a direction that is not known.
+    """
+
+    sent: int
+    answered: int
+    rtt_min_ms: float | None = None
+    rejected: int | None = None
+    undirected: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFacts(Facts):
+    """The way to a peer; hops is None where the peer was not reached."""
+
+    hops: int | None
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverseTraceFacts(Facts):
+    """The way back from a peer, as its responder traces it; `interface` and `arrival_interface` are the peer's."""
+
+    hops: int | None
+    hops_forward: int | None
+    reached: bool
+    interface: str | None
+    arrival_interface: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MtuFacts(Facts):
+    """The largest IP packet that a path carries whole (None: none did), beside the MTU of the sender's interface."""
+
+    mtu_bytes: int | None
+    interface_mtu_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MtuSearchFacts(MtuFacts):
+    """A search of one direction, by a responder that answers path-MTU probes; `signalled`: by an ICMP error."""
+
+    signalled: bool
+    probes: int
+    rounds: int
+    rtt_ms: float | None
+    search_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MtuEchoFacts(MtuFacts):
+    """A search by echoes, there and back; forward_mtu_bytes: what provably gets there, None if nothing shows it."""
+
+    forward_mtu_bytes: int | None
+    signalled: bool
+    echoes: int
+    rounds: int
+    rtt_ms: float | None
+    search_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpFacts(Facts):
+    """One TCP connection as the kernel counts it (TCP_INFO)."""
+
+    packet_bytes: int
+    mss_bytes: int
+    advertised_mss_bytes: int
+    received_mss_bytes: int
+    path_mtu_bytes: int
+    rtt_ms: float
+    lost: int
+    retransmitted: int
+    unacknowledged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossFacts(Facts):
+    """One direction of a STAMP session, each share with the count behind it.
+
+    sent: the number behind the loss. observed: the number behind reordering, duplication and jitter.
+    """
+
+    sent: int
+    received: int
+    observed: int
+    loss_percent: float
+    jitter_p95_ms: float | None
+    ipdv_mean_ms: float | None
+    ipdv_pairs: int
+    reordered: int
+    reordered_percent: float
+    reordering_extent: int
+    duplicated: int
+    duplicated_percent: float
+    rtt_median_ms: float | None
+    rtt_packets: int
+    dropped_by_ends: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameFacts(Facts):
+    """The addresses that the control host's name leads to."""
+
+    addresses: tuple[str, ...]
+    lookup_ms: float | None
+    resolvers_asked: int
+    resolvers_answering: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlTunnelFacts(Facts):
+    """No connection to the control plane, and the tunnel that leads to it: its age is None without any handshake."""
+
+    addresses: int
+    addresses_open: int
+    tunnel_handshake_age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthFacts(Facts):
+    """How quickly the control plane answers, and the time-outs that suit it."""
+
+    rtt_ms: float
+    rtt_min_ms: float
+    rtt_p95_ms: float
+    rtt_max_ms: float
+    answers: int
+    advised_http_timeout_ms: int
+    advised_heartbeat_s: int
+    advised_max_stale_ms: int
+    advised_lease_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentStepFacts(Facts):
+    """One step of an enrolment; http_status: of the answer that failed it, None if none came or none failed it."""
+
+    elapsed_ms: float
+    http_status: int | None
+
+
+def carried_bytes(facts: Facts | None) -> int | None:
+    """The largest packet that a path or an interface carries, bytes."""
+    return facts.mtu_bytes if isinstance(facts, MtuFacts | InterfaceFacts) else None
+
+
+def median_ms(facts: Facts | None) -> float | None:
+    """The median round trip of many packets."""
+    return facts.rtt_median_ms if isinstance(facts, LossFacts) else None
+
+
+def quickest_ms(facts: Facts | None) -> float | None:
+    """The quickest round trip of a few packets."""
+    return facts.rtt_min_ms if isinstance(facts, AnswerFacts | EchoFacts | HealthFacts) else None
+
+
+GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
+    "overlay.interface": (InterfaceFacts,),
+    "overlay.mtu": (TunnelMtuFacts,),
+    "overlay.session": (HandshakeFacts,),
+    "host.rp-filter": (ReversePathFilterFacts,),
+    "reach.icmp": (EchoFacts,),
+    "reach.udp": (AnswerFacts,),
+    "reach.traceroute": (ReverseTraceFacts, TraceFacts),
+    "mtu.path": (MtuSearchFacts,),
+    "mtu.echo": (MtuEchoFacts, MtuFacts),
+    "mtu.tcp": (TcpFacts,),
+    "udp.quality": (LossFacts, AnswerFacts),
+    "control.dns": (NameFacts,),
+    "control.connect": (ControlTunnelFacts,),
+    "control.health": (HealthFacts,),
+    "enroll.cycle": (EnrolmentStepFacts,),
+}
+"""Which facts each check gives. Where the fields of one class are among another's, the larger class stands first:
+a report is read back in this order."""
+
+
+def givers(kinds: Iterable[type[Facts]]) -> frozenset[str]:
+    """Ids of the checks that give facts of these classes, or of classes made from them."""
+    wanted = tuple(kinds)
+    return frozenset(check for check, given in GIVEN_BY.items() if any(issubclass(kind, wanted) for kind in given))

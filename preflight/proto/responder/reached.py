@@ -1,0 +1,77 @@
+"""What a check learnt about whether packets reach a peer: as plain data, and what follows from it at once."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from preflight.model.icmp import EchoStats
+from preflight.model.overlay import OverlayState
+from preflight.model.path import AskResult, StampStats, summed
+from preflight.proto.responder.admission import Verdict
+from preflight.proto.responder.reach import Way, forward_way
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A short STAMP session; where it stayed silent, also: one without the key, what asking told, and an echo.
+
+    outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
+    """
+
+    session: StampStats
+    unsigned: StampStats | None = None
+    asked: AskResult | None = None
+    echo: EchoStats | None = None
+    outside: tuple[str, str] | None = None
+
+    @property
+    def port_unreachable(self) -> bool:
+        """Whether the peer's host itself says that nobody listens: both directions carry packets then."""
+        return self.session.port_unreachable or (self.asked is not None and self.asked.port_unreachable)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """What came from the responder's place and answers nothing, by reason."""
+        parts = (self.session, self.unsigned, self.asked)
+        return summed(part.rejected for part in parts if part is not None)
+
+    @property
+    def echoed(self) -> bool:
+        """Whether the peer answered an echo."""
+        return self.echo is not None and self.echo.received > 0
+
+
+def outside_router(state: OverlayState | None, routers: Mapping[str, str]) -> tuple[str, str] | None:
+    """Who answered for the peer by ICMP: an address outside the overlay, by an interface that is not the overlay's.
+
+    routers: by address the interface by which their ICMP errors came in.
+    """
+    if state is None or state.interface is None:
+        return None
+    beside = ((who, by) for who, by in routers.items() if by not in ("", "lo", state.interface))
+    return next(((who, by) for who, by in beside if not state.covers(who)), None)
+
+
+def overload_text(name: str, asked: AskResult) -> str:
+    """What the responder of `name` dropped itself, if that may be all that is missing; else nothing."""
+    limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked.report else 0
+    if limited:
+        return f"the responder of {name} dropped {limited} packets of this node for their rate"
+    if asked.overflowed_there and forward_way(asked) is not Way.OPEN:
+        return f"the responder of {name} had no room for {asked.overflowed_there} datagrams in its receive queue"
+    return ""
+
+
+def counts(asked: AskResult) -> dict[str, Any]:
+    """What left and what arrived at both ends, as evidence."""
+    return {
+        "sent": asked.sent,
+        "probes_received": asked.probes_received,
+        "received_on_interface": asked.on_interface,
+        "rejected": dict(asked.rejected),
+        "answers_from_elsewhere": dict(asked.strays),
+        "told_by_peer": asdict(asked.report) if asked.report else None,
+        "not_told_because": asked.detail or None,
+        "told_by_hello": asdict(asked.hello) if asked.hello else None,
+        "not_heard_because": asked.unheard or None,
+    }

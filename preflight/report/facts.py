@@ -1,0 +1,45 @@
+"""The facts of a result in a report: the way back from measurements, which may be anybody's, to typed values."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from preflight.model.facts import GIVEN_BY, Facts
+from preflight.model.pmtu import EchoSizes, Fate, ProbeSizes
+
+
+def read_facts(check: str, measurements: Mapping[str, Any]) -> Facts | None:
+    """What a check of ours measured, in its own types; None where the measurements do not make such facts.
+
+    measurements: as a report holds them, JSON that a stranger may have written.
+    """
+    for kind in GIVEN_BY.get(check, ()):
+        facts = _read(kind, measurements)
+        if isinstance(facts, kind):
+            return facts
+    return None
+
+
+def read_sizes(data: object) -> dict[Fate, tuple[int, ...]] | None:
+    """The sizes that a path-MTU search tried, from the data of its evidence; None where these are something else."""
+    for kind in (ProbeSizes, EchoSizes):
+        sizes = _read(kind, data)
+        if isinstance(sizes, kind):
+            return sizes.by_fate
+    return None
+
+
+def _read(kind: type, value: object) -> object:
+    try:
+        # Only from JSON does a strict validator take an object for a dataclass, and a list for a sequence.
+        return _validator(kind).validate_json(to_json(value, inf_nan_mode="null"), strict=True)
+    except ValidationError:
+        return None
+
+
+@cache
+def _validator(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

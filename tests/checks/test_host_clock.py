@@ -1,0 +1,35 @@
+"""host.clock: told only when nothing confirms the clock."""
+
+import pytest
+from preflight_checks import host_clock
+
+from preflight.api import Status
+from preflight.model.kernel import ClockState
+from preflight.proto.control.clock import Offset
+
+UNSYNCED = ClockState(False, 16000.0)
+AGREES, OFF = Offset(-0.01, 0.01), Offset(-602.0, -600.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "others", "asked", "status"),
+    [
+        (ClockState(True, 3.0), {}, False, Status.PASS),
+        (UNSYNCED, {"b": AGREES}, True, Status.PASS),
+        (UNSYNCED, {"b": Offset(1.9, 3.9)}, True, Status.PASS),
+        (UNSYNCED, {"b": Offset(2.1, 4.1)}, True, Status.WARN),
+        (UNSYNCED, {"the control plane": OFF}, True, Status.WARN),
+        # One clock that agrees is enough: then the other one is wrong, and that is not this node's fault.
+        (UNSYNCED, {"the control plane": OFF, "b": AGREES}, True, Status.PASS),
+        (UNSYNCED, {}, True, Status.INCONCLUSIVE),
+        (UNSYNCED, {}, False, Status.WARN),
+    ],
+)
+def test_the_clock(state: ClockState, others: dict[str, Offset], asked: bool, status: Status) -> None:
+    """A clock that nothing synchronises is told only when no other clock confirms it within 2 s."""
+    assert host_clock.judge(state, others, asked=asked).status is status
+
+
+def test_a_clock_that_is_off_says_which_way() -> None:
+    """The control plane 600 s behind means that this node is ahead."""
+    assert "ahead of the clock of b" in host_clock.judge(UNSYNCED, {"b": OFF}, asked=True).message

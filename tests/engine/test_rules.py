@@ -1,0 +1,71 @@
+"""The rules of the diagnosis as data: they name what exists, and keep what they promise."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import pytest
+
+from preflight import codes
+from preflight.api import NODE, Direction, Result, failed
+from preflight.engine.diagnosis import diagnose
+from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
+
+RT = Direction.ROUND_TRIP
+
+
+def at(check: str, result: Result) -> Result:
+    """A result as the runner would stamp it."""
+    return replace(result, check=check, category=check.partition(".")[0])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.cause)
+def test_rules_name_codes_that_exist(rule: Rule) -> None:
+    """A rule about a code that does not exist would never fire and nobody would notice."""
+    for pattern in (rule.cause, *rule.effects):
+        assert any(fnmatchcase(slug, pattern) for slug in codes.ALL), pattern
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.cause)
+def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
+    """Only what is deeper explains: an effect that always lies deeper than its cause would be a promise not kept."""
+
+    def fires(slug: str, pattern: str) -> bool:
+        for where in ("b", NODE):
+            cause = at("x.cause", failed(codes.ALL[slug], where, RT, ""))
+            effects = [
+                at("reach.icmp", failed(codes.ALL[e], "b", RT, "")) for e in codes.ALL if fnmatchcase(e, pattern)
+            ]
+            effects += [replace(effect, target=NODE) for effect in effects]
+            if any(len(diagnose([cause, effect])) == 1 for effect in effects if effect.code is not cause.code):
+                return True
+        return False
+
+    for pattern in rule.effects:
+        if pattern == rule.cause:  # one list of effects for several causes
+            continue
+        assert any(fires(slug, pattern) for slug in codes.ALL if fnmatchcase(slug, rule.cause)), pattern
+
+
+@pytest.mark.parametrize("area", DEPTH)
+def test_depths_name_codes_of_their_area_that_exist(area: str) -> None:
+    """A pattern that fits nothing is a code that was forgotten or mistyped, and would rank last unseen."""
+    for pattern in DEPTH[area]:
+        assert pattern.startswith(f"{area}."), pattern
+        assert any(fnmatchcase(slug, pattern) for slug in codes.ALL), pattern
+
+
+def test_every_area_has_a_depth() -> None:
+    """An area that is not there ranks above all others, where codes of other packages belong."""
+    assert {code.area for code in codes.ALL.values()} == set(DEPTH)
+
+
+@pytest.mark.parametrize("slug", codes.ALL)
+def test_no_code_has_two_depths(slug: str) -> None:
+    """The first pattern counts: a second one would be read by people alone."""
+    fitting = [pattern for patterns in DEPTH.values() for pattern in patterns if fnmatchcase(slug, pattern)]
+    assert len(fitting) <= 1, fitting
+
+
+def test_what_lies_beneath_exists() -> None:
+    """An exception about a code that does not exist protects nothing."""
+    assert set(BENEATH) | {slug for deeper in BENEATH.values() for slug in deeper} <= set(codes.ALL)

@@ -1,0 +1,194 @@
+"""Which test is a module's own, and how much of each module its own test covers. `bin/test --coverage` prints it.
+
+The test of `preflight/proto/pmtu/fast.py` is `tests/proto/pmtu/test_fast.py`, that of `checks/mtu_path.py` is
+`tests/checks/test_mtu_path.py`. `ELSEWHERE` lists the modules that other tests cover, and says which.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from coverage import Coverage
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+ELSEWHERE = {
+    "preflight/__main__.py": "tests/cli/test_cli.py",
+    "preflight/cli/bundle.py": "tests/evidence/test_bundle.py",
+    "preflight/cli/catalogue.py": "tests/cli/test_cli.py",
+    "preflight/cli/clean.py": "tests/attack/test_left_behind.py",
+    "preflight/cli/commandline.py": "tests/cli/test_cli.py",
+    "preflight/cli/control_plane.py": "tests/control/test_serve.py",
+    "preflight/cli/in_lab.py": "tests/lab/test_lifecycle.py",
+    "preflight/cli/init.py": "tests/settings/test_first_file.py",
+    "preflight/cli/lab.py": "tests/lab/test_lifecycle.py",
+    "preflight/cli/main.py": "tests/cli/test_cli.py",
+    "preflight/cli/outputs.py": "tests/attack/test_outputs.py",
+    "preflight/cli/report.py": "tests/report/test_compare.py",
+    "preflight/cli/request.py": "tests/attack/test_green.py",
+    "preflight/cli/responder.py": "tests/responder/test_command.py",
+    "preflight/cli/run.py": "tests/cli/test_cli.py",
+    "preflight/cli/session.py": "tests/cli/test_control_host.py",
+    "preflight/cli/streams.py": "tests/attack/test_outputs.py",
+    "preflight/control/app.py": "tests/control/test_conformance_matrix.py",
+    "preflight/control/bootstrap.py": "tests/control/test_bootstrap_exchange.py",
+    "preflight/control/credentials.py": "tests/control/test_operations.py",
+    "preflight/control/envelope.py": "tests/control/test_conformance_mailbox.py",
+    "preflight/control/guard.py": "tests/control/test_conformance_gates.py",
+    "preflight/control/handlers.py": "tests/control/test_conformance_matrix.py",
+    "preflight/control/leases.py": "tests/control/test_conformance_leases.py",
+    "preflight/control/logs.py": "tests/control/test_serve.py",
+    "preflight/control/mailbox.py": "tests/control/test_conformance_mailbox.py",
+    "preflight/control/metrics.py": "tests/control/test_operations.py",
+    "preflight/control/models.py": "tests/control/test_conformance_registry.py",
+    "preflight/control/nodes.py": "tests/control/test_conformance_registry.py",
+    "preflight/control/refusal.py": "tests/control/test_conformance_gates.py",
+    "preflight/control/routes.py": "tests/control/test_conformance_matrix.py",
+    "preflight/control/schema.py": "tests/control/test_database.py",
+    "preflight/engine/catalog.py": "tests/engine/test_plan.py",
+    "preflight/engine/plugin_child.py": "tests/engine/test_plugins.py",
+    "preflight/evidence/collect.py": "tests/evidence/test_bundle.py",
+    "preflight/evidence/kept.py": "tests/evidence/test_capture.py",
+    "preflight/files.py": "tests/attack/test_outputs.py",
+    "preflight/lab/blueprint.py": "tests/lab/test_scenario_file.py",
+    "preflight/lab/build.py": "tests/lab/test_lifecycle.py",
+    "preflight/lab/certificates.py": "tests/lab/test_fake_servers.py",
+    "preflight/lab/crowd.py": "tests/lab/test_mesh.py",
+    "preflight/lab/forwarder.py": "tests/lab/test_diagnoses.py",
+    "preflight/lab/keys.py": "tests/lab/test_faults.py",
+    "preflight/lab/names.py": "tests/lab/test_lock.py",
+    "preflight/lab/network.py": "tests/lab/test_faults.py",
+    "preflight/lab/processes.py": "tests/lab/test_lock.py",
+    "preflight/lab/routes.py": "tests/lab/test_faults.py",
+    "preflight/lab/scenarios.py": "tests/lab/test_diagnoses.py",
+    "preflight/lab/scoreboard.py": "tests/lab/test_score.py",
+    "preflight/lab/services.py": "tests/lab/test_diagnoses.py",
+    "preflight/lab/session.py": "tests/lab/test_lifecycle.py",
+    "preflight/lab/site.py": "tests/lab/test_lifecycle.py",
+    "preflight/lab/state.py": "tests/lab/test_lock.py",
+    "preflight/lab/topology.py": "tests/lab/test_faults.py",
+    "preflight/lab/tunnels.py": "tests/lab/test_faults.py",
+    "preflight/model/control.py": "tests/net/control/test_client.py",
+    "preflight/model/dns.py": "tests/net/test_dns.py",
+    "preflight/model/enrolment.py": "tests/checks/test_enroll_cycle.py",
+    "preflight/model/icmp.py": "tests/checks/test_reach_icmp.py",
+    "preflight/model/kernel.py": "tests/net/test_kernel.py",
+    "preflight/model/leaks.py": "tests/net/secrets/test_git.py",
+    "preflight/model/peer.py": "tests/test_api.py",
+    "preflight/model/plugins.py": "tests/attack/test_plugins.py",
+    "preflight/model/pmtu_hops.py": "tests/proto/pmtu/test_hops.py",
+    "preflight/model/rejected.py": "tests/proto/stamp/test_sender.py",
+    "preflight/model/return_path.py": "tests/proto/responder/test_return_path.py",
+    "preflight/model/roles.py": "tests/checks/test_posture_roles.py",
+    "preflight/model/tcp.py": "tests/net/tcp/test_connect.py",
+    "preflight/net/bpf.py": "tests/net/test_watch.py",
+    "preflight/net/control/exchange.py": "tests/net/control/test_client.py",
+    "preflight/net/control/journal.py": "tests/attack/test_left_behind.py",
+    "preflight/net/control/left_behind.py": "tests/attack/test_left_behind.py",
+    "preflight/net/control/own_files.py": "tests/attack/test_credentials.py",
+    "preflight/net/control/scope.py": "tests/net/test_posture_live.py",
+    "preflight/net/icmp/echo.py": "tests/net/icmp/test_probes.py",
+    "preflight/net/lookup.py": "tests/net/test_dns.py",
+    "preflight/net/pmtu/hops.py": "tests/net/pmtu/test_echo.py",
+    "preflight/net/recorder.py": "tests/evidence/test_capture.py",
+    "preflight/net/responder/mailbox.py": "tests/net/stamp/test_path.py",
+    "preflight/net/responder/reverse_trace.py": "tests/responder/test_tracer.py",
+    "preflight/net/secrets/detector.py": "tests/net/secrets/test_git.py",
+    "preflight/net/secrets/local.py": "tests/net/test_posture_live.py",
+    "preflight/net/stamp/link.py": "tests/net/stamp/test_path.py",
+    "preflight/net/tcp/tls.py": "tests/net/test_old_tls.py",
+    "preflight/proto/pmtu/evidence.py": "tests/proto/pmtu/test_fast.py",
+    "preflight/proto/pmtu/exchange.py": "tests/proto/pmtu/test_fast.py",
+    "preflight/proto/responder/reach.py": "tests/checks/test_reach_udp.py",
+    "preflight/proto/responder/reach_messages.py": "tests/checks/test_reach_udp.py",
+    "preflight/proto/stamp/stats.py": "tests/proto/stamp/test_sender.py",
+    "preflight/report/addresses.py": "tests/report/test_redact.py",
+    "preflight/report/common.py": "tests/report/test_renderers.py",
+    "preflight/report/html.py": "tests/browser/test_html_report.py",
+    "preflight/report/json.py": "tests/report/test_renderers.py",
+    "preflight/report/junit.py": "tests/report/test_renderers.py",
+    "preflight/report/markdown.py": "tests/report/test_exchange_formats.py",
+    "preflight/report/model.py": "tests/report/test_renderers.py",
+    "preflight/report/names.py": "tests/report/test_redact.py",
+    "preflight/report/node.py": "tests/cli/test_cli.py",
+    "preflight/report/openmetrics.py": "tests/report/test_exchange_formats.py",
+    "preflight/report/page.py": "tests/browser/test_html_report.py",
+    "preflight/report/pseudonyms.py": "tests/report/test_redact.py",
+    "preflight/report/sarif.py": "tests/report/test_exchange_formats.py",
+    "preflight/report/terminal.py": "tests/report/test_renderers.py",
+    "preflight/report/text.py": "tests/report/test_renderers.py",
+    "preflight/responder/hellos.py": "tests/net/responder/test_hello.py",
+    "preflight/responder/mailbox.py": "tests/net/stamp/test_path.py",
+    "preflight/responder/nat.py": "tests/net/stun/test_nat.py",
+    "preflight/responder/stun.py": "tests/net/stun/test_servers.py",
+    "preflight/settings/schema.py": "tests/settings/test_load.py",
+    "checks/control_clock.py": "tests/checks/test_control_answers.py",
+    "checks/control_connect.py": "tests/checks/test_control_names.py",
+    "checks/control_dns.py": "tests/checks/test_control_names.py",
+    "checks/control_health.py": "tests/checks/test_control_answers.py",
+    "checks/control_tls.py": "tests/checks/test_control_answers.py",
+    "checks/control_url.py": "tests/checks/test_control_names.py",
+    "checks/posture_tls.py": "tests/net/test_old_tls.py",
+}
+
+
+def modules() -> Iterator[Path]:
+    """Every module that is tested, relative to the root: all but the `__init__.py` that only say what a package is."""
+    for folder in ("preflight", "checks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if path.name != "__init__.py":
+                yield path.relative_to(ROOT)
+
+
+def own_test(module: Path) -> Path:
+    """Where a module's own test lies, relative to the root."""
+    inside = module.relative_to("preflight") if module.parts[0] == "preflight" else module
+    return Path("tests") / inside.with_name(f"test_{module.name}")
+
+
+def covered(module: Path, measured: Coverage) -> tuple[int, int]:
+    """How many lines of a module its own test ran, and how many there are.
+
+    A line that ran while the module was imported belongs to every test that imports it. What a test starts as another
+    process does not count.
+    """
+    path = str(ROOT / module)
+    _, statements, _, _ = measured.analysis(path)
+    data = measured.get_data()
+    data.set_query_contexts([rf"^{own_test(module)}::", r"^$"])
+    return len(set(data.lines(path) or ()) & set(statements)), len(statements)
+
+
+def tests_below(folders: list[str]) -> list[Path]:
+    """The own tests that there are below these folders of tests; without one, all."""
+    named = [own_test(module) for module in modules()]
+    wanted = [test for test in named if any(test.is_relative_to(folder) for folder in folders or ["tests"])]
+    return [test for test in wanted if (ROOT / test).exists()]
+
+
+def print_table(measured: Coverage) -> None:
+    """Print the share of each module whose own test ran, the least first, then what has no test of its own."""
+    contexts = measured.get_data().measured_contexts()
+    ran = {Path(context.partition("::")[0]) for context in contexts}
+    shares = {module: covered(module, measured) for module in modules() if own_test(module) in ran}
+    table = Table("Module", "Own test covers", "Lines")
+    for module, (run, of) in sorted(shares.items(), key=lambda entry: entry[1][0] / max(1, entry[1][1])):
+        table.add_row(str(module), f"{run / max(1, of):.0%}", str(of))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"{len(ELSEWHERE)} modules have no test of their own; tests/own_tests.py says what covers them.")
+
+
+def main(task: str, *words: str) -> None:
+    """`list FOLDER…` prints own tests; `report FILE` prints the table of what they covered."""
+    if task == "list":
+        print(*tests_below(list(words)), sep="\n")
+    else:
+        measured = Coverage(data_file=words[0])
+        measured.load()
+        print_table(measured)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,42 @@
+"""Every way in which a request can fail has one finding, one message and one remedy."""
+
+from typing import get_args
+
+import pytest
+
+from preflight import codes
+from preflight.model.control import ControlError, ControlErrorKind, NotHttpError
+from preflight.proto.control.answers import FINDINGS, TRANSPORT, code_of, finding
+
+
+def test_every_kind_of_failure_has_a_code() -> None:
+    """A kind without one would end the check with a KeyError on the day that it happens."""
+    assert set(get_args(ControlErrorKind)) - {"status"} <= set(TRANSPORT)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, codes.ENROLL_UNAUTHORIZED),
+        (403, codes.ENROLL_FORBIDDEN),
+        (404, codes.CONTROL_BAD_ANSWER),
+        (429, codes.CONTROL_THROTTLED),
+        (500, codes.CONTROL_UNHEALTHY),
+        (503, codes.CONTROL_UNHEALTHY),
+    ],
+)
+def test_a_refusal_is_judged_by_its_status(status: int, code: codes.Code) -> None:
+    """Only 401 and 403 speak about credentials."""
+    assert code_of(ControlError("status", status, "no")) is code
+    assert code in FINDINGS
+
+
+def test_what_does_not_speak_http_is_no_control_plane() -> None:
+    """It answered, so it is neither down nor slow."""
+    assert code_of(NotHttpError("SSH-2.0")) is codes.CONTROL_NOT_POPULI
+
+
+def test_a_finding_without_a_remedy_of_its_own_shows_how_to_look() -> None:
+    """There is always a line to paste."""
+    found = finding(ControlError("refused", None, "nobody listens"), None)
+    assert (found.message, found.remedy.split()[0]) == ("nobody listens", "curl")

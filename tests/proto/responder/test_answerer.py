@@ -1,0 +1,38 @@
+"""What answers in a responder's place is named by what tells most, and the remedy fits it."""
+
+import pytest
+
+from preflight.model.rejected import ECHOED, FOREIGN, OTHER_KEY, UNSIGNED
+from preflight.proto.responder.answerer import replace_answerer, who_answers
+
+
+@pytest.mark.parametrize(
+    ("rejected", "said"),
+    [
+        ({OTHER_KEY: 1, FOREIGN: 9}, "another key"),
+        ({UNSIGNED: 1, ECHOED: 9}, "does not sign"),
+        ({ECHOED: 1, FOREIGN: 9}, "sends back what it gets"),
+        ({FOREIGN: 1}, "no responder answers"),
+    ],
+)
+def test_the_sentence_names_what_tells_most(rejected: dict[str, int], said: str) -> None:
+    """Ten strange datagrams must not hide the one that gives the cause away; the counts stand behind it."""
+    sentence = who_answers("b", 862, rejected)
+    assert said in sentence
+    assert all(f"{reason} {count}" in sentence for reason, count in rejected.items())
+
+
+@pytest.mark.parametrize("reason", [OTHER_KEY, UNSIGNED])
+def test_a_key_that_differs_is_repaired_by_the_key(reason: str) -> None:
+    """The right program runs there: nobody has to look who has the port."""
+    remedy = replace_answerer("b", "10.66.0.2", 862, {reason: 3})
+    assert "--key-file" in remedy
+    assert "ss -lunp" not in remedy
+
+
+def test_another_program_is_found_by_its_port() -> None:
+    """First it has to go; the responder that follows asks for a key only if this node has one."""
+    remedy = replace_answerer("b", "10.66.0.2", 862, {ECHOED: 3})
+    assert remedy.splitlines()[0].startswith("ss -lunp 'sport = :862'")
+    assert "--key-file" not in remedy
+    assert "--key-file" in replace_answerer("b", "10.66.0.2", 862, {ECHOED: 3}, keyed=True)

@@ -1,0 +1,29 @@
+"""Programs are found by absolute folders only, and our own modules run without the current folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preflight.programs import find, python_module
+
+
+def test_a_program_in_the_current_folder_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs us, often root, may stand in somebody else's folder."""
+    (tmp_path / "planted").write_text("#!/bin/sh\n")
+    (tmp_path / "planted").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f":.:{tmp_path.name}")
+    assert find("planted") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find("planted") == str(tmp_path / "planted")
+
+
+def test_our_modules_do_not_import_from_the_current_folder(tmp_path: Path) -> None:
+    """A `json.py` that lies there stays what it is: a file."""
+    (tmp_path / "json.py").write_text("raise SystemExit('planted')")
+    words = python_module("json.tool", "--help")
+    assert words[0] == sys.executable
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "usage" in done.stdout
