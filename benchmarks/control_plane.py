@@ -1,9 +1,9 @@
-"""The bundled control plane under wrk: 10 000 nodes that send heartbeats, and how much of anything it does at most.
+"""The bundled control plane under wrk: 10 000 nodes that send heartbeats, and its maximum rates.
 
-Server on one core, load generator on another. Each node is a connection of its own with a period of its own, as in a
-cluster: a slow answer delays that node's next heartbeat and nobody else's, so a stall is seen by all whose turn comes
-meanwhile, and what wrk omits is a stalled node's second heartbeat only. The bursts are closed loops: they tell how much
-goes, and their latency is that of a full queue. On a busy machine `chrt -r 5 bin/bench control-plane` gives the server
+Server on one core, load generator on another. Each node is a separate connection with a separate period, as in a
+cluster: a slow answer delays only that node's next heartbeat, so a stall is visible to all nodes that are due then,
+and wrk omits only a stalled node's second heartbeat. The bursts are closed loops: they show the maximum rate, and their
+latency is that of a full queue. On a busy machine `chrt -r 5 bin/bench control-plane` gives the server
 the core that it is meant to have.
 """
 
@@ -207,7 +207,7 @@ def _running(database: Path) -> Iterator[Server]:
 
 
 def _lacking() -> str | None:
-    """What this machine does not have, or None. Raises the limit of open files as far as it goes."""
+    """What this machine lacks, or None. Raises the limit of open files to its maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if shutil.which("wrk") is None:

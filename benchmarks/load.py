@@ -1,7 +1,7 @@
 """Loads a reflector from another process: `python -m benchmarks.load ADDRESS PORT PACKETS CPU [KEY-FILE]`.
 
-All packets are made before the clock starts. So many of them are under way that the reflector always has work, and
-few enough that no buffer overflows; every answer is checked. Prints one line of JSON.
+All packets are made before the clock starts. Enough of them are in flight to keep the reflector busy, but not enough
+to overflow a buffer; every answer is checked. Prints one line of JSON.
 """
 
 import json
@@ -16,7 +16,7 @@ from preflight.proto.stamp import wire as stamp
 
 UNDER_WAY = 128
 CHECKED_FULLY = 97
-"""Of so many answers one has its HMAC checked too; a prime, so that no rhythm hides from it."""
+"""One answer in this many has its HMAC checked too; a prime, so that no rhythm hides from it."""
 SSID = 7
 _SEQUENCE = struct.Struct("!I")
 SILENCE_S = 5.0

@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.measure import Row
 from benchmarks.peers import ENVIRONMENT, PEERS, Peer, install
+from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
-from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import overlay_address, underlay_address
 
 PROGRAM = Path(sys.executable).with_name("preflight")
@@ -242,7 +242,7 @@ def _sent(lab: Lab, device: str) -> int:
 
 
 def _output(lab: Lab, words: Sequence[str]) -> str | None:
-    """What a whole process on node a prints; None if it was stopped. A finding is no error: exit code 1 is fine."""
+    """The output of a process on node a; None if it was stopped. A finding is not an error: exit code 1 is fine."""
     command, environment = lab.command(list(words)), lab.environment()
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BOUND_S, check=False)
@@ -272,7 +272,7 @@ def _check(lab: Lab) -> list[str]:
 
 
 def _results(lab: Lab, case: Case) -> list[dict[str, Any]]:
-    """Forward and reverse, as the search itself tells them."""
+    """Forward and reverse, as the search itself reports them."""
     return [json.loads(line) for line in (_output(lab, _search(lab, case)) or "").splitlines()]
 
 

@@ -1,7 +1,7 @@
-"""The path-MTU tools that we measure against: how each is asked, and how its answer is read.
+"""The path-MTU tools that we measure against: how to run each, and how to read its output.
 
-What PyPI has is installed into an environment of its own, `.venv-bench`, so that it never meets our locked versions;
-`bin/bench` installs the Debian programs. A peer that cannot be had is named as missing.
+Packages from PyPI go into a separate environment, `.venv-bench`, so that they never mix with our locked versions;
+`bin/bench` installs the Debian programs. A tool that cannot be installed is reported as missing.
 """
 
 import re

@@ -33,7 +33,7 @@ MIB = 1 << 20
 
 
 def rows() -> list[Row]:
-    """Needs nothing but loopback and, for honest figures, two cores: one for the responder, one for the load."""
+    """Needs only loopback and, for honest figures, two cores: one for the responder, one for the load."""
     return [*_codec(), _reflector(None), _reflector(KEY), *_flood(), _amplification()]
 
 
@@ -107,7 +107,7 @@ def _reflector(key: bytes | None) -> Row:
 
 
 def _load(port: int, key: bytes | None, files: Path) -> dict[str, float]:
-    """What the load saw, as a process of its own on the last core."""
+    """What the load generator measured, in a separate process on the last core."""
     words = ["127.0.0.1", str(port), str(PACKETS), str(_cores()[-1]), *([str(files / "key")] if key else [])]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.load", *words], capture_output=True, check=True, timeout=120

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import Row, wall_s
+from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
 from preflight.lab.services import CONTROL_NAME
-from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import CONTROL_PORT, overlay_address
 
 RUNS = 3
@@ -30,7 +30,7 @@ curl -sf http://{CONTROL_NAME}:{CONTROL_PORT}/health
 
 
 def rows() -> list[Row]:
-    """Median of three runs on labs of their own; the time is the report's, from reading the overlay to the verdict."""
+    """Median of three runs on separate labs; the time is the report's, from reading the overlay to the verdict."""
     reports = [_run() for _ in range(RUNS)]
     seconds = median(report["run"]["duration_ms"] for report in reports) / 1000
     slowest = max(reports[-1]["results"], key=lambda result: result["duration_ms"])

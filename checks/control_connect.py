@@ -103,9 +103,9 @@ def judge(
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
         return _dead(connections, url, tunnel)
-    astray = [one for one in opened if placement(one.address, overlay) == "off"]
-    if overlay is not None and astray and len(astray) < len(connections):
-        return _astray(astray, connections, url, overlay)
+    off_overlay = [one for one in opened if placement(one.address, overlay) == "off"]
+    if overlay is not None and off_overlay and len(off_overlay) < len(connections):
+        return _astray(off_overlay, connections, url, overlay)
     families = {connection.family for connection in opened}
     dead = [connection for connection in connections if connection.family not in families]
     if dead:
@@ -164,16 +164,17 @@ def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:
 
 
 def _astray(
-    astray: Sequence[Connection], connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState
+    off_overlay: Sequence[Connection], connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState
 ) -> Result:
     """A name with addresses on and off the overlay: a client may take those off it."""
     return failed(
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.ROUND_TRIP,
-        f"{url.host} also resolves to {', '.join(c.address for c in astray)}, which answers from outside the overlay "
-        f"{overlay_text(overlay)}: {_outcomes(connections)}",
-        remedy=f"Take {astray[0].address} out of the records of {url.host}, or put an overlay address into the URL.",
+        f"{url.host} also resolves to {', '.join(c.address for c in off_overlay)}, which answers from outside the "
+        f"overlay {overlay_text(overlay)}: {_outcomes(connections)}",
+        remedy=f"Take {off_overlay[0].address} out of the records of {url.host}, or put an overlay address into the "
+        "URL.",
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )

@@ -114,7 +114,7 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
 def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_days: int = 14) -> Result:
     """The first certificate that a client would refuse; silent addresses count only if no address answers.
 
-    soon_days: warn about a certificate that expires within so many days.
+    soon_days: warn about a certificate that expires within this many days.
     """
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)

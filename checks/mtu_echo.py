@@ -44,7 +44,7 @@ class Alone:
 
     @property
     def forward_open(self) -> bool:
-        """Whether it is proven that full-size packets get to the peer."""
+        """Whether full-size packets are proven to get to the peer."""
         return self.forward_bytes >= self.echo.ceiling_bytes
 
 

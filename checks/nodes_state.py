@@ -148,7 +148,7 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
 
 
 def _judge_future(registry: Registry) -> list[Result]:
-    """The control plane sets the time when a node was last seen, so a time ahead of its own clock is wrong."""
+    """The control plane sets the time when a node was last seen, so a time ahead of that clock is wrong."""
     ahead = [node for node in registry.nodes if node.last_seen_unix_ms - registry.now_ms > FUTURE_MS]
     if not ahead:
         return []

@@ -54,7 +54,7 @@ ASKED_S = 5.0
 ATTEMPTS = 3
 MOST_WAITED_S = 5.0
 MOST_SILENCES = 3
-"""After so many requests in a row without an answer, skip the rest: each would cost `ASKED_S`."""
+"""After this many requests in a row without an answer, skip the rest: each would cost `ASKED_S`."""
 ASKS_FOR_CREDENTIALS = (UNAUTHORIZED, FORBIDDEN)
 BODY_BYTES = 65536
 """Bytes of an answer that are read to see whether it is the requested list."""

@@ -23,7 +23,7 @@ from preflight.model.path import StampStats
 from preflight.proto.responder.reach import start_responder
 
 FIRST = 4
-MORE = 100  # enough to tell 1 % from chance
+MORE = 100  # enough to distinguish 1 % from chance
 ENOUGH = 50
 CONCURRENT_PEERS = 128
 """All echoes share one socket and one pace; only the UDP sessions with silent peers are limited."""

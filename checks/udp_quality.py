@@ -105,7 +105,7 @@ async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 def packets_each(peers: int) -> int:
-    """Packets of the first session with each peer, for so many peers."""
+    """Packets of the first session with each peer, for a number of peers."""
     return max(FEWEST, min(COUNT, MOST_PACKETS // max(peers, 1)))
 
 

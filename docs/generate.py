@@ -71,7 +71,7 @@ def _resolved(schema: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(schema: dict[str, Any], entry: dict[str, Any]) -> str:
-    """What may stand there, in a word or two."""
+    """The allowed values, in a word or two."""
     entry = _resolved(schema, entry)
     if "anyOf" in entry:
         return " or ".join(dict.fromkeys(_kind(schema, each) for each in entry["anyOf"] if each.get("type") != "null"))

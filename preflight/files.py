@@ -57,7 +57,7 @@ class Attempts:
 
 
 def beginning(path: Path, most: int) -> bytes:
-    """Read at most so many bytes from a path: a device may have no end. A pipe without a writer gives none.
+    """Read at most this many bytes from a path: a device may have no end. A pipe without a writer gives none.
 
     Raises OSError.
     """
@@ -124,7 +124,7 @@ def new_folder(path: Path) -> Iterator[None]:
 
 
 def check(path: Path) -> None:
-    """Raise WriteError if `write` would fail for a reason that is visible beforehand."""
+    """Raise WriteError if `write` would fail for a reason that is already visible."""
     with _telling(path):
         _Target.of(path).permit()
 
@@ -390,5 +390,5 @@ def _telling(path: Path) -> Iterator[None]:
 
 
 def _encoded(content: str | bytes) -> bytes:
-    """UTF-8; a lone surrogate, as in a name that is no UTF-8, becomes its escape."""
+    """UTF-8; a lone surrogate, as in a name that is not UTF-8, becomes its escape."""
     return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from preflight.cli.commandline import words
-from preflight.cli.outputs import verdict_told
+from preflight.cli.outputs import verdict_if_lost
 from preflight.cli.report import read_report
 from preflight.cli.request import Request
 from preflight.files import beginning, check, keeps, write
@@ -65,7 +65,7 @@ def bundle(file: Path | None, path: Path | None, timeline: Path | None, **option
     redactor = session.redactor(names)
     packed = make_bundle(report, raw, redactor, captured, addresses=addresses, timeline=recorded)
     # The findings of this run appear nowhere else: this command exits 0 whatever they are.
-    with verdict_told(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
+    with verdict_if_lost(redactor.report(report), EXIT_PASS) if file is None else nullcontext():
         write(target, packed)
     click.echo(f"wrote {target}; read it before you send it", err=not keeps(target))
 

@@ -38,24 +38,24 @@ def clean(config: Path | None, control_url: str | None, dry_run: bool) -> None:
     if isinstance(url, ControlUrlError):
         raise click.UsageError(f"the control URL cannot be used: {url.reason}")
     try:
-        told = asyncio.run(_rows(settings, url, dry_run=dry_run))
+        rows = asyncio.run(_rows(settings, url, dry_run=dry_run))
         labs = _labs(dry_run=dry_run)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    for left in told:
+    for left in rows:
         click.echo(sentence(left))
         if left.row is not None and left.fate in STILL_THERE:
             click.echo(f"  to remove it: {left.row.clean_line}")
     for lab in labs:
         click.echo(f"the lab {lab} is {'left' if dry_run else 'down: it was left'} by a killed run")
-    if not told and not labs:
+    if not rows and not labs:
         click.echo("nothing is left of earlier runs")
-    still_there = any(left.fate in STILL_THERE for left in told) or (dry_run and bool(labs))
+    still_there = any(left.fate in STILL_THERE for left in rows) or (dry_run and bool(labs))
     sys.exit(int(still_there))
 
 
 async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) -> "list[LeftBehind]":
-    """What became of the rows on this control plane, then what is left on others: their bearer is another one."""
+    """The state of the nodes on this control plane, then those left on others, which need another bearer."""
     from preflight.net.control.client import ControlClient
     from preflight.net.control.left_behind import look, take_back
 
@@ -71,6 +71,6 @@ async def _rows(settings: "Settings", url: ControlUrl | None, *, dry_run: bool) 
 
 def _labs(*, dry_run: bool) -> list[str]:
     """The labs of killed runs, which are down now."""
-    from preflight.lab.session import labs_left_behind
+    from preflight.lab.labs import labs_left_behind
 
     return labs_left_behind(remove=not dry_run)

@@ -25,9 +25,9 @@ class Seconds(click.FloatRange):
 
 
 def words(context: click.Context, *, without: Collection[str] = ()) -> tuple[str, ...]:
-    """The command and what was given to it, from the parsed values, so that it can be run again as it stands.
+    """The command and its options, from the parsed values, so that it can be run again unchanged.
 
-    Nothing of the words that were typed is in it. without: parameters that are left out, by their names.
+    It contains none of the typed words. without: parameters that are left out, by their names.
     """
     given = (
         parameter

@@ -14,10 +14,10 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "all": "preflight.cli.run:all_checks",
     "run": "preflight.cli.run:run_checks",
-    "list": "preflight.cli.catalogue:list_checks",
-    "explain": "preflight.cli.catalogue:explain",
+    "list": "preflight.cli.lookup:list_checks",
+    "explain": "preflight.cli.lookup:explain",
     "init": "preflight.cli.init:init",
-    "schema": "preflight.cli.catalogue:schema",
+    "schema": "preflight.cli.lookup:schema",
     "report": "preflight.cli.report:report",
     "bundle": "preflight.cli.bundle:bundle",
     "clean": "preflight.cli.clean:clean",

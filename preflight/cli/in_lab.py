@@ -27,7 +27,7 @@ def lab_kind(environ: Mapping[str, str]) -> LabKind | None:
 
 def run_in_lab(name: str, arguments: list[str]) -> int:
     """Run `preflight ARGUMENTS` in the lab and return its exit code."""
-    from preflight.lab.session import lab_for
+    from preflight.lab.labs import lab_for
 
     try:
         with lab_for(name) as lab:
@@ -40,8 +40,8 @@ def run_in_lab(name: str, arguments: list[str]) -> int:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
-    """Run to the end. A signal goes to the child, which ends first and writes its report."""
-    # In a session of its own a Ctrl-C at the terminal reaches it once, by the hand below, and not twice. What the
+    """Wait for the child. A signal goes to the child, which ends first and writes its report."""
+    # In a new session a Ctrl-C at the terminal reaches it once, through the handler below, and not twice. What the
     # caller's shell opened for `--output json=/dev/fd/3` is open there too; nothing of ours is inheritable.
     child = subprocess.Popen(command, env=environment, start_new_session=True, close_fds=False)
 

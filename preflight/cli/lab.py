@@ -17,9 +17,9 @@ from preflight.files import Attempts, folder_at, keeps
 
 if TYPE_CHECKING:
     from preflight.cli.outputs import Output
+    from preflight.lab.labs import Lab
     from preflight.lab.scenarios import Scenario
     from preflight.lab.score import Outcome
-    from preflight.lab.session import Lab
 
 INTERRUPTED = 130
 
@@ -58,7 +58,7 @@ def lab() -> None:
 def up(name: str | None, topology: str | None, scenario: str | None) -> None:
     """Make sure that the lab NAME is up; rebuild it if it is broken."""
     with _explaining():
-        from preflight.lab.session import take_up
+        from preflight.lab.labs import take_up
 
         made, built = take_up(name or scenario or topology or "pair", topology, scenario)
         _explain_kind(made, topology)
@@ -67,7 +67,7 @@ def up(name: str | None, topology: str | None, scenario: str | None) -> None:
 
 
 def _explain_kind(made: "Lab", topology: str | None) -> None:
-    from preflight.lab.session import WITHOUT_ROOT
+    from preflight.lab.labs import WITHOUT_ROOT
 
     if made.kind == "loopback" and "loopback" not in (topology, made.state.scenario):
         click.echo(WITHOUT_ROOT, err=True)
@@ -81,7 +81,7 @@ def down(name: str | None, every: bool) -> None:
     if every == (name is not None):
         raise click.UsageError("name a lab, or say --all")
     with _explaining():
-        from preflight.lab.session import all_labs, take_down
+        from preflight.lab.labs import all_labs, take_down
 
         attempts = Attempts()
         for each in all_labs() if name is None else [name]:
@@ -135,8 +135,8 @@ def _default_jobs() -> int:
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
     from preflight.lab.build import kind_of
+    from preflight.lab.labs import scenario_for
     from preflight.lab.scenarios import SCENARIOS
-    from preflight.lab.session import scenario_for
 
     scenarios = [scenario_for(name) for name in names or SCENARIOS]
     for scenario in scenarios:
@@ -209,7 +209,7 @@ def list_labs(as_json: bool) -> None:
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
     """Run a program in NODE (a, b, c, or the router r) of the running lab NAME."""
     with _explaining():
-        from preflight.lab.session import running_lab
+        from preflight.lab.labs import running_lab
 
         found = running_lab(name)
         program = command[1:] if command[0] == "--" else command

@@ -64,7 +64,7 @@ def _refuse_clash(outputs: Sequence[Output], option: str, instead: str) -> None:
 
 
 def _refuse_same_file(outputs: Sequence[Output]) -> None:
-    """Two documents in one file, by whatever names, are none. Raises WriteError, click.UsageError."""
+    """Refuse two documents in one file, even under different names. Raises WriteError, click.UsageError."""
     if len(outputs) > 1:
         places = [place for output in outputs if (place := identity(output.path or STDOUT)) is not None]
         if len(set(places)) < len(places):
@@ -89,13 +89,13 @@ def _output(format: str, name: str, option: str) -> Output:
         return Output(format, None)
     path = Path(name)
     try:
-        check(path)  # what would fail after the run, when the report is lost
+        check(path)  # fail now, not after the run, when the report would be lost
         return Output(format, None if descriptor(path) == STDOUT_FILENO else path)
     except WriteError as error:
         raise click.UsageError(f"{option}: {error}") from None
 
 
-def folder_beside(outputs: Sequence[Output]) -> Path:
+def captures_parent(outputs: Sequence[Output]) -> Path:
     """The folder of the first output that stays as a file, else the current one. Raises WriteError."""
     return next((output.path.parent for output in outputs if output.path and keeps(output.path)), Path())
 
@@ -127,8 +127,8 @@ def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
 
 
 @contextmanager
-def verdict_told(report: "Report", exit_code: int) -> Iterator[None]:
-    """If the body cannot write, what the run found is told in one line on standard error."""
+def verdict_if_lost(report: "Report", exit_code: int) -> Iterator[None]:
+    """If the body cannot write, print the run's findings in one line on standard error."""
     try:
         yield
     except WriteError:

@@ -1,4 +1,4 @@
-"""What the command line asked for, as every command hands it to a session."""
+"""The request of the command line, as every command passes it to a session."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asked for; `command` is how it can be asked for again."""
+    """The request of the command line; `command` repeats it."""
 
     command: tuple[str, ...] = ()
     config: Path | None = None

@@ -1,4 +1,4 @@
-"""`preflight responder`: answers the probes of peers, and sends probes of its own on request."""
+"""`preflight responder`: answers the probes of peers, and sends probes on request."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--stateless",
     is_flag=True,
-    help="Copy the senders' sequence numbers and report no counts: senders then cannot tell the directions apart.",
+    help="Copy the senders' sequence numbers and report no counts: senders then cannot separate the directions.",
 )
 def responder(
     binds: tuple[str, ...],
@@ -71,8 +71,8 @@ def responder(
 
     With a key it sends a hello to the peers of the settings file every 3 s: a small signed packet that reports what it
     has received from them, so that they can name a dead direction when nothing else gets through. `responder: {hellos:
-    false}` turns that off. It answers STUN requests that are as long as its answer, and tells a peer the endpoint at
-    which its own tunnel sees that peer.
+    false}` turns that off. It answers STUN requests that are as long as its answer, and reports to a peer the endpoint
+    at which its tunnel sees that peer.
     """
     from preflight.responder.places import ResponderError
     from preflight.settings.load import Options, load

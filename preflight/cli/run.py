@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
+from preflight.cli.lookup import complete_check
 from preflight.cli.outputs import (
+    captures_parent,
     complete_format,
-    folder_beside,
     parse_outputs,
     timeline_path,
-    verdict_told,
+    verdict_if_lost,
     write_outputs,
 )
 from preflight.cli.report import read_report, tell_changes
@@ -68,7 +68,7 @@ _OPTIONS = (
     click.option(
         "--capture",
         is_flag=True,
-        help="Keep the packets of failing checks, headers only, in a folder beside the first output file.",
+        help="Keep the packets of failing checks, headers only, in a folder next to the first output file.",
     ),
     click.option(
         "--debug",
@@ -80,7 +80,7 @@ _OPTIONS = (
         "--baseline",
         type=click.Path(path_type=Path),
         metavar="REPORT",
-        help="Tell on stderr what changed since this JSON report; exit 1 when something got worse.",
+        help="Print on stderr what changed since this JSON report; exit 1 when something got worse.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Measurements and evidence in the text report."),
@@ -110,11 +110,11 @@ def run_checks(**options: Any) -> None:
 
 
 _FROM_THE_LAB = ("inside_lab", "config", "enroll", "bootstrap_token_file", "credentials_out")
-"""What `--lab` adds to the command that it runs in the lab: files that are gone with it."""
+"""Options that `--lab` adds to the command in the lab: their files are removed with it."""
 
 
 def _command() -> tuple[str, ...]:
-    """The words of this command; in a lab those that the user would paste to have it again."""
+    """The words of this command; in a lab those that the user would paste to repeat it."""
     context = click.get_current_context()
     name: str | None = context.params["inside_lab"]
     return words(context) if name is None else (*words(context, without=_FROM_THE_LAB), "--lab", name)
@@ -134,7 +134,7 @@ def _execute(request: Request) -> int:
     attempts = Attempts()
     session = Session.prepare(request)
     with recording(timeline_file, session, attempts) as timeline:
-        report = session.run(folder_beside(outputs), attempts, timeline)
+        report = session.run(captures_parent(outputs), attempts, timeline)
     with attempts.one():
         write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
     if not any(output.format == "text" and output.path is None for output in outputs):
@@ -144,13 +144,13 @@ def _execute(request: Request) -> int:
     if baseline is not None:
         worse = tell_changes(session.redactor(session.names(baseline)).report(baseline), report)
     exit_code = _exit_code(report, worse=worse)
-    with verdict_told(report, exit_code):
+    with verdict_if_lost(report, exit_code):
         attempts.settle()
     return exit_code
 
 
 def _exit_code(report: "Report", *, worse: bool) -> int:
-    """The run's own, or 1 where something got worse: of several reasons the contract puts that first."""
+    """The run's exit code, or 1 if something got worse: the contract puts that reason first."""
     from preflight.report.model import EXIT_FAIL, EXIT_INTERRUPTED
 
     interrupted = report.run.exit_code == EXIT_INTERRUPTED

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Measured(NamedTuple):
-    """A report as it was measured; the names of hosts that may stand in it; and capture files by result id."""
+    """A report as it was measured; the host names that it may contain; and capture files by result id."""
 
     report: Report
     names: tuple[str, ...]
@@ -65,7 +65,7 @@ class Session:
 
     @classmethod
     def prepare(cls, request: Request) -> "Session":
-        """Read the settings and plan the run. Raises click.UsageError: nothing was run."""
+        """Read the settings and plan the run. Raises click.UsageError before anything runs."""
         try:
             settings = load(
                 Options(
@@ -92,17 +92,17 @@ class Session:
         except (SettingsError, SelectionError) as error:
             raise click.UsageError(str(error)) from None
 
-    def run(self, beside: Path, attempts: Attempts, timeline: event.Listener | None = None) -> Report:
+    def run(self, folder: Path, attempts: Attempts, timeline: event.Listener | None = None) -> Report:
         """Run the plan, diagnose, and put the report together, without secrets.
 
-        beside: the folder in which captures get one of their own. attempts: remember that they could not be written.
+        folder: where to make a folder for captures. attempts: remember failed writes.
         timeline: hears what every part of the run does.
         """
         report, names, files = self.unredacted(timeline)
         redactor = self.redactor(names)
         if files:
             with attempts.one():
-                return keep(report, files, beside, redactor)
+                return keep(report, files, folder, redactor)
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
@@ -115,11 +115,11 @@ class Session:
 
     @cached_property
     def _redactor(self) -> Redactor:
-        stand_ins = Pseudonyms() if "addresses" in self.settings.report.redact else None
-        return Redactor(known_secrets(self.settings, os.environ), stand_ins)
+        pseudonyms = Pseudonyms() if "addresses" in self.settings.report.redact else None
+        return Redactor(known_secrets(self.settings, os.environ), pseudonyms)
 
     def names(self, report: Report, overlay: OverlayState | None = None) -> tuple[str, ...]:
-        """Names of hosts in a report: of this node, the peers, the control URL, and the overlay's members."""
+        """Names of hosts in a report: this node's, the peers', those of the control URL, and what the overlay says."""
         members = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
         own = report.run.node.hostname
@@ -138,7 +138,7 @@ class Session:
     async def measured(
         self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None = None
     ) -> Measured:
-        """The same inside a running event loop; `interrupted` ends the run."""
+        """Like `measure`, inside a running event loop; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
         results = (*outcome.results, *map(broken_result, self.broken))
@@ -185,7 +185,7 @@ class Session:
         return outcome, overlay, tuple(recorder.packets) if recorder else ()
 
     async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
-        """Run once. With --wait, run again what is not good, until it is good or the time is up."""
+        """Run once. With --wait, run repeat what is not good, until it is good or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         timeline = context.net.listener

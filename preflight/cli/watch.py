@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from preflight.cli.catalogue import complete_check
 from preflight.cli.commandline import Seconds, words
 from preflight.cli.ending import interruption, run_to_end
-from preflight.cli.outputs import verdict_told
+from preflight.cli.lookup import complete_check
+from preflight.cli.outputs import verdict_if_lost
 from preflight.cli.request import Request
 from preflight.model.printable import number_of, one_line
 
@@ -39,7 +39,7 @@ class Schedule:
     for_s: float | None
 
     def over(self, rounds: int, elapsed_s: float) -> bool:
-        """Whether to stop after so many rounds."""
+        """Whether this was the last round."""
         too_many = self.count is not None and rounds >= self.count
         return too_many or (self.for_s is not None and elapsed_s + self.interval_s > self.for_s)
 
@@ -89,6 +89,7 @@ def watch(
 
 
 async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> int:
+
     stop = interruption()
     loop = asyncio.get_running_loop()
     redactor = _redactor(session)
@@ -101,7 +102,7 @@ async def _watch(session: "Session", schedule: Schedule, *, heartbeat: bool) -> 
                 break  # what an interrupted round did not measure is not a change
             redactor.know(measured.names)
             report = redactor.report(measured.report)
-            with verdict_told(report, report.run.exit_code):
+            with verdict_if_lost(report, report.run.exit_code):
                 for line in lines(before, report):
                     _say(line)
             before, rounds = report, rounds + 1

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 STRANGERS_BODY_BYTES = 8 * 1024
-"""For a body that is read without a bearer, because the credential is in it."""
+"""For a body that is read without a bearer, because it contains the credential."""
 PIECE_BYTES = 64 * 1024
 
 
@@ -51,7 +51,7 @@ class ControlPlane:
         patience: Patience | None = None,
         budget: Budget | None = None,
     ) -> None:
-        """`caps` also limits the requests of one client at a time: behind a proxy it has no connections of its own."""
+        """`caps` also limits the parallel requests of one client: behind a proxy it has no connection to us."""
         self._plane = plane
         self._config = plane.config
         self._now_ms = now_ms
@@ -77,7 +77,7 @@ class ControlPlane:
             return _text(refusal.status, refusal.text, refusal.headers)
         except UnavailableError as error:
             _log.error("the database cannot be used: %s", error)
-            return _text(503, "the database cannot be used now", {"retry-after": str(RETRY_AFTER_S)})
+            return _text(503, "the database is not available now", {"retry-after": str(RETRY_AFTER_S)})
         except ClientDisconnect:
             return _text(400, "the client went away")
         except Exception:
@@ -89,7 +89,7 @@ class ControlPlane:
         """The gates, in the contract's order: bearer, path and method, role, body."""
         _check_framing(request)
         method = "GET" if request.method == "HEAD" else request.method
-        # As it was sent: a path that has to be decoded, or that a Host header completes, is none of ours.
+        # As sent: a path that needs decoding, or that a Host header completes, is not one of our paths.
         methods = self._paths.get(request.scope["raw_path"].decode("ascii", "replace"), {})
         route = methods.get(method)
         role = None
@@ -150,7 +150,7 @@ class ControlPlane:
         except TimeoutError:
             raise Refusal(408, f"the body did not arrive within {self._body_s:g} s", {"connection": "close"}) from None
         try:
-            # Not model_validate_json: that takes NaN and Infinity, which are no JSON (RFC 8259, section 6).
+            # Not model_validate_json: it accepts NaN and Infinity, which JSON does not allow (RFC 8259, section 6).
             return route.takes.model_validate(from_json(content, allow_inf_nan=False))
         except ValidationError as error:
             raise _wrong_fields(error) from None
@@ -173,13 +173,13 @@ async def _content(request: Request, limit: int, share: Share) -> bytes:
 
 
 def _check_framing(request: Request) -> None:
-    """Two words on where the body ends may be read in two ways by two servers (RFC 9112, section 6.1)."""
+    """Two servers may read two contradictory lengths of the body differently (RFC 9112, section 6.1)."""
     if "transfer-encoding" in request.headers and "content-length" in request.headers:
         raise Refusal(400, "transfer-encoding and content-length exclude each other", {"connection": "close"})
 
 
 def _in_pieces(send: Send) -> Send:
-    """Sends what is large as fast as it is taken, and not all of it into the connection's buffer."""
+    """Sends a large answer as fast as the client reads it, instead of filling the connection's buffer."""
 
     async def pieces(message: Message) -> None:
         rest = memoryview(message.get("body", b""))
@@ -223,7 +223,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def _wrong_fields(error: ValidationError) -> Refusal:
-    """What is wrong with the first of them, without repeating what was sent."""
+    """Describe the first error, without quoting the input."""
     problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in problem["loc"]) or "body"
     return Refusal(422, f"{where}: {problem['msg']}")

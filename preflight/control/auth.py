@@ -1,4 +1,4 @@
-"""Who may do what: four roles, bearers compared in constant time, and HS256 JWTs."""
+"""Authorization: four roles, bearers compared in constant time, and HS256 JWTs."""
 
 import hmac
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ LONGEST_JTI = 512
 
 
 class Role(StrEnum):
-    """What a bearer stands for; the order is that in which bearers are compared, so of two equal secrets the first."""
+    """The role of a bearer, in the order of comparison: of two equal secrets the first wins."""
 
     MESH = "mesh"
     WORKER = "worker"
@@ -41,7 +41,7 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid JWT says; `jti` must still be new, `forget_unix_ms` is when it need not be remembered any longer."""
+    """The claims of a valid JWT; `jti` must be new; after `forget_unix_ms` it need not be stored any longer."""
 
     role: Role
     jti: str
@@ -50,7 +50,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Bearers:
-    """The secrets that open the server. Never shown."""
+    """The secrets of the server. Never shown."""
 
     tokens: dict[Role, str] = field(default_factory=dict, repr=False)
     jwt_secret: str | None = field(default=None, repr=False)
@@ -61,7 +61,7 @@ class Bearers:
         return bool(self.tokens or self.jwt_secret)
 
     def role_of(self, bearer: bytes) -> Role | None:
-        """The role of an opaque bearer, or None. Every secret is compared, whichever matches."""
+        """The role of an opaque bearer, or None. Always compares every secret."""
         matches = [
             role for role in Role if role in self.tokens and hmac.compare_digest(self.tokens[role].encode(), bearer)
         ]
@@ -76,7 +76,7 @@ class Bearers:
                 bearer,
                 self.jwt_secret,
                 algorithms=["HS256"],
-                # Times are judged below, by the server's clock; iat says nothing about validity (RFC 7519, 4.1.6).
+                # Times are checked below, by the server's clock; iat says nothing about validity (RFC 7519, 4.1.6).
                 options={
                     "require": ["role", "jti", "exp"],
                     "verify_exp": False,
@@ -86,7 +86,7 @@ class Bearers:
             )
         except (jwt.InvalidTokenError, ValueError, RecursionError):
             return None
-        if "crit" in token["header"]:  # extensions that must be understood, and we know none (RFC 7515, section 4.1.11)
+        if "crit" in token["header"]:  # critical extensions, which we do not support (RFC 7515, section 4.1.11)
             return None
         return _claims(token["payload"], now_ms)
 
@@ -103,7 +103,7 @@ def _claims(payload: dict[str, Any], now_ms: int) -> Claims | None:
 
 
 def _is_id(jti: object) -> bool:
-    """Whether it is a text that can be remembered: JSON also spells halves of characters, which are none."""
+    """Whether the text can be stored: JSON can also encode unpaired surrogates, which cannot."""
     if not isinstance(jti, str) or not jti.strip() or len(jti) > LONGEST_JTI:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in jti)
@@ -112,7 +112,7 @@ def _is_id(jti: object) -> bool:
 def bearer_of(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     """The credential of the only `Authorization` header if its scheme is `Bearer` (RFC 6750, section 2.1).
 
-    Of two, a proxy in front may have judged the other one.
+    With two headers, a proxy in front may have checked the other one.
     """
     values = [value for name, value in headers if name == b"authorization"]
     if len(values) != 1:

@@ -9,11 +9,11 @@ from preflight.model.host_port import join_host_port, split_host_port
 
 BACKLOG = 4096
 CARRIER_GRADE_NAT = ip_network("100.64.0.0/10")  # RFC 6598; Tailscale numbers its nodes from it
-TUNNELS = frozenset({"wireguard", "tun"})  # what overlays are made of
+TUNNELS = frozenset({"wireguard", "tun"})  # device kinds of overlays
 
 
 class BindError(Exception):
-    """A place where the server cannot listen; the text names it and says what to do."""
+    """An address where the server cannot listen; the text names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class Place:
 
 
 def places(text: str) -> list[Place]:
-    """Read `ADDRESS:PORT`, `[V6]:PORT` or `INTERFACE:PORT`; an interface stands for all its addresses.
+    """Read `ADDRESS:PORT`, `[V6]:PORT` or `INTERFACE:PORT`; an interface means all its addresses.
 
     Raises BindError.
     """
     try:
         host, port = split_host_port(text)
     except ValueError:
-        raise BindError(f"{text!r} is not ADDRESS:PORT, as 127.0.0.1:9847, [::1]:9847 or wg0:9847") from None
+        raise BindError(f"{text!r} is not ADDRESS:PORT, such as 127.0.0.1:9847, [::1]:9847 or wg0:9847") from None
     if host == "localhost":
         host = "127.0.0.1"
     try:
@@ -50,7 +50,7 @@ def places(text: str) -> list[Place]:
 def listen(place: Place) -> socket.socket:
     """A listening socket. Raises BindError."""
     family = socket.AF_INET6 if place.address.version == 6 else socket.AF_INET
-    # With the protocol spelled out asyncio turns Nagle's algorithm off; without, each answer waits 40 ms for an ACK.
+    # With an explicit protocol asyncio turns off Nagle's algorithm; without it each answer waits 40 ms for an ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -64,7 +64,7 @@ def listen(place: Place) -> socket.socket:
 
 
 def exposed(address: IPv4Address | IPv6Address) -> bool:
-    """Whether others than this machine and the members of an overlay may reach a listener on `address`."""
+    """Whether hosts outside this machine and the overlay can reach a listener on `address`."""
     if address.is_loopback:
         return False
     if isinstance(address, IPv4Address) and address in CARRIER_GRADE_NAT:
@@ -98,8 +98,8 @@ def _addresses() -> dict[IPv4Address | IPv6Address, str]:
 
 
 def _kind(interface: str) -> str | None:
-    """What the kernel calls a virtual device: wireguard, tun (taps too), veth…; asked by netlink, not by /sys, which
-    shows the devices of the namespace that mounted it."""
+    """The kernel's kind of a virtual device: wireguard, tun (taps too), veth…; from netlink, because /sys shows the
+    devices of the namespace that mounted it."""
     from pyroute2 import IPRoute
 
     with IPRoute() as kernel:

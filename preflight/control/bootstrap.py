@@ -1,4 +1,4 @@
-"""Making a one-time enrolment token, and saying how to hand it over."""
+"""Make a one-time enrolment token, and explain how to transfer it."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 
 class BootstrapError(Exception):
-    """A token that cannot be made or written; the text says why."""
+    """A token cannot be made or written; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,16 @@ class NewToken:
 
 
 def new_token(ttl: str) -> NewToken:
-    """A token of 256 random bits that lives for `ttl`, as 90s, 15m, 1h or 7d. Raises BootstrapError."""
+    """A token of 256 random bits with the lifetime `ttl`, such as 90s, 15m, 1h or 7d. Raises BootstrapError."""
     match = re.fullmatch(r"(\d{1,9})([smhd])", ttl.strip())
     seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
     if not 0 < seconds <= LONGEST_TTL_S:
-        raise BootstrapError(f"--ttl {ttl}: give a duration up to 30d, as 90s, 15m, 1h or 7d")
+        raise BootstrapError(f"--ttl {ttl}: give a duration up to 30d, such as 90s, 15m, 1h or 7d")
     return NewToken(secrets.token_urlsafe(TOKEN_BYTES), time.time_ns() // 1_000_000 + seconds * 1000)
 
 
 def write(token: NewToken, out: Path | None, env_out: Path | None) -> None:
-    """Create the files that were asked for, for their owner's eyes only; all or none. Raises BootstrapError."""
+    """Create the requested files, readable only by their owner; all or none. Raises BootstrapError."""
     asked = ((out, f"{token.text}\n"), (env_out, environment(token)))
     try:
         create_all([(path, text) for path, text in asked if path is not None], mode=0o600)
@@ -50,9 +50,9 @@ def environment(token: NewToken) -> str:
 
 
 def instructions(token: NewToken, out: Path | None, env_out: Path | None) -> str:
-    """What to do with it, for the operator; does not show the token."""
+    """Instructions for the operator; does not show the token."""
     until = datetime.fromtimestamp(token.expires_unix_ms / 1000, UTC).isoformat(" ", "seconds")
-    lines = [f"One-time token, good for one exchange until {until}."]
+    lines = [f"One-time token, valid for one exchange until {until}."]
     if env_out is not None:
         lines.append(f"Server (restart it with):  EnvironmentFile={env_out.absolute()}")
     elif out is not None:

@@ -1,4 +1,4 @@
-"""Memory for what is large: bodies and answers beyond a small size share one allowance, whoever asks for them."""
+"""Memory limit: all large bodies and answers share one budget."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from preflight.control.refusal import Refusal
 
 FREE_BYTES = 64 * 1024
-"""What every request may hold anyway; so do a connection's own buffers."""
+"""Memory that every request may use without counting, like a connection's buffers."""
 ALLOWANCE_BYTES = 128 * 1024 * 1024
 
 
 class Share:
-    """What one request holds."""
+    """The memory of one request."""
 
     def __init__(self, budget: "Budget") -> None:
         self._budget = budget
         self._used = self.held = 0
 
     def take(self, size: int) -> None:
-        """Hold `size` more bytes. Refuses with 503 while others hold too much."""
+        """Reserve `size` more bytes. Refuses with 503 while other requests hold too much."""
         self._used += size
         more = max(0, self._used - FREE_BYTES) - self.held
         if more > self._budget.left:
@@ -28,7 +28,7 @@ class Share:
 
 
 class Budget:
-    """The allowance; `left` is what nobody holds, bytes."""
+    """The budget; `left` is its free part, bytes."""
 
     def __init__(self, allowance: int = ALLOWANCE_BYTES) -> None:
         self.left = allowance

@@ -1,4 +1,4 @@
-"""What the server is told: VOX_MESH_* variables over the YAML file's `control_plane`, as one frozen value."""
+"""The server's configuration: VOX_MESH_* variables override the YAML file's `control_plane`; one frozen value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Everything but addresses and files; secrets do not show."""
+    """Everything except addresses and files; `repr` hides secrets."""
 
     bearers: Bearers = Bearers()
     bootstrap: BootstrapToken | None = None
@@ -52,19 +52,19 @@ class ServerConfig:
     max_connections: int | None = None
     max_connections_per_client: int | None = None
     warnings: tuple[str, ...] = ()
-    """What an operator should know about these settings."""
+    """Warnings for the operator about these settings."""
 
     @property
     def mesh_token(self) -> str | None:
-        """The bearer that a bootstrap token buys."""
+        """The bearer that a bootstrap token is exchanged for."""
         return self.bearers.tokens.get(Role.MESH)
 
 
 def server_config(settings: ControlPlaneSettings, environ: Mapping[str, str]) -> ServerConfig:
-    """Put the configuration together. Out of range: the body cap falls back to its default, the rest is clamped.
+    """Build the configuration. Values out of range: the body cap falls back to its default, the others are clamped.
 
-    Raises SettingsError for a secret file that cannot be read and for a deadline that is no number: without it the
-    one-time token would live for ever.
+    Raises SettingsError for an unreadable secret file and for a deadline that is not a number: without it the
+    one-time token would never expire.
     """
     numbers = _Numbers(environ)
     bearers = _bearers(settings, environ)
@@ -89,7 +89,7 @@ def server_config(settings: ControlPlaneSettings, environ: Mapping[str, str]) ->
 
 
 class _Numbers:
-    """Reads whole numbers from the environment and remembers the variables that hold none."""
+    """Reads integers from the environment and records the variables with invalid values."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -139,16 +139,16 @@ def _rate(settings: ControlPlaneSettings, environ: Mapping[str, str], numbers: _
 
 
 def _weaknesses(bearers: Bearers, bootstrap: BootstrapToken | None) -> list[str]:
-    """What is weak about the secrets, without showing any."""
+    """Weaknesses of the secrets, without showing any."""
     found = []
     if not bearers.required:
-        found.append("no secret is set: everybody who reaches this server may do everything; set VOX_MESH_TOKEN")
+        found.append("no secret is set: anyone who reaches this server controls it; set VOX_MESH_TOKEN")
     for role, token in bearers.tokens.items():
         if len(token) < SHORTEST_TOKEN:
             found.append(f"the {role} token is shorter than {SHORTEST_TOKEN} characters")
         twin = next((other for other in bearers.tokens if other > role and bearers.tokens[other] == token), None)
         if twin is not None:
-            found.append(f"the {role} and the {twin} token are the same: whoever has it counts as one of the two")
+            found.append(f"the {role} and the {twin} token are equal: its role is one of the two")
     if bearers.jwt_secret is not None and len(bearers.jwt_secret.encode()) < SHORTEST_JWT_SECRET:
         found.append(f"the JWT secret is shorter than {SHORTEST_JWT_SECRET} bytes")
     if bootstrap is not None and Role.MESH not in bearers.tokens:

@@ -1,4 +1,4 @@
-"""Operations on what must be used once: the bootstrap token, and the `jti` of each JWT."""
+"""Operations on single-use credentials: the bootstrap token, and the `jti` of each JWT."""
 
 import hashlib
 import hmac
@@ -8,23 +8,25 @@ from preflight.control.database import SQLITE_INTEGER_MAX, Transaction, volume
 from preflight.control.refusal import Refusal
 
 MOST_REMEMBERED = 100_000
-"""Ids of JWTs; more only while none of them has expired."""
+"""Most stored ids of JWTs; more only while none has expired."""
 
 
 def exchange(
     tx: Transaction, bootstrap: BootstrapToken, mesh_token: str | None, presented: str, idempotency_key: str | None
 ) -> str:
-    """Spend the one-time token, or recognise by the key who spent it; the mesh token.
+    """Spend the one-time token, or recognise a repeat by its key; returns the mesh token.
 
-    Refuses a wrong token with 401, one that has expired or that somebody else spent with 410, and with 503 if there
-    is nothing to buy; none of these changes anything.
+    Refuses a wrong token with 401, an expired or spent one with 410, and with 503 if there is no mesh token; a
+    refusal changes nothing.
     """
     expected, expires_unix_ms = bootstrap.token, bootstrap.expires_unix_ms
     if not hmac.compare_digest(presented.encode(), expected.encode()):
         raise Refusal(401, "invalid bootstrap token")
     if expires_unix_ms is not None and tx.now > expires_unix_ms:
         raise Refusal(410, "bootstrap token expired")
-    token = hashlib.sha256(expected.encode()).digest()  # the file must not hold what still opens other doors
+    token = hashlib.sha256(
+        expected.encode()
+    ).digest()  # the file must not contain a token that other servers may still accept
     key = idempotency_key or None
     spent = tx.db.execute(
         "SELECT idempotency_key FROM spent_bootstrap_token WHERE token_sha256 = ?", (token,)
@@ -42,11 +44,11 @@ def exchange(
 
 
 def accept_jti(tx: Transaction, jti: str, forget_unix_ms: int) -> bool:
-    """Whether a JWT's id is surely new; its token is refused by its age from `forget_unix_ms` on.
+    """Whether a JWT's id is certainly new; after `forget_unix_ms` its token is refused by age.
 
-    No clock is trusted for forgetting: it may jump ahead and back, and then a token lives again. Only when there are
-    many are the ids forgotten that expire first, and from then on whatever expires before the last of them is refused,
-    for it may be one of them.
+    Ids are not deleted by the clock: it may jump ahead and back, and then a token would be valid again. Only if there
+    are many, the ids that expire first are deleted; from then on every token that expires before the last of them is
+    refused, because it may be one of them.
     """
     forget = min(forget_unix_ms, SQLITE_INTEGER_MAX)
     if forget <= tx.db.execute("SELECT until_unix_ms FROM forgotten_jti").fetchone()[0]:
@@ -60,7 +62,7 @@ def accept_jti(tx: Transaction, jti: str, forget_unix_ms: int) -> bool:
 
 
 def _forget_some(tx: Transaction) -> None:
-    """Forget half of those that are over by this clock, the first to expire first, and note how far that went."""
+    """Delete half of the expired ids, oldest expiry first, and record the last expiry deleted."""
     until = tx.db.execute(
         "SELECT max(forget_unix_ms) FROM (SELECT forget_unix_ms FROM seen_jti WHERE forget_unix_ms <= ?"
         " ORDER BY forget_unix_ms LIMIT ?)",
@@ -72,5 +74,5 @@ def _forget_some(tx: Transaction) -> None:
 
 
 def _same(spender: str | None, key: str | None) -> bool:
-    """Whether both are keys and equal; without a key nobody can be recognised."""
+    """Whether both are keys and equal; without a key a repeat cannot be recognised."""
     return spender is not None and key is not None and hmac.compare_digest(spender.encode(), key.encode())

@@ -1,9 +1,9 @@
-"""The SQLite file: opening, migrating, and one writer that commits what waits in one transaction.
+"""The SQLite file: opening, migrating, and one writer that commits all waiting operations in one transaction.
 
-WAL mode: a commit is in the log before anyone is told, so it outlives the process, `kill -9` included; with
-`synchronous=FULL` it is on disk as well and outlives the machine. Requests queue their writes; the writer thread runs
-all that wait, each in a savepoint of its own, commits once, and only then answers them. So the price of one fsync is
-shared by everything that arrived during the last one, and a batch of nothing but refreshes does not pay it at all.
+WAL mode: a commit is in the log before the client gets its answer, so it survives the process, even `kill
+-9`; with `synchronous=FULL` it is also on disk and survives a power loss. Requests queue their writes; the writer
+thread runs all waiting ones, each in its own savepoint, commits once, and only then answers them. So everything that
+arrived during one fsync shares the next one, and a batch of refreshes alone needs none.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from preflight.control import schema
 P = ParamSpec("P")
 T = TypeVar("T")
 
-APPLICATION_ID = 0x504F5031  # "POP1": tells our files from those of other programs
+APPLICATION_ID = 0x504F5031  # "POP1": distinguishes our files from those of other programs
 BUSY_TIMEOUT_S = 2.0
 LARGEST_BATCH = 512
 CHECKPOINT_PAGES = 8000  # 32 MiB of log; by SQLite's default 1000 heartbeats would wait for a checkpoint every second
@@ -45,7 +45,7 @@ _FAILURES_OF_THE_FILE = frozenset(
 
 
 class DatabaseError(Exception):
-    """A file that cannot be the database; the text names it and says what to do."""
+    """A file cannot be used as the database; the text names it and says what to do."""
 
 
 class UnavailableError(Exception):
@@ -54,19 +54,19 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What an operation works with: the connection inside its transaction, and the time, Unix milliseconds."""
+    """The input of an operation: the connection inside its transaction, and the time, Unix milliseconds."""
 
     db: sqlite3.Connection
     now: int
 
 
 def volume(tx: Transaction, name: str) -> int:
-    """How much there is of `node`, `mail` or `exec_lease`, in bytes, or how many `seen_jti`."""
+    """The size of `node`, `mail` or `exec_lease`, in bytes, or the number of `seen_jti`."""
     return int(tx.db.execute("SELECT amount FROM volume WHERE name = ?", (name,)).fetchone()[0])
 
 
 class _Write:
-    """A queued operation, who waits for what comes out of it, and whether it must be on disk by then."""
+    """A queued operation, the waiter for its result, and whether it must be on disk by then."""
 
     __slots__ = ("error", "future", "run", "synced", "value")
 
@@ -78,7 +78,7 @@ class _Write:
         self.error: BaseException | None = None
 
     def settle(self) -> None:
-        if self.future.done():  # whoever waited has gone; the write stands
+        if self.future.done():  # the waiter has gone; the write stays
             return
         if self.error is None:
             self.future.set_result(self.value)
@@ -90,7 +90,7 @@ class Database:
     """One file, one writing connection with its thread, one reading connection with its thread."""
 
     def __init__(self, path: Path, now_ms: Callable[[], int], *, observe: Callable[[int], None] | None = None) -> None:
-        """Open and migrate `path`; `observe` is told the number of writes in each commit. Raises DatabaseError."""
+        """Open and migrate `path`; `observe` gets the number of writes in each commit. Raises DatabaseError."""
         self._path = path.absolute()
         self._now_ms = now_ms
         self._observe = observe or (lambda writes: None)
@@ -110,7 +110,7 @@ class Database:
     async def refresh(
         self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The same for what the next heartbeat says again: if the machine loses power, the last of these may be lost.
+        """Like `write`, for data that the next heartbeat repeats: after a power loss the last of these may be lost.
 
         A later `write` takes them to disk with it.
         """
@@ -124,14 +124,14 @@ class Database:
         return await future
 
     async def read(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run an operation that only reads, beside the writer; it sees every commit that was answered."""
+        """Run a read-only operation in parallel with the writer; it sees every commit that was answered."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._reading, lambda: self._read(operation, *args, **kwargs))
 
     def read_blocking(
         self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The same for a caller that has no event loop."""
+        """Like `read`, for a caller without an event loop."""
         return self._reading.submit(lambda: self._read(operation, *args, **kwargs)).result()
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Database:
                 return
 
     def _waiting(self, first: _Write) -> tuple[list[_Write], bool]:
-        """All that is queued now, and whether the end was among it."""
+        """Everything queued now, and whether the end marker was in it."""
         batch = [first]
         while len(batch) < LARGEST_BATCH:
             try:
@@ -173,7 +173,7 @@ class Database:
         return batch, False
 
     def _commit(self, batch: list[_Write]) -> None:
-        """Run and commit a batch; if the file fails, none of it was done and all are told so."""
+        """Run and commit a batch; if the file fails, nothing was done and every caller gets the error."""
         try:
             self._sync(any(write.synced for write in batch))
             self._writer.execute("BEGIN IMMEDIATE")
@@ -181,7 +181,7 @@ class Database:
                 self._run(write)
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
-            with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+            with suppress(sqlite3.Error):  # SQLite may have rolled back already
                 self._writer.execute("ROLLBACK")
             for write in batch:
                 write.error = _unavailable(error)
@@ -195,7 +195,7 @@ class Database:
             self._syncing = wanted
 
     def _run(self, write: _Write) -> None:
-        """One operation in a savepoint: what it raises undoes it alone. A failure of the file goes up."""
+        """One operation in a savepoint: an exception undoes only this operation. A failure of the file is passed on."""
         self._writer.execute("SAVEPOINT operation")
         try:
             write.value = write.run(Transaction(self._writer, self._now_ms()))
@@ -222,7 +222,7 @@ def _is_failure_of_the_file(error: sqlite3.Error) -> bool:
 
 
 def _unavailable(error: sqlite3.Error) -> Exception:
-    """UnavailableError for a failure of the file; any other error of SQLite is a bug and stays what it is."""
+    """UnavailableError for a failure of the file; any other error of SQLite is a bug and passes unchanged."""
     return UnavailableError(str(error)) if _is_failure_of_the_file(error) else error
 
 
@@ -239,7 +239,7 @@ def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 def _open(path: Path) -> sqlite3.Connection:
     """A connection to an existing or new database of the current version. Raises DatabaseError."""
     try:
-        # Only its owner reads it: mailboxes hold payloads.
+        # Only its owner may read it: mailboxes contain payloads.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except FileNotFoundError:
         raise DatabaseError(f"database {path}: the directory {path.parent} does not exist; create it") from None
@@ -257,7 +257,7 @@ def _open(path: Path) -> sqlite3.Connection:
         if isinstance(error, DatabaseError):
             raise
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            raise DatabaseError(f"database {path}: is no SQLite database; name another file") from None
+            raise DatabaseError(f"database {path}: is not an SQLite database; name another file") from None
         raise DatabaseError(f"database {path}: cannot be used ({error})") from None
     return connection
 
@@ -282,4 +282,6 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("COMMIT")
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
-        raise DatabaseError(f"database {path}: its file system has no write-ahead log; name a file on a local disk")
+        raise DatabaseError(
+            f"database {path}: its file system does not support a write-ahead log; name a file on a local disk"
+        )

@@ -1,4 +1,4 @@
-"""What every response carries, and what is counted and logged about every request, faults included."""
+"""The headers of every response, and the counters and log line of every request, including drills."""
 
 import logging
 import re
@@ -17,11 +17,11 @@ from preflight.control.routes import FEATURES
 _log = logging.getLogger(__name__)
 
 ECHOED = re.compile(rb"[!-~]{1,128}")
-"""A request id that goes back as it came: printable ASCII, and short."""
+"""A request id that is returned unchanged: printable ASCII, and short."""
 
 
 class Envelope:
-    """Outermost ASGI layer: `x-populi-feature`, `x-request-id` and `Date` on all that goes out."""
+    """Outermost ASGI layer: `x-populi-feature`, `x-request-id` and `Date` on every response."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, now_ms: Callable[[], int]) -> None:
         self._app = app
@@ -58,7 +58,7 @@ class Envelope:
         )
 
     def stamps(self) -> list[tuple[bytes, bytes]]:
-        """The headers of an answer to what never became a request."""
+        """The headers of an answer to bytes that did not form a request."""
         return self._stamps(_new_id())
 
     def _stamps(self, request_id: bytes) -> list[tuple[bytes, bytes]]:
@@ -70,7 +70,7 @@ class Envelope:
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The client's own, or a new one."""
+    """The client's id, or a new one."""
     sent = next((value for name, value in headers if name == b"x-request-id"), b"")
     return sent if ECHOED.fullmatch(sent) else _new_id()
 

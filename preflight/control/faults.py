@@ -1,4 +1,4 @@
-"""Faults on request, for tests and drills: a small layer that misbehaves as it is told. Never active by default."""
+"""Faults on request, for tests and drills: a small layer that misbehaves on demand. Never active by default."""
 
 import asyncio
 import os
@@ -21,18 +21,19 @@ QUIET_S = 1.0
 
 
 class FaultError(Exception):
-    """A fault that there is none of, or whose value is wrong; the text says what there is."""
+    """An unknown fault, or one with a wrong value; the text lists the known ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
     """What goes wrong.
 
-    heartbeat_500: heartbeats are answered with 500. throttle: so many first requests of each client to each Populi
-    route get 429. hang: requests are taken and never answered. unhealthy: /health is answered with 500.
-    clock_skew_s: the server's clock is off by so many seconds. slow_ms: every answer is late. scope_open: foreign
-    scopes are let in. crash: the first good heartbeat is carried out, and instead of an answer the process dies by
-    SIGKILL, once nobody has asked for anything else for a second: a drill is about one node, not about its neighbours.
+    heartbeat_500: heartbeats are answered with 500. throttle: the number of first requests of each client to each
+    Populi route that get 429. hang: requests are accepted and never answered. unhealthy: /health is answered with 500.
+    clock_skew_s: the server's clock is off by this many seconds. slow_ms: every answer is late by this much.
+    scope_open: foreign scopes are accepted. crash: the first good heartbeat takes effect, but instead of an answer the
+    process kills itself by SIGKILL, after a second without other requests: a drill affects one node, not its
+    neighbours.
     """
 
     heartbeat_500: bool = False
@@ -55,11 +56,11 @@ _FIELDS: dict[str, tuple[str, int | None, str]] = {
     "scope-open": ("scope_open", True, ""),
     "crash": ("crash", True, ""),
 }
-"""Name on the command line: field, its value if none is given, and the unit of one that may be."""
+"""Name on the command line: field, its default value, and the unit of an optional value."""
 
 
 def parse(names: tuple[str, ...]) -> Faults:
-    """The faults that were asked for, as `hang` or `slow=600`. Raises FaultError."""
+    """The requested faults, such as `hang` or `slow=600`. Raises FaultError."""
     faults = Faults()
     for name in names:
         word, given, text = name.partition("=")
@@ -67,20 +68,20 @@ def parse(names: tuple[str, ...]) -> Faults:
         if given and unit and re.fullmatch(r"-?\d{1,9}" if word == "clock-skew" else r"\d{1,9}", text):
             value = int(text)
         elif given or value is None:
-            raise FaultError(f"there is no fault {name!r}; there are: {', '.join(_spellings())}")
+            raise FaultError(f"there is no fault {name!r}; known faults: {', '.join(_spellings())}")
         change: dict[str, Any] = {field: value}
         faults = replace(faults, **change)
     return faults
 
 
 def _spellings() -> list[str]:
-    """How each may be written."""
+    """The syntax of each fault."""
     bare = [word for word, (_, value, _) in _FIELDS.items() if value is not None]
     return bare + [f"{word}={unit}" for word, (_, _, unit) in _FIELDS.items() if unit]
 
 
 class FaultLayer:
-    """ASGI middleware that answers in the application's place where a fault says so."""
+    """ASGI middleware that answers instead of the application if a fault says so."""
 
     def __init__(self, app: ASGIApp, faults: Faults) -> None:
         self._app = app
@@ -110,7 +111,7 @@ class FaultLayer:
             await self._app(scope, receive, send)
 
     async def _crash(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Die of a heartbeat that was taken; those that are refused are answered."""
+        """Die after an accepted heartbeat; answer refused ones."""
         answer: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -121,7 +122,7 @@ class FaultLayer:
             for message in answer:
                 await send(message)
             return
-        while (left := self._last_request + QUIET_S - time.monotonic()) > 0:  # noqa: ASYNC110 - silence is no event
+        while (left := self._last_request + QUIET_S - time.monotonic()) > 0:  # noqa: ASYNC110 - silence is not an event
             await asyncio.sleep(left)
         os.kill(os.getpid(), signal.SIGKILL)
 

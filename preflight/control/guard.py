@@ -1,9 +1,9 @@
-"""uvicorn behind a door of our own: who gets in, and how long a client may take for what it has to do next.
+"""uvicorn behind our own listener: it limits connections, and how long a client may take for each step.
 
-uvicorn knows one time limit, between requests, and takes whoever comes until the process has no descriptor left
-(docs/adr/0007). Here every connection, TLS handshake included, has its place in `Guests` from the moment it is
-accepted, and at any time one deadline for all of the headers, all of the body or all of the answer: a byte now and
-then moves none of them.
+uvicorn has one time limit, between requests, and accepts connections until the process has no descriptor left
+(docs/adr/0007). Here every connection has a place in `Guests` from the moment it is accepted, even during the
+TLS handshake. At any time it has one deadline for the complete headers, body or answer: a byte now and then does not
+extend it.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ _log = logging.getLogger(__name__)
 Headers = list[tuple[bytes, bytes]]
 
 KNOWN = "preflight.known"
-"""Set in a request's ASGI state by an application that accepted its bearer."""
+"""The application sets this in a request's ASGI state when it accepted the bearer."""
 ACCEPT_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How many seconds a client may take, each in all and not between two bytes."""
+    """Time limits for a client in seconds, each in total and not between two bytes."""
 
     handshake_s: float = 10.0
     headers_s: float = 10.0
     body_s: float = 30.0
     answer_s: float = 120.0
-    """To take an answer that does not fit into the buffers at once."""
+    """To read an answer that does not fit into the buffers."""
     idle_s: float = 75.0
     """Between requests; longer than any heartbeat interval, so that nodes keep their connection."""
     farewell_s: float = 5.0
-    """To take the last words of a connection that is being closed."""
+    """To read the last bytes of a closing connection."""
 
     @property
     def look_every_s(self) -> float:
@@ -57,7 +57,7 @@ class Patience:
 class Door:
     """A listening socket and the application behind it.
 
-    Of bytes that are no HTTP it never hears: `malformed` is told of them, and `stamp` makes headers for the answer.
+    It never sees bytes that are not HTTP: `malformed` counts them, and `stamp` makes headers for the answer.
     """
 
     listener: socket.socket
@@ -67,7 +67,7 @@ class Door:
 
 
 class _Turn(enum.Enum):
-    """What a connection waits for."""
+    """The state of a connection."""
 
     IDLE = enum.auto()
     HEADERS = enum.auto()
@@ -92,22 +92,22 @@ class GuardedProtocol(H11Protocol):
         self._take_by = self._gone_by = math.inf
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """From here on the guest leaves by its transport."""
+        """From here on `cut` closes the guest's transport."""
         super().connection_made(transport)
         self._guest.leave = transport.abort
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Its place is free."""
+        """Free its place."""
         self._guests.gone(self._guest)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """More bytes; whether they were the last of their kind decides about the deadline."""
+        """More bytes; the deadline changes if they complete the headers or body."""
         super().data_received(data)
         self._note()
 
     def on_response_complete(self) -> None:
-        """The answer was handed over: nothing of the request is kept, and the next one may come."""
+        """The answer is complete: drop the request's data, and wait for the next one."""
         self._take_by = math.inf
         self._guests.answered(self._guest, known=KNOWN in self.scope["state"])
         self.cycle.body.clear()
@@ -115,18 +115,18 @@ class GuardedProtocol(H11Protocol):
         self._note()
 
     def pause_writing(self) -> None:
-        """The client does not take its answer as fast as it is made."""
+        """The client does not read its answer as fast as it is made."""
         super().pause_writing()
         if self._take_by is math.inf:
             self._take_by = self.loop.time() + self._patience.answer_s
 
     def send_400_response(self, msg: str) -> None:
-        """uvicorn's answer to bytes that are no HTTP."""
+        """uvicorn's answer to bytes that are not HTTP."""
         self._door.malformed()
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def look(self, now_s: float) -> None:
-        """Close the connection if its client is late, and break it off if it does not even take that."""
+        """Close the connection if its client is late, and abort it if the client does not even read that."""
         if self.transport.is_closing():
             self._gone_by = min(self._gone_by, now_s + self._patience.farewell_s)
             if now_s >= min(self._gone_by, self._take_by):
@@ -141,7 +141,7 @@ class GuardedProtocol(H11Protocol):
             self.transport.close()
 
     def _should_upgrade(self) -> bool:
-        """Never, and without two lines in the log for every stranger who asks."""
+        """Refuse, without two log lines for every request from outside."""
         return False
 
     def _note(self) -> None:
@@ -162,13 +162,14 @@ class GuardedProtocol(H11Protocol):
         return {
             _Turn.IDLE: patience.idle_s,
             _Turn.HEADERS: patience.headers_s,
-            # The application says 408 at the deadline; what it has refused already may be sent to its end until then.
+            # The application answers 408 at the deadline; until then the client may finish a body that was already
+            # refused.
             _Turn.BODY: patience.body_s + patience.farewell_s,
             _Turn.SERVER: math.inf,
         }[turn]
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        """Answer what never became a request, if anything can still be answered, and hang up."""
+        """Answer bytes that did not form a request, if an answer is still possible, and hang up."""
         if self.conn.our_state is h11.SEND_RESPONSE:  # the application waits for a body that will not come
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -187,7 +188,7 @@ class GuardedProtocol(H11Protocol):
 
 
 class GuardedServer(uvicorn.Server):
-    """Accepts connections one by one, as far as there is room, and says when it is ready to."""
+    """Accepts connections one by one while there is room, and reports when it is ready."""
 
     def __init__(
         self,
@@ -196,21 +197,21 @@ class GuardedServer(uvicorn.Server):
         guests: Guests,
         patience: Patience | None = None,
     ) -> None:
-        """The first door's configuration rules starting and stopping."""
+        """The first listener's configuration controls start and stop."""
         super().__init__(doors[0].config)
         self.guests = guests
         self.patience = patience or Patience()
         self._doors = doors
         self._ready = ready
         self._chores: list[asyncio.Task[None]] = []
-        self._arrivals: set[asyncio.Task[None]] = set()  # the event loop keeps no hold of its tasks
+        self._arrivals: set[asyncio.Task[None]] = set()  # the event loop does not keep a reference to its tasks
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Until a signal; the sockets are those of the doors."""
+        """Serve until a signal; the listeners own the sockets."""
         await super().serve([door.listener for door in self._doors])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """In uvicorn's place: its own accepts whoever comes."""
+        """Replaces uvicorn's method, which accepts every connection."""
         self.servers = []
         for door in self._doors:
             if not door.config.loaded:
@@ -221,7 +222,7 @@ class GuardedServer(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the doors, then finish what was begun."""
+        """Close the listeners, then finish open requests."""
         for chore in self._chores:
             chore.cancel()
         await asyncio.wait(self._chores)
@@ -233,7 +234,7 @@ class GuardedServer(uvicorn.Server):
             try:
                 connection, address = await loop.sock_accept(door.listener)
             except OSError as error:
-                # No descriptor left, most likely. Those who are here go on, and free some.
+                # Probably no descriptor is left. Open connections continue and will free some.
                 event(_log, logging.WARNING, "no connection can be accepted now", because=error.strerror)
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
@@ -245,7 +246,7 @@ class GuardedServer(uvicorn.Server):
                 guest.leave = partial(_hang_up, connection)
                 self._arrivals.add(arrival)
                 arrival.add_done_callback(self._arrivals.discard)
-            await asyncio.sleep(0)  # one for each round of the loop: a flood waits for those who are in
+            await asyncio.sleep(0)  # one for each round of the loop: open connections come before a flood
 
     async def _welcome(self, door: Door, connection: socket.socket, guest: Guest) -> None:
         """Hand an accepted connection to the protocol, after its TLS handshake if there is one."""
@@ -258,7 +259,7 @@ class GuardedServer(uvicorn.Server):
                 ssl_handshake_timeout=self.patience.handshake_s if secure else None,
                 ssl_shutdown_timeout=self.patience.farewell_s if secure else None,
             )
-        except OSError:  # no TLS, or none in time
+        except OSError:  # no TLS handshake, or not in time
             self.guests.gone(guest)
 
     async def _look_around(self) -> None:
@@ -272,6 +273,6 @@ class GuardedServer(uvicorn.Server):
 
 
 def _hang_up(connection: socket.socket) -> None:
-    """End a connection that has no protocol yet: whoever is about to read from it sees its end."""
+    """End a connection that has no protocol yet; the next read sees its end."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,9 @@
-"""Who is connected, and for whom there is room: a pure table of connections, capped for each client and in all.
+"""A pure table of connections, limited for each client and in total. A stranger is a connection on which no bearer has
+been accepted yet.
 
-A stranger is a connection on which no bearer has been accepted yet. Where there is no room the stranger who was heard
-least recently makes it, so that neither a flood nor a crowd of idle connections keeps a node or a health check out; a
-connection that a node proved to be its own is never taken away for a newcomer.
+If there is no room, the stranger with the oldest activity is cut, so that neither a flood nor
+many idle connections keep a node or a health check out. An authenticated connection is never cut for a
+newcomer.
 """
 
 import time
@@ -14,7 +15,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 RESERVED_DESCRIPTORS = 64
-"""For the listeners, SQLite's files, the event loop, and connections that are being closed."""
+"""For the listeners, SQLite's files, the event loop, and closing connections."""
 FEWEST, MOST = 16, 16_384
 DEFAULT_PER_CLIENT = 512
 FULL_SAID_EVERY_S = 60.0
@@ -34,29 +35,29 @@ class Cut(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How many connections there may be, and how many of one client."""
+    """The maximum of connections, in total and for one client."""
 
     in_all: int = MOST
     per_client: int = DEFAULT_PER_CLIENT
 
     def of(self, client: str) -> int:
-        """What one client may have. A proxy on this machine stands for many, but leaves room for the others."""
+        """The limit of one client. A proxy on this machine represents many, but leaves room for others."""
         if client == "::1" or client.startswith("127."):
             return max(1, self.in_all - self.in_all // 8)
         return min(self.per_client, self.in_all)
 
 
 def caps(descriptors: int, in_all: int | None = None, per_client: int | None = None) -> Caps:
-    """What was asked for, as far as `descriptors`, the process's limit of open files, goes."""
+    """The requested limits, capped by `descriptors`, the process's limit of open files."""
     affordable = max(FEWEST, descriptors - RESERVED_DESCRIPTORS)
     return Caps(min(in_all or MOST, affordable), per_client or DEFAULT_PER_CLIENT)
 
 
 @lru_cache(maxsize=4096)
 def client_of(host: str) -> str:
-    """Whom an address counts for: itself, of IPv6 its /64, in which one machine has as many as it likes.
+    """The client of an address: the address itself or, for IPv6, its /64, in which one machine can have any number.
 
-    What is no address (a proxy may pass on anything) counts as one client, whatever it says.
+    Text that is not an address (a proxy may pass on anything) counts as one client.
     """
     try:
         address = ip_address(host.partition("%")[0])
@@ -71,16 +72,16 @@ def client_of(host: str) -> str:
 
 @dataclass(eq=False, slots=True)
 class Guest:
-    """One connection. `busy` while the server works for it."""
+    """One connection. `busy`: the server is working on its request."""
 
     client: str
     leave: Callable[[], None] = field(default=lambda: None)
-    """Ends the connection at once; put in by whoever has it."""
+    """Ends the connection at once; set by its owner."""
     busy: bool = False
 
 
 class Guests:
-    """All connections, in the order in which strangers have to make room."""
+    """All connections, in the order in which strangers are cut."""
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class Guests:
         full: Callable[[Cut], None] = lambda because: None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`cut` is told of every connection that is ended or refused, `full` at most once a minute of a refusal."""
+        """`cut` is called for every ended or refused connection, `full` at most once a minute for a refusal."""
         self.caps = limits
         self.cut = cut
         self._full = full
@@ -104,7 +105,7 @@ class Guests:
         return len(self._all)
 
     def admit(self, host: str) -> Guest | None:
-        """A place for a new connection, if need be that of a stranger; None: there is none."""
+        """A place for a new connection, if necessary taken from a stranger; None: there is none."""
         client = client_of(host)
         if self._count[client] >= self.caps.of(client) and not self._replace(self._strangers_of.get(client, ())):
             self._refuse(Cut.CLIENT_FULL)
@@ -119,14 +120,14 @@ class Guests:
         return guest
 
     def answered(self, guest: Guest, *, known: bool) -> None:
-        """A request was answered: a stranger goes to the end of the queue, or, if its bearer was good, out of it."""
+        """A request was answered: a stranger moves to the back of the queue or, with a good bearer, leaves it."""
         if guest in self._strangers:
             self._unqueue(guest)
             if not known:
                 self._queue(guest)
 
     def gone(self, guest: Guest) -> None:
-        """Its connection is over; telling it twice does no harm."""
+        """Its connection has ended; idempotent."""
         if guest not in self._all:
             return
         self._all.remove(guest)
@@ -136,7 +137,7 @@ class Guests:
             del self._count[guest.client]
 
     def _replace(self, strangers: Iterable[Guest]) -> bool:
-        """Whether a stranger made room."""
+        """Cut a stranger; whether there was one."""
         for guest in strangers:
             if not guest.busy:
                 self.gone(guest)

@@ -1,4 +1,4 @@
-"""What each route does: a checked body in, an answer out. Writes are answered after their commit."""
+"""The handler of each route: a checked body in, an answer out. Writes are answered after their commit."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ NO_CONTENT = 204
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """What handlers work with; `scope_open` lets foreign scopes in (a drill)."""
+    """The context of handlers; `scope_open` accepts foreign scopes (a drill)."""
 
     database: Database
     config: ServerConfig
@@ -67,7 +67,7 @@ async def leave(plane: Plane, body: models.LeaveRequest) -> Response:
 
 
 async def exchange(plane: Plane, body: models.BootstrapExchangeRequest) -> Response:
-    """Buy the mesh token with the one-time token."""
+    """Exchange the one-time token for the mesh token."""
     bootstrap = plane.config.bootstrap
     if bootstrap is None:
         raise Refusal(404, "bootstrap exchange is not enabled")
@@ -132,7 +132,7 @@ async def renew_exec_lease(plane: Plane, body: models.ExecLeaseRequest) -> Respo
 
 
 async def release_exec_lease(plane: Plane, body: models.ExecLeaseRequest) -> Response:
-    """End one's own execution lease."""
+    """End an execution lease of the caller."""
     await plane.database.write(leases.release, body.lease_id, body.claimer_node_id)
     return Response(status_code=NO_CONTENT)
 
@@ -159,7 +159,7 @@ async def maintain(plane: Plane, body: models.MaintenanceRequest) -> Response:
 
 
 async def revoke_exec_lease(plane: Plane, body: models.ExecLeaseRevokeRequest) -> Response:
-    """End anybody's execution lease."""
+    """End any execution lease."""
     await plane.database.write(leases.revoke, body.lease_id)
     event(_log, logging.INFO, "lease revoked", lease_id=body.lease_id)
     return Response(status_code=NO_CONTENT)

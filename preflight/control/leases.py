@@ -9,9 +9,9 @@ from preflight.control.refusal import Refusal
 
 LONGEST_SCOPE_KEY = 2048
 LARGEST_TABLE = 16 * 1024 * 1024
-"""Bytes of scope keys and holders of all live leases: what their list may grow to."""
+"""Limit of the scope keys and holders of all live leases together, bytes."""
 RETRY_AFTER_S = 60
-LONGEST_LEASE_ID = 18  # digits that surely fit SQLite's integers
+LONGEST_LEASE_ID = 18  # digits that always fit SQLite's integers
 
 
 def grant(tx: Transaction, claimer_node_id: str, scope_key: str, lease_ms: int) -> ExecLease:
@@ -50,14 +50,14 @@ def renew(tx: Transaction, lease_id: str, claimer_node_id: str, lease_ms: int) -
 
 
 def release(tx: Transaction, lease_id: str, claimer_node_id: str) -> None:
-    """End a live lease of its holder, also while that is quarantined or draining."""
+    """End a live lease of its holder, even while the holder is quarantined or draining."""
     _required(lease_id)
     nodes.claimer(tx, claimer_node_id)
     tx.db.execute("DELETE FROM exec_lease WHERE id = ?", (_held(tx, lease_id, claimer_node_id),))
 
 
 def revoke(tx: Transaction, lease_id: str) -> None:
-    """End a live lease, whoever holds it."""
+    """End a live lease of any holder."""
     _required(lease_id)
     row, _ = _live(tx, lease_id)
     tx.db.execute("DELETE FROM exec_lease WHERE id = ?", (row,))
@@ -89,7 +89,7 @@ def _held(tx: Transaction, lease_id: str, claimer_node_id: str) -> int:
 
 
 def _live(tx: Transaction, lease_id: str) -> tuple[int, str]:
-    """Row number and holder of a live lease; 404 for anything that is not one, however it is written."""
+    """Row number and holder of a live lease; 404 for anything else."""
     row = None
     if lease_id.isascii() and lease_id.isdigit() and not lease_id.startswith("0") and len(lease_id) <= LONGEST_LEASE_ID:
         row = tx.db.execute(

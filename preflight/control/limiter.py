@@ -1,4 +1,4 @@
-"""A token bucket for each client address; pure but for its table."""
+"""A token bucket for each client address; pure except for its table."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from preflight.control.config import Rate
 LARGEST_TABLE = 10_000
 FORGET_EVERY_S = 1.0
 THE_REST = "the rest"
-"""Whom clients that the table has no room for count as, all together."""
+"""One shared client for all clients that do not fit into the table."""
 
 
 @dataclass(slots=True)
@@ -40,8 +40,10 @@ class Limiter:
         return min(bucket.tokens + (now_s - bucket.filled_s) * self._rate.per_second, self._rate.burst)
 
     def _made_room(self, client: str, now_s: float) -> str:
-        """Whom a new client counts as once full buckets are dropped: a new one is the same."""
-        if now_s - self._forgot_s < FORGET_EVERY_S:  # whoever has many addresses must not make us count them each time
+        """The key for a new client after dropping full buckets: a full bucket equals a new one."""
+        if (
+            now_s - self._forgot_s < FORGET_EVERY_S
+        ):  # a client with many addresses must not make us search the table each time
             return THE_REST
         self._forgot_s = now_s
         self._buckets = {

@@ -10,13 +10,13 @@ _FIELDS = "fields"
 
 
 def event(logger: logging.Logger, level: int, what: str, **fields: object) -> None:
-    """Log that something happened, with its particulars as fields of the line."""
+    """Log that something happened, with details as fields of the line."""
     if logger.isEnabledFor(level):
         logger.log(level, what, extra={_FIELDS: fields})
 
 
 class JsonLines(logging.Formatter):
-    """`{"time", "level", "event", …}`; a traceback stands in `exception`."""
+    """`{"time", "level", "event", …}`; a traceback is in `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line for one record; control characters of clients are escaped by JSON."""

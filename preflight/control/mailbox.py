@@ -12,9 +12,9 @@ from preflight.control.refusal import Refusal
 DEFAULT_LIMIT = 64
 LARGEST_LIMIT = 256
 LARGEST_LISTING = 8 * 1024 * 1024
-"""Bytes of payloads in one answer; at least one row is always in it."""
+"""Limit of the payloads in one answer, bytes; it always contains at least one row."""
 LARGEST_STORE = 1024 * 1024 * 1024
-"""Bytes of all messages that wait."""
+"""Limit of all waiting messages, bytes."""
 LONGEST_AGENT_ID = 128
 HANDED_ON = frozenset(
     {"payload_blake3_hex", "worker_ed25519_sig_b64", "jwe_payload", "task_kind", "model_id", "traceparent"}
@@ -22,7 +22,9 @@ HANDED_ON = frozenset(
 
 
 def deliver(tx: Transaction, message: DeliverRequest, max_messages: int) -> int:
-    """Keep a message and give its id; one with the key of a waiting one is that one. The oldest rows make room."""
+    """Store a message and return its id; one with the key of a waiting message is that message. The oldest rows make
+    room.
+    """
     sender = _agent_id("sender_agent_id", message.sender_agent_id)
     receiver = _agent_id("receiver_agent_id", message.receiver_agent_id)
     key = message.idempotency_key or None
@@ -53,7 +55,7 @@ def deliver(tx: Transaction, message: DeliverRequest, max_messages: int) -> int:
 
 
 def inbox(tx: Transaction, receiver: str, max_messages: int | None, before: int | None) -> list[Mapping[str, Any]]:
-    """Rows that wait, newest first, with ids below `before`; fewer if they are large (the last id is a cursor)."""
+    """Waiting rows, newest first, with ids below `before`; fewer if they are large (the last id is a cursor)."""
     limit = min(max(DEFAULT_LIMIT if max_messages is None else max_messages, 1), LARGEST_LIMIT)
     cursor = SQLITE_INTEGER_MAX if before is None else min(before, SQLITE_INTEGER_MAX)
     rows = tx.db.execute(
@@ -93,7 +95,7 @@ def claim(tx: Transaction, receiver: str, claimer_node_id: str, lease_ms: int) -
 
 
 def acknowledge(tx: Transaction, receiver: str, message_id: int) -> None:
-    """Take a message out of the waiting ones, free its key and drop its content; doing it again changes nothing."""
+    """Remove a message from the queue, free its key and drop its content; idempotent."""
     changed = tx.db.execute(
         "UPDATE mail SET acknowledged = 1, idempotency_key = NULL, lease_holder = NULL, lease_expires_unix_ms = NULL,"
         " payload = '', extra = '{}' WHERE id = ? AND receiver = ?",
@@ -131,7 +133,7 @@ def _delivered(tx: Transaction, sender: str, receiver: str, key: str) -> int | N
 
 
 def _on_the_wire(row: Mapping[str, Any], now_ms: int) -> Mapping[str, Any]:
-    """A mailbox row as clients see it: without fields that have no value, and without a lease that is over."""
+    """A mailbox row as clients see it: without empty fields and without an expired lease."""
     leased = row["lease_expires_unix_ms"] is not None and row["lease_expires_unix_ms"] > now_ms
     fields = {
         "id": row["id"],

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the server, in a registry of their own."""
+"""Prometheus metrics of the server, in a separate registry."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _WRITES = (1, 2, 5, 10, 20, 50, 100, 200, 512)
 
 
 class Metrics:
-    """What is counted. Labels come from closed sets, so that clients cannot make series."""
+    """The metrics. Labels come from closed sets, so that clients cannot create series."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -55,7 +55,7 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def malformed(self) -> None:
-        """Count bytes that were no HTTP request."""
+        """Count bytes that were not an HTTP request."""
         self._malformed.inc()
 
     def cut(self, because: Cut) -> None:
@@ -67,7 +67,7 @@ class Metrics:
         self._connections.set_function(count)
 
     def commit(self, writes: int) -> None:
-        """Count one commit of so many writes."""
+        """Count one commit with its number of writes."""
         self._commits.observe(writes)
 
     def watch_nodes(self, count: Callable[[], int]) -> None:
@@ -75,7 +75,7 @@ class Metrics:
         self._nodes.set_function(count)
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: `GET /metrics`, in the format that is asked for. Counting nodes waits for the database: in a thread."""
+        """ASGI: `GET /metrics`, in the requested format. Counting nodes waits for the database: in a thread."""
         if scope["path"] != "/metrics":
             await PlainTextResponse("not found", 404)(scope, receive, send)
             return

@@ -1,7 +1,7 @@
 """Wire models of the Populi control plane: what clients send and what they get back, `/v1/populi`.
 
-Types are strict, as the real server's are: "1" is no integer and 1 is no boolean. Fields that the contract does not
-name are ignored, but for a NodeRecord's: they are kept and returned.
+Types are strict, as on the real server: "1" is not an integer and 1 is not a boolean. Unknown fields are ignored,
+except in a NodeRecord: there they are stored and returned.
 """
 
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ U64_MAX = 2**64 - 1
 
 
 def _integral(value: object) -> object:
-    """1.0 is the integer 1 to JSON Schema (2020-12 core, section 4.2.3), and so to what our description promises."""
+    """1.0 is the integer 1 to JSON Schema (2020-12 core, section 4.2.3), and so in our API description."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -21,17 +21,17 @@ U32 = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(_integral)]
 U64 = Annotated[int, Field(ge=0, le=U64_MAX), BeforeValidator(_integral)]
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True)]
-"""A string that names something: blanks around it do not count."""
+"""An identifier; surrounding blanks are stripped."""
 Word = Annotated[str, StringConstraints(max_length=512)]
-"""A short text that is stored as it came."""
+"""A short text that is stored unchanged."""
 Kept = Annotated[Name, StringConstraints(max_length=512)]
 """A name that is stored."""
 Named = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"\S"})]
-"""A name that must not be blank; the route judges that, because the contract wants 400 and not 422."""
+"""A name that must not be blank; the route checks that, because the contract wants 400, not 422."""
 AgentId = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"^\s*[0-9]{1,128}\s*$"})]
-"""Decimal digits; judged by the route as well."""
+"""Decimal digits; the route checks that."""
 ScopeKey = Annotated[Name, WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": 2048})]
-"""Not blank and at most 2048 bytes; judged by the route as well."""
+"""Not blank and at most 2048 bytes; the route checks that."""
 
 
 class Wire(BaseModel):
@@ -41,7 +41,7 @@ class Wire(BaseModel):
 
 
 class Capabilities(Wire):
-    """What a node can do; every field is optional and unknown ones are kept."""
+    """What a node can do; every field is optional; unknown fields are stored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
@@ -56,7 +56,7 @@ class NodeRecord(Wire):
     id: Annotated[Kept, StringConstraints(min_length=1, pattern=r"\S")] = Field(description="Stable node id.")
     capabilities: Capabilities
     version: str = Field(description="Version of the software that registered the node.")
-    last_seen_unix_ms: U64 = Field(description="Set by the server; what a client sends here does not count.")
+    last_seen_unix_ms: U64 = Field(description="Set by the server; a client's value is ignored.")
     listen_addr: str | None = None
     scope_id: Name | None = Field(None, description="Cluster (tenancy) id.")
     visibility: Name | None = Field(None, description="private (the default) or public.")
@@ -65,7 +65,7 @@ class NodeRecord(Wire):
     workload_classes: list[str] | None = None
     privacy_class: Name | None = None
     maintenance: bool | None = Field(None, description="The node drains: it gets no new work.")
-    maintenance_until_unix_ms: U64 | None = Field(None, description="When the drain ends by itself.")
+    maintenance_until_unix_ms: U64 | None = Field(None, description="When the drain ends automatically.")
     provider: str | None = None
     quarantined: bool | None = Field(None, description="Set by an administrator only.")
     gpu_total_count: U32 | None = None
@@ -73,7 +73,7 @@ class NodeRecord(Wire):
     gpu_allocatable_count: U32 | None = None
 
     def sent(self) -> dict[str, Any]:
-        """The fields that carry a value; a null counts as not sent."""
+        """The fields with a value; null counts as not sent."""
         return self.model_dump(exclude_none=True)
 
 
@@ -92,14 +92,14 @@ class LeaveRequest(Wire):
 
 
 class BootstrapExchangeRequest(Wire):
-    """The one-time token, and a key of the client's own that makes repeating after a lost answer safe."""
+    """The one-time token, and a key of the client that makes a repeat after a lost answer safe."""
 
     bootstrap_token: SecretStr
     idempotency_key: Kept | None = None
 
 
 class BootstrapExchangeResponse(Wire):
-    """The bearer that the one-time token buys."""
+    """The bearer that the one-time token is exchanged for."""
 
     mesh_token: str
     scope_id: str | None
@@ -140,7 +140,7 @@ class InboxRequest(Wire):
 
 
 class MailboxRow(Wire):
-    """A message as the mailbox keeps it."""
+    """A message in the mailbox."""
 
     id: int
     sender_agent_id: str
@@ -162,13 +162,13 @@ class MailboxRow(Wire):
 
 
 class InboxResponse(Wire):
-    """The rows that were asked for."""
+    """The requested rows."""
 
     messages: list[MailboxRow]
 
 
 class AckRequest(Wire):
-    """The message that was dealt with."""
+    """The affected message."""
 
     receiver_agent_id: Name
     message_id: U64
@@ -212,7 +212,7 @@ class ExecLeaseRequest(Wire):
 
 
 class QuarantineRequest(Wire):
-    """Keep a node from new work, or let it back."""
+    """Exclude a node from new work, or admit it again."""
 
     node_id: Named
     quarantined: bool
@@ -228,6 +228,6 @@ class MaintenanceRequest(Wire):
 
 
 class ExecLeaseRevokeRequest(Wire):
-    """Take an execution lease away from whoever holds it."""
+    """Revoke an execution lease of any holder."""
 
     lease_id: Named

@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 LARGEST_RECORD = 64 * 1024
 MOST_UNNAMED = 64
 LARGEST_REGISTRY = 32 * 1024 * 1024
-"""Bytes of JSON of all records: what a list may grow to."""
+"""Limit of the JSON of all records, bytes."""
 RETRY_AFTER_S = 60
 
 
@@ -25,7 +25,7 @@ def join(tx: Transaction, sent: Record) -> tuple[str, bool]:
 
 
 def beat(tx: Transaction, sent: Record) -> str | None:
-    """Refresh a node whose heartbeat says nothing new; its record as JSON. None: `heartbeat` is for this one."""
+    """Refresh a node whose heartbeat has no new data; its record as JSON. None: call `heartbeat` instead."""
     existing = find(tx, sent["id"])
     if existing is None or registry.beaten(existing, sent) != existing:
         return None
@@ -40,7 +40,7 @@ def heartbeat(tx: Transaction, sent: Record) -> tuple[str, bool]:
 
 
 def leave(tx: Transaction, node_id: str) -> None:
-    """Remove a node; leases that it holds run out by themselves."""
+    """Remove a node; its leases expire."""
     if tx.db.execute("DELETE FROM node WHERE id = ?", (node_id,)).rowcount == 0:
         raise Refusal(404, "unknown node id")
 
@@ -52,7 +52,7 @@ def listing(tx: Transaction, hide_after_ms: int | None) -> str:
         "SELECT record, last_seen_unix_ms, drain_until_unix_ms <= ? FROM node WHERE last_seen_unix_ms >= ? ORDER BY id",
         (tx.now, seen_since),
     )
-    # Records are pasted as the text they are stored as: parsing ten thousand of them would hold up every heartbeat.
+    # Records are inserted as stored text: parsing ten thousand of them would delay every heartbeat.
     nodes = ",".join(
         _stamped(encode(registry.swept(json.loads(record), tx.now)) if drain_over else record, last_seen)
         for record, last_seen, drain_over in rows
@@ -67,13 +67,13 @@ def quarantine(tx: Transaction, node_id: str, quarantined: bool) -> None:
 
 
 def maintain(tx: Transaction, node_id: str, maintenance: bool, until_unix_ms: int | None, for_ms: int | None) -> None:
-    """Drain a node until a deadline or for good, or end its drain."""
+    """Drain a node until a deadline or without end, or end its drain."""
     record = registry.maintained(_named(tx, node_id), tx.now, maintenance, until_unix_ms, for_ms)
     _store(tx, record, encode(record), touch=False)
 
 
 def find(tx: Transaction, node_id: str) -> Record | None:
-    """A node's record as it counts now."""
+    """A node's current record."""
     row = tx.db.execute("SELECT record FROM node WHERE id = ?", (node_id,)).fetchone()
     return registry.swept(json.loads(row[0]), tx.now) if row else None
 
@@ -89,7 +89,7 @@ def claimer(tx: Transaction, node_id: str) -> Record:
 
 
 def able_claimer(tx: Transaction, node_id: str) -> Record:
-    """The same, refusing with 403 a node that gets no new work as well."""
+    """Like `claimer`, but also refuse with 403 a node that gets no new work."""
     record = claimer(tx, node_id)
     reason = registry.blocked(record, tx.now)
     if reason is not None:
@@ -103,7 +103,7 @@ def count(tx: Transaction) -> int:
 
 
 def encode(record: Record) -> str:
-    """Compact JSON. Refuses with 400 what JSON has no form for, as a number beyond a double."""
+    """Compact JSON. Refuses with 400 a value that JSON cannot express, such as a number larger than a double."""
     try:
         return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except ValueError:
@@ -120,9 +120,10 @@ def _named(tx: Transaction, node_id: str) -> Record:
 
 
 def _keep(tx: Transaction, existing: Record | None, record: Record) -> str:
-    """Store what a node sent, if there is room. Refuses with 413 what is too large, with 503 what the list cannot take.
+    """Store what a node sent, if there is room. Refuses with 413 a record that is too large, with 503 if the list is
+    full; the old record then stays.
 
-    What was stored before stays then. A record that shrinks always fits.
+    A record that shrinks always fits.
     """
     text = encode(record)
     size = len(text.encode())
@@ -137,7 +138,7 @@ def _keep(tx: Transaction, existing: Record | None, record: Record) -> str:
 
 
 def _store(tx: Transaction, record: Record, text: str, *, touch: bool = True) -> str:
-    """Write a record, `text` as JSON, and give it back with its time; `touch` says that the node itself was heard."""
+    """Write a record, `text` as JSON, and return it with its time; `touch`: the node itself sent it."""
     tx.db.execute(
         "INSERT INTO node (id, record, last_seen_unix_ms, drain_until_unix_ms) VALUES (?1, ?2, ?3, ?4)"
         " ON CONFLICT (id) DO UPDATE SET record = ?2, drain_until_unix_ms = ?4,"
@@ -153,7 +154,7 @@ def _drain_until(record: Record) -> int | None:
 
 
 def _stamped(record: str, last_seen_unix_ms: int) -> str:
-    """The record's JSON text with the time put in front; a record always has an id to go before."""
+    """The record's JSON text with the time put in front; a record always has an id after it."""
     return f'{{"last_seen_unix_ms":{last_seen_unix_ms},{record[1:]}'
 
 

@@ -32,7 +32,7 @@ _LINKS: dict[str, dict[str, dict[str, str]]] = {
         "revoke_exec_lease": {"lease_id": "$response.body#/lease_id"},
     },
 }
-"""Which operation takes up what another one answered, by operation id."""
+"""Which operation uses the answer of another one, by operation id."""
 
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:

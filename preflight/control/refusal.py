@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not an error
-    """Raised by whatever part of the server says no; what the request did so far is undone."""
+    """Raised by any part of the server that refuses; the request's changes are undone."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, text)

@@ -1,7 +1,7 @@
 """The rules of the node registry, pure: a record and the time in, a record or a verdict out.
 
-A record is the JSON object as stored; `last_seen_unix_ms` is kept beside it, because it changes with every heartbeat
-and nothing else does.
+A record is the JSON object as stored; `last_seen_unix_ms` is stored separately, because only it changes with every
+heartbeat.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ Record = Mapping[str, Any]
 
 MAX_MAINTENANCE_FOR_MS = 7 * 24 * 3600 * 1000
 SERVER_OWNED = ("quarantined", "maintenance", "maintenance_until_unix_ms")
-"""What a row keeps, whatever its node sends."""
+"""Fields that a node cannot change."""
 NEVER_MERGED = frozenset({"id", "capabilities", "version", "last_seen_unix_ms", *SERVER_OWNED})
 """A heartbeat refreshes optional fields; required ones change with a join."""
 
 
 def joined(existing: Record | None, sent: Record) -> dict[str, Any]:
-    """The record after a join: replaced by what was sent, but for what the server owns."""
+    """The record after a join: the sent one, except for the server's fields."""
     if existing is None:
         return _without(sent, ("last_seen_unix_ms", "quarantined"))
     kept = {name: existing[name] for name in SERVER_OWNED if name in existing}
@@ -32,7 +32,7 @@ def beaten(existing: Record | None, sent: Record) -> dict[str, Any]:
 
 
 def swept(record: Record, now_ms: int) -> Record:
-    """The record as it counts at `now_ms`: a drain whose deadline has passed is gone."""
+    """The record at `now_ms`: without a drain whose deadline has passed."""
     until = record.get("maintenance_until_unix_ms")
     if record.get("maintenance") is True and until is not None and until <= now_ms:
         return _without(record, ("maintenance", "maintenance_until_unix_ms"))
@@ -42,7 +42,7 @@ def swept(record: Record, now_ms: int) -> Record:
 def maintained(
     record: Record, now_ms: int, maintenance: bool, until_unix_ms: int | None, for_ms: int | None
 ) -> dict[str, Any]:
-    """The record after an administrator's word on its drain. A deadline in the past counts as none."""
+    """The record after an administrator's request about its drain. A deadline in the past counts as none."""
     changed = {**_without(record, ("maintenance_until_unix_ms",)), "maintenance": maintenance}
     if not maintenance:
         return changed

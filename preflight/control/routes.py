@@ -1,4 +1,4 @@
-"""The contract as a table: every route with whom it admits, what it takes, gives and refuses."""
+"""The contract as a table: every route with its roles, request, answer and refusals."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TEXT = "text/plain"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `refusals` are the statuses of its own, beside those that every route has."""
+    """One route. `refusals` are its statuses in addition to those of every route."""
 
     method: str
     path: str
@@ -93,4 +93,4 @@ FEATURES = (
     "a2a-inbox-limit-v1",
     "bootstrap-idempotency-v1",
 )
-"""What `x-populi-feature` says; the last one is ours: an exchange may be repeated with its `idempotency_key`."""
+"""The values of `x-populi-feature`; the last one is ours: an exchange may be repeated with its `idempotency_key`."""

@@ -1,4 +1,4 @@
-"""What the database holds, as the steps that made it so."""
+"""The database schema, as migration steps."""
 
 import sqlite3
 
@@ -110,11 +110,11 @@ MIGRATIONS = (
 
 
 def statements(script: str) -> list[str]:
-    """The statements of a migration: `executescript` would commit the transaction that holds them together."""
+    """The statements of a migration: `executescript` would commit the surrounding transaction."""
     found, statement = [], ""
     for part in script.split(";")[:-1]:
         statement += f"{part};"
-        if sqlite3.complete_statement(statement):  # a trigger has statements inside
+        if sqlite3.complete_statement(statement):  # a trigger contains statements
             found.append(statement)
             statement = ""
     return found

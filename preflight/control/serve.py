@@ -1,4 +1,4 @@
-"""Running the server: sockets, TLS, uvicorn, metrics, and a stop that finishes what was begun."""
+"""Running the server: sockets, TLS, uvicorn, metrics, and a stop that finishes open requests."""
 
 import asyncio
 import gc
@@ -40,7 +40,7 @@ GRACE_S = 3
 
 
 class TlsError(Exception):
-    """A certificate or key that cannot be used; the text names the file."""
+    """An unusable certificate or key; the text names the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def tls_files(certificate: Path | None, key: Path | None) -> Tls | None:
     if certificate and key:
         return Tls(certificate, key)
     if certificate or key:
-        raise TlsError("TLS takes both --tls-cert and --tls-key")
+        raise TlsError("TLS needs both --tls-cert and --tls-key")
     return None
 
 
@@ -128,15 +128,15 @@ def _guests(config: ServerConfig, metrics: Metrics) -> Guests:
 def _uvicorn_config(app: ASGIApp, patience: Patience, context: ssl.SSLContext | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        interface="asgi3",  # guessing takes a method for ASGI 2
+        interface="asgi3",  # automatic detection mistakes a method for ASGI 2
         lifespan="off",
         ws="none",
         log_config=None,
-        log_level="error",  # clients that do not speak HTTP are a number in the metrics
+        log_level="error",  # the metrics count clients that do not speak HTTP
         access_log=False,
         server_header=False,
         date_header=False,  # the envelope sends the server's own clock
-        # A TLS terminator on this host tells who the client is; from anywhere else the header is a stranger's word.
+        # Trust the client address only from a TLS terminator on this host; from elsewhere the header may be forged.
         proxy_headers=True,
         forwarded_allow_ips=["127.0.0.1", "::1"],
         timeout_keep_alive=math.ceil(patience.idle_s),
@@ -181,7 +181,7 @@ def _tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, secure: bool) -> None:
-    """Tell the operator what is dangerous about this set-up."""
+    """Warn the operator about dangers of this set-up."""
     for warning in config.warnings:
         event(_log, logging.WARNING, warning)
     if not secure:
@@ -190,7 +190,7 @@ def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, se
                 event(
                     _log,
                     logging.WARNING,
-                    f"{place} is reachable from outside the overlay and bearers travel in the clear: "
+                    f"{place} is reachable from outside the overlay and bearers travel in clear text: "
                     "bind to the overlay's address, or give --tls-cert and --tls-key",
                 )
     if drill != Faults():
@@ -198,9 +198,9 @@ def _warn(config: ServerConfig, listen_on: Sequence[Place], drill: Faults, *, se
 
 
 def stop_cleanly_from_now_on() -> None:
-    """uvicorn stops gracefully on these signals and then raises them again: exit with 0 then, and before it runs.
+    """uvicorn stops gracefully on these signals and then raises them again: exit with 0 then, and also before it runs.
 
-    A terminal that is closed ends the server like SIGTERM, of which alone uvicorn knows; under nohup it does not.
+    A closed terminal ends the server like SIGTERM, the only signal that uvicorn handles; under nohup it does not.
     """
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -219,10 +219,11 @@ def _more_files() -> None:
 
 
 def _collect_rarely() -> None:
-    """Keep the garbage collector away from what stays: programs, tables, connections.
+    """Exclude long-lived objects from garbage collection: code, tables, connections.
 
-    With ten thousand connections a full collection takes 170 ms, and by Python's defaults it came every ten seconds:
-    that, and not the database, was the latency's 99th percentile. Cycles of requests die in the youngest generation.
+    With ten thousand connections a full collection takes 170 ms, and with Python's defaults it ran every ten seconds:
+    this, not the database, set the 99th percentile of the latency. The youngest generation frees the cycles of
+    requests.
     """
     gc.collect()
     gc.freeze()

@@ -1,1 +1,1 @@
-"""What goes with a report to whoever has to judge it: raw evidence of this node, redacted and sealed."""
+"""What accompanies a report to its reader: raw evidence of this node, redacted and sealed."""

@@ -24,14 +24,14 @@ report.md     for a ticket
 report.json   for programs
 log.txt       which check ran when, and how it ended
 timeline.jsonl  all that the run did, one event per line, where it was recorded
-evidence/     what this node's own tools printed about its network
+evidence/     what this node's network tools printed
 captures/     headers of the packets of failing checks, where they were recorded
-MANIFEST.json SHA-256 of every other file, what was left out, and how often what was taken out where
+MANIFEST.json SHA-256 of every other file, what was left out, and what was removed how often from which file
 
-Secrets were taken out of every file, and users' names out of paths.{addresses}
+Secrets were removed from every file, and user names from paths.{addresses}
 """
 _NOTHING = Kept({}, {})
-_STAND_INS = "\nAddresses and host names are stand-ins, the same one everywhere in this bundle."
+_PSEUDONYMS = "\nAddresses and host names are replaced by pseudonyms, consistently in this bundle."
 
 
 def make_bundle(
@@ -45,8 +45,8 @@ def make_bundle(
 ) -> bytes:
     """A gzipped tar with one folder.
 
-    report: as it was written, also one whose secrets are gone already. captured: capture files by result id, and those
-    that were left out. The manifest tells what was taken out where.
+    report: as it was written, redacted or not. captured: capture files by result id, and those that were left out. The
+    manifest lists what was removed from which file.
     """
     redactor.learn(each.text for each in raw)
     clean = redactor.report(report, homes=True)
@@ -57,7 +57,7 @@ def make_bundle(
         "report.md": markdown.render(clean),
         "report.txt": text.render(clean, width=100, verbose=True),
         "log.txt": _log(clean),
-        "README.txt": README.format(addresses=_STAND_INS if addresses else ""),
+        "README.txt": README.format(addresses=_PSEUDONYMS if addresses else ""),
         **({TIMELINE: "".join(timeline.lines(redactor, homes=True))} if timeline else {}),
         **{f"evidence/{each.name}": redactor.raw(each.text, f"evidence/{each.name}") for each in raw},
     }
@@ -69,19 +69,19 @@ def make_bundle(
 def _captures(
     report: Report, clean: Report, captured: Kept, redactor: Redactor
 ) -> tuple[dict[str, bytes], list[dict[str, str]]]:
-    """The capture files by their names in the archive, headers only; and what is not among them, and why."""
+    """The capture files by their names in the archive, headers only; and which are missing, and why."""
     packets: dict[str, bytes] = {}
     left_out = [{"file": redactor.text(path), "why": why} for path, why in captured.left_out.items()]
     for id, name in names_of(report, clean, captured.files).items():
         try:
-            packets[f"captures/{name}"] = rewritten(captured.files[id], redactor.stand_in)
+            packets[f"captures/{name}"] = rewritten(captured.files[id], redactor.pseudonym)
         except ValueError as error:
             left_out.append({"file": name, "why": str(error)})
     return packets, left_out
 
 
 def _log(report: Report) -> str:
-    """The run in the order in which it happened."""
+    """The run in chronological order."""
     ran = sorted(report.results, key=lambda result: (result.started_at or report.run.started_at, result.id))
     lines = [
         f"{(result.started_at or report.run.started_at).isoformat()} {result.duration_ms:10.1f} ms "

@@ -21,13 +21,13 @@ _RECORD = struct.Struct("<IIII")
 _NANOSECONDS = 0xA1B23C4D  # the magic of a file whose times are in nanoseconds
 _HEAD = _FILE.pack(_NANOSECONDS, 2, 4, 0, 0, 0xFFFF, LINKTYPE_RAW)
 _CHECKSUMS = {socket.IPPROTO_ICMP: 2, socket.IPPROTO_TCP: 16, socket.IPPROTO_UDP: 6, socket.IPPROTO_ICMPV6: 2}
-"""Where the checksum stands behind the IP header."""
+"""Offset of the checksum after the IP header."""
 _REDIRECT = 5
 _SLACK = timedelta(milliseconds=50)
 
 
 def captures(report: Report, packets: Iterable[Packet], control: Iterable[str] = ()) -> dict[str, bytes]:
-    """For each failing result with packets of its own: its id to the content of a file.
+    """For each failing result with packets: its id to the content of a file.
 
     A packet belongs to a result if it went to or came from the result's peer, or from the `control` plane's addresses,
     while the check ran.
@@ -45,15 +45,15 @@ def captures(report: Report, packets: Iterable[Packet], control: Iterable[str] =
 
 
 def keep(report: Report, files: Mapping[str, bytes], beside: Path, redactor: Redactor) -> Report:
-    """The report, redacted, with the files (by result id) in a new folder of its run beside it.
+    """The report, redacted, with the files (by result id) in a new folder next to it.
 
-    Raises WriteError: then none of them is left.
+    Raises WriteError; then no file is left.
     """
     clean = redactor.report(report)
     folder = beside / folder_of(report)
     paths = {id: folder / name for id, name in names_of(report, clean, files).items()}
     with new_folder(folder):
-        create_all((paths[id], rewritten(content, redactor.stand_in)) for id, content in files.items())
+        create_all((paths[id], rewritten(content, redactor.pseudonym)) for id, content in files.items())
     kept = {new.id: paths[old.id] for old, new in _pairs(report, clean) if old.id in paths}
 
     def add(result: ResultEntry) -> ResultEntry:
@@ -67,12 +67,12 @@ def keep(report: Report, files: Mapping[str, bytes], beside: Path, redactor: Red
 
 
 def folder_of(report: Report) -> str:
-    """The name of the folder in which a run keeps its captures, beside its report."""
+    """The name of the folder in which a run keeps its captures, next to its report."""
     return f"preflight-captures-{report.run.id}"
 
 
 def names_of(report: Report, clean: Report, files: Iterable[str]) -> dict[str, str]:
-    """A file's name for each result id, made of what the redacted report calls it; no two are the same."""
+    """A unique file name for each result id, made from its name in the redacted report."""
     named: dict[str, str] = {}
     ids = {old.id: new.id for old, new in _pairs(report, clean)}
     for id in files:
@@ -87,7 +87,7 @@ def _pairs(report: Report, clean: Report) -> Iterable[tuple[ResultEntry, ResultE
 
 
 def pcap(packets: Iterable[Packet]) -> bytes:
-    """The classic capture file format, nanosecond times, raw IP, cut behind the headers."""
+    """The classic capture file format, nanosecond times, raw IP, truncated after the headers."""
     out = [_HEAD]
     for packet in packets:
         seconds, nanoseconds = divmod(packet.received_ns, 1_000_000_000)
@@ -95,37 +95,37 @@ def pcap(packets: Iterable[Packet]) -> bytes:
     return b"".join(out)
 
 
-def rewritten(content: bytes, stand_in: Callable[[str], str] | None) -> bytes:
-    """A capture file of ours, of which nothing but headers is left, with every address replaced where that is asked.
+def rewritten(content: bytes, pseudonym: Callable[[str], str] | None) -> bytes:
+    """One of our capture files, headers only, with every address replaced if requested.
 
-    Checksums go with the addresses, since they tell them. Raises ValueError for a file that is not one of ours.
+    Checksums are cleared too, since they reveal the addresses. Raises ValueError for any other file.
     """
     if content[: _FILE.size] != _HEAD:
-        raise ValueError("it is no capture of preflight")
+        raise ValueError("it is not a capture of preflight")
     out, at = [_HEAD], _FILE.size
     while at < len(content):
         try:
             seconds, nanoseconds, size, length = _RECORD.unpack_from(content, at)
-            packet = _headers(content[at + _RECORD.size : at + _RECORD.size + size], stand_in)
+            packet = _headers(content[at + _RECORD.size : at + _RECORD.size + size], pseudonym)
         except (struct.error, IndexError):
-            raise ValueError("it is cut off, or holds what is no packet") from None
+            raise ValueError("it is truncated, or contains an invalid packet") from None
         out += [_RECORD.pack(seconds, nanoseconds, len(packet), length), packet]
         at += _RECORD.size + size
     return b"".join(out)
 
 
-def _headers(packet: bytes, stand_in: Callable[[str], str] | None) -> bytes:
+def _headers(packet: bytes, pseudonym: Callable[[str], str] | None) -> bytes:
     if packet[0] >> 4 == 4:
         size, places, protocol, begins = 4, (12, 16), packet[9], (packet[0] & 15) * 4
     else:
         size, places, protocol, begins = 16, (8, 24), packet[6], 40
     head = bytearray(packet[: begins + HEADERS.get(protocol, 0)])
-    if stand_in is None:
+    if pseudonym is None:
         return bytes(head)
     if len(head) < places[1] + size:
         raise IndexError
     for place in places:
-        head[place : place + size] = ip_address(stand_in(str(ip_address(packet[place : place + size])))).packed
+        head[place : place + size] = ip_address(pseudonym(str(ip_address(packet[place : place + size])))).packed
     if size == 4:
         head[10:12] = bytes(2)
     checksum = _CHECKSUMS.get(protocol)

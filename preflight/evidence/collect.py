@@ -1,4 +1,4 @@
-"""Raw evidence of this node: what its own tools print about the network. Reads only; no program gets a packet sent."""
+"""Raw evidence of this node: the output of its network tools. It only reads; no program sends a packet."""
 
 import platform
 import shutil
@@ -54,7 +54,7 @@ _VERSIONS: Sequence[Sequence[str]] = (("ip", "-V"), ("wg", "--version"), ("nft",
 
 
 def collect() -> list[Raw]:
-    """Everything that this node tells now; what is missing says so in its file's place."""
+    """Everything that this node reports now; a missing source leaves a note in its file."""
     with ThreadPoolExecutor(4) as pool:
         printed = list(pool.map(_printed, _COMMANDS.values()))
     commands = [Raw(name, text) for name, text in zip(_COMMANDS, printed, strict=True)]

@@ -1,4 +1,4 @@
-"""The captures that a report names, as far as they are there: a report may be somebody else's, and name any file."""
+"""The captures that a report names, if they exist. The report may come from anyone and name any file."""
 
 import os
 import stat
@@ -15,14 +15,14 @@ LARGEST_BYTES = 64_000_000
 
 
 class Kept(NamedTuple):
-    """files: content by result id. left_out: by the path that the report names why its file is not among them."""
+    """files: content by result id. left_out: path in the report to the reason why its file is missing."""
 
     files: Mapping[str, bytes]
     left_out: Mapping[str, str]
 
 
 def kept(report: Report, beside: Path) -> Kept:
-    """Read what lies in the folder that the report's run made beside it: regular files, no links, not too large."""
+    """Read the folder that the report's run made next to it: regular files, no links, not too large."""
     files: dict[str, bytes] = {}
     left_out: dict[str, str] = {}
     left = LARGEST_BYTES
@@ -43,7 +43,7 @@ def _named(report: Report) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[int | None]:
-    """An open folder that is not a link; None where there is none."""
+    """An open folder that is not a link; None if there is none."""
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -56,17 +56,17 @@ def _folder(path: Path) -> Iterator[int | None]:
 
 
 def _read(folder: int | None, path: Path, left: int) -> tuple[bytes | None, str]:
-    """The file of that name in the folder, whatever folder the path says; else why not."""
+    """The file of that name in the folder, ignoring the folder in the path; else the reason."""
     if folder is None or path.suffix != ".pcap":
         return None, "it is not in the folder of the report's captures"
     try:
-        # Not blocking: a pipe without a writer would not even open.
+        # Non-blocking: opening a pipe without a writer would block.
         file = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except (OSError, ValueError):
         return None, "it is not in the folder of the report's captures"
     about = os.fstat(file)
     if not stat.S_ISREG(about.st_mode) or about.st_size > left:
         os.close(file)
-        return None, "it is too large" if stat.S_ISREG(about.st_mode) else "it is no regular file"
+        return None, "it is too large" if stat.S_ISREG(about.st_mode) else "it is not a regular file"
     with os.fdopen(file, "rb") as stream:
         return stream.read(left), ""

@@ -1,4 +1,4 @@
-"""What a lab is made of before anything is broken: a value, and the files that follow from it.
+"""The plan of a lab before anything is broken, and the files made from it.
 
 Some faults are mistakes in this plan (a wrong scope id, a control URL on the LAN); they return a changed plan.
 """
@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 from preflight.lab.topology import (
     CONTROL_PORT,
-    CROWD_PREFIX,
+    MESH_PREFIX,
     OVERLAY_PREFIXES,
     TOPOLOGIES,
     Family,
     Topology,
-    crowd_address,
+    mesh_address,
     overlay_address,
     underlay_address,
 )
@@ -28,9 +28,9 @@ AGENTS = {"a": "1", "b": "2"}
 
 Product = Literal["wireguard", "vxlan", "nebula", "openvpn"]
 Kind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
-"""What a lab is made of: a product's real tunnels between namespaces, or processes on loopback."""
+"""The kind of a lab: a product's real tunnels between namespaces, or processes on loopback."""
 UNNAMED: frozenset[Product] = frozenset(("vxlan", "openvpn"))
-"""Products that tell nothing of themselves: a's settings name the interface."""
+"""Products that report no state: a's settings name the interface."""
 Server = Literal["bundled", "absent", "everything", "redirect"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
@@ -40,7 +40,7 @@ Certificate = Literal["good", "expiring", "expired", "untrusted", "other-name"]
 
 @dataclass(frozen=True, slots=True)
 class ResolverPlan:
-    """A name server on the router. `answers`: name to its addresses; `silent`: it drops every question."""
+    """A name server on the router. `answers`: name to its addresses; `silent`: it drops every query."""
 
     address: str
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class ResolverPlan:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A node that the cluster has already. age_s: seconds since it was heard; fields: more of its record."""
+    """A node that is already in the cluster. age_s: seconds since it was last seen; fields: more of its record."""
 
     id: str
     age_s: int = 0
@@ -63,17 +63,17 @@ class Registered:
 class Blueprint:
     """The plan of one lab.
 
-    families: of the addresses inside the tunnel; underlay: what the tunnel's own packets are.
-    control_url: with `{control}`, `{underlay}` and `{port}` to be filled in; None leaves a's settings without one.
-    responder: whether one runs at b. server_options: more words for `control-plane serve`.
-    server_listens_on_all: on every address, not the overlay's. server_dies: at a's first heartbeat, and comes back.
+    families: of the addresses inside the tunnel; underlay: of the tunnel's outer packets.
+    control_url: with placeholders `{control}`, `{underlay}` and `{port}`; None: a's settings have none.
+    responder: whether one runs at b. server_options: more arguments for `control-plane serve`.
+    server_listens_on_all: on every address, not only the overlay's. server_dies: at a's first heartbeat, then restarts.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
-    registered: what the cluster's list holds beforehand.
+    registered: nodes already in the cluster's list.
     committed: a's folder is a git repository with a token in its compose file. plugin: a has a package of checks that
-    breaks while it is imported.
-    node_environment: variables of a, by the name of the file in a's folder that holds the value.
-    crowd: how many peers a has besides b, each with an overlay address of its own at which b answers.
-    node: what a's settings file says besides the usual, key by key.
+    fails to import.
+    node_environment: a's variables; each value is the name of a file in a's folder that contains it.
+    mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
+    node: additional keys of a's settings file.
     """
 
     topology: Topology
@@ -98,18 +98,18 @@ class Blueprint:
     committed: bool = False
     plugin: bool = False
     node_environment: Mapping[str, str] = field(default_factory=dict)
-    crowd: int = 0
+    mesh_peers: int = 0
     node: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plain(topology: str) -> Blueprint:
-    """The plan of a topology in which all is well."""
+    """The plan of a topology without faults."""
     return Blueprint(TOPOLOGIES[topology])
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where b's responder and the control plane are found, and under what address the latter is off the overlay."""
+    """Addresses of b's responder and of the control plane, on and off the overlay."""
 
     peers: tuple[str, ...]
     peer_port: int
@@ -136,7 +136,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class LabSecrets:
-    """What only the lab's own files know."""
+    """Secrets that only the lab's files contain."""
 
     mesh: str = field(repr=False)
     submitter: str = field(repr=False)
@@ -144,11 +144,11 @@ class LabSecrets:
 
     @classmethod
     def fresh(cls) -> "LabSecrets":
-        """Never used before."""
+        """Fresh secrets."""
         return cls(*(secrets.token_urlsafe(24) for _ in range(3)))
 
     def bearer(self, kind: Bearer) -> str:
-        """What a's token file holds."""
+        """The content of a's token file."""
         return {"mesh": self.mesh, "submitter": self.submitter, "unknown": "a-token-of-another-cluster"}[kind]
 
 
@@ -160,24 +160,24 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> d
     if plan.certificate is not None:
         control["ca_file"] = "ca.pem"
     peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, "agent_id": AGENTS["b"]}
-    crowd = [{"address": crowd_address(number), "name": f"p{number}"} for number in range(1, plan.crowd + 1)]
+    mesh = [{"address": mesh_address(number), "name": f"p{number}"} for number in range(1, plan.mesh_peers + 1)]
     settings: dict[str, Any] = {
-        "peers": [peer, *crowd],
+        "peers": [peer, *mesh],
         "control": control,
         "responder": {"key_file": "responder.key", "agent_id": AGENTS["a"]},
-        "posture": {"repositories": ["."]},  # and not whatever the caller's working folder is
+        "posture": {"repositories": ["."]},  # and not the caller's working folder
     }
     if kind == "loopback":
         settings["overlay"] = {"interface": "lo", "prefixes": ["127.0.0.0/8"]}
     elif plan.product in UNNAMED:
         settings["overlay"] = {"interface": tunnel}
-    elif plan.crowd:
-        settings["overlay"] = {"prefixes": [*OVERLAY_PREFIXES.values(), CROWD_PREFIX]}
+    elif plan.mesh_peers:
+        settings["overlay"] = {"prefixes": [*OVERLAY_PREFIXES.values(), MESH_PREFIX]}
     return settings | dict(plan.node)
 
 
 def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
-    """b's preflight.yaml: its mailbox, and a as the one who may ask."""
+    """b's preflight.yaml: its mailbox, and a as the permitted requester."""
     asker = "127.0.0.1" if kind == "loopback" else overlay_address("a", plan.families[0])
     control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
     if plan.certificate is not None:
@@ -204,14 +204,14 @@ def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[st
 
 
 def responder_binds(plan: Blueprint, places: Places) -> list[str]:
-    """Words for `preflight responder`."""
-    addresses = ("0.0.0.0", "::") if plan.crowd else places.peers  # noqa: S104 - it has too many to name them
+    """Arguments of `preflight responder`."""
+    addresses = ("0.0.0.0", "::") if plan.mesh_peers else places.peers  # noqa: S104 - it has too many to name them
     return [word for peer in addresses for word in ("--bind", join_host_port(peer, places.peer_port))]
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
-    """What `node` sends to `neighbour`: a hub gets the whole overlay, everybody else only what is theirs."""
+    """What `node` sends to `neighbour`: a hub gets the whole overlay, any other neighbour only its own addresses."""
     if neighbour == plan.topology.hub:
         return [OVERLAY_PREFIXES[family] for family in plan.families]
     own = [f"{overlay_address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
-    return [*own, CROWD_PREFIX] if plan.crowd and neighbour == "b" else own
+    return [*own, MESH_PREFIX] if plan.mesh_peers and neighbour == "b" else own

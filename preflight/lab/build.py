@@ -1,4 +1,4 @@
-"""Labs come and go: up is idempotent, down leaves nothing behind, whatever happened in between."""
+"""Build and remove labs: `up` is idempotent, and `down` always removes everything."""
 
 import shutil
 import socket
@@ -23,19 +23,19 @@ _PORT_OF_NOBODY = 1
 def kind_of(scenario: Scenario) -> Kind:
     """Real tunnels if this process may make namespaces, else processes on loopback.
 
-    Raises LabError for a scenario that breaks a network which loopback does not have.
+    Raises LabError for a scenario that breaks a network, which loopback lacks.
     """
     if scenario.topology != "loopback" and may_make_namespaces():
         return scenario.plan().product
     if not scenario.loopback:
-        raise LabError(f"the scenario {scenario.name} breaks a real network, and that needs root")
+        raise LabError(f"the scenario {scenario.name} breaks a real network, which needs root")
     return "loopback"
 
 
 def up(names: LabNames, scenario: Scenario) -> bool:
-    """Make sure that a lab is there and whole; False if it was already. The caller holds its lock.
+    """Make sure that a lab is complete; False if it was already. The caller holds its lock.
 
-    One of which a part is missing is taken down and built anew. Raises LabError, also if another lab has the name.
+    An incomplete lab is taken down and rebuilt. Raises LabError, also if another lab has the name.
     """
     found = state.load(names)
     if found is not None and found.parts == parts_of(names):
@@ -50,7 +50,7 @@ def up(names: LabNames, scenario: Scenario) -> bool:
 
 
 def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> State:
-    """Build a lab from nothing, with its faults, and wait until it is ready; on failure nothing is left.
+    """Build a new lab with its faults, and wait until it is ready; on failure remove everything.
 
     The caller holds its lock. Raises LabError.
     """
@@ -119,7 +119,7 @@ def _wait_for_all(waiting: list[Callable[[float], None]], deadline: float) -> No
 
 
 def parts_of(names: LabNames) -> Parts:
-    """What of a lab is there now."""
+    """Which parts of a lab exist now."""
     prefix = names.mark("")
     marks = (processes.mark_of(pid) or "" for pid in processes.all_pids())
     daemons = tuple(sorted(mark.removeprefix(prefix) for mark in marks if mark.startswith(prefix)))
@@ -133,8 +133,8 @@ def parts_of(names: LabNames) -> Parts:
 def down(names: LabNames) -> bool:
     """Remove everything that has the lab's name: processes, namespaces, tunnels, sockets, files.
 
-    Works without any record, on whatever is there; the caller holds the lock. False if there was nothing. Raises
-    LabError if something does not go away.
+    Works without a record, on everything that it finds; the caller holds the lock. False if there was nothing. Raises
+    LabError if something cannot be removed.
     """
     prefix, inside = names.mark(""), _namespace_inodes(names)
     there = bool(inside) or any(names.directory.iterdir())

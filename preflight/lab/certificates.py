@@ -1,4 +1,4 @@
-"""Certificates for the control plane of a lab: good, and bad in one way each."""
+"""Certificates for the control plane of a lab: a good one, and each kind of bad one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from preflight.lab.blueprint import Certificate
 
 
 def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], address: str) -> None:
-    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, what they trust, into the clients'."""
+    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, their trusted CA, into the clients'."""
     now = datetime.now(UTC)
     ca_key, ca = _authority("Preflight lab CA", now)
     trusted = _authority("Another CA", now)[1] if kind == "untrusted" else ca
@@ -107,5 +107,5 @@ def _called(name: str) -> x509.Name:
 
 
 def _life(now: datetime) -> tuple[datetime, datetime]:
-    # An hour back, as the clock of a node may be a little slow; longer than the warning about near expiry.
+    # An hour back, in case a node's clock is slow; valid for longer than the warning about near expiry.
     return now - timedelta(hours=1), now + timedelta(days=90)

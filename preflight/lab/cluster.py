@@ -1,6 +1,6 @@
-"""Nodes that a lab's cluster has before anybody looks: joined, quarantined and drained by the control plane's own code.
+"""Nodes that a lab's cluster has from the start: joined, quarantined and drained by the control plane's code.
 
-They are put into its database before it starts, by a clock that shows when they were last heard.
+They are written into its database before it starts, with a clock set to the time when they were last seen.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from preflight.lab.blueprint import SCOPE, Registered
 
 
 def register(database: Path, rows: Sequence[Registered]) -> None:
-    """Write the rows, as old as they say; a database that is there already is left as it is."""
+    """Write the nodes with their ages; leave an existing database unchanged."""
     if rows and not database.exists():
         asyncio.run(_register(database, rows))
 

@@ -1,7 +1,7 @@
-"""Small servers that stand where something else is expected: `python -m preflight.lab.fake_servers WHAT ARGUMENT`.
+"""Small servers in the place of the expected ones: `python -m preflight.lab.fake_servers WHAT ARGUMENT`.
 
-`everything ADDRESS:PORT` answers 200 to all, `redirect ADDRESS:PORT` sends everybody to a login page, and
-`resolver ZONES` is a name server (UDP) that knows just what the JSON in ZONES says.
+`everything ADDRESS:PORT` answers 200 to everything, `redirect ADDRESS:PORT` redirects every request to a login page,
+and `resolver ZONES` is a name server (UDP) with exactly the names in the JSON of ZONES.
 """
 
 import json
@@ -27,7 +27,7 @@ _DNS_PORT = 53
 
 
 def answer(question: bytes, zone: Mapping[str, Sequence[str]]) -> bytes | None:
-    """What a name server that knows `zone` (name to addresses) answers; None for what is no question."""
+    """The answer of a name server for `zone` (name to addresses); None if the datagram is not a query."""
     try:
         query = dns.message.from_wire(question)
         asked = query.question[0]
@@ -59,7 +59,7 @@ def name_server(address: str, zone: Mapping[str, Sequence[str]], port: int = _DN
 
 
 class Everything(BaseHTTPRequestHandler):
-    """A web server that is content with anything, and is no control plane."""
+    """A web server that accepts every request, but is not a control plane."""
 
     protocol_version = "HTTP/1.1"
     status = HTTPStatus.OK
@@ -80,11 +80,11 @@ class Everything(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: stderr is the lab's log."""
+        """Log nothing: stderr is the lab's log."""
 
 
 class Redirect(Everything):
-    """A web server that sends everybody to a login page."""
+    """A web server that redirects every request to a login page."""
 
     status = HTTPStatus.MOVED_PERMANENTLY
     location = "http://login.example/"
@@ -98,7 +98,7 @@ def web_server(handler: type[BaseHTTPRequestHandler], host: str, port: int) -> T
         daemon_threads = True
 
         def server_bind(self) -> None:
-            """Without http.server's look-up of the own name, which asks the name servers."""
+            """Without http.server's look-up of the local host name, which queries the name servers."""
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.socket.bind(self.server_address)
             self.server_name, self.server_port = host, port
@@ -107,7 +107,7 @@ def web_server(handler: type[BaseHTTPRequestHandler], host: str, port: int) -> T
 
 
 def main(what: str, argument: str) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     if what == "resolver":
         zones = json.loads(argument)
         servers: list[UDPServer | ThreadingHTTPServer] = [name_server(z["address"], z["answers"]) for z in zones]

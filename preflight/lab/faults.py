@@ -1,7 +1,7 @@
-"""What can go wrong, in pieces that compose.
+"""Faults that compose.
 
-A fault either changes the plan before anything is built (`shape`) or breaks the network that was built (`inject`).
-Each factory takes plain values, so that a scenario can be written as data.
+A fault either changes the plan before the lab is built (`shape`) or breaks the finished network (`inject`). Each
+factory takes plain values, so that a scenario can be written as data.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def _nothing(network: "Network") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. `loopback`: it can also be had without root, where there is no network to break."""
+    """One fault. `loopback`: it also works without root, where there is no network to break."""
 
     summary: str
     shape: Callable[[Blueprint], Blueprint] = _unchanged
@@ -63,7 +63,7 @@ def tunnel_missing(node: str) -> Fault:
 
 
 def tunnel_down(node: str) -> Fault:
-    """The node's tunnel device is there and down."""
+    """The node's tunnel device exists but is down."""
 
     def inject(network: "Network") -> None:
         with netlink(network.names.namespace(node)) as route:
@@ -73,7 +73,7 @@ def tunnel_down(node: str) -> Fault:
 
 
 def stale_key(node: str, of: str) -> Fault:
-    """The node has a public key of `of` that `of` no longer uses."""
+    """The node has an old public key of `of`, which `of` no longer uses."""
 
     def inject(network: "Network") -> None:
         network.mistake(node, of, TunnelKeys.fresh())
@@ -83,7 +83,7 @@ def stale_key(node: str, of: str) -> Fault:
 
 
 def not_allowed(node: str, peer: str) -> Fault:
-    """The peer's own overlay addresses are missing from the node's allowed-ips; others stand there."""
+    """The peer's own overlay addresses are missing from the node's allowed-ips, which have others."""
 
     def inject(network: "Network") -> None:
         other = ",".join(_elsewhere(peer, family) for family in network.plan.families)
@@ -93,12 +93,12 @@ def not_allowed(node: str, peer: str) -> Fault:
 
 
 def _elsewhere(node: str, family: Family) -> str:
-    """An overlay address that a typing mistake makes of a node's."""
+    """A node's overlay address with a typing mistake."""
     return f"{overlay_address(node, family)}0/{32 if family == 4 else 128}"
 
 
 def outdated_file(node: str) -> Fault:
-    """The node's wg-quick file is not what runs: it knows no keepalive, and another MTU."""
+    """The node's wg-quick file differs from the running tunnel: no keepalive, and another MTU."""
 
     def inject(network: "Network") -> None:
         folder = network.names.etc(node) / "wireguard"
@@ -108,30 +108,32 @@ def outdated_file(node: str) -> Fault:
         path.touch(mode=0o600)
         path.write_text(text.replace("[Peer]", "MTU = 1400\n[Peer]", 1), encoding="ascii")
 
-    return Fault(f"{node}'s wg-quick file is older than what runs", inject=inject)
+    return Fault(f"{node}'s wg-quick file is older than the running tunnel", inject=inject)
 
 
 # Firewalls
 
 
 def drop_in(node: str, source: str, what: str = "") -> Fault:
-    """The node's firewall drops what comes out of its tunnel from `source`. what: an nft match, everything if empty."""
+    """The node's firewall drops packets from `source` that come out of its tunnel. what: an nft match, everything if
+    empty.
+    """
 
     def inject(network: "Network") -> None:
         match = f'input iifname "{network.names.tunnel(node)}"'
         network.nft(node, *(f"{match} {_from(source, family)} {what} drop" for family in network.plan.families))
 
-    return Fault(f"{node} drops what comes from {source}", inject=inject)
+    return Fault(f"{node} drops packets from {source}", inject=inject)
 
 
 def drop_out(node: str, target: str) -> Fault:
-    """The node's firewall drops what it sends into its tunnel to `target`."""
+    """The node's firewall drops packets to `target` that it sends into its tunnel."""
 
     def inject(network: "Network") -> None:
         match = f'output oifname "{network.names.tunnel(node)}"'
         network.nft(node, *(f"{match} {_to(target, family)} drop" for family in network.plan.families))
 
-    return Fault(f"{node} drops what it sends to {target}", inject=inject)
+    return Fault(f"{node} drops its packets to {target}", inject=inject)
 
 
 def no_echo(node: str) -> Fault:
@@ -149,12 +151,12 @@ def no_echo(node: str) -> Fault:
 
 
 def no_responder() -> Fault:
-    """Nothing of ours runs at b: its host closes the responder's port."""
+    """No responder runs at b: its host closes the port."""
     return planned("no responder runs at b", loopback=True, responder=False)
 
 
 def drop_port(node: str, port: int) -> Fault:
-    """The node drops what comes to one of its TCP ports, without a word."""
+    """The node silently drops packets to one of its TCP ports."""
     return Fault(
         f"{node} drops TCP port {port}", inject=lambda network: network.nft(node, f"input tcp dport {port} drop")
     )
@@ -172,33 +174,34 @@ def _to(node: str, family: Family) -> str:
 
 
 def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
-    """On the router, the way from `source` to `target` carries no larger packets; ICMP says so.
+    """On the router, the path from `source` to `target` carries no larger packets; ICMP reports it.
 
-    The router looks the way up by source and destination, so that neither the other direction nor a third node is hit.
+    The router selects this route by source and destination, so that neither the other direction nor a third node is
+    affected.
     """
 
     def inject(network: "Network") -> None:
         with netlink(network.names.namespace(ROUTER)) as route:
             out = index_of(route, router_link(target))
-        # Locked, or IPv6 forwarding goes by the device's MTU.
+        # Locked, or IPv6 forwarding uses the device's MTU.
         narrow = {"mtu": mtu, "lock": 1 << _RTAX_MTU}
         for family in FAMILIES:
             ends = underlay_address(source, family), underlay_address(target, family)
             network.steer(ROUTER, table_between(source, target), *ends, oif=out, metrics=narrow)
 
-    return Fault(f"the way from {source} to {target} carries {mtu} bytes", inject=inject)
+    return Fault(f"the path from {source} to {target} carries {mtu} bytes", inject=inject)
 
 
 _RTAX_MTU = 2
 
 
 def table_between(source: str, target: str) -> int:
-    """A routing table of its own for each ordered pair of nodes."""
+    """A separate routing table for each ordered pair of nodes."""
     return 100 + 10 * MEMBERS.index(source) + MEMBERS.index(target)
 
 
 def no_icmp_too_big() -> Fault:
-    """The router never tells that a packet was too big."""
+    """The router never reports that a packet was too big."""
     return Fault(
         "the router sends no ICMP about packets that are too big",
         inject=lambda network: network.nft(
@@ -210,12 +213,12 @@ def no_icmp_too_big() -> Fault:
 
 
 def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Fault, ...]:
-    """Large packets vanish without a word on the way from `source` to `target`."""
+    """Large packets vanish silently on the path from `source` to `target`."""
     return (no_icmp_too_big(), underlay_mtu(source, target, mtu))
 
 
 def longer_than_vanish(source: str, target: str, mtu: int) -> Fault:
-    """A black hole made by length alone, not by a route: it leaves the way free for a bad link."""
+    """A black hole by packet length, not by route: it can be combined with a bad link."""
 
     def inject(network: "Network") -> None:
         for family, ip, header in ((FAMILIES[0], "ip", 0), (FAMILIES[1], "ip6", 40)):
@@ -226,16 +229,16 @@ def longer_than_vanish(source: str, target: str, mtu: int) -> Fault:
 
 
 def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Fault:
-    """A bad link on the way from `source` to `target`.
+    """A bad link on the path from `source` to `target`.
 
-    inside_hub: inside the tunnel, on the hub, between its two halves. Duplicates have to be made there: those of the
-    tunnel's own packets never get past WireGuard's replay protection.
+    inside_hub: inside the tunnel, on the hub, between its two halves. Duplicates must be made there: WireGuard's
+    replay protection drops duplicates of the outer packets.
     """
 
     def inject(network: "Network") -> None:
         hub = network.plan.topology.hub if inside_hub else None
         address = overlay_address if hub else underlay_address
-        # What comes back out of the forwarder must not be sent into it again: only what enters by the source's link.
+        # Packets from the forwarder must not enter it again: only packets from the source's link do.
         entrance = network.names.tunnel(hub) if hub else router_link(source)
         bad_link = network.start_forwarder(hub or ROUTER, f"bad-{source}-{target}", impairment)
         for family in FAMILIES:
@@ -246,23 +249,23 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
 
 
 def both_ways(one: str, other: str, impairment: Impairment) -> tuple[Fault, Fault]:
-    """The same bad link in both directions."""
+    """An equal bad link in both directions."""
     return impaired(one, other, impairment), impaired(other, one, impairment)
 
 
 def random_loss(source: str, target: str, percent: int) -> Fault:
-    """The router loses packets at random on the way from `source` to `target`."""
+    """The router loses random packets on the path from `source` to `target`."""
 
     def inject(network: "Network") -> None:
         for family, ip in zip(FAMILIES, ("ip", "ip6"), strict=True):
             where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
             network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
 
-    return Fault(f"{percent} % of what {source} sends to {target} is lost", inject=inject)
+    return Fault(f"{percent} % of the packets from {source} to {target} are lost", inject=inject)
 
 
 def tunnel_port_blocked() -> Fault:
-    """The router drops the tunnels' UDP port, and did so before any handshake."""
+    """The router drops the tunnels' UDP port, from before the first handshake."""
 
     def inject(network: "Network") -> None:
         network.nft(ROUTER, f"forward udp dport {TUNNEL_PORT} drop")
@@ -273,7 +276,9 @@ def tunnel_port_blocked() -> Fault:
 
 
 def nat(node: str, timeout_s: int) -> Fault:
-    """The router masquerades the node, and forgets it after so many seconds of silence; nobody can call it."""
+    """The router masquerades the node, and drops the mapping after this many seconds of silence; no host can connect to
+    it first.
+    """
 
     def inject(network: "Network") -> None:
         others = [member for member in network.plan.topology.members if member != node]
@@ -288,15 +293,15 @@ def nat(node: str, timeout_s: int) -> Fault:
         for member in (*others, node):
             network.configure_tunnel(member)
 
-    return Fault(f"{node} is behind a NAT that forgets after {timeout_s} s", inject=inject)
+    return Fault(f"{node} is behind a NAT that drops its mapping after {timeout_s} s", inject=inject)
 
 
 def translating_hub(hub: str) -> Fault:
-    """The hub masquerades what goes from spoke to spoke, inside the tunnel."""
+    """The hub masquerades packets from spoke to spoke, inside the tunnel."""
 
     def inject(network: "Network") -> None:
         out = f'postrouting oifname "{network.names.tunnel(hub)}"'
         spokes = [(member, family) for member in network.plan.topology.members for family in network.plan.families]
         network.nft(hub, *(f"{out} {_from(spoke, family)} masquerade" for spoke, family in spokes if spoke != hub))
 
-    return Fault(f"{hub} masquerades what goes from spoke to spoke", inject=inject)
+    return Fault(f"{hub} masquerades packets from spoke to spoke", inject=inject)

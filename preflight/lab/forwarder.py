@@ -1,7 +1,7 @@
 """A bad link in user space, for kernels without netem: `python -m preflight.lab.forwarder DEVICE IMPAIRMENT`.
 
-What the kernel routes into the TUN device comes out of it again, late, twice, in another order or never, and is routed
-on from there, with the hop given back that this has cost.
+Packets that the kernel routes into the TUN device come out again, late, twice, in another order or never, and are
+routed on, with the TTL that this hop cost restored.
 """
 
 import fcntl
@@ -21,14 +21,14 @@ _LARGEST = 65536
 
 
 def open_tun(device: str) -> int:
-    """Make a TUN device in the network namespace of this process; it lives as long as the descriptor."""
+    """Make a TUN device in the network namespace of this process; it exists as long as the descriptor."""
     handle = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.ioctl(handle, _TUNSETIFF, struct.pack("16sH22x", device.encode("ascii"), _TUN_WITHOUT_HEADER))
     return handle
 
 
 def forward(handle: int, link: ImpairedLink) -> None:
-    """Carry packets until the process is ended."""
+    """Carry packets until the process is terminated."""
     while True:
         deadline = link.deadline()
         # select() counts in microseconds, poll() in milliseconds.
@@ -46,7 +46,7 @@ def forward(handle: int, link: ImpairedLink) -> None:
 
 
 def main(device: str, impairment: str) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     handle = open_tun(device)
     print(f"listening on tun:{device}", flush=True)  # noqa: T201 - what the lab waits for
     forward(handle, ImpairedLink(Impairment(**json.loads(impairment)), random.random))

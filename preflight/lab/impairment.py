@@ -1,4 +1,4 @@
-"""A bad link as a pure queue: packets and a clock in, packets and a deadline out. Percentages are of 0 to 100."""
+"""A bad link as a pure queue: packets and a clock in, packets and a deadline out. Percentages are from 0 to 100."""
 
 import heapq
 from collections.abc import Callable
@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 class Impairment:
     """What a link does to its packets. Delays in milliseconds; jitter adds up to that much and keeps the order.
 
-    rate_kbit: what it carries, kilobits a second, 0 = no limit; what would wait longer than `QUEUE_S` is dropped.
+    rate_kbit: what it carries, kilobits a second, 0 = no limit; packets that would wait longer than `QUEUE_S` are
+    dropped.
     """
 
     delay_ms: float = 0.0
@@ -27,9 +28,9 @@ class Impairment:
 
 
 QUEUE_S = 0.2
-"""What a slow link holds back, seconds: a buffer as large as common routers have."""
+"""The queue of a slow link, seconds: as large as in common routers."""
 HELD_S = 0.05
-"""How long a packet waits to be overtaken before it gives up; seconds."""
+"""How long a packet waits to be overtaken, seconds."""
 
 
 class ImpairedLink:
@@ -52,7 +53,7 @@ class ImpairedLink:
         if sent_at is None:
             return
         late = self._impairment.delay_ms + self._impairment.jitter_ms * self._chance()
-        # What waits for a slow packet in front of it comes out together with it: jitter alone never reorders.
+        # A packet behind a slow one comes out together with it: jitter alone never reorders.
         due = self._last_due = max(self._last_due, sent_at + late / 1000)
         if self._held is None and self._happens(self._impairment.reordering_percent):
             self._held = (due + HELD_S, packet)
@@ -65,7 +66,7 @@ class ImpairedLink:
             self._held = None
 
     def _sent_at(self, size: int, now: float) -> float | None:
-        """When the last bit of a packet is on the line, behind those that wait already; None: the queue is full."""
+        """When the last bit of a packet is sent, after those that wait already; None: the queue is full."""
         if self._impairment.rate_kbit <= 0:
             return now
         begins = max(now, self._busy_until)
@@ -75,7 +76,7 @@ class ImpairedLink:
         return self._busy_until
 
     def leave(self, now: float) -> list[bytes]:
-        """The packets that come out of the link by now, in order."""
+        """The packets that have left the link by now, in order."""
         if self._held is not None and self._held[0] <= now:
             self._push(*self._held)
             self._held = None
@@ -85,7 +86,7 @@ class ImpairedLink:
         return out
 
     def deadline(self) -> float | None:
-        """When to ask again; None: not before the next packet."""
+        """When to call again; None: not before the next packet."""
         waiting = [self._due[0][0]] if self._due else []
         return min([*waiting, self._held[0]] if self._held is not None else waiting, default=None)
 
@@ -98,9 +99,9 @@ class ImpairedLink:
 
 
 def undiminished(packet: bytes) -> bytes:
-    """The IP packet with the hop given back that routing it into the link has taken: a bad link is a link, no router.
+    """The IP packet with the TTL restored that routing into the link has used: a bad link is a link, not a router.
 
-    The header checksum of IPv4 is updated in place (RFC 1624), so that what was wrong stays wrong.
+    The IPv4 header checksum is updated incrementally (RFC 1624), so that a wrong checksum stays wrong.
     """
     if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[8] < 255:
         checksum = int.from_bytes(packet[10:12]) - 0x0100

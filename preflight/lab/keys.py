@@ -29,7 +29,7 @@ class TunnelKeys:
 
 
 def tunnel_config(plan: Blueprint, keys: Mapping[str, TunnelKeys], node: str) -> str:
-    """A node's tunnel, as `wg setconf` wants it."""
+    """A node's tunnel, in the format of `wg setconf`."""
     lines = ["[Interface]", f"PrivateKey = {keys[node].private}", f"ListenPort = {TUNNEL_PORT}"]
     for neighbour in plan.topology.neighbours(node):
         lines += [

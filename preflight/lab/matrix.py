@@ -1,4 +1,4 @@
-"""Run scenarios, each in a lab of its own, several side by side."""
+"""Run scenarios, each in its own lab, several in parallel."""
 
 import json
 import subprocess
@@ -12,10 +12,10 @@ from typing import Any
 
 from preflight.files import Attempts, WriteError, write
 from preflight.lab import score
+from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.names import LabError
 from preflight.lab.scenarios import Scenario
 from preflight.lab.score import Outcome
-from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.signals import give_way, uninterrupted
 from preflight.programs import python_module
 from preflight.report.timeline import FILE as TIMELINE
@@ -39,7 +39,7 @@ class Matrix:
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def run(self, finished: Callable[[Outcome], None]) -> tuple[list[Outcome], bool]:
-        """Run all and tell of each as it ends.
+        """Run all and report each when it ends.
 
         Returns the outcomes in the order of the work, and whether Ctrl-C or SIGTERM came first; all labs are down
         then too.
@@ -58,7 +58,7 @@ class Matrix:
         return [outcome for outcome in done if outcome is not None], interrupted
 
     def _one(self, scenario: Scenario, number: int) -> Outcome | None:
-        """One scenario in a lab of its own; None if the run was stopped meanwhile."""
+        """One scenario in its own lab; None if the run was stopped meanwhile."""
         if self._stopped.is_set():
             return None
         started, timeline = time.monotonic(), b""
@@ -81,7 +81,7 @@ class Matrix:
         return replace(outcome, repeat=number, duration_ms=(time.monotonic() - started) * 1000)
 
     def _preflight(self, lab: Lab) -> dict[str, Any]:
-        """`preflight all` on node a. Raises LabError if it gives no report."""
+        """`preflight all` on node a. Raises LabError if it writes no report."""
         file, log = lab.names.directory / "report.json", lab.names.directory / "preflight.log"
         documents = ["--output", f"json={file}", "--debug", str(lab.names.directory / TIMELINE)]
         words = python_module("preflight", "all", *lab.preflight_arguments(), *documents)
@@ -97,12 +97,12 @@ class Matrix:
             report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = said[-1] if said else "it said nothing"
-            raise LabError(f"preflight all ended with {child.returncode} and gave no report: {last}") from None
+            last = said[-1] if said else "it printed nothing"
+            raise LabError(f"preflight all ended with {child.returncode} and wrote no report: {last}") from None
         return report
 
     def _start(self, words: list[str], environment: dict[str, str], sink: int) -> subprocess.Popen[bytes]:
-        """In a session of its own: Ctrl-C at the terminal is ours, and `_stop` passes it on."""
+        """In a new session: only we get Ctrl-C from the terminal, and `_stop` passes it on."""
         with self._guard:
             if self._stopped.is_set():
                 raise LabError("stopped")
@@ -141,7 +141,7 @@ def _timeline(lab: Lab) -> bytes:
 
 
 def _follow(futures: list[Future[Outcome | None]], finished: Callable[[Outcome], None]) -> None:
-    """Tell of each outcome as it comes. Raises KeyboardInterrupt soon after a signal."""
+    """Report each outcome when it comes. Raises KeyboardInterrupt soon after a signal."""
     pending = set(futures)
     while pending:
         done, pending = wait(pending, _LOOK_AGAIN_S, FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What belongs to a lab is named after the lab: clean-up needs a name and no memory."""
+"""Everything in a lab is named after it: clean-up needs the name and no record."""
 
 import hashlib
 import os
@@ -19,15 +19,15 @@ _VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 
 class LabError(Exception):
-    """A lab cannot be had; the text says which and what to do."""
+    """A lab is not available; the text says which one and what to do."""
 
 
 class UnknownLabError(LabError):
-    """No lab, topology or scenario has this name; the text offers the nearest ones."""
+    """No lab, topology or scenario has this name; the text suggests the nearest ones."""
 
 
 def state_root(environ: Mapping[str, str] = os.environ, uid: int | None = None) -> Path:
-    """The directory that holds one directory per lab: root's labs are seen by all of root's shells."""
+    """The directory that holds one directory per lab: all shells of root see root's labs."""
     uid = os.geteuid() if uid is None else uid
     if uid == 0:
         return Path("/run/preflight-lab")
@@ -38,11 +38,11 @@ def state_root(environ: Mapping[str, str] = os.environ, uid: int | None = None) 
 
 
 def private_directory(path: Path) -> Path:
-    """Make a directory that only its owner enters. Raises LabError if somebody else made it first."""
+    """Make a directory that only its owner can enter. Raises LabError if another user made it first."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise LabError(f"{path} belongs to somebody else; remove it, or set XDG_RUNTIME_DIR to a directory of yours")
+        raise LabError(f"{path} belongs to another user; remove it, or set XDG_RUNTIME_DIR to a directory of yours")
     return path
 
 
@@ -55,14 +55,16 @@ class LabNames:
 
     @classmethod
     def of(cls, lab: str, root: Path | None = None) -> "LabNames":
-        """Raises LabError for a name that could not be a file's."""
+        """Raises LabError for a name that is not valid in a file name."""
         if not _VALID.fullmatch(lab):
-            raise LabError(f"{lab!r} is no name for a lab: at most 48 of a-z, 0-9, - and _, a letter or digit first")
+            raise LabError(
+                f"{lab!r} is not a valid name for a lab: at most 48 of a-z, 0-9, - and _, a letter or digit first"
+            )
         return cls(lab, root or state_root())
 
     @property
     def directory(self) -> Path:
-        """All of the lab's files; it is also the lab's lock."""
+        """The directory of all files of the lab; it is also the lab's lock."""
         return self.root / self.lab
 
     def namespace(self, node: str) -> str:
@@ -70,7 +72,7 @@ class LabNames:
         return f"preflight-{self.lab}-{node}"
 
     def namespace_file(self, node: str) -> Path:
-        """The file by which the namespace is known to ip(8)."""
+        """The file that names the namespace for ip(8)."""
         return Path("/run/netns") / self.namespace(node)
 
     def tunnel(self, node: str) -> str:
@@ -86,5 +88,5 @@ class LabNames:
         return Path("/etc/netns") / self.namespace(node)
 
     def mark(self, daemon: str) -> str:
-        """The value of the environment variable by which a daemon of this lab is known."""
+        """The value of the environment variable that marks a daemon of this lab."""
         return f"{self.directory}/{daemon}"

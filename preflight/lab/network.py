@@ -1,6 +1,6 @@
 """Namespaces, links and tunnels of a lab, made through netlink; needs root.
 
-`inside` moves the calling thread only, so that labs can be built side by side in threads.
+`inside` moves only the calling thread, so that threads can build labs in parallel.
 """
 
 import json
@@ -18,7 +18,7 @@ from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
-from preflight.lab.topology import CROWD_PREFIX, gateway_address, overlay_address, prefix_length, underlay_address
+from preflight.lab.topology import MESH_PREFIX, gateway_address, overlay_address, prefix_length, underlay_address
 from preflight.programs import python_module
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ WIREGUARD_SOCKETS = Path("/var/run/wireguard")
 _SCOPE_LINK, _SCOPE_HOST = 253, 254
 _TABLE_LOCAL = 255
 _FORWARDER_READY_S = 10.0
-_NO_DAD = 0x02  # IFA_F_NODAD: nobody else in the lab can have the address, and it must work at once
+_NO_DAD = 0x02  # IFA_F_NODAD: no other host in the lab can have the address, and it must work at once
 
 
 def may_make_namespaces() -> bool:
@@ -65,7 +65,7 @@ def netlink(namespace: str) -> Iterator["IPRoute"]:
         with inside(namespace), IPRoute() as route:
             yield route
     except NetlinkError as error:
-        raise LabError(f"the kernel refused a part of the lab's network ({namespace}): {error}") from None
+        raise LabError(f"the kernel rejected a part of the lab's network ({namespace}): {error}") from None
 
 
 def index_of(route: "IPRoute", interface: str) -> int:
@@ -102,32 +102,32 @@ class Network:
         self._mistaken: dict[str, dict[str, TunnelKeys]] = {}
 
     def command(self, node: str, *words: str) -> list[str]:
-        """The words that run a program in a node's namespace."""
+        """The command line that runs a program in a node's namespace."""
         return [program("ip"), "netns", "exec", self.names.namespace(node), *words]
 
     def nft(self, node: str, *rules: str) -> None:
-        """Add rules to a node's firewall. Each is `HOOK RULE`, as in `input iifname x drop`."""
+        """Add rules to a node's firewall. Each is `HOOK RULE`, for example `input iifname x drop`."""
         hooks = dict.fromkeys(rule.partition(" ")[0] for rule in rules)
         lines = [f"table inet lab {{ chain {hook} {{ {_CHAINS[hook]}; }}; }}" for hook in hooks]
         lines += [f"add rule inet lab {rule}" for rule in rules]
         run(self.command(node, program("nft"), "-f", "-"), text="\n".join(lines))
 
     def configure_tunnel(self, node: str) -> None:
-        """Write a node's keys and peers into its tunnel; sessions that it had are forgotten."""
+        """Write a node's keys and peers into its tunnel; its sessions are lost."""
         config = self.names.files(node) / "wireguard.conf"
         keys = {**self.keys, **self._mistaken.get(node, {})}
         config.write_text(tunnel_config(self.plan, keys, node), encoding="ascii")
         self.wg(node, "setconf", self.names.tunnel(node), str(config))
 
     def mistake(self, node: str, of: str, keys: TunnelKeys) -> None:
-        """Let a node take these for another's keys from now on, whatever else befalls its tunnel."""
+        """Let a node use these as another node's keys from now on, even after other faults of its tunnel."""
         self._mistaken.setdefault(node, {})[of] = keys
         self.configure_tunnel(node)
 
     def steer(self, node: str, table: int, source: str, target: str, *, entrance: str = "", **route: Any) -> None:
-        """Send what goes from `source` to `target` by a route of its own, in a table of its own.
+        """Send packets from `source` to `target` over a separate route in a separate table.
 
-        entrance: only what comes in by this interface. route: as for rtnetlink.
+        entrance: only packets from this interface. route: as for rtnetlink.
         """
         length = 128 if ":" in source else 32
         only = {"iifname": entrance} if entrance else {}
@@ -138,7 +138,7 @@ class Network:
             kernel.route("add", dst=f"{target}/{length}", table=table, scope=_SCOPE_LINK, **route)
 
     def start_forwarder(self, node: str, device: str, impairment: Impairment) -> int:
-        """Start the user-space bad link in a node; the number of its device, which is up."""
+        """Start the user-space bad link in a node; return the index of its device, which is up."""
         words = python_module("preflight.lab.forwarder", device, json.dumps(asdict(impairment)))
         log = self.names.directory / f"{device}.log"
         daemon = start(device, self.command(node, *words), mark=self.names.mark(device), log=log)
@@ -189,18 +189,19 @@ class Network:
             if node == self.plan.topology.hub:
                 set_sysctl("net/ipv4/ip_forward", 1)
                 set_sysctl("net/ipv6/conf/all/forwarding", 1)
-                # In and out by the same interface is what a hub is for; it must not tell the spokes to go direct.
+                # A hub forwards out of the interface that a packet came in on; it must not send redirects to the
+                # spokes.
                 set_sysctl(f"net/ipv4/conf/{tunnel}/send_redirects", 0)
                 set_sysctl("net/ipv4/conf/all/send_redirects", 0)
             route.link("set", index=index_of(route, tunnel), mtu=self.plan.tunnel_mtu)
             for family in self.plan.families:
                 add_address(route, tunnel, overlay_address(node, family))
             set_up(route, tunnel)
-            if self.plan.crowd and node == "b":
+            if self.plan.mesh_peers and node == "b":
                 own = {"oif": index_of(route, "lo"), "type": "local", "table": _TABLE_LOCAL, "scope": _SCOPE_HOST}
-                route.route("add", dst=CROWD_PREFIX, **own)
-            elif self.plan.crowd:
-                route.route("add", dst=CROWD_PREFIX, oif=index_of(route, tunnel), scope=_SCOPE_LINK)
+                route.route("add", dst=MESH_PREFIX, **own)
+            elif self.plan.mesh_peers:
+                route.route("add", dst=MESH_PREFIX, oif=index_of(route, tunnel), scope=_SCOPE_LINK)
 
 
 _CHAINS = {
@@ -210,10 +211,10 @@ _CHAINS = {
 
 
 def _use_addresses_at_once() -> None:
-    """No duplicate address detection in this namespace: nobody else can have an address of a lab.
+    """No duplicate address detection in this namespace: no other host can have an address of a lab.
 
     A router asks for neighbours of what it forwards by its link-local address (RFC 4861 section 7.2.2), and would drop
-    all of it in the first second or two.
+    all of them in the first second or two.
     """
     set_sysctl("net/ipv6/conf/default/dad_transmits", 0)
 
@@ -224,9 +225,9 @@ def set_sysctl(path: str, value: int) -> None:
 
 
 def remove_network(names: LabNames) -> None:
-    """Delete the namespaces with all that is in them, and wireguard-go's sockets; whatever of it is there.
+    """Delete the namespaces with everything in them, and wireguard-go's sockets, as far as they exist.
 
-    The processes inside must have ended before: a namespace lives on under its last process.
+    The processes inside must have ended before: a namespace exists until its last process ends.
     """
     for node in EVERYWHERE:
         if names.namespace_file(node).exists():
@@ -245,6 +246,6 @@ def _remove_namespace(namespace: str) -> None:
 
 
 def has_tunnel(names: LabNames, node: str) -> bool:
-    """Whether a node's tunnel device is there."""
+    """Whether a node's tunnel device exists."""
     with netlink(names.namespace(node)) as route:
         return bool(route.link_lookup(ifname=names.tunnel(node)))

@@ -1,6 +1,7 @@
-"""Daemons of a lab: started detached, known by a mark in their environment, ended without ever hitting a stranger.
+"""Daemons of a lab: started detached, identified by a mark in their environment, and killed without the risk of killing
+another process.
 
-A process id may be reused between looking and killing; a mark read through a process handle (pidfd) may not.
+A process id may be reused between check and kill; the mark is read through a process handle (pidfd), which cannot be.
 """
 
 import os
@@ -32,7 +33,7 @@ _LOOK_AGAIN_MS = 5
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A process that this program started, and the file with all that it says."""
+    """A process that this program started, and the file with its output."""
 
     name: str
     pid: int
@@ -48,7 +49,7 @@ def program(name: str) -> str:
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would configure or divert a node: a lab is the same on every machine."""
+    """The environment without variables that would configure or divert a node: a lab is equal on every machine."""
     diverting = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     kept = {
         key: value
@@ -59,7 +60,7 @@ def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def run(argv: Sequence[str], *, text: str | None = None, timeout: float = 10.0) -> str:
-    """Run a system program to its end and return what it printed. Raises LabError with its own words."""
+    """Run a system program and return its output. Raises LabError with its error message."""
     try:
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -77,9 +78,9 @@ def _shown(argv: Sequence[str]) -> str:
 def start(
     name: str, argv: Sequence[str], *, mark: str, log: Path, environment: Mapping[str, str] | None = None
 ) -> Daemon:
-    """Start a daemon in a session of its own, so that Ctrl-C at our terminal does not reach it.
+    """Start a daemon in a new session, so that Ctrl-C at our terminal does not reach it.
 
-    environment: what it finds besides the clean one.
+    environment: variables added to the clean one.
     """
     with log.open("ab") as sink, Path(os.devnull).open("rb") as nothing:
         pid = os.posix_spawn(
@@ -99,7 +100,7 @@ def start(
 
 
 def wait_for_words(daemon: Daemon, words: str, times: int, deadline: float) -> None:
-    """Return once `times` lines of what the daemon said hold `words`.
+    """Return when `times` lines of the daemon's output contain `words`.
 
     deadline: on time.monotonic()'s clock. Raises LabError with the daemon's last line if it ends or stays silent.
     """
@@ -119,15 +120,15 @@ def wait_for_words(daemon: Daemon, words: str, times: int, deadline: float) -> N
 
 def _lines(log: Path) -> list[str]:
     text = log.read_text(encoding="utf-8", errors="replace")
-    return text[: text.rfind("\n") + 1].splitlines()  # a line that is still being written does not count
+    return text[: text.rfind("\n") + 1].splitlines()  # an incomplete line does not count
 
 
 def _last_line(log: Path) -> str:
-    return next((line.strip() for line in reversed(_lines(log)) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(_lines(log)) if line.strip()), "it printed nothing")
 
 
 def mark_of(pid: int) -> str | None:
-    """The mark of a process; None for a stranger, or for one that is gone."""
+    """The mark of a process; None for a foreign process or one that has ended."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
@@ -146,7 +147,7 @@ def network_of(pid: int) -> int | None:
 
 
 def all_pids() -> Iterator[int]:
-    """Every process that is visible here, but this one and those that it runs under."""
+    """Every visible process except this one and its ancestors."""
     spared = set(_ancestry())
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) not in spared:
@@ -158,19 +159,19 @@ def _ancestry() -> Iterator[int]:
     while pid > 0:
         yield pid
         try:
-            # The command's name stands in parentheses and may hold anything; the parent is the second field after it.
+            # The command's name is in parentheses and may contain anything; the parent is the second field after it.
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             return
 
 
 def end(ours: Callable[[int], bool], *, grace: float = 0.0) -> None:
-    """End every process that `ours` tells, and wait until all are gone.
+    """End every process that `ours` accepts, and wait until all have ended.
 
-    grace: seconds that SIGTERM has before SIGKILL; 0 kills at once. Raises LabError if one survives.
+    grace: seconds between SIGTERM and SIGKILL; 0 kills at once. Raises LabError if one survives.
     """
     rounds = [(signal.SIGTERM, grace)] if grace > 0 else []
-    # A process may fork while it is being looked for, hence several rounds.
+    # A process may fork during the search, so there are several rounds.
     rounds += [(signal.SIGKILL, 5.0)] * 3
     for sign, patience in rounds:
         if not _signal_all(ours, sign, time.monotonic() + patience):
@@ -192,7 +193,7 @@ def _signal_all(ours: Callable[[int], bool], sign: signal.Signals, deadline: flo
             except ProcessLookupError:
                 continue
             stack.callback(os.close, handle)
-            if ours(pid):  # asked again, now that the handle pins the process
+            if ours(pid):  # check again, now that the handle pins the process
                 handles.append(handle)
                 _send(handle, sign)
         for handle in handles:
@@ -218,4 +219,4 @@ def _reap(handle: int) -> None:
     try:
         os.waitid(os.P_PIDFD, handle, os.WEXITED | os.WNOHANG)
     except ChildProcessError:
-        pass  # somebody else's child
+        pass  # not our child

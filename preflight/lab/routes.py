@@ -1,4 +1,4 @@
-"""Routes that lead astray, and the filter that minds them: faults for `preflight.lab.scenarios`."""
+"""Wrong routes, and the reverse-path filter: faults for `preflight.lab.scenarios`."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +24,7 @@ def leaked_route(node: str, peer: str) -> Fault:
 
 
 def leaked_udp(node: str, peer: str) -> Fault:
-    """A policy rule sends UDP for the peer's overlay address to the underlay; a plain look at the routes is fine."""
+    """A policy rule sends UDP for the peer's overlay address to the underlay; a plain route lookup looks right."""
 
     def inject(network: "Network") -> None:
         table = table_between(node, peer)
@@ -41,14 +41,14 @@ _UDP = 17
 
 
 def overlapping_lan(node: str) -> Fault:
-    """The node's LAN uses the overlay's IPv4 prefix, and was there before the tunnel: its route wins."""
+    """The node's LAN uses the overlay's IPv4 prefix, and its route is older than the tunnel's, so it wins."""
 
     def inject(network: "Network") -> None:
         own = overlay_address(node, 4)
         with netlink(network.names.namespace(node)) as route:
             add_address(route, UNDERLAY, "10.66.0.77")
             tunnel = index_of(route, network.names.tunnel(node))
-            # Of two routes to one prefix the older one counts: the tunnel's has to be the younger.
+            # Of two routes to one prefix the older one wins, so the tunnel's must be the younger.
             route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
             add_address(route, network.names.tunnel(node), own)
 
@@ -56,11 +56,11 @@ def overlapping_lan(node: str) -> Fault:
 
 
 PUBLIC_ADDRESS = "44.128.0.3"
-"""Global unicast, which addresses for documentation are not; here it exists in the lab's namespaces only."""
+"""Global unicast, unlike documentation addresses; it exists only in the lab's namespaces."""
 
 
 def public_endpoint(node: str, of: str) -> Fault:
-    """`of` has a public address on its underlay, and there the node's tunnel to it ends."""
+    """`of` has a public address on its underlay, which is the endpoint of the node's tunnel."""
 
     def inject(network: "Network") -> None:
         with netlink(network.names.namespace(of)) as route:
@@ -74,7 +74,9 @@ def public_endpoint(node: str, of: str) -> Fault:
 
 
 def second_path(node: str, to: str) -> Fault:
-    """The node sends to `to` over the underlay, and the router delivers that: a second path, beside the tunnel."""
+    """The node sends packets to `to` over the underlay, and the router delivers them: a second path, outside the
+    tunnel.
+    """
 
     def inject(network: "Network") -> None:
         leaked_route(node, to).inject(network)
@@ -91,7 +93,7 @@ def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
 
     def inject(network: "Network") -> None:
         with inside(network.names.namespace(node)):
-            # The larger of `all` and the interface's own counts, and the latter is whatever the machine gives.
+            # The larger of `all` and the interface's value counts, and the machine sets the latter.
             for interface in ("all", UNDERLAY, network.names.tunnel(node)):
                 set_sysctl(f"net/ipv4/conf/{interface}/rp_filter", mode)
 

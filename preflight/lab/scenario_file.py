@@ -1,4 +1,4 @@
-"""A scenario of one's own, to rehearse an incident: a YAML file with topology, faults and the right diagnosis.
+"""A user's scenario, to rehearse an incident: a YAML file with topology, faults and the expected diagnosis.
 
 ```yaml
 topology: pair
@@ -29,12 +29,12 @@ from preflight.lab.topology import TOPOLOGIES, Family
 
 Factory = Callable[..., Fault | tuple[Fault, ...]]
 
-_NOT_OFFERED = {"planned"}  # it takes any field of a plan: `overlay` offers those that make sense
+_NOT_OFFERED = {"planned"}  # it accepts any field of a plan; `overlay` offers the useful ones
 _NODE_PARAMETERS = {"node", "peer", "source", "target", "of", "to", "one", "other"}
 
 
 class Overlay(BaseModel):
-    """What of the overlay's plan may be changed."""
+    """The fields of the overlay's plan that a file may change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +45,7 @@ class Overlay(BaseModel):
 
 
 class ScenarioFile(BaseModel):
-    """What the file may hold."""
+    """What the file may contain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,7 +72,7 @@ def offered() -> dict[str, Factory]:
 
 
 def usage(name: str, factory: Factory) -> str:
-    """How a file writes a fault: its name and what it takes; in brackets what may be left out."""
+    """The syntax of a fault in a file: its name and parameters; optional ones in brackets."""
     parameters = inspect.signature(factory).parameters.values()
     words = [p.name if p.default is p.empty and p.kind is not p.VAR_POSITIONAL else f"[{p.name}]" for p in parameters]
     return f"{name}: {{{', '.join(words)}}}" if words else name
@@ -101,7 +101,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
     broken = tuple(fault for entry in file.faults for fault in _made(name, entry, file.topology))
     return Scenario(
         name=_lab_name(name),
-        summary=file.summary or "; ".join(fault.summary for fault in broken) or "all is well",
+        summary=file.summary or "; ".join(fault.summary for fault in broken) or "no fault",
         topology=file.topology,
         faults=(*shaped, *broken),
         expected=expected[:1],
@@ -124,7 +124,7 @@ def _expected(name: str, words: str) -> Expected:
         near = get_close_matches(code, ALL, n=1, cutoff=0.0)
         raise LabError(f"{name}: no finding code is called {code!r}; nearest: {near[0]}")
     if direction not in ("", "forward", "reverse", "round-trip", "local"):
-        raise LabError(f"{name}: {direction!r} is no direction: forward, reverse, round-trip or local")
+        raise LabError(f"{name}: {direction!r} is not a direction: forward, reverse, round-trip or local")
     return Expected(code, direction or None)
 
 
@@ -149,12 +149,12 @@ def _single(name: str, entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise LabError(f"{name}: a fault is a name, or one name with its values: {', '.join(map(str, entry))}")
     ((called, arguments),) = entry.items()
     if not isinstance(arguments, dict | None):
-        raise LabError(f"{name}: {called}: its values are written as {{key: value}}")
+        raise LabError(f"{name}: {called}: write its values as {{key: value}}")
     return str(called), {str(key).replace("-", "_"): value for key, value in (arguments or {}).items()}
 
 
 def _refuse_strangers(name: str, called: str, arguments: Mapping[str, Any], topology: str) -> None:
-    """A node that the topology does not have would only fail when the fault strikes."""
+    """A node that the topology lacks would fail only when the fault is injected."""
     members = TOPOLOGIES[topology].members
     for parameter in _NODE_PARAMETERS & arguments.keys():
         if arguments[parameter] not in members:
@@ -162,9 +162,10 @@ def _refuse_strangers(name: str, called: str, arguments: Mapping[str, Any], topo
 
 
 def _positional(factory: Factory, arguments: dict[str, Any]) -> tuple[Any, ...]:
-    """What a factory takes any number of stands as a list under that parameter's name, and is taken out here.
+    """Extract the positional arguments of a fault from its parameters.
 
-    So is what stands before it: Python takes no word by name before one by position.
+    A factory's variadic parameter is a list under its name in the file. It and the parameters before it are passed by
+    position: Python does not accept keyword arguments before positional ones.
     """
     parameters = list(inspect.signature(factory).parameters.values())
     many = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)

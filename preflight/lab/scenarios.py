@@ -1,8 +1,8 @@
-"""The fault matrix as data: a topology, what goes wrong in it, and the diagnosis that is right."""
+"""The fault matrix as data: a topology, its faults, and the expected diagnosis."""
 
 from dataclasses import dataclass
 
-from preflight.lab import crowd, faults, routes, services
+from preflight.lab import faults, mesh, routes, services
 from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
 from preflight.lab.faults import Fault
 from preflight.lab.impairment import Impairment
@@ -27,10 +27,10 @@ class Expected:
 class Scenario:
     """One row.
 
-    expected: diagnoses of which each is right as the first one, the best first; empty: nothing is wrong. also: further
-    root causes that must follow it, in the order in which they are to be fixed. maybe: codes of what is wrong too, and
-    so little that a run may miss it. exit_code: what preflight must end with, None if that does not matter. definition:
-    the text of the file that it was read from.
+    expected: diagnoses that are right in the first place, the best first; empty: nothing is wrong. also: further
+    root causes that must follow it, in the order of repair. maybe: codes of further faults, so small
+    that a run may miss them. exit_code: what preflight must end with, None if it does not matter. definition: the
+    text of its file.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Scenario:
     definition: str = ""
 
     def plan(self) -> Blueprint:
-        """What is to be built, with the mistakes that are made before anything runs."""
+        """The plan to build, including the mistakes in it."""
         plan = Blueprint(TOPOLOGIES[self.topology])
         for fault in self.faults:
             plan = fault.shape(plan)
@@ -52,7 +52,7 @@ class Scenario:
 
     @property
     def loopback(self) -> bool:
-        """Whether it can be had without root."""
+        """Whether it works without root."""
         return all(fault.loopback for fault in self.faults)
 
 
@@ -69,7 +69,7 @@ def _broken(
     exit_code: int | None = 1,
     maybe: tuple[str, ...] = (),
 ) -> Scenario:
-    """`code` may be several, separated by blanks, of which each is right; so may `direction`, one for each code."""
+    """`code` may list several right ones, separated by spaces; so may `direction`, one for each code."""
     codes = code.split()
     directions: list[str | None] = [*direction.split()] if direction else [None]
     if len(directions) < len(codes):
@@ -80,7 +80,7 @@ def _broken(
 
 
 def _both(name: str, first: str, second: str, *what: Fault, exit_code: int | None = 1) -> Scenario:
-    """Two things are wrong at once. Each diagnosis is `CODE` or `CODE DIRECTION`, in the order of repair."""
+    """Two faults at once. Each diagnosis is `CODE` or `CODE DIRECTION`, in the order of repair."""
     codes = [Expected(code, direction or None) for code, _, direction in (d.partition(" ") for d in (first, second))]
     summary = "; ".join(fault.summary for fault in what)
     return Scenario(name, summary, "pair", what, (codes[0],), exit_code, also=(codes[1],))
@@ -106,9 +106,9 @@ _OUTSIDE_V6 = faults.planned("IPv6 underlay", underlay=6)
 
 
 def _of_product(product: Product) -> tuple[Scenario, ...]:
-    """What a product other than WireGuard must show: healthy near and far, over each family that it carries."""
+    """The rows of a product other than WireGuard: healthy near and far, over each family that it carries."""
     families: tuple[Family, ...] = (4,) if product == "nebula" else (4, 6)
-    # OpenVPN's clients talk through its server, so what is far for a is c.
+    # OpenVPN's clients talk through its server, so the far node for a is c.
     far = faults.both_ways("a", "c" if product == "openvpn" else "b", _FAR)
     rows = []
     for family in families:
@@ -120,7 +120,7 @@ def _of_product(product: Product) -> tuple[Scenario, ...]:
 
 
 _ALL = (
-    _healthy("healthy", "all is well"),
+    _healthy("healthy", "no fault"),
     _healthy("healthy-v6", "an overlay with IPv6 only", _INSIDE_V6),
     _healthy("healthy-underlay-v6", "a tunnel whose own packets are IPv6", _OUTSIDE_V6),
     _healthy("healthy-hub", "a and b talk through c", topology="hub"),
@@ -130,7 +130,7 @@ _ALL = (
     _healthy("healthy-dns", "the control plane has a name", services.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
     _healthy("healthy-v6-80ms", "80 ms inside an IPv6-only overlay", _INSIDE_V6, *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
-    _healthy("healthy-mesh", "five hundred peers", crowd.crowded(500)),
+    _healthy("healthy-mesh", "five hundred peers", mesh.mesh(500)),
     _healthy(
         "healthy-strict",
         "strict reverse-path filters everywhere",
@@ -161,7 +161,7 @@ _ALL = (
     _broken("drop-forward", "reach.no-forward", faults.drop_in("b", "a"), direction="forward"),
     _broken("drop-reverse", "reach.no-reverse", faults.drop_out("b", "a"), direction="reverse"),
     _broken("drop-local", "host.firewall-drop", faults.drop_in("a", "b"), direction="reverse"),
-    # The way to the meeting point is dead too: what b says unasked tells the direction, if it comes through.
+    # The path to the control plane is dead too: b's hellos show the direction, if they get through.
     _broken("solo-drop", "reach.no-forward", faults.drop_in("b", "a"), direction="forward", topology="solo"),
     _broken(
         "solo-drop-reverse", "reach.unreachable", faults.drop_out("b", "a"), direction="round-trip", topology="solo"
@@ -243,7 +243,7 @@ _ALL = (
         faults.nat("a", 20),
         exit_code=0,
     ),
-    _broken("mesh-silent", "reach.unreachable", crowd.crowded(100), crowd.silent(7, 50, 99)),
+    _broken("mesh-silent", "reach.unreachable", mesh.mesh(100), mesh.silent(7, 50, 99)),
     _broken(
         "overlay-nat",
         "overlay.translated",
@@ -289,7 +289,7 @@ _ALL = (
     _broken("black-hole-underlay-v6", "mtu.black-hole", *_HOLE_BOTH_WAYS, _OUTSIDE_V6, direction="round-trip"),
     _broken("mtu-reduced-v6", "mtu.reduced", *_REDUCED_BOTH_WAYS, _INSIDE_V6, exit_code=0),
     _broken("mtu-reduced-underlay-v6", "mtu.reduced", *_REDUCED_BOTH_WAYS, _OUTSIDE_V6, exit_code=0),
-    # the path MTU as far as one side can tell it alone
+    # the path MTU as one side alone can measure it
     _broken("healthy-no-responder", "run.needs-responder", faults.no_responder(), exit_code=3),
     _broken(
         "black-hole-no-responder",
@@ -305,9 +305,9 @@ _ALL = (
         *faults.black_hole("b", "a"),
         direction="reverse",
     ),
-    # where the control plane is b's, what mtu.tcp finds is the same black hole
+    # with the control plane on b, mtu.tcp finds the black hole too
     _broken("black-hole-solo", "mtu.black-hole", *faults.black_hole("a", "b"), direction="forward", topology="solo"),
-    # c is nobody's peer, and its probe port is filtered: only TCP to the control plane can tell
+    # c is not a peer, and its probe port is filtered: only TCP to the control plane shows it
     *(
         _broken(
             f"black-hole-tcp-{direction}",
@@ -366,8 +366,8 @@ _ALL = (
     _broken("not-populi", "control.not-populi", services.server("everything")),
     _broken("redirect", "control.redirected", services.server("redirect")),
     _broken("unhealthy", "control.unhealthy", services.drill("unhealthy")),
-    _healthy("throttled", "the control plane says 429 first, and is fine after that", services.drill("throttle")),
-    _healthy("restart", "the control plane is killed during the enrolment, and comes back", services.dies_once()),
+    _healthy("throttled", "the control plane answers 429 first, then works", services.drill("throttle")),
+    _healthy("restart", "the control plane is killed during the enrolment, and restarts", services.dies_once()),
     _broken("clock-skew", "control.clock-skew", services.drill("clock-skew=600")),
     _broken("slow-control", "control.slow", *faults.both_ways("a", "c", Impairment(delay_ms=300)), exit_code=0),
     # enrolment
@@ -388,11 +388,11 @@ _ALL = (
     ),
     _broken("token-in-compose", "posture.secret-in-git", services.committed_token()),
     # the cluster
-    _healthy("healthy-cluster", "the cluster has nodes at work", services.registered("nodes", *_AT_WORK)),
+    _healthy("healthy-cluster", "the cluster has working nodes", services.registered("nodes", *_AT_WORK)),
     _broken(
         "stale-node",
         "nodes.stale",
-        services.registered("n2 was last heard ten minutes ago", *_AT_WORK, Registered("n2", age_s=600)),
+        services.registered("n2 was last seen ten minutes ago", *_AT_WORK, Registered("n2", age_s=600)),
         exit_code=0,
     ),
     _broken(

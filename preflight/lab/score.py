@@ -1,4 +1,4 @@
-"""How good the diagnoses are: reports compared with what the scenarios say; pure."""
+"""How good the diagnoses are: reports compared with the scenarios; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from preflight.lab.scenarios import Expected, Scenario
 
 Diagnosis = tuple[str, str | None]
-"""A finding code and its direction; the direction None: it was not asked for."""
+"""A finding code and its direction; None: any direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """In one word."""
+        """The verdict in one word."""
         return "right" if self.right else "missed" if self.missed else "wrong"
 
 
 def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
-    """Compare a report with what is right. A scenario in which nothing is wrong wants no diagnosis at all."""
+    """Compare a report with the scenario. A scenario without a fault expects no diagnosis at all."""
     first = next(iter(report["diagnosis"]), None)
     got = (first["code"], first["direction"]) if first else None
     alarms = false_alarms(scenario, report)
@@ -70,7 +70,7 @@ def _complaint(also: Sequence[Expected], ended_wrong: bool, ended: int, wanted: 
 
 
 def _unnamed(scenario: Scenario, report: Mapping[str, Any]) -> tuple[Expected, ...]:
-    """The further causes of the scenario that the diagnosis does not list behind the first, in their order."""
+    """The further causes of the scenario that the diagnosis does not list after the first, in their order."""
     rest = list(scenario.also)
     for cause in report["diagnosis"][1:]:
         if rest and rest[0].matches(cause["code"], cause["direction"]):
@@ -79,10 +79,10 @@ def _unnamed(scenario: Scenario, report: Mapping[str, Any]) -> tuple[Expected, .
 
 
 def false_alarms(scenario: Scenario, report: Mapping[str, Any]) -> tuple[str, ...]:
-    """Codes of bad results that no diagnosis that was expected explains."""
+    """Codes of bad results that no expected diagnosis explains."""
     expected = {each.code for each in (*scenario.expected, *scenario.also)} | set(scenario.maybe)
-    told = [cause for n, cause in enumerate(report["diagnosis"]) if n == 0 or cause["code"] in expected]
-    explained = {id for cause in told for id in cause["explains"]}
+    right = [cause for n, cause in enumerate(report["diagnosis"]) if n == 0 or cause["code"] in expected]
+    explained = {id for cause in right for id in cause["explains"]}
     bad = [result for result in report["results"] if result["status"] in ("fail", "warn", "error")]
     codes = [result["code"] for result in bad if result["id"] not in explained and result["code"] not in expected]
     return tuple(dict.fromkeys(codes))
@@ -95,7 +95,7 @@ def broken(scenario: Scenario, why: str) -> Outcome:
 
 
 def all_right(outcomes: Sequence[Outcome]) -> bool:
-    """Whether every diagnosis is right and nothing cried wolf."""
+    """Whether every diagnosis is right and there is no false alarm."""
     return all(outcome.good for outcome in outcomes)
 
 

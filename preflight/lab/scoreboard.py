@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from preflight.lab.labs import all_labs
 from preflight.lab.scenario_file import offered, usage
 from preflight.lab.scenarios import SCENARIOS, Scenario
 from preflight.lab.score import Diagnosis, Outcome, confusion, document
-from preflight.lab.session import all_labs
 from preflight.lab.topology import TOPOLOGIES
 from preflight.report.timeline import parse, shown
 
@@ -17,7 +17,7 @@ LAST_EVENTS = 40
 
 
 def line(outcome: Outcome) -> str:
-    """One finished run, as progress tells it."""
+    """The progress line of one finished run."""
     words = [f"{outcome.verdict:<7}", outcome.scenario, f"({outcome.duration_ms / 1000:.1f} s)"]
     if not outcome.right:
         words.append(f"expected {named(outcome.expected)}, got {named(outcome.got)}")
@@ -50,7 +50,7 @@ def named(diagnosis: Diagnosis | None) -> str:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """The confusion matrix: one row per scenario, what was expected and how often what came."""
+    """The confusion matrix: one row per scenario, the expected diagnosis and how often each diagnosis came."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -106,7 +106,7 @@ def inventory_text(everything: dict[str, Any]) -> str:
     if not everything["labs"]:
         lines.append("  none; `preflight lab up pair` makes one")
     lines += ["", "Topologies:", *(f"  {each['name']:<24} {each['summary']}" for each in everything["topologies"])]
-    lines += ["", "Scenarios, and the diagnosis that is right:"]
+    lines += ["", "Scenarios, and the expected diagnosis:"]
     lines += [f"  {each['name']:<24} {_expectation(each['expected'])}" for each in everything["scenarios"]]
     lines += ["", "Faults that a scenario file may name (`preflight lab run FILE.yaml`):"]
     lines += [f"  {each['usage']:<52} {each['summary']}" for each in everything["faults"]]

@@ -1,4 +1,4 @@
-"""What can go wrong with the control plane: its place, its tokens, its nodes, and the names that lead to it."""
+"""Faults of the control plane: its address, its tokens, its nodes, and its names."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,22 +14,22 @@ CONTROL_NAME = "control.overlay.test"
 
 
 def server(kind: Server) -> Fault:
-    """Something else than the bundled control plane, or nothing at all, is in its place."""
-    return planned(f"the control plane's place is taken: {kind}", loopback=True, server=kind)
+    """Another server, or none, is at the control plane's address."""
+    return planned(f"another server is at the control plane's address: {kind}", loopback=True, server=kind)
 
 
 def drill(words: str) -> Fault:
-    """The bundled control plane with one of its own faults, as in `heartbeat-500`."""
+    """The bundled control plane with one of its drills, such as `heartbeat-500`."""
     return planned(f"the control plane drills {words}", loopback=True, server_options=("--fault", words))
 
 
 def dies_once() -> Fault:
-    """The control plane is killed at a's first heartbeat, which it had carried out, and started again."""
-    return planned("the control plane dies during the enrolment and comes back", loopback=True, server_dies=True)
+    """The control plane is killed after a's first heartbeat took effect, and started again."""
+    return planned("the control plane dies during the enrolment and restarts", loopback=True, server_dies=True)
 
 
 def control_url(url: str | None) -> Fault:
-    """What a's settings say; `{control}`, `{underlay}` and `{port}` are filled in."""
+    """The URL in a's settings; `{control}`, `{underlay}` and `{port}` are replaced."""
     return planned(f"a's control URL is {url}", loopback=url is None or "{underlay}" not in url, control_url=url)
 
 
@@ -39,23 +39,23 @@ def listens_everywhere() -> Fault:
 
 
 def certificate(kind: Certificate) -> Fault:
-    """The control plane speaks TLS, with such a certificate."""
+    """The control plane speaks TLS, with this kind of certificate."""
     summary = f"the control plane's certificate is {kind}"
     return planned(summary, certificate=kind, control_url="https://{control}:{port}", loopback=True)
 
 
 def bootstrap_token(condition: Bootstrap) -> Fault:
-    """What is the matter with the one-time token that a was given."""
+    """The fault of a's one-time token."""
     return planned(f"the bootstrap token is {condition}", loopback=True, bootstrap=condition)
 
 
 def bearer(kind: Bearer) -> Fault:
-    """a joins with the token that it has, which is not the mesh token."""
+    """a joins with a token that is not the mesh token."""
     return planned(f"a's token is {kind}", loopback=True, bearer=kind, bootstrap="none")
 
 
 def guards(kind: Guards) -> Fault:
-    """Which secrets the control plane asks for."""
+    """Which secrets the control plane requires."""
     return planned(f"the control plane's secrets are {kind}", loopback=True, guards=kind)
 
 
@@ -66,12 +66,12 @@ def one_token() -> Fault:
 
 
 def committed_token() -> Fault:
-    """a's settings lie in a git repository, with a token in a compose file that is committed."""
-    return planned("a token stands in a committed compose file", loopback=True, committed=True)
+    """a's settings are in a git repository, with a token in a committed compose file."""
+    return planned("a token is in a committed compose file", loopback=True, committed=True)
 
 
 def broken_plugin() -> Fault:
-    """a has a package of checks of somebody else's, which fails to import."""
+    """a has a third-party package of checks that fails to import."""
     return planned("a plugin of a fails to import", loopback=True, plugin=True)
 
 
@@ -81,12 +81,12 @@ def registered(summary: str, *rows: Registered) -> Fault:
 
 
 def scope(scope_id: str) -> Fault:
-    """a believes to belong to another cluster."""
+    """a has the scope of another cluster."""
     return planned(f"a's scope id is {scope_id}", loopback=True, scope_id=scope_id)
 
 
 def resolvers(*plans: ResolverPlan) -> Fault:
-    """a reaches the control plane by name, and these name servers are what it has."""
+    """a reaches the control plane by name, and has only these name servers."""
 
     def inject(network: "Network") -> None:
         to_dns = "meta l4proto { tcp, udp } th dport 53"
@@ -95,7 +95,7 @@ def resolvers(*plans: ResolverPlan) -> Fault:
     def shape(plan: Blueprint) -> Blueprint:
         return replace(plan, resolvers=plans, control_url=f"http://{CONTROL_NAME}:{{port}}")
 
-    return Fault("a finds the control plane by name, through name servers of the lab", shape=shape, inject=inject)
+    return Fault("a resolves the control plane's name through name servers of the lab", shape=shape, inject=inject)
 
 
 FIRST_RESOLVER = "10.201.1.53"

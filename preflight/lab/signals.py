@@ -1,7 +1,7 @@
-"""A lab must not outlive an interrupted command, and taking it down must not be interrupted.
+"""A lab must not outlive an interrupted command, and its removal must not be interrupted.
 
-An exception out of a signal handler may surface anywhere, and is lost inside a destructor. So where labs are built and
-taken down, signals are held back and `give_way` says where they may interrupt.
+An exception from a signal handler may surface anywhere, and is lost inside a destructor. So signals are blocked while
+labs are built and removed, and `give_way` marks where they may interrupt.
 """
 
 import signal
@@ -17,7 +17,7 @@ _held: list[int] = []
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that clean-up runs."""
+    """Let SIGTERM and SIGHUP end the body like Ctrl-C, so that clean-up runs."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -28,9 +28,9 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back what would end the body; what came is delivered at its end.
+    """Block signals that would end the body; deliver them after it.
 
-    Other threads than the main one get no signals, so for them this does nothing.
+    Threads other than the main one get no signals, so for them this does nothing.
     """
     if not _in_main_thread():
         yield
@@ -46,7 +46,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def give_way() -> None:
-    """Raise KeyboardInterrupt if something was held back; for the steps between which a lab can be left."""
+    """Raise KeyboardInterrupt if a signal was blocked; call it between steps, where a lab can be abandoned."""
     if _in_main_thread() and _held:
         _held.clear()
         raise KeyboardInterrupt

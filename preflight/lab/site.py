@@ -27,7 +27,7 @@ from preflight.programs import python_module
 
 CONTROL = "control"
 RESPONDER = "responder"
-_CROWD_RATE = 100_000
+_MESH_RATE = 100_000
 """Packets a second from one source."""
 _DATABASE = "control.db"
 _PACKAGES = "packages"
@@ -37,7 +37,7 @@ _STAND_INS = "preflight.lab.fake_servers"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a lab's programs and files depend on."""
+    """The inputs of a lab's programs and files."""
 
     names: LabNames
     plan: Blueprint
@@ -45,7 +45,7 @@ class Site:
     places: Places
 
     def command(self, node: str, words: list[str]) -> list[str]:
-        """The words that run a program in a node, under the node's own resolv.conf and hosts."""
+        """The command line that runs a program in a node, with the node's resolv.conf and hosts."""
         if self.kind == "loopback":
             return words
         return [processes.program("ip"), "netns", "exec", self.names.namespace(node), *words]
@@ -58,7 +58,7 @@ class Site:
         return inside(self.names.namespace(node))
 
     def write_files(self) -> None:
-        """Settings and secrets of every party. Nobody but the lab's owner gets into the directories."""
+        """Settings and secrets of every party. Only the lab's owner can enter the directories."""
         secrets = LabSecrets.fresh()
         for owner in (*self.plan.topology.members, CONTROL):
             self.names.files(owner).mkdir(mode=0o700, exist_ok=True)
@@ -83,7 +83,7 @@ class Site:
         self.new_bootstrap_token()
 
     def node_variables(self) -> dict[str, str]:
-        """What a's environment holds of its tokens, and where else a's Python finds packages."""
+        """The tokens in a's environment, and an extra folder of packages for a's Python."""
         folder = self.names.files("a")
         named = self.plan.node_environment.items()
         tokens = {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
@@ -98,26 +98,26 @@ class Site:
         write_private(self.names.files("a") / "bootstrap-token", given)
 
     def start_daemons(self) -> list[Callable[[float], None]]:
-        """Start all programs side by side; call what is returned, with a deadline, to wait until each is ready."""
+        """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""
         zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
         resolver_words = python_module(_STAND_INS, "resolver", json.dumps(zones))
         waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
         words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
         words += ["--key-file", str(self.names.files("b") / "responder.key")]
-        if self.plan.crowd:  # one responder stands in for many, so one node asks it as it would ask them all
-            words += ["--max-rate", str(_CROWD_RATE)]
+        if self.plan.mesh_peers:  # one responder represents many, so one node sends it the packets for all of them
+            words += ["--max-rate", str(_MESH_RATE)]
         waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))
         return waiting
 
     def start_control_plane(self) -> Callable[[float], None]:
-        """Start whatever the plan puts in the control plane's place."""
+        """Start the server that the plan puts at the control plane's address."""
         register(self.names.files(CONTROL) / _DATABASE, self.plan.registered)
         sockets = 0 if self.plan.server == "absent" else 1
         return self._start(CONTROL, self.plan.topology.control_node, self._server_words(), sockets)
 
     def restart_control_plane(self, deadline: float) -> None:
-        """End the control plane and start it anew, over the same database."""
+        """Stop the control plane and restart it with its database."""
         mark = self.names.mark(CONTROL)
         processes.end(lambda pid: processes.mark_of(pid) == mark, grace=3.0)
         self.log(CONTROL).unlink(missing_ok=True)
@@ -125,7 +125,7 @@ class Site:
         self.spend_bootstrap_token()
 
     def spend_bootstrap_token(self) -> None:
-        """Let somebody else use the one-time token first, where the plan says so."""
+        """Use the one-time token first, if the plan says that it is spent."""
         if self.plan.bootstrap != "spent":
             return
         token = (self.names.files("a") / "bootstrap-token").read_text(encoding="ascii").strip()
@@ -135,7 +135,7 @@ class Site:
             raise LabError(f"the lab's control plane answered {status} to the exchange of its own token")
 
     def log(self, daemon: str) -> Path:
-        """The file with all that a daemon says."""
+        """The file with a daemon's output."""
         return self.names.directory / f"{daemon}.log"
 
     def _start(self, name: str, node: str, words: list[str], sockets: int) -> Callable[[float], None]:
@@ -182,7 +182,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def commit_compose_file(folder: Path, token: str) -> None:
-    """Make a git repository of the folder, in which a compose file with the token is all that is committed."""
+    """Make a git repository of the folder, whose only commit is a compose file with the token."""
     compose = {"services": {"worker": {"image": "vox", "environment": {"VOX_MESH_TOKEN": token}}}}
     write_private(folder / "docker-compose.yml", yaml.safe_dump(compose))
     git = [processes.program("git"), "-C", str(folder), "-c", "user.name=lab", "-c", "user.email=lab@lab.invalid"]
@@ -191,7 +191,7 @@ def commit_compose_file(folder: Path, token: str) -> None:
 
 
 def install_broken_plugin(folder: Path) -> None:
-    """Put a package of checks into a folder, as an interrupted upgrade leaves it: it fails to import."""
+    """Put a package of checks into a folder that fails to import, as after an interrupted upgrade."""
     about = folder / "lab_plugin-1.0.dist-info"
     about.mkdir(parents=True)
     (folder / "lab_plugin.py").write_text("from lab_plugin_base import check\n", encoding="utf-8")
@@ -204,7 +204,7 @@ def _write_settings(directory: Path, settings: dict[str, Any]) -> None:
 
 
 def free_port(address: str, kind: socket.SocketKind) -> int:
-    """A port that nobody uses now at an address of this machine."""
+    """A free port at an address of this machine."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
@@ -212,7 +212,7 @@ def free_port(address: str, kind: socket.SocketKind) -> int:
 
 
 def wait_for_answer(address: str, port: int, deadline: float) -> None:
-    """Return once a packet to `address` came back as anything at all; a refused TCP connection will do.
+    """Return when any answer comes from `address`; a refused TCP connection is enough.
 
     Raises LabError at the deadline (time.monotonic()'s clock).
     """
@@ -223,7 +223,7 @@ def wait_for_answer(address: str, port: int, deadline: float) -> None:
         except ConnectionRefusedError:
             return
         except OSError:
-            time.sleep(0.02)  # an immediate refusal by the kernel must not become a busy loop
+            time.sleep(0.02)  # an immediate refusal by the kernel must not cause a busy loop
             continue
         return
     raise LabError(f"nothing comes back from {address} through the lab's tunnel")

@@ -1,7 +1,7 @@
-"""What is remembered of a lab between commands, and the lock that keeps two commands off the same lab.
+"""The record of a lab between commands, and the lock that keeps two commands from using one lab.
 
-The lab's directory is its lock: whoever holds it may build, use or remove the lab. A directory that nobody holds and
-that has no complete record is what a crash left behind.
+The lab's directory is its lock: the command that holds it may build, use or remove the lab. A directory without a lock
+holder and without a complete record is left from a crash.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ _LOOK_AGAIN_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What of a lab is there: nodes with a namespace, nodes with a tunnel device, and daemons."""
+    """The existing parts of a lab: nodes with a namespace, nodes with a tunnel device, and daemons."""
 
     namespaces: tuple[str, ...]
     tunnels: tuple[str, ...]
@@ -32,11 +32,11 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A lab that was built. `scenario` is a name of a scenario, or of a topology in which all is well.
+    """A finished lab. `scenario` is the name of a scenario, or of a topology without faults.
 
-    ephemeral: made for one command, which holds the lock as long as the lab lives.
-    token_used: the bootstrap token was handed to somebody who may have spent it. definition: of a scenario that was
-    read from a file, its text.
+    ephemeral: made for one command, which holds the lock as long as the lab exists.
+    token_used: a command got the bootstrap token and may have spent it. definition: the text of a scenario
+    file.
     """
 
     scenario: str
@@ -49,7 +49,7 @@ class State:
 
 
 def save(names: LabNames, state: State) -> None:
-    """Write the record in one step: it is there as a whole, or not."""
+    """Write the record atomically."""
     draft = names.directory / f"{RECORD}.new"
     draft.write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
     draft.replace(names.directory / RECORD)
@@ -61,7 +61,7 @@ def load(names: LabNames) -> State | None:
         data = json.loads((names.directory / RECORD).read_text(encoding="utf-8"))
         places = Places(**{**data["places"], "peers": tuple(data["places"]["peers"])})
         parts = Parts(**{key: tuple(value) for key, value in data["parts"].items()})
-        # A newer version may remember more; taken for a wreck its lab would be removed.
+        # A newer version may record more; if we rejected its record, its lab would be removed as a wreck.
         known = {key: value for key, value in data.items() if key in State.__dataclass_fields__}
         return State(**{**known, "places": places, "parts": parts})
     except (OSError, ValueError, TypeError, KeyError):
@@ -76,7 +76,7 @@ def hand_out_token(names: LabNames, state: State) -> State:
 
 
 def known_labs(root: Path) -> list[str]:
-    """Names of all labs of which something is there."""
+    """Names of all labs that exist, even in part."""
     try:
         return sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def known_labs(root: Path) -> list[str]:
 
 @contextmanager
 def locked(names: LabNames, *, wait_s: float = 30.0) -> Iterator[None]:
-    """Hold a lab; its directory is made if it is missing, and removed again if it is left empty.
+    """Lock a lab; create its directory if it is missing, and remove it if it is left empty.
 
     Raises LabError if another command holds it for longer than `wait_s`.
     """
@@ -93,7 +93,7 @@ def locked(names: LabNames, *, wait_s: float = 30.0) -> Iterator[None]:
     handle = None
     try:
         while handle is None:
-            # An interruption between making the directory and holding it would leave it behind.
+            # An interruption between creating and locking the directory would leave it behind.
             with uninterrupted():
                 handle = _try_lock(names)
             if handle is None and time.monotonic() >= deadline:
@@ -110,7 +110,7 @@ def _release(names: LabNames, handle: int) -> None:
     try:
         names.directory.rmdir()
     except OSError:
-        pass  # not empty: the lab lives on
+        pass  # not empty: the lab stays
     os.close(handle)
 
 
@@ -120,7 +120,7 @@ def _try_lock(names: LabNames) -> int | None:
     try:
         handle = os.open(names.directory, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        return None  # removed by the one who held it; the next attempt makes a new one
+        return None  # the last holder removed it; the next attempt makes a new one
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(handle).st_ino == names.directory.stat().st_ino:

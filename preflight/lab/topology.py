@@ -1,4 +1,4 @@
-"""Who is connected to whom, and by which addresses: data only."""
+"""The nodes, their connections and their addresses: data only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ TUNNEL_PORT = 51820
 CONTROL_PORT = 9847
 OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 
-CROWD_PREFIX = "10.66.16.0/20"
-"""Overlay addresses of a crowd: many peers that are all b, which answers for each."""
+MESH_PREFIX = "10.66.16.0/20"
+"""Overlay addresses of a mesh: many peers that are all b, which answers for each."""
 
 _NUMBER = {"a": 1, "b": 2, "c": 3}
 
@@ -49,8 +49,8 @@ def overlay_address(node: str, family: Family) -> str:
     return f"10.66.0.{_NUMBER[node]}" if family == 4 else f"fd66::{_NUMBER[node]}"
 
 
-def crowd_address(number: int) -> str:
-    """The overlay address of a peer of the crowd, counted from 1; of up to 254 × 16."""
+def mesh_address(number: int) -> str:
+    """The overlay address of a peer of the mesh, counted from 1, up to 254 × 16."""
     return f"10.66.{16 + (number - 1) // 254}.{1 + (number - 1) % 254}"
 
 
@@ -65,5 +65,5 @@ def gateway_address(node: str, family: Family) -> str:
 
 
 def prefix_length(family: Family) -> int:
-    """Of every network in a lab, overlay and underlay."""
+    """The prefix length of every network in a lab, overlay and underlay."""
     return 24 if family == 4 else 64

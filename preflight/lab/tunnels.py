@@ -1,7 +1,7 @@
 """What carries the overlay of a lab: real daemons and devices of each product, one function a product.
 
-Each makes the device `names.tunnel(node)` in every member's namespace. WireGuard and VXLAN leave MTU and addresses to
-the network, which sets them on the device; the daemons of Nebula and OpenVPN set them themselves.
+Each makes the device `names.tunnel(node)` in every member's namespace. For WireGuard and VXLAN the network sets MTU and
+addresses on the device; the daemons of Nebula and OpenVPN set them themselves.
 """
 
 import errno
@@ -25,7 +25,7 @@ _LIFE = "24h"
 
 
 def wireguard(network: Network, deadline: float) -> None:
-    """The kernel's WireGuard where it has one, else wireguard-go, all at once; then everybody's keys and peers."""
+    """The kernel's WireGuard where it has one, else wireguard-go, all at once; then the keys and peers of each node."""
     starting = []
     for node in network.plan.topology.members:
         if _kernel_wireguard(network, node):
@@ -49,12 +49,12 @@ def _kernel_wireguard(network: Network, node: str) -> bool:
         except NetlinkError as error:
             if error.code == errno.EOPNOTSUPP:
                 return False
-            raise LabError(f"the kernel refused a WireGuard interface: {error}") from None
+            raise LabError(f"the kernel rejected a WireGuard interface: {error}") from None
     return True
 
 
 def vxlan(network: Network, deadline: float) -> None:
-    """The kernel's VXLAN (RFC 7348) with a fixed list of the other ends: what is for all goes to each of them."""
+    """The kernel's VXLAN (RFC 7348) with a fixed list of remote ends: broadcasts go to each of them."""
     family = network.plan.underlay
     for node in network.plan.topology.members:
         tunnel, own = network.names.tunnel(node), underlay_address(node, family)
@@ -67,9 +67,9 @@ def vxlan(network: Network, deadline: float) -> None:
 
 
 def nebula(network: Network, deadline: float) -> None:
-    """Nebula: a certificate authority of the lab's own, a certificate for each member, everybody knows everybody.
+    """Nebula: a certificate authority for the lab, a certificate for each member, and each member knows all others.
 
-    Its configuration stands where the product wants it, in /etc/nebula of the member's own namespace.
+    Its configuration is in /etc/nebula of the member's namespace, where the product expects it.
     """
     folder = network.names.directory
     run([*_certify("ca"), "-name", "lab", "-duration", "48h", *_pair(folder / "nebula-ca")])
@@ -122,7 +122,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
 
 
 def openvpn(network: Network, deadline: float) -> None:
-    """OpenVPN with TLS: the control plane's node is the server, and passes on what its clients say to each other."""
+    """OpenVPN with TLS: the control plane's node is the server, and forwards traffic between its clients."""
     from preflight.lab.certificates import write_identities
 
     server = network.plan.topology.control_node
@@ -184,7 +184,7 @@ _BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
 
 
 def build(network: Network, deadline: float) -> None:
-    """Underlay and tunnels of a lab, all well. deadline: on time.monotonic()'s clock. Raises LabError."""
+    """Underlay and tunnels of a lab, without faults. deadline: on time.monotonic()'s clock. Raises LabError."""
     network.lay_underlay()
     _MAKERS[network.plan.product](network, deadline)
     if network.plan.product in _BARE:

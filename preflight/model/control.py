@@ -16,10 +16,10 @@ class ControlError(Exception):
     """A request to the control plane that did not succeed.
 
     kind: where it failed; `status` means that an HTTP answer came and was not the expected one; `foreign`, that
-    something else than a control plane gave it: a gateway, a portal, another product. What that says about a request,
-    a token or a row is not the control plane's word, so it has no status here.
-    status: the HTTP status of the control plane's answer, or of a server error or `later` of whatever is on the way.
-    retry_after_s: what a `Retry-After` asked for, seconds. The message never holds a bearer or a request's body.
+    the answer is not from a control plane but from a gateway, a portal or another product. Such an answer says nothing
+    about a request, a token or a node, so it has no status here.
+    status: the HTTP status of the control plane's answer, or of a server error or `later` from a box on the path.
+    retry_after_s: the value of `Retry-After`, seconds. The message never contains a bearer or a request's body.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class ControlError(Exception):
 
 
 class NotHttpError(ControlError):
-    """Something answered, and it does not speak HTTP; kind `protocol`."""
+    """The server that answered does not speak HTTP; kind `protocol`."""
 
     def __init__(self, message: str) -> None:
         super().__init__("protocol", None, message)
 
 
 class CredentialsError(Exception):
-    """A credential cannot be kept where it was to be; the text says why and never shows it."""
+    """A credential cannot be saved at its place; the text says why and never shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class NodeRecord:
 
     @property
     def scope_id(self) -> str | None:
-        """The cluster that the row belongs to."""
+        """The cluster that the node belongs to."""
         scope = self.fields.get("scope_id")
         return scope if isinstance(scope, str) else None
 
@@ -92,7 +92,7 @@ class NodeRecord:
 
     @property
     def maintenance_until_unix_ms(self) -> int | None:
-        """When the maintenance ends by itself; None where it has no end, or what was told is no time."""
+        """When the maintenance ends by itself; None if it has no end, or if the value is not a time."""
         until = self.fields.get("maintenance_until_unix_ms")
         return until if isinstance(until, int) and not isinstance(until, bool) and 0 < until < 2**64 else None
 
@@ -107,7 +107,7 @@ class NodeList:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a bootstrap token buys. `repr` hides the token."""
+    """What a bootstrap token is exchanged for. `repr` hides the token."""
 
     mesh_token: "SecretStr"
     scope_id: str | None
@@ -115,9 +115,9 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """One HTTP answer as it came. Header names are lower case; `body` is at most what the caller asked for.
+    """One HTTP answer. Header names are lower case; `body` is limited to the size that the caller set.
 
-    cut: there was more of the body than that.
+    cut: the body was longer.
     rtt_ms: from sending the request to the end of the answer's headers. sent_unix_s, received_unix_s: this node's clock
     at these two moments. connected: the request opened its connection (its time includes that).
     """

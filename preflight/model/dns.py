@@ -1,4 +1,4 @@
-"""What name resolution says, source by source."""
+"""The results of name resolution, source by source."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,11 +8,11 @@ LookupOutcome = Literal["answer", "no-address", "nxdomain", "timeout", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What one source says about one name.
+    """The answer of one source about one name.
 
-    source: the resolver's address, or `system` (hosts file and name-service switch: what programs here really get).
-    addresses: in the order given, each once. detail: the rcode or error where the outcome is no answer.
-    rtt_ms: until the last of its answers; None if none came.
+    source: the resolver's address, or `system` (hosts file and name-service switch: what programs here get).
+    addresses: in the given order, each once. detail: the rcode or error if there is no answer.
+    rtt_ms: until its last answer; None if none came.
     """
 
     source: str
@@ -24,7 +24,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """One name, asked everywhere: the system's own answer is the one in use."""
+    """One name, asked everywhere: programs use the system's answer."""
 
     name: str
     system: Lookup

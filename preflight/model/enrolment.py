@@ -1,4 +1,4 @@
-"""What a report tells about an enrolment beside how its steps went, and about rows that killed runs have left."""
+"""Facts about an enrolment for the report, in addition to its steps, and about nodes that killed runs left."""
 
 from dataclasses import dataclass
 from shlex import quote
@@ -9,11 +9,11 @@ from typing import Literal
 class EnrolmentFacts:
     """Who enrolled where.
 
-    identity_taken: the id of the settings was not used, as a living node may own it.
-    existed_before: the row was there already, hidden from the list, so it was not removed.
-    foreign_scope: what the bought credential is for, where that is not the scope of the settings.
-    credentials: the file that keeps the credential. has_token: there was a bearer to send.
-    written_down: the row as the state folder holds it, for whoever comes after a kill; unrecorded: why it does not.
+    identity_taken: the id in the settings was not used, because a live node may own it.
+    existed_before: the node was registered before, hidden from the list, so it was not
+    removed. foreign_scope: the scope of the credential, if it is not the scope in the settings.
+    credentials: the file with the credential. has_token: there was a bearer to send.
+    written_down: the record of the node in the state folder, for clean-up after a kill; unrecorded: why there is none.
     """
 
     url: str
@@ -31,11 +31,11 @@ class EnrolmentFacts:
 
 @dataclass(frozen=True, slots=True)
 class JoinedRow:
-    """A row that a run is about to join, as it is written down before; it holds no secret.
+    """A node that a run is about to join, as recorded before the join; it contains no secret.
 
-    url: the control plane's, normalised. made_up: the id is random, so nobody else has it. mark: a label that the row
-    carries and no other does. command: what joins it. at_unix_ms: when, by this node's clock. config: the settings file
-    of the run; credentials: the file with the credential that it bought; empty where there is none.
+    url: the control plane's, normalised. made_up: the id is random, so no other node has it. mark: a unique label in
+    the node's record. command: what joins it. at_unix_ms: when, by this node's clock. config: the settings file
+    of the run; credentials: the file with its credential; empty if there is none.
     """
 
     url: str
@@ -50,7 +50,7 @@ class JoinedRow:
 
     @property
     def clean_line(self) -> str:
-        """The line to paste that takes the row back, with the settings of the run that joined it."""
+        """The command that removes the node, with the settings of the run that joined it."""
         settings = f" --config {quote(self.config)}" if self.config else ""
         line = f"preflight clean{settings} --control-url {quote(self.url)}"
         return f"(set -a; . {quote(self.credentials)}; {line})" if self.credentials else line
@@ -61,10 +61,10 @@ Fate = Literal["found", "removed", "gone", "not-ours", "stays", "unreadable"]
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """What became of something that a killed run left; `row` None: of a file that cannot be read, which `detail` names.
+    """The state of something that a killed run left; `row` None: a file that cannot be read, named in `detail`.
 
-    `found`: nothing was done about it. `gone`: it was not there any more. `not-ours`: the row is somebody else's now.
-    `stays`: it could not be removed, for the reason in `detail`.
+    `found`: only reported. `gone`: it did not exist any more. `not-ours`: another node has the id now. `stays`: it
+    could not be removed, for the reason in `detail`.
     """
 
     fate: Fate

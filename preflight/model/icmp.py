@@ -1,18 +1,18 @@
-"""What ICMP told: echoes and the hops of a path, as plain data."""
+"""Results of ICMP: echoes and the hops of a path, as plain data."""
 
 from dataclasses import dataclass
 
 PRIVILEGE = "privilege"
-"""`EchoStats.error` where this process may open neither a raw nor a ping socket."""
+"""`EchoStats.error` if this process may open neither a raw nor a ping socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class EchoStats:
-    """One burst of echo requests. `rtt_ms` holds the answered ones in the order in which they were sent.
+    """One burst of echo requests. `rtt_ms` contains the answered ones in the order of sending.
 
-    duplicates: answers beyond the first to one request, as far as they came while the burst lasted.
-    error: why nothing could be sent, or what answered in the peer's place (`PRIVILEGE`, the kernel's words, or
-    `destination unreachable`); None where every request left and silence is all that there is to tell.
+    duplicates: further answers to one request that came during the burst. error: why nothing could be
+    sent, or what answered instead of the peer (`PRIVILEGE`, the kernel's words, or `destination unreachable`);
+    None if every request left and only silence came back.
     """
 
     sent: int
@@ -23,15 +23,15 @@ class EchoStats:
 
     @property
     def loss_percent(self) -> float:
-        """Share of the requests without an answer; 100 where none was sent."""
+        """Share of the requests without an answer; 100 if none was sent."""
         return 100.0 * (self.sent - self.received) / self.sent if self.sent else 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """Who answered a probe of this TTL; `address` None: nobody did. `reached`: it was the destination.
+    """Who answered a probe with this TTL; `address` None: no answer. `reached`: it was the destination.
 
-    interface: by which the answer came in here; None where that is not known.
+    interface: where the answer came in here; None: not known.
     """
 
     ttl: int
@@ -43,7 +43,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The path as far as it could be seen: up to the destination, a router that knew no way on, or the last answer."""
+    """The visible part of the path: up to the destination, a router without a route, or the last answer."""
 
     hops: tuple[Hop, ...]
     error: str | None = None
@@ -55,5 +55,5 @@ class Trace:
 
     @property
     def distance(self) -> int | None:
-        """Hops to the destination; None where it did not answer, or one before it did not: then a probe may be lost."""
+        """Hops to the destination; None if it or a hop before it did not answer: then a probe may be lost."""
         return len(self.hops) if self.reached and all(hop.address for hop in self.hops) else None

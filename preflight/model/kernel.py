@@ -1,4 +1,4 @@
-"""What the kernel tells about this node's network, as plain data."""
+"""The kernel's view of this node's network, as plain data."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -9,14 +9,14 @@ MAIN_TABLE = 254
 
 
 class NeedsPlatform(Exception):  # noqa: N818 - called after its code, run.needs-platform
-    """This question can only be asked on Linux; a check makes `run.needs-platform` of it."""
+    """The question needs Linux; a check turns this into `run.needs-platform`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network interface of this namespace.
 
-    up: administratively up. carrier: its other side is there (a tun whose daemon is gone has none).
+    up: administratively up. carrier: its other side is present (a tun without its daemon has none).
     kind: the driver's name as `ip -d link` shows it (`wireguard`, `tun`, `vxlan`), None for hardware.
     """
 
@@ -30,7 +30,7 @@ class Link:
     addresses: tuple[IPInterface, ...] = ()
 
     def holds(self, address: str) -> IPNetwork | None:
-        """The connected network of this interface that an address lies in: the most specific one."""
+        """The most specific connected network of this interface that contains an address."""
         wanted = ip_address(address)
         networks = [
             interface.network
@@ -42,7 +42,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the kernel sends a packet to `address` now; `error` in its words where it would not.
+    """How the kernel sends a packet to `address` now; `error`: its words if it would not.
 
     matched: the entry of the routing table that decided. local: the address is this node's own.
     """
@@ -57,7 +57,7 @@ class Route:
     error: str | None = None
 
     def __str__(self) -> str:
-        """As `ip route get` words it."""
+        """In the form of `ip route get`."""
         if self.error:
             return f"{self.address}: {self.error}"
         words = [("via", self.gateway), ("dev", self.interface), ("src", self.source)]

@@ -1,4 +1,4 @@
-"""Secrets that stand where they must not: places only, never a value."""
+"""Misplaced secrets: only their places, never a value."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One place. what: the variable, or what of this node's it is; commit: None in the tree that is checked out."""
+    """One place. what: the variable, or which secret of this node it is; commit: None: in the checked-out tree."""
 
     path: str
     what: str
@@ -20,7 +20,9 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What one git repository holds. unread: why it could not be read; unfinished: what was not searched to its end."""
+    """The findings in one git repository. unread: why it could not be read; unfinished: what was not searched
+    completely.
+    """
 
     root: Path
     leaks: tuple[Leak, ...] = ()
@@ -32,7 +34,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """A file with a secret. mode: its permission bits, None where it could not be looked at."""
+    """A file with a secret. mode: its permission bits, None if they could not be read."""
 
     path: Path
     what: str
@@ -40,5 +42,5 @@ class SecretFile:
 
     @property
     def open_to_others(self) -> bool:
-        """Whether anybody but its owner may read or write it."""
+        """Whether other users than its owner may read or write it."""
         return self.mode is not None and bool(self.mode & 0o077)

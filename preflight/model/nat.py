@@ -1,4 +1,4 @@
-"""What the peer tells about a NAT on the way between two tunnels, as plain data."""
+"""The peer's report about a NAT on the path between two tunnels, as plain data."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ class AfterSilence:
     """One silence that ended with a packet of the peer's.
 
     agreed: whether the peer promised to send; else `rejected` counts what came instead, by reason.
-    step_s: as long it was meant to be. silent_s: as long the tunnel's counters stood still; None if they could not be
-    read. sent: packets that the peer sent at its end, None if it did not tell. arrived: whether one came in.
+    step_s: the planned length. silent_s: how long the tunnel's counters did not change; None if they could not be read.
+    sent: packets that the peer sent at its end, None if it did not report them. arrived: whether one came in.
     """
 
     step_s: float

@@ -15,7 +15,7 @@ IPNetwork = IPv4Network | IPv6Network
 Fact = bool | int | float | str | tuple[str, ...]
 
 PRIVILEGE = "privilege"
-"""`OverlayState.unreadable` where only a privilege is missing."""
+"""`OverlayState.unreadable` if only a privilege is missing."""
 
 IPV6_EXTRA_BYTES = 20
 
@@ -24,8 +24,8 @@ IPV6_EXTRA_BYTES = 20
 class OverlayPeer:
     """One peer as the product sees it. Times are UNIX seconds, 0 = never, None = unknown; `keepalive_s` 0 = off.
 
-    relayed: True only for a session that is in use; None where the product cannot know it now.
-    online, expired: what the product's control server says, None where that is not current.
+    relayed: True only for a session that is in use; None if the product cannot know it now.
+    online, expired: from the product's control server, None if that is not current.
     """
 
     key: str
@@ -57,7 +57,7 @@ class OverlayPeer:
 
 
 class Owners:
-    """Which peer owns an address, by the longest prefix as in cryptokey routing; made once for many look-ups."""
+    """Which peer owns an address, by longest prefix as in cryptokey routing; built once for many look-ups."""
 
     def __init__(self, peers: Iterable[OverlayPeer]) -> None:
         self._peers: dict[tuple[int, int, int], OverlayPeer] = {}
@@ -68,7 +68,7 @@ class Owners:
         self._lengths = sorted({key[:2] for key in self._peers}, reverse=True)
 
     def of(self, address: str) -> OverlayPeer | None:
-        """The owner; None if the address is nobody's."""
+        """The owner; None if no peer has the address."""
         wanted = ip_address(address)
         for version, length in self._lengths:
             if version == wanted.version:
@@ -81,7 +81,7 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredPeer:
-    """A peer as a configuration file has it; its endpoint may roam, so it is not kept."""
+    """A peer in a configuration file; without its endpoint, which may roam."""
 
     key: str
     addresses: tuple[IPNetwork, ...] = ()
@@ -90,7 +90,7 @@ class ConfiguredPeer:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredTunnel:
-    """What a configuration file would set up. `saves`: the product overwrites the file with what is live."""
+    """The set-up in a configuration file. `saves`: the product overwrites the file with the live state."""
 
     path: str
     mtu: int | None = None
@@ -105,14 +105,14 @@ class ConfiguredTunnel:
 class OverlayState:
     """The overlay on this node. `condition` is a finding code's slug when the product itself says what is wrong.
 
-    unreadable: why the product's own state (its peers) could not be had although the interface is there: `PRIVILEGE`,
-    or one sentence. health: what the product itself complains about, in its words.
-    overhead_bytes: what the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
+    unreadable: why the product's state (its peers) could not be read although the interface exists: `PRIVILEGE`, or one
+    sentence. health: the product's own warnings, in its words.
+    overhead_bytes: bytes that the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
-    routing may send another way. configured: what its configuration file would set up, where there is one to read.
-    key_expires_s: when this node's key or certificate runs out, UNIX seconds. others: this node's further overlays, in
-    words. datagram_bytes: over IPv4, the largest packet of a product that cuts what is larger into pieces by itself.
-    lists_members: False where the peers are those that this node has met by chance, so no list to measure to.
+    routing may route differently. configured: the set-up in its configuration file, if there is a readable one.
+    key_expires_s: when this node's key or certificate expires, UNIX seconds. others: this node's further overlays, in
+    words. datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
+    False if the peers are only those that this node has met by chance, so they are not a list of targets.
     """
 
     product: str

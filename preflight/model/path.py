@@ -1,4 +1,4 @@
-"""What a measured path told, as plain data: STAMP sessions, and a peer that was asked by mailbox."""
+"""Results of measuring a path, as plain data: STAMP sessions, and the report of a peer by mailbox."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ class DirectionStats:
 
     sent: packets whose fate in this direction is known; received: how many of them arrived, each counted once.
     observed: arrivals whose order and delay are known, the number behind all that follows.
-    reordered: arrived behind one that was sent later (RFC 4737 section 3.3); extent: how many packets too late the
-    worst of them came (section 4.2). duplicated: extra copies (RFC 5560).
-    delay_variation_ms: one-way delay less the session's smallest, in order of sending (RFC 5481 section 4.2); it takes
-    no synchronised clocks. breaks: places in it before which a packet is missing, so that they follow on nothing.
+    reordered: arrived behind one that was sent later (RFC 4737 section 3.3); extent: by how many packets the worst
+    of them was late (section 4.2). duplicated: extra copies (RFC 5560).
+    delay_variation_ms: one-way delay less the session's smallest, in order of sending (RFC 5481 section 4.2); it needs
+    no synchronised clocks. breaks: indexes in it before which a packet is missing, so that they have no predecessor.
     """
 
     sent: int
@@ -42,7 +42,7 @@ class DirectionStats:
 
     @property
     def reordered_percent(self) -> float:
-        """Share of the observed packets that came too late for their place."""
+        """Share of the observed packets that arrived out of order."""
         return _percent(self.reordered, self.observed)
 
     @property
@@ -52,13 +52,13 @@ class DirectionStats:
 
     @property
     def steps_ms(self) -> tuple[float, ...]:
-        """Differences between the delays of packets sent one after the other, both of which arrived (RFC 3393)."""
+        """Differences between the delays of consecutive packets that both arrived (RFC 3393)."""
         pairs = enumerate(pairwise(self.delay_variation_ms), start=1)
         return tuple(after - before for place, (before, after) in pairs if place not in self.breaks)
 
     @property
     def ipdv_ms(self) -> float:
-        """Mean size of these differences."""
+        """Mean absolute value of these differences."""
         steps = self.steps_ms
         return sum(map(abs, steps)) / len(steps) if steps else 0.0
 
@@ -69,12 +69,12 @@ class DirectionStats:
 
 @dataclass(frozen=True, slots=True)
 class Drops:
-    """What the two ends of a session dropped themselves while it ran: no loss of the path between them.
+    """What the two ends of a session dropped themselves while it ran: not a loss of the path.
 
-    overflowed: datagrams of anybody that found the responder's receive queue full. limited: this node's packets that
-    its responder dropped for their rate. unsent: answers to this node that the peer's own system did not send. The
-    responder counts these three, as far as its first and last answer tell; uncounted: packets that left before the one
-    that was answered first. here: datagrams that found the receive queue of this node's own socket full.
+    overflowed: datagrams from any sender that found the responder's receive queue full. limited: this node's packets
+    over the responder's rate limit. unsent: answers to this node that the peer's system did not send. The responder
+    counts these three; they are known between its first and last answer; uncounted: packets that left before the first
+    answered one. here: datagrams that found the receive queue of this node's socket full.
     """
 
     overflowed: int = 0
@@ -85,32 +85,32 @@ class Drops:
 
     @property
     def forward(self) -> int:
-        """Those that may have been packets to the peer; who drops some has dropped earlier ones too."""
+        """Drops that may have been packets to the peer; an end that drops some has dropped earlier ones too."""
         counted = self.overflowed + self.limited
         return counted + self.uncounted if counted else 0
 
     @property
     def reverse(self) -> int:
-        """Those that may have been answers to this node."""
+        """Drops that may have been answers to this node."""
         return self.unsent + self.here
 
 
 @dataclass(frozen=True, slots=True)
 class StampStats:
-    """One STAMP session, or several put together.
+    """One STAMP session, or several combined.
 
     sent: packets that left this node. answered: how many of them were answered, each counted once.
-    forward, reverse: None while nothing tells the directions apart (nothing answered, or losses and a stateless
-    reflector). undirected: sent behind the last answered packet: lost in a direction that is not known.
+    forward, reverse: None if the directions cannot be separated (no answer, or losses and a stateless reflector).
+    undirected: packets after the last answered one: lost in an unknown direction.
     rtt_ms: round trips without the reflector's own time, in order of sending. ttl_at_peer: smallest TTL that arrived.
-    send_errors: errno names of what did not leave (EPERM: this node's firewall). port_unreachable: the peer itself
-    said that nobody listens. icmp_errors: other ICMP errors with who sent them; icmp_from: those by address, with the
-    interface by which they came in, empty if that is not known.
-    rejected: datagrams that came from where answers come from and are none of this session, by reason (see
-    `preflight.model.rejected`). drops: see there. implausible: answers whose times cannot be true, whatever the clocks
-    show; with one of them there are no delays and no clock_offset_ms.
+    send_errors: errno names of packets that did not leave (EPERM: this node's firewall). port_unreachable: the peer
+    reported a closed port. icmp_errors: other ICMP errors with who sent them; icmp_from: those by address, with the
+    interface that they came in on, empty if unknown.
+    rejected: datagrams from the responder's address that are not answers of this session, by reason (see
+    `preflight.model.rejected`). drops: see `Drops`. implausible: answers with impossible times; with one of them there
+    are no delays and no clock_offset_ms.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
-    clock_offset_ms: the reflector's clock minus this one by the quickest exchange, give or take half its round trip.
+    clock_offset_ms: the reflector's clock minus this one, from the quickest exchange, ± half its round trip.
     """
 
     sent: int
@@ -134,7 +134,7 @@ class StampStats:
 
     @property
     def lost(self) -> int:
-        """Packets without an answer, whichever direction ate them."""
+        """Packets without an answer, lost in either direction."""
         return self.sent - self.answered
 
     @property
@@ -144,7 +144,7 @@ class StampStats:
 
 
 def combined(sessions: Sequence[StampStats]) -> StampStats:
-    """Several sessions with one peer as one; a direction is known only if it is in every session that was answered."""
+    """Combine several sessions with one peer; a direction is known only if every answered session has it."""
     answered = [session for session in sessions if session.answered]
     errors = [session.clock_error_ms for session in answered]
     ttls = [session.ttl_at_peer for session in answered if session.ttl_at_peer is not None]
@@ -199,7 +199,7 @@ def _combined_direction(parts: Sequence[DirectionStats | None]) -> DirectionStat
 
 
 def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Several tables of counts as one."""
+    """The sum of several tables of counts."""
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
@@ -221,20 +221,20 @@ def _percent(part: int, whole: int) -> float:
 NoMailbox = Literal[
     "no-agent-id", "no-own-agent-id", "no-url", "role", "control", "silent", "refused", "impostor", "implausible"
 ]
-"""Why the mailbox told nothing: which id is missing, no control URL, a role that is missing, the control plane failed,
-nobody answered in time, the peer's responder did not take the request, another host reads the peer's mailbox, or the
-report counts what cannot have been."""
+"""Why there is no report by mailbox: a missing id, no control URL, a missing role, the control plane failed, no answer
+in time, the peer's responder refused the request, another host reads the peer's mailbox, or the report has impossible
+counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerReport:
-    """What the peer's responder says by mailbox about one session of this node's.
+    """The report of the peer's responder by mailbox about one session of this node.
 
-    received: packets of the session that it got from this node's address; elsewhere: of the same session, but from
-    another address; refused: what it got from this address and dropped, by reason.
-    sent: probes that left it; send_errors: those that did not, by errno name, the answers to the session among them.
-    overflowed: datagrams of anybody that lately found its receive queue full.
-    way: its route back to this node and its reverse-path filter; None: it did not tell, as older ones do not.
+    received: packets of the session from this node's address; elsewhere: packets of this session from another
+    address; refused: packets from this address that it dropped, by reason.
+    sent: probes that left it; send_errors: those that did not, by errno name, including answers to the session.
+    overflowed: datagrams from any sender that recently found its receive queue full.
+    way: its route back to this node and its reverse-path filter; None: not reported, as by older responders.
     """
 
     received: int
@@ -248,10 +248,11 @@ class PeerReport:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a responder has heard from one address, as far as it remembers.
+    """What a responder has received from one address, as far as it remembers.
 
-    packets: STAMP packets, and what it refused; hellos: of the responder there. The ages are those of the last ones in
-    seconds, None where there was none. overflowed: datagrams of anybody that lately found its receive queue full.
+    packets: STAMP packets, including refused ones; hellos: from the responder there. The ages are those of the last
+    ones in seconds, None: there was none. overflowed: datagrams from any sender that recently found its receive queue
+    full.
     """
 
     packets: int = 0
@@ -262,16 +263,16 @@ class Heard:
 
 
 AGE_ERROR_S = 0.02
-"""How far ages in hellos may be off: they travel in milliseconds, and two clocks do not run alike. On a path without
-delay a packet's age is the time since it left, and half a millisecond must not make it one of before."""
+"""How far ages in hellos may be off: they are sent in milliseconds, and clocks drift. On a path without delay a
+packet's age is the time since it left, and half a millisecond must not move it before the inquiry."""
 
 
 @dataclass(frozen=True, slots=True)
 class HelloReport:
-    """The newest hello of a peer, heard during an inquiry: what the peer had heard from this node when it left there.
+    """The newest hello of a peer during an inquiry: what the peer had received from this node when it sent the hello.
 
-    after_s: how long after the inquiry's first packet left this node it came. up_s: for so long the peer's responder
-    had listened. by_responder: this node's own responder heard it and told.
+    after_s: its arrival, counted from the inquiry's first packet. up_s: how long the peer's responder had listened.
+    by_responder: this node's responder received it and reported it.
     """
 
     after_s: float
@@ -281,30 +282,30 @@ class HelloReport:
 
     @property
     def heard_since(self) -> bool:
-        """Whether the peer had heard a packet of this inquiry (or one that left as long before it as a hello travels).
+        """Whether the peer had received a packet of this inquiry (or one sent up to a hello's travel time before it).
 
-        The age was counted by the peer alone, so the two clocks need not agree.
+        Only the peer's clock counts the age, so the two clocks need not agree.
         """
         return self.heard.packet_age_s is not None and self.heard.packet_age_s <= self.after_s + AGE_ERROR_S
 
     @property
     def listened_before(self) -> bool:
-        """Whether the peer's responder was there before the first packet of this inquiry left."""
+        """Whether the peer's responder was up before the first packet of this inquiry left."""
         return self.up_s >= self.after_s + AGE_ERROR_S
 
 
 @dataclass(frozen=True, slots=True)
 class AskResult:
-    """Everything that could be found out about a peer that does not answer.
+    """All facts about a peer that does not answer.
 
-    sent: packets that left this node; answered: answers to them that came after all.
-    rejected: what came from the responder's place to this node's socket and was no answer, by reason; strays: answers
-    that came from another place, by `ADDRESS:PORT`.
-    report: what the peer told by mailbox; None with the reason in `unavailable` and its words in `detail`.
-    probes_received: of the probes that the peer says it sent, those that this node's socket got.
+    sent: packets that left this node; answered: late answers to them. rejected: datagrams from the responder's
+    address to this node's socket that are not answers, by reason; strays: answers from another address, by
+    `ADDRESS:PORT`. report: the peer's report by mailbox; None
+    with the reason in `unavailable` and its words in `detail`.
+    probes_received: the peer's probes that this node's socket received.
     on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
     not be watched, with the reason in `unwatched`.
-    hello: the peer's newest hello; None if none was heard, with the reason in `unheard`.
+    hello: the peer's newest hello; None if none came, with the reason in `unheard`.
     """
 
     sent: int
@@ -326,11 +327,11 @@ class AskResult:
 
     @property
     def reached_socket(self) -> bool:
-        """Whether anything of the peer's got as far as this node's socket."""
+        """Whether any packet of the peer reached this node's socket."""
         return bool(self.answered or self.probes_received or self.rejected or self.strays)
 
     @property
     def overflowed_there(self) -> int:
-        """Datagrams that lately found the receive queue of the peer's responder full, as far as it told."""
+        """Datagrams that recently found the receive queue of the peer's responder full, as it reported."""
         told = self.report.overflowed if self.report else 0
         return max(told, self.hello.heard.overflowed if self.hello else 0)

@@ -1,4 +1,4 @@
-"""Another member of the overlay, and the names of what a result may be about beside one."""
+"""Another member of the overlay, and the names of other targets of a result."""
 
 from dataclasses import dataclass
 
@@ -19,5 +19,5 @@ class Peer:
 
     @property
     def target(self) -> str:
-        """How results call it: its name, or its address if it has none."""
+        """Its name in results, or its address if it has none."""
         return self.name or self.address

@@ -1,4 +1,4 @@
-"""What comes of packages of checks that cannot be used."""
+"""Records of unusable packages of checks."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a path-MTU search found, as plain data. All sizes are IP packets: header, UDP and payload, in bytes."""
+"""The result of a path-MTU search, as plain data. All sizes are IP packets: header, UDP and payload, in bytes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +14,7 @@ class SearchOutcome(StrEnum):
 
     MEASURED = "measured"  # `mtu_bytes` is exact
     NO_ANSWER = "no-answer"  # not even the smallest probe was answered
-    REFUSED = "refused"  # the peer's kernel said that nobody listens on the port
+    REFUSED = "refused"  # the peer's kernel reported a closed port
     NOT_PERMITTED = "not-permitted"  # this process may not send such probes (echoes)
     UNDECIDED = "undecided"  # answers came, but loss left the size between `mtu_bytes` and `ceiling_bytes`
 
@@ -76,11 +76,11 @@ class PathMtu:
 
     mtu_bytes: the largest packet that arrives whole; None if none did.
     ceiling_bytes: the sender's interface MTU, the largest size that was tried.
-    signalled: the sender was told (ICMP "too big") a size that does pass.
+    signalled: an ICMP "too big" reported a size that does pass to the sender.
     passed, fragmented, vanished: sizes that arrived whole, arrived in outer fragments, never arrived.
     recovered: sizes that were lost at first and arrived later.
-    miscounted: fragments of other traffic were in the way, so packets that came in them may count as whole.
-    rejected: datagrams that came from where answers come from and are no answers, by reason.
+    miscounted: fragments of other traffic disturbed the count, so fragmented packets may count as whole.
+    rejected: datagrams from the responder's address that are not answers, by reason.
     """
 
     direction: OneWay
@@ -107,7 +107,7 @@ class PathMtu:
 
     @property
     def fragmented_outside(self) -> bool:
-        """Whether the next larger packet arrives too, but split by whatever carries it (RFC 4459 section 3.1)."""
+        """Whether the next larger packet arrives too, but fragmented outside (RFC 4459 section 3.1)."""
         return (
             self.outcome is SearchOutcome.MEASURED
             and self.mtu_bytes is not None
@@ -116,7 +116,7 @@ class PathMtu:
 
     @property
     def black_hole(self) -> bool:
-        """Whether larger packets vanish and nobody tells the sender (RFC 2923 section 2.1)."""
+        """Whether larger packets vanish without a report to the sender (RFC 2923 section 2.1)."""
         return (
             self.outcome is SearchOutcome.MEASURED
             and not self.fits

@@ -1,18 +1,18 @@
-"""How far large packets get on a way that carries small ones only, as plain data. Sizes are IP packets in bytes."""
+"""How far large packets get on a path that carries only small ones, as plain data. Sizes are IP packets in bytes."""
 
 from dataclasses import dataclass, replace
 
 ASKED_ENOUGH, ASKED_AT_MOST = 6, 8
-"""Large packets that a hop must have left unanswered before it counts as one that they do not reach."""
+"""Unanswered large packets after which a hop counts as not reached by them."""
 ANSWERED_ENOUGH = 5
-"""Small ones, each sent after such a large one, that it must have answered meanwhile."""
+"""Small packets, each sent after a large one, that the hop must have answered meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class HopFate:
-    """What one hop answered. asked: how often a large packet was sent to it, each time with a small one behind.
+    """The answers of one hop. asked: how many large packets were sent to it, each followed by a small one.
 
-    small_answers: to small packets since large ones were sent. addresses: who answered at this distance.
+    small_answers: answers to small packets since then. addresses: who answered at this distance.
     """
 
     ttl: int
@@ -23,18 +23,18 @@ class HopFate:
 
     @property
     def starved(self) -> bool:
-        """Whether it is beyond doubt that large packets do not get here while small ones do."""
+        """Whether it is certain that large packets do not get here while small ones do."""
         enough = self.asked >= ASKED_ENOUGH and self.small_answers >= ANSWERED_ENOUGH
         return enough and self.large_answers == 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether there is no point in asking once more."""
+        """Whether another probe cannot change the result."""
         return self.starved or self.asked >= ASKED_AT_MOST
 
     @property
     def address(self) -> str:
-        """Who it is."""
+        """Its address."""
         return " or ".join(self.addresses)
 
     def heard_from(self, address: str, large: bool) -> "HopFate":
@@ -54,7 +54,7 @@ class HopFate:
 
 @dataclass(frozen=True, slots=True)
 class Vanishing:
-    """How far large packets get on a way that carries small ones only. `destination`: its distance, None = not seen."""
+    """How far large packets get on a path that carries small ones. `destination`: its distance, None = not seen."""
 
     small_bytes: int
     large_bytes: int
@@ -68,18 +68,18 @@ class Vanishing:
 
     @property
     def doubt(self) -> str:
-        """Why it is not known where they vanish; empty if it is known: right behind `last`, or before the first hop.
+        """Why it is not known where they vanish; empty if it is known: right after `last`, or before the first hop.
 
-        That they do not reach the destination is the caller's to know.
+        The caller knows that they do not reach the destination.
         """
         if self.destination == 1:
-            return "no hop is between"
+            return "there is no hop in between"
         if not self.hops:
             return "no hop answers"
         ahead = 1 + (self.last.ttl if self.last else 0)
         behind = next((hop for hop in self.hops if hop.ttl == ahead), None)
         if any(len(hop.addresses) != 1 for hop in (self.last, behind) if hop):
-            return "the way changes"
+            return "the path changes"
         if self.destination == ahead or (behind and behind.starved):
             return ""
         return f"hop {ahead} does not answer" if behind is None else f"hop {ahead} does not answer often enough"

@@ -1,4 +1,4 @@
-"""Tokens that this node has, by the role that their place names; and what the control plane lets each of them do."""
+"""This node's tokens by role, and the rights of each at the control plane."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -22,16 +22,16 @@ class RoleToken:
 
     @property
     def is_jwt(self) -> bool:
-        """Whether it is a JWT, of which the control plane takes each only once."""
+        """Whether it is a JWT; the control plane accepts each JWT only once."""
         text = self.value.get_secret_value()
         return text.startswith("eyJ") and text.count(".") == 2
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What a token was seen to open: True, False, or None where the answer does not tell.
+    """The measured rights of a token: True, False, or None if the answer is not conclusive.
 
-    work: a worker's routes, by `GET nodes`. deliver: only a refusal can be seen without delivering anything.
+    work: a worker's routes, by `GET nodes`. deliver: without a delivery only a refusal can be measured.
     administer: by `GET exec/leases`. known: False if the control plane does not know the token.
     """
 
@@ -49,9 +49,9 @@ ScopeVerdict = Literal["enforced", "open", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class ScopeTrial:
-    """How a join with somebody else's scope was answered. left: whether the row that it made is gone again.
+    """The answer to a join with a foreign scope. left: whether its node is removed again.
 
-    written_down: that row as the state folder holds it, unless it cannot be written.
+    written_down: the record of that node in the state folder, if it could be written.
     """
 
     verdict: ScopeVerdict

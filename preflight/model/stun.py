@@ -1,4 +1,4 @@
-"""What STUN servers told, as plain data."""
+"""The reports of STUN servers, as plain data."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import Literal
 from preflight.model.host_port import split_host_port
 
 Silence = Literal["silent", "closed", "no-name", "no-route", "refused"]
-"""Why a server told nothing: no answer came; its host says that the port is closed; its name has no address; nothing
-could
-leave for it; it answered with an error."""
+"""Why a server reported nothing: no answer; its host says that the port is closed; its name has no address; packets to
+it
+cannot leave this node; it answered with an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class StunAnswer:
-    """One server. `server`: as it was named. `address`: the one that was asked, None without one.
+    """One server. `server`: its name in the settings. `address`: the one that was asked, None without one.
 
-    mapped: `ADDRESS:PORT` that the server saw, None with the reason in `why` and words in `detail`. local: where it was
-    sent from. rejected: what came from the server and is no answer, by reason. Answers with the same local endpoint
+    mapped: `ADDRESS:PORT` that the server saw, None with the reason in `why` and words in `detail`. local: the
+    source. rejected: datagrams from the server that are not answers, by reason. Answers with the same local endpoint
     come from one socket.
     """
 

@@ -1,4 +1,4 @@
-"""What TCP connections and TLS handshakes say: plain data."""
+"""Results of TCP connections and TLS handshakes: plain data."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ HandshakeOutcome = Literal["trusted", "expired", "not-yet-valid", "untrusted", "
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One attempt to connect to one address. elapsed_ms: until the outcome; detail: the system's words for it."""
+    """One attempt to connect to one address. elapsed_ms: until the outcome; detail: the system's error text."""
 
     address: str
     port: int
@@ -35,7 +35,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's own certificate, whether it was accepted or not. `names`: DNS names and addresses that it is for."""
+    """A server's certificate, accepted or not. `names`: its DNS names and addresses."""
 
     subject: str
     issuer: str
@@ -48,8 +48,8 @@ class Certificate:
 class Handshake:
     """One TLS handshake with one address.
 
-    detail: OpenSSL's or the system's words for a failure. reply: what came back for the bytes to be sent, headers of an
-    unauthenticated peer if `outcome` is not `trusted`.
+    detail: the error text of OpenSSL or the system. reply: the answer to the bytes sent; from an unauthenticated peer
+    if `outcome` is not `trusted`.
     """
 
     address: str
@@ -69,12 +69,12 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class TcpInfo:
-    """What the kernel tells of a connection (tcp(7), TCP_INFO): segments without their options, in bytes, and counts.
+    """The kernel's state of a connection (tcp(7), TCP_INFO): segments without their options, in bytes, and counts.
 
-    snd_mss: what segments are cut to now. rcv_mss: the largest segment that came, as far as the kernel keeps it (536 at
-    first). advmss: what this node let the other side send. pmtu: what the kernel believes of the path.
-    unacked, sacked, lost: segments under way, as TCP sees them; retransmitted: in all, so far. acked, received: bytes.
-    out_of_order: segments that came in front of a gap. timestamps: both sides use the option, 12 bytes in each segment.
+    snd_mss: the current size of segments. rcv_mss: the kernel's estimate of the largest received segment (536 at
+    first). advmss: the size that this node advertised. pmtu: the kernel's path MTU. unacked, sacked, lost: segments in
+    flight; retransmitted: total so far. acked, received: bytes. out_of_order: segments that arrived after a gap.
+    timestamps: both sides use the option, 12 bytes in each segment.
     """
 
     snd_mss: int
@@ -94,12 +94,12 @@ class TcpInfo:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One connection over which a request of several segments was sent.
+    """One connection that sent a request of several segments.
 
     max_segment: TCP_MAXSEG, set before connecting, which bounds both directions; None: the kernel's own choice.
-    outcome: `finished`: enough of an answer came, or its end; `unfinished`: not in time; `failed`: TLS or the other
+    outcome: `finished`: enough of an answer came, or all of it; `unfinished`: not in time; `failed`: TLS or the other
     side ended it; else no connection. sent: bytes of the request. info: at the end; None without a connection.
-    probing: `net.ipv4.tcp_mtu_probing`, with which the kernel itself looks for black holes (RFC 4821); 0 = off.
+    probing: `net.ipv4.tcp_mtu_probing`, with which the kernel itself detects black holes (RFC 4821); 0 = off.
     """
 
     address: str
@@ -113,17 +113,19 @@ class Transfer:
 
     @property
     def delivered(self) -> bool:
-        """Whether the other side has acknowledged full segments (behind what TLS may have sent), or all of less."""
+        """Whether the other side has acknowledged full segments (after those of the TLS handshake), or all of a shorter
+        request.
+        """
         return self.info is not None and self.info.acked >= min(self.sent, 2 * self.info.snd_mss)
 
     @property
     def stalled(self) -> bool:
-        """Whether this node's own full segments were sent again and again and none was acknowledged."""
+        """Whether this node's full segments were retransmitted and none was acknowledged."""
         return self._unfinished_with(outstanding=True) and not self.delivered
 
     @property
     def waiting(self) -> bool:
-        """Whether all that this node sent was acknowledged, and no full segment came back until time was up."""
+        """Whether everything that this node sent was acknowledged, but no full segment came back in time."""
         return self._unfinished_with(outstanding=False) and not self.full_size_came
 
     def _unfinished_with(self, *, outstanding: bool) -> bool:
@@ -134,7 +136,7 @@ class Transfer:
 
     @property
     def header_bytes(self) -> int:
-        """Headers of IP and TCP with the options that each segment carries."""
+        """The headers of IP and TCP including the options of each segment."""
         options = 12 if self.info and self.info.timestamps else 0
         return (40 if ":" in self.address else 20) + 20 + options
 
@@ -156,9 +158,9 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class OldTls:
-    """What a hello that offers TLS 1.1 at most was answered. version: what was accepted; None: nothing was.
+    """The answer to a ClientHello that offers at most TLS 1.1. version: the accepted one; None: none.
 
-    refused: the server said no, or hung up; False with `version` None: it was silent or could not be reached.
+    refused: the server refused or hung up; False with `version` None: it was silent or unreachable.
     """
 
     address: str

@@ -1,4 +1,4 @@
-"""Values of a daemon's answer, held to the type that this version knows: another version's may be anything.
+"""Values of a daemon's answer, checked against the type that this version knows: another version may send anything.
 
 Each raises what `local.understood` catches.
 """
@@ -12,7 +12,7 @@ from preflight.model.host_port import join_host_port
 
 
 def text(value: Any) -> str:
-    """A string; none at all is empty."""
+    """A string; a missing one is empty."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -21,7 +21,7 @@ def text(value: Any) -> str:
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """A list of strings; none at all is empty."""
+    """A list of strings; a missing one is empty."""
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -37,12 +37,12 @@ def number(value: Any) -> float:
 
 
 def count(value: Any) -> int | None:
-    """A whole number that is not negative; None where there is none."""
+    """A non-negative integer; None if there is none."""
     return None if value is None else _whole(value)
 
 
 def table(value: Any) -> Mapping[str, Any]:
-    """An object; none at all is empty."""
+    """An object; a missing one is empty."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -60,7 +60,7 @@ def endpoint(address: Any, port: Any) -> str:
 
 
 def endpoint_in(joined: Any, separator: str = ":") -> str:
-    """The same from one string, such as `10.202.2.1/9993` or `[fd00::1]:4242`."""
+    """An address and port from one string, such as `10.202.2.1/9993` or `[fd00::1]:4242`."""
     address, _, port = text(joined).rpartition(separator)
     return endpoint(address.strip("[]"), port)
 

@@ -1,4 +1,4 @@
-"""The interfaces of this network namespace, from the kernel's rtnetlink, and what they tell about an overlay."""
+"""The interfaces of this network namespace, from the kernel's rtnetlink, and their part of an overlay's state."""
 
 import sys
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ IFF_LOWER_UP = 0x10000
 
 
 async def read_links() -> tuple[Link, ...]:
-    """All interfaces with their addresses, in the kernel's order. Raises NeedsPlatform elsewhere than on Linux."""
+    """All interfaces with their addresses, in the kernel's order. Raises NeedsPlatform on other systems than Linux."""
     if sys.platform != "linux":
         raise NeedsPlatform("reading the interfaces needs Linux")
     from pyroute2 import AsyncIPRoute
@@ -27,7 +27,7 @@ async def read_links() -> tuple[Link, ...]:
 
 
 async def read_neighbours() -> dict[int, dict[str, str]]:
-    """The neighbour tables: of each interface's index the hardware address by IP address, where it is known."""
+    """The neighbour tables: for each interface index the known hardware addresses by IP address."""
     if sys.platform != "linux":
         raise NeedsPlatform("reading the neighbours needs Linux")
     from pyroute2 import AsyncIPRoute
@@ -57,7 +57,7 @@ def parse_link(message: Any, addresses: Iterable[Any]) -> Link:
 
 
 def outermost(networks: Iterable[IPNetwork]) -> tuple[IPNetwork, ...]:
-    """The networks that lie in no other one, in their order, each once."""
+    """The networks that are not inside another one, in their order, each once."""
     unique = list(dict.fromkeys(networks))
 
     def inside(inner: IPNetwork, outer: IPNetwork) -> bool:
@@ -80,7 +80,7 @@ def _interface(message: Any) -> IPInterface:
 def state_of(link: Link, product: str, **more: Any) -> OverlayState:
     """The part of an overlay's state that the kernel knows; `more` is what the product adds.
 
-    Link-local addresses are left out: no peer is reached by them.
+    Without link-local addresses: no peer uses them.
     """
     addresses = tuple(address for address in link.addresses if not address.is_link_local)
     state = OverlayState(

@@ -1,4 +1,4 @@
-"""Asking daemons of this machine, with a time limit on everything: a daemon that hangs is an answer too."""
+"""Asking daemons of this machine, with a time limit on everything: a daemon that hangs is a finding too."""
 
 import asyncio
 import json
@@ -21,8 +21,8 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 class LocalError(Exception):
     """A local daemon or program that gave no usable answer.
 
-    kind: `absent` (nothing there to ask), `refused` (a socket that nobody serves), `privilege`, `timeout`, `garbage`.
-    The text names the place that was asked, never what it answered: that may hold keys.
+    kind: `absent` (nothing there to ask), `refused` (a socket without a listener), `privilege`, `timeout`, `garbage`.
+    The text names the socket or program, never its answer: that may contain keys.
     """
 
     def __init__(self, kind: Literal["absent", "refused", "privilege", "timeout", "garbage"], text: str) -> None:
@@ -32,15 +32,15 @@ class LocalError(Exception):
 
 @contextmanager
 def understood(place: str) -> Iterator[None]:
-    """Make LocalError `garbage` of whatever a parser trips over: an answer of another shape is data, not a bug."""
+    """Turn any parser error into LocalError `garbage`: an answer in another format is data, not a bug."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
-        raise LocalError("garbage", f"{place} answered in a form that this version does not know") from None
+        raise LocalError("garbage", f"{place} answered in a format that this version does not know") from None
 
 
 def exists(path: Path) -> bool:
-    """Whether a file is there and may be seen."""
+    """Whether a file exists and is visible."""
     try:
         path.stat()
     except OSError:
@@ -49,7 +49,7 @@ def exists(path: Path) -> bool:
 
 
 async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None, tell: Tell = silent) -> bytes:
-    """Send a request to a UNIX socket and read up to `until`, else to the end. Raises LocalError."""
+    """Send a request to a UNIX socket and read up to `until`, else until it closes. Raises LocalError."""
     asked = _ask(str(path), lambda: asyncio.open_unix_connection(str(path)), request, until)
     return await told(tell, str(path), asked)
 
@@ -64,14 +64,14 @@ async def ask_http(
 async def ask_http_text(
     connect: Connect, place: str, host: str, path: str, headers: dict[str, str] | None = None, tell: Tell = silent
 ) -> bytes:
-    """GET whatever a daemon of this machine tells (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
+    """GET any answer of a daemon of this machine (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
     lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items()), "", ""]
     asked = _ask(place, connect, "\r\n".join(lines).encode("ascii"), None)
     return body_of(await told(tell, f"{place} {path}", asked), place)
 
 
 async def run(*argv: str, tell: Tell = silent) -> tuple[int, str]:
-    """Run a program and give its exit status and standard output. Raises LocalError where it is missing or hangs."""
+    """Run a program and give its exit status and standard output. Raises LocalError if it is missing or hangs."""
     return await told(tell, f"`{' '.join(argv)}`", _run(argv))
 
 
@@ -130,7 +130,7 @@ def parse_json(text: bytes | str, place: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise LocalError("garbage", f"{place} answered what is not JSON") from None
+        raise LocalError("garbage", f"{place} gave an answer that is not JSON") from None
 
 
 async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None) -> bytes:
@@ -154,7 +154,7 @@ async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None
     except (ConnectionResetError, BrokenPipeError):
         raise LocalError("garbage", f"{place} hung up without an answer") from None
     except OSError:
-        raise LocalError("refused", f"nobody answers at {place}") from None
+        raise LocalError("refused", f"nothing answers at {place}") from None
 
 
 async def _read(reader: asyncio.StreamReader, until: bytes | None) -> bytes:

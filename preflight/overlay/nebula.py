@@ -1,6 +1,6 @@
-"""Nebula: its configuration, its certificate by `nebula-cert`, its host map by the sshd where that is enabled.
+"""Nebula: its configuration, its certificate by `nebula-cert`, its host map from its sshd if enabled.
 
-The host map is no sign of life: it stays as it is for 20 s and more after a path was cut.
+The host map does not show that a path works: it stays unchanged for 20 s and more after a path was cut.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from preflight.overlay.local import LocalError, exists, parse_json, run, underst
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
 DEFAULT_INTERFACE = "nebula1"
-FOREIGN = "the certificate is signed by no authority of its own pki.ca"
-SSH_FAILED = 255  # ssh's own status; any other is the command's
+FOREIGN = "no authority in this node's pki.ca signed the certificate"
+SSH_FAILED = 255  # ssh's own exit status; any other is from the command
 OVERHEAD_BYTES = 20 + 8 + 16 + 16  # IPv4, UDP, Nebula's header, the cipher's tag
 
 
@@ -62,9 +62,9 @@ def state_from(
     unreadable: str | None = None,
     authorities: Sequence[Mapping[str, Any]] = (),
 ) -> OverlayState:
-    """The common state; now_s (UNIX seconds) tells whether the certificate has expired.
+    """The common state; now_s (UNIX seconds) decides whether the certificate has expired.
 
-    peers: None where the host map was not read. authorities: the certificates that this node trusts, where known.
+    peers: None if the host map was not read. authorities: the certificates that this node trusts, if known.
     """
     name = text(table(config.get("tun")).get("dev")) or DEFAULT_INTERFACE
     details = table(table(certificate).get("details"))
@@ -83,12 +83,12 @@ def state_from(
         if link.name == name:
             return state_of(link, "nebula", **more)
     more.setdefault("condition", "overlay.daemon-down")
-    more["health"] = (*more["health"], f"{name} of its configuration does not exist: nebula does not run")
+    more["health"] = (*more["health"], f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
 
 
 def _foreign(details: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the certificate's issuer is none of the node's own authorities; nebula starts with such a one."""
+    """Whether the certificate's issuer is not one of the node's authorities; nebula starts anyway."""
     known = {text(authority.get("fingerprint")) for authority in authorities}
     issuer = text(details.get("issuer"))
     return bool(issuer) and bool(known) and "" not in known and issuer not in known
@@ -120,7 +120,7 @@ def _endpoint(remote: Mapping[str, Any] | str) -> str:
 
 
 def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[str]:
-    """A lighthouse without tunnel is pending, or between two attempts in no list at all."""
+    """A lighthouse without a tunnel is pending or, between two attempts, in no list at all."""
     if peers is None:
         return []
     lighthouses = texts(table(config.get("lighthouse")).get("hosts"))
@@ -129,7 +129,7 @@ def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] 
 
 
 def _config(path: Path) -> Mapping[str, Any]:
-    """The configuration, which may hold a private key: nothing of it is ever shown."""
+    """The configuration, which may contain a private key: it is never shown."""
     import yaml
 
     try:
@@ -144,7 +144,7 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 async def _printed(config: Mapping[str, Any], key: str, tell: Tell) -> list[Mapping[str, Any]]:
-    """The certificates in a file of the configuration's `pki` by `nebula-cert`; none where one of them is missing."""
+    """The certificates in a file of the configuration's `pki` by `nebula-cert`; none if one of them is missing."""
     path = text(table(config.get("pki")).get(key))
     if not path.startswith("/"):  # absent, or inline
         return []
@@ -162,9 +162,10 @@ def parse_printed(output: str) -> list[Mapping[str, Any]]:
 
 
 async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[OverlayPeer, ...] | None, str | None]:
-    """The peers, else why they cannot be listed. Only a sshd on loopback is asked: its host key is not checked.
+    """The peers, else why they cannot be listed. It asks only an sshd on loopback, because it does not check the host
+    key.
 
-    Without sshd, as it is installed, Nebula tells nobody about its sessions: no peers, and nothing that went wrong.
+    Without sshd, the default, Nebula does not report its sessions: no peers, and no error.
     """
     sshd = table(config.get("sshd"))
     host, port = _listen(sshd)
@@ -181,7 +182,7 @@ async def _hostmap(config: Mapping[str, Any], tell: Tell) -> tuple[tuple[Overlay
         for command in ("list-hostmap", "list-pending-hostmap"):
             status, output = await run("ssh", *words, *where, command, "-json", tell=tell)
             if status == SSH_FAILED:
-                return None, f"nebula's sshd on {join_host_port(host, port)} does not let this user in"
+                return None, f"nebula's sshd on {join_host_port(host, port)} refuses the login of this user"
             answers.append(parse_json(output, f"nebula's {command}"))
         with understood("nebula's sshd"):
             return parse_hostmap(answers[0], answers[1]), None

@@ -16,17 +16,17 @@ from preflight.overlay.links import read_links, state_of
 if TYPE_CHECKING:
     from preflight.settings.schema import OverlaySettings
 
-# In the order in which they are preferred where nothing else decides.
+# In order of preference, if nothing else decides.
 PRODUCTS = (wireguard, tailscale, zerotier, nebula)
 
 
 async def read_overlay(
     settings: "OverlaySettings", peers: Sequence[str] = (), listener: Listener | None = None
 ) -> OverlayState | None:
-    """The state of the overlay named in the settings, else of the one that is found; None where there is none.
+    """The state of the overlay in the settings, else of the one that is found; None if there is none.
 
-    peers: overlay addresses that this run is about; of several overlays the one that holds them is meant.
-    Never raises for what a daemon does: see `OverlayState.condition` and `unreadable`.
+    peers: overlay addresses of this run; of several overlays it takes the one that contains them.
+    Never raises because of a daemon: see `OverlayState.condition` and `unreadable`.
     """
     tell = telling(listener, "overlay.read")
     try:
@@ -86,7 +86,7 @@ def named(interface: str, states: Iterable[OverlayState], links: Iterable[Link])
 
 
 def choose(states: Sequence[OverlayState], peers: Sequence[str]) -> OverlayState | None:
-    """Of several overlays: the one that holds most peers, then one that works, then the first in order of discovery."""
+    """Of several overlays: the one with most of the peers, then a working one, then the first that was found."""
 
     def merit(state: OverlayState) -> tuple[int, bool, bool]:
         return sum(map(state.covers, peers)), state.condition is None, state.up
@@ -95,6 +95,6 @@ def choose(states: Sequence[OverlayState], peers: Sequence[str]) -> OverlayState
 
 
 def _words(state: OverlayState) -> str:
-    """An overlay that was not chosen, as a reader knows it."""
+    """An overlay that was not chosen, in words."""
     down = "" if state.up and state.condition is None else ", down"
     return f"{state.product} on {state.interface}{down}" if state.interface else f"{state.product}{down}"

@@ -33,7 +33,7 @@ CONDITIONS = {
 
 
 async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
-    """The state of this node's tailnet; nothing where Tailscale was never used."""
+    """The state of this node's tailnet; nothing if Tailscale was never used."""
     if not exists(SOCKET) and not exists(STATE):
         return []
     known = list(links)
@@ -65,7 +65,7 @@ async def _status(tell: Tell) -> Any:
 
 
 def state_without(links: Iterable[Link], error: LocalError) -> OverlayState:
-    """The kernel's part of the state, and why the daemon gave nothing."""
+    """The kernel's part of the state, and why the daemon's part is missing."""
     if error.kind == "privilege":
         return _based(links, (), unreadable=PRIVILEGE)
     dead = error.kind in ("timeout", "refused", "absent")
@@ -74,14 +74,14 @@ def state_without(links: Iterable[Link], error: LocalError) -> OverlayState:
 
 
 def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_s: float) -> OverlayState:
-    """The common state from a status document. Raises what `understood` catches where it is none.
+    """The common state from a status document. Raises an error that `understood` catches if it is malformed.
 
     now_s: UNIX seconds; an expiry is compared with it, because some control servers never flag it.
     """
     own, backend = table(status.get("Self")), text(status["BackendState"])
     online = bool(own.get("Online"))
     addresses = [ip_address(address) for address in texts(status.get("TailscaleIPs"))]
-    # What is said of peers goes stale once this node has lost its control server.
+    # The state of peers gets stale when this node loses its control server.
     peers = tuple(_peer(table(peer), now_s, current=online) for peer in table(status.get("Peer")).values())
     mine = [network for network in RANGES if any(a.version == network.version and a in network for a in addresses)]
     theirs = [network for peer in peers for network in peer.addresses if network.prefixlen > 1]
@@ -99,21 +99,21 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_s: float)
 
 
 def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_s: float) -> Iterator[str]:
-    """What is wrong, in the daemon's words; it is silent itself about an expired key and about a deleted node."""
+    """What is wrong, in the daemon's words; it does not report an expired key or a deleted node."""
     backend = text(status["BackendState"])
     if backend != "Running":
         yield f"its state is {backend}"
     if _expired(own, now_s):
-        yield f"its key expired at {text(own.get('KeyExpiry')) or 'a time that it does not tell'}"
+        yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}"
     yield from texts(status.get("Health"))
     if backend == "Running" and not own.get("Online"):
-        yield "the control server does not hear this node: it is cut off from it, or was deleted there"
+        yield "the control server does not see this node: the connection is cut, or the node was deleted there"
     if status.get("TUN") is False:
         yield "it runs with userspace networking, so there is no interface for other programs"
 
 
 def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> OverlayState:
-    """On the interface that holds one of the addresses, else on the one of the usual name."""
+    """The interface with one of the addresses, else the one with the usual name."""
     wanted = list(addresses)
     here = {link.name: link for link in links}
     for link in here.values():
@@ -126,7 +126,7 @@ def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> Over
 
 def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPeer:
     direct = endpoint_in(peer["CurAddr"]) if peer.get("CurAddr") else None
-    # Later versions know relays that are peers too, besides the DERP regions.
+    # Later versions also have peers as relays, in addition to the DERP regions.
     relay = text(peer.get("PeerRelay")) or text(peer.get("Relay")) or None
     allowed = texts(peer.get("AllowedIPs")) or texts(peer.get("TailscaleIPs"))
     name = text(peer.get("DNSName")) or text(peer.get("HostName"))
@@ -141,7 +141,7 @@ def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPee
         last_seen_s=_unix_s(peer.get("LastSeen")) or None,
         rx_bytes=count(peer.get("RxBytes")),
         tx_bytes=count(peer.get("TxBytes")),
-        # An idle peer has no current path at all, which is not the same as a relayed one.
+        # An idle peer has no current path; that does not mean that it is relayed.
         relayed=(direct is None and relay is not None) if in_use else None,
         relay=relay,
         online=online,
@@ -152,7 +152,7 @@ def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPee
 
 
 def _in_use(peer: Mapping[str, Any]) -> bool:
-    """Whether the session carries something: a peer that is only called has no fresh handshake."""
+    """Whether the session carries traffic: a peer that does not answer has no fresh handshake."""
     handshake_s = _unix_s(peer.get("LastHandshake"))
     return bool(peer.get("Active")) and 0 < handshake_s > _unix_s(peer.get("LastWrite")) - SESSION_S
 
@@ -172,7 +172,7 @@ def _expiry_s(node: Mapping[str, Any]) -> float | None:
 
 def _unix_s(time: Any) -> float:
     """RFC 3339 with up to nanoseconds; Go's zero time, and none, mean never: 0."""
-    told = text(time)
-    if not told or told == NEVER:
+    stamp = text(time)
+    if not stamp or stamp == NEVER:
         return 0.0
-    return datetime.fromisoformat(told).timestamp()
+    return datetime.fromisoformat(stamp).timestamp()

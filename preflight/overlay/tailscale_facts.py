@@ -1,6 +1,6 @@
-"""What Tailscale's daemon knows besides its state: relays, its part in name resolution, the bytes by each kind of path.
+"""More facts from Tailscale's daemon: relays, its part in name resolution, the bytes by each kind of path.
 
-Only what the daemon already knows is asked for: nothing here makes it send a packet, as `tailscale netcheck` would.
+It asks only for known facts: nothing here makes the daemon send a packet, as `tailscale netcheck` would.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ _COMPLAINTS = re.compile(r'^tailscaled_health_messages\{type="warning"\} ([0-9.e
 async def read_facts(tell: Tell = silent) -> dict[str, Fact]:
     """All facts at once; what an older daemon does not tell, or not to this user, is left out."""
     wanted = ("status", "derpmap", "dns-osconfig", "usermetrics")
-    told = await asyncio.gather(*(_ask(what, tell) for what in wanted))
-    status, relays, resolver = (_document(answer) for answer in told[:3])
+    answers = await asyncio.gather(*(_ask(what, tell) for what in wanted))
+    status, relays, resolver = (_document(answer) for answer in answers[:3])
     readers = (
         lambda: magic_dns(status),
         lambda: dns_facts(resolver) if resolver else {},
         lambda: relay_names(relays, status),
-        lambda: counted(told[3]),
+        lambda: counted(answers[3]),
     )
     return {name: fact for reader in readers for name, fact in _understood(reader).items()}
 
@@ -63,13 +63,13 @@ def magic_dns(status: Mapping[str, Any]) -> dict[str, Fact]:
 
 
 def dns_facts(config: Mapping[str, Any]) -> dict[str, Fact]:
-    """What it has set up in this node's resolver: servers, and for how many domains; their names stay here."""
+    """Its set-up of this node's resolver: servers, and the number of domains, without their names."""
     servers = texts(config.get("Nameservers"))[:MAXIMUM_FACTS]
     return {"dns_servers": servers, "dns_domains": len(texts(config.get("MatchDomains")))}
 
 
 def relay_names(relays: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Fact]:
-    """The regions of the map that this node and its peers have for their relay, as their operator calls them."""
+    """The relay regions of this node and its peers, with their operator's names."""
     nodes = [table(status.get("Self")), *map(table, table(status.get("Peer")).values())]
     used = {text(node.get("Relay")) for node in nodes}
     regions = map(table, table(relays.get("Regions")).values())
@@ -79,7 +79,7 @@ def relay_names(relays: Mapping[str, Any], status: Mapping[str, Any]) -> dict[st
 
 
 def counted(metrics: str) -> dict[str, Fact]:
-    """Bytes by kind of path, from the daemon's Prometheus text: where only `derp` grows, UDP does not get through."""
+    """Bytes by kind of path, from the daemon's Prometheus text: if only `derp` grows, UDP does not get through."""
     found = {f"{way}bound_{path}_bytes": value for way, path, value in _COUNTER.findall(metrics)[:MAXIMUM_FACTS]}
     if complaints := _COMPLAINTS.search(metrics):
         found["warnings"] = complaints[1]

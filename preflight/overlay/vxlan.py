@@ -1,4 +1,4 @@
-"""The kernel's VXLAN (RFC 7348), of an interface that the settings name: where its packets go and what they cost."""
+"""The kernel's VXLAN (RFC 7348), of an interface in the settings: where its packets go, and their overhead."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,7 +15,9 @@ DEFAULT_PORT = 4789
 
 
 async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
-    """The state with the overhead, and the far ends of the forwarding table as peers; unchanged if it went away."""
+    """The state with the overhead, and the remote ends of the forwarding table as peers; unchanged if the interface
+    disappeared.
+    """
     from pyroute2 import AsyncIPRoute, NetlinkError
 
     try:
@@ -29,14 +31,14 @@ async def with_far_ends(state: OverlayState, link: Link) -> OverlayState:
 
 
 def parse_far_ends(message: Any, entries: Iterable[Any]) -> tuple[OverlayPeer, ...]:
-    """RTM_NEWLINK and the RTM_NEWNEIGH of the bridge family: each far end once; a multicast group is none.
+    """RTM_NEWLINK and the RTM_NEWNEIGH of the bridge family: each remote end once, without multicast groups.
 
-    Which overlay address lives behind which far end the table does not tell: it knows MAC addresses only.
+    The table does not show which overlay address is behind which remote end: it contains only MAC addresses.
     """
     port = message.get(("linkinfo", "data", "vxlan_port")) or DEFAULT_PORT
-    told = dict.fromkeys(entry.get("dst") for entry in entries)
-    far_ends = [address for address in told if address and not _nowhere(address)]
-    return tuple(OverlayPeer(key=address, endpoint=endpoint(address, port)) for address in far_ends)
+    addresses = dict.fromkeys(entry.get("dst") for entry in entries)
+    remotes = [address for address in addresses if address and not _nowhere(address)]
+    return tuple(OverlayPeer(key=address, endpoint=endpoint(address, port)) for address in remotes)
 
 
 def _nowhere(address: str) -> bool:

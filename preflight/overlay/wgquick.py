@@ -1,4 +1,4 @@
-"""What wg-quick(8) would set up: the parts of `/etc/wireguard/INTERFACE.conf` that can be compared with what is live.
+"""The set-up of wg-quick(8): the parts of `/etc/wireguard/INTERFACE.conf` that can be compared with the live state.
 
 Private and preshared keys never leave the parser.
 """
@@ -18,7 +18,7 @@ _SECTION = re.compile(r"\[(\w+)\]")
 
 
 def read_configured(interface: str) -> ConfiguredTunnel | None:
-    """The file of an interface; None where there is none, it may not be read, or is none of wg-quick's."""
+    """The file of an interface; None if it is missing, unreadable, or not a file of wg-quick."""
     path = FOLDER / f"{interface}.conf"
     try:
         return parse_configured(str(path), path.read_text(encoding="utf-8"))
@@ -29,7 +29,7 @@ def read_configured(interface: str) -> ConfiguredTunnel | None:
 def parse_configured(path: str, text: str) -> ConfiguredTunnel:
     """Read a file. Keys are matched without regard to case, repeated ones add up, `#` begins a comment.
 
-    Raises ValueError for what is no configuration; its text holds nothing of the file.
+    Raises ValueError for an invalid configuration; its text quotes nothing from the file.
     """
     sections = _sections(text)
     own = dict(next((pairs for name, pairs in sections if name == "interface"), []))
@@ -83,7 +83,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _public_key(private: str | None) -> str | None:
-    """The public half of a private key; None where there is none, or it is none."""
+    """The public key of a private key; None if it is missing or invalid."""
     try:
         return derive_public_key(b64decode(private, validate=True)) if private else None
     except (Base64Error, ValueError):

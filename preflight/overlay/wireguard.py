@@ -1,6 +1,7 @@
 """WireGuard: userspace daemons by their UAPI socket, the kernel module by generic netlink, else `wg show … dump`.
 
-Private and preshared keys never leave the parsers: the node's public key is derived at once, the rest is dropped.
+Private and preshared keys never leave the parsers: the node's public key is derived at once, then the private key is
+dropped.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ OVERHEAD_BYTES = 20 + 8 + 32  # IPv4, UDP, and WireGuard's data header with its 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What one WireGuard interface says about itself, without its secrets."""
+    """The state of one WireGuard interface, without secrets."""
 
     public_key: str | None = None
     listen_port: int | None = None
@@ -36,7 +37,7 @@ class Device:
 
 async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
     """The state of every WireGuard interface of this namespace."""
-    # The sockets are seen from every namespace; only those of interfaces that exist here are ours.
+    # The sockets are visible in every namespace; only those of interfaces that exist here are ours.
     ours = [link for link in links if link.kind == "wireguard" or exists(_socket(link))]
     return list(await asyncio.gather(*(_read_one(link, tell) for link in ours)))
 
@@ -50,7 +51,7 @@ async def _read_one(link: Link, tell: Tell) -> OverlayState:
 
 
 def state_with(link: Link, device: Device) -> OverlayState:
-    """The common state of an interface whose device could be read."""
+    """The common state of an interface with a readable device."""
     state = state_of(link, "wireguard")
     # A peer that takes all traffic does not make the whole Internet part of the overlay.
     routed = [network for peer in device.peers for network in peer.addresses if network.prefixlen > 1]
@@ -66,7 +67,7 @@ def state_with(link: Link, device: Device) -> OverlayState:
 
 
 def state_without(link: Link, error: LocalError) -> OverlayState:
-    """The common state of an interface whose device could not be read: the kernel's part, and why."""
+    """The common state of an interface with an unreadable device: the kernel's part, and the reason."""
     if error.kind == "privilege":
         return state_of(link, "wireguard", unreadable=PRIVILEGE)
     dead = {"condition": "overlay.daemon-down"} if error.kind in ("timeout", "refused") else {}
@@ -76,7 +77,7 @@ def state_without(link: Link, error: LocalError) -> OverlayState:
 def parse_uapi(text: str) -> Device:
     """The answer to `get=1` (wireguard.com/xplatform): `key=value` lines, each `public_key` begins a peer.
 
-    Raises ValueError or KeyError where it is none.
+    Raises ValueError or KeyError if it is malformed.
     """
     own: dict[str, str] = {}
     peers: list[dict[str, str]] = []
@@ -94,7 +95,7 @@ def parse_uapi(text: str) -> Device:
             (peers[-1] if peers else own)[key] = value
     status = (peers[-1] if peers else own).pop("errno")
     if status != "0":
-        raise ValueError("the daemon refused the question")
+        raise ValueError("the daemon refused the request")
     secret = own.pop("private_key", None)
     return Device(
         public_key=derive_public_key(bytes.fromhex(secret)) if secret else None,
@@ -107,7 +108,7 @@ def parse_uapi(text: str) -> Device:
 def parse_dump(text: str) -> dict[str, Device]:
     """The output of `wg show all dump`: tab-separated, one line per interface, then one per peer.
 
-    Raises ValueError or KeyError where it is none.
+    Raises ValueError or KeyError if it is malformed.
     """
     devices: dict[str, Device] = {}
     for line in text.splitlines():
@@ -126,7 +127,7 @@ def parse_dump(text: str) -> dict[str, Device]:
 
 
 def parse_dump_peer(fields: list[str]) -> OverlayPeer:
-    """A peer's columns, from its public key on."""
+    """A peer's columns, starting with its public key."""
     key, _preshared, endpoint, allowed, handshake, rx, tx, keepalive = fields
     return OverlayPeer(
         key=key,
@@ -193,7 +194,7 @@ async def _netlink(link: Link) -> list[Any]:
 
 
 async def _ask_tool(link: Link, tell: Tell) -> Device:
-    """`wg` where netlink gives nothing. What it may not read it leaves out, and exits with 0 all the same."""
+    """`wg` if netlink gives nothing. It leaves out what it may not read, and exits with 0 anyway."""
     try:
         status, output = await run("wg", "show", "all", "dump", tell=tell)
     except LocalError as error:

@@ -1,6 +1,6 @@
 """ZeroTier: the service's HTTP API with its secret, else `zerotier-cli -j`.
 
-What it says of paths lags by minutes (`active`, `preferred` and `online` hardly change), so times are compared instead.
+Its state of paths lags by minutes (`active`, `preferred` and `online` hardly change), so we compare times instead.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from preflight.overlay.local import LocalError, ask_http, exists, parse_json, ru
 
 HOME = Path("/var/lib/zerotier-one")
 DEFAULT_PORT = 9993
-# A path in use is heard at least once a minute; a root that stopped answering shows as one that we still send to.
+# A path in use receives at least once a minute; for a dead root only the time of sending advances.
 PATH_SILENT_S = 90.0
 ROOTS = ("PLANET", "MOON")
 DATAGRAM_BYTES = 20 + 8 + 1432  # over IPv4: what the service puts into one datagram, sent without DF
@@ -35,14 +35,14 @@ COMPLAINTS = {
     "REQUESTING_CONFIGURATION": "the network's controller {controller} does not answer (REQUESTING_CONFIGURATION)",
     "ACCESS_DENIED": "the network's controller {controller} has not authorised this node (ACCESS_DENIED)",
     "NOT_FOUND": "no such network at its controller (NOT_FOUND)",
-    "AUTHENTICATION_REQUIRED": "the network wants a log-in (AUTHENTICATION_REQUIRED)",
-    "PORT_ERROR": "the virtual interface could not be made (PORT_ERROR)",
+    "AUTHENTICATION_REQUIRED": "the network requires a log-in (AUTHENTICATION_REQUIRED)",
+    "PORT_ERROR": "the virtual interface could not be created (PORT_ERROR)",
     "CLIENT_TOO_OLD": "this version of ZeroTier is too old for the network (CLIENT_TOO_OLD)",
 }
 
 
 async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]:
-    """One state for each joined network; nothing where ZeroTier was never used."""
+    """One state for each joined network; nothing if ZeroTier was never used."""
     if not exists(HOME):
         return []
     try:
@@ -55,14 +55,14 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
 
 
 async def _ask(what: str, tell: Tell) -> Any:
-    """One document, by HTTP where the secret may be read, else by the command-line client."""
+    """One document, by HTTP if the secret is readable, else by the command-line client."""
     path = {"info": "/status", "listnetworks": "/network", "listpeers": "/peer"}[what]
     try:
         secret = (HOME / "authtoken.secret").read_text(encoding="ascii").strip()
         place = endpoint("127.0.0.1", (HOME / "zerotier-one.port").read_text(encoding="ascii").strip())
     except PermissionError:
         raise LocalError("privilege", f"{HOME}/authtoken.secret may not be read by this user") from None
-    except (OSError, ValueError, TypeError):  # no port file: the service does not run, or keeps its home elsewhere
+    except (OSError, ValueError, TypeError):  # no port file: the service is not running, or has another home directory
         return await _ask_tool(what, tell)
     address, port = split_host_port(place)
     headers = {"X-ZT1-Auth": secret}
@@ -79,7 +79,7 @@ async def _ask_tool(what: str, tell: Tell) -> Any:
 
 
 def state_without(links: Iterable[Link], error: LocalError) -> OverlayState:
-    """The state where the service gave nothing: its interfaces are called zt…"""
+    """The state if the service gives nothing: its interfaces are called zt…"""
     link = next((link for link in links if link.name.startswith("zt")), None)
     more: dict[str, Any] = {
         "unreadable": PRIVILEGE if error.kind == "privilege" else str(error),
@@ -99,9 +99,9 @@ def parse(
     links: Iterable[Link],
     neighbours: Mapping[int, Mapping[str, str]] | None = None,
 ) -> list[OverlayState]:
-    """The common states. Raises what `understood` catches where the documents are none.
+    """The common states. Raises an error that `understood` catches if the documents are malformed.
 
-    neighbours: the kernel's table by interface index, which tells the peers' overlay addresses.
+    neighbours: the kernel's table by interface index, which contains the peers' overlay addresses.
     """
     now_ms = number(info["clock"])
     paths = {text(peer["address"]): _paths(peer, now_ms) for peer in peers}
@@ -119,7 +119,7 @@ def parse(
 
 
 def member(mac: str, network: str) -> str | None:
-    """The ZeroTier address that a hardware address is made of; None for one that ZeroTier has not given.
+    """The ZeroTier address inside a hardware address; None if ZeroTier did not assign it.
 
     Its first byte comes from the network's number, the others are the address, mixed with bytes of that number.
     """
@@ -131,7 +131,7 @@ def member(mac: str, network: str) -> str | None:
 
 
 def _with_addresses(peers: tuple[OverlayPeer, ...], network: str, met: Mapping[str, str]) -> tuple[OverlayPeer, ...]:
-    """The peers with those of their overlay addresses that this node has met."""
+    """The peers with their known overlay addresses."""
     owned: dict[str, list[str]] = {}
     for address, mac in met.items():
         owned.setdefault(member(mac, network) or "", []).append(address)
@@ -174,23 +174,23 @@ class _Path:
 
 
 def _paths(peer: Mapping[str, Any], now_ms: float) -> tuple[_Path, ...]:
-    def path(told: Mapping[str, Any]) -> _Path:
-        ages = (now_ms - number(told[when]) for when in ("lastReceive", "lastSend"))
-        return _Path(endpoint_in(told["address"], "/"), *ages)
+    def path(entry: Mapping[str, Any]) -> _Path:
+        ages = (now_ms - number(entry[when]) for when in ("lastReceive", "lastSend"))
+        return _Path(endpoint_in(entry["address"], "/"), *ages)
 
     return tuple(map(path, peer["paths"]))
 
 
 def _heard(paths: Iterable[_Path]) -> _Path | None:
-    """The path that was heard last, if that was lately."""
+    """The path with the latest incoming packet, if that is recent."""
     lately = [path for path in paths if path.silent_ms < PATH_SILENT_S * 1000]
     return min(lately, key=lambda path: path.silent_ms, default=None)
 
 
 def _peer(peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, rooted: bool) -> OverlayPeer:
-    """A peer by its ZeroTier address: which overlay address is whose the service does not tell.
+    """A peer by its ZeroTier address: the service does not report overlay addresses of peers.
 
-    rooted: a root is heard, without which nothing can be relayed.
+    rooted: a root answers; without one nothing can be relayed.
     """
     best = _heard(paths)
     pathless = not paths and number(peer["latency"]) == -1

@@ -1,4 +1,4 @@
-"""What the renderers say in the same words."""
+"""Words that all renderers share."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ WORST_FIRST = ("fail", "error", "warn", "inconclusive")
 
 
 def counts(report: Report) -> str:
-    """The summary in words, as `27 passed, 1 skipped`."""
+    """The summary in words, such as `27 passed, 1 skipped`."""
     summary = report.summary
     named = {
         "passed": summary.pass_,
@@ -42,17 +42,17 @@ def status_of(cause: CauseEntry, known: Mapping[str, ResultEntry]) -> str:
 
 
 def way(direction: str) -> str:
-    """A direction as a person says it; nothing for what goes both ways or stays here."""
+    """A direction in words; empty for round trips and local results."""
     return {"forward": "this node → peer", "reverse": "peer → this node"}.get(direction, "")
 
 
 def aspect_of(result: ResultEntry) -> str:
-    """What tells apart several results of one check about one target and direction."""
+    """What distinguishes several results of one check about one target and direction."""
     return result.id.removeprefix(f"{result.check}/{result.target}/{result.direction}").strip("/")
 
 
 def lab_note(report: Report) -> str:
-    """What must be said of a report that was not measured on a network; nothing else."""
+    """The notice for a report that was not measured on a real network."""
     if report.run.lab is None:
         return ""
     if report.run.lab == "loopback":

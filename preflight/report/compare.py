@@ -1,4 +1,4 @@
-"""What changed between two reports: pure. A difference within the spread of what was measured is no change."""
+"""What changed between two reports: pure. A difference within the spread of the measurements is not a change."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,17 +12,19 @@ from preflight.report.model import CauseEntry, Report, ResultEntry
 Trend = Literal["worse", "better", "changed"]
 
 _GOODNESS = {"error": 0, "fail": 0, "inconclusive": 1, "warn": 2, "pass": 3}
-"""`skip` is not among them: what was not asked is neither better nor worse."""
+"""`skip` is not in the list: a skipped result is neither better nor worse."""
 Z = 1.96
 """Two-sided 95 %."""
 LEAST_MS = 10.0
 LEAST_SHARE = 0.5
-"""A round trip that differs by less may be a busy machine: a few answers tell the spread within a run, not between."""
+"""A smaller difference of round trips may come from a busy machine: a few answers show the spread within a run, not
+between runs.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A measured value and the bounds between which it lies, in `unit`."""
+    """A measured value and its bounds, in `unit`."""
 
     value: float
     low: float
@@ -30,7 +32,7 @@ class Interval:
     unit: str
 
     def apart(self, other: "Interval") -> bool:
-        """Whether the two cannot be the same value."""
+        """Whether the two values certainly differ."""
         return self.high < other.low or other.high < self.low
 
     def __str__(self) -> str:
@@ -40,7 +42,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference. `subject` is a result's id or a cause's code and target; `was` and `now` say it in words."""
+    """One difference. `subject` is a result's id or a cause's code and target; `was` and `now` are text."""
 
     trend: Trend
     subject: str
@@ -177,11 +179,11 @@ _MEASURES: dict[str, tuple[Callable[[Facts | None], Interval | None], bool]] = {
     "rtt": (_round_trip, True),
     "rtt median": (_jittered, True),
 }
-"""How each number is read, with its spread, and whether a higher value is the worse one."""
+"""How to read each measurement, with its spread, and whether a higher value is worse."""
 
 
 def render(comparison: Comparison, width: int = 80) -> str:
-    """The comparison for a person."""
+    """The comparison as text."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
@@ -197,5 +199,5 @@ def render(comparison: Comparison, width: int = 80) -> str:
                 hanging(console, Text(f"{mark} {trend}  {change.subject}"))
                 console.print(Padding(Text(f"was: {change.was}\nnow: {change.now}"), (0, 0, 0, 4)))
     counts = ", ".join(f"{len(comparison.of(trend))} {trend}" for trend in ("worse", "better", "changed"))
-    console.print(Text(counts if comparison.changes else "nothing changed beyond the noise of the measurements"))
+    console.print(Text(counts if comparison.changes else "nothing changed by more than the noise of the measurements"))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

@@ -1,4 +1,4 @@
-"""Many peers in few lines: what is alike stands together, with the spread of its numbers; the bad keep their names."""
+"""Many peers in few lines: equal results share a line, with the spread of their numbers; bad peers keep their names."""
 
 import re
 from collections import Counter
@@ -23,9 +23,9 @@ from preflight.report.model import CauseEntry, Report, ResultEntry
 T = TypeVar("T")
 
 FEW = 8
-"""Up to so many peers, each has lines of its own; of what is bad so many are named one by one in any case."""
+"""Up to this many peers, each has its own lines; at most this many bad ones are always named."""
 NOBODY = ("node", "control")
-"""Targets that are no peers."""
+"""Targets that are not peers."""
 
 
 def _sent(facts: Facts) -> int | None:
@@ -61,13 +61,13 @@ _TELLING: tuple[tuple[Callable[[Facts], float | None], str, str], ...] = (
 
 
 def peers_of(results: Iterable[ResultEntry]) -> list[str]:
-    """The peers that results are about, each once, in the order of their names: p2 before p10."""
+    """The peers of the results, each once, in natural order: p2 before p10."""
     targets = dict.fromkeys(result.target for result in results)
     return sorted((target for target in targets if target not in NOBODY), key=_natural)
 
 
 def by_key(items: Iterable[T], keys: Iterable[Hashable]) -> list[list[T]]:
-    """Items with equal keys together, in the order in which the keys first come."""
+    """Group items by key, in the order of each key's first item."""
     groups: dict[Hashable, list[T]] = {}
     for item, key in zip(items, keys, strict=True):
         groups.setdefault(key, []).append(item)
@@ -82,17 +82,17 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 def spread(results: Sequence[ResultEntry]) -> str:
     """The telling numbers of many results, from the smallest to the largest; nothing where there are none."""
-    told, known = [], [facts for result in results if (facts := result.facts) is not None]
+    texts, known = [], [facts for result in results if (facts := result.facts) is not None]
     for read, before, behind in _TELLING:
         numbers = sorted(value for facts in known if (value := read(facts)) is not None)
         if numbers:
             ends = dict.fromkeys((_number(numbers[0]), _number(numbers[-1])))
-            told.append(f"{before}{'–'.join(ends)}{behind}")
-    return ", ".join(told)
+            texts.append(f"{before}{'–'.join(ends)}{behind}")
+    return ", ".join(texts)
 
 
 def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -> bool:
-    """Whether the messages differ in nothing but the peer's name and address (`addresses`, by name)."""
+    """Whether the messages differ only in the peer's name and address (`addresses`, by name)."""
 
     def without_names(result: ResultEntry) -> str:
         message = result.message.replace(addresses.get(result.target) or result.target, "\0")
@@ -103,7 +103,7 @@ def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -
 
 @dataclass(frozen=True, slots=True)
 class CauseGroup:
-    """The same cause at one or many peers; `number` is how the report counts it."""
+    """One cause at one or many peers; `number` is its number in the report."""
 
     number: int
     status: str
@@ -111,38 +111,38 @@ class CauseGroup:
 
     @property
     def first(self) -> CauseEntry:
-        """The one that stands for all."""
+        """The cause shown for all."""
         return self.causes[0]
 
     @property
     def peers(self) -> list[str]:
-        """Names, in their order."""
+        """Names, in natural order."""
         return sorted((cause.target for cause in self.causes), key=_natural)
 
     @property
     def who(self) -> str:
-        """The target, or how many peers and the first of them."""
+        """The target, or the number of peers and the first names."""
         many = len(self.causes)
         return f"{many} peers: {names(self.peers)}" if many > 1 else self.first.target
 
     @property
     def message(self) -> str:
-        """What the first one says, with its name where it stands for many."""
+        """The first cause's message, with its peer's name if it represents many."""
         return f"{self.first.target}: {self.first.message}" if len(self.causes) > 1 else self.first.message
 
     @property
     def explains(self) -> frozenset[str]:
-        """Ids of all results that they account for."""
+        """Ids of all results that they explain."""
         return frozenset(id for cause in self.causes for id in cause.explains)
 
     @property
     def explained(self) -> int:
-        """How many results they account for, one of each cause's own not counted."""
+        """How many results they explain, not counting one of each cause itself."""
         return len(self.explains) - len(self.causes)
 
 
 def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
-    """Causes of the same code, direction and status at many peers as one; each by itself if few, or `whole`."""
+    """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`."""
     known = by_id(report)
     statuses = [status_of(cause, known) for cause in report.diagnosis]
     keys = [
@@ -157,7 +157,7 @@ def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
     ]
 
 
-def told_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:
+def explained_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:
     """The last of the groups that explains each result."""
     return {id: group for group in groups for cause in group.causes for id in cause.explains}
 
@@ -169,6 +169,6 @@ def _number(value: float) -> str:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Digits count as numbers, of which the longer one is the greater one."""
+    """Compare digits as numbers."""
     parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
     return [(len(part) if number % 2 else -1, part) for number, part in enumerate(parts)]

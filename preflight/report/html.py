@@ -1,4 +1,4 @@
-"""The report as one HTML file that works from an e-mail: no request, no font, no script of others; prints well."""
+"""The report as one HTML file that works from an e-mail: no request, no font, no foreign script; it prints well."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ STATUSES = ("fail", "error", "warn", "inconclusive", "pass", "skip")
 
 
 def render(report: Report) -> str:
-    """The whole page. Everything from the report is escaped; the page's policy allows its own script alone."""
+    """The whole page. Everything from the report is escaped; the page's policy allows only its own script."""
     script = _asset("report.js")
     return (
         environment()
@@ -41,7 +41,7 @@ def render(report: Report) -> str:
 
 @cache
 def environment() -> Environment:
-    """Templates that escape everything; they take longer to read than to fill."""
+    """Templates that escape everything; cached, because loading takes longer than rendering."""
     templates = Environment(
         loader=PackageLoader("preflight.report", "html_assets"),
         autoescape=True,
@@ -65,7 +65,7 @@ def _asset(name: str) -> str:
 
 
 def _pretty(value: Any) -> str:
-    """Evidence as a person reads it: text as it is, everything else as JSON, lists of numbers on one line."""
+    """Evidence for a reader: text as it is, everything else as JSON, lists of numbers on one line."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -76,7 +76,7 @@ def _pretty(value: Any) -> str:
 
 
 def _number(value: float | None, unit: str = "") -> str:
-    """A number with as many digits as help; a dash for what was not measured."""
+    """A number with useful digits; a dash if it was not measured."""
     if value is None:
         return "–"
     digits = 2 if abs(value) < 1 else 1 if abs(value) < 100 else 0

@@ -1,4 +1,4 @@
-"""The report as JSON, its JSON Schema, and the reader of reports that somebody else may have written."""
+"""The report as JSON, its JSON Schema, and the reader of reports, which may come from anyone."""
 
 import json
 from collections import Counter
@@ -18,12 +18,12 @@ from preflight.report.model import (
 )
 
 LARGEST_BYTES = 64_000_000
-"""Of a report that is read; a thousand peers make a tenth of it."""
+"""Limit for a report to read; a thousand peers make a tenth of it."""
 DEEPEST = 64
-"""Levels of lists and objects in a report that is read."""
+"""Levels of lists and objects in a report to read."""
 _TOO_DEEP = f"it is nested more than {DEEPEST} levels deep"
 _DIGITS = 20
-"""Of an integer: 64 bits and a sign."""
+"""Digits of an integer: 64 bits and a sign."""
 _EXIT_CODES = {"pass": EXIT_PASS, "fail": EXIT_FAIL, "inconclusive": EXIT_INCONCLUSIVE, "error": EXIT_ERROR}
 
 
@@ -43,12 +43,12 @@ def schema() -> dict[str, Any]:
 
 
 def parse(data: bytes) -> Report:
-    """Read a report, of whatever bytes. Raises ValueError with one printable clause that says what does not fit."""
+    """Read a report from any bytes. Raises ValueError with one printable clause that says what is wrong."""
     if len(data) > LARGEST_BYTES:
         raise ValueError(f"it has more than {LARGEST_BYTES // 1_000_000} MB")
     document = _document(data)
     if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - one kind for all that does not fit
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - one kind for all that does not fit
     _shallow(document)
     try:
         report = Report.model_validate(document)
@@ -66,12 +66,12 @@ def _document(data: bytes) -> Any:
         document = json.loads(
             text, object_pairs_hook=_object, parse_constant=_number, parse_float=_number, parse_int=_integer
         )
-        if "\\u" in text:  # an escape may stand for half a character
+        if "\\u" in text:  # an escape may be half of a surrogate pair
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError("it holds half a character") from None
+        raise ValueError("it contains an unpaired surrogate") from None
     except UnicodeDecodeError:
-        raise ValueError("it is no text in UTF-8") from None
+        raise ValueError("it is not UTF-8 text") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except json.JSONDecodeError as error:
@@ -82,25 +82,25 @@ def _document(data: bytes) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     known = dict(pairs)
     if len(known) < len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("one object has a key twice")
     return known
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not isfinite(number):
-        raise ValueError("it holds a number that JSON does not know, or that is out of all bounds")
+        raise ValueError("it contains a number that JSON does not allow, or that is too large")
     return number
 
 
 def _integer(text: str) -> int:
     if len(text) > _DIGITS:
-        raise ValueError("it holds a number that is out of all bounds")
+        raise ValueError("it contains a number that is too large")
     return int(text)
 
 
 def _shallow(document: Any) -> None:
-    """Raises ValueError for what is nested too deep."""
+    """Raises ValueError if it is nested too deep."""
     level = [document]
     for _ in range(DEEPEST):
         holders = [value for value in level if isinstance(value, dict | list)]
@@ -110,7 +110,7 @@ def _shallow(document: Any) -> None:
 
 
 def _agrees(report: Report) -> None:
-    """Raises ValueError for a summary, verdict or exit code that the results do not bear out, however it was gated."""
+    """Raises ValueError for a summary, verdict or exit code that does not follow from the results under any gate."""
     counts = Counter(result.status for result in report.results)
     if counts != Counter(report.summary.model_dump(by_alias=True)):
         raise ValueError("its summary does not count its results")
@@ -122,4 +122,4 @@ def _agrees(report: Report) -> None:
         "error": counts["error"] and not counts["fail"],
     }
     if not borne_out[verdict] or code not in (_EXIT_CODES[verdict], EXIT_INTERRUPTED):
-        raise ValueError(f"its results do not bear out the verdict {verdict!r} with exit code {code}")
+        raise ValueError(f"its results do not support the verdict {verdict!r} with exit code {code}")

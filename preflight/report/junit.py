@@ -41,5 +41,5 @@ def _cases(results: Iterable[ResultEntry]) -> list[Any]:
 
 
 def _name(result: ResultEntry) -> str:
-    """Target and direction, and the aspect where one check says several things about both."""
+    """Target and direction, and the aspect if one check has several results about both."""
     return " ".join(filter(None, (result.target, result.direction, aspect_of(result))))

@@ -1,4 +1,4 @@
-"""The report for a ticket: verdict, cause, what it rests on; everything else folded away."""
+"""The report for a ticket: verdict, cause and its evidence; everything else is folded."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,17 +9,17 @@ from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import Report, ResultEntry
 
 SHOWN = 12
-"""Explained results that a cause's table shows; the rest stands in the folded list."""
-# A word as it stands in a sentence: letters and digits, single marks between them, and the marks around a word.
+"""Explained results that a cause's table shows; the rest is in the folded list."""
+# A plain word: letters and digits, single marks between them, and the marks around a word.
 _WORD = re.compile(
     r"[(\"'“‘]*[^\W_]+(?:[-.,:/'’][^\W_]+)*[)\"'”’]*[%.,;:!?…]*[)\"'”’]*|[–—→←↔·…≥≤≠×]",
 )
-# Words that GitHub or GitLab would make a link of all the same: a site, a ticket, a commit, an emoji, a numbered item.
+# Words that GitHub or GitLab would still turn into a link: a site, a ticket, a commit, an emoji, a numbered item.
 _LINKED = re.compile(r"(?i)www\.|//|\b[a-z]\w*-\d|\b[0-9a-f]{7,}\b|:.*:|^\W*\d+[.)]\W*$")
 
 
 def render(report: Report) -> str:
-    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts forms no markup."""
+    """GitHub-flavoured Markdown (CommonMark with tables). Text of remote hosts cannot become markup."""
     blocks = [
         f"## preflight: {report.verdict.upper()} on {_text(report.run.node.hostname)}",
         _head(report),
@@ -99,8 +99,8 @@ def _row(result: ResultEntry) -> str:
 def _text(text: str) -> str:
     """A sentence in which nothing is markup, a link, a mention, a reference or a new line.
 
-    GitHub and GitLab look for some of these in what is rendered already, where no backslash helps: whatever is not
-    plainly a word stands in a code span.
+    GitHub and GitLab search for some of these in rendered text, where a backslash does not help: everything that is
+    not a plain word goes into a code span.
     """
     words = text.split()
     runs = ((plain, " ".join(run)) for plain, run in groupby(words, key=_is_word))

@@ -1,7 +1,7 @@
 """Many nodes' reports as one matrix: who reaches whom, by direction, seen from both ends. Pure.
 
-The way from A to B is told twice: forward by A, and reverse by B. Where one end says that it is dead and the other got
-packets, both are shown: together they know more than either.
+Two reports describe the direction from A to B: A as forward, B as reverse. If one end says that it is dead and the
+other received packets, the matrix shows both: together they know more than either.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ PATH = ("overlay", "reach", "mtu", "udp")
 BROKEN = ("fail", "error")
 _ORDER: tuple[StatusName, ...] = ("fail", "error", "warn", "inconclusive", "pass", "skip")
 DIRECTIONS = ("forward", "round-trip"), ("reverse", "round-trip")
-"""What tells of the way to the peer, and of the way from it; what is about just that direction first."""
+"""The directions that describe the path to the peer, and the path from it; the specific direction first."""
 
 
 class Part(BaseModel):
@@ -30,7 +30,7 @@ class Part(BaseModel):
 
 
 class View(Part):
-    """What one end says about a way: its worst result."""
+    """What one end says about a direction: its worst result."""
 
     by: str
     direction: DirectionName
@@ -41,7 +41,7 @@ class View(Part):
 
 
 class Way(Part):
-    """The way from one node to another; `contradiction`: one end calls it dead, the other received by it."""
+    """The direction from one node to another; `contradiction`: one end calls it dead, the other received packets."""
 
     source: str
     target: str
@@ -50,8 +50,8 @@ class Way(Part):
     views: tuple[View, ...]
 
     @property
-    def told(self) -> View:
-        """The view that decides: the worst; of equals what is about just this direction, then the receiver's."""
+    def decisive(self) -> View:
+        """The view that decides: the worst; among equals the one about this direction only, then the receiver's."""
         return min(
             self.views,
             key=lambda view: (_ORDER.index(view.status), view.direction == "round-trip", view.by != self.target),
@@ -59,7 +59,7 @@ class Way(Part):
 
 
 class Matrix(Part):
-    """All ways between the nodes that reports are from, and from them to peers without a report."""
+    """All directions between the nodes with a report, and from them to peers without one."""
 
     schema_version: str = "1"
     nodes: tuple[str, ...]
@@ -68,11 +68,11 @@ class Matrix(Part):
 
     @property
     def failed(self) -> bool:
-        """Whether any way is dead or broken."""
+        """Whether any direction is dead or broken."""
         return any(way.status in BROKEN for way in self.ways)
 
     def way(self, source: str, target: str) -> Way | None:
-        """The way between two nodes; None if nobody tells of it."""
+        """The direction between two nodes; None if no report has it."""
         return next((way for way in self.ways if (way.source, way.target) == (source, target)), None)
 
 
@@ -81,21 +81,21 @@ class _Member:
     name: str
     report: Report
     peers: dict[str, str]
-    """What the report calls a peer, to what the matrix calls it."""
+    """A peer's name in the report, to its name in the matrix."""
 
 
 def merge(reports: Sequence[Report]) -> Matrix:
-    """Put the reports of many nodes together; of two from one node the later one counts.
+    """Combine the reports of many nodes; of two from one node the later one counts.
 
-    A node is known by its overlay addresses, and called what the others call it. Raises ValueError for two nodes that
-    cannot be told apart.
+    Overlay addresses identify a node; its name is the one that the others use. Raises ValueError for two nodes that
+    cannot be distinguished.
     """
     latest = {_identity(report): report for report in sorted(reports, key=lambda report: report.run.started_at)}
     names = _names(list(latest.values()))
     members = [_Member(names[id], report, _peer_names(report, names)) for id, report in latest.items()]
     if len({member.name for member in members}) < len(members):
         twice = Counter(member.name for member in members).most_common(1)[0][0]
-        raise ValueError(f"two nodes are called {twice!r} and no overlay address tells them apart")
+        raise ValueError(f"two nodes are called {twice!r} and no overlay address distinguishes them")
     views: dict[tuple[str, str], list[View]] = {}
     for member in members:
         for peer, called in member.peers.items():
@@ -105,13 +105,13 @@ def merge(reports: Sequence[Report]) -> Matrix:
             ):
                 views.setdefault((source, target), []).extend(_view(member.name, results, directions))
     known = {member.name for member in members}
-    ways = tuple(_way(*ends, told) for ends, told in sorted(views.items()) if told)
+    ways = tuple(_way(*ends, views_of) for ends, views_of in sorted(views.items()) if views_of)
     silent = sorted({name for ends in views for name in ends} - known)
     return Matrix(nodes=tuple(sorted(known)), silent=tuple(silent), ways=ways)
 
 
 def _identity(report: Report) -> str:
-    """The node's overlay addresses; its host name where it has none."""
+    """The node's overlay addresses; its host name if it has none."""
     return " ".join(sorted(_own_addresses(report))) or report.run.node.hostname
 
 
@@ -121,7 +121,7 @@ def _own_addresses(report: Report) -> list[str]:
 
 
 def _names(reports: Sequence[Report]) -> dict[str, str]:
-    """Each node's name by identity: what most others call it."""
+    """Each node's name by identity: the one that most others use."""
     called: dict[str, Counter[str]] = {}
     for report in reports:
         for peer in report.run.peers:
@@ -139,12 +139,12 @@ def _peer_names(report: Report, names: dict[str, str]) -> dict[str, str]:
 
 
 def _about_path(result: ResultEntry) -> bool:
-    """A skip tells nothing, and what a code of the run says is about the run."""
+    """A skip says nothing, and a `run.` code is about the run."""
     return result.category in PATH and result.status != "skip"
 
 
 def _view(by: str, results: Sequence[ResultEntry], directions: Sequence[str]) -> Iterator[View]:
-    """The worst of what is known about just this direction; only where nothing is, of what is about both."""
+    """The worst result about this direction only; if there is none, the worst about both."""
     for direction in directions:
         fitting = [result for result in results if result.direction == direction]
         if fitting:
@@ -177,7 +177,7 @@ def _contradiction(way: Way) -> str:
 
 
 def render_text(matrix: Matrix, width: int = 80) -> str:
-    """A table of marks where it fits, then each way that is not good with what both ends say of it."""
+    """A table of marks if it fits, then each bad direction with what both ends say about it."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Column, Table
@@ -197,7 +197,7 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
         console.print(table)
     for way in sorted(matrix.ways, key=lambda way: _ORDER.index(way.status)):
         if way.status != "pass":
-            code = f"  {way.told.code}" if way.told.code else ""
+            code = f"  {way.decisive.code}" if way.decisive.code else ""
             console.print()
             hanging(console, Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{_contradiction(way)}"))
             for view in way.views:
@@ -206,7 +206,7 @@ def render_text(matrix: Matrix, width: int = 80) -> str:
 
 
 def render_html(matrix: Matrix) -> str:
-    """The same as one page, in the dress of the report."""
+    """The matrix as one page, in the style of the report."""
     from preflight.report.html import environment, style
 
     return (
@@ -221,12 +221,12 @@ def render_html(matrix: Matrix) -> str:
 def summary(matrix: Matrix) -> str:
     """The matrix in one line."""
     counts = Counter(way.status for way in matrix.ways)
-    told = ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
+    totals = ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
     contradictions = sum(way.contradiction for way in matrix.ways)
-    more = f"; {contradictions} told differently by its two ends" if contradictions else ""
+    more = f"; {contradictions} described differently by the two ends" if contradictions else ""
     silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
     nodes, ways = number_of("nodes", len(matrix.nodes)), number_of("ways", len(matrix.ways))
-    return f"{nodes}{silent}, {ways}: {told or 'none was measured'}{more}"
+    return f"{nodes}{silent}, {ways}: {totals or 'none was measured'}{more}"
 
 
 def _mark(matrix: Matrix, source: str, target: str) -> str:

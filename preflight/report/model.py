@@ -21,19 +21,19 @@ StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
 DirectionName = Literal["forward", "reverse", "round-trip", "local"]
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 LabKind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
-"""The product whose real tunnels were measured, or processes on loopback."""
+"""The product whose tunnels were measured, or processes on loopback."""
 
 EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 3, 4, 130
 
 
 LARGEST = 2**53
-"""Beyond it not every integer is a number of JSON's readers (RFC 8259 section 6)."""
+"""Beyond it not every JSON reader can represent every integer (RFC 8259 section 6)."""
 DEEPEST = 32
-"""Levels of a measurement or evidence; what lies deeper is cut."""
+"""Levels of a measurement or evidence; deeper levels are cut."""
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Measurements and evidence as JSON knows them: printable text, finite numbers, lists and objects, not too deep."""
+    """Measurements and evidence as JSON values: printable text, finite numbers, lists and objects, not too deep."""
     if isinstance(value, str):
         return printable(value)
     if value is None or isinstance(value, bool):
@@ -50,7 +50,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def _number(value: float) -> float | None:
-    """The number, as a float where it is large; None for what no reader takes."""
+    """The number, as a float if it is large; None if no reader accepts it."""
     try:
         number = float(value)
     except OverflowError:
@@ -61,7 +61,7 @@ def _number(value: float) -> float | None:
 
 
 def _made(change: Callable[[str], str]) -> BeforeValidator:
-    """Before pydantic looks at it: it takes no text with half a character."""
+    """Runs before pydantic, which rejects text with an unpaired surrogate."""
     return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
 
 
@@ -75,7 +75,7 @@ Count = Annotated[int, Field(ge=0, le=LARGEST)]
 
 def _of_our_time(moment: datetime) -> datetime:
     if not 1970 <= moment.year < 3000:
-        raise ValueError(f"the year {moment.year} is not of our time")
+        raise ValueError(f"the year {moment.year} is out of range")
     return moment.astimezone(UTC)
 
 
@@ -102,7 +102,9 @@ class NodeInfo(Part):
     os: Line
     kernel: Line
     python: Line
-    privileges: tuple[Line, ...] = Field((), description="Capabilities of the process that matter here, as net_raw.")
+    privileges: tuple[Line, ...] = Field(
+        (), description="Capabilities of the process that matter here, such as net_raw."
+    )
 
 
 class OverlayInfo(Part):
@@ -115,7 +117,7 @@ class OverlayInfo(Part):
 
 
 class PeerInfo(Part):
-    """A peer that the run was about: what results call it, and its overlay address."""
+    """A peer of the run: its name in the results, and its overlay address."""
 
     target: Line
     address: Line
@@ -184,7 +186,7 @@ class ResultEntry(Part):
 
 
 class CauseEntry(Part):
-    """One root cause, most fundamental first; `explains` lists the ids of the results that it accounts for."""
+    """One root cause, most fundamental first; `explains` lists the ids of the results that it explains."""
 
     code: Word
     title: Line
@@ -210,14 +212,14 @@ def _known_version(version: object) -> object:
 
 
 class Report(Part):
-    """The whole report: every text in it is printable, every number finite, whoever wrote it."""
+    """The whole report: every text in it is printable, every number finite, even if another program wrote it."""
 
     schema_version: Annotated[Literal["1"], BeforeValidator(_known_version)] = "1"
     tool: Tool = Tool()
     run: Run
     verdict: Verdict
     summary: Summary
-    remarks: tuple[Line, ...] = Field((), description="Why the verdict is what it is, where the counts do not tell.")
+    remarks: tuple[Line, ...] = Field((), description="Why the verdict is what it is, if the counts do not explain it.")
     diagnosis: tuple[CauseEntry, ...] = ()
     results: tuple[ResultEntry, ...] = ()
     placement: tuple[Placement, ...] = ()
@@ -231,7 +233,7 @@ class Gate(Part):
 
 
 class Judgement(NamedTuple):
-    """What the run amounts to. remarks: sentences on why, where the counts alone do not tell it."""
+    """The overall result of the run. remarks: sentences that explain it, if the counts alone do not."""
 
     verdict: Verdict
     exit_code: int
@@ -243,15 +245,15 @@ def judge(
 ) -> Judgement:
     """The verdict and the exit code; where several apply: fail, then error, then inconclusive.
 
-    asked: what was asked for, by its name, and the ids of the checks that it chose. Good is a run in which at least one
-    of these passed or warned: neither what they need nor a plug-in that could not be loaded speaks for them.
+    asked: each requested name, and the ids of the checks that it selected. A run is good if at least one of these
+    passed or warned: their prerequisites, or a plug-in that failed to load, do not count.
     """
     summary, wanted = summarize(results), frozenset().union(*asked.values())
     passed = any(result.check in wanted and result.status in (Status.PASS, Status.WARN) for result in results)
     verdict, code = _verdict(summary, gate, passed=passed)
     remarks = [_left_out(name, ids, results) for name, ids in asked.items()]
     if silent := wanted - {result.check for result in results}:
-        remarks.append(f"no result came from {', '.join(sorted(silent))}")
+        remarks.append(f"no result from {', '.join(sorted(silent))}")
     if gate.allow_inconclusive and summary.inconclusive and verdict in ("pass", "inconclusive"):
         remarks.append(_excepted(results, passed=passed))
     if interrupted:
@@ -271,19 +273,19 @@ def _verdict(summary: Summary, gate: Gate, *, passed: bool) -> tuple[Verdict, in
 
 
 def _left_out(name: str, ids: Collection[str], results: Iterable[Result]) -> str:
-    """A sentence where all that was asked for by this name was skipped."""
+    """A sentence if everything that was requested by this name was skipped."""
     own = [result for result in results if result.check in ids]
     if not own or any(result.status is not Status.SKIP for result in own):
         return ""
     reasons = {result.code: result.message for result in reversed(own)}
-    return f"{name} was skipped as a whole: {'; '.join(reversed(reasons.values()))}"
+    return f"{name} was skipped completely: {'; '.join(reversed(reasons.values()))}"
 
 
 def _excepted(results: Iterable[Result], *, passed: bool) -> str:
     if not passed:
-        return "nothing that was asked for passed, and --allow-inconclusive excepts only what stands beside that"
+        return "nothing that was requested passed, so --allow-inconclusive does not apply"
     checks = dict.fromkeys(result.check for result in results if result.status is Status.INCONCLUSIVE)
-    return f"undecided, and excepted by --allow-inconclusive: {', '.join(checks)}"
+    return f"undecided, but allowed by --allow-inconclusive: {', '.join(checks)}"
 
 
 def summarize(results: Iterable[Result]) -> Summary:
@@ -295,18 +297,18 @@ def summarize(results: Iterable[Result]) -> Summary:
 
 
 def doc_of(code: str) -> str:
-    """Where the page of a code stands, relative to the project."""
+    """The path of a code's page, relative to the project."""
     return f"runbook/{code}.md"
 
 
 def by_layer(results: tuple[Result, ...]) -> tuple[Result, ...]:
-    """The results from the host upwards, in each category as they came."""
+    """The results from the host upwards; within a category in the order of the run."""
     order = {category: place for place, category in enumerate(LAYERS)}
     return tuple(sorted(results, key=lambda result: order.get(result.category, len(order))))
 
 
 def result_entry(result: Result) -> ResultEntry:
-    """A result as the report shows it."""
+    """A result for the report."""
     return ResultEntry(
         id=result.id,
         check=result.check,
@@ -330,7 +332,7 @@ def result_entry(result: Result) -> ResultEntry:
 
 
 def cause_entry(cause: Cause) -> CauseEntry:
-    """A cause as the report shows it."""
+    """A cause for the report."""
     return CauseEntry(
         code=cause.code.slug,
         title=cause.code.title,
@@ -359,7 +361,7 @@ def build_report(
     interrupted: bool = False,
     peers: tuple[Peer, ...] = (),
 ) -> Report:
-    """Put the report together from what the run gave. asked: as in `judge`; without it, all that gave a result."""
+    """Build the report from the outcome of a run. asked: as in `judge`; by default every check with a result."""
     asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
     verdict, exit_code, remarks = judge(results, gate, asked, interrupted=interrupted)
     run = Run(

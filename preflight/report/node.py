@@ -1,4 +1,4 @@
-"""What the report says about the node that it comes from."""
+"""The report's description of its node."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ _CAPABILITIES = {"net_bind_service": 10, "net_admin": 12, "net_raw": 13, "sys_ad
 
 
 def privileges() -> tuple[str, ...]:
-    """The effective capabilities of this process that matter to checks; none where there is no /proc."""
+    """The effective capabilities of this process that matter to checks; none without /proc."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
@@ -43,7 +43,7 @@ def _os_name() -> str | None:
 
 
 def overlay_info(state: OverlayState | None) -> OverlayInfo | None:
-    """The overlay as the head of the report shows it."""
+    """The overlay for the head of the report."""
     if state is None:
         return None
     return OverlayInfo(

@@ -1,6 +1,6 @@
 """The report as metrics: OpenMetrics text that node_exporter's textfile collector and promtool take too.
 
-Only gauges: the older Prometheus text format knows no `info`, and the rest of the two is the same. Names follow the
+Only gauges: the older Prometheus text format has no `info`; apart from that the two formats are equal. Names follow the
 Prometheus conventions: base units, and a measurement keeps its unit's name at its end (`_seconds`, `_bytes`, `_ratio`).
 """
 
@@ -21,7 +21,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
 
 @dataclass(slots=True)
 class _Family:
-    """One metric: samples by their labels; of two with the same labels the last one counts."""
+    """One metric: samples by labels; of two with equal labels the last one counts."""
 
     help: str
     samples: dict[tuple[tuple[str, str], ...], float] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class _Family:
 
 @dataclass(frozen=True, slots=True)
 class _Collector:
-    """What prometheus-client writes out: anything that can be asked to `collect`."""
+    """What prometheus-client writes: any object with `collect`."""
 
     families: dict[str, _Family]
 
@@ -76,7 +76,7 @@ def _run(families: dict[str, _Family], report: Report) -> None:
 
 
 def _cause(families: dict[str, _Family], cause: CauseEntry) -> None:
-    metric = _family(families, "preflight_root_cause_results", "Results that a root cause explains, its own included.")
+    metric = _family(families, "preflight_root_cause_results", "Results that a root cause explains, including its own.")
     metric.add(len(cause.explains), code=cause.code, target=cause.target, direction=cause.direction)
 
 
@@ -86,7 +86,7 @@ def _status(families: dict[str, _Family], result: ResultEntry) -> None:
 
 
 def _measured(families: dict[str, _Family], result: ResultEntry, ours: frozenset[str]) -> None:
-    """The numbers that a check measured, whatever it calls them: none is a sample of a metric of ours."""
+    """The numbers that a check measured. Their names never clash with our own metrics."""
     for name, value in result.measurements.items():
         base, divisor = _base_unit(name)
         metric = f"preflight_{_plain(result.check)}_{base}"
@@ -100,7 +100,7 @@ def _about(result: ResultEntry) -> dict[str, str]:
 
 
 def _base_unit(name: str) -> tuple[str, float]:
-    """`rtt_median_ms` is `rtt_median_seconds`, and to be divided by 1000."""
+    """`rtt_median_ms` becomes `rtt_median_seconds`, divided by 1000."""
     stem, _, unit = _plain(name).rpartition("_")
     if unit in _UNITS:
         word, divisor = _UNITS[unit]

@@ -1,4 +1,4 @@
-"""What the HTML report shows, as plain values: a pure function from the report, without markup."""
+"""The contents of the HTML report, as plain values: a pure function from the report, without markup."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _ORDER = (*WORST_FIRST, "pass", "skip")
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One direction between this node and another place: its worst status, and the few words that stand at it."""
+    """One direction between this node and another place: its worst status, and its label."""
 
     direction: str
     status: str
@@ -42,7 +42,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A box on the map, and the edges to it. `rest`: it stands for so many peers."""
+    """A box on the map, and the edges to it. `rest`: it represents this many peers."""
 
     name: str
     edges: tuple[Edge, ...]
@@ -56,7 +56,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class PeerNumbers:
-    """What was measured of one peer: milliseconds and percent; None is not measured."""
+    """Measurements of one peer: milliseconds and percent; None: not measured."""
 
     name: str
     rtt_min_ms: float | None
@@ -68,7 +68,7 @@ class PeerNumbers:
     jitter_reverse_ms: float | None
 
     @property
-    def told(self) -> bool:
+    def measured(self) -> bool:
         """Whether there is anything to show."""
         return self.rtt_min_ms is not None or self.loss_forward is not None
 
@@ -79,7 +79,7 @@ class PeerNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One size of packet that was tried, bytes, and its fate."""
+    """One packet size that was tried, bytes, and its fate."""
 
     size_bytes: int
     fate: Fate
@@ -142,12 +142,12 @@ class Page:
 
     @property
     def few(self) -> int:
-        """How many pictures of one kind stand open; the others are folded."""
+        """How many pictures of one kind are open; the others are folded."""
         return FEW
 
     @property
     def shown_searches(self) -> tuple[MtuSearch, ...]:
-        """All searches where there are few, else those that found something."""
+        """All searches if there are few, else those with a finding."""
         telling = tuple(search for search in self.searches if search.status != "pass")
         return self.searches if len(self.searches) <= FEW else telling
 
@@ -181,7 +181,7 @@ def make_page(report: Report) -> Page:
         report=report,
         causes=_causes(report, groups),
         places=_places(peers, by_target.get(CONTROL, [])),
-        peers=tuple(sorted((each for each in numbers if each.told), key=PeerNumbers.worst_first)),
+        peers=tuple(sorted((each for each in numbers if each.measured), key=PeerNumbers.worst_first)),
         searches=tuple(search for result in report.results if (search := _search(result)) is not None),
         rows=_rows(report, groups),
     )
@@ -203,8 +203,8 @@ def _causes(report: Report, groups: Sequence[CauseGroup]) -> tuple[RootCause, ..
 
 
 def _rows(report: Report, groups: Sequence[CauseGroup]) -> tuple[Row, ...]:
-    told = {id: group.number for group in reversed(groups) for id in group.explains}
-    return tuple(Row(result, aspect_of(result), told.get(result.id)) for result in report.results)
+    explained = {id: group.number for group in reversed(groups) for id in group.explains}
+    return tuple(Row(result, aspect_of(result), explained.get(result.id)) for result in report.results)
 
 
 def _places(peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry]) -> tuple[Place, ...]:
@@ -225,7 +225,7 @@ def _places(peers: dict[str, list[ResultEntry]], control: Sequence[ResultEntry])
 
 
 def _both_ways(results: Sequence[ResultEntry]) -> tuple[Edge, Edge]:
-    """What is about both directions counts for each of them."""
+    """A result about both directions counts for each."""
     path = [result for result in results if result.category in PATH or result.status in WORST_FIRST]
     forward = [result for result in path if result.direction in ("forward", "round-trip", "local")]
     reverse = [result for result in path if result.direction in ("reverse", "round-trip")]
@@ -234,11 +234,11 @@ def _both_ways(results: Sequence[ResultEntry]) -> tuple[Edge, Edge]:
 
 def _edge(direction: str, results: Sequence[ResultEntry]) -> Edge:
     status = worst(result.status for result in results)
-    told = next((result for result in results if result.status == status), None)
-    if told is None or status == "skip":
+    decisive = next((result for result in results if result.status == status), None)
+    if decisive is None or status == "skip":
         return Edge(direction, "skip", "not tested")
     if status != "pass":
-        return Edge(direction, status, told.code or "")
+        return Edge(direction, status, decisive.code or "")
     return Edge(direction, status, _round_trip(results))
 
 
@@ -275,7 +275,7 @@ def _numbers(name: str, results: Sequence[ResultEntry]) -> PeerNumbers:
 
 
 def _search(result: ResultEntry) -> MtuSearch | None:
-    """The sizes of a path-MTU search; None where there was none, or where only full size was tried."""
+    """The sizes of a path-MTU search; None if there was none, or if it tried only the full size."""
     sizes = next((read_sizes(entry.data) for entry in result.evidence if entry.kind == "path-mtu"), None)
     facts = result.facts if sizes else None
     if sizes is None or not isinstance(facts, MtuFacts) or facts.mtu_bytes is None:

@@ -1,8 +1,8 @@
-"""Consistent stand-ins for what tells where a report comes from: addresses, keys, and the names of hosts.
+"""Consistent pseudonyms for what identifies a site: addresses, keys, and the names of hosts.
 
-Each keeps its form, so that a line to paste stays one: an address is an address, a key has the length of a key and is
+Each keeps its form, so that a command stays valid: an address is an address, a key has the length of a key and is
 a small number, a MAC address is one for documentation (RFC 9542 section 2.1.2) or, beyond 256 of them, a locally
-administered one, a host is `host-N`. Numbers are given in the order of appearance. Pure.
+administered one, a host is `host-N`. Numbers follow the order of appearance. Pure.
 """
 
 import re
@@ -21,11 +21,11 @@ _PATTERN = re.compile(
     r"|(?<=SHA256:)[0-9A-Za-z+/]{43}(?![0-9A-Za-z+/=]))"
     # A Tailscale key, a Nebula fingerprint, a WireGuard key on its socket, a ZeroTier identity.
     r"|(?P<hex>(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{128}|[0-9A-Fa-f]{64})(?![0-9A-Za-z])|(?<=key:)[0-9a-f]{8,63}(?![0-9A-Za-z]))"
-    # A ZeroTier node address or network; digits alone are a number, and letters alone a word.
+    # A ZeroTier node address or network; only digits is a number, only letters a word.
     r"|(?P<zerotier>(?<![0-9A-Za-z.])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{10}(?:[0-9a-f]{6})?(?![0-9A-Za-z]))"
     r"|(?P<mac>(?<![0-9A-Za-z-])[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}(?![0-9A-Za-z-])"
     r"|(?<![0-9A-Za-z.])[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}(?![0-9A-Za-z.]))"
-    # An IPv6 or MAC address, or a fingerprint: which one is seen by trying.
+    # An IPv6 or MAC address, or a fingerprint: try each.
     r"|(?P<colons>(?<![0-9A-Za-z])(?P<run>(?:[0-9A-Fa-f]{0,4}+:){2,}+[0-9A-Fa-f]{0,4}+(?:\.\d{1,3}){0,3}+)(?P<long>/\d{1,3})?)"
     r"|(?P<dots>(?<![0-9Vv.])(?P<quad>\d{1,3}+(?:\.\d{1,3}+){3})(?!\.?\d)(?P<length>/\d{1,2}(?![\d.]))?)"
 )
@@ -34,7 +34,7 @@ _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){15,}")
 
 
 class Pseudonyms:
-    """names: of hosts that may stand in a text; `know` adds more. `replaced` counts what was replaced."""
+    """names: host names that texts may contain; `know` adds more. `replaced` counts the replacements."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._addresses = AddressPseudonyms()
@@ -52,13 +52,13 @@ class Pseudonyms:
         self._names.know(names)
 
     def learn(self, text: str) -> None:
-        """Know the networks that a text tells of: best before an address in them is replaced."""
-        told: list[tuple[IPNetwork, bool]] = []
+        """Register the networks in a text: best before replacing an address in them."""
+        networks: list[tuple[IPNetwork, bool]] = []
         for match in _PATTERN.finditer(text):
             _, address, _ = _address_in(match["run"] or match["quad"] or "")
             if address and (network := _network(address, match["long"] or match["length"])):
-                told.append((network, network.network_address != address))
-        self._addresses.learn(told)
+                networks.append((network, network.network_address != address))
+        self._addresses.learn(networks)
 
     def replace(self, text: str) -> str:
         """The text with every address, key and known name replaced; `learn` it before."""
@@ -67,11 +67,11 @@ class Pseudonyms:
     def _found(self, match: re.Match[str]) -> str:
         text = match[0]
         try:
-            stand_in = getattr(self, f"_{match.lastgroup}")(match)
-        except ValueError:  # looks like one and is none: an octet of 999
+            pseudonym = getattr(self, f"_{match.lastgroup}")(match)
+        except ValueError:  # looks like one but is not: an octet of 999
             return text
-        self._replaced += stand_in != text
-        return str(stand_in)
+        self._replaced += pseudonym != text
+        return str(pseudonym)
 
     def _colons(self, match: re.Match[str]) -> str:
         run = match["run"]
@@ -87,17 +87,17 @@ class Pseudonyms:
         return self._address(match["quad"], match["length"])
 
     def _address(self, run: str, length: str | None) -> str:
-        """An address with what stands around it, and the length of its prefix."""
+        """An address with the text around it, and its prefix length."""
         before, address, behind = _address_in(run)
         if address is None:
             raise ValueError(run)
         network = _network(address, length)
         if network and network.network_address == address:
-            stand_in: IPAddress = self._addresses.network(network).network_address
+            pseudonym: IPAddress = self._addresses.network(network).network_address
         else:
-            stand_in = self._addresses.address(address)
-        mapped = stand_in.ipv4_mapped if isinstance(stand_in, IPv6Address) else None
-        return f"{before}{f'::ffff:{mapped}' if mapped else stand_in}{behind}{length or ''}"
+            pseudonym = self._addresses.address(address)
+        mapped = pseudonym.ipv4_mapped if isinstance(pseudonym, IPv6Address) else None
+        return f"{before}{f'::ffff:{mapped}' if mapped else pseudonym}{behind}{length or ''}"
 
     def _arpa(self, match: re.Match[str]) -> str:
         """The name of an address or network in the reverse tree (RFC 1035 section 3.5, RFC 3596 section 2.5)."""
@@ -107,8 +107,8 @@ class Pseudonyms:
         length = len(labels) * bits
         number = sum(int(label, base) << place * bits for place, label in enumerate(labels))
         network = kind((number << whole - length, length))
-        told = int(self._addresses.network(network).network_address) >> whole - length
-        parts = [(told >> place * bits) & (1 << bits) - 1 for place in range(len(labels))]
+        number = int(self._addresses.network(network).network_address) >> whole - length
+        parts = [(number >> place * bits) & (1 << bits) - 1 for place in range(len(labels))]
         return ".".join([*(f"{part:x}" if base == 16 else str(part) for part in parts), family, "arpa"])
 
     def _base64(self, match: re.Match[str]) -> str:
@@ -119,10 +119,10 @@ class Pseudonyms:
         return self._key(bytes.fromhex(digits.zfill(len(digits) + len(digits) % 2))).hex()[-len(digits) :]
 
     def _zerotier(self, match: re.Match[str]) -> str:
-        """A node's address, or that of a network's controller and a number of it."""
+        """A node's address, or the address of a network's controller with a number."""
         node, network = match[0][:10], match[0][10:]
-        told = f"{self._number('zerotier', node.encode()):010x}"
-        return told + (f"{self._number('zerotier network', match[0].encode()):06x}" if network else "")
+        pseudonym = f"{self._number('zerotier', node.encode()):010x}"
+        return pseudonym + (f"{self._number('zerotier network', match[0].encode()):06x}" if network else "")
 
     def _mac(self, match: re.Match[str]) -> str:
         return self._hardware(match[0])
@@ -133,12 +133,12 @@ class Pseudonyms:
         if digits in ("0" * 12, "f" * 12):
             return text
         number = self._number("mac", digits.encode())
-        stand_in = f"00005e0053{number:02x}" if number < 256 else f"02{number:010x}"
+        pseudonym = f"00005e0053{number:02x}" if number < 256 else f"02{number:010x}"
         sign, step = (".", 4) if "." in text else (text[2], 2)
-        return sign.join(stand_in[at : at + step] for at in range(0, 12, step))
+        return sign.join(pseudonym[at : at + step] for at in range(0, 12, step))
 
     def _key(self, key: bytes) -> bytes:
-        """The stand-in of a key, however it is written; a key of zeros is none."""
+        """The pseudonym of a key in any notation; a key of zeros stays."""
         return self._number("key", key).to_bytes(len(key), "big") if any(key) else key
 
     def _number(self, kind: str, value: bytes) -> int:
@@ -147,7 +147,7 @@ class Pseudonyms:
 
 
 def _address_in(run: str) -> tuple[str, IPAddress | None, str]:
-    """The address in a run of digits, and what stands before and behind it: a port, the colon of a sentence."""
+    """The address in a run of digits, and the text before and after it: a port, the colon of a sentence."""
     if ":" not in run and run:
         run = ".".join(str(int(part)) for part in run.split("."))
     bare = run.rstrip(".:")

@@ -1,4 +1,4 @@
-"""The one pass that everything goes through before it leaves: secrets out, addresses and names on request."""
+"""The one pass for everything that leaves the node: it removes secrets and, on request, addresses and names."""
 
 import re
 from collections import Counter
@@ -12,13 +12,13 @@ from preflight.report.pseudonyms import Pseudonyms
 
 GONE = "[redacted]"
 
-# What a shape keeps stands in its group.
+# A pattern's group is the part to keep.
 _SHAPES = {
     "bearer": re.compile(r"(?i)(?<=bearer )[\w.~+/=-]{8,}"),
     "basic": re.compile(r"(?i)(authorization[\"']?[:=] *[\"']?basic )[\w+/=-]+"),
     # A JWT (RFC 7519): its header is JSON in base64url.
     "jwt": re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"),
-    # User info of a URL (RFC 3986 section 3.2.1): a password, and on the web whatever it is.
+    # User info of a URL (RFC 3986 section 3.2.1): a password; for web URLs, any user info.
     "url-user": re.compile(r"(?<=://)[^\s/@:]+:[^\s/@]+(?=@)|(?:(?<=http://)|(?<=https://))[^\s/@]+(?=@)"),
     "query": re.compile(r"(?i)([?&](?:access_|api_?)?(?:token|key|secret|password|auth|sig(?:nature)?)=)[^&\s\"'#]+"),
     "pem": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -30,11 +30,11 @@ _SHAPES = {
 }
 _HOME = re.compile(r"((?:/home|/Users)/)[^/\s:\"']+")
 _VARIABLE = re.compile(r"\b(?=[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|API_KEY))([A-Z0-9_]++[\"']? *[=:] *[\"']?)[^\s\"',}]+")
-"""What belongs to raw files: in a report's own sentences these two would spoil a line to paste."""
+"""For raw files only: in a report these two would break a line to paste."""
 
 
 class Kind(Enum):
-    """Whether a text of a report is a word of ours, that only loses secrets, or may be anything."""
+    """Whether a text of a report is one of our own words, which can only lose secrets, or may be anything."""
 
     OURS = auto()
     FREE = auto()
@@ -44,32 +44,32 @@ _MOST_REMEMBERED = 10_000
 
 
 class Redactor:
-    """Takes known secrets and what looks like one out of any text, and keeps account of what was taken out where.
+    """Removes known secrets and text that looks like one, and counts what was removed where.
 
-    secrets: the values that this run knows. stand_ins: also replace addresses and names. Ledger: (file, kind) to count.
+    secrets: the values that this run knows. pseudonyms: replace addresses and names too. Ledger: (file, kind) to count.
     """
 
-    def __init__(self, secrets: Iterable[str], stand_ins: Pseudonyms | None = None) -> None:
+    def __init__(self, secrets: Iterable[str], pseudonyms: Pseudonyms | None = None) -> None:
         self._secrets = Secrets(secrets)
-        self._stand_ins = stand_ins
+        self._pseudonyms = pseudonyms
         self.ledger: Counter[tuple[str, str]] = Counter()
         self._cleaned: dict[tuple[str, str, str, bool], tuple[Any, Counter[tuple[str, str]]]] = {}
 
     @property
-    def stand_in(self) -> Callable[[str], str] | None:
-        """What replaces addresses, keys and names in a text, where stand-ins were asked for."""
-        return self._stand_ins.replace if self._stand_ins else None
+    def pseudonym(self) -> Callable[[str], str] | None:
+        """Replaces addresses, keys and names in a text, if requested."""
+        return self._pseudonyms.replace if self._pseudonyms else None
 
     def know(self, names: Iterable[str]) -> None:
-        """Replace these names of hosts too from now on, where stand-ins were asked for."""
-        if self._stand_ins:
-            self._stand_ins.know(names)
+        """Also replace these host names from now on, if requested."""
+        if self._pseudonyms:
+            self._pseudonyms.know(names)
             self._cleaned.clear()
 
     def learn(self, texts: Iterable[str]) -> None:
-        """Know the networks that texts tell of, before the first of them is replaced."""
-        if self._stand_ins:
-            self._stand_ins.learn("\n".join(texts))
+        """Register the networks in the texts, before the first one is replaced."""
+        if self._pseudonyms:
+            self._pseudonyms.learn("\n".join(texts))
 
     def text(self, text: str, where: str = "report") -> str:
         """A sentence of a report without secrets."""
@@ -77,15 +77,15 @@ class Redactor:
         return clean
 
     def raw(self, text: str, where: str) -> str:
-        """A file of raw evidence: also without assignments of secret variables, and without users' names in paths."""
+        """A file of raw evidence: also without assignments of secret variables and user names in paths."""
         for kind, shape in (("variable", _VARIABLE), ("home", _HOME)):
             text = self._shape(kind, shape, text, where)
         return self.text(text, where)
 
     def report(self, report: Report, *, homes: bool = False) -> Report:
-        """The report without secrets, and with stand-ins where they were asked for.
+        """The report without secrets and, if requested, with pseudonyms.
 
-        homes: also without users' names in paths, which spoils a line to paste here, and nowhere else.
+        homes: also without user names in paths; a line to paste then fails on this node, but only here.
         """
         tree = report.model_dump(mode="json", by_alias=True)
         texts: list[tuple[str, Kind]] = []
@@ -126,16 +126,16 @@ class Redactor:
         return _member(name, value, lambda text, kind: next(clean), Kind.FREE)
 
     def _clean(self, texts: Sequence[tuple[str, Kind]], where: str) -> list[str]:
-        """Texts that stand one behind the other, each without secrets; stand-ins only in what is free."""
+        """Consecutive texts, each without secrets; pseudonyms only in free text."""
         clean, count = self._secrets.replaced_in([text for text, _ in texts], GONE)
         self.ledger[where, "secret"] += count
         for kind, shape in _SHAPES.items():
             clean = [self._shape(kind, shape, text, where) for text in clean]
-        if self._stand_ins:
+        if self._pseudonyms:
             self.learn(clean)
-            before, replace = self._stand_ins.replaced, self._stand_ins.replace
+            before, replace = self._pseudonyms.replaced, self._pseudonyms.replace
             clean = [replace(text) if kind is Kind.FREE else text for text, (_, kind) in zip(clean, texts, strict=True)]
-            self.ledger[where, "address, key or name"] += self._stand_ins.replaced - before
+            self.ledger[where, "address, key or name"] += self._pseudonyms.replaced - before
         self.ledger = +self.ledger
         return clean
 
@@ -147,20 +147,20 @@ class Redactor:
 
 
 _FIXED = frozenset({"schema_version", "direction", "status", "verdict", "lab", "started_at"})
-"""Fields that hold one of a few words, or a time."""
+"""Fields with one of a few words, or a time."""
 _OURS = frozenset(
     {"tool", "os", "kernel", "python", "privileges", "product", "check", "category", "code", "doc", "kind", "title"}
     | {"work_class"}
 )
-"""Fields that hold words of ours and versions: some look like an address or a name and are none."""
+"""Fields with our own words and versions: some look like an address or a name, but are not."""
 _IDS = frozenset({"id", "explains", "blocked_by"})
 _ANYTHING = frozenset({"data", "measurements"})
-"""Fields whose own keys may come from somebody else: an address, a host, a line of a file."""
+"""Fields whose keys may come from outside: an address, a host, a line of a file."""
 _DIRECTIONS = frozenset({"forward", "reverse", "round-trip", "local"})
 
 
 def _mapped(tree: dict[str, Any], change: Callable[[str, Kind], str]) -> dict[str, Any]:
-    """The report's JSON with every text changed that is no fixed word, in the order in which they stand there."""
+    """The report's JSON with every text changed except fixed words, in document order."""
     changed: dict[str, Any] = _field(tree, change)
     changed["run"]["id"] = tree["run"]["id"]
     return changed
@@ -195,7 +195,7 @@ def _anything(value: Any, change: Callable[[str, Kind], str]) -> Any:
 
 
 def _id(id: str, change: Callable[[str, Kind], str]) -> str:
-    """A result's id: the check, the target, the direction, and what else tells it apart."""
+    """A result's id: the check, the target, the direction, and the aspect."""
     check, *parts = id.split("/")
-    told = [part if part in _DIRECTIONS else change(part, Kind.FREE) for part in parts]
-    return "/".join([change(check, Kind.OURS), *told])
+    rest = [part if part in _DIRECTIONS else change(part, Kind.FREE) for part in parts]
+    return "/".join([change(check, Kind.OURS), *rest])

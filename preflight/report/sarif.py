@@ -8,7 +8,7 @@ from preflight import codes
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 LEVELS = {"fail": "error", "error": "error", "warn": "warning", "inconclusive": "none"}
-"""Levels of section 3.27.10, where an open question has none; passes and skips are no findings and are left out."""
+"""Levels of section 3.27.10; an undecided result has none; passes and skips are not findings and are left out."""
 
 
 def render(report: Report) -> str:
@@ -44,7 +44,7 @@ def _rule(slug: str) -> dict[str, Any]:
 
 
 def _invocation(report: Report) -> dict[str, Any]:
-    """It was successful when no check broke and the user did not end it, whatever the network did."""
+    """Successful if no check broke and the user did not end it; the network's state does not matter."""
     run = report.run
     return {
         "executionSuccessful": run.exit_code not in (4, 130),

@@ -1,4 +1,4 @@
-"""Lines for a person at a terminal, of which no stranger's text can begin one of its own."""
+"""Lines for a terminal; untrusted text can never start a line."""
 
 from rich.console import Console
 from rich.text import Text
@@ -7,7 +7,7 @@ _INDENT = "  "
 
 
 def hanging(console: Console, text: Text) -> None:
-    """Print one line; where it is too long, what goes on below is indented: only we begin a line at its edge."""
+    """Print one line; indent the rest of a long one: only our own text starts at the left edge."""
     first, *more = text.wrap(console, max(console.width - len(_INDENT), 1)) or [text]
     console.print(first, soft_wrap=True)
     for line in more:

@@ -17,17 +17,17 @@ from preflight.report.grouping import (
     CauseGroup,
     by_key,
     cause_groups,
+    explained_by,
     names,
     peers_of,
     say_the_same,
     spread,
-    told_by,
 )
 from preflight.report.model import Report, ResultEntry
 from preflight.report.terminal import hanging
 
-Told = Mapping[str, CauseGroup]
-"""By the id of a result the cause that explains it."""
+Explained = Mapping[str, CauseGroup]
+"""Result id to the cause that explains it."""
 
 STYLES = {
     "pass": "green",
@@ -41,9 +41,9 @@ MARKS = {status: (mark, STYLES[status]) for status, mark in common.MARKS.items()
 VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
 PLACEMENT_STYLE = {"allowed": "green", "caution": "yellow", "not-default": "yellow", "out-of-scope": "bright_black"}
 MANY = 12
-"""Results of one check and status beyond which they are shown as one line and a count."""
+"""With more results of one check and status than this, show one line and a count."""
 LISTED = 5
-"""Bad results of many peers that are shown one by one, of each check and code."""
+"""How many bad results of many peers are shown one by one, for each check and code."""
 
 
 def render(report: Report, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
@@ -55,33 +55,33 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     _head(console, report)
     groups = cause_groups(report, whole=verbose)
     _diagnosis(console, groups)
-    told = told_by(groups)
+    explained = explained_by(groups)
     addresses = {peer.target: peer.address for peer in report.run.peers}
     shown = [result for result in report.results if verbose or not _does_not_apply(result)]
     for category, results in groupby(shown, key=lambda result: result.category):
         console.print()
         console.print(Text(category, style="bold"))
-        _results(console, list(results), told, addresses, verbose)
+        _results(console, list(results), explained, addresses, verbose)
     if not verbose:
         _aside(console, filter(_does_not_apply, report.results))
     if report.placement:
         _placement(console, report)
     _verdict(console, report)
-    # Only the newline ends a line here: what a result quotes may hold other separators.
+    # Only the newline ends a line here: quoted text may contain other separators.
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
 
 
 def _does_not_apply(result: ResultEntry) -> bool:
-    """What was never a question here; a skip for any other reason is told where it stands."""
+    """Checks that do not apply here; a skip for any other reason has its own line."""
     return result.status == "skip" and result.code == codes.RUN_NOT_APPLICABLE.slug
 
 
 def _aside(console: Console, aside: Iterable[ResultEntry]) -> None:
-    """All that does not apply, in one line."""
+    """All checks that do not apply, in one line."""
     checks = dict.fromkeys("/".join(filter(None, (r.check, common.aspect_of(r)))) for r in aside)
     if checks:
         console.print()
-        hanging(console, Text(f"does not apply here: {', '.join(checks)} (-v tells why)", style="bright_black"))
+        hanging(console, Text(f"does not apply here: {', '.join(checks)} (-v says why)", style="bright_black"))
 
 
 def _head(console: Console, report: Report) -> None:
@@ -103,14 +103,14 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         if cause.remedy:
             _remedy(console, cause.remedy)
         if many:
-            console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v tells each", "bright_black"))
+            console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v lists each", "bright_black"))
         others = group.explained
         more = f"; explains {others} more result{'s' if others > 1 else ''} below" if others > 0 else ""
         console.print(Text(f"    more: preflight explain {cause.code}{more}", style="bright_black"))
 
 
 def _remedy(console: Console, remedy: str) -> None:
-    """What to do: a sentence is wrapped; a command stays whole, however long, so that it can be pasted."""
+    """What to do: a sentence is wrapped; a command stays on one line, so that it can be pasted."""
     if remedy.endswith("."):
         console.print(Padding(Text("fix: ", style="bold").append(remedy, style="not bold"), (0, 0, 0, 4)))
     else:
@@ -120,50 +120,50 @@ def _remedy(console: Console, remedy: str) -> None:
 
 
 def _results(
-    console: Console, results: list[ResultEntry], told: Told, addresses: Mapping[str, str], verbose: bool
+    console: Console, results: list[ResultEntry], explained: Explained, addresses: Mapping[str, str], verbose: bool
 ) -> None:
     table = Table.grid(padding=(0, 1))
     for _ in range(3):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold", ratio=1)
     if verbose or len(peers_of(results)) <= FEW:
-        _as_they_came(table, results, told, verbose)
+        _as_they_came(table, results, explained, verbose)
     else:
-        _together(table, results, told, addresses)
+        _together(table, results, explained, addresses)
     console.print(table)
 
 
-def _as_they_came(table: Table, results: list[ResultEntry], told: Told, verbose: bool) -> None:
+def _as_they_came(table: Table, results: list[ResultEntry], explained: Explained, verbose: bool) -> None:
     for key, group in groupby(results, key=lambda r: (r.check if r.blocked_by is None else "", r.status, r.blocked_by)):
         members = list(group)
         if key[2]:
-            _blocked(table, members, told)
+            _blocked(table, members, explained)
             continue
         few = verbose or len(members) <= MANY
         for result in members if few else members[:3]:
-            _row(table, result, told, verbose)
+            _row(table, result, explained, verbose)
         if not few:
             _more(table, members[0].status, f"{len(members) - 3} more of {members[0].check}: {members[0].status}")
 
 
-def _together(table: Table, results: list[ResultEntry], told: Told, addresses: Mapping[str, str]) -> None:
-    """What is alike at many peers on one line, the bad ones with their names."""
-    for members in by_key(results, [_likeness(result, told) for result in results]):
+def _together(table: Table, results: list[ResultEntry], explained: Explained, addresses: Mapping[str, str]) -> None:
+    """Equal results of many peers on one line, the bad ones with names."""
+    for members in by_key(results, [_likeness(result, explained) for result in results]):
         first = members[0]
         if first.blocked_by is not None:
-            _blocked(table, members, told)
+            _blocked(table, members, explained)
         elif len(members) <= FEW:
             for result in members:
-                _row(table, result, told, verbose=False)
+                _row(table, result, explained, verbose=False)
         elif first.status in ("pass", "skip"):
             quiet = "bright_black" if first.status == "skip" else ""
             said = spread(members) or f"{first.target}: {first.message}"
             _all(table, members, Text(said, style=quiet), quiet)
         elif say_the_same(members, addresses):
-            _all(table, members, Text(f"{first.target}: ").append(_bad(first, told)))
+            _all(table, members, Text(f"{first.target}: ").append(_bad(first, explained)))
         else:
             for result in members[:LISTED]:
-                _row(table, result, told, verbose=False)
+                _row(table, result, explained, verbose=False)
             rest = [result.target for result in members[LISTED:]]
             _more(table, first.status, f"and {len(rest)} more: {', '.join(rest[:LISTED])}, … (-v lists all)")
 
@@ -175,9 +175,9 @@ def _all(table: Table, members: list[ResultEntry], message: Text, style: str = "
     table.add_row("", Text(mark, style=mark_style), label, message)
 
 
-def _likeness(result: ResultEntry, told: Told) -> Hashable:
+def _likeness(result: ResultEntry, explained: Explained) -> Hashable:
     if result.blocked_by is not None:
-        group = told.get(result.id)
+        group = explained.get(result.id)
         return ("blocked", group.number if group else result.blocked_by)
     return (result.check, common.aspect_of(result), result.status, result.code, result.direction)
 
@@ -187,27 +187,27 @@ def _more(table: Table, status: str, text: str) -> None:
     table.add_row("", Text(mark, style=style), "", Text(text, style="bright_black"))
 
 
-def _blocked(table: Table, members: list[ResultEntry], told: Told) -> None:
-    """All that one failure, or one cause, blocks in a category, on one line."""
+def _blocked(table: Table, members: list[ResultEntry], explained: Explained) -> None:
+    """Everything that one failure or cause blocks in a category, on one line."""
     mark, style = MARKS["skip"]
     labels = [
         _label(alike[0], f"{len(alike)} peers") if len(alike) > FEW else _label(each)
         for alike in by_key(members, [result.check for result in members])
         for each in (alike[:1] if len(alike) > FEW else alike)
     ]
-    group = told.get(members[0].id)
+    group = explained.get(members[0].id)
     reason = f"cause {group.number}" if group else f"{members[0].blocked_by} did not pass"
     text = Text(f"{names(list(dict.fromkeys(labels)))} ({reason})", style=style)
     table.add_row("", Text(mark, style=style), Text("skipped", style=style), text)
 
 
-def _row(table: Table, result: ResultEntry, told: Told, verbose: bool) -> None:
+def _row(table: Table, result: ResultEntry, explained: Explained, verbose: bool) -> None:
     mark, style = MARKS[result.status]
     quiet = "bright_black" if result.status == "skip" else ""
     if result.status in ("pass", "skip"):
         message = Text(result.message, style=quiet)
     else:
-        message = _bad(result, {} if verbose else told)
+        message = _bad(result, {} if verbose else explained)
     if verbose:
         for name, value in result.measurements.items():
             message.append(f"\n{name} = {value}", style="bright_black")
@@ -216,9 +216,9 @@ def _row(table: Table, result: ResultEntry, told: Told, verbose: bool) -> None:
     table.add_row("", Text(mark, style=style), Text(_label(result), style=quiet), message)
 
 
-def _bad(result: ResultEntry, told: Told) -> Text:
-    """What is wrong; what a cause of its own says is not said again, one of many peers has only been counted so far."""
-    style, group = STYLES[result.status], told.get(result.id)
+def _bad(result: ResultEntry, explained: Explained) -> Text:
+    """What is wrong; do not repeat a cause's own message; a cause at many peers has shown only a count so far."""
+    style, group = STYLES[result.status], explained.get(result.id)
     if group is None:
         return Text(result.message).append(f" [{result.code}]", style=style)
     if len(group.causes) > 1:
@@ -227,9 +227,9 @@ def _bad(result: ResultEntry, told: Told) -> Text:
 
 
 def _label(result: ResultEntry, target: str | None = None) -> str:
-    """What the line is about, without what the heading or the code already says."""
+    """The subject of the line, without words of the heading or code."""
     aspect = common.aspect_of(result)
-    of_the_code = (result.code or "").endswith(aspect)  # as "timeout" in run.timeout: it does not tell which check
+    of_the_code = (result.code or "").endswith(aspect)  # as "timeout" in run.timeout: it does not say which check
     name = result.check.partition(".")[2] if of_the_code else aspect
     who = target or result.target
     sign = {"forward": "→", "reverse": "←"}.get(result.direction, "")

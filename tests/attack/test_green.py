@@ -115,7 +115,7 @@ def test_named_and_skipped(
     formats = ("json", "markdown", "html", "sarif", "junit")
     outputs = [word for format in formats for word in ("--output", f"{format}={tmp_path / format}")]
     done = preflight("run", *named, "--control-url", control_plane, "-q", "--output", "text", *outputs)
-    sentence = "enroll.cycle was skipped as a whole: bootstrap writes to the cluster"
+    sentence = "enroll.cycle was skipped completely: bootstrap writes to the cluster"
     assert done.code == code, done
     assert f"{verdict.upper()} " in done.out
     assert sentence in " ".join(done.out.split())
@@ -135,7 +135,7 @@ def test_skips_alone(preflight: Preflight, control_plane: str, named: str, lenie
     """No gate makes a run good that only skipped what it was asked for, and stderr says why where no report does."""
     done = preflight("run", named, "--control-url", control_plane, "-q", "--output", "json=r.json", *lenient)
     assert (done.code, done.out) == (3, "")
-    assert f"preflight: {named} was skipped as a whole: " in done.said
+    assert f"preflight: {named} was skipped completely: " in done.said
 
 
 def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
@@ -143,7 +143,7 @@ def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
     done = preflight("watch", "udp.stun", "--count", "1")
     assert done.code == 3
     assert "now     inconclusive: 1 result, 0 causes" in done.out
-    assert "now     udp.stun was skipped as a whole: no STUN server is named" in done.out
+    assert "now     udp.stun was skipped completely: no STUN server is named" in done.out
 
 
 def test_the_undecided_are_excepted_aloud(preflight: Preflight) -> None:
@@ -152,7 +152,7 @@ def test_the_undecided_are_excepted_aloud(preflight: Preflight) -> None:
     assert preflight(*both, "-q").code == 3
     done = preflight(*both, "-q", "--allow-inconclusive")
     assert done.code == 0
-    assert "undecided, and excepted by --allow-inconclusive: overlay.route, overlay.session, reach.icmp" in " ".join(
+    assert "undecided, but allowed by --allow-inconclusive: overlay.route, overlay.session, reach.icmp" in " ".join(
         done.out.split()
     )
     alone = preflight("run", "reach.icmp", "--skip", "overlay.interface", "-q", "--allow-inconclusive")

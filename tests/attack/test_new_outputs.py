@@ -8,7 +8,7 @@ import click
 import pytest
 
 from preflight import files
-from preflight.cli.outputs import STDOUT, folder_beside, parse_outputs, timeline_path
+from preflight.cli.outputs import STDOUT, captures_parent, parse_outputs, timeline_path
 from preflight.control import bootstrap
 from preflight.files import WriteError
 from tests.attack.writers import alone, command
@@ -136,5 +136,5 @@ def test_many_documents_may_vanish() -> None:
 
 def test_captures_do_not_go_beside_a_device(tmp_path: Path) -> None:
     """What goes beside the first output goes beside the first that is a file: no folder is made in /dev."""
-    assert folder_beside(parse_outputs(("text=/dev/null", f"json={tmp_path}/r.json"))) == tmp_path
-    assert folder_beside(parse_outputs(("text=/dev/null",))) == Path()
+    assert captures_parent(parse_outputs(("text=/dev/null", f"json={tmp_path}/r.json"))) == tmp_path
+    assert captures_parent(parse_outputs(("text=/dev/null",))) == Path()

@@ -230,7 +230,7 @@ NAMES = ("alice-laptop", "office.corp.example", "node-a")
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_stand_ins_leave_no_place_in_any_file(kind: str) -> None:
+def test_pseudonyms_leave_no_place_in_any_file(kind: str) -> None:
     """Addresses, keys, and names in every form are replaced in each file of a bundle, the names of files included."""
     said = "\n".join(f"x {place} y" for place in PLACES[kind])
     redactor = Redactor([], Pseudonyms(NAMES))
@@ -246,8 +246,8 @@ def test_stand_ins_leave_no_place_in_any_file(kind: str) -> None:
 def test_a_key_has_one_stand_in_however_it_is_written() -> None:
     """WireGuard's tools print base64, its socket hexadecimal: the reader sees that it is one key, of a key's form."""
     key = bytes(range(32))
-    stand_ins = Pseudonyms()
-    shown = stand_ins.replace(f"{base64.b64encode(key).decode()} {key.hex()} nodekey:{key.hex()}")
+    pseudonyms = Pseudonyms()
+    shown = pseudonyms.replace(f"{base64.b64encode(key).decode()} {key.hex()} nodekey:{key.hex()}")
     in_base64, in_hex, node = shown.split()
     assert base64.b64decode(in_base64).hex() == in_hex == node.removeprefix("nodekey:")
 
@@ -257,13 +257,13 @@ def test_a_key_has_one_stand_in_however_it_is_written() -> None:
     ["10.66.0.0/24", "10.66.0.0/16", "100.64.0.0/10", "192.168.7.64/26", "fd66::/64", "fd66::/48", "fd66::/112"],
 )
 def test_a_network_stays_a_network(network: str) -> None:
-    """Its hosts are in its stand-in, of the same length, and each has an address of its own."""
+    """Its hosts are in its pseudonym, of the same length, and each has an address of its own."""
     inside = ip_network(network)
     hosts = [str(inside[number]) for number in range(1, 50)]
     told = f"{inside[1]}/{inside.prefixlen} route {network} " + " ".join(hosts)
-    stand_ins = Pseudonyms()
-    stand_ins.learn(told)
-    address, _, route, *shown = stand_ins.replace(told).split()
+    pseudonyms = Pseudonyms()
+    pseudonyms.learn(told)
+    address, _, route, *shown = pseudonyms.replace(told).split()
     outside = ip_network(route)
     assert outside.prefixlen == inside.prefixlen
     assert outside != inside
@@ -274,9 +274,9 @@ def test_a_network_stays_a_network(network: str) -> None:
 def test_networks_within_networks_stay_within_them() -> None:
     """A route that covers a peer still covers it, and one that does not, does not."""
     told = "10.66.3.7/24 10.66.0.0/16 10.67.0.0/16 10.66.3.128/25 10.66.3.200 10.66.3.7 10.66.4.9 10.67.1.1"
-    stand_ins = Pseudonyms()
-    stand_ins.learn(told)
-    _, wide, other, half, upper, lower, sibling, stranger = stand_ins.replace(told).split()
+    pseudonyms = Pseudonyms()
+    pseudonyms.learn(told)
+    _, wide, other, half, upper, lower, sibling, stranger = pseudonyms.replace(told).split()
     assert all(ip_address(each) in ip_network(wide) for each in (upper, lower, sibling))
     assert ip_address(stranger) in ip_network(other)
     assert ip_address(upper) in ip_network(half)
@@ -287,18 +287,18 @@ def test_networks_within_networks_stay_within_them() -> None:
 @pytest.mark.parametrize("make", [lambda n: f"10.{n >> 8 & 255}.{n & 255}.{n % 253 + 1}",
                                   lambda n: f"10.1.{n >> 8 & 255}.{n & 255}", lambda n: f"fd00:{n:x}::{n + 1:x}"],
                          ids=["networks", "hosts", "IPv6"])  # fmt: skip
-def test_thousands_of_addresses_have_as_many_stand_ins(make: Callable[[int], str]) -> None:
-    """Two nodes under one stand-in would be a wrong report."""
-    stand_ins = Pseudonyms()
+def test_thousands_of_addresses_have_as_many_pseudonyms(make: Callable[[int], str]) -> None:
+    """Two nodes under one pseudonym would be a wrong report."""
+    pseudonyms = Pseudonyms()
     originals = {make(number) for number in range(1, 3000)}
-    shown = [ip_address(stand_ins.replace(address)) for address in sorted(originals)]
+    shown = [ip_address(pseudonyms.replace(address)) for address in sorted(originals)]
     assert len(set(shown)) == len(originals)
 
 
-def test_a_thousand_mac_addresses_have_a_thousand_stand_ins() -> None:
+def test_a_thousand_mac_addresses_have_a_thousand_pseudonyms() -> None:
     """Beyond the 256 that are for documentation, locally administered ones follow."""
-    stand_ins = Pseudonyms()
-    shown = [stand_ins.replace(f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(1000)]
+    pseudonyms = Pseudonyms()
+    shown = [pseudonyms.replace(f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(1000)]
     assert len(set(shown)) == 1000
     assert shown[0].startswith("00:00:5e:00:53:")
 
@@ -331,13 +331,13 @@ def test_a_host_with_the_name_of_a_field_breaks_no_report(name: str) -> None:
     assert clean.diagnosis[0].explains == (clean.results[0].id,)
 
 
-def test_stand_ins_stay_the_same_over_rounds() -> None:
+def test_pseudonyms_stay_the_same_over_rounds() -> None:
     """A `watch` learns names and networks as it goes, and what was given stays given."""
-    stand_ins, seen = Pseudonyms(), []
+    pseudonyms, seen = Pseudonyms(), []
     for told in ("10.66.0.2 alice-laptop", "10.66.0.0/16 10.66.0.2 10.66.9.9", "10.66.0.2/24 10.66.0.2"):
-        stand_ins.know(["alice-laptop"])
-        stand_ins.learn(told)
-        shown: Any = stand_ins.replace(told)
+        pseudonyms.know(["alice-laptop"])
+        pseudonyms.learn(told)
+        shown: Any = pseudonyms.replace(told)
         seen.append(next(word for word in shown.split() if re.fullmatch(r"192\.0\.2\.\d+", word)))
     assert all(before == after for before, after in pairwise(seen))
 

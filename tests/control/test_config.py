@@ -21,7 +21,7 @@ def test_without_anything_it_is_open_and_has_the_contracts_defaults() -> None:
     assert not config.bearers.required
     assert (config.max_body_bytes, config.lease_ms, config.max_messages) == (524288, 120000, 50000)
     assert (config.stale_prune_ms, config.rate, config.scope_id, config.bootstrap) == (None, None, None, None)
-    assert "everybody" in config.warnings[0]
+    assert "anyone" in config.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_bootstrap_deadline_that_is_no_number_is_an_error(expires: str) -> Non
     ("environ", "word"),
     [
         ({"VOX_MESH_TOKEN": "hunter2"}, "shorter than"),
-        ({"VOX_MESH_WORKER_TOKEN": "x" * 20, "VOX_MESH_ADMIN_TOKEN": "x" * 20}, "the same"),
+        ({"VOX_MESH_WORKER_TOKEN": "x" * 20, "VOX_MESH_ADMIN_TOKEN": "x" * 20}, "are equal"),
         ({"VOX_MESH_JWT_HMAC_SECRET": "x" * 20}, "JWT secret"),
         ({"VOX_MESH_WORKER_TOKEN": "x" * 20, "VOX_MESH_BOOTSTRAP_TOKEN": "b" * 20}, "503"),
         ({"VOX_MESH_TOKEN": "x" * 20, "VOX_MESH_BOOTSTRAP_TOKEN": "b" * 20}, "no deadline"),

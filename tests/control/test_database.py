@@ -275,7 +275,7 @@ def test_a_migration_is_done_whole_or_not_at_all(path: Path, monkeypatch: pytest
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
     """Somebody's notes are not overwritten."""
     path.write_text("these are my notes\n" * 100)
-    with pytest.raises(DatabaseError, match="is no SQLite database"):
+    with pytest.raises(DatabaseError, match="is not an SQLite database"):
         Database(path, lambda: 1000)
     assert path.read_text() == "these are my notes\n" * 100
 

@@ -112,7 +112,7 @@ def test_a_bad_database_is_named(tmp_path: Path) -> None:
     """No database, no directory, no permission: one sentence each."""
     notes = tmp_path / "notes"
     notes.write_text("notes " * 1000)
-    assert "no SQLite database" in refused(tmp_path, "--bind", "127.0.0.1:0", "--db", str(notes))
+    assert "not an SQLite database" in refused(tmp_path, "--bind", "127.0.0.1:0", "--db", str(notes))
     assert "does not exist" in refused(tmp_path, "--bind", "127.0.0.1:0", "--db", str(tmp_path / "no" / "x.db"))
     assert "is a directory" in refused(tmp_path, "--bind", "127.0.0.1:0", "--db", str(tmp_path))
     assert "cannot be opened" in refused(tmp_path, "--bind", "127.0.0.1:0", "--db", "/proc/self/comm/x")
@@ -184,11 +184,11 @@ def test_bad_tls_files_are_named(tmp_path: Path) -> None:
 
 
 def test_it_warns_of_what_is_dangerous(start_server: "StartServer") -> None:
-    """Open, and reachable from everywhere in the clear."""
+    """Open, and reachable from everywhere in clear text."""
     server = start_server({}, "--bind", "0.0.0.0:0")
     warnings = [line["event"] for line in map(json.loads, server.log().splitlines()) if line["level"] == "warning"]
     assert any("no secret is set" in warning for warning in warnings)
-    assert any("in the clear" in warning for warning in warnings)
+    assert any("in clear text" in warning for warning in warnings)
 
 
 def test_it_does_not_warn_without_reason(start_server: "StartServer") -> None:

@@ -117,11 +117,11 @@ def test_the_manifest_accounts_for_every_file_and_every_cut() -> None:
     }  # fmt: skip
 
 
-def test_stand_ins_are_the_same_in_the_report_and_in_raw_files() -> None:
+def test_pseudonyms_are_the_same_in_the_report_and_in_raw_files() -> None:
     """A reader follows one address through all files; names, MAC and IP addresses of the node are nowhere."""
     raw = [Raw("neighbours.txt", "10.66.0.2 dev eth0 lladdr 52:54:00:AB:cd:ef\nfe80::5054:ff:feab:cdef node-seven\n")]
-    stand_ins = Pseudonyms(("node-seven",))
-    files = unpacked(make_bundle(made("10.66.0.2 is mute"), raw, Redactor([], stand_ins), addresses=True))
+    pseudonyms = Pseudonyms(("node-seven",))
+    files = unpacked(make_bundle(made("10.66.0.2 is mute"), raw, Redactor([], pseudonyms), addresses=True))
     everything = b"\n".join(files.values()).decode()
     for original in ("10.66.0.2", "52:54:00", "fe80::5054", "node-seven"):
         assert original not in everything.lower(), original
@@ -129,10 +129,10 @@ def test_stand_ins_are_the_same_in_the_report_and_in_raw_files() -> None:
     assert files["evidence/neighbours.txt"].decode().startswith("192.0.2.1 dev eth0 lladdr 00:00:5e:00:53:01\nfe80::1")
 
 
-def test_a_thousand_addresses_have_a_thousand_stand_ins() -> None:
-    """Two nodes under one stand-in would be a wrong report."""
-    stand_ins = Pseudonyms()
-    given = {stand_ins.replace(f"10.{n // 250}.{n % 250}.1") for n in range(1500)}
+def test_a_thousand_addresses_have_a_thousand_pseudonyms() -> None:
+    """Two nodes under one pseudonym would be a wrong report."""
+    pseudonyms = Pseudonyms()
+    given = {pseudonyms.replace(f"10.{n // 250}.{n % 250}.1") for n in range(1500)}
     assert len(given) == 1500
 
 

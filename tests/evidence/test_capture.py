@@ -98,22 +98,27 @@ def test_each_failing_result_gets_what_its_peer_sent_while_it_ran() -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), [("10.66.0.1", "10.66.0.2"), ("fd66::1", "fd66::2")])
-def test_stand_ins_replace_addresses_and_checksums(source: str, target: str, tmp_path: Path) -> None:
-    """With stand-ins no address is left, not even in a checksum; times and lengths stay."""
-    stand_ins = {"10.66.0.1": "192.0.2.1", "10.66.0.2": "192.0.2.2", "fd66::1": "2001:db8::1", "fd66::2": "2001:db8::2"}
+def test_pseudonyms_replace_addresses_and_checksums(source: str, target: str, tmp_path: Path) -> None:
+    """With pseudonyms no address is left, not even in a checksum; times and lengths stay."""
+    given = {
+        "10.66.0.1": "192.0.2.1",
+        "10.66.0.2": "192.0.2.2",
+        "fd66::1": "2001:db8::1",
+        "fd66::2": "2001:db8::2",
+    }
     before = pcap([Packet(at(1), 150, udp(source, target), target)])
     path = tmp_path / "c.pcap"
-    path.write_bytes(rewritten(before, stand_ins.__getitem__))
+    path.write_bytes(rewritten(before, given.__getitem__))
     (packet,) = rdpcap(str(path))
     network = packet[IPv6] if ":" in source else packet[IP]
-    assert (network.src, network.dst) == (stand_ins[source], stand_ins[target])
+    assert (network.src, network.dst) == (given[source], given[target])
     assert packet[UDP].chksum == 0
     assert packet.wirelen == 150
     assert float(packet.time) == pytest.approx(T0.timestamp() + 1)
 
 
 def test_the_report_names_the_files(tmp_path: Path) -> None:
-    """Whoever reads the report finds the packets; with stand-ins no name of a file tells a host."""
+    """Whoever reads the report finds the packets; with pseudonyms no name of a file tells a host."""
     results = (_result("reach.udp", failed(codes.REACH_NO_FORWARD, "b-laptop", Direction.FORWARD, "dead"), 1.0, 500),)
     report, redactor = _report(results), Redactor([], Pseudonyms(["b-laptop"]))
     kept = keep(report, {"reach.udp/b-laptop/forward": pcap([])}, tmp_path, redactor)

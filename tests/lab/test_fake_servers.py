@@ -53,7 +53,7 @@ def test_name_server_answers(name: str, kind: str, code: dns.rcode.Rcode, addres
 
 
 def test_name_server_ignores_what_is_no_question() -> None:
-    """Protects the stand-in from stray packets."""
+    """Protects the fake server from stray packets."""
     assert answer(b"\x00", ZONE) is None
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
-from preflight.lab.session import Lab, fresh_lab
 from preflight.lab.topology import overlay_address
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.lab import processes, session
+from preflight.lab import labs, processes
 from preflight.lab.names import EVERYWHERE, LabError, LabNames, UnknownLabError
 from preflight.lab.network import WIREGUARD_SOCKETS
 
@@ -27,7 +27,7 @@ def lab_name() -> Iterator[str]:
     name = f"test-{secrets.token_hex(4)}"
     yield name
     if remains(name):
-        session.take_down(name)
+        labs.take_down(name)
 
 
 def remains(name: str) -> list[str]:
@@ -45,7 +45,7 @@ def preflight(*words: str, **options: object) -> "subprocess.CompletedProcess[st
     return subprocess.run([*PREFLIGHT, *words], capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
-def pings(lab: session.Lab) -> bool:
+def pings(lab: labs.Lab) -> bool:
     """Whether a's and b's ends of the tunnel talk."""
     words = lab.command(["ping", "-c1", "-W2", "-q", "10.66.0.2"])
     return subprocess.run(words, env=lab.environment(), capture_output=True, check=False).returncode == 0
@@ -67,19 +67,19 @@ def test_up_and_down(lab_name: str) -> None:
 
 def test_two_labs_side_by_side(lab_name: str) -> None:
     """Protects labs from one another: the same addresses, and one stays whole when the other goes."""
-    one, _ = session.take_up(lab_name, "pair", None)
-    with session.lab_for("hub") as other:
+    one, _ = labs.take_up(lab_name, "pair", None)
+    with labs.lab_for("hub") as other:
         assert pings(one)
         assert pings(other)
     assert remains(other.name) == []
     assert pings(one)
-    assert not session.take_up(lab_name, None, None)[1]
+    assert not labs.take_up(lab_name, None, None)[1]
 
 
 @pytest.mark.parametrize("damage", ["responder", "tunnel-b", "namespace", "record"])
 def test_up_repairs(lab_name: str, damage: str) -> None:
     """Protects `lab up` after something died: what is not whole is built anew, and works."""
-    lab, built = session.take_up(lab_name, "pair", None)
+    lab, built = labs.take_up(lab_name, "pair", None)
     assert built
     if damage == "namespace":
         subprocess.run(["ip", "netns", "del", lab.names.namespace("c")], check=True)
@@ -87,16 +87,16 @@ def test_up_repairs(lab_name: str, damage: str) -> None:
         (lab.names.directory / "state.json").unlink()
     else:
         processes.end(lambda pid: processes.mark_of(pid) == lab.names.mark(damage))
-    lab, built = session.take_up(lab_name, "pair", None)
+    lab, built = labs.take_up(lab_name, "pair", None)
     assert built
     assert pings(lab)
 
 
 def test_up_does_not_replace_another_lab(lab_name: str) -> None:
     """Protects a lab in use from a second `up` that means another scenario."""
-    session.take_up(lab_name, "solo", None)
+    labs.take_up(lab_name, "solo", None)
     with pytest.raises(LabError, match="is up as solo; take it down first"):
-        session.take_up(lab_name, "pair", None)
+        labs.take_up(lab_name, "pair", None)
 
 
 SIGHTS: dict[str, Callable[[LabNames], Path]] = {
@@ -125,7 +125,7 @@ def test_down_after_a_crash(lab_name: str, sight: str) -> None:
     child = interrupt_at(SIGHTS[sight](names), ["lab", "up", lab_name], signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
     assert remains(lab_name)
-    session.take_down(lab_name)
+    labs.take_down(lab_name)
     assert remains(lab_name) == []
 
 
@@ -140,7 +140,7 @@ def test_interrupted_up(lab_name: str, sight: str, sign: signal.Signals) -> None
 
 def test_lab_for_one_command_leaves_nothing() -> None:
     """Protects `--lab pair`: the lab is there inside, with clean variables, and gone outside."""
-    with session.lab_for("pair") as lab:
+    with labs.lab_for("pair") as lab:
         assert lab.kind == "wireguard"
         assert lab.environment()["PREFLIGHT_LAB_KIND"] == "wireguard"
         assert pings(lab)
@@ -149,10 +149,10 @@ def test_lab_for_one_command_leaves_nothing() -> None:
 
 def test_lab_for_a_command_that_fails() -> None:
     """Protects the machine from exceptions in the command: they pass, and the lab goes."""
-    seen: list[session.Lab] = []
+    seen: list[labs.Lab] = []
 
     def fail() -> None:
-        with session.lab_for("solo") as lab:
+        with labs.lab_for("solo") as lab:
             seen.append(lab)
             raise ZeroDivisionError
 
@@ -163,23 +163,23 @@ def test_lab_for_a_command_that_fails() -> None:
 
 def test_left_behind_labs_go_with_the_next(lab_name: str) -> None:
     """Protects the machine from killed runs: the next `--lab` removes what nobody holds, and spares what is up."""
-    session.take_up(lab_name, "solo", None)
-    words = ["import sys, os, signal", "from preflight.lab.session import lab_for", "with lab_for('solo') as lab:"]
+    labs.take_up(lab_name, "solo", None)
+    words = ["import sys, os, signal", "from preflight.lab.labs import lab_for", "with lab_for('solo') as lab:"]
     code = "\n".join([*words, "    print(lab.name, flush=True)", "    os.kill(os.getpid(), signal.SIGKILL)"])
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     left = killed.stdout.strip()
     assert remains(left)
-    with session.lab_for("loopback"):
+    with labs.lab_for("loopback"):
         assert remains(left) == []
         assert remains(lab_name)
 
 
 def test_every_use_of_a_running_lab_has_a_fresh_token(lab_name: str) -> None:
     """Protects the second `--lab NAME`: the one-time token of the first may be spent, so there is a new one."""
-    session.take_up(lab_name, "solo", None)
+    labs.take_up(lab_name, "solo", None)
     tokens = []
     for _ in range(2):
-        with session.lab_for(lab_name) as lab:
+        with labs.lab_for(lab_name) as lab:
             words = lab.preflight_arguments()
             token = Path(words[words.index("--bootstrap-token-file") + 1]).read_text().strip()
             tokens.append(token)
@@ -189,7 +189,7 @@ def test_every_use_of_a_running_lab_has_a_fresh_token(lab_name: str) -> None:
     assert remains(lab_name)
 
 
-def exchange(lab: session.Lab, token: str) -> int:
+def exchange(lab: labs.Lab, token: str) -> int:
     """The status of a bootstrap exchange on node a."""
     body = json.dumps({"bootstrap_token": token})
     url = lab.state.places.url("http://{control}:{port}/v1/populi/bootstrap/exchange")
@@ -212,14 +212,14 @@ def exchange(lab: session.Lab, token: str) -> int:
 )
 def test_bootstrap_conditions(condition: str, status: int) -> None:
     """Protects the enrolment scenarios: the control plane answers what the row says."""
-    with session.lab_for(f"bootstrap-{condition}") as lab:
+    with labs.lab_for(f"bootstrap-{condition}") as lab:
         token = (lab.names.files("a") / "bootstrap-token").read_text().strip()
         assert exchange(lab, token) == status
 
 
 def test_name_servers_of_a_node() -> None:
     """Protects the name scenarios: a asks the lab's name server, and finds the control plane on the overlay."""
-    with session.lab_for("healthy-dns") as lab:
+    with labs.lab_for("healthy-dns") as lab:
         words = lab.command(["getent", "ahostsv4", "control.overlay.test"])
         found = subprocess.run(words, env=lab.environment(), capture_output=True, text=True, check=True)
         assert found.stdout.split()[0] == "10.66.0.3"
@@ -289,5 +289,5 @@ def test_mistakes(words: list[str], said: str) -> None:
 
 def test_unknown_name_for_one_command() -> None:
     """Protects `--lab NAME` likewise."""
-    with pytest.raises(UnknownLabError, match="did you mean solo"), session.lab_for("sollo"):
+    with pytest.raises(UnknownLabError, match="did you mean solo"), labs.lab_for("sollo"):
         pass

@@ -27,7 +27,7 @@ def test_names_are_distinct_and_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "..", "a/b", "A", "-x", "a" * 49, "x y", "."])
 def test_names_that_are_none(name: str) -> None:
     """Protects the file system: a lab's name becomes a directory's."""
-    with pytest.raises(LabError, match="is no name for a lab"):
+    with pytest.raises(LabError, match="is not a valid name for a lab"):
         LabNames.of(name)
 
 
@@ -41,7 +41,7 @@ def test_state_root(tmp_path: Path) -> None:
 def test_directory_of_somebody_else(tmp_path: Path) -> None:
     """Protects the secrets in a lab: in a shared temporary directory somebody may have been first."""
     (tmp_path / "lab").symlink_to(tmp_path)
-    with pytest.raises(LabError, match="belongs to somebody else"):
+    with pytest.raises(LabError, match="belongs to another user"):
         private_directory(tmp_path / "lab")
 
 

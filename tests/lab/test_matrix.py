@@ -37,7 +37,7 @@ def test_one_scenario(tmp_path: Path) -> None:
 
 
 def test_several_side_by_side(tmp_path: Path) -> None:
-    """Protects the matrix: labs side by side, one report for each run, the table on standard output."""
+    """Protects the matrix: labs in parallel, one report for each run, the table on standard output."""
     file = tmp_path / "score.json"
     outputs = ["--output", f"json={file}", "--output", "text"]
     done = run("bootstrap-disabled", "interface-missing", "--repeat", "2", "--jobs", "2", *outputs)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from preflight.lab.labs import fresh_lab
 from preflight.lab.scenarios import SCENARIOS
-from preflight.lab.session import fresh_lab
 from preflight.lab.topology import underlay_address
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -172,8 +172,8 @@ MISBEHAVING = [
     (hanging, "overlay.daemon-down", "did not answer within"),
     (saying(b""), None, "gave no HTTP answer"),
     (saying(b"\x16\x03\x01private_key=zzzz"), None, "gave no HTTP answer"),
-    (saying(b'HTTP/1.0 200 OK\r\n\r\n{"private_key": "zzzz'), None, "answered what is not JSON"),
-    (saying(OK + b'["private_key", "zzzz"]'), None, "in a form that this version does not know"),
+    (saying(b'HTTP/1.0 200 OK\r\n\r\n{"private_key": "zzzz'), None, "gave an answer that is not JSON"),
+    (saying(OK + b'["private_key", "zzzz"]'), None, "in a format that this version does not know"),
     (saying(b"HTTP/1.0 403 no\r\n\r\nprivate_key zzzz"), None, PRIVILEGE),
 ]
 

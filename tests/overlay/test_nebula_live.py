@@ -166,4 +166,4 @@ def test_a_key_that_the_sshd_does_not_know(network: Network) -> None:
     add(network.folder / "stranger")
     state = network.read()
     assert (state.up, state.condition, state.peers, state.health) == (True, None, (), ())
-    assert state.unreadable == "nebula's sshd on 127.0.0.1:2222 does not let this user in"
+    assert state.unreadable == "nebula's sshd on 127.0.0.1:2222 refuses the login of this user"

@@ -98,7 +98,7 @@ def test_every_recorded_state_of_wireguard_has_its_row() -> None:
 
 
 UP: Seen = (PASS, None, "tailscale0 (tailscale) is up with 100.64.0.1/32")
-CUT = "the control server does not hear this node: it is cut off from it, or was deleted there"
+CUT = "the control server does not see this node: the connection is cut, or the node was deleted there"
 DIRECT: Seen = (PASS, None, "direct to 10.204.2.1:41641")
 RELAYED: Seen = (WARN, "overlay.relayed", "relays the traffic to nb through lab")
 IDLE: Seen = (SKIP, NOT_TOLD, "tells of no path to nb in use; whether it can be reached only measuring tells")
@@ -199,7 +199,7 @@ def test_zerotier(networks: str, addresses: Sequence[str], seen: Seen) -> None:
     """A silent controller stops a node without address only; ZeroTier tells of sessions by no overlay address."""
     info, asked, peers = (zerotier_sample(name) for name in ("info_online", networks, "listpeers_direct"))
     (state,) = zerotier.parse(info, asked, peers, [device("ztixbrw34j", *addresses)])
-    session: Seen = (SKIP, NOT_TOLD, "tells nothing about the session to 10.88.0.7")
+    session: Seen = (SKIP, NOT_TOLD, "reports nothing about the session to 10.88.0.7")
     holds(state, Peer("10.88.0.7"), seen, session if seen[0] is PASS else None)
 
 
@@ -257,7 +257,7 @@ NEBULA: dict[str, tuple[str, Seen]] = {
         "no tunnel to the lighthouse 10.77.0.1",
         (SKIP, NOT_TOLD, "has no session with 10.77.0.20 yet"),
     ),
-    "b has expired cert": ("", (SKIP, NOT_TOLD, "tells nothing about the session to 10.77.0.20")),
+    "b has expired cert": ("", (SKIP, NOT_TOLD, "reports nothing about the session to 10.77.0.20")),
     "b cert from other CA": ("", (SKIP, NOT_TOLD, "has no session with 10.77.0.20 yet")),
     "firewall deny on b": ("", (PASS, None, "direct to 10.203.2.1:4242")),
     "all udp 4242 of a blocked": ("", (PASS, None, "direct to 10.203.2.1:4242")),
@@ -287,7 +287,7 @@ def test_every_recorded_state_of_nebula_has_its_row() -> None:
     ("not_after", "issuer", "code", "said"),
     [
         ("2026-11-23T07:44:59Z", "aa", "overlay.key-expired", "the certificate expired at 2026-11-23T07:44:59Z"),
-        ("2027-11-23T07:44:59Z", "bb", "overlay.not-authorized", "signed by no authority of its own pki.ca"),
+        ("2027-11-23T07:44:59Z", "bb", "overlay.not-authorized", "no authority in this node's pki.ca"),
         ("2027-11-23T07:44:59Z", "aa", None, "neb0 (nebula) is up"),
         ("2027-11-23T07:44:59+00:00", "", None, "neb0 (nebula) is up"),
     ],
@@ -297,7 +297,7 @@ def test_nebula_s_own_certificate(not_after: str, issuer: str, code: str | None,
     own = {"details": {"ips": ["10.77.0.10/24"], "notAfter": not_after, "issuer": issuer}}
     links = [device("neb0", "10.77.0.10/24")]
     state = nebula.state_from({"tun": {"dev": "neb0"}}, own, None, links, NOW_S, None, [{"fingerprint": "aa"}])
-    session: Seen = (SKIP, NOT_TOLD, "tells nothing")
+    session: Seen = (SKIP, NOT_TOLD, "reports nothing")
     holds(state, B, (FAIL, code, said) if code else (PASS, None, said), None if code else session)
 
 

@@ -103,7 +103,7 @@ def test_the_same_cause_at_many_peers_is_one_with_its_count() -> None:
     assert "✗ reach.unreachable  100 peers: p1, p2, p3, p4, p5, p6 and 94 more" in lines
     assert "    p100: p100 is silent for 100 s" in lines
     assert "    fix: ping p100" in lines
-    assert "    and alike for the other 99; -v tells each" in lines
+    assert "    and alike for the other 99; -v lists each" in lines
     assert "    more: preflight explain reach.unreachable; explains 200 more results below" in lines
     assert " ✗ udp p100        p100 is silent for 100 s (cause 1)" in lines
     assert " ✗                 and 95 more: p95, p94, p93, p92, p91, … (-v lists all)" in lines

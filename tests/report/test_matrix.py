@@ -69,7 +69,7 @@ def test_what_is_known_of_one_direction_counts_more_than_of_both() -> None:
     lost = failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "b got none")
     matrix = merge([seen_by("a", echo, lost, *good("b", Direction.REVERSE))])
     assert statuses(matrix) == {"debian>b": "fail", "b>debian": "pass"}
-    assert [way.told.code for way in matrix.ways] == [None, "reach.no-forward"]
+    assert [way.decisive.code for way in matrix.ways] == [None, "reach.no-forward"]
 
 
 def test_a_peer_without_a_report_is_shown_as_silent() -> None:

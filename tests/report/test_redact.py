@@ -13,8 +13,8 @@ from preflight.report.redact import GONE, Redactor
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoid29ya2VyIn0.c2lnbmF0dXJl"
 
 
-def redact(report: Report, secrets: list[str], stand_ins: Pseudonyms | None = None) -> Report:
-    return Redactor(secrets, stand_ins).report(report)
+def redact(report: Report, secrets: list[str], pseudonyms: Pseudonyms | None = None) -> Report:
+    return Redactor(secrets, pseudonyms).report(report)
 
 
 def make() -> Report:
@@ -52,8 +52,8 @@ def test_short_values_do_not_tear_holes() -> None:
     assert redact(report, ["", "a"]) == redact(report, [])
 
 
-def test_stand_ins_are_consistent_and_from_documentation_ranges() -> None:
-    """One address has one stand-in in messages, evidence and diagnosis; ports, prefixes and loopback stay."""
+def test_pseudonyms_are_consistent_and_from_documentation_ranges() -> None:
+    """One address has one pseudonym in messages, evidence and diagnosis; ports, prefixes and loopback stay."""
     report = redact(make(), [], Pseudonyms(names=("alice-laptop", "office-7", "populi.example")))
     text = render(report)
     for original in ("10.66.0.", "fd66::2", "alice-laptop", "office-7", "populi.example"):

@@ -60,4 +60,4 @@ def set_mtu_there(name: str, address: str, mtu: int) -> str:
 def lasting(product: str | None, mtu: int) -> str:
     """What stands behind the command that sets an MTU, so that it outlives a restart; empty where it is not known."""
     known = _LASTING.get(product or "")
-    return f"  # to last: {known.format(mtu=mtu)}" if known else ""
+    return f"  # to persist: {known.format(mtu=mtu)}" if known else ""

@@ -3,7 +3,7 @@
 (() => {
   const form = document.getElementById("filters");
   const rows = [...document.querySelectorAll("#results tbody tr")];
-  const told = document.getElementById("shown");
+  const counter = document.getElementById("shown");
 
   const apply = () => {
     const statuses = new Set([...form.querySelectorAll("input[name=status]:checked")].map((box) => box.value));
@@ -19,7 +19,7 @@
       row.hidden = !fits;
       count += fits;
     }
-    told.textContent = `${count} of ${rows.length} results shown`;
+    counter.textContent = `${count} of ${rows.length} results shown`;
   };
 
   const copied = async (text) => {

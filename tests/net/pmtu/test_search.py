@@ -125,7 +125,7 @@ def test_a_closed_port_proves_what_a_path_carries() -> None:
 def test_hops_are_asked_through_a_real_socket(address: str) -> None:
     """Protects the shell of the search for the hop: TTLs go out, port-unreachables come in."""
     found = asyncio.run(PathMtuProbes(Settings()).vanishing(address, small=1312, large=1313, patience_s=1.0))
-    assert (found.destination, found.doubt) == (1, "no hop is between")
+    assert (found.destination, found.doubt) == (1, "there is no hop in between")
 
 
 def test_hops_of_a_way_that_is_not_there() -> None:

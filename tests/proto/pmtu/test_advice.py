@@ -54,9 +54,9 @@ def test_the_bounds_of_the_underlay() -> None:
 @pytest.mark.parametrize(
     ("product", "text"),
     [
-        ("wireguard", "  # to last: MTU = 1320 under [Interface]"),
-        ("nebula", "  # to last: tun: {mtu: 1320} in /etc/nebula/config.yml"),
-        ("zerotier", '  # to last: {"mtu": 1320} for the network, at its controller'),
+        ("wireguard", "  # to persist: MTU = 1320 under [Interface]"),
+        ("nebula", "  # to persist: tun: {mtu: 1320} in /etc/nebula/config.yml"),
+        ("zerotier", '  # to persist: {"mtu": 1320} for the network, at its controller'),
         ("generic", ""),
         (None, ""),
     ],

@@ -87,7 +87,7 @@ def test_few_packets_are_sent_at_once() -> None:
 def test_a_direct_way_has_no_hop_to_name() -> None:
     """Protects full meshes: nothing is said where nothing is between."""
     found = Way(1, 0).search()
-    assert (found.last, found.doubt) == (None, "no hop is between")
+    assert (found.last, found.doubt) == (None, "there is no hop in between")
 
 
 def test_silence_is_no_evidence() -> None:
@@ -117,7 +117,7 @@ def test_a_limit_on_icmp_is_waited_for() -> None:
 def test_a_way_that_changes_is_not_judged() -> None:
     """Protects load balancing: where two routers answer at one distance, nothing is claimed."""
     found = Way(4, 2, restless=True, seed=3).search()
-    assert found.doubt == "the way changes"
+    assert found.doubt == "the path changes"
 
 
 @pytest.mark.parametrize("loss", [0.02, 0.05, 0.1])

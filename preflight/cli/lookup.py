@@ -87,7 +87,7 @@ def explain(code: str) -> None:
 
 
 def _page(code: str) -> str | None:
-    """The page of a code: ours, or the one that a plugin has in `runbook/` beside its checks."""
+    """The page of a code: ours, or a plugin's, in `runbook/` next to its checks."""
     from importlib.resources import files
 
     if "/" in code:

@@ -1,4 +1,4 @@
-"""A lab for one command: a running one by its name, or one that is made and taken down again."""
+"""A lab for one command: a running one by its name, or a new one that is taken down at the end."""
 
 import os
 import secrets
@@ -32,7 +32,7 @@ class Lab:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the lab."""
         return self.names.lab
 
     @property
@@ -41,19 +41,19 @@ class Lab:
         return self.state.kind
 
     def command(self, argv: Sequence[str], node: str = "a") -> list[str]:
-        """The words that run a program in a node; run them with `environment()`."""
+        """The command line that runs a program in a node; run it with `environment()`."""
         return _site(self.names, self.state).command(node, list(argv))
 
     def command_in(self, node: str, argv: Sequence[str]) -> list[str]:
-        """As `command`, for a node that somebody named. Raises UnknownLabError if the lab has no such node."""
+        """Like `command`, for a node name from the user. Raises UnknownLabError if the lab has no such node."""
         if node not in _nodes(self.state):
             raise UnknownLabError(f"the lab {self.name} has no node {node!r}; it has {', '.join(_nodes(self.state))}")
         return self.command(argv, node)
 
     def environment(self) -> dict[str, str]:
-        """What a program in a node finds: ours, without settings of the caller's own cluster and without proxies."""
+        """The environment of a program in a node: ours, without proxies and settings of the caller's cluster."""
         own = _site(self.names, self.state).node_variables()
-        # What is joined in a lab is written down in the lab, and forgotten with it.
+        # Joins in a lab are recorded in the lab, and removed with it.
         state = {"XDG_STATE_HOME": str(self.names.directory / "state")}
         return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | state | own
 
@@ -69,9 +69,9 @@ class Lab:
 
 @contextmanager
 def lab_for(name: str) -> Iterator[Lab]:
-    """The running lab of that name, or a fresh one of a topology or scenario that is taken down at the end.
+    """The running lab of that name, or a new one of a topology or scenario that is taken down at the end.
 
-    Nobody else can use or remove the lab meanwhile. Raises UnknownLabError with the nearest names, or LabError.
+    No other command can use or remove the lab meanwhile. Raises UnknownLabError with the nearest names, or LabError.
     """
     with interruptible():
         labs_left_behind(remove=True)
@@ -89,7 +89,7 @@ def lab_for(name: str) -> Iterator[Lab]:
 
 @contextmanager
 def fresh_lab(scenario: Scenario) -> Iterator[Lab]:
-    """A lab of its own for one command, with a name that no other has."""
+    """A new lab for one command, with a unique name."""
     names = LabNames.of(f"{scenario.name}-{secrets.token_hex(4)}")
     with state.locked(names):
         try:
@@ -112,9 +112,9 @@ def _nodes(found: State) -> tuple[str, ...]:
 
 
 def scenario_for(name: str) -> Scenario:
-    """The scenario, the topology with nothing wrong in it, or what a file says.
+    """The scenario, the topology without faults, or the scenario in a file.
 
-    Raises UnknownLabError with the nearest names, LabError for a file that cannot be used.
+    Raises UnknownLabError with the nearest names, LabError for an invalid file.
     """
     if _is_file(name):
         return read_scenario(Path(name))
@@ -131,7 +131,7 @@ def _is_file(name: str) -> bool:
 
 def _no_such(said: str, name: str, choices: Sequence[str]) -> str:
     near = get_close_matches(name, choices, n=3, cutoff=0.6)
-    return f"{said}; did you mean {' or '.join(near)}?" if near else f"{said}; `preflight lab list` tells what there is"
+    return f"{said}; did you mean {' or '.join(near)}?" if near else f"{said}; `preflight lab list` shows all"
 
 
 def _scenario(found: State) -> Scenario:
@@ -148,7 +148,7 @@ def _site(names: LabNames, found: State) -> Site:
 
 
 def _with_fresh_token(names: LabNames) -> State:
-    """The state of a running lab whose one-time token nobody has used: a used one is replaced."""
+    """The state of a running lab with an unused one-time token: a used one is replaced."""
     found = running_lab(names.lab).state
     if found.token_used:
         site = _site(names, found)
@@ -159,9 +159,9 @@ def _with_fresh_token(names: LabNames) -> State:
 
 
 def labs_left_behind(*, remove: bool) -> list[str]:
-    """The labs that commands which were killed have left: nobody holds them, and nobody meant them to stay.
+    """The labs that killed commands have left: no command holds them, and they were not meant to stay.
 
-    remove: take them down. One that is in use, or not ours to remove, is left out.
+    remove: take them down. Skips a lab in use, or of another user.
     """
     root, found = state_root(), []
     for name in state.known_labs(root):
@@ -185,9 +185,9 @@ def _left_behind(names: LabNames) -> bool:
 
 
 def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab, bool]:
-    """The lab of that name, built if it is not there; and whether it was.
+    """The lab of that name, built if it does not exist; and whether it was built.
 
-    Raises UnknownLabError for a topology or scenario that there is none of, LabError if the lab cannot be had.
+    Raises UnknownLabError for an unknown topology or scenario, LabError if the lab cannot be built.
     """
     if topology is not None and topology not in TOPOLOGIES:
         raise UnknownLabError(_no_such(f"there is no topology {topology!r}", topology, list(TOPOLOGIES)))
@@ -201,12 +201,12 @@ def take_up(name: str, topology: str | None, scenario: str | None) -> tuple[Lab,
         built = build.up(names, wanted)
         found = state.load(names)
     if found is None:
-        raise LabError(f"the lab {name} was taken down by somebody else")
+        raise LabError(f"the lab {name} was taken down by another command")
     return Lab(names, found), built
 
 
 def take_down(name: str) -> None:
-    """Remove a lab, or what is left of it. Raises UnknownLabError if there is nothing of that name."""
+    """Remove a lab, or its remains. Raises UnknownLabError if nothing has that name."""
     names = LabNames.of(name)
     there = names.directory.exists()
     with state.locked(names):
@@ -216,6 +216,6 @@ def take_down(name: str) -> None:
 
 
 def all_labs() -> dict[str, State | None]:
-    """Every lab of which something is there; None: it was not finished."""
+    """Every lab that exists, even in part; None: it was not finished."""
     root = state_root()
     return {name: state.load(LabNames.of(name, root)) for name in state.known_labs(root)}
