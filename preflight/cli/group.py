@@ -75,7 +75,7 @@ def group() -> LazyGroup:
 
 
 def _shown_safely(error: click.UsageError) -> click.UsageError:
-    """The same error, but for what it quotes: a misplaced URL with a password, or signs that move the cursor."""
+    """The same error with safe quotations: a misplaced URL may hold a password, and a text may move the cursor."""
     said = error.format_message()
     shown = printable(without_secrets(said))
     return error if shown == said else click.UsageError(shown, error.ctx)

@@ -109,7 +109,7 @@ class ControlClient:
         return self._copy(token, self._environment)
 
     def direct(self) -> Self:
-        """The same client without any proxy: to tell the proxy's faults from the control plane's."""
+        """The same client without any proxy, to separate the proxy's faults from the control plane's."""
         return self._copy(self._token, {})
 
     def _copy(self, token: SecretStr | None, environment: Mapping[str, str]) -> Self:
@@ -365,7 +365,7 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
 
 
 def _kind(answer: HttpAnswer) -> ControlErrorKind:
-    """Whose answer it is. `Later` and a server's error count from anybody on the way: a repeat may help."""
+    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help."""
     if answer.status // 100 == 3:
         return "redirected"
     passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR

@@ -1,9 +1,9 @@
 """The file for the credential that a one-time token buys: reserved before the token is spent, and written whole or not.
 
 It holds `NAME=value` lines that a worker can use as they are: `set -a; . FILE`, systemd's `EnvironmentFile=`.
-During an exchange a hidden file beside it holds the exchange's idempotency key. A run that follows one that was killed,
-or that lost the answer, asks again with this key and gets the same answer. It uses a hidden file only if this user
-alone can have written it: anybody who could plant a key could use it to ask for the credential.
+During an exchange a hidden file next to it holds the exchange's idempotency key. A run that follows one that was
+killed, or that lost the answer, asks again with this key and gets the same answer. It uses a hidden file only if this
+user alone can have written it: anyone who could plant a key could use it to ask for the credential.
 """
 
 import os
@@ -44,7 +44,7 @@ class CredentialsFile:
         except CredentialsError as error:
             trouble = str(error)
         except NotOursError as error:
-            trouble = f"{self.path.parent} is no place for a secret: {error}; name a file in a folder of your own"
+            trouble = f"{self.path.parent} is not safe for a secret: {error}; name a file in a private folder"
         except BlockingIOError:
             trouble = f"another run is about to write {self.path}"
         except OSError as error:

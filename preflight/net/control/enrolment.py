@@ -46,11 +46,11 @@ class EnrolmentSession:
 
     @property
     def bootstraps(self) -> bool:
-        """Whether a one-time token is to be exchanged."""
+        """Whether a one-time token will be exchanged."""
         return self._token is not None
 
     def prepare(self) -> str | None:
-        """Make sure that the one-time token is not spent in vain; returns why it would be, or None."""
+        """Make sure that the one-time token is not wasted; returns why it would be, or None."""
         if not self.bootstraps:
             return None
         if self._file is None:

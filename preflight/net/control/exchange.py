@@ -30,7 +30,7 @@ _STAGES = {
 class Moments:
     """How far a request got and when, from httpcore's trace events; 0.0: it did not get there.
 
-    tell: hears each stage of the request, which it knows as `request`: method and path.
+    `tell` hears each stage of the request, which it knows as `request`: method and path.
     """
 
     tell: Tell = silent
@@ -63,7 +63,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send. headers: besides those of every request. most_bytes: how much of the answer's body to keep."""
+    """What to send. headers: in addition to the usual. most_bytes: how much of the answer's body to keep."""
 
     method: str
     url: str

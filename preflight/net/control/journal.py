@@ -84,7 +84,7 @@ class Entry:
             os.utime(self._descriptor, ns=(seen_ns, seen_ns))
 
     def strike_out(self) -> None:
-        """The row is gone or somebody else's: nothing is left to remove."""
+        """The row is gone or another node's: nothing is left to remove."""
         with suppress(OSError):  # it stays, and the next run finds that the row is gone
             own_files.remove(self._folder, self._name, self._descriptor)
 

@@ -36,7 +36,7 @@ def look(url: str | None = None) -> list[LeftBehind]:
 
 
 async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
-    """Leave for killed runs on the control plane at `url`, within `LEAVE_S` seconds; returns what became of each row.
+    """Leave for killed runs on the control plane at `url`, within `LEAVE_S` seconds; returns what happened to each row.
 
     client: for that control plane, with a credential that may leave. Sends nothing if nothing was left.
     """

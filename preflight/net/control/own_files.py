@@ -1,6 +1,6 @@
 """Files that only this user can have written: opened relative to an open folder, never through a link, without waiting.
 
-Anybody who may write to a folder can put a link, a pipe or a file of their content where we look for ours. So an
+Anyone who may write to a folder can put a link, a pipe or a file of their content where we look for ours. So an
 existing file is checked before it is opened and again once it is open, and a new file is created exclusively.
 """
 
@@ -84,7 +84,7 @@ def remove(folder: int, name: str, descriptor: int) -> None:
 
 
 def refuse_shared(folder: int, *, with_group: bool = False) -> None:
-    """Raises NotOursError if anybody but this user and root can replace a file in the folder.
+    """Raises NotOursError if anyone except this user and root can replace a file in the folder.
 
     with_group: also if only a group may write; on many systems that group has one member.
     """

@@ -36,7 +36,7 @@ ROLES: dict[str, RoleName] = {
 
 
 class LocalSecrets:
-    """Reads them and shows no value. What cannot be read is left out; whoever needs it reports that."""
+    """Reads them and shows no value. It leaves out what it cannot read; the check that needs it reports that."""
 
     def __init__(self, settings: "Settings", environment: Mapping[str, str] | None = None) -> None:
         self._settings = settings

@@ -12,7 +12,7 @@ DATE_LAG_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """The other clock minus this one lies between `low_s` and `high_s`, seconds."""
+    """The other clock minus this one is from `low_s` to `high_s`, seconds."""
 
     low_s: float
     high_s: float
@@ -34,7 +34,7 @@ class Offset:
 
 
 def clock_offset(answers: Iterable[HttpAnswer]) -> Offset | None:
-    """The offset that all answers allow; None if no answer has a `Date` of its own, or if they contradict one another.
+    """The offset that all answers allow; None if no answer has a fresh `Date`, or if they contradict one another.
 
     The server stamped each answer after the request was sent and before the answer arrived. Answers from a cache
     (`Age`) say nothing about now.

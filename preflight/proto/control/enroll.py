@@ -82,8 +82,9 @@ class Row:
 class Enrolment:
     """One enrolment of one row, by `TABLE`, or another enrolment's table.
 
-    row: the row to join. start: `EXCHANGE` if a bootstrap token is to be exchanged first, else `LOOK`.
-    deadline: when all but leaving must be done. tell: hears each call and how it ended, never what an answer says.
+    row: the row to join. start: `EXCHANGE` to exchange a bootstrap token first, else `LOOK`.
+    deadline: when everything except leaving must be done. `tell` hears each call and how it ended, never the answer's
+    content.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Enrolment:
 
     @property
     def must_leave(self) -> bool:
-        """Whether there is such a row, and leaving was not tried to its end."""
+        """Whether there may be such a row, and leaving has not ended."""
         return self.row.may_be_listed and self.state is not State.DONE
 
     def succeeded(self, now: float, answer: Answer = None) -> None:
@@ -234,7 +235,7 @@ class Enrolment:
         self._current.transitions.append(Transition(round(now - self._began, 3), self.state, event))
 
     def _read_credential(self, answer: Answer) -> Problem | None:
-        """The exchange tells the scope; if the settings differ, the join step fails before any join is sent."""
+        """The exchange returns the scope; if the settings differ, the join step fails before any join is sent."""
         offered = answer.scope_id if isinstance(answer, Credential) else None
         if offered and self.row.scope_id and offered != self.row.scope_id:
             self.foreign_scope = offered

@@ -1,6 +1,6 @@
 """What an answer says about the control plane's bearer check, for a request that cannot succeed; pure.
 
-Only answers that nothing but Populi gives count: gateways, portals and other products answer too.
+Only answers that Populi alone gives count: gateways, portals and other products answer too.
 """
 
 from enum import Enum, auto
@@ -17,7 +17,7 @@ JUDGED_BODY = frozenset({400, 415, 422})
 
 
 class Gate(Enum):
-    """What became of a request."""
+    """What happened to a request."""
 
     REFUSED = auto()
     """Populi's own bearer check refused it."""
@@ -33,7 +33,7 @@ class Gate(Enum):
 
 
 def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
-    """What became of a request to a route below `/v1/populi`; `POST` with an empty object."""
+    """What happened to a request to a route below `/v1/populi`; `POST` with an empty object."""
     status = answer.status
     if status // 100 == 3:
         return Gate.REDIRECTED

@@ -71,7 +71,7 @@ class Proxy:
 
     @classmethod
     def read(cls, variable: str, value: str) -> Self | None:
-        """The proxy in an environment variable; None where it is no HTTP proxy, which clients then do not use."""
+        """The proxy in an environment variable; None if it is not an HTTP proxy, which clients then do not use."""
         url = value if "://" in value else f"http://{value}"
         try:
             parts = urlsplit(url)

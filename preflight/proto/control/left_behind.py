@@ -18,7 +18,7 @@ _WORDS: dict[Fate, str] = {
     "gone": "{row} is not listed any more: {run} had left it",
     "not-ours": "{row} is left alone, as it may be another node's by now: {run} had joined it",
     "stays": "{row} may still be listed at {url}: {run} left it, and it could not be removed: {detail}",
-    "unreadable": "what earlier runs left cannot be told: {detail}",
+    "unreadable": "what earlier runs left is not known: {detail}",
 }
 STILL_THERE: frozenset[Fate] = frozenset({"found", "stays", "unreadable"})
 """Fates after which a row may still be listed."""
@@ -44,7 +44,7 @@ def whose(row: JoinedRow, heard_unix_ms: int, nodes: Iterable[NodeRecord]) -> Ve
 
 
 def sentence(left: LeftBehind) -> str:
-    """What became of a row that was left behind, for an operator."""
+    """What happened to a row that was left behind, for an operator."""
     row = left.row
     if row is None:
         return _WORDS[left.fate].format(detail=left.detail)

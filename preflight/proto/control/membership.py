@@ -1,4 +1,4 @@
-"""Membership as a state machine without I/O: look, join, send heartbeats until told to stop, leave.
+"""Membership as a state machine without I/O: look, join, send heartbeats until `leave` is called, leave.
 
 `enroll` proves a whole enrolment within a time limit; a membership lasts. It repeats what may succeed later for as long
 as it takes (back-off with jitter, `Retry-After` honoured); a refusal ends it.
@@ -20,12 +20,12 @@ AFTER = {
     State.HEARTBEAT: State.HEARTBEAT,
     State.LEAVE: State.DONE,
 }
-"""The next state after success. A refusal leads to `LEAVE`, or to the end if there is no row to remove."""
+"""The next state after success. A refusal leads to `LEAVE`, or to `DONE` if there is no row to remove."""
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something to tell the operator: the state in which it happened, and what."""
+    """News for the operator: the state in which it happened, and what."""
 
     state: State
     text: str
@@ -45,7 +45,7 @@ class Membership:
 
     @property
     def must_leave(self) -> bool:
-        """Whether there is such a row, and leaving was not tried to its end."""
+        """Whether there may be such a row, and leaving has not ended."""
         return self.row.may_be_listed and self.state is not State.DONE
 
     def next_action(self, now: float) -> Call | Wait | None:

@@ -12,7 +12,7 @@ MARGIN = 5  # retransmissions, and a link that is worse than while it was measur
 TAIL_PERCENT = 95
 LONGEST_HEARTBEAT_S, SHORTEST_HEARTBEAT_S = 30, 15  # the contract's ends; the longer one costs the fewest packets
 UNSTEADY = 2.0
-"""A 95th percentile of so many times the median means that single heartbeats will be late or lost."""
+"""A 95th percentile of this many times the median means that single heartbeats will be late or lost."""
 UNSTEADY_MS = 50.0
 """Milliseconds. A smaller 95th percentile is the scheduler's doing, not the path's."""
 STALE_MS, LEASE_MS, CLIENT_MS = 90_000, 120_000, 15_000  # never below the contract's defaults

@@ -37,7 +37,7 @@ _ESCAPE = re.compile(
 _LETTERS = dict(zip(b"nrtbfv", b"\n\r\t\b\f\v", strict=True))
 _WRAPPING = b" \t\r\n\v\f\0"
 _QUOTING = b"\"'`\\"
-"""What may stand between the characters of a wrapped or quoted word."""
+"""What may separate the characters of a wrapped or quoted word."""
 _NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
 _NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
 _STANDARD = bytes.maketrans(b"-_", b"+/")
