@@ -272,10 +272,8 @@ def _explain(
     ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
     match finding:
         case Finding.LOOP:
-            message = (
-                f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route}); {ever}"
-            )
-            return codes.OVERLAY_ENDPOINT_LOOP, message, around(name, host)
+            fact = f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route})"
+            return codes.OVERLAY_ENDPOINT_LOOP, f"{fact}; {ever}", around(name, host)
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
             place = "HOST:PORT   # its underlay address and port: run wg show all listen-port there"
@@ -293,11 +291,8 @@ def _explain(
                 f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here"
             )
         case Finding.NOTHING_SENT:
-            reason = (
-                (seen.route.error if seen.route else None)
-                or seen.objection
-                or "the counters of the tunnel do not change"
-            )
+            route_error = seen.route.error if seen.route else None
+            reason = route_error or seen.objection or "the counters of the tunnel do not change"
             message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
             remedy = f"Make {host} reachable from this node: ip route get {host}"
         case _:
@@ -316,9 +311,8 @@ def _unanswered(seen: Watch) -> str:
 
 
 def _host(seen: Watch) -> str:
-    if seen.host_answers is None:
-        return ""
-    return "; its host answers ping" if seen.host_answers else "; its host does not answer ping either"
+    words = {None: "", True: "; its host answers ping", False: "; its host does not answer ping either"}
+    return words[seen.host_answers]
 
 
 def _handshake(seen: Watch) -> HandshakeFacts:

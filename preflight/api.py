@@ -257,29 +257,25 @@ def check(
     tags: tuple[str, ...] = (),
 ) -> Callable[[CheckFunction], Check]:
     """Declare a check: the decorated name becomes its `Check`. `category` defaults to the area of `id`."""
-
-    def declare(function: CheckFunction) -> Check:
-        return Check(
-            id=id,
-            title=title,
-            category=category or id.partition(".")[0],
-            subject=subject,
-            codes=codes,
-            function=function,
-            needs=needs,
-            after=after,
-            when=when,
-            reads=reads,
-            measures=measures,
-            timeout=timeout,
-            timeout_per_peer=timeout_per_peer,
-            privileges=privileges,
-            tags=tags,
-            doc=(function.__doc__ or "").strip(),
-            module=function.__module__,
-        )
-
-    return declare
+    return lambda function: Check(
+        id=id,
+        title=title,
+        category=category or id.partition(".")[0],
+        subject=subject,
+        codes=codes,
+        function=function,
+        needs=needs,
+        after=after,
+        when=when,
+        reads=reads,
+        measures=measures,
+        timeout=timeout,
+        timeout_per_peer=timeout_per_peer,
+        privileges=privileges,
+        tags=tags,
+        doc=(function.__doc__ or "").strip(),
+        module=function.__module__,
+    )
 
 
 async def for_each_peer(

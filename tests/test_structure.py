@@ -18,11 +18,6 @@ ROOT = Path(__file__).parents[1]
 LONGEST_MODULE, LONGEST_FUNCTION = 400, 40
 DATA = {"preflight/lab/scenarios.py"}
 """Modules that are one table."""
-SPLIT_ELSEWHERE = {
-    *("preflight/net/udp.py", "checks/reach_udp.py", "tests/proto/stamp/test_sender.py"),
-    *("preflight/settings/load.py::load", "preflight/net/tcp/connect.py::handshake"),
-}
-"""Longer than they may be, and to be split."""
 SLOW = {
     "click": 21,  # `--version` does without
     "asyncio": 34,  # a search of the path MTU alone, `--version`
@@ -154,7 +149,7 @@ def long_ones() -> Iterator[str]:
 
 def test_no_module_and_no_function_is_long() -> None:
     """A module is read at a sitting and a function at a glance."""
-    assert set(long_ones()) - DATA - SPLIT_ELSEWHERE == set()
+    assert set(long_ones()) - DATA == set()
 
 
 def test_an_import_inside_a_function_spares_somebody_its_cost() -> None:

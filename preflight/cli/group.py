@@ -75,7 +75,7 @@ def group() -> LazyGroup:
 
 
 def _shown_safely(error: click.UsageError) -> click.UsageError:
-    """The error without quoted input, which may be a URL with a misplaced password, or contain control characters."""
+    """The same error with safe quotations: a misplaced URL may hold a password, and a text may move the cursor."""
     said = error.format_message()
     shown = printable(without_secrets(said))
     return error if shown == said else click.UsageError(shown, error.ctx)

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 ControlErrorKind = Literal[
     "no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol", "foreign", "redirected"
 ]
-NOT_REACHED: frozenset[ControlErrorKind] = frozenset({"no-url", "dns", "refused", "tls", "foreign", "redirected"})
-"""After these the control plane has not executed the request: it was not reached."""
 
 
 class ControlError(Exception):
@@ -105,7 +103,6 @@ class NodeList:
 
     schema_version: int
     nodes: tuple[NodeRecord, ...]
-    queue_depth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,3 @@ class OverlayState:
             if network.version == wanted.version and wanted in network
         ]
         return max(owners, key=lambda owner: owner[0])[1] if owners else None
-
-    def peer_by_key(self, key: str) -> OverlayPeer | None:
-        """The peer with this key: the one identity that survives a change of addresses or endpoint."""
-        return next((peer for peer in self.peers if peer.key == key), None)

@@ -114,11 +114,6 @@ async def _run(argv: Sequence[str]) -> tuple[int, str]:
     return process.returncode or 0, output.decode("utf-8", "replace")
 
 
-def parse_http(answer: bytes, place: str) -> Any:
-    """The JSON body of an HTTP answer of status 200. Raises LocalError."""
-    return parse_json(body_of(answer, place), place)
-
-
 def body_of(answer: bytes, place: str) -> bytes:
     """The body of an HTTP answer of status 200. Raises LocalError."""
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -23,7 +23,7 @@ Verdict = Literal["pass", "fail", "inconclusive", "error"]
 LabKind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 """The product whose tunnels were measured, or processes on loopback."""
 
-EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 3, 4, 130
 
 
 LARGEST = 2**53
@@ -361,10 +361,7 @@ def build_report(
     interrupted: bool = False,
     peers: tuple[Peer, ...] = (),
 ) -> Report:
-    """Build the report from the outcome of a run.
-
-    asked: as in `judge`; by default every check with a result.
-    """
+    """Build the report from the outcome of a run. asked: as in `judge`; by default every check with a result."""
     asked = {"all": frozenset(result.check for result in results)} if asked is None else asked
     verdict, exit_code, remarks = judge(results, gate, asked, interrupted=interrupted)
     run = Run(

@@ -27,6 +27,7 @@ from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
 from preflight.settings.load import Secrets, Settings
+from preflight.settings.schema import Thresholds
 
 pytestmark = pytest.mark.xdist_group("attack-peers")
 """What all its tests look at is measured once."""
@@ -271,7 +272,8 @@ class Crowd(threading.Thread):
 
 def context(peers: tuple[Peer, ...], key: bytes | None) -> Context:
     """A node whose overlay is the loopback interface, which it watches where it may."""
-    options = Settings(secrets=Secrets(responder_key=key))
+    # Delays here vary as much as this machine has else to do, which is no peer's doing.
+    options = Settings(secrets=Secrets(responder_key=key), thresholds=Thresholds(jitter_ms=5000))
     overlay = OverlayState("wireguard", "lo", up=True, mtu=65536, prefixes=(ip_network("127.0.0.0/8"),))
     return Context(settings=options, peers=peers, overlay=overlay, net=Net(options))
 

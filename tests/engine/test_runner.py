@@ -1,7 +1,7 @@
 """The runner: what blocks what, deadlines, interruption, and crashes as results."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -11,60 +11,16 @@ from preflight.api import (
     Check,
     Context,
     Direction,
-    Facts,
-    Peer,
     Result,
     Status,
-    Subject,
-    When,
-    check,
     failed,
     inconclusive,
     passed,
     warned,
 )
-from preflight.engine.plan import Selection, make_plan
-from preflight.engine.runner import Outcome, Progress, Runner
-from preflight.model.event import Listener as TimelineListener
+from preflight.engine.runner import Progress
 from preflight.model.facts import AnswerFacts, EchoFacts
-from preflight.net import Net
-from preflight.settings.load import Settings
-from preflight.settings.schema import ControlSettings
-
-B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
-Body = Callable[[Context], AsyncGenerator[Result, None]]
-
-
-def declare(
-    id: str,
-    body: Body,
-    *needs: str,
-    subject: Subject = "peer",
-    timeout: float = 5,
-    timeout_per_peer: float = 0,
-    measures: bool = False,
-    after: tuple[str, ...] = (),
-    when: When = "always",
-    reads: tuple[type[Facts], ...] = (),
-) -> Check:
-    return check(
-        id,
-        after=after,
-        when=when,
-        reads=reads,
-        title=id,
-        subject=subject,
-        codes=(codes.REACH_UNREACHABLE, codes.OVERLAY_DOWN),
-        needs=needs,
-        timeout=timeout,
-        timeout_per_peer=timeout_per_peer,
-        measures=measures,
-    )(body)
-
-
-async def fine(ctx: Context) -> AsyncGenerator[Result, None]:
-    for peer in ctx.peers:
-        yield passed(peer.target, Direction.ROUND_TRIP, "fine")
+from tests.engine.made_up_checks import B, Body, declare, fine, run, shown
 
 
 async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -77,46 +33,6 @@ async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def interface_down(ctx: Context) -> AsyncGenerator[Result, None]:
     yield failed(codes.OVERLAY_DOWN, "node", Direction.LOCAL, "down")
-
-
-async def hangs(ctx: Context) -> AsyncGenerator[Result, None]:
-    yield passed("b", Direction.ROUND_TRIP, "so far")
-    await asyncio.Event().wait()
-
-
-def run(
-    *checks: Check,
-    timeout_s: float | None = None,
-    act: Callable[[asyncio.Event], Awaitable[None]] | None = None,
-    peers: tuple[Peer, ...] = (B, C),
-    listener: Callable[[Progress], None] = lambda event: None,
-    timeline: TimelineListener | None = None,
-) -> Outcome:
-    async def go() -> Outcome:
-        settings = Settings(control=ControlSettings(url="http://10.66.0.3"))
-        context = Context(settings, peers, None, Net(settings))
-        interrupted = asyncio.Event()
-        events: list[Progress] = []
-        plan = make_plan(checks, Selection())
-
-        def listen(event: Progress) -> None:
-            events.append(event)
-            listener(event)
-
-        runner = Runner(plan, context, listen, interrupted=interrupted, timeout_s=timeout_s, timeline=timeline)
-        helper = asyncio.ensure_future(act(interrupted)) if act else None
-        outcome = await runner.run()
-        if helper:
-            await helper
-        finished = [event.check.id for event in events if event.results is not None]
-        assert sorted(finished) == sorted(check.id for check in checks)
-        return outcome
-
-    return asyncio.run(go())
-
-
-def shown(outcome: Outcome) -> dict[str, tuple[str, str | None, str | None]]:
-    return {r.id: (r.status.value, r.code.slug if r.code else None, r.blocked_by) for r in outcome.results}
 
 
 def test_a_dead_peer_blocks_only_itself() -> None:
@@ -298,65 +214,6 @@ def test_a_check_is_held_to_its_word(wrong: str) -> None:
     assert "error" in {status for status, *_ in shown(run(declare("x.y", body))).values()}
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
-def test_nothing_that_a_check_raises_ends_the_run(error: BaseException) -> None:
-    """Only the user ends a run."""
-
-    async def raises(ctx: Context) -> AsyncGenerator[Result, None]:
-        yield passed("b", Direction.ROUND_TRIP, "before")
-        raise error
-
-    got = shown(run(declare("x.y", raises), declare("reach.udp", fine)))
-    assert got["x.y/node/round-trip/error"][:2] == ("error", "run.check-error")
-    assert got["reach.udp/c/round-trip"][0] == "pass"
-
-
-def test_a_check_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may clean up for a while; whoever does not end then has no say any more, and the rest runs."""
-    monkeypatch.setattr("preflight.engine.runner.CLEANUP_SECONDS", 0.05)
-    free = asyncio.Event()
-
-    async def stubborn(ctx: Context) -> AsyncGenerator[Result, None]:
-        while not free.is_set():
-            try:
-                await free.wait()
-            except asyncio.CancelledError:
-                yield passed("b", Direction.ROUND_TRIP, "still here")
-        yield passed("c", Direction.ROUND_TRIP, "too late")
-
-    async def let_go(interrupted: asyncio.Event) -> None:
-        await asyncio.sleep(0.2)
-        free.set()
-
-    outcome = run(declare("x.y", stubborn, timeout=0.05), declare("z.z", fine, "x.y"), act=let_go)
-    got = shown(outcome)
-    assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)
-    assert got["z.z/b/round-trip"][0] == "pass"
-    assert "too late" not in {result.message for result in outcome.results}
-
-
-def test_a_check_that_hangs_ends_with_its_time() -> None:
-    """What it had said is kept; what it did not come to is undecided."""
-    got = shown(run(declare("x.y", hangs, timeout=0.05)))
-    assert got["x.y/b/round-trip"][0] == "pass"
-    assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)
-
-
-def test_many_peers_get_more_time() -> None:
-    """A limit that is right for one peer would end every check on a mesh of hundreds: a false `run.timeout`."""
-
-    async def takes_time(ctx: Context) -> AsyncGenerator[Result, None]:
-        for peer in ctx.peers:
-            await asyncio.sleep(0.001)
-            yield passed(peer.target, Direction.ROUND_TRIP, "fine")
-
-    mesh = tuple(Peer(f"10.66.1.{n}") for n in range(1, 101))
-    outcome = run(declare("x.y", takes_time, timeout=0, timeout_per_peer=1), peers=mesh)
-    assert {result.status for result in outcome.results} == {Status.PASS}
-    outcome = run(declare("x.y", hangs, timeout=0.01, timeout_per_peer=0.02))
-    assert [r.message for r in outcome.results if r.status is not Status.PASS] == ["not finished within its 0.05 s"]
-
-
 def test_progress_tells_how_far_a_check_has_come() -> None:
     """On a large mesh one check takes a while: the targets that are told so far are counted, each once."""
 
@@ -374,35 +231,6 @@ def test_progress_tells_how_far_a_check_has_come() -> None:
         (2, 2),
         (2, 2),
     ]
-
-
-def test_the_whole_run_ends_with_its_time() -> None:
-    """The time limit of the run ends what runs and what has not begun; the outcome is complete."""
-    got = shown(run(declare("x.y", hangs), declare("z.z", fine, "x.y"), timeout_s=0.05))
-    assert got["x.y/c/round-trip/timeout"][1] == "run.timeout"
-    assert got["z.z/b/round-trip/timeout"][1] == "run.timeout"
-
-
-def test_an_interrupted_check_cleans_up_and_the_rest_is_told() -> None:
-    """Ctrl-C: what a check did is undone (its `finally` may wait), and the report is whole."""
-    cleaned = []
-
-    async def writes(ctx: Context) -> AsyncGenerator[Result, None]:
-        try:
-            yield passed("control", Direction.ROUND_TRIP, "joined")
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0)
-            cleaned.append("left")
-
-    async def interrupt(event: asyncio.Event) -> None:
-        await asyncio.sleep(0.05)
-        event.set()
-
-    outcome = run(declare("enroll.cycle", writes, subject="control"), act=interrupt)
-    assert cleaned == ["left"]
-    assert outcome.interrupted
-    assert shown(outcome)["enroll.cycle/control/round-trip/interrupted"][1] == "run.interrupted"
 
 
 def test_checks_that_measure_do_not_overlap() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from preflight.model.event import Event, telling
 from preflight.overlay import local
-from preflight.overlay.local import LocalError, ask_http, ask_unix, exists, parse_http, run
+from preflight.overlay.local import LocalError, ask_http, ask_unix, body_of, exists, parse_json, run
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -100,7 +100,7 @@ def test_json_by_http(tmp_path: Path) -> None:
 def test_http_answers_that_are_of_no_use(answer: bytes, kind: str) -> None:
     """Each is told apart, and none of its text is repeated: it may hold keys."""
     with pytest.raises(LocalError) as caught:
-        parse_http(answer, "the daemon")
+        parse_json(body_of(answer, "the daemon"), "the daemon")
     assert caught.value.kind == kind
     assert "garbage" not in str(caught.value)
 

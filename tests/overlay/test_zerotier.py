@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from preflight.model.kernel import Link
-from preflight.model.overlay import PRIVILEGE, OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.zerotier import member, parse, state_without
 from preflight.settings.peers import overlay_peers
@@ -28,6 +28,11 @@ def read(networks: str, peers: str = "listpeers_direct", clock: int | None = Non
     info = sample("info_online") | ({"clock": clock} if clock else {})
     (state,) = parse(info, sample(networks), sample(peers), LINKS)
     return state
+
+
+def peers(state: OverlayState) -> dict[str, OverlayPeer]:
+    """The peers by their keys."""
+    return {peer.key: peer for peer in state.peers}
 
 
 @pytest.mark.parametrize(
@@ -55,11 +60,9 @@ def test_a_working_network_in_full() -> None:
 
 def test_direct_and_relayed_peers() -> None:
     """No path and latency -1 is ZeroTier's way of saying relayed."""
-    direct = read("listnetworks_ok").peer_by_key("a90b2d07e9")
-    assert direct is not None
+    direct = peers(read("listnetworks_ok"))["a90b2d07e9"]
     assert (direct.endpoint, direct.relayed, direct.name) == ("10.202.2.1:9993", False, "leaf")
-    relayed = read("listnetworks_ok", "listpeers_relay", 1795416977000).peer_by_key("a90b2d07e9")
-    assert relayed is not None
+    relayed = peers(read("listnetworks_ok", "listpeers_relay", 1795416977000))["a90b2d07e9"]
     assert (relayed.endpoint, relayed.relayed) == (None, True)
 
 
@@ -67,9 +70,7 @@ def test_a_silent_root_is_found_before_the_daemon_says_offline() -> None:
     """`online` lags 500 s; the root's last word tells after 100."""
     later = read("listnetworks_ok", clock=1795416660836 + 100_000)
     assert any("cb5aaa8e99 has been silent" in line for line in later.health)
-    peer = later.peer_by_key("a90b2d07e9")
-    assert peer is not None
-    assert peer.endpoint is None
+    assert peers(later)["a90b2d07e9"].endpoint is None
 
 
 def test_a_network_without_interface_is_down() -> None:

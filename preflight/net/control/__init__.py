@@ -1,1 +1,1 @@
-"""The control plane's client, and what writes to it: enrolment, membership, taking back what was left."""
+"""The control plane's client, and what writes to it: enrolment, membership, removal of rows that killed runs left."""

@@ -1,4 +1,4 @@
-"""The control plane's client: one request, one typed answer or one `ControlError`; retries are `proto.enroll`'s."""
+"""The control plane's client: one request, one typed answer or one `ControlError`."""
 
 import asyncio
 import os
@@ -46,11 +46,11 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT_S = 15.0
 LIST_BYTES = 16 * 1024 * 1024
-"""A list of a hundred thousand nodes, or a full mailbox; anything beyond this is not an answer to read."""
+"""Enough for a hundred thousand nodes, or a full mailbox; a longer answer is not read."""
 ANSWER_BYTES = 1024 * 1024
-"""Of any other answer: one node's record, or an error's page."""
+"""The limit of any other answer: one node's record, or an error's page."""
 HEALTH_BYTES = 4096
-"""Of the answer to `GET /health`, which has three bytes, or of the page that somebody else answers with."""
+"""The limit of the answer to `GET /health`: three bytes, or a page from something else."""
 ATTEMPTS = 3
 MOST_WAITED_S = 2.0
 
@@ -58,13 +58,13 @@ API = "/v1/populi"
 
 
 class ControlClient:
-    """Speaks the wire contract with the credentials it was given. `repr` and errors never show one.
+    """Speaks the wire contract with the given credentials; `repr` and errors never show one.
 
     url: None or one that cannot be used makes each request a ControlError. timeout_s: for one whole request, connecting
     included.
-    A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes
-    nowhere but to the URL that was configured. named: the URL whose host is asked for, by `Host` and TLS, where `url`
-    is only one address of it. listener: hears of each request, never of a header's or a body's content.
+    A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes only
+    to the configured URL. named: the URL whose host the request names, in `Host` and TLS, if `url` is only one of its
+    addresses. listener: hears of each request, never of a header's or a body's content.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class ControlClient:
         )
 
     def with_token(self, token: SecretStr) -> Self:
-        """The same client with another bearer: the one that a bootstrap token bought."""
+        """The same client with another bearer, such as the one that a bootstrap token bought."""
         return self._copy(token, self._environment)
 
     def direct(self) -> Self:
-        """The same client past every proxy: to tell the proxy's faults from the control plane's."""
+        """The same client without any proxy, to separate the proxy's faults from the control plane's."""
         return self._copy(self._token, {})
 
     def _copy(self, token: SecretStr | None, environment: Mapping[str, str]) -> Self:
@@ -129,7 +129,7 @@ class ControlClient:
 
     @property
     def proxy(self) -> Proxy | None:
-        """The proxy that stands between this node and the control URL, as the environment says."""
+        """The proxy that the environment names for the control URL."""
         try:
             return proxy_for(self._url(), self._environment)
         except ControlError:
@@ -142,11 +142,11 @@ class ControlClient:
             self._transport = None
 
     async def health(self, *, timeout_s: float | None = None) -> HttpAnswer:
-        """`GET /health`, whatever the answer is; without a bearer, so that a stranger gets none."""
+        """`GET /health`, whatever the answer is; without a bearer, so that a stranger never gets one."""
         return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES)
 
     async def nodes(self, *, patient: bool = False) -> NodeList:
-        """`GET nodes`; patient: again a few times where the server says `later`."""
+        """`GET nodes`. patient: repeat it a few times if the server says `later`."""
 
         async def read() -> NodeList:
             return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES)
@@ -178,7 +178,6 @@ class ControlClient:
         message_type: str,
         payload: str,
         idempotency_key: str | None = None,
-        privacy_class: str = "private",
     ) -> int:
         """`POST a2a/deliver` with the submitter's bearer if there is one; returns the message's id."""
         body = {
@@ -186,16 +185,16 @@ class ControlClient:
             "receiver_agent_id": receiver,
             "message_type": message_type,
             "payload": payload,
-            "privacy_class": privacy_class,
+            "privacy_class": "private",  # what a node of the default visibility is given
         }
         if idempotency_key:
             body["idempotency_key"] = idempotency_key
         bearer = self._submitter_token or self._token
         return await self._read(message_id, "POST", "a2a/deliver", body, bearer)
 
-    async def inbox(self, receiver: str, *, max_messages: int = 64) -> list[MailboxRow]:
-        """`POST a2a/inbox` without a claimer: unacknowledged rows, newest first (1 to 256 of them)."""
-        body = {"receiver_agent_id": receiver, "max_messages": max_messages}
+    async def inbox(self, receiver: str) -> list[MailboxRow]:
+        """`POST a2a/inbox` without a claimer: the newest 64 messages that nobody acknowledged, newest first."""
+        body = {"receiver_agent_id": receiver, "max_messages": 64}
         return await self._read(mailbox_rows, "POST", "a2a/inbox", body, self._token, LIST_BYTES)
 
     async def ack(self, receiver: str, message_id: int) -> bool:
@@ -219,9 +218,9 @@ class ControlClient:
         timeout_s: float | None = None,
         most_bytes: int = ANSWER_BYTES,
     ) -> HttpAnswer:
-        """One request, and the answer whatever its status is. Raises ControlError when no answer came.
+        """One request; returns the answer whatever its status is. Raises ControlError if no answer came.
 
-        most_bytes: of the body that are read; the answer says whether there was more.
+        most_bytes: how much of the body to read; the answer says whether there was more.
         """
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
@@ -275,7 +274,7 @@ class ControlClient:
             raise ControlError("protocol", answer.status, f"{asked}: {error.message}") from None
         except ValueError:
             kind = excerpt(answer.headers.get("content-type", "no content type"))
-            message = f"{asked} was answered {answer.status} with what is no JSON ({kind})"
+            message = f"{asked} was answered {answer.status}, but not in JSON ({kind})"
             raise ControlError("protocol", answer.status, message) from None
 
     async def _ok(
@@ -286,7 +285,7 @@ class ControlClient:
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
     ) -> HttpAnswer:
-        """A control plane's own 2xx answer; anything else is a ControlError."""
+        """A control plane's own 2xx answer. Raises ControlError for anything else."""
         path = f"{API}/{route}"
         answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes)
         if answer.status // 100 != 2 or not is_populi(answer):
@@ -294,7 +293,7 @@ class ControlClient:
         return answer
 
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
-        """The answer as an error, with a line of its body from which every secret that was sent is taken out."""
+        """The answer as an error, with a line of its body that shows no secret of the request."""
         kind, status = _kind(answer), answer.status
         told = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
@@ -324,7 +323,7 @@ class ControlClient:
                 raise ControlError("no-url", None, "no control URL is set")
 
     async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
-        """Look the name up before httpx does: a failure then is a fact about names, and no thread is left behind."""
+        """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind."""
         if self._resolved or url.address is not None or self.proxy is not None:
             return
         lookup = await system_lookup(url.host, timeout_s, self._listener)
@@ -341,7 +340,7 @@ class ControlClient:
 async def answers_at(
     url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float, listener: Listener | None = None
 ) -> bool:
-    """Whether a control plane answers `GET /health` of a URL at another address of it; no bearer, past every proxy."""
+    """Whether a control plane answers `GET /health` at one address of a URL; without a bearer and any proxy."""
     client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url, listener=listener)
     try:
         return is_populi(await client.health(timeout_s=timeout_s))
@@ -352,7 +351,7 @@ async def answers_at(
 
 
 async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
-    """Repeat a few times what a server that says `later` will take later. Raises the last ControlError."""
+    """Repeat a call a few times if the server says `later`. Raises the last ControlError."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return await call()
@@ -366,7 +365,7 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
 
 
 def _kind(answer: HttpAnswer) -> ControlErrorKind:
-    """Whose answer it is. `Later` and a server's error count whoever says so: they pass."""
+    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help."""
     if answer.status // 100 == 3:
         return "redirected"
     passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR
@@ -374,7 +373,7 @@ def _kind(answer: HttpAnswer) -> ControlErrorKind:
 
 
 def _header_safe(bearer: SecretStr) -> str:
-    """The bearer, unless HTTP cannot carry it: libraries would quote it in their complaint."""
+    """The bearer, if an HTTP header can carry it; otherwise libraries would quote it in their errors."""
     value = bearer.get_secret_value()
     if not (value.isascii() and value.isprintable()):
         raise ControlError("protocol", None, "the bearer token holds a character that an HTTP header cannot carry")

@@ -1,9 +1,9 @@
-"""The file that keeps what a one-time token bought: made ready before the token is spent, complete or not there at all.
+"""The file for the credential that a one-time token buys: reserved before the token is spent, and written whole or not.
 
 It holds `NAME=value` lines that a worker can use as they are: `set -a; . FILE`, systemd's `EnvironmentFile=`.
-While an exchange is under way a hidden file beside it holds the exchange's idempotency key, so that a run that was
-killed, or that never heard the answer, can ask again and get the same one. Only a hidden file that this user alone can
-have written is gone on with: whoever could plant a key could ask with it for what it bought.
+During an exchange a hidden file next to it holds the exchange's idempotency key. A run that follows one that was
+killed, or that lost the answer, asks again with this key and gets the same answer. It uses a hidden file only if this
+user alone can have written it: anyone who could plant a key could use it to ask for the credential.
 """
 
 import os
@@ -22,7 +22,7 @@ _PENDING = b"# idempotency key of an exchange under way: "
 
 
 class CredentialsFile:
-    """Reserve, write, release."""
+    """Reserve it, write it, release it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,7 +31,7 @@ class CredentialsFile:
         self._descriptor: int | None = None
 
     def reserve(self) -> str:
-        """Prove that the file can be written and hold the space for it; the exchange's idempotency key.
+        """Prove that the file can be written and reserve its space; returns the exchange's idempotency key.
 
         Raises CredentialsError.
         """
@@ -44,7 +44,7 @@ class CredentialsFile:
         except CredentialsError as error:
             trouble = str(error)
         except NotOursError as error:
-            trouble = f"{self.path.parent} is no place for a secret: {error}; name a file in a folder of your own"
+            trouble = f"{self.path.parent} is not safe for a secret: {error}; name a file in a private folder"
         except BlockingIOError:
             trouble = f"another run is about to write {self.path}"
         except OSError as error:
@@ -62,13 +62,13 @@ class CredentialsFile:
             _name(self._folder, self._descriptor, self.path.name, content)
             os.fsync(self._folder)
         except OSError as error:
-            # What was bought is worth more than tidiness: the hidden file stays.
+            # Keep the hidden file: it holds the only copy of the credential.
             self.release(keep=True)
             raise CredentialsError(f"{self.path} cannot be written ({error.strerror}); see {self.pending}") from None
         self.release()
 
     def release(self, *, keep: bool = False) -> None:
-        """Take the reservation back; `keep` it for a later run that has to ask with the same key."""
+        """Undo the reservation. keep: leave the hidden file for a later run, which must ask with the same key."""
         if self._descriptor is not None and self._folder is not None:
             if not keep:
                 with suppress(OSError):
@@ -87,7 +87,7 @@ class CredentialsFile:
         try:
             own_files.hold(self._descriptor)
             return _new_key(folder, self._descriptor)
-        except BlockingIOError:  # another run was quicker to take it up
+        except BlockingIOError:  # another run locked it first
             raise
         except OSError:
             self.release()
@@ -100,7 +100,7 @@ class CredentialsFile:
             self._descriptor = own_files.open_own(folder, self.pending.name)
             own_files.hold(self._descriptor)
             return self._left_key(self._descriptor) or _new_key(folder, self._descriptor)
-        except FileNotFoundError:  # taken back just now by the run that made it
+        except FileNotFoundError:  # the run that made it has just removed it
             raise BlockingIOError from None
         except NotOursError as error:
             raise CredentialsError(
@@ -109,7 +109,7 @@ class CredentialsFile:
             ) from None
 
     def _left_key(self, descriptor: int) -> str | None:
-        """What the hidden file says; None if its run was killed before its key was on disk, so asked nothing with it.
+        """The key in the hidden file; None if its run was killed before the key was on disk, so before it asked.
 
         Raises CredentialsError where it holds a credential, NotOursError where it holds something else.
         """
@@ -125,9 +125,9 @@ class CredentialsFile:
 
 
 def _name(folder: int, descriptor: int, name: str, content: bytes) -> None:
-    """Give an open file with this content its name; unlike a rename this never replaces a file that came in between."""
+    """Give an open file with this content its name; unlike a rename, this never replaces another file."""
     try:
-        # By its descriptor: what has the hidden name now may be another file.
+        # By its descriptor: the hidden name may be another file's by now.
         os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
     except FileExistsError:
         raise

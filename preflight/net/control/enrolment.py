@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class EnrolmentSession:
     """`prepare`, `advance` until it gives None, and `end` in a `finally`.
 
-    client: for the control plane, with the token that this node has; the one that a bootstrap token buys replaces it.
+    client: for the control plane, with this node's token; the token that a bootstrap token buys replaces it.
     """
 
     def __init__(self, settings: "Settings", client: "ControlClient", listener: Listener | None = None) -> None:
@@ -46,11 +46,11 @@ class EnrolmentSession:
 
     @property
     def bootstraps(self) -> bool:
-        """Whether a one-time token is to be exchanged."""
+        """Whether a one-time token will be exchanged."""
         return self._token is not None
 
     def prepare(self) -> str | None:
-        """See that a one-time token would not be spent for nothing; why it would be, or None."""
+        """Make sure that the one-time token is not wasted; returns why it would be, or None."""
         if not self.bootstraps:
             return None
         if self._file is None:
@@ -62,11 +62,11 @@ class EnrolmentSession:
         return None
 
     async def advance(self) -> list[Outcome] | None:
-        """Do the next thing; the steps that ended by it, or None when all is done."""
+        """Do the next thing; returns the steps that ended, or None when all is done."""
         return self._machine.finished() if await step(self._machine, self._perform) else None
 
     def facts(self) -> EnrolmentFacts:
-        """What messages tell, as known now."""
+        """What messages show, as known now."""
         row, machine = self._row, self._machine
         return EnrolmentFacts(
             url=str(self._settings.control.usable_url),
@@ -92,7 +92,7 @@ class EnrolmentSession:
         finally:
             self._note.end(gone=not self._row.may_be_listed)
             if self._file is not None:
-                # An exchange whose answer was not heard can be asked for again, by the key in the pending file.
+                # If the exchange's answer was lost, the key in the pending file gets it again.
                 self._file.release(keep=self._unheard)
             if self._calls.client is not self._first_client:
                 await self._calls.client.aclose()
@@ -122,7 +122,7 @@ class EnrolmentSession:
     def _store(self) -> Credential:
         """Store the credential before anything else happens."""
         if self._file is None or self._credential is None:
-            raise ControlError("no-url", None, "there is nothing to keep")
+            raise ControlError("no-url", None, "there is no credential to keep")
         try:
             self._file.write(self._credential)
         except CredentialsError as error:

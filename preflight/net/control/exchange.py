@@ -1,4 +1,4 @@
-"""One HTTP request and what came of it, bounded in size; whoever asks bounds the time."""
+"""One HTTP request and its answer, bounded in size; the caller bounds the time."""
 
 import errno
 import ssl
@@ -28,9 +28,9 @@ _STAGES = {
 
 @dataclass(slots=True)
 class Moments:
-    """How far a request came and when, from httpcore's trace events; 0.0: not so far.
+    """How far a request got and when, from httpcore's trace events; 0.0: it did not get there.
 
-    tell: hears each stage of the request, which it knows as `request`: method and path.
+    `tell` hears each stage of the request, which it knows as `request`: method and path.
     """
 
     tell: Tell = silent
@@ -42,7 +42,7 @@ class Moments:
     connected: bool = False
 
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
-        """Take one event; a proxy's own answer comes before the request is sent."""
+        """Take one event. A proxy's own answer comes before the request is sent."""
         if event in _STAGES:
             self.tell(time.monotonic(), "request-stage", request=self.request, stage=_STAGES[event])
         if event == "connection.connect_tcp.started":
@@ -55,7 +55,7 @@ class Moments:
 
     @property
     def lacking(self) -> str:
-        """What was waited for when time was up."""
+        """What was missing when the time was up."""
         if self.answered:
             return "complete answer"
         return "answer" if self.sent else "connection"
@@ -63,7 +63,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask. headers: besides those that every request has. most_bytes: of the answer's body that are kept."""
+    """What to send. headers: in addition to the usual. most_bytes: how much of the answer's body to keep."""
 
     method: str
     url: str
@@ -74,7 +74,7 @@ class Request:
 
 
 def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -> httpx.AsyncHTTPTransport:
-    """Connections for one URL. A transport and no httpx client: nothing follows a redirect or keeps a cookie.
+    """Connections for one URL. A transport, not an httpx client: it follows no redirect and keeps no cookie.
 
     Raises ControlError("tls") for a CA file that cannot be used.
     """
@@ -86,7 +86,7 @@ def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -
 
 
 async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments: Moments) -> HttpAnswer:
-    """Send a request and read its answer, as it came: what is compressed stays so. Raises httpx.HTTPError."""
+    """Send a request and read its answer as it came, without decompressing it. Raises httpx.HTTPError."""
     request = httpx.Request(
         asked.method,
         asked.url,
@@ -116,7 +116,7 @@ async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments:
 
 
 def failure(error: httpx.HTTPError, place: str, moments: Moments) -> ControlError:
-    """Why no answer came: the first system error behind httpx's, in the contract's words."""
+    """Why no answer came: the first system error that caused httpx's, as a ControlError."""
     if isinstance(error, httpx.ProxyError):
         return ControlError("protocol", None, f"{place}: the proxy does not connect ({excerpt(str(error))})")
     if moments.answered:

@@ -1,9 +1,9 @@
-"""What runs join is written down before they join it, so that the next run can take back what a killed one left.
+"""A run writes down the row that it joins before it joins, so that the next run can remove what a killed one left.
 
-One file for each row, in a folder of this user's own: on disk before the join, locked as long as its run lives, removed
-once the row is proved gone. A file that nobody holds was left behind. Its time of modification is when the control
-plane saw the row last, by the control plane's clock and as far as its run heard: set without writing, as a kill may
-come at any moment.
+One file per row, in a folder of this user: on disk before the join, locked while its run lives, removed once the row is
+proved gone. A file that nobody has locked was left behind. Its modification time is when the control plane last saw the
+row, by the control plane's clock and the last answer that the run received; setting it writes no content, because a
+kill may come at any moment.
 """
 
 import json
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _DRAFT = ".new"
 _DRAFT_S = 60
-"""After so many seconds a draft is no write under way, but one that was killed: nothing was joined."""
+"""A draft that is older (seconds) belongs to a run that was killed while it wrote: nothing was joined."""
 _MOST_BYTES = 64 * 1024
 _MOST_UNIX_MS = 1 << 42
-"""In the year 2109: a later `last_seen_unix_ms` is nonsense, and more than some file systems can keep."""
+"""The year 2109: a later `last_seen_unix_ms` is nonsense, and some file systems cannot store it."""
 
 
 class JournalError(Exception):
@@ -40,7 +40,7 @@ class JournalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file of the journal, or all of it, that tells nothing: which, and why."""
+    """A file of the journal, or the whole journal, that cannot be read: which, and why."""
 
     reason: str
 
@@ -57,7 +57,7 @@ def state_folder() -> Path:
 
 
 class Entry:
-    """One row that is written down; nobody else takes it up before the end of `with`."""
+    """One row that is written down; nobody else can use it before the end of `with`."""
 
     def __init__(self, folder: int, name: str, descriptor: int, row: JoinedRow) -> None:
         self.row = row
@@ -74,17 +74,17 @@ class Entry:
 
     @property
     def heard_unix_ms(self) -> int:
-        """When the control plane had seen the row, by the last answer that was heard."""
+        """When the control plane last saw the row, by the last answer that the run received."""
         return os.fstat(self._descriptor).st_mtime_ns // 1_000_000
 
     def heard(self, last_seen_unix_ms: int) -> None:
-        """The control plane told when it saw the row."""
+        """The control plane said when it saw the row."""
         seen_ns = min(max(0, last_seen_unix_ms), _MOST_UNIX_MS) * 1_000_000
-        with suppress(OSError):  # an older time has the row rather kept than taken from somebody
+        with suppress(OSError):  # with an older time a row is kept rather than taken from somebody
             os.utime(self._descriptor, ns=(seen_ns, seen_ns))
 
     def strike_out(self) -> None:
-        """The row is gone, or somebody else's: there is nothing more to remove."""
+        """The row is gone or another node's: nothing is left to remove."""
         with suppress(OSError):  # it stays, and the next run finds that the row is gone
             own_files.remove(self._folder, self._name, self._descriptor)
 
@@ -105,7 +105,7 @@ def write_down(row: JoinedRow) -> Entry:
 
 
 def left_behind() -> Generator[Entry | Unreadable, None, None]:
-    """The rows of runs that are dead, one after the other; what is no file of this user's own is told, not opened."""
+    """The rows of dead runs, one by one. A file that is not this user's own is reported, not opened."""
     try:
         path = _path()
         folder = _open(path)
@@ -155,9 +155,9 @@ def _open(path: Path) -> int:
 
 
 class Note:
-    """What one run writes down about its row, as far as that can be done.
+    """What one run writes down about its row.
 
-    mark: a label for the row. trouble: why nothing is written down, where nothing can be; the run goes on without.
+    mark: a label for the row. trouble: why nothing can be written down, if so; the run goes on without it.
     """
 
     def __init__(self, settings: "Settings", command: str, credentials: Path | None = None) -> None:
@@ -170,11 +170,11 @@ class Note:
 
     @property
     def row(self) -> JoinedRow | None:
-        """What is written down."""
+        """The row as written down; None if nothing is."""
         return self._entry.row if self._entry else None
 
     def before_join(self, node_id: str, scope_id: str | None) -> None:
-        """A join of this id comes next; once is enough for its repeats."""
+        """A join of this id comes next; repeats of the join write nothing more."""
         if self._entry is not None or self.trouble:
             return
         row = JoinedRow(
@@ -199,7 +199,7 @@ class Note:
             self._entry.heard(answer.last_seen_unix_ms)
 
     def end(self, *, gone: bool) -> None:
-        """The run is over. gone: no row of it is listed any more, for certain."""
+        """The run is over. gone: its row is certainly not listed any more."""
         if self._entry is None:
             return
         with self._entry as entry:
@@ -213,7 +213,7 @@ def _absolute(path: Path | None) -> str:
 
 
 def _write(folder: int, row: JoinedRow) -> Entry:
-    """A new entry: held before it has its name, so that nobody takes it for a dead run's. Raises OSError."""
+    """A new entry, locked before it gets its name, so that nobody takes it for a dead run's. Raises OSError."""
     name = secrets.token_hex(8)
     draft, final = f".{name}{_DRAFT}", f"{name}.json"
     descriptor = own_files.create(folder, draft)
@@ -255,8 +255,8 @@ def _read(content: bytes) -> JoinedRow:
         # Fields that only a newer version knows are left out.
         row = TypeAdapter(JoinedRow).validate_json(content, strict=True)
     except ValidationError:
-        raise ValueError("it does not tell of a row") from None
+        raise ValueError("it does not describe a row") from None
     texts = [value for value in asdict(row).values() if isinstance(value, str)]
     if not all(map(str.isprintable, texts)) or not 0 <= row.at_unix_ms <= _MOST_UNIX_MS:
-        raise ValueError("it tells what no run writes")
+        raise ValueError("no run writes such an entry")
     return row

@@ -1,4 +1,4 @@
-"""What killed runs have left on a control plane: found in the journal, and taken back where it is still ours."""
+"""Rows that killed runs left on a control plane: found in the journal, and removed where they are still ours."""
 
 import asyncio
 from contextlib import closing
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def look(url: str | None = None) -> list[LeftBehind]:
-    """What killed runs of this user left on the control plane at `url`, or on any; nothing is done about it."""
+    """What killed runs of this user left on the control plane at `url`, or on any; changes nothing."""
     found = []
     with closing(journal.left_behind()) as entries:
         for entry in entries:
@@ -36,9 +36,9 @@ def look(url: str | None = None) -> list[LeftBehind]:
 
 
 async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
-    """Leave for killed runs on the control plane at `url`, within `LEAVE_S` seconds; what became of each row.
+    """Leave for killed runs on the control plane at `url`, within `LEAVE_S` seconds; returns what happened to each row.
 
-    client: for that control plane, with a credential that may leave. Nothing is sent where nothing was left.
+    client: for that control plane, with a credential that may leave. Sends nothing if nothing was left.
     """
     found = look(url)
     if all(left.row is None for left in found):
@@ -63,7 +63,7 @@ async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
 async def _take_back(
     entry: Entry, nodes: "Sequence[NodeRecord]", client: "ControlClient", deadline: float
 ) -> LeftBehind:
-    """One row. Between list and leave a worker could still join under the same id: no request of Populi closes that."""
+    """One row. A worker could join under its id between list and leave: no request of Populi prevents this."""
     left = LeftBehind("removed", entry.row)
     verdict = whose(entry.row, entry.heard_unix_ms, nodes)
     if verdict == "ours":

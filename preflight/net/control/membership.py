@@ -45,7 +45,7 @@ class Member:
             self._note.end(gone=not self._row.may_be_listed)
 
     async def _tidy_and_work(self) -> None:
-        """Take back what an earlier member left, so that this one can have its id; then work."""
+        """Remove what an earlier member left, so that this one can have its id; then work."""
         for left in await take_back(str(self._settings.control.usable_url), self._client):
             self._tell(News(State.LOOK, sentence(left)))
         while await step(self._machine, self._perform):

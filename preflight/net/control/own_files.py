@@ -1,7 +1,7 @@
-"""Files that only this user can have written: named relative to a held folder, never through a link, never waited for.
+"""Files that only this user can have written: opened relative to an open folder, never through a link, without waiting.
 
-Whoever may write to a folder may put a link, a pipe or a file with chosen content where we look for ours. So what is
-there already is looked at before it is opened and again once it is open, and what is not there is made exclusively.
+Anyone who may write to a folder can put a link, a pipe or a file of their content where we look for ours. So an
+existing file is checked before it is opened and again once it is open, and a new file is created exclusively.
 """
 
 import fcntl
@@ -21,11 +21,11 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class NotOursError(Exception):
-    """Something that this user alone cannot have made; the text is a clause that says why, as `it is a pipe`."""
+    """Not a file of this user alone; the text is a clause that says why, such as `it is a pipe`."""
 
 
 def open_folder(path: Path) -> int:
-    """A descriptor of a folder, to name its files by. Raises OSError."""
+    """A descriptor of a folder, to open its files by. Raises OSError."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -37,12 +37,12 @@ def create(folder: int, name: str) -> int:
 
 
 def open_own(folder: int, name: str) -> int:
-    """A descriptor of a regular file of this user's that nobody else can open, link or have written.
+    """A descriptor of a regular file of this user that nobody else can open, can link or can have written.
 
     Raises NotOursError, OSError.
     """
     _refuse_foreign(os.stat(name, dir_fd=folder, follow_symlinks=False))
-    # Another file may have taken its place since: not waited for if it is a pipe, and looked at again.
+    # Another file may have taken its place: do not wait if it is a pipe, and check it again.
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = os.open(name, flags, dir_fd=folder)
     try:
@@ -54,9 +54,9 @@ def open_own(folder: int, name: str) -> int:
 
 
 def hold(descriptor: int) -> None:
-    """Lock a file until its descriptor is closed, also by the end of the process.
+    """Lock a file until its descriptor is closed, at the latest by the end of the process.
 
-    Raises BlockingIOError if another process holds it, or has just ended and taken its name away; OSError.
+    Raises BlockingIOError if another process holds the lock, or has just removed the file; OSError.
     """
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     if os.fstat(descriptor).st_nlink == 0:
@@ -64,7 +64,7 @@ def hold(descriptor: int) -> None:
 
 
 def replace_content(descriptor: int, content: bytes) -> None:
-    """Make this the whole content of an open file; on disk when this returns. Raises OSError."""
+    """Replace the content of an open file; on disk when this returns. Raises OSError."""
     written = 0
     while written < len(content):
         written += os.pwrite(descriptor, content[written:], written)
@@ -73,7 +73,7 @@ def replace_content(descriptor: int, content: bytes) -> None:
 
 
 def remove(folder: int, name: str, descriptor: int) -> None:
-    """Take the name of an open file away, if it still is that file's; on disk when this returns. Raises OSError."""
+    """Remove the name of an open file, if it is still that file's; on disk when this returns. Raises OSError."""
     try:
         same = os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:
@@ -84,9 +84,9 @@ def remove(folder: int, name: str, descriptor: int) -> None:
 
 
 def refuse_shared(folder: int, *, with_group: bool = False) -> None:
-    """Raises NotOursError where others than root can put a file of theirs in the place of one of ours.
+    """Raises NotOursError if anyone except this user and root can replace a file in the folder.
 
-    with_group: also where only a group may write, which on many systems has one member.
+    with_group: also if only a group may write; on many systems that group has one member.
     """
     found = os.fstat(folder)
     if found.st_uid not in (os.geteuid(), 0):
@@ -97,7 +97,7 @@ def refuse_shared(folder: int, *, with_group: bool = False) -> None:
 
 
 def _refuse_foreign(found: os.stat_result) -> None:
-    """Raises NotOursError unless this is a file that only this user can have written."""
+    """Raises NotOursError unless only this user can have written the file."""
     if not stat.S_ISREG(found.st_mode):
         raise NotOursError(f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
     if found.st_uid != os.geteuid():

@@ -1,6 +1,6 @@
-"""The rule for this cluster's secrets, on detect-secrets' detector and its filters against placeholders.
+"""The rule for this cluster's secrets, built on detect-secrets: its detector, and its filters against placeholders.
 
-Values stay inside this module: what comes out is the name of the variable.
+Values never leave this module, only names of variables do.
 """
 
 import re
@@ -13,7 +13,7 @@ from preflight.model.leaks import Leak
 from preflight.proto.secrets.gitlog import VARIABLE_PATTERN, Line
 
 MINIMUM_LENGTH = 8
-"""A shorter value is no credential."""
+"""No credential is shorter."""
 
 _NAME = VARIABLE_PATTERN.replace("(", "(?:")
 _BARE = r"\$\{[^}]*\}|[^\s\"',;\]}]+"
@@ -65,7 +65,7 @@ def _assigned(line: Line) -> tuple[str, str] | None:
 
 
 def _listed(line: Line, expected: tuple[str, int, str] | None) -> tuple[str, str] | None:
-    """The value behind `- name: VARIABLE`, as Kubernetes writes it."""
+    """The value that follows `- name: VARIABLE`, as in Kubernetes manifests."""
     value = _KUBERNETES_VALUE.match(line.text)
     return (expected[2], value[1]) if expected and value else None
 

@@ -1,7 +1,7 @@
 """Secrets in git repositories: the tree that is checked out, and the history as far as a few seconds reach.
 
-git runs without pager, network, hooks, external diffs and text conversion, so that a stranger's repository makes it
-run nothing. Secrets that are looked for go to it by standard input, never as arguments.
+git runs without pager, network, hooks, external diffs and text conversion, so a stranger's repository cannot make it
+run anything. The secrets to look for are sent on standard input, never as arguments.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from preflight.proto.secrets.gitlog import VARIABLE_PATTERN, Line, commits, grep
 
 TREE_S = 4.0
 HISTORY_S = 4.0
-"""How long the tree, and after it the whole history, may take."""
+"""How long the search of the tree may take, and then that of the whole history."""
 MOST_BYTES = 8 * 1024 * 1024
-"""Of the lines that fit the rule; more than that is not read."""
+"""How much of the matching lines is read."""
 SHORTEST_OWN = 12
-"""A shorter secret of this node's could stand in a text by accident."""
+"""A shorter secret could appear in a text by chance."""
 PATTERNS = (
     "*.yml", "*.yaml", "*.json", "*.toml", "*.ini", "*.cfg", "*.conf", "*.properties", "*.tf", "*.tfvars", "*.hcl",
     "*.env", "*.env.*", ".env*", "*/.env*", "*.envrc", "*.service", "*.container", "*.sh", "*Dockerfile*",
 )  # fmt: skip
-"""Files of configuration and deployment; source code and prose name the variables for other reasons."""
+"""Configuration and deployment files. Source code and prose name the variables for other reasons."""
 
 _HARDENED = ("--no-pager", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 _PATCH = (
@@ -63,7 +63,7 @@ class Git:
         return Repository(root, _distinct([*tree, *past, *files]), seen, unfinished=run.unfinished or run.refusal)
 
     async def _tree(self, run: "_Run") -> list[Leak]:
-        """HEAD: variables with a literal value, then this node's own secrets, wherever they stand."""
+        """HEAD: variables with a literal value, then this node's own secrets anywhere."""
         if not (await run("rev-parse", "-q", "--verify", "HEAD")).strip():
             return []
         grep = ("grep", "-z", "-n", "-I", "--no-color")
@@ -86,7 +86,7 @@ class Git:
         return await _leaks(log_lines(log), self._own), commits(log)
 
     async def _committed_files(self, run: "_Run", known: set[str]) -> list[Leak]:
-        """Files in which this node keeps its secrets and that some commit holds."""
+        """This node's secret files that some commit holds."""
         found = []
         for what, path in self._files.items():
             inside = _inside(run.root, path)
@@ -99,7 +99,7 @@ class Git:
 
 
 class _Run:
-    """One git on one repository; remembers why it refused, and what was cut short."""
+    """Runs git in one repository; remembers why it failed, and what was cut short."""
 
     def __init__(self, git: str, root: Path) -> None:
         self.root = root
@@ -111,14 +111,14 @@ class _Run:
         self._words = [*([nice, "-n", "5"] if nice else []), git, *_HARDENED]
 
     def allow(self, seconds: float) -> None:
-        """From now on everything together may take so long."""
+        """Start the time limit for everything that follows."""
         self._deadline, self._allowed_s = time.monotonic() + seconds, seconds
 
     async def __call__(self, *words: str, text: str = "") -> bytes:
-        """What it printed, up to `MOST_BYTES` and within the time that is left; nothing once it is over."""
+        """What it printed, up to `MOST_BYTES`, within the time that is left; nothing after that."""
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
-            self.unfinished = f"git {words[0]} was not done after {self._allowed_s:g} s"
+            self.unfinished = f"git {words[0]} did not finish within {self._allowed_s:g} s"
             return b""
         process = await asyncio.create_subprocess_exec(
             *self._words, *words,
@@ -131,11 +131,11 @@ class _Run:
                 await asyncio.gather(_feed(process.stdin, text), _read_some(process, out), _drain(process.stderr, said))
                 await process.wait()
         except TimeoutError:
-            self.unfinished = f"git {words[0]} was not done after {self._allowed_s:g} s"
+            self.unfinished = f"git {words[0]} did not finish within {self._allowed_s:g} s"
         finally:
             await _end(process)
         if len(out) >= MOST_BYTES:
-            self.unfinished = f"git {words[0]} gave over {MOST_BYTES // 1024 // 1024} MiB"
+            self.unfinished = f"git {words[0]} printed more than {MOST_BYTES // 1024 // 1024} MiB"
         if process.returncode == _FATAL and self.refusal is None:
             self.refusal = (said.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"])[0]
         return bytes(out)
@@ -153,7 +153,7 @@ async def _feed(pipe: asyncio.StreamWriter | None, text: str) -> None:
 
 
 async def _read_some(process: asyncio.subprocess.Process, into: bytearray) -> None:
-    """Its output; one that says more than anybody reads is ended."""
+    """Its output; the program is ended if it prints more than the limit."""
     await _drain(process.stdout, into)
     if len(into) >= MOST_BYTES:
         await _end(process)
@@ -175,7 +175,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The caller's, less what would point git elsewhere; no transport is allowed, so nothing is fetched."""
+    """The caller's environment, less what would point git elsewhere; no transport is allowed, so it fetches nothing."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     kept = {name: value for name, value in kept.items() if not name.startswith(("VOX_", "PREFLIGHT_"))}
     calm = {"GIT_ALLOW_PROTOCOL": "none", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
@@ -183,7 +183,7 @@ def _environment() -> dict[str, str]:
 
 
 async def _leaks(lines: Iterable[Line], own: Sequence[str]) -> list[Leak]:
-    """The rule's verdict on candidate lines, beside the event loop, which may be measuring a path just now."""
+    """The rule's verdict on candidate lines, in a thread: the event loop may be measuring a path."""
     candidates = list(lines)
     return await asyncio.to_thread(_judged, candidates, own) if candidates else []
 
@@ -212,7 +212,7 @@ def repository_of(folder: Path) -> Path | None:
 
 
 def _inside(root: Path, path: Path) -> str | None:
-    """A path as the repository names it; None if it is not in there."""
+    """A path as the repository names it; None if it is outside the repository."""
     try:
         return path.resolve().relative_to(root.resolve()).as_posix()
     except (ValueError, OSError):

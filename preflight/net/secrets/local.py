@@ -1,4 +1,4 @@
-"""The secrets of this node where they lie: tokens by role, files with their modes, folders that git may have."""
+"""This node's secrets and where they are: tokens by role, files with their modes, folders that may be in git."""
 
 import os
 import stat
@@ -36,7 +36,7 @@ ROLES: dict[str, RoleName] = {
 
 
 class LocalSecrets:
-    """Reads; shows no value. What cannot be read is left out: who needs it says so elsewhere."""
+    """Reads them and shows no value. It leaves out what it cannot read; the check that needs it reports that."""
 
     def __init__(self, settings: "Settings", environment: Mapping[str, str] | None = None) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class LocalSecrets:
         return (*self._from_environment(), *self._from_files())
 
     def files(self) -> tuple[SecretFile, ...]:
-        """The secret files that are there."""
+        """The secret files that exist."""
         return tuple(SecretFile(path, what, _mode(path)) for what, path in self._paths().items() if path.exists())
 
     def folders(self) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Which finding it is when a request to the control plane did not get the answer of the contract: one table, pure."""
+"""Which finding it is when the control plane did not answer as the contract says: one table, pure."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ TRANSPORT: dict[str, Code] = {
 }
 ANSWERED = (codes.CONTROL_THROTTLED, codes.CONTROL_BAD_ANSWER, codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
 FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED)))
-"""Every code that `finding` may give: what a check that reads an answer declares."""
+"""Every code that `finding` may give; a check that reads an answer declares them."""
 
 _TOKEN = "control: {token_file: worker.token}   # in preflight.yaml"  # noqa: S105 - where one goes, not one
 _REMEDIES = {
@@ -36,7 +36,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong, in the words of a message, and what to do about it."""
+    """What is wrong, as a message, and what to do about it."""
 
     code: Code
     message: str
@@ -44,7 +44,7 @@ class Finding:
 
 
 def finding(error: ControlError, url: ControlUrl | None) -> Finding:
-    """The finding that an error is. Credentials are judged only where the control plane itself refused them."""
+    """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
     return Finding(code, error.message, _REMEDIES.get(code, look_at(url)))
 
@@ -55,7 +55,7 @@ def look_at(url: ControlUrl | None) -> str:
 
 
 def code_of(error: ControlError) -> Code:
-    """The finding's code: no answer, one of something else, a refusal, or one that breaks the contract."""
+    """The finding's code: no answer, an answer of something else, a refusal, or an answer that breaks the contract."""
     status = error.status
     if status is None:
         return codes.CONTROL_NOT_POPULI if isinstance(error, NotHttpError) else TRANSPORT[error.kind]

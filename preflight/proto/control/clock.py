@@ -12,7 +12,7 @@ DATE_LAG_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """The other clock minus this one lies between `low_s` and `high_s`, seconds."""
+    """The other clock minus this one is from `low_s` to `high_s`, seconds."""
 
     low_s: float
     high_s: float
@@ -29,14 +29,14 @@ class Offset:
 
     @property
     def least_s(self) -> float:
-        """The smallest difference that the measurement allows, without its sign."""
+        """The smallest difference that the measurement allows, as an absolute value."""
         return 0.0 if self.low_s <= 0.0 <= self.high_s else min(abs(self.low_s), abs(self.high_s))
 
 
 def clock_offset(answers: Iterable[HttpAnswer]) -> Offset | None:
-    """What all answers together allow; None if none has a `Date` of its own, or if they contradict one another.
+    """The offset that all answers allow; None if no answer has a fresh `Date`, or if they contradict one another.
 
-    The server stamped each between the sending of the request and the arrival of the answer. Answers from a cache
+    The server stamped each answer after the request was sent and before the answer arrived. Answers from a cache
     (`Age`) say nothing about now.
     """
     bounds = [

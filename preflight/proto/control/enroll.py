@@ -1,7 +1,7 @@
 """Enrolment as a state machine without I/O: exchange, store, look, join, two heartbeats, list, leave.
 
-`TABLE` is the machine: for each state the step that it belongs to, what an answer must hold, and where to go. The shell
-performs the call that `next_action` names and tells how it ended; times are seconds of any one monotonic clock.
+`TABLE` is the machine: for each state its step, what an answer must hold, and the next states. The shell performs the
+call that `next_action` names and reports how it ended. Times are seconds of any one monotonic clock.
 
 Repeats are safe: join, heartbeat and leave are idempotent, and an exchange is repeated with the same idempotency key.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from preflight.model.control import ControlError, Credential, NodeList, NodeRecord
+from preflight.model.control import ControlError, Credential, NodeList
 from preflight.model.event import Tell, silent
 from preflight.proto.control.answers import FORBIDDEN, NOT_FOUND, UNAUTHORIZED
 from preflight.proto.control.backoff import delay_s, retriable, unheard
@@ -24,7 +24,7 @@ HEARTBEAT_GAP_S = 0.5
 
 
 class Step(StrEnum):
-    """What is reported: one result for each."""
+    """What is reported: one result for each step."""
 
     BOOTSTRAP = "bootstrap"
     JOIN = "join"
@@ -38,7 +38,7 @@ Problem = Literal["refused", "scope-mismatch", "not-listed", "ran-out-of-time"]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One thing that happened: when (seconds since the start), in which state, and what."""
+    """One event: when (seconds since the start), in which state, and what."""
 
     at_s: float
     state: State
@@ -47,7 +47,10 @@ class Transition:
 
 @dataclass(slots=True)
 class Outcome:
-    """How one step went. `problem` None: well. `lost_answer`: an attempt may have been carried out unheard."""
+    """How one step went.
+
+    problem: None if it succeeded. lost_answer: the server may have carried out an attempt whose answer was lost.
+    """
 
     step: Step
     began: float
@@ -63,8 +66,8 @@ class Outcome:
 class Row:
     """One line of the table.
 
-    verify: reads the answer and gives the problem with it, if there is one. fatal: an error here ends the enrolment.
-    last: the step ends with this state. pause_s: what is waited before the call.
+    verify: reads the answer and returns the problem with it, if any. fatal: an error here ends the enrolment.
+    last: the step ends with this state. pause_s: how long to wait before the call.
     """
 
     step: Step
@@ -79,8 +82,9 @@ class Row:
 class Enrolment:
     """One enrolment of one row, by `TABLE`, or another enrolment's table.
 
-    row: the row to join. start: `EXCHANGE` if a bootstrap token is to be exchanged first, else `LOOK`.
-    deadline: when all but leaving must be done. tell: hears each call and how it ended, never what an answer says.
+    row: the row to join. start: `EXCHANGE` to exchange a bootstrap token first, else `LOOK`.
+    deadline: when everything except leaving must be done. `tell` hears each call and how it ended, never the answer's
+    content.
     """
 
     def __init__(
@@ -95,7 +99,6 @@ class Enrolment:
     ) -> None:
         self.row = row
         self.state = start
-        self.listed: NodeRecord | None = None
         self.node_count = 0
         self.foreign_scope: str | None = None
         self._table = table
@@ -127,11 +130,11 @@ class Enrolment:
 
     @property
     def must_leave(self) -> bool:
-        """Whether there is such a row, and leaving was not tried to its end."""
+        """Whether there may be such a row, and leaving has not ended."""
         return self.row.may_be_listed and self.state is not State.DONE
 
     def succeeded(self, now: float, answer: Answer = None) -> None:
-        """The call was answered with success; whether the answer is a good one, the table knows."""
+        """The call was answered with success; the table says what the answer must hold."""
         row = self._table[self.state]
         if self.state is State.LEAVE:
             self.row.left()
@@ -146,7 +149,7 @@ class Enrolment:
             self._enter(now, row.good)
 
     def failed(self, now: float, error: ControlError, random: float) -> None:
-        """The call gave an error; it is repeated later if a repeat may help and there is time. `random` in [0, 1)."""
+        """The call failed; it is repeated later if that may help and there is time. `random` in [0, 1)."""
         if self.state is State.LEAVE and error.status == NOT_FOUND:
             self.row.left()
             self._note(now, "the row is gone already")
@@ -167,7 +170,7 @@ class Enrolment:
             self._current.attempts += 1
 
     def leave(self, now: float) -> None:
-        """The run ends here: all that is left to do is to leave."""
+        """The run ends: only leaving is left to do."""
         self._tell(now, "ended-from-outside", state=self.state)
         self._note(now, "ended from outside")
         self._enter(now, State.LEAVE)
@@ -185,13 +188,13 @@ class Enrolment:
         )
 
     def _remember(self, error: ControlError) -> None:
-        """Keep in mind what the server may have done without our hearing of it."""
+        """Remember what the server may have done although its answer was lost."""
         self._current.lost_answer |= unheard(error) and self.state is not State.STORE
         if self.state is State.JOIN:
             self.row.join_failed(error)
 
     def _kind_of(self, error: ControlError) -> Problem:
-        """Whose role may list nodes may join them, so a 403 behind a good list is about the scope."""
+        """A role that may list nodes may also join, so a 403 after a good list is about the scope."""
         scoped = self.state in (State.JOIN, State.HEARTBEAT, State.HEARTBEAT_AGAIN)
         about_scope = self._may_list or "scope" in error.message.lower()
         return "scope-mismatch" if error.status == FORBIDDEN and scoped and about_scope else "refused"
@@ -201,7 +204,7 @@ class Enrolment:
         if row.fatal or error.status in (UNAUTHORIZED, FORBIDDEN):
             self._end_step(now, row.bad, problem, error)
             return
-        # The list cannot be seen, so the given id might be a living node's: take one that is nobody's.
+        # Without the list, the given id might be a living node's: use the random one.
         self.row.take_spare_id()
         self._enter(now, row.good)
 
@@ -232,7 +235,7 @@ class Enrolment:
         self._current.transitions.append(Transition(round(now - self._began, 3), self.state, event))
 
     def _read_credential(self, answer: Answer) -> Problem | None:
-        """The exchange tells the scope; a difference to the settings fails the join, before anything is joined."""
+        """The exchange returns the scope; if the settings differ, the join step fails before any join is sent."""
         offered = answer.scope_id if isinstance(answer, Credential) else None
         if offered and self.row.scope_id and offered != self.row.scope_id:
             self.foreign_scope = offered
@@ -251,8 +254,7 @@ class Enrolment:
     def _find_own_row(self, answer: Answer) -> Problem | None:
         nodes = answer.nodes if isinstance(answer, NodeList) else ()
         self.node_count = len(nodes)
-        self.listed = next((node for node in nodes if node.id == self.row.identity), None)
-        return None if self.listed else "not-listed"
+        return None if any(node.id == self.row.identity for node in nodes) else "not-listed"
 
 
 TABLE: dict[State, Row] = {

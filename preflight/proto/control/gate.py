@@ -1,6 +1,6 @@
-"""What an answer tells about the control plane's bearer check, for a request that cannot succeed: pure.
+"""What an answer says about the control plane's bearer check, for a request that cannot succeed; pure.
 
-Only an answer that Populi alone gives counts, either way: gateways, portals and other products answer too.
+Only answers that Populi alone gives count: gateways, portals and other products answer too.
 """
 
 from enum import Enum, auto
@@ -11,29 +11,29 @@ from preflight.proto.control.answers import SERVER_ERROR, THROTTLED, UNAUTHORIZE
 from preflight.proto.control.populi import is_populi
 
 LISTS = {"/nodes": "nodes", "/exec/leases": "leases"}
-"""The routes whose answer has a list, and its name."""
+"""The routes that answer with a list, and its name."""
 JUDGED_BODY = frozenset({400, 415, 422})
-"""What Populi says to an empty object where no bearer is asked for: it looks at the body behind its bearer check."""
+"""Populi's answers to an empty object where it asks for no bearer: it reads the body after its bearer check."""
 
 
 class Gate(Enum):
-    """What became of a request."""
+    """What happened to a request."""
 
     REFUSED = auto()
-    """By Populi's own bearer check."""
+    """Populi's own bearer check refused it."""
     OPEN = auto()
-    """It came to what lies behind that check."""
+    """It passed that check."""
     REDIRECTED = auto()
     STRANGER = auto()
-    """Something else took it and was content."""
+    """Something else accepted it."""
     DENIED = auto()
-    """Something else turned it away."""
+    """Something else refused it."""
     UNTOLD = auto()
-    """The answer tells nothing: throttling, a server's error, a shape that nobody promised."""
+    """The answer decides nothing: throttling, a server's error, or a body that the contract does not know."""
 
 
 def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
-    """What became of a request to a route below `/v1/populi`; `POST` with an empty object."""
+    """What happened to a request to a route below `/v1/populi`; `POST` with an empty object."""
     status = answer.status
     if status // 100 == 3:
         return Gate.REDIRECTED
@@ -52,7 +52,7 @@ def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """A body, or the beginning of a long one, as a JSON object; an empty one for what is none, as a page."""
+    """A body, or the beginning of a long one, as a JSON object; an empty object for anything else, such as a page."""
     from pydantic_core import from_json  # here, so that the catalogue needs no pydantic
 
     try:

@@ -1,4 +1,4 @@
-"""What HTTP headers say about time, and which proxy a client of this environment goes through: pure."""
+"""What HTTP headers say about time, and which proxy the environment names for a URL; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from preflight.model.host_port import join_host_port
 from preflight.proto.control.url import SCHEME_PORTS, ControlUrl
 
 END_OF_YEAR_9999_S = 253402300799.0
-"""The last second that a calendar holds."""
+"""The last second that Python's calendar can hold."""
 LONGEST_WAIT_S = 86400.0
-"""Nobody waits longer than a day because a server says so."""
+"""The longest `Retry-After` that is honoured."""
 
 
 def http_date(value: str | None) -> float | None:
     """A `Date` header (RFC 9110 section 5.6.7) as UNIX seconds, resolution 1 s; None if it is missing or malformed.
 
-    What lies before 1970 or behind the year 9999 is no time that a server can have.
+    A date before 1970 or after the year 9999 counts as malformed.
     """
     if not value:
         return None
@@ -34,7 +34,7 @@ def http_date(value: str | None) -> float | None:
 def retry_after_s(value: str | None, date: str | None, now_unix_s: float) -> float | None:
     """`Retry-After` (RFC 9110 section 10.2.3) as seconds from now, a day at most; None if it is missing or malformed.
 
-    A date is taken relative to the answer's own `Date`, so that two clocks that differ do no harm.
+    A date counts from the answer's own `Date`, so a difference between the clocks does no harm.
     """
     if value is None:
         return None
@@ -49,7 +49,7 @@ def retry_after_s(value: str | None, date: str | None, now_unix_s: float) -> flo
 
 
 def redirect_place(location: str) -> str:
-    """Where a `Location` leads, without its query: portals put session keys there. A stranger's text."""
+    """Where a `Location` leads, without its query, in which portals put session keys. The text is a stranger's."""
     try:
         parts = urlsplit(location)
     except ValueError:
@@ -60,7 +60,7 @@ def redirect_place(location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that the environment names. `url` may hold a password: it goes to the socket, never to a text.
+    """A proxy that the environment names. `url` may hold a password: use it to connect, never show it.
 
     place: host and port, without credentials.
     """
@@ -71,7 +71,7 @@ class Proxy:
 
     @classmethod
     def read(cls, variable: str, value: str) -> Self | None:
-        """The proxy in an environment variable; None where it is no HTTP proxy, which clients then do not use."""
+        """The proxy in an environment variable; None if it is not an HTTP proxy, which clients then do not use."""
         url = value if "://" in value else f"http://{value}"
         try:
             parts = urlsplit(url)
@@ -86,7 +86,9 @@ class Proxy:
 def proxy_for(url: ControlUrl, environment: Mapping[str, str]) -> Proxy | None:
     """The proxy for a URL: the scheme's own variable, then ALL_PROXY, unless NO_PROXY exempts the host.
 
-    Upper case wins over lower case. A proxy of another kind than HTTP is not used, as by clients built without it.
+    Upper case wins over lower case. These are the rules of the workers' own client: NO_PROXY may hold prefixes, such as
+    `10.66.0.0/24`, which an overlay's nodes use and which neither urllib nor httpx knows. A proxy that does not speak
+    HTTP is not used.
     """
     if _exempt(url, _first(environment, "NO_PROXY")[1]):
         return None
@@ -122,7 +124,7 @@ def _matches(url: ControlUrl, entry: str) -> bool:
 
 
 def header(head: bytes, name: str) -> str | None:
-    """One header's value from the raw head of an HTTP/1.1 answer; None if it is not there."""
+    """One header's value from the raw head of an HTTP/1.1 answer; None if there is no such header."""
     if not head.startswith(b"HTTP/"):
         return None
     for line in head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]:

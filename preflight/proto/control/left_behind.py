@@ -1,4 +1,4 @@
-"""Whose is a row that a killed run had joined? Pure: what was written down and the list in, a verdict out."""
+"""Whose is a row that a killed run joined? A pure function of the journal's entry and the list of nodes."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -8,9 +8,9 @@ from preflight.model.enrolment import Fate, JoinedRow, LeftBehind
 from preflight.proto.tunnel.peer_status import utc
 
 MARK = "preflight-run="
-"""How the label begins by which a row is known as that of one run. A join replaces it, a heartbeat keeps it."""
+"""How the label begins that marks a row as one run's. A join replaces it, a heartbeat keeps it."""
 SLACK_MS = 60_000
-"""How much later than its run last heard a row may have been seen: by a heartbeat that was in flight."""
+"""How much later than its run knows a row may have been seen: a heartbeat may have been in flight."""
 UNRECORDED = "the row is not written down, so nothing would remove it after a kill"
 _WORDS: dict[Fate, str] = {
     "found": "{row} may still be listed at {url}: {run} left it",
@@ -18,20 +18,20 @@ _WORDS: dict[Fate, str] = {
     "gone": "{row} is not listed any more: {run} had left it",
     "not-ours": "{row} is left alone, as it may be another node's by now: {run} had joined it",
     "stays": "{row} may still be listed at {url}: {run} left it, and it could not be removed: {detail}",
-    "unreadable": "what earlier runs left cannot be told: {detail}",
+    "unreadable": "what earlier runs left is not known: {detail}",
 }
 STILL_THERE: frozenset[Fate] = frozenset({"found", "stays", "unreadable"})
-"""After these a row may still be listed."""
+"""Fates after which a row may still be listed."""
 
 Verdict = Literal["ours", "theirs", "gone"]
 
 
 def whose(row: JoinedRow, heard_unix_ms: int, nodes: Iterable[NodeRecord]) -> Verdict:
-    """Whether a row may be taken back: only if nobody but the run that wrote it down can have it.
+    """Whether a row may be removed: only if it can belong to nobody but the run that wrote it down.
 
-    heard_unix_ms: when the control plane had seen the row by the last answer that its run heard, by the server's clock.
-    An id of the settings is also that of this node's real worker. Had that joined since, it would have replaced the
-    mark; had it been there before, hidden from the list, and come back by heartbeats, they would have been seen later.
+    heard_unix_ms: when the control plane last saw the row, by the last answer that the run received and by the server's
+    clock. An id of the settings may also be this node's real worker's. If the worker joined since, its join replaced
+    the mark. If it was there before, hidden from the list, and came back by heartbeats, it was seen later.
     """
     if row.made_up:
         return "ours"  # also where the list hides it, as it does a row that was not seen for long
@@ -44,7 +44,7 @@ def whose(row: JoinedRow, heard_unix_ms: int, nodes: Iterable[NodeRecord]) -> Ve
 
 
 def sentence(left: LeftBehind) -> str:
-    """What became of something that was left, for an operator."""
+    """What happened to a row that was left behind, for an operator."""
     row = left.row
     if row is None:
         return _WORDS[left.fate].format(detail=left.detail)

@@ -1,7 +1,7 @@
-"""Staying a member as a state machine without I/O: look, join, heartbeats for as long as it is wanted, leave.
+"""Membership as a state machine without I/O: look, join, send heartbeats until `leave` is called, leave.
 
-The sibling of `proto.enroll`: that one proves a whole enrolment within a bound, this one lasts. What may pass is waited
-out for as long as it takes (back-off with jitter, `Retry-After` honoured); a refusal ends the membership.
+`enroll` proves a whole enrolment within a time limit; a membership lasts. It repeats what may succeed later for as long
+as it takes (back-off with jitter, `Retry-After` honoured); a refusal ends it.
 Times are seconds of any one monotonic clock.
 """
 
@@ -20,12 +20,12 @@ AFTER = {
     State.HEARTBEAT: State.HEARTBEAT,
     State.LEAVE: State.DONE,
 }
-"""Where a good answer leads. A refusal leads to `LEAVE`, or to the end where there is no row to take back."""
+"""The next state after success. A refusal leads to `LEAVE`, or to `DONE` if there is no row to remove."""
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something that an operator wants to know: the state it happened in, and what."""
+    """News for the operator: the state in which it happened, and what."""
 
     state: State
     text: str
@@ -45,7 +45,7 @@ class Membership:
 
     @property
     def must_leave(self) -> bool:
-        """Whether there is such a row, and leaving was not tried to its end."""
+        """Whether there may be such a row, and leaving has not ended."""
         return self.row.may_be_listed and self.state is not State.DONE
 
     def next_action(self, now: float) -> Call | Wait | None:
@@ -76,7 +76,7 @@ class Membership:
         self._enter(AFTER[self.state], now)
 
     def failed(self, now: float, error: ControlError, random: float) -> None:
-        """The call gave an error; it is repeated later if that may help. `random` in [0, 1)."""
+        """The call failed; it is repeated later if that may help. `random` in [0, 1)."""
         self._failures += 1
         if self.state is State.LEAVE and error.status == NOT_FOUND:
             self.row.left()
@@ -97,13 +97,13 @@ class Membership:
                 self._tell(f"{error.message}; repeated until it is taken")
 
     def leave(self, now: float) -> None:
-        """It is no longer wanted: take the row back, if there may be one, within `LEAVE_S`."""
+        """Stop: remove the row, if there may be one, within `LEAVE_S`."""
         if self.state not in (State.LEAVE, State.DONE):
             self._enter(State.LEAVE, now)
 
     def _refused(self, now: float, error: ControlError) -> None:
         if self.state is State.LOOK and error.status not in (UNAUTHORIZED, FORBIDDEN):
-            # The list cannot be seen, so the given id might be a living node's: take one that is nobody's.
+            # Without the list, the given id might be a living node's: use the random one.
             self.row.take_spare_id()
             self._enter(State.JOIN, now)
             return
@@ -136,5 +136,5 @@ class Membership:
 
 
 def _passing(error: ControlError) -> bool:
-    """Whether waiting may help: also for a server's own error, which a drill may well make."""
+    """Whether waiting may help. A server's own error counts too: a drill may cause one."""
     return retriable(error) or (error.status is not None and error.status >= SERVER_ERROR)

@@ -75,7 +75,7 @@ class OwnRow:
         self.identity = self._spare_id
 
     def avoid(self, listed: Answer) -> None:
-        """The control plane told its nodes: do not use the id of one of them."""
+        """The control plane listed its nodes: do not use the id of one of them."""
         if isinstance(listed, NodeList) and any(node.id == self.identity for node in listed.nodes):
             self.take_spare_id()
 

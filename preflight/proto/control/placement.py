@@ -13,7 +13,7 @@ _PREFIXES_SHOWN = 4
 
 
 def placement(address: str, overlay: OverlayState | None) -> Placement:
-    """Where an address leads. Without an overlay, or without knowing its prefixes, nothing is off it: `unknown`."""
+    """Where an address leads. `unknown` where there is no overlay, or its prefixes are not known."""
     if ip_address(address).is_loopback:
         return "loopback"
     if overlay is None or not _networks(overlay):
@@ -29,18 +29,18 @@ def overlay_text(overlay: OverlayState) -> str:
 
 
 def overlay_twin(url: ControlUrl, overlay: OverlayState | None) -> str | None:
-    """The same URL by overlay address, where the tunnel's endpoint tells that a peer owns the URL's address."""
+    """The URL by overlay address, if the URL's address is the tunnel endpoint of a peer."""
     return inside(url, [url.host], overlay)
 
 
 def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
-    """The URL by overlay address, where a tunnel ends at one of the addresses to which the URL leads."""
+    """The URL by overlay address, if a tunnel ends at one of the URL's addresses."""
     host = host_inside(addresses, overlay)
     return str(url.at(host)) if host else None
 
 
 def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
-    """The one of the addresses that is on the overlay, or that of a peer whose tunnel ends at one; without brackets."""
+    """The first address on the overlay, else that of a peer whose tunnel ends at one of them; without brackets."""
     found = next((address for address in addresses if placement(address, overlay) == "overlay"), None)
     for peer in overlay.peers if overlay is not None and found is None else ():
         own = [network for network in peer.addresses if network.num_addresses == 1]
@@ -51,7 +51,7 @@ def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str |
 
 
 def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str:
-    """The line to paste that leads a client to the control plane through the tunnel, as far as its address is known."""
+    """The line to paste that leads a client to the control plane through the tunnel."""
     known = inside(url, addresses, overlay)
     place = known or url.at("OVERLAY-ADDRESS")
     look = "" if known else "   # the control host's address: run ip -brief address there"

@@ -1,8 +1,8 @@
-"""The wire contract's JSON bodies, read strictly where we rely on them and leniently everywhere else.
+"""The wire contract's JSON bodies: read strictly where we rely on them, leniently elsewhere.
 
-An answer that cannot be used is a ControlError of kind `protocol` with the status 200 that it came with: a repeat, as
-after a broken connection, would not mend it. Numbers are those of the contract, unsigned 64-bit integers. Texts are
-whatever a member sent: what shows one makes it a line first (`excerpt`).
+An answer that cannot be used is a ControlError of kind `protocol` with the status 200 that it had, so that it is not
+repeated like a broken connection. Numbers are unsigned 64-bit integers. Texts are whatever a member sent: pass them
+through `excerpt` before you show them.
 """
 
 from typing import Any, TypeGuard
@@ -12,9 +12,9 @@ from preflight.model.printable import excerpt
 from preflight.proto.secrets.secret_encodings import Secrets
 
 FEATURE_HEADER = "x-populi-feature"
-"""Every answer of a control plane carries it; nothing else does."""
+"""Every answer of a control plane has it; no other server's has."""
 NAME_CHARACTERS = 256
-"""No scope id is longer than that."""
+"""The longest scope id."""
 U64_MAX = 2**64 - 1
 
 
@@ -40,11 +40,9 @@ def node_list(body: Any) -> NodeList:
     nodes = row.get("nodes")
     if not isinstance(nodes, list):
         raise _malformed("nodes")
-    depth = row.get("queue_depth")
     return NodeList(
         schema_version=_number(row, "schema_version"),
         nodes=tuple(node_record(node) for node in nodes),
-        queue_depth=depth if is_u64(depth) else None,
     )
 
 
@@ -74,13 +72,13 @@ def mailbox_rows(body: Any) -> list[MailboxRow]:
 
 
 def shown(body: bytes, secrets: tuple[str, ...]) -> str:
-    """One printable line of an error's body, with every given secret taken out of it, however it is written there."""
+    """One printable line of an error's body, without the given secrets in any encoding."""
     text, _ = Secrets(secrets).replaced(body.decode("utf-8", "replace"), "[secret]")
     return excerpt(text)
 
 
 def is_u64(value: object) -> TypeGuard[int]:
-    """Whether it is an unsigned 64-bit integer, which is what all integers of the contract are."""
+    """Whether it is an unsigned 64-bit integer, as all integers of the contract are."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= U64_MAX
 
 
@@ -97,7 +95,7 @@ def _mailbox_row(row: dict[str, Any]) -> MailboxRow:
 
 def _object(body: Any, what: str) -> dict[str, Any]:
     if not isinstance(body, dict):
-        raise ControlError("protocol", 200, f"{what} was answered with no JSON object")
+        raise ControlError("protocol", 200, f"{what} was not answered with a JSON object")
     return body
 
 

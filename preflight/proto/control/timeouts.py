@@ -12,15 +12,15 @@ MARGIN = 5  # retransmissions, and a link that is worse than while it was measur
 TAIL_PERCENT = 95
 LONGEST_HEARTBEAT_S, SHORTEST_HEARTBEAT_S = 30, 15  # the contract's ends; the longer one costs the fewest packets
 UNSTEADY = 2.0
-"""Times the median from which a slow round trip says that single heartbeats will be late or lost."""
+"""A 95th percentile of this many times the median means that single heartbeats will be late or lost."""
 UNSTEADY_MS = 50.0
-"""Below it a tail is the scheduler's, not the path's."""
+"""Milliseconds. A smaller 95th percentile is the scheduler's doing, not the path's."""
 STALE_MS, LEASE_MS, CLIENT_MS = 90_000, 120_000, 15_000  # never below the contract's defaults
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Settings of a worker and of the server, milliseconds and seconds as their variables want them."""
+    """Settings of a worker and of the server, in the units of their variables."""
 
     http_timeout_ms: int
     heartbeat_s: int
@@ -37,12 +37,12 @@ class Timeouts:
 
 
 def conservative(rtts_ms: Sequence[float]) -> Timeouts:
-    """Time-outs in which the 95th percentile of the measured round trips (ms) has room; never below the defaults.
+    """Time-outs that the 95th percentile of the measured round trips (ms) fits into; never below the defaults.
 
-    The client's: all round trips of a request, with a margin. The heartbeat's: the contract's longest interval, and its
-    shortest where the slow round trips take a multiple of the usual, so that a late one is followed by another soon. A
-    node counts as stale after four heartbeats, or three and a request that used its whole time; a lease outlives four
-    requests that do.
+    Client: all round trips of a request, with a margin. Heartbeat: the contract's longest interval; its shortest where
+    slow round trips take a multiple of the usual, so that another heartbeat soon follows a late one. A node counts as
+    stale after four heartbeats, or after three and a request that used its whole time. A lease outlives four such
+    requests.
     """
     tail = percentile(rtts_ms, TAIL_PERCENT)
     unsteady = bool(rtts_ms) and tail >= max(UNSTEADY_MS, UNSTEADY * median(rtts_ms))

@@ -16,7 +16,7 @@ from preflight.model.host_port import bracketed, join_host_port
 IPAddress = IPv4Address | IPv6Address
 SCHEME_PORTS = {"http": 80, "https": 443}
 SERVER_PORT = 9847
-"""Where the server listens unless told otherwise; a URL without a port does not lead there."""
+"""The server's default port; a URL without a port does not lead there."""
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
@@ -140,7 +140,7 @@ def _hosts_in(text: str) -> tuple[str, ...]:
 
 
 def _refuse_secrets(raw: str) -> None:
-    """Refuse a control URL with a place in which secrets stand, however it is written.
+    """Refuse a control URL with a part that may hold a secret, however it is written.
 
     That is user info, a query or a fragment (RFC 3986 sections 3.2.1, 3.4 and 3.5), also without a scheme, with a `/`
     or a blank in a password, escaped, or in the wide signs that browsers take for the plain ones. None is of any use.
@@ -180,7 +180,7 @@ def _port(parts: SplitResult) -> int | None:
     except ValueError:
         raise _UnusableError("its port is not a number from 1 to 65535") from None
     if port == 0:
-        raise _UnusableError("port 0 is no port that a server can listen on")
+        raise _UnusableError("no server can listen on port 0")
     return port
 
 
@@ -201,7 +201,7 @@ def _host(host: str) -> str:
         name = ""
     labels = name.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        raise _UnusableError("its host looks like an IPv4 address and is none")
+        raise _UnusableError("its host looks like an IPv4 address and is not one")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise _UnusableError("its host is not an address and not a host name")
     return name

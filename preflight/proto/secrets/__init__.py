@@ -1,1 +1,1 @@
-"""Secrets in text: how they may be written, and where git has them."""
+"""Secrets in text: how they may be encoded, and where git holds them."""

@@ -1,4 +1,4 @@
-"""What `git grep -z -n` and `git log -p` print, as numbered lines: pure."""
+"""Parses what `git grep -z -n` and `git log -p` print into numbered lines; pure."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
 VARIABLE_PATTERN = r"VOX_MESH_([A-Z0-9]+_)*(TOKEN|SECRET)"
-"""Variables whose value is a secret, as a POSIX extended regular expression; `…_TOKEN_FILE` only names a file."""
+"""Variables that hold a secret, as a POSIX extended regular expression; `…_TOKEN_FILE` only names a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Line:
 
 
 def grep_lines(output: bytes) -> Iterator[Line]:
-    """The lines of `git grep -z -n PATTERN HEAD`; what is cut off at the end is left out."""
+    """The lines of `git grep -z -n PATTERN HEAD`; an incomplete last line is left out."""
     for raw in output.split(b"\n"):
         place, *rest = raw.split(b"\0", 2)
         if len(rest) == 2 and rest[0].isdigit():

@@ -1,11 +1,10 @@
-r"""Known secrets in a text, however they are written there: found by decoding the text, not by listing forms.
+r"""Finds known secrets in a text however they are encoded, by decoding the text.
 
-A text is read as bytes, and each decoding is a *view* of it: its bytes, and a way back from a span of them to the span
-of the text that they were read from. Escapes are undone until nothing changes (percent, `\u0041`, `\x41`, `\/`,
-`&amp;`, `&#65;`), what quoting and wrapping add is taken off (quotes, backslashes, white space), and the secret is
-looked for in each of these views, as it is and bare alike. Base64 and base64url (RFC 4648) are decoded at each of
-their four phases, hexadecimal at both of its, and what looks like text in there is searched in turn, two decodings
-deep. The time grows with the length of the text.
+The text is read as bytes. Each decoding is a *view*: its bytes, and a map from a span of them back to the span of the
+text. Escapes are decoded until nothing changes (percent, `\u0041`, `\x41`, `\/`, `&amp;`, `&#65;`), then quotes,
+backslashes and white space are removed, and the secret is searched in each of these views. Base64 and base64url
+(RFC 4648) are decoded at all four phases, hexadecimal at both, and what looks like text in the result is searched in
+the same way, two decodings deep. The time grows with the length of the text.
 """
 
 import re
@@ -20,10 +19,10 @@ from string import ascii_letters, digits, hexdigits
 from typing import NamedTuple
 
 MINIMUM_SECRET = 6
-"""Characters. A shorter value would tear holes into ordinary words; no credential is that short."""
+"""Characters. A shorter value would match inside ordinary words; no credential is that short."""
 _DECODINGS = 2
 _ROUNDS = 6
-"""Of undoing escapes: a percent sign is `%25`, then `%2525`, and so on."""
+"""Rounds of decoding escapes: a percent sign is `%25`, then `%2525`, and so on."""
 
 # A backslash before another escape, or cut off from its own by the end of a line, is left to the next round.
 _ESCAPE = re.compile(
@@ -38,20 +37,20 @@ _ESCAPE = re.compile(
 _LETTERS = dict(zip(b"nrtbfv", b"\n\r\t\b\f\v", strict=True))
 _WRAPPING = b" \t\r\n\v\f\0"
 _QUOTING = b"\"'`\\"
-"""What may stand between the characters of a word that is wrapped, or quoted."""
+"""What may separate the characters of a wrapped or quoted word."""
 _NOT_BASE64 = bytes(set(range(256)) - set(b"+/-_" + (ascii_letters + digits).encode()))
 _NOT_HEX = bytes(set(range(256)) - set(hexdigits.encode()))
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _TEXT = re.compile(
     rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}){8,}"
 )
-"""UTF-8 long enough to hold a secret once more; noise seldom looks so."""
+"""UTF-8 that is long enough to hold a secret; random bytes seldom look like this."""
 
 Span = tuple[int, int]
 
 
 class _View(NamedTuple):
-    """Bytes that were read from a text, and from a span of them the way back to the span of the text behind it."""
+    """Bytes decoded from a text, and the map from a span of them back to the span of the text."""
 
     data: bytes
     back: Callable[[int, int], Span]
@@ -61,19 +60,19 @@ class _View(NamedTuple):
 
 
 class Secrets:
-    """Values that must not be shown. Those of fewer than `MINIMUM_SECRET` characters are not looked for."""
+    """Values that must not be shown. Those shorter than `MINIMUM_SECRET` characters are not searched."""
 
     def __init__(self, values: Iterable[str]) -> None:
         known = {needle for value in values if len(value) >= MINIMUM_SECRET for needle in _needles(value)}
         self._needles = tuple(sorted(known))
 
     def replaced(self, text: str, by: str) -> tuple[str, int]:
-        """The text with every secret in every form replaced, and in how many places that was."""
+        """The text with every secret replaced in every encoding, and the number of places."""
         (text,), count = self.replaced_in((text,), by)
         return text, count
 
     def replaced_in(self, texts: Sequence[str], by: str) -> tuple[list[str], int]:
-        """The same of many texts that stand one behind the other, as lines do: a secret may be split over them."""
+        """The same for consecutive texts, such as lines: a secret may be split over several of them."""
         if not self._needles:
             return list(texts), 0
         pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
@@ -88,7 +87,7 @@ class Secrets:
 
 
 def _cut(piece: bytes, spans: Iterable[Span], by: str) -> str:
-    """The text with these spans of it replaced, as far as they lie within it."""
+    """The text with these spans replaced, as far as they lie within it."""
     kept, at = [], 0
     for begin, end in spans:
         kept.append(piece[at : max(begin, 0)])
@@ -97,7 +96,7 @@ def _cut(piece: bytes, spans: Iterable[Span], by: str) -> str:
 
 
 def _needles(value: str) -> Iterator[bytes]:
-    """The secret, itself and bare, and the bytes that it stands for where it is an encoding of a key."""
+    """The secret, the secret without quotes and white space, and the bytes that it encodes if it is an encoded key."""
     secret = value.encode("utf-8", "surrogateescape")
     yield secret
     bare = _layers(_whole(secret))[-1].data
@@ -112,7 +111,7 @@ def _needles(value: str) -> Iterator[bytes]:
 
 
 def _spans(view: _View, needles: Sequence[bytes], decodings: int) -> Iterator[Span]:
-    """Where in the text a needle is, overlapping ones too."""
+    """Where a needle occurs, overlapping occurrences included."""
     layers = _layers(view)
     for layer in layers:
         yield from _hits(layer, needles)
@@ -132,7 +131,7 @@ def _hits(view: _View, needles: Sequence[bytes]) -> Iterator[Span]:
 
 
 def _united(spans: Iterable[Span]) -> list[Span]:
-    """The spans in order, those that overlap as one."""
+    """The spans in order, overlapping ones merged."""
     united: list[Span] = []
     for begin, end in sorted(spans):
         if united and begin < united[-1][1]:
@@ -143,7 +142,7 @@ def _united(spans: Iterable[Span]) -> list[Span]:
 
 
 def _layers(view: _View) -> list[_View]:
-    """The view as it is, with its escapes undone round by round, and bare: of what wraps it, then of what quotes it."""
+    """The view itself, with its escapes decoded round by round, without what wraps it, and without what quotes it."""
     layers = _undone(view)
     for added in (_WRAPPING, _QUOTING):
         bare = _without(layers[-1], added)
@@ -164,7 +163,7 @@ def _whole(data: bytes) -> _View:
 
 
 def _unescaped(view: _View) -> _View:
-    """Every escape replaced by what it stands for; the view itself where there is none."""
+    """The view with every escape decoded; the same view if it has none."""
     found = [(*escape.span(), _meaning(escape)) for escape in _ESCAPE.finditer(view.data)]
     if not found:
         return view
@@ -189,7 +188,7 @@ def _unescaped(view: _View) -> _View:
 
 
 def _meaning(escape: re.Match[bytes]) -> bytes:
-    """What one escape stands for, as UTF-8."""
+    """One escape decoded, as UTF-8."""
     kind, digits = escape.lastgroup, escape[escape.lastgroup or 0]
     if kind in ("percent", "byte"):
         return bytes((int(digits, 16),))
@@ -208,7 +207,7 @@ def _meaning(escape: re.Match[bytes]) -> bytes:
 
 
 def _without(view: _View, added: bytes) -> _View:
-    """The view without some bytes; the view itself where it has none of them."""
+    """The view without some bytes; the same view if it has none of them."""
     data = view.data.translate(None, added)
     if len(data) == len(view.data):
         return view
@@ -221,7 +220,7 @@ def _without(view: _View, added: bytes) -> _View:
 
 
 def _decoded(view: _View) -> Iterator[_View]:
-    """What the digits of base64 and of hexadecimal stand for, at every phase, whatever stands between them."""
+    """Base64 and hexadecimal decoded, at every phase, whatever separates the digits."""
     signs = _without(view, _NOT_BASE64)
     for phase in range(4):
         yield _base64(signs.part(phase, len(signs.data)))
@@ -236,7 +235,7 @@ def _base64(digits: _View) -> _View:
 
 
 def _from_base64(digits: bytes) -> bytes:
-    """Digits of either alphabet without padding; a last one that is too many tells nothing."""
+    """Decodes digits of either alphabet without padding; a surplus last digit is ignored."""
     whole = digits[:-1] if len(digits) % 4 == 1 else digits
     return a2b_base64(whole.translate(_STANDARD) + b"=" * (-len(whole) % 4))
 

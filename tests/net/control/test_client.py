@@ -60,9 +60,7 @@ def test_every_route_against_a_real_control_plane(start_control_plane: "StartCon
             assert (await made.join(RECORD)).id == "n"
             assert (await made.heartbeat(RECORD)).scope_id == "lab"
             assert [node.id for node in (await made.nodes()).nodes] == ["n"]
-            sent = await made.deliver(
-                sender="1", receiver="2", message_type="t", payload="p", idempotency_key="k", privacy_class="private"
-            )
+            sent = await made.deliver(sender="1", receiver="2", message_type="t", payload="p", idempotency_key="k")
             again = await made.deliver(sender="1", receiver="2", message_type="t", payload="p", idempotency_key="k")
             assert again == sent
             assert [(row.id, row.sender, row.payload) for row in await made.inbox("2")] == [(sent, "1", "p")]

@@ -51,7 +51,7 @@ class World:
 
     def joined(self, *listed: str) -> "World":
         """Past look and join."""
-        assert self.step(NodeList(1, tuple(map(row, listed)), None)) is State.LOOK
+        assert self.step(NodeList(1, tuple(map(row, listed)))) is State.LOOK
         assert self.step(row(self.machine.row.identity)) is State.JOIN
         return self
 
@@ -101,7 +101,7 @@ def test_a_living_node_is_never_touched() -> None:
 def test_a_hidden_row_with_a_quarantine_is_not_removed() -> None:
     """Pruned from the list and quarantined: leaving would lift the quarantine."""
     world = World("a")
-    world.step(NodeList(1, (), None))
+    world.step(NodeList(1, ()))
     world.step(row("a", quarantined=True))
     world.machine.leave(world.now)
     assert world.machine.next_action(world.now) is None
@@ -113,10 +113,10 @@ def test_what_passes_is_waited_out(state: State, error: ControlError) -> None:
     """However long it takes; one line when it begins and one when it is over."""
     world = World()
     while world.machine.state is not state:
-        world.step(row("spare") if world.machine.state is State.JOIN else NodeList(1, (), None))
+        world.step(row("spare") if world.machine.state is State.JOIN else NodeList(1, ()))
     for _ in range(50):
         assert world.step(error) is state
-    assert world.step(row("spare") if state is State.JOIN else NodeList(1, (), None)) is state
+    assert world.step(row("spare") if state is State.JOIN else NodeList(1, ())) is state
     assert world.machine.state is AFTER[state]
     assert sum("repeated until it is taken" in text for text in world.told) == 1
 
@@ -142,11 +142,11 @@ def test_a_refusal_ends_it_and_the_row_is_taken_back() -> None:
 def test_a_refused_join_leaves_nothing_to_leave() -> None:
     """403: no row. But where an earlier join's answer was lost there may be one."""
     world = World()
-    world.step(NodeList(1, (), None))
+    world.step(NodeList(1, ()))
     world.step(status(403))
     assert world.machine.next_action(world.now) is None
     unsure = World()
-    unsure.step(NodeList(1, (), None))
+    unsure.step(NodeList(1, ()))
     unsure.step(LOST)
     unsure.step(status(403))
     assert unsure.step() is State.LEAVE
@@ -155,7 +155,7 @@ def test_a_refused_join_leaves_nothing_to_leave() -> None:
 def test_a_join_under_way_is_left_as_well() -> None:
     """Ended between the request and its answer: the row may be there."""
     world = World()
-    world.step(NodeList(1, (), None))
+    world.step(NodeList(1, ()))
     assert isinstance(world.machine.next_action(world.now), Call)
     world.machine.leave(world.now)
     assert world.step(status(404)) is State.LEAVE
