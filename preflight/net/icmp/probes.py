@@ -77,7 +77,7 @@ class Icmp:
 
     async def port_closed(self, address: str, port: int, *, timeout_s: float) -> bool:
         """Whether the host answers an empty datagram to a UDP port with port-unreachable; silence proves nothing."""
-        tell = telling(self._listener, "icmp.closed-port", f"{address} {port}")
+        tell = telling(self._listener, "icmp.closed_port", f"{address} {port}")
         try:
             link = open_towards(address, port)
         except OSError:

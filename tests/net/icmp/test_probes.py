@@ -124,4 +124,4 @@ def test_a_listener_hears_echoes_and_traces() -> None:
     by_source = {source: [e.name for e in events if e.source == source] for source in {e.source for e in events}}
     assert by_source["icmp.sweep"] == ["echo-sent", "echo-answered", "concluded"]
     assert by_source["icmp.traceroute"][0] == "wave-sent"
-    assert by_source["icmp.closed-port"] == ["concluded"]
+    assert by_source["icmp.closed_port"] == ["concluded"]

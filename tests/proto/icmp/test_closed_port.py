@@ -9,7 +9,7 @@ from preflight.proto.icmp.closed_port import ClosedPort
 
 def started(events: list[Event] | None = None) -> ClosedPort:
     """A question that has been sent."""
-    tell = telling(events.append if events is not None else None, "icmp.closed-port")
+    tell = telling(events.append if events is not None else None, "icmp.closed_port")
     core = ClosedPort(1.0, 0.5, tell)
     assert [datagram.data for datagram in core.datagrams_to_send(1.0)] == [b""]
     assert core.datagrams_to_send(1.1) == []
