@@ -55,7 +55,7 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
     addresses = await ctx.net.dns.addresses(url)
     found = places(addresses, ctx.overlay, await _own(ctx))
     answers = await asyncio.gather(*(ctx.net.control_at(url, place.address, CONNECT_TIMEOUT_S) for place in found))
-    return [Place(place.address, place.origin, told) for place, told in zip(found, answers, strict=True)]
+    return [Place(place.address, place.origin, answer) for place, answer in zip(found, answers, strict=True)]
 
 
 async def _own(ctx: Context) -> Sequence[str]:

@@ -41,21 +41,21 @@ def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
     """
     where = (CONTROL, Direction.ROUND_TRIP)
     if trial.verdict == "enforced":
-        told = [passed(*where, f"a join under the scope {trial.scope_id}, which nobody has, is refused")]
+        results = [passed(*where, f"a join under the scope {trial.scope_id}, which nobody has, is refused")]
     elif trial.verdict == "open":
         message = (
             f"a join under the scope {trial.scope_id}, which nobody has, was accepted; nodes of any cluster can join"
         )
         scope = quote(scope_id) if scope_id else "SCOPE-OF-THIS-CLUSTER"
         remedy = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
-        told = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
+        results = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
     else:
         message = f"it is not known whether the scope is enforced: {trial.detail}; run again with a worker's token"
-        told = [inconclusive(codes.RUN_NO_ANSWER, *where, message)]
+        results = [inconclusive(codes.RUN_NO_ANSWER, *where, message)]
     if not trial.left:
         message = f"the node {trial.identity}, in maintenance, may still be listed: leave got no answer"
         remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
         if trial.written_down is not None:
             remedy = trial.written_down.clean_line
-        told.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedy=remedy, aspect="leave"))
-    return told
+        results.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedy=remedy, aspect="leave"))
+    return results

@@ -32,17 +32,17 @@ async def run_left_behind(ctx: Context) -> AsyncGenerator[Result, None]:
     yield judge(await ctx.net.left_behind(str(url), remove=writes))
 
 
-def judge(told: Sequence[LeftBehind]) -> Result:
+def judge(leftovers: Sequence[LeftBehind]) -> Result:
     """One result for all: a warning as long as one may still be listed."""
     where = (CONTROL, Direction.ROUND_TRIP)
-    if not told:
+    if not leftovers:
         return skipped(codes.RUN_NOT_APPLICABLE, *where, "no earlier run of this user left anything there")
-    bad = [left for left in told if left.fate in STILL_THERE]
-    sentences = [sentence(left) for left in bad or told]
+    bad = [left for left in leftovers if left.fate in STILL_THERE]
+    sentences = [sentence(left) for left in bad or leftovers]
     more = f"; and {len(sentences) - SHOWN} more" if len(sentences) > SHOWN else ""
     message = "; ".join(sentences[:SHOWN]) + more
-    evidence = (Evidence("left-behind", "what earlier runs left", [sentence(left) for left in told]),)
-    measurements = {"rows": len(told), "still_there": len(bad)}
+    evidence = (Evidence("left-behind", "what earlier runs left", [sentence(left) for left in leftovers]),)
+    measurements = {"rows": len(leftovers), "still_there": len(bad)}
     if not bad:
         return passed(*where, message, evidence=evidence, measurements=measurements)
     remedy = next((left.row.clean_line for left in bad if left.row), "preflight clean")

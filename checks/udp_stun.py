@@ -70,10 +70,10 @@ async def measure(ctx: Context, servers: Sequence[str]) -> Outside:
     if any(answer.mapped for answer in answers):
         return Outside(answers, own)
     silent = sorted({answer.address for answer in answers if answer.why == "silent" and answer.address})
-    told = await asyncio.gather(
+    echoed = await asyncio.gather(
         *(ctx.net.icmp.echo(address, count=3, interval_s=0.1, timeout_s=1.0) for address in silent)
     )
-    return Outside(answers, own, {address: echo.received > 0 for address, echo in zip(silent, told, strict=True)})
+    return Outside(answers, own, {address: echo.received > 0 for address, echo in zip(silent, echoed, strict=True)})
 
 
 def judge(outside: Outside | None) -> Result:
