@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class PeerReport:
     elsewhere: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     send_errors: Mapping[str, int] = field(default_factory=dict)
-    way: WayBack | None = None
+    way: ReturnPath | None = None
     overflowed: int = 0
 
 

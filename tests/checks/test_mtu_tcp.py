@@ -100,7 +100,7 @@ def test_a_black_hole_on_the_way_there() -> None:
     assert result.attempts == 3
 
 
-def test_a_black_hole_on_the_way_back() -> None:
+def test_a_black_hole_on_the_return_path() -> None:
     """Protects the other direction: the request arrived, so it is not the way there."""
     gap = replace(WAITS, info=replace(IDLE, rcv_mss=536, out_of_order=2))
     there, back = verdicts(gap, SMALL, gap)

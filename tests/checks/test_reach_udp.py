@@ -11,7 +11,7 @@ from preflight.api import Direction, Peer, Result, Status
 from preflight.engine.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 from preflight.proto.responder.reached import Reached
 
 PEER = Peer("10.66.0.2", "b", agent_id="2")
@@ -48,10 +48,10 @@ def silent(
 
 
 # What b's kernel may tell: all is well, a second path that is used or not, and a strict filter that minds or not.
-WAY_IN = WayBack("wg0", "wg0", rp_filter=1, dropped=3)
-WAY_OUT = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=2, dropped=0)
-REFUSED = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=3)
-NOT_SEEN = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=0)
+WAY_IN = ReturnPath("wg0", "wg0", rp_filter=1, dropped=3)
+WAY_OUT = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=2, dropped=0)
+REFUSED = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=3)
+NOT_SEEN = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=0)
 
 OPEN_FORWARD = ("forward", "pass", None)
 OPEN_REVERSE = ("reverse", "pass", None)
@@ -202,7 +202,7 @@ def test_verdicts(reached: Reached, expected: list[Row]) -> None:
         (silent(PeerReport(0, 10, way=WAY_IN)), [("round-trip", "fail", "reach.unreachable")]),
         (silent(PeerReport(10, 10, way=WAY_OUT), echo=ECHO), [OPEN_FORWARD, ("reverse", "fail", "udp.blocked")]),
         (
-            silent(PeerReport(0, 10, way=WayBack()), probes_received=10),
+            silent(PeerReport(0, 10, way=ReturnPath()), probes_received=10),
             [("forward", "fail", "reach.no-forward"), OPEN_REVERSE],
         ),
     ],

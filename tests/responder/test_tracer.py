@@ -61,7 +61,7 @@ def ask(address: str, port: int, key: bytes | None = None) -> ReverseTraceroute 
         ("[::]", "::1", "::1"),
     ],
 )
-def test_the_way_back(start: Start, bind: str, address: str, allow: str) -> None:
+def test_the_return_path(start: Start, bind: str, address: str, allow: str) -> None:
     """Both families, also from the address that was asked of a wildcard socket; without any privilege."""
     told = ask(address, start(bind, "--allow", allow))
     assert told is not None

@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from preflight.model.path import PeerReport
-from preflight.model.return_path import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, ReturnPath
 
 REQUEST_TYPE = "preflight.probe-request"
 RESULT_TYPE = "preflight.probe-result"
@@ -261,11 +261,11 @@ def _address(body: Mapping[str, Any], name: str) -> str:
         raise PayloadError(f"{name} is not an IP address") from None
 
 
-def _way(told: Mapping[str, Any]) -> WayBack:
+def _way(told: Mapping[str, Any]) -> ReturnPath:
     def optional(name: str, most: int) -> int | None:
         return None if told.get(name) is None else _integer(told, name, 0, most)
 
-    return WayBack(
+    return ReturnPath(
         arrival=_interface(told, "arrival"),
         interface=_interface(told, "interface"),
         gateway=None if told.get("gateway") is None else _address(told, "gateway"),

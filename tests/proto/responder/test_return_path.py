@@ -3,20 +3,20 @@
 import pytest
 
 from preflight.model.path import AskResult, PeerReport
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 from preflight.proto.responder.return_path import explain
 
 
-def told(way: WayBack | None, *, received: int = 0, arrived: int = 0, local: str = "10.66.0.1") -> AskResult:
+def told(way: ReturnPath | None, *, received: int = 0, arrived: int = 0, local: str = "10.66.0.1") -> AskResult:
     """An inquiry; received: by the peer, arrived: of its probes here."""
     return AskResult(
         sent=10, answered=0, report=PeerReport(received, 10, way=way), probes_received=arrived, local=(local, 40000)
     )
 
 
-STRICT = WayBack("wg0.7", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=1)
-NO_ROUTE = WayBack("wg0", None, rp_filter=2, refuses=True, dropped=4)
-OTHER = WayBack("wg0", "eth0")
+STRICT = ReturnPath("wg0.7", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=1)
+NO_ROUTE = ReturnPath("wg0", None, rp_filter=2, refuses=True, dropped=4)
+OTHER = ReturnPath("wg0", "eth0")
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ OTHER = WayBack("wg0", "eth0")
         (told(NO_ROUTE), ("host.rp-filter", "forward")),
         (told(OTHER), ("overlay.route-leak", "reverse")),
         (told(OTHER, arrived=1), ("reach.asymmetric", "reverse")),
-        (told(WayBack("wg0", "wg0"), received=1), None),
-        (told(WayBack(None, "eth0")), None),
-        (told(WayBack("wg0", None)), None),
+        (told(ReturnPath("wg0", "wg0"), received=1), None),
+        (told(ReturnPath(None, "eth0")), None),
+        (told(ReturnPath("wg0", None)), None),
         (told(None), None),
         (AskResult(sent=10, answered=0, unavailable="silent"), None),
     ],
