@@ -68,9 +68,9 @@ PACKETS_PER_SECOND = 2000
 async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     """Sends a few STAMP packets to the peer's responder.
 
-    Without an answer, three others can tell the direction. The peer reports by the control plane's mailbox what it
-    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its hellos say,
-    unasked, what it received. Answers that reach the tunnel interface but not the socket were dropped here.
+    Without an answer, three others can show the direction. The peer reports by the control plane's mailbox what it
+    received, what its reverse-path filter drops and where its route back leads, and it probes back. Its regular hellos
+    say what it received. Answers that reach the tunnel interface but not the socket were dropped here.
     """
     mailbox = asyncio.Semaphore(CONCURRENT_QUESTIONS)
     async for peer, reached in for_each_peer(
@@ -101,7 +101,7 @@ async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskRes
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
-    """One result per direction where the directions can be told apart, else one for both."""
+    """One result per direction where the directions can be distinguished, else one for both."""
     asked = reached.asked
     if reached.session.answered:
         return _both_open(peer, reached.session.answered, reached.session)
@@ -138,7 +138,7 @@ def _by_ways(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ..
 
 
 def _explained(peer: Peer, reached: Reached, asked: AskResult) -> Result | None:
-    """The cause that a router told, or that the peer's kernel knows.
+    """The cause that a router reported, or that the peer's kernel knows.
 
     Where echoes pass, the routes and the filter of the peer are not it; a policy rule here may still be.
     """
@@ -178,7 +178,7 @@ def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = F
 
 
 def _other_key(peer: Peer, reached: Reached) -> Result:
-    """The responder answers unsigned packets. What it sends back to signed ones tells more, if it sends anything."""
+    """The responder answers unsigned packets. What it sends back to signed ones shows more, if it sends anything."""
     rejected = reached.rejected
     fact = who_answers(peer.target, peer.responder_port, rejected) if rejected else other_key(peer.target)
     return inconclusive(
@@ -224,7 +224,7 @@ def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
         codes.RUN_OVERLOADED,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{overload}, as it tells, so what is missing says nothing about the path",
+        f"{overload}, as it reports, so what is missing says nothing about the path",
         remedy=who_floods(peer.target, peer.responder_port),
         evidence=(_evidence(asked),),
     )
@@ -352,15 +352,15 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         fact = f"only as echoes; {port} is silent (no responder runs there, or a filter drops its packets)"
         return (_no_responder(peer, reached, fact),)
     sent = reached.session.sent + asked.sent
-    early = "its hellos arrive here, and none came late enough to tell of these packets" if asked.hello else ""
+    early = "its hellos arrive here, and none came late enough to count these packets" if asked.hello else ""
     why = (asked.detail, asked.unheard, early)
     dead = failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
         f"{peer.address} answered none of {sent} UDP packets{echo_text(reached.echo)}; "
-        f"which direction is dead cannot be told from here: {'; '.join(filter(None, why))}",
-        remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view tells the direction",
+        f"which direction is dead cannot be seen from here: {'; '.join(filter(None, why))}",
+        remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view shows the direction",
         facts=AnswerFacts(sent=sent, answered=0),
         evidence=(_evidence(asked),),
     )

@@ -111,7 +111,7 @@ def source_of(path: Path) -> str:
 
 
 def _told_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
-    """The events that a call tells, as `tell(now, "probe-sent", size_bytes=1400)` does, with their fields."""
+    """The events that a call reports, as `tell(now, "probe-sent", size_bytes=1400)` does, with their fields."""
     if not isinstance(node, ast.Call):
         return
     named = ast.unparse(node.func)

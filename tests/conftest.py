@@ -49,10 +49,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def signal_handlers() -> Iterator[None]:
     """Commands called in this process install handlers; none may meet the signals of the next test.
 
-    Ctrl-C is as it is in the foreground: what a shell starts in the background has it ignored.
+    Ctrl-C and hang-up are as they are in the foreground: what a shell or `nohup` starts has them ignored.
     """
     before = {number: signal.getsignal(number) for number in _ENDING}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -67,6 +68,52 @@ def test_a_socket_is_spoken_to(tmp_path: Path) -> None:
         stream.close()
         with server.accept()[0] as link:
             assert link.recv(100) == b"one\n"
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+    """Who keeps the timelines elsewhere by a link finds the new one there."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    stream = Stream(link)
+    stream.append("one\n")
+    stream.close()
+    assert link.is_symlink()
+    assert target.read_text() == "one\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
+@pytest.mark.parametrize(("minor", "full"), [(3, False), (7, True)], ids=["like /dev/null", "like /dev/full"])
+def test_a_device_is_written_never_replaced(minor: int, full: bool, tmp_path: Path) -> None:
+    """A device stays the device that it is, and one that takes nothing is told."""
+    device = tmp_path / "device"
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+    stream = Stream(device)
+    if full:
+        with pytest.raises(WriteError, match="device cannot be written: No space left on device"):
+            stream.append("x")
+        with pytest.raises(WriteError, match="device cannot be written: No space left on device"):
+            stream.close()
+    else:
+        stream.append("x")
+        stream.close()
+    assert stat.S_ISCHR(device.lstat().st_mode)
+    assert list(tmp_path.iterdir()) == [device]
+
+
+def test_what_another_user_planted_in_a_shared_folder_is_left_alone(tmp_path: Path) -> None:
+    """As for every other output: the rule of fs.protected_symlinks."""
+    if os.geteuid() != 0:
+        pytest.skip("takes root")
+    shared, precious = tmp_path / "shared", tmp_path / "precious"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    precious.write_text("precious")
+    (shared / "t").symlink_to(precious)
+    os.chown(shared / "t", 65534, 65534, follow_symlinks=False)
+    with pytest.raises(WriteError, match="it belongs to another user"):
+        Stream(shared / "t")
+    assert precious.read_text() == "precious"
 
 
 def test_a_descriptor_stays_open(tmp_path: Path) -> None:

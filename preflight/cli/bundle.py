@@ -83,4 +83,4 @@ def _read_timeline(path: Path | None, report: Path | None) -> "Recorded | None":
     except OSError as error:
         raise click.UsageError(f"--timeline {one_line(str(path))}: {error.strerror}") from None
     except ValueError as error:
-        raise click.UsageError(f"--timeline {one_line(str(path))} is no timeline of preflight: {error}") from None
+        raise click.UsageError(f"--timeline {one_line(str(path))} is not a timeline of preflight: {error}") from None

@@ -156,7 +156,7 @@ def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        # A run that was judged bad leaves its timeline, and its report beside it.
+        # A run that was judged bad leaves its timeline and its report.
         if not any(folder.glob("*.jsonl")):
             shutil.rmtree(folder)
 

@@ -22,7 +22,7 @@ def start_recording(context: Context) -> "Recorder | None":
     try:
         recorder = Recorder(interface, *other_ends(context.peers, context.settings.control.usable_url))
     except PermissionError:
-        raise click.UsageError("--capture takes root or CAP_NET_RAW") from None
+        raise click.UsageError("--capture needs root or CAP_NET_RAW") from None
     except OSError as error:
         raise click.UsageError(f"--capture: {interface}: {error.strerror}") from None
     recorder.start()

@@ -108,7 +108,7 @@ class Session:
     def redactor(self, names: Iterable[str]) -> Redactor:
         """Takes secrets, and on request addresses and these names, out of the report and its files.
 
-        One redactor serves the whole session, so a stand-in means the same in the report, its files and a baseline.
+        One redactor serves the whole session, so a pseudonym means the same in the report, its files and a baseline.
         """
         self._redactor.know(names)
         return self._redactor
@@ -123,11 +123,11 @@ class Session:
         members = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
         own = report.run.node.hostname
-        # A short name is not looked for inside others: in the ids of our own rows it stands in a known place.
+        # The search does not find a short name inside others; in the ids of our own rows its place is known.
         return (own, spare_prefix(own), *targets, *members, *self.settings.control.hosts)
 
     def unredacted(self, timeline: event.Listener | None = None) -> Measured:
-        """What was measured; redact it before anybody sees it. Raises click.UsageError where capturing fails."""
+        """What was measured; redact it before anyone sees it. Raises click.UsageError where capturing fails."""
 
         async def once() -> Measured:
             return await self.measured(listener, interruption(), timeline)

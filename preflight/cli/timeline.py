@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def recording(path: Path | None, session: "Session", attempts: Attempts) -> Iterator[Listener | None]:
     """A listener that writes the timeline to `path`; None where none was asked for.
 
-    With stand-ins it is written when the body is done: only then are all names known that must not stand in it.
-    attempts: remember that it could not be written. Raises WriteError if it cannot even be opened.
+    With pseudonyms it is written when the body has ended: only then all names are known that must not be in it.
+    attempts: remember that it could not be written. Raises WriteError if it cannot be opened.
     """
     if path is None:
         yield None
@@ -36,7 +36,7 @@ def recording(path: Path | None, session: "Session", attempts: Attempts) -> Iter
                 for line in held.recorded().lines(session.redactor(())):
                     stream.append(line)
         else:
-            # The session's own redactor is made when the run is over: it also knows the credential that was bought.
+            # The session makes its own redactor after the run, because that one must know the new credential too.
             growing = Growing(stream, Redactor(known_secrets(session.settings, os.environ)))
             yield growing
             attempts.failures += [growing.failure] if growing.failure else []

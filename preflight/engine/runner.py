@@ -1,4 +1,4 @@
-"""Runs a plan: prerequisites, deadlines, cancellation; a crash becomes a result, never a bad network."""
+"""Runs a plan: prerequisites, facts for their readers, deadlines; a crash becomes a result, never a bad network."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -204,7 +204,7 @@ class Runner:
         )
 
     def _admit(self, check: Check) -> tuple[tuple[Result, ...], Context]:
-        """Leave out what failed prerequisites make pointless; give the skips for it and the rest as context."""
+        """The skips of targets with a failed prerequisite or without trouble, and the context for all others."""
         whole: Result | None = None
         by_target: dict[str, Result] = {}
         for need in self._plan.needs[check.id]:

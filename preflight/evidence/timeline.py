@@ -1,4 +1,4 @@
-"""Who listens to a run and keeps its timeline: as a file that grows with the run, or in memory until it is over."""
+"""Listens to a run and keeps its timeline: in a file that grows with the run, or in memory until the run ends."""
 
 from datetime import UTC, datetime
 from time import monotonic
@@ -9,7 +9,7 @@ from preflight.report.redact import Redactor
 from preflight.report.timeline import Header, Recorded, Writer
 
 MOST_EVENTS = 400_000
-"""That are kept in memory; what comes behind them is left out, and the last line says so."""
+"""The most events that are kept in memory. Later ones are left out, and the last line says so."""
 
 
 class Growing:
@@ -32,7 +32,7 @@ class Growing:
 
 
 class Held:
-    """Keeps the events until all names and networks are known for which there are stand-ins."""
+    """Keeps the events in memory until all names and networks are known that get pseudonyms."""
 
     def __init__(self) -> None:
         self._header = _begun_now()

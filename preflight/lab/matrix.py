@@ -133,7 +133,7 @@ class Matrix:
 
 
 def _timeline(lab: Lab) -> bytes:
-    """What the node's run has told so far, also if it was killed."""
+    """The timeline of the node's run so far, also if the run was killed."""
     try:
         return (lab.names.directory / TIMELINE).read_bytes()
     except OSError:

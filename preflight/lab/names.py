@@ -12,7 +12,7 @@ from pathlib import Path
 MEMBERS = ("a", "b", "c")
 ROUTER = "r"
 KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
-"""Tells a run in the lab what the lab is made of, for its report."""
+"""Set for a run in the lab: what the lab is made of, for the report."""
 EVERYWHERE = (*MEMBERS, ROUTER)
 
 _VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")

@@ -27,7 +27,7 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Right, and nothing cried wolf."""
+        """Right, and without a false alarm."""
         return self.right and not self.false_alarms
 
     @property

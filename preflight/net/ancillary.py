@@ -86,7 +86,7 @@ def read_control(control: Iterable[tuple[int, int, bytes]]) -> tuple[int, int | 
 
 
 def read_traffic_class(control: Iterable[tuple[int, int, bytes]]) -> int | None:
-    """DSCP and ECN of a datagram's control data, IPv4's byte or IPv6's int; None if the kernel did not tell."""
+    """DSCP and ECN of a datagram's control data, IPv4's byte or IPv6's int; None = unknown."""
     for level, kind, value in control:
         if (level, kind) in _CLASS_KINDS:
             return int.from_bytes(value, sys.byteorder)

@@ -1,7 +1,7 @@
 """The one loop that runs a sans-IO core on a socket: in an event loop, or without one.
 
 `turn` does all the work: hand in what came, send what is due, say how long to wait. `drive` and `Driving` wait in an
-event loop, beside others; `drive_blocking` waits by `select`, for programs that start fast.
+event loop, together with others; `drive_blocking` waits by `select`, for programs that start fast.
 """
 
 import os
@@ -76,7 +76,7 @@ def drive_blocking(cores: Mapping[socket.socket, Core[object]]) -> None:
 
 
 async def drive(core: Core[Result], link: socket.socket, tell: Tell = silent) -> Result | None:
-    """Run a core to its end in the running event loop; what it found."""
+    """Run a core in the running event loop until it is over; gives what it found."""
     with Driving(core, link, tell=tell) as driving:
         await driving.over
     return core.result
@@ -101,20 +101,22 @@ class Driving:
         self._core, self._link, self._tell, self._after_turn = core, link, tell, after_turn
         self._loop = get_running_loop()
         self._timer: TimerHandle | None = None
+        self._stopped = False
         self.over: Future[None] = self._loop.create_future()
         self._loop.add_reader(link, self.turn)
         self.turn()
 
     def turn(self) -> None:
         """Take a turn: the socket is readable, the timer has run out, or somebody has given the core more to do."""
-        if self.over.done():
+        if self._stopped:
             return
         try:
             wait_s = turn(self._core, self._link, self._tell)
             self._after_turn()
         except Exception as error:
             self.stop()
-            self.over.set_exception(error)
+            if not self.over.done():  # a caller that was cancelled has cancelled it
+                self.over.set_exception(error)
             return
         self._rearm(wait_s)
 
@@ -130,7 +132,8 @@ class Driving:
             self._timer = self._loop.call_later(wait_s, self.turn)
 
     def stop(self) -> None:
-        """Send and receive no more."""
+        """Send and receive no more; the socket is the caller's again."""
+        self._stopped = True
         self._loop.remove_reader(self._link)
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""Interfaces, routes, reverse-path filter and clock, as the kernel tells them."""
+"""Interfaces, routes, reverse-path filter and clock, as the kernel reports them."""
 
 import ctypes
 import errno
@@ -29,7 +29,7 @@ TIME_ERROR = 5
 
 
 class Kernel:
-    """Reads only; each method raises NeedsPlatform elsewhere than on Linux."""
+    """Reads only; each method raises NeedsPlatform outside Linux."""
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._tell = telling(listener, "kernel")
@@ -64,7 +64,7 @@ class Kernel:
     async def refuses(self, source: str, address: str, interface: str) -> bool:
         """Whether a packet from `source` to this node's own `address` that comes in by `interface` would be dropped.
 
-        That is the reverse-path filter's verdict where it is on, had from the kernel without any packet. Raises OSError
+        That is the reverse-path filter's verdict where it is on; the kernel gives it without any packet. Raises OSError
         where there is no such interface.
         """
         _needs_linux()

@@ -1,4 +1,4 @@
-"""Packets of this run's own probes on the tunnel interface, headers only: what `--capture` keeps of failing checks."""
+"""Packets of this run's probes on the tunnel interface, headers only: what `--capture` keeps of failing checks."""
 
 import asyncio
 import errno
@@ -33,8 +33,8 @@ class Packet:
 class Recorder:
     """Records from `start` to `stop`. Raises PermissionError without CAP_NET_RAW, OSError without the interface.
 
-    peers: addresses of the other ends. ports: UDP and TCP ports of responders and the control plane; besides them ICMP
-    and the ports of a traceroute count. Everything else on the interface is somebody else's and is not kept.
+    peers: addresses of the other ends. ports: UDP and TCP ports of responders and the control plane; ICMP and
+    the ports of a traceroute count too. It keeps nothing else that passes the interface.
     """
 
     def __init__(self, interface: str, peers: Iterable[str], ports: Iterable[int]) -> None:
@@ -76,7 +76,7 @@ class Recorder:
 
 
 def _kept(head: bytes, received_ns: int, peers: dict[bytes, str], ports: set[int]) -> Packet | None:
-    """The packet with its payload cut off; None if it is none of ours."""
+    """The packet with its payload cut off; None if it is not ours."""
     if not head:
         return None
     if head[0] >> 4 == 4:
@@ -105,4 +105,4 @@ def _length(head: bytes, at: int) -> int:
 
 _WITH_PORTS = (socket.IPPROTO_UDP, socket.IPPROTO_TCP)
 HEADERS = {socket.IPPROTO_ICMP: 8, socket.IPPROTO_UDP: 8, socket.IPPROTO_TCP: 20, socket.IPPROTO_ICMPV6: 8}
-"""How much is kept behind the IP header, by protocol: no payload, in which tokens could stand."""
+"""How much is kept behind the IP header, by protocol: no payload, which could contain tokens."""

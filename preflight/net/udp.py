@@ -35,20 +35,33 @@ SO_RCVBUFFORCE: Final = 33
 SO_MEMINFO: Final = 55
 
 MAX_DATAGRAM: Final = 65535
-FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer tells the number of hops
+FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer shows the number of hops
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 """A reader that is kept waiting must not look like loss; without CAP_NET_ADMIN `net.core.rmem_max` is the limit."""
 
 MOST_AT_ONCE: Final = 1024
-"""Datagrams or errors of one socket that are read in a row: who sends faster than this process reads must not keep it
-from everything else. What is left makes the socket readable again at once."""
+"""Datagrams or errors of one socket that are read in a row: a peer that sends faster than this process reads must not
+keep it from everything else. What is left makes the socket readable again at once."""
 
 _MEMORY_INFO = struct.Struct("@9I")  # linux/sock_diag.h; the last of them is SK_MEMINFO_DROPS
 
 PENDING_ERRORS: Final = frozenset(
-    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOPROTOOPT, errno.EPROTO}
+    {
+        errno.ECONNREFUSED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENOPROTOOPT,
+        errno.EPROTO,
+        errno.EACCES,  # ICMPv6 only: administratively prohibited, a reject route, a source that fails a policy
+        errno.ENONET,
+        errno.EOPNOTSUPP,
+    }
 )
-"""What an ICMP error about an earlier datagram leaves on the socket for the next call, whatever that call is."""
+"""What an ICMP error about an earlier datagram leaves on the socket for the next call, whatever that call is.
+
+`icmp_err_convert` and `icmpv6_err_convert` of the kernel, without EMSGSIZE.
+"""
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -59,7 +72,7 @@ def family_of(address: str) -> socket.AddressFamily:
 def open_udp(address: str, port: int = 0, *, shared: bool = False) -> socket.socket:
     """A non-blocking socket bound to a literal address, with TTL and kernel receive times, and DF on all it sends.
 
-    shared: with other sockets that are opened so; each is to be connected then. Raises OSError as `bind` does. For the
+    shared: with other sockets that are opened so; each must be connected then. Raises OSError as `bind` does. For the
     error queue see `watch_errors`.
     """
     family = family_of(address)
@@ -164,7 +177,7 @@ def tell_traffic_class(udp: socket.socket) -> None:
 
 
 def receive(udp: socket.socket, size: int = MAX_DATAGRAM) -> Received | None:
-    """The next datagram, or None when there is none now. ICMP errors that stand in the way are passed over."""
+    """The next datagram, or None when nothing is there now. Pending ICMP errors are skipped."""
     while True:
         try:
             data, control, _, source = udp.recvmsg(size, CONTROL_BYTES)

@@ -1,4 +1,4 @@
-"""This node's own eyes: UDP datagrams that arrive on an interface, seen before its firewall judges them."""
+"""Counts UDP datagrams that arrive on an interface, before this node's firewall judges them."""
 
 import socket
 from ipaddress import ip_address

@@ -76,7 +76,7 @@ async def run(*argv: str, tell: Tell = silent) -> tuple[int, str]:
 
 
 async def told(tell: Tell, place: str, asked: Awaitable[T]) -> T:
-    """Tell what was asked, how long it took, and whether an answer came: never what it says. Raises LocalError."""
+    """Report what was asked, how long it took, and whether an answer came, never its content. Raises LocalError."""
     began = time.monotonic()
     tell(began, "asked", place=place)
     try:

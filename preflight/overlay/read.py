@@ -54,7 +54,7 @@ async def read_overlay(
 
 
 async def _read(product: ModuleType, links: Sequence[Link], listener: Listener | None) -> list[OverlayState]:
-    """What one product tells of its overlays, and how long it took."""
+    """The overlays of one product, with how long reading them took."""
     name = product.__name__.rpartition(".")[2]
     tell = telling(listener, "overlay.read", name)
     began = time.monotonic()

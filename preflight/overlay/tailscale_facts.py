@@ -21,7 +21,7 @@ _COMPLAINTS = re.compile(r'^tailscaled_health_messages\{type="warning"\} ([0-9.e
 
 
 async def read_facts(tell: Tell = silent) -> dict[str, Fact]:
-    """All facts at once; what an older daemon does not tell, or not to this user, is left out."""
+    """All facts at once; what an older daemon does not say, or not to this user, is left out."""
     wanted = ("status", "derpmap", "dns-osconfig", "usermetrics")
     answers = await asyncio.gather(*(_ask(what, tell) for what in wanted))
     status, relays, resolver = (_document(answer) for answer in answers[:3])

@@ -181,7 +181,7 @@ async def _ask_kernel(link: Link, tell: Tell) -> Device:
 
 
 async def _netlink(link: Link) -> list[Any]:
-    """What the kernel module tells of an interface. Raises LocalError where it tells nothing."""
+    """What the kernel module says of an interface. Raises LocalError if it says nothing."""
     from pyroute2 import NetlinkError
     from pyroute2.netlink.generic.wireguard import AsyncWireGuard
 
@@ -190,7 +190,7 @@ async def _netlink(link: Link) -> list[Any]:
             await netlink.setup_endpoint()  # finds the family's number; entering the context does not
             return [message async for message in await netlink.info(link.name)]
     except (NetlinkError, OSError):
-        raise LocalError("refused", f"the kernel tells nothing of {link.name}") from None
+        raise LocalError("refused", f"the kernel says nothing of {link.name}") from None
 
 
 async def _ask_tool(link: Link, tell: Tell) -> Device:

@@ -1,4 +1,4 @@
-"""The timeline of a run as JSON lines: a header, then one event per line; written, published as a schema, and read.
+"""The timeline of a run as JSON lines, a header and then one event per line: its writer, its schema, its reader.
 
 `at_s` counts from the header's `started_at`, so an event's time of day is `started_at + at_s`. A run that was killed
 leaves a file whose last line may be cut off. Pure.
@@ -19,9 +19,9 @@ from preflight.report.redact import Redactor
 
 FILE = "timeline.jsonl"
 MOST_BYTES = 64_000_000
-"""Of one timeline; a thousand peers make less than that. Behind it stands one line that says that it is cut."""
+"""Of one timeline; a run on a thousand peers makes less. The last line of a longer one says that it is cut."""
 LARGEST_BYTES = MOST_BYTES + 1_000_000
-"""Of a timeline that is read: the last line may stand behind `MOST_BYTES`."""
+"""Of a timeline that is read: the last line may begin after `MOST_BYTES`."""
 MOST_CHARACTERS = 300
 """Of one text of an event."""
 MOST_ITEMS = 64
@@ -34,7 +34,7 @@ Scalar = int | float | str | bool
 
 
 class Header(Part):
-    """The first line. clock_s ties this file to others of the machine that go by the same clock."""
+    """The first line. clock_s relates this file to others of this machine that use the same clock."""
 
     timeline: Literal["1"] = Field("1", description="Version of this format.")
     tool: Tool = Tool()
@@ -48,15 +48,15 @@ class EventLine(Part):
     """Any other line: one thing that a part of the program did, learned or decided."""
 
     at_s: float = Field(allow_inf_nan=False, description="Seconds since the header's started_at.")
-    source: str = Field(pattern=_WORD, description="The module that tells it, as pmtu.fast.")
+    source: str = Field(pattern=_WORD, description="The module that reports it, as pmtu.fast.")
     subject: Line = Field(description="What it is about, as a peer and a direction; empty for the run as a whole.")
     name: str = Field(pattern=_WORD, description="What happened, as probe-sent.")
     fields: dict[Annotated[str, Field(pattern=_KEY)], Scalar | list[Scalar] | None] = Field(
-        description="Numbers and words; the unit stands in the name."
+        description="Numbers and words; the name says the unit."
     )
 
     def event(self, clock_s: float) -> Event:
-        """The event as it was told. clock_s: of the header."""
+        """The event as it was written. clock_s: of the header."""
         return Event(self.at_s + clock_s, self.source, self.subject, self.name, self.fields)
 
 
@@ -74,9 +74,9 @@ def schema() -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Writer:
-    """Makes the lines of one timeline, without secrets, and with stand-ins where the redactor has them.
+    """Makes the lines of one timeline, without secrets, and with pseudonyms where the redactor has them.
 
-    header: its `clock_s` is taken off each event's `at_s`. homes: also without users' names in paths.
+    header: its `clock_s` is subtracted from each event's `at_s`. homes: also without users' names in paths.
     """
 
     redactor: Redactor
@@ -99,7 +99,7 @@ class Writer:
         return line
 
     def _line(self, event: Event) -> str:
-        # The engine speaks of checks: their ids are words of ours, which no stand-in may tear apart.
+        # The subject of the engine is the id of a check: a word of ours, in which no pseudonym may replace a part.
         subject = "check" if event.source.startswith("engine.") else "subject"
         told = {
             "at_s": round(event.at_s - self.header.clock_s, 6),
@@ -111,7 +111,7 @@ class Writer:
         return f"{_encoded(told)}\n"
 
     def _clean(self, key: str, value: Any) -> Any:
-        """A value without secrets. Only what is clean is cut: half a secret would not be known as one."""
+        """A value without secrets. It is cut last: nobody would recognise half a secret."""
         if not isinstance(value, str | list):
             return value
         return _cut(self.redactor.field(key, value, FILE, homes=self.homes))
@@ -150,7 +150,7 @@ class Recorded(NamedTuple):
 def parse(data: bytes) -> Recorded:
     """Read a timeline, of whatever bytes. Raises ValueError with one clause that says what does not fit.
 
-    What stands behind the last line feed is left out: a run that was killed did not finish it.
+    What follows the last line feed is left out: a run that was killed did not finish that line.
     """
     if len(data) > LARGEST_BYTES:
         raise ValueError(f"it has more than {LARGEST_BYTES // 1_000_000} MB")
@@ -171,7 +171,7 @@ def _parsed(number: int, line: str) -> Header | EventLine:
 
 
 def about(events: Iterable[Event], source: str, subject: str) -> list[Event]:
-    """What one core or shell told about one subject, in order: one path-MTU search, for instance."""
+    """What one core or shell did for one subject, in order: one path-MTU search, for example."""
     return [event for event in events if event.source == source and event.subject == subject]
 
 

@@ -8,7 +8,7 @@ from preflight.model.path import Heard, PeerReport
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.pmtu.wire import ProbeServer
 from preflight.proto.responder.admission import Admission, Ledger, TokenBucket, Verdict
-from preflight.proto.responder.mailbox_probe import AskError, ProbeRequest, ReplayGuard, decode_request
+from preflight.proto.responder.mailbox_probe import PayloadError, ProbeRequest, ReplayGuard, decode_request
 from preflight.proto.stamp.reflector import SessionReflector
 from preflight.proto.stamp.wire import StampError
 
@@ -16,19 +16,19 @@ MAGIC_BYTES = 4
 REQUESTS_PER_S = 2.0
 REQUEST_BURST = 10.0
 EVERYBODY = ""
-"""Whose the datagrams are that the receive queue had no room for: nobody read where they came from."""
+"""The source of datagrams that the receive queue had no room for: nobody read where they came from."""
 OVERFLOW = "overflow"
 OVERFLOW_MEMORY_S = 10.0
-"""An overflow that is over for longer says nothing about packets that are missing now."""
+"""An overflow longer ago says nothing about packets that are missing now."""
 SESSION_MEMORY_S = 60.0
-"""What was refused or seen longer ago does not belong to the session that a peer asks about."""
+"""What was refused or seen longer ago does not belong to the session in question."""
 
 
 class Arrival(NamedTuple):
     """Where and when a datagram came: received_ns, transmitted_ns (now) in UNIX ns, `now` in s of a steady clock.
 
     stranger: the source is in no provisioned prefix and may be forged. It is served only by who checks the key.
-    traffic_class: DSCP and ECN; local: address and port it came to. What the kernel did not tell is None.
+    traffic_class: DSCP and ECN; local: address and port it came to. None = unknown.
     """
 
     source: tuple[str, int]
@@ -42,12 +42,12 @@ class Arrival(NamedTuple):
 
 
 Service = Callable[[bytes, Arrival], Sequence[bytes]]
-"""Answers one kind of datagram: what to send back to the source, nothing for what is to be dropped."""
+"""Answers one kind of datagram: what to send back to the source, nothing for what must be dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request from the mailbox that was read: send probes, then report; or only tell why not."""
+    """A request from the mailbox that was read: send probes, then report; or only say why not."""
 
     request: ProbeRequest
     refusal: str = ""
@@ -56,8 +56,8 @@ class Order:
 class ResponderCore:
     """Admission before everything, then the service of the datagram's magic; what has none is STAMP.
 
-    key: the shared key, None if there is none: then only provisioned sources are served.
-    services: by the first four bytes of their datagrams, besides the path-MTU probes.
+    key: the shared key; without one only provisioned sources are served.
+    services: by the first four bytes of their datagrams, in addition to the path-MTU probes.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ResponderCore:
         return self._refused.total[OVERFLOW], limited, sum(self._unsent.counts(address).values())
 
     def overflowed(self, count: int, now: float) -> None:
-        """So many more datagrams found the receive queue full."""
+        """`count` more datagrams found the receive queue full."""
         self._refused.note(EVERYBODY, OVERFLOW, now, count)
 
     def _lately_overflowed(self, now: float) -> int:
@@ -148,7 +148,7 @@ class ResponderCore:
         self._refused.note(address, reason, now)
 
     def dropped(self, reason: str) -> None:
-        """A datagram that is no test packet is dropped: it is counted, and says nothing about test packets."""
+        """A datagram other than a test packet is dropped: it counts, and says nothing about test packets."""
         self._refused.total[reason] += 1
 
     def unsent(self, address: str, error: str, now: float) -> None:
@@ -160,7 +160,7 @@ class ResponderCore:
         return self._requests.take(now)
 
     def order(self, payload: str, sender: str, now_unix_ms: int) -> Order | None:
-        """What to do about a request from the mailbox; None if it is malformed, replayed or meant for somebody else.
+        """What to do about a request from the mailbox; None if it is malformed, replayed or for another responder.
 
         Probes go only to a provisioned address, or when the request is signed with the key.
         """
@@ -171,7 +171,7 @@ class ResponderCore:
             if not signed and not self._admission.allows(request.address):
                 return Order(request, self._stranger(request))
             return Order(request, self._freshness.refusal(request, now_unix_ms))
-        except AskError:
+        except PayloadError:
             return None
 
     def _stranger(self, request: ProbeRequest) -> str:

@@ -1,4 +1,4 @@
-"""The responder's hellos: said to the peers of the settings, taken from them, and told to programs of this host."""
+"""The responder's hellos: sent to the peers of the settings, received, and passed on to programs of this host."""
 
 import asyncio
 import random
@@ -9,13 +9,13 @@ from preflight.model.peer import Peer
 from preflight.net import udp
 from preflight.proto.responder.hello import INTERVAL_S, JITTER, HelloError, HelloServer
 from preflight.responder.core import Arrival, ResponderCore
-from preflight.responder.serve import Listener, listener_towards
+from preflight.responder.serve import ServedSocket, listener_towards
 
 
 class Hellos:
-    """A service for what comes and a companion that says hello.
+    """A service for hellos that come, and a companion that sends them.
 
-    peers: whose responders to greet, and where. quiet: whether an address is not to be spoken to for now.
+    peers: whose responders get hellos, and where. quiet: whether to send an address nothing for now.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Hellos:
             self._core.dropped(error.reason)
             return ()
 
-    async def run(self, listeners: Sequence[Listener]) -> None:
-        """Greet one peer after the other, each every few seconds, until cancelled."""
+    async def run(self, listeners: Sequence[ServedSocket]) -> None:
+        """Send a hello to one peer after the other, each every few seconds, until cancelled."""
         for address in self._ports:
             self._towards(listeners, address)
         while True:
@@ -51,8 +51,8 @@ class Hellos:
                 shorter = JITTER * random.random()  # noqa: S311 - only jitter
                 await asyncio.sleep(INTERVAL_S * (1.0 - shorter) / len(self._ports))
 
-    def _towards(self, listeners: Sequence[Listener], address: str) -> Listener | None:
-        """The listener that greets a peer; None where there is no way, or the peer is this node itself."""
+    def _towards(self, listeners: Sequence[ServedSocket], address: str) -> ServedSocket | None:
+        """The listener towards a peer; None without a route, or where the peer is this node itself."""
         port = self._ports[address]
         listener = listener_towards(listeners, address, port)
         if listener is None:
@@ -65,11 +65,11 @@ class Hellos:
         self._server.at(address, own)
         return listener if own != address else None
 
-    def _greet(self, listeners: Sequence[Listener], address: str) -> None:
+    def _greet(self, listeners: Sequence[ServedSocket], address: str) -> None:
         listener = self._towards(listeners, address)
         if listener is None or self._quiet(address):
             return
-        # What has come and waits is counted first: a late process must not call its peer silent.
+        # Count what waits in the sockets first: a late process must not call its peer silent.
         for each in listeners:
             each.drain()
         now, now_ns = time.monotonic(), time.time_ns()

@@ -16,9 +16,9 @@ from preflight.responder.core import Order, ResponderCore
 
 POLL_S = 1.0
 DROPS_WITHIN_S = 1.5
-"""How long a filter that refuses the asker's packets has to drop one: they come every quarter of a second."""
+"""How long to wait until a filter that refuses the asker's packets drops one: they come every quarter of a second."""
 REFUSALS = (400, 401, 403, 422)
-"""Asking again would not help; anything else may be load."""
+"""Repeating would not help; anything else may be load."""
 
 SendProbes = Callable[[ProbeRequest], Awaitable[tuple[int, dict[str, int]]]]
 """Sends the probes of a request; how many left, and errno names of the others."""
@@ -57,7 +57,7 @@ class Mailbox:
             await self._control.aclose()
 
     async def _turn(self, send_probes: SendProbes) -> None:
-        """Everything that waits, oldest first, as far as the rate allows."""
+        """Everything that waits, oldest first, within the rate."""
         rows = await self._control.inbox(self._agent_id)
         for row in sorted(rows, key=lambda row: row.id):
             if row.message_type != REQUEST_TYPE:
@@ -67,7 +67,7 @@ class Mailbox:
             await self._serve(row, send_probes)
 
     async def _serve(self, row: MailboxRow, send_probes: SendProbes) -> None:
-        """Answer one request. What could not be delivered because of load stays in the mailbox, its result here."""
+        """Answer one request. If load delays its result, the request stays in the mailbox, the result here."""
         if (waiting := self._undelivered.get(row.id)) is None:
             order = self._core.order(row.payload, row.sender, time.time_ns() // 1_000_000)
             waiting = (order.request.sender, await self._result(order, send_probes)) if order else None
@@ -98,7 +98,7 @@ class Mailbox:
         except ControlError as error:
             if error.status not in REFUSALS:
                 raise
-            self._say(f"mailbox {receiver}: {error.message}; answering takes the submitter's or the full token")
+            self._say(f"mailbox {receiver}: {error.message}; answering needs the submitter's or the full token")
 
     def _say(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
@@ -107,6 +107,6 @@ class Mailbox:
 
 
 async def _with_way(report: PeerReport, view: WayBackView) -> PeerReport:
-    """Drops are waited for only where the asker's packets do not arrive."""
+    """Wait for drops only where the asker's packets do not arrive."""
     arrives = report.received or report.elsewhere or report.refused
     return replace(report, way=await (view.look() if arrives else view.look_for_drops(DROPS_WITHIN_S)))

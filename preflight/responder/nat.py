@@ -1,4 +1,4 @@
-"""What the responder knows of NATs: endpoints of its own tunnel, and packets after a silence."""
+"""What the responder knows of NATs: endpoints of its tunnel, and packets after a silence."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from preflight.model.overlay import OverlayState
 from preflight.net import udp
 from preflight.proto.stun.nat import NatServer, Promised
 from preflight.responder.core import Arrival, ResponderCore
-from preflight.responder.serve import Listener, listener_towards
+from preflight.responder.serve import ServedSocket, listener_towards
 
 FRESH_S = 2.0
 TICK_S = 0.25
@@ -31,7 +31,7 @@ class Endpoints:
             return None
         return self._endpoints.get(b64encode(public_key).decode("ascii"), "")
 
-    async def run(self, listeners: Sequence[Listener]) -> None:
+    async def run(self, listeners: Sequence[ServedSocket]) -> None:
         """Read when asked, until cancelled."""
         while True:
             await self._wanted.wait()
@@ -62,7 +62,7 @@ class NatService:
             self._promised.set()
         return answers
 
-    async def run(self, listeners: Sequence[Listener]) -> None:
+    async def run(self, listeners: Sequence[ServedSocket]) -> None:
         """Send what was promised when it is due, until cancelled."""
         while True:
             await self._promised.wait()
@@ -74,7 +74,7 @@ class NatService:
                 self._promised.clear()
 
 
-def _send(listeners: Sequence[Listener], name: Promised, probes: Sequence[bytes]) -> int:
+def _send(listeners: Sequence[ServedSocket], name: Promised, probes: Sequence[bytes]) -> int:
     """How many left."""
     address, port, _ = name
     listener = listener_towards(listeners, address, port)

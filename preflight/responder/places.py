@@ -63,7 +63,7 @@ def overlay_prefixes(state: OverlayState | None) -> list[IPNetwork]:
 def provisioned(
     allow: Iterable[IPNetwork], peers: Iterable[str], overlay: Iterable[IPNetwork], *, keyed: bool
 ) -> tuple[IPNetwork, ...]:
-    """All prefixes that may ask. Raises ResponderError when nobody may, and there is no key to tell a peer by."""
+    """All prefixes that may ask. Raises ResponderError when nobody may, and there is no key to recognise a peer by."""
     prefixes = (*allow, *map(ip_network, peers), *overlay)
     if not prefixes and not keyed:
         raise ResponderError(
@@ -90,12 +90,12 @@ def _open(place: Place) -> socket.socket:
 
 def _explain(place: Place, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"UDP {place} is in use; `ss -lunp 'sport = :{place.port}'` tells by whom; give another --bind"
+        return f"UDP {place} is in use; `ss -lunp 'sport = :{place.port}'` shows by which program; give another --bind"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{place.address} is not an address of this node (yet): bring the overlay up, or give another --bind"
     if error.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"UDP port {place.port} takes root or CAP_NET_BIND_SERVICE; give a port from 1024 on: "
+            f"UDP port {place.port} needs root or CAP_NET_BIND_SERVICE; give a port from 1024 on: "
             f"--bind {Place(place.address, 8620)}"
         )
     return f"cannot listen on UDP {place}: {error.strerror}"

@@ -1,4 +1,8 @@
-"""The responder's shell: sockets drained in batches, signals, and the mailbox beside them."""
+"""The responder's shell: sockets drained in batches, signals, and the mailbox.
+
+It does not run on `preflight.net.drive`: in a flood a datagram must be judged by its source alone, before anything else
+is done about it, and one socket serves many cores, which have no result.
+"""
 
 import asyncio
 import errno
@@ -14,8 +18,9 @@ from preflight.model.host_port import join_host_port
 from preflight.net import ancillary, udp
 from preflight.net.stamp.path import clock_estimate
 from preflight.proto.core import Address
-from preflight.proto.responder import mailbox_probe as ask
 from preflight.proto.responder.admission import Verdict
+from preflight.proto.responder.mailbox_probe import ProbeRequest
+from preflight.proto.responder.mailbox_probe import probe as probe_datagram
 from preflight.proto.stamp.reflector import Marked, SessionReflector
 from preflight.responder.core import Arrival, ResponderCore
 
@@ -27,7 +32,7 @@ CLOCK_S = 30.0
 """Between two looks at the kernel's clock state, which NTP daemons change about once a minute."""
 
 
-class Listener:
+class ServedSocket:
     """One socket: every datagram goes to the core, what comes back goes back to where the datagram came from."""
 
     def __init__(self, listening: socket.socket, core: ResponderCore) -> None:
@@ -53,7 +58,7 @@ class Listener:
             except OSError as error:  # the interface went down, or an ICMP error came: the socket lives on
                 core.unsent("receive", udp.error_name(error.errno or errno.EIO), time.monotonic())
                 return
-            # In a flood nearly all is dropped, so nothing is done about a datagram before it is admitted.
+            # In a flood nearly all is dropped, so do nothing about a datagram before it is admitted.
             now = time.monotonic()
             verdict = core.admit(source[0], now)
             if verdict is not None:
@@ -74,13 +79,13 @@ class Listener:
             self._core.overflowed((overflowed - self._overflowed) % 2**32, time.monotonic())
             self._overflowed = overflowed
 
-    def probe(self, request: ask.ProbeRequest, number: int) -> str:
+    def probe(self, request: ProbeRequest, number: int) -> str:
         """Send one probe to the socket that a request names; the errno name if it did not leave."""
-        code = udp.send(self.socket, ask.probe(request.nonce, number), (request.address, request.port))
+        code = udp.send(self.socket, probe_datagram(request.nonce, number), (request.address, request.port))
         return udp.error_name(code) if code else ""
 
     def send(self, data: bytes, destination: Address, local: str) -> None:
-        """Send something later than at once; from `local`, the address that was asked, where this is a wildcard."""
+        """Send something later; from `local`, the address that the request came to, where this is a wildcard."""
         self._answer(data, destination, ancillary.source_control(local))
 
     def _answer(self, answer: bytes, source: Address, asked: ancillary.Control) -> None:
@@ -92,7 +97,7 @@ class Listener:
             self._core.unsent(source[0], udp.error_name(code), time.monotonic())
 
 
-async def send_probes(listeners: Sequence[Listener], request: ask.ProbeRequest) -> tuple[int, dict[str, int]]:
+async def send_probes(listeners: Sequence[ServedSocket], request: ProbeRequest) -> tuple[int, dict[str, int]]:
     """Send the probes that a request asks for; how many left, and why the others did not."""
     listener = listener_towards(listeners, request.address, request.port)
     if listener is None:
@@ -106,7 +111,7 @@ async def send_probes(listeners: Sequence[Listener], request: ask.ProbeRequest) 
     return request.count - errors.total(), dict(errors)
 
 
-def listener_towards(listeners: Sequence[Listener], address: str, port: int) -> Listener | None:
+def listener_towards(listeners: Sequence[ServedSocket], address: str, port: int) -> ServedSocket | None:
     """The listener on the address that the route to the asker takes, else one of its family."""
     family = udp.family_of(address)
     candidates = [listener for listener in listeners if listener.socket.family == family]
@@ -117,8 +122,8 @@ def listener_towards(listeners: Sequence[Listener], address: str, port: int) -> 
     return next((each for each in candidates if each.address == local), next(iter(candidates), None))
 
 
-Companion = Callable[[Sequence[Listener]], Coroutine[Any, Any, None]]
-"""What runs beside the listeners and may send by them: the mailbox, whatever speaks without being asked."""
+Companion = Callable[[Sequence[ServedSocket]], Coroutine[Any, Any, None]]
+"""What runs next to the listeners and may send through them: the mailbox, hellos, traces."""
 
 
 async def serve(
@@ -129,7 +134,7 @@ async def serve(
     announce: Callable[[str], None],
     log: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP; SIGUSR1 logs the counters. announce: told each place once it is served.
+    """Serve until SIGTERM, SIGINT or SIGHUP; SIGUSR1 logs the counters. announce: gets each place that is served.
 
     A SIGHUP that is ignored stays so: that is how `nohup` keeps a program beyond its terminal.
     """
@@ -139,7 +144,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT, *hangup):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, lambda: log(core.summary()))
-    listeners = [Listener(each, core) for each in sockets]
+    listeners = [ServedSocket(each, core) for each in sockets]
     for listener in listeners:
         loop.add_reader(listener.socket, listener.drain)
         announce(join_host_port(listener.address, listener.port))

@@ -1,4 +1,4 @@
-"""The responder as a STUN server for those whom it serves."""
+"""The responder as a STUN server for its peers."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from preflight.responder.core import Arrival, ResponderCore
 
 
 class StunService:
-    """Answers Binding requests; strangers have to sign theirs with the key."""
+    """Answers Binding requests; strangers must sign theirs with the key."""
 
     def __init__(self, core: ResponderCore, key: bytes | None) -> None:
         self._core = core

@@ -1,4 +1,4 @@
-"""The responder's traces: orders from datagrams, carried out beside the listeners, reported through them."""
+"""The responder's traces: orders from datagrams, carried out next to the listeners, reported through them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ from preflight.net.icmp.traceroute import trace
 from preflight.net.responder.return_path import WayBackView
 from preflight.proto.responder.reverse_trace import MAX_HOPS, Order, TraceServer
 from preflight.responder.core import Arrival
-from preflight.responder.serve import Listener
+from preflight.responder.serve import ServedSocket
 
 CONCURRENT = 4
 HOP_TIMEOUT_S = 0.5
 
 
 class Tracer:
-    """A service of the responder and its companion. refused: is told what is dropped, and why."""
+    """A service of the responder and its companion. refused: called for what is dropped, with the reason."""
 
     def __init__(self, server: TraceServer, refused: Callable[[str, str, float], None]) -> None:
         self._server = server
@@ -26,7 +26,7 @@ class Tracer:
 
     def serve(self, data: bytes, arrival: Arrival) -> Sequence[bytes]:
         """The service: what to answer at once."""
-        assert arrival.local is not None  # a listener tells it of every datagram
+        assert arrival.local is not None  # a listener sets it for every datagram
         answers, refusal = self._server.handle(data, arrival.source, arrival.local[0], arrival.ttl, arrival.now)
         if refusal:
             self._refused(arrival.source[0], refusal, arrival.now)
@@ -34,7 +34,7 @@ class Tracer:
             self._ordered.set()
         return answers
 
-    async def run(self, listeners: Sequence[Listener]) -> None:
+    async def run(self, listeners: Sequence[ServedSocket]) -> None:
         """The companion: a few workers, until cancelled."""
         workers = [asyncio.create_task(self._work(listeners)) for _ in range(CONCURRENT)]
         try:
@@ -44,7 +44,7 @@ class Tracer:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self, listeners: Sequence[Listener]) -> None:
+    async def _work(self, listeners: Sequence[ServedSocket]) -> None:
         while True:
             order = self._server.next()
             if order is None:
@@ -53,19 +53,19 @@ class Tracer:
             else:
                 await self._carry_out(order, listeners)
 
-    async def _carry_out(self, order: Order, listeners: Sequence[Listener]) -> None:
-        """Trace from the address that was asked, and tell what this host's kernel says about the way."""
+    async def _carry_out(self, order: Order, listeners: Sequence[ServedSocket]) -> None:
+        """Trace from the address that was asked, and report what this host's kernel says about the path."""
         address, _ = order.source
         view = WayBackView(order.local, address)
         try:
             hops = await trace(address, max_hops=MAX_HOPS, timeout_s=HOP_TIMEOUT_S, source=order.local)
-        except (NeedsPlatform, OSError):  # whatever a trace meets, the responder serves on
+        except (NeedsPlatform, OSError):  # a failed trace must not end the responder
             hops = Trace(())
         report = self._server.report(order, hops, await view.look())
         _listener_on(listeners, order.local).send(report, order.source, order.local)
 
 
-def _listener_on(listeners: Sequence[Listener], local: str) -> Listener:
+def _listener_on(listeners: Sequence[ServedSocket], local: str) -> ServedSocket:
     """The listener that a datagram to this address came to: its own before a wildcard of the family."""
     family = udp.family_of(local)
     candidates = [listener for listener in listeners if listener.socket.family == family]

@@ -15,8 +15,7 @@ from preflight.api import Peer, Status
 from preflight.model.path import PeerReport
 from preflight.proto.core import Received
 from preflight.proto.pmtu import wire as probe
-from preflight.proto.responder import hello
-from preflight.proto.responder import mailbox_probe as ask
+from preflight.proto.responder import hello, mailbox_probe
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
@@ -42,12 +41,12 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "trace": lambda data: (trace.decode(data), trace.decode(trace.MAGIC + data)),
     "hello": lambda data: (hello.decode(data, KEY), hello.decode(hello.MAGIC + data, KEY)),
     "stun": lambda data: stun.mapped_address(b"\x01\x01" + data[:2] + stun.COOKIE + data, data[:12]),
-    "mailbox-probe": lambda data: ask.probe_number(data, bytes(ask.NONCE_BYTES)),
-    "mailbox-result": lambda data: ask.decode_result(data.decode("utf-8", "replace"), None),
+    "mailbox-probe": lambda data: mailbox_probe.probe_number(data, bytes(mailbox_probe.NONCE_BYTES)),
+    "mailbox-result": lambda data: mailbox_probe.decode_result(data.decode("utf-8", "replace"), None),
 }
 
 
-REFUSALS = (stamp.StampError, hello.HelloError, stun.StunError, ask.AskError)
+REFUSALS = (stamp.StampError, hello.HelloError, stun.StunError, mailbox_probe.PayloadError)
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -75,8 +74,8 @@ REPORT = {"nonce": bytes(16).hex(), "refusal": "", "received": 9, "elsewhere": 0
 def test_absurd_reports_by_mailbox_are_bad_input(key: bytes | None, field: str, value: object) -> None:
     """A report with any value in any field, four hundred digits too, is taken within its bounds or refused."""
     body = {**REPORT, "send_errors": {}, field: value}
-    with suppress(ask.AskError):
-        told = ask.decode_result(ask._seal(body, ask.RESULT_TYPE, key), key)
+    with suppress(mailbox_probe.PayloadError):
+        told = mailbox_probe.decode_result(mailbox_probe._seal(body, mailbox_probe.RESULT_TYPE, key), key)
         assert 0 <= told.report.received <= 2**31
         assert told.refusal.isprintable()
 
@@ -93,14 +92,14 @@ def test_absurd_reports_by_mailbox_are_bad_input(key: bytes | None, field: str, 
 )
 def test_a_report_that_counts_too_much_does_not_count(report: PeerReport, credible: bool) -> None:
     """A peer that got more packets than a session can have says nothing about either direction."""
-    assert (ask.implausible(report, 10) == "") is credible
+    assert (mailbox_probe.implausible(report, 10) == "") is credible
 
 
 def test_a_nested_report_is_refused() -> None:
     """Brackets within brackets, as many as fit, end in a refusal."""
     for depth in range(100, 2000, 7):
-        with pytest.raises(ask.AskError):
-            ask.decode_result('{"version": 1, "hmac": "00", "x": ' + "[" * depth + "]" * depth + "}", KEY)
+        with pytest.raises(mailbox_probe.PayloadError):
+            mailbox_probe.decode_result('{"version": 1, "hmac": "00", "x": ' + "[" * depth + "]" * depth + "}", KEY)
 
 
 changes = st.lists(

@@ -160,7 +160,7 @@ def skipping(answer: bytearray, question: bytes) -> None:
 
 
 HONEST = reflector()
-NO_RESPONDER = "something that is no responder answers on UDP port"
+NO_RESPONDER = "something that is not a responder answers on UDP port"
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def test_standard_output_can_be_the_timeline(tmp_path: Path) -> None:
     ("words", "complaint"),
     [
         (["--debug", "-"], "standard output takes one document, not text and timeline: give a FILE"),
-        (["--debug", "x", "--output", "json=x"], "two outputs name the same file"),
+        (["--debug", "x", "--output", "json=x"], "two outputs name one file"),
         (["--debug", "none/x"], "--debug: none/x cannot be written"),
         (["--debug", "."], "--debug: . cannot be written: it is a directory"),
     ],

@@ -23,9 +23,8 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.engine.diagnosis import SEVERITY, Cause, diagnose, tell_causes
+from preflight.engine.diagnosis import SEVERITY, Cause, diagnose
 from preflight.engine.rules import RULES, Rule
-from preflight.model.event import Event
 from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
 from tests.sample_facts import sample
 
@@ -386,14 +385,3 @@ def _assert_backed(causes: tuple[Cause, ...], by_id: Mapping[str, Result]) -> No
 
 def _what(cause: Cause) -> tuple[Code, str, frozenset[str]]:
     return cause.code, cause.target, frozenset(cause.explains)
-
-
-def test_each_cause_is_told_with_what_it_explains() -> None:
-    """The end of a timeline: what the run concluded from all that stands before it."""
-    forward = at("reach.udp", failed(codes.REACH_NO_FORWARD, "b", F, "nothing arrives at b"))
-    ping = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, "no echo"))
-    events: list[Event] = []
-    tell_causes(events.append, diagnose([ping, forward]))
-    (cause,) = events
-    assert (cause.source, cause.subject, cause.name) == ("engine.diagnosis", "reach.no-forward", "cause")
-    assert set(cause.fields["explains"] or ()) == {forward.id, ping.id}  # type: ignore[arg-type]

@@ -19,17 +19,8 @@ from preflight.api import (
     warned,
 )
 from preflight.engine.runner import Progress
-from preflight.model.event import Event
 from preflight.model.facts import AnswerFacts, EchoFacts
-from tests.engine.made_up_checks import B, Body, declare, fine, run, shown
-
-
-async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
-    for peer in ctx.peers:
-        if peer is B:
-            yield failed(codes.REACH_UNREACHABLE, peer.target, Direction.ROUND_TRIP, "dead")
-        else:
-            yield passed(peer.target, Direction.ROUND_TRIP, "fine")
+from tests.engine.made_up_checks import Body, b_is_dead, declare, fine, run, shown
 
 
 async def interface_down(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -256,16 +247,3 @@ def test_times_are_stamped() -> None:
     assert first.started_at is not None
     assert first.category == "reach"
     assert first.duration_ms > 0
-
-
-def test_a_timeline_shows_what_each_check_was_about_and_how_it_ended() -> None:
-    """Which targets a check was run for, which were blocked, each result as it comes, and the end."""
-    events: list[Event] = []
-    run(declare("reach.udp", b_is_dead), declare("mtu.path", fine, "reach.udp"), timeline=events.append)
-    assert (events[0].name, events[-1].name) == ("run-started", "run-ended")
-    reach = [event.name for event in events if event.subject == "reach.udp"]
-    assert reach == ["check-started", "result", "result", "check-ended"]
-    started, *results, _ = (event for event in events if event.subject == "mtu.path")
-    assert (started.fields["targets"], started.fields["blocked"]) == (["c"], ["b"])
-    told = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
-    assert told == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]

@@ -13,13 +13,7 @@ from preflight.api import (
     Status,
     passed,
 )
-from preflight.model.event import Event
-from tests.engine.made_up_checks import declare, fine, run, shown
-
-
-async def hangs(ctx: Context) -> AsyncGenerator[Result, None]:
-    yield passed("b", Direction.ROUND_TRIP, "so far")
-    await asyncio.Event().wait()
+from tests.engine.made_up_checks import declare, fine, hangs, run, shown
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
@@ -108,13 +102,3 @@ def test_an_interrupted_check_cleans_up_and_the_rest_is_told() -> None:
     assert cleaned == ["left"]
     assert outcome.interrupted
     assert shown(outcome)["enroll.cycle/control/round-trip/interrupted"][1] == "run.interrupted"
-
-
-@pytest.mark.parametrize(("limit_s", "why"), [(None, "deadline"), (0.1, "run-stopped")])
-def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str) -> None:
-    """Its own time, or that of the whole run."""
-    events: list[Event] = []
-    run(declare("reach.udp", hangs, timeout=0.2), timeout_s=limit_s, timeline=events.append)
-    (ended,) = (event for event in events if event.name == "check-cancelled")
-    assert ended.fields == {"why": why}
-    assert ("time-limit-reached" in {event.name for event in events}) == (why == "run-stopped")

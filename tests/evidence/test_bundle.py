@@ -136,6 +136,7 @@ def test_a_thousand_addresses_have_a_thousand_pseudonyms() -> None:
     assert len(given) == 1500
 
 
+@pytest.mark.needs("ip")
 def test_evidence_of_this_node_says_what_is_missing() -> None:
     """A tool that is not installed is a line in its file, not a file that is not there."""
     raw = {each.name: each.text for each in [*collect(), *counters("after")]}
@@ -195,7 +196,7 @@ def test_the_timeline_goes_through_the_same_redaction() -> None:
     [
         (["--timeline", "t"], "--timeline goes with a REPORT"),
         (["r.json", "--timeline", "none"], "--timeline none: No such file or directory"),
-        (["r.json", "--timeline", "t"], "--timeline t is no timeline of preflight: line 1"),
+        (["r.json", "--timeline", "t"], "--timeline t is not a timeline of preflight: line 1"),
     ],
 )
 def test_what_is_no_timeline_is_told(words: list[str], complaint: str, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """One loop for every core, on real sockets: in an event loop and without, from outside, and to a clean end."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -207,3 +209,11 @@ def test_a_core_may_get_more_to_do_from_outside() -> None:
         return core.result, len(turns)
 
     assert asyncio.run(run()) == ("done", 2)
+
+
+@pytest.mark.parametrize("program", ["preflight.net.pmtu.__main__", "preflight.net.icmp.__main__"])
+def test_the_two_programs_load_no_event_loop(program: str) -> None:
+    """Protects their start-up time: asyncio takes longer to load than a search takes to run."""
+    script = f"import sys, {program}; print([name for name in sys.modules if name.startswith('asyncio')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

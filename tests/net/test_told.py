@@ -11,15 +11,18 @@ from pydantic import SecretStr
 
 from preflight.model.control import ControlError
 from preflight.model.event import Event
+from preflight.net import Net
 from preflight.net.control.client import ControlClient
 from preflight.net.dns import Resolver
 from preflight.net.kernel import Kernel
 from preflight.net.tcp.connect import Tcp
 from preflight.proto.control.url import parse_control_url
-from tests.net.conftest import Request, answer, healthy, server_context
+from preflight.settings.load import Enrolment, Secrets, Settings
+from preflight.settings.schema import ControlSettings
+from tests.net.conftest import WORKER, Request, answer, healthy, server_context
 
 if TYPE_CHECKING:
-    from tests.net.conftest import OpenNameServer, OpenTrap
+    from tests.net.conftest import OpenNameServer, OpenTrap, StartControlPlane
 
 BEARER = "s3cr3t-bearer-of-the-test"
 
@@ -164,3 +167,50 @@ def test_a_copy_of_a_client_tells_the_same_listener(open_trap: "OpenTrap") -> No
 
     asyncio.run(talk())
     assert names(events, "control.client").count("answer-received") == len(asked) == 2
+
+
+def enrolled(url: str) -> list[Event]:
+    """What an enrolment tells, from its first call to its last."""
+    events: list[Event] = []
+    settings = Settings(
+        control=ControlSettings(url=url, scope_id="lab"),
+        secrets=Secrets(token=SecretStr(WORKER)),
+        enrolment=Enrolment(None, None),
+    )
+
+    async def run() -> None:
+        net = Net(settings, events.append)
+        session = net.enrolment()
+        try:
+            while await session.advance() is not None:
+                pass
+        finally:
+            await session.end()
+            await net.aclose()
+
+    asyncio.run(run())
+    return [event for event in events if event.source == "control.enroll"]
+
+
+def test_an_enrolment_is_followed_from_call_to_call(start_control_plane: "StartControlPlane") -> None:
+    """Each call with its attempt and how it ended, and each step with what comes next."""
+    events = enrolled(start_control_plane().url)
+    calls = [event.fields["state"] for event in events if event.name == "call"]
+    assert calls == ["look", "join", "heartbeat", "heartbeat-again", "list", "leave"]
+    assert [event.fields["state"] for event in events if event.name == "call-succeeded"] == calls
+    steps = [(event.fields["step"], event.fields["problem"]) for event in events if event.name == "step-ended"]
+    assert steps == [(step, None) for step in ("join", "heartbeat", "listed", "leave")]
+
+
+def test_a_refused_enrolment_tells_the_status_and_no_word_of_the_server(open_trap: "OpenTrap") -> None:
+    """Why it is not tried again stands in the status; what the server wrote may quote a token."""
+
+    async def talk() -> list[Event]:
+        async with open_trap(lambda request: answer("403 Forbidden", b"s3cr3t", x_populi_feature="x")) as trap:
+            return await asyncio.to_thread(enrolled, trap.url)
+
+    events = asyncio.run(talk())
+    (failed,) = (event for event in events if event.name == "call-failed")
+    assert (failed.fields["kind"], failed.fields["http_status"]) == ("status", 403)
+    assert failed.fields["again_in_s"] is None
+    assert "s3cr3t" not in str(events)

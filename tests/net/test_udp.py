@@ -85,26 +85,6 @@ def test_too_big_is_an_errno_and_nothing_is_fragmented() -> None:
         assert udp.error_name(udp.send(link, bytes(65_530), ("127.0.0.1", 9))) == "EMSGSIZE"
 
 
-@pytest.mark.parametrize(("address", "wildcard"), [("127.0.0.5", "0.0.0.0"), ("::1", "::")])
-def test_an_answer_leaves_from_the_address_that_was_asked(address: str, wildcard: str) -> None:
-    """A wildcard socket answers from the address its request came to, else no firewall would let the answer in."""
-    with udp.open_udp(wildcard) as server, udp.open_udp(address.replace("5", "1")) as client:
-        udp.tell_local_address(server)
-        port = server.getsockname()[1]
-        udp.send(client, b"ask", (address, port))
-
-        def ask() -> list[tuple[int, int, bytes]] | None:
-            try:
-                _, control, _, _ = server.recvmsg(100, ancillary.CONTROL_BYTES)
-            except BlockingIOError:
-                return None
-            return list(control)
-
-        control = eventually(ask)
-        assert udp.send(server, b"answer", client.getsockname(), ancillary.local_control(control)) == 0
-        assert eventually(lambda: udp.receive(client)).source[:2] == (address, port)
-
-
 def test_source_address_without_a_packet() -> None:
     """The route's source address, for literal addresses of both families."""
     assert udp.source_address("127.0.0.9", 862) == "127.0.0.1"

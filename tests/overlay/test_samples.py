@@ -101,7 +101,7 @@ UP: Seen = (PASS, None, "tailscale0 (tailscale) is up with 100.64.0.1/32")
 CUT = "the control server does not see this node: the connection is cut, or the node was deleted there"
 DIRECT: Seen = (PASS, None, "direct to 10.204.2.1:41641")
 RELAYED: Seen = (WARN, "overlay.relayed", "relays the traffic to nb through lab")
-IDLE: Seen = (SKIP, NOT_TOLD, "tells of no path to nb in use; whether it can be reached only measuring tells")
+IDLE: Seen = (SKIP, NOT_TOLD, "reports no path in use to nb; only a measurement shows whether it can be reached")
 
 TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
     "healthy": (UP, DIRECT),

@@ -1,6 +1,6 @@
 """ICMP sockets: raw, else a ping socket where `net.ipv4.ping_group_range` allows it; one for a whole sweep.
 
-A raw socket per target would receive everybody's replies: hundreds of them overflow, and lose what did arrive.
+A raw socket per target would receive the replies to all others: hundreds of them overflow, and lose what did arrive.
 """
 
 import os

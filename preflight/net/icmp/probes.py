@@ -1,4 +1,4 @@
-"""ICMP echoes, all through one socket; traceroute, and the datagram that provokes a handshake, go by UDP."""
+"""ICMP echoes, all through one socket; traceroute, and the datagram that provokes a handshake, use UDP."""
 
 import asyncio
 import os
@@ -18,10 +18,11 @@ from typing import Any
 
 from preflight.model.event import Listener, Tell, telling
 from preflight.model.icmp import PRIVILEGE, EchoStats, Trace
-from preflight.net.drive import Driving
+from preflight.net.drive import Driving, drive
 from preflight.net.icmp.echo import open_sweep
 from preflight.net.icmp.traceroute import trace
-from preflight.net.udp import family_of
+from preflight.net.udp import family_of, open_towards
+from preflight.proto.icmp.closed_port import ClosedPort
 from preflight.proto.icmp.sweep import PACKETS_PER_SECOND, Burst
 
 DISCARD_PORT = 9
@@ -76,18 +77,13 @@ class Icmp:
 
     async def port_closed(self, address: str, port: int, *, timeout_s: float) -> bool:
         """Whether the host answers an empty datagram to a UDP port with port-unreachable; silence proves nothing."""
-        loop = asyncio.get_running_loop()
-        with socket(family_of(address), SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            try:
-                sock.connect((address, port))
-                sock.send(b"")
-                await asyncio.wait_for(loop.sock_recv(sock, 1), timeout_s)
-            except ConnectionRefusedError:
-                return True
-            except (OSError, TimeoutError):
-                return False
-        return False
+        tell = telling(self._listener, "icmp.closed_port", f"{address} {port}")
+        try:
+            link = open_towards(address, port)
+        except OSError:
+            return False
+        with link:
+            return await drive(ClosedPort(monotonic(), timeout_s, tell), link, tell) or False
 
     def raw_socket(self) -> bool:
         """Whether this process may open a raw socket (CAP_NET_RAW)."""
@@ -121,7 +117,7 @@ class _Sweeper:
         return self._driving is None or not self._driving.over.done()
 
     async def echo(self, address: str, count: int, interval_s: float, timeout_s: float) -> EchoStats:
-        """One burst, beside all others that are under way."""
+        """One burst, together with all others that are under way."""
         now = monotonic()
         burst = self._core.sweep.add(address, count=count, interval_s=interval_s, timeout_s=timeout_s, now=now)
         answer: asyncio.Future[EchoStats] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Many addresses at once, from one socket per family, without an event loop: is everybody there?"""
+"""Many addresses at once, from one socket per family, without an event loop: who answers?"""
 
 import socket
 from collections.abc import Sequence

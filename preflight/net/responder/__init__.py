@@ -1,1 +1,1 @@
-"""Sockets towards a peer's responder, beside STAMP."""
+"""Sockets towards a peer's responder, other than STAMP."""

@@ -45,7 +45,7 @@ class HelloWatch:
         self._socket.close()
 
     async def wait(self) -> None:
-        """Until a hello tells whether this node's packets arrive; at most as long as one may take to come."""
+        """Until a hello shows whether this node's packets arrive; at most as long as one may take to come."""
         self._hellos.ask(monotonic())
         self._driving.turn()
         try:
@@ -59,7 +59,7 @@ class HelloWatch:
             self._hellos.stop_asking()
 
     def report(self) -> HelloReport | None:
-        """The newest hello that came after the first packet had left; None while there is none."""
+        """The newest hello that came after the first packet had left; None before the first."""
         return self._hellos.result
 
     def unheard(self) -> str:
@@ -78,7 +78,7 @@ def _open(ends: Ends) -> tuple[socket.socket, bool]:
     try:
         return _listening(ends), False
     except PermissionError:
-        raise UnheardError(f"hearing hellos on UDP port {ends.port} takes root or CAP_NET_BIND_SERVICE") from None
+        raise UnheardError(f"hearing hellos on UDP port {ends.port} needs root or CAP_NET_BIND_SERVICE") from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise _impossible(ends, error) from None

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from preflight.model.control import ControlError, MailboxRow
 from preflight.model.path import NoMailbox
 from preflight.proto.control import backoff
-from preflight.proto.responder.mailbox_probe import RESULT_TYPE, AskError, ProbeResult, decode_result
+from preflight.proto.responder.mailbox_probe import RESULT_TYPE, PayloadError, ProbeResult, decode_result
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
 
 POLL_S = 0.5
 LEFTOVER_MS = 600_000
-"""Results nobody waits for any more are cleared away behind this age."""
+"""Results of this age that nobody waits for any more are removed."""
 
 
 class UnavailableError(Exception):
@@ -78,13 +78,13 @@ class ResultBox:
                 await asyncio.sleep(POLL_S)
 
     async def _sort(self, rows: list[MailboxRow]) -> None:
-        """Hand results to those who wait for them; everything else in the mailbox is somebody else's."""
+        """Hand results to the callers that wait for them, and leave everything else in the mailbox."""
         for row in rows:
             if row.message_type != RESULT_TYPE:
                 continue
             try:
                 result = decode_result(row.payload, self._key)
-            except AskError:
+            except PayloadError:
                 result = None
             future = self._waiting.get(result.nonce) if result else None
             if future is None and time.time_ns() // 1_000_000 - row.created_unix_ms < LEFTOVER_MS:
@@ -92,7 +92,7 @@ class ResultBox:
             try:
                 await self._control.ack(self._agent_id, row.id)
             finally:
-                # Only now: who waits may end the polling as soon as the result is here.
+                # Only now: the caller may end the polling as soon as the result is here.
                 if result and future and not future.done():
                     future.set_result(result)
 
@@ -110,9 +110,9 @@ def _final(error: ControlError) -> bool:
 
 
 def unavailable(error: ControlError, deed: str, role: str) -> UnavailableError:
-    """What a ControlError means for who wants to ask by mailbox."""
+    """What a ControlError means for a question by mailbox."""
     if error.kind == "no-url":
         return UnavailableError("no-url", error.message)
     if error.status == 403:
-        return UnavailableError("role", f"this node's token may not {deed}: that takes the {role} or the full token")
+        return UnavailableError("role", f"this node's token may not {deed}: that needs the {role} or the full token")
     return UnavailableError("control", error.message)

@@ -11,12 +11,12 @@ from preflight.model.return_path import INTERFACE_NAME, WayBack
 from preflight.net.kernel import Kernel
 
 ELSEWHERE = ("dummy", "vrf")
-"""Kinds of interfaces that hold addresses by which nothing comes in."""
+"""Kinds of interfaces that hold addresses but receive nothing."""
 LOOK_AGAIN_S = 0.05
 
 
 def preload() -> None:
-    """Load what `WayBackView.look` needs: half a second in which a responder that is asked would answer nobody."""
+    """Load what `WayBackView.look` needs: half a second in which the responder would answer nobody."""
     if sys.platform == "linux":
         import pyroute2  # noqa: F401
 
@@ -52,7 +52,7 @@ class WayBackView:
         for _ in range(round(patience_s / LOOK_AGAIN_S)):
             if self._grown():
                 break
-            await asyncio.sleep(LOOK_AGAIN_S)  # the kernel tells nobody that it counts
+            await asyncio.sleep(LOOK_AGAIN_S)  # the kernel does not notify anyone that it counts
         return replace(way, dropped=self._grown())
 
     def _grown(self) -> int | None:
@@ -78,5 +78,5 @@ def _holder(links: Iterable[Link], address: str) -> str | None:
 
 
 def _plain(name: str | None) -> str | None:
-    """The name if a peer will believe it; names with odd signs in them are not told."""
+    """The name if a peer will believe it; names with unusual characters are left out."""
     return name if name and INTERFACE_NAME.fullmatch(name) else None

@@ -13,7 +13,7 @@ from preflight.proto.responder.reverse_trace import TOKEN_BYTES, TraceQuestion
 
 async def ask_for_trace(peer: Peer, key: bytes | None, listener: Listener | None = None) -> ReverseTraceroute | None:
     """What the responder reports; None where none answers, or none that traces. What the network does is data."""
-    tell = telling(listener, "responder.reverse-trace", peer.target)
+    tell = telling(listener, "responder.reverse_trace", peer.target)
     try:
         link = udp.open_towards(peer.address, peer.responder_port)
     except OSError:

@@ -17,7 +17,7 @@ def prepare(link: socket.socket) -> None:
 
 
 async def run_session(sender: SessionSender, link: socket.socket, tell: Tell = silent) -> None:
-    """Run a session on a prepared socket to its end; what has come by then still counts, also when it is cancelled."""
+    """Run a whole session on a prepared socket; what has come by its end still counts, also when it is cancelled."""
     try:
         await drive(sender, link, tell)
     finally:

@@ -1,4 +1,4 @@
-"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can tell the direction."""
+"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can show the direction."""
 
 import asyncio
 import secrets
@@ -87,7 +87,7 @@ class PathProbes:
         except OSError as error:
             return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
         ssid = _fresh_ssid()
-        tell = self.tell(peer, ssid)
+        tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
         plan = Plan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
         with connected:
             prepare(connected)
@@ -100,7 +100,7 @@ class PathProbes:
         return stats
 
     def silent(self, peer: Peer) -> bool:
-        """Whether the responder answered nothing in the last session of this run: waiting for it is probably in vain.
+        """Whether the responder answered nothing in the last session of this run: waiting for it is probably useless.
 
         Waiting costs nothing, so a check may wait for many of those at one time.
         """
@@ -178,7 +178,7 @@ class PathProbes:
             raise unavailable(error, "deliver to mailboxes", "submitter's") from None
 
     def hellos(self, peer: Peer, local: str) -> HelloWatch:
-        """Listen for what the peer says unasked, from now on. Raises UnheardError."""
+        """Listen for the peer's hellos from now on. Raises UnheardError."""
         ends = Ends(peer.address, peer.responder_port, local, self._port)
         return HelloWatch(ends, self._key, monotonic(), self._listener)
 
@@ -189,11 +189,12 @@ class PathProbes:
         to = (peer.address, peer.responder_port)
         key, clock = self._key, self._clock
         plan = Plan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
-        return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=self.tell(peer, ssid))
+        tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
+        return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=tell)
 
-    def tell(self, peer: Peer, ssid: int) -> Tell:
-        """What tells the run's listener about one session."""
-        return telling(self._listener, "stamp.sender", f"{peer.target} {ssid}")
+    def tell(self, source: str, subject: str) -> Tell:
+        """Where a core or a shell reports its events."""
+        return telling(self._listener, source, subject)
 
 
 class _Inquiry:
@@ -205,7 +206,8 @@ class _Inquiry:
         address, port = unconnected.getsockname()[:2]
         self._local = (address, port)
         self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._sorter = Sorter((peer.address, peer.responder_port), self._nonce, ASK_COUNT)
+        self._tell = probes.tell("stamp.inquiry", peer.target)
+        self._sorter = Sorter((peer.address, peer.responder_port), self._nonce, ASK_COUNT, self._tell)
         self._link = unconnected
         prepare(unconnected)
 
@@ -228,7 +230,7 @@ class _Inquiry:
         burst = self._probes.session(self._peer, ssid, ASK_COUNT, ASK_INTERVAL_S, sorter=sorter)
         retry = self._probes.session(self._peer, retry_ssid, retries, RETRY_INTERVAL_S, sorter=sorter, enough=1)
         sorter.sessions = [burst, retry]
-        await run_session(burst, self._link, self._probes.tell(self._peer, ssid))
+        await run_session(burst, self._link, self._tell)
         reply: ProbeResult | UnavailableError | None = None
         if not burst.stats().answered and not burst.port_unreachable:
             reply = await self._hear(ssid, retry, hellos)
@@ -253,10 +255,10 @@ class _Inquiry:
         return f"{who} reads mailbox {self._peer.agent_id}, not {self._peer.address}: what it reports is about itself"
 
     async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
-        """The peer's report by mailbox, while packets go on until one is answered, hellos tell, or time is up."""
+        """The peer's report by mailbox; packets go on until one is answered, a hello decides, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
         told = asyncio.create_task(_told(mailbox, hellos))
-        again = asyncio.create_task(run_session(retry, self._link))
+        again = asyncio.create_task(run_session(retry, self._link, self._tell))
         try:
             done, _ = await asyncio.wait({told, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
@@ -271,13 +273,17 @@ class _Inquiry:
 
     async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
         try:
-            return await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce)
+            result = await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce)
         except UnavailableError as reason:
+            self._tell(monotonic(), "mailbox-unavailable", because=reason.why)
             return reason
+        report = result.report
+        self._tell(monotonic(), "mailbox-result", received=report.received, sent=report.sent, refusal=result.refusal)
+        return result
 
 
 async def _told(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
-    """Return once there is nothing more to learn. The mailbox tells most; where it is silent, wait for hellos."""
+    """Return once there is nothing more to learn. The mailbox says most; where it is silent, wait for hellos."""
     heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
     try:
         if isinstance(await asyncio.shield(mailbox), ProbeResult):
@@ -302,14 +308,14 @@ def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None)
 
 @contextmanager
 def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[PacketWatch | None, str]]:
-    """A watch on the interface, or why there is none."""
+    """A watch on the interface, or why it is missing."""
     if interface is None:
         yield None, "no overlay interface is known"
         return
     try:
         watch = PacketWatch(interface, source, port)
     except PermissionError:
-        yield None, "that takes CAP_NET_RAW"
+        yield None, "that needs CAP_NET_RAW"
         return
     except (OSError, AttributeError) as error:
         yield None, f"{interface}: {error}"

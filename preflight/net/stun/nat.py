@@ -24,7 +24,7 @@ class NatProbes:
         self._key = settings.secrets.responder_key
 
     async def seen_as(self, peer: Peer, public_key: str) -> str | None:
-        """The endpoint `ADDRESS:PORT` by which the peer's tunnel reaches this node; None if the peer does not tell.
+        """The endpoint `ADDRESS:PORT` by which the peer's tunnel reaches this node; None if the peer does not say.
 
         public_key: of this node's tunnel, base64 as `wg` shows it. Takes 1.5 s where nobody answers.
         """

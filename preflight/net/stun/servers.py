@@ -42,7 +42,7 @@ class Stun:
         return tuple(each.answer for each in asked)
 
     async def _ask_group(self, family: socket.AddressFamily, asked: Sequence[Asked], key: bytes | None) -> None:
-        """Ask the servers of one family from one socket; the answers stand in `asked` then."""
+        """Ask the servers of one family from one socket; the answers are in `asked` then."""
         tell = telling(self._listener, "stun.servers", family.name)
         with udp.open_udp("::" if family == socket.AF_INET6 else "0.0.0.0") as link:  # noqa: S104 - sends only
             udp.watch_errors(link)

@@ -56,7 +56,7 @@ class EchoError(NamedTuple):
 class EchoCodec:
     """Builds the requests of one socket and reads what comes back to it.
 
-    identifier: 16 bits; what other programs' requests carry is none of ours. token: random, `TOKEN_BYTES` long.
+    identifier: 16 bits; other programs use others. token: random, `TOKEN_BYTES` long.
     """
 
     def __init__(self, version: Version, identifier: int, token: bytes) -> None:
@@ -84,7 +84,7 @@ class EchoCodec:
         return number if token == self._token and sequence == number & 0xFFFF else None
 
     def error(self, message: bytes) -> EchoError | None:
-        """What an ICMP error message says about a request of ours; None where it is none, or about something else."""
+        """What an ICMP error message says about a request of ours; None for every other message."""
         version = self.version
         inner_at = 8 + _IP_HEADER_BYTES[version]
         if len(message) < inner_at + _QUOTED.size:

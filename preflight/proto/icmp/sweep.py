@@ -1,7 +1,7 @@
 """Echoes to any number of targets from one socket, without I/O: who is due, what was answered, when waiting is over.
 
-All requests share one pace, so that a thousand targets are no burst (RFC 8085 section 3.1); each target has its own
-rhythm besides. A request is known by its number, an answer counts only from the address that the request went to.
+All requests share one pace, so that a thousand targets make no burst (RFC 8085 section 3.1); each target also has
+its own rhythm. A request is known by its number, an answer counts only from the address that the request went to.
 """
 
 import errno
@@ -51,7 +51,7 @@ class Burst:
 
     @property
     def stats(self) -> EchoStats:
-        """What the burst tells so far; round trips in the order in which the requests were sent."""
+        """What the burst has measured so far; round trips in the order in which the requests were sent."""
         rtt_ms = tuple(self.rtt_ms[number] for number in self.numbers if number in self.rtt_ms)
         return EchoStats(self.sent, len(rtt_ms), rtt_ms, self.error, self.duplicates)
 
@@ -91,7 +91,7 @@ class Sweep:
         self._forget(burst)
 
     def due(self, now: float) -> Iterator[tuple[int, Burst]]:
-        """Numbers to send now, each with its burst; report what became of one before taking the next."""
+        """Numbers to send now, each with its burst; report what happened to one before taking the next."""
         self._open_at = max(self._open_at, now - CATCH_UP_S)
         while self._open_at <= now and (burst := self._take(now)) is not None:
             self._open_at += self._gap_s
@@ -187,7 +187,7 @@ class Sweep:
             self._end(burst)
 
     def _settle(self, burst: Burst, number: int) -> None:
-        """Stop waiting for this request; what comes all the same still counts."""
+        """Stop waiting for this request; what comes later still counts."""
         burst.unanswered.discard(number)
         if burst.tried >= burst.count and not burst.unanswered and not burst.ended:
             self._end(burst)

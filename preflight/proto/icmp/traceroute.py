@@ -30,7 +30,7 @@ class Traceroute(Core[Trace]):
         self._sent_at: dict[int, float] = {}
         self._error: str | None = None
         self._end: int | None = None
-        """The smallest TTL that nothing follows: the destination's, or that of a router that knows no way on."""
+        """The smallest TTL that nothing follows: the destination's, or that of a router without a route."""
         self._before = 0
         self._deadline: float | None = None
 
@@ -67,7 +67,7 @@ class Traceroute(Core[Trace]):
 
     def _answered(self, ttl: int, refusal: Refusal, by: str, now: float) -> None:
         rtt_ms = (now - self._sent_at[ttl]) * 1000
-        # Its firewall may prohibit the port instead of leaving it closed: it is the destination all the same.
+        # Its firewall may prohibit the port instead of leaving it closed: it is the destination anyway.
         reached = not refusal.time_exceeded and by == self._destination
         self._tell(now, "hop-answered", ttl=ttl, by=by, rtt_ms=rtt_ms, reached=reached)
         self._hops.setdefault(ttl, Hop(ttl, by, rtt_ms, reached, refusal.interface or None))

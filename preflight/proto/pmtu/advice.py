@@ -13,7 +13,7 @@ BLOCK_BYTES = {"wireguard": 16, "tailscale": 16}
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """How packets of `mtu` bytes at most are carried: `overhead` is all that stands before and behind them."""
+    """How packets of `mtu` bytes at most are carried: `overhead` is all that the tunnel adds before and after them."""
 
     mtu: int
     overhead: int
@@ -34,10 +34,10 @@ class Tunnel:
 
 
 def advise_mtu(passed: int, tunnel: Tunnel | None, underlay_mtu: int = 0) -> int:
-    """The MTU to set where `passed` bytes are the most that gets through.
+    """The MTU to set where at most `passed` bytes get through.
 
     underlay_mtu: what the kernel or an answer from the other end says about the underlay, 0 = nothing. It counts only
-    if it explains just this limit; otherwise, and for an unknown tunnel, only what passed is proven to be safe.
+    if it explains exactly this limit; otherwise, and for an unknown tunnel, only the size that passed is proven safe.
     """
     if tunnel is None or underlay_mtu == 0 or tunnel.largest_whole(underlay_mtu) != passed:
         return passed
@@ -52,12 +52,12 @@ _LASTING = {
 
 
 def set_mtu_there(name: str, address: str, mtu: int) -> str:
-    """The line to paste at the peer `name`, which finds the interface by the overlay address that it has."""
+    """The line to paste at the peer `name`; it finds the interface by its overlay address."""
     device = f"$(ip -o address show to {address} | awk '{{print $2; exit}}')"
     return f"ip link set dev {device} mtu {mtu}   # on {name}"
 
 
 def lasting(product: str | None, mtu: int) -> str:
-    """What stands behind the command that sets an MTU, so that it outlives a restart; empty where it is not known."""
+    """What follows the command that sets an MTU, so that it survives a restart; empty where it is not known."""
     known = _LASTING.get(product or "")
     return f"  # to persist: {known.format(mtu=mtu)}" if known else ""

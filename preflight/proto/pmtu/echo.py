@@ -1,4 +1,4 @@
-"""Path-MTU search by ICMP echo, without I/O: the peer's kernel stands in for a responder.
+"""Path-MTU search by ICMP echo, without I/O: the peer's kernel replaces a responder.
 
 An echo reply returns the request's data (RFC 792, RFC 4443 section 4.2), and so our probe with its token, number and
 size: the search of `preflight.proto.pmtu.fast` runs unchanged on what comes back. It measures the round trip only: a
@@ -60,7 +60,7 @@ class EchoSearch(Core[PathMtu]):
         return [Datagram(self._request(datagram.data)) for datagram in self._search.datagrams_to_send(now)]
 
     def receive(self, received: Received, now: float) -> None:
-        """Take an ICMP message; the search ignores what is no reply to one of its echoes."""
+        """Take an ICMP message; the search ignores everything except replies to its echoes."""
         data = self._answered(received.data)
         probe = decode(data) if data is not None else None
         if data is None or probe is None:

@@ -1,8 +1,8 @@
 """What the probes of a path-MTU search prove so far, and which sizes to try next: pure, RFC 4821 sections 7.5 and 7.6.
 
-A packet that arrived proves its size. A lost one is evidence against its size only in the company of later arrivals,
-and one loss is never enough: the search ends when a size fails again and again beside packets one byte smaller that
-arrive. A packet that arrives in fragments of whatever carries it counts against its size just so.
+A packet that arrived proves its size. A lost one is evidence against its size only if later packets arrive, and
+one loss is never enough: the search ends when a size fails again and again while packets one byte smaller arrive. A
+packet that arrives in outer fragments counts against its size in the same way.
 """
 
 from collections import Counter
@@ -11,9 +11,9 @@ from itertools import groupby
 from math import log
 
 NEEDED = 4
-"""Failures beside arrivals of one byte less that settle a search on a path that loses nothing else."""
+"""This many failures, while one byte less arrives, settle a search on a path that loses nothing else."""
 CHANCE = 1e-6
-"""How likely random loss may look like a limit; a path that does lose packets needs more failures for it."""
+"""How likely random loss may look like a limit; a path that loses packets needs more failures."""
 
 PADDING = 16
 """WireGuard and most block ciphers pad to 16 bytes."""
@@ -36,13 +36,13 @@ class Evidence:
 
     @property
     def smallest_failing(self) -> int:
-        """The smallest larger size with evidence against it; the ceiling + 1 if there is none."""
+        """The smallest larger size with evidence against it; the ceiling + 1 without any."""
         low = self.largest_passing
         failing = (size for size in self.lost.keys() | self.fragmented.keys() if low < size and self.weight(size) > 0)
         return min(failing, default=self.ceiling + 1)
 
     def weight(self, size: int) -> float:
-        """The weight of the evidence against a size; a count of fragments may hold strangers, so it weighs half."""
+        """The weight of the evidence against a size; a count of fragments weighs half: it may include other traffic."""
         return self.lost[size] + self.fragmented[size] / 2
 
     @property
@@ -65,7 +65,7 @@ class Evidence:
 
     @property
     def needed_if_lossy(self) -> float:
-        """The same where a path without a loss so far is not taken for one that loses nothing."""
+        """The same if a path without a loss so far may still lose packets."""
         low = self.largest_passing
         came = sum(count for size, count in self.whole.items() if size <= low)
         lost = sum(count for size, count in self.lost.items() if size <= low)
@@ -75,7 +75,7 @@ class Evidence:
         """Up to `room` sizes for the next burst, in sending order, the last one known to pass.
 
         A `hint` (an ICMP error's MTU) is tried against the size one byte larger. Otherwise the open range is cut into
-        equal parts; once nothing is left between the two bounds, they are sent in turns.
+        equal parts; once nothing is left between the two bounds, they alternate.
         """
         low, high = self.largest_passing, min(self.smallest_failing, self.ceiling)
         if hint is not None and low <= hint < high:
@@ -85,12 +85,12 @@ class Evidence:
         return (*_cuts(low, high, room - 2), high, low)
 
     def forget(self) -> None:
-        """Begin anew: the path has changed."""
+        """Start over: the path has changed."""
         for votes in (self.whole, self.fragmented, self.lost):
             votes.clear()
 
     def forget_fragments(self) -> None:
-        """Count as whole whatever arrived: the count of fragments turned out to be of no use."""
+        """Count everything that arrived as whole: the count of fragments turned out to be useless."""
         self.whole += self.fragmented
         self.fragmented.clear()
 
@@ -113,7 +113,7 @@ def _cuts(low: int, high: int, most: int) -> list[int]:
 def attribute_fragments(sizes: Iterable[int], fragmented: int) -> tuple[list[int], list[int]] | None:
     """Split the sizes that arrived into those that came whole and those that came in fragments.
 
-    `fragmented` is how many of them the receiver put together from fragments. These are the largest ones, and all of
+    `fragmented` is how many of them the receiver reassembled. These are the largest ones, and all of
     one size or none of it; None if the count does not fit that (other traffic was counted too).
     """
     whole: list[int] = []

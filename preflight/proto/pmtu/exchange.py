@@ -1,4 +1,4 @@
-"""What both path-MTU searches share: probes on the wire, what the peer tells, ICMP errors, evidence, and the result.
+"""What both path-MTU searches share: probes on the wire, what the peer says, ICMP errors, evidence, and the result.
 
 Pure, as the searches are. All sizes are IP packets in bytes, all times seconds of any steady clock.
 """
@@ -27,11 +27,11 @@ from preflight.proto.pmtu.wire import (
 FIRST_TIMEOUT_S = 1.0
 SHORTEST_TIMEOUT_S = 0.05
 ASKING = frozenset({Kind.HELLO, Kind.PROBE, Kind.REQUEST})
-"""Only the asking side sends these: whoever sends one back is no responder."""
+"""Only the asking side sends these: a host that sends one back is not a responder."""
 MOST_TELLERS = 16
-"""At most so many routers that report a size are named."""
+"""At most this many routers that report a size are named."""
 MISFITS = 12
-"""After so many measurements in which other traffic's fragments were counted, fragments are no longer looked at."""
+"""After this many measurements that counted other traffic's fragments, the search ignores fragments."""
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class FragmentCount:
 
     @property
     def since_mark(self) -> int:
-        """How many were reassembled since the mark, as far as that is known."""
+        """How many were reassembled since the mark, if known."""
         if self._baseline is None or self.latest is None:
             return 0
         return (self.latest - self._baseline) % UNKNOWN_COUNT
@@ -295,7 +295,7 @@ class Exchange:
             self.tell(now, "fragments-uncountable")
 
     def tell_bounds(self, now: float) -> None:
-        """Tell between which sizes the path MTU lies, when that has changed."""
+        """Emit the two sizes between which the path MTU is, when one has changed."""
         if self.tell is silent:
             return
         bounds = (self.evidence.largest_passing, self.evidence.smallest_failing)

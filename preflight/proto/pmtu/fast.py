@@ -14,7 +14,7 @@ from preflight.proto.pmtu.exchange import Exchange, Probe
 from preflight.proto.pmtu.wire import SMALLEST
 
 BASE = 1280
-"""Tried at once beside the ceiling: the least that the overlay must carry (RFC 8200 section 5)."""
+"""Tried at once, together with the ceiling: the least that the overlay must carry (RFC 8200 section 5)."""
 ROOM = 8
 """Sizes in a burst, with a greeting less than the ten packets of a new flow's initial window (RFC 6928)."""
 PACE_S = 0.0001

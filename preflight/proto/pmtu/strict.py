@@ -21,7 +21,7 @@ PROBE_TIMER_S, LONGEST_TIMER_S = 1.0, 3.0
 """The least that section 5.1.1 allows; and while the round-trip time is unknown RFC 8085 section 3.1.2 asks for 3 s."""
 MAX_RESTARTS = MAX_RENEWALS = 3
 SILENT_ROUNDS = 2
-"""After MAX_PROBES greetings without an answer, so many times, nobody is there."""
+"""After this many times MAX_PROBES greetings without an answer, nobody is there."""
 MAX_SECONDS = 60.0
 
 
@@ -64,7 +64,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
 """An event that a state does not name leaves it as it is."""
 
 RESTARTS = frozenset({Event.SILENT, Event.BLACK_HOLE})
-"""Events after which the search begins anew."""
+"""Events after which the search starts over."""
 
 
 class StrictPathMtuSearch(Core[PathMtu]):

@@ -2,7 +2,7 @@
 
 Forward: the responder answers a large PROBE with a small ACK. Reverse: a small REQUEST names sizes, and the responder
 sends one ANSWER of each size, only to an address that gave back the cookie of a HELLO. All sizes are IP packets in
-bytes. Token and number stand first, because ICMP errors quote only the start of a payload (RFC 8899 section 4.6.1 asks
+bytes. Token and number come first, because ICMP errors quote only the start of a payload (RFC 8899 section 4.6.1 asks
 to check both).
 """
 
@@ -33,7 +33,7 @@ _NO_COOKIE = bytes(COOKIE_BYTES)
 
 
 class Kind(IntEnum):
-    """What a datagram is; odd ones ask, the even one after it answers."""
+    """What a datagram is; odd kinds ask, the next even kind answers."""
 
     HELLO = 1
     WELCOME = 2
@@ -50,8 +50,8 @@ _KINDS = frozenset(map(int, Kind))
 class Message:
     """One datagram. `size` is the IP packet that carries a PROBE or ANSWER, in an ACK the one that arrived.
 
-    A WELCOME tells about the answering host: the cookie for REQUESTs, `device_mtu` and `path_mtu` (what its interface
-    and its kernel's PMTU cache say towards the asker, 0 = unknown). WELCOME and ACK tell `reassembled`, its count of
+    A WELCOME describes the answering host: the cookie for REQUESTs, `device_mtu` and `path_mtu` (what its interface
+    and its kernel's PMTU cache say towards the asker, 0 = unknown). WELCOME and ACK carry `reassembled`, its count of
     datagrams that came in fragments.
     """
 
@@ -92,7 +92,7 @@ def encode(message: Message, *, length: int = 0, key: bytes | None = None) -> by
 
 
 def decode(data: bytes, *, key: bytes | None = None) -> Message | None:
-    """Read a datagram; None if it is none of ours, is malformed, or does not carry the right signature for `key`."""
+    """Read a datagram; None if it is not ours, is malformed, or does not carry the right signature for `key`."""
     if not _HEAD.accepts(data, key):
         return None
     _, token, number, version, kind, size, device_mtu, path_mtu, reassembled, count, cookie, _ = _HEADER.unpack_from(
@@ -131,15 +131,15 @@ class HostView(Protocol):
         """Path MTU towards `address` in the kernel's cache, bytes; 0 = unknown."""
 
     def reassembled(self) -> int | None:
-        """How many IP datagrams this host has put together from fragments; None = unknown."""
+        """How many IP datagrams this host has reassembled from fragments; None = unknown."""
 
 
 class ProbeServer:
     """The responder's side: stateless, one call per datagram.
 
-    key: the shared key; with one, only datagrams signed with it are answered, and answers are signed.
-    secret: random bytes of this process, from which the cookies are made.
-    host: where the answers about this host come from; without it a peer learns less.
+    key: the shared key; with one, it answers only datagrams signed with it, and signs the answers.
+    secret: random bytes of this process, for the cookies.
+    host: what this host knows; without it a peer learns less.
     """
 
     def __init__(self, key: bytes | None, secret: bytes, host: HostView | None = None) -> None:

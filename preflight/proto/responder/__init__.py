@@ -1,1 +1,1 @@
-"""What is said between a node and a peer's responder beside STAMP, and what it proves."""
+"""What a node and a peer's responder say to each other other than STAMP, and what it proves."""

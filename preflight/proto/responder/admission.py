@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 MAX_SOURCES = 4096
 SOURCE_PER_S = 1500
-"""What one source may send by default. One core of a machine with much other work was measured to answer 10 000 of the
-dearest packets (signed, with TLVs) in a second, or 25 000 unsigned ones. All sources together get five times this
-(see `Limits`), three quarters of that: the rest is left to drop what comes beyond, and to the mailbox and hellos."""
+"""What one source may send by default. One core of a busy machine was measured to answer 10 000 of the most
+expensive packets (signed, with TLVs) in a second, or 25 000 unsigned ones. All sources together get five times this
+(see `Limits`), three quarters of that: the rest serves to drop what exceeds it, and for the mailbox and hellos."""
 
 
 class Verdict(Enum):
@@ -23,9 +23,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Packets per second of one source; `burst_s`: so much may come at once.
+    """Packets per second of one source; `burst_s`: what may come at once, in seconds of this rate.
 
-    What all may send together is cut in pieces, so that nobody takes anything from who stands before: quiet peers,
+    What all may send together is divided, so that nobody takes anything from those named earlier: quiet peers,
     quiet strangers that showed the key, sources that send more than quiet ones, peers that are new, and strangers.
     """
 
@@ -86,7 +86,7 @@ class Ledger:
         self._sources[address] = (counts, now)
 
     def counts(self, address: str) -> Mapping[str, int]:
-        """The counts of a source, as far as it is remembered."""
+        """The counts of a source, if it is remembered."""
         noted = self._sources.get(address)
         return noted[0] if noted else {}
 
@@ -96,7 +96,7 @@ class Ledger:
         return dict(noted[0]) if noted and noted[1] >= since else {}
 
     def last(self, address: str) -> tuple[int, float] | None:
-        """How many packets of a source were noted, and when the last one was; None of a source that is not known."""
+        """How many packets of a source were noted, and when the last one came; None for an unknown source."""
         noted = self._sources.get(address)
         return (sum(noted[0].values()), noted[1]) if noted else None
 
@@ -113,7 +113,7 @@ class _Source:
         self._busy_until = now
 
     def busy(self, now: float) -> bool:
-        """Whether it sends, or sent lately, more than a quiet source; call it for each packet."""
+        """Whether it sends, or sent recently, more than a quiet source; call it for each packet."""
         if now >= self._busy_until and not self._quiet.take(now):
             self._busy_until = now + BUSY_S
         return now < self._busy_until
@@ -122,8 +122,8 @@ class _Source:
 class Admission:
     """Judges sources by prefix and rate.
 
-    Remembered are provisioned sources that were let in, and strangers that were proven. What is told of the others is
-    told from their address alone.
+    It remembers provisioned sources that it has let in, and strangers that have shown the key. All others it judges by
+    their address alone.
     """
 
     def __init__(self, prefixes: Iterable[IPv4Network | IPv6Network], limits: Limits, now: float) -> None:
@@ -141,7 +141,7 @@ class Admission:
         self._sources: OrderedDict[str, _Source] = OrderedDict()
 
     def allows(self, address: str) -> bool:
-        """Whether the address, as a socket tells it, lies in a provisioned prefix."""
+        """Whether a provisioned prefix covers the address, as a socket gives it."""
         version, number = _number(address)
         return any(version == family and number & mask == network for family, network, mask in self._prefixes)
 
@@ -170,7 +170,7 @@ class Admission:
         return Verdict.ALLOWED
 
     def _remember(self, address: str, verdict: Verdict, now: float) -> _Source:
-        """The longest silent makes room, and is a newcomer if it comes again."""
+        """The source that has been silent for longest makes room, and is a newcomer if it comes again."""
         if len(self._sources) >= MAX_SOURCES:
             self._sources.popitem(last=False)
         source = self._sources[address] = _Source(verdict, self._limits, now)

@@ -1,4 +1,4 @@
-"""Who it is that answers at a responder's place and gives no answer that this node can take, in sentences."""
+"""Who answers at a responder's place without an answer that this node can use, in sentences."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from preflight.proto.responder.reach import start_responder
 _WHO = {
     OTHER_KEY: "a responder with another key answers on {place}",
     UNSIGNED: "what answers on {place} does not sign its answers, although this node has a key",
-    ECHOED: "something that is no responder answers on {place}: it sends back what it gets",
+    ECHOED: "something that is not a responder answers on {place}: it sends back what it gets",
 }
-"""The first of these that was seen tells most."""
-_NOBODY = "something that is no responder answers on {place}"
+"""The first of these that was seen says most."""
+_NOBODY = "something that is not a responder answers on {place}"
 
 
 def who_answers(name: str, port: int, rejected: Mapping[str, int]) -> str:
@@ -24,7 +24,7 @@ def who_answers(name: str, port: int, rejected: Mapping[str, int]) -> str:
 
 
 def replace_answerer(name: str, address: str, port: int, rejected: Mapping[str, int], *, keyed: bool = False) -> str:
-    """The lines to paste at the peer: who has the port, where that is no responder, and one that this node can take.
+    """The lines to paste at the peer: who has the port, if not a responder, and a responder that this node can use.
 
     keyed: this node signs its packets.
     """
@@ -32,4 +32,4 @@ def replace_answerer(name: str, address: str, port: int, rejected: Mapping[str, 
     start = start_responder(name, address, port, keyed=keyed or by_key)
     if by_key:
         return start
-    return f"ss -lunp 'sport = :{port}'   # on {name}: end what has the port\n{start}"
+    return f"ss -lunp 'sport = :{port}'   # on {name}: stop what has the port\n{start}"

@@ -1,10 +1,10 @@
-"""Cookies that prove an address: only who receives there can give one back, so nobody is made a target of answers."""
+"""Cookies that prove an address: only a host that receives there can return one, so nobody is flooded with answers."""
 
 import hmac
 
 COOKIE_BYTES = 16
 COOKIE_SECONDS = 30.0
-"""A cookie is good in the window it was made in and in the next one."""
+"""A cookie is valid in the window it was made in and in the next one."""
 
 
 class Cookies:
@@ -24,6 +24,6 @@ class Cookies:
         return any(hmac.compare_digest(cookie, each) for each in good)
 
     def _cookie(self, token: bytes, source: tuple[str, int], window: int) -> bytes:
-        """Bound to the address, the port and the session, so that a recorded request is of no use elsewhere."""
+        """Bound to the address, the port and the session, so that a recorded request is useless elsewhere."""
         what = b"%s %s %d %d" % (token, source[0].encode(), source[1], window)
         return hmac.digest(self._secret, what, "sha256")[:COOKIE_BYTES]

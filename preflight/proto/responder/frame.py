@@ -21,7 +21,7 @@ def is_signed(data: bytes, mac: bytes, key: bytes) -> bool:
 class Head:
     """A header that begins with a magic of four bytes and ends with the signature of the whole datagram.
 
-    The signature covers all bytes before and after it; zeros stand in its place. layout: of the whole header.
+    The signature covers all bytes before and after it, and zeros in its place. layout: of the whole header.
     """
 
     def __init__(self, magic: bytes, layout: struct.Struct) -> None:

@@ -1,6 +1,6 @@
-"""Hellos between responders: each tells the other, unasked and every few seconds, what it has received from it. Pure.
+"""Hellos between responders: each says to the other, every few seconds, what it has received from it. Pure.
 
-The idea of BFD (RFC 5880): a node that receives hellos which count none of its own packets knows that only its forward
+The idea of BFD (RFC 5880): a node that receives hellos which count none of its packets knows that only its forward
 direction is dead, and needs nobody else to learn it. A hello is signed with the shared key, names both ends and the
 time, and counts once: it cannot be reflected to its sender, sent to a third node, or replayed. Without a key there are
 none. A program on the receiver's own host cannot open the port that hellos come to, so it asks the responder there.
@@ -25,7 +25,7 @@ INTERVAL_S = 3.0
 JITTER = 0.25
 """Each interval is shorter by up to this share, so that hellos of many nodes do not fall into step (RFC 5880 6.8.7)."""
 FRESH_S = 120.0
-"""So far the clocks of two nodes may be apart; no recorded hello is good for longer."""
+"""The clocks of two nodes may differ by this much; no recorded hello is valid for longer."""
 NONCE_BYTES = 16
 
 _LAYOUT = struct.Struct("!4sBBHQIQIIIII16s16s16sI")
@@ -35,7 +35,7 @@ _NO_NONCE = bytes(NONCE_BYTES)
 
 
 class HelloError(ValueError):
-    """A datagram that is to be dropped. `reason` is a word for a counter."""
+    """A datagram to drop. `reason` is a word for a counter."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -55,10 +55,10 @@ _KINDS = frozenset(map(int, Kind))
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What `sender` tells `receiver`, both overlay addresses.
+    """What `sender` says to `receiver`, both overlay addresses.
 
     started_ms: when the sender's responder started; sequence: its hellos to this receiver since then, from 1;
-    sent_ms: now; all by the sender's clock, UNIX milliseconds. up_s: for so long it has listened, by its steady clock.
+    sent_ms: now; all by the sender's clock, UNIX milliseconds. up_s: how long it has listened, by its steady clock.
     """
 
     sender: str
@@ -77,9 +77,9 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One datagram. In a QUESTION `hello` only names whose hello to whom is wanted.
+    """One datagram. In a QUESTION `hello` only names the sender and the receiver in question.
 
-    In an ANSWER it is the newest one, `held_s` seconds after it came; with sequence 0 there was none.
+    In an ANSWER it is the newest one, `held_s` seconds after it came; sequence 0 means that no hello came.
     """
 
     kind: Kind
@@ -146,7 +146,7 @@ class HelloReceiver:
         self.count = 0
 
     def take(self, data: bytes, source: str, now: float, now_ms: int) -> Hello:
-        """Take a datagram. now: s of a steady clock; now_ms: UNIX ms. Raises HelloError for what is to be dropped."""
+        """Take a datagram. now: s of a steady clock; now_ms: UNIX ms. Raises HelloError for what must be dropped."""
         message = decode(data, self._key)
         if message.kind is not Kind.HELLO:
             raise HelloError("bad-hello")
@@ -159,7 +159,7 @@ class HelloReceiver:
             raise HelloError("misaddressed-hello")
         if abs(now_ms - hello.sent_ms) > FRESH_S * 1000:
             raise HelloError("stale-hello")
-        # Behind twice the window no recorded hello is fresh any more: then a sender whose clock went back is heard.
+        # After twice the window no recorded hello is fresh any more: then a sender whose clock went back counts again.
         remembered = self.newest is not None and now - self.at <= 2 * FRESH_S
         if remembered and self.newest is not None and hello.order <= self.newest.order:
             raise HelloError("replayed-hello")
@@ -167,10 +167,10 @@ class HelloReceiver:
 
 
 class HelloServer:
-    """The responder's side: what it says to its provisioned peers, what it has heard, and answers about that.
+    """The responder's side: hellos to its provisioned peers, what it has heard, and answers about that.
 
     started_ms: UNIX ms, and `now`, s of a steady clock: when it begins to listen. Peers are those of the settings:
-    nothing is ever sent to, or kept about, anybody else.
+    nothing is ever sent to, or kept about, other hosts.
     """
 
     def __init__(self, key: bytes, peers: Iterable[str], started_ms: int, now: float) -> None:
@@ -181,7 +181,7 @@ class HelloServer:
         self._sequence = dict.fromkeys(self._receivers, 0)
 
     def at(self, peer: str, local: str) -> None:
-        """By which of this node's addresses a peer is greeted, and greets."""
+        """By which of this node's addresses hellos go to a peer, and come from it."""
         self._receivers[peer].local = local
 
     def hello(self, peer: str, heard: Heard, now: float, now_ms: int) -> bytes:
@@ -254,7 +254,7 @@ class HelloListener(Core[HelloReport]):
 
     @property
     def result(self) -> HelloReport | None:
-        """The newest hello that came after the first packet had left; None while there is none."""
+        """The newest hello that came after the first packet had left; None before the first."""
         if self._newest is None:
             return None
         hello, at = self._newest

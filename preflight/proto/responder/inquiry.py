@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port
 from preflight.proto.core import Received
 from preflight.proto.responder.mailbox_probe import probe_number
 
 MOST_STRAYS = 8
-"""At most so many places that answers come from are told apart, and so many hosts that send probes."""
+"""At most this many places that answers come from are counted separately, and this many hosts that send probes."""
 
 
 class Session(Protocol):
@@ -28,17 +29,19 @@ class Sorter:
     place: address and port that the packets go to. nonce: of the request by mailbox. count: probes that it asks for.
     """
 
-    def __init__(self, place: tuple[str, int], nonce: bytes, count: int) -> None:
+    def __init__(self, place: tuple[str, int], nonce: bytes, count: int, tell: Tell = silent) -> None:
+        self._tell = tell
         self._place, self._nonce, self._count = place, nonce, count
         self._probes: dict[str, set[int]] = {}
         self._strays: Counter[str] = Counter()
         self.sessions: Sequence[Session] = ()
 
     def sift(self, received: Received, now: float) -> bool:
-        """Take a datagram, or leave it to the session that runs, which tells why it is no answer: False."""
+        """Take a datagram, or leave it to the session that runs, which counts why it does not answer: False."""
         host, port = received.source[:2]
         number = probe_number(received.data, self._nonce)
         if number is not None:
+            self._tell(now, "probe-received", number=number, by=host)
             if number < self._count and (host in self._probes or len(self._probes) < MOST_STRAYS):
                 self._probes.setdefault(host, set()).add(number)
             return True
@@ -48,6 +51,7 @@ class Sorter:
         known = place in self._strays or len(self._strays) < MOST_STRAYS
         if known and any(session.answered_by(received.data) for session in self.sessions):
             self._strays[place] += 1
+            self._tell(now, "answer-from-elsewhere", by=place)
         return True
 
     @property

@@ -1,8 +1,8 @@
 """Asking a peer's responder through the control plane's mailbox, when the path itself is silent: the payloads, pure.
 
-The node delivers a `ProbeRequest` to the mailbox of the peer; its responder says in a `ProbeResult` what it got of the
-STAMP session of the node, and sends probes back. With a shared key both are signed, and a node takes no other.
-Fields that came later are optional: who does not know one passes over it, and without it less can be told.
+The node delivers a `ProbeRequest` to the mailbox of the peer; its responder says in a `ProbeResult` what it received
+of the node's STAMP session, and sends probes back. With a shared key both are signed, and a node accepts no others.
+Later fields are optional: a node that does not know one skips it, and knows less without it.
 """
 
 import hmac
@@ -31,24 +31,24 @@ MAX_PAYLOAD = 4096
 _MAX_NONCES = 4096
 
 MOST_COPIES = 4
-"""So many packets may arrive, on average, of each that was sent; who counts more does not count."""
+"""At most this many copies of each packet may arrive, on average; a report of more does not count."""
 _WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
-"""A reason or the name of an errno: what a peer calls a count."""
+"""The name of a count: a reason, or an errno."""
 
 PROBE_MAGIC = b"\xf6PRB"
 _PROBE = struct.Struct("!4s16sI")
 
 
-class AskError(ValueError):
-    """A payload that is not to be acted on; the text says why, for a log."""
+class PayloadError(ValueError):
+    """A payload to ignore; the text says why, for a log."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """What the node wants to know: what arrived of its session, and whether probes to its socket arrive.
+    """The node's question: what arrived of its session, and do probes to its socket arrive?
 
     sender, receiver: mailboxes (agent ids). address, port: the node's socket on the overlay. ssid: of its session.
-    count probes are to be sent, interval_ms apart. created_unix_ms: by the node's clock. to: the peer's address that
+    count: probes to send, interval_ms apart. created_unix_ms: by the node's clock. to: the peer's address that
     the node sends to, None in requests of older nodes.
     """
 
@@ -107,7 +107,7 @@ def encode_request(request: ProbeRequest, key: bytes | None) -> str:
 
 
 def decode_request(payload: str, key: bytes | None) -> tuple[ProbeRequest, bool]:
-    """Read a request, and whether it is signed with the shared key. Raises AskError for what is malformed."""
+    """Read a request, and whether it is signed with the shared key. Raises PayloadError for what is malformed."""
     body, signed = _open(payload, REQUEST_TYPE, key)
     request = ProbeRequest(
         nonce=_nonce(body),
@@ -122,7 +122,7 @@ def decode_request(payload: str, key: bytes | None) -> tuple[ProbeRequest, bool]
         to=_address(body, "to") if "to" in body else None,
     )
     if request.to is not None and (":" in request.to) != (":" in request.address):
-        raise AskError("to and address are of different families")
+        raise PayloadError("to and address are of different families")
     return request, signed
 
 
@@ -147,13 +147,13 @@ def encode_result(result: ProbeResult, key: bytes | None) -> str:
 
 
 def decode_result(payload: str, key: bytes | None) -> ProbeResult:
-    """Read a result; with a key only a signed one. Raises AskError."""
+    """Read a result; with a key only a signed one. Raises PayloadError."""
     body, signed = _open(payload, RESULT_TYPE, key)
     if key is not None and not signed:
-        raise AskError("the result is not signed with the shared key")
+        raise PayloadError("the result is not signed with the shared key")
     refusal = body.get("refusal")
     if not isinstance(refusal, str):
-        raise AskError("refusal is not text")
+        raise PayloadError("refusal is not text")
     report = PeerReport(
         received=_integer(body, "received", 0, 2**31),
         elsewhere=_integer(body, "elsewhere", 0, 2**31),
@@ -176,20 +176,20 @@ def implausible(report: PeerReport, sent: int) -> str:
 
 
 class ReplayGuard:
-    """Refuses requests that are old, or were seen before. Remembers no more nonces than can be fresh, and boundedly."""
+    """Refuses requests that are old, or were seen before. Remembers only nonces that can be fresh, up to a bound."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     def refusal(self, request: ProbeRequest, now_unix_ms: int) -> str:
-        """Why not to act on the request, or an empty string; then it is spent. Raises AskError for one seen before."""
+        """Why not to act on the request, or an empty string; then it is spent. Raises PayloadError for a replay."""
         age_s = (now_unix_ms - request.created_unix_ms) / 1000
         if abs(age_s) > FRESH_S:
             return f"the request is {age_s:.0f} s old by this node's clock, at most {FRESH_S:.0f} s are accepted"
         while self._seen and next(iter(self._seen.values())) < now_unix_ms:
             self._seen.popitem(last=False)
         if request.nonce in self._seen:
-            raise AskError("the request was seen before")
+            raise PayloadError("the request was seen before")
         if len(self._seen) >= _MAX_NONCES:
             return "too many requests"
         # A request made by a clock that is ahead stays fresh for longer than one made now.
@@ -206,22 +206,22 @@ def _seal(body: dict[str, Any], kind: str, key: bytes | None) -> str:
 
 def _open(payload: str, kind: str, key: bytes | None) -> tuple[dict[str, Any], bool]:
     if len(payload) > MAX_PAYLOAD:
-        raise AskError("the payload is too long")
+        raise PayloadError("the payload is too long")
     try:
         body = json.loads(payload)
     except (ValueError, RecursionError):
-        raise AskError("the payload is not JSON") from None
+        raise PayloadError("the payload is not JSON") from None
     if not isinstance(body, dict):
-        raise AskError("the payload is not an object")
+        raise PayloadError("the payload is not an object")
     if body.get("version") != VERSION:
-        raise AskError(f"the payload's version is not {VERSION}")
+        raise PayloadError(f"the payload's version is not {VERSION}")
     carried = body.pop("hmac", None)
     if key is None or not isinstance(carried, str) or not carried.isascii():
         return body, False
     try:
         return body, hmac.compare_digest(carried, _digest(body, kind, key))
     except RecursionError:  # what is nested so deep that it can just be read cannot be written
-        raise AskError("the payload is nested too deep") from None
+        raise PayloadError("the payload is nested too deep") from None
 
 
 def _digest(body: Mapping[str, Any], kind: str, key: bytes) -> str:
@@ -234,23 +234,23 @@ def _nonce(body: Mapping[str, Any]) -> bytes:
     try:
         nonce = bytes.fromhex(body["nonce"])
     except (KeyError, TypeError, ValueError):
-        raise AskError("nonce is not in hexadecimal") from None
+        raise PayloadError("nonce is not in hexadecimal") from None
     if len(nonce) != NONCE_BYTES:
-        raise AskError(f"nonce has {len(nonce)} bytes instead of {NONCE_BYTES}")
+        raise PayloadError(f"nonce has {len(nonce)} bytes instead of {NONCE_BYTES}")
     return nonce
 
 
 def _integer(body: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise AskError(f"{name} is not a number from {least} to {most}")
+        raise PayloadError(f"{name} is not a number from {least} to {most}")
     return value
 
 
 def _agent(body: Mapping[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str) or not (value.isascii() and value.isdigit() and len(value) <= 32):
-        raise AskError(f"{name} is not an agent id")
+        raise PayloadError(f"{name} is not an agent id")
     return value
 
 
@@ -258,7 +258,7 @@ def _address(body: Mapping[str, Any], name: str) -> str:
     try:
         return str(ip_address(str(body.get(name))))
     except ValueError:
-        raise AskError(f"{name} is not an IP address") from None
+        raise PayloadError(f"{name} is not an IP address") from None
 
 
 def _way(told: Mapping[str, Any]) -> WayBack:
@@ -278,14 +278,14 @@ def _way(told: Mapping[str, Any]) -> WayBack:
 def _interface(told: Mapping[str, Any], name: str) -> str | None:
     value = told.get(name)
     if value is not None and not (isinstance(value, str) and INTERFACE_NAME.fullmatch(value)):
-        raise AskError(f"{name} is not the name of an interface")
+        raise PayloadError(f"{name} is not the name of an interface")
     return value
 
 
 def _counts(body: Mapping[str, Any], name: str) -> dict[str, int]:
     value = body.get(name)
     if not isinstance(value, dict) or len(value) > 32:
-        raise AskError(f"{name} is not a table of counts")
+        raise PayloadError(f"{name} is not a table of counts")
     if not all(_WORD.fullmatch(word) for word in value):
-        raise AskError(f"{name} has counts of what no responder counts")
+        raise PayloadError(f"{name} has counts of what no responder counts")
     return {word: _integer(value, word, 0, 2**31) for word in value}

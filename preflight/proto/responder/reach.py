@@ -21,7 +21,7 @@ class Way(Enum):
 
 
 def forward_way(asked: AskResult) -> Way:
-    """What reached the peer: by its own word, or because it sends to a port that it can only have from our packets.
+    """What reached the peer: by its own report, or because it sends to a port that it can only know from our packets.
 
     A responder whose receive queue overflowed has not seen all that reached its host.
     """
@@ -36,9 +36,9 @@ def forward_way(asked: AskResult) -> Way:
 
 
 def forward_by_hello(hello: HelloReport | None) -> Way:
-    """What reached the peer, by what it says unasked.
+    """What reached the peer, by its hellos.
 
-    A hello from before our first packet says nothing; nor does what a responder has not heard that was not yet there.
+    A hello from before our first packet says nothing; nor does silence of a responder that had not yet started.
     """
     if hello is None or hello.after_s <= 0:
         return Way.UNKNOWN
@@ -49,8 +49,10 @@ def forward_by_hello(hello: HelloReport | None) -> Way:
 
 
 def reverse_way(asked: AskResult) -> Way:
-    """What reached this node. Dead only when the peer says that it sent, or was not let send; dropped here only what
-    came in and is not even one datagram at the socket.
+    """What reached this node.
+
+    Dead only when the peer says that it sent, or that its system refused to; dropped here only if packets came in and
+    none reached the socket.
     """
     if asked.probes_received:
         return Way.OPEN
@@ -64,7 +66,7 @@ def reverse_way(asked: AskResult) -> Way:
 def start_responder(name: str, address: str, port: int, *, asker: str | None = None, keyed: bool = False) -> str:
     """The line to paste at the peer called `name`: a responder on its address that serves `asker`.
 
-    keyed: this node signs its packets, and a responder with another key, or without one, would not do.
+    keyed: this node signs its packets, and a responder with another key, or without one, would not help.
     """
     place = bracketed(address) if port == RESPONDER_PORT else join_host_port(address, port)
     allow = f" --allow {asker}" if asker else ""
@@ -73,6 +75,6 @@ def start_responder(name: str, address: str, port: int, *, asker: str | None = N
 
 
 def who_floods(name: str, port: int) -> str:
-    """The line to paste at the peer called `name` that shows who sends so much to its responder."""
+    """The line to paste at the peer called `name` that shows who overloads its responder."""
     count = "awk '{print $5}' | sort | uniq -c | sort -n | tail"
     return f"tcpdump -ni any -Q in -c 1000 'udp dst port {port}' | {count}   # on {name}"

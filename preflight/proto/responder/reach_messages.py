@@ -10,7 +10,7 @@ def answered_of(name: str, answered: int, sent: int) -> str:
 
 
 def answered_late(name: str, unanswered: int) -> str:
-    """The responder answers now; before, so many packets got no answer."""
+    """The responder answers now; `unanswered` packets before got no answer."""
     return f"the responder of {name} answered once the tunnel was up, after {unanswered} packets without an answer"
 
 
@@ -34,7 +34,7 @@ def unanswered(name: str, asked: AskResult) -> str:
     report = asked.report
     if report is None:
         return (
-            f"{name} hears this node's packets, as its hellos tell, and they arrive here, "
+            f"{name} hears this node's packets, as its hellos show, and they arrive here, "
             "but no answer to a test packet does"
         )
     refused = ", ".join(f"{reason} {count}" for reason, count in sorted(report.refused.items()))
@@ -43,23 +43,23 @@ def unanswered(name: str, asked: AskResult) -> str:
 
 
 def got(name: str, asked: AskResult) -> str:
-    """That packets get to the peer, and who tells so."""
+    """That packets get to the peer, and who says so."""
     report = asked.report
     if report is None:
-        how = "it sends to the port that this node's packets came from" if asked.on_interface else "its hellos tell so"
+        how = "it sends to the port that this node's packets came from" if asked.on_interface else "its hellos show it"
         return f"packets get to {name}: {how}"
     count = report.received + report.elsewhere
     fact = f"{name} got {count} of {asked.sent} packets" if count else f"packets get to {name}"
-    return f"{fact}, as it tells by mailbox"
+    return f"{fact}, as it reports by mailbox"
 
 
 def got_none(name: str, asked: AskResult) -> str:
-    """That no packet got to the peer, and who tells so."""
+    """That no packet got to the peer, and who says so."""
     report, hello = asked.report, asked.hello
     fact = f"{name} got none of the {asked.sent} UDP packets that this node sent"
     if report is not None:
-        here = f", while {asked.probes_received} of {report.sent} of its own arrived here"
-        return f"{fact}, as it tells by mailbox{here if asked.probes_received else ''}"
+        here = f", while {asked.probes_received} of {report.sent} packets that it sent arrived here"
+        return f"{fact}, as it reports by mailbox{here if asked.probes_received else ''}"
     if hello is None:
         return fact
     flows = hello.heard.hello_age_s is not None and hello.heard.hello_age_s <= hello.after_s

@@ -13,7 +13,7 @@ from preflight.proto.responder.reach import Way, forward_way
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A short STAMP session; where it stayed silent, also: one without the key, what asking told, and an echo.
+    """A short STAMP session; where it stayed silent, also: one without the key, the inquiry, and an echo.
 
     outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
     """

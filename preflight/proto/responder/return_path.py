@@ -1,4 +1,4 @@
-"""What a peer's own kernel explains about a direction that is dead, or takes another way than the other one."""
+"""What a peer's kernel explains about a direction that is dead, or that takes another path than the other one."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ from preflight.proto.responder.reach import Way, forward_way, reverse_way
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A cause at the peer. aspect: tells it from the verdict that it explains. remedy: lines to paste at the peer."""
+    """A cause at the peer. aspect: not that of the verdict that it explains. remedy: lines to paste at the peer."""
 
     code: Code
     direction: Literal["forward", "reverse"]
@@ -27,10 +27,10 @@ class Explained:
 
 
 def explain(asked: AskResult, peer: str) -> Explained | None:
-    """What the peer's word by mailbox explains, if anything; `peer` is what it is called.
+    """What the peer's report by mailbox explains, if anything; `peer` is its name.
 
-    The filter comes before the route: it is seen to drop. A route out of another interface is a leak only where
-    nothing comes this way; where packets arrive, all that is proven is that the two directions differ.
+    The filter comes before the route, because its drops were counted. A route out of another interface is a leak only
+    where nothing comes this way; where packets arrive, it is only proven that the two directions differ.
     """
     way = asked.report.way if asked.report else None
     if way is None or asked.local is None:

@@ -1,8 +1,8 @@
-"""Asking a responder to trace the way back to this node: codec, and the responder's side of it, without I/O.
+"""Asking a responder to trace the way back to this node: codec, and both sides of it, without I/O.
 
 An ASK that carries the cookie of a CHALLENGE proves the asker's address; the responder traces towards that address and
-no other, and tells the hops in one REPORT that is as long as the ASK. So nobody can be made a target: to an address
-that is not proven goes a CHALLENGE, shorter than what came, and to one that is go a few small packets, a few times.
+no other, and sends the hops in one REPORT that is as long as the ASK. So nobody becomes a target: an unproven address
+gets only a CHALLENGE, shorter than the ASK, and a proven one gets a few small packets, a few times.
 """
 
 import struct
@@ -60,7 +60,7 @@ _LONG = frozenset({Kind.ASK, Kind.REPORT})
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One datagram. A REPORT tells in `ttl` what was left of the TTL of the ASK, None if that is not known."""
+    """One datagram. A REPORT has in `ttl` what was left of the TTL of the ASK; None = unknown."""
 
     kind: Kind
     token: bytes
@@ -99,7 +99,7 @@ def _body(way: WayBack, hops: tuple[Hop, ...]) -> bytes:
 
 
 def decode(data: bytes, *, key: bytes | None = None) -> Message | None:
-    """Read a datagram; None if it is none of ours, is malformed, or does not carry the right signature for `key`."""
+    """Read a datagram; None if it is not ours, is malformed, or does not carry the right signature for `key`."""
     if not _HEAD.accepts(data, key):
         return None
     _, token, version, kind, ttl, cookie, _ = _HEADER.unpack_from(data)
@@ -143,7 +143,7 @@ def _unpack(packed: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A trace that is to be made, towards `source`; its report goes there too, both from `local`, which was asked."""
+    """A trace to make towards `source`; its report goes there too, both from `local`, where the ASK came in."""
 
     source: tuple[str, int]
     local: str
@@ -152,10 +152,10 @@ class Order:
 
 
 class TraceServer:
-    """The responder's side: one call per datagram. What is to be traced waits in a short queue for `next`.
+    """The responder's side: one call per datagram. Orders wait in a short queue for `next`.
 
-    key: the shared key; with one, only datagrams signed with it are answered, and answers are signed.
-    secret: random bytes of this process, from which the cookies are made. now: seconds of a steady clock.
+    key: the shared key; with one, it answers only datagrams signed with it, and signs the answers.
+    secret: random bytes of this process, for the cookies. now: seconds of a steady clock.
     """
 
     def __init__(self, key: bytes | None, secret: bytes, now: float) -> None:

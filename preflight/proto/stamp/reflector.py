@@ -16,7 +16,7 @@ UNKNOWN_TTL = 255
 
 
 class Marked(bytes):
-    """An answer that is to leave with a DSCP of its own, because a Class of Service TLV asked for it."""
+    """An answer that leaves with its own DSCP, because a Class of Service TLV asked for it."""
 
     traffic_class: int
 
@@ -33,9 +33,9 @@ class Session:
 class SessionReflector:
     """Answers test packets.
 
-    key: the shared key; only with one are authenticated packets served. stateful: number the answers of a session by
-    themselves, so that the sender can tell the directions apart; else copy its number and tell no counts. error: of
-    this node's clock. Answers have the format of timestamp that their sender uses, which it is shown to read.
+    key: the shared key; only with one are authenticated packets served. stateful: count the answers of each
+    session, so that the sender can distinguish the directions; else copy its number and report no counts. error: of
+    this node's clock. Answers have the format of timestamp that their sender uses, because it can read that one.
     """
 
     def __init__(self, *, key: bytes | None = None, stateful: bool = True, error: ErrorEstimate | None = None) -> None:
@@ -62,11 +62,11 @@ class SessionReflector:
         drops: tuple[int, int, int] | None = None,
         authenticated_only: bool = False,
     ) -> bytes:
-        """The answer to a session-sender's packet. Raises StampError for what is to be dropped.
+        """The answer to a session-sender's packet. Raises StampError for what must be dropped.
 
         received_ns: when the kernel got it, transmitted_ns: now, both UNIX nanoseconds. traffic_class: DSCP and ECN it
         came with; local: address and port it came to; drops: see `stamp_tlv.read_drops`. authenticated_only: the source
-        may be anybody, so what counts is the key.
+        may be anyone, so only the key counts.
         """
         if authenticated_only and not stamp.is_authenticated(data):
             raise stamp.StampError("not-allowed")
@@ -112,7 +112,7 @@ class SessionReflector:
         return sum(each.received for each in sessions.values()), max(each.last_ns for each in sessions.values())
 
     def _session(self, source: tuple[str, int], ssid: int, now_ns: int) -> Session:
-        """The session's state; the longest unused makes room for a new one."""
+        """The session's state; the one that was unused for longest makes room for a new one."""
         sessions = self._sources.get(source[0])
         if sessions is None:
             if len(self._sources) >= MAX_SOURCES:

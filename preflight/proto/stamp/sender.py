@@ -1,4 +1,4 @@
-"""A stateful STAMP session-sender without I/O: paced packets out, answers in, and what they tell by direction.
+"""A stateful STAMP session-sender without I/O: paced packets out, answers in, and what they prove by direction.
 
 The reflector counts its own packets (RFC 8762 section 4), so that with N sent and R = its highest sequence number + 1
 the forward loss is N - R and the reverse loss R - received. Losses behind the last answer have no direction: a session
@@ -25,11 +25,11 @@ TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
 """How long to wait for a late packet at least, once the round trip is known."""
 LONGEST_PATIENCE_S = 3.0
-"""And at most, where answers took longer than `Plan.timeout_s`: a slow path is no lossy one."""
+"""And at most, where answers took longer than `Plan.timeout_s`: a slow path does not lose packets."""
 COPIES = 4
-"""So many answers to a packet are kept, on average: a sender of more must not fill the memory."""
+"""At most this many answers to a packet are kept, on average: a sender of more must not fill the memory."""
 MOST_ROUTERS = 32
-"""At most so many senders of ICMP errors are told apart: their addresses may be forged."""
+"""At most this many senders of ICMP errors are counted separately: their addresses may be forged."""
 _COUNTS = struct.Struct("!III")
 
 
@@ -39,8 +39,8 @@ class Plan:
 
     count: packets, tail not counted; interval_s: between them; timeout_s: how long to wait for a first answer behind
     the last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode. enough: end early
-    after so many answers. peer: its literal address, whose word it is when a port is unreachable. to: where packets
-    go; None on a connected socket.
+    after this many answers. peer: its literal address; only its own "port unreachable" ends a session. to: where
+    packets go; None on a connected socket.
     """
 
     ssid: int
@@ -59,7 +59,7 @@ class SessionSender(Core[StampStats]):
     """One session. Times in packets are UNIX nanoseconds.
 
     unix_ns: this host's clock, read for each packet. sift: is shown every datagram first; where it returns True, the
-    datagram was for somebody else who shares the socket.
+    datagram was for another user of the socket.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class SessionSender(Core[StampStats]):
         """Whether it is about a packet of this session: it copies the packet's number and time, so nobody who has not
         seen the packet can make it up.
         """
-        # A reflector that knows no SSID sends zeros in its place (RFC 8972 section 3).
+        # A reflector without SSID support sends zeros in its place (RFC 8972 section 3).
         return answer.ssid in (self._plan.ssid, 0) and self._sent_at(answer.sender_sequence) == answer.sender_ns
 
     def _sent_at(self, sequence: int) -> int | None:
@@ -213,7 +213,7 @@ class SessionSender(Core[StampStats]):
         return self._sent_ns[sequence] if sequence < self._sequence else None
 
     def _refusal(self, data: bytes) -> str:
-        """Why a datagram is none of this session's answers, in a word of `preflight.model.rejected`."""
+        """Why a datagram does not answer this session, in a word of `preflight.model.rejected`."""
         try:
             if self._echoed(data):
                 return ECHOED

@@ -1,4 +1,4 @@
-"""What the answers of a STAMP session tell: losses by direction, order, copies, delays and clocks. Pure."""
+"""What the answers of a STAMP session prove: losses by direction, order, copies, delays and clocks. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from preflight.model.path import DirectionStats, StampStats
 from preflight.proto.stamp.wire import Answer, ErrorEstimate
 
 MAX_TAIL = 10
-"""Packets behind a session in which some were not answered."""
+"""Packets after a session in which some were not answered."""
 CLOCK_SLACK_NS = 100_000_000
 """How far two ways of timing one exchange may differ before the other end's times cannot be true."""
 STRAY_COPIES = 3
-"""So many answers may be missing whose questions were copied on their way, unseen, in a session that lost nothing."""
+"""In a session that lost nothing, at most this many answers may be missing to packets that were copied unnoticed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def judged(base: StampStats, arrivals: Sequence[Arrival], stateful: bool, error:
     )
     reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
     clean = not (base.lost or reordered or len(arrivals) > len(unique))
-    # A reflector that may only copy our number cannot tell which direction lost, copied or delayed a packet.
+    # A reflector that may only copy our number does not show which direction lost, copied or delayed a packet.
     if not (stateful or clean) or not _numbers_hold(by_reflector, first):
         return stats
     reflected = by_reflector[-1].answer.sequence + 1
@@ -80,7 +80,7 @@ def _numbers_hold(by_reflector: Sequence[Arrival], first: Mapping[int, Arrival])
     """Whether the reflector's numbers can be right, and count this session's packets only.
 
     More answers than twice the requests: it goes on with an older session. A number in the answers to two packets: it
-    forgot the session and began anew. More than all that is missing, with as many copies again as were seen: no path
+    forgot the session and started over. More than all that is missing, with as many copies again as were seen: no path
     loses answers to packets that were all answered.
     """
     reflected, known = by_reflector[-1].answer.sequence + 1, max(first) + 1
@@ -91,7 +91,7 @@ def _numbers_hold(by_reflector: Sequence[Arrival], first: Mapping[int, Arrival])
 
 
 def _implausible(arrivals: Sequence[Arrival]) -> int:
-    """How many answers have times that cannot be true, be the other clock as wrong as it likes.
+    """How many answers have times that cannot be true, however wrong the other clock is.
 
     A packet cannot have been kept there for longer than its exchange took, and no direction can have taken longer than
     that beyond what it took at best. A clock that was set meanwhile shows the same.
@@ -116,7 +116,7 @@ def _reverse_ns(arrivals: Sequence[Arrival]) -> list[int]:
 def _forward(first: Mapping[int, Arrival], in_order: Sequence[Arrival], reflected: int, answers: int) -> DirectionStats:
     """first: of each packet the answer to the copy that was there first, in the order in which they were there.
 
-    A packet that was copied on its way there has several answers; those beyond the first are no arrivals of others.
+    A packet that was copied on its way there has several answers; the later ones are not other packets.
     """
     copies = answers - len(first)
     known = max(first) + 1

@@ -14,7 +14,7 @@ MALFORMED = 0x40
 INTEGRITY = 0x20
 HEADER_BYTES = 4
 MAX_TLVS = 64
-"""What follows more TLVs than this is copied unread: no packet may cost more than its share."""
+"""What follows more TLVs than this is copied unread, so that no packet costs too much."""
 
 _HEADER = struct.Struct("!BBH")
 _U32 = struct.Struct("!I")
@@ -99,7 +99,7 @@ class Facts:
 
 
 def encode(tlvs: Iterable[Tlv], *, sequence: int = 0, key: bytes | None = None) -> bytes:
-    """A sender's TLVs; with a key the HMAC TLV stands last, after it only Extra Padding (RFC 8972 section 4.8)."""
+    """A sender's TLVs; with a key the HMAC TLV comes last, after it only Extra Padding (RFC 8972 section 4.8)."""
     tlvs = list(tlvs)
     padding = [tlv for tlv in tlvs if tlv.kind == Kind.EXTRA_PADDING]
     covered = b"".join(tlv.encode() for tlv in tlvs if tlv.kind != Kind.EXTRA_PADDING)
@@ -120,7 +120,7 @@ def drops() -> Tlv:
 
 def read_drops(tlv: Tlv) -> tuple[int, int, int] | None:
     """Datagrams that found its receive queue full; packets of this source dropped for their rate; answers to this
-    source that its system did not send. None if the reflector does not tell.
+    source that its system did not send. None if the reflector does not say.
     """
     if tlv.kind != Kind.DROPS or tlv.flags or len(tlv.value) != _DROPS.size:
         return None

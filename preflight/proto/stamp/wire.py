@@ -31,14 +31,14 @@ _PROCESSING_S = 60
 _NTP_EPOCH_S = 2_208_988_800  # 1900-01-01 to 1970-01-01 (RFC 5905 section 6)
 _SECOND_NS = 1_000_000_000
 _ERA_SECONDS = 1 << 32
-_LARGEST_ERROR_S = 2.0**32  # whoever is off by more has no clock
+_LARGEST_ERROR_S = 2.0**32  # a clock that is off by more is useless
 _SYNCHRONISED = 0x8000
 PTP = 0x4000
 """The Z bit of an error estimate (RFC 8186 section 2.3)."""
 
 
 class StampError(ValueError):
-    """A packet that is to be dropped. `reason` is a word for a counter: `short`, `no-key`, `bad-hmac`, `an-answer`."""
+    """A packet to drop. `reason` is a word for a counter: `short`, `no-key`, `bad-hmac`, `an-answer`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -56,7 +56,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A session-reflector's packet, times in UNIX nanoseconds by the clock of whoever took them."""
+    """A session-reflector's packet, times in UNIX nanoseconds by the clock of the host that took them."""
 
     sequence: int
     transmitted_ns: int
@@ -87,7 +87,7 @@ class ErrorEstimate:
 
     @classmethod
     def decode(cls, field: int) -> "ErrorEstimate":
-        """Read the field of 16 bits. A multiplier of zero, which nobody may send, is no estimate of a good clock."""
+        """Read the field of 16 bits. A multiplier of zero, which is forbidden, means an unsynchronised clock."""
         multiplier = field & 0xFF
         seconds = multiplier * 2.0 ** ((field >> 8 & 0x3F) - 32)
         return cls(bool(field & _SYNCHRONISED and multiplier), seconds, bool(field & PTP))
@@ -152,7 +152,7 @@ def parse_request(data: bytes, key: bytes | None = None) -> Request:
 
 
 def _refuse_answer(transmitted: bytes, received: bytes) -> None:
-    """Two reflectors that took each other's answers for requests would go on for ever, after one forged packet.
+    """Two reflectors that took each other's answers for requests would loop forever, after one forged packet.
 
     Where a request has zeros (or padding), an answer has the time at which its request came, shortly before its own.
     """
@@ -200,7 +200,7 @@ def parse_answer(data: bytes, key: bytes | None = None) -> Answer:
 
 
 def read_unverified(data: bytes, *, signed: bool) -> Answer:
-    """Read an answer of one format whoever sent it, to tell why it is not taken. Raises StampError for a short one."""
+    """Read an answer without checking its signature, to find out why it does not count. Raises StampError if short."""
     if len(data) < (AUTHENTICATED_BYTES if signed else SHORTEST):
         raise StampError("short")
     if signed:

@@ -1,1 +1,1 @@
-"""STUN (RFC 8489), and what the peer's responder tells about a NAT."""
+"""STUN (RFC 8489), and what the peer's responder says about a NAT."""

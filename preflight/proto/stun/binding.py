@@ -1,7 +1,7 @@
 """STUN Binding (RFC 8489): what both sides need of it, around aioice's codec.
 
 The server's side answers only requests that are at least as long as its answer: a forged source never gets more than
-was sent in its name. Requests of this module are padded by their SOFTWARE attribute. With a key both carry a
+was sent in its name. A SOFTWARE attribute pads the requests of this module. With a key both carry a
 MESSAGE-INTEGRITY (section 14.5) with the shared key as password. The codec is imported when first used.
 """
 
@@ -56,7 +56,7 @@ def request(transaction: bytes, key: bytes | None = None) -> bytes:
 
 
 def answer(data: bytes, source: Endpoint, key: bytes | None = None, *, signed_only: bool = False) -> bytes | None:
-    """The answer to a Binding request from `source`; None for what is to be dropped.
+    """The answer to a Binding request from `source`; None for what must be dropped.
 
     key: a request with MESSAGE-INTEGRITY must fit it, and gets an answer with it. signed_only: others get none.
     """
@@ -102,7 +102,7 @@ def mapped_address(data: bytes, transaction: bytes, key: bytes | None = None) ->
 
 
 def _parse(data: bytes) -> "Message | None":
-    """A message; None for what is none. The codec looks neither at the cookie nor at the length of short attributes."""
+    """A message; None for anything else. The codec checks neither the cookie nor the length of short attributes."""
     from aioice import stun
 
     if data[4:8] != COOKIE or data[0] & 0xC0 or len(data) > LONGEST:

@@ -1,8 +1,8 @@
 """What a node asks the peer's responder about a NAT between them: codec, and both sides without I/O.
 
-WHERE: by which endpoint does the responder's tunnel reach the node with this public key? SEEN tells; the address and
-port are the mapping, if a NAT makes one. AFTER: send me packets when this long has passed, during which nobody sends.
-AGREED promises it; a node that asks again after that time learns how many left. PROBE is such a packet. With a key all
+WHERE: by which endpoint does the responder's tunnel reach the node with this public key? SEEN says it; the address
+and port are the mapping, if a NAT makes one. AFTER: send me packets after this much time, in which nobody sends. AGREED
+promises it; a node that asks again after that time learns how many left. PROBE is such a packet. With a key all
 messages are signed, and the responder answers no other.
 """
 
@@ -15,7 +15,7 @@ from math import inf
 from typing import Protocol
 
 from preflight.model.event import Tell, silent
-from preflight.model.host_port import join_host_port
+from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.nat import AfterSilence
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.proto.core import Core, Datagram, Received, Refusal
@@ -31,7 +31,7 @@ PROBES = 3
 """Packets at the end of a silence: one alone may be lost for another reason."""
 MAX_PROMISES, MAX_PROMISES_OF_ONE = 64, 4
 MEMORY_S = 30.0
-"""How long a promise that was kept is remembered, for who asks what became of it."""
+"""How long a promise is remembered after it was kept, for questions about it."""
 
 _LAYOUT = struct.Struct("!4sBBBx16sI32s16sH2x")
 SIZE = _LAYOUT.size + MAC_BYTES
@@ -56,8 +56,8 @@ _KINDS = frozenset(map(int, Kind))
 class Message:
     """One datagram.
 
-    public_key: of the asker's tunnel, in a WHERE. endpoint: `ADDRESS:PORT` in a SEEN, empty if the responder cannot
-    tell. delay_s: in an AFTER, from now on. sent: in an AGREED, how many probes have left.
+    public_key: of the asker's tunnel, in a WHERE. endpoint: `ADDRESS:PORT` in a SEEN, empty if the responder does
+    not know. delay_s: in an AFTER, from now on. sent: in an AGREED, how many probes have left.
     """
 
     kind: Kind
@@ -70,7 +70,7 @@ class Message:
 
 def encode(message: Message, key: bytes | None, *, length: int = SIZE) -> bytes:
     """The datagram, padded with zeros to `length` behind its signature (HMAC-SHA-256 cut to 128 bits)."""
-    host, _, port = message.endpoint.rpartition(":")
+    host, port = split_host_port(message.endpoint) if message.endpoint else ("", 0)
     body = _LAYOUT.pack(
         MAGIC,
         VERSION,
@@ -79,14 +79,14 @@ def encode(message: Message, key: bytes | None, *, length: int = SIZE) -> bytes:
         message.nonce,
         round(message.delay_s * 1000),
         message.public_key,
-        _pack_host(host) if host else bytes(16),
-        int(port or 0),
+        pack_address(host) if host else bytes(16),
+        port,
     )
     return (body + (signature(key, body) if key is not None else NO_MAC)).ljust(length, b"\0")
 
 
 def decode(data: bytes, key: bytes | None) -> Message | None:
-    """Read a datagram; None if it is none of ours, malformed, or not signed with the key."""
+    """Read a datagram; None if it is not ours, malformed, or not signed with the key."""
     if len(data) < SIZE or data[:4] != MAGIC:
         return None
     body, mac = data[: _LAYOUT.size], data[_LAYOUT.size : SIZE]
@@ -98,13 +98,8 @@ def decode(data: bytes, key: bytes | None) -> Message | None:
     return Message(Kind(kind), nonce, public_key, _endpoint(host, port) if port else "", delay_ms / 1000, sent)
 
 
-def _pack_host(host: str) -> bytes:
-    return pack_address(host.strip("[]"))
-
-
 def _endpoint(packed: bytes, port: int) -> str:
-    host = unpack_address(packed)
-    return join_host_port(host, port)
+    return join_host_port(unpack_address(packed), port)
 
 
 class TunnelView(Protocol):
@@ -122,7 +117,7 @@ class _Promise:
 
 
 Promised = tuple[str, int, bytes]
-"""Address and port of who asked, and the nonce."""
+"""Address and port that the question came from, and the nonce."""
 
 
 class NatServer:
@@ -136,7 +131,7 @@ class NatServer:
     def handle(self, data: bytes, source: tuple[str, int], now: float) -> list[bytes] | None:
         """Answers to send back to `source`, at most as many bytes as came in; `now` in seconds of a steady clock.
 
-        None for what is no question. A good one may get no answer either: it is asked again, or too much was promised.
+        None for anything except a question. A question may get no answer: too early, or too much is promised already.
         """
         message = decode(data, self._key)
         if message is None:
@@ -170,14 +165,14 @@ class NatServer:
                 del self._promises[name]
 
     def due(self, now: float) -> list[tuple[Promised, Sequence[bytes]]]:
-        """The promises to keep now, each once, and what to send; say with `left` how much of it left."""
+        """The promises to keep now, each once, and what to send; report with `left` how many left."""
         due = [name for name, promise in self._promises.items() if not promise.kept and promise.due <= now]
         for name in due:
             self._promises[name].kept = True
         return [(name, [encode(Message(Kind.PROBE, name[2]), self._key)] * PROBES) for name in due]
 
     def left(self, name: Promised, count: int) -> None:
-        """So many probes of a promise left."""
+        """This many probes of a promise left."""
         self._promises[name].sent = count
 
     def waits(self) -> bool:
@@ -185,7 +180,7 @@ class NatServer:
         return any(not promise.kept for promise in self._promises.values())
 
     def wants_silence(self, address: str) -> bool:
-        """Whether nothing should be said to an address of one's own accord: a silence of its is being measured."""
+        """Whether to send nothing unrequested to an address, because its silence is being measured."""
         return any(name[0] == address and not promise.kept for name, promise in self._promises.items())
 
 
@@ -268,7 +263,7 @@ class Question(Core[Message]):
             self._tell(now, "port-unreachable", by=refusal.offender)
 
     def _refusal(self, data: bytes, message: Message | None) -> str:
-        """Why a datagram is not the answer; an answer that came twice is no reason to complain."""
+        """Why a datagram is not the answer; empty for an answer that came twice."""
         nonce = self._message.nonce
         if message is None:
             unsigned = self._key is not None and (read := decode(data, None)) is not None and read.nonce == nonce

@@ -115,7 +115,7 @@ class StunQuestions(Core[Sequence[StunAnswer]]):
         self._tell(now, "answered", server=asked.answer.server, mapped=text, rtt_ms=rtt_ms)
 
     def _refusal(self, asked: Asked, data: bytes) -> str:
-        """Why a datagram of a server is no answer."""
+        """Why a datagram of a server does not answer."""
         if data == stun.request(asked.transaction, self._key):
             return ECHOED
         try:

@@ -1,1 +1,1 @@
-"""What TCP and TLS tell without I/O."""
+"""What TCP and TLS report, without I/O."""

@@ -1,7 +1,7 @@
 """A TLS ClientHello that offers no version above 1.1, and what answers it: bytes in, bytes out.
 
-Written out by hand, as today's TLS libraries refuse to offer what is to be found out. Nothing follows the answer, so no
-session comes about.
+Written out by hand, because today's TLS libraries refuse to offer old versions. Nothing follows the answer, so no
+session begins.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""What a product with a control plane of its own says about a peer: a hint about yesterday, never a dead path."""
+"""What a product with its own control plane says about a peer: a hint about yesterday, never a dead path."""
 
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -53,8 +53,8 @@ def sentence(product: str, name: str, peer: OverlayPeer) -> str:
         case Word.WAITING:
             said = f"{product} has no session with {name} yet"
         case Word.IDLE:
-            said = f"{product} tells of no path to {name} in use"
-    return f"{said}; whether it can be reached only measuring tells"
+            said = f"{product} reports no path in use to {name}"
+    return f"{said}; only a measurement shows whether it can be reached"
 
 
 def open_port(product: str) -> str | None:

@@ -41,7 +41,7 @@ class Watch:
 
     objection: what the kernel said to what was sent last. route: how it sends the tunnel's packets to the endpoint.
     host_answers: whether the endpoint's host answers echoes, None where that is not known. seen_as: the endpoint at
-    which the peer sees this node's tunnel, where it told and that is none of this node's own.
+    which the peer sees this node's tunnel, where it said so and this node does not have it.
     """
 
     interface: str

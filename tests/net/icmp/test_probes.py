@@ -1,4 +1,4 @@
-"""Echoes and nudges on real sockets."""
+"""Echoes, and datagrams that provoke an answer, on real sockets."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from preflight.model.event import Event
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.net.icmp.probes import Icmp
 
@@ -93,7 +94,7 @@ def test_without_privilege_it_says_so() -> None:
     assert done.stdout.split() == [PRIVILEGE, "False", "False"]
 
 
-def test_a_nudge_is_one_datagram_and_never_raises() -> None:
+def test_what_provokes_a_handshake_is_one_datagram_and_never_raises() -> None:
     """To this host it leaves; out of an interface that does not exist the kernel's words come back."""
     assert Icmp().provoke_handshake("127.0.0.1", "lo") is None
     assert Icmp().provoke_handshake("127.0.0.1", "no-such-if") == "No such device"
@@ -106,3 +107,21 @@ def test_a_closed_port_is_told_from_a_silent_one() -> None:
         port = held.getsockname()[1]
         assert not asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=0.1))
     assert asyncio.run(Icmp().port_closed("127.0.0.1", port, timeout_s=1.0))
+
+
+@pytest.mark.lab
+def test_a_listener_hears_echoes_and_traces() -> None:
+    """Protects `--debug`: what a sweep, a trace and a question about a port send and hear is told."""
+    events: list[Event] = []
+    icmp = Icmp(listener=events.append)
+
+    async def run() -> None:
+        await icmp.echo("127.0.0.1", count=1, interval_s=0, timeout_s=5)
+        await icmp.trace("127.0.0.1")
+        await icmp.port_closed("127.0.0.1", 9, timeout_s=5)
+
+    asyncio.run(run())
+    by_source = {source: [e.name for e in events if e.source == source] for source in {e.source for e in events}}
+    assert by_source["icmp.sweep"] == ["echo-sent", "echo-answered", "concluded"]
+    assert by_source["icmp.traceroute"][0] == "wave-sent"
+    assert by_source["icmp.closed_port"] == ["concluded"]

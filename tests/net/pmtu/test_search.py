@@ -17,9 +17,9 @@ import pytest
 from preflight_checks.mtu_path import mtu_path
 
 from preflight.api import Context, Direction, Peer, Status
+from preflight.model.event import Event
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
-from preflight.net.pmtu.host import HostPath
 from preflight.net.pmtu.search import PathMtuProbes
 from preflight.proto.pmtu.wire import LARGEST
 from preflight.settings.load import Secrets, Settings
@@ -91,6 +91,19 @@ def test_the_key_is_used(tmp_path: Path) -> None:
         assert searched(peer, "forward").outcome is SearchOutcome.NO_ANSWER
 
 
+def test_a_listener_hears_the_whole_search() -> None:
+    """Protects `--debug`: each event names its search, times are the steady clock, and sizes are there."""
+    events: list[Event] = []
+    probes = PathMtuProbes(Settings(), listener=events.append)
+    before = time.monotonic()
+    with responding("127.0.0.1") as port:
+        asyncio.run(probes.search(Peer("127.0.0.1", "b", port), "forward", ceiling_bytes=1420))
+    assert {(event.source, event.subject) for event in events} == {("pmtu.fast", "b forward")}
+    assert before <= events[0].at_s <= events[-1].at_s <= time.monotonic()
+    assert (events[0].name, events[-1].name) == ("search-started", "concluded")
+    assert {event.fields["size_bytes"] for event in events if event.name == "probe-answered"} >= {1280, 1420}
+
+
 def test_nobody_listens() -> None:
     """Protects the quick answer to a closed port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
@@ -103,16 +116,6 @@ def test_nobody_listens() -> None:
 def test_an_address_that_cannot_be_sent_to() -> None:
     """Protects a run on a node without a way there: an outcome, not an exception."""
     assert searched(Peer("255.255.255.255"), "forward").outcome is SearchOutcome.NO_ANSWER
-
-
-def test_what_the_host_knows() -> None:
-    """Protects the responder's answers about its own host."""
-    host = HostPath()
-    assert host.device_mtu("127.0.0.1") >= LARGEST
-    assert host.path_mtu("127.0.0.1") >= LARGEST
-    counted = host.reassembled()
-    assert counted is not None
-    assert counted >= 0
 
 
 def test_a_closed_port_proves_what_a_path_carries() -> None:

@@ -15,7 +15,7 @@ from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.proto.core import Received
 from preflight.proto.pmtu.echo import EchoSearch
 from preflight.proto.pmtu.wire import MAGIC, overhead
-from tests.proto.conftest import PORT_UNREACHABLE, sent, too_big
+from tests.proto.pmtu.conftest import PORT_UNREACHABLE, sent, too_big
 
 PEER = "10.66.0.2"
 TOKEN = bytes(range(8))

@@ -8,7 +8,7 @@ from preflight.proto.pmtu.exchange import FragmentCount, RoundTrip
 from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.strict import StrictPathMtuSearch
 from preflight.proto.pmtu.wire import UNKNOWN_COUNT
-from tests.proto.conftest import Link, network, up_to, wireguard
+from tests.proto.pmtu.conftest import Link, network, up_to, wireguard
 
 SEARCHES = pytest.mark.parametrize("kind", [PathMtuSearch, StrictPathMtuSearch], ids=["fast", "strict"])
 Kind = type[PathMtuSearch | StrictPathMtuSearch]

@@ -13,7 +13,7 @@ from preflight.proto.pmtu import fast as pmtu
 from preflight.proto.pmtu.exchange import Exchange
 from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.wire import MAGIC, ProbeServer
-from tests.proto.conftest import (
+from tests.proto.pmtu.conftest import (
     BOTH,
     DIRECTIONS,
     LOST,

@@ -11,7 +11,7 @@ from preflight.proto.pmtu.exchange import Exchange
 from preflight.proto.pmtu.strict import BASE_PLPMTU, MAX_PROBES, TRANSITIONS, Event, State, StrictPathMtuSearch
 from preflight.proto.pmtu.wire import SMALLEST, ProbeServer
 from preflight.proto.responder.cookie import COOKIE_SECONDS
-from tests.proto.conftest import (
+from tests.proto.pmtu.conftest import (
     BOTH,
     FRAGMENTS,
     LOST,

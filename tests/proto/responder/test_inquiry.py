@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from preflight.model.event import Event, telling
 from preflight.proto.core import Received
 from preflight.proto.responder.inquiry import MOST_STRAYS, Sorter
 from preflight.proto.responder.mailbox_probe import probe
@@ -49,12 +50,14 @@ def test_answers_from_the_peers_place_go_to_their_session() -> None:
 
 def test_answers_from_elsewhere_are_strays() -> None:
     """Protects the finding of a translation: they are named by place, up to a bound; noise is not."""
-    sorter = Sorter(PEER, NONCE, 3)
+    events: list[Event] = []
+    sorter = Sorter(PEER, NONCE, 3, telling(events.append, "stamp.inquiry"))
     sorter.sessions = [Session()]
     for place in (("10.66.0.2", 5000), ("fd66::2", 862), ("10.66.0.2", 5000)):
         assert sorter.sift(Received(ANSWER, place), 1.0)
     assert sorter.sift(Received(b"noise", ("10.66.0.3", 1)), 1.0)
     assert sorter.strays == {"10.66.0.2:5000": 2, "[fd66::2]:862": 1}
+    assert [event.name for event in events] == ["answer-from-elsewhere"] * 3
     for port in range(100):
         sorter.sift(Received(ANSWER, ("10.66.0.4", port + 1)), 1.0)
         sorter.sift(Received(probe(NONCE, 0), (f"10.66.1.{port}", 1)), 1.0)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from preflight.model.path import PeerReport
 from preflight.model.return_path import WayBack
-from preflight.proto.responder import mailbox_probe as ask
-from preflight.proto.responder.mailbox_probe import AskError, ProbeRequest, ProbeResult, ReplayGuard
+from preflight.proto.responder import mailbox_probe
+from preflight.proto.responder.mailbox_probe import PayloadError, ProbeRequest, ProbeResult, ReplayGuard
 
 KEY = b"0123456789abcdef"
 NOW_MS = 1_795_479_667_927
@@ -37,21 +37,24 @@ json_values = st.recursive(
 
 def test_request_round_trip() -> None:
     """A request is read as it was written, and known as signed exactly by who holds the key."""
-    assert ask.decode_request(ask.encode_request(REQUEST, None), None) == (REQUEST, False)
-    assert ask.decode_request(ask.encode_request(REQUEST, KEY), KEY) == (REQUEST, True)
-    assert ask.decode_request(ask.encode_request(REQUEST, KEY), None) == (REQUEST, False)
-    assert ask.decode_request(ask.encode_request(REQUEST, None), KEY) == (REQUEST, False)
-    assert ask.decode_request(ask.encode_request(REQUEST, KEY), b"another key of 16") == (REQUEST, False)
+    assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, None), None) == (REQUEST, False)
+    assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, KEY), KEY) == (REQUEST, True)
+    assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, KEY), None) == (REQUEST, False)
+    assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, None), KEY) == (REQUEST, False)
+    assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, KEY), b"another key of 16") == (
+        REQUEST,
+        False,
+    )
 
 
 def test_result_round_trip() -> None:
     """A result is read as it was written; who has a key takes only a signed one."""
     result = ProbeResult(REQUEST.nonce, REPORT)
-    assert ask.decode_result(ask.encode_result(result, KEY), KEY) == result
-    assert ask.decode_result(ask.encode_result(result, KEY), None) == result
+    assert mailbox_probe.decode_result(mailbox_probe.encode_result(result, KEY), KEY) == result
+    assert mailbox_probe.decode_result(mailbox_probe.encode_result(result, KEY), None) == result
     for key in (None, b"another key of 16"):
-        with pytest.raises(AskError, match="not signed"):
-            ask.decode_result(ask.encode_result(result, key), KEY)
+        with pytest.raises(PayloadError, match="not signed"):
+            mailbox_probe.decode_result(mailbox_probe.encode_result(result, key), KEY)
 
 
 @pytest.mark.parametrize("key", [None, KEY])
@@ -59,17 +62,17 @@ def test_result_round_trip() -> None:
 def test_what_came_later_is_read_where_it_is_told(key: bytes | None, way: WayBack) -> None:
     """The address to which the node sends, and the peer's way back, are read as written; signed like all the rest."""
     request = replace(REQUEST, to="10.66.0.2")
-    assert ask.decode_request(ask.encode_request(request, key), key) == (request, key is not None)
+    assert mailbox_probe.decode_request(mailbox_probe.encode_request(request, key), key) == (request, key is not None)
     result = ProbeResult(REQUEST.nonce, replace(REPORT, way=way))
-    assert ask.decode_result(ask.encode_result(result, key), key) == result
+    assert mailbox_probe.decode_result(mailbox_probe.encode_result(result, key), key) == result
 
 
 def test_an_older_node_and_an_older_peer_are_understood() -> None:
     """A payload without the fields that came later is whole, and who does not know a field passes over it."""
-    assert "to" not in json.loads(ask.encode_request(REQUEST, None))
-    assert "way" not in json.loads(ask.encode_result(ProbeResult(REQUEST.nonce, REPORT), None))
-    newer = json.loads(ask.encode_request(REQUEST, None)) | {"a_field_of_the_future": [1]}
-    assert ask.decode_request(json.dumps(newer), None) == (REQUEST, False)
+    assert "to" not in json.loads(mailbox_probe.encode_request(REQUEST, None))
+    assert "way" not in json.loads(mailbox_probe.encode_result(ProbeResult(REQUEST.nonce, REPORT), None))
+    newer = json.loads(mailbox_probe.encode_request(REQUEST, None)) | {"a_field_of_the_future": [1]}
+    assert mailbox_probe.decode_request(json.dumps(newer), None) == (REQUEST, False)
 
 
 @pytest.mark.parametrize(
@@ -89,19 +92,19 @@ def test_an_older_node_and_an_older_peer_are_understood() -> None:
 )
 def test_nothing_odd_gets_into_a_line_to_paste(name: str, value: object) -> None:
     """What a peer says of itself ends up in remedies: names of interfaces, addresses and small numbers, or nothing."""
-    body = json.loads(ask.encode_result(ProbeResult(REQUEST.nonce, replace(REPORT, way=WAY)), None))
+    body = json.loads(mailbox_probe.encode_result(ProbeResult(REQUEST.nonce, replace(REPORT, way=WAY)), None))
     body["way"][name] = value
-    with pytest.raises(AskError):
-        ask.decode_result(json.dumps(body), None)
+    with pytest.raises(PayloadError):
+        mailbox_probe.decode_result(json.dumps(body), None)
 
 
 def test_a_signature_covers_every_field_and_the_type() -> None:
     """Nothing of a signed request can be changed, and it is not good as a result."""
-    body = json.loads(ask.encode_request(REQUEST, KEY))
+    body = json.loads(mailbox_probe.encode_request(REQUEST, KEY))
     for name, other in {"address": "10.66.0.9", "port": 53, "receiver": "3", "count": 1, "nonce": "ff" * 16}.items():
-        assert ask.decode_request(json.dumps(body | {name: other}), KEY)[1] is False
-    with pytest.raises(AskError):
-        ask.decode_result(ask.encode_request(REQUEST, KEY), KEY)
+        assert mailbox_probe.decode_request(json.dumps(body | {name: other}), KEY)[1] is False
+    with pytest.raises(PayloadError):
+        mailbox_probe.decode_result(mailbox_probe.encode_request(REQUEST, KEY), KEY)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_a_signature_covers_every_field_and_the_type() -> None:
         ("port", 65536),
         ("port", True),
         ("ssid", 0),
-        ("count", ask.MAX_COUNT + 1),
+        ("count", mailbox_probe.MAX_COUNT + 1),
         ("interval_ms", 0),
         ("interval_ms", 10_000),
         ("sender", "x"),
@@ -130,45 +133,46 @@ def test_a_signature_covers_every_field_and_the_type() -> None:
 )
 def test_malformed_requests(name: str, value: object) -> None:
     """What is out of range is refused: a request cannot make a responder send much, long, or anywhere odd."""
-    body = json.loads(ask.encode_request(REQUEST, None))
-    with pytest.raises(AskError):
-        ask.decode_request(json.dumps(body | {name: value}), None)
+    body = json.loads(mailbox_probe.encode_request(REQUEST, None))
+    with pytest.raises(PayloadError):
+        mailbox_probe.decode_request(json.dumps(body | {name: value}), None)
     if name == "to":
         return
     del body[name]
-    with pytest.raises(AskError):
-        ask.decode_request(json.dumps(body), None)
+    with pytest.raises(PayloadError):
+        mailbox_probe.decode_request(json.dumps(body), None)
 
 
 @settings(deadline=None)
 @given(st.text(max_size=200) | json_values.map(json.dumps), st.sampled_from([None, KEY]))
 def test_random_payloads(payload: str, key: bytes | None) -> None:
-    """Whatever stands in a mailbox is a payload or an AskError."""
-    for decode in (ask.decode_request, ask.decode_result):
-        with suppress(AskError):
+    """Whatever stands in a mailbox is a payload or an PayloadError."""
+    for decode in (mailbox_probe.decode_request, mailbox_probe.decode_result):
+        with suppress(PayloadError):
             decode(payload, key)
 
 
 @settings(deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*json.loads(ask.encode_result(ProbeResult(bytes(16)), KEY)), "to", "way"]), json_values
+        st.sampled_from([*json.loads(mailbox_probe.encode_result(ProbeResult(bytes(16)), KEY)), "to", "way"]),
+        json_values,
     )
 )
 def test_random_fields(changes: dict[str, object]) -> None:
     """Any value in any field is read or refused."""
     for text, decode in (
-        (ask.encode_request(REQUEST, KEY), ask.decode_request),
-        (ask.encode_result(ProbeResult(bytes(16), REPORT), None), ask.decode_result),
+        (mailbox_probe.encode_request(REQUEST, KEY), mailbox_probe.decode_request),
+        (mailbox_probe.encode_result(ProbeResult(bytes(16), REPORT), None), mailbox_probe.decode_result),
     ):
-        with suppress(AskError):
+        with suppress(PayloadError):
             decode(json.dumps(json.loads(text) | changes), KEY)
 
 
 def test_long_payloads_are_refused_unread() -> None:
     """A payload is bounded."""
-    with pytest.raises(AskError, match="too long"):
-        ask.decode_request("[" * 100_000, None)
+    with pytest.raises(PayloadError, match="too long"):
+        mailbox_probe.decode_request("[" * 100_000, None)
 
 
 def test_freshness() -> None:
@@ -186,7 +190,7 @@ def test_a_replay_is_refused_for_as_long_as_it_would_be_fresh() -> None:
     ahead = replace(REQUEST, created_unix_ms=NOW_MS + 100_000)
     assert guard.refusal(ahead, NOW_MS) == ""
     for later_ms in (0, 50_000, 150_000, 219_000):
-        with pytest.raises(AskError, match="seen before"):
+        with pytest.raises(PayloadError, match="seen before"):
             guard.refusal(ahead, NOW_MS + later_ms)
     assert "old" in guard.refusal(ahead, NOW_MS + 221_000)
 
@@ -196,10 +200,11 @@ def test_freshness_is_bounded() -> None:
     guard = ReplayGuard()
     guard.refusal(REQUEST, NOW_MS)
     refusals = [
-        guard.refusal(replace(REQUEST, nonce=number.to_bytes(16)), NOW_MS) for number in range(1, ask._MAX_NONCES + 10)
+        guard.refusal(replace(REQUEST, nonce=number.to_bytes(16)), NOW_MS)
+        for number in range(1, mailbox_probe._MAX_NONCES + 10)
     ]
     assert refusals[-1] == "too many requests"
-    with pytest.raises(AskError):
+    with pytest.raises(PayloadError):
         guard.refusal(REQUEST, NOW_MS)
     assert guard.refusal(replace(REQUEST, nonce=b"x" * 16, created_unix_ms=NOW_MS + 300_000), NOW_MS + 300_000) == ""
 
@@ -208,6 +213,6 @@ def test_freshness_is_bounded() -> None:
 @given(st.binary(max_size=40))
 def test_probes(data: bytes) -> None:
     """A probe is known by its nonce, and nothing else is taken for one."""
-    assert ask.probe_number(ask.probe(REQUEST.nonce, 7), REQUEST.nonce) == 7
-    assert ask.probe_number(ask.probe(bytes(16), 7), REQUEST.nonce) is None
-    assert ask.probe_number(data, REQUEST.nonce) is None
+    assert mailbox_probe.probe_number(mailbox_probe.probe(REQUEST.nonce, 7), REQUEST.nonce) == 7
+    assert mailbox_probe.probe_number(mailbox_probe.probe(bytes(16), 7), REQUEST.nonce) is None
+    assert mailbox_probe.probe_number(data, REQUEST.nonce) is None

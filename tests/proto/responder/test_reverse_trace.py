@@ -1,5 +1,6 @@
 """Asking for the way back: the codec, an asker and a server that meet by function call, and nobody made a target."""
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from preflight.model.icmp import Hop, Trace
 from preflight.model.return_path import ReverseTraceroute, WayBack
-from preflight.proto.core import Received
+from preflight.proto.core import ORIGIN_ICMP, Received, Refusal
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.responder.cookie import COOKIE_SECONDS
 from preflight.proto.responder.reverse_trace import (
@@ -20,7 +21,6 @@ from preflight.proto.responder.reverse_trace import (
     encode,
     hops_crossed,
 )
-from tests.proto.conftest import PORT_UNREACHABLE
 
 KEY = b"a key of the test suite"
 TOKEN = b"\x01\x02\x03\x04\x05\x06\x07\x08"
@@ -238,7 +238,7 @@ def test_a_responder_that_does_not_trace_is_given_up() -> None:
     assert len(converse(question, TraceServer(KEY, b"secret", 0.0))) == trace.TRIES
     assert (question.result, question.get_timer()) == (None, None)
     refused = started()
-    refused.refused(PORT_UNREACHABLE, 0.1)
+    refused.refused(Refusal(errno.ECONNREFUSED, ORIGIN_ICMP, 3, 3, offender=SOURCE[0]), 0.1)
     assert refused.get_timer() is None
 
 

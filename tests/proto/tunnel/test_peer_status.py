@@ -27,7 +27,7 @@ def test_which_word_is_said(peer: OverlayPeer, said: Word, stays: bool) -> None:
     """An open path outweighs what the control server says; an expired key outweighs all; a relay may still give way."""
     assert (word(peer), settled(peer)) == (said, stays)
     if said in (Word.IDLE, Word.WAITING, Word.OFFLINE):
-        assert sentence("nebula", "b", peer).endswith("; whether it can be reached only measuring tells")
+        assert sentence("nebula", "b", peer).endswith("; only a measurement shows whether it can be reached")
 
 
 def test_times_that_no_calendar_has() -> None:

@@ -10,7 +10,7 @@ from preflight.model.pmtu import OneWay, SearchOutcome
 from preflight.proto.pmtu.fast import PathMtuSearch
 from preflight.proto.pmtu.strict import StrictPathMtuSearch
 from preflight.proto.pmtu.wire import MAGIC, SMALLEST
-from tests.proto.conftest import BOTH, DIRECTIONS, TOKEN, Link, Network, up_to, wireguard
+from tests.proto.pmtu.conftest import BOTH, DIRECTIONS, TOKEN, Link, Network, up_to, wireguard
 
 Kind = type[PathMtuSearch | StrictPathMtuSearch]
 SEARCHES = pytest.mark.parametrize("kind", [PathMtuSearch, StrictPathMtuSearch], ids=["fast", "strict"])

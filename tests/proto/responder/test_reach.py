@@ -1,0 +1,63 @@
+"""Which direction is proven open or dead; what nothing proves stays unknown."""
+
+import pytest
+
+from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
+from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
+
+HEARD = Heard(packets=3, packet_age_s=0.1)
+
+
+def told(**facts: object) -> AskResult:
+    """Ten packets were sent and none was answered; `facts` is what else is known."""
+    return AskResult(sent=10, answered=0, **facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "way"),
+    [
+        (told(), Way.UNKNOWN),
+        (told(report=PeerReport(received=3, sent=0)), Way.OPEN),
+        (told(report=PeerReport(received=0, sent=0, elsewhere=3)), Way.OPEN),
+        (told(report=PeerReport(received=0, sent=0, refused={"other-key": 3})), Way.OPEN),
+        (told(report=PeerReport(received=0, sent=5)), Way.DEAD),
+        # A full receive queue may have lost what reached its host.
+        (told(report=PeerReport(received=0, sent=5, overflowed=1)), Way.UNKNOWN),
+        (told(on_interface=1), Way.OPEN),
+        (told(hello=HelloReport(after_s=2.0, up_s=60.0, heard=HEARD)), Way.OPEN),
+        (told(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.DEAD),
+        # The hello may have crossed the first packet, or its sender came up after that packet had passed.
+        (told(hello=HelloReport(after_s=0.5, up_s=60.0, heard=Heard())), Way.UNKNOWN),
+        (told(hello=HelloReport(after_s=2.0, up_s=1.0, heard=Heard())), Way.UNKNOWN),
+        (told(hello=HelloReport(after_s=-1.0, up_s=60.0, heard=HEARD)), Way.UNKNOWN),
+    ],
+)
+def test_forward(asked: AskResult, way: Way) -> None:
+    """The word dead accuses the network: only the peer's own word proves that nothing came."""
+    assert forward_way(asked) is way
+
+
+@pytest.mark.parametrize(
+    ("asked", "way"),
+    [
+        (told(), Way.UNKNOWN),
+        (told(probes_received=1), Way.OPEN),
+        (told(on_interface=3), Way.DROPPED_HERE),
+        (told(on_interface=3, rejected={"foreign": 1}), Way.UNKNOWN),
+        (told(report=PeerReport(received=0, sent=5)), Way.DEAD),
+        (told(report=PeerReport(received=0, sent=0, send_errors={"EPERM": 5})), Way.DEAD),
+        (told(report=PeerReport(received=0, sent=0)), Way.UNKNOWN),
+        (told(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.OPEN),
+    ],
+)
+def test_reverse(asked: AskResult, way: Way) -> None:
+    """What came in at the interface and not at the socket was dropped here, not on the path."""
+    assert reverse_way(asked) is way
+
+
+def test_the_line_that_starts_a_responder() -> None:
+    """It can be pasted as it is: an IPv6 address in brackets, the port only where it is not the usual one."""
+    assert start_responder("b", "fd66::2", 862).startswith("preflight responder --bind [fd66::2]   # on b")
+    line = start_responder("b", "10.66.0.2", 8620, asker="10.66.0.1", keyed=True)
+    assert "--bind 10.66.0.2:8620 --allow 10.66.0.1 --key-file KEY-FILE" in line
+    assert "udp dst port 862" in who_floods("b", 862)
