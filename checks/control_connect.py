@@ -142,7 +142,7 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
 
 
 def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[str, ControlTunnelFacts | None]:
-    """What the message and the facts say about the tunnel, where no connection was made."""
+    """What the message and the facts say about the tunnel, if no connection could be opened."""
     if tunnel is None:
         return "", None
     age_s = tunnel.handshake_age_s

@@ -99,10 +99,10 @@ class Evidence:
 class Result:
     """One verdict. A check fills the first block; the runner fills the second.
 
-    `aspect` tells apart several verdicts of one check about one target and direction; it becomes the last part of `id`.
-    `remedy` is the line to paste, or one imperative sentence; without one the code's runbook page stands in.
-    `facts` are what other parts of the program read, `measurements` what goes into the report: the fields of the facts
-    first, then whatever else the check measured.
+    `aspect` distinguishes several verdicts of one check about one target and direction; it becomes the last part of
+    `id`. `remedy` is the line to paste, or one imperative sentence; without one the report refers to the code's runbook
+    page. `facts` are what other parts of the program read, `measurements` what goes into the report: the fields of the
+    facts first, then whatever else the check measured.
     """
 
     __pydantic_config__ = codes.REVALIDATED
@@ -166,7 +166,7 @@ class Context:
     """What a check may use: read-only values, and the I/O shells bound to this run.
 
     `peers` holds the peers that the check's prerequisites leave to it. `overlay` is the state read before the first
-    check (None: this node has no overlay); `net.overlay()` reads it anew. `handed_over` are the facts that the check
+    check (None: this node has no overlay); `net.overlay()` reads it again. `handed_over` are the facts that the check
     declares to read, by target.
     """
 
@@ -211,7 +211,7 @@ class Check:
     when: see `When`; a target without trouble gets a skip. It runs if none of the checks before it is in the run.
     reads: classes of facts that it takes from other checks (`Context.facts`). All checks that give them run first, if
     they run at all.
-    measures: it loads the path, so it never runs beside another one that does.
+    measures: it loads the path, so it never runs in parallel with another one that does.
     timeout: seconds after which the runner ends it; with `timeout_per_peer` more for each peer that is left to it.
     privileges: names such as `net_raw` without which some of its results stay inconclusive.
     module: the module that declares it. origin: the distribution that brings it.
@@ -281,10 +281,10 @@ def check(
 async def for_each_peer(
     peers: Sequence[Peer], measure: Callable[[Peer], Awaitable[T]], *, at_once: int, gap_s: float = 0.0
 ) -> AsyncGenerator[tuple[Peer, T], None]:
-    """Measure peers side by side; gives each with what came out as soon as it is there.
+    """Measure peers in parallel; yield each with its result as soon as it is ready.
 
-    at_once: so many at one time. gap_s: seconds between two starts, so that a thousand peers are no burst. Whoever ends
-    this early ends the measurements that are under way.
+    at_once: how many at one time. gap_s: seconds between two starts, so that a thousand peers are not a burst. Closing
+    the generator early ends the running measurements.
     """
     gate, now = asyncio.Semaphore(at_once), asyncio.get_running_loop().time
     next_start = now()

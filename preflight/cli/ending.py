@@ -46,7 +46,7 @@ def interruption() -> "asyncio.Event":
 
 
 async def interrupted_within(interrupted: "asyncio.Event", seconds: float) -> bool:
-    """Whether the run is interrupted within this time; returns at once when it is."""
+    """Whether the run is interrupted within this time; returns at once if it is."""
     import asyncio
 
     try:

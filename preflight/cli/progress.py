@@ -64,7 +64,7 @@ def _live(*, no_color: bool) -> Iterator[Listener]:
         def listener(event: Progress) -> None:
             nonlocal finished
             if event.results is None:
-                so_far = f" {event.told}/{event.peers}" if event.peers > FEW else ""
+                so_far = f" {event.reported}/{event.peers}" if event.peers > FEW else ""
                 running[event.check.id] = one_line(event.check.id) + so_far
             else:
                 running.pop(event.check.id, None)

@@ -106,9 +106,9 @@ class Session:
         return redactor.report(report)
 
     def redactor(self, names: Iterable[str]) -> Redactor:
-        """Takes secrets, and on request addresses and these names, out of the report and its files.
+        """Removes secrets and, on request, addresses and these names from the report and its files.
 
-        One redactor serves the whole session, so a pseudonym means the same in the report, its files and a baseline.
+        One redactor serves the whole session, so pseudonyms are consistent in the report, its files and a baseline.
         """
         self._redactor.know(names)
         return self._redactor
@@ -123,11 +123,11 @@ class Session:
         members = [peer.name for peer in overlay.peers] if overlay else []
         targets = [peer.target for peer in report.run.peers if peer.target != peer.address]
         own = report.run.node.hostname
-        # The search does not find a short name inside others; in the ids of our own rows its place is known.
+        # A short name is not searched inside others: in the ids of our nodes it has a known place.
         return (own, spare_prefix(own), *targets, *members, *self.settings.control.hosts)
 
     def unredacted(self, timeline: event.Listener | None = None) -> Measured:
-        """What was measured; redact it before anyone sees it. Raises click.UsageError where capturing fails."""
+        """The measurements; redact them before anyone sees them. Raises click.UsageError if capturing fails."""
 
         async def once() -> Measured:
             return await self.measured(listener, interruption(), timeline)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def recording(path: Path | None, session: "Session", attempts: Attempts) -> Iterator[Listener | None]:
-    """A listener that writes the timeline to `path`; None where none was asked for.
+    """A listener that writes the timeline to `path`; None if none was requested.
 
     With pseudonyms it is written when the body has ended: only then all names are known that must not be in it.
     attempts: remember that it could not be written. Raises WriteError if it cannot be opened.

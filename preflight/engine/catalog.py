@@ -149,5 +149,5 @@ def modules_of(package: str) -> Iterator[str]:
 
 
 def declared_in(check: Check) -> str | None:
-    """The module that declares a check, or None if it does not tell: a check may be made without `@check`."""
+    """The module that declares a check, or None if it is unknown: a check may be made without `@check`."""
     return check.module or getattr(check.function, "__module__", None)

@@ -1,4 +1,4 @@
-"""What a check has to keep to: how it is declared, and what it gives. Pure; each breach is told in one sentence."""
+"""The contract of a check: its declaration and its results. Pure; each breach is one sentence."""
 
 import inspect
 import re
@@ -68,7 +68,7 @@ def _may_read(kind: type[Facts]) -> bool:
 
 
 def _may_define(code: codes.Code) -> bool:
-    """A code of ours as it is, or a new one outside of `run`, which the runner speaks for."""
+    """A code of ours as it is, or a new one outside of `run`, which is the runner's area."""
     if code.slug in codes.ALL:
         return codes.ALL[code.slug] == code
     return bool(_ID.fullmatch(code.slug)) and code.area != "run" and code.title.isprintable()

@@ -1,4 +1,4 @@
-"""Which peer stands for the way to the control plane."""
+"""Which peer represents the path to the control plane."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,11 +12,11 @@ from preflight.settings.load import Settings
 def control_host(
     settings: Settings, overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]
 ) -> str | None:
-    """Target name of the peer through whose tunnel the control plane is reached, as far as that is known.
+    """Target name of the peer whose tunnel leads to the control plane, if known.
 
-    It is the peer that owns one of its addresses. Where no peer does and the address is on the overlay, a fault of the
-    tunnels to *all* peers is the control plane's too, and the first of them stands for it, unless the tunnel to the
-    control plane is known to have a session.
+    It is the peer that owns one of its addresses. If no peer does and the address is on the overlay, a fault of the
+    tunnels to *all* peers also affects the control plane, and the first of them represents it, unless the tunnel to the
+    control plane has a known session.
     """
     results = tuple(results)
     addresses = set(settings.control.hosts)

@@ -65,7 +65,7 @@ def diagnose(
 
 
 def tell_causes(listener: Listener | None, causes: Iterable[Cause]) -> None:
-    """Tell which root causes were found, in their order, and which results each explains."""
+    """The root causes found, in their order, with the results that each explains."""
     for cause in causes:
         telling(listener, "engine.diagnosis", cause.code.slug)(
             monotonic(),
@@ -165,16 +165,16 @@ def _rank(candidate: _Candidate) -> tuple[int, int, int, bool, int]:
 
 
 def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
-    """Layer, then depth in it: only what is deeper explains, so no two causes explain each other.
+    """Layer, then depth in it: only a deeper cause explains, so no two causes explain each other.
 
-    Of one code the peer's finding is deeper than the control plane's: it lies on the way, or it is the same.
+    For one code the peer's finding is deeper than the control plane's: it is on the path, or it is that finding.
     """
     return *_layer(candidate.code), candidate.target == CONTROL
 
 
 @cache
 def _layer(code: Code) -> tuple[int, int]:
-    """Area and place in it (`DEPTH`); what is in neither, as the codes of other packages, lies above all else."""
+    """Area and place in it (`DEPTH`); a code in neither, such as one of another package, comes last."""
     if code.area not in DEPTH:
         return len(LAYERS), 0
     patterns = DEPTH[code.area]

@@ -18,7 +18,7 @@ Verdict = Literal["allowed", "caution", "not-default", "out-of-scope"]
 
 TELLING = ("udp.quality", "reach.udp", "reach.icmp", "control.health")
 """Checks whose facts are used; a run without any of them says nothing about placement."""
-BULK = "bulk data never goes by the control path, but by object storage or rsync over the overlay"
+BULK = "bulk data never uses the control path, but object storage or rsync over the overlay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Worst:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What the results tell; None: not measured. Times in ms, loss in percent, each the worst of all peers."""
+    """Numbers from the results; None: not measured. Times in ms, loss in percent, each the worst of all peers."""
 
     control_ms: float | None = None
     control_tail_ms: float | None = None
@@ -54,7 +54,7 @@ class Paths:
 
 
 def place(results: Iterable[Result], limits: "Thresholds") -> tuple[WorkPlacement, ...]:
-    """Advice for the four classes of work; nothing where no check ran whose facts would tell."""
+    """Advice for the four classes of work; nothing if no check with these facts ran."""
     results = tuple(results)
     if not any(result.check in TELLING for result in results):
         return ()
@@ -83,7 +83,7 @@ def read(results: tuple[Result, ...]) -> Paths:
 
 
 def _of_control(result: Result) -> bool:
-    """Its code says that the control plane does not work, whichever check came upon that."""
+    """Its code says that the control plane does not work, no matter which check found it."""
     return result.category == "control" or (result.code is not None and result.code.slug.startswith("control."))
 
 
@@ -142,7 +142,7 @@ def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
 
 
 def _collectives(paths: Paths, limits: "Thresholds") -> WorkPlacement:
-    """Out of scope whatever was measured: the tunnel is no network made for them."""
+    """Out of scope for any measurement: the tunnel is not a network made for them."""
     name, limit = "distributed collectives", limits.rtt_ms.collectives
     rule = "they need a topology made for them and a decision on record"
     if paths.rtt is None:

@@ -10,7 +10,7 @@ from preflight.api import Check
 from preflight.engine.catalog import predecessors
 
 LISTED = 3
-"""Checks that a message names; of more it tells the number."""
+"""How many checks a message names; for more it gives the number."""
 
 
 class SelectionError(Exception):
@@ -22,7 +22,7 @@ class Selection:
     """What the user asked for: globs of ids.
 
     `named` empty means all. Checks with a tag are opt-in: they run when named, or with one of `tags`.
-    `skip_in_file` is what the settings `file` leaves out besides `skip`.
+    `skip_in_file` is what the settings `file` leaves out in addition to `skip`.
     """
 
     named: tuple[str, ...] = ()
@@ -40,11 +40,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Checks in an order in which each stands behind what it needs; `needs` holds those needs that run too.
+    """Checks in an order in which each comes after its needs; `needs` contains those needs that run too.
 
     before: the checks of the plan that each waits for: its needs, and what it only comes after or reads facts of.
     asked: each thing that was asked for, as the user wrote it (`all` where nothing was named), and the ids that it
-    chose. What only stands in for a need is in none of them.
+    chose. A check that runs only as a need is in none of them.
     """
 
     checks: tuple[Check, ...]

@@ -29,7 +29,7 @@ Say = Callable[[bytes, bytes], None]
 
 
 def _declare(say: Say, package: str, *without: str) -> None:
-    """Import every module of the package but those, and tell the checks in each, or why there are none."""
+    """Import every other module of the package, and report the checks in each, or why there are none."""
     for name in modules_of(package):
         if name in without:
             continue

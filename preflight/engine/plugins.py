@@ -1,7 +1,7 @@
-"""Checks of other packages, each in a process of its own: nothing they do ends, blocks or silences this one.
+"""Checks of other packages, each in a separate process: nothing they do ends, blocks or silences this one.
 
-Not even an import of theirs happens here. `preflight.engine.plugin_child` is the other side: it writes one line for
-each message, whose first byte tells what it is.
+Not even their imports happen here. `preflight.engine.plugin_child` is the other side: it writes one line for
+each message, whose first byte is its type.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from preflight.programs import python_module, search_path
 IMPORT_SECONDS = 10.0
 """How long the modules of one package may take to be imported."""
 GRACE_SECONDS = 5.0
-"""How long a check that was told to end may clean up before it is killed."""
+"""How long a cancelled check may clean up before it is killed."""
 BEGUN, CHECK_DECLARED, BROKEN, GIVEN, BROKE, ENDED = b"B", b"C", b"X", b"R", b"F", b"E"
 _CHILD = "preflight.engine.plugin_child"
 _LONGEST_LINE = 8 << 20
@@ -96,7 +96,7 @@ class PluginFunction:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=_environment(),
-            start_new_session=True,  # Ctrl-C at the terminal is ours alone; we tell it to end
+            start_new_session=True,  # only we get Ctrl-C from the terminal; we end the child
             limit=_LONGEST_LINE,
         )
         tell = telling(context.net.listener, "engine.plugins", f"{self.module}.{self.name}")
@@ -135,7 +135,7 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 
 def _kill_group(leader: int) -> None:
-    """End all of a process group. A group keeps its number while anybody is in it, so nobody else is hit."""
+    """End a whole process group. A group keeps its number while it has a member, so no other process is hit."""
     with suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
 

@@ -104,12 +104,12 @@ def _same_way(cause: Result, effect: Result) -> bool:
 
 
 def _unanswered(_: Result, effect: Result) -> bool:
-    """Whoever answers a request was reached, even if the answer is a refusal."""
+    """A server that answers was reached, even if it refuses."""
     return not isinstance(effect.facts, EnrolmentStepFacts) or effect.facts.http_status is None
 
 
 def _as_much_as_fits(cause: Result, effect: Result) -> bool:
-    """A path that carries less than the tunnel's right MTU has a second fault besides the wrong MTU."""
+    """A path that carries less than the tunnel's right MTU has a second fault in addition to the wrong MTU."""
     carried = effect.facts.mtu_bytes if isinstance(effect.facts, MtuFacts) else None
     fits = cause.facts.fits_bytes if isinstance(cause.facts, TunnelMtuFacts) else None
     return carried is None or fits is None or carried > fits - _PADDING_BYTES
@@ -192,9 +192,9 @@ RULES: tuple[Rule, ...] = (
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
     Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
-    # What was found by ICMP alone is no matter of UDP.
+    # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
-    # The packets that tell loss are small: they pass a black hole.
+    # The packets that measure loss are small: they pass a black hole.
     Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
     Rule("mtu.black-hole", ("control.timeout", "control.tls-failed"), "control"),
     Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
@@ -212,7 +212,7 @@ RULES: tuple[Rule, ...] = (
         for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
     ),
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
-    # Whoever asked the control plane for something was left without an answer, this node's clock check too.
+    # Every request to the control plane stayed without an answer, including that of this node's clock check.
     *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
@@ -225,5 +225,5 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
     "reach.loss": ("udp.loss",),
     "enroll.lease-failed": ("nodes.quarantined",),
 }
-"""What lies deeper than its layer says: a route that leads astray, on either side, is what makes this node's strict
-filter drop; loss that is known by its direction is what loses echoes too; and what gets no lease, by its own record."""
+"""Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
+a known direction also loses echoes; and the reason for a missing lease is in its own record."""

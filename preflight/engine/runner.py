@@ -20,14 +20,14 @@ CLEANUP_SECONDS = 15.0
 class Progress:
     """A check has started or goes on (`results` is None), or has finished.
 
-    peers: how many it is about, 0 if about none; told: for how many targets it has given a result so far.
+    peers: how many it is about, 0 if about none; reported: for how many targets it has a result so far.
     """
 
     check: Check
     results: tuple[Result, ...] | None
     duration_ms: float = 0.0
     peers: int = 0
-    told: int = 0
+    reported: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Runner:
             self._tell(monotonic(), "time-limit-reached", timeout_s=self._timeout_s)
 
     async def _run_check(self, check: Check, stop: asyncio.Task[None]) -> None:
-        """Run one check within its time, and keep what it said even if it does not come to its end."""
+        """Run one check within its time, and keep its results even if it does not complete."""
         blocked, context = self._admit(check)
         if check.subject == "control" and not context.has_control:
             blocked = (_without_control(),)
@@ -163,7 +163,7 @@ class Runner:
                     said.append(kept(check, result, known))
                     self._tell_result(check, said[-1])
                     targets.add(result.target)
-                    self._listener(Progress(check, None, peers=_peers(check, context), told=len(targets)))
+                    self._listener(Progress(check, None, peers=_peers(check, context), reported=len(targets)))
         except BaseException as error:
             return error
         return None

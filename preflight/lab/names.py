@@ -12,7 +12,7 @@ from pathlib import Path
 MEMBERS = ("a", "b", "c")
 ROUTER = "r"
 KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
-"""Set for a run in the lab: what the lab is made of, for the report."""
+"""Passes the kind of the lab to a run in it, for its report."""
 EVERYWHERE = (*MEMBERS, ROUTER)
 
 _VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")

@@ -4,7 +4,7 @@ Rules for diagnosis, placement, pages, comparisons and other checks read fields,
 a renamed field is an error of the type checker. The measurements of a report are made from these fields, in their
 order. What nobody reads by name stays a free mapping (`Result.measurements`).
 
-* The unit stands in the field's name: `_ms`, `_s`, `_bytes`, `_percent`.
+* The unit is in the field's name: `_ms`, `_s`, `_bytes`, `_percent`.
 * A field without a default is always in the report; None there means: not measured.
 * A field with a default is left out of the report while it is None: it does not apply. A field that a later version
   adds needs a default, or reports of earlier versions no longer yield these facts.
@@ -15,7 +15,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TypeVar
 
 Measurement = int | float | str | bool | None | Sequence[int | float | str]
-"""A measured value; the unit stands in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
+"""A measured value; the unit is in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class ReverseTraceFacts(Facts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MtuFacts(Facts):
-    """The largest IP packet that a path carries whole (None: none did), beside the MTU of the sender's interface."""
+    """The largest IP packet that a path carries whole (None: none did), and the MTU of the sender's interface."""
 
     mtu_bytes: int | None
     interface_mtu_bytes: int
@@ -257,8 +257,8 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
 }
-"""Which facts each check gives. Where the fields of one class are among another's, the larger class stands first:
-a report is read back in this order."""
+"""Which facts each check gives. Where the fields of one class are among another's, the larger class comes first: a
+report is read back in this order."""
 
 
 def givers(kinds: Iterable[type[Facts]]) -> frozenset[str]:

@@ -20,7 +20,7 @@ class SearchOutcome(StrEnum):
 
 
 Fate = Literal["passed", "fragmented", "vanished", "recovered"]
-"""What became of a size: recovered was lost at first and arrived later."""
+"""The fate of a size: recovered was lost at first and arrived later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ProbeSizes:
 
     @property
     def by_fate(self) -> dict[Fate, tuple[int, ...]]:
-        """The sizes by what became of them."""
+        """The sizes by their fate."""
         return {
             "passed": self.passed,
             "fragmented": self.fragmented,
@@ -56,7 +56,7 @@ class EchoSizes:
 
     @property
     def by_fate(self) -> dict[Fate, tuple[int, ...]]:
-        """The sizes by what became of them, there and back."""
+        """The sizes by their fate, there and back."""
         return {
             "passed": self.came_back,
             "fragmented": self.in_fragments,

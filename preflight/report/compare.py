@@ -142,7 +142,7 @@ def _duplication(facts: Facts | None) -> Interval | None:
 
 
 def _share(percent: float, packets: int) -> Interval | None:
-    """A percentage of so many packets: Wilson's interval (1927)."""
+    """A percentage of a number of packets: Wilson's interval (1927)."""
     if packets < 1:
         return None
     share, z2 = min(max(percent / 100, 0.0), 1.0), Z * Z

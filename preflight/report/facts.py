@@ -1,4 +1,4 @@
-"""The facts of a result in a report: the way back from measurements, which may be anybody's, to typed values."""
+"""The facts of a result in a report: from measurements, which may come from anyone, back to typed values."""
 
 from collections.abc import Mapping
 from functools import cache

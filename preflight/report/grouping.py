@@ -81,7 +81,7 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 
 def spread(results: Sequence[ResultEntry]) -> str:
-    """The telling numbers of many results, from the smallest to the largest; nothing where there are none."""
+    """The main numbers of many results, from smallest to largest; empty if there are none."""
     texts, known = [], [facts for result in results if (facts := result.facts) is not None]
     for read, before, behind in _TELLING:
         numbers = sorted(value for facts in known if (value := read(facts)) is not None)

@@ -148,7 +148,7 @@ class Recorded(NamedTuple):
 
 
 def parse(data: bytes) -> Recorded:
-    """Read a timeline, of whatever bytes. Raises ValueError with one clause that says what does not fit.
+    """Read a timeline from any bytes. Raises ValueError with one clause that says what is wrong.
 
     What follows the last line feed is left out: a run that was killed did not finish that line.
     """

@@ -12,7 +12,7 @@ SCHEMA_FILE = "preflight.schema.json"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a node tells of itself. set_variables: names of the `VOX_MESH_*` variables in its environment."""
+    """What is found on a node. set_variables: names of the `VOX_MESH_*` variables in its environment."""
 
     hostname: str
     overlay: OverlayState | None
@@ -23,7 +23,7 @@ class Found:
 
 
 def initial_settings(found: Found) -> str:
-    """The text of a `preflight.yaml`. Lines that start with `# ` and a key can be uncommented as they stand."""
+    """The text of a `preflight.yaml`. Lines that start with `# ` and a key can be uncommented unchanged."""
     blocks = (_head(found), _node(found), _peers(found), _control(found), _responder(), _overlay(found), _rest())
     return "\n".join(line for block in blocks for line in (*block, ""))
 
@@ -99,7 +99,7 @@ def _overlay(found: Found) -> Iterator[str]:
         yield "#   prefixes: [10.66.0.0/24]"
         return
     networks = dict.fromkeys(str(interface.network) for interface in state.addresses if not interface.is_link_local)
-    yield f"# Found: {state.product}, MTU {state.mtu}. Without this block it is detected anew in each run."
+    yield f"# Found: {state.product}, MTU {state.mtu}. Without this block each run detects it again."
     yield "overlay:"
     yield f"  interface: {_scalar(state.interface)}"
     if networks:

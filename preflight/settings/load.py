@@ -93,7 +93,7 @@ def find_config(environ: Mapping[str, str]) -> Path | None:
 
 
 def _there(path: Path) -> bool:
-    """Whether a file is there, as far as this user may look: somebody else's home directory has none for us."""
+    """Whether a file exists and is visible to this user: another user's home directory counts as empty."""
     try:
         return path.exists()
     except PermissionError:
@@ -213,7 +213,7 @@ def _thresholds(config: ConfigFile, environ: Mapping[str, str]) -> Thresholds:
 
 
 def _whole(environ: Mapping[str, str], name: str) -> int | None:
-    """A number of milliseconds as the workers read it: what is none, or longer than months, is not set."""
+    """A number of milliseconds as the workers read it: anything else, or longer than months, counts as not set."""
     raw = environ.get(name, "").strip()
     return int(raw) if raw.isdecimal() and len(raw) <= 10 else None
 

@@ -39,7 +39,9 @@ def peer_name(value: str) -> str:
 
 
 def distinct(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
-    """The same peers. Raises ValueError where two share an address or a name: their results could not be told apart."""
+    """The peers unchanged. Raises ValueError if two share an address or a name: their results could not be
+    distinguished.
+    """
     for attribute, words in (("address", "have the address"), ("target", "are called")):
         values = [getattr(peer, attribute) for peer in peers]
         twin = next((value for value in values if values.count(value) > 1), None)

@@ -1,6 +1,6 @@
-"""preflight.yaml: what it may hold (`preflight schema config` is made from it), and how it is read.
+"""preflight.yaml: its schema (`preflight schema config` is made from it), and how it is read.
 
-Every mistake is told by file, line and, for an unknown key, the nearest valid one.
+Every mistake is reported with file, line and, for an unknown key, the nearest valid one.
 """
 
 from difflib import get_close_matches
@@ -28,7 +28,7 @@ from preflight.settings.reading import SettingsError, bounded
 
 
 class Model(BaseModel):
-    """Frozen, and strict: an unknown key is a mistake of the author's, and a limit that is no number limits nothing."""
+    """Frozen, and strict: an unknown key is the author's mistake, and a limit that is not a number limits nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -127,10 +127,10 @@ def _stun_server(value: str) -> str:
 
 
 class StunSettings(Model):
-    """STUN servers (RFC 8489) of one's own choice; none is asked by default."""
+    """STUN servers (RFC 8489) that you choose; there is no default."""
 
     servers: tuple[Annotated[str, AfterValidator(_stun_server)], ...] = Field(
-        (), max_length=8, description="HOST[:PORT] of each, outside the overlay; two at different places tell most."
+        (), max_length=8, description="HOST[:PORT] of each, outside the overlay; two at different places show most."
     )
 
 
@@ -176,7 +176,7 @@ class Thresholds(Model):
 class ReportSettings(Model):
     """The report."""
 
-    redact: tuple[Literal["addresses"], ...] = Field((), description="What is replaced by stand-ins.")
+    redact: tuple[Literal["addresses"], ...] = Field((), description="What is replaced by pseudonyms.")
 
 
 class PostureSettings(Model):
@@ -253,7 +253,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

@@ -19,7 +19,7 @@ _SECTIONS = ("control", "control_plane", "responder")
 
 
 def secret_files(settings: Settings) -> dict[str, Path]:
-    """The secret files that the settings name, by key, as `control.token_file`. A certificate is no secret."""
+    """The secret files that the settings name, by key, such as `control.token_file`. A certificate is not a secret."""
     return {
         f"{section}.{key}": path
         for section in _SECTIONS
@@ -56,6 +56,6 @@ def _stored_tokens(credentials: Path | None) -> Iterator[str]:
         # Only a regular file: reading a pipe or a device may never end, and this run writes to neither.
         stored = secret_text(credentials) if credentials and credentials.is_file() else ""
         words = shlex.split(stored, comments=True)
-    except (OSError, ValueError):  # somebody else's file of that name, or a folder of theirs
+    except (OSError, ValueError):  # another user's file of that name, or a folder
         return
     yield from (word.partition("VOX_MESH_TOKEN=")[2] for word in words)

@@ -142,7 +142,7 @@ def test_every_command_refuses_it(command: str, tmp_path: Path) -> None:
     good.write_text(SOUND)
     bad.write_bytes(MALFORMED["1e999"])
     words = {"diff": ("report", "diff", good, bad), "merge": ("report", "merge", good, bad), "bundle": ("bundle", bad)}
-    refused(preflight(*words[command]), "bad\ufffd[31m.json", "out of all bounds")
+    refused(preflight(*words[command]), "bad\ufffd[31m.json", "too large")
 
 
 def test_a_device_without_end_is_read_to_the_limit(tmp_path: Path) -> None:

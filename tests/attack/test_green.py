@@ -143,7 +143,7 @@ def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
     done = preflight("watch", "udp.stun", "--count", "1")
     assert done.code == 3
     assert "now     inconclusive: 1 result, 0 causes" in done.out
-    assert "now     udp.stun was skipped completely: no STUN server is named" in done.out
+    assert "now     udp.stun was skipped completely: no STUN server is set" in done.out
 
 
 def test_the_undecided_are_excepted_aloud(preflight: Preflight) -> None:
@@ -157,7 +157,7 @@ def test_the_undecided_are_excepted_aloud(preflight: Preflight) -> None:
     )
     alone = preflight("run", "reach.icmp", "--skip", "overlay.interface", "-q", "--allow-inconclusive")
     assert alone.code == 3
-    assert "nothing that was asked for passed" in alone.out
+    assert "nothing that was requested passed" in alone.out
 
 
 def test_worse_outweighs_undecided(preflight: Preflight, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_what_it_drops_for_a_peers_own_rate_is_told(start: Start) -> None:
         stats = asker.sender.stats()
     found = judge(Peer(place[0], "b", place[1]), stats, Thresholds())
     assert not {str(result.code) for result in found if result.code} & {"udp.loss", "udp.blocked"}
-    assert "for their rate" in " ".join(result.message for result in found)
+    assert "rate limit" in " ".join(result.message for result in found)
 
 
 FLOODS = {

@@ -59,7 +59,7 @@ def test_pieces_that_are_cut_again_are_told(underlay: Underlay, hint: str | None
     """ZeroTier's state looks healthy while large packets may vanish: a hint, which only probes can confirm."""
     result = judge(tunnel(2800, product="zerotier", overhead_bytes=None, datagram_bytes=1460), [underlay], 1280)
     assert result.status is Status.PASS
-    assert hint in result.message if hint else "cut again" not in result.message
+    assert hint in result.message if hint else "fragment again" not in result.message
 
 
 def test_the_message_has_every_number() -> None:

@@ -37,6 +37,6 @@ def finished(bad: int, peers: int) -> Progress:
 def test_a_line_per_finished_check(bad: int, peers: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """In a log it must be seen at once whether one peer of hundreds is bad, or all of them."""
     with progress(quiet=False, no_color=True) as listener:
-        listener(Progress(finished(bad, peers).check, None, peers=peers, told=1))
+        listener(Progress(finished(bad, peers).check, None, peers=peers, reported=1))
         listener(finished(bad, peers))
     assert capsys.readouterr().err == line

@@ -14,7 +14,6 @@ from preflight.api import (
     Subject,
     When,
     check,
-    failed,
     passed,
 )
 from preflight.engine.plan import Selection, make_plan
@@ -58,19 +57,6 @@ def declare(
 async def fine(ctx: Context) -> AsyncGenerator[Result, None]:
     for peer in ctx.peers:
         yield passed(peer.target, Direction.ROUND_TRIP, "fine")
-
-
-async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
-    for peer in ctx.peers:
-        if peer is B:
-            yield failed(codes.REACH_UNREACHABLE, peer.target, Direction.ROUND_TRIP, "dead")
-        else:
-            yield passed(peer.target, Direction.ROUND_TRIP, "fine")
-
-
-async def hangs(ctx: Context) -> AsyncGenerator[Result, None]:
-    yield passed("b", Direction.ROUND_TRIP, "so far")
-    await asyncio.Event().wait()
 
 
 def run(

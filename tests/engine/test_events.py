@@ -6,8 +6,10 @@ from preflight import codes
 from preflight.api import Direction, failed
 from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.model.event import Event
-from tests.engine.made_up_checks import b_is_dead, declare, fine, hangs, run
+from tests.engine.made_up_checks import declare, fine, run
 from tests.engine.test_diagnosis import at
+from tests.engine.test_runner import b_is_dead
+from tests.engine.test_runner_limits import hangs
 
 F, RT = Direction.FORWARD, Direction.ROUND_TRIP
 

@@ -20,7 +20,15 @@ from preflight.api import (
 )
 from preflight.engine.runner import Progress
 from preflight.model.facts import AnswerFacts, EchoFacts
-from tests.engine.made_up_checks import Body, b_is_dead, declare, fine, run, shown
+from tests.engine.made_up_checks import B, Body, declare, fine, run, shown
+
+
+async def b_is_dead(ctx: Context) -> AsyncGenerator[Result, None]:
+    for peer in ctx.peers:
+        if peer is B:
+            yield failed(codes.REACH_UNREACHABLE, peer.target, Direction.ROUND_TRIP, "dead")
+        else:
+            yield passed(peer.target, Direction.ROUND_TRIP, "fine")
 
 
 async def interface_down(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -216,7 +224,7 @@ def test_progress_tells_how_far_a_check_has_come() -> None:
 
     events: list[Progress] = []
     run(declare("x.y", both_ways), listener=events.append)
-    assert [(event.told, event.peers) for event in events if event.results is None] == [
+    assert [(event.reported, event.peers) for event in events if event.results is None] == [
         (0, 2),
         (1, 2),
         (1, 2),

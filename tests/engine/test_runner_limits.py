@@ -13,7 +13,12 @@ from preflight.api import (
     Status,
     passed,
 )
-from tests.engine.made_up_checks import declare, fine, hangs, run, shown
+from tests.engine.made_up_checks import declare, fine, run, shown
+
+
+async def hangs(ctx: Context) -> AsyncGenerator[Result, None]:
+    yield passed("b", Direction.ROUND_TRIP, "so far")
+    await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])

@@ -271,7 +271,7 @@ def test_loopback_without_root(runtime: Path, lab_name: str) -> None:
         (["lab", "up", "x", "--topology", "par"], "did you mean pair?"),
         (["lab", "up", "x", "--scenario", "blackhole-forward"], "did you mean black-hole-forward"),
         (["lab", "up", "x", "--scenario", "solo-drop", "--topology", "hub"], "happens in the topology solo"),
-        (["lab", "up", "../x"], "is no name for a lab"),
+        (["lab", "up", "../x"], "is not a valid name for a lab"),
         (["lab", "run", "healty"], "did you mean healthy"),
         (["lab", "run"], "name scenarios"),
         (["lab", "run", "healthy", "--output", "junit"], "scores come as text or json"),

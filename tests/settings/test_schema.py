@@ -40,7 +40,7 @@ def test_the_documented_file_validates_against_the_published_schema() -> None:
         ("contrl: {}\n", ":1: unknown key 'contrl'; did you mean 'control'?"),
         ("peers:\n  - address: here\n", ":2: peers.0.address: 'here' is not an IP address"),
         ("thresholds: {loss_percent: 101}\n", ":1: thresholds.loss_percent"),
-        ("node: {id: a}\nnode: {id: b}\n", ":2: not valid YAML: key 'node' stands twice"),
+        ("node: {id: a}\nnode: {id: b}\n", ":2: not valid YAML: key 'node' appears twice"),
         ("a: [1\n", ":2: not valid YAML"),
         ("- 1\n", ":1: expected `key: value` lines"),
         ("overlay: {prefixes: [10.66.0.1/24]}\n", ":1: overlay.prefixes.0"),
