@@ -38,7 +38,7 @@ class Outcome:
     interrupted: bool = False
 
 
-Listener = Callable[[Progress], None]
+ProgressListener = Callable[[Progress], None]
 
 
 class Runner:
@@ -48,7 +48,7 @@ class Runner:
         self,
         plan: Plan,
         context: Context,
-        listener: Listener,
+        listener: ProgressListener,
         *,
         interrupted: asyncio.Event,
         timeout_s: float | None = None,

@@ -18,7 +18,7 @@ from preflight.api import Peer
 from preflight.net.control.client import ControlClient
 from preflight.net.stamp.path import PathProbes
 from preflight.proto.core import Received
-from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
 from preflight.settings.load import Settings
 from preflight.settings.schema import Thresholds
 from tests.attack import flooding
@@ -45,7 +45,7 @@ class Asker:
 
     def __init__(self, link: socket.socket, count: int) -> None:
         self.link = link
-        self.sender = SessionSender(Plan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0, time.time_ns)
+        self.sender = SessionSender(SessionPlan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0, time.time_ns)
 
     def send(self, count: int) -> None:
         """So many packets, of which nothing is awaited."""

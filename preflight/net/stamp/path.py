@@ -33,7 +33,7 @@ from preflight.proto.responder.mailbox_probe import (
     encode_request,
     implausible,
 )
-from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
 from preflight.proto.stamp.wire import ErrorEstimate
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class PathProbes:
             return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
         ssid = _fresh_ssid()
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
-        plan = Plan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
+        plan = SessionPlan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
         with connected:
             prepare(connected)
             sender = SessionSender(plan, monotonic(), time.time_ns, tell=tell)
@@ -188,7 +188,7 @@ class PathProbes:
         """A session with a silent peer: short patience, signed with this node's key."""
         to = (peer.address, peer.responder_port)
         key, clock = self._key, self._clock
-        plan = Plan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
+        plan = SessionPlan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
         return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=tell)
 
