@@ -122,7 +122,7 @@ def _told(state: OverlayState) -> dict[str, Any]:
         "public_key": state.public_key,
         "health": list(state.health),
         "unreadable": state.unreadable,
-        "key_expires": utc(state.key_expires_s) if state.key_expires_s else None,
+        "key_expires": utc(state.key_expires_unix_s) if state.key_expires_unix_s else None,
         "other_overlays": list(state.others),
     }
     evidence = Evidence(

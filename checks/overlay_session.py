@@ -169,7 +169,7 @@ async def _nudged(ctx: Context, seen: Mapping[Peer, Watch], interface: str | Non
 
 def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route], watched_s: float) -> Watch:
     route = routes.get(after.endpoint_address or "") if after else None
-    return replace(earlier, after=after, now_s=time.time(), watched_s=watched_s, route=route)
+    return replace(earlier, after=after, now_unix_s=time.time(), watched_s=watched_s, route=route)
 
 
 async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> Watch:
@@ -333,7 +333,7 @@ def _shown(seen: Watch) -> tuple[Evidence, ...]:
         "public_key": peer.key,
         "endpoint": peer.endpoint,
         "allowed_ips": [str(network) for network in peer.addresses],
-        "latest_handshake_unix_s": peer.last_handshake_s,
+        "latest_handshake_unix_s": peer.last_handshake_unix_s,
         "rx_bytes": peer.rx_bytes,
         "tx_bytes": peer.tx_bytes,
         "keepalive_s": peer.keepalive_s,
@@ -386,7 +386,11 @@ def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
 
 
 def _told_of(known: OverlayPeer) -> dict[str, Measurement]:
-    times = {"last_handshake": known.last_handshake_s, "last_seen": known.last_seen_s, "expires": known.key_expires_s}
+    times = {
+        "last_handshake": known.last_handshake_unix_s,
+        "last_seen": known.last_seen_unix_s,
+        "expires": known.key_expires_unix_s,
+    }
     return {
         "endpoint": known.endpoint,
         "relay": known.relay,

@@ -23,7 +23,7 @@ from preflight.overlay.read import read_overlay
 from preflight.settings.schema import OverlaySettings
 
 SAMPLES = Path(__file__).parent / "samples"
-NOW_S = 1_795_420_000.0
+NOW_UNIX_S = 1_795_420_000.0
 LINKS = tuple(
     Link(index, name, 1280, up=True, carrier=True, kind="tun", addresses=(ip_interface(address),))
     for index, (name, address) in enumerate(
@@ -94,7 +94,7 @@ def recorded(product: str, pattern: str) -> list[Any]:
 def test_another_tailscale(status: Any) -> None:
     """Missing and additional keys and wrong types: a state that can be judged, or garbage."""
     with suppress(LocalError), understood("tailscaled"):
-        judged(tailscale.parse_status(status, LINKS, NOW_S))
+        judged(tailscale.parse_status(status, LINKS, NOW_UNIX_S))
 
 
 @given(
@@ -135,7 +135,7 @@ def test_another_nebula(config: Any, certificate: Any, hosts: Any, pending: Any)
     """Configuration, certificate and host maps, each of another shape."""
     with suppress(LocalError), understood("nebula"):
         peers = nebula.parse_hostmap(hosts, pending)
-        judged(nebula.state_from(config, certificate, peers, LINKS, NOW_S, None, [CERTIFICATE]))
+        judged(nebula.state_from(config, certificate, peers, LINKS, NOW_UNIX_S, None, [CERTIFICATE]))
 
 
 @given(text=st.text(max_size=40) | another_version([CERTIFICATE]).map(repr))
