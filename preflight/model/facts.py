@@ -23,8 +23,8 @@ class Facts:
 
     def measurements(self) -> dict[str, Measurement]:
         """The fields by name, in their order, without the optional ones that do not apply."""
-        told = ((field, getattr(self, field.name)) for field in fields(self))
-        return {field.name: value for field, value in told if value is not None or field.default is MISSING}
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in values if value is not None or field.default is MISSING}
 
 
 F = TypeVar("F", bound=Facts)

@@ -333,5 +333,5 @@ class AskResult:
     @property
     def overflowed_there(self) -> int:
         """Datagrams that recently found the receive queue of the peer's responder full, as it reported."""
-        told = self.report.overflowed if self.report else 0
-        return max(told, self.hello.heard.overflowed if self.hello else 0)
+        reported = self.report.overflowed if self.report else 0
+        return max(reported, self.hello.heard.overflowed if self.hello else 0)

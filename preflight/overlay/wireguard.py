@@ -18,7 +18,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.keys import derive_public_key
 from preflight.overlay.links import outermost, state_of
-from preflight.overlay.local import LocalError, ask_unix, exists, run, told, understood
+from preflight.overlay.local import LocalError, ask_unix, exists, reported, run, understood
 from preflight.overlay.wgquick import read_configured
 
 SOCKETS = Path("/var/run/wireguard")
@@ -173,7 +173,7 @@ async def _ask_daemon(link: Link, tell: Tell) -> Device:
 async def _ask_kernel(link: Link, tell: Tell) -> Device:
     place = f"the kernel's WireGuard ({link.name})"
     try:
-        messages = await told(tell, place, _netlink(link))
+        messages = await reported(tell, place, _netlink(link))
     except LocalError:
         return await _ask_tool(link, tell)
     with understood(place):

@@ -208,4 +208,4 @@ def test_absurd_times_of_a_control_plane_break_nothing(plane: ControlPlane, seen
     for each in found:
         assert isinstance(each, Entry)
         with each:
-            each.strike_out()
+            each.remove()
