@@ -75,9 +75,9 @@ def test_absurd_reports_by_mailbox_are_bad_input(key: bytes | None, field: str, 
     """A report with any value in any field, four hundred digits too, is taken within its bounds or refused."""
     body = {**REPORT, "send_errors": {}, field: value}
     with suppress(mailbox_probe.PayloadError):
-        told = mailbox_probe.decode_result(mailbox_probe._seal(body, mailbox_probe.RESULT_TYPE, key), key)
-        assert 0 <= told.report.received <= 2**31
-        assert told.refusal.isprintable()
+        decoded = mailbox_probe.decode_result(mailbox_probe._seal(body, mailbox_probe.RESULT_TYPE, key), key)
+        assert 0 <= decoded.report.received <= 2**31
+        assert decoded.refusal.isprintable()
 
 
 @pytest.mark.parametrize(

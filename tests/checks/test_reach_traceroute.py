@@ -78,7 +78,7 @@ def test_paths(trace: Trace, code: str | None, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "told", "said"),
+    ("there", "reported", "said"),
     [
         (hops("10.66.0.2"), back(hops(HERE), IN, 1, 1), None),
         (hops("10.66.0.3", "10.66.0.2"), back(hops("10.66.0.3", HERE), IN, 2, 2), None),
@@ -109,9 +109,9 @@ def test_paths(trace: Trace, code: str | None, said: str) -> None:
         ),
     ],
 )
-def test_ways_back(there: Trace, told: ReverseTraceroute, said: str | None) -> None:
+def test_ways_back(there: Trace, reported: ReverseTraceroute, said: str | None) -> None:
     """Only another number of hops, another interface or a neighbour outside the overlay proves another way."""
-    result = judge_back(PEER, STATE, there, told, LINKS)
+    result = judge_back(PEER, STATE, there, reported, LINKS)
     assert result.direction is Direction.REVERSE
     if said is None:
         assert result.status is Status.PASS, result.message

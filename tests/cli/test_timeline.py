@@ -104,9 +104,9 @@ def test_stand_ins_are_those_of_the_report(tmp_path: Path) -> None:
     for place in ("127.4.5.6", "10.77.1.2", "alice"):
         assert place not in text
     report = json.loads((tmp_path / "r.json").read_text())
-    stand_ins = {peer["target"] for peer in report["run"]["peers"]}
+    pseudonyms = {peer["target"] for peer in report["run"]["peers"]}
     results = [e for e in recorded(tmp_path / "t").events if e.name == "result" and e.subject == "reach.udp"]
-    assert {event.fields["target"] for event in results} == stand_ins
+    assert {event.fields["target"] for event in results} == pseudonyms
     connected = [e.subject for e in recorded(tmp_path / "t").events if e.name == "connect-ended"]
     assert connected
     assert all(address in json.dumps(report) for address in connected)

@@ -191,7 +191,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def beside_tailscale(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
+async def serving_tailscale(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
     """Do something while a daemon serves Tailscale's socket."""
     server = await asyncio.start_unix_server(handler, str(folder / "tailscaled.sock"))
     try:
@@ -200,7 +200,7 @@ async def beside_tailscale(folder: Path, handler: Handler, then: Callable[[], Aw
         server.close()
 
 
-async def beside_zerotier(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
+async def serving_zerotier(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
     """Do something while a service listens on the port that ZeroTier's home names."""
     server = await asyncio.start_server(handler, "127.0.0.1", 0)
     home = folder / "zerotier-one"
@@ -219,8 +219,8 @@ def test_a_daemon_that_misbehaves(
     product: str, handler: Handler, condition: str | None, said: str, impatient: Path
 ) -> None:
     """The interface's own state stands, with the reason; nothing that was answered is repeated."""
-    module, beside = {"tailscale": (tailscale, beside_tailscale), "zerotier": (zerotier, beside_zerotier)}[product]
-    (state,) = asyncio.run(beside(impatient, handler, lambda: module.read(LINKS)))
+    module, serving = {"tailscale": (tailscale, serving_tailscale), "zerotier": (zerotier, serving_zerotier)}[product]
+    (state,) = asyncio.run(serving(impatient, handler, lambda: module.read(LINKS)))
     assert (state.product, state.up, state.condition) == (product, True, condition)
     assert said in (state.unreadable or "")
     assert "zzzz" not in repr(state)
@@ -277,10 +277,10 @@ def test_two_overlays_at_once(impatient: Path) -> None:
     async def both() -> OverlayState | None:
         return await read_overlay(OverlaySettings(), ["10.88.0.7"])
 
-    async def beside() -> Any:
-        return await beside_zerotier(impatient, zerotier_one, both)
+    async def serving() -> Any:
+        return await serving_zerotier(impatient, zerotier_one, both)
 
-    chosen = asyncio.run(beside_tailscale(impatient, saying(OK + status), beside))
+    chosen = asyncio.run(serving_tailscale(impatient, saying(OK + status), serving))
     assert chosen is not None
     assert (chosen.product, chosen.others) == ("zerotier", ("tailscale on tailscale0, down",))
     message = overlay_interface.judge(chosen, (), None).message

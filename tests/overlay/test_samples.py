@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parent / "samples"
 NOW_UNIX_S = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()
 Seen = tuple[Status, str | None, str]
 PASS, WARN, FAIL, SKIP = Status.PASS, Status.WARN, Status.FAIL, Status.SKIP
-NOT_TOLD = "run.not-applicable"
+NOT_APPLICABLE = "run.not-applicable"
 
 
 def device(name: str, *addresses: str) -> Link:
@@ -101,7 +101,7 @@ UP: Seen = (PASS, None, "tailscale0 (tailscale) is up with 100.64.0.1/32")
 CUT = "the control server does not see this node: the connection is cut, or the node was deleted there"
 DIRECT: Seen = (PASS, None, "direct to 10.204.2.1:41641")
 RELAYED: Seen = (WARN, "overlay.relayed", "relays the traffic to nb through lab")
-IDLE: Seen = (SKIP, NOT_TOLD, "reports no path in use to nb; only a measurement shows whether it can be reached")
+IDLE: Seen = (SKIP, NOT_APPLICABLE, "reports no path in use to nb; only a measurement shows whether it can be reached")
 
 TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
     "healthy": (UP, DIRECT),
@@ -110,8 +110,8 @@ TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
     "derpdown": ((PASS, None, "could not connect to the 'Lab' relay server"), DIRECT),
     "controldown": ((PASS, None, "hasn't received a network map"), IDLE),
     "ctldown_3": ((PASS, None, CUT), IDLE),
-    "deleted": ((PASS, None, CUT), (SKIP, NOT_TOLD, "has no session with nb yet")),
-    "peeroffline": (UP, (SKIP, NOT_TOLD, "says that nb is offline, last seen at 2026-11-23T07:44:08Z")),
+    "deleted": ((PASS, None, CUT), (SKIP, NOT_APPLICABLE, "has no session with nb yet")),
+    "peeroffline": (UP, (SKIP, NOT_APPLICABLE, "says that nb is offline, last seen at 2026-11-23T07:44:08Z")),
     "peerkeyexpired": (UP, (FAIL, "overlay.key-expired", "the key of nb has expired at 2026-11-23T07:18:46Z")),
     "peerexpired-headscale": (UP, (FAIL, "overlay.key-expired", "the key of nb has expired at 2026-11-23T07:37:51Z")),
     "selfkeyexpired": ((FAIL, "overlay.key-expired", "its key expired at 2026-11-23T07:18:53Z"), None),
@@ -199,7 +199,7 @@ def test_zerotier(networks: str, addresses: Sequence[str], seen: Seen) -> None:
     """A silent controller stops a node without address only; ZeroTier tells of sessions by no overlay address."""
     info, asked, peers = (zerotier_sample(name) for name in ("info_online", networks, "listpeers_direct"))
     (state,) = zerotier.parse(info, asked, peers, [device("ztixbrw34j", *addresses)])
-    session: Seen = (SKIP, NOT_TOLD, "reports nothing about the session to 10.88.0.7")
+    session: Seen = (SKIP, NOT_APPLICABLE, "reports nothing about the session to 10.88.0.7")
     holds(state, Peer("10.88.0.7"), seen, session if seen[0] is PASS else None)
 
 
@@ -255,10 +255,10 @@ NEBULA: dict[str, tuple[str, Seen]] = {
     "direct a<->b blocked, established session": ("", (WARN, "overlay.relayed", "through 10.77.0.1")),
     "lighthouse down, sessions up": (
         "no tunnel to the lighthouse 10.77.0.1",
-        (SKIP, NOT_TOLD, "has no session with 10.77.0.20 yet"),
+        (SKIP, NOT_APPLICABLE, "has no session with 10.77.0.20 yet"),
     ),
-    "b has expired cert": ("", (SKIP, NOT_TOLD, "reports nothing about the session to 10.77.0.20")),
-    "b cert from other CA": ("", (SKIP, NOT_TOLD, "has no session with 10.77.0.20 yet")),
+    "b has expired cert": ("", (SKIP, NOT_APPLICABLE, "reports nothing about the session to 10.77.0.20")),
+    "b cert from other CA": ("", (SKIP, NOT_APPLICABLE, "has no session with 10.77.0.20 yet")),
     "firewall deny on b": ("", (PASS, None, "direct to 10.203.2.1:4242")),
     "all udp 4242 of a blocked": ("", (PASS, None, "direct to 10.203.2.1:4242")),
 }
@@ -297,7 +297,7 @@ def test_nebula_s_own_certificate(not_after: str, issuer: str, code: str | None,
     own = {"details": {"ips": ["10.77.0.10/24"], "notAfter": not_after, "issuer": issuer}}
     links = [device("neb0", "10.77.0.10/24")]
     state = nebula.state_from({"tun": {"dev": "neb0"}}, own, None, links, NOW_UNIX_S, None, [{"fingerprint": "aa"}])
-    session: Seen = (SKIP, NOT_TOLD, "reports nothing")
+    session: Seen = (SKIP, NOT_APPLICABLE, "reports nothing")
     holds(state, B, (FAIL, code, said) if code else (PASS, None, said), None if code else session)
 
 
