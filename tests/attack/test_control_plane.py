@@ -43,7 +43,7 @@ MANY = 300  # more than the process has descriptors
         pytest.param(b"GET /health " + HEAD + b"\r\n", id="one request, then nothing"),
     ],
 )
-def test_a_crowd_of_connections_keeps_nobody_out(plane: Plane, said: bytes) -> None:
+def test_many_connections_keep_nobody_out(plane: Plane, said: bytes) -> None:
     """With more connections than descriptors a new client gets its answer; half requests are sent home in time."""
     with ExitStack() as stack, plane.client() as node:
         joined = node.post("/v1/populi/join", json=NODE)

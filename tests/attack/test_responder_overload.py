@@ -85,7 +85,7 @@ def overflow(place: tuple[str, int], source: str) -> None:
     pytest.fail("the queue does not fill up")
 
 
-def test_what_its_own_queue_dropped_is_told_and_is_no_loss_of_the_path(start: Start) -> None:
+def test_what_its_own_queue_dropped_is_reported_and_is_no_loss_of_the_path(start: Start) -> None:
     """A stranger's flood overflows the receive queue: the asker is told of it, and its path is not called lossy."""
     responder = start("--allow", "127.0.0.1")
     place = responder.places[0]
@@ -107,7 +107,7 @@ def test_what_its_own_queue_dropped_is_told_and_is_no_loss_of_the_path(start: St
     assert re.search(r"overflow \d{3,}", responder.end()[1])
 
 
-def test_what_it_drops_for_a_peers_own_rate_is_told(start: Start) -> None:
+def test_what_it_drops_for_a_peers_own_rate_is_reported(start: Start) -> None:
     """Who sends more than one source may hears that its packets were dropped for that, not that the path lost them."""
     responder = start("--allow", "127.0.0.1", "--max-rate", "50")
     place = responder.places[0]

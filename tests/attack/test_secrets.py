@@ -243,7 +243,7 @@ def test_pseudonyms_leave_no_place_in_any_file(kind: str) -> None:
             assert not HIDDEN.search(re.sub(r'"sha256": "[0-9a-f]+"', "", shown)), member.name
 
 
-def test_a_key_has_one_stand_in_however_it_is_written() -> None:
+def test_a_key_has_one_pseudonym_however_it_is_written() -> None:
     """WireGuard's tools print base64, its socket hexadecimal: the reader sees that it is one key, of a key's form."""
     key = bytes(range(32))
     pseudonyms = Pseudonyms()

@@ -134,7 +134,7 @@ def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
 
 
 @pytest.mark.parametrize(("keepalive_s", "status"), [(0, Status.WARN), (25, Status.PASS)])
-def test_a_nat_that_the_peer_sees_is_told_with_both_endpoints(keepalive_s: int, status: Status) -> None:
+def test_a_nat_that_the_peer_sees_is_reported_with_both_endpoints(keepalive_s: int, status: Status) -> None:
     """Between private addresses only the peer can know; with keepalive there is nothing to say."""
     alive = replace(B, last_handshake_unix_s=NOW - 12, keepalive_s=keepalive_s)
     result = judge(PEER, replace(STATE, listen_port=51820), seen(alive, seen_as="10.201.2.9:40001"), [])

@@ -72,7 +72,9 @@ def test_standard_output_can_be_the_timeline(tmp_path: Path) -> None:
         (["--debug", "."], "--debug: . cannot be written: it is a directory"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_anything_runs(words: list[str], complaint: str, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported_before_anything_runs(
+    words: list[str], complaint: str, tmp_path: Path
+) -> None:
     """Exit code 2, and no file is touched."""
     done = run(tmp_path, "run", "host.clock", *words)
     assert done.returncode == 2

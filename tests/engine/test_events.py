@@ -37,7 +37,7 @@ def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str)
     assert ("time-limit-reached" in {event.name for event in events}) == (why == "run-stopped")
 
 
-def test_each_cause_is_told_with_what_it_explains() -> None:
+def test_each_cause_is_reported_with_what_it_explains() -> None:
     """The end of a timeline: what the run concluded from all that stands before it."""
     forward = at("reach.udp", failed(codes.REACH_NO_FORWARD, "b", F, "nothing arrives at b"))
     ping = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, "no echo"))

@@ -199,7 +199,7 @@ def test_the_timeline_goes_through_the_same_redaction() -> None:
         (["r.json", "--timeline", "t"], "--timeline t is not a timeline of preflight: line 1"),
     ],
 )
-def test_what_is_no_timeline_is_told(words: list[str], complaint: str, tmp_path: Path) -> None:
+def test_what_is_no_timeline_is_reported(words: list[str], complaint: str, tmp_path: Path) -> None:
     """Before anything runs or is written."""
     (tmp_path / "r.json").write_text(report_json.render(made("x")))
     (tmp_path / "t").write_text("something else\n")

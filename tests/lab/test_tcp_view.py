@@ -155,7 +155,7 @@ def test_by_tls(
     assert findings(results) == expected, [result.message for result in results]
 
 
-def test_a_clamp_is_told(network: Build, serve: Serve) -> None:
+def test_a_clamp_is_reported(network: Build, serve: Serve) -> None:
     """Protects the reader: over a black hole TCP runs behind an MSS clamp, and that says nothing about UDP."""
     made = network("black-hole-tcp-forward")
     clamp = "tcp flags & syn == syn tcp option maxseg size set 1100"

@@ -87,7 +87,7 @@ def test_a_killed_run_leaves_a_timeline() -> None:
         ('{"at_s": Infinity, "source": "a", "subject": "", "name": "b", "fields": {}}\n', "line 1"),
     ],
 )
-def test_what_is_no_timeline_is_told_so(text: str, reason: str) -> None:
+def test_what_is_no_timeline_is_refused(text: str, reason: str) -> None:
     """Whatever bytes are given, the complaint is one clause."""
     with pytest.raises(ValueError, match=reason):
         parse(text.encode())

@@ -310,7 +310,7 @@ def test_a_restart_in_the_middle(start_control_plane: "StartControlPlane") -> No
     assert rows(server) == []
 
 
-def test_no_secret_is_in_what_is_told(
+def test_no_secret_is_in_what_is_reported(
     start_control_plane: "StartControlPlane", tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Results, their evidence and the debug log of good and of bad enrolments hold no token."""

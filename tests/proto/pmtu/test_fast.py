@@ -108,7 +108,7 @@ def test_a_tunnel_that_starts_to_fragment_is_no_black_hole(direction: OneWay, si
 
 @BOTH
 @pytest.mark.parametrize("impairment", IMPAIRMENTS)
-def test_fragments_are_told_apart_under_impairment(direction: OneWay, impairment: dict[str, Any]) -> None:
+def test_fragments_are_distinguished_under_impairment(direction: OneWay, impairment: dict[str, Any]) -> None:
     """Protects the count of fragments against losses, late packets and duplicates."""
     for seed in range(20):
         net = network(direction, Link(wireguard(1380, 1420, fragments=True), **impairment), seed=seed)

@@ -59,7 +59,7 @@ def test_result_round_trip() -> None:
 
 @pytest.mark.parametrize("key", [None, KEY])
 @pytest.mark.parametrize("way", [WAY, ReturnPath(), ReturnPath("wg0", "wg0", "fd66::9")])
-def test_what_came_later_is_read_where_it_is_told(key: bytes | None, way: ReturnPath) -> None:
+def test_what_came_later_is_read_where_it_is_reported(key: bytes | None, way: ReturnPath) -> None:
     """The address to which the node sends, and the peer's way back, are read as written; signed like all the rest."""
     request = replace(REQUEST, to="10.66.0.2")
     assert mailbox_probe.decode_request(mailbox_probe.encode_request(request, key), key) == (request, key is not None)

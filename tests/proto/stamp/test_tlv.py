@@ -180,7 +180,7 @@ def test_class_of_service(dscp: int) -> None:
     assert asking.read_class_of_service(asking.class_of_service(dscp)) is None
 
 
-def test_a_class_that_was_refused_is_told() -> None:
+def test_a_class_that_was_refused_is_reported() -> None:
     """A reflector that may not use the DSCP asked for says so in RP."""
     assert asking.read_class_of_service(Tlv(4, bytes([0xB9, 0x01, 0, 0]), 0)) == (16, 0, False)
 
@@ -256,7 +256,7 @@ def test_padding_has_the_length_asked_for(length: int, expected: int) -> None:
     assert len(stamp_tlv.padding(length)) == expected
 
 
-def test_drops_are_told_to_who_asks() -> None:
+def test_drops_are_reported_to_who_asks() -> None:
     """The three counts come back in our own TLV, wrapped at 32 bits; a reflector that does not know them says U."""
     area = stamp_tlv.encode([stamp_tlv.drops()])
     facts = replace(FACTS, drops=(2**32 + 7, 3, 1))

@@ -117,7 +117,7 @@ def test_short_questions_get_no_answer(cut: int) -> None:
     assert stun.answer(bare[:cut], ("10.66.0.1", 5)) is None
 
 
-def test_errors_are_told() -> None:
+def test_errors_are_reported() -> None:
     """A server that wants credentials answers: that is not silence."""
     words = b"\0\0\x04\x01Unauthorized"
     data = struct.pack("!HH", 0x0111, 4 + len(words)) + stun.COOKIE + TRANSACTION

@@ -119,7 +119,7 @@ def test_an_endpoint_inside_the_tunnel_is_the_cause_only_of_a_dead_session() -> 
         seen(B, route=Route("10.201.2.1", error="Network is unreachable")),
     ],
 )
-def test_what_is_wrong_on_this_node_is_told_sooner(watch: Watch) -> None:
+def test_what_is_wrong_on_this_node_is_reported_sooner(watch: Watch) -> None:
     """A loop, a local firewall, a missing route: no answer of the peer's would change that."""
     assert replace(watch, watched_s=CERTAIN_S).settled
     assert not replace(watch, watched_s=CERTAIN_S / 2).settled
