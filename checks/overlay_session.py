@@ -386,11 +386,6 @@ def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer) -> Resu
 
 
 def _reported_of(known: OverlayPeer) -> dict[str, Measurement]:
-    times = {
-        "last_handshake": known.last_handshake_unix_s,
-        "last_seen": known.last_seen_unix_s,
-        "expires": known.key_expires_unix_s,
-    }
     return {
         "endpoint": known.endpoint,
         "relay": known.relay,
@@ -398,5 +393,7 @@ def _reported_of(known: OverlayPeer) -> dict[str, Measurement]:
         "online": known.online,
         "rx_bytes": known.rx_bytes,
         "tx_bytes": known.tx_bytes,
-        **{name: utc(unix_s) if unix_s else None for name, unix_s in times.items()},
+        "last_handshake": utc(known.last_handshake_unix_s) if known.last_handshake_unix_s else None,
+        "last_seen": utc(known.last_seen_unix_s) if known.last_seen_unix_s else None,
+        "expires": utc(known.key_expires_unix_s) if known.key_expires_unix_s else None,
     }

@@ -98,7 +98,7 @@ def test_a_killed_run_leaves_what_happened_so_far(tmp_path: Path) -> None:
     assert ("control.connect", "check-ended") in of(recorded(path), "engine.runner")
 
 
-def test_stand_ins_are_those_of_the_report(tmp_path: Path) -> None:
+def test_pseudonyms_are_those_of_the_report(tmp_path: Path) -> None:
     """`--redact addresses`: no place in any line, and an address is called as the report calls it."""
     words = ["--control-url", "http://127.4.5.6:9", "--peer", "10.77.1.2=alice-laptop", "--redact", "addresses"]
     run(tmp_path, "run", "control.connect", "reach.udp", "-q", *words, "--debug", "t", "--output", "json=r.json")

@@ -119,7 +119,7 @@ def test_a_secret_is_taken_out_before_a_long_text_is_cut() -> None:
     assert len(line["fields"]["detail"]) == timeline.MOST_CHARACTERS + 1
 
 
-def test_stand_ins_are_those_of_the_report() -> None:
+def test_pseudonyms_are_those_of_the_report() -> None:
     """An address has one stand-in in a ticket; words of ours keep their form, whatever a host is called."""
     redactor = Redactor([], Pseudonyms(["mtu", "alice-laptop"]))
     pseudonym = redactor.text("10.66.0.2")
