@@ -12,11 +12,11 @@ from preflight.proto.responder.answerer import replace_answerer, who_answers
         ({OTHER_KEY: 1, FOREIGN: 9}, "another key"),
         ({UNSIGNED: 1, ECHOED: 9}, "does not sign"),
         ({ECHOED: 1, FOREIGN: 9}, "sends back what it gets"),
-        ({FOREIGN: 1}, "no responder answers"),
+        ({FOREIGN: 1}, "something that is not a responder answers"),
     ],
 )
-def test_the_sentence_names_what_tells_most(rejected: dict[str, int], said: str) -> None:
-    """Ten strange datagrams must not hide the one that gives the cause away; the counts stand behind it."""
+def test_the_sentence_names_the_most_exact_reason(rejected: dict[str, int], said: str) -> None:
+    """Ten strange datagrams must not hide the one that shows the cause; the counts come after it."""
     sentence = who_answers("b", 862, rejected)
     assert said in sentence
     assert all(f"{reason} {count}" in sentence for reason, count in rejected.items())
