@@ -122,7 +122,7 @@ def _no_page(code: str) -> str:
     return f"no finding code is called {code!r}{hint}"
 
 
-@click.command(short_help="JSON Schema of the settings file or the report.")
+@click.command(short_help="JSON Schema of settings, report or timeline.")
 @click.argument("what", type=click.Choice(["config", "report", "timeline"]))
 def schema(what: str) -> None:
     """Print the JSON Schema (2020-12) of preflight.yaml, of the JSON report, or of a line of a timeline."""

@@ -138,7 +138,7 @@ class Session:
     async def measured(
         self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None = None
     ) -> Measured:
-        """Like `measure`, inside a running event loop; `interrupted` ends the run."""
+        """Like `unredacted`, inside a running event loop; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
         results = (*outcome.results, *map(broken_result, self.broken))
@@ -166,7 +166,6 @@ class Session:
         names = self.names(report, overlay)
         if not packets:
             return Measured(report, names)
-
         return Measured(report, names, captures(report, packets, control_addresses(self.settings.control.usable_url)))
 
     async def _measure(
@@ -185,7 +184,7 @@ class Session:
         return outcome, overlay, tuple(recorder.packets) if recorder else ()
 
     async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
-        """Run once. With --wait, run repeat what is not good, until it is good or the time is up."""
+        """Run once. With --wait, repeat what is not good, until it is good or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         timeline = context.net.listener

@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from html import unescape
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from string import ascii_letters, digits, hexdigits
 from typing import NamedTuple
 
@@ -116,7 +116,7 @@ def _spans(view: _View, needles: Sequence[bytes], decodings: int) -> Iterator[Sp
     for layer in layers:
         yield from _hits(layer, needles)
     if decodings:
-        for decoded in _decoded(layers[-1]):
+        for decoded in (each for layer in _to_decode(layers) for each in _decoded(layer)):
             yield from _hits(decoded, needles)
             for run in _TEXT.finditer(decoded.data):
                 yield from _spans(decoded.part(*run.span()), needles, decodings - 1)
@@ -149,6 +149,14 @@ def _layers(view: _View) -> list[_View]:
         if bare is not layers[-1]:
             layers += _undone(bare)
     return layers
+
+
+def _to_decode(layers: Sequence[_View]) -> list[_View]:
+    """The last layer. Also one without white space that has escapes: `% 3331` has none, `%3331` loses two digits."""
+    joined = [
+        after for before, after in pairwise(layers) if _ESCAPE.search(after.data) and not _ESCAPE.search(before.data)
+    ]
+    return [*joined, layers[-1]]
 
 
 def _undone(view: _View) -> list[_View]:

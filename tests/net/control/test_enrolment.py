@@ -183,7 +183,7 @@ def test_a_living_node_of_the_same_id_is_left_alone(start_control_plane: "StartC
     before = rows(server)
     results = enrol(settings(server.url, token=WORKER, node_id="node-a"))
     assert said(results)["leave"] == "pass"
-    assert "left alone" in results[1].message
+    assert "so another id was used" in results[1].message
     assert rows(server) == before
 
 

@@ -91,6 +91,7 @@ def test_every_writing_is_found(secret: str, inner: str) -> None:
 
 
 @example("000001234\\¡¡", "JSON", "percent, some", "", "")
+@example("000000123456", "HEX with colons", "HEX with colons", "%", "")
 @given(secrets, writings, writings, surroundings, surroundings)
 def test_writings_of_writings_are_found(secret: str, inner: str, outer: str, before: str, after: str) -> None:
     """Two deep, as the base64 of a percent-encoded secret, in any surroundings."""
