@@ -50,7 +50,7 @@ def test_no_bundled_check_is_broken() -> None:
 
 
 def test_the_limits_of_checks_about_peers_grow_with_them() -> None:
-    """A limit that fits a few peers would end the check on a mesh of hundreds, and tell that as undecided."""
+    """A limit that fits a few peers would end the check on a mesh of hundreds, and report that as undecided."""
     about_peers = [check for check in load_catalog(third_party=False).checks if check.subject == "peer"]
     assert about_peers
     assert [check.id for check in about_peers if check.timeout_per_peer <= 0] == []

@@ -1,5 +1,6 @@
 """Plain English, as far as a machine can judge it: no words and turns that a reader at 3 a.m. must decode."""
 
+import ast
 import io
 import re
 import tokenize
@@ -107,6 +108,7 @@ _FOLDERS = ("preflight", "checks", "runbook", "docs", "examples", "bin", "benchm
 _PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "action.yml")
 _SUFFIXES = {".py", ".md", ".j2", ".js", ".css", ".yaml", ".yml", ".sh", ".service", ".conf", ""}
 _GENERATED = "docs/reference/"
+_TESTS = "tests"
 _PATTERN = re.compile(
     rf"(?<![\w-])(?:{'|'.join(f'(?P<w{n}>{words})' for n, words in enumerate(PLAIN))})(?![\w-])", re.I
 )
@@ -125,11 +127,15 @@ def _files() -> Iterator[Path]:
             and not path.relative_to(ROOT).as_posix().startswith(_GENERATED)
         )
     yield from (ROOT / page for page in _PAGES)
+    yield from sorted((ROOT / _TESTS).rglob("*.py"))
 
 
 def _prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines and texts for people: of Python the comments and strings, of the changelog the newest section."""
+    """Texts for people: comments and strings of Python, docstrings of tests, the newest section of the changelog."""
     text = path.read_text(encoding="utf-8")
+    if ROOT / _TESTS in path.parents:
+        yield from _docstrings(text)
+        return
     if path.suffix == ".py":
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and " " in token.string):
@@ -144,6 +150,15 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
         elif paragraph:
             yield number - len(paragraph), "\n".join(paragraph)
             paragraph = []
+
+
+def _docstrings(text: str) -> Iterator[tuple[int, str]]:
+    """Line and docstring of the module, its classes and its functions: other strings of a test are data."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node)
+            if docstring:
+                yield node.body[0].lineno, docstring
 
 
 @cache

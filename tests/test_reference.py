@@ -29,7 +29,7 @@ def test_the_page_is_what_the_program_says_now(fresh: Path, name: str) -> None:
 
 
 def test_every_setting_has_a_description(fresh: Path) -> None:
-    """The schema is what an editor shows beside a key."""
+    """The schema is what an editor shows next to a key."""
     rows = [line for line in (fresh / "settings.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     assert len(rows) > 40
     assert [row for row in rows if row.rstrip().endswith("|  |")] == []

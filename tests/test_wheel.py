@@ -157,7 +157,7 @@ def licence(of: Distribution) -> str:
 
 
 def test_every_dependency_has_a_licence_that_the_wheel_may_depend_on(required: dict[str, Distribution]) -> None:
-    """Whoever installs the wheel gets nothing, at any depth, whose licence does not go with Apache-2.0."""
+    """A user who installs the wheel gets nothing, at any depth, whose licence does not go with Apache-2.0."""
     allowed = set(
         re.findall(r"`([\w.-]+)`", LICENCES.read_text().partition("hard dependencies")[2].partition("\n* ")[0])
     )

@@ -31,7 +31,7 @@ HEALTHY = http("200 OK", b"ok\n", ours=True)
 
 
 class Evil:
-    """A server on loopback: `/health` is good unless told otherwise, everything else is answered by `reply`."""
+    """A server on loopback: `/health` is good unless the test changes it, `reply` answers everything else."""
 
     def __init__(self, reply: Reply, health: Reply = HEALTHY) -> None:
         self.reply, self.health = reply, health

@@ -24,7 +24,7 @@ class Done:
 
     @property
     def said(self) -> str:
-        """What stands on stderr, on one line."""
+        """What is on stderr, on one line."""
         return " ".join(self.err.split())
 
 

@@ -220,7 +220,7 @@ def test_a_gateways_answer_judges_no_token(name: str) -> None:
     "name", ["403", "401 login page", "404", "302 to a login", "captive portal", "another product"]
 )
 def test_a_gateways_answer_enforces_no_scope_and_enrols_nobody(name: str) -> None:
-    """A gateway's 403 is no enforced scope, its 204 no row that is gone, its page no spent or unknown token."""
+    """A gateway's 403 proves no enforced scope, its 204 no removed row, its page no spent or unknown token."""
 
     async def scope(evil: Evil) -> list[Result]:
         async with opened(evil):
@@ -235,7 +235,7 @@ def test_a_gateways_answer_enforces_no_scope_and_enrols_nobody(name: str) -> Non
 
 
 def test_an_open_control_plane_is_found(tmp_path: Path) -> None:
-    """Our own server without a secret lets everybody in, and that is said in so many words."""
+    """Our own server without a secret lets everyone in, and the report says so explicitly."""
     server = ControlPlane(tmp_path, {}).start()
     try:
         (result,) = asyncio.run(run(posture_routes.posture_routes, server.url, token=None))

@@ -1,4 +1,4 @@
-"""Connections to the control plane: a crowd keeps nobody out, and nobody holds one for long."""
+"""Connections to the control plane: many of them keep nobody out, and nobody holds one for long."""
 
 import json
 import signal

@@ -207,7 +207,7 @@ def drained(plane: ControlPlane, row: JoinedRow) -> None:
 
 @pytest.mark.parametrize("happen", [rejoined, came_back, quarantined, drained], ids=lambda f: f.__name__)
 def test_a_workers_row_is_never_taken(plane: ControlPlane, happen: Callable[[ControlPlane, JoinedRow], None]) -> None:
-    """A row that may be a real worker's by now stays listed as it is; the run's claim is dropped, and that told."""
+    """A row that may be a real worker's by now stays listed as it is; the run drops its claim and reports that."""
     row = killed_run(plane.url, f"worker-{happen.__name__}")
     happen(plane, row)
     before = rows(plane, row.node_id)
@@ -286,7 +286,7 @@ def test_what_cannot_be_proved_gone_stays_written_down(open_trap: "OpenTrap", bo
 
 
 def test_a_token_that_may_not_leave(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a token of the wrong role nothing is removed, and the reason is told."""
+    """With a token of the wrong role nothing is removed, and the reason is reported."""
     row = killed_run(plane.url, "preflight-role", made_up=True)
     post(plane, "join", **record(row.node_id, row.mark))
     monkeypatch.setenv("VOX_MESH_WORKER_TOKEN", SUBMITTER)

@@ -143,7 +143,7 @@ def test_losses_are_drawn_and_told(window: Window, broken: Report, tmp_path: Pat
 
 
 def test_five_hundred_peers_stay_readable(window: Window, mesh: Report, tmp_path: Path, artefacts: Path) -> None:
-    """The bad ones stand first, the others are one box; the page answers at once."""
+    """The bad ones come first, the others are one box; the page answers at once."""
     page = window.show(mesh, tmp_path)
     page.screenshot(path=artefacts / "report-mesh.png")
     label = page.locator("section[aria-labelledby=map] svg").get_attribute("aria-label") or ""

@@ -139,7 +139,7 @@ def test_tcp_that_is_kept_small_says_nothing_about_udp(probing: int, words: str)
 
 
 def test_what_was_not_measured_is_not_claimed() -> None:
-    """Protects honesty: a request that is no longer than a segment, an answer that is none."""
+    """Protects honesty: a request that is not longer than a segment, and data that is not an answer."""
     (jumbo,) = verdicts(replace(GOOD, info=replace(IDLE, snd_mss=65483, rcv_mss=536)))
     assert "full segments have 65483 bytes here" in jumbo.message
     (short,) = verdicts(SHORT)

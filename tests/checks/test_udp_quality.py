@@ -102,7 +102,7 @@ def test_a_path_that_breaks_off(undirected: int, sent: int, status: str | None) 
 
 
 def test_each_number_has_the_count_behind_it() -> None:
-    """A percentage without its number of packets cannot be judged by whoever reads the report."""
+    """A percentage without its number of packets cannot be judged by the reader of the report."""
     lossy = replace(direction(sent=800, lost=40, reordered=5, duplicated=2), extent=3, breaks=frozenset({10}))
     forward, _ = judge(PEER, session(lossy, CLEAN, 800), LIMITS)
     assert (
@@ -130,7 +130,7 @@ def test_thresholds_are_the_settings() -> None:
 
 
 def test_losses_without_direction_are_not_given_one() -> None:
-    """A reflector that does not count cannot tell which direction lost packets, so neither is judged."""
+    """A reflector that does not count cannot show which direction lost packets, so neither is judged."""
     results = judge(PEER, session(None, None), LIMITS)
     assert {result.status for result in results} == {Status.INCONCLUSIVE}
     assert {result.code and result.code.slug for result in results} == {"run.needs-responder"}
@@ -149,7 +149,7 @@ def test_a_silent_peer_is_not_judged() -> None:
 
 @pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (125, 200), (126, 198), (250, 100), (5000, 50)])
 def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
-    """The packets of all peers together have a bound, and each peer has enough to tell trouble from none."""
+    """The packets of all peers together have a bound, and each peer gets enough to distinguish trouble from none."""
     assert packets_each(peers) == each
 
 
@@ -164,7 +164,7 @@ def test_trouble_everywhere_is_confirmed_with_less() -> None:
 
 
 class Mesh:
-    """Stands for `ctx.net` and its path: some peers have been silent so far."""
+    """Replaces `ctx.net` and its path: some peers have been silent so far."""
 
     def __init__(self, silent: set[str]) -> None:
         self.silent_names, self.asked = silent, dict[str, int]()
@@ -241,7 +241,7 @@ def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
     ],
 )
 def test_what_an_end_dropped_is_no_loss_forward(drops: Drops, rejected: dict[str, int], codes: list[str]) -> None:
-    """Packets to the peer that its responder dropped are overload; whatever came here instead is no matter of those."""
+    """Packets to the peer that its responder dropped are overload; whatever came here instead does not matter."""
     stats = replace(session(direction(lost=60), CLEAN), drops=drops, rejected=rejected)
     assert codes_of(judge(PEER, stats, LIMITS), Direction.FORWARD) == codes
 

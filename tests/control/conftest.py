@@ -2,10 +2,10 @@
 
     pytest tests/control --base-url http://10.66.0.2:9847
 
-or, where the option cannot be registered (pytest reads it only if tests/control stands on the command line), the
-variable PREFLIGHT_CONFORMANCE_URL. Bearers for another server come from the VOX_MESH_* variables; what needs a bearer
-that is not there is skipped. Tests marked `ours` describe what the bundled server does better: against another one they
-are told as XFAIL where it differs, which is intended, and as XPASS where it does as well.
+or, where the option cannot be registered (pytest reads it only if tests/control is on the command line), the variable
+PREFLIGHT_CONFORMANCE_URL. Bearers for another server come from the VOX_MESH_* variables; what needs a missing bearer is
+skipped. Tests marked `ours` describe what the bundled server does better: against another one they are reported as
+XFAIL where it differs, which is intended, and as XPASS where it does as well.
 """
 
 import json
@@ -69,7 +69,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class Server:
-    """`preflight control-plane serve` as a process of its own; `kill` and `start` again keep its database."""
+    """`preflight control-plane serve` as a separate process; `kill` and `start` again keep its database."""
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)

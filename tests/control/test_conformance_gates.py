@@ -266,7 +266,7 @@ def test_answers_name_features_and_request(target: "Target", method: str, path: 
 
 @pytest.mark.ours
 def test_even_a_refusal_at_the_door_names_features_and_request(target: "Target") -> None:
-    """401, 404 and 405 come from the outermost layers and carry the headers all the same."""
+    """401, 404 and 405 come from the outermost layers and carry the headers too."""
     for method, path, role in (("GET", "/nodes", None), ("GET", "/nowhere", "mesh"), ("PUT", "/join", "mesh")):
         answer = target.ask(method, path, role)
         assert answer.status_code in {401, 404, 405}

@@ -86,7 +86,7 @@ WRONG_BODIES = {
 
 @pytest.fixture(scope="module")
 def made(target: "Target") -> dict[str, Any]:
-    """What the capitals in the bodies stand for."""
+    """What the capitals in the bodies mean."""
     mailbox = str(uuid.uuid4().int)[:18]
     nodes = {name: str(target.join()["id"]) for name in ("NODE", "HOLDER", "QUARANTINED", "DRAINING")}
     made: dict[str, Any] = {"MAILBOX": mailbox, "KEY": nodes["HOLDER"], **nodes}
@@ -163,7 +163,7 @@ def test_every_route_caps_its_body(target: "Target", path: str) -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    """Our own table of routes knows none that takes a body and is missing here, but for the exchange."""
+    """Except for the exchange, no route of our table takes a body and is missing here."""
     from preflight.control import routes
 
     taking = {route.path.removeprefix(routes.PREFIX) for route in routes.ROUTES if route.takes}

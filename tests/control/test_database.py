@@ -98,7 +98,7 @@ def test_a_refresh_spares_the_disk_and_a_write_does_not(opened: Database) -> Non
 
 
 def test_a_refused_write_undoes_itself_alone(opened: Database) -> None:
-    """Its neighbours in the same commit stand."""
+    """Its neighbours in the same commit stay."""
 
     def broken(tx: Transaction) -> None:
         put(tx, "half-done")

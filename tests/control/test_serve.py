@@ -1,4 +1,4 @@
-"""The process: ready when it says so, gone when told, clear when it cannot, and honest about its set-up."""
+"""The process: ready when it says so, gone when asked, clear when it cannot, and honest about its set-up."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_it_listens_on_ipv6(start_server: "StartServer") -> None:
 
 
 def test_it_listens_on_an_interface_by_name(start_server: "StartServer") -> None:
-    """lo stands for its addresses, each with a line of its own."""
+    """lo represents its addresses, each on a separate line."""
     server = start_server(MESH, "--bind", "lo:0")
     assert httpx.get(f"{server.url}/health").status_code == 200
 

@@ -35,7 +35,7 @@ def test_nothing_that_a_check_raises_ends_the_run(error: BaseException) -> None:
 
 
 def test_a_check_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may clean up for a while; whoever does not end then has no say any more, and the rest runs."""
+    """It may clean up for a while; a check that does not end then is ignored, and the rest runs."""
     monkeypatch.setattr("preflight.engine.runner.CLEANUP_SECONDS", 0.05)
     free = asyncio.Event()
 

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 
 def report_of(scenario: str, tmp_path: Path, *arguments: str) -> dict[str, Any]:
-    """What `preflight all` says in a lab of that scenario, and the text beside it under `text`."""
+    """What `preflight all` says in a lab of that scenario, and the text under `text`."""
     files = tmp_path / "report.json", tmp_path / "report.txt"
     outputs = [f"--output=json={files[0]}", f"--output=text={files[1]}"]
     command = [sys.executable, "-m", "preflight", "all", "--lab", scenario, *outputs, *arguments]

@@ -51,7 +51,7 @@ def test_an_error_with_its_sender_and_interface() -> None:
 
 
 def test_an_error_of_this_host_has_no_sender() -> None:
-    """The kernel gives no address with its own refusals; a cut entry is none."""
+    """The kernel gives no address with its own refusals; a cut entry does not give one either."""
     control = [(socket.IPPROTO_IPV6, ancillary.IPV6_RECVERR, queued(origin=ORIGIN_LOCAL, info=1420))]
     (refusal,) = ancillary.read_refusals(control, b"", None)
     assert refusal == Refusal(errno.EMSGSIZE, ORIGIN_LOCAL, 3, 4, mtu=1420, reason="Message too long")

@@ -54,7 +54,7 @@ def test_kernel_time_and_ttl(address: str) -> None:
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_a_closed_port_says_so(address: str) -> None:
-    """The host's "port unreachable" is told with who said it and which datagram it was about."""
+    """The host's "port unreachable" is reported with who sent it and which datagram it was about."""
     with udp.open_udp(address) as listening:
         port = listening.getsockname()[1]
     with udp.open_towards(address, port) as link:

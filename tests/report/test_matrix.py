@@ -103,7 +103,7 @@ def test_nodes_that_cannot_be_told_apart_are_refused() -> None:
 
 @pytest.mark.parametrize("count", [2, 40])
 def test_the_text_fits_its_width(count: int) -> None:
-    """A table only where it fits; the bad ways are told in any case."""
+    """A table only where it fits; the bad ways are reported in any case."""
     peers = {f"node-{n:02}": f"10.66.1.{n}" for n in range(count)}
     results = [result for name in peers for result in good(name)]
     results.append(inconclusive(codes.RUN_NEEDS_RESPONDER, "node-01", Direction.FORWARD, "nobody listens there"))
@@ -124,7 +124,7 @@ def test_the_page_escapes_what_strangers_wrote() -> None:
 
 
 def test_the_command_joins_files_and_gates(tmp_path: Path) -> None:
-    """Text on standard output, files beside it, exit code 1 when a way failed, 2 for what is no report."""
+    """Text on standard output, files as asked, exit code 1 when a way failed, 2 for a file that is not a report."""
     dead = failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "b got none")
     for name, report in (("a", seen_by("a", dead)), ("b", seen_by("b", *good("a", Direction.FORWARD)))):
         (tmp_path / f"{name}.json").write_text(json.render(report), encoding="utf-8")

@@ -120,7 +120,7 @@ def test_a_secret_is_taken_out_before_a_long_text_is_cut() -> None:
 
 
 def test_stand_ins_are_those_of_the_report() -> None:
-    """An address has one stand-in in a ticket; words of ours keep their form, whatever a host is called."""
+    """An address has one pseudonym in a ticket; words of ours keep their form, whatever a host is called."""
     redactor = Redactor([], Pseudonyms(["mtu", "alice-laptop"]))
     stand_in = redactor.text("10.66.0.2")
     (about_peer,) = told(event(subject="10.66.0.2 forward", to="alice-laptop"), redactor=redactor)
@@ -132,13 +132,13 @@ def test_stand_ins_are_those_of_the_report() -> None:
 
 
 def test_users_names_in_paths_do_not_go_into_a_bundle() -> None:
-    """As in the raw evidence beside it."""
+    """As in the raw evidence of the same report."""
     (line,) = told(event(detail="/home/alice/ca.pem"), homes=True)
     assert line["fields"]["detail"] == "/home/user/ca.pem"
 
 
 def test_no_text_of_a_stranger_moves_the_cursor_or_begins_a_line() -> None:
-    """A certificate's subject is written by whoever answers."""
+    """A certificate's subject is written by the server that answers."""
     (line,) = told(event(certificate_subject="CN=a\n\x1b[2Jb"))
     assert line["fields"]["certificate_subject"].isprintable()
 

@@ -23,7 +23,7 @@ TRACE_ME = trace.Message(trace.Kind.ASK, b"a token.")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_serves_and_ends(start: Start, number: signal.Signals) -> None:
-    """Several sockets of both families; each of these signals ends it with 0; the counters stand in one line."""
+    """Several sockets of both families; each of these signals ends it with 0; the counters are in one line."""
     responder = start("--allow", "127.0.0.0/8", "--allow", "::1", addresses=("127.0.0.1", "[::1]"))
     assert [address for address, _ in responder.places] == ["127.0.0.1", "::1"]
     for place in responder.places:
@@ -37,7 +37,7 @@ def test_it_serves_and_ends(start: Start, number: signal.Signals) -> None:
 
 
 def test_sigusr1_tells_the_counters(start: Start) -> None:
-    """Counters can be had without ending it."""
+    """Counters are available without ending it."""
     responder = start("--allow", "127.0.0.1")
     responder.process.send_signal(signal.SIGUSR1)
     assert responder.process.stderr

@@ -172,7 +172,7 @@ def test_a_peer_that_has_answered_signed_packets_goes_on_getting_them(run_respon
 
 
 def test_silence_is_remembered_until_there_is_an_answer(run_responder: RunResponder) -> None:
-    """Who was silent is asked beside many others; one that answers, be it without key, is measured with care again."""
+    """A silent peer is asked together with many others; one that answers, even without key, gets full care again."""
     path_probes = probes(key=KEY)
     peer = run_responder(allow="127.0.0.1").peer()
 
@@ -287,7 +287,7 @@ def test_a_worker_with_the_submitters_token_may(
 
 
 def test_a_stranger_gets_no_probes(run_responder: RunResponder, start_control_plane: "StartControlPlane") -> None:
-    """Whose address is not provisioned and who has no key is told so, and nothing is sent to the address it names."""
+    """A node that is not provisioned and has no key learns so, and nothing is sent to the address it names."""
     url = start_control_plane().url
     responder = run_responder(allow="10.66.0.0/24", url=url)
     with silent() as port:
@@ -336,14 +336,14 @@ def test_a_peer_that_does_not_read_its_mailbox(
 
 
 def test_an_answer_after_all_ends_the_inquiry(run_responder: RunResponder) -> None:
-    """A tunnel that was only not up yet is no dead path."""
+    """A tunnel that was only not up yet is not a dead path."""
     result = asyncio.run(inquire(probes(), run_responder(allow="127.0.0.1").peer()))
     assert result.answered == 10
 
 
 @pytest.mark.lab
 def test_this_nodes_own_eyes(monkeypatch: pytest.MonkeyPatch, run_responder: RunResponder) -> None:
-    """What comes in on the interface is counted beside what reaches the socket; without an interface it says why."""
+    """Counts what comes in on the interface and what reaches the socket; without an interface it says why."""
     monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
     peer = run_responder(allow="127.0.0.1").peer()
     assert asyncio.run(probes().ask(peer, interface="lo")).on_interface == 10

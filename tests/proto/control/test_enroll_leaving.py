@@ -85,7 +85,7 @@ def test_whether_a_row_may_still_be_listed(error: ControlError, listed: bool) ->
 
 
 def test_leaving_has_time_of_its_own() -> None:
-    """The steps before it used up the patience; the row is left all the same, within its own bound."""
+    """The steps before it used up the patience; the row is left anyway, within its own bound."""
     run = Run(Server(always(State.HEARTBEAT, lost())), call_s=12.0).drive()
     assert run.server.rows == {}
     run = Run(Server(always(State.LEAVE, lost())), call_s=1.0).drive()

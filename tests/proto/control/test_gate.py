@@ -1,4 +1,4 @@
-"""What one answer tells about the bearer check."""
+"""What one answer shows about the bearer check."""
 
 import pytest
 

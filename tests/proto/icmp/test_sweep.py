@@ -22,7 +22,7 @@ Fate = Callable[[str, int], tuple[float, ...]]
 
 @dataclass
 class Network:
-    """Time that passes only here, targets that answer as told, and what was sent when."""
+    """Time that passes only here, targets that answer as the test says, and what was sent when."""
 
     sweep: Sweep
     fate: Fate = lambda address, n: (0.001,)
@@ -119,7 +119,7 @@ def test_round_trips_are_in_the_order_of_sending() -> None:
 
 @given(number=st.integers(0, 2**32 - 1), source=st.sampled_from(["t0", "t1", "elsewhere"]))
 def test_strangers_count_for_nobody(number: int, source: str) -> None:
-    """A number that was never sent, or the right one from another address, is no answer."""
+    """A number that was never sent, or the right one from another address, does not count as an answer."""
     network = Network(Sweep(1000.0), fate=lambda address, n: ())
     bursts = network.add(2, count=1)
     network.send()

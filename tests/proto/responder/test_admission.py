@@ -36,7 +36,7 @@ def test_token_bucket() -> None:
 
 
 def admitted(limit: float = 100.0, *, sources: int = 0) -> Admission:
-    """An admission that lets 20 packets of one source come at once; so many sources of 10.66.0.0/24 are known to it."""
+    """An admission that lets 20 packets of one source come at once; it knows this many sources of 10.66.0.0/24."""
     judge = Admission(PREFIXES, Limits(source_per_s=limit), 0.0)
     for number in range(sources):
         # As far apart as to leave every bucket full.
@@ -66,7 +66,7 @@ def test_a_noisy_peer_takes_nothing_from_a_quiet_one() -> None:
 
 
 def test_all_together_are_limited() -> None:
-    """Whoever they are, all sources get no more in a second than five times the rate of one."""
+    """All sources, known or not, get no more in a second than five times the rate of one."""
     judge = admitted(sources=200)
     judge.proven("198.51.100.1", 4000.0)
     places = [f"10.66.0.{number}" for number in range(256)] + [f"198.51.100.{number}" for number in range(200)]

@@ -1,4 +1,4 @@
-"""What answers in a responder's place is named by what tells most, and the remedy fits it."""
+"""What answers in a responder's place is named by the most exact reason, and the remedy fits it."""
 
 import pytest
 

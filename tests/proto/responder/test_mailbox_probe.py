@@ -146,7 +146,7 @@ def test_malformed_requests(name: str, value: object) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=200) | json_values.map(json.dumps), st.sampled_from([None, KEY]))
 def test_random_payloads(payload: str, key: bytes | None) -> None:
-    """Whatever stands in a mailbox is a payload or an PayloadError."""
+    """Whatever is in a mailbox is a payload or a PayloadError."""
     for decode in (mailbox_probe.decode_request, mailbox_probe.decode_result):
         with suppress(PayloadError):
             decode(payload, key)

@@ -79,7 +79,7 @@ def test_round_trip(message: Message, key: bytes | None) -> None:
 @unhurried
 @given(messages, keys)
 def test_truncated_at_every_byte(message: Message, key: bytes | None) -> None:
-    """A short datagram is none; never an exception."""
+    """A short datagram does not count; never an exception."""
     data = encode(message, key=key)
     assert all(decode(data[:length], key=key) is None for length in range(len(data)))
 
@@ -271,5 +271,5 @@ def test_a_report_that_was_not_asked_for() -> None:
     ("ttl", "hops"), [(255, 1), (254, 2), (192, 64), (191, None), (64, None), (0, None), (None, None)]
 )
 def test_hops_by_what_is_left_of_the_ttl(ttl: int | None, hops: int | None) -> None:
-    """A packet that was not sent with 255, or whose TTL is not told, says nothing about the distance."""
+    """A packet that was not sent with 255, or whose TTL is not known, says nothing about the distance."""
     assert hops_crossed(ttl) == hops
