@@ -45,7 +45,7 @@ def test_checks_use_only_codes_of_the_table() -> None:
 
 
 def test_no_bundled_check_is_broken() -> None:
-    """A bundled check that cannot be loaded would go missing with a mere warning."""
+    """A bundled check that cannot be loaded would go missing with only a warning."""
     assert load_catalog(third_party=False).broken == ()
 
 

@@ -71,7 +71,7 @@ def test_a_socket_is_spoken_to(tmp_path: Path) -> None:
 
 
 def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
-    """Who keeps the timelines elsewhere by a link finds the new one there."""
+    """A user who keeps the timelines elsewhere by a link finds the new one there."""
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")
     link.symlink_to(target)

@@ -22,7 +22,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_what_the_program_says_now(fresh: Path, name: str) -> None:
-    """A check, code or setting that was changed is not looked up under what it was: run bin/docs."""
+    """A changed check, code or setting is not looked up under its old name: run bin/docs."""
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == (fresh / name).read_text(
         encoding="utf-8"
     ), "run bin/docs"

@@ -76,7 +76,7 @@ def python(wheel: Path, required: dict[str, Distribution], tmp_path_factory: pyt
 
 
 def test_top_level_names(wheel: Path) -> None:
-    """No module called `checks` or `runbook` may land in somebody's site-packages."""
+    """No module called `checks` or `runbook` may get into a user's site-packages."""
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "preflight",
@@ -86,7 +86,7 @@ def test_top_level_names(wheel: Path) -> None:
 
 
 def test_every_module_and_page_is_packed(wheel: Path) -> None:
-    """A sub-package that is missing from the list would only fail at the user's."""
+    """A sub-package that is missing from the list would fail only on a user's machine."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     for folder, package in (
         ("preflight", "preflight"),

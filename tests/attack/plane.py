@@ -1,4 +1,4 @@
-"""A control plane to attack: a process of its own with little patience and few descriptors, and raw connections."""
+"""A control plane to attack: a separate process with little patience and few descriptors, and raw connections."""
 
 import json
 import re

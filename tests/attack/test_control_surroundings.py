@@ -205,7 +205,7 @@ ABOUT_CONTROL = ("control.*", "nodes.*", "enroll.*", "posture.routes", "posture.
 
 @pytest.mark.parametrize("token", [False, True], ids=["no token", "a token"])
 def test_a_node_without_a_control_plane_is_not_blamed_for_it(token: bool, tmp_path: Path) -> None:
-    """Where none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
+    """If none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
     report = preflight(tmp_path, "run", *ABOUT_CONTROL, **({"VOX_MESH_TOKEN": TOKEN} if token else {}))
     told = {result["code"] for result in report["results"]}
     about = [result for result in report["results"] if result["target"] == "control"]

@@ -1,4 +1,4 @@
-"""A bought credential lands in a new file of this user's own, or nowhere; and then its one-time token is not spent."""
+"""A bought credential goes into a new file of this user, or nowhere; and then its one-time token is not spent."""
 
 import asyncio
 import os

@@ -43,7 +43,7 @@ for letter in "ab" * 100000:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_leaves_a_whole_file_and_nothing_else(number: signal.Signals, tmp_path: Path) -> None:
-    """Whatever ends the program while it writes, and whenever one reads: the old document or the new one, whole."""
+    """However and whenever the program ends while it writes, a reader sees the old document or the new one, whole."""
     path = tmp_path / "file"
     command = [sys.executable, "-P", "-c", WRITING, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
@@ -84,7 +84,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_disk_that_is_read_only_is_told_before_anything_runs(tmp_path: Path) -> None:
-    """What cannot be written is refused before the run, as far as it can be seen."""
+    """What cannot be written is refused before the run, if this can be known by then."""
     script = 'mount -t tmpfs -o ro none "$1" && cd "$1" && shift && exec "$@" --output json=r.json'
     command = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), *PROGRAM, "run", "host.clock"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -263,7 +263,7 @@ def test_option(preflight: Preflight, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("source", ["variable", "file"])
 def test_a_url_of_this_node_that_cannot_be_used_is_a_finding(preflight: Preflight, source: str) -> None:
-    """What is wrong on the node is diagnosed; only what the caller typed is his mistake."""
+    """What is wrong on the node is diagnosed; only what the caller typed is a usage error."""
     url = "ht!tp://x"
     if source == "variable":
         done = preflight("run", "control.url", "-q", VOX_MESH_CONTROL_ADDR=url)
@@ -293,7 +293,7 @@ def test_limit(preflight: Preflight, settings: str) -> None:
 
 @pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "-1", "1e5", "many"])
 def test_variable(preflight: Preflight, number: str) -> None:
-    """Absurd numbers in the workers' variables are as good as none, not an exception."""
+    """Absurd numbers in the workers' variables count as unset; they raise no exception."""
     done = preflight(
         "run",
         *("control.url", "--control-url", CLOSED, "-q"),

@@ -1,4 +1,4 @@
-"""Whatever is selected, whatever the checks do: good means that somebody vouched for it and nothing was left unsaid."""
+"""Whatever is selected, whatever the checks do: good means that a check passed and nothing was left unsaid."""
 
 import asyncio
 import html

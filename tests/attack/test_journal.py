@@ -170,7 +170,7 @@ def test_a_full_disk_is_no_reason_to_leave_a_piece_of_a_row(plane: ControlPlane)
 
 
 def test_a_run_that_was_killed_while_it_wrote(plane: ControlPlane) -> None:
-    """Half of an entry is of a run that had joined nothing yet: it is removed in silence once it is old."""
+    """Half an entry belongs to a run that had joined nothing yet: it is removed silently once it is old."""
     folder = joined_folder()
     folder.mkdir(mode=0o700, parents=True)
     for name, age_s in ((".young.new", 0), (".old.new", 3600)):

@@ -130,7 +130,7 @@ def test_a_timeline_takes_standard_output_only_where_no_report_does(name: str, t
 
 
 def test_many_documents_may_vanish() -> None:
-    """/dev/null takes as many documents as one likes."""
+    """/dev/null takes any number of documents."""
     assert len(parse_outputs(("text=/dev/null", "json=/dev/null"))) == 2
 
 

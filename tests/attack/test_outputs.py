@@ -1,4 +1,4 @@
-"""Outputs: whatever lies where a document is to go is written, and never replaced or destroyed."""
+"""Outputs: whatever exists where a document must go is written, and never replaced or destroyed."""
 
 import os
 import socket
@@ -78,7 +78,7 @@ each_writer = pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 
 @contextmanager
 def reading(path: Path) -> Iterator[list[bytes]]:
-    """Somebody reads a pipe, or listens at a socket, and keeps what comes."""
+    """A program reads a pipe, or listens at a socket, and keeps what comes."""
     got: list[bytes] = []
 
     def pipe() -> None:
@@ -105,7 +105,7 @@ def reading(path: Path) -> Iterator[list[bytes]]:
 
 
 def _device(folder: Path, minor: int) -> Path:
-    """A node like /dev/null (3) or /dev/full (7) that may be lost."""
+    """A node like /dev/null (3) or /dev/full (7) that a test may destroy."""
     path = folder / "device"
     os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
     return path
@@ -241,7 +241,7 @@ def test_reports_do_not_go_into_a_strangers_folder(shared: Path) -> None:
 
 @needs_root
 def test_mode_and_owner_stay(tmp_path: Path) -> None:
-    """A file that root writes again stays its owner's, and nobody may read it who might not before."""
+    """A file that root writes again keeps its owner, and gets no new readers."""
     path = tmp_path / "r.json"
     path.write_text("old")
     path.chmod(0o640)

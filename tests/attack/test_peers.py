@@ -102,7 +102,7 @@ def recorded(key: bytes | None) -> bytes:
 
 
 def signed_by_another(data: bytes) -> bytes:
-    """What a responder with another key answers, if it does not care for the key of who asks."""
+    """What a responder with another key answers, if it ignores the key of the asker."""
     answer = bytearray(unchecked(data))
     return bytes(answer[:96]) + stamp._hmac(OTHER, bytes(answer[:96])) + bytes(answer[SIGNED:])
 
@@ -330,6 +330,6 @@ def test_what_answers_is_named(verdicts: dict[str, list[Result]], name: str) -> 
 
 @pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if not attack.says])
 def test_a_responder_that_lies_is_still_reached(verdicts: dict[str, list[Result]], name: str) -> None:
-    """Who answers this node's packets is reached, whatever else it says."""
+    """A peer that answers this node's packets is reached, whatever else it says."""
     reached = [result.status for result in verdicts[name] if result.check == "reach.udp"]
     assert reached == [Status.PASS, Status.PASS]

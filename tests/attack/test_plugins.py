@@ -184,7 +184,7 @@ def test_a_package_that_breaks_is_told_by_module(declared: list[Check | BrokenPl
 
 @pytest.mark.parametrize("name", [*HARMLESS_IMPORTS, "zzz_last"])
 def test_the_other_modules_of_a_broken_package_still_count(declared: list[Check | BrokenPlugin], name: str) -> None:
-    """Printing, handlers, threads and another folder are the module's own affair."""
+    """Printing, handlers, threads and another folder are the module's own business."""
     assert f"evil.{name}" in [check.id for check in declared if isinstance(check, Check)]
 
 
@@ -238,7 +238,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", CHECK_ERRORS)
 def test_a_check_that_breaks_is_an_error(ran: dict[str, dict[str, Any]], name: str) -> None:
-    """Whatever a check raises, ends or gives wrongly is `run.check-error`, never the end of the run."""
+    """Whatever a check raises, ends or returns wrongly is `run.check-error`, never the end of the run."""
     result = ran[f"evil.e_{name}/node/local/error"]
     assert (result["status"], result["code"]) == ("error", "run.check-error")
 
@@ -269,7 +269,7 @@ def test_the_other_checks_run(ran: dict[str, dict[str, Any]]) -> None:
     ],
 )
 def test_one_signal_ends_the_run_with_its_report(tmp_path: Path, number: int, body: str) -> None:
-    """Whatever a check is at, one signal is enough: the report is written, with what had finished."""
+    """Whatever a check does, one signal is enough: the report is written, with what had finished."""
     install(tmp_path, {"checks": a_check("stuck", f"print('stuck', flush=True)\n{body}")})
     with start(tmp_path, "run", "evil.stuck", "host.clock", "--output", "json=report.json") as running:
         read_until(running, "stuck", "host.clock")

@@ -65,7 +65,7 @@ class Asker:
 
 @contextmanager
 def paused(running: Running) -> Iterator[None]:
-    """The responder does not get to run meanwhile, as on a machine that is much too busy."""
+    """The responder gets no CPU time meanwhile, as on a machine that is much too busy."""
     running.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -108,7 +108,7 @@ def test_what_its_own_queue_dropped_is_told_and_is_no_loss_of_the_path(start: St
 
 
 def test_what_it_drops_for_a_peers_own_rate_is_told(start: Start) -> None:
-    """Who sends more than one source may hears that its packets were dropped for that, not that the path lost them."""
+    """A sender above its rate learns that its packets were dropped for that, not that the path lost them."""
     responder = start("--allow", "127.0.0.1", "--max-rate", "50")
     place = responder.places[0]
     with client(place) as link:

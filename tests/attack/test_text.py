@@ -53,7 +53,7 @@ anything = st.text(st.characters(), max_size=60) | st.text(
 
 
 def report(said: str) -> Report:
-    """A report of one result of each status, in every field of which somebody may have written something."""
+    """A report of one result of each status; another user may have written something in every field."""
     results = [
         {
             "id": f"{said}/{said}/forward/{n}",

@@ -1,6 +1,6 @@
-"""A timeline holds no secret: not of this node, not of its tunnel, not of what a server says back.
+"""A timeline holds no secret: not of this node, not of its tunnel, not of what a server sends back.
 
-Real runs against real servers; what is found is decoded with the standard library, not with our own code.
+Real runs against real servers; the standard library decodes what is found, not our own code.
 """
 
 import json
@@ -80,7 +80,7 @@ def node(tmp_path: Path) -> Node:
 
 
 def leaked(known: dict[str, str], text: str) -> list[str]:
-    """The names of the secrets that any reader of a text may decode from it, whole or the half that is random."""
+    """The names of the secrets that any reader of a text may decode from it, whole or the random half."""
     found = everything(text)
     return [name for name, value in known.items() if value in found or value[-20:] in found]
 

@@ -136,7 +136,7 @@ def test_directions_are_told_without_colour(window: Window, broken: Report, tmp_
 
 
 def test_losses_are_drawn_and_told(window: Window, broken: Report, tmp_path: Path) -> None:
-    """A third of the bar is a third of the packets; who does not see it hears it."""
+    """A third of the bar is a third of the packets; a screen reader says the same."""
     page = window.show(broken, tmp_path)
     picture = page.get_by_role("img", name="to d: 30 % lost")
     assert picture.locator(".lost").get_attribute("width") == "18.0"

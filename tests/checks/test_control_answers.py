@@ -75,7 +75,7 @@ def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
 
 
 def test_a_certificate_that_expires_soon_only_warns_and_the_limit_is_a_setting() -> None:
-    """Nothing is broken yet; who renews every week sets a shorter limit."""
+    """Nothing is broken yet; an operator who renews every week sets a shorter limit."""
     soon = [shook("trusted", ends=5 * DAY)]
     assert control_tls.judge(URL, soon, NOW).status is Status.WARN
     assert "in 5.0 days" in control_tls.judge(URL, soon, NOW).message

@@ -206,6 +206,6 @@ def test_silence_tells_of_its_tunnel(handshake_s: float, said: str, measured: fl
 
 
 def test_of_a_tunnel_that_tells_nothing_nothing_is_said() -> None:
-    """Without privilege, with another product, and where nobody owns the address, there is no handshake to speak of."""
+    """Without privilege, with another product, and where no peer has the address, there is no handshake to report."""
     for overlay in (None, OVERLAY, replace(OVERLAY, product="nebula"), replace(OVERLAY, peers=())):
         assert control_connect.tunnel_to(GOOD, overlay, 1000.0) is None

@@ -101,7 +101,7 @@ def test_a_black_hole_on_the_way_there() -> None:
 
 
 def test_a_black_hole_on_the_way_back() -> None:
-    """Protects the other direction: the request arrived, so it is not the way there."""
+    """Protects the other direction: the request arrived, so the way there is not the cause."""
     gap = replace(WAITS, info=replace(IDLE, rcv_mss=536, out_of_order=2))
     there, back = verdicts(gap, SMALL, gap)
     assert there.message == "1420-byte packets of TCP arrive at 10.66.0.3:9847"

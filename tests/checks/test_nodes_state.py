@@ -98,7 +98,7 @@ def test_a_list_that_cannot_be_read(
 
 
 def test_any_number_of_nodes_with_any_name() -> None:
-    """A hundred thousand stale rows take no time to speak of, and no name breaks a line or fills a message."""
+    """A hundred thousand stale rows take little time, and no name breaks a line or fills a message."""
     odd = "\x1b[31m\n\u202e" + "x" * 100_000
     rows = tuple(NodeRecord(f"{odd}{n}", odd, 0, {"listen_addr": odd}) for n in range(3))
     many = tuple(node(f"n{n}", age_s=500) for n in range(100_000))

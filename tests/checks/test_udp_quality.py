@@ -121,7 +121,7 @@ def test_each_number_has_the_count_behind_it() -> None:
 
 
 def test_thresholds_are_the_settings() -> None:
-    """A line that is always bad and good enough can be let be."""
+    """A line that is always bad but good enough can be accepted."""
     lossy = session(direction(sent=800, lost=40), CLEAN, 800)
     tolerant = Thresholds(loss_percent=10.0, loss_fail_percent=20.0)
     assert {result.status for result in judge(PEER, lossy, tolerant)} == {Status.PASS}
@@ -175,7 +175,7 @@ class Mesh:
         return peer.name in self.silent_names
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
-        """As PathProbes; one of the silent has come up meanwhile."""
+        """Like PathProbes; one of the silent peers has come up meanwhile."""
         self.asked[peer.name] = count
         if peer.name in self.silent_names - {"p300"}:
             return StampStats(sent=count, answered=0)
@@ -183,7 +183,7 @@ class Mesh:
 
 
 def test_the_silent_of_a_large_mesh_are_not_waited_for_one_by_one() -> None:
-    """They get a few packets, all others their share; nobody is left out, and who has come up is measured."""
+    """They get a few packets, all others their share; nobody is left out, and a peer that came up is measured."""
     peers = tuple(Peer(f"10.66.{n // 250}.{n % 250}", f"p{n}") for n in range(500))
     net = Mesh({f"p{n}" for n in range(250, 500)})
     context = Context(Settings(), peers, None, cast("Net", net))
@@ -257,7 +257,7 @@ def test_what_an_end_dropped_is_no_loss_forward(drops: Drops, rejected: dict[str
     ],
 )
 def test_what_an_end_dropped_is_no_loss_back(drops: Drops, rejected: dict[str, int], codes: list[str]) -> None:
-    """Answers that the peer did not send, this node had no room for, or nobody could read, the path did not lose."""
+    """The path did not lose answers that the peer did not send, this node had no room for, or nobody could read."""
     stats = replace(session(CLEAN, direction(lost=60)), drops=drops, rejected=rejected)
     assert codes_of(judge(PEER, stats, LIMITS), Direction.REVERSE) == codes
 

@@ -1,4 +1,4 @@
-"""The Prometheus endpoint as a process: what a scrape gets, and what nobody can make it do."""
+"""The Prometheus endpoint as a process: what a scrape gets, and what no scrape can cause."""
 
 import os
 import signal

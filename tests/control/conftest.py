@@ -152,7 +152,7 @@ def servers(folder: Path) -> Iterator[StartServer]:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of this test's own: `start_server({"VOX_MESH_TOKEN": …}, "--fault", "hang")`."""
+    """Starts servers for this test: `start_server({"VOX_MESH_TOKEN": …}, "--fault", "hang")`."""
     with servers(tmp_path) as start:
         yield start
 
@@ -259,7 +259,7 @@ def mailbox() -> str:
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The server under test: the one that was named, or one of our own with every kind of bearer."""
+    """The server under test: the named one, or one of ours with every kind of bearer."""
     with ExitStack() as stack:
         url = base_url(request.config)
         if url:

@@ -1,6 +1,6 @@
-"""The one-time token: spent by nobody but its owner, once, however many ask, whatever was lost on the way.
+"""The one-time token: only its owner spends it, once, however many ask, whatever was lost on the way.
 
-These never run against a server that is not ours: a wrong guess would burn the real one's token.
+These never run against a server that is not ours: a wrong guess would invalidate the real one's token.
 """
 
 import asyncio

@@ -42,7 +42,7 @@ def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_is_not_touched(tmp_path: Path) -> None:
-    """Somebody may be about to use it."""
+    """A node may be about to use it."""
     out = tmp_path / "token"
     out.write_text("precious")
     result = run("--out", str(out))

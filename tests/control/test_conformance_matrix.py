@@ -1,4 +1,4 @@
-"""Conformance: every route × every error of its own and every wrong body × every role, and nobody at all.
+"""Conformance: every route × each of its errors and every wrong body × every role, and no bearer.
 
 Written down from the contract. The rows of the registry, mailbox and leases that the errors need are made once and are
 never changed by a case: each of them is refused.
@@ -129,7 +129,7 @@ def test_every_error_of_a_route_by_role(
     case: tuple[str, frozenset[str], dict[str, Any], int],
     role: str | None,
 ) -> None:
-    """Whom the route admits gets the route's own answer, others 403 whatever is wrong, and strangers 401."""
+    """A client that the route admits gets the route's own answer, others 403 whatever is wrong, and strangers 401."""
     path, allowed, body, status = case
     target.bearer("mesh")
     answer = target.post(path, {name: made.get(value, value) for name, value in body.items()}, role)

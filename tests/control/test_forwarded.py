@@ -1,4 +1,4 @@
-"""Whom a request counts for behind a proxy; in this process, because a test has no address of another machine."""
+"""Which client a request counts for behind a proxy; in this process: a test has no address of another machine."""
 
 import asyncio
 from collections.abc import Iterator

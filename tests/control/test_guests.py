@@ -1,4 +1,4 @@
-"""Who is let in, as tables: no sockets, and the time given."""
+"""Which connections are accepted, as tables: no sockets, and the time given."""
 
 import pytest
 
@@ -16,7 +16,7 @@ class Inn:
         self.guests = Guests(Caps(in_all, per_client), self.cuts.append, self.said.append, lambda: self.now)
 
     def come(self, host: str, name: str = "") -> Guest | None:
-        """A new connection; who has to leave for somebody is written down."""
+        """A new connection; the one that has to leave for it is written down."""
         guest = self.guests.admit(host)
         if guest is not None:
             guest.leave = lambda: self.left.append(name)
@@ -37,7 +37,7 @@ def test_the_stranger_who_waits_longest_makes_room() -> None:
 
 
 def test_an_answer_puts_a_stranger_at_the_end() -> None:
-    """Who asks now and then outlives who only waits."""
+    """A client that asks now and then outlives one that only waits."""
     inn = Inn()
     first = inn.come("192.0.2.1", "first")
     inn.come("192.0.2.1", "second")

@@ -94,7 +94,7 @@ def test_a_bind_address_that_is_none_is_named(tmp_path: Path, bind: str) -> None
 
 @pytest.mark.parametrize("option", ["--bind", "--metrics-bind"])
 def test_a_port_in_use_is_named(tmp_path: Path, option: str) -> None:
-    """And how to find who has it; nothing is created."""
+    """It also says how to find what has it; nothing is created."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         options = [option, f"127.0.0.1:{port}"] + (["--bind", "127.0.0.1:0"] if option != "--bind" else [])

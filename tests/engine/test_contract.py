@@ -78,7 +78,7 @@ def test_what_is_declared_wrongly_is_told_in_a_sentence(more: dict[str, Any], se
     ],
 )
 def test_a_good_result_crosses_a_process_unchanged(result: Result) -> None:
-    """What a check in a process of its own gives is what the report holds."""
+    """What a check in a separate process gives is what the report holds."""
     assert RESULT.validate_json(RESULT.dump_json(well_formed(result))) == result
 
 
@@ -137,7 +137,7 @@ def test_a_bad_result_is_told_in_a_sentence(more: dict[str, Any], sentence: str)
 
 
 def test_a_check_that_gives_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report has an end, and the memory of this machine too."""
+    """A report has a limit, and so has the memory of this machine."""
     monkeypatch.setattr("preflight.engine.contract.MOST_RESULTS", 2)
     known: set[tuple[str, str, str]] = set()
     for aspect in "ab":

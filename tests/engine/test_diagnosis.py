@@ -346,7 +346,7 @@ _RESULTS = st.builds(
 def test_whatever_is_bad_a_diagnosis_keeps_its_promises(
     results: list[Result], control_host: str | None, chance: Random
 ) -> None:
-    """Nothing bad is lost, nothing is invented, nothing is explained by what is milder; the input's order is idle."""
+    """Nothing bad is lost, nothing is invented, nothing is explained by what is milder; input order is ignored."""
     causes = diagnose(results, control_host)
     by_id = {result.id: result for result in results}
     assert {id for cause in causes for id in cause.explains} == set(by_id)

@@ -56,7 +56,7 @@ VOX_MESH_WORKER_TOKEN={SECRETS["variable"]}
 
 
 def made(text: str) -> Report:
-    """A report in every field of which somebody may have written something."""
+    """A report; another user may have written something in every field."""
     result = failed(
         codes.CONTROL_TIMEOUT,
         "b",

@@ -60,7 +60,7 @@ def recorded() -> list[Packet]:
 
 @pytest.mark.lab
 def test_only_our_own_packets_and_only_their_headers(recorded: list[Packet], tmp_path: Path) -> None:
-    """A user's other traffic is nobody's business, and payloads hold tokens. ICMP errors belong to the probes."""
+    """A user's other traffic is private, and payloads hold tokens. ICMP errors belong to the probes."""
     path = tmp_path / "c.pcap"
     path.write_bytes(pcap(recorded))
     assert SECRET not in path.read_bytes()

@@ -175,7 +175,7 @@ def test_hub_is_a_hop(network: Build) -> None:
 
 
 def test_silent_control_port(network: Build) -> None:
-    """Protects control-drop: the port gives no answer at all, where a closed port would refuse."""
+    """Protects control-drop: the port gives no answer, where a closed port would refuse."""
     made = network("control-drop")
     with inside(made.names.namespace("a")):
         with pytest.raises(TimeoutError):

@@ -14,7 +14,7 @@ STATE = State("pair", "wireguard", Places(("10.66.0.2",), 862, "10.66.0.3", 9847
 
 
 def test_names_are_distinct_and_fit(tmp_path: Path) -> None:
-    """Protects side-by-side labs: wireguard-go's sockets are shared, and an interface name has 15 bytes."""
+    """Protects parallel labs: wireguard-go's sockets are shared, and an interface name has 15 bytes."""
     labs = ["pair", "pair-a", "a", "a" * 48, "a" * 47]
     names = [LabNames.of(lab, tmp_path) for lab in labs]
     tunnels = {each.tunnel(node) for each in names for node in "abc"}

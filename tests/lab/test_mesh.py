@@ -23,7 +23,7 @@ def report_of(scenario: str, tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_five_hundred_healthy_peers_pass(tmp_path: Path) -> None:
-    """Nothing is lost by our own haste, nothing runs into a limit that is meant for a few peers."""
+    """Our own haste loses nothing, and no limit for a few peers ends a check."""
     report = report_of("healthy-mesh", tmp_path)
     bad = [r for r in report["results"] if r["status"] not in ("pass", "skip")]
     assert bad == []

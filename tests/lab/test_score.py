@@ -60,7 +60,7 @@ def test_expected_is_the_alternative_that_came() -> None:
 
 
 def test_false_alarms() -> None:
-    """Protects the wolf count: bad results that neither the first diagnosis explains nor the scenario expects."""
+    """Protects the false-alarm count: bad results that neither first diagnosis nor scenario explains."""
     results = (
         ("x/1", "fail", "overlay.down"),
         ("y/1", "warn", "reach.loss"),

@@ -43,7 +43,7 @@ def asked_for_in(sources: Iterable[str]) -> set[str]:
 
 
 def unread(kinds: Iterable[type[Facts]], sources: Iterable[str]) -> set[str]:
-    """The classes of facts that nobody asks for, neither by their own name nor by that of their base."""
+    """The classes of facts that nobody asks for, neither by their name nor by that of their base."""
     asked = asked_for_in(sources)
     return {
         kind.__name__ for kind in kinds if not asked & {base.__name__ for base in kind.__mro__ if base is not Facts}

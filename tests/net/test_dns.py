@@ -57,7 +57,7 @@ def test_what_one_resolver_says(
 
 
 def test_each_resolver_is_asked_by_itself(open_name_server: "OpenNameServer") -> None:
-    """One that is silent and one of another opinion do not hide behind the first that answers."""
+    """A silent one and one with a different answer do not hide behind the first that answers."""
 
     async def ask() -> Resolution:
         async with AsyncExitStack() as stack:

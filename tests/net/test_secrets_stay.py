@@ -1,4 +1,4 @@
-"""No secret leaves the node but as a bearer to the control plane: not in a report, a log, an argument, or a crash."""
+"""Only as a bearer to the control plane a secret leaves the node: not in a report, a log, an argument, or a crash."""
 
 import asyncio
 import os

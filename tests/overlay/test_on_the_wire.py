@@ -175,7 +175,7 @@ def test_an_endpoint_without_route(tunnel: "Pair") -> None:
 
 
 def test_the_node_s_own_firewall(tunnel: "Pair") -> None:
-    """What never leaves must not be put down to the peer."""
+    """The peer is not to blame for what never leaves."""
     tunnel.a.filter("output", "ip daddr 10.99.0.2 drop")
     assert code(tunnel.a, overlay_session) == "host.firewall-drop"
 

@@ -72,7 +72,7 @@ def test_markdown_shows_verdict_cause_and_remedy_first(report: Report) -> None:
 
 
 def test_markdown_makes_no_markup_of_what_strangers_wrote(report: Report) -> None:
-    """A host name or a banner must not become a link, a script, a mention or a heading in somebody's ticket."""
+    """A host name or a banner must not become a link, a script, a mention or a heading in a ticket."""
     html = MarkdownIt("commonmark").enable("table").render(markdown.render(report))
     assert _Elements(html).names <= {
         "h2", "h3", "p", "strong", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary",

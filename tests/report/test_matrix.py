@@ -73,7 +73,7 @@ def test_what_is_known_of_one_direction_counts_more_than_of_both() -> None:
 
 
 def test_a_peer_without_a_report_is_shown_as_silent() -> None:
-    """Whose report is missing must be seen, or the matrix looks whole."""
+    """A missing report must be visible, or the matrix looks whole."""
     matrix = merge([seen_by("a", *good("b"), warned(codes.UDP_LOSS, "c", Direction.REVERSE, "2 %"))])
     assert (matrix.nodes, matrix.silent) == (("debian",), ("b", "c"))
     assert statuses(matrix) == {"b>debian": "pass", "c>debian": "warn", "debian>b": "pass"}
@@ -81,7 +81,7 @@ def test_a_peer_without_a_report_is_shown_as_silent() -> None:
 
 
 def test_of_two_reports_of_one_node_the_later_one_counts() -> None:
-    """Somebody ran it again after the repair."""
+    """A user ran it again after the repair."""
     before = seen_by("a", failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "dead"), peers="b")
     after = seen_by("a", *good("b", Direction.FORWARD), peers="b", later_s=60)
     assert statuses(merge([after, before])) == {"debian>b": "pass"}

@@ -217,7 +217,7 @@ SKIP, PASS, WARN, OPEN = Status.SKIP, Status.PASS, Status.WARN, Status.INCONCLUS
 def test_what_was_asked_for_by_name_is_not_left_out_in_silence(
     results: dict[str, Status], gate: Gate, expected: int, remarks: list[str]
 ) -> None:
-    """What a named check needs does not speak for it, and a plug-in that could not be loaded does for nobody."""
+    """What a named check needs does not count as its pass, nor does a plug-in that could not be loaded."""
     asked = {check: frozenset({check}) for check in ({"a.x": SKIP} | results) if check in ("a.x", "b.y")}
     found = judge([told(check, status) for check, status in results.items()], gate, asked)
     assert (found.exit_code, list(found.remarks)) == (expected, remarks)

@@ -113,7 +113,7 @@ def test_a_known_secret_is_in_no_line(place: dict[str, Any]) -> None:
 
 
 def test_a_secret_is_taken_out_before_a_long_text_is_cut() -> None:
-    """Half a secret is known to nobody: cut first, it would stay."""
+    """Nobody knows half a secret: if it were cut first, the half would stay."""
     (line,) = told(event(detail="x" * (timeline.MOST_CHARACTERS - 10) + SECRET + "y" * 50), redactor=Redactor([SECRET]))
     assert SECRET[:6] not in line["fields"]["detail"]
     assert len(line["fields"]["detail"]) == timeline.MOST_CHARACTERS + 1
@@ -144,7 +144,7 @@ def test_no_text_of_a_stranger_moves_the_cursor_or_begins_a_line() -> None:
 
 
 def test_numbers_that_json_does_not_know_are_null() -> None:
-    """A round trip of nobody is not a number."""
+    """A round trip that nobody measured is not a number."""
     (line,) = told(event(rtt_ms=float("nan"), wait_s=float("inf"), mean_ms=1.23456789))
     assert line["fields"] == {"rtt_ms": None, "wait_s": None, "mean_ms": 1.234568}
 

@@ -207,7 +207,7 @@ def test_orders(key: bytes | None, signed: bytes | None, change: dict[str, objec
 
 
 def test_a_replayed_order_is_ignored() -> None:
-    """Who replays a request learns nothing and makes nobody send."""
+    """A host that replays a request learns nothing and makes nobody send."""
     responder = core(KEY)
     payload = encode_request(REQUEST, KEY)
     assert responder.order(payload, "1", NOW_MS) is not None

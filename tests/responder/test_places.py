@@ -45,7 +45,7 @@ def test_no_places(text: str) -> None:
 
 
 def test_prefixes() -> None:
-    """A prefix, or an address as a prefix of itself; host bits are let go."""
+    """A prefix, or an address as a prefix of itself; host bits are ignored."""
     assert str(places.read_prefix("10.66.0.7/24")) == "10.66.0.0/24"
     assert str(places.read_prefix("fd66::2")) == "fd66::2/128"
     with pytest.raises(ResponderError, match="--allow everybody"):

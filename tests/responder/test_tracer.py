@@ -80,7 +80,7 @@ def test_no_privilege_is_needed(start: Start) -> None:
 
 
 def test_who_holds_the_key_is_traced(start: Start) -> None:
-    """Also a stranger; who has another key, or none, hears nothing."""
+    """Also a stranger; a node with another key, or none, hears nothing."""
     port = start("127.0.0.1", "--key-file", "key")
     assert ask("127.0.0.1", port, KEY) is not None
     assert ask("127.0.0.1", port, None) is None

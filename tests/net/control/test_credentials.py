@@ -80,7 +80,7 @@ def test_released_without_writing_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_key_outlives_a_run_that_was_killed(tmp_path: Path) -> None:
-    """The next run asks with the same idempotency key, so it gets the answer that the first never heard."""
+    """The next run asks with the same idempotency key, so it gets the answer that the first one never received."""
     path = tmp_path / "cred"
     first = CredentialsFile(path)
     key = first.reserve()

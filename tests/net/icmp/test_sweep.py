@@ -1,4 +1,4 @@
-"""Sweeps as whole processes over real sockets: nobody is lost, and just the dead are named."""
+"""Sweeps as whole processes over real sockets: no answer is lost, and only the dead are named."""
 
 import json
 import subprocess

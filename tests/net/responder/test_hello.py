@@ -80,7 +80,7 @@ def listen(
 
 
 def test_a_responder_says_what_it_has_not_heard(start_responder: StartResponder) -> None:
-    """Nothing was sent to it, and it says so of its own accord to the port of its peer's responder."""
+    """Nothing was sent to it, and it reports this without a request to the port of its peer's responder."""
     at = free_port(NODE, socket.SOCK_DGRAM)
     port = start_responder(PEER, NODE, at)
     report, _ = listen(Ends(PEER, port, NODE, at))
@@ -141,7 +141,7 @@ def test_hellos_of_another_key_are_dropped(start_responder: StartResponder) -> N
 
 
 def test_a_port_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has the port and does not know the question is named as a possible reason."""
+    """A program that has the port and does not know the question is named as a possible reason."""
     monkeypatch.setattr(shell, "WAIT_S", 0.6)
     with udp.open_udp(NODE) as taken:
         report, why = listen(Ends(PEER, 862, NODE, taken.getsockname()[1]))

@@ -102,7 +102,7 @@ def test_a_placeholder_is_left_alone(line: str) -> None:
 
 
 def test_a_weak_value_counts_where_this_node_really_uses_it() -> None:
-    """`changeme` is a placeholder until somebody takes it for the token."""
+    """`changeme` is a placeholder until someone uses it as the token."""
     assert len(list(leaks([Line("f", 1, "VOX_MESH_TOKEN=changeme")], ["changeme"]))) == 1
 
 

@@ -130,7 +130,7 @@ def test_large_packets(run_responder: RunResponder) -> None:
 
 
 def test_a_key_makes_a_stranger_welcome(run_responder: RunResponder) -> None:
-    """Without provision only who holds the key is served; others hear nothing."""
+    """Without provision only a peer with the key is served; others hear nothing."""
     peer = run_responder(key=True).peer()
     assert asyncio.run(probes(key=KEY).stamp(peer, count=5, interval_s=INTERVAL_S)).answered == 5
     for key in (None, b"another key of the tests"):
@@ -249,7 +249,7 @@ def test_the_peer_tells_by_mailbox_that_forward_is_dead(
 
 
 def test_the_mailbox_is_left_empty(run_responder: RunResponder, start_control_plane: "StartControlPlane") -> None:
-    """Requests and results are acknowledged by who they were for."""
+    """Requests and results are acknowledged by their receivers."""
     url = start_control_plane().url
     responder = run_responder(allow="127.0.0.1", url=url)
 
@@ -328,7 +328,7 @@ def test_without_a_mailbox(agent: str | None, url: str | None, why: str, monkeyp
 def test_a_peer_that_does_not_read_its_mailbox(
     start_control_plane: "StartControlPlane", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for the peer's word is bounded."""
+    """Waiting for the peer's report is bounded."""
     monkeypatch.setattr(path, "ASK_TIMEOUT_S", 1.0)
     with silent() as port:
         result = asyncio.run(inquire(probes(url=start_control_plane().url), Peer("127.0.0.1", "b", port, "2")))

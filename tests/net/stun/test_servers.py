@@ -92,7 +92,7 @@ def test_a_peer_is_asked_with_the_key(start: Callable[..., str], address: str, h
 
 
 def test_strangers_show_the_key(start: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is not provisioned gets an answer to a signed question only."""
+    """A peer that is not provisioned gets an answer to a signed question only."""
     monkeypatch.setattr(servers, "RTO_S", (0.3,))
     place = start("127.0.0.1", "--key-file", "key")
     assert [asyncio.run(Stun().ask([place], key))[0].why for key in (KEY, None)] == [None, "silent"]

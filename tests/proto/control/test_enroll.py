@@ -56,7 +56,7 @@ def test_one_mishap_anywhere_is_survived(state: State, error: ControlError) -> N
 
 
 def test_retry_after_is_honoured() -> None:
-    """The server's word is waited for, never hammered."""
+    """The wait that the server asks for is respected, and never cut short."""
     run = Run(Server(once(State.JOIN, status(429, "later", 7.0), status(429, "later", 3.0)))).drive()
     assert run.problems() == GOOD
     assert [wait for wait in run.waits if wait > 1] == [pytest.approx(7.25), pytest.approx(3.5)]

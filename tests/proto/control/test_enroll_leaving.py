@@ -79,7 +79,7 @@ def test_a_join_whose_answer_is_lost_is_taken_back(error: ControlError) -> None:
 
 @pytest.mark.parametrize(("error", "listed"), [(status(503), True), (status(403), True), (status(404), False)])
 def test_whether_a_row_may_still_be_listed(error: ControlError, listed: bool) -> None:
-    """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
+    """Only the control plane's own answer proves it gone: 2xx, or that there is no such row."""
     assert Run(Server(always(State.LEAVE, error))).drive().machine.row.may_be_listed is listed
     assert not Run(Server()).drive().machine.row.may_be_listed
 

@@ -73,7 +73,7 @@ def test_a_member_beats_until_it_leaves() -> None:
 
 @pytest.mark.parametrize(("outcome", "listed"), [(None, False), (status(404), False), (status(403), True)])
 def test_whether_a_row_may_still_be_listed(outcome: ControlError | None, listed: bool) -> None:
-    """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
+    """Only the control plane's own answer proves it gone: 2xx, or that there is no such row."""
     world = World().joined()
     world.machine.leave(world.now)
     assert world.machine.row.may_be_listed

@@ -98,7 +98,7 @@ def test_every_count_is_exact(fates: dict[tuple[int, int], tuple[float, ...]], r
 
 @given(late_s=st.floats(1.001, 5.0))
 def test_a_late_answer_is_no_answer(late_s: float) -> None:
-    """Behind the time-out a target is silent, and its late word counts for nobody else."""
+    """After the time-out a target is silent, and its late answer counts for no other one."""
     network = Network(Sweep(1000.0), fate=lambda address, n: (late_s,) if address == "t0" else (0.001,))
     silent, *others = network.add(3, count=1)
     network.run()

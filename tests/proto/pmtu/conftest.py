@@ -120,7 +120,7 @@ class Network:
         return self.put_together["peer"] if self.counts else None
 
     def send(self, link: Link, to: str, data: bytes) -> None:
-        """Let a datagram meet its fate on a link."""
+        """Let a datagram cross a link: it may be lost, delayed or copied."""
         size = len(data) + overhead(self.address)
         fate = link.carry(size, self.now)
         if fate == LOST:

@@ -79,7 +79,7 @@ class Host:
         return search.result
 
     def request(self, message: bytes) -> None:
-        """Let a request meet its fate, and its answer."""
+        """Let a request and its answer cross: they may be lost or delayed."""
         size = len(message) - HEADER + overhead(self.address)
         if not self.there(size):
             if self.tells is not None:

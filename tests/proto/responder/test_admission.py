@@ -1,4 +1,4 @@
-"""Who may ask, how often, and in how much memory."""
+"""Which sources may ask, how often, and in how much memory."""
 
 from ipaddress import ip_network
 
@@ -53,7 +53,7 @@ def test_one_source_has_its_rate() -> None:
 
 
 def test_a_noisy_peer_takes_nothing_from_a_quiet_one() -> None:
-    """However much some send, who keeps to a quarter of the rate is served."""
+    """However much some send, a source that keeps to a quarter of the rate is served."""
     judge = admitted(sources=40)
     now = 1000.0
     quiet = []
@@ -88,7 +88,7 @@ def test_strangers_cannot_use_up_what_peers_are_given() -> None:
 
 
 def test_newcomers_cannot_use_up_what_known_peers_are_given() -> None:
-    """A flood from made-up addresses of a provisioned prefix: who was there before is served."""
+    """A flood from made-up addresses of a provisioned prefix: earlier sources are served."""
     judge = admitted(sources=1)
     newcomers = [judge.judge(f"fd66::{number:x}", 100.0) for number in range(1000)]
     assert newcomers.count(Verdict.ALLOWED) == 10
@@ -96,7 +96,7 @@ def test_newcomers_cannot_use_up_what_known_peers_are_given() -> None:
 
 
 def test_tables_are_bounded() -> None:
-    """Made-up addresses cannot fill the memory, and who was seen last is remembered."""
+    """Made-up addresses cannot fill the memory, and recent sources are remembered."""
     judge, ledger = Admission([ip_network("10.0.0.0/8")], Limits(), 0.0), Ledger()
     for number in range(2 * admission.MAX_SOURCES):
         address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"

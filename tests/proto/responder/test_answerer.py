@@ -24,7 +24,7 @@ def test_the_sentence_names_the_most_exact_reason(rejected: dict[str, int], said
 
 @pytest.mark.parametrize("reason", [OTHER_KEY, UNSIGNED])
 def test_a_key_that_differs_is_repaired_by_the_key(reason: str) -> None:
-    """The right program runs there: nobody has to look who has the port."""
+    """The right program runs there: nobody has to find out which program has the port."""
     remedy = replace_answerer("b", "10.66.0.2", 862, {reason: 3})
     assert "--key-file" in remedy
     assert "ss -lunp" not in remedy

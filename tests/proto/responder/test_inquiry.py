@@ -1,4 +1,4 @@
-"""Who sends what to the socket of an inquiry: each datagram counts once, for the right host."""
+"""The senders to the socket of an inquiry: each datagram counts once, for the right host."""
 
 from dataclasses import dataclass, field
 

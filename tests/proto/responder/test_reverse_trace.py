@@ -42,7 +42,7 @@ microseconds = st.none() | st.integers(0, 2**32 - 2).map(lambda us: us / 1000)
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """Hops as the protocol carries them: who is silent has no time and is not the end."""
+    """Hops as the protocol carries them: a silent hop has no time and is not the end."""
     shown = draw(st.lists(addresses, max_size=trace.MAX_HOPS))
     return Trace(
         tuple(
@@ -153,7 +153,7 @@ def test_answers_are_not_answered(kind: Kind) -> None:
 
 
 def test_with_a_key_the_unsigned_get_nothing() -> None:
-    """Who does not hold the key learns nothing and makes nobody trace."""
+    """A host without the key learns nothing and makes nobody trace."""
     server = TraceServer(KEY, b"secret", 0.0)
     for key in (None, b"some other key..."):
         assert server.handle(encode(Message(Kind.ASK, TOKEN), key=key), SOURCE, HERE, 255, 0.0) == ([], "bad-trace")

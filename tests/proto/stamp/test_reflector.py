@@ -139,7 +139,7 @@ def test_both_modes_side_by_side() -> None:
 
 
 def test_strangers_must_show_the_key() -> None:
-    """Who is not provisioned gets an answer to an authenticated packet only."""
+    """A sender that is not provisioned gets an answer to an authenticated packet only."""
     server = SessionReflector(key=KEY)
     with pytest.raises(StampError, match="not-allowed"):
         ask(server, request(), stranger=True)

@@ -33,7 +33,7 @@ def test_a_late_shell_does_not_catch_up_in_a_burst() -> None:
 
 
 def test_a_dead_path_gives_no_direction() -> None:
-    """Nothing answered: no direction is claimed, no tail is sent, and silence is waited for as long as asked."""
+    """Nothing answered: no direction is claimed, no tail is sent, and the wait for an answer is as long as asked."""
     network = Network(losing(*range(100)))
     stats = network.run(plan(10, timeout_s=1.0))
     assert (stats.sent, stats.answered, stats.forward, stats.reverse) == (10, 0, None, None)
@@ -128,7 +128,7 @@ def test_packets_have_the_size_asked_for(size: int, key: bytes | None) -> None:
 
 
 def test_a_slow_path_is_no_lossy_one() -> None:
-    """Answers that take longer than silence is waited for are waited for, once the first is here."""
+    """Answers that take longer than the first wait are waited for, once the first is here."""
     stats = Network(steady(0.75), steady(0.75)).run(plan(400, timeout_s=1.0))
     assert (stats.answered, stats.undirected) == (stats.sent, 0)
 
@@ -158,7 +158,7 @@ def test_copies_without_end_are_not_kept() -> None:
 
 
 def test_port_unreachable_ends_a_session() -> None:
-    """Only the peer's own word ends it; an ICMP error of a router is noted with who sent it, and by which interface."""
+    """Only the peer's own "port unreachable" ends it; a router's ICMP error is noted with its sender and interface."""
     sender = SessionSender(plan(50, peer="10.66.0.2"), 0.0, lambda: EPOCH_NS)
     send(sender)
     sender.refused(Refusal(errno.ECONNREFUSED, ORIGIN_ICMP, 3, 3, offender="10.66.0.9", interface="eth0"), 0.001)

@@ -27,7 +27,7 @@ def reflect(area: bytes, *, key: bytes | None = None, authenticated: bool = Fals
 @settings(deadline=None)
 @given(st.lists(tlvs, max_size=10))
 def test_round_trip(sent: list[Tlv]) -> None:
-    """What is written is read back, padding last, where RFC 8972 wants it behind an HMAC."""
+    """What is written is read back, padding last, where RFC 8972 places it after an HMAC."""
     in_order = sorted(sent, key=lambda tlv: tlv.kind == Kind.EXTRA_PADDING)
     assert stamp_tlv.parse(stamp_tlv.encode(sent)) == in_order
 

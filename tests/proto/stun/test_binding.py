@@ -118,7 +118,7 @@ def test_short_questions_get_no_answer(cut: int) -> None:
 
 
 def test_errors_are_told() -> None:
-    """A server that wants credentials answers: that is not silence."""
+    """A server that asks for credentials answers: that is not silence."""
     words = b"\0\0\x04\x01Unauthorized"
     data = struct.pack("!HH", 0x0111, 4 + len(words)) + stun.COOKIE + TRANSACTION
     with pytest.raises(StunError, match="401 Unauthorized"):

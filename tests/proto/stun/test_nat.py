@@ -80,7 +80,7 @@ def test_every_byte_is_signed(message: Message, place: int, change: int) -> None
     )
 )
 def test_never_more_out_than_in(data: list[bytes]) -> None:
-    """Whatever comes and whenever it is due, an address never gets more bytes than were sent in its name."""
+    """At any time an address gets at most as many bytes as were sent in its name."""
     server = NatServer(None, View())
     came, went = 0, 0
     for datagram in data:
@@ -129,7 +129,7 @@ def test_a_promise_is_kept_once_and_told() -> None:
 
 
 def test_promises_are_bounded() -> None:
-    """Neither one address nor all together can make the responder a clockwork; who keeps silent is forgotten."""
+    """Neither one address nor all together can make the responder a clockwork; a silent asker is forgotten."""
     server = NatServer(KEY)
 
     def promised(source: tuple[str, int], count: int, now: float = 0.0) -> int:

@@ -1,4 +1,4 @@
-"""What a product says about a peer: which word wins, and that none of them calls a path dead."""
+"""What a product says about a peer: which report wins, and that none of them calls a path dead."""
 
 from dataclasses import replace
 
