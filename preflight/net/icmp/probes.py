@@ -103,7 +103,7 @@ class Icmp:
 
 
 class _Sweeper:
-    """One socket of one family, driven for as long as somebody waits for an answer."""
+    """One socket of one family, driven while a caller waits for an answer."""
 
     def __init__(self, family: AddressFamily, tell: Tell) -> None:
         self._socket, self._core = open_sweep(family, PACKETS_PER_SECOND, tell)
