@@ -61,5 +61,5 @@ def signal_handlers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs write down goes to a folder of the test's own, never to that of whoever runs the tests."""
+    """What runs write down goes to a folder of the test, never to a folder of the user who runs the tests."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{uuid4()}"))

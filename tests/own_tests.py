@@ -128,7 +128,7 @@ ELSEWHERE = {
 
 
 def modules() -> Iterator[Path]:
-    """Every module that is tested, relative to the root: all but the `__init__.py` that only say what a package is."""
+    """Every module that is tested, relative to the root: without each `__init__.py` that only describes a package."""
     for folder in ("preflight", "checks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if path.name != "__init__.py":
@@ -162,7 +162,7 @@ def tests_below(folders: list[str]) -> list[Path]:
 
 
 def print_table(measured: Coverage) -> None:
-    """Print the share of each module whose own test ran, the least first, then what has no test of its own."""
+    """Print the share of each module whose own test ran, the least first, then what has no own test."""
     contexts = measured.get_data().measured_contexts()
     ran = {Path(context.partition("::")[0]) for context in contexts}
     shares = {module: covered(module, measured) for module in modules() if own_test(module) in ran}

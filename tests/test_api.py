@@ -1,4 +1,4 @@
-"""Measuring many peers side by side: bounded, spaced, and nothing is left running."""
+"""Measuring many peers in parallel: bounded, spaced, and nothing is left running."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ def test_no_more_at_one_time_than_allowed_and_each_once() -> None:
 
 
 def test_the_quick_do_not_wait_for_the_slow() -> None:
-    """What is known is told at once."""
+    """What is known is reported at once."""
     slow = asyncio.Event()
 
     async def measure(peer: Peer) -> None:

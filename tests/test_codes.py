@@ -16,6 +16,6 @@ def test_a_slug_is_an_area_and_a_condition(slug: str) -> None:
 
 
 def test_a_constant_has_the_name_of_its_slug() -> None:
-    """Whoever knows the code finds the constant without a search."""
+    """A reader who knows the code finds the constant without a search."""
     named = {name: value.slug for name, value in vars(codes).items() if isinstance(value, codes.Code)}
     assert all(name == re.sub(r"\W", "_", slug).upper() for name, slug in named.items())

@@ -66,7 +66,7 @@ def test_just_the_owed_codes_have_no_check() -> None:
 
 
 def test_no_check_declares_what_it_never_gives() -> None:
-    """The catalogue tells what a check may find: a code that it only declares is a promise not kept."""
+    """The catalogue shows what a check may find: a code that it only declares is a promise not kept."""
     assert never_given(DECLARED, GIVEN) == set()
 
 
@@ -82,6 +82,6 @@ def test_a_missing_check_and_a_paid_debt_are_found() -> None:
 
 
 def test_a_declaration_alone_gives_nothing() -> None:
-    """A code in `codes=` is a promise, whatever stands beside it is the keeping."""
+    """A code in `codes=` is a promise; its use in the module keeps it."""
     source = "@check(codes=(codes.UDP_LOSS,))\ndef f(): return codes.UDP_JITTER, 'udp.blocked'"
     assert given_in(source) == {"udp.jitter", "udp.blocked"}

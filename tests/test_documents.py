@@ -45,12 +45,12 @@ def test_checks_use_only_codes_of_the_table() -> None:
 
 
 def test_no_bundled_check_is_broken() -> None:
-    """A bundled check that cannot be loaded would go missing with a mere warning."""
+    """A bundled check that cannot be loaded would go missing with only a warning."""
     assert load_catalog(third_party=False).broken == ()
 
 
 def test_the_limits_of_checks_about_peers_grow_with_them() -> None:
-    """A limit that fits a few peers would end the check on a mesh of hundreds, and tell that as undecided."""
+    """A limit that fits a few peers would end the check on a mesh of hundreds, and report that as undecided."""
     about_peers = [check for check in load_catalog(third_party=False).checks if check.subject == "peer"]
     assert about_peers
     assert [check.id for check in about_peers if check.timeout_per_peer <= 0] == []

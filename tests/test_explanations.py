@@ -36,7 +36,7 @@ def sources(*folders: str, pattern: str = "*.py") -> str:
 
 @pytest.mark.parametrize("name", ["walk-through.md", "diagnosis.md"])
 def test_the_examples_run_as_shown(name: str) -> None:
-    """A newcomer who pastes them gets what stands there."""
+    """A newcomer who pastes them gets what the page shows."""
     blocks = "".join(PYTHON.findall(text(name)))
     test = doctest.DocTestParser().get_doctest(blocks, {}, name, str(DOCS / name), 0)
     assert len(test.examples) > 5

@@ -71,7 +71,7 @@ def test_a_socket_is_spoken_to(tmp_path: Path) -> None:
 
 
 def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
-    """Who keeps the timelines elsewhere by a link finds the new one there."""
+    """A user who keeps the timelines elsewhere by a link finds the new one there."""
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_text("old")
     link.symlink_to(target)
@@ -85,7 +85,7 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
 @pytest.mark.parametrize(("minor", "full"), [(3, False), (7, True)], ids=["like /dev/null", "like /dev/full"])
 def test_a_device_is_written_never_replaced(minor: int, full: bool, tmp_path: Path) -> None:
-    """A device stays the device that it is, and one that takes nothing is told."""
+    """A device stays the device that it is, and one that takes nothing is reported."""
     device = tmp_path / "device"
     os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, minor))
     stream = Stream(device)

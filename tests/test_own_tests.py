@@ -6,7 +6,7 @@ from tests.own_tests import ELSEWHERE, ROOT, modules, own_test
 
 
 def test_the_test_of_a_module_is_found_by_its_name() -> None:
-    """Whoever changes a module must find what protects it without a search."""
+    """A developer who changes a module must find what protects it without a search."""
     without = [str(module) for module in modules() if not (ROOT / own_test(module)).exists()]
     assert sorted(without) == sorted(ELSEWHERE), "write the test, or name in tests/own_tests.py the one that covers it"
 

@@ -10,7 +10,7 @@ from preflight.programs import find, python_module
 
 
 def test_a_program_in_the_current_folder_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs us, often root, may stand in somebody else's folder."""
+    """The user who runs us, often root, may be in another user's folder."""
     (tmp_path / "planted").write_text("#!/bin/sh\n")
     (tmp_path / "planted").chmod(0o755)
     monkeypatch.chdir(tmp_path)
@@ -21,7 +21,7 @@ def test_a_program_in_the_current_folder_is_not_found(tmp_path: Path, monkeypatc
 
 
 def test_our_modules_do_not_import_from_the_current_folder(tmp_path: Path) -> None:
-    """A `json.py` that lies there stays what it is: a file."""
+    """A `json.py` in that folder stays what it is: a file."""
     (tmp_path / "json.py").write_text("raise SystemExit('planted')")
     words = python_module("json.tool", "--help")
     assert words[0] == sys.executable

@@ -61,7 +61,7 @@ def test_the_action_gates_on_the_exit_code() -> None:
 
 
 def test_the_workflow_is_yaml_and_keeps_reports_always() -> None:
-    """A failed run is just the one whose reports are wanted."""
+    """The reports of a failed run are the ones that people need."""
     workflow = yaml.safe_load((CI / "github.yml").read_text(encoding="utf-8"))
     steps = workflow["jobs"]["preflight"]["steps"]
     assert steps[-1]["if"] == "always()"

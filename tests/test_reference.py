@@ -22,14 +22,14 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_what_the_program_says_now(fresh: Path, name: str) -> None:
-    """A check, code or setting that was changed is not looked up under what it was: run bin/docs."""
+    """A changed check, code or setting is not looked up under its old name: run bin/docs."""
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == (fresh / name).read_text(
         encoding="utf-8"
     ), "run bin/docs"
 
 
 def test_every_setting_has_a_description(fresh: Path) -> None:
-    """The schema is what an editor shows beside a key."""
+    """The schema is what an editor shows next to a key."""
     rows = [line for line in (fresh / "settings.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     assert len(rows) > 40
     assert [row for row in rows if row.rstrip().endswith("|  |")] == []

@@ -110,7 +110,7 @@ def test_title_is_the_one_of_the_code(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", CODE_PAGES)
 def test_page_has_the_four_headings_in_order_and_none_is_empty(slug: str) -> None:
-    """The contract fixes the headings; who reads at night looks for them by name."""
+    """The contract fixes the headings; a reader at night looks for them by name."""
     assert re.findall(r"^#+ (.+)$", prose(slug), re.MULTILINE)[1:] == HEADINGS
     for section in text(slug).split("\n## ")[1:]:
         assert section.partition("\n")[2].strip()
@@ -125,7 +125,7 @@ def test_meaning_states_the_severity_of_the_code(slug: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_holds_nothing_that_looks_like_a_secret(name: str) -> None:
-    """A pasted token or key would ship with the package, and scanners would cry at every user's."""
+    """A pasted token or key would ship with the package, and every user's scanner would report it."""
     found = [match.group() for pattern in SECRETS for match in pattern.finditer(text(name))]
     assert not found
 

@@ -24,7 +24,7 @@ def bin_test(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_unit_test_needs_no_debian_package() -> None:
-    """The programs are hidden here, so bin/test has to look who needs them: nobody does."""
+    """The programs are hidden here, so bin/test has to find out which tests need them: none does."""
     done = bin_test(UNIT, "-q")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Debian" not in done.stderr
@@ -38,7 +38,7 @@ def test_what_is_needed_follows_from_what_is_asked_for() -> None:
 
 
 def test_a_test_finds_no_program_that_it_does_not_declare() -> None:
-    """A declaration that is forgotten fails here, and not on the machine of somebody who lacks the program."""
+    """A declaration that is forgotten fails here, and not on another machine that lacks the program."""
     assert [program for program in ALL if shutil.which(program)] == []
     assert shutil.which("git")
     assert shutil.which("sh")
@@ -77,7 +77,7 @@ def test_editors_and_ruff_agree() -> None:
 
 
 def test_files_are_as_the_editorconfig_says() -> None:
-    """A file that an editor would change on saving makes noise in somebody's next commit."""
+    """A file that an editor would change on saving makes noise in the next commit."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / name for name in names.split("\0") if name.endswith((".py", ".md", ".toml", ".yaml", ".yml"))]
     texts = {path: path.read_bytes() for path in files if path.is_file()}

@@ -1,6 +1,6 @@
-"""No module and no function is long, and an import stands inside a function only where somebody is spared its cost.
+"""No module and no function is long, and an import is inside a function only where that saves someone its cost.
 
-An import stands at the top of its module, unless start-up pays for it. That is the case for two kinds:
+An import is at the top of its module, unless start-up pays for it. That is the case for two kinds:
 
 * a slow library (`SLOW`), or a module of ours that loads one, which the module around the function has not loaded;
 * what only some uses need of a module that must load at once (`LEAN`).
@@ -123,7 +123,7 @@ def loaded(*modules: str) -> set[str]:
 
 
 def inside_functions() -> Iterator[Import]:
-    """Every import that stands inside a function of ours."""
+    """Every import that is inside a function of ours."""
     for module, path in FILES.items():
         for function in functions(path):
             for node in ast.walk(function):
@@ -159,5 +159,5 @@ def test_an_import_inside_a_function_spares_somebody_its_cost() -> None:
 
 
 def test_every_slow_library_is_spared_somewhere() -> None:
-    """The table holds no library that is imported at the top anyhow, or is not used any more."""
+    """The table holds no library that is imported at the top anyway, or is not used any more."""
     assert {each for found in inside_functions() for each in spared(found)} >= SLOW.keys()

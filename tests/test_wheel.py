@@ -76,7 +76,7 @@ def python(wheel: Path, required: dict[str, Distribution], tmp_path_factory: pyt
 
 
 def test_top_level_names(wheel: Path) -> None:
-    """No module called `checks` or `runbook` may land in somebody's site-packages."""
+    """No module called `checks` or `runbook` may get into a user's site-packages."""
     tops = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == {
         "preflight",
@@ -86,7 +86,7 @@ def test_top_level_names(wheel: Path) -> None:
 
 
 def test_every_module_and_page_is_packed(wheel: Path) -> None:
-    """A sub-package that is missing from the list would only fail at the user's."""
+    """A sub-package that is missing from the list would fail only on a user's machine."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     for folder, package in (
         ("preflight", "preflight"),
@@ -157,7 +157,7 @@ def licence(of: Distribution) -> str:
 
 
 def test_every_dependency_has_a_licence_that_the_wheel_may_depend_on(required: dict[str, Distribution]) -> None:
-    """Whoever installs the wheel gets nothing, at any depth, whose licence does not go with Apache-2.0."""
+    """A user who installs the wheel gets nothing, at any depth, whose licence does not go with Apache-2.0."""
     allowed = set(
         re.findall(r"`([\w.-]+)`", LICENCES.read_text().partition("hard dependencies")[2].partition("\n* ")[0])
     )

@@ -196,7 +196,7 @@ RULES: tuple[Rule, ...] = (
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.
     Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
-    Rule("mtu.black-hole", ("control.timeout", "control.tls-failed"), "control"),
+    Rule("mtu.black-hole", ("control.timeout", "control.tls-failed", "run.no-answer"), "control"),
     Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
     Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
     # The way to the control plane.

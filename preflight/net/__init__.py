@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Net:
-    """Facade over the shells; holds no measurement and no verdict. listener: hears what the shells do."""
+    """Facade over the shells; holds no measurement and no verdict. listener: gets the events of all shells."""
 
     def __init__(self, settings: "Settings", listener: Listener | None = None) -> None:
         self._settings = settings
@@ -33,7 +33,7 @@ class Net:
 
     @cached_property
     def path(self) -> "PathProbes":
-        """STAMP sessions, and asking the peer's responder by mailbox."""
+        """STAMP sessions, and requests to the peer's responder by mailbox."""
         from preflight.net.stamp.path import PathProbes
 
         return PathProbes(self._settings, self.control, listener=self.listener)
@@ -68,7 +68,7 @@ class Net:
 
     @cached_property
     def kernel(self) -> "Kernel":
-        """Links, addresses, routes, rules, sysctls and firewall as the kernel tells them."""
+        """Links, addresses, routes, rules, sysctls and firewall as the kernel reports them."""
         from preflight.net.kernel import Kernel
 
         return Kernel(self.listener)
@@ -88,7 +88,7 @@ class Net:
         return Tcp(self.listener)
 
     async def aclose(self) -> None:
-        """Close what was opened; a client that nobody asked for is not made for that."""
+        """Close what was opened; this creates no client that nobody used."""
         if "control" in vars(self):
             await self.control.aclose()
 
@@ -101,44 +101,44 @@ class Net:
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
-        """This node's own secrets, where they lie."""
+        """This node's own secrets, and where they are."""
         from preflight.net.secrets.local import LocalSecrets
 
         return LocalSecrets(self._settings)
 
     async def foreign_scope(self) -> "ScopeTrial":
-        """Join under a scope that nobody has, and leave again: it writes to the cluster."""
+        """Join under a scope that nobody has, and leave again; this writes to the cluster."""
         from preflight.net.control.scope import try_foreign_scope
 
         return await try_foreign_scope(self._settings, self.control, self.listener)
 
     async def left_behind(self, url: str, *, remove: bool) -> "list[LeftBehind]":
-        """What earlier runs of this user left on the control plane at `url`; to remove it writes to the cluster."""
+        """What earlier runs of this user left on the control plane at `url`; removing it writes to the cluster."""
         from preflight.net.control.left_behind import look, take_back
 
         return await take_back(url, self.control) if remove else look(url)
 
     async def control_at(self, url: "ControlUrl", address: str, timeout_s: float) -> bool:
-        """Whether a control plane answers `GET /health` of a URL at an address; past every proxy, no bearer."""
+        """Whether a control plane answers `GET /health` of a URL at an address; without proxy and bearer."""
         from preflight.net.control.client import answers_at
 
         return await answers_at(url, address, self._settings.control.ca_file, timeout_s, self.listener)
 
     def enrolment(self) -> "EnrolmentSession":
-        """A new enrolment of this node; it writes to the cluster."""
+        """A new enrolment of this node; this writes to the cluster."""
         from preflight.net.control.enrolment import EnrolmentSession
 
         return EnrolmentSession(self._settings, self.control, self.listener)
 
     async def overlay(self) -> "OverlayState | None":
-        """Read the overlay's state anew."""
+        """Read the overlay's state again."""
         from preflight.overlay.read import read_overlay
 
         peers = [peer.address for peer in self._settings.peers]
         return await read_overlay(self._settings.overlay, peers, self.listener)
 
     async def overlay_facts(self, product: str) -> "dict[str, Fact]":
-        """What a product's daemon knows besides its state; nothing for the others."""
+        """What a product's daemon knows in addition to its state; nothing for other products."""
         if product != "tailscale":
             return {}
         from preflight.overlay.tailscale_facts import read_facts

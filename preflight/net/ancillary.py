@@ -28,7 +28,7 @@ _INTERFACE_AT = {(socket.IPPROTO_IP, IP_PKTINFO): 0, (socket.IPPROTO_IPV6, socke
 _ERROR_KINDS = {(socket.IPPROTO_IP, IP_RECVERR), (socket.IPPROTO_IPV6, IPV6_RECVERR)}
 
 Control = list[tuple[int, int, bytes]]
-"""Control data as `recvmsg` gives and `sendmsg` takes it."""
+"""Control data as `recvmsg` returns it and `sendmsg` accepts it."""
 
 
 def ttl_control(family: int, ttl: int) -> Control:
@@ -57,7 +57,7 @@ def local_control(control: Control) -> Control:
 
 
 def local_address(control: Control) -> str | None:
-    """The local address that a datagram came to, by its control data."""
+    """The local address that a datagram came to, from its control data."""
     for level, kind, value in local_control(control):
         if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
             return socket.inet_ntop(socket.AF_INET6, value[:16])
@@ -110,7 +110,7 @@ def _refusal(value: bytes, quoted: bytes, destination: Address | None, interface
 
 
 def _arrival_interface(control: Control) -> str:
-    """The name of the interface in the packet information; empty without one, or if it has gone meanwhile."""
+    """The name of the interface in the packet information; empty if there is none, or if it is gone by now."""
     for level, kind, value in control:
         at = _INTERFACE_AT.get((level, kind))
         if at is not None:
@@ -122,7 +122,7 @@ def _arrival_interface(control: Control) -> str:
 
 
 def _offender(sockaddr: bytes) -> str | None:
-    """The address in the struct sockaddr that follows the error; family 0 where the kernel has none to give."""
+    """The address in the struct sockaddr that follows the error; family 0 if the kernel has none."""
     (family,) = _FAMILY.unpack_from(sockaddr.ljust(_FAMILY.size, b"\0"))
     if family == socket.AF_INET and len(sockaddr) >= 8:
         return socket.inet_ntop(socket.AF_INET, sockaddr[4:8])

@@ -1,4 +1,4 @@
-"""Classic BPF on a socket: the kernel sorts out what is not for us before it fills the buffer (socket(7))."""
+"""Classic BPF on a socket: the kernel drops what is not for us before it fills the buffer (socket(7))."""
 
 import ctypes
 import socket
@@ -29,6 +29,6 @@ _PROGRAM = struct.Struct("@HP")  # struct sock_fprog: count, pointer
 
 
 def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
-    """Have the socket receive only what the program returns `WHOLE` for. Raises OSError for a malformed program."""
+    """Make the socket receive only what the program returns `WHOLE` for. Raises OSError for a malformed program."""
     code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*instruction) for instruction in program))
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, _PROGRAM.pack(len(program), ctypes.addressof(code)))

@@ -1,4 +1,4 @@
-"""Name resolution, resolver by resolver, and beside them what programs on this node really get."""
+"""Name resolution, resolver by resolver, and what programs on this node really get."""
 
 import asyncio
 import time
@@ -22,15 +22,15 @@ from preflight.net.lookup import system_lookup
 from preflight.proto.control.url import ControlUrl
 
 MOST_ADDRESSES = 16
-"""Of one name, to which this node connects: a name with thousands is somebody's joke, and each costs a socket."""
+"""Of one name: this node connects to no more of them. A name may have thousands, and each costs a socket."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 _RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
 
 
 class Resolver:
-    """Asks every configured resolver by itself, so that one that is silent or of another opinion shows.
+    """Asks every configured resolver separately, to show one that is silent or that answers differently.
 
-    nameservers: addresses to ask; without them those of resolv.conf. port: UDP and TCP port of all of them.
+    nameservers: addresses to ask; by default those of resolv.conf. port: UDP and TCP port of all of them.
     timeout_s: for one query; attempts: how often it is sent before a resolver counts as silent.
     """
 
@@ -75,7 +75,7 @@ class Resolver:
         return await system_lookup(name, timeout_s, self._listener)
 
     def _from_file(self, path: Path) -> "Resolver":
-        """The resolvers of resolv.conf; the C library asks 127.0.0.1 where it names none."""
+        """The resolvers of resolv.conf; the C library asks 127.0.0.1 if the file names none."""
         reader = dns.resolver.Resolver(configure=False)
         try:
             reader.read_resolv_conf(str(path))
@@ -90,7 +90,7 @@ class Resolver:
         )
 
     async def _first_found(self, server: str, candidates: Sequence[str]) -> Lookup:
-        """The first candidate with an address, or what was said about the last one."""
+        """The first candidate with an address, or the lookup of the last one."""
         lookup = Lookup(server, "nxdomain")
         for candidate in candidates:
             lookup = await self._ask(server, candidate)
@@ -106,7 +106,7 @@ class Resolver:
         return merged if merged.outcome == "timeout" else replace(merged, rtt_ms=(time.perf_counter() - began) * 1000)
 
     async def _query(self, server: str, name: str, rdtype: dns.rdatatype.RdataType) -> Lookup:
-        """One record type of one absolute name from one resolver, asked again where it is silent."""
+        """One record type of one absolute name from one resolver; a query without an answer is repeated."""
         tell = telling(self._listener, "dns", name)
         query, kind = dns.message.make_query(name, rdtype), dns.rdatatype.to_text(rdtype)
         for attempt in range(1, self._attempts + 1):
@@ -155,7 +155,7 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     if rrset is None:
         return Lookup(server, "no-address")
     addresses = tuple(dict.fromkeys(record.address for record in rrset if isinstance(record, A | AAAA)))
-    return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="records of no use")
+    return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="no usable records")
 
 
 def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
@@ -167,6 +167,6 @@ def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
         return Lookup(server, "answer", addresses, detail=bad.detail if bad else "")
     if bad is not None:
         return replace(bad, source=server)
-    # A name with records of another type exists: one NXDOMAIN beside an empty answer comes from a broken resolver.
+    # A name with records of another type exists: one NXDOMAIN with an empty answer comes from a broken resolver.
     outcome: LookupOutcome = "nxdomain" if all(answer.outcome == "nxdomain" for answer in answers) else "no-address"
     return Lookup(server, outcome)

@@ -25,9 +25,9 @@ Result = TypeVar("Result")
 
 
 def turn(core: Core[object], link: socket.socket, tell: Tell = silent) -> float | None:
-    """Do all that is due now. Gives the seconds to wait (`inf`: until there is something to read); None = over."""
+    """Do all that is due now. Returns the seconds to wait (`inf`: until there is something to read); None = over."""
     while True:
-        # The time before the socket is emptied: on a busy machine this process may be late, the answers are not.
+        # Read the clock before the socket: on a busy machine this process may be late, but the answers are not.
         now = monotonic()
         hand_in(core, link)
         core.handle_timer(now)
@@ -76,7 +76,7 @@ def drive_blocking(cores: Mapping[socket.socket, Core[object]]) -> None:
 
 
 async def drive(core: Core[Result], link: socket.socket, tell: Tell = silent) -> Result | None:
-    """Run a core in the running event loop until it is over; gives what it found."""
+    """Run a core in the running event loop until it is over; returns what it found."""
     with Driving(core, link, tell=tell) as driving:
         await driving.over
     return core.result
@@ -107,7 +107,7 @@ class Driving:
         self.turn()
 
     def turn(self) -> None:
-        """Take a turn: the socket is readable, the timer has run out, or somebody has given the core more to do."""
+        """Take a turn: the socket is readable, the timer has run out, or the core was given more to do."""
         if self._stopped:
             return
         try:

@@ -16,7 +16,7 @@ from preflight.model.kernel import MAIN_TABLE, ClockState, Link, NeedsPlatform, 
 from preflight.model.overlay import IPNetwork
 from preflight.overlay.links import read_links
 
-RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel calls every table the main one
+RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel reports every table as the main one
 RTM_F_FIB_MATCH = 0x2000
 RTN_LOCAL = 2
 RTN_REFUSING = {6: "blackhole route", 7: "unreachable route", 8: "prohibit route"}
@@ -43,7 +43,7 @@ class Kernel:
     async def route_to(self, address: str, *, mark: int = 0, source: str | None = None) -> Route:
         """How a packet to the address would leave now.
 
-        mark: the firewall mark, and source: this node's own address, that policy rules look at.
+        mark: the firewall mark. source: this node's own address. Policy rules look at both.
         """
         return (await self.routes_to([address], mark=mark, source=source))[address]
 
@@ -64,8 +64,8 @@ class Kernel:
     async def refuses(self, source: str, address: str, interface: str) -> bool:
         """Whether a packet from `source` to this node's own `address` that comes in by `interface` would be dropped.
 
-        That is the reverse-path filter's verdict where it is on; the kernel gives it without any packet. Raises OSError
-        where there is no such interface.
+        That is the reverse-path filter's verdict if the filter is on; the kernel gives it without a packet. Raises
+        OSError if there is no such interface.
         """
         _needs_linux()
         from pyroute2 import AsyncIPRoute, NetlinkError
@@ -75,7 +75,7 @@ class Kernel:
             try:
                 await netlink.route("get", dst=address, src=source, iif=if_nametoindex(interface))
             except NetlinkError as error:
-                # Linux 6.13 and newer call every reason to drop EINVAL; before, EXDEV was the filter's own.
+                # Linux 6.13 and newer report EINVAL for every reason to drop; before, EXDEV meant the filter.
                 refused = error.code in (errno.EXDEV, errno.EINVAL)
         self._tell(
             time.monotonic(), "arrival-asked", source=source, address=address, interface=interface, dropped=refused
@@ -83,7 +83,7 @@ class Kernel:
         return refused
 
     def reverse_path_filter(self) -> ReversePathFilter:
-        """The IPv4 reverse-path filter: per interface the stricter-than rule of ip-sysctl, `max(all, interface)`."""
+        """The IPv4 reverse-path filter: per interface `max(all, interface)`, the rule of ip-sysctl."""
         _needs_linux()
         modes = {path.parent.name: _number(path) for path in SYSCTL.glob("*/rp_filter")}
         common = modes.pop("all", 0)
@@ -123,7 +123,7 @@ class _Timex(ctypes.Structure):
 
 
 def parse_netstat(text: str) -> dict[str, int]:
-    """The counters of `/proc/net/netstat`: pairs of lines, names over values. Unknown shapes give no counters."""
+    """The counters of `/proc/net/netstat`: pairs of lines, names above values. Unknown shapes give no counters."""
     lines = text.splitlines()
     counters: dict[str, int] = {}
     for names, values in zip(lines[::2], lines[1::2], strict=False):

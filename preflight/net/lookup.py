@@ -18,7 +18,7 @@ _OUTCOMES: dict[int, LookupOutcome] = {
 async def system_lookup(name: str, timeout_s: float, listener: Listener | None = None) -> Lookup:
     """What getaddrinfo gives for a name or literal, within `timeout_s`; every failure is data.
 
-    It runs in a daemon thread of its own: getaddrinfo cannot be cancelled, and asyncio's executor would keep the
+    It runs in a daemon thread: getaddrinfo cannot be cancelled, and asyncio's executor would keep the
     program from ending until every dead resolver had used up its retries.
     """
     tell = telling(listener, "lookup", name)

@@ -13,7 +13,7 @@ from preflight.net.ancillary import SO_TIMESTAMPNS, read_control
 
 ETH_P_ALL = 0x0003
 MOST_PACKETS = 20_000
-"""The oldest go first: a run of minutes on a large mesh must not fill the memory."""
+"""Older packets are dropped: a run of minutes on a large mesh must not fill the memory."""
 SNAP_BYTES = 120
 _TRACEROUTE = range(33434, 33634)
 _DISCARD = 9
@@ -54,7 +54,7 @@ class Recorder:
         asyncio.get_running_loop().add_reader(self._socket, self._drain)
 
     def stop(self) -> None:
-        """Take what has come by now, and no more."""
+        """Take what has arrived by now, and no more."""
         asyncio.get_running_loop().remove_reader(self._socket)
         self._drain()
         self._socket.close()

@@ -37,11 +37,11 @@ SO_MEMINFO: Final = 55
 MAX_DATAGRAM: Final = 65535
 FULL_TTL = 255  # RFC 5357 section 4.1.2: what is left of it at the peer shows the number of hops
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
-"""A reader that is kept waiting must not look like loss; without CAP_NET_ADMIN `net.core.rmem_max` is the limit."""
+"""A reader that comes late must not look like loss; without CAP_NET_ADMIN `net.core.rmem_max` is the limit."""
 
 MOST_AT_ONCE: Final = 1024
 """Datagrams or errors of one socket that are read in a row: a peer that sends faster than this process reads must not
-keep it from everything else. What is left makes the socket readable again at once."""
+keep it from its other work. What is left makes the socket readable again at once."""
 
 _MEMORY_INFO = struct.Struct("@9I")  # linux/sock_diag.h; the last of them is SK_MEMINFO_DROPS
 
@@ -72,8 +72,8 @@ def family_of(address: str) -> socket.AddressFamily:
 def open_udp(address: str, port: int = 0, *, shared: bool = False) -> socket.socket:
     """A non-blocking socket bound to a literal address, with TTL and kernel receive times, and DF on all it sends.
 
-    shared: with other sockets that are opened so; each must be connected then. Raises OSError as `bind` does. For the
-    error queue see `watch_errors`.
+    shared: other sockets that are opened this way may bind the same address; then connect each of them. Raises
+    OSError as `bind` does. For the error queue see `watch_errors`.
     """
     family = family_of(address)
     udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -106,7 +106,7 @@ def enlarge(udp: socket.socket) -> None:
 def overflowed(udp: socket.socket) -> int:
     """Datagrams that were dropped because the receive queue of a socket was full, since it was opened.
 
-    The kernel counts those with a wrong checksum too. 0 where it cannot be asked.
+    The kernel counts those with a wrong checksum too. 0 if the kernel cannot be asked.
     """
     try:
         return int(_MEMORY_INFO.unpack(udp.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMORY_INFO.size))[-1])
@@ -115,7 +115,7 @@ def overflowed(udp: socket.socket) -> int:
 
 
 def open_towards(address: str, port: int) -> socket.socket:
-    """A socket connected to a literal address, with its error queue on: its own address is the one the route gives it.
+    """A socket connected to a literal address, with its error queue on; the route selects its own address.
 
     Raises OSError when there is no route (ENETUNREACH), or none that this node may use.
     """
@@ -130,14 +130,14 @@ def open_towards(address: str, port: int) -> socket.socket:
 
 
 def source_address(address: str, port: int) -> str:
-    """The address that this node's routes give to packets for a literal address. Raises OSError without a route."""
+    """The source address that this node's routes select towards a literal address. Raises OSError without a route."""
     with socket.socket(family_of(address), socket.SOCK_DGRAM) as probe:
         probe.connect((address, port))
         return str(probe.getsockname()[0])
 
 
 def never_fragment(udp: socket.socket) -> None:
-    """DF on all that it sends, whatever the cached path MTU says (RFC 8899 section 3, point 1)."""
+    """Set DF on all that it sends, whatever the cached path MTU says (RFC 8899 section 3, point 1)."""
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
     else:
@@ -153,7 +153,7 @@ def watch_errors(udp: socket.socket) -> None:
 
 
 def set_ttl(udp: socket.socket, ttl: int) -> None:
-    """TTL or hop limit of all that the socket sends from now on."""
+    """Set the TTL or hop limit of all that the socket sends from now on."""
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
     else:
@@ -161,7 +161,7 @@ def set_ttl(udp: socket.socket, ttl: int) -> None:
 
 
 def receive_local_address(udp: socket.socket) -> None:
-    """Have each datagram's control data say which local address it came to: a wildcard socket has many."""
+    """Make each datagram's control data show which local address it came to: a wildcard socket has many."""
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     else:
@@ -169,7 +169,7 @@ def receive_local_address(udp: socket.socket) -> None:
 
 
 def receive_traffic_class(udp: socket.socket) -> None:
-    """Have each datagram's control data say with which DSCP and ECN it came."""
+    """Make each datagram's control data show with which DSCP and ECN it came."""
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
     else:
@@ -200,7 +200,7 @@ def waiting(udp: socket.socket, size: int = MAX_DATAGRAM) -> Iterator[Received]:
 
 
 def receive_errors(udp: socket.socket) -> list[Refusal]:
-    """Empty the error queue, of a flood `MOST_AT_ONCE` (RFC 1122 section 4.1.3.3: UDP hands ICMP errors on)."""
+    """Empty the error queue, at most `MOST_AT_ONCE` entries (RFC 1122 section 4.1.3.3: UDP hands ICMP errors on)."""
     errors: list[Refusal] = []
     for _ in range(MOST_AT_ONCE):
         try:
@@ -218,8 +218,8 @@ def receive_errors(udp: socket.socket) -> list[Refusal]:
 def send(udp: socket.socket, data: bytes, destination: Address | None = None, control: Control | None = None) -> int:
     """Send one datagram; 0, or the errno of why it did not leave (EPERM: a firewall on output; EMSGSIZE; EAGAIN).
 
-    An ICMP error that is pending from an earlier datagram comes out of this call *instead of* sending: then it is
-    tried again, and only an error that stays is this datagram's own.
+    If an ICMP error about an earlier datagram is pending, the kernel returns it *instead of* sending. This function
+    then sends again; only an error that stays is about this datagram.
     """
     code = 0
     for _ in range(3):

@@ -14,8 +14,8 @@ ETH_P_IPV6 = 0x86DD
 class PacketWatch:
     """Counts datagrams from `source` to UDP port `port` that come in on `interface`, from now on.
 
-    A packet socket without link-layer header, as tunnels have none; bound to one protocol it sees what arrives only,
-    not what leaves. Raises PermissionError without CAP_NET_RAW, OSError where there is no such interface.
+    It opens a packet socket without link-layer header, because tunnels have none. Bound to one protocol, the socket
+    sees only what arrives, not what leaves. Raises PermissionError without CAP_NET_RAW, OSError without the interface.
     """
 
     def __init__(self, interface: str, source: str, port: int) -> None:
@@ -34,7 +34,7 @@ class PacketWatch:
             raise
 
     def seen(self) -> int:
-        """How many have come in so far."""
+        """How many have come in until now."""
         while True:
             try:
                 packet = self._socket.recv(64)
@@ -48,7 +48,7 @@ class PacketWatch:
 
 
 def _ipv4_filter(port: int) -> list[Instruction]:
-    """Unfragmented, or first fragment of, UDP to `port`."""
+    """UDP to `port`, unfragmented or its first fragment."""
     return [
         (bpf.LOAD_BYTE, 0, 0, 9),
         (bpf.EQUAL, 0, 6, socket.IPPROTO_UDP),

@@ -16,7 +16,7 @@ TICK_S = 0.25
 
 
 class Endpoints:
-    """The endpoints that this node's tunnel uses, read when somebody asks and not more often than every `FRESH_S`."""
+    """The endpoints that this node's tunnel uses, read on request and not more often than every `FRESH_S`."""
 
     def __init__(self, read: Callable[[], Awaitable[OverlayState | None]]) -> None:
         self._read = read

@@ -31,7 +31,7 @@ HEALTHY = http("200 OK", b"ok\n", ours=True)
 
 
 class Evil:
-    """A server on loopback: `/health` is good unless told otherwise, everything else is answered by `reply`."""
+    """A server on loopback: `/health` is good unless the test changes it, `reply` answers everything else."""
 
     def __init__(self, reply: Reply, health: Reply = HEALTHY) -> None:
         self.reply, self.health = reply, health
@@ -68,7 +68,7 @@ class Evil:
 
 @asynccontextmanager
 async def opened(evil: Evil, tls: ssl.SSLContext | None = None) -> AsyncIterator[Evil]:
-    """The server while it is asked; nothing of it stays behind."""
+    """The server while it is asked; it leaves nothing."""
     tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ def codes_of(results: Sequence[Result]) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorter waits of the same kind, and nobody's proxies."""
+    """Shorter waits of the same kind, and no proxies."""
     monkeypatch.setattr(control_health, "ANSWER_TIMEOUT_S", 0.4)
     monkeypatch.setattr(control_health, "PATIENCE_S", 0.4)
     for module in (posture_roles, posture_routes):

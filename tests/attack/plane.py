@@ -1,4 +1,4 @@
-"""A control plane to attack: a process of its own with little patience and few descriptors, and raw connections."""
+"""A control plane to attack: a separate process with little patience and few descriptors, and raw connections."""
 
 import json
 import re
@@ -60,7 +60,7 @@ class Plane:
         return url.host, cast("int", url.port)
 
     def connect(self, data: bytes = b"") -> socket.socket:
-        """A connection on which so much was said."""
+        """A connection on which this much was sent."""
         connection = socket.create_connection(self.address, timeout=10)
         connection.sendall(data)
         return connection
@@ -162,7 +162,7 @@ def everything(connection: socket.socket) -> bytes:
 
 
 def answered(connection: socket.socket, request: bytes) -> int:
-    """The status of one request's answer, which is read to its end."""
+    """The status of one request's answer, which is read completely."""
     connection.sendall(request)
     response = HTTPResponse(connection)
     response.begin()

@@ -24,7 +24,7 @@ class Done:
 
     @property
     def said(self) -> str:
-        """What stands on stderr, on one line."""
+        """What is on stderr, on one line."""
         return " ".join(self.err.split())
 
 
@@ -50,7 +50,7 @@ def preflight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Preflight:
 
 
 def is_refused(done: Done, *phrases: str) -> None:
-    """A usage error: exit code 2, nothing on standard output, and a sentence with these phrases in it."""
+    """A usage error: exit code 2, nothing on standard output, and a sentence with these phrases."""
     assert (done.code, done.out) == (2, ""), done
     for phrase in phrases:
         assert phrase in done.said

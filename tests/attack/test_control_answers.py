@@ -147,7 +147,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_nodes_name_stays_one_short_line(name: str) -> None:
-    """Whatever a member calls itself, the finding about it is one printable line of bounded length."""
+    """Whatever name a member has, the finding about it is one printable line of bounded length."""
     results = attack(nodes_state, Evil(listing((ROW % b"5").replace(b'"n"', NAMES[name]))))
     assert codes_of(results) == ["nodes.stale"]
 
@@ -156,7 +156,7 @@ def test_a_nodes_name_stays_one_short_line(name: str) -> None:
     "text", [b'"\\ud800"', b'"\xff"', b'"a\x01"'], ids=["lone surrogate", "no UTF-8", "raw control"]
 )
 def test_text_that_is_none_is_a_bad_answer(text: bytes) -> None:
-    """What no report could hold is refused where it comes in."""
+    """A number that no report can hold is refused where it comes in."""
     assert codes_of(attack(nodes_state, Evil(listing((ROW % b"5").replace(b'"n"', text))))) == ["control.bad-answer"]
 
 
@@ -174,7 +174,7 @@ def test_a_key_that_comes_twice_counts_once() -> None:
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_health_that_is_none_is_never_a_pass(name: str) -> None:
-    """Whatever comes back for `/health` but a control plane's own `ok` is a finding; at worst a warning to wait."""
+    """Any answer for `/health` except a control plane's own `ok` is a finding; at worst a warning to wait."""
     (result,) = attack(control_health.control_health, Evil(HEALTHY, health=BROKEN[name][0]))
     assert result.code is not None
     assert result.status is Status.FAIL or result.code.slug == "control.throttled"
@@ -203,7 +203,7 @@ GATEWAYS: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("name", GATEWAYS)
 def test_a_gateways_answer_opens_no_control_plane(name: str) -> None:
-    """Only what Populi gives to nobody else counts as let through: a gateway is named as what it is, or undecided."""
+    """Only an answer that Populi alone gives counts as let through: a gateway is named as what it is, or undecided."""
     reply, code = GATEWAYS[name]
     assert codes_of(attack(posture_routes.posture_routes, Evil(reply))) == [code]
 
@@ -220,7 +220,7 @@ def test_a_gateways_answer_judges_no_token(name: str) -> None:
     "name", ["403", "401 login page", "404", "302 to a login", "captive portal", "another product"]
 )
 def test_a_gateways_answer_enforces_no_scope_and_enrols_nobody(name: str) -> None:
-    """A gateway's 403 is no enforced scope, its 204 no row that is gone, its page no spent or unknown token."""
+    """A gateway's 403 proves no enforced scope, its 204 no removed row, its page no spent or unknown token."""
 
     async def scope(evil: Evil) -> list[Result]:
         async with opened(evil):
@@ -235,7 +235,7 @@ def test_a_gateways_answer_enforces_no_scope_and_enrols_nobody(name: str) -> Non
 
 
 def test_an_open_control_plane_is_found(tmp_path: Path) -> None:
-    """Our own server without a secret lets everybody in, and that is said in so many words."""
+    """Our own server without a secret lets everyone in, and the report says so explicitly."""
     server = ControlPlane(tmp_path, {}).start()
     try:
         (result,) = asyncio.run(run(posture_routes.posture_routes, server.url, token=None))
@@ -246,7 +246,7 @@ def test_an_open_control_plane_is_found(tmp_path: Path) -> None:
 
 
 def test_no_redirect_is_followed_and_no_cookie_kept() -> None:
-    """A bearer goes to the configured URL only, and what a stranger wants remembered is forgotten."""
+    """A bearer goes to the configured URL only, and a stranger's cookies are forgotten."""
 
     async def talk() -> None:
         async with opened(Evil(HEALTHY)) as other:

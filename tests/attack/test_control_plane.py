@@ -1,4 +1,4 @@
-"""Connections to the control plane: a crowd keeps nobody out, and nobody holds one for long."""
+"""Connections to the control plane: many of them keep nobody out, and nobody holds one for long."""
 
 import json
 import signal
@@ -65,7 +65,7 @@ def test_many_connections_keep_nobody_out(plane: Plane, said: bytes) -> None:
     "said", [b"", b"\r\n", b"GET /health " + HEAD + b"\r\n"], ids=["nothing", "a blank line", "a request"]
 )
 def test_who_says_nothing_is_sent_home(tmp_path: Path, said: bytes) -> None:
-    """Before the first request as after it."""
+    """Before the first request and after it."""
     with running(tmp_path, patience={"idle_s": 0.5, "headers_s": 0.5}) as plane, plane.connect(said) as connection:
         assert set(statuses(everything(connection))) <= {200, 400}
 
@@ -137,7 +137,7 @@ def test_bodies_of_strangers_are_not_kept(plane: Plane) -> None:
 
 
 def test_an_answer_that_is_not_taken_is_not_kept(plane: Plane) -> None:
-    """Who asks and asks and reads nothing is cut off, and holds no more than a connection's buffers."""
+    """A client that asks and asks and reads nothing is cut off, and holds no more than a connection's buffers."""
     with plane.client() as node:
         for number in range(40):
             record = {**NODE, "id": f"large-{number}", "x": "x" * 60_000}
@@ -156,7 +156,7 @@ def test_an_answer_that_is_not_taken_is_not_kept(plane: Plane) -> None:
 
 
 def test_thousands_of_requests_at_once_are_answered_one_after_another(plane: Plane) -> None:
-    """Pipelined, while others are served as ever."""
+    """Pipelined, while others are served as usual."""
     requests = (b"GET /health " + HEAD + b"\r\n") * 1_000
     with plane.connect() as connection:
         sender = threading.Thread(target=connection.sendall, args=(requests,))

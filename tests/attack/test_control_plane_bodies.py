@@ -98,7 +98,7 @@ def test_a_body_of_a_stranger_has_a_cap_of_its_own(plane: Plane) -> None:
 
 
 def test_a_key_is_its_sender_s(plane: Plane) -> None:
-    """Another sender's message under the same idempotency key is one of its own; the same sender's is the same."""
+    """Another sender's message under the same idempotency key is a different message; the same sender's is the same."""
     message = {"receiver_agent_id": "77", "message_type": "n", "payload": "", "idempotency_key": "k"}
     with plane.client() as node:
         ids = [

@@ -87,7 +87,7 @@ def test_bytes_that_are_no_http_get_the_headers_of_every_answer(plane: Plane) ->
 )
 @pytest.mark.parametrize("host", ["x", "x/health?", "x/health#", "@/health"])
 def test_no_spelling_of_a_path_gets_round_the_bearer(plane: Plane, target: str, host: str) -> None:
-    """What is not exactly an open route needs a bearer, whatever the Host header adds to it."""
+    """A route that is not exactly an open one needs a bearer, whatever the Host header adds to it."""
     answer = plane.talk(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert statuses(answer) in ([400], [401])
 
@@ -148,7 +148,7 @@ def test_no_spelling_of_a_bearer_but_one(plane: Plane, lines: str) -> None:
     ids=["long", "blank", "tab", "no ASCII", "terminal", "folded", "empty", "very long"],
 )
 def test_only_a_plain_request_id_comes_back(plane: Plane, sent: bytes) -> None:
-    """Printable and short; anything else is replaced by an id of the server's own."""
+    """Printable and short; the server replaces anything else by a new id."""
     answer = plane.talk(b"GET /health " + HEAD + b"X-Request-Id: " + sent + b"\r\nConnection: close\r\n\r\n")
     (given,) = re.findall(rb"\r\nx-request-id: (.*?)\r\n", answer) or [b""]
     assert re.fullmatch(rb"[0-9a-f-]{36}", given) or statuses(answer) == [400]

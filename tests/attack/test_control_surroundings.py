@@ -1,4 +1,4 @@
-"""Clocks, certificates and names around a control plane: nonsense is a finding, and a missing control plane is none."""
+"""Clocks, certificates and names around a control plane: nonsense is a finding, a missing control plane is not."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ bounds = evil_control.bounds
     ],
 )
 def test_no_date_breaks_the_comparison_of_clocks(date: str, code: str) -> None:
-    """A `Date` that no server can mean is no time; then the clocks are not compared, and that is not called good."""
+    """A `Date` that no server can mean is ignored; then the clocks are not compared, and that does not pass."""
     answer = http("200 OK", b"ok\n", f"date: {date}\r\n", ours=True)
     assert codes_of(attack(control_clock, Evil(HEALTHY, health=answer))) == [code]
 
@@ -73,7 +73,7 @@ CERTIFICATES: dict[str, tuple[list[str], str, datetime, datetime]] = {
 def context(
     names: list[str], subject: str, start: datetime, end: datetime, folder: Path
 ) -> tuple[ssl.SSLContext, Path]:
-    """A TLS server with such a certificate of its own, and the file by which a client would trust it."""
+    """A TLS server with such a self-made certificate, and the file by which a client would trust it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else [])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, start, end)
@@ -192,7 +192,7 @@ def test_a_name_servers_nonsense_is_a_finding(name: str, monkeypatch: pytest.Mon
 
 
 def preflight(folder: Path, *words: str, **variables: str) -> dict[str, Any]:
-    """One run as a process of its own, in an empty folder and with no settings but these."""
+    """One run as a separate process, in an empty folder and with no settings but these."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
     command = [sys.executable, "-P", "-m", "preflight", *words, "--output", f"json={folder / 'report.json'}"]
     subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False, timeout=60)
@@ -205,7 +205,7 @@ ABOUT_CONTROL = ("control.*", "nodes.*", "enroll.*", "posture.routes", "posture.
 
 @pytest.mark.parametrize("token", [False, True], ids=["no token", "a token"])
 def test_a_node_without_a_control_plane_is_not_blamed_for_it(token: bool, tmp_path: Path) -> None:
-    """Where none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
+    """If none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
     report = preflight(tmp_path, "run", *ABOUT_CONTROL, **({"VOX_MESH_TOKEN": TOKEN} if token else {}))
     found_codes = {result["code"] for result in report["results"]}
     about = [result for result in report["results"] if result["target"] == "control"]

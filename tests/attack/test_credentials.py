@@ -1,4 +1,4 @@
-"""A bought credential lands in a new file of this user's own, or nowhere; and then its one-time token is not spent."""
+"""A bought credential goes into a new file of this user, or nowhere; and then its one-time token is not spent."""
 
 import asyncio
 import os
@@ -94,7 +94,7 @@ def looks(folder: Path) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("plant", HIDDEN)
 def test_a_planted_hidden_file_is_neither_used_nor_changed(plant: Plant, tmp_path: Path) -> None:
-    """What somebody else may have put in the hidden file's place is named, and not opened, filled or replaced."""
+    """What another user may have put in the hidden file's place is named, and not opened, filled or replaced."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     file = CredentialsFile(tmp_path / "cred")
@@ -139,7 +139,7 @@ def of_nobody(folder: Path) -> None:
     ],
 )
 def test_a_folder_where_others_could_replace_it_gets_none(spoil: Callable[[Path], None], tmp_path: Path) -> None:
-    """In a folder where somebody else could put another file in its place, nothing is written."""
+    """In a folder where another user could put a different file in its place, nothing is written."""
     folder = tmp_path / "folder"
     folder.mkdir()
     spoil(folder)
@@ -210,7 +210,7 @@ def test_a_target_that_appears_in_between_is_not_filled(plant: Plant, tmp_path: 
 
 @pytest.mark.parametrize("plant", [*THINGS, pytest.param(lambda path, victim: None, id="nothing")])
 def test_a_hidden_file_that_is_swapped_is_not_the_credential(plant: Plant, tmp_path: Path) -> None:
-    """Whoever swaps the hidden file during the exchange gets nothing, and does not choose what the target holds."""
+    """An attacker who swaps the hidden file during the exchange gets nothing, and cannot choose the content."""
     victim = tmp_path / "victim"
     victim.write_text("precious")
     file = CredentialsFile(tmp_path / "cred")
@@ -228,7 +228,7 @@ def test_a_hidden_file_that_is_swapped_is_not_the_credential(plant: Plant, tmp_p
 
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    """Where there is no space for the credential, that is told before the token is spent, and no file stays."""
+    """If there is no space for the credential, the user learns that before the token is spent, and no file stays."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:

@@ -43,7 +43,7 @@ for letter in "ab" * 100000:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_leaves_a_whole_file_and_nothing_else(number: signal.Signals, tmp_path: Path) -> None:
-    """Whatever ends the program while it writes, and whenever one reads: the old document or the new one, whole."""
+    """However and whenever the program ends while it writes, a reader sees the old document or the new one, whole."""
     path = tmp_path / "file"
     command = [sys.executable, "-P", "-c", WRITING, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
@@ -61,7 +61,7 @@ def test_a_signal_leaves_a_whole_file_and_nothing_else(number: signal.Signals, t
 
 @needs_root
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
-    """On a full disk the old report stays as it was, no draft is left, the others are written, the verdict is told."""
+    """On a full disk the old report stays as it was, no draft is left, the others are written, the verdict is shown."""
     script = """
     mount -t tmpfs -o size=64k none "$1" && echo old > "$1/r.json"
     dd if=/dev/zero of="$1/filler" bs=4k status=none 2>/dev/null
@@ -84,7 +84,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_disk_that_is_read_only_is_reported_before_anything_runs(tmp_path: Path) -> None:
-    """What cannot be written is refused before the run, as far as it can be seen."""
+    """What cannot be written is refused before the run, if this can be known by then."""
     script = 'mount -t tmpfs -o ro none "$1" && cd "$1" && shift && exec "$@" --output json=r.json'
     command = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), *PROGRAM, "run", "host.clock"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -94,7 +94,7 @@ def test_a_disk_that_is_read_only_is_reported_before_anything_runs(tmp_path: Pat
 
 
 def test_captures_are_kept_all_or_none(tmp_path: Path) -> None:
-    """Captures of which one cannot be written leave no folder."""
+    """If one of the captures cannot be written, no folder is left."""
     small, large = (replace(RESULTS[0], aspect=aspect) for aspect in ("small", "large"))
     contents = {small.id: pcap([]), large.id: pcap([PACKET] * 100)}
     with limited_to(len(contents[small.id])), pytest.raises(WriteError, match="File too large"):
@@ -104,7 +104,7 @@ def test_captures_are_kept_all_or_none(tmp_path: Path) -> None:
 
 @contextmanager
 def limited_to(size: int) -> Iterator[None]:
-    """No file may become larger than so many bytes (RLIMIT_FSIZE)."""
+    """No file may become larger than this many bytes (RLIMIT_FSIZE)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -152,7 +152,7 @@ HOPELESS = (
 
 @pytest.mark.parametrize("what", HOPELESS)
 def test_what_cannot_be_written_is_one_sentence(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a path leads to, a write that fails is told by one sentence that names it, and leaves nothing."""
+    """Whatever a path leads to, a write that fails is one sentence that names the path, and leaves nothing."""
     monkeypatch.setattr(files, "READER_WAIT_S", 0.1)
     path, reason = _hopeless(tmp_path)[what]
     before = sorted(tmp_path.iterdir())
@@ -169,7 +169,7 @@ def test_what_cannot_be_written_is_one_sentence(what: str, tmp_path: Path, monke
 
 
 def test_a_bundle_that_is_not_written_says_nothing_untrue(tmp_path: Path) -> None:
-    """A report that is there is not lost with its bundle, and no other exit code than this command's is told."""
+    """An existing report is not lost with its bundle, and the exit code is always this command's."""
     (tmp_path / "r.json").write_text(REPORT.model_dump_json())
     done = run("bundle", "r.json", "-q", "-o", "/dev/full", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "preflight: /dev/full cannot be written: No space left on device\n")
@@ -188,7 +188,7 @@ def test_a_fifo_whose_reader_sleeps_is_given_up(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_fifo_whose_reader_leaves_is_reported(tmp_path: Path) -> None:
-    """A reader that goes away in the middle is told."""
+    """A reader that goes away in the middle is reported."""
     os.mkfifo(tmp_path / "pipe")
 
     def leave() -> None:
@@ -204,7 +204,7 @@ def test_a_fifo_whose_reader_leaves_is_reported(tmp_path: Path) -> None:
 
 @needs_root
 def test_no_permission_is_reported(shared: Path) -> None:
-    """A folder of somebody else is told, and so is a file that one may not write."""
+    """A folder of another user is reported, and so is a file that this user may not write."""
     (shared / "closed").mkdir(mode=0o755)
     (shared / "file").write_text("old")
     (shared / "file").chmod(0o644)

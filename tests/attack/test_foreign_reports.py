@@ -129,7 +129,7 @@ def refused(done: Result, *parts: str) -> None:
 
 @pytest.mark.parametrize("what", MALFORMED)
 def test_what_is_no_report_is_refused(what: str, tmp_path: Path) -> None:
-    """A file that is no sound report, or contradicts itself, is refused with its name and the reason."""
+    """A file that is not a valid report, or contradicts itself, is refused with its name and the reason."""
     file = tmp_path / "r.json"
     file.write_bytes(MALFORMED[what])
     refused(preflight("report", "render", file), str(file), "is not a preflight report in JSON: ")
@@ -154,7 +154,7 @@ def test_a_device_without_end_is_read_to_the_limit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "nothing", "dangling link"])
 def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
-    """A pipe that nobody writes to does not hang, a folder is no report."""
+    """A pipe that nobody writes to does not hang; a folder is refused."""
     path = tmp_path / "r.json"
     if kind == "pipe":
         os.mkfifo(path)
@@ -241,7 +241,7 @@ LURES: dict[str, Callable[[Path], str]] = {
 
 @pytest.mark.parametrize("lure", LURES)
 def test_a_bundle_packs_only_captures_of_its_report(lure: str, tmp_path: Path) -> None:
-    """A path in somebody else's report gets no file of this machine into a ticket; the manifest tells what it lacks."""
+    """A path in another user's report gets no file of this machine into a ticket; the manifest lists what it lacks."""
     (tmp_path / "secret.pcap").write_bytes(b"secret of this machine" + PCAP)
     home = tmp_path / "reports"
     folder = home / folder_of(_report(document()))

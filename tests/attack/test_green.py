@@ -93,7 +93,7 @@ def test_what_checks_of_a_peer_need_does_not_speak_for_them() -> None:
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A healthy control plane of our own; its URL."""
+    """A healthy control plane, ours; its URL."""
     folder = tmp_path_factory.mktemp("control")
     command = [sys.executable, "-P", "-m", "preflight", "control-plane", "serve", "--bind", "127.0.0.1:0", "--db", "db"]
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
@@ -111,7 +111,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_named_and_skipped(
     preflight: Preflight, control_plane: str, tmp_path: Path, named: list[str], code: int, verdict: str
 ) -> None:
-    """Where all that was named was skipped nothing is good, whatever its needs say; where a part was, it is told."""
+    """If all named checks were skipped, the run does not pass, whatever its needs say; a skipped part is listed."""
     formats = ("json", "markdown", "html", "sarif", "junit")
     outputs = [word for format in formats for word in ("--output", f"{format}={tmp_path / format}")]
     done = preflight("run", *named, "--control-url", control_plane, "-q", "--output", "text", *outputs)
@@ -139,7 +139,7 @@ def test_skips_alone(preflight: Preflight, control_plane: str, named: str, lenie
 
 
 def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
-    """A round that only skipped tells so, and ends with 3."""
+    """A round that only skipped says so, and ends with 3."""
     done = preflight("watch", "udp.stun", "--count", "1")
     assert done.code == 3
     assert "now     inconclusive: 1 result, 0 causes" in done.out
@@ -147,7 +147,7 @@ def test_watch_says_why_it_is_not_green(preflight: Preflight) -> None:
 
 
 def test_the_undecided_are_excepted_aloud(preflight: Preflight) -> None:
-    """--allow-inconclusive excepts what stands beside something that passed, and says so; it makes nothing pass."""
+    """--allow-inconclusive excuses what is undecided if something else passed, and says so; it makes nothing pass."""
     both = ["run", "reach.icmp", "control.url", "--skip", "overlay.interface", "--control-url", CLOSED]
     assert preflight(*both, "-q").code == 3
     done = preflight(*both, "-q", "--allow-inconclusive")
@@ -263,7 +263,7 @@ def test_option(preflight: Preflight, arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("source", ["variable", "file"])
 def test_a_url_of_this_node_that_cannot_be_used_is_a_finding(preflight: Preflight, source: str) -> None:
-    """What is wrong on the node is diagnosed; only what the caller typed is his mistake."""
+    """What is wrong on the node is diagnosed; only what the caller typed is a usage error."""
     url = "ht!tp://x"
     if source == "variable":
         done = preflight("run", "control.url", "-q", VOX_MESH_CONTROL_ADDR=url)
@@ -287,13 +287,13 @@ def test_a_url_of_this_node_that_cannot_be_used_is_a_finding(preflight: Prefligh
     ],
 )
 def test_limit(preflight: Preflight, settings: str) -> None:
-    """A limit that is no number would let everything through; a peer that is none would never be measured."""
+    """A limit that is not a number would let everything through; a peer that does not exist would never be measured."""
     is_refused(preflight("all", settings=settings), "preflight.yaml:1: ")
 
 
 @pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "-1", "1e5", "many"])
 def test_variable(preflight: Preflight, number: str) -> None:
-    """Absurd numbers in the workers' variables are as good as none, not an exception."""
+    """Absurd numbers in the workers' variables count as unset; they raise no exception."""
     done = preflight(
         "run",
         *("control.url", "--control-url", CLOSED, "-q"),
@@ -304,5 +304,5 @@ def test_variable(preflight: Preflight, number: str) -> None:
 
 
 def test_nobody_pretends_to_be_a_lab(preflight: Preflight) -> None:
-    """The variable by which a lab tells what it is made of holds one of its kinds, or nothing runs."""
+    """The variable by which a lab shows its kind holds one of the known kinds, or nothing runs."""
     is_refused(preflight("all", PREFLIGHT_LAB_KIND="production"), "PREFLIGHT_LAB_KIND")

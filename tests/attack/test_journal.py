@@ -100,7 +100,7 @@ PLANTED = [
 
 @pytest.mark.parametrize("plant", PLANTED)
 def test_a_file_that_no_run_wrote_is_named_and_left(plane: ControlPlane, plant: Callable[[Path], None]) -> None:
-    """What is no run's file is neither followed nor waited for nor changed; the rest is cleaned all the same."""
+    """A file that no run wrote is neither followed nor waited for nor changed; the rest is cleaned anyway."""
     row = killed_run(plane.url, "preflight-beside", made_up=True)
     post(plane, "join", **record(row.node_id, row.mark))
     planted = joined_folder() / "0.json"
@@ -144,7 +144,7 @@ SPOILT = [
 
 @pytest.mark.parametrize("spoil", SPOILT)
 def test_without_a_safe_folder_the_run_goes_on_and_says_so(plane: ControlPlane, spoil: Callable[[Path], None]) -> None:
-    """Where nothing can be written down safely, the enrolment runs and leaves, and tells what a kill would cost."""
+    """If nothing can be written down safely, the enrolment runs and leaves, and says what a kill would leave behind."""
     joined_folder().parent.mkdir(parents=True)
     spoil(joined_folder())
     results = results_of(enroll_cycle, replace(settings(plane.url), enrolment=Enrolment()))
@@ -156,7 +156,7 @@ def test_without_a_safe_folder_the_run_goes_on_and_says_so(plane: ControlPlane, 
 
 
 def test_a_full_disk_is_no_reason_to_leave_a_piece_of_a_row(plane: ControlPlane) -> None:
-    """Where there is no space to write the row down, no part of it stays, and that is told."""
+    """If there is no space to write the row down, no part of it stays, and that is reported."""
     note = Note(settings(plane.url), "enroll.cycle")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
@@ -170,7 +170,7 @@ def test_a_full_disk_is_no_reason_to_leave_a_piece_of_a_row(plane: ControlPlane)
 
 
 def test_a_run_that_was_killed_while_it_wrote(plane: ControlPlane) -> None:
-    """Half of an entry is of a run that had joined nothing yet: it is removed in silence once it is old."""
+    """Half an entry belongs to a run that had joined nothing yet: it is removed silently once it is old."""
     folder = joined_folder()
     folder.mkdir(mode=0o700, parents=True)
     for name, age_s in ((".young.new", 0), (".old.new", 3600)):

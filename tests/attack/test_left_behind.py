@@ -1,4 +1,4 @@
-"""What a killed run joined is removed by the next one or by `preflight clean`, and nobody else's row ever is."""
+"""The next run or `preflight clean` removes what a killed run joined, and never another node's row."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ open_trap = net.open_trap
 
 
 class Stalled:
-    """A relay before the control plane that lets a run come as far as one route, whose answer it keeps back."""
+    """A relay before the control plane that lets a run get to one route, and holds that answer back."""
 
     def __init__(self, plane: ControlPlane, route: str) -> None:
         self._plane = plane
@@ -93,7 +93,7 @@ async def killed(open_trap: "OpenTrap", plane: ControlPlane, kind: str) -> Async
 
 @pytest.mark.parametrize("kind", ["enroll", "scope", "watch"])
 def test_clean_removes_what_a_killed_run_joined(open_trap: "OpenTrap", plane: ControlPlane, kind: str) -> None:
-    """After `kill -9` of whatever joins, the row is written down, and `preflight clean` takes it back and says so."""
+    """After `kill -9` of any command that joins, the row is written down; `preflight clean` removes it and says so."""
 
     async def run() -> None:
         async with killed(open_trap, plane, kind) as (trap, node_id):
@@ -108,7 +108,7 @@ def test_clean_removes_what_a_killed_run_joined(open_trap: "OpenTrap", plane: Co
 
 @pytest.mark.parametrize(("check", "option"), [("enroll.cycle", "--enroll"), ("posture.scope", "--intrusive")])
 def test_the_next_run_that_writes_removes_it(plane: ControlPlane, check: str, option: str) -> None:
-    """The next run that writes to the cluster takes the row back first, and its report says so."""
+    """The next run that writes to the cluster removes the row first, and its report says so."""
     row = killed_run(plane.url, f"preflight-before-{check}", made_up=True)
     post(plane, "join", **record(row.node_id, row.mark))
 
@@ -138,7 +138,7 @@ def test_a_run_that_only_reads_tells_of_it(plane: ControlPlane) -> None:
 
 
 def test_the_next_member_has_its_id_back(plane: ControlPlane) -> None:
-    """A member that was killed and starts again takes its own row back, says so, and joins under its id as before."""
+    """A member that was killed and starts again removes its old row, says so, and joins under its id as before."""
     row = killed_run(plane.url, "node-again")
     post(plane, "join", **record(row.node_id, row.mark))
 
@@ -207,7 +207,7 @@ def drained(plane: ControlPlane, row: JoinedRow) -> None:
 
 @pytest.mark.parametrize("happen", [rejoined, came_back, quarantined, drained], ids=lambda f: f.__name__)
 def test_a_workers_row_is_never_taken(plane: ControlPlane, happen: Callable[[ControlPlane, JoinedRow], None]) -> None:
-    """A row that may be a real worker's by now stays listed as it is; the run's claim is dropped, and that told."""
+    """A row that may be a real worker's by now stays listed as it is; the run drops its claim and reports that."""
     row = killed_run(plane.url, f"worker-{happen.__name__}")
     happen(plane, row)
     before = rows(plane, row.node_id)
@@ -227,7 +227,7 @@ def test_a_row_that_is_still_the_runs_is_taken(plane: ControlPlane) -> None:
 
 
 def test_the_row_of_a_living_run_is_not_touched(plane: ControlPlane) -> None:
-    """What a run that still lives has joined is not seen, let alone removed, by anyone else."""
+    """A row that a running run has joined is not seen by others, so they cannot remove it."""
     note = Note(settings(plane.url), "enroll.cycle")
     note.before_join("preflight-living", "lab")
     post(plane, "join", **record("preflight-living", note.mark))
@@ -272,7 +272,7 @@ def test_two_that_clean_at_once(plane: ControlPlane) -> None:
     ],
 )
 def test_what_cannot_be_proved_gone_stays_written_down(open_trap: "OpenTrap", body: bytes) -> None:
-    """Only a control plane's own list and its word on the leave prove a row gone; until then it is kept in mind."""
+    """Only a control plane's own list and its answer to the leave prove a row gone; until then it is remembered."""
 
     async def run() -> None:
         async with open_trap(lambda request: body) as trap:
@@ -286,7 +286,7 @@ def test_what_cannot_be_proved_gone_stays_written_down(open_trap: "OpenTrap", bo
 
 
 def test_a_token_that_may_not_leave(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a token of the wrong role nothing is removed, and the reason is told."""
+    """With a token of the wrong role nothing is removed, and the reason is reported."""
     row = killed_run(plane.url, "preflight-role", made_up=True)
     post(plane, "join", **record(row.node_id, row.mark))
     monkeypatch.setenv("VOX_MESH_WORKER_TOKEN", SUBMITTER)

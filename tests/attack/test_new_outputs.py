@@ -17,7 +17,7 @@ from tests.attack.writers import alone, command
 
 
 def test_of_many_that_create_one_file_one_wins(tmp_path: Path) -> None:
-    """A file that is to be new is created once, however many try at the same time."""
+    """A file that must be new is created once, even if many try at the same time."""
     path, won = tmp_path / "new", []
 
     def attempt(number: int) -> None:
@@ -57,7 +57,7 @@ def test_init_overwrites_nothing(name: str, plant: str, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("plant", ["file", "dangling link", "fifo"])
 def test_a_token_goes_into_a_new_file_or_nowhere(plant: str, tmp_path: Path) -> None:
-    """A one-time token lands in no file, link or pipe that somebody made beforehand."""
+    """A one-time token goes into no file, link or pipe that another user made earlier."""
     out = tmp_path / "token"
     if plant == "file":
         out.write_text("")
@@ -130,11 +130,11 @@ def test_a_timeline_takes_standard_output_only_where_no_report_does(name: str, t
 
 
 def test_many_documents_may_vanish() -> None:
-    """/dev/null takes as many documents as one likes."""
+    """/dev/null takes any number of documents."""
     assert len(parse_outputs(("text=/dev/null", "json=/dev/null"))) == 2
 
 
 def test_captures_do_not_go_next_to_a_device(tmp_path: Path) -> None:
-    """What goes beside the first output goes beside the first that is a file: no folder is made in /dev."""
+    """What goes next to the first output goes next to the first that is a file: no folder is made in /dev."""
     assert captures_parent(parse_outputs(("text=/dev/null", f"json={tmp_path}/r.json"))) == tmp_path
     assert captures_parent(parse_outputs(("text=/dev/null",))) == Path()

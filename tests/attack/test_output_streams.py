@@ -85,7 +85,7 @@ def test_a_document_that_nobody_takes_is_reported(command: str, stream: str, tmp
 
 @pytest.mark.parametrize("stream", ["closed", "broken pipe"])
 def test_the_verdict_is_reported_where_the_report_cannot_be(stream: str, tmp_path: Path) -> None:
-    """A run whose report nobody takes tells its verdict on standard error, and its files are written."""
+    """A run whose report nobody takes shows its verdict on standard error, and its files are written."""
     done = run_into(stream, "run", "host.clock", "-q", "--output", "text", "--output", "json=r.json", folder=tmp_path)
     verdict, sentence = done.stderr.splitlines()
     report = Report.model_validate_json((tmp_path / "r.json").read_text())
@@ -95,7 +95,7 @@ def test_the_verdict_is_reported_where_the_report_cannot_be(stream: str, tmp_pat
 
 
 def test_one_output_that_fails_costs_no_other(tmp_path: Path) -> None:
-    """A full device and a pipe without a reader are told together; the other documents are written."""
+    """A full device and a pipe without a reader are reported together; the other documents are written."""
     os.mkfifo(tmp_path / "pipe")
     outputs = ("json=/dev/full", "junit=pipe", "html=h.html", "markdown=m.md")
     done = run("run", "host.clock", "-q", *(f"--output={output}" for output in outputs), cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Outputs: whatever lies where a document is to go is written, and never replaced or destroyed."""
+"""Outputs: whatever exists where a document must go is written, and never replaced or destroyed."""
 
 import os
 import socket
@@ -78,7 +78,7 @@ each_writer = pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 
 @contextmanager
 def reading(path: Path) -> Iterator[list[bytes]]:
-    """Somebody reads a pipe, or listens at a socket, and keeps what comes."""
+    """A program reads a pipe, or listens at a socket, and keeps what comes."""
     got: list[bytes] = []
 
     def pipe() -> None:
@@ -105,7 +105,7 @@ def reading(path: Path) -> Iterator[list[bytes]]:
 
 
 def _device(folder: Path, minor: int) -> Path:
-    """A node like /dev/null (3) or /dev/full (7) that may be lost."""
+    """A node like /dev/null (3) or /dev/full (7) that a test may destroy."""
     path = folder / "device"
     os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
     return path
@@ -127,7 +127,7 @@ def test_a_device_is_written_never_replaced(writer: Writer, tmp_path: Path) -> N
 @needs_root
 @each_writer
 def test_a_device_that_is_full_is_reported(writer: Writer, tmp_path: Path) -> None:
-    """A device that takes nothing is told in one sentence, and stays."""
+    """A device that takes nothing is reported in one sentence, and stays."""
     device = _device(tmp_path, 7)
     with pytest.raises(WriteError, match=r"device cannot be written: No space left on device$"):
         writer(device)
@@ -148,7 +148,7 @@ def test_a_fifo_is_written_never_replaced(writer: Writer, tmp_path: Path) -> Non
 
 
 def test_a_socket_is_spoken_to_never_replaced(tmp_path: Path) -> None:
-    """Whoever listens at a UNIX socket gets the document, and the socket stays."""
+    """A program that listens at a UNIX socket gets the document, and the socket stays."""
     place = tmp_path / "socket"
     with reading(place) as got:
         render(place)
@@ -232,7 +232,7 @@ def test_what_a_stranger_put_into_tmp_is_left_alone(plant: str, shared: Path, tm
 
 @needs_root
 def test_reports_do_not_go_into_a_strangers_folder(shared: Path) -> None:
-    """A folder of reports that somebody else made in a folder as /tmp is not used: its links could lead anywhere."""
+    """A folder of reports that another user made in a place such as /tmp is not used: its links may lead anywhere."""
     (shared / "s-reports").mkdir()
     os.chown(shared / "s-reports", NOBODY, NOBODY)
     with pytest.raises(WriteError, match="it belongs to another user"):
@@ -241,7 +241,7 @@ def test_reports_do_not_go_into_a_strangers_folder(shared: Path) -> None:
 
 @needs_root
 def test_mode_and_owner_stay(tmp_path: Path) -> None:
-    """A file that root writes again stays its owner's, and nobody may read it who might not before."""
+    """A file that root writes again keeps its owner, and gets no new readers."""
     path = tmp_path / "r.json"
     path.write_text("old")
     path.chmod(0o640)

@@ -102,7 +102,7 @@ def recorded(key: bytes | None) -> bytes:
 
 
 def signed_by_another(data: bytes) -> bytes:
-    """What a responder with another key answers, if it does not care for the key of who asks."""
+    """What a responder with another key answers, if it ignores the key of the asker."""
     answer = bytearray(unchecked(data))
     return bytes(answer[:96]) + stamp._hmac(OTHER, bytes(answer[:96])) + bytes(answer[SIGNED:])
 
@@ -117,7 +117,7 @@ def unchecked(data: bytes) -> bytes:
 
 
 def unsigned(data: bytes) -> bytes:
-    """As TWAMP Light would: it knows no signed packets, and takes their zeros for the time."""
+    """As TWAMP Light would: it does not know signed packets, and takes their zeros for the time."""
     sequence, timestamp, error, ssid = struct.unpack_from("!IQHH", data)
     request = stamp.Request(sequence, timestamp, error, ssid, False)
     now = time.time_ns()
@@ -227,7 +227,7 @@ CHECKS = (udp_quality.udp_quality, mtu_path.mtu_path, reach_traceroute.reach_tra
 
 
 class EvilPeers(threading.Thread):
-    """All the evil peers, each with a port of its own, on an event loop of their own."""
+    """All the evil peers, each with its port, on a separate event loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -318,7 +318,7 @@ def test_nobody_innocent_is_blamed(verdicts: dict[str, list[Result]], name: str)
 
 @pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.says])
 def test_what_answers_is_named(verdicts: dict[str, list[Result]], name: str) -> None:
-    """What is no responder of this node is called what it is, with what came and what to paste; nothing passes."""
+    """A program that is not a responder of this node is named, with what came and what to paste; nothing passes."""
     *_, reached = [result for result in verdicts[name] if result.check == "reach.udp"]
     assert (reached.status, str(reached.code)) == (Status.INCONCLUSIVE, "run.needs-responder")
     assert ATTACKS[name].says in reached.message
@@ -330,6 +330,6 @@ def test_what_answers_is_named(verdicts: dict[str, list[Result]], name: str) -> 
 
 @pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if not attack.says])
 def test_a_responder_that_lies_is_still_reached(verdicts: dict[str, list[Result]], name: str) -> None:
-    """Who answers this node's packets is reached, whatever else it says."""
+    """A peer that answers this node's packets is reached, whatever else it says."""
     reached = [result.status for result in verdicts[name] if result.check == "reach.udp"]
     assert reached == [Status.PASS, Status.PASS]

@@ -1,4 +1,4 @@
-"""Nothing that lies in the current folder, in TMPDIR or in HOME is executed, whoever wrote it there."""
+"""No file in the current folder, in TMPDIR or in HOME is executed, whatever user wrote it."""
 
 import os
 import subprocess
@@ -88,7 +88,7 @@ def test_bin_preflight_runs_only_what_is_its_own(hostile: Path) -> None:
 
 
 def test_the_folder_above_the_clone_is_as_good_as_any(tmp_path: Path) -> None:
-    """A folder called `preflight` beside us, as the clone's own is, does not stand in for the program."""
+    """A folder called `preflight` next to us, such as the clone's, does not replace the program."""
     (tmp_path / "preflight" / "preflight").mkdir(parents=True)
     done = run(tmp_path, ours(), "run", "host.clock", "--lab", "loopback", "--output", "json")
     assert done.stdout.startswith("{"), done.stderr
@@ -96,7 +96,7 @@ def test_the_folder_above_the_clone_is_as_good_as_any(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["sys.executable", "shutil.which("])
 def test_programs_are_found_in_one_place(word: str) -> None:
-    """Whatever we start is looked for by `preflight/programs.py`, which knows no current folder."""
+    """Whatever we start is looked up by `preflight/programs.py`, which ignores the current folder."""
     users = {file.name for file in (ROOT / "preflight").rglob("*.py") if word in file.read_text(encoding="utf-8")}
     fixed_folders = {"collect.py"}  # the evidence's programs come from the system's folders only
     assert users - fixed_folders == {"programs.py"}

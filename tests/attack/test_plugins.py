@@ -184,7 +184,7 @@ def test_a_package_that_breaks_is_reported_by_module(declared: list[Check | Brok
 
 @pytest.mark.parametrize("name", [*HARMLESS_IMPORTS, "zzz_last"])
 def test_the_other_modules_of_a_broken_package_still_count(declared: list[Check | BrokenPlugin], name: str) -> None:
-    """Printing, handlers, threads and another folder are the module's own affair."""
+    """Printing, handlers, threads and another folder are the module's own business."""
     assert f"evil.{name}" in [check.id for check in declared if isinstance(check, Check)]
 
 
@@ -224,7 +224,7 @@ def test_needs_that_go_in_a_circle_harm_nobody_else(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The results of one run with every bad check, beside one of ours; standard output was nothing but the report."""
+    """The results of one run with every bad check and one of ours; standard output was only the report."""
     folder = tmp_path_factory.mktemp("checks")
     checks = [a_check(name, body, timeout=1) for name, body in TIMEOUTS.items()]
     checks += [a_check(f"e_{name}", body) for name, body in CHECK_ERRORS.items()]
@@ -238,14 +238,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", CHECK_ERRORS)
 def test_a_check_that_breaks_is_an_error(ran: dict[str, dict[str, Any]], name: str) -> None:
-    """Whatever a check raises, ends or gives wrongly is `run.check-error`, never the end of the run."""
+    """Whatever a check raises, ends or returns wrongly is `run.check-error`, never the end of the run."""
     result = ran[f"evil.e_{name}/node/local/error"]
     assert (result["status"], result["code"]) == ("error", "run.check-error")
 
 
 @pytest.mark.parametrize("name", TIMEOUTS)
 def test_a_check_that_will_not_end_is_left_behind(ran: dict[str, dict[str, Any]], name: str) -> None:
-    """A check that blocks, or does not end when it is told to, is `run.timeout` after its time and a grace."""
+    """A check that blocks, or does not end when asked to, is `run.timeout` after its time and a grace."""
     result = ran[f"evil.{name}/node/local/timeout"]
     assert (result["status"], result["code"]) == ("inconclusive", "run.timeout")
 
@@ -257,7 +257,7 @@ def test_what_a_check_leaves_or_prints_holds_up_nobody(ran: dict[str, dict[str, 
 
 
 def test_the_other_checks_run(ran: dict[str, dict[str, Any]]) -> None:
-    """Beside all these, a check of ours gives its result."""
+    """Together with all these, a check of ours gives its result."""
     assert ran["host.clock/node/local"]["status"] in ("pass", "warn")
 
 
@@ -269,7 +269,7 @@ def test_the_other_checks_run(ran: dict[str, dict[str, Any]]) -> None:
     ],
 )
 def test_one_signal_ends_the_run_with_its_report(tmp_path: Path, number: int, body: str) -> None:
-    """Whatever a check is at, one signal is enough: the report is written, with what had finished."""
+    """Whatever a check does, one signal is enough: the report is written, with what had finished."""
     install(tmp_path, {"checks": a_check("stuck", f"print('stuck', flush=True)\n{body}")})
     with start(tmp_path, "run", "evil.stuck", "host.clock", "--output", "json=report.json") as running:
         read_until(running, "stuck", "host.clock")

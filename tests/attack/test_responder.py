@@ -75,13 +75,15 @@ def flood(place: tuple[str, int], sources: Iterable[tuple[str, int]], good: sock
 
 
 def addresses(count: int, network: int) -> list[tuple[str, int]]:
-    """So many addresses of the loopback network."""
+    """This many addresses of the loopback network."""
     return [(f"127.{network}.{number >> 8}.{number & 255}", 0) for number in range(count)]
 
 
 def test_replays_are_answered_byte_for_byte_and_disturb_no_other_session(start: Start, tmp_path: Path) -> None:
-    """STAMP knows no replay protection: who records a signed packet gets back as much as it sends, and no more; the
-    session that it was recorded from goes on with its own numbers."""
+    """STAMP has no replay protection: a host that replays a signed packet gets back as much as it sends, and no more.
+
+    The session that it was recorded from goes on with its numbers.
+    """
     responder = keyed(start, tmp_path, *UNLIMITED)
     recorded = stamp.build_request(0, time.time_ns(), 1, GOOD_SSID, key=KEY)
     with client(responder.places[0]) as good, client(responder.places[0]) as replayer:
@@ -94,7 +96,7 @@ def test_replays_are_answered_byte_for_byte_and_disturb_no_other_session(start: 
 
 @pytest.mark.parametrize("allow", [(), ("--allow", "127.0.0.1")])
 def test_forgeries_get_nothing(start: Start, tmp_path: Path, allow: tuple[str, ...]) -> None:
-    """One flipped bit in any signed byte, or another key: dropped and counted, whoever sends it."""
+    """One flipped bit in any signed byte, or another key: dropped and counted, whatever its source."""
     responder = keyed(start, tmp_path, *allow)
     signed = stamp.build_request(5, time.time_ns(), 1, 7, key=KEY)
     with client(responder.places[0]) as link:
@@ -203,7 +205,7 @@ def _rubbish(dice: random.Random, magics: Sequence[bytes], number: int) -> list[
 
 @pytest.mark.parametrize("words", [(), ("--stateless",)], ids=["stateful", "stateless"])
 def test_a_hangup_ends_it_with_its_counters(start: Start, words: tuple[str, ...]) -> None:
-    """SIGHUP ends it as SIGTERM does: exit 0, and one line that tells what it did."""
+    """SIGHUP ends it as SIGTERM does: exit 0, and one line that says what it did."""
     responder = start("--allow", "127.0.0.1", *words)
     with client(responder.places[0]) as link:
         assert numbered(link, 0) == 0
@@ -211,7 +213,7 @@ def test_a_hangup_ends_it_with_its_counters(start: Start, words: tuple[str, ...]
 
 
 def test_a_terminal_that_is_gone_is_no_error(tmp_path: Path) -> None:
-    """When its terminal hangs up there is nobody to tell the counters to, and it ends with 0 all the same."""
+    """When its terminal hangs up nobody reads the counters, and it ends with 0 anyway."""
     controller, terminal = pty.openpty()
     with os.fdopen(controller, "rb", buffering=0) as screen:
         process = subprocess.Popen(

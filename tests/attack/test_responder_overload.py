@@ -1,4 +1,4 @@
-"""What the responder drops under load is told as overload, and is no loss of the path."""
+"""What the responder drops under load is reported as overload, and not as loss of the path."""
 
 import asyncio
 import re
@@ -48,7 +48,7 @@ class Asker:
         self.sender = SessionSender(SessionPlan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0, time.time_ns)
 
     def send(self, count: int) -> None:
-        """So many packets, of which nothing is awaited."""
+        """This many packets, with no answer awaited."""
         for _ in range(count):
             for datagram in self.sender.datagrams_to_send(0.0):
                 self.link.send(datagram.data)
@@ -65,7 +65,7 @@ class Asker:
 
 @contextmanager
 def paused(running: Running) -> Iterator[None]:
-    """The responder does not get to run meanwhile, as on a machine that is much too busy."""
+    """The responder gets no CPU time meanwhile, as on a machine that is much too busy."""
     running.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -86,7 +86,7 @@ def overflow(place: tuple[str, int], source: str) -> None:
 
 
 def test_what_its_own_queue_dropped_is_reported_and_is_no_loss_of_the_path(start: Start) -> None:
-    """A stranger's flood overflows the receive queue: the asker is told of it, and its path is not called lossy."""
+    """A stranger's flood overflows the receive queue: the asker learns of it, and its path is not called lossy."""
     responder = start("--allow", "127.0.0.1")
     place = responder.places[0]
     with client(place) as link:
@@ -108,7 +108,7 @@ def test_what_its_own_queue_dropped_is_reported_and_is_no_loss_of_the_path(start
 
 
 def test_what_it_drops_for_a_peers_own_rate_is_reported(start: Start) -> None:
-    """Who sends more than one source may hears that its packets were dropped for that, not that the path lost them."""
+    """A sender above its rate learns that its packets were dropped for that, not that the path lost them."""
     responder = start("--allow", "127.0.0.1", "--max-rate", "50")
     place = responder.places[0]
     with client(place) as link:
@@ -164,7 +164,7 @@ def flooded(place: tuple[str, int], sources: Sequence[str]) -> Iterator[None]:
 
 @pytest.mark.parametrize("flood_of", FLOODS)
 def test_a_flood_is_not_the_paths_fault(start: Start, flood_of: str) -> None:
-    """Twenty thousand packets a second from others: a peer that measures meanwhile is served, or told why it is not."""
+    """Twenty thousand packets a second from others: a peer that measures meanwhile is served, or learns why not."""
     allow, sources = FLOODS[flood_of]
     responder = start("--allow", allow)
     peer = Peer(*responder.places[0][:1], "b", responder.places[0][1])

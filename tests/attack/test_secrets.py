@@ -1,4 +1,4 @@
-"""Secrets and addresses: a known secret is in no output however it is written, and `--redact addresses` tells no place.
+"""Secrets and addresses: a known secret is in no output however it is written, and `--redact addresses` shows no place.
 
 What is found is checked with the standard library's decoders, not with our own.
 """
@@ -64,7 +64,7 @@ RENDERERS: dict[str, Callable[[Report], str]] = {
 
 
 def report(said: str, target: str = "b") -> Report:
-    """A report with the text in every field that somebody else has a say in, whole and line by line."""
+    """A report with the text in every field that another user can influence, whole and line by line."""
     result = {
         "id": f"control.health/{target}/round-trip", "check": "control.health", "category": "control",
         "target": target, "direction": "round-trip", "status": "fail", "code": "control.unhealthy",
@@ -172,7 +172,7 @@ def test_a_report_without_secrets_is_left_as_it_is(said: str) -> None:
 
 
 def test_half_a_megabyte_of_evil_evidence_takes_linear_work() -> None:
-    """A long answer, of what looks like base64 and escapes everywhere, is searched to its end."""
+    """A long answer that looks like base64 and escapes everywhere is searched completely."""
     evil = {"a": "QUJDREVGR0g" * 6_000, "b": "%41%2542" * 8_000, "c": "-eyJaaaaaa" * 6_000, "d": "TOKEN" * 12_000}
     evil |= {"e": "1:" * 30_000, "f": "a-" * 30_000, "g": "1." * 30_000, "h": "\\u005c" * 8_000, "i": " " * 60_000}
     made = report("x")
@@ -184,7 +184,7 @@ def test_half_a_megabyte_of_evil_evidence_takes_linear_work() -> None:
 
 
 def test_a_baseline_shows_no_secret_on_standard_error(tmp_path: Path) -> None:
-    """An older report may hold what is a secret of today: what changed since is told without it."""
+    """An older report may hold text that is a secret today: the comparison shows what changed without it."""
     baseline = tmp_path / "before.json"
     baseline.write_text(report_json.render(report(f"hello {base64.b64encode(SECRET.encode()).decode()} {SECRET}")))
     done = subprocess.run(
@@ -257,7 +257,7 @@ def test_a_key_has_one_pseudonym_however_it_is_written() -> None:
     ["10.66.0.0/24", "10.66.0.0/16", "100.64.0.0/10", "192.168.7.64/26", "fd66::/64", "fd66::/48", "fd66::/112"],
 )
 def test_a_network_stays_a_network(network: str) -> None:
-    """Its hosts are in its pseudonym, of the same length, and each has an address of its own."""
+    """Its hosts are in its pseudonym, of the same length, and each has a different address."""
     inside = ip_network(network)
     hosts = [str(inside[number]) for number in range(1, 50)]
     learned = f"{inside[1]}/{inside.prefixlen} route {network} " + " ".join(hosts)

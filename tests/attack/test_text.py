@@ -1,6 +1,6 @@
-"""Text of strangers: whatever a host, a body, a name or a plug-in says, each output holds what was measured only.
+"""Text of strangers: whatever a host, a body, a name or a plug-in says, each output holds only what was measured.
 
-`report` has the text in every field that somebody else has a say in; each format is read by a reader that is not ours.
+`report` has the text in every field that another user can influence; independent readers read each format.
 """
 
 import io
@@ -53,7 +53,7 @@ anything = st.text(st.characters(), max_size=60) | st.text(
 
 
 def report(said: str) -> Report:
-    """A report of one result of each status, in every field of which somebody may have written something."""
+    """A report of one result of each status; another user may have written something in every field."""
     results = [
         {
             "id": f"{said}/{said}/forward/{n}",

@@ -1,6 +1,6 @@
-"""A timeline holds no secret: not of this node, not of its tunnel, not of what a server says back.
+"""A timeline holds no secret: not of this node, not of its tunnel, not of what a server sends back.
 
-Real runs against real servers; what is found is decoded with the standard library, not with our own code.
+Real runs against real servers; the standard library decodes what is found, not our own code.
 """
 
 import json
@@ -73,14 +73,14 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    """In a folder of its own."""
+    """In a separate folder."""
     folder = tmp_path / "node"
     folder.mkdir()
     return Node(folder)
 
 
 def leaked(known: dict[str, str], text: str) -> list[str]:
-    """The names of the secrets that any reader of a text may decode from it, whole or the half that is random."""
+    """The names of the secrets that any reader of a text may decode from it, whole or the random half."""
     found = everything(text)
     return [name for name, value in known.items() if value in found or value[-20:] in found]
 
@@ -91,7 +91,7 @@ def names_of(text: str) -> set[str]:
 
 
 def test_a_whole_run_with_every_secret_set(node: Node, tmp_path: Path) -> None:
-    """Enrolment with a bootstrap token, roles, mailbox: each secret is used, none is told."""
+    """Enrolment with a bootstrap token, roles, mailbox: each secret is used, no output shows one."""
     folder = tmp_path / "plane"
     folder.mkdir()
     with running(folder, variables={**node.variables, "VOX_MESH_SCOPE_ID": "lab"}) as plane:
@@ -102,7 +102,7 @@ def test_a_whole_run_with_every_secret_set(node: Node, tmp_path: Path) -> None:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Healthy, sells a credential to everybody, and says all that it was sent back in its body and reason."""
+    """Healthy, sells a credential to everyone, and sends all that it received back in its body and reason."""
 
     protocol_version = "HTTP/1.0"
     issued = ""
@@ -174,7 +174,7 @@ def test_a_certificate_that_holds_a_secret(node: Node) -> None:
 
 @pytest.mark.lab
 def test_a_run_on_real_tunnels(tmp_path: Path) -> None:
-    """With the private keys of WireGuard, the key of the responder and all tokens of a lab: none is told."""
+    """With the private keys of WireGuard, the key of the responder and all tokens of a lab: no output shows one."""
     name = f"timeline-{secrets.token_hex(3)}"
     subprocess.run([*PROGRAM, "lab", "up", name, "--topology", "pair"], check=True, capture_output=True, timeout=60)
     try:

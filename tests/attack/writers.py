@@ -42,7 +42,7 @@ REPORT = report_of(*RESULTS)
 
 
 def render(path: Path) -> None:
-    """`report render` in this process. Raises what the program would tell."""
+    """`report render` in this process. Raises what the program would print."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as source:
         source.write(REPORT.model_dump_json())
         source.flush()
@@ -54,14 +54,14 @@ def command(*words: str) -> None:
 
 
 def run(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
-    """The program as a process of its own."""
+    """The program as a separate process."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run([*PROGRAM, *words], text=True, timeout=60, check=False, **streams)  # type: ignore[call-overload, no-any-return]
 
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder as /tmp: everybody may write there, and only owners may remove."""
+    """A folder like /tmp: everyone may write there, and only owners may remove."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o1777)
     yield folder

@@ -1,4 +1,4 @@
-"""The peers of the path-MTU benchmark: what each answered is read right, or the comparison is worth nothing."""
+"""The peers of the path-MTU benchmark: each answer is read right, or the comparison is worth nothing."""
 
 import subprocess
 

@@ -136,14 +136,14 @@ def test_directions_are_shown_without_colour(window: Window, broken: Report, tmp
 
 
 def test_losses_are_drawn_and_reported(window: Window, broken: Report, tmp_path: Path) -> None:
-    """A third of the bar is a third of the packets; who does not see it hears it."""
+    """A third of the bar is a third of the packets; a screen reader says the same."""
     page = window.show(broken, tmp_path)
     picture = page.get_by_role("img", name="to d: 30 % lost")
     assert picture.locator(".lost").get_attribute("width") == "18.0"
 
 
 def test_five_hundred_peers_stay_readable(window: Window, mesh: Report, tmp_path: Path, artefacts: Path) -> None:
-    """The bad ones stand first, the others are one box; the page answers at once."""
+    """The bad ones come first, the others are one box; the page answers at once."""
     page = window.show(mesh, tmp_path)
     page.screenshot(path=artefacts / "report-mesh.png")
     label = page.locator("section[aria-labelledby=map] svg").get_attribute("aria-label") or ""

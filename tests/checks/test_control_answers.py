@@ -67,7 +67,7 @@ def shook(
     ],
 )
 def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
-    """Each way to refuse a certificate; the clock when the server's own time lies within its life."""
+    """Each way to refuse a certificate; the clock when the server's own time is within its validity."""
     result = control_tls.judge(URL, handshakes, NOW)
     assert (result.code.slug if result.code else None) == code
     assert (result.status is Status.PASS) == (code is None)
@@ -75,7 +75,7 @@ def test_control_tls(handshakes: list[Handshake], code: str | None) -> None:
 
 
 def test_a_certificate_that_expires_soon_only_warns_and_the_limit_is_a_setting() -> None:
-    """Nothing is broken yet; who renews every week sets a shorter limit."""
+    """Nothing is broken yet; an operator who renews every week sets a shorter limit."""
     soon = [shook("trusted", ends=5 * DAY)]
     assert control_tls.judge(URL, soon, NOW).status is Status.WARN
     assert "in 5.0 days" in control_tls.judge(URL, soon, NOW).message
@@ -187,7 +187,7 @@ def test_a_slow_control_plane_comes_with_time_outs() -> None:
 
 
 def test_proxies() -> None:
-    """Through it well: a warning beside the pass. Bad through it and well past it: the proxy. Bad both ways: not it."""
+    """Good through it: a pass and a warning. Bad through it and good past it: the proxy. Bad both ways: not it."""
     proxy = Proxy.read("HTTP_PROXY", "http://user:s3cr3t@192.0.2.8:3128")
     good, bad = Probe((answered(),), None, 1), Probe((), answered(403, b"denied by squid"), 1)
     through = control_health.judge(URL, good, 300.0, proxy)

@@ -52,7 +52,7 @@ def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | 
 
 
 def test_the_advice_for_a_lan_address_can_be_pasted() -> None:
-    """The tunnel's endpoint tells which overlay address is the same node's."""
+    """The tunnel's endpoint shows which overlay address is the same node's."""
     result = control_url.judge(parse_control_url(f"{LAN}:9847"), "control.yaml", OVERLAY)
     assert result.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://10.66.0.3:9847"
     assert "wg0 (10.66.0.0/24, fd66::/64)" in result.message
@@ -163,7 +163,7 @@ def tried(address: str, outcome: ConnectOutcome) -> Connection:
     ],
 )
 def test_control_connect(outcomes: dict[str, ConnectOutcome], code: str | None, status: str) -> None:
-    """The most telling failure of all addresses; a dead family beside a good one; an open door off the overlay."""
+    """The most informative failure of all addresses; a dead family next to a good one; an open door off the overlay."""
     connections = [tried(address, outcome) for address, outcome in outcomes.items()]
     result = control_connect.judge(connections, ControlUrl("http", NAME, 9847), OVERLAY)
     assert (result.code.slug if result.code else None, result.status.value) == (code, status)
@@ -206,6 +206,6 @@ def test_silence_tells_of_its_tunnel(handshake_unix_s: float, said: str, measure
 
 
 def test_of_a_tunnel_that_tells_nothing_nothing_is_said() -> None:
-    """Without privilege, with another product, and where nobody owns the address, there is no handshake to speak of."""
+    """Without privilege, with another product, and where no peer has the address, there is no handshake to report."""
     for overlay in (None, OVERLAY, replace(OVERLAY, product="nebula"), replace(OVERLAY, peers=())):
         assert control_connect.tunnel_to(GOOD, overlay, 1000.0) is None

@@ -86,7 +86,7 @@ def test_a_token_lost_with_an_answer_is_explained() -> None:
 
 
 def test_scopes_are_named() -> None:
-    """Whose scope differs from whose, or that none is set."""
+    """Which scopes differ, or that none is set."""
     facts = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="theirs")
     result = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), facts)
     assert "theirs" in result.message

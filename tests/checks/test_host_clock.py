@@ -1,4 +1,4 @@
-"""host.clock: told only when nothing confirms the clock."""
+"""host.clock: reported only when nothing confirms the clock."""
 
 import pytest
 from preflight_checks import host_clock
@@ -26,7 +26,7 @@ AGREES, OFF = Offset(-0.01, 0.01), Offset(-602.0, -600.0)
     ],
 )
 def test_the_clock(state: ClockState, others: dict[str, Offset], asked: bool, status: Status) -> None:
-    """A clock that nothing synchronises is told only when no other clock confirms it within 2 s."""
+    """A clock that nothing synchronises is reported only when no other clock confirms it within 2 s."""
     assert host_clock.judge(state, others, asked=asked).status is status
 
 

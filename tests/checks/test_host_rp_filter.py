@@ -1,4 +1,4 @@
-"""host.rp-filter: a strict filter is told where it drops what a peer sent."""
+"""host.rp-filter: a strict filter is reported where it drops what a peer sent."""
 
 import pytest
 from preflight_checks import host_rp_filter

@@ -72,7 +72,7 @@ def test_a_smaller_proof_is_no_proof_for_full_size() -> None:
 
 
 def test_what_stays_open_is_said() -> None:
-    """Protects the reader from guesses: every verdict without a direction names who would tell it."""
+    """Protects the reader from guesses: every verdict without a direction names who could show it."""
     for echo in (WHOLE, HOLE, SPLIT, SIGNALLED, SILENT):
         (result,) = verdicts(echo)
         assert "responder" in result.message, result.message
@@ -127,7 +127,7 @@ def test_measurements_and_evidence() -> None:
 
 
 class Path:
-    """Stands for `ctx.net`: what answers at the peer, and what was asked."""
+    """Replaces `ctx.net`: what answers at the peer, and what was asked."""
 
     def __init__(self, echo: PathMtu, *, stamp: bool = False, probes: bool = False, refuses_at: int = 0) -> None:
         self.echo_result, self.stamped, self.probed, self.refuses_at = echo, stamp, probes, refuses_at
@@ -152,7 +152,7 @@ class Path:
         return self.echo_result
 
     async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
-        """As PathMtuProbes: the closed port is told at this attempt."""
+        """Like PathMtuProbes: the closed port is reported at this attempt."""
         assert low == high == 1420
         self.asked.append("closed port")
         return high if self.asked.count("closed port") == self.refuses_at else 0
@@ -192,7 +192,7 @@ def test_a_strange_reflector_is_no_responder() -> None:
 
 @pytest.mark.parametrize(("refuses_at", "forward_bytes"), [(1, 1420), (3, 1420), (0, 0)])
 def test_a_rate_limit_is_waited_for_and_silence_is_no_proof(refuses_at: int, forward_bytes: int) -> None:
-    """Protects the proof of the way there: a few tries, as hosts tell of closed ports once a second; then nothing."""
+    """Protects the proof of the way there: a few tries, as hosts report closed ports once a second; then nothing."""
     path = Path(HOLE, refuses_at=refuses_at)
     alone = measured(path)
     assert alone is not None

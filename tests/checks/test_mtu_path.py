@@ -46,7 +46,7 @@ def test_full_size_packets_pass() -> None:
 
 
 def test_a_pass_claims_no_more_than_was_measured() -> None:
-    """Protects honesty: the bound of the search, and a count of fragments that was of no use, are told."""
+    """Protects honesty: the bound of the search, and a useless count of fragments, are reported."""
     assert verdict(replace(WHOLE, ceiling_bytes=LARGEST, mtu_bytes=LARGEST)).message.endswith(
         "the largest size that is tried"
     )
@@ -87,7 +87,7 @@ def test_reduced_by_fragments() -> None:
 
 
 def test_reduced_and_signalled() -> None:
-    """Protects the difference that matters at night: an ICMP error tells the sender, so nothing hangs."""
+    """Protects the difference that matters at night: an ICMP error informs the sender, so nothing hangs."""
     result = verdict(SIGNALLED)
     assert (result.status, result.code) == (Status.WARN, codes.MTU_REDUCED)
     assert "an ICMP error from 10.66.0.9 reports that to the sender" in result.message
@@ -185,7 +185,7 @@ def test_the_other_direction_has_no_place() -> None:
 
 
 class Underlay:
-    """Stands for `ctx.net.pmtu`: an underlay that is known to carry so much, and how often it was asked."""
+    """Replaces `ctx.net.pmtu`: an underlay that is known to carry this much, and how often it was asked."""
 
     def __init__(self, reported_mtu: int = 0, answers_to: int = 0) -> None:
         self.reported_mtu, self.answers_to = reported_mtu, answers_to
@@ -237,7 +237,7 @@ def test_the_kernel_tells_about_the_underlay() -> None:
 
 
 def test_a_black_hole_is_measured_below_the_tunnel() -> None:
-    """Protects the advice where nobody is told: what the endpoint's host answers to is proven to get there."""
+    """Protects the advice where no ICMP error comes: what the endpoint's host answers to is proven to get there."""
     underlay = Underlay(reported_mtu=1500, answers_to=1380)
     carried = explained(underlay, HOLE)
     assert carried.underlay_mtu == 1380

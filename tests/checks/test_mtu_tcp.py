@@ -101,7 +101,7 @@ def test_a_black_hole_on_the_way_there() -> None:
 
 
 def test_a_black_hole_on_the_return_path() -> None:
-    """Protects the other direction: the request arrived, so it is not the way there."""
+    """Protects the other direction: the request arrived, so the way there is not the cause."""
     gap = replace(WAITS, info=replace(IDLE, rcv_mss=536, out_of_order=2))
     there, back = verdicts(gap, SMALL, gap)
     assert there.message == "1420-byte packets of TCP arrive at 10.66.0.3:9847"
@@ -139,7 +139,7 @@ def test_tcp_that_is_kept_small_says_nothing_about_udp(probing: int, words: str)
 
 
 def test_what_was_not_measured_is_not_claimed() -> None:
-    """Protects honesty: a request that is no longer than a segment, an answer that is none."""
+    """Protects honesty: a request that is not longer than a segment, and data that is not an answer."""
     (jumbo,) = verdicts(replace(GOOD, info=replace(IDLE, snd_mss=65483, rcv_mss=536)))
     assert "full segments have 65483 bytes here" in jumbo.message
     (short,) = verdicts(SHORT)

@@ -45,7 +45,7 @@ def at(node_id: str, place: Any, age_s: float = 5) -> NodeRecord:
     ],
 )
 def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
-    """Stale rows of anybody, quarantine and drain of this node `a`, versions of those that live; no false alarm."""
+    """Stale rows of any node, quarantine and drain of this node `a`, versions of live nodes; no false alarm."""
     results = judge(Registry(tuple(nodes), NOW_MS), "a", 90_000)
     assert [result.code.slug if result.code else "pass" for result in results] == expected
     assert len({result.aspect for result in results}) == len(results)
@@ -63,7 +63,7 @@ def test_the_row_that_preflight_joined_is_no_worker_of_another_version() -> None
 
 
 def test_many_stale_nodes_make_one_sentence() -> None:
-    """A partition of hundreds is told by number, with a few names."""
+    """A partition of hundreds is reported by number, with a few names."""
     nodes = tuple(node(f"n{index}", age_s=1000) for index in range(300))
     message = judge(Registry(nodes, NOW_MS), None, 90_000)[0].message
     assert "300 of 300" in message
@@ -92,13 +92,13 @@ def test_many_stale_nodes_make_one_sentence() -> None:
 def test_a_list_that_cannot_be_read(
     error: ControlError, has_token: bool, enrolling: bool, expected: tuple[str, str]
 ) -> None:
-    """It is a finding or undecided; nothing but a node that enrols in this run may have no token."""
+    """It is a finding or undecided; only a node that enrols in this run may have no token."""
     result = judge_refusal(error, None, has_token=has_token, enrolling=enrolling)
     assert (result.status.value, result.code and result.code.slug) == expected
 
 
 def test_any_number_of_nodes_with_any_name() -> None:
-    """A hundred thousand stale rows take no time to speak of, and no name breaks a line or fills a message."""
+    """A hundred thousand stale rows take little time, and no name breaks a line or fills a message."""
     odd = "\x1b[31m\n\u202e" + "x" * 100_000
     rows = tuple(NodeRecord(f"{odd}{n}", odd, 0, {"listen_addr": odd}) for n in range(3))
     many = tuple(node(f"n{n}", age_s=500) for n in range(100_000))
@@ -114,7 +114,7 @@ def test_any_number_of_nodes_with_any_name() -> None:
     ids=["true", "negative", "400 digits", "2^64-1", "text", "null", "zero", "infinite"],
 )
 def test_an_absurd_end_of_a_drain(until: Any) -> None:
-    """Whatever stands there, the drain is told and nothing breaks."""
+    """Whatever the text is, the drain is reported and nothing breaks."""
     (result,) = judge(Registry((node("a", maintenance=True, maintenance_until_unix_ms=until),), NOW_MS), "a", 90_000)
     assert result.code is not None
     assert result.code.slug == "nodes.draining"

@@ -33,7 +33,7 @@ LIVE = OverlayState(
 
 
 def test_a_tunnel_that_is_as_its_file_says_passes() -> None:
-    """An endpoint that roamed is no difference."""
+    """An endpoint that roamed does not count as a difference."""
     assert judge(LIVE).status is Status.PASS
 
 
@@ -85,6 +85,6 @@ def test_where_there_is_nothing_to_compare_it_skips(state: OverlayState | None) 
 
 @pytest.mark.parametrize("file", [FILE, None], ids=["file", "no file"])
 def test_a_tunnel_that_may_not_be_read_is_undecided(file: ConfiguredTunnel | None) -> None:
-    """Whether it drifted is not known: that is no pass, and the code says what is missing."""
+    """Whether it drifted is not known: that does not pass, and the code says what is missing."""
     result = judge(replace(LIVE, unreadable=PRIVILEGE, peers=(), configured=file))
     assert (result.status, str(result.code)) == (Status.INCONCLUSIVE, "run.needs-privilege")

@@ -53,14 +53,14 @@ def test_a_working_overlay_passes_with_its_addresses() -> None:
     ],
 )
 def test_each_bad_state_has_its_code_and_its_command(change: dict[str, Any], code: str, remedy: str) -> None:
-    """A product's own word about itself becomes the contract's code, with the line that fixes it."""
+    """A product's own report about itself becomes the contract's code, with the line that fixes it."""
     result = judge(OverlayState(**{"product": "wireguard", **UP, **change}), LINKS, None)
     assert (result.status, str(result.code)) == (Status.FAIL, code)
     assert remedy in (result.remedy or "")
 
 
 def test_what_the_product_complains_about_is_in_the_message() -> None:
-    """At 3 a.m. the daemon's own words are worth more than the code."""
+    """At 3 a.m. the daemon's own message is worth more than the code."""
     said = {"condition": "overlay.down", "health": ("Tailscale is stopped.",)}
     state = OverlayState(**{"product": "tailscale", **UP, **said})
     assert "Tailscale is stopped." in judge(state, LINKS, None).message

@@ -55,7 +55,7 @@ SAME_LAN = replace(ETH, addresses=(ip_interface("10.66.0.77/24"),))
     ],
 )
 def test_routes(route: Route, lan: Link, code: str | None, remedy: str | None) -> None:
-    """The entry that decides, and how specific it is beside the local networks, tell the cause."""
+    """The entry that decides, and how specific it is compared with the local networks, show the cause."""
     result = judge(PEER, STATE, route, (LO, lan, WG))
     assert (str(result.code) if result.code else None) == code
     assert remedy is None or remedy in (result.remedy or "")

@@ -99,7 +99,7 @@ def test_a_hub_that_lacks_an_address_gets_the_exact_command() -> None:
 
 
 def test_a_loop_gets_a_route_by_the_underlays_gateway() -> None:
-    """The gateway stands in the kernel's table, and the tunnel's own default route is not it."""
+    """The gateway is in the kernel's table, and the tunnel's own default route is not it."""
     result = judge(PEER, STATE, seen(MUTE, route=Route("10.201.2.1", interface="wg0")), [])
     assert result.remedy == (
         "ip route add 10.201.2.1/32 $(ip route show default | grep -v 'dev wg0' | sed 's/^default //;q')"
@@ -123,7 +123,7 @@ def test_a_live_session_passes() -> None:
 
 
 def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
-    """It works now; it is told because it will not after some minutes of silence."""
+    """It works now; it is reported because it will not after some minutes of silence."""
     alive = replace(B, last_handshake_unix_s=NOW - 12, endpoint="8.8.8.8:51820")
     result = judge(PEER, STATE, seen(alive, route=Route("8.8.8.8", interface="eth0", source="192.168.1.5")), [])
     assert (result.status, str(result.code)) == (Status.WARN, "overlay.no-keepalive")

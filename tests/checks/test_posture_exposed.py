@@ -78,7 +78,7 @@ def test_on_the_control_host_its_own_addresses_count() -> None:
     ],
 )
 def test_judge(seen: list[Place], code: str | None) -> None:
-    """An address that is known and silent is no finding; one that answers is named."""
+    """A known address that is silent is not a finding; one that answers is named."""
     result = judge(URL, seen)
     assert (result.code.slug if result.code else None) == code
     assert code is None or "44.128.0.3" in result.message

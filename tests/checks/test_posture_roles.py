@@ -1,4 +1,4 @@
-"""posture.roles: which tokens are one, and what their answers tell."""
+"""posture.roles: which tokens are equal, and what their answers show."""
 
 import pytest
 from preflight_checks.posture_roles import judge, shared
@@ -92,6 +92,6 @@ def test_a_token_under_two_names_is_reported_as_shared_and_not_as_too_strong() -
     ],
 )
 def test_which_equal_tokens_are_one_for_several_roles(one: RoleName, other: RoleName, pairs: int) -> None:
-    """The node's own bearer is a worker's or the mesh token by design; the same variable twice is no sharing."""
+    """The node's own bearer is a worker's or the mesh token by design; one variable twice is not a shared token."""
     assert len(shared([token(one, "same-secret"), token(other, "same-secret")])) == pairs
     assert shared([token(one, "a-secret"), token(other, "b-secret")]) == []

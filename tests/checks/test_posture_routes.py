@@ -1,4 +1,4 @@
-"""posture.routes: what all answers together tell about the bearer check."""
+"""posture.routes: what all answers together show about the bearer check."""
 
 from collections.abc import Iterable
 
@@ -46,14 +46,14 @@ UNKNOWN = probes([REFUSED] * 15, "unknown")
     ],
 )
 def test_what_they_tell_together(asked: list[Probe], status: Status, code: str | None) -> None:
-    """Open only by Populi's own answers; what else answers is named, and what tells nothing is undecided."""
+    """Open only by Populi's own answers; what else answers is named, and what shows nothing is undecided."""
     result = judge(asked)
     assert (result.status, result.code.slug if result.code else None) == (status, code)
     assert status is not Status.FAIL or result.remedy
 
 
 def test_a_route_is_named_once_for_both_bearers() -> None:
-    """Open to nobody's and to anybody's bearer is one open route."""
+    """Open without a bearer and with any bearer is one open route."""
     both = [*probes([OPEN, *[REFUSED] * 14]), Probe("GET", "/nodes", "unknown", OPEN, 200), *UNKNOWN[1:]]
     message = judge(both).message
     assert message.count("GET /nodes") == 1
@@ -61,5 +61,5 @@ def test_a_route_is_named_once_for_both_bearers() -> None:
 
 
 def test_the_bootstrap_exchange_is_never_asked() -> None:
-    """A made-up bootstrap token burns the right one on the real server."""
+    """A made-up bootstrap token invalidates the right one on the real server."""
     assert not any("bootstrap" in path for _, path in ROUTES)

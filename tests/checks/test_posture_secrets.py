@@ -52,7 +52,7 @@ def test_git(repositories: list[Repository], expected: str) -> None:
 
 
 def test_a_repository_that_nobody_named_and_git_refuses_is_no_reason_to_stop() -> None:
-    """A job in a container works in somebody else's checkout: undecided there would end every such run with 3."""
+    """A job in a container works in another user's checkout: undecided there would end every such run with 3."""
     refused = Repository(ROOT, unread="fatal: detected dubious ownership")
     assert judge_git([refused], named=True).status is Status.INCONCLUSIVE
     assert judge_git([refused], named=False).status is Status.SKIP
@@ -60,7 +60,7 @@ def test_a_repository_that_nobody_named_and_git_refuses_is_no_reason_to_stop() -
 
 
 def test_many_places_make_one_sentence() -> None:
-    """A repository full of leaks is told by a few places and a number; the list is in the evidence."""
+    """A repository full of leaks is reported by a few places and a number; the list is in the evidence."""
     leaks = tuple(Leak(f"f{n}.yml", "VOX_MESH_TOKEN", n, "abc1234") for n in range(200))
     result = judge_git([Repository(ROOT, leaks)])
     assert "f0.yml:0 in commit abc1234 (VOX_MESH_TOKEN)" in result.message

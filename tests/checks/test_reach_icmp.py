@@ -1,4 +1,4 @@
-"""reach.icmp: a filter, a dead path, loss and luck are told apart."""
+"""reach.icmp: a filter, a dead path, loss and chance are distinguished."""
 
 import asyncio
 from typing import Any, cast
@@ -55,7 +55,7 @@ def test_what_the_kernel_said_is_reported() -> None:
 
 
 class Net:
-    """Stands for `ctx.net`: how many of the first four echoes come back, and what UDP does; counts the echoes."""
+    """Replaces `ctx.net`: how many of the first four echoes come back, and what UDP does; counts the echoes."""
 
     def __init__(self, received: int, udp: StampStats) -> None:
         self.received, self.udp, self.counts = received, udp, list[int]()

@@ -39,7 +39,7 @@ def hops(*addresses: str | None, by: str | None = None) -> Trace:
 def back(
     trace: Trace, way: ReturnPath = IN, forward: int | None = None, reverse: int | None = None
 ) -> ReverseTraceroute:
-    """What b's responder told."""
+    """What b's responder reported."""
     return ReverseTraceroute(HERE, trace, way, forward, reverse)
 
 

@@ -277,6 +277,6 @@ def test_the_command_to_start_a_responder_lets_this_node_in() -> None:
 
 @pytest.mark.parametrize("make", [lambda: silent(PeerReport(0, 10)), lambda: silent(**NO_REPORT)])
 def test_evidence_holds_both_sides_counts(make: Callable[[], Reached]) -> None:
-    """A failed direction carries the counts of both ends, for whoever doubts it."""
+    """A failed direction carries the counts of both ends, for readers who doubt it."""
     (result,) = judge(PEER, make())
     assert result.evidence[0].data["sent"] == 10

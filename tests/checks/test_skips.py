@@ -1,4 +1,4 @@
-"""Every skip of a check has a reason to be one: what applies and cannot be told is undecided or a failure."""
+"""Every skip of a check has a valid reason: what applies and cannot be decided is undecided or a failure."""
 
 import ast
 from collections import Counter
@@ -70,5 +70,5 @@ def _is_skip(node: ast.AST) -> bool:
 
 
 def test_every_skip_is_justified() -> None:
-    """Whoever adds a skip says here why it truly does not apply; what cannot be told is inconclusive instead."""
+    """Anyone who adds a skip says here why it truly does not apply; what cannot be decided is inconclusive instead."""
     assert Counter(skips()) == {place: len(reasons) for place, reasons in JUSTIFIED.items()}

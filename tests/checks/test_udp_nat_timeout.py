@@ -53,7 +53,7 @@ FORGOTTEN = AfterSilence(60.0, arrived=False, sent=3, silent_s=61.2)
     ],
 )
 def test_verdicts(measured: Idle, status: Status, words: list[str]) -> None:
-    """Forgotten is only what the peer says it sent; the silence that is told is the one that was measured."""
+    """Forgotten is only what the peer says it sent; the reported silence is the one that was measured."""
     result = judge(PEER, measured)
     assert (result.status, result.direction) == (status, Direction.REVERSE)
     assert all(word in result.message for word in words), result.message

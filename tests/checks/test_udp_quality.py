@@ -102,7 +102,7 @@ def test_a_path_that_breaks_off(undirected: int, sent: int, status: str | None) 
 
 
 def test_each_number_has_the_count_behind_it() -> None:
-    """A percentage without its number of packets cannot be judged by whoever reads the report."""
+    """A percentage without its number of packets cannot be judged by the reader of the report."""
     lossy = replace(direction(sent=800, lost=40, reordered=5, duplicated=2), extent=3, breaks=frozenset({10}))
     forward, _ = judge(PEER, session(lossy, CLEAN, 800), LIMITS)
     assert (
@@ -121,7 +121,7 @@ def test_each_number_has_the_count_behind_it() -> None:
 
 
 def test_thresholds_are_the_settings() -> None:
-    """A line that is always bad and good enough can be let be."""
+    """A line that is always bad but good enough can be accepted."""
     lossy = session(direction(sent=800, lost=40), CLEAN, 800)
     tolerant = Thresholds(loss_percent=10.0, loss_fail_percent=20.0)
     assert {result.status for result in judge(PEER, lossy, tolerant)} == {Status.PASS}
@@ -130,7 +130,7 @@ def test_thresholds_are_the_settings() -> None:
 
 
 def test_losses_without_direction_are_not_given_one() -> None:
-    """A reflector that does not count cannot tell which direction lost packets, so neither is judged."""
+    """A reflector that does not count cannot show which direction lost packets, so neither is judged."""
     results = judge(PEER, session(None, None), LIMITS)
     assert {result.status for result in results} == {Status.INCONCLUSIVE}
     assert {result.code and result.code.slug for result in results} == {"run.needs-responder"}
@@ -149,7 +149,7 @@ def test_a_silent_peer_is_not_judged() -> None:
 
 @pytest.mark.parametrize(("peers", "each"), [(0, 200), (1, 200), (125, 200), (126, 198), (250, 100), (5000, 50)])
 def test_a_large_mesh_is_not_loaded(peers: int, each: int) -> None:
-    """The packets of all peers together have a bound, and each peer has enough to tell trouble from none."""
+    """The packets of all peers together have a bound, and each peer gets enough to distinguish trouble from none."""
     assert packets_each(peers) == each
 
 
@@ -164,7 +164,7 @@ def test_trouble_everywhere_is_confirmed_with_less() -> None:
 
 
 class Mesh:
-    """Stands for `ctx.net` and its path: some peers have been silent so far."""
+    """Replaces `ctx.net` and its path: some peers have been silent so far."""
 
     def __init__(self, silent: set[str]) -> None:
         self.silent_names, self.asked = silent, dict[str, int]()
@@ -175,7 +175,7 @@ class Mesh:
         return peer.name in self.silent_names
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
-        """As PathProbes; one of the silent has come up meanwhile."""
+        """Like PathProbes; one of the silent peers has come up meanwhile."""
         self.asked[peer.name] = count
         if peer.name in self.silent_names - {"p300"}:
             return StampStats(sent=count, answered=0)
@@ -183,7 +183,7 @@ class Mesh:
 
 
 def test_the_silent_of_a_large_mesh_are_not_waited_for_one_by_one() -> None:
-    """They get a few packets, all others their share; nobody is left out, and who has come up is measured."""
+    """They get a few packets, all others their share; nobody is left out, and a peer that came up is measured."""
     peers = tuple(Peer(f"10.66.{n // 250}.{n % 250}", f"p{n}") for n in range(500))
     net = Mesh({f"p{n}" for n in range(250, 500)})
     context = Context(Settings(), peers, None, cast("Net", net))
@@ -241,7 +241,7 @@ def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
     ],
 )
 def test_what_an_end_dropped_is_no_loss_forward(drops: Drops, rejected: dict[str, int], codes: list[str]) -> None:
-    """Packets to the peer that its responder dropped are overload; whatever came here instead is no matter of those."""
+    """Packets to the peer that its responder dropped are overload; whatever came here instead does not matter."""
     stats = replace(session(direction(lost=60), CLEAN), drops=drops, rejected=rejected)
     assert codes_of(judge(PEER, stats, LIMITS), Direction.FORWARD) == codes
 
@@ -257,7 +257,7 @@ def test_what_an_end_dropped_is_no_loss_forward(drops: Drops, rejected: dict[str
     ],
 )
 def test_what_an_end_dropped_is_no_loss_back(drops: Drops, rejected: dict[str, int], codes: list[str]) -> None:
-    """Answers that the peer did not send, this node had no room for, or nobody could read, the path did not lose."""
+    """The path did not lose answers that the peer did not send, this node had no room for, or nobody could read."""
     stats = replace(session(CLEAN, direction(lost=60)), drops=drops, rejected=rejected)
     assert codes_of(judge(PEER, stats, LIMITS), Direction.REVERSE) == codes
 

@@ -16,7 +16,7 @@ def seen(address: str, mapped: str) -> StunAnswer:
 
 
 def mute(address: str, why: Silence = "silent") -> StunAnswer:
-    """A server that did not tell."""
+    """A server that did not say."""
     return StunAnswer(f"{address}:3478", address, local=LOCAL, why=why)
 
 
@@ -69,7 +69,7 @@ def test_verdicts(outside: Outside | None, status: Status, code: str | None, wor
 
 
 def test_measurements() -> None:
-    """The mapping and its kind are there for whoever reads the report by program."""
+    """The mapping and its kind are there for programs that read the report."""
     result = judge(Outside((seen(ONE, "203.0.113.5:7"), seen(TWO, "203.0.113.5:8")), OWN))
     assert result.measurements["mapped"] == ["203.0.113.5:7", "203.0.113.5:8"]
     assert result.measurements["translated"] is True

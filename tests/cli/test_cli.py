@@ -62,7 +62,7 @@ def test_a_mistake_is_one_sentence_and_exit_2(preflight: Preflight, arguments: t
 
 
 def test_a_broken_settings_file_is_named_with_its_line(preflight: Preflight, tmp_path: Path) -> None:
-    """./preflight.yaml is found by itself, and its mistakes are told by line."""
+    """./preflight.yaml is found automatically, and its mistakes are reported by line."""
     (tmp_path / "preflight.yaml").write_text("node: {}\ncontrl: {}\n")
     done = preflight("all")
     assert done.returncode == 2

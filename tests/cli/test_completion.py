@@ -46,7 +46,7 @@ def test_words_are_completed(words: tuple[str, ...], offered: set[str]) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(shell: str) -> None:
-    """What the README tells to source."""
+    """What the README says to source."""
     environ = {"PATH": os.environ["PATH"], "_PREFLIGHT_COMPLETE": f"{shell}_source"}
     done = subprocess.run([str(PROGRAM)], env=environ, capture_output=True, text=True, check=True)
     assert "_PREFLIGHT_COMPLETE" in done.stdout

@@ -1,4 +1,4 @@
-"""The end of the process, which waits for nobody who was told to end and does not."""
+"""The end of the process, which does not wait for those that were asked to end and do not."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The Prometheus endpoint as a process: what a scrape gets, and what nobody can make it do."""
+"""The Prometheus endpoint as a process: what a scrape gets, and what no scrape can cause."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def test_a_target_is_a_peer_of_the_settings_by_name_or_address(endpoint: tuple[s
 
 
 def test_nobody_can_have_this_node_probe_a_stranger(endpoint: tuple[str, object]) -> None:
-    """Otherwise whoever reaches the port has a scanner; and what was asked for is not echoed."""
+    """Otherwise anyone who reaches the port has a scanner; and what was asked for is not echoed."""
     url, _ = endpoint
     for target in ("127.0.0.7", "192.0.2.1", "<script>", ""):
         response = scrape(url, target=target)

@@ -13,7 +13,7 @@ async def _nothing(ctx: Context) -> None:
 
 
 def finished(bad: int, peers: int) -> Progress:
-    """A check that is over, with so many peers of which some are bad."""
+    """A check that is over, with this many peers; some of them are bad."""
     declared: Check = check("reach.icmp", title="t", subject="peer", codes=(codes.REACH_UNREACHABLE,))(_nothing)  # type: ignore[arg-type]
     results: list[Result] = [
         failed(codes.REACH_UNREACHABLE, f"p{n}", Direction.ROUND_TRIP, "")

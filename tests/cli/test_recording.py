@@ -33,7 +33,7 @@ def test_the_port_is_the_one_that_a_client_connects_to(url: str | None, addresse
 
 @pytest.mark.lab
 def test_a_port_that_control_url_explains_is_reported_and_does_not_end_the_run(tmp_path: Path) -> None:
-    """The finding about the URL is the answer to the operator's question; a traceback is none."""
+    """The finding about the URL is the answer to the operator's question; a traceback is not."""
     settings = tmp_path / "preflight.yaml"
     settings.write_text(
         "overlay: {interface: lo, prefixes: [127.0.0.0/8]}\n"

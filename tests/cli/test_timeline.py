@@ -1,4 +1,4 @@
-"""`--debug FILE`, with real runs in processes of their own."""
+"""`--debug FILE`, with real runs in separate processes."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_what_cannot_be_written_is_reported_before_anything_runs(
 
 
 def test_a_killed_run_leaves_what_happened_so_far(tmp_path: Path) -> None:
-    """What a hung run did last is what its reader wants to know."""
+    """The reader of a hung run needs to know what it did last."""
     path = tmp_path / "t"
     words = ["run", "control.connect", "--control-url", "http://127.0.0.1:9", "--wait", "100", "--debug", str(path)]
     child = subprocess.Popen([*PROGRAM, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)

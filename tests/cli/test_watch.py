@@ -103,7 +103,7 @@ def test_only_changes_are_reported(tmp_path: Path) -> None:
 
 
 def test_it_ends_after_its_rounds_with_the_last_one_s_exit_code(tmp_path: Path) -> None:
-    """Two rounds without a server: the cause is told once, and the code is 1. Nothing was written anywhere."""
+    """Two rounds without a server: the cause is reported once, and the code is 1. Nothing was written anywhere."""
     port = free_port("127.0.0.1", socket.SOCK_STREAM)
     command = [*WATCH, "control.connect", "--control-url", f"http://127.0.0.1:{port}", "--interval", "1"]
     run = subprocess.run(
@@ -116,7 +116,7 @@ def test_it_ends_after_its_rounds_with_the_last_one_s_exit_code(tmp_path: Path) 
 
 
 def test_addresses_have_pseudonyms_if_asked(tmp_path: Path) -> None:
-    """Also in what the membership tells; the same one in every round."""
+    """Also in what the membership reports; the same one in every round."""
     port = free_port("127.0.0.1", socket.SOCK_STREAM)
     (tmp_path / "preflight.yaml").write_text(json.dumps({"control": {"url": f"http://127.0.0.77:{port}"}}))
     command = [*WATCH, "control.url", "--interval", "1", "--count", "1", "--redact", "addresses", "--heartbeat"]
@@ -145,7 +145,7 @@ def test_a_heartbeat_needs_a_control_plane(tmp_path: Path) -> None:
     ],
 )
 def test_when_it_is_over(schedule: Schedule, rounds: int, elapsed_s: float, over: bool) -> None:
-    """After so many rounds, or where the next one would begin too late."""
+    """After this many rounds, or where the next one would begin too late."""
     assert schedule.over(rounds, elapsed_s) == over
 
 

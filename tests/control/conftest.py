@@ -2,10 +2,10 @@
 
     pytest tests/control --base-url http://10.66.0.2:9847
 
-or, where the option cannot be registered (pytest reads it only if tests/control stands on the command line), the
-variable PREFLIGHT_CONFORMANCE_URL. Bearers for another server come from the VOX_MESH_* variables; what needs a bearer
-that is not there is skipped. Tests marked `ours` describe what the bundled server does better: against another one they
-are told as XFAIL where it differs, which is intended, and as XPASS where it does as well.
+or, where the option cannot be registered (pytest reads it only if tests/control is on the command line), the variable
+PREFLIGHT_CONFORMANCE_URL. Bearers for another server come from the VOX_MESH_* variables; what needs a missing bearer is
+skipped. Tests marked `ours` describe what the bundled server does better: against another one they are reported as
+XFAIL where it differs, which is intended, and as XPASS where it does as well.
 """
 
 import json
@@ -69,7 +69,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class Server:
-    """`preflight control-plane serve` as a process of its own; `kill` and `start` again keep its database."""
+    """`preflight control-plane serve` as a separate process; `kill` and `start` again keep its database."""
 
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +152,7 @@ def servers(folder: Path) -> Iterator[StartServer]:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Starts servers of this test's own: `start_server({"VOX_MESH_TOKEN": …}, "--fault", "hang")`."""
+    """Starts servers for this test: `start_server({"VOX_MESH_TOKEN": …}, "--fault", "hang")`."""
     with servers(tmp_path) as start:
         yield start
 
@@ -259,7 +259,7 @@ def mailbox() -> str:
 
 @pytest.fixture(scope="session")
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """The server under test: the one that was named, or one of our own with every kind of bearer."""
+    """The server under test: the named one, or one of ours with every kind of bearer."""
     with ExitStack() as stack:
         url = base_url(request.config)
         if url:

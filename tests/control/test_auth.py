@@ -22,7 +22,7 @@ def test_secrets_do_not_show() -> None:
 
 
 def test_an_opaque_bearer_has_the_role_of_its_secret() -> None:
-    """Of two roles with one secret the first counts; unknown ones, bytes that are no text and nothing have none."""
+    """Of two roles with one secret the first counts; unknown ones, bytes that are not text and empty ones have none."""
     assert BEARERS.role_of(b"w" * 20) is Role.WORKER
     twins = Bearers({Role.WORKER: "same", Role.ADMIN: "same"})
     assert twins.role_of(b"same") is Role.WORKER

@@ -1,4 +1,4 @@
-"""The documented nginx in front: TLS ends there, the contract holds all the same, and rate limits see the client."""
+"""The documented nginx in front: TLS ends there, the contract still holds, and rate limits see the client."""
 
 import json
 import os
@@ -127,7 +127,7 @@ def test_rate_limits_count_the_client_behind_it(start_server: "StartServer", ngi
 
 
 def test_a_node_is_checked_and_enrolled_through_it(start_server: "StartServer", nginx: Nginx, tmp_path: Path) -> None:
-    """The tool's own eyes: TLS, health and clock pass, and a whole enrolment goes through."""
+    """The tool's own view: TLS, health and clock pass, and a whole enrolment goes through."""
     front = nginx.start(start_server().url)
     (tmp_path / "token").write_text(TOKENS["worker"])
     (tmp_path / "token").chmod(0o600)
@@ -147,7 +147,7 @@ def test_a_node_is_checked_and_enrolled_through_it(start_server: "StartServer", 
 
 
 def client(front: Front, source: str) -> httpx.Client:
-    """A client with an address of its own."""
+    """A client with a separate address."""
     context = ssl.create_default_context(cafile=str(front.authority))
     return httpx.Client(
         base_url=front.url, transport=httpx.HTTPTransport(verify=context, local_address=source), timeout=30

@@ -1,6 +1,6 @@
-"""The one-time token: spent by nobody but its owner, once, however many ask, whatever was lost on the way.
+"""The one-time token: only its owner spends it, once, however many ask, whatever was lost on the way.
 
-These never run against a server that is not ours: a wrong guess would burn the real one's token.
+These never run against a server that is not ours: a wrong guess would invalidate the real one's token.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ ENABLED = {"VOX_MESH_TOKEN": MESH, "VOX_MESH_BOOTSTRAP_TOKEN": TOKEN, "VOX_MESH_
 
 
 def test_the_token_buys_the_mesh_token_once(start_server: "StartServer") -> None:
-    """200 with bearer and scope, without any bearer of its own; then 410."""
+    """200 with bearer and scope, without any other bearer; then 410."""
     server = start_server(ENABLED)
     answer = _exchange(server, TOKEN)
     assert (answer.status_code, answer.json()) == (200, {"mesh_token": MESH, "scope_id": "cluster"})
@@ -53,7 +53,7 @@ def test_not_enabled_is_404(start_server: "StartServer") -> None:
 
 
 def test_a_bootstrap_token_alone_closes_nothing_and_buys_nothing(start_server: "StartServer") -> None:
-    """It is no bearer secret: the server stays open. Without a mesh token 503, which consumes nothing; wrong is 401."""
+    """It is not a bearer secret: the server stays open. No mesh token: 503, which consumes nothing; wrong: 401."""
     server = start_server({"VOX_MESH_BOOTSTRAP_TOKEN": TOKEN})
     with server.client() as client:
         assert client.get("/v1/populi/nodes").status_code == 200
@@ -89,7 +89,7 @@ def test_a_lost_answer_can_be_asked_for_again(start_server: "StartServer") -> No
 
 
 def test_without_a_key_nobody_is_recognised(start_server: "StartServer") -> None:
-    """Spent without a key it is spent for all; an empty key is none."""
+    """Spent without a key it is spent for all; an empty key does not count."""
     server = start_server(ENABLED)
     assert _exchange(server, TOKEN, " ").status_code == 200
     assert [_exchange(server, TOKEN, key).status_code for key in ("", " ", None, "x")] == [410] * 4

@@ -42,7 +42,7 @@ def test_a_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_is_not_touched(tmp_path: Path) -> None:
-    """Somebody may be about to use it."""
+    """A node may be about to use it."""
     out = tmp_path / "token"
     out.write_text("precious")
     result = run("--out", str(out))
@@ -52,7 +52,7 @@ def test_a_file_that_is_there_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_both_files_or_none(tmp_path: Path) -> None:
-    """If the second cannot be written the first is taken back."""
+    """If the second cannot be written the first is removed."""
     result = run("--out", str(tmp_path / "token"), "--env-out", str(tmp_path / "missing" / "env"))
     assert result.exit_code == 2
     assert "missing" in result.stderr

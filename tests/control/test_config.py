@@ -38,7 +38,7 @@ def test_without_anything_it_is_open_and_has_the_contracts_defaults() -> None:
     ],
 )
 def test_limits(variable: str, attribute: str, cases: dict[str, int | None]) -> None:
-    """Out of range the body cap falls back to its default, the others are clamped; nonsense is ignored and told."""
+    """Out of range the body cap falls back to its default, the others are clamped; nonsense is ignored and reported."""
     for text, expected in cases.items():
         config = configured({variable: text})
         assert getattr(config, attribute) == expected, text
@@ -78,7 +78,7 @@ def test_the_rate_limit_is_off_unless_switched_on(switch: str, on: bool) -> None
 
 
 def test_rates_are_clamped() -> None:
-    """A rate of zero would lock everybody out."""
+    """A rate of zero would lock everyone out."""
     environ = {
         "VOX_MESH_HTTP_RATE_LIMIT": "on",
         "VOX_MESH_HTTP_RATE_LIMIT_PER_SEC": "0",
@@ -115,5 +115,5 @@ def test_weak_secrets_are_reported_and_not_shown(environ: dict[str, str], word: 
 
 
 def test_sound_secrets_give_no_warning() -> None:
-    """Nothing cries wolf."""
+    """There is no false alarm."""
     assert configured({"VOX_MESH_TOKEN": "x" * 40, "VOX_MESH_WORKER_TOKEN": "y" * 40}).warnings == ()

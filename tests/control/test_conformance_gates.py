@@ -1,4 +1,4 @@
-"""Conformance: what every route does before it does its own: bearer, role, path, method, body, headers."""
+"""Conformance: what every route does before its own work: bearer, role, path, method, body, headers."""
 
 import time
 import uuid
@@ -80,7 +80,7 @@ def test_a_role_may_do_its_own_and_no_more(target: "Target", path: str, role: st
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("path", RECORDS)
 def test_a_role_may_register_or_not(target: "Target", path: str, role: str) -> None:
-    """Join and heartbeat belong to workers; a submitter's bearer never makes a node."""
+    """Join and heartbeat are for workers; a submitter's bearer never makes a node."""
     record = target.record()
     answer = target.post(path, record, role)
     assert answer.status_code == (200 if role in RECORDS[path] else 403)
@@ -266,7 +266,7 @@ def test_answers_name_features_and_request(target: "Target", method: str, path: 
 
 @pytest.mark.ours
 def test_even_a_refusal_at_the_door_names_features_and_request(target: "Target") -> None:
-    """401, 404 and 405 come from the outermost layers and carry the headers all the same."""
+    """401, 404 and 405 come from the outermost layers and carry the headers too."""
     for method, path, role in (("GET", "/nodes", None), ("GET", "/nowhere", "mesh"), ("PUT", "/join", "mesh")):
         answer = target.ask(method, path, role)
         assert answer.status_code in {401, 404, 405}

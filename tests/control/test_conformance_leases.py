@@ -36,7 +36,7 @@ def test_the_holder_gets_the_same_lease_again(target: "Target", holder: str) -> 
 
 
 def test_one_scope_key_has_one_holder(target: "Target", holder: str, other: str) -> None:
-    """409 for everybody else until the holder lets go; then a new lease with a new id."""
+    """409 for everyone except the holder until the holder lets go; then a new lease with a new id."""
     first = _granted(target, holder, holder)
     assert _grant(target, other, holder) == 409
     assert _lease(target, "release", first["lease_id"], holder) == 204

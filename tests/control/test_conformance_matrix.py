@@ -1,4 +1,4 @@
-"""Conformance: every route × every error of its own and every wrong body × every role, and nobody at all.
+"""Conformance: every route × each of its errors and every wrong body × every role, and no bearer.
 
 Written down from the contract. The rows of the registry, mailbox and leases that the errors need are made once and are
 never changed by a case: each of them is refused.
@@ -86,7 +86,7 @@ WRONG_BODIES = {
 
 @pytest.fixture(scope="module")
 def made(target: "Target") -> dict[str, Any]:
-    """What the capitals in the bodies stand for."""
+    """What the capitals in the bodies mean."""
     mailbox = str(uuid.uuid4().int)[:18]
     nodes = {name: str(target.join()["id"]) for name in ("NODE", "HOLDER", "QUARANTINED", "DRAINING")}
     made: dict[str, Any] = {"MAILBOX": mailbox, "KEY": nodes["HOLDER"], **nodes}
@@ -129,7 +129,7 @@ def test_every_error_of_a_route_by_role(
     case: tuple[str, frozenset[str], dict[str, Any], int],
     role: str | None,
 ) -> None:
-    """Whom the route admits gets the route's own answer, others 403 whatever is wrong, and strangers 401."""
+    """A client that the route admits gets the route's own answer, others 403 whatever is wrong, and strangers 401."""
     path, allowed, body, status = case
     target.bearer("mesh")
     answer = target.post(path, {name: made.get(value, value) for name, value in body.items()}, role)
@@ -163,7 +163,7 @@ def test_every_route_caps_its_body(target: "Target", path: str) -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    """Our own table of routes knows none that takes a body and is missing here, but for the exchange."""
+    """Except for the exchange, no route of our table takes a body and is missing here."""
     from preflight.control import routes
 
     taking = {route.path.removeprefix(routes.PREFIX) for route in routes.ROUTES if route.takes}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Bare(BaseHTTPRequestHandler):
-    """Protects everything and adds no header of its own, not even where the contract wants them."""
+    """Protects everything and adds no header, not even where the contract requires one."""
 
     def do_GET(self) -> None:
         """401, whatever it is."""
@@ -44,7 +44,7 @@ def bare() -> Iterator[str]:
 
 
 def test_it_runs_against_a_server_by_its_url(start_server: "StartServer") -> None:
-    """Ours as somebody else's would be: nothing fails, what ours does better is told as XPASS, and no node is left."""
+    """Ours, tested as a foreign server: nothing fails, what ours does better is XPASS, and no node is left."""
     server = start_server()
     code, counts, output = run_suite(server.url, "conformance_registry or even_a_refusal")
     assert code == 0, output

@@ -98,7 +98,7 @@ def test_a_refresh_spares_the_disk_and_a_write_does_not(opened: Database) -> Non
 
 
 def test_a_refused_write_undoes_itself_alone(opened: Database) -> None:
-    """Its neighbours in the same commit stand."""
+    """Its neighbours in the same commit stay."""
 
     def broken(tx: Transaction) -> None:
         put(tx, "half-done")
@@ -175,7 +175,7 @@ def test_a_read_only_file_is_reported_and_recovered_from(opened: Database) -> No
 
 
 def test_a_database_that_another_process_holds_is_reported(opened: Database, path: Path) -> None:
-    """Somebody's forgotten transaction makes writes fail after a while, not hang; reading goes on."""
+    """Another program's forgotten transaction makes writes fail after a while, not hang; reading goes on."""
     other = sqlite3.connect(path, isolation_level=None)
     try:
         asyncio.run(opened.write(impatient))
@@ -273,7 +273,7 @@ def test_a_migration_is_done_whole_or_not_at_all(path: Path, monkeypatch: pytest
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
-    """Somebody's notes are not overwritten."""
+    """Another program's notes are not overwritten."""
     path.write_text("these are my notes\n" * 100)
     with pytest.raises(DatabaseError, match="is not an SQLite database"):
         Database(path, lambda: 1000)

@@ -170,7 +170,7 @@ class Worker:
             self.ledger.acknowledged.add(row["id"])
 
     async def lease(self) -> None:
-        """Ask for one of the keys that all workers want; whoever had it first has it for ever."""
+        """Ask for one of the keys that all workers need; the first to get it keeps it for ever."""
         scope_key = f"task:{self.dice.randrange(SCOPE_KEYS)}"
         answer = await self.post("/exec/lease/grant", {"claimer_node_id": self.node, "scope_key": scope_key})
         assert answer.status_code in {200, 409}
@@ -275,7 +275,7 @@ async def inbox(client: httpx.AsyncClient, mailbox: str) -> dict[int, dict[str, 
 
 
 async def check_exchange(client: httpx.AsyncClient, ledger: Ledger, token: str) -> None:
-    """Of all buyers exactly one has bought, it is the one that was told so, and it is told again."""
+    """Of all buyers exactly one has bought; only that one got the credential, and it gets it again."""
     issued = []
     for number in range(WORKERS):
         body = {"bootstrap_token": token, "idempotency_key": f"buyer-{number}"}

@@ -1,4 +1,4 @@
-"""Faults on request: each does what it says, none is there unasked, and every answer still looks like Populi's."""
+"""Faults only on request: each does what it says, and every answer still looks like Populi's."""
 
 import signal
 import time
@@ -65,7 +65,7 @@ def test_the_first_requests_are_throttled(start_server: "StartServer") -> None:
 
 
 def test_it_hangs(start_server: "StartServer") -> None:
-    """hang: takes the request and never answers; and stops all the same."""
+    """hang: takes the request and never answers; and stops anyway."""
     server = start_server({}, "--fault", "hang")
     with pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{server.url}/health", timeout=0.5)

@@ -1,4 +1,4 @@
-"""Whom a request counts for behind a proxy; in this process, because a test has no address of another machine."""
+"""Which client a request counts for behind a proxy; in this process: a test has no address of another machine."""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def asked(database: Database, peer: str, forwarded: list[str], *, rate: Rate | None = None, caps: Caps) -> list[int]:
-    """The statuses of requests that one peer sends at once, each with an X-Forwarded-For of its own."""
+    """The statuses of requests that one peer sends at once, each with a different X-Forwarded-For."""
     application = ControlPlane(Plane(database, ServerConfig(rate=rate)), lambda: 1000, caps=caps)
     config = _uvicorn_config(application, Patience())
     config.load()

@@ -87,7 +87,7 @@ def test_noise_is_refused_and_counted(server: "Server") -> None:
 
 
 def test_those_who_dawdle_keep_nobody_waiting(server: "Server") -> None:
-    """A hundred connections with half a request each; others are served, and the server stops when it is told."""
+    """A hundred connections with half a request each; others are served, and the server stops when asked to."""
     url = httpx.URL(server.url)
     connections = [socket.create_connection((url.host, url.port or 0), timeout=10) for _ in range(100)]
     try:

@@ -1,4 +1,4 @@
-"""Who is let in, as tables: no sockets, and the time given."""
+"""Which connections are accepted, as tables: no sockets, and the time given."""
 
 import pytest
 
@@ -16,7 +16,7 @@ class Inn:
         self.guests = Guests(Caps(in_all, per_client), self.cuts.append, self.said.append, lambda: self.now)
 
     def come(self, host: str, name: str = "") -> Guest | None:
-        """A new connection; who has to leave for somebody is written down."""
+        """A new connection; the one that has to leave for it is written down."""
         guest = self.guests.admit(host)
         if guest is not None:
             guest.leave = lambda: self.left.append(name)
@@ -37,7 +37,7 @@ def test_the_stranger_who_waits_longest_makes_room() -> None:
 
 
 def test_an_answer_puts_a_stranger_at_the_end() -> None:
-    """Who asks now and then outlives who only waits."""
+    """A client that asks now and then outlives one that only waits."""
     inn = Inn()
     first = inn.come("192.0.2.1", "first")
     inn.come("192.0.2.1", "second")
@@ -48,7 +48,7 @@ def test_an_answer_puts_a_stranger_at_the_end() -> None:
 
 
 def test_a_node_of_its_own_is_never_replaced() -> None:
-    """With nothing but those, newcomers are refused, and that is said once a minute."""
+    """With only those, newcomers are refused, and the log says that once a minute."""
     inn = Inn()
     for number in range(4):
         guest = inn.come(f"192.0.2.{number}")
@@ -76,7 +76,7 @@ def test_a_request_under_way_is_finished() -> None:
 
 
 def test_who_is_gone_leaves_nothing() -> None:
-    """However often that is told, and in whatever state the connection was."""
+    """However often that is reported, and in whatever state the connection was."""
     inn = Inn()
     guests = [inn.come("192.0.2.1"), inn.come("192.0.2.2")]
     for guest in guests:
@@ -104,7 +104,7 @@ def test_who_is_gone_leaves_nothing() -> None:
     ],
 )
 def test_whom_an_address_counts_for(host: str, client: str) -> None:
-    """One host of IPv6 has a whole /64; words that are no address are all one client."""
+    """One host of IPv6 has a whole /64; all words that are not addresses are one client."""
     assert client_of(host) == client
 
 
@@ -118,6 +118,6 @@ def test_there_are_fewer_connections_than_descriptors(descriptors: int, asked: i
 
 
 def test_a_proxy_on_this_machine_may_have_most() -> None:
-    """It stands for many, but others still get in beside it."""
+    """It represents many, but others still get in."""
     found = Caps(in_all=800, per_client=10)
     assert (found.of("127.0.0.1"), found.of("::1"), found.of("192.0.2.1")) == (700, 700, 10)

@@ -15,7 +15,7 @@ def test_a_burst_then_the_rate() -> None:
 
 
 def test_clients_do_not_share() -> None:
-    """One that hammers does not lock out another."""
+    """A client that sends too fast does not lock out another."""
     limiter = Limiter(Rate(per_second=1, burst=1))
     assert [limiter.delay(client, 0.0) for client in ("a", "a", "b")] == [0, 1, 0]
 

@@ -18,14 +18,14 @@ LEASE_MS = 1000
 
 
 class World:
-    """A database and a clock that stands still until it is moved."""
+    """A database and a clock that stops until the test moves it."""
 
     def __init__(self, path: Path) -> None:
         self.now = 1_000_000
         self.database = Database(path, lambda: self.now)
 
     def do(self, operation: Callable[..., Any], *args: object) -> Any:
-        """Run an operation in a transaction of its own."""
+        """Run an operation in a separate transaction."""
         return asyncio.run(self.database.write(operation, *args))
 
     def refused(self, operation: Callable[..., Any], *args: object) -> int:
@@ -60,7 +60,7 @@ def message(**fields: Any) -> DeliverRequest:
 
 
 def test_the_server_sets_the_time_of_join_and_heartbeat(world: World) -> None:
-    """A node's own clock does not count; an administrator's word is no sign of life."""
+    """A node's own clock does not count; an administrator's action is not a sign of life."""
     assert world.node(last_seen_unix_ms=5)["last_seen_unix_ms"] == 1_000_000
     world.now += 7
     world.do(nodes.quarantine, "a", True)
@@ -211,7 +211,7 @@ def test_a_jti_is_accepted_once(world: World) -> None:
 
 
 def test_a_jti_outlives_a_clock_that_jumps(world: World) -> None:
-    """Ahead, where its token is over and others are accepted, and back, where it would live again."""
+    """Ahead, where its token is over and others are accepted, and back, where it would be valid again."""
     forget, before = world.now + 1000, world.now
     assert world.do(credentials.accept_jti, "x", forget)
     world.now += 10**12

@@ -25,7 +25,7 @@ KEY = "idempotency-key-of-a-buyer"
 
 
 class Everything:
-    """All that anybody could read: `held` by what it is called."""
+    """All that anyone could read: `held` by its name."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets

@@ -1,4 +1,4 @@
-"""The process: ready when it says so, gone when told, clear when it cannot, and honest about its set-up."""
+"""The process: ready when it says so, gone when asked, clear when it cannot, and honest about its set-up."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_it_listens_on_ipv6(start_server: "StartServer") -> None:
 
 
 def test_it_listens_on_an_interface_by_name(start_server: "StartServer") -> None:
-    """lo stands for its addresses, each with a line of its own."""
+    """lo represents its addresses, each on a separate line."""
     server = start_server(MESH, "--bind", "lo:0")
     assert httpx.get(f"{server.url}/health").status_code == 200
 
@@ -94,7 +94,7 @@ def test_a_bind_address_that_is_none_is_named(tmp_path: Path, bind: str) -> None
 
 @pytest.mark.parametrize("option", ["--bind", "--metrics-bind"])
 def test_a_port_in_use_is_named(tmp_path: Path, option: str) -> None:
-    """And how to find who has it; nothing is created."""
+    """It also says how to find what has it; nothing is created."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         options = [option, f"127.0.0.1:{port}"] + (["--bind", "127.0.0.1:0"] if option != "--bind" else [])

@@ -21,7 +21,7 @@ READ_ONLY_DISK = 'mount -t tmpfs -o ro tmpfs "$PWD" && exec "$@"'
 
 
 def in_mount_namespace(script: str) -> tuple[str, ...]:
-    """Words before a program's that give it a view of the file system of its own."""
+    """Words before a program's that give it a separate view of the file system."""
     return ("unshare", "--mount", "sh", "-ec", script, "sh")
 
 

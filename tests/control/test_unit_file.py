@@ -58,5 +58,5 @@ def test_its_options_are_the_program_s() -> None:
 
 @pytest.mark.parametrize("name", ["StateDirectory", "DynamicUser", "NoNewPrivileges", "SystemCallFilter"])
 def test_what_it_rests_on_is_set(name: str) -> None:
-    """The database's place, an account of its own, no way up, and no calls that it does not need."""
+    """The database's place, a separate account, no way up, and no calls that it does not need."""
     assert settings(name)

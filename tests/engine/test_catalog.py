@@ -7,7 +7,7 @@ from preflight.model.plugins import BrokenPlugin
 
 
 def test_a_broken_package_of_others_is_a_warning_and_our_own_an_error() -> None:
-    """Without its own checks a run cannot be good; somebody else's broken package must not fail it."""
+    """Without its own checks a run cannot be good; a broken package of another author must not fail it."""
     theirs = broken_result(BrokenPlugin("their-checks", "their.module", "no module named x"))
     ours = broken_result(BrokenPlugin(OURS, "mtu_path", "no module named x"))
     assert (theirs.status, theirs.code) == (Status.WARN, codes.RUN_PLUGIN_BROKEN)

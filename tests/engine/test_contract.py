@@ -20,7 +20,7 @@ FINE = passed("b", Direction.FORWARD, "fine")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFacts(Facts):
-    """Facts of somebody else's."""
+    """Facts of another package."""
 
     kernel: str
 
@@ -63,7 +63,7 @@ def test_what_the_guide_allows_is_allowed(more: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_declared_wrongly_is_reported_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
-    """The sentence goes to the operator, who tells it to the author."""
+    """The sentence goes to the operator, who passes it to the author."""
     with pytest.raises(ContractError, match=f"^{sentence}"):
         declared(replace(CHECK, **more))
 
@@ -78,7 +78,7 @@ def test_what_is_declared_wrongly_is_reported_in_a_sentence(more: dict[str, Any]
     ],
 )
 def test_a_good_result_crosses_a_process_unchanged(result: Result) -> None:
-    """What a check in a process of its own gives is what the report holds."""
+    """What a check in a separate process gives is what the report holds."""
     assert RESULT.validate_json(RESULT.dump_json(well_formed(result))) == result
 
 
@@ -92,7 +92,7 @@ def test_a_check_gives_only_the_facts_that_it_is_known_to_give() -> None:
 
 
 def test_measurements_are_made_from_facts_and_what_stands_beside_them() -> None:
-    """The report tells all, the facts first; replacing another field of the result changes none of it."""
+    """The report contains all, the facts first; replacing another field of the result changes none of it."""
     facts = EchoFacts(sent=4, received=4, rtt_min_ms=0.5)
     result = passed("b", Direction.FORWARD, "fine", facts=facts, measurements={"seen_as": "x"})
     assert list(result.measurements.items()) == [("sent", 4), ("received", 4), ("rtt_min_ms", 0.5), ("seen_as", "x")]
@@ -100,14 +100,14 @@ def test_measurements_are_made_from_facts_and_what_stands_beside_them() -> None:
 
 
 def test_half_a_surrogate_pair_in_facts_is_replaced() -> None:
-    """A peer tells the names of its interfaces: facts hold strangers' words too."""
+    """A peer reports the names of its interfaces: facts hold strangers' words too."""
     result = well_formed(replace(FINE, facts=sample(ReverseTraceFacts, interface="eth\ud800")))
     assert isinstance(result.facts, ReverseTraceFacts)
     assert result.facts.interface == result.measurements["interface"] == "eth\ufffd"
 
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
-    """Text may come from strangers: it is no reason to call the check broken, and it must not break the report."""
+    """Text may come from strangers: it does not make a check broken, and it must not break the report."""
     texts: dict[str, Any] = {
         "message": "a\ud800b",
         "aspect": "\udfff",
@@ -137,7 +137,7 @@ def test_a_bad_result_is_reported_in_a_sentence(more: dict[str, Any], sentence: 
 
 
 def test_a_check_that_gives_without_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report has an end, and the memory of this machine too."""
+    """A report has a limit, and so has the memory of this machine."""
     monkeypatch.setattr("preflight.engine.contract.MOST_RESULTS", 2)
     known: set[tuple[str, str, str]] = set()
     for aspect in "ab":

@@ -51,5 +51,5 @@ def tunnel(age_s: float | None) -> Facts:
 def test_who_stands_for_the_way_to_the_control_plane(
     peers: tuple[Peer, ...], results: list[Result], host: str | None
 ) -> None:
-    """A dead tunnel to one peer must not hide what ails a control plane that has a living tunnel of its own."""
+    """A dead tunnel to one peer must not hide what is wrong with a control plane that has a separate living tunnel."""
     assert control_host(SETTINGS, OVERLAY, peers, results) == host

@@ -110,7 +110,7 @@ def test_what_another_check_repeats_is_listed_and_not_said_twice() -> None:
 
 
 def test_a_warning_never_excuses_a_failure() -> None:
-    """A failure stays visible as a cause beside a warning deeper in the stack."""
+    """A failure stays visible as a cause next to a warning deeper in the stack."""
     results = [
         at("overlay.session", warned(codes.OVERLAY_RELAYED, "b", L, "")),
         at("udp.quality", failed(codes.UDP_LOSS, "b", F, "")),
@@ -142,7 +142,7 @@ def test_split_dns_explains_the_address_off_the_overlay() -> None:
 
 
 def test_every_candidate_is_a_cause_or_explained() -> None:
-    """With every code bad at once nothing is lost: each id stands in some cause."""
+    """With every code bad at once nothing is lost: each id is in some cause."""
     results = [at(f"x.{i}", failed(code, "b", F, slug)) for i, (slug, code) in enumerate(codes.ALL.items())]
     explained = {id for cause in diagnose(results) for id in cause.explains}
     assert explained == {result.id for result in results}
@@ -186,7 +186,7 @@ def test_a_route_that_leads_astray_is_what_makes_this_nodes_filter_drop(leak: Di
 
 
 def bad(code: Code, target: str, direction: Direction = RT, check: str = "x.y", facts: Facts | None = None) -> Result:
-    """A bad result with the status that its code stands for."""
+    """A bad result with the status that its code means."""
     make = {Severity.FAIL: failed, Severity.WARN_OR_FAIL: failed, Severity.WARN: warned}.get(
         code.severity, inconclusive
     )
@@ -308,7 +308,7 @@ _FILTER = bad(codes.HOST_RP_FILTER, N, L, facts=sample(ReversePathFilterFacts, s
 def test_a_cause_explains_what_follows_from_it_and_hides_nothing_else(
     cause: Result, explained: list[Result], visible: list[Result]
 ) -> None:
-    """Both sides of a rule: a second fault must not vanish behind the first, nor an effect be told as a fault."""
+    """Both sides of a rule: a second fault must not vanish behind the first, nor an effect be reported as a fault."""
     for effect in explained:
         (found,) = diagnose([effect, cause], control_host="b")
         assert (found.code, set(found.explains)) == (cause.code, {cause.id, effect.id}), effect.code
@@ -346,7 +346,7 @@ _RESULTS = st.builds(
 def test_whatever_is_bad_a_diagnosis_keeps_its_promises(
     results: list[Result], control_host: str | None, chance: Random
 ) -> None:
-    """Nothing bad is lost, nothing is invented, nothing is explained by what is milder; the input's order is idle."""
+    """Nothing bad is lost, nothing is invented, nothing is explained by what is milder; input order is ignored."""
     causes = diagnose(results, control_host)
     by_id = {result.id: result for result in results}
     assert {id for cause in causes for id in cause.explains} == set(by_id)
@@ -364,7 +364,7 @@ def test_whatever_is_bad_a_diagnosis_keeps_its_promises(
 def test_the_order_of_the_rules_means_nothing(
     results: list[Result], control_host: str | None, shuffled: list[Rule]
 ) -> None:
-    """Whoever adds a rule may put it where it is read best: rank is data of its own."""
+    """A new rule may go where it reads best: rank is separate data."""
     assert diagnose(results, control_host, shuffled) == diagnose(results, control_host)
 
 

@@ -38,7 +38,7 @@ def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str)
 
 
 def test_each_cause_is_reported_with_what_it_explains() -> None:
-    """The end of a timeline: what the run concluded from all that stands before it."""
+    """The end of a timeline: what the run concluded from all that comes before it."""
     forward = at("reach.udp", failed(codes.REACH_NO_FORWARD, "b", F, "nothing arrives at b"))
     ping = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, "no echo"))
     events: list[Event] = []

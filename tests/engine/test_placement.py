@@ -94,7 +94,7 @@ def test_reasons_carry_numbers_and_what_was_not_measured() -> None:
 
 
 def test_bulk_data_is_never_recommended_over_the_control_path() -> None:
-    """Whoever reads that agent tasks are allowed must not send checkpoints that way."""
+    """A reader who learns that agent tasks are allowed must not send checkpoints that way."""
     for results in ((health(), quality()), (quality(),), (health(),)):
         advice = place(results, LIMITS)
         assert BULK in advice[0].because
@@ -108,6 +108,6 @@ def test_limits_are_settings() -> None:
 
 
 def test_a_run_that_measured_no_path_says_nothing() -> None:
-    """`preflight run control.url` is no statement about work."""
+    """`preflight run control.url` says nothing about work."""
     assert place((result("control.url", CONTROL),), LIMITS) == ()
     assert place((), LIMITS) == ()

@@ -56,7 +56,7 @@ def test_selection(selection: Selection, expected: set[str]) -> None:
 
 
 def test_order_follows_needs() -> None:
-    """Each check stands behind what it needs."""
+    """Each check comes after what it needs."""
     order = [check.id for check in make_plan(CHECKS, Selection()).checks]
     assert order.index("overlay.interface") < order.index("overlay.session") < order.index("reach.udp")
     assert order.index("reach.udp") < order.index("mtu.path")
@@ -114,14 +114,14 @@ def test_what_was_asked_for(selection: Selection, asked: dict[str, set[str]]) ->
     ],
 )
 def test_what_leaves_nothing_to_run_is_a_mistake(selection: Selection, said: str) -> None:
-    """Whoever asks for something learns what left it out; a run of nothing would be green."""
+    """A user who asks for something learns what left it out; a run of nothing would be green."""
     with pytest.raises(SelectionError) as caught:
         make_plan(CHECKS, selection)
     assert str(caught.value) == said
 
 
 def test_a_circle_is_named() -> None:
-    """Needs that go in a circle are told, not waited for."""
+    """Needs that go in a circle are reported, not waited for."""
     with pytest.raises(SelectionError, match="circle"):
         make_plan([declare("a.a", "b.b"), declare("b.b", "a.a")], Selection())
 
@@ -132,7 +132,7 @@ def starts(plan: Plan) -> list[str]:
 
 
 def test_after_is_order_and_nothing_else() -> None:
-    """What a check only comes after runs first if it runs, is not brought along, and is no prerequisite."""
+    """What a check only comes after runs first if it runs, is not added to the plan, and is not a prerequisite."""
     checks = [declare("a.late", after=("b.early",)), declare("b.early"), declare("c.c")]
     both = make_plan(checks, Selection())
     assert starts(both).index("b.early") < starts(both).index("a.late")
@@ -151,7 +151,7 @@ def test_whoever_reads_facts_runs_after_all_that_give_them() -> None:
 
 
 def test_order_alone_does_not_move_results_in_the_report() -> None:
-    """The plan lists checks by their needs: a new wish about the order must not shuffle everybody's reports."""
+    """The plan lists checks by their needs: a new rule about the order must not shuffle all reports."""
     plain = [declare("a.a"), declare("b.b"), declare("c.c", "a.a")]
     ordered = [declare("a.a", after=("b.b",)), *plain[1:]]
     listed = [[check.id for check in make_plan(checks, Selection()).checks] for checks in (plain, ordered)]
@@ -185,7 +185,7 @@ def test_a_check_after_one_that_does_not_exist_is_broken() -> None:
 
 
 def test_a_check_after_one_that_cannot_be_used_runs() -> None:
-    """Order is no prerequisite: what will not run is not waited for."""
+    """Order is not a prerequisite: what will not run is not waited for."""
     catalog = assemble([declare("a.a", after=("b.b",)), declare("b.b", "no.such")])
     assert [check.id for check in catalog.checks] == ["a.a"]
 

@@ -41,7 +41,7 @@ def preflight(path: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_the_example_is_listed_run_and_explained(site: Path) -> None:
-    """What the how-to tells to do works as it says, from the installed package."""
+    """The steps of the how-to work as it says, from the installed package."""
     listed = {entry["id"]: entry for entry in json.loads(preflight(site, "list", "--json").stdout)}
     assert listed["site.kernel"]["origin"] == "preflight-site-checks"
     done = preflight(site, "run", "site.kernel", "-q", "--output", "json")
@@ -65,7 +65,7 @@ def test_the_example_judges_by_a_table(site: Path, release: str, good: bool) -> 
 
 
 def test_a_plugin_that_breaks_is_a_warning(tmp_path: Path) -> None:
-    """Somebody else's bug is told by name, and every check of ours still runs."""
+    """A bug in another package is reported by name, and every check of ours still runs."""
     (tmp_path / "broken_plugin.py").write_text("raise RuntimeError('half an upgrade')\n")
     info = tmp_path / "broken_plugin-1.0.dist-info"
     info.mkdir()
@@ -108,7 +108,7 @@ def test_facts_cross_the_door_to_a_plugin_and_its_own_come_back_as_measurements(
 
 
 def test_a_timeline_shows_the_process_of_a_plugin(site: Path, tmp_path: Path) -> None:
-    """When it began and how it ended: what it does in there, it does not tell."""
+    """When it began and how it ended: it does not report what it does inside."""
     path = tmp_path / "t.jsonl"
     preflight(site, "run", "site.kernel", "-q", "--debug", str(path))
     reported = [event for event in parse(path.read_bytes()).events if event.source == "engine.plugins"]

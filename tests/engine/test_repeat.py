@@ -63,7 +63,7 @@ def test_later_results_take_the_place_of_earlier_ones() -> None:
 
 
 def test_an_attempt_that_was_cut_off_decides_nothing() -> None:
-    """A failure is not turned into something undecided because the time was up."""
+    """A failure does not become undecided because the time was up."""
     cut_off = inconclusive(codes.RUN_TIMEOUT, "node", LOCAL, "the time limit of the run came first")
     merged = merge(Outcome((result("a.a", BAD),)), Outcome((result("a.a", cut_off),)), 2)
     assert [r.code for r in merged.results] == [codes.MTU_BLACK_HOLE]

@@ -57,7 +57,7 @@ def test_a_node_failure_blocks_all_and_names_the_root() -> None:
 
 
 def test_what_a_check_only_comes_after_never_blocks_it() -> None:
-    """Order is no prerequisite: a check about the same peer runs behind a failed one."""
+    """Order is not a prerequisite: a check about the same peer runs after a failed one."""
     first: list[str] = []
 
     async def notes(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -182,7 +182,7 @@ def test_no_peer_is_undecided_not_green() -> None:
 
 
 def test_a_crash_is_an_error_result_without_values() -> None:
-    """A broken check is told as such, with the place and without the frames' values."""
+    """A broken check is reported as such, with the place and without the frames' values."""
 
     async def crashes(ctx: Context) -> AsyncGenerator[Result, None]:
         yield passed("b", Direction.ROUND_TRIP, "before")
@@ -215,7 +215,7 @@ def test_a_check_is_held_to_its_word(wrong: str) -> None:
 
 
 def test_progress_tells_how_far_a_check_has_come() -> None:
-    """On a large mesh one check takes a while: the targets that are told so far are counted, each once."""
+    """On a large mesh one check takes a while: the targets that are reported so far are counted, each once."""
 
     async def both_ways(ctx: Context) -> AsyncGenerator[Result, None]:
         for peer in ctx.peers:

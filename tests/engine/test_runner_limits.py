@@ -35,7 +35,7 @@ def test_nothing_that_a_check_raises_ends_the_run(error: BaseException) -> None:
 
 
 def test_a_check_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may clean up for a while; whoever does not end then has no say any more, and the rest runs."""
+    """It may clean up for a while; a check that does not end then is ignored, and the rest runs."""
     monkeypatch.setattr("preflight.engine.runner.CLEANUP_SECONDS", 0.05)
     free = asyncio.Event()
 
@@ -59,7 +59,7 @@ def test_a_check_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_check_that_hangs_ends_with_its_time() -> None:
-    """What it had said is kept; what it did not come to is undecided."""
+    """What it had reported is kept; the rest is undecided."""
     got = shown(run(declare("x.y", hangs, timeout=0.05)))
     assert got["x.y/b/round-trip"][0] == "pass"
     assert got["x.y/c/round-trip/timeout"] == ("inconclusive", "run.timeout", None)

@@ -56,7 +56,7 @@ VOX_MESH_WORKER_TOKEN={SECRETS["variable"]}
 
 
 def made(text: str) -> Report:
-    """A report in every field of which somebody may have written something."""
+    """A report; another user may have written something in every field."""
     result = failed(
         codes.CONTROL_TIMEOUT,
         "b",
@@ -103,7 +103,7 @@ def test_no_secret_is_in_any_byte_of_it() -> None:
 
 
 def test_the_manifest_accounts_for_every_file_and_every_cut() -> None:
-    """Whoever gets it can see that it is whole, and where something was taken out."""
+    """Anyone who gets it can see that it is whole, and where something was removed."""
     files = unpacked(
         make_bundle(made("x"), [Raw("hosts", EVERY_SECRET)], Redactor([SECRETS["known"]]), addresses=False)
     )
@@ -176,7 +176,7 @@ def test_the_command_packs_and_tells_where(given: bool, tmp_path: Path) -> None:
 
 
 def test_the_timeline_goes_through_the_same_redaction() -> None:
-    """It may be that of an older run, written when fewer secrets were known: it is cleaned again, with stand-ins."""
+    """It may be that of an older run, written when fewer secrets were known: it is cleaned again, with pseudonyms."""
     secret = SECRETS["known"]
     fields = {"to": f"10.66.0.2 {secret}", "detail": "/home/alice/ca.pem", "lines": ["node-seven", secret]}
     events = [Event(1.0, "control.client", f"x {secret}", "request-started", fields)]

@@ -26,7 +26,7 @@ T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def at(seconds: float) -> int:
-    """UNIX nanoseconds so many seconds after the run began."""
+    """UNIX nanoseconds this many seconds after the run began."""
     return int((T0.timestamp() + seconds) * 1e9)
 
 
@@ -60,7 +60,7 @@ def recorded() -> list[Packet]:
 
 @pytest.mark.lab
 def test_only_our_own_packets_and_only_their_headers(recorded: list[Packet], tmp_path: Path) -> None:
-    """A user's other traffic is nobody's business, and payloads hold tokens. ICMP errors belong to the probes."""
+    """A user's other traffic is private, and payloads hold tokens. ICMP errors belong to the probes."""
     path = tmp_path / "c.pcap"
     path.write_bytes(pcap(recorded))
     assert SECRET not in path.read_bytes()
@@ -118,7 +118,7 @@ def test_pseudonyms_replace_addresses_and_checksums(source: str, target: str, tm
 
 
 def test_the_report_names_the_files(tmp_path: Path) -> None:
-    """Whoever reads the report finds the packets; with pseudonyms no name of a file tells a host."""
+    """The reader of the report finds the packets; with pseudonyms no name of a file shows a host."""
     results = (_result("reach.udp", failed(codes.REACH_NO_FORWARD, "b-laptop", Direction.FORWARD, "dead"), 1.0, 500),)
     report, redactor = _report(results), Redactor([], Pseudonyms(["b-laptop"]))
     kept = keep(report, {"reach.udp/b-laptop/forward": pcap([])}, tmp_path, redactor)

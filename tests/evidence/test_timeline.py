@@ -17,7 +17,7 @@ def event(number: int) -> Event:
 
 
 def test_a_file_grows_with_each_event(tmp_path: Path) -> None:
-    """What has happened stands in the file at once, not when the run is over."""
+    """What has happened is in the file at once, not when the run is over."""
     path = tmp_path / "t.jsonl"
     stream = Stream(path)
     listener = Growing(stream, Redactor([]))
@@ -28,7 +28,7 @@ def test_a_file_grows_with_each_event(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:
-    """The disk may fill while a check measures: the failure is kept to be told at the end."""
+    """The disk may fill while a check measures: the failure is kept and reported at the end."""
     path = tmp_path / "t.jsonl"
     stream = Stream(path)
     listener = Growing(stream, Redactor([]))

@@ -1,4 +1,4 @@
-"""Nodes that a lab's cluster has beforehand."""
+"""Nodes that a lab's cluster has from the start."""
 
 import json
 import time

@@ -123,7 +123,7 @@ def test_what_one_side_can_prove_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_a_control_plane_that_dies_and_comes_back_is_waited_for(tmp_path: Path) -> None:
-    """Killed after a heartbeat that it had taken: the enrolment repeats it, passes, and tells each attempt and wait."""
+    """Killed after it took a heartbeat: the enrolment repeats it, passes, and reports each attempt and wait."""
     report = diagnosed("restart", tmp_path)
     assert report["diagnosis"] == []
     assert report["run"]["exit_code"] == 0

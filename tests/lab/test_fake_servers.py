@@ -1,4 +1,4 @@
-"""The small servers that stand in for something else, and the certificates of the lab."""
+"""The small servers that replace something else, and the certificates of the lab."""
 
 import socket
 import ssl

@@ -48,7 +48,7 @@ def test_small_packets(network: Build, arrivals: Arrivals, scenario: str, forwar
 
 @pytest.mark.parametrize("scenario", ["drop-forward", "drop-reverse", "black-hole-both", "wrong-key", "allowed-ips"])
 def test_the_meeting_point_stays(network: Build, arrivals: Arrivals, scenario: str) -> None:
-    """Protects the way over c: without it no direction could be told on the pair."""
+    """Protects the way over c: without it no direction could be shown on the pair."""
     broken = network(scenario)
     for node in ("a", "b"):
         assert arrivals(broken, node, "c") == arrivals(broken, "c", node) == ALL
@@ -105,7 +105,7 @@ def test_blocked_port_has_no_handshake(network: Build, arrivals: Arrivals) -> No
 
 
 def test_allowed_ips(network: Build, arrivals: Arrivals) -> None:
-    """Protects allowed-ips: b's own address is nobody's, and the handshake with b is fresh all the same."""
+    """Protects allowed-ips: no peer has b's own address, and the handshake with b is fresh anyway."""
     broken = network("allowed-ips")
     assert arrivals(broken, "a", "b") == 0
     assert "10.66.0.2/32" not in _wg(broken, "a", "allowed-ips")
@@ -161,7 +161,7 @@ def test_tunnel_mtu(network: Build) -> None:
 
 
 def test_hub_is_a_hop(network: Build) -> None:
-    """Protects the hub: a and b are no WireGuard peers of each other, and c is a hop between them."""
+    """Protects the hub: a and b are not WireGuard peers of each other, and c is a hop between them."""
     made = network("hub")
     assert len(_wg(made, "a", "peers").split()) == 1
     with inside(made.names.namespace("a")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as short_lived:
@@ -175,7 +175,7 @@ def test_hub_is_a_hop(network: Build) -> None:
 
 
 def test_silent_control_port(network: Build) -> None:
-    """Protects control-drop: the port gives no answer at all, where a closed port would refuse."""
+    """Protects control-drop: the port gives no answer, where a closed port would refuse."""
     made = network("control-drop")
     with inside(made.names.namespace("a")):
         with pytest.raises(TimeoutError):

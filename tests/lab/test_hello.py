@@ -19,9 +19,9 @@ ATTEMPTS = 5
 
 
 def forward(lab: Lab, *, acquainted: bool = False) -> dict[str, Any]:
-    """What `reach.udp` says about the way from a to b, with a responder of a's own beside it.
+    """What `reach.udp` says about the way from a to b, while a has a responder too.
 
-    acquainted: the first run counts in which b tells that it heard a's hellos; that takes two of theirs.
+    acquainted: the first run counts in which b reports that it heard a's hellos; that takes two of theirs.
     """
     config = ["--config", str(lab.names.files("a") / "preflight.yaml")]
     program = [sys.executable, "-m", "preflight"]
@@ -45,7 +45,7 @@ def forward(lab: Lab, *, acquainted: bool = False) -> dict[str, Any]:
 
 
 def heard(result: dict[str, Any]) -> int:
-    """How many hellos of a b counts, as its own hello tells."""
+    """How many hellos of a b counts, as its own hello reports."""
     report = result["evidence"][0]["data"]["told_by_hello"] if result["evidence"] else None
     return int(report["heard"]["hellos"]) if report else 0
 
@@ -61,7 +61,7 @@ def test_this_nodes_responder_tells_what_it_heard() -> None:
 
 
 def test_a_firewall_that_lets_only_known_flows_in() -> None:
-    """b's hello opens the way for a's hellos, and for nothing else: test packets count, and the difference is told."""
+    """b's hello opens the way only for a's hellos: test packets count, and the difference is reported."""
     with fresh_lab(SCENARIOS["healthy-solo"]) as lab:
         tunnel = lab.names.tunnel("b")
         rules = f"""table inet lab {{ chain input {{ type filter hook input priority 0;

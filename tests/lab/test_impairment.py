@@ -1,4 +1,4 @@
-"""The bad link: a pure queue with the clock and the dice in the test's hands."""
+"""The bad link: a pure queue whose clock and dice the test controls."""
 
 from collections.abc import Callable, Iterable
 
@@ -58,7 +58,7 @@ def test_jitter_keeps_the_order(thrown: list[float]) -> None:
 
 
 def test_loss() -> None:
-    """Protects loss: what the dice hit is gone, the rest is not late."""
+    """Protects loss: what the dice hit is lost, the rest is not late."""
     link = ImpairedLink(Impairment(loss_percent=50), dice(0.4, 0.6, 0.5, 0.5, 0.5))
     assert [packet for _, packet in carry(link, PACKETS[:3], every_s=0.01)] == PACKETS[1:3]
 

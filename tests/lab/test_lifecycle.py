@@ -1,4 +1,4 @@
-"""Labs come and go: idempotent, side by side, and nothing is left of them, whatever happened."""
+"""Labs come and go: idempotent, in parallel, and nothing is left of them, whatever happened."""
 
 import json
 import os
@@ -78,7 +78,7 @@ def test_two_labs_side_by_side(lab_name: str) -> None:
 
 @pytest.mark.parametrize("damage", ["responder", "tunnel-b", "namespace", "record"])
 def test_up_repairs(lab_name: str, damage: str) -> None:
-    """Protects `lab up` after something died: what is not whole is built anew, and works."""
+    """Protects `lab up` after something died: what is not whole is built again, and works."""
     lab, built = labs.take_up(lab_name, "pair", None)
     assert built
     if damage == "namespace":
@@ -227,7 +227,7 @@ def test_name_servers_of_a_node() -> None:
 
 
 def unprivileged() -> list[str]:
-    """Words in front of a command that take root away; reading is left, as the interpreter may be root's."""
+    """Words in front of a command that drop root; reading is left, as the interpreter may be root's."""
     if os.geteuid() != 0:
         return []
     only = "-all,+dac_read_search"

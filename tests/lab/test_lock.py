@@ -14,7 +14,7 @@ STATE = State("pair", "wireguard", Places(("10.66.0.2",), 862, "10.66.0.3", 9847
 
 
 def test_names_are_distinct_and_fit(tmp_path: Path) -> None:
-    """Protects side-by-side labs: wireguard-go's sockets are shared, and an interface name has 15 bytes."""
+    """Protects parallel labs: wireguard-go's sockets are shared, and an interface name has 15 bytes."""
     labs = ["pair", "pair-a", "a", "a" * 48, "a" * 47]
     names = [LabNames.of(lab, tmp_path) for lab in labs]
     tunnels = {each.tunnel(node) for each in names for node in "abc"}
@@ -32,7 +32,7 @@ def test_names_that_are_none(name: str) -> None:
 
 
 def test_state_root(tmp_path: Path) -> None:
-    """Protects users from one another: each has a root of their own."""
+    """Protects users from one another: each has a separate root."""
     assert state_root({}, uid=0) == Path("/run/preflight-lab")
     assert state_root({"XDG_RUNTIME_DIR": str(tmp_path)}, uid=1000) == tmp_path / "preflight-lab"
     assert state_root({}, uid=1000).name == "preflight-lab-1000"
@@ -46,7 +46,7 @@ def test_directory_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_record_survives(tmp_path: Path) -> None:
-    """Protects later commands: what was saved comes back, and half a record is none."""
+    """Protects later commands: what was saved comes back, and half a record does not count."""
     names = LabNames.of("x", tmp_path)
     names.directory.mkdir()
     assert state.load(names) is None

@@ -21,7 +21,7 @@ def run(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_one_scenario(tmp_path: Path) -> None:
-    """Protects programs that read one run: the score and the report stand in one file."""
+    """Protects programs that read one run: the score and the report are in one file."""
     file = tmp_path / "score.json"
     done = run("bootstrap-invalid", "--output", f"json={file}")
     assert (done.returncode, done.stdout) == (0, "")
@@ -90,7 +90,7 @@ exit_code: 1
 
 
 def test_a_bad_run_leaves_its_timeline(tmp_path: Path) -> None:
-    """Protects whoever must find out why a row failed: how the run ended stands on the screen, the rest in a file."""
+    """Protects the person who must find out why a row failed: the screen shows how the run ended, a file the rest."""
     scenario = tmp_path / "incident.yaml"
     scenario.write_text(WRONG)
     file = tmp_path / "score.json"
@@ -106,7 +106,7 @@ def test_a_bad_run_leaves_its_timeline(tmp_path: Path) -> None:
 
 
 def test_a_bad_run_without_a_folder_leaves_its_timeline_too(tmp_path: Path) -> None:
-    """With scores as text only, it lies in a temporary folder, which stays for that, and is named."""
+    """With scores as text only, it is in a temporary folder, which stays for that, and is named."""
     scenario = tmp_path / "incident.yaml"
     scenario.write_text(WRONG)
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 
 def report_of(scenario: str, tmp_path: Path, *arguments: str) -> dict[str, Any]:
-    """What `preflight all` says in a lab of that scenario, and the text beside it under `text`."""
+    """What `preflight all` says in a lab of that scenario, and the text under `text`."""
     files = tmp_path / "report.json", tmp_path / "report.txt"
     outputs = [f"--output=json={files[0]}", f"--output=text={files[1]}"]
     command = [sys.executable, "-m", "preflight", "all", "--lab", scenario, *outputs, *arguments]
@@ -23,7 +23,7 @@ def report_of(scenario: str, tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_five_hundred_healthy_peers_pass(tmp_path: Path) -> None:
-    """Nothing is lost by our own haste, nothing runs into a limit that is meant for a few peers."""
+    """Our own haste loses nothing, and no limit for a few peers ends a check."""
     report = report_of("healthy-mesh", tmp_path)
     bad = [r for r in report["results"] if r["status"] not in ("pass", "skip")]
     assert bad == []

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 
 def silence(scenario: str, seconds: float) -> dict[str, Any]:
-    """What `udp.nat-timeout` finds after one silence of so many seconds."""
+    """What `udp.nat-timeout` finds after one silence of this many seconds."""
     with fresh_lab(SCENARIOS[scenario]) as lab:
         files = lab.names.files("a")
         settings = yaml.safe_load((files / "preflight.yaml").read_text()) | {"checks": {"nat_silence_s": [seconds]}}
@@ -85,7 +85,7 @@ def test_a_nat_forgets_within_25_s() -> None:
 
 
 def test_without_a_nat_nothing_is_forgotten() -> None:
-    """The same over a way that remembers nothing: the peer gets in, and the tunnel's counters stood still."""
+    """The same over a way that remembers nothing: the peer gets in, and the tunnel's counters did not move."""
     found = silence("healthy-silent", 8.0)
     assert (found["status"], found["code"]) == ("pass", None), found
     assert found["measurements"]["survived_s"] >= 7.0, found

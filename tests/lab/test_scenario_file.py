@@ -69,7 +69,7 @@ def test_a_mistake_is_named(text: str, said: str) -> None:
 
 
 def test_every_fault_can_be_named() -> None:
-    """A fault that the built-in scenarios use must be there for users too, with a sentence of its own."""
+    """A fault that the built-in scenarios use must be there for users too, with a separate sentence."""
     everything = offered()
     assert {"black-hole", "drop-in", "drop-out", "nat", "impaired", "certificate", "stale-key"} <= set(everything)
     for name, factory in everything.items():

@@ -48,7 +48,7 @@ def test_verdict(scenario: Scenario, first: tuple[str, str] | None, exit_code: i
 
 
 def test_a_wrong_exit_code_is_named() -> None:
-    """Protects the reader of a row whose diagnosis is right and which is wrong all the same."""
+    """Protects the reader of a row whose diagnosis is right and which is wrong anyway."""
     outcome = score.judge(BROKEN, report(first=("udp.loss", "forward"), exit_code=0))
     assert line(outcome).endswith("- exit code 0 instead of 1")
 
@@ -60,7 +60,7 @@ def test_expected_is_the_alternative_that_came() -> None:
 
 
 def test_false_alarms() -> None:
-    """Protects the wolf count: bad results that neither the first diagnosis explains nor the scenario expects."""
+    """Protects the false-alarm count: bad results that neither first diagnosis nor scenario explains."""
     results = (
         ("x/1", "fail", "overlay.down"),
         ("y/1", "warn", "reach.loss"),
@@ -122,7 +122,7 @@ def test_document_counts() -> None:
 
 
 def test_table_and_line_name_what_went_wrong() -> None:
-    """Protects the reader of a failed run: expectation and answer stand side by side."""
+    """Protects the reader of a failed run: it shows expectation and answer together."""
     outcomes = [score.judge(BROKEN, report(first=("udp.loss", "reverse"), exit_code=1))]
     assert "expected udp.loss (forward), got udp.loss (reverse)" in line(outcomes[0])
     assert "0 right, 1 wrong, 0 missed, 0 false alarms, 1 in all" in table(outcomes)
@@ -137,7 +137,7 @@ def test_scenarios_expect_codes_that_exist() -> None:
 
 
 def test_a_bad_run_shows_how_its_timeline_ends(tmp_path: Path) -> None:
-    """Whoever looks at a failed row sees the file, and what the run did last, without another run."""
+    """The reader of a failed row sees the file, and what the run did last, without another run."""
     header = Header(started_at=datetime(2026, 11, 23, tzinfo=UTC), clock_s=100.0)
     events = [Event(100.0 + n, "pmtu.fast", "b forward", "probe-sent", {"size_bytes": 1300 + n}) for n in range(99)]
     path = tmp_path / "broken-1.timeline.jsonl"

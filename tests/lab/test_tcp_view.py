@@ -167,7 +167,7 @@ def test_a_clamp_is_reported(network: Build, serve: Serve) -> None:
 
 
 def test_a_kernel_that_looks_for_black_holes_itself(network: Build, serve: Serve) -> None:
-    """Protects hosts with net.ipv4.tcp_mtu_probing: small segments from the first one are no finding, and are told."""
+    """Protects hosts with net.ipv4.tcp_mtu_probing: small segments from the start are reported, without a finding."""
     made = network("black-hole-tcp-forward")
     subprocess.run(made.command("a", "sysctl", "-qw", "net.ipv4.tcp_mtu_probing=2"), check=True)
     serve(made, "long")

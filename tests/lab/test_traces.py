@@ -1,4 +1,4 @@
-"""What traces show in real overlays: the tell-tale of a leak, and hops of the overlay that are none."""
+"""What traces show in real overlays: the sign of a leak, and hops of the overlay that do not show one."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,12 +39,12 @@ def seen_from_a(network: Network, address: str) -> tuple[Trace, Result]:
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_the_router_of_the_underlay_is_a_leak(network: Build, family: Family) -> None:
-    """Protects the tell-tale: with the route leaking, the first hop is a's gateway, and it comes in by eth0."""
+    """Protects the sign of a leak: with the route leaking, the first hop is a's gateway, and it comes in by eth0."""
     found, result = seen_from_a(network("route-leak"), overlay_address("b", family))
     assert found.hops[0].interface == "eth0"
     assert not found.reached
     assert str(result.code) == "overlay.route-leak"
-    assert f"is {found.hops[0].address}, which lies on eth0" in result.message
+    assert f"is {found.hops[0].address}, which is on eth0" in result.message
 
 
 @pytest.mark.parametrize(("scenario", "routers"), [("pair", []), ("hub", ["c"])])
@@ -59,7 +59,7 @@ def test_hops_of_the_overlay_are_none(network: Build, scenario: str, routers: li
 
 
 def test_a_hub_that_answers_from_another_address_is_no_leak(network: Build) -> None:
-    """Protects hubs whose routers show addresses of their own: the answer still comes in by the tunnel."""
+    """Protects hubs whose routers show their own addresses: the answer still comes in by the tunnel."""
     made = network("hub")
     made.wg(
         "a", "set", made.names.tunnel("a"), "peer", made.keys["c"].public, "allowed-ips", "10.66.0.0/24,192.0.2.0/24"
@@ -73,7 +73,7 @@ def test_a_hub_that_answers_from_another_address_is_no_leak(network: Build) -> N
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_session_tells_who_answered_it_from_outside(network: Build, family: Family) -> None:
-    """Protects the other tell-tale: routers limit their ICMP errors, so that a trace may come too late for one."""
+    """Protects the other sign: routers limit their ICMP errors, so that a trace may come too late for one."""
     made, address = network("route-leak"), overlay_address("b", family)
     with inside(made.names.namespace("a")):
         stats = asyncio.run(Net(Settings()).path.stamp(Peer(address, "b"), count=3, interval_s=0.05, timeout_s=0.2))

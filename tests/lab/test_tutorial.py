@@ -1,4 +1,4 @@
-"""What the documents tell a newcomer to type, typed."""
+"""What the documents say a newcomer must type, typed."""
 
 import re
 import subprocess
@@ -39,7 +39,7 @@ def type_in(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.lab
 def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
-    """A newcomer who types what stands there gets what stands there: break it, find it, fix it."""
+    """A newcomer who types what the page shows gets what the page shows: break it, find it, fix it."""
     (tmp_path / "incident.yaml").write_text(blocks("docs/tutorial.md", "yaml")[0], encoding="utf-8")
     printed = []
     try:
@@ -56,7 +56,7 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 def test_the_readme_goes_as_it_says(tmp_path: Path) -> None:
-    """The first command that anybody types."""
+    """The first command that everyone types."""
     for line, wanted in commands("README.md"):
         done = type_in(line, tmp_path)
         assert done.returncode == wanted, f"{line}: {done.stdout[-600:]}{done.stderr[-600:]}"

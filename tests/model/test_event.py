@@ -4,7 +4,7 @@ from preflight.model.event import Event, silent, telling
 
 
 def test_a_listener_gets_each_event_with_its_source_and_subject() -> None:
-    """What a core tells arrives as it was told, under the names it was given."""
+    """What a core reports arrives unchanged, under the names it was given."""
     events: list[Event] = []
     tell = telling(events.append, "pmtu.fast", "10.0.0.2 forward")
     tell(1.5, "probe-sent", size_bytes=1400)

@@ -43,7 +43,7 @@ def asked_for_in(sources: Iterable[str]) -> set[str]:
 
 
 def unread(kinds: Iterable[type[Facts]], sources: Iterable[str]) -> set[str]:
-    """The classes of facts that nobody asks for, neither by their own name nor by that of their base."""
+    """The classes of facts that nobody asks for, neither by their name nor by that of their base."""
     asked = asked_for_in(sources)
     return {
         kind.__name__ for kind in kinds if not asked & {base.__name__ for base in kind.__mro__ if base is not Facts}
@@ -59,7 +59,7 @@ def test_each_check_makes_the_facts_that_it_is_said_to_give(path: Path) -> None:
 
 @pytest.mark.parametrize("check", GIVEN_BY)
 def test_each_optional_field_is_given_by_some_check(check: str) -> None:
-    """A required field is given by whoever makes the object; an optional one may be forgotten by all."""
+    """A required field is given when the object is made; an optional one may be forgotten by all."""
     checks = {check for check, kinds in GIVEN_BY.items() if set(kinds) & set(GIVEN_BY[check])}
     given = {name for each in checks for name in keywords_in((ROOT / "checks" / _file(each)).read_text())}
     optional = {field.name for kind in GIVEN_BY[check] for field in fields(kind) if field.default is not MISSING}
@@ -88,7 +88,7 @@ def test_facts_that_nobody_reads_are_found() -> None:
 
 
 def test_no_measurement_is_read_by_its_name() -> None:
-    """A name in quotes outlives the field that it meant, and no type checker tells."""
+    """A name in quotes outlives the field that it meant, and no type checker reports it."""
     literal = re.compile(r"measurements(\.get\(|\[)[\"']")
     assert [path.name for path, source in {**PROGRAM, **CHECKS}.items() if literal.search(source)] == []
     assert literal.search('result.measurements.get("rtt_ms")')

@@ -46,7 +46,7 @@ def test_without_a_default_the_last_colon_separates_the_port() -> None:
     ["", ":", ":862", "h:", "h:x", "h:-1", "h:65536", "h:٣", "[fd66::2", "[fd66::2]862", "fd66::2]:1", " h:1", "[]:1"],
 )
 def test_anything_else_is_refused(text: str, default: int | None) -> None:
-    """Half an address is no address: the caller says which option or key holds it."""
+    """Half an address does not count as an address: the caller says which option or key holds it."""
     with pytest.raises(ValueError, match="has no"):
         split_host_port(text, default)
 

@@ -17,5 +17,5 @@ from preflight.model.nat import translated
     ],
 )
 def test_another_address_or_port_is_a_nat(seen_as: str, port: int | None, expected: bool) -> None:
-    """An address that is written in another way is no other address."""
+    """An address that is written in another way is still the same address."""
     assert translated(seen_as, ["10.0.0.1", "fe80::1"], port) is expected

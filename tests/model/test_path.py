@@ -30,7 +30,7 @@ def test_shares() -> None:
 
 @pytest.mark.parametrize(("percent", "expected"), [(0, 1), (1, 1), (50, 50), (95, 95), (99.5, 100), (100, 100)])
 def test_percentile(percent: float, expected: float) -> None:
-    """Nearest rank: the smallest value that so many of the values do not exceed."""
+    """Nearest rank: the smallest value that this many of the values do not exceed."""
     assert percentile([float(value) for value in range(100, 0, -1)], percent) == expected
     assert percentile([], percent) == 0
 
@@ -69,7 +69,7 @@ def test_what_a_silent_session_sent_has_no_direction() -> None:
 
 
 def test_a_direction_that_one_session_does_not_know_is_not_known() -> None:
-    """Losses without a direction are not hidden by a session that has one; a silent session tells nothing."""
+    """Losses without a direction are not hidden by a session that has one; a silent session shows nothing."""
     known = StampStats(100, 90, direction(), direction(95, 90))
     unknown = StampStats(100, 99)
     silent = StampStats(100, 0)

@@ -21,7 +21,7 @@ MEASURED = {"direction": "forward", "outcome": SearchOutcome.MEASURED, "ceiling_
     ],
 )
 def test_a_search_has_one_finding(found: dict[str, object], expected: str | None) -> None:
-    """A black hole is only what was measured, vanishes, and is told to nobody."""
+    """A black hole is only what was measured, vanishes, and causes no ICMP error."""
     result = PathMtu(**{**MEASURED, **found})  # type: ignore[arg-type]
     names = ("fits", "black_hole", "fragmented_outside")
     assert [name for name in names if getattr(result, name)] == ([expected] if expected else [])

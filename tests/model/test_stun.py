@@ -1,4 +1,4 @@
-"""Whether a NAT maps by destination is told only where two servers saw one socket."""
+"""Whether a NAT maps by destination is reported only where two servers saw one socket."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Real servers on loopback: traps that misbehave as told, name servers, and the bundled control plane."""
+"""Real servers on loopback: traps that misbehave on request, name servers, and the bundled control plane."""
 
 import asyncio
 import os
@@ -164,7 +164,7 @@ class _NameServer(asyncio.DatagramProtocol):
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """A certificate authority that clients may be told to trust."""
+    """A certificate authority that clients may be configured to trust."""
     return trustme.CA()
 
 

@@ -37,7 +37,7 @@ def queued(*, offender: bytes = b"", info: int = 0, origin: int = ORIGIN_ICMP) -
 
 
 def test_an_error_with_its_sender_and_interface() -> None:
-    """Who reports it, which MTU, what it quotes, and by which interface it came in."""
+    """The sender of the error, its MTU, what it quotes, and by which interface it came in."""
     router = struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton("192.0.2.1"))
     loopback = struct.pack("=I4s4s", socket.if_nametoindex("lo"), bytes(4), bytes(4))
     control = [
@@ -51,7 +51,7 @@ def test_an_error_with_its_sender_and_interface() -> None:
 
 
 def test_an_error_of_this_host_has_no_sender() -> None:
-    """The kernel gives no address with its own refusals; a cut entry is none."""
+    """The kernel gives no address with its own refusals; a cut entry does not give one either."""
     control = [(socket.IPPROTO_IPV6, ancillary.IPV6_RECVERR, queued(origin=ORIGIN_LOCAL, info=1420))]
     (refusal,) = ancillary.read_refusals(control, b"", None)
     assert refusal == Refusal(errno.EMSGSIZE, ORIGIN_LOCAL, 3, 4, mtu=1420, reason="Message too long")

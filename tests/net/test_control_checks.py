@@ -91,7 +91,7 @@ def test_one_that_hangs(open_trap: "OpenTrap", monkeypatch: pytest.MonkeyPatch) 
     "first", [answer("429 Later", retry_after="1"), answer("503 Starting"), b""], ids=["429", "503", "closed"]
 )
 def test_one_that_recovers(open_trap: "OpenTrap", first: bytes) -> None:
-    """`Later`, or a broken connection, and then well: a pass that tells its attempts."""
+    """`Later`, or a broken connection, and then well: a pass that reports its attempts."""
 
     async def talk() -> None:
         def respond(request: Request) -> bytes:
@@ -153,7 +153,7 @@ def test_a_proxy_in_the_way(open_trap: "OpenTrap", monkeypatch: pytest.MonkeyPat
 
 
 def test_a_proxy_that_works(open_trap: "OpenTrap", monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pass, and a warning that it stands there."""
+    """A pass, and a warning that it is there."""
 
     async def talk() -> None:
         async with open_trap(healthy) as proxy:
@@ -183,7 +183,7 @@ def test_certificates(
     dated: int | None,
     code: str,
 ) -> None:
-    """Expired, not valid yet, another name: told apart, and from a clock that is wrong."""
+    """Expired, not valid yet, another name: distinguished from each other, and from a clock that is wrong."""
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
     leaf = authority.issue_cert(
@@ -255,7 +255,7 @@ def test_file_name_id_and_subject_go_together() -> None:
 
 
 def test_the_clusters_state(start_control_plane: "StartControlPlane") -> None:
-    """A node quarantined on a real server is told by its own id; the clock used for ages is the server's."""
+    """A node quarantined on a real server is reported by its own id; the clock used for ages is the server's."""
     server = start_control_plane("--fault", "clock-skew=600")
     row = {"id": "node-a", "capabilities": {}, "version": "1", "last_seen_unix_ms": 1, "scope_id": "lab"}
     with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MESH}"}) as http:

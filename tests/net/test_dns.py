@@ -39,7 +39,7 @@ NAME = "localhost"
 def test_what_one_resolver_says(
     open_name_server: "OpenNameServer", zone: "Zone", outcome: str, addresses: tuple[str, ...]
 ) -> None:
-    """Addresses, no address, no such name, an error code, silence: each is told apart."""
+    """Addresses, no address, no such name, an error code, silence: each is distinguished."""
 
     patience_s = 1.0 if None in zone.values() else 10.0
 
@@ -57,7 +57,7 @@ def test_what_one_resolver_says(
 
 
 def test_each_resolver_is_asked_by_itself(open_name_server: "OpenNameServer") -> None:
-    """One that is silent and one of another opinion do not hide behind the first that answers."""
+    """A silent one and one with a different answer do not hide behind the first that answers."""
 
     async def ask() -> Resolution:
         async with AsyncExitStack() as stack:
@@ -138,7 +138,7 @@ def test_candidates(name: str, search: list[str], ndots: int, expected: list[str
 
 
 def test_merging_a_and_aaaa() -> None:
-    """One NXDOMAIN beside an empty answer is a broken resolver's, not a name that does not exist."""
+    """One NXDOMAIN together with an empty answer is a broken resolver's, not a name that does not exist."""
     none, empty, silent = Lookup("s", "nxdomain"), Lookup("s", "no-address"), Lookup("s", "timeout", detail="silent")
     found = Lookup("s", "answer", ("10.66.0.3",))
     assert merge("s", [none, none]).outcome == "nxdomain"

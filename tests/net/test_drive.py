@@ -103,7 +103,7 @@ def closed_port() -> int:
 
 
 def test_a_core_runs_to_its_end_in_an_event_loop() -> None:
-    """Protects every shell: datagrams out, answers in, the result back; two cores side by side."""
+    """Protects every shell: datagrams out, answers in, the result back; two cores in parallel."""
 
     async def run() -> list[int | None]:
         with echoing() as place, udp.open_towards(*place) as one, udp.open_udp("127.0.0.1") as other:
@@ -185,7 +185,7 @@ def test_a_cancelled_drive_lets_its_socket_go() -> None:
 
 
 def test_a_core_may_get_more_to_do_from_outside() -> None:
-    """Protects bursts that are added while others run: `turn` makes the driver look again, `after_turn` tells of it."""
+    """Protects bursts that are added while others run: `turn` makes the driver look again, `after_turn` reports it."""
 
     class Patient(Core[str]):
         result: str | None = None

@@ -1,4 +1,4 @@
-"""What the kernel tells, against the kernel itself and against `ip` where there is something to set up."""
+"""What the kernel reports, against the kernel itself and against `ip` where there is something to set up."""
 
 import asyncio
 import subprocess
@@ -87,7 +87,7 @@ def test_a_route_comes_with_the_entry_that_decided() -> None:
 
 @pytest.mark.lab
 def test_the_mark_of_a_tunnel_s_own_packets_counts() -> None:
-    """wg-quick's full tunnel sends all but its own marked packets into itself: that is no loop."""
+    """wg-quick's full tunnel sends all except its own marked packets into itself: that is not a loop."""
     rules = ("rule add not fwmark 51820 lookup 51820", "route add default dev e0 table 51820")
     with namespace(*VETH, "link set e1 up", "address add 10.6.0.1/24 dev e1", "route add default via 10.6.0.2", *rules):
         assert routes("203.0.113.1")["203.0.113.1"].interface == "e0"
@@ -151,7 +151,7 @@ def test_the_clock_can_be_asked_without_privilege() -> None:
 
 @pytest.mark.parametrize("text", ["", "TcpExt: A B\n", "TcpExt: A B\nTcpExt: 1\n", "x\ny\nz\n"])
 def test_counters_of_an_unknown_shape_are_just_missing(text: str) -> None:
-    """A kernel without a counter is no crash."""
+    """A kernel without a counter does not cause a crash."""
     assert parse_netstat(text).get("IPReversePathFilter") is None
 
 

@@ -55,7 +55,7 @@ def test_what_is_sent_is_harmless(open_trap: "OpenTrap") -> None:
 
 
 def test_no_bearer_where_no_certificate_was_verified(open_trap: "OpenTrap", authority: "trustme.CA") -> None:
-    """Protects the bearer: over TLS to whoever answers, nothing secret is sent."""
+    """Protects the bearer: over TLS to an unknown server, nothing secret is sent."""
 
     async def talk() -> "Trap":
         async with open_trap(served, tls=server_context(authority.issue_cert("control.example"))) as trap:
@@ -82,6 +82,6 @@ def test_past_a_proxy_nothing_is_sent(open_trap: "OpenTrap", monkeypatch: pytest
 
 @pytest.mark.parametrize("url", [None, "http://0.0.0.0:9847"])
 def test_without_a_usable_url_it_does_not_apply(url: str | None) -> None:
-    """Protects nodes without control plane: that is told by control.url, not here."""
+    """Protects nodes without control plane: control.url reports that, not this check."""
     (result,) = asyncio.run(run(url))
     assert result.status is Status.SKIP

@@ -65,7 +65,7 @@ def test_todays_server_refuses(open_trap: "OpenTrap", authority: trustme.CA) -> 
 
 
 def test_one_that_hangs_up_and_one_that_is_silent(open_trap: "OpenTrap") -> None:
-    """Hanging up is a refusal; silence, and a port that is closed, tell nothing."""
+    """Hanging up is a refusal; silence, and a port that is closed, show nothing."""
 
     async def talk() -> list[OldTls]:
         async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

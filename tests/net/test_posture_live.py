@@ -65,7 +65,7 @@ def test_roles(
     tokens: dict[str, str],
     expected: list[str],
 ) -> None:
-    """Each token is judged by what the server lets it do, and the asking leaves no row and no mail."""
+    """Each token is judged by what the server lets it do, and the requests leave no row and no mail."""
     server = start_control_plane(VOX_MESH_ADMIN_TOKEN=ADMIN)
     for name in ("VOX_MESH_TOKEN", "VOX_MESH_WORKER_TOKEN", "VOX_MESH_SUBMITTER_TOKEN", "VOX_MESH_ADMIN_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -78,7 +78,7 @@ def test_roles(
 
 
 def test_a_jwt_is_not_spent(open_trap: "OpenTrap") -> None:
-    """The control plane takes each JWT once: trying it would burn what the worker needs."""
+    """The control plane takes each JWT once: trying it would spend what the worker needs."""
 
     async def talk() -> None:
         async with open_trap(lambda request: answer()) as trap:
@@ -129,7 +129,7 @@ def test_a_server_that_does_not_tell(open_trap: "OpenTrap", status: str, expecte
 def test_scope(
     start_control_plane: "StartControlPlane", options: tuple[str, ...], more: dict[str, Any], expected: list[str]
 ) -> None:
-    """It writes only where that was asked for, names an open scope, and takes its own row back."""
+    """It writes only where that was asked for, names an open scope, and removes its row."""
     server = start_control_plane(*options)
     settings = Settings(control=ControlSettings(url=server.url), secrets=Secrets(token=SecretStr(WORKER)))
     assert codes_of(run(posture_scope, replace(settings, **more))) == expected

@@ -1,4 +1,4 @@
-"""No secret leaves the node but as a bearer to the control plane: not in a report, a log, an argument, or a crash."""
+"""Only as a bearer to the control plane a secret leaves the node: not in a report, a log, an argument, or a crash."""
 
 import asyncio
 import os
@@ -75,7 +75,7 @@ class Node:
         return "\n".join([done.stdout, done.stderr, *reports, *seen])
 
     def leaked(self, text: str) -> list[str]:
-        """The names of the secrets that stand in a text, as they are or as HTML, URLs and Python write them."""
+        """The names of the secrets that are in a text, as they are or as HTML, URLs and Python write them."""
         known = {**self.variables, **self.files}
         return [name for name, value in known.items() if any(encoding in text for encoding in _encodings(value))]
 
@@ -130,14 +130,14 @@ def _command_lines() -> Iterator[str]:
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    """In a folder of its own."""
+    """In a separate folder."""
     folder = tmp_path / "node"
     folder.mkdir()
     return Node(folder)
 
 
 def test_a_whole_run_with_every_secret_set(node: Node, start_control_plane: "StartControlPlane") -> None:
-    """Enrolment, roles, scope, mailbox, a crash that tells all it knows, a token in git: no value in any output."""
+    """Enrolment, roles, scope, mailbox, a crash that shows all it knows, a token in git: no value in any output."""
     server = start_control_plane(**node.variables)
     out = node.run(server.url, "--enroll", "--bootstrap-token-file", "bootstrap", "--credentials-out", "credential")
     assert "posture.secret-in-git" in out
@@ -173,7 +173,7 @@ def test_a_server_that_says_back_what_it_was_sent(node: Node, open_trap: "OpenTr
 def test_a_certificate_that_is_not_trusted_gets_no_bearer(
     node: Node, open_trap: "OpenTrap", authority: trustme.CA
 ) -> None:
-    """Whoever sits at the control plane's address with another certificate must learn nothing."""
+    """A host at the control plane's address with another certificate must learn nothing."""
 
     async def talk() -> str:
         certificate = authority.issue_cert("other.example")

@@ -1,4 +1,4 @@
-"""What the shells of this node's own tell a listener, with real sockets: enough to follow them, and no content."""
+"""What this node's own shells report to a listener, with real sockets: enough to follow them, and no content."""
 
 import asyncio
 import socket
@@ -37,7 +37,7 @@ def named(events: Sequence[Event], name: str) -> Event:
 
 
 def test_a_name_is_followed_from_resolver_to_resolver(open_name_server: "OpenNameServer") -> None:
-    """Which resolver was asked for what, how often, and what it said; the system's own answer beside it."""
+    """Which resolver was asked for what, how often, and what it said; also the system's own answer."""
     events: list[Event] = []
 
     async def ask() -> None:
@@ -170,7 +170,7 @@ def test_a_copy_of_a_client_tells_the_same_listener(open_trap: "OpenTrap") -> No
 
 
 def enrolled(url: str) -> list[Event]:
-    """What an enrolment tells, from its first call to its last."""
+    """What an enrolment reports, from its first call to its last."""
     events: list[Event] = []
     settings = Settings(
         control=ControlSettings(url=url, scope_id="lab"),
@@ -203,7 +203,7 @@ def test_an_enrolment_is_followed_from_call_to_call(start_control_plane: "StartC
 
 
 def test_a_refused_enrolment_tells_the_status_and_no_word_of_the_server(open_trap: "OpenTrap") -> None:
-    """Why it is not tried again stands in the status; what the server wrote may quote a token."""
+    """The status shows why it is not tried again; what the server wrote may quote a token."""
 
     async def talk() -> list[Event]:
         async with open_trap(lambda request: answer("403 Forbidden", b"s3cr3t", x_populi_feature="x")) as trap:

@@ -1,4 +1,4 @@
-"""UDP sockets with eyes: times, TTL, the error queue, and packets that are really sent."""
+"""UDP sockets that see more: times, TTL, the error queue, and packets that are really sent."""
 
 import errno
 import socket
@@ -54,7 +54,7 @@ def test_kernel_time_and_ttl(address: str) -> None:
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_a_closed_port_says_so(address: str) -> None:
-    """The host's "port unreachable" is told with who said it and which datagram it was about."""
+    """The host's "port unreachable" is reported with who sent it and which datagram it was about."""
     with udp.open_udp(address) as listening:
         port = listening.getsockname()[1]
     with udp.open_towards(address, port) as link:
@@ -106,7 +106,7 @@ def test_families() -> None:
 
 
 def test_a_flood_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who sends faster than this process reads keeps it from nothing: some are read, the rest is there next time."""
+    """A peer that sends faster than this process reads blocks nothing: some are read, the rest is there next time."""
     monkeypatch.setattr(udp, "MOST_AT_ONCE", 10)
     with udp.open_udp("127.0.0.1") as here, udp.open_towards("127.0.0.1", here.getsockname()[1]) as there:
         for number in range(25):

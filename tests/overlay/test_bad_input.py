@@ -140,7 +140,7 @@ def test_another_nebula(config: Any, certificate: Any, hosts: Any, pending: Any)
 
 @given(text=st.text(max_size=40) | another_version([CERTIFICATE]).map(repr))
 def test_another_nebula_cert(text: str) -> None:
-    """What is printed besides JSON is garbage."""
+    """What is printed in addition to JSON is garbage."""
     with suppress(LocalError):
         assert isinstance(nebula.parse_printed(text), list)
 
@@ -218,7 +218,7 @@ async def serving_zerotier(folder: Path, handler: Handler, then: Callable[[], Aw
 def test_a_daemon_that_misbehaves(
     product: str, handler: Handler, condition: str | None, said: str, impatient: Path
 ) -> None:
-    """The interface's own state stands, with the reason; nothing that was answered is repeated."""
+    """The interface's own state stays, with the reason; nothing that was answered is repeated."""
     module, serving = {"tailscale": (tailscale, serving_tailscale), "zerotier": (zerotier, serving_zerotier)}[product]
     (state,) = asyncio.run(serving(impatient, handler, lambda: module.read(LINKS)))
     assert (state.product, state.up, state.condition) == (product, True, condition)

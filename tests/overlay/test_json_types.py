@@ -13,7 +13,7 @@ def test_what_is_absent_is_empty() -> None:
 @pytest.mark.parametrize("read", [text, texts, number, table, count])
 @pytest.mark.parametrize("value", [True, float("nan"), -1.5, object()])
 def test_what_is_of_another_type_is_refused(read: object, value: object) -> None:
-    """Never taken for something else, so that no report tells it."""
+    """Never taken for something else, so that no report shows it."""
     if read is number and value == -1.5:
         assert number(value) == -1.5
         return

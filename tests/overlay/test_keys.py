@@ -17,6 +17,6 @@ def test_the_vector_of_the_rfc() -> None:
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_what_is_no_key(length: int) -> None:
-    """A file that was cut short is told, not taken for another key."""
+    """A file that was cut short is reported, not taken for another key."""
     with pytest.raises(ValueError, match="32 bytes"):
         derive_public_key(bytes(length))

@@ -44,7 +44,7 @@ async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 def test_an_answer_is_read_to_its_mark_although_the_daemon_keeps_the_connection(tmp_path: Path) -> None:
-    """wireguard-go waits for the next request after an answer; reading to the end would take the whole time limit."""
+    """wireguard-go keeps the connection after an answer; waiting for its close would take the whole time limit."""
 
     async def keeping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"errno=0\n\n")
@@ -98,7 +98,7 @@ def test_json_by_http(tmp_path: Path) -> None:
     ],
 )
 def test_http_answers_that_are_of_no_use(answer: bytes, kind: str) -> None:
-    """Each is told apart, and none of its text is repeated: it may hold keys."""
+    """Each is distinguished, and none of its text is repeated: it may hold keys."""
     with pytest.raises(LocalError) as caught:
         parse_json(body_of(answer, "the daemon"), "the daemon")
     assert caught.value.kind == kind
@@ -122,7 +122,7 @@ def test_an_endless_answer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_programs() -> None:
-    """Exit status and output; a missing program and one that hangs are told apart."""
+    """Exit status and output; a missing program and one that hangs are distinguished."""
     assert asyncio.run(run("sh", "-c", "echo out; echo err >&2; exit 3")) == (3, "out\n")
     with pytest.raises(LocalError) as caught:
         asyncio.run(run("no-such-program-anywhere"))

@@ -1,4 +1,4 @@
-"""Nebula's host map through its real sshd, and a daemon that runs with a certificate of no authority of its own."""
+"""Nebula's host map through its real sshd, and a daemon that runs with a certificate of an unknown authority."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ SETTINGS = Settings(peers=(Peer("10.99.0.2", "b"),), overlay=OverlaySettings(int
 
 
 class Network:
-    """Certificates, keys and daemons of one test; a's configuration stands where the reader looks for it."""
+    """Certificates, keys and daemons of one test; a's configuration is where the reader looks for it."""
 
     def __init__(self, folder: Path, wire: Pair, stack: ExitStack) -> None:
         self.folder, self.wire, self.stack = folder, wire, stack
@@ -149,7 +149,7 @@ def test_without_lighthouse_the_session_is_waited_for_and_not_called_dead(networ
     assert (state.condition, state.health) == (None, ("no tunnel to the lighthouse 10.99.0.2",))
     result = network.session()
     assert (result.status, str(result.code)) == (Status.SKIP, "run.not-applicable")
-    assert "only the other checks measure it" in result.message
+    assert "only a measurement shows whether it can be reached" in result.message
 
 
 def test_a_daemon_with_a_foreign_certificate_runs_and_is_found_out(network: Network) -> None:
@@ -161,7 +161,7 @@ def test_a_daemon_with_a_foreign_certificate_runs_and_is_found_out(network: Netw
 
 
 def test_a_key_that_the_sshd_does_not_know(network: Network) -> None:
-    """No host map is not a dead one: the reason is told, and the rest of the state stands."""
+    """A missing host map does not mean a dead one: the reason is reported, and the rest of the state stays."""
     network.start(network.wire.a)
     add(network.folder / "stranger")
     state = network.read()

@@ -85,7 +85,7 @@ def test_wg_stands_in_where_netlink_gives_nothing(tunnel: "Pair") -> None:
 
 
 def test_a_healthy_tunnel_passes_everything(tunnel: "Pair") -> None:
-    """Nothing was ever sent through it: an idle tunnel is no fault."""
+    """Nothing was ever sent through it: an idle tunnel is not a fault."""
     overlay = (overlay_interface, overlay_mtu, overlay_route, overlay_session)
     results = on(tunnel.a, *overlay, reach_icmp, reach_traceroute, host_rp_filter)
     assert {result.status for result in results} == {Status.PASS}
@@ -133,7 +133,7 @@ def test_a_blocked_underlay_port(tunnel: "Pair") -> None:
 
 
 def test_a_closed_port_is_proved(tunnel: "Pair") -> None:
-    """Port-unreachable tells it from a key that is wrong."""
+    """Port-unreachable distinguishes it from a key that is wrong."""
     tunnel.a.run("wg", "set", tunnel.a.interface, "peer", tunnel.b.public_key, "endpoint", "10.203.1.2:51999")
     (result,) = on(tunnel.a, overlay_session)
     assert str(result.code) == "overlay.no-handshake"
@@ -152,7 +152,7 @@ def test_a_preshared_key_on_one_side_only(tunnel: "Pair", tmp_path: Path) -> Non
 
 
 def test_the_remedy_for_allowed_ips_works(tunnel: "Pair") -> None:
-    """The command is typed as it stands, and then the tunnel carries."""
+    """The command is typed as it is printed, and then the tunnel carries."""
     tunnel.a.run("wg", "set", tunnel.a.interface, "peer", tunnel.b.public_key, "allowed-ips", "10.99.0.7/32")
     (result,) = on(tunnel.a, overlay_session)
     assert str(result.code) == "overlay.allowed-ips"
@@ -167,7 +167,7 @@ def test_an_endpoint_inside_the_tunnel(tunnel: "Pair") -> None:
 
 
 def test_an_endpoint_without_route(tunnel: "Pair") -> None:
-    """Nothing leaves at all; the kernel's reason is told."""
+    """Nothing leaves at all; the kernel's reason is reported."""
     tunnel.a.run("ip", "route", "del", "10.203.1.0/24")
     (result,) = on(tunnel.a, overlay_session)
     assert str(result.code) == "overlay.no-handshake"
@@ -175,7 +175,7 @@ def test_an_endpoint_without_route(tunnel: "Pair") -> None:
 
 
 def test_the_node_s_own_firewall(tunnel: "Pair") -> None:
-    """What never leaves must not be put down to the peer."""
+    """The peer is not to blame for what never leaves."""
     tunnel.a.filter("output", "ip daddr 10.99.0.2 drop")
     assert code(tunnel.a, overlay_session) == "host.firewall-drop"
 
@@ -234,7 +234,7 @@ def test_a_filtered_echo_is_only_that(tunnel: "Pair") -> None:
 
 
 def test_a_dead_peer_is_unreachable(tunnel: "Pair") -> None:
-    """After a handshake the session still looks young; only traffic tells."""
+    """After a handshake the session still looks young; only traffic shows the fault."""
     assert code(tunnel.a, overlay_session) is None
     tunnel.b.stop()
     assert code(tunnel.a, overlay_session) is None

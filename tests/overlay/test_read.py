@@ -1,4 +1,4 @@
-"""Which overlay is meant, and what becomes of daemons that misbehave, read through real sockets."""
+"""Which overlay is meant, and what happens to daemons that misbehave, read through real sockets."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ def test_of_several_overlays(states: list[OverlayState], peers: list[str], chose
 
 
 def test_an_interface_that_the_settings_name_is_an_overlay() -> None:
-    """What no product claims is read as the kernel tells it; what does not exist is absent."""
+    """What no product claims is read as the kernel reports it; what does not exist is absent."""
     vxlan = replace(LINK, name="vx7", kind="vxlan")
     generic = named("vx7", [WG0], [LINK, vxlan])
     assert generic is not None
@@ -60,7 +60,7 @@ def test_the_loopback_interface_can_be_named() -> None:
 
 
 def test_a_tun_without_process_is_a_dead_daemon() -> None:
-    """A persistent tun stays up when its daemon dies; only the carrier tells."""
+    """A persistent tun stays up when its daemon dies; only the carrier shows it."""
     state = state_of(replace(LINK, carrier=False), "generic")
     assert (state.up, state.condition) == (False, "overlay.daemon-down")
 
@@ -108,7 +108,7 @@ async def _close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 def test_a_wireguard_daemon_that_misbehaves(
     handler: Handler, condition: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It hangs, it is another program, it hangs up: the interface's state stands, with the reason."""
+    """It hangs, it is another program, it hangs up: the interface's state stays, with the reason."""
     monkeypatch.setattr(wireguard, "SOCKETS", tmp_path)
     monkeypatch.setattr(local, "TIMEOUT_S", 0.2)
 

@@ -73,7 +73,7 @@ PEER_STATES = (SAMPLES / "wireguard/peer-states.txt").read_text(encoding="utf-8"
 
 @pytest.mark.parametrize("number", range(len(WIREGUARD)))
 def test_wireguard(number: int) -> None:
-    """A session that lives is let through to be measured, however broken its path; one never used is no fault."""
+    """A live session is measured, however broken its path; one that was never used is not a fault."""
     section = PEER_STATES.split("=== ")[1:][number]
     name, seen = WIREGUARD[number]
     assert section.splitlines()[0] == name
@@ -196,7 +196,7 @@ NETWORK = "ztixbrw34j (zerotier) is up with 10.88.0.42/24"
     ],
 )
 def test_zerotier(networks: str, addresses: Sequence[str], seen: Seen) -> None:
-    """A silent controller stops a node without address only; ZeroTier tells of sessions by no overlay address."""
+    """A silent controller stops only a node without address; ZeroTier reports sessions without overlay addresses."""
     info, asked, peers = (zerotier_sample(name) for name in ("info_online", networks, "listpeers_direct"))
     (state,) = zerotier.parse(info, asked, peers, [device("ztixbrw34j", *addresses)])
     session: Seen = (SKIP, NOT_APPLICABLE, "reports nothing about the session to 10.88.0.7")
@@ -267,7 +267,7 @@ RECORDED = (SAMPLES / "nebula/states.txt").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("name", NEBULA)
 def test_nebula(name: str) -> None:
-    """What the host map knows is told; where it lies (a cut, a firewall at the peer) nothing is said but that."""
+    """What the host map knows is reported; where it is wrong (a cut, a firewall at the peer) nothing more is said."""
     section = RECORDED.split(f"=== {name}\n")[1].split("\n===")[0].splitlines()
     lists = [next(line.partition(": ")[2] for line in section if line.startswith(w)) for w in ("hostmap", "pending")]
     config = {"tun": {"dev": "neb0"}, "lighthouse": {"hosts": [LIGHTHOUSE.address]}}
@@ -279,7 +279,7 @@ def test_nebula(name: str) -> None:
 
 
 def test_every_recorded_state_of_nebula_has_its_row() -> None:
-    """A new section must be told apart here."""
+    """A new section must be recognised here."""
     assert {part.splitlines()[0] for part in RECORDED.split("=== ")[1:]} == set(NEBULA)
 
 
@@ -293,7 +293,7 @@ def test_every_recorded_state_of_nebula_has_its_row() -> None:
     ],
 )
 def test_nebula_s_own_certificate(not_after: str, issuer: str, code: str | None, said: str) -> None:
-    """Nebula goes on running with a certificate that no peer takes; an issuer that is not told is no accusation."""
+    """Nebula goes on running with a certificate that no peer takes; an issuer that is not reported accuses nobody."""
     own = {"details": {"ips": ["10.77.0.10/24"], "notAfter": not_after, "issuer": issuer}}
     links = [device("neb0", "10.77.0.10/24")]
     state = nebula.state_from({"tun": {"dev": "neb0"}}, own, None, links, NOW_UNIX_S, None, [{"fingerprint": "aa"}])
@@ -302,13 +302,13 @@ def test_nebula_s_own_certificate(not_after: str, issuer: str, code: str | None,
 
 
 def test_certificates_are_printed_one_a_line_or_in_a_list() -> None:
-    """Nebula 1.6 prints each certificate on a line of its own, later versions a list."""
+    """Nebula 1.6 prints each certificate on a separate line, later versions a list."""
     assert nebula.parse_printed('{"a": 1}\n\n{"b": 2}\n') == [{"a": 1}, {"b": 2}]
     assert nebula.parse_printed('[{"a": 1}, 7]') == [{"a": 1}]
 
 
 def test_what_is_believed_of_a_tailscale_peer() -> None:
-    """A relay is named where the session is used only, not where the peer is offline or called in vain."""
+    """A relay is named only where the session is used, not where the peer is offline or does not answer."""
     status = json.loads((SAMPLES / "tailscale/status-derponly.json").read_text(encoding="utf-8"))
     key, peer = next(iter(status["Peer"].items()))
     for change, relayed, relay in [

@@ -60,7 +60,7 @@ def test_an_expiry_in_the_future_is_none() -> None:
 
 
 def test_a_healthy_state_in_full() -> None:
-    """Interface, prefixes and the peer as all products tell them."""
+    """Interface, prefixes and the peer as all products report them."""
     state = read("healthy")
     assert (state.interface, state.up, state.mtu, state.version) == ("tailscale0", True, 1280, "1.82.5-ho")
     assert state.covers("100.64.0.2")
@@ -74,7 +74,7 @@ def test_a_healthy_state_in_full() -> None:
 
 @pytest.mark.parametrize(("name", "relayed"), [("derponly", True), ("udpblocked", True), ("healthy", False)])
 def test_relayed_or_direct(name: str, relayed: bool) -> None:
-    """The health messages are silent about a relayed path; the addresses tell."""
+    """The health messages are silent about a relayed path; the addresses show it."""
     peer = read(name).peer_for("100.64.0.2")
     assert peer is not None
     assert peer.relayed is relayed

@@ -1,4 +1,4 @@
-"""What Tailscale's daemon is asked besides its state, on a real socket that answers as the daemon does."""
+"""What Tailscale's daemon is asked in addition to its state, on a real socket that answers as the daemon does."""
 
 import asyncio
 import json
@@ -77,14 +77,14 @@ def test_all_that_a_daemon_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("missing", list(ANSWERS))
 def test_an_older_daemon_tells_less(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each document may be unknown to it; the others are read all the same."""
+    """Each document may be unknown to it; the others are read anyway."""
     fewer = {what: answer for what, answer in ANSWERS.items() if what != missing}
     assert facts(fewer, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("answer", ["", "{", "[]", "7", '{"Regions": [1]}', '{"Nameservers": {"a": 1}}', "\x00{path="])
 def test_another_daemon_tells_nothing(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is not understood is no fact, and stops nothing."""
+    """What is not understood does not become a fact, and stops nothing."""
     reported = facts(dict.fromkeys(ANSWERS, answer), tmp_path, monkeypatch)
     assert set(reported) <= {"dns_servers", "dns_domains", "relays"}
     json.dumps(reported, allow_nan=False)

@@ -1,4 +1,4 @@
-"""The kernel's VXLAN, read from the kernel: its far ends, and what overlay.mtu makes of them."""
+"""The kernel's VXLAN, read from the kernel: its remote endpoints, and what overlay.mtu concludes from them."""
 
 import asyncio
 from ipaddress import ip_interface

@@ -1,4 +1,4 @@
-"""wg-quick files: what is read of them, what is never kept, and what is no file of its."""
+"""wg-quick files: what is read of them, what is never kept, and which files do not belong to it."""
 
 from base64 import b64encode
 from ipaddress import ip_interface, ip_network
@@ -74,6 +74,6 @@ def test_what_is_no_file_of_wg_quick_is_refused(text: str) -> None:
 
 
 def test_save_config_and_a_private_key_that_is_none() -> None:
-    """With SaveConfig the file follows what is live; a placeholder instead of a key has no public half."""
+    """With SaveConfig the file follows the live state; a placeholder instead of a key has no public half."""
     found = parse_configured("wg0.conf", "[Interface]\nSaveConfig = true\nPrivateKey = REPLACE-ME")
     assert (found.saves, found.public_key) == (True, None)

@@ -1,4 +1,4 @@
-"""WireGuard's three ways of telling its state, and that no secret survives a parser."""
+"""WireGuard's three ways of reporting its state, and that no secret survives a parser."""
 
 import re
 from base64 import b64encode

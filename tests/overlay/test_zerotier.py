@@ -67,7 +67,7 @@ def test_direct_and_relayed_peers() -> None:
 
 
 def test_a_silent_root_is_found_before_the_daemon_says_offline() -> None:
-    """`online` lags 500 s; the root's last word tells after 100."""
+    """`online` lags 500 s; the root's last report shows it after 100."""
     later = read("listnetworks_ok", clock=1795416660836 + 100_000)
     assert any("cb5aaa8e99 has been silent" in line for line in later.health)
     assert peers(later)["a90b2d07e9"].endpoint is None
@@ -112,7 +112,7 @@ def test_a_hardware_address_tells_the_member() -> None:
 
 
 def test_a_peer_that_was_met_has_its_overlay_address() -> None:
-    """The kernel's neighbour table tells which member has which address; a bridged stranger has none."""
+    """The kernel's neighbour table shows which member has which address; a bridged stranger has none."""
     (network,) = sample("listnetworks_ok")
     met = {"10.88.0.7": "12:48:ba:b4:89:43", "10.88.0.9": "02:00:00:00:00:01"}
     assert member(met["10.88.0.7"], network["nwid"]) == "a90b2d07e9"

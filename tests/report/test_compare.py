@@ -56,7 +56,7 @@ def delays(median: float, jitter: float | None) -> Facts:
 
 
 def trends(comparison: Comparison) -> list[str]:
-    """The kinds of change, in the order in which they are told."""
+    """The kinds of change, in the order in which they are reported."""
     return [change.trend for change in comparison.changes]
 
 
@@ -73,7 +73,7 @@ def trends(comparison: Comparison) -> list[str]:
     ],
 )
 def test_a_status_that_fell_is_worse(before: Result, after: Result, expected: list[str]) -> None:
-    """A gate in CI goes by this: a skip is neither good nor bad."""
+    """A gate in CI uses this: a skip is neither good nor bad."""
     assert trends(compare(made_of(before), made_of(after))) == expected
 
 
@@ -148,7 +148,7 @@ def test_the_text_says_both_sides_with_their_spread() -> None:
 def test_the_exit_code_is_one_when_something_got_worse(
     before: Result, after: Result, code: int, tmp_path: Path
 ) -> None:
-    """What a CI job goes by."""
+    """What a CI job uses."""
     files = [tmp_path / "before.json", tmp_path / "after.json"]
     for file, result in zip(files, (before, after), strict=True):
         file.write_text(json.render(made_of(result)), encoding="utf-8")

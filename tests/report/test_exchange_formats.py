@@ -63,7 +63,7 @@ class _Elements(HTMLParser):
 
 
 def test_markdown_shows_verdict_cause_and_remedy_first(report: Report) -> None:
-    """Whoever opens the ticket reads what is wrong and what to type before anything else."""
+    """A reader who opens the ticket sees what is wrong and what to type before anything else."""
     text = markdown.render(report)
     lines = text.splitlines()
     assert lines[0] == "## preflight: FAIL on node-a"
@@ -72,7 +72,7 @@ def test_markdown_shows_verdict_cause_and_remedy_first(report: Report) -> None:
 
 
 def test_markdown_makes_no_markup_of_what_strangers_wrote(report: Report) -> None:
-    """A host name or a banner must not become a link, a script, a mention or a heading in somebody's ticket."""
+    """A host name or a banner must not become a link, a script, a mention or a heading in a ticket."""
     html = MarkdownIt("commonmark").enable("table").render(markdown.render(report))
     assert _Elements(html).names <= {
         "h2", "h3", "p", "strong", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary",
@@ -126,7 +126,7 @@ def test_promtool_finds_nothing_to_object_to(report: Report) -> None:
 
 
 def test_sarif_has_a_rule_for_each_result_and_levels_by_status(report: Report) -> None:
-    """A collector groups by rule and gates by level; a root cause can be told from its effects."""
+    """A collector groups by rule and gates by level; it can distinguish a root cause from its effects."""
     document = json.loads(sarif.render(report))
     (run,) = document["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]

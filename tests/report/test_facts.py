@@ -56,7 +56,7 @@ def test_the_larger_class_is_read_first() -> None:
 
 
 def test_the_sizes_of_both_searches_are_read() -> None:
-    """Each search has words of its own for what became of a size; the picture needs what they have in common."""
+    """Each search has its words for what happened to a size; the picture needs what they have in common."""
     probes = ProbeSizes(
         passed=(1280,),
         fragmented=(1350,),
@@ -77,5 +77,5 @@ def test_the_sizes_of_both_searches_are_read() -> None:
 
 @pytest.mark.parametrize("data", [None, [], {}, {"passed": [1]}, as_data(NONE) | {"passed": ["x"]}])
 def test_other_evidence_is_no_search(data: object) -> None:
-    """Nothing is drawn of what somebody else put there."""
+    """Nothing is drawn from what another program put there."""
     assert read_sizes(data) is None

@@ -50,7 +50,7 @@ def of_peer(number: int, dead: set[int], lossy: set[int]) -> Iterator[Result]:
 
 
 def mesh(peers: int = 500, dead: set[int] | None = None, lossy: set[int] | None = None) -> Report:
-    """A report about so many peers; results come as they were ready, the later peers first."""
+    """A report about this many peers; results come as they were ready, the later peers first."""
     results = [at("overlay.interface", passed("node", L, "wg0 is up"))]
     for number in range(peers, 0, -1):
         results += of_peer(number, dead or set(), lossy or set())
@@ -66,7 +66,7 @@ def mesh(peers: int = 500, dead: set[int] | None = None, lossy: set[int] | None 
 
 
 def test_a_healthy_mesh_is_a_line_per_check_and_direction() -> None:
-    """What is alike stands together with the spread of its numbers."""
+    """Equal results come together, with the spread of their numbers."""
     lines = text.render(mesh(), width=100).splitlines()
     assert " ✓ icmp 500 peers  4 packets each, round trip 0.01–5 ms" in lines
     assert " ✓ udp → 500 peers 10 packets each, round trip 0.5 ms" in lines
@@ -116,7 +116,7 @@ def test_the_same_cause_at_many_peers_is_one_with_its_count() -> None:
 
 
 def test_verbose_tells_everything() -> None:
-    """What was left out can be had."""
+    """What was left out is available."""
     rendered = text.render(mesh(dead=set(range(1, 101))), width=100, verbose=True)
     assert all(f"fix: ping p{number}" in rendered for number in range(1, 101))
     assert all(f" ✓ icmp p{number}" in rendered for number in range(101, 501))
@@ -132,7 +132,7 @@ def test_few_peers_have_lines_of_their_own() -> None:
 
 
 def test_names_count_as_people_do() -> None:
-    """p2 stands before p10, and no name can break the order."""
+    """p2 comes before p10, and no name can break the order."""
     entries = [_entry(name) for name in ("p10", "p2", "node", "10.66.0.10", "10.66.0.9", "x²", "", "٣")]
     assert peers_of(entries) == sorted(peers_of(entries), key=peers_of(entries).index)
     assert peers_of(entries)[-5:].index("p2") < peers_of(entries)[-5:].index("p10")
@@ -151,7 +151,7 @@ def test_any_names_have_an_order(targets: list[str]) -> None:
 @example([float("inf"), float("nan"), 10**400, True])
 @given(st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=True)), max_size=8))
 def test_any_measurements_have_a_spread(values: list[float | None]) -> None:
-    """Anybody may have written a report: a number under our names is shown or left out, and nothing breaks."""
+    """A report may come from anyone: a number under our names is shown or left out, and nothing breaks."""
     assert isinstance(spread([_entry("p", value) for value in values]), str)
 
 

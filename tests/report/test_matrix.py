@@ -73,7 +73,7 @@ def test_what_is_known_of_one_direction_counts_more_than_of_both() -> None:
 
 
 def test_a_peer_without_a_report_is_shown_as_silent() -> None:
-    """Whose report is missing must be seen, or the matrix looks whole."""
+    """A missing report must be visible, or the matrix looks whole."""
     matrix = merge([seen_by("a", *good("b"), warned(codes.UDP_LOSS, "c", Direction.REVERSE, "2 %"))])
     assert (matrix.nodes, matrix.silent) == (("debian",), ("b", "c"))
     assert statuses(matrix) == {"b>debian": "pass", "c>debian": "warn", "debian>b": "pass"}
@@ -81,7 +81,7 @@ def test_a_peer_without_a_report_is_shown_as_silent() -> None:
 
 
 def test_of_two_reports_of_one_node_the_later_one_counts() -> None:
-    """Somebody ran it again after the repair."""
+    """A user ran it again after the repair."""
     before = seen_by("a", failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "dead"), peers="b")
     after = seen_by("a", *good("b", Direction.FORWARD), peers="b", later_s=60)
     assert statuses(merge([after, before])) == {"debian>b": "pass"}
@@ -103,7 +103,7 @@ def test_nodes_that_cannot_be_distinguished_are_refused() -> None:
 
 @pytest.mark.parametrize("count", [2, 40])
 def test_the_text_fits_its_width(count: int) -> None:
-    """A table only where it fits; the bad ways are told in any case."""
+    """A table only where it fits; the bad ways are reported in any case."""
     peers = {f"node-{n:02}": f"10.66.1.{n}" for n in range(count)}
     results = [result for name in peers for result in good(name)]
     results.append(inconclusive(codes.RUN_NEEDS_RESPONDER, "node-01", Direction.FORWARD, "nobody listens there"))
@@ -124,7 +124,7 @@ def test_the_page_escapes_what_strangers_wrote() -> None:
 
 
 def test_the_command_joins_files_and_gates(tmp_path: Path) -> None:
-    """Text on standard output, files beside it, exit code 1 when a way failed, 2 for what is no report."""
+    """Text on standard output, files as asked, exit code 1 when a way failed, 2 for a file that is not a report."""
     dead = failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "b got none")
     for name, report in (("a", seen_by("a", dead)), ("b", seen_by("b", *good("a", Direction.FORWARD)))):
         (tmp_path / f"{name}.json").write_text(json.render(report), encoding="utf-8")

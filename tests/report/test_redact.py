@@ -38,7 +38,7 @@ def make() -> Report:
 
 
 def test_no_secret_survives_anywhere() -> None:
-    """Known values go wherever they stand; bearers, JWTs and user info go by their shape."""
+    """Known values are removed everywhere; bearers, JWTs and user info are found by their shape."""
     text = render(redact(make(), ["s3cret-token"]))
     for secret in ("s3cret-token", "abcdefgh12", JWT, "hunter2"):
         assert secret not in text

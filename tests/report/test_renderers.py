@@ -128,7 +128,7 @@ def test_text_fits_its_width_and_starts_with_the_cause(report: Report, width: in
 
 
 def test_text_names_the_check_that_came_to_nothing() -> None:
-    """What the runner says in a check's stead is about that check: the code alone would not tell which it was."""
+    """What the runner says instead of a check is about that check: the code alone would not show which it was."""
     late = inconclusive(codes.RUN_TIMEOUT, "node", Direction.LOCAL, "not finished", aspect="timeout")
     results = stamp("host.clock", late), stamp("host.sockets", late)
     node = NodeInfo(hostname="a", os="", kernel="", python="", privileges=())
@@ -141,7 +141,7 @@ def test_text_names_the_check_that_came_to_nothing() -> None:
 
 
 def test_colour_is_only_added(report: Report) -> None:
-    """Colours carry no meaning of their own: without them the same text stands there."""
+    """Colours carry no extra meaning: without them the same text is there."""
     import re
 
     plain = text.render(report, width=100)
@@ -187,7 +187,7 @@ LENIENT = Gate(allow_inconclusive=True)
     ],
 )
 def test_exit_codes(statuses: str, gate: Gate, interrupted: bool, expected: tuple[str, int]) -> None:
-    """The contract's table: 1, then 4, then 3; interrupted is 130; and nothing is good that nothing speaks for."""
+    """The contract's table: 1, then 4, then 3; interrupted is 130; and nothing is good without a pass."""
     results = [reported(f"a.b{number}", Status(status)) for number, status in enumerate(statuses.split())]
     asked = {"all": frozenset(f"a.b{number}" for number in range(max(1, len(results))))}
     found = judge(results, gate, asked, interrupted=interrupted)
@@ -217,14 +217,14 @@ SKIP, PASS, WARN, OPEN = Status.SKIP, Status.PASS, Status.WARN, Status.INCONCLUS
 def test_what_was_asked_for_by_name_is_not_left_out_in_silence(
     results: dict[str, Status], gate: Gate, expected: int, remarks: list[str]
 ) -> None:
-    """What a named check needs does not speak for it, and a plug-in that could not be loaded does for nobody."""
+    """What a named check needs does not count as its pass, nor does a plug-in that could not be loaded."""
     asked = {check: frozenset({check}) for check in ({"a.x": SKIP} | results) if check in ("a.x", "b.y")}
     found = judge([reported(check, status) for check, status in results.items()], gate, asked)
     assert (found.exit_code, list(found.remarks)) == (expected, remarks)
 
 
 def test_what_does_not_apply_takes_one_line(report: Report) -> None:
-    """A reader looks for what is wrong; what was never a question stands aside, and -v gives its reason."""
+    """A reader looks for what is wrong; what was never a question is listed apart, and -v gives its reason."""
     brief, whole = text.render(report), text.render(report, verbose=True)
     assert "does not apply here: control.dns (-v says why)" in brief
     assert "the URL names an address" not in brief

@@ -113,14 +113,14 @@ def test_a_known_secret_is_in_no_line(place: dict[str, Any]) -> None:
 
 
 def test_a_secret_is_taken_out_before_a_long_text_is_cut() -> None:
-    """Half a secret is known to nobody: cut first, it would stay."""
+    """Nobody knows half a secret: if it were cut first, the half would stay."""
     (line,) = kept(event(detail="x" * (timeline.MOST_CHARACTERS - 10) + SECRET + "y" * 50), redactor=Redactor([SECRET]))
     assert SECRET[:6] not in line["fields"]["detail"]
     assert len(line["fields"]["detail"]) == timeline.MOST_CHARACTERS + 1
 
 
 def test_pseudonyms_are_those_of_the_report() -> None:
-    """An address has one stand-in in a ticket; words of ours keep their form, whatever a host is called."""
+    """An address has one pseudonym in a ticket; words of ours keep their form, whatever a host is called."""
     redactor = Redactor([], Pseudonyms(["mtu", "alice-laptop"]))
     pseudonym = redactor.text("10.66.0.2")
     (about_peer,) = kept(event(subject="10.66.0.2 forward", to="alice-laptop"), redactor=redactor)
@@ -132,19 +132,19 @@ def test_pseudonyms_are_those_of_the_report() -> None:
 
 
 def test_users_names_in_paths_do_not_go_into_a_bundle() -> None:
-    """As in the raw evidence beside it."""
+    """As in the raw evidence of the same report."""
     (line,) = kept(event(detail="/home/alice/ca.pem"), homes=True)
     assert line["fields"]["detail"] == "/home/user/ca.pem"
 
 
 def test_no_text_of_a_stranger_moves_the_cursor_or_begins_a_line() -> None:
-    """A certificate's subject is written by whoever answers."""
+    """A certificate's subject is written by the server that answers."""
     (line,) = kept(event(certificate_subject="CN=a\n\x1b[2Jb"))
     assert line["fields"]["certificate_subject"].isprintable()
 
 
 def test_numbers_that_json_does_not_know_are_null() -> None:
-    """A round trip of nobody is not a number."""
+    """A round trip that nobody measured is not a number."""
     (line,) = kept(event(rtt_ms=float("nan"), wait_s=float("inf"), mean_ms=1.23456789))
     assert line["fields"] == {"rtt_ms": None, "wait_s": None, "mean_ms": 1.234568}
 

@@ -23,7 +23,7 @@ TRACE_ME = trace.Message(trace.Kind.ASK, b"a token.")
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_serves_and_ends(start: Start, number: signal.Signals) -> None:
-    """Several sockets of both families; each of these signals ends it with 0; the counters stand in one line."""
+    """Several sockets of both families; each of these signals ends it with 0; the counters are in one line."""
     responder = start("--allow", "127.0.0.0/8", "--allow", "::1", addresses=("127.0.0.1", "[::1]"))
     assert [address for address, _ in responder.places] == ["127.0.0.1", "::1"]
     for place in responder.places:
@@ -37,7 +37,7 @@ def test_it_serves_and_ends(start: Start, number: signal.Signals) -> None:
 
 
 def test_sigusr1_tells_the_counters(start: Start) -> None:
-    """Counters can be had without ending it."""
+    """Counters are available without ending it."""
     responder = start("--allow", "127.0.0.1")
     responder.process.send_signal(signal.SIGUSR1)
     assert responder.process.stderr
@@ -91,7 +91,7 @@ def test_it_survives_whatever_comes(start: Start) -> None:
 
 @pytest.mark.parametrize("keyed", [False, True])
 def test_strangers_cost_nothing(start: Start, tmp_path: Path, keyed: bool) -> None:
-    """To who is neither provisioned nor holds the key not one byte goes out."""
+    """A source that is neither provisioned nor has the key gets not one byte."""
     (tmp_path / "key").write_bytes(KEY)
     responder = start("--allow", "10.66.0.0/24", *UNLIMITED, *(["--key-file", "key"] if keyed else []))
     with client(responder.places[0]) as link:
@@ -124,7 +124,7 @@ def test_never_more_bytes_out_than_in(start: Start) -> None:
 
 
 def test_a_wildcard_socket_answers_from_the_address_that_was_asked(start: Start) -> None:
-    """Else the asker's connected socket, and every firewall, would not know the answer."""
+    """Otherwise the asker's connected socket, and every firewall, would not recognise the answer."""
     responder = start("--allow", "127.0.0.0/8", addresses=("0.0.0.0",))
     with client(("127.0.0.7", responder.places[0][1])) as link:
         link.send(request())
@@ -133,7 +133,7 @@ def test_a_wildcard_socket_answers_from_the_address_that_was_asked(start: Start)
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "[::1]", "0.0.0.0", "[::]"])
 def test_location_and_class_of_service(start: Start, bind: str) -> None:
-    """The sender learns how its packet came, by the kernel's word, and gets its answer with the DSCP it wants."""
+    """The sender learns from the kernel how its packet came, and gets its answer with the DSCP that it asked for."""
     responder = start("--allow", "127.0.0.0/8", "--allow", "::1", addresses=(bind,))
     address = "::1" if ":" in bind else "127.0.0.1"
     port = responder.places[0][1]
@@ -220,7 +220,7 @@ def test_an_unreachable_control_plane_does_not_stop_it(start: Start, tmp_path: P
     ],
 )
 def test_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], sentence: str) -> None:
-    """What cannot work is said before anything is served: the thing, and what to do; no traceback, no output."""
+    """What cannot work is reported before anything is served: the thing, and what to do; no traceback, no output."""
     (tmp_path / "short.key").write_bytes(b"short")
     (tmp_path / "bad.yaml").write_text("peer: []\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:

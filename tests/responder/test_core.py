@@ -1,4 +1,4 @@
-"""The responder's core: whom it serves, what it never does, and what it tells about a session."""
+"""The responder's core: whom it serves, what it never does, and what it reports about a session."""
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
@@ -36,7 +36,7 @@ REQUEST = ProbeRequest(
 def core(
     key: bytes | None = None, *, limits: Limits | None = None, services: Mapping[bytes, Service] | None = None
 ) -> ResponderCore:
-    """A responder that serves 10.66.0.0/24 and, with a key, whoever holds it."""
+    """A responder that serves 10.66.0.0/24 and, with a key, anyone who has it."""
     return ResponderCore(
         admission=Admission([ip_network("10.66.0.0/24")], limits or Limits(), 0.0),
         reflector=SessionReflector(key=key),
@@ -90,7 +90,7 @@ def test_path_mtu_probes_go_to_their_server(key: bytes | None, source: tuple[str
 
 
 def test_a_service_gets_what_begins_with_its_magic() -> None:
-    """Behind the same admission as all else; it learns whether the source may be anybody; its answers are counted."""
+    """Behind the same admission as all else; it learns whether the source may be anyone; its answers are counted."""
     seen: list[tuple[bytes, Arrival]] = []
 
     def service(data: bytes, arrival: Arrival) -> Sequence[bytes]:
@@ -150,7 +150,7 @@ def test_a_flood_is_limited_and_counted() -> None:
 
 
 def test_everything_dropped_is_counted_by_reason() -> None:
-    """The counters tell an operator why a peer hears nothing."""
+    """The counters show an operator why a peer hears nothing."""
     responder = core(KEY)
     send(responder, b"GET / HTTP/1.1\r\n\r\n")
     send(responder, stamp_packet(b"another key of 16"))
@@ -207,7 +207,7 @@ def test_orders(key: bytes | None, signed: bytes | None, change: dict[str, objec
 
 
 def test_a_replayed_order_is_ignored() -> None:
-    """Who replays a request learns nothing and makes nobody send."""
+    """A host that replays a request learns nothing and makes nobody send."""
     responder = core(KEY)
     payload = encode_request(REQUEST, KEY)
     assert responder.order(payload, "1", NOW_MS) is not None
@@ -223,7 +223,7 @@ def test_requests_are_rate_limited() -> None:
 
 
 def test_heard() -> None:
-    """What a hello tells: every test packet that came, refused ones too, and how long ago; other nodes' count not."""
+    """What a hello reports: every test packet that came, refused ones too, and how long ago; other nodes' count not."""
     responder = core(KEY)
     assert responder.heard(NODE[0], now=5.0, now_ns=NOW_NS) == Heard()
     for _ in range(3):

@@ -39,13 +39,13 @@ def test_places(text: str, place: str) -> None:
     ["", ":862", "b:862", "10.66.0.2:", "10.66.0.2:x", "10.66.0.2:65536", "[fd66::2", "[fd66::2]862", "fd66::2]:1"],
 )
 def test_no_places(text: str) -> None:
-    """What is no address is refused with the form that is expected."""
+    """A text that is not an address is refused with the form that is expected."""
     with pytest.raises(ResponderError, match=r"--bind .*expected ADDRESS"):
         places.read_place(text)
 
 
 def test_prefixes() -> None:
-    """A prefix, or an address as a prefix of itself; host bits are let go."""
+    """A prefix, or an address as a prefix of itself; host bits are ignored."""
     assert str(places.read_prefix("10.66.0.7/24")) == "10.66.0.0/24"
     assert str(places.read_prefix("fd66::2")) == "fd66::2/128"
     with pytest.raises(ResponderError, match="--allow everybody"):
@@ -71,7 +71,7 @@ def test_somebody_must_be_provisioned() -> None:
 
 
 def test_all_sockets_or_none() -> None:
-    """If one place cannot be had, the others are given back; the sentence names the place."""
+    """If one place cannot be opened, the others are closed again; the sentence names the place."""
     (first,) = places.open_all([places.read_place("127.0.0.1:0")])
     with first:
         taken = places.read_place(f"127.0.0.1:{first.getsockname()[1]}")

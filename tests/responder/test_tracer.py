@@ -48,7 +48,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def ask(address: str, port: int, key: bytes | None = None) -> ReverseTraceroute | None:
-    """What the responder tells."""
+    """What the responder reports."""
     return asyncio.run(ask_for_trace(Peer(address, "b", port), key))
 
 
@@ -72,7 +72,7 @@ def test_the_return_path(start: Start, bind: str, address: str, allow: str) -> N
 
 @pytest.mark.lab
 def test_no_privilege_is_needed(start: Start) -> None:
-    """The responder may be an ordinary user: it traces, and knows the way back, by what anybody may ask the kernel."""
+    """The responder may be an ordinary user: it traces, and knows the way back, by what any user may ask the kernel."""
     lowered = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
     reported = ask("127.0.0.1", start("127.0.0.1", "--allow", "127.0.0.1", lowered=lowered))
     assert reported is not None
@@ -80,7 +80,7 @@ def test_no_privilege_is_needed(start: Start) -> None:
 
 
 def test_who_holds_the_key_is_traced(start: Start) -> None:
-    """Also a stranger; who has another key, or none, hears nothing."""
+    """Also a stranger; a node with another key, or none, hears nothing."""
     port = start("127.0.0.1", "--key-file", "key")
     assert ask("127.0.0.1", port, KEY) is not None
     assert ask("127.0.0.1", port, None) is None

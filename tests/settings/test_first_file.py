@@ -1,4 +1,4 @@
-"""The settings file that `init` writes: valid as it stands, and valid with every commented line taken in."""
+"""The settings file that `init` writes: valid as it is, and valid with every commented line taken in."""
 
 import json
 import os

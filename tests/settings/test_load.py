@@ -101,7 +101,7 @@ def test_the_strongest_source_of_the_control_url_wins(
     ],
 )
 def test_the_control_url_is_parsed_once(tmp_path: Path, text: str, url: ControlUrl | ControlUrlError | None) -> None:
-    """What reads the settings finds a URL, or why there is none: nothing parses it again by rules of its own."""
+    """What reads the settings finds a URL, or why there is none: nothing parses it again by other rules."""
     path = tmp_path / "preflight.yaml"
     path.write_text(text)
     control = load(Options(config=path), {}).control
@@ -138,7 +138,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_short_key_is_refused_without_showing_it(tmp_path: Path) -> None:
-    """A key that can be guessed is no key; the message tells how to make one."""
+    """A key that can be guessed is refused; the message says how to make one."""
     (tmp_path / "k").write_text("hunter2\n")
     path = tmp_path / "preflight.yaml"
     path.write_text("responder: {key_file: k}\n")
@@ -169,7 +169,7 @@ def test_twin_peers_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_home_that_may_not_be_read_has_no_settings_for_us(tmp_path: Path) -> None:
-    """`sudo -u` keeps another user's HOME: that is no reason for a traceback."""
+    """`sudo -u` keeps another user's HOME: that must not cause a traceback."""
     import subprocess
     import sys
 

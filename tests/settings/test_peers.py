@@ -73,6 +73,6 @@ def test_this_node_is_not_its_own_peer() -> None:
 
 
 def test_without_configured_peers_the_overlay_names_them() -> None:
-    """Those with an address of their own; a name that results cannot use is left out, the peer is not."""
+    """Peers with an address; a name that results cannot use is left out, the peer is not."""
     assert overlay_peers((), OVERLAY) == (Peer("10.66.0.2", "b"), Peer("fd66::3"))
     assert overlay_peers((), replace(OVERLAY, lists_members=False)) == ()

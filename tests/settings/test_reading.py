@@ -39,7 +39,7 @@ def test_the_newline_of_an_editor_does_not_belong_to_a_secret(tmp_path: Path) ->
 
 
 def test_a_secret_that_is_no_text_is_refused_and_not_shown(tmp_path: Path) -> None:
-    """A bearer goes into a header, which is text; whoever only looks for secrets finds none in it."""
+    """A bearer goes into a header, which is text; a caller that only looks for secrets finds none in it."""
     path = tmp_path / "k"
     path.write_bytes(b"\xff" + KEY.encode())
     with pytest.raises(SettingsError, match="cannot be read as UTF-8 text") as caught:

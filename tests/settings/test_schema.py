@@ -51,7 +51,7 @@ def test_the_documented_file_validates_against_the_published_schema() -> None:
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
-    """The operator is told where to look and what was probably meant."""
+    """The operator learns where to look and what was probably meant."""
     path = tmp_path / "preflight.yaml"
     path.write_text(text)
     with pytest.raises(SettingsError) as caught:
@@ -61,7 +61,7 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, said: str) 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x00"])
 def test_binary_is_no_settings_file(tmp_path: Path, content: bytes) -> None:
-    """Bytes that are no text end in one sentence, not in a traceback."""
+    """Bytes that are not text end in one sentence, not in a traceback."""
     path = tmp_path / "preflight.yaml"
     path.write_bytes(content)
     with pytest.raises(SettingsError):

@@ -36,7 +36,7 @@ def test_a_key_that_a_variable_overrides_is_known_too(tmp_path: Path) -> None:
 
 
 def test_a_certificate_is_no_secret_file(tmp_path: Path) -> None:
-    """It may be read by everybody, and it is often long: nobody wants it searched for in a report."""
+    """Everyone may read it, and it is often long: nobody needs a report searched for it."""
     path = tmp_path / "preflight.yaml"
     (tmp_path / "k").write_text("0123456789abcdef")
     path.write_text("control: {ca_file: ca.pem, submitter_token_file: k}\nresponder: {key_file: k}\n")

@@ -5,7 +5,7 @@ import platform
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from preflight import __version__
@@ -37,11 +37,23 @@ class Machine(Protocol):
 
 
 class RowCalls:
-    """Performs what a machine asks for about one row, and writes down what a killed run would leave behind."""
+    """Performs what a machine asks for about one row, and writes down what a killed run would leave behind.
 
-    def __init__(self, settings: "Settings", client: "ControlClient", row: OwnRow, note: Note) -> None:
+    labels: of the row, besides the mark of this run; by default those of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        client: "ControlClient",
+        row: OwnRow,
+        note: Note,
+        *,
+        labels: Sequence[str] | None = None,
+    ) -> None:
         self.client = client
-        self._settings = settings
+        self._node_id = settings.node.id
+        self._labels = settings.node.labels if labels is None else labels
         self._row = row
         self._note = note
 
@@ -60,17 +72,17 @@ class RowCalls:
 
     def _record(self) -> dict[str, Any]:
         """The row. One with a random id is in maintenance from the start, so that nobody gives it work."""
-        row, node = self._row, self._settings.node
+        row = self._row
         record: dict[str, Any] = {
             "id": row.identity,
-            "capabilities": {"labels": [*node.labels, self._note.mark]},
+            "capabilities": {"labels": [*self._labels, self._note.mark]},
             "version": __version__,
             "last_seen_unix_ms": time.time_ns() // 1_000_000,
             "visibility": "private",
         }
         if row.scope_id:
             record["scope_id"] = row.scope_id
-        if row.identity != node.id:
+        if row.identity != self._node_id:
             record["maintenance"] = True
         return record
 

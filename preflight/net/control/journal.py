@@ -80,7 +80,7 @@ class Entry:
     def heard(self, last_seen_unix_ms: int) -> None:
         """The control plane said when it saw the row."""
         seen_ns = min(max(0, last_seen_unix_ms), _MOST_UNIX_MS) * 1_000_000
-        with suppress(OSError):  # with an older time a row is kept rather than taken from somebody
+        with suppress(OSError):  # with an older time a row is kept, not removed from another user
             os.utime(self._descriptor, ns=(seen_ns, seen_ns))
 
     def remove(self) -> None:

@@ -14,7 +14,7 @@ Without an ADDRESS, addresses come from standard input, separated by white space
   --count N          requests to each address [3]
   --interval-ms MS   between any two requests [1]
   --period-ms MS     between two requests to one address [20]
-  --timeout-ms MS    how long to wait for answers behind the last request [1000]
+  --timeout-ms MS    how long to wait for answers after the last request [1000]
 """
 
 
@@ -29,14 +29,14 @@ def main(arguments: list[str]) -> int:
     try:
         found = sweep_addresses(addresses, pace)
     except PermissionError:
-        sys.stderr.write("this process may not send echoes: raw sockets take CAP_NET_RAW, ping sockets a group\n")
+        sys.stderr.write("this process may not send echoes: raw sockets need CAP_NET_RAW, ping sockets a group\n")
         return 2
     sys.stdout.write("".join(f"{_line(*pair)}\n" for pair in zip(addresses, found, strict=True)))
     return 0 if all(stats.received == stats.sent == pace.count for stats in found) else 1
 
 
 def _parse(arguments: list[str]) -> tuple[Pace, list[str]]:
-    """The options and the addresses. Raises ValueError. By hand: argparse takes longer to load than 500 echoes."""
+    """The options and the addresses. Raises ValueError. No argparse: it loads for longer than 500 echoes take."""
     given: dict[str, Any] = {}
     addresses: list[str] = []
     words = iter(arguments)
@@ -46,7 +46,7 @@ def _parse(arguments: list[str]) -> tuple[Pace, list[str]]:
             continue
         value = float(next(words, "nan"))
         if not value >= 0 or word not in _OPTIONS or (word in ("--count", "--interval-ms") and value == 0):
-            raise ValueError(f"{word}: no such option, or no good value behind it")
+            raise ValueError(f"{word}: unknown option, or no valid value after it")
         given[_OPTIONS[word]] = int(value) if word == "--count" else value / 1000
     return Pace(**given), addresses
 

@@ -1,6 +1,7 @@
-"""ICMP sockets: raw, else a ping socket where `net.ipv4.ping_group_range` allows it; one for a whole sweep.
+"""ICMP sockets: raw, else a ping socket if `net.ipv4.ping_group_range` allows it; one for a whole sweep.
 
-A raw socket per target would receive the replies to all others: hundreds of them overflow, and lose what did arrive.
+A raw socket per target would also receive the replies of all other targets. Hundreds of such sockets overflow, and
+lose replies that did arrive.
 """
 
 import os
@@ -25,7 +26,7 @@ _PROTOCOL: Final = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket
 def open_icmp(family: socket.AddressFamily) -> socket.socket:
     """A non-blocking socket for ICMP messages: raw, else a ping socket.
 
-    Raises PermissionError where this process may open neither (CAP_NET_RAW, `net.ipv4.ping_group_range`), OSError where
+    Raises PermissionError if this process may open neither (CAP_NET_RAW, `net.ipv4.ping_group_range`), OSError if
     there is no such family.
     """
     flags = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -58,7 +59,7 @@ def open_sweep(
 
 
 def _unix_ahead_ns() -> int:
-    """UNIX time minus the steady clock's: of some pairs of readings the closest, for one may be paused."""
+    """UNIX time minus the steady clock's, from the closest of several pairs of readings: a pause may spoil one."""
     readings = []
     for _ in range(CLOCK_READINGS):
         before, unix_ns, after = monotonic_ns(), time_ns(), monotonic_ns()
@@ -87,7 +88,7 @@ def _ipv4_filter(identifier: int) -> list[Instruction]:
 
 
 def _ipv6_filter(identifier: int) -> list[Instruction]:
-    """The same for ICMPv6, where data starts behind the IP headers; types below 128 are errors."""
+    """The same for ICMPv6, where data starts after the IP headers; types below 128 are errors."""
     return [
         (bpf.LOAD_BYTE, 0, 0, 0),
         (bpf.EQUAL, 0, 2, 129),

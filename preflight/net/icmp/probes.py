@@ -30,7 +30,7 @@ SO_BINDTODEVICE = 25  # Python has the name on Linux only
 
 
 class Icmp:
-    """Echoes and traces; holds no state but the sweeps that are under way, one for each address family."""
+    """Echoes and traces; its only state is the running sweeps, one for each address family."""
 
     def __init__(self, *, listener: Listener | None = None) -> None:
         self._listener = listener
@@ -40,7 +40,7 @@ class Icmp:
         """Send `count` echo requests `interval_s` apart and wait `timeout_s` after the last (RFC 792, RFC 4443).
 
         Call it for as many addresses at once as you like: all share one socket and its pace, so that with hundreds the
-        intervals grow. Takes a raw socket, else a ping socket where `net.ipv4.ping_group_range` allows one. Never
+        intervals grow. Uses a raw socket, else a ping socket if `net.ipv4.ping_group_range` allows one. Never
         raises for what the network or the kernel does: see `EchoStats.error`.
         """
         family = family_of(address)
@@ -64,7 +64,7 @@ class Icmp:
     def provoke_handshake(self, address: str, interface: str | None = None) -> str | None:
         """Send one empty datagram to the discard port (RFC 863), out of `interface` whatever the routes say.
 
-        Makes a tunnel without session shake hands, and needs no privilege. Returns what the kernel objects, else None.
+        A tunnel without session then starts a handshake. Needs no privilege. Returns the kernel's error, or None.
         """
         with socket(family_of(address), SOCK_DGRAM) as sock:
             try:
@@ -103,7 +103,7 @@ class Icmp:
 
 
 class _Sweeper:
-    """One socket of one family, driven for as long as somebody waits for an answer."""
+    """One socket of one family, driven while a caller waits for an answer."""
 
     def __init__(self, family: AddressFamily, tell: Tell) -> None:
         self._socket, self._core = open_sweep(family, PACKETS_PER_SECOND, tell)
@@ -127,7 +127,7 @@ class _Sweeper:
             both: list[asyncio.Future[Any]] = [answer, driving.over]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                driving.over.result()  # it broke: so does every caller that waits
+                driving.over.result()  # it failed: so does every caller that waits
             return answer.result()
         finally:
             del self._waiting[burst]

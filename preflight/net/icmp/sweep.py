@@ -25,7 +25,7 @@ class Pace:
 def sweep_addresses(addresses: Sequence[str], pace: Pace) -> list[EchoStats]:
     """Sweep literal addresses of both families; stats in their order.
 
-    Raises PermissionError where this process may send no echoes.
+    Raises PermissionError if this process may not send echoes.
     """
     families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses]
     count, period_s, timeout_s = pace.count, pace.period_s, pace.timeout_s

@@ -19,7 +19,7 @@ async def trace(
     """The hops to a literal address.
 
     timeout_s: for the answers to one wave. source: this node's address to send from: routes may depend on it. Never
-    raises for what the network or the kernel does; raises NeedsPlatform where there is no error queue.
+    raises for what the network or the kernel does; raises NeedsPlatform if there is no error queue.
     """
     if sys.platform != "linux":
         raise NeedsPlatform("a traceroute by the error queue needs Linux")

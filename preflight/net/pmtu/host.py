@@ -18,7 +18,7 @@ class HostPath:
     def device_mtu(self, address: str) -> int:
         """MTU of the interface that leads to `address`, bytes; 0 = unknown.
 
-        It is in the refusal of a datagram that no interface can send, so no packet leaves.
+        The kernel reports it when it refuses a datagram that no interface can send, so no packet leaves.
         """
         cached = self.path_mtu(address)
         if cached == 0 or cached >= LARGEST:
@@ -51,7 +51,7 @@ class HostPath:
 
 
 def read_small_file(path: str) -> bytes:
-    """A small file, read for each datagram that comes: `pathlib` takes twice as long, and its import much longer."""
+    """A small file, read for each datagram that arrives: `pathlib` takes twice as long, and its import much longer."""
     with FileIO(path) as file:
         return file.readall()
 

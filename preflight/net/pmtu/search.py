@@ -40,7 +40,7 @@ class PathMtuProbes:
         """Find the path MTU to or from a peer, exact to the byte.
 
         ceiling_bytes: largest IP packet to try; by default the MTU of the interface that leads to the peer. In the
-        reverse direction the peer's own word comes first. A network that does not answer is a `SearchOutcome`.
+        reverse direction the MTU that the peer reports wins. A network that does not answer is a `SearchOutcome`.
         """
         tell = self._tell("strict" if self._search is StrictPathMtuSearch else "fast", f"{peer.target} {direction}")
         nothing = PathMtu(direction=direction, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling_bytes or 0)
@@ -90,7 +90,7 @@ class PathMtuProbes:
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
         """Path MTU towards `address` in the kernel's cache, which keeps it for ten minutes; bytes, 0 = unknown.
 
-        mark: firewall mark of the packets in question; with one it takes the privilege to set it (`net_admin`).
+        mark: firewall mark of the packets in question; with one it needs the privilege to set it (`net_admin`).
         """
         return kernel_path_mtu(address, mark)
 

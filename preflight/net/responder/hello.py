@@ -1,4 +1,4 @@
-"""Hearing the hellos of a silent peer: on the port they come to, or from the responder that has it."""
+"""Hearing the hellos of a silent peer: on the port they come to, or from the responder that has this port."""
 
 import asyncio
 import errno
@@ -24,7 +24,7 @@ class UnheardError(Exception):
 class HelloWatch:
     """Listens from now on; `close` it. began: when the first packet leaves, by the steady clock.
 
-    Raises UnheardError where nothing could be heard.
+    Raises UnheardError if no hello can be heard.
     """
 
     def __init__(self, ends: Ends, key: bytes | None, began: float, listener: Listener | None = None) -> None:
@@ -91,7 +91,7 @@ def _open(ends: Ends) -> tuple[socket.socket, bool]:
 def _listening(ends: Ends) -> socket.socket:
     listening = udp.open_udp(ends.local, ends.port, shared=True)
     try:
-        # Connected, so that what others send to this port is refused as it is while nobody listens.
+        # Connected, so that the kernel still refuses what others send to this port, as if nobody listened.
         listening.connect((ends.peer, ends.peer_port))
     except BaseException:
         listening.close()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 LEFTOVER_MS = 600_000
-"""Results of this age that nobody waits for any more are removed."""
+"""Results of this age are removed if nobody waits for them any more."""
 
 
 class UnavailableError(Exception):

@@ -16,13 +16,13 @@ LOOK_AGAIN_S = 0.05
 
 
 def preload() -> None:
-    """Load what `ReturnPathView.look` needs: half a second in which the responder would answer nobody."""
+    """Import what `ReturnPathView.look` needs now: later the responder would answer nobody for half a second."""
     if sys.platform == "linux":
         import pyroute2  # noqa: F401
 
 
 class ReturnPathView:
-    """Looks from `local`, this host's own address, towards a peer, from now on: the drops are counted since."""
+    """Looks from `local`, this host's own address, towards a peer. It counts drops from now on."""
 
     def __init__(self, local: str, peer: str) -> None:
         self._local = local
@@ -45,14 +45,14 @@ class ReturnPathView:
         return ReturnPath(arrival, _plain(route.interface), route.gateway, mode, refuses, self._grown())
 
     async def look_for_drops(self, patience_s: float) -> ReturnPath:
-        """`look`; where the filter refuses the peer's packets, wait until it has dropped one, or that long."""
+        """`look`; if the filter refuses the peer's packets, wait until it has dropped one, at most `patience_s`."""
         way = await self.look()
         if not way.refuses:
             return way
         for _ in range(round(patience_s / LOOK_AGAIN_S)):
             if self._grown():
                 break
-            await asyncio.sleep(LOOK_AGAIN_S)  # the kernel does not notify anyone that it counts
+            await asyncio.sleep(LOOK_AGAIN_S)  # the kernel sends no notice when a counter changes
         return replace(way, dropped=self._grown())
 
     def _grown(self) -> int | None:

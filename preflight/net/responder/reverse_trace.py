@@ -12,7 +12,7 @@ from preflight.proto.responder.reverse_trace import TOKEN_BYTES, TraceQuestion
 
 
 async def ask_for_trace(peer: Peer, key: bytes | None, listener: Listener | None = None) -> ReverseTraceroute | None:
-    """What the responder reports; None where none answers, or none that traces. What the network does is data."""
+    """What the responder reports; None if it does not answer, or does not trace. What the network does is data."""
     tell = telling(listener, "responder.reverse_trace", peer.target)
     try:
         link = udp.open_towards(peer.address, peer.responder_port)

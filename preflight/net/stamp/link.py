@@ -11,13 +11,13 @@ from preflight.proto.stamp.sender import SessionSender
 
 
 def prepare(link: socket.socket) -> None:
-    """Have a socket send with the TTL that STAMP asks for, and say which interface an ICMP error came in by."""
+    """Make a socket send with STAMP's TTL, and report by which interface an ICMP error came in."""
     udp.set_ttl(link, udp.FULL_TTL)
     udp.receive_local_address(link)
 
 
 async def run_session(sender: SessionSender, link: socket.socket, tell: Tell = silent) -> None:
-    """Run a whole session on a prepared socket; what has come by its end still counts, also when it is cancelled."""
+    """Run a whole session on a prepared socket; what has arrived when it ends counts, also if it is cancelled."""
     try:
         await drive(sender, link, tell)
     finally:
@@ -25,7 +25,7 @@ async def run_session(sender: SessionSender, link: socket.socket, tell: Tell = s
 
 
 def session_stats(sender: SessionSender, link: socket.socket) -> StampStats:
-    """What a session measured, its local address, and what this node's own socket had no room for."""
+    """What a session measured, its local address, and how many datagrams this node's own socket had no room for."""
     address, port = link.getsockname()[:2]
     stats = sender.stats()
     return replace(stats, drops=replace(stats.drops, here=udp.overflowed(link)), local=(address, port))

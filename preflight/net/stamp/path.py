@@ -1,4 +1,4 @@
-"""STAMP sessions with a peer's responder, and asking a silent peer in every way that can show the direction."""
+"""STAMP sessions with a peer's responder, and all questions to a silent peer that can show the failed direction."""
 
 import asyncio
 import secrets
@@ -48,7 +48,7 @@ DELIVER_TIMEOUT_S = 4.0
 WITHOUT_MAILBOX_S = 2.5
 RETRY_INTERVAL_S = 0.25
 GRACE_S = 0.4
-"""How long probes may still be on their way when the peer's report is here."""
+"""How long probes may still be in flight after the peer's report has arrived."""
 
 
 class PathProbes:
@@ -77,9 +77,9 @@ class PathProbes:
     ) -> StampStats:
         """One session of `count` packets `interval_s` apart, and a tail where an answer is missing (RFC 8762).
 
-        payload_bytes: of the UDP payload at least. timeout_s: how long to wait for a first answer. Authenticated where
-        this node has a key, except with `authenticated=False` and towards peers that have answered only to that. What
-        the network does, a missing route too, is data.
+        payload_bytes: smallest UDP payload. timeout_s: how long to wait for a first answer. The session is
+        authenticated if this node has a key, except with `authenticated=False` and towards peers that have answered
+        only without authentication. What the network does is data, even a missing route.
         """
         key = self._key_for(peer) if authenticated else None
         try:
@@ -107,7 +107,7 @@ class PathProbes:
         return peer.address in self._silent
 
     def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
-        """A signed answer counts for good: silence to signed packets may have had other reasons than the key."""
+        """A signed answer counts for the whole run: later silence to signed packets has another reason than the key."""
         if answered:
             self._signed[peer.address] = signed or self._signed.get(peer.address, False)
             self._silent.discard(peer.address)
@@ -118,8 +118,8 @@ class PathProbes:
     async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
         """Find out why a peer is silent: what it reports by mailbox and by hellos, what arrives here and is dropped.
 
-        interface: the overlay's, watched where this process may. Sends a burst of packets, then some more in case the
-        tunnel was only not up yet. Takes about 6 s at most. What network and control plane do is data.
+        interface: the overlay's, watched if this process may do so. Sends a burst of packets, then some more in case
+        the tunnel was not up yet. Takes about 6 s at most. What the network and the control plane do is data.
         """
         try:
             local = udp.source_address(peer.address, peer.responder_port)
@@ -129,13 +129,13 @@ class PathProbes:
         with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
             udp.watch_errors(unconnected)
             result = await _Inquiry(self, peer, unconnected).run()
-            # The watch comes before the socket: what it has seen by now, the inquiry has received, or never will.
+            # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
             seen = watch.seen() if watch else None
         self._learn(peer, result.answered, signed=self._key is not None)
         return replace(result, on_interface=seen, unwatched=unwatched)
 
     async def trace_back(self, peer: Peer) -> ReverseTraceroute | None:
-        """The way back as the peer's responder traces it; None where none does. Takes about 4 s at most."""
+        """The way back as the peer's responder traces it; None if it does not. Takes about 4 s at most."""
         return await ask_for_trace(peer, self._key_for(peer), self._listener)
 
     async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
@@ -283,7 +283,7 @@ class _Inquiry:
 
 
 async def _until_decided(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
-    """Return once there is nothing more to learn. The mailbox says most; where it is silent, wait for hellos."""
+    """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
     heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
     try:
         if isinstance(await asyncio.shield(mailbox), ProbeResult):
@@ -327,7 +327,7 @@ def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[P
 
 
 def clock_estimate() -> ErrorEstimate:
-    """What this node's kernel thinks of its clock; unsynchronised where it cannot be asked."""
+    """What this node's kernel thinks of its clock; unsynchronised if the kernel cannot be asked."""
     try:
         clock = Kernel().clock()
     except (NeedsPlatform, OSError):

@@ -1,4 +1,4 @@
-"""Asking a peer's responder about a NAT on the way: which endpoint it sees, and whether it gets in after a silence."""
+"""Asking a peer's responder about a NAT: which endpoint it sees, and whether its packets get in after a silence."""
 
 import secrets
 from base64 import b64decode
@@ -26,7 +26,7 @@ class NatProbes:
     async def seen_as(self, peer: Peer, public_key: str) -> str | None:
         """The endpoint `ADDRESS:PORT` by which the peer's tunnel reaches this node; None if the peer does not say.
 
-        public_key: of this node's tunnel, base64 as `wg` shows it. Takes 1.5 s where nobody answers.
+        public_key: of this node's tunnel, base64 as `wg` shows it. Takes 1.5 s if nobody answers.
         """
         tell = telling(self._listener, "stun.nat", peer.target)
         where = Message(Kind.WHERE, secrets.token_bytes(NONCE_BYTES), public_key=b64decode(public_key))
@@ -39,7 +39,7 @@ class NatProbes:
         return (answer.endpoint or None) if answer else None
 
     async def after_silence(self, peer: Peer, step_s: float, tail_s: float) -> AfterSilence:
-        """Have the peer send when `tail_s + step_s` have passed in silence, if it agrees to do it.
+        """Have the peer send after `tail_s + step_s` of silence, if it agrees to do it.
 
         tail_s: how long the tunnel itself still sends after the last packet.
         """

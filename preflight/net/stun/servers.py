@@ -24,7 +24,7 @@ class Stun:
         self._key = key
 
     async def ask_peer(self, peer: Peer) -> StunAnswer:
-        """Ask a peer's responder, inside the overlay; signed where this node has a key. Silence takes 3 s."""
+        """Ask a peer's responder, inside the overlay; signed if this node has a key. Takes 3 s without an answer."""
         (answer,) = await self.ask([join_host_port(peer.address, peer.responder_port)], self._key)
         return answer
 
@@ -42,7 +42,7 @@ class Stun:
         return tuple(each.answer for each in asked)
 
     async def _ask_group(self, family: socket.AddressFamily, asked: Sequence[Asked], key: bytes | None) -> None:
-        """Ask the servers of one family from one socket; the answers are in `asked` then."""
+        """Ask the servers of one family from one socket; afterwards the answers are in `asked`."""
         tell = telling(self._listener, "stun.servers", family.name)
         with udp.open_udp("::" if family == socket.AF_INET6 else "0.0.0.0") as link:  # noqa: S104 - sends only
             udp.watch_errors(link)

@@ -25,7 +25,7 @@ from preflight.net.tcp.transfer import transfer
 from preflight.proto.tcp.tls_hello import RANDOM_BYTES, answer_to, client_hello
 
 REPLY_BYTES = 8192
-"""How much of an answer is read behind a handshake that was not trusted: its headers."""
+"""How much of an answer is read after an untrusted handshake: its headers."""
 
 _VERIFY_CODES: dict[int, HandshakeOutcome] = {  # X509_V_ERR_* of openssl/x509_vfy.h; everything else is untrusted
     9: "not-yet-valid",
@@ -37,7 +37,7 @@ _NOT_TRUSTED = frozenset({"untrusted", *_VERIFY_CODES.values()})
 
 
 class Tcp:
-    """Connects to literal addresses only, so that what a result says about an address is about that one."""
+    """Connects to literal addresses only, so that each result is about exactly one address."""
 
     def __init__(self, listener: Listener | None = None) -> None:
         self._listener = listener
@@ -82,9 +82,9 @@ class Tcp:
         timeout_s: float = 4.0,
         send: bytes = b"",
     ) -> Handshake:
-        """A TLS handshake verified as a client would; if the certificate fails, once more to see it.
+        """A TLS handshake, verified as a client verifies it; if the certificate fails, a second one to read it.
 
-        send: asked over that second, untrusted connection (never a secret), so that the server can tell its time.
+        send: a request for that second, untrusted connection (never a secret), so that the answer shows the time.
         """
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "tls-started", port=port, server_name=server_name, timeout_s=timeout_s)
@@ -184,7 +184,7 @@ async def _shake_hands(
 
 
 async def _look_again(address: str, port: int, server_name: str, timeout_s: float, send: bytes, seen: _Seen) -> None:
-    """Shake hands without verifying. What it shows is a hint, so a failure of this one changes nothing."""
+    """A handshake without verification. What it shows is a hint, so its failure changes nothing."""
     try:
         await _observe(address, port, server_name, observing_context(), timeout_s, send, seen)
     except (OSError, TimeoutError, asyncio.LimitOverrunError):
@@ -213,10 +213,10 @@ async def _observe(
 def read_certificate(der: bytes) -> Certificate | None:
     """A DER certificate as plain data; None if it cannot be parsed. Its texts are a stranger's."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about fields that RFC 5280 would have otherwise
+        warnings.simplefilter("ignore")  # about fields that violate RFC 5280
         try:
             return _read(der)
-        except Exception:  # a stranger's bytes: besides its own errors the parser raises TypeError and others
+        except Exception:  # a stranger's bytes: the parser also raises TypeError and others, not only its own errors
             return None
 
 

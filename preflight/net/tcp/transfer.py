@@ -1,4 +1,4 @@
-"""One request over a TCP connection of its own, watched by TCP_INFO: do full segments get through?"""
+"""One request over a separate TCP connection, watched by TCP_INFO: do full segments get through?"""
 
 import asyncio
 import os
@@ -17,11 +17,11 @@ from preflight.proto.tcp import info as tcpinfo
 
 CONNECT_S = 3.0
 PATIENCE_S = 2.5
-"""A stalled connection has sent again three times by then: after 0.2, 0.6 and 1.4 s (RFC 6298, Linux's least RTO)."""
+"""By then a stalled connection has retransmitted three times: at 0.2, 0.6 and 1.4 s (RFC 6298, Linux's least RTO)."""
 PATIENCE_RTTS = 5
 LONGEST_PATIENCE_S = 3.0
 ENOUGH_BYTES = 8192
-"""Of an answer: six full segments of a tunnel. The rest of it would load the path for nothing."""
+"""How much of an answer to read: six full segments of a tunnel. The rest would load the path for nothing."""
 
 MTU_PROBING = Path("/proc/sys/net/ipv4/tcp_mtu_probing")
 _RESET = struct.pack("=ii", 1, 0)
@@ -68,7 +68,7 @@ async def _transfer(
         failure, detail = await _connect(link, (address, port))
         if failure is not None:
             return replace(begun, outcome=failure, detail=detail)
-        # The transport closes its socket when it gives up, and what the kernel knows would be gone with it.
+        # The transport closes its socket when it gives up. Without a second one the kernel's counters would be gone.
         with link.dup() as meter:
             outcome, detail = await _patiently(link, meter, request, server_name)
             return replace(begun, outcome=outcome, detail=detail, info=_info(meter))
@@ -95,7 +95,7 @@ async def _patiently(
         async with asyncio.timeout(patience_s):
             return await _exchange(link, request, server_name)
     except TimeoutError:
-        # Nothing is to be sent again for minutes on behalf of a connection that nobody waits for.
+        # The kernel must not retransmit for minutes for a connection that nobody waits for.
         meter.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         return "unfinished", f"not finished within {patience_s:.1f} s"
 

@@ -153,7 +153,7 @@ def _refuse_secrets(raw: str) -> None:
 
 
 def without_secrets(text: str) -> str:
-    """A text that quotes what somebody took for a URL, without user info, query and fragment."""
+    """A text that quotes what a user took for a URL, without user info, query and fragment."""
     text = re.sub(r"(?<=://).*@|[^\s'\"=(]*@", "…@", text)
     return re.sub(r"(?<=://)([^\s'\"?#]*)[?#][^\s'\"]+|[?#][^\s'\"=]+=[^\s'\"]+", r"\1?…", text)
 

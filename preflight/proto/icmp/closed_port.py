@@ -26,7 +26,7 @@ class ClosedPort(Core[bool]):
         self._end(refusal.port_unreachable, now)
 
     def receive(self, received: Received, now: float) -> None:
-        """Somebody listens there."""
+        """The port is open: a program listens there."""
         self._end(False, now)
 
     def get_timer(self) -> float | None:

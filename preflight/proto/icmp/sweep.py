@@ -29,7 +29,7 @@ PACKETS_PER_SECOND: Final = 1000.0
 
 @dataclass(slots=True, eq=False)
 class Burst:
-    """`count` requests to one target, `interval_s` apart at least; silence is waited for `timeout_s` after the last.
+    """`count` requests to one target, at least `interval_s` apart, and a wait of `timeout_s` after the last one.
 
     unanswered: numbers of requests under way; rtt_ms: by number. `error` holds why requests did not leave, or what
     answered in the target's place. `ended`: nothing more can change.
@@ -112,7 +112,7 @@ class Sweep:
         self._go_on(burst, now)
 
     def no_room(self, burst: Burst, now: float) -> None:
-        """The kernel's buffer or the interface's queue is full: the same again, later, and all others too."""
+        """The kernel's buffer or the interface's queue is full: pause all requests, then send this one again."""
         self._open_at = now + BACK_OFF_S
         self._put(self._waiting, burst.next_at, burst)
 
@@ -243,7 +243,7 @@ class EchoSweep(Core[None]):
         self._tell(now, "echo-sent", number=number, to=burst.address)
 
     def unsent(self, datagram: Datagram, error: OSError, now: float) -> None:
-        """The request stays: it is sent again if only the kernel had no room for it."""
+        """The request did not leave; it is sent again if the kernel only had no room for it."""
         assert self._current is not None
         burst = self._current[1]
         if error.errno in NO_ROOM:

@@ -30,7 +30,7 @@ class Traceroute(Core[Trace]):
         self._sent_at: dict[int, float] = {}
         self._error: str | None = None
         self._end: int | None = None
-        """The smallest TTL that nothing follows: the destination's, or that of a router without a route."""
+        """The TTL at which the trace ends: the destination's, or that of a router without a route."""
         self._before = 0
         self._deadline: float | None = None
 
@@ -87,6 +87,6 @@ class Traceroute(Core[Trace]):
             self._deadline = None
 
     def _path(self) -> tuple[Hop, ...]:
-        """The hops from the first on, with gaps where nobody answered; nothing behind the end."""
+        """The hops from the first on, with gaps where nobody answered; nothing after the end."""
         last = self._end or max(self._hops, default=0)
         return tuple(self._hops.get(ttl) or Hop(ttl, None) for ttl in range(1, last + 1))

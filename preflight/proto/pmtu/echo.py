@@ -1,7 +1,7 @@
 """Path-MTU search by ICMP echo, without I/O: the peer's kernel replaces a responder.
 
-An echo reply returns the request's data (RFC 792, RFC 4443 section 4.2), and so our probe with its token, number and
-size: the search of `preflight.proto.pmtu.fast` runs unchanged on what comes back. It measures the round trip only: a
+An echo reply returns the request's data (RFC 792, RFC 4443 section 4.2), so it carries our probe with its token, number
+and size. The search of `preflight.proto.pmtu.fast` runs unchanged on the replies. It measures the round trip only: a
 missing large echo was lost on the way there, or its answer on the way back. The datagrams that this host reassembles
 are the answers.
 """

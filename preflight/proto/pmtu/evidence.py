@@ -65,7 +65,7 @@ class SizeEvidence:
 
     @property
     def needed_if_lossy(self) -> float:
-        """The same if a path without a loss so far may still lose packets."""
+        """The weight that settles the search if a path without a loss so far may still lose packets."""
         low = self.largest_passing
         came = sum(count for size, count in self.whole.items() if size <= low)
         lost = sum(count for size, count in self.lost.items() if size <= low)

@@ -105,7 +105,7 @@ class Exchange:
     """One search's probes and answers in one direction, up to its result.
 
     address: the peer's, for the size of the headers. ceiling: MTU of the sending interface, bytes; in the reverse
-    direction the peer's own word replaces it. token: eight random bytes. key: the responders' shared key. reassembled:
+    direction the peer's report replaces it. token: eight random bytes. key: the responders' shared key. reassembled:
     this host's own count of reassembled datagrams, read when an answer comes in the reverse direction; None = unknown.
     """
 
@@ -175,9 +175,9 @@ class Exchange:
         return Datagram(encode(message, length=size - self._headers, key=self._key))
 
     def read(self, data: bytes, now: float) -> tuple[Message, Probe] | None:
-        """A datagram and the probe that it is about; None if it does not belong to this search, or that is over.
+        """A datagram and the probe that it is about; None if it does not belong to this search, or the search is over.
 
-        What it says about the peer's host is kept.
+        Keeps what the datagram says about the peer's host.
         """
         if self.result is not None:
             return None
@@ -284,7 +284,7 @@ class Exchange:
 
     @property
     def new_fragments(self) -> int:
-        """How many datagrams the receiver has reassembled since the mark, as far as it counts."""
+        """How many datagrams the receiver has reassembled since the mark, if its count says something."""
         return self.fragments.since_mark if self.counting else 0
 
     def misfit(self, now: float) -> None:

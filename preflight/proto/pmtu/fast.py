@@ -113,7 +113,7 @@ class PathMtuSearch(Core[PathMtu]):
         return evidence.next_sizes(ROOM, self._exchange.hint())
 
     def _late(self, probe: Probe, now: float) -> None:
-        """Its burst was over without it, and now it comes after all."""
+        """The answer arrives after its burst has ended."""
         self._straggled = True
         self._exchange.tell(now, "probe-late", number=probe.number, size_bytes=probe.size)
         if probe.given_up:
@@ -161,7 +161,7 @@ class PathMtuSearch(Core[PathMtu]):
                 self._exchange.give_up(probe, now)
 
     def _grace(self) -> float:
-        """Seconds to wait for late answers: too short costs a round in an early burst, and the truth in the last."""
+        """Seconds to wait for late answers: too few cost a round early, and a correct result late in the search."""
         smoothed, variation = self._rtt.smoothed or 0.0, self._rtt.variation
         if self._evidence.narrowed or self._exchange.new_fragments > 0:
             return max(SHORTEST_DECIDING_GRACE_S, smoothed / 4, 4 * variation)

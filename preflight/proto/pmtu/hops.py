@@ -18,7 +18,7 @@ WAVE = 4
 REFILL_S, REFILLS = 1.0, 3
 """Linux grants one more error after that time: a few times, wait for hops that left a small packet unanswered."""
 GRACE_PART = 8
-"""An answer to a large packet may come later than that to the small one sent after it: by this part of the patience."""
+"""By this share of the patience an answer to a large packet may come later than that to the small one sent after it."""
 
 _NUMBER = slice(TOKEN_BYTES, TOKEN_BYTES + 2)
 

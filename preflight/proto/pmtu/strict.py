@@ -1,4 +1,4 @@
-"""Datagram path-MTU search by the letter of RFC 8899 section 5, without I/O: the `strict` sibling of `fast`.
+"""Datagram path-MTU search exactly as RFC 8899 section 5 says, without I/O: `strict`, the alternative to `fast`.
 
 One probe at a time, so never two within a round trip; MAX_PROBES losses of a size before it counts as too big;
 PROBE_TIMER of at least a second. Each loss takes one timer, so a black hole takes ten seconds and more. Beyond the RFC,
@@ -41,7 +41,7 @@ class Event(StrEnum):
     CONNECTED = "the peer answers a greeting"
     SILENT = "MAX_PROBES greetings in a row are not answered"
     PASSED = "a probe is acknowledged"
-    FAILED = "MAX_PROBES probes of one size in a row are not"
+    FAILED = "MAX_PROBES probes of one size in a row are not acknowledged"
     NARROWED = "no size is left between the largest that passes and the smallest that does not"
     OPENED = "a size that had failed passes"
     BLACK_HOLE = "MAX_PROBES probes of the size found so far are not acknowledged"
@@ -208,7 +208,7 @@ class StrictPathMtuSearch(Core[PathMtu]):
         self._tested, self._testing = size, 0
 
     def _late(self, probe: Probe, now: float) -> None:
-        """It was taken for lost, and now it comes after all."""
+        """The answer to a probe that counted as lost has arrived."""
         self._exchange.tell(now, "probe-late", number=probe.number, size_bytes=probe.size)
         if probe.given_up:
             self._evidence.lost[probe.size] -= 1
@@ -237,7 +237,7 @@ class StrictPathMtuSearch(Core[PathMtu]):
             self._exchange.tell(now, "state", before=before.value, after=self.state.value, because=event.value)
 
     def _go_on(self, now: float) -> None:
-        """Close or reopen the search, and end it when the answer is beyond chance or out of reach."""
+        """Close or reopen the search, and end it when chance cannot explain the result, or time or tries run out."""
         evidence, exchange = self._evidence, self._exchange
         exchange.tell_bounds(now)
         low = evidence.largest_passing

@@ -1,1 +1,1 @@
-"""What a node and a peer's responder say to each other other than STAMP, and what it proves."""
+"""What a node and a peer's responder exchange in addition to STAMP, and what that proves."""

@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 MAX_SOURCES = 4096
 SOURCE_PER_S = 1500
-"""What one source may send by default. One core of a busy machine was measured to answer 10 000 of the most
-expensive packets (signed, with TLVs) in a second, or 25 000 unsigned ones. All sources together get five times this
-(see `Limits`), three quarters of that: the rest serves to drop what exceeds it, and for the mailbox and hellos."""
+"""What one source may send by default. As measured, one core of a busy machine answers 10 000 of the most expensive
+packets (signed, with TLVs) in a second, or 25 000 unsigned ones. All sources together get five times this (see
+`Limits`), three quarters of the 10 000: the rest is for dropping what exceeds it, for the mailbox and for hellos."""
 
 
 class Verdict(Enum):
@@ -25,8 +25,8 @@ class Verdict(Enum):
 class Limits:
     """Packets per second of one source; `burst_s`: what may come at once, in seconds of this rate.
 
-    What all may send together is divided, so that nobody takes anything from those named earlier: quiet peers,
-    quiet strangers that showed the key, sources that send more than quiet ones, peers that are new, and strangers.
+    Each kind of source has its share, and takes nothing from the kinds named before it: quiet peers, quiet strangers
+    that showed the key, sources that send more than quiet ones, new peers, and strangers.
     """
 
     source_per_s: float = SOURCE_PER_S
@@ -39,11 +39,11 @@ class Limits:
 
 
 QUIET, QUIET_BURST_S = 1 / 4, 1.0
-"""Share of its rate up to which a source is quiet, and for how long it may come at once: a measurement takes less."""
+"""Share of its rate up to which a source is quiet, and the burst of such a source: a measurement needs less."""
 BUSY_S = 10.0
 """How long a source that sent more than a quiet one counts as busy."""
 QUIET_PEERS, QUIET_PROVEN, BUSY, NEWCOMERS, STRANGERS = 2.0, 1.0, 1.0, 0.5, 0.5
-"""What all of a kind may send together, as shares of the rate of one source."""
+"""What all sources of a kind may send together, as multiples of the rate of one source."""
 
 
 class TokenBucket:
@@ -170,7 +170,7 @@ class Admission:
         return Verdict.ALLOWED
 
     def _remember(self, address: str, verdict: Verdict, now: float) -> _Source:
-        """The source that has been silent for longest makes room, and is a newcomer if it comes again."""
+        """If the table is full, forget the source that was silent for longest; it counts as new if it comes again."""
         if len(self._sources) >= MAX_SOURCES:
             self._sources.popitem(last=False)
         source = self._sources[address] = _Source(verdict, self._limits, now)
@@ -178,7 +178,7 @@ class Admission:
 
 
 def _number(address: str) -> tuple[int, int]:
-    """Version and value of an address. `ip_address` takes ten times as long, and a flood of forged ones needs it."""
+    """Version and value of an address. `ip_address` takes ten times as long: too long for a flood of forged ones."""
     if ":" in address:
         return 6, int(IPv6Address(address.partition("%")[0]))
     return 4, int.from_bytes(bytes(map(int, address.split("."))))

@@ -1,4 +1,4 @@
-"""Who answers at a responder's place without an answer that this node can use, in sentences."""
+"""Who answers on a responder's port, but not with an answer that this node can use; in sentences."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ _WHO = {
     UNSIGNED: "what answers on {place} does not sign its answers, although this node has a key",
     ECHOED: "something that is not a responder answers on {place}: it sends back what it gets",
 }
-"""The first of these that was seen says most."""
+"""The first of these that was seen is the most exact one."""
 _NOBODY = "something that is not a responder answers on {place}"
 
 
@@ -24,7 +24,7 @@ def who_answers(name: str, port: int, rejected: Mapping[str, int]) -> str:
 
 
 def replace_answerer(name: str, address: str, port: int, rejected: Mapping[str, int], *, keyed: bool = False) -> str:
-    """The lines to paste at the peer: who has the port, if not a responder, and a responder that this node can use.
+    """The lines to paste at the peer: find what has the port, if not a responder, and start one that fits this node.
 
     keyed: this node signs its packets.
     """

@@ -14,7 +14,7 @@ def signature(key: bytes, data: bytes) -> bytes:
 
 
 def is_signed(data: bytes, mac: bytes, key: bytes) -> bool:
-    """Whether `mac` is the signature of `data`; takes as long whether it is or not."""
+    """Whether `mac` is the signature of `data`; takes equally long in both cases."""
     return hmac.compare_digest(mac, signature(key, data))
 
 
@@ -30,7 +30,7 @@ class Head:
         self._start = layout.size - MAC_BYTES
 
     def sign(self, data: bytes, key: bytes | None) -> bytes:
-        """The datagram with its signature; as it is without a key."""
+        """The datagram with its signature; unchanged without a key."""
         return data if key is None else data[: self._start] + self._mac(data, key) + data[self._end :]
 
     def accepts(self, data: bytes, key: bytes | None) -> bool:

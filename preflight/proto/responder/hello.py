@@ -1,7 +1,7 @@
-"""Hellos between responders: each says to the other, every few seconds, what it has received from it. Pure.
+"""Hellos between responders: every few seconds, each reports to the other what it has received from it. Pure.
 
 The idea of BFD (RFC 5880): a node that receives hellos which count none of its packets knows that only its forward
-direction is dead, and needs nobody else to learn it. A hello is signed with the shared key, names both ends and the
+direction is dead, without help from a third host. A hello is signed with the shared key, names both ends and the
 time, and counts once: it cannot be reflected to its sender, sent to a third node, or replayed. Without a key there are
 none. A program on the receiver's own host cannot open the port that hellos come to, so it asks the responder there.
 """
@@ -185,7 +185,7 @@ class HelloServer:
         self._receivers[peer].local = local
 
     def hello(self, peer: str, heard: Heard, now: float, now_ms: int) -> bytes:
-        """The next hello to a peer; `heard` are the packets, its hellos are counted here. Only behind `at`."""
+        """The next hello to a peer, only after `at`. heard: its packets that arrived; its hellos are counted here."""
         receiver = self._receivers[peer]
         local = receiver.local
         assert local is not None
@@ -262,7 +262,7 @@ class HelloListener(Core[HelloReport]):
         return HelloReport(after_s, hello.up_s, hello.heard, by_responder=self._by_responder) if after_s > 0 else None
 
     def ask(self, now: float) -> None:
-        """Ask the responder again and again from now on, where that is how hellos are heard."""
+        """Ask the responder again and again from now on, if hellos are heard that way."""
         if self._by_responder:
             self._next_at = now
 

@@ -37,7 +37,7 @@ class Sorter:
         self.sessions: Sequence[ProbeSession] = ()
 
     def sift(self, received: Received, now: float) -> bool:
-        """Take a datagram, or leave it to the session that runs, which counts why it does not answer: False."""
+        """Take a datagram. False: it is for the running session, which counts why it is not an answer."""
         host, port = received.source[:2]
         number = probe_number(received.data, self._nonce)
         if number is not None:

@@ -172,7 +172,7 @@ def implausible(report: PeerReport, sent: int) -> str:
     counted = report.received + report.elsewhere
     if counted <= MOST_COPIES * sent:
         return ""
-    return f"its responder says that it got {counted} packets of a session of {sent}, which cannot be"
+    return f"its responder says that it got {counted} packets of a session of {sent}, which is impossible"
 
 
 class ReplayGuard:
@@ -182,7 +182,7 @@ class ReplayGuard:
         self._seen: OrderedDict[bytes, int] = OrderedDict()
 
     def refusal(self, request: ProbeRequest, now_unix_ms: int) -> str:
-        """Why not to act on the request, or an empty string; then it is spent. Raises PayloadError for a replay."""
+        """Why not to act on the request; empty: act, the request is then spent. Raises PayloadError for a replay."""
         age_s = (now_unix_ms - request.created_unix_ms) / 1000
         if abs(age_s) > FRESH_S:
             return f"the request is {age_s:.0f} s old by this node's clock, at most {FRESH_S:.0f} s are accepted"
@@ -220,12 +220,12 @@ def _open(payload: str, kind: str, key: bytes | None) -> tuple[dict[str, Any], b
         return body, False
     try:
         return body, hmac.compare_digest(carried, _digest(body, kind, key))
-    except RecursionError:  # what is nested so deep that it can just be read cannot be written
+    except RecursionError:  # JSON can be read at a nesting depth at which it can no longer be written
         raise PayloadError("the payload is nested too deep") from None
 
 
 def _digest(body: Mapping[str, Any], kind: str, key: bytes) -> str:
-    """The type is covered too, so that a request is never good as a result."""
+    """The signature covers the type too, so that a request never passes as a result."""
     text = json.dumps([kind, body], sort_keys=True, separators=(",", ":"))
     return hmac.new(key, text.encode(), "sha256").hexdigest()
 

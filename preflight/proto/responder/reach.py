@@ -7,8 +7,8 @@ from preflight.model.path import AskResult, HelloReport
 from preflight.model.peer import RESPONDER_PORT
 
 HELLO_AFTER_S = 1.0
-"""A hello that came so long after this node's first packet left its sender when that packet was there, or lost: no
-round trip is longer. An earlier one may have crossed it."""
+"""A hello that comes this long after this node's first packet left its sender after that packet had arrived or was
+lost: no round trip is longer. An earlier hello may have crossed the packet."""
 
 
 class Way(Enum):

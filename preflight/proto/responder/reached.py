@@ -1,4 +1,4 @@
-"""What a check learnt about whether packets reach a peer: as plain data, and what follows from it at once."""
+"""What a check learnt about whether packets reach a peer: as plain data, and what follows from it directly."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from preflight.proto.responder.reach import Way, forward_way
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A short STAMP session; where it stayed silent, also: one without the key, the inquiry, and an echo.
+    """A short STAMP session; if nobody answered it, also: one without the key, the inquiry, and an echo.
 
     outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
     """
@@ -31,7 +31,7 @@ class Reached:
 
     @property
     def rejected(self) -> dict[str, int]:
-        """What came from the responder's place and answers nothing, by reason."""
+        """What came from the responder's address and port but is not an answer, by reason."""
         parts = (self.session, self.unsigned, self.asked)
         return summed(part.rejected for part in parts if part is not None)
 
@@ -53,7 +53,7 @@ def outside_router(state: OverlayState | None, routers: Mapping[str, str]) -> tu
 
 
 def overload_text(name: str, asked: AskResult) -> str:
-    """What the responder of `name` dropped itself, if that may be all that is missing; else nothing."""
+    """What the responder of `name` dropped itself, if that may explain everything that is missing; else empty."""
     limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked.report else 0
     if limited:
         return f"the responder of {name} dropped {limited} packets of this node for their rate"

@@ -12,7 +12,7 @@ from preflight.proto.responder.reach import Way, forward_way, reverse_way
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A cause at the peer. aspect: not that of the verdict that it explains. remedy: lines to paste at the peer."""
+    """A cause at the peer. aspect: another one than the explained verdict's. remedy: lines to paste at the peer."""
 
     code: Code
     direction: Literal["forward", "reverse"]
@@ -22,7 +22,7 @@ class Explained:
 
     @property
     def is_warning(self) -> bool:
-        """Whether it stops nothing by itself."""
+        """Whether this cause alone stops no packets."""
         return self.code.severity is Severity.WARN
 
 

@@ -24,7 +24,7 @@ TOKEN_BYTES = 8
 MAX_HOPS = 12
 FULL_TTL = 255
 FARTHEST = 64
-"""A packet that has less of its TTL left was not sent with 255: no overlay is so long."""
+"""A packet that has less of its TTL left was not sent with 255: no overlay is that long."""
 
 TRACES_PER_S = 0.5
 TRACE_BURST = 4.0
@@ -172,7 +172,7 @@ class TraceServer:
         """What to send back to `source` now, and the reason where the datagram is refused.
 
         local: the address that the datagram came to, ttl: what was left of its TTL. An ASK that proves its source
-        becomes an order; one of which the trace still runs is passed over.
+        becomes an order; it is ignored while its trace waits or runs.
         """
         message = decode(data, key=self._key)
         if message is None or message.kind is not Kind.ASK:
@@ -198,7 +198,7 @@ class TraceServer:
         return encode(Message(Kind.REPORT, order.token, ttl=order.ttl, way=way, trace=trace), key=self._key)
 
     def _bucket(self, address: str, now: float) -> TokenBucket:
-        """The source's own bucket; that of the longest unseen source makes room."""
+        """The source's bucket; a full table forgets the source that was not seen for longest."""
         bucket = self._sources.pop(address, None) or TokenBucket(TRACES_PER_S, TRACE_BURST, now)
         if len(self._sources) >= MAX_SOURCES:
             self._sources.popitem(last=False)

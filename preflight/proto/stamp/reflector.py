@@ -11,7 +11,7 @@ MAX_SOURCES = 1024
 MAX_SESSIONS = 64
 """Of one source: a flood from many ports of one address pushes out only sessions of that address."""
 REFWAIT_S = 900.0
-"""A session silent for longer is a new one when it speaks again (RFC 5357 section 4.2)."""
+"""A session that was silent for longer counts as new when packets come again (RFC 5357 section 4.2)."""
 UNKNOWN_TTL = 255
 
 
@@ -112,7 +112,7 @@ class SessionReflector:
         return sum(each.received for each in sessions.values()), max(each.last_ns for each in sessions.values())
 
     def _session(self, source: tuple[str, int], ssid: int, now_ns: int) -> ReflectedSession:
-        """The session's state; the one that was unused for longest makes room for a new one."""
+        """The session's state; a full table forgets the session that was unused for longest."""
         sessions = self._sources.get(source[0])
         if sessions is None:
             if len(self._sources) >= MAX_SOURCES:

@@ -23,11 +23,11 @@ from preflight.proto.stamp.wire import Answer, ErrorEstimate, StampError
 
 TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
-"""How long to wait for a late packet at least, once the round trip is known."""
+"""The shortest wait for a late packet, once the round trip is known."""
 LONGEST_PATIENCE_S = 3.0
-"""And at most, where answers took longer than `SessionPlan.timeout_s`: a slow path does not lose packets."""
+"""The longest wait, if answers took longer than `SessionPlan.timeout_s`: a slow path does not lose packets."""
 COPIES = 4
-"""At most this many answers to a packet are kept, on average: a sender of more must not fill the memory."""
+"""At most this many answers to a packet are kept, on average: a peer that sends more must not fill the memory."""
 MOST_ROUTERS = 32
 """At most this many senders of ICMP errors are counted separately: their addresses may be forged."""
 _COUNTS = struct.Struct("!III")
@@ -38,7 +38,7 @@ class SessionPlan:
     """A session to run.
 
     count: packets, tail not counted; interval_s: between them; timeout_s: how long to wait for a first answer behind
-    the last packet. size: of the UDP payload at least, bytes. key: turns on the authenticated mode. enough: end early
+    the last packet. size: smallest UDP payload, bytes. key: turns on the authenticated mode. enough: end early
     after this many answers. peer: its literal address; only its own "port unreachable" ends a session. to: where
     packets go; None on a connected socket.
     """

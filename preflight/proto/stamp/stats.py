@@ -79,8 +79,8 @@ def judged(base: StampStats, arrivals: Sequence[Arrival], stateful: bool, error:
 def _numbers_hold(by_reflector: Sequence[Arrival], first: Mapping[int, Arrival]) -> bool:
     """Whether the reflector's numbers can be right, and count this session's packets only.
 
-    More answers than twice the requests: it goes on with an older session. A number in the answers to two packets: it
-    forgot the session and started over. More than all that is missing, with as many copies again as were seen: no path
+    More answers than twice the requests: it goes on with an older session. One number in the answers to two packets: it
+    forgot the session and started over. More packets than were sent, plus twice the copies that were seen: no path
     loses answers to packets that were all answered.
     """
     reflected, known = by_reflector[-1].answer.sequence + 1, max(first) + 1
@@ -91,10 +91,10 @@ def _numbers_hold(by_reflector: Sequence[Arrival], first: Mapping[int, Arrival])
 
 
 def _implausible(arrivals: Sequence[Arrival]) -> int:
-    """How many answers have times that cannot be true, however wrong the other clock is.
+    """How many answers have times that cannot be true, even if the other clock is wrong.
 
-    A packet cannot have been kept there for longer than its exchange took, and no direction can have taken longer than
-    that beyond what it took at best. A clock that was set meanwhile shows the same.
+    The reflector cannot have kept a packet for longer than its exchange took. No direction can have taken longer than
+    its best time plus that. A clock that was set during the session looks the same.
     """
     forward = _variation_ns([arrival.answer.received_ns - arrival.answer.sender_ns for arrival in arrivals])
     reverse = _variation_ns(_reverse_ns(arrivals))
@@ -114,9 +114,9 @@ def _reverse_ns(arrivals: Sequence[Arrival]) -> list[int]:
 
 
 def _forward(first: Mapping[int, Arrival], in_order: Sequence[Arrival], reflected: int, answers: int) -> DirectionStats:
-    """first: of each packet the answer to the copy that was there first, in the order in which they were there.
+    """first: for each packet, the answer to the copy that arrived there first, in the order of these arrivals.
 
-    A packet that was copied on its way there has several answers; the later ones are not other packets.
+    A packet that was copied on its way there has several answers; the later ones do not count as packets.
     """
     copies = answers - len(first)
     known = max(first) + 1

@@ -14,7 +14,7 @@ MALFORMED = 0x40
 INTEGRITY = 0x20
 HEADER_BYTES = 4
 MAX_TLVS = 64
-"""What follows more TLVs than this is copied unread, so that no packet costs too much."""
+"""Everything after this many TLVs is copied unread, so that no packet costs too much."""
 
 _HEADER = struct.Struct("!BBH")
 _U32 = struct.Struct("!I")
@@ -39,7 +39,7 @@ class Kind(IntEnum):
     FOLLOW_UP = 7
     HMAC = 8
     DROPS = 252
-    """Ours, of the range for private use: what the reflector dropped itself. To all others it is an unknown type."""
+    """Ours, of the range for private use: what the reflector dropped itself. Other reflectors do not know the type."""
 
 
 class Place(IntEnum):
@@ -138,8 +138,8 @@ def reflect(
 ) -> bytes:
     """The TLVs of the answer, as many bytes as came. request, answer: the two packets' sequence numbers.
 
-    authenticated: the packet has the authenticated format, so its TLVs must have an HMAC too; else it is looked at
-    where there is one.
+    authenticated: the packet has the authenticated format, so its TLVs must have an HMAC too; otherwise the HMAC is
+    checked if there is one.
 
     An unknown type comes back with U; a malformed TLV with M, and what follows it unread; if the HMAC does not fit,
     all come back with I and nothing else is done with them (RFC 8972 sections 4, 4.8).
@@ -212,7 +212,7 @@ def _follow_up(value: bytes, facts: Facts) -> bytes:
 
 
 def _location(value: bytes, facts: Facts) -> bytes:
-    """Ports and addresses as they were here; what asks for the link layer's source gets zeros, a tunnel has none."""
+    """Ports and addresses as they were here; a request for the link layer's source gets zeros, a tunnel has none."""
     assert facts.source is not None
     assert facts.local is not None
     out = bytearray(value)
@@ -252,8 +252,8 @@ def _class_of_service(value: bytes, facts: Facts) -> bytes:
 
 
 def answer_class(area: bytes) -> int | None:
-    """The traffic class with which an answer that has these TLVs is to leave; None if it was not asked for one."""
-    if _ACCEPTED_CLASS not in area:  # spares nearly all packets the walk
+    """The traffic class with which an answer with these TLVs must leave; None if the sender asked for none."""
+    if _ACCEPTED_CLASS not in area:  # nearly all packets end here, without a walk
         return None
     for tlv in parse(area):
         if tlv.kind == Kind.CLASS_OF_SERVICE and not tlv.flags:
@@ -277,7 +277,7 @@ _LENGTHS: dict[int, range] = {
 """How long the value of each known type may be."""
 
 _PLACE_BYTES: dict[int, int] = {Place.SOURCE_MAC: 8, Place.DESTINATION_IP: 16, Place.SOURCE_IP: 16}
-"""How long the value of each sub-TLV is that asks."""
+"""How long the value of each asking sub-TLV is."""
 
 _ANSWERS: dict[int, Callable[[bytes, Facts], bytes]] = {
     Kind.LOCATION: _location,

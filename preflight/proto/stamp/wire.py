@@ -12,7 +12,7 @@ from typing import NamedTuple
 UNAUTHENTICATED_BYTES = 44
 AUTHENTICATED_BYTES = 112
 SHORTEST = 41
-"""What TWAMP Light answers (RFC 5357 section 4.2.1), and asks with symmetrical size: only zeros are missing to 44."""
+"""Bytes of a TWAMP Light answer (RFC 5357 section 4.2.1), and of a request of that size: zeros make it 44."""
 HMAC_BYTES = 16
 _SIGNED_BYTES = AUTHENTICATED_BYTES - HMAC_BYTES
 
@@ -133,7 +133,7 @@ def build_request(
 
 
 def is_authenticated(data: bytes) -> bool:
-    """Whether a request has the authenticated format: only there are the twelve bytes of the timestamp's place zero."""
+    """Whether a request has the authenticated format: only that has twelve zeros at the place of the timestamp."""
     return len(data) >= AUTHENTICATED_BYTES and data[4:16] == _MUST_BE_ZERO
 
 

@@ -20,7 +20,7 @@ DEFAULT_PORT = 3478
 SOFTWARE = "preflight diagnostics"
 """21 letters: the padded attribute makes a request of 48 bytes, 80 with integrity; the longest answers have 44, 76."""
 LONGEST = 548
-"""Of any message: what fits the smallest IPv4 packet that every host takes (RFC 8489 section 6.1)."""
+"""Largest message: it fits the smallest IPv4 packet that every host takes (RFC 8489 section 6.1)."""
 
 Endpoint = tuple[str, int]
 

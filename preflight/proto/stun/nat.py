@@ -36,7 +36,7 @@ MEMORY_S = 30.0
 _LAYOUT = struct.Struct("!4sBBBx16sI32s16sH2x")
 SIZE = _LAYOUT.size + MAC_BYTES
 ASKING_BYTES = SIZE * (1 + PROBES)
-"""An AFTER is padded to what it brings back: nobody gets more than was sent in its name."""
+"""An AFTER is as long as all that it brings back: nobody gets more than was sent in its name."""
 
 
 class Kind(IntEnum):
@@ -276,8 +276,8 @@ class Question(Core[Message]):
 class SilenceTest(Core[AfterSilence]):
     """The asker's side of AFTER: have the peer promise, keep silent, and see whether its packets get in.
 
-    step_s: the silence that the result is about; delay_s: how long nothing is said at all. nonce: random, `NONCE_BYTES`
-    long. If nothing comes in, ask what was sent: that packet opens the way in again, if a NAT has forgotten it.
+    step_s: the silence that the result is about; delay_s: how long both sides send nothing. nonce: `NONCE_BYTES` random
+    bytes. If nothing comes in, ask what was sent: that packet opens the way in again, if a NAT has forgotten it.
     """
 
     result: AfterSilence | None = None

@@ -13,7 +13,7 @@ from preflight.proto.core import Address, Core, Datagram, Received, Refusal
 from preflight.proto.stun import binding as stun
 
 RTO_S = (0.5, 1.0, 1.5)
-"""Waits after each request: an answer is given up after 3 s, where the standard would wait for 39.5 s."""
+"""Waits after each request: 3 s in all, while the standard would wait for 39.5 s."""
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Asked:
 
 
 class StunQuestions(Core[Sequence[StunAnswer]]):
-    """Asks servers of one address family from one socket, and those again that are silent.
+    """Asks servers of one address family from one socket, and repeats the request to those that are silent.
 
     key: sign the requests and take only signed answers.
     """

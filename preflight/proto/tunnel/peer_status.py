@@ -9,7 +9,7 @@ PORTS = {"tailscale": 41641, "zerotier": 9993, "nebula": 4242}
 
 
 class Word(Enum):
-    """The product's word."""
+    """What the product reports about a peer."""
 
     EXPIRED = auto()
     OFFLINE = auto()
@@ -20,7 +20,7 @@ class Word(Enum):
 
 
 def word(peer: OverlayPeer) -> Word:
-    """What is said of a peer; without a path in use it is waited for, or nothing was ever sent."""
+    """What is reported about a peer. Without a path in use: WAITING if there never was a handshake, else IDLE."""
     if peer.expired:
         return Word.EXPIRED
     if peer.online is False and not peer.endpoint:
@@ -33,12 +33,12 @@ def word(peer: OverlayPeer) -> Word:
 
 
 def settled(peer: OverlayPeer) -> bool:
-    """Whether sending something cannot change the word soon: a session begins at a relay and turns direct."""
+    """Whether traffic cannot soon change the report: a session begins at a relay and becomes direct."""
     return word(peer) in (Word.EXPIRED, Word.OFFLINE, Word.DIRECT)
 
 
 def sentence(product: str, name: str, peer: OverlayPeer) -> str:
-    """The word in full; name: what the reader calls the peer."""
+    """The report as a sentence; name: what the reader calls the peer."""
     match word(peer):
         case Word.EXPIRED:
             when = f" at {utc(peer.key_expires_unix_s)}" if peer.key_expires_unix_s else ""

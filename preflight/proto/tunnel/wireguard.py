@@ -13,7 +13,7 @@ from preflight.model.overlay import OverlayPeer, OverlayState, Owners
 
 REJECT_AFTER_S = 180.0  # a session older than this carries nothing
 WATCH_S = 6.5  # an unanswered initiation is repeated after REKEY_TIMEOUT (5 s) and up to 1/3 s of jitter
-CERTAIN_S = 2.0  # what is wrong on this node itself does not get better by watching on
+CERTAIN_S = 2.0  # longer watching does not change what is wrong on this node itself
 FLOW_S = 0.3  # how long a fresh session may take to show that something comes back
 INITIATION_BYTES = 148
 

@@ -132,7 +132,7 @@ def test_answers_that_are_none(open_trap: "OpenTrap", said: bytes, kind: str, st
 
 
 def test_throttling_tells_how_long(open_trap: "OpenTrap") -> None:
-    """`Retry-After` reaches whoever repeats; the client itself never does."""
+    """`Retry-After` reaches the caller that repeats; the client itself never does."""
 
     async def talk() -> None:
         async with open_trap(lambda request: answer("429 Too Many", b"later", retry_after="7")) as trap:
@@ -192,7 +192,7 @@ def test_failures_before_any_request(url: str | None, kind: str) -> None:
 
 
 def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure of names is told apart from one of connections."""
+    """A failure of names is distinguished from one of connections."""
 
     def nobody(*_args: object, **_more: object) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -15,7 +15,7 @@ CREDENTIAL = Credential(SecretStr("s3cr3t-token-of-the-test"), "lab")
 
 
 def test_written_as_a_workers_environment(tmp_path: Path) -> None:
-    """Mode 0600, both variables, nothing left beside it."""
+    """Mode 0600, both variables, no other file left."""
     path = tmp_path / "cred"
     file = CredentialsFile(path)
     assert len(file.reserve()) == 32
@@ -65,7 +65,7 @@ def test_what_is_there_is_not_overwritten(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_hold_it(tmp_path: Path) -> None:
-    """Told before anything is spent."""
+    """Reported before anything is spent."""
     for folder in (tmp_path / "none", Path("/proc")):
         with pytest.raises(CredentialsError, match="cannot be written"):
             CredentialsFile(folder / "cred").reserve()
@@ -80,7 +80,7 @@ def test_released_without_writing_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_the_key_outlives_a_run_that_was_killed(tmp_path: Path) -> None:
-    """The next run asks with the same idempotency key, so it gets the answer that the first never heard."""
+    """The next run asks with the same idempotency key, so it gets the answer that the first one never received."""
     path = tmp_path / "cred"
     first = CredentialsFile(path)
     key = first.reserve()

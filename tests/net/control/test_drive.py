@@ -14,7 +14,7 @@ EMPTY = NodeList(1, ())
 
 @dataclass
 class Script:
-    """A machine that asks for the given actions and keeps what it is told."""
+    """A machine that asks for the given actions and keeps what the driver reports."""
 
     actions: list[Call | Wait]
     reported: list[object] = field(default_factory=list)
@@ -61,7 +61,7 @@ def test_each_outcome_reaches_the_machine() -> None:
 
 
 def test_no_cancellation_stops_leaving() -> None:
-    """Ctrl-C, twice, while the leave is under way: it goes to its end, and the cancellation goes on afterwards."""
+    """Ctrl-C, twice, during the leave: the leave completes, and the cancellation goes on afterwards."""
     script = Script([Call(State.LEAVE, 60.0), Call(State.LOOK, 60.0)])
     asked, answer = asyncio.Event(), asyncio.Event()
 

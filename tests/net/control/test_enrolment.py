@@ -108,7 +108,7 @@ def test_bootstrap_findings(
 
 
 def test_a_spent_token(start_control_plane: "StartControlPlane", tmp_path: Path) -> None:
-    """The second node with the same token is told that it is spent."""
+    """The second node with the same token learns that it is spent."""
     server = start_control_plane()
     enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "first"))
     results = enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "second"))
@@ -167,7 +167,7 @@ def test_lost_heartbeats(start_control_plane: "StartControlPlane") -> None:
 
 
 def test_throttling_is_waited_out(start_control_plane: "StartControlPlane") -> None:
-    """429 and then well: a pass, with the attempts told."""
+    """429 and then well: a pass that reports the attempts."""
     server = start_control_plane("--fault", "throttle")
     results = enrol(settings(server.url, token=WORKER))
     assert set(said(results).values()) == {"run.not-applicable", "pass"}
@@ -325,7 +325,7 @@ def test_no_secret_is_in_what_is_reported(
 
 
 def test_without_being_asked_nothing_is_written(start_control_plane: "StartControlPlane") -> None:
-    """No --enroll: five skips that tell how to ask, and not one request."""
+    """No --enroll: five skips that say how to ask, and not one request."""
     server = start_control_plane()
     results = enrol(replace(settings(server.url, token=WORKER), enrolment=None))
     assert said(results) == dict.fromkeys(STEPS, "run.not-enrolling")

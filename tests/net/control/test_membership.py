@@ -19,7 +19,7 @@ BEAT_S = 0.05
 
 
 class Stay:
-    """A member that stays within `async with`, and what it tells."""
+    """A member that stays within `async with`, and what it reports."""
 
     def __init__(self, server: "ControlPlane", node_id: str | None = None) -> None:
         made = Settings(
@@ -50,7 +50,7 @@ async def rows(server: "ControlPlane") -> dict[str, int]:
 
 
 async def beats(server: "ControlPlane", count: int) -> None:
-    """Return once the only node listed has been seen so many times anew."""
+    """Return once the only listed node has been seen again this many times."""
     seen: set[int] = set()
     async with asyncio.timeout(60):
         while len(seen) <= count:
@@ -73,7 +73,7 @@ def test_it_is_there_while_it_is_wanted(start_control_plane: "StartControlPlane"
 
 
 def test_a_restart_is_waited_out(start_control_plane: "StartControlPlane") -> None:
-    """Killed and started again: the heartbeats go on, and both are told once."""
+    """Killed and started again: the heartbeats go on, and both are reported once."""
     server = start_control_plane()
 
     async def run() -> list[str]:
@@ -111,7 +111,7 @@ def test_a_cancellation_does_not_keep_it_from_leaving(start_control_plane: "Star
 
 
 def test_it_ends_also_without_the_server(start_control_plane: "StartControlPlane") -> None:
-    """Leaving is bounded, and that the row may still be there is told."""
+    """Leaving is bounded, and the report says that the row may still be there."""
     server = start_control_plane()
 
     async def run() -> list[str]:

@@ -1,4 +1,4 @@
-"""The scope trial against servers that break off, hang or lose an answer: its row is taken back each time."""
+"""The scope trial against servers that break off, hang or lose an answer: its row is removed each time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -46,7 +46,7 @@ async def trial(open_trap: "OpenTrap", asked: list[str], join: Join) -> "AsyncIt
 
 
 def test_a_join_that_is_ended_is_taken_back(open_trap: "OpenTrap") -> None:
-    """Ctrl-C between the join and its answer must not leave a stranger's row: it is left all the same."""
+    """Ctrl-C between the join and its answer must not leave a stranger's row: the run leaves anyway."""
 
     async def talk() -> None:
         joining = asyncio.Event()

@@ -26,7 +26,7 @@ def echo(address: str, count: int = 3) -> EchoStats:
 @pytest.mark.lab
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_every_echo_to_this_host_is_answered_once(address: str) -> None:
-    """A raw socket sees its own requests on loopback as well: those are no answers."""
+    """A raw socket sees its own requests on loopback as well: those do not count as answers."""
     stats = echo(address)
     assert (stats.sent, stats.received, stats.error, stats.loss_percent) == (3, 3, None, 0.0)
     assert len(stats.rtt_ms) == 3
@@ -35,7 +35,7 @@ def test_every_echo_to_this_host_is_answered_once(address: str) -> None:
 
 @pytest.mark.lab
 def test_a_thousand_targets_at_once_lose_nothing() -> None:
-    """A socket per target would receive everybody's replies, overflow, and show loss that is none."""
+    """A socket per target would receive the replies to all, overflow, and show loss where there is none."""
 
     async def sweep() -> list[EchoStats]:
         icmp = Icmp()
@@ -111,7 +111,7 @@ def test_a_closed_port_is_distinguished_from_a_silent_one() -> None:
 
 @pytest.mark.lab
 def test_a_listener_hears_echoes_and_traces() -> None:
-    """Protects `--debug`: what a sweep, a trace and a question about a port send and hear is told."""
+    """Protects `--debug`: what a sweep, a trace and a question about a port send and hear is reported."""
     events: list[Event] = []
     icmp = Icmp(listener=events.append)
 

@@ -1,4 +1,4 @@
-"""Sweeps as whole processes over real sockets: nobody is lost, and just the dead are named."""
+"""Sweeps as whole processes over real sockets: no answer is lost, and only the dead are named."""
 
 import json
 import subprocess
@@ -31,14 +31,14 @@ SET_UP = "ip link set lo up; ip -6 route add local fd66::/64 dev lo; "
 
 
 def sweep(addresses: Sequence[str], *options: str, code: int = 0) -> dict[str, dict[str, Any]]:
-    """What a sweep on this machine's loopback says of each address; addresses go by standard input."""
+    """What a sweep on this machine's loopback says of each address; addresses come on standard input."""
     done = subprocess.run([*SWEEP, *options], input="\n".join(addresses), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, "")
     return by_address(done.stdout)
 
 
 def sweep_apart(addresses: Sequence[str], *options: str, set_up: str = "", user: Sequence[str] = ()) -> str:
-    """The same in a namespace with a firewall of its own; `user` are words that lower privileges."""
+    """The same in a namespace with a separate firewall; `user` are words that lower privileges."""
     script = f'{SET_UP}{set_up}nft -f -; exec "$@"'
     command = ["unshare", "--net", "sh", "-c", script, "sh", *user, *SWEEP, *options, *addresses]
     done = subprocess.run(command, input=FIREWALL, capture_output=True, text=True, check=False)

@@ -35,7 +35,7 @@ def test_this_host_is_one_hop_away_without_any_privilege(address: str) -> None:
 
 @pytest.fixture
 def chain() -> Iterator[list[str]]:
-    """Seven namespaces in a row, each a router; the far end has 10.77.6.2."""
+    """Seven namespaces in a row, each a router; the last one has 10.77.6.2."""
     mark = f"pftr{os.getpid() % 100000}{next(_serial)}"
     names = [f"{mark}n{i}" for i in range(7)]
 
@@ -97,7 +97,7 @@ def test_a_router_that_keeps_silent_leaves_a_gap(chain: list[str]) -> None:
 
 @pytest.mark.lab
 def test_a_router_that_knows_no_way_ends_the_path(chain: list[str]) -> None:
-    """Its refusal is told once, and nothing behind it is asked for."""
+    """Its refusal is reported once, and nothing behind it is asked for."""
     from pyroute2 import netns
 
     subprocess.run(["ip", "-n", chain[2], "route", "del", "default"], check=True)
@@ -147,7 +147,7 @@ def test_the_source_can_be_chosen(chain: list[str]) -> None:
 
 @pytest.mark.lab
 def test_nobody_answers_and_no_route(chain: list[str]) -> None:
-    """Silence gives no hops; what the kernel refuses is told in its words."""
+    """Silence gives no hops; what the kernel refuses is reported in its words."""
     from pyroute2 import netns
 
     netns.pushns(chain[6])

@@ -50,7 +50,7 @@ def searched(*command: str, address: str) -> PathMtu:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_this_host_echoes_the_largest_size(address: str) -> None:
-    """Protects the shell: a raw socket also shows our own requests on loopback, which are no answers."""
+    """Protects the shell: a raw socket also shows our own requests on loopback, which do not count as answers."""
     found = asyncio.run(PathMtuProbes(Settings()).echo(address))
     assert (found.outcome, found.mtu_bytes, found.fits) == (SearchOutcome.MEASURED, LARGEST, True)
 
@@ -147,7 +147,7 @@ def test_a_router_that_tells(router: Router, address: str) -> None:
 
 @FAMILIES
 def test_a_router_that_keeps_silent(router: Router, address: str) -> None:
-    """Protects the finding: exact to the byte, and nobody told."""
+    """Protects the finding: exact to the byte, and without any ICMP error."""
     router.narrow("b")
     router.hush()
     found = searched(*router.within("a"), address=address)
@@ -164,7 +164,7 @@ def test_answers_that_the_router_splits(router: Router) -> None:
 
 
 def test_a_host_that_filters_echoes(router: Router) -> None:
-    """Protects the honest end: no answer is no size; a full-size packet to a closed port still proves the way there."""
+    """Protects honesty: no answer gives no size; a full-size packet to a closed port still proves the way there."""
     router.drop("b", "input", "icmp type echo-request")
     assert searched(*router.within("a"), address="198.51.100.2").outcome is SearchOutcome.NO_ANSWER
     script = (

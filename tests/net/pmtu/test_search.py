@@ -183,7 +183,7 @@ class Overlay:
         return subprocess.run([*self.within(node), *command], check=True, capture_output=True, text=True).stdout
 
     def narrow(self, *ways: str, silent: bool) -> None:
-        """Let the router carry 1380 bytes towards these nodes, with or without the ICMP errors that tell it."""
+        """Let the router carry 1380 bytes towards these nodes, with or without the ICMP errors that report it."""
         for node in ways:
             net = {"a": "192.0.2.0/30", "b": "198.51.100.0/30"}[node]
             self.run("r", "ip", "route", "change", net, "dev", f"to-{node}", "mtu", "lock", "1380")
@@ -305,7 +305,7 @@ def test_strict_finds_the_same(overlay: Overlay) -> None:
 
 @pytest.mark.lab
 def test_tunnel_over_an_underlay_that_tells(overlay: Overlay) -> None:
-    """Protects mtu.reduced: the tunnel fragments once its kernel was told, and the advice is 1320 both ways."""
+    """Protects mtu.reduced: the tunnel fragments once its kernel knows the size, and the advice is 1320 both ways."""
     overlay.narrow("a", "b", silent=False)
     for (_, direction), (code, message, remedy) in overlay.judged().items():
         assert code == "mtu.reduced", message

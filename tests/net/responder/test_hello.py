@@ -80,7 +80,7 @@ def listen(
 
 
 def test_a_responder_says_what_it_has_not_heard(start_responder: StartResponder) -> None:
-    """Nothing was sent to it, and it says so of its own accord to the port of its peer's responder."""
+    """Nothing was sent to it, and it reports this without a request to the port of its peer's responder."""
     at = free_port(NODE, socket.SOCK_DGRAM)
     port = start_responder(PEER, NODE, at)
     report, _ = listen(Ends(PEER, port, NODE, at))
@@ -107,7 +107,7 @@ def test_a_responder_says_what_it_has_heard(start_responder: StartResponder, pac
 
 
 def test_the_responder_of_this_node_is_asked(start_responder: StartResponder) -> None:
-    """It has the port that hellos come to: it tells what it heard, and hears the other one's hellos too."""
+    """It has the port that hellos come to: it reports what it heard, and hears the other one's hellos too."""
     at = free_port(NODE, socket.SOCK_DGRAM)
     port = start_responder(PEER, NODE, at)
     start_responder(NODE, PEER, port, port=at)
@@ -122,7 +122,7 @@ def test_the_responder_of_this_node_is_asked(start_responder: StartResponder) ->
 def test_no_hellos_without_a_key_or_when_told_not_to(
     start_responder: StartResponder, monkeypatch: pytest.MonkeyPatch, key: str, more: str
 ) -> None:
-    """Nobody is told anything unasked unless both sides share a secret, and it can be turned off."""
+    """A node gets nothing that it did not request unless both sides share a secret, and it can be turned off."""
     monkeypatch.setattr(shell, "WAIT_S", 3.5)
     at = free_port(NODE, socket.SOCK_DGRAM)
     port = start_responder(PEER, NODE, at, key=key, more=more)
@@ -141,7 +141,7 @@ def test_hellos_of_another_key_are_dropped(start_responder: StartResponder) -> N
 
 
 def test_a_port_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has the port and does not know the question is named as a possible reason."""
+    """A program that has the port and does not know the question is named as a possible reason."""
     monkeypatch.setattr(shell, "WAIT_S", 0.6)
     with udp.open_udp(NODE) as taken:
         report, why = listen(Ends(PEER, 862, NODE, taken.getsockname()[1]))
@@ -157,7 +157,7 @@ def test_a_port_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_cannot_be_heard_is_said(ends: Ends, key: bytes | None, words: str) -> None:
-    """The reason goes into the finding: it tells the operator what would let the direction be known."""
+    """The reason goes into the finding: the operator learns what would make the direction known."""
 
     async def run() -> None:
         HelloWatch(ends, key, 0.0)
@@ -219,7 +219,7 @@ def test_silence_of_hellos_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_question_is_answered_to_who_holds_the_key_only(start_responder: StartResponder) -> None:
-    """What a peer said is no secret among the nodes of one key, and nobody else's business."""
+    """What a peer said is not secret among the nodes of one key, and no other node needs it."""
     port = start_responder(NODE, PEER, 9)
     question = Message(Kind.QUESTION, Hello(PEER, NODE), b"n" * 16)
     with udp.open_towards(NODE, port) as asker:

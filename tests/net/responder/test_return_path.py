@@ -26,7 +26,7 @@ def ip(name: str, *commands: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[tuple[str, str]]:
-    """Asker 10.8.0.1, peer 10.8.0.2 on `way`, where packets are meant to go; a second link `side` beside it."""
+    """Asker 10.8.0.1, peer 10.8.0.2 on `way`, where packets must go; a second link `side` next to it."""
     mark = f"pfback{os.getpid() % 100000}{next(_serial)}"
     asker, peer = f"{mark}a", f"{mark}b"
     try:
@@ -75,14 +75,14 @@ async def asked(asker: str, view: ReturnPathView, packets: int) -> ReturnPath:
 
 
 def seen(asker: str, peer: str, *, packets: int = 0) -> ReturnPath:
-    """What the peer tells about its way back to the asker's IPv4 address."""
+    """What the peer reports about its way back to the asker's IPv4 address."""
     with inside(peer):
         return asyncio.run(asked(asker, ReturnPathView("10.8.0.2", "10.8.0.1"), packets))
 
 
 @pytest.mark.lab
 def test_back_by_the_way_that_packets_come(hosts: tuple[str, str]) -> None:
-    """A strict filter is no fault where there is one path."""
+    """A strict filter is not a fault where there is one path."""
     filter_mode(hosts[1], 1)
     assert seen(*hosts, packets=3) == ReturnPath("way", "way", None, rp_filter=1, refuses=False, dropped=0)
 
@@ -90,7 +90,7 @@ def test_back_by_the_way_that_packets_come(hosts: tuple[str, str]) -> None:
 @pytest.mark.lab
 @pytest.mark.parametrize(("mode", "refuses"), [(1, True), (2, False), (0, False)])
 def test_a_second_path(hosts: tuple[str, str], mode: int, refuses: bool) -> None:
-    """The route is told with its gateway; the kernel's own verdict agrees with what it then counts."""
+    """The route is reported with its gateway; the kernel's own verdict agrees with what it then counts."""
     asker, peer = hosts
     ip(peer, "route add 10.8.0.1/32 via 10.9.0.1")
     filter_mode(peer, mode)
@@ -111,7 +111,7 @@ def test_no_return_path_at_all(hosts: tuple[str, str]) -> None:
 
 @pytest.mark.lab
 def test_ipv6_has_routes_and_no_filter(hosts: tuple[str, str]) -> None:
-    """What does not exist is not told."""
+    """What does not exist is not reported."""
     _, peer = hosts
     ip(peer, "route add fd08::1/128 via fd09::1")
     with inside(peer):
@@ -140,7 +140,7 @@ def test_kinds_of_interfaces(kind: str | None, arrival: str | None) -> None:
 
 
 def test_loopback_and_a_strangers_address() -> None:
-    """An address that is on no interface, or on loopback, tells no interface; nothing raises."""
+    """An address that is on no interface, or on loopback, shows no interface; nothing raises."""
     for local in ("127.0.0.1", "192.0.2.1"):
         way = asyncio.run(ReturnPathView(local, "127.0.0.1").look())
         assert (way.arrival, way.refuses) == (None, False)

@@ -102,7 +102,7 @@ def test_a_placeholder_is_left_alone(line: str) -> None:
 
 
 def test_a_weak_value_counts_where_this_node_really_uses_it() -> None:
-    """`changeme` is a placeholder until somebody takes it for the token."""
+    """`changeme` is a placeholder until someone uses it as the token."""
     assert len(list(leaks([Line("f", 1, "VOX_MESH_TOKEN=changeme")], ["changeme"]))) == 1
 
 
@@ -119,7 +119,7 @@ def test_kubernetes_writes_name_and_value_on_two_lines() -> None:
 
 
 def test_tree_and_history(tmp_path: Path, commit: Commit) -> None:
-    """What stands there now and what once stood there, each once; what is not tracked is fine."""
+    """What is there now and what once was there, each once; what is not tracked is fine."""
     commit(
         deploy__docker_compose_dot_yml=f"a: 1\nVOX_MESH_TOKEN: {SECRET}\n",
         old_dot_env=f"VOX_MESH_ADMIN_TOKEN={SECRET}\n",
@@ -137,7 +137,7 @@ def test_tree_and_history(tmp_path: Path, commit: Commit) -> None:
 
 
 def test_this_nodes_own_secrets_are_found_anywhere(tmp_path: Path, commit: Commit) -> None:
-    """Under no variable's name, in any kind of file; a secret file that was committed is told by its setting."""
+    """Under no variable's name, in any kind of file; a secret file that was committed is reported by its setting."""
     commit(notes_dot_txt=f"the token is {SECRET}\n", worker_dot_token="another-secret-of-the-tests\n")
     commit(worker_dot_token=None)
     found = search(tmp_path, own=[SECRET, "short"], files={"control.token_file": tmp_path / "worker.token"})

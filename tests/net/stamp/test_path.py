@@ -130,7 +130,7 @@ def test_large_packets(run_responder: RunResponder) -> None:
 
 
 def test_a_key_makes_a_stranger_welcome(run_responder: RunResponder) -> None:
-    """Without provision only who holds the key is served; others hear nothing."""
+    """Without provision only a peer with the key is served; others hear nothing."""
     peer = run_responder(key=True).peer()
     assert asyncio.run(probes(key=KEY).stamp(peer, count=5, interval_s=INTERVAL_S)).answered == 5
     for key in (None, b"another key of the tests"):
@@ -172,7 +172,7 @@ def test_a_peer_that_has_answered_signed_packets_goes_on_getting_them(run_respon
 
 
 def test_silence_is_remembered_until_there_is_an_answer(run_responder: RunResponder) -> None:
-    """Who was silent is asked beside many others; one that answers, be it without key, is measured with care again."""
+    """A silent peer is asked together with many others; one that answers, even without key, gets full care again."""
     path_probes = probes(key=KEY)
     peer = run_responder(allow="127.0.0.1").peer()
 
@@ -249,7 +249,7 @@ def test_the_peer_tells_by_mailbox_that_forward_is_dead(
 
 
 def test_the_mailbox_is_left_empty(run_responder: RunResponder, start_control_plane: "StartControlPlane") -> None:
-    """Requests and results are acknowledged by who they were for."""
+    """Requests and results are acknowledged by their receivers."""
     url = start_control_plane().url
     responder = run_responder(allow="127.0.0.1", url=url)
 
@@ -287,7 +287,7 @@ def test_a_worker_with_the_submitters_token_may(
 
 
 def test_a_stranger_gets_no_probes(run_responder: RunResponder, start_control_plane: "StartControlPlane") -> None:
-    """Whose address is not provisioned and who has no key is told so, and nothing is sent to the address it names."""
+    """A node that is not provisioned and has no key learns so, and nothing is sent to the address it names."""
     url = start_control_plane().url
     responder = run_responder(allow="10.66.0.0/24", url=url)
     with silent() as port:
@@ -328,7 +328,7 @@ def test_without_a_mailbox(agent: str | None, url: str | None, why: str, monkeyp
 def test_a_peer_that_does_not_read_its_mailbox(
     start_control_plane: "StartControlPlane", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for the peer's word is bounded."""
+    """Waiting for the peer's report is bounded."""
     monkeypatch.setattr(path, "ASK_TIMEOUT_S", 1.0)
     with silent() as port:
         result = asyncio.run(inquire(probes(url=start_control_plane().url), Peer("127.0.0.1", "b", port, "2")))
@@ -336,14 +336,14 @@ def test_a_peer_that_does_not_read_its_mailbox(
 
 
 def test_an_answer_after_all_ends_the_inquiry(run_responder: RunResponder) -> None:
-    """A tunnel that was only not up yet is no dead path."""
+    """A tunnel that was only not up yet is not a dead path."""
     result = asyncio.run(inquire(probes(), run_responder(allow="127.0.0.1").peer()))
     assert result.answered == 10
 
 
 @pytest.mark.lab
 def test_this_nodes_own_eyes(monkeypatch: pytest.MonkeyPatch, run_responder: RunResponder) -> None:
-    """What comes in on the interface is counted beside what reaches the socket; without an interface it says why."""
+    """Counts what comes in on the interface and what reaches the socket; without an interface it says why."""
     monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
     peer = run_responder(allow="127.0.0.1").peer()
     assert asyncio.run(probes().ask(peer, interface="lo")).on_interface == 10

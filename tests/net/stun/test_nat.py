@@ -54,7 +54,7 @@ def probes(keyed: bool) -> NatProbes:
 
 
 def test_a_responder_without_a_tunnel_does_not_guess(responder: Peer, keyed: bool) -> None:
-    """It cannot tell an endpoint, and says so at once."""
+    """It cannot report an endpoint, and says so at once."""
     assert asyncio.run(probes(keyed).seen_as(responder, TUNNEL)) is None
 
 
@@ -66,7 +66,7 @@ def test_a_packet_after_a_silence(responder: Peer, keyed: bool) -> None:
 
 @asynccontextmanager
 async def forgetful(peer: Peer, key: bytes | None) -> AsyncIterator[Peer]:
-    """A middle box towards a responder that lets every answer in, and nothing that comes unasked."""
+    """A middle box towards a responder that lets every answer in, and nothing that was not requested."""
     loop = asyncio.get_running_loop()
 
     class Outside(asyncio.DatagramProtocol):
@@ -140,7 +140,7 @@ def test_nobody_there() -> None:
 
 
 def test_endpoints_are_read_when_asked_for() -> None:
-    """The first question starts the reading, the next finds it; a key that is no peer's gets an empty answer."""
+    """The first question starts the reading, the next finds it; a key that belongs to no peer gets an empty answer."""
     reads = 0
 
     async def read() -> OverlayState:

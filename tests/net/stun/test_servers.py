@@ -84,7 +84,7 @@ def test_our_responder_is_a_server(start: Callable[..., str], address: str, host
 
 @pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
 def test_a_peer_is_asked_with_the_key(start: Callable[..., str], address: str, host: str) -> None:
-    """A responder that knows this node by the key only tells where it sees it."""
+    """A responder that knows this node only by the key reports where it sees it."""
     port = int(start(address, "--key-file", "key").rpartition(":")[2])
     answer = asyncio.run(Stun(KEY).ask_peer(Peer(host, "b", port)))
     assert answer.mapped is not None
@@ -92,7 +92,7 @@ def test_a_peer_is_asked_with_the_key(start: Callable[..., str], address: str, h
 
 
 def test_strangers_show_the_key(start: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who is not provisioned gets an answer to a signed question only."""
+    """A peer that is not provisioned gets an answer to a signed question only."""
     monkeypatch.setattr(servers, "RTO_S", (0.3,))
     place = start("127.0.0.1", "--key-file", "key")
     assert [asyncio.run(Stun().ask([place], key))[0].why for key in (KEY, None)] == [None, "silent"]
@@ -113,7 +113,7 @@ def test_a_test_packet_with_the_number_of_a_binding_request(start: Callable[...,
 
 
 def test_two_servers_see_one_socket() -> None:
-    """Whether a mapping depends on the destination is told by servers that were asked from the same port."""
+    """Whether a mapping depends on the destination is shown by servers that were asked from the same port."""
 
     async def run() -> tuple[StunAnswer, ...]:
         async with (
@@ -128,7 +128,7 @@ def test_two_servers_see_one_socket() -> None:
 
 
 def test_what_servers_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence, a closed port, a name without address, a wrong transaction, an error: each is told apart."""
+    """Silence, a closed port, a name without address, a wrong transaction, an error: each is distinguished."""
     monkeypatch.setattr(servers, "RTO_S", (0.2, 0.2))
 
     def wrong(asked: codec.Message, source: tuple[str, int]) -> codec.Message:
@@ -156,7 +156,7 @@ def test_what_servers_do_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lost_question_is_asked_again() -> None:
-    """One lost datagram is no blocked network."""
+    """One lost datagram does not mean a blocked network."""
     heard: list[bytes] = []
 
     def second(asked: codec.Message, source: tuple[str, int]) -> codec.Message | None:

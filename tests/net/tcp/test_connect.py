@@ -53,7 +53,7 @@ def test_a_full_backlog_is_silence() -> None:
 
 
 def test_an_address_without_a_way_is_unreachable() -> None:
-    """The system's own no is told apart from silence: a socket of one family cannot reach a broadcast address."""
+    """The system's own refusal is not silence: a socket of one family cannot reach a broadcast address."""
     connection = asyncio.run(Tcp().connect("255.255.255.255", 9, timeout_s=1.0))
     assert connection.outcome == "unreachable"
     assert connection.detail
@@ -112,7 +112,7 @@ def test_bad_certificates_are_seen_all_the_same(
     server_name: str,
     outcome: str,
 ) -> None:
-    """The reason is told, the certificate is shown, and the server was asked for its time without a secret."""
+    """The reason is reported, the certificate is shown, and the server was asked for its time without a secret."""
     certificate = authority.issue_cert(
         *names, not_before=NOW + timedelta(days=starts_d), not_after=NOW + timedelta(days=ends_d)
     )

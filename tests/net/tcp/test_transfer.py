@@ -1,4 +1,4 @@
-"""Requests over connections of their own, on loopback: what came of them, and what the kernel said."""
+"""Requests over separate connections, on loopback: their outcome, and what the kernel said."""
 
 import asyncio
 import socket
@@ -33,7 +33,7 @@ def served(serve: Serve, address: str = "127.0.0.1", max_segment: int | None = N
 
 
 def answering(size: int, *, hang: bool = False) -> Serve:
-    """Takes the request, answers with so many bytes, and closes or not."""
+    """Takes the request, answers with this many bytes, and closes or not."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -53,7 +53,7 @@ def answering(size: int, *, hang: bool = False) -> Serve:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("size", [100, 10 * ENOUGH_BYTES])
 def test_an_answer_and_its_end(address: str, size: int) -> None:
-    """Protects the good case: a short answer is read to its end, of a long one no more than enough; all was taken."""
+    """Protects the good case: a short answer is read completely, of a long one no more than enough; all was taken."""
     done = served(answering(size), address)
     assert (done.outcome, done.delivered, done.sent) == ("finished", True, len(REQUEST))
     assert done.info is not None
@@ -73,7 +73,7 @@ def test_small_segments_bound_both_directions(address: str, packet: int) -> None
 
 
 def test_one_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protects the difference: the request was taken and nothing is lost, so this is no stall of the network."""
+    """Protects the difference: the request was taken and nothing is lost, so the network does not stall."""
     monkeypatch.setattr(shell, "PATIENCE_S", 0.3)
     done = served(answering(50, hang=True))
     assert (done.outcome, done.delivered) == ("unfinished", True)
@@ -102,7 +102,7 @@ def test_nobody_listens_and_no_way() -> None:
 
 
 def test_tls_without_trust(open_trap: "OpenTrap", authority: "trustme.CA") -> None:
-    """Protects https: the request goes inside TLS, whoever signed the certificate; nothing secret is in it."""
+    """Protects https: the request goes inside TLS, for any certificate; nothing secret is in it."""
 
     async def run() -> tuple[Transfer, int]:
         context = server_context(authority.issue_cert("control.example"))
@@ -115,7 +115,7 @@ def test_tls_without_trust(open_trap: "OpenTrap", authority: "trustme.CA") -> No
 
 
 def test_plain_http_where_tls_is_spoken(open_trap: "OpenTrap") -> None:
-    """Protects the failing handshake: told in OpenSSL's words."""
+    """Protects the failing handshake: reported in OpenSSL's words."""
 
     async def run() -> Transfer:
         async with open_trap(lambda request: answer()) as trap:

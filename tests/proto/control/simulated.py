@@ -68,7 +68,7 @@ class Server:
 
 @dataclass
 class Run:
-    """One enrolment driven to its end on a simulated clock; `stop_at` ends it from outside before that state."""
+    """One whole enrolment on a simulated clock; `stop_at` ends it from outside before that state."""
 
     server: Server
     node_id: str | None = None

@@ -56,7 +56,7 @@ def test_one_mishap_anywhere_is_survived(state: State, error: ControlError) -> N
 
 
 def test_retry_after_is_honoured() -> None:
-    """The server's word is waited for, never hammered."""
+    """The wait that the server asks for is respected, and never cut short."""
     run = Run(Server(once(State.JOIN, status(429, "later", 7.0), status(429, "later", 3.0)))).drive()
     assert run.problems() == GOOD
     assert [wait for wait in run.waits if wait > 1] == [pytest.approx(7.25), pytest.approx(3.5)]
@@ -100,7 +100,7 @@ def test_endless_throttling_is_bounded_by_the_deadline() -> None:
     ],
 )
 def test_refusals(state: State, error: ControlError, step: str, problem: str) -> None:
-    """A refusal is not repeated; it is told of its own step; whatever was joined is left again."""
+    """A refusal is not repeated; it is reported for its step; whatever was joined is left again."""
     run = Run(Server(always(state, error))).drive()
     problems = run.problems()
     assert problems[step] == problem
@@ -116,7 +116,7 @@ def test_a_failing_step_is_followed_by_leaving_and_nothing_else() -> None:
 
 
 def test_a_foreign_scope_stops_before_the_join() -> None:
-    """The exchange told another scope than the settings: the credential is kept, and nothing is joined."""
+    """The exchange gave another scope than the settings: the credential is kept, and nothing is joined."""
     run = Run(Server(scope="theirs"), scope_id="mine").drive()
     assert run.problems() == {"bootstrap": None, "join": "scope-mismatch"}
     assert run.server.calls == [State.EXCHANGE, State.STORE]

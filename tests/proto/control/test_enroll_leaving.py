@@ -79,13 +79,13 @@ def test_a_join_whose_answer_is_lost_is_taken_back(error: ControlError) -> None:
 
 @pytest.mark.parametrize(("error", "listed"), [(status(503), True), (status(403), True), (status(404), False)])
 def test_whether_a_row_may_still_be_listed(error: ControlError, listed: bool) -> None:
-    """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
+    """Only the control plane's own answer proves it gone: 2xx, or that there is no such row."""
     assert Run(Server(always(State.LEAVE, error))).drive().machine.row.may_be_listed is listed
     assert not Run(Server()).drive().machine.row.may_be_listed
 
 
 def test_leaving_has_time_of_its_own() -> None:
-    """The steps before it used up the patience; the row is left all the same, within its own bound."""
+    """The steps before it used up the patience; the row is left anyway, within its own bound."""
     run = Run(Server(always(State.HEARTBEAT, lost())), call_s=12.0).drive()
     assert run.server.rows == {}
     run = Run(Server(always(State.LEAVE, lost())), call_s=1.0).drive()

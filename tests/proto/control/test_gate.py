@@ -1,4 +1,4 @@
-"""What one answer tells about the bearer check."""
+"""What one answer shows about the bearer check."""
 
 import pytest
 
@@ -37,6 +37,6 @@ LIST = b'{"schema_version": 1, "nodes": [{"id": "a'
     ],
 )
 def test_every_kind_of_answer(status: int, ours: bool, body: bytes, get: Gate, post: Gate) -> None:
-    """Only what a control plane alone would say proves that the check was passed, or that it was not."""
+    """Only an answer that a control plane alone gives proves that the check was passed, or that it was not."""
     answer = HttpAnswer(status, {"x-populi-feature": "a"} if ours else {}, body, 1.0, 0.0, 0.0)
     assert (gate("GET", "/nodes", answer), gate("POST", "/join", answer)) == (get, post)

@@ -44,7 +44,7 @@ def test_http_date(value: str | None, expected: float | None) -> None:
     ],
 )
 def test_retry_after(value: str | None, date: str | None, expected: float | None) -> None:
-    """Seconds or a date; a date counts from the server's own clock where it tells it (own clock here: 12:00:10)."""
+    """Seconds or a date; a date counts from the server's own clock if it is known (own clock here: 12:00:10)."""
     assert retry_after_s(value, date, NOON_S + 10) == expected
 
 

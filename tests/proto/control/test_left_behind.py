@@ -50,7 +50,7 @@ def test_a_row_under_a_random_id(nodes: list[NodeRecord]) -> None:
 
 @pytest.mark.parametrize("fate", ["found", "removed", "gone", "not-ours", "stays"])
 def test_sentences_tell_which_row_and_whose(fate: Fate) -> None:
-    """Every fate is told with the row, and with what joined it when; a reason where there is one."""
+    """Every fate is reported with the row, and with what joined it when; a reason where there is one."""
     said = sentence(LeftBehind(fate, row(), "no answer"))
     assert "the row node-a" in said
     assert "the enroll.cycle of 2023-11-14T22:13:20Z" in said

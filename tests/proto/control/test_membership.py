@@ -57,7 +57,7 @@ class World:
 
 
 def test_a_member_beats_until_it_leaves() -> None:
-    """Look, join, heartbeats every interval, leave; nothing is left, and only what matters is told."""
+    """Look, join, heartbeats every interval, leave; nothing is left, and only what matters is reported."""
     world = World().joined()
     times = []
     for _ in range(3):
@@ -73,7 +73,7 @@ def test_a_member_beats_until_it_leaves() -> None:
 
 @pytest.mark.parametrize(("outcome", "listed"), [(None, False), (status(404), False), (status(403), True)])
 def test_whether_a_row_may_still_be_listed(outcome: ControlError | None, listed: bool) -> None:
-    """Only the control plane's own word proves it gone: 2xx, or that there is no such row."""
+    """Only the control plane's own answer proves it gone: 2xx, or that there is no such row."""
     world = World().joined()
     world.machine.leave(world.now)
     assert world.machine.row.may_be_listed
@@ -131,7 +131,7 @@ def test_the_servers_word_is_honoured() -> None:
 
 
 def test_a_refusal_ends_it_and_the_row_is_taken_back() -> None:
-    """401 to a heartbeat: leaving is tried, and that it failed is told."""
+    """401 to a heartbeat: leaving is tried, and its failure is reported."""
     world = World().joined()
     world.step(status(401))
     assert world.step(status(401)) is State.LEAVE
@@ -164,7 +164,7 @@ def test_a_join_under_way_is_left_as_well() -> None:
 
 @given(st.lists(st.sampled_from([None, LOST, REFUSED, status(429, 3.0), status(503), status(401)]), max_size=30))
 def test_leaving_ends_in_bounded_time(outcomes: list[ControlError | None]) -> None:
-    """Whatever happened before and happens meanwhile: at most LEAVE_S from the wish to the end."""
+    """Whatever happened before and happens meanwhile: at most LEAVE_S from the request to leave until all is done."""
     world = World()
     for outcome in outcomes:
         if world.machine.state is State.DONE:

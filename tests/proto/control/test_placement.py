@@ -48,7 +48,7 @@ def test_placement(address: str, overlay: OverlayState | None, expected: str) ->
     ],
 )
 def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> None:
-    """A tunnel's endpoint tells which peer owns a LAN address, so the advice can be pasted."""
+    """A tunnel's endpoint shows which peer has a LAN address, so the advice can be pasted."""
     parsed = parse_control_url(url)
     assert isinstance(parsed, ControlUrl)
     assert overlay_twin(parsed, OVERLAY) == twin
@@ -65,7 +65,7 @@ def test_the_same_node_by_its_overlay_address(url: str, twin: str | None) -> Non
     ],
 )
 def test_the_way_in_by_any_of_a_names_addresses(addresses: list[str], place: str) -> None:
-    """The line is whole wherever the overlay tells the address, and says where to look it up where it does not."""
+    """The line is whole where the overlay gives the address, and says where to look it up where it does not."""
     line = wanted_inside(ControlUrl("https", "control.example", 9847), addresses, OVERLAY)
     assert line == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}"
 

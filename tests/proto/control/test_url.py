@@ -80,7 +80,7 @@ def test_explains_what_is_wrong(raw: str, why: str) -> None:
     "raw", ["0.0.0.0", "http://0.0.0.0:9847", "[::]:9847", "::", "https://[::0]", "[::ffff:0.0.0.0]"]
 )
 def test_a_bind_address_is_no_destination(raw: str) -> None:
-    """Bind-all hosts are told apart from other mistakes: they have a finding code of their own."""
+    """Bind-all hosts are distinguished from other mistakes: they have a separate finding code."""
     assert refused(raw).fault == "bind-all"
 
 

@@ -1,4 +1,4 @@
-"""A closed port, by function call: only the host's own word counts."""
+"""A closed port, by function call: only the host's own answer counts."""
 
 import errno
 

@@ -73,7 +73,7 @@ def test_an_error_names_the_request(version: Version) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @given(noise=st.binary(max_size=120))
 def test_noise_is_none_of_ours(version: Version, noise: bytes) -> None:
-    """Anybody may send ICMP to a raw socket: nothing raises, nothing counts."""
+    """Any host may send ICMP to a raw socket: nothing raises, nothing counts."""
     assert codec(version).reply(noise) is None
     error = codec(version).error(noise)
     assert error is None or len(error.destination) in (4, 16)

@@ -22,7 +22,7 @@ Fate = Callable[[str, int], tuple[float, ...]]
 
 @dataclass
 class Network:
-    """Time that passes only here, targets that answer as told, and what was sent when."""
+    """Time that passes only here, targets that answer as the test says, and what was sent when."""
 
     sweep: Sweep
     fate: Fate = lambda address, n: (0.001,)
@@ -98,7 +98,7 @@ def test_every_count_is_exact(fates: dict[tuple[int, int], tuple[float, ...]], r
 
 @given(late_s=st.floats(1.001, 5.0))
 def test_a_late_answer_is_no_answer(late_s: float) -> None:
-    """Behind the time-out a target is silent, and its late word counts for nobody else."""
+    """After the time-out a target is silent, and its late answer counts for no other one."""
     network = Network(Sweep(1000.0), fate=lambda address, n: (late_s,) if address == "t0" else (0.001,))
     silent, *others = network.add(3, count=1)
     network.run()
@@ -119,7 +119,7 @@ def test_round_trips_are_in_the_order_of_sending() -> None:
 
 @given(number=st.integers(0, 2**32 - 1), source=st.sampled_from(["t0", "t1", "elsewhere"]))
 def test_strangers_count_for_nobody(number: int, source: str) -> None:
-    """A number that was never sent, or the right one from another address, is no answer."""
+    """A number that was never sent, or the right one from another address, does not count as an answer."""
     network = Network(Sweep(1000.0), fate=lambda address, n: ())
     bursts = network.add(2, count=1)
     network.send()

@@ -23,7 +23,7 @@ class Path:
     waves: list[int] = field(default_factory=list)
 
     def trace(self, core: Traceroute) -> Trace:
-        """Run it to its end, in simulated time."""
+        """Run it completely, in simulated time."""
         while (timer := core.get_timer()) is not None:
             self.now = max(self.now, timer)
             core.handle_timer(self.now)
@@ -54,7 +54,7 @@ def started(max_hops: int = 12) -> Traceroute:
 
 
 def test_each_hop_by_its_distance() -> None:
-    """The port in the quoted packet tells the distance; behind the destination nothing is shown."""
+    """The port in the quoted packet shows the distance; behind the destination nothing is shown."""
     found = Path(6).trace(started())
     assert [hop.address for hop in found.hops] == [*(f"192.0.2.{n}" for n in range(1, 6)), THERE]
     assert (found.reached, found.distance, found.error) == (True, 6, None)
@@ -62,7 +62,7 @@ def test_each_hop_by_its_distance() -> None:
 
 
 def test_a_destination_that_prohibits_is_reached() -> None:
-    """A firewall may answer for the closed port: the address is the destination's all the same."""
+    """A firewall may answer for the closed port: the address is still the destination's."""
     (hop,) = Path(1, prohibits=True).trace(started()).hops
     assert (hop.address, hop.reached) == (THERE, True)
 
@@ -91,7 +91,7 @@ def test_the_bound_is_kept() -> None:
 
 
 def test_what_this_host_refuses_is_said() -> None:
-    """A packet that could not leave is no silent hop."""
+    """A packet that could not leave does not show a silent hop."""
     core = started()
     (first, *_) = core.datagrams_to_send(1.0)
     core.unsent(first, OSError(errno.EPERM, "Operation not permitted"), 1.0)

@@ -120,7 +120,7 @@ class Network:
         return self.put_together["peer"] if self.counts else None
 
     def send(self, link: Link, to: str, data: bytes) -> None:
-        """Let a datagram meet its fate on a link."""
+        """Let a datagram cross a link: it may be lost, delayed or copied."""
         size = len(data) + overhead(self.address)
         fate = link.carry(size, self.now)
         if fate == LOST:
@@ -138,7 +138,7 @@ class Network:
         heapq.heappush(self.queue, (self.now + delay, next(self.order), what, data))
 
     def search(self, direction: OneWay, kind: type[PathMtuSearch | StrictPathMtuSearch] = PathMtuSearch) -> PathMtu:
-        """Run a search to its end."""
+        """Run a search completely."""
         return self.drive(kind(self.exchange(direction)))
 
     def exchange(self, direction: OneWay, tell: Tell = silent) -> Exchange:
@@ -154,7 +154,7 @@ class Network:
         )
 
     def drive(self, search: Core[PathMtu]) -> PathMtu:
-        """Run this search to its end, in simulated time."""
+        """Run this search completely, in simulated time."""
         until = self.now + 100
         while search.result is None:
             for data in sent(search, self.now):

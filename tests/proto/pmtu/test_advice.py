@@ -45,7 +45,7 @@ def test_the_advised_mtu_fits(mtu: int, overhead: int) -> None:
 
 
 def test_the_bounds_of_the_underlay() -> None:
-    """Protects the range that plain packets to the endpoint are tried in: 1312 stands for 1372 to 1387."""
+    """Protects the range that plain packets to the endpoint are tried in: 1312 means 1372 to 1387."""
     assert WIREGUARD.outer_bounds(1312) == (1372, 1387)
     assert WIREGUARD.outer_bounds(1408) == (1468, 1479)
     assert PLAIN.outer_bounds(1312) == (1372, 1372)

@@ -38,8 +38,8 @@ def started(host: "Host | None" = None, *, address: str = PEER, ip_header: bool 
 class Host:
     """A peer that answers echoes, and the two ways to it. Times in seconds, rates as parts of one.
 
-    tells: the MTU in the ICMP error about a request that is too big; None: silence. splits: answers over that size come
-    in fragments.
+    `tells`: the MTU in the ICMP error about a request that is too big; None: silence. splits: answers over that size
+    come in fragments.
     """
 
     there: Carry = up_to(65535)
@@ -62,7 +62,7 @@ class Host:
         self.reply = 129 if ":" in self.address else 0
 
     def search(self, search: EchoSearch) -> PathMtu:
-        """Run it to its end, in simulated time."""
+        """Run it completely, in simulated time."""
         while search.result is None:
             for message in sent(search, self.now):
                 self.request(message)
@@ -79,7 +79,7 @@ class Host:
         return search.result
 
     def request(self, message: bytes) -> None:
-        """Let a request meet its fate, and its answer."""
+        """Let a request and its answer cross: they may be lost or delayed."""
         size = len(message) - HEADER + overhead(self.address)
         if not self.there(size):
             if self.tells is not None:
@@ -174,7 +174,7 @@ def test_silence_ends_the_search() -> None:
 
 
 def test_a_host_that_answers_short_proves_no_more_than_it_returns() -> None:
-    """Protects against hosts that cut what they return: an answer of another size than the request is none."""
+    """Protects against hosts that cut what they return: an answer of another size than the request does not count."""
 
     class Cutting(Host):
         def later(self, what: str, message: bytes) -> None:
@@ -196,7 +196,7 @@ def test_requests_are_well_formed() -> None:
 
 
 def test_a_raw_socket_shows_the_ip_header() -> None:
-    """Protects raw sockets: the header, with options too, is taken off, and our own requests are no answers."""
+    """Protects raw sockets: the header, with options too, is removed, and our own requests do not count as answers."""
     search = started(ip_header=True)
     (hello,) = sent(search, 1.0)
     search.receive(Received(b"\x45" + bytes(19) + hello), 1.01)

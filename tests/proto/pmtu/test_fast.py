@@ -130,7 +130,7 @@ def test_fragments_of_others_cause_no_finding(direction: OneWay) -> None:
 
 @BOTH
 def test_without_a_count_of_fragments_the_rest_still_works(direction: OneWay) -> None:
-    """Protects peers whose host cannot tell: no fragments are claimed, black holes are still found."""
+    """Protects peers whose host cannot count fragments: none are claimed, black holes are still found."""
     fragmenting = network(direction, Link(wireguard(1380, 1420, fragments=True)), counts=False)
     assert fragmenting.search(direction).fits
     assert network(direction, Link(up_to(1399)), counts=False).search(direction).mtu_bytes == 1399
@@ -148,7 +148,7 @@ def test_an_icmp_error_shortens_the_search(direction: OneWay) -> None:
 @BOTH
 @pytest.mark.parametrize("icmp_mtu", [296, 1000, 1279, 1399, 1419])
 def test_an_icmp_error_never_sets_the_value(direction: OneWay, icmp_mtu: int) -> None:
-    """Protects against errors that lie. What is told counts as a signal only if packets of that size get through."""
+    """Protects against errors that lie: one counts as a signal only if packets of its size get through."""
     found = network(direction, Link(up_to(1380), tells=icmp_mtu)).search(direction)
     assert found.mtu_bytes == 1380
     assert found.signalled == (icmp_mtu <= 1380)
@@ -182,7 +182,7 @@ def test_silence_ends_the_search(direction: OneWay) -> None:
 
 
 def test_port_unreachable_ends_the_search() -> None:
-    """Protects the quick answer where nobody listens; once answers came the same error is no verdict."""
+    """Protects the quick answer where nobody listens; once answers came the same error gives no verdict."""
     search = started("forward")
     sent(search, 1.0)
     search.refused(PORT_UNREACHABLE, 1.1)
@@ -199,7 +199,7 @@ def test_port_unreachable_ends_the_search() -> None:
 @BOTH
 @pytest.mark.parametrize("loss", [0.3, 0.6, 0.9])
 def test_heavy_loss_never_makes_a_finding(direction: OneWay, loss: float) -> None:
-    """Protects against the worst answer: a path that carries everything, with heavy loss, is no black hole."""
+    """Protects against the worst answer: a path that carries everything, with heavy loss, is not a black hole."""
     for seed in range(30):
         found = network(direction, Link(up_to(1420), loss=loss), seed=seed).search(direction)
         assert not found.black_hole, (seed, found)

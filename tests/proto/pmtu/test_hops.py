@@ -39,7 +39,7 @@ class Way:
     sent: list[int] = field(default_factory=list)
 
     def search(self) -> Vanishing:
-        """Run a search to its end, in simulated time."""
+        """Run a search completely, in simulated time."""
         rng, now, left = random.Random(self.seed), 10.0, dict.fromkeys(range(1, self.length + 1), float(self.tokens))
         search = HopSearch(address="10.66.0.2", small=SMALL, large=LARGE, token=TOKEN, patience_s=0.2)
         while search.get_timer() is not None:
@@ -103,7 +103,7 @@ def test_silence_is_no_evidence() -> None:
 
 
 def test_a_limit_on_icmp_is_no_hole() -> None:
-    """Protects hops that answer twice and then no more: too little to tell."""
+    """Protects hops that answer twice and then no more: too little to decide."""
     found = Way(4, 1, tokens=2).search()
     assert found.doubt == "hop 2 does not answer often enough"
 

@@ -78,7 +78,7 @@ def test_forged_icmp_errors_never_change_the_size(kind: Kind, direction: OneWay,
 @BOTH
 @pytest.mark.parametrize("loss", [0.3, 0.6, 0.9])
 def test_heavy_loss_never_makes_a_finding(kind: Kind, direction: OneWay, loss: float) -> None:
-    """Protects against the worst answer: a path that carries everything, with heavy loss, is no black hole."""
+    """Protects against the worst answer: a path that carries everything, with heavy loss, is not a black hole."""
     for seed in range(60):
         bad = Link(up_to(1420), loss=loss)
         ways = (bad, Link(up_to(65535))) if direction == "forward" else (Link(up_to(65535)), bad)

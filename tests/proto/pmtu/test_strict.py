@@ -152,7 +152,7 @@ def test_silence_ends_the_search(direction: OneWay) -> None:
 
 
 def test_port_unreachable_ends_the_search() -> None:
-    """Protects the quick answer where nobody listens; once answers came the same error is no verdict."""
+    """Protects the quick answer where nobody listens; once answers came the same error gives no verdict."""
     search = strict("forward")
     (hello,) = sent(search, 1.0)
     greeted = strict("forward")

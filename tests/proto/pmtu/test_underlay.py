@@ -35,7 +35,7 @@ def test_the_largest_size_is_exact(limit: int, address: str) -> None:
 
 
 def test_silence_proves_nothing() -> None:
-    """Protects against guesses: no answer is no size, and a missing answer only makes the result smaller."""
+    """Protects against guesses: no answer gives no size, and a missing answer only makes the result smaller."""
     assert refused_by(0) == (0, 56)
     assert refused_by(1402, mute=frozenset({1402, 1401}))[0] == 1400
 

@@ -123,7 +123,7 @@ def test_one_changed_bit_is_refused_under_a_key(message: Message, data: st.DataO
 
 
 def test_with_a_key_the_unsigned_get_nothing() -> None:
-    """Protects the authenticated responder from whoever does not hold the key."""
+    """Protects the authenticated responder from hosts that do not have the key."""
     for kind in Kind:
         for key in (None, b"some other key..."):
             assert server(KEY).handle(encode(Message(kind, TOKEN, 1), length=1000, key=key), SOURCE, 0.0) == []
@@ -131,7 +131,7 @@ def test_with_a_key_the_unsigned_get_nothing() -> None:
 
 @pytest.mark.parametrize("source", [SOURCE, SOURCE6])
 def test_a_large_probe_gets_a_small_answer(source: tuple[str, int]) -> None:
-    """Protects the forward measurement: the answer is small and tells the size that arrived."""
+    """Protects the forward measurement: the answer is small and reports the size that arrived."""
     probe = encode(Message(Kind.PROBE, TOKEN, 9, size=1400), length=1400 - overhead(source[0]))
     (data,) = server(host=Host()).handle(probe, source, 0.0)
     assert decode(data) == Message(Kind.ACK, TOKEN, 9, size=1400, reassembled=7)
@@ -139,7 +139,7 @@ def test_a_large_probe_gets_a_small_answer(source: tuple[str, int]) -> None:
 
 
 def test_a_welcome_tells_about_the_host() -> None:
-    """Protects the reverse search, which needs the peer's own interface MTU and what its kernel was told."""
+    """Protects the reverse search, which needs the peer's own interface MTU and what its kernel has learnt."""
     hello = encode(Message(Kind.HELLO, TOKEN, 3), length=SMALLEST - 28)
     (data,) = server(host=Host()).handle(hello, SOURCE, 0.0)
     welcome = decode(data)

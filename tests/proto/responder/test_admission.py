@@ -1,4 +1,4 @@
-"""Who may ask, how often, and in how much memory."""
+"""Which sources may ask, how often, and in how much memory."""
 
 from ipaddress import ip_network
 
@@ -36,7 +36,7 @@ def test_token_bucket() -> None:
 
 
 def admitted(limit: float = 100.0, *, sources: int = 0) -> Admission:
-    """An admission that lets 20 packets of one source come at once; so many sources of 10.66.0.0/24 are known to it."""
+    """An admission that lets 20 packets of one source come at once; it knows this many sources of 10.66.0.0/24."""
     judge = Admission(PREFIXES, Limits(source_per_s=limit), 0.0)
     for number in range(sources):
         # As far apart as to leave every bucket full.
@@ -53,7 +53,7 @@ def test_one_source_has_its_rate() -> None:
 
 
 def test_a_noisy_peer_takes_nothing_from_a_quiet_one() -> None:
-    """However much some send, who keeps to a quarter of the rate is served."""
+    """However much some send, a source that keeps to a quarter of the rate is served."""
     judge = admitted(sources=40)
     now = 1000.0
     quiet = []
@@ -66,7 +66,7 @@ def test_a_noisy_peer_takes_nothing_from_a_quiet_one() -> None:
 
 
 def test_all_together_are_limited() -> None:
-    """Whoever they are, all sources get no more in a second than five times the rate of one."""
+    """All sources, known or not, get no more in a second than five times the rate of one."""
     judge = admitted(sources=200)
     judge.proven("198.51.100.1", 4000.0)
     places = [f"10.66.0.{number}" for number in range(256)] + [f"198.51.100.{number}" for number in range(200)]
@@ -88,7 +88,7 @@ def test_strangers_cannot_use_up_what_peers_are_given() -> None:
 
 
 def test_newcomers_cannot_use_up_what_known_peers_are_given() -> None:
-    """A flood from made-up addresses of a provisioned prefix: who was there before is served."""
+    """A flood from made-up addresses of a provisioned prefix: earlier sources are served."""
     judge = admitted(sources=1)
     newcomers = [judge.judge(f"fd66::{number:x}", 100.0) for number in range(1000)]
     assert newcomers.count(Verdict.ALLOWED) == 10
@@ -96,7 +96,7 @@ def test_newcomers_cannot_use_up_what_known_peers_are_given() -> None:
 
 
 def test_tables_are_bounded() -> None:
-    """Made-up addresses cannot fill the memory, and who was seen last is remembered."""
+    """Made-up addresses cannot fill the memory, and recent sources are remembered."""
     judge, ledger = Admission([ip_network("10.0.0.0/8")], Limits(), 0.0), Ledger()
     for number in range(2 * admission.MAX_SOURCES):
         address = f"10.{number // 65536}.{number // 256 % 256}.{number % 256}"

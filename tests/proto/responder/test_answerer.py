@@ -1,4 +1,4 @@
-"""What answers in a responder's place is named by what tells most, and the remedy fits it."""
+"""What answers in a responder's place is named by the most exact reason, and the remedy fits it."""
 
 import pytest
 
@@ -12,11 +12,11 @@ from preflight.proto.responder.answerer import replace_answerer, who_answers
         ({OTHER_KEY: 1, FOREIGN: 9}, "another key"),
         ({UNSIGNED: 1, ECHOED: 9}, "does not sign"),
         ({ECHOED: 1, FOREIGN: 9}, "sends back what it gets"),
-        ({FOREIGN: 1}, "no responder answers"),
+        ({FOREIGN: 1}, "something that is not a responder answers"),
     ],
 )
-def test_the_sentence_names_what_tells_most(rejected: dict[str, int], said: str) -> None:
-    """Ten strange datagrams must not hide the one that gives the cause away; the counts stand behind it."""
+def test_the_sentence_names_the_most_exact_reason(rejected: dict[str, int], said: str) -> None:
+    """Ten strange datagrams must not hide the one that shows the cause; the counts come after it."""
     sentence = who_answers("b", 862, rejected)
     assert said in sentence
     assert all(f"{reason} {count}" in sentence for reason, count in rejected.items())
@@ -24,7 +24,7 @@ def test_the_sentence_names_what_tells_most(rejected: dict[str, int], said: str)
 
 @pytest.mark.parametrize("reason", [OTHER_KEY, UNSIGNED])
 def test_a_key_that_differs_is_repaired_by_the_key(reason: str) -> None:
-    """The right program runs there: nobody has to look who has the port."""
+    """The right program runs there: nobody has to find out which program has the port."""
     remedy = replace_answerer("b", "10.66.0.2", 862, {reason: 3})
     assert "--key-file" in remedy
     assert "ss -lunp" not in remedy

@@ -1,4 +1,4 @@
-"""Cookies: only who receives at an address can give one back, and not for long."""
+"""Cookies: only a host that receives at an address can return one, and not for long."""
 
 from preflight.proto.responder.cookie import COOKIE_BYTES, COOKIE_SECONDS, Cookies
 

@@ -98,7 +98,7 @@ def test_each_hello_is_taken_once_and_in_order() -> None:
 
 
 def test_a_restarted_responder_is_heard() -> None:
-    """Its numbers begin anew; with a clock that went back it is heard once no recorded hello can be fresh."""
+    """Its numbers begin again; with a clock that went back it is heard once no recorded hello can be fresh."""
     receiver = HelloReceiver(KEY, B, A)
     receiver.take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS)
     receiver.take(said(HelloServer(KEY, [A], NOW_MS + 1, 0.0)), B, 0.0, NOW_MS)
@@ -120,7 +120,7 @@ def test_a_restarted_responder_is_heard() -> None:
     ],
 )
 def test_a_hello_is_good_between_its_two_ends_only(source: str, sender: str, receiver: str, reason: str | None) -> None:
-    """Whoever holds the key or records a hello cannot make it one of another pair."""
+    """A host that has the key or records a hello cannot make it one of another pair."""
     data = hello.encode(Message(Kind.HELLO, Hello(sender, receiver, NOW_MS, 1, NOW_MS)), KEY)
     hellos = HelloReceiver(KEY, B, A)
     if reason is None:
@@ -138,7 +138,7 @@ def test_old_hellos_are_dropped(off_s: float) -> None:
 
 
 def test_only_hellos_are_heard() -> None:
-    """A question or an answer with a good signature is no hello, and an answer is no question."""
+    """A question or an answer with a good signature does not pass as a hello, nor an answer as a question."""
     for kind in (Kind.QUESTION, Kind.ANSWER):
         with pytest.raises(HelloError, match="bad-hello"):
             HelloReceiver(KEY, B, A).take(hello.encode(Message(kind, Hello(B, A, 1, 1, NOW_MS)), KEY), B, 0.0, NOW_MS)
@@ -147,7 +147,7 @@ def test_only_hellos_are_heard() -> None:
 
 
 def test_two_responders_hear_one_another() -> None:
-    """Each tells how many hellos it heard and how long ago, and what its core counted; a stranger changes nothing."""
+    """Each reports how many hellos it heard and how long ago, and what its core counted; a stranger changes nothing."""
     a, b = HelloServer(KEY, [B], NOW_MS, 0.0), HelloServer(KEY, [A], NOW_MS, 0.0)
     a.at(B, A)
     b.at(A, B)
@@ -210,7 +210,7 @@ LATE, EARLY = HELLO_AFTER_S + 1.0, HELLO_AFTER_S - 0.5
     ],
 )
 def test_what_a_hello_proves(inquiry: AskResult, forward: Way, reverse: Way) -> None:
-    """A direction is called dead or open only by evidence of this inquiry; no hello is no evidence."""
+    """A direction is called dead or open only by evidence of this inquiry; a missing hello is not evidence."""
     assert (forward_way(inquiry), reverse_way(inquiry)) == (forward, reverse)
 
 
@@ -262,7 +262,7 @@ def test_a_listener_takes_the_newest_hello_after_its_first_packet() -> None:
 
 
 def test_a_listener_asks_the_responder_of_its_host() -> None:
-    """Only while it is told to, and not again and again at once; only an answer to its own question counts."""
+    """Only while it is asked to, and not again and again at once; only an answer to its own question counts."""
     listener, here = listening(by_responder=True), HelloServer(KEY, [B], NOW_MS, 50.0)
     here.at(B, A)
     assert (list(listener.datagrams_to_send(100.0)), listener.get_timer()) == ([], inf)

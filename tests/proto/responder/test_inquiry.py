@@ -1,4 +1,4 @@
-"""Who sends what to the socket of an inquiry: each datagram counts once, for the right host."""
+"""The senders to the socket of an inquiry: each datagram counts once, for the right host."""
 
 from dataclasses import dataclass, field
 
@@ -39,7 +39,7 @@ def test_probes_are_counted_by_host() -> None:
 
 
 def test_answers_from_the_peers_place_go_to_their_session() -> None:
-    """Protects late answers: each session is offered them; what is no answer is left to the session that runs."""
+    """Protects late answers: each session gets them; what is not an answer is left to the session that runs."""
     sorter, burst, retry = Sorter(PEER, NONCE, 3), KnownSession(), KnownSession()
     sorter.sessions = [burst, retry]
     assert sorter.sift(Received(ANSWER, PEER), 1.0)

@@ -36,7 +36,7 @@ json_values = st.recursive(
 
 
 def test_request_round_trip() -> None:
-    """A request is read as it was written, and known as signed exactly by who holds the key."""
+    """A request is read as it was written, and counts as signed only with the key."""
     assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, None), None) == (REQUEST, False)
     assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, KEY), KEY) == (REQUEST, True)
     assert mailbox_probe.decode_request(mailbox_probe.encode_request(REQUEST, KEY), None) == (REQUEST, False)
@@ -48,7 +48,7 @@ def test_request_round_trip() -> None:
 
 
 def test_result_round_trip() -> None:
-    """A result is read as it was written; who has a key takes only a signed one."""
+    """A result is read as it was written; a node with a key takes only a signed one."""
     result = ProbeResult(REQUEST.nonce, REPORT)
     assert mailbox_probe.decode_result(mailbox_probe.encode_result(result, KEY), KEY) == result
     assert mailbox_probe.decode_result(mailbox_probe.encode_result(result, KEY), None) == result
@@ -68,7 +68,7 @@ def test_what_came_later_is_read_where_it_is_reported(key: bytes | None, way: Re
 
 
 def test_an_older_node_and_an_older_peer_are_understood() -> None:
-    """A payload without the fields that came later is whole, and who does not know a field passes over it."""
+    """A payload without the later fields is whole, and a reader that does not know a field skips it."""
     assert "to" not in json.loads(mailbox_probe.encode_request(REQUEST, None))
     assert "way" not in json.loads(mailbox_probe.encode_result(ProbeResult(REQUEST.nonce, REPORT), None))
     newer = json.loads(mailbox_probe.encode_request(REQUEST, None)) | {"a_field_of_the_future": [1]}
@@ -146,7 +146,7 @@ def test_malformed_requests(name: str, value: object) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=200) | json_values.map(json.dumps), st.sampled_from([None, KEY]))
 def test_random_payloads(payload: str, key: bytes | None) -> None:
-    """Whatever stands in a mailbox is a payload or an PayloadError."""
+    """Whatever is in a mailbox is a payload or a PayloadError."""
     for decode in (mailbox_probe.decode_request, mailbox_probe.decode_result):
         with suppress(PayloadError):
             decode(payload, key)

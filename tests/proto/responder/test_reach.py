@@ -33,7 +33,7 @@ def asked(**facts: object) -> AskResult:
     ],
 )
 def test_forward(asked: AskResult, way: Way) -> None:
-    """The word dead accuses the network: only the peer's own word proves that nothing came."""
+    """The word dead accuses the network: only the peer's own report proves that nothing came."""
     assert forward_way(asked) is way
 
 

@@ -55,7 +55,7 @@ def test_the_facts_of_all_sessions_are_joined() -> None:
 
 
 def test_evidence_holds_both_ends() -> None:
-    """The report shows what the peer said beside what this node counted."""
+    """The report shows what the peer said and what this node counted."""
     evidence = counts(asked(received=3))
     assert (evidence["sent"], evidence["told_by_peer"]["received"]) == (10, 3)
     assert counts(AskResult(sent=1, answered=0))["told_by_peer"] is None

@@ -1,4 +1,4 @@
-"""What the word of a peer's kernel explains, and what it does not."""
+"""What the report of a peer's kernel explains, and what it does not."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_the_filter_s_lines_fix_route_and_filter() -> None:
 
 
 def test_where_there_is_no_route_the_filter_is_not_loosened() -> None:
-    """A loose filter wants any route; there is nothing to loosen."""
+    """A loose filter needs any route; there is nothing to loosen."""
     cause = explain(asked(NO_ROUTE), "b")
     assert cause is not None
     assert cause.remedy == "ip route replace 10.66.0.1/32 dev wg0   # on b"

@@ -42,7 +42,7 @@ microseconds = st.none() | st.integers(0, 2**32 - 2).map(lambda us: us / 1000)
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """Hops as the protocol carries them: who is silent has no time and is not the end."""
+    """Hops as the protocol carries them: a silent hop has no time and is not the end."""
     shown = draw(st.lists(addresses, max_size=trace.MAX_HOPS))
     return Trace(
         tuple(
@@ -79,7 +79,7 @@ def test_round_trip(message: Message, key: bytes | None) -> None:
 @unhurried
 @given(messages, keys)
 def test_truncated_at_every_byte(message: Message, key: bytes | None) -> None:
-    """A short datagram is none; never an exception."""
+    """A short datagram does not count; never an exception."""
     data = encode(message, key=key)
     assert all(decode(data[:length], key=key) is None for length in range(len(data)))
 
@@ -153,7 +153,7 @@ def test_answers_are_not_answered(kind: Kind) -> None:
 
 
 def test_with_a_key_the_unsigned_get_nothing() -> None:
-    """Who does not hold the key learns nothing and makes nobody trace."""
+    """A host without the key learns nothing and makes nobody trace."""
     server = TraceServer(KEY, b"secret", 0.0)
     for key in (None, b"some other key..."):
         assert server.handle(encode(Message(Kind.ASK, TOKEN), key=key), SOURCE, HERE, 255, 0.0) == ([], "bad-trace")
@@ -271,5 +271,5 @@ def test_a_report_that_was_not_asked_for() -> None:
     ("ttl", "hops"), [(255, 1), (254, 2), (192, 64), (191, None), (64, None), (0, None), (None, None)]
 )
 def test_hops_by_what_is_left_of_the_ttl(ttl: int | None, hops: int | None) -> None:
-    """A packet that was not sent with 255, or whose TTL is not told, says nothing about the distance."""
+    """A packet that was not sent with 255, or whose TTL is not known, says nothing about the distance."""
     assert hops_crossed(ttl) == hops

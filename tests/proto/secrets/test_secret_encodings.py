@@ -26,7 +26,7 @@ KEY = bytes(range(200, 232))
 
 
 def base64_at(before: int, altchars: bytes = b"+/") -> Callable[[str], str]:
-    """Inside of longer text in base64, behind so many bytes."""
+    """Inside of longer text in base64, after this many bytes."""
     return lambda text: base64.b64encode(b"u" * before + text.encode() + b"!", altchars).decode()
 
 
@@ -126,6 +126,6 @@ def test_a_value_too_short_for_a_secret_is_left_alone() -> None:
 
 
 def test_an_answer_that_quotes_the_request_as_json_shows_no_secret() -> None:
-    """A debug page shows the body as it was sent: the quote inside the token stands there with a backslash."""
+    """A debug page shows the body as it was sent: the quote inside the token has a backslash there."""
     body = json.dumps({"bootstrap_token": SECRETS[1]}).encode()
     assert shown(b"bad request: " + body, (SECRETS[1],)) == 'bad request: {"bootstrap_token": "[secret]"}'

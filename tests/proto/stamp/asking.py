@@ -17,7 +17,7 @@ def location() -> Tlv:
 
 
 def read_location(tlv: Tlv) -> tuple[tuple[str, int], tuple[str, int]] | None:
-    """Source and destination that a reflector tells; None unless it tells both."""
+    """Source and destination that a reflector reports; None unless it reports both."""
     if tlv.kind != Kind.LOCATION or tlv.flags or len(tlv.value) < _PORTS.size:
         return None
     found = {place.kind: place.value for place in parse(tlv.value[_PORTS.size :]) if not place.flags}

@@ -64,7 +64,7 @@ class Network:
         return EPOCH_NS + round((at + ahead_s) * 1e9)
 
     def run(self, plan: SessionPlan) -> StampStats:
-        """The session from its first packet to its end."""
+        """The session from its first packet to its last."""
         sender = SessionSender(plan, self.now, lambda: self.ns(self.now))
         while (timer := sender.get_timer()) is not None:
             if self.queue and self.queue[0].at <= timer:

@@ -37,7 +37,7 @@ def request(sequence: int = 0, ssid: int = 7, *, key: bytes | None = None, extra
 
 
 def test_it_counts_each_session_by_itself() -> None:
-    """Own sequence numbers per source and SSID tell the sender what was lost on the way here."""
+    """Own sequence numbers per source and SSID show the sender what was lost on the way here."""
     server = SessionReflector()
     numbers = [stamp.parse_answer(ask(server, request(sequence))).sequence for sequence in (0, 3, 4)]
     assert numbers == [0, 1, 2]
@@ -139,7 +139,7 @@ def test_both_modes_side_by_side() -> None:
 
 
 def test_strangers_must_show_the_key() -> None:
-    """Who is not provisioned gets an answer to an authenticated packet only."""
+    """A sender that is not provisioned gets an answer to an authenticated packet only."""
     server = SessionReflector(key=KEY)
     with pytest.raises(StampError, match="not-allowed"):
         ask(server, request(), stranger=True)
@@ -172,7 +172,7 @@ def test_a_flood_of_ports_pushes_out_only_its_own_sessions() -> None:
 
 
 def test_sources_are_bounded_and_the_oldest_goes() -> None:
-    """Many addresses cannot fill the memory; who has spoken lately stays."""
+    """Many addresses cannot fill the memory; recent senders stay."""
     server = SessionReflector()
     for number in range(2 * reflector.MAX_SOURCES):
         ask(server, request(), source=(f"10.{number // 65536}.{number // 256 % 256}.{number % 256}", 5000))

@@ -33,7 +33,7 @@ def test_a_late_shell_does_not_catch_up_in_a_burst() -> None:
 
 
 def test_a_dead_path_gives_no_direction() -> None:
-    """Nothing answered: no direction is claimed, no tail is sent, and silence is waited for as long as asked."""
+    """Nothing answered: no direction is claimed, no tail is sent, and the wait for an answer is as long as asked."""
     network = Network(losing(*range(100)))
     stats = network.run(plan(10, timeout_s=1.0))
     assert (stats.sent, stats.answered, stats.forward, stats.reverse) == (10, 0, None, None)
@@ -41,7 +41,7 @@ def test_a_dead_path_gives_no_direction() -> None:
 
 
 def test_the_tail_is_bounded() -> None:
-    """A path that dies in the middle gets a bounded number of tail packets; what they cannot tell stays undirected."""
+    """A path that dies in the middle gets a bounded number of tail packets; what they cannot show stays undirected."""
     network = Network(losing(*range(20, 1000)))
     stats = network.run(plan(50))
     forward, reverse = directions(stats)
@@ -52,13 +52,13 @@ def test_the_tail_is_bounded() -> None:
 
 @pytest.mark.parametrize("rtt_s", [0.0005, 0.08, 0.6])
 def test_no_tail_on_a_long_healthy_path(rtt_s: float) -> None:
-    """Answers that are merely under way are waited for."""
+    """Answers that are only in flight are waited for."""
     stats = Network(steady(rtt_s / 2), steady(rtt_s / 2)).run(plan(50))
     assert (stats.sent, stats.answered) == (50, 50)
 
 
 def test_enough_answers_end_a_session() -> None:
-    """Who only wants to know whether the path lives stops at the first answer."""
+    """A caller that only needs to know whether the path is alive stops at the first answer."""
     network = Network(losing(*range(5)))
     stats = network.run(plan(100, enough=1))
     assert stats.answered == 1
@@ -66,7 +66,7 @@ def test_enough_answers_end_a_session() -> None:
 
 
 def test_packets_that_did_not_leave_are_not_lost_on_the_way() -> None:
-    """A refusal of this node's own kernel is told by name and spends no sequence number."""
+    """A refusal of this node's own kernel is reported by name and spends no sequence number."""
     network = Network(refused=lambda number: errno.EPERM if number % 2 else 0)
     stats = network.run(plan(20))
     assert (stats.sent, stats.answered, stats.send_errors) == (10, 10, {"EPERM": 10})
@@ -75,7 +75,7 @@ def test_packets_that_did_not_leave_are_not_lost_on_the_way() -> None:
 
 
 def test_foreign_and_forged_answers_are_dropped() -> None:
-    """Answers of another session, to packets never sent, or without the right key count as nothing but rejected."""
+    """Answers of another session, to packets never sent, or without the right key count only as rejected."""
     sender = SessionSender(plan(5, key=KEY), 0.0, count(EPOCH_NS).__next__)
     packet = send(sender)
     strangers = SessionReflector(key=b"another key of 16")
@@ -128,13 +128,13 @@ def test_packets_have_the_size_asked_for(size: int, key: bytes | None) -> None:
 
 
 def test_a_slow_path_is_no_lossy_one() -> None:
-    """Answers that take longer than silence is waited for are waited for, once the first is here."""
+    """Answers that take longer than the first wait are waited for, once the first is here."""
     stats = Network(steady(0.75), steady(0.75)).run(plan(400, timeout_s=1.0))
     assert (stats.answered, stats.undirected) == (stats.sent, 0)
 
 
 def test_drops_are_those_of_the_session() -> None:
-    """What the reflector had dropped before is none of it."""
+    """What the reflector had dropped before does not count."""
     sender, reflector = SessionSender(plan(3), 0.0, count(EPOCH_NS).__next__), SessionReflector()
     for number, drops in enumerate([(100, 5, 0), (140, 5, 0), (170, 6, 2)]):
         packet = send(sender)
@@ -158,7 +158,7 @@ def test_copies_without_end_are_not_kept() -> None:
 
 
 def test_port_unreachable_ends_a_session() -> None:
-    """Only the peer's own word ends it; an ICMP error of a router is noted with who sent it, and by which interface."""
+    """Only the peer's own "port unreachable" ends it; a router's ICMP error is noted with its sender and interface."""
     sender = SessionSender(plan(50, peer="10.66.0.2"), 0.0, lambda: EPOCH_NS)
     send(sender)
     sender.refused(Refusal(errno.ECONNREFUSED, ORIGIN_ICMP, 3, 3, offender="10.66.0.9", interface="eth0"), 0.001)

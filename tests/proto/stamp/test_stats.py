@@ -197,7 +197,7 @@ def test_clock_error_needs_both_clocks() -> None:
 
 
 def test_a_stateless_reflector_gives_no_direction_to_losses() -> None:
-    """A reflector that copies the sender's number cannot tell directions; without losses there is nothing to tell."""
+    """A reflector that copies the sender's number cannot show directions; without losses there is nothing to show."""
     stateless = Network(losing(3), reflector=SessionReflector(stateful=False), clock_ahead_s=0)
     # Its Direct Measurement TLV would give it away as one that counts; a TWAMP Light reflector returns no TLVs.
     stateless.reflector.handle = cut(stateless.reflector)  # type: ignore[method-assign]
@@ -232,7 +232,7 @@ def test_an_older_session_of_the_reflector_gives_no_direction() -> None:
 
 
 def test_a_reflector_that_forgot_the_session_gives_no_direction() -> None:
-    """Numbers that begin anew are neither overtaking nor loss, and no count of anything."""
+    """Numbers that begin again are neither overtaking nor loss, and count for nothing."""
     network = Network()
     forgetful = network.reflector.handle
 
@@ -248,7 +248,7 @@ def test_a_reflector_that_forgot_the_session_gives_no_direction() -> None:
 
 
 def test_a_clock_that_is_set_meanwhile_is_no_jitter() -> None:
-    """A jump of the reflector's clock shows as times that cannot be true: losses stand, delays are not told."""
+    """A jump of the reflector's clock shows as times that cannot be true: losses stay, delays are not reported."""
     network = Network(losing(3))
     honest = network.ns
 

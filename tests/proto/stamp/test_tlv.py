@@ -27,7 +27,7 @@ def reflect(area: bytes, *, key: bytes | None = None, authenticated: bool = Fals
 @settings(deadline=None)
 @given(st.lists(tlvs, max_size=10))
 def test_round_trip(sent: list[Tlv]) -> None:
-    """What is written is read back, padding last, where RFC 8972 wants it behind an HMAC."""
+    """What is written is read back, padding last, where RFC 8972 places it after an HMAC."""
     in_order = sorted(sent, key=lambda tlv: tlv.kind == Kind.EXTRA_PADDING)
     assert stamp_tlv.parse(stamp_tlv.encode(sent)) == in_order
 
@@ -35,7 +35,7 @@ def test_round_trip(sent: list[Tlv]) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from([None, KEY]), st.booleans())
 def test_random_bytes(area: bytes, key: bytes | None, authenticated: bool) -> None:
-    """Whatever stands behind the base packet, the answer is as long and nothing breaks."""
+    """Whatever comes after the base packet, the answer is as long and nothing breaks."""
     assert len(stamp_tlv.reflect(area, FACTS, request=1, answer=1, key=key, authenticated=authenticated)) == len(area)
 
 
@@ -160,7 +160,7 @@ def test_truncation_at_every_byte(kind: str) -> None:
 
 
 def test_a_location_that_is_cut_is_malformed() -> None:
-    """Without room for two ports it is none; a sub-TLV that says it is longer than the TLV is marked too."""
+    """Without room for two ports it does not count; a sub-TLV that says it is longer than the TLV is marked too."""
     short = stamp_tlv.reflect(Tlv(Kind.LOCATION, bytes(3)).encode(), SEEN, request=3, answer=9)
     assert short[0] == MALFORMED
     cut = Tlv(Kind.LOCATION, bytes(4) + Tlv(7, bytes(16)).encode()[:-1]).encode()
@@ -194,7 +194,7 @@ def test_padding_that_looks_like_a_class_marks_nothing() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=120), st.sampled_from([2, 4]), st.sampled_from([SEEN, SEEN6]))
 def test_random_places_and_classes(value: bytes, kind: int, facts: Facts) -> None:
-    """Whatever stands in them, the answer is as long, and both of its ends can read it."""
+    """Whatever is in them, the answer is as long, and both of its ends can read it."""
     area = Tlv(kind, value).encode()
     answer = stamp_tlv.reflect(area, facts, request=1, answer=1)
     assert len(answer) == len(area)
@@ -204,7 +204,7 @@ def test_random_places_and_classes(value: bytes, kind: int, facts: Facts) -> Non
 
 
 def test_hmac_tlv_is_verified_and_made_anew() -> None:
-    """The answer's HMAC covers the answer's sequence number and TLVs, and stands where the request's did."""
+    """The answer's HMAC covers the answer's sequence number and TLVs, and is where the request's was."""
     area = stamp_tlv.encode([Tlv(Kind.ACCESS_REPORT, bytes(4)), Tlv(Kind.EXTRA_PADDING, bytes(8))], sequence=3, key=KEY)
     answer = stamp_tlv.reflect(area, FACTS, request=3, answer=9, key=KEY, authenticated=True)
     assert [(tlv.kind, tlv.flags) for tlv in stamp_tlv.parse(answer)] == [(6, 0), (8, 0), (1, 0)]
@@ -233,7 +233,7 @@ def test_authenticated_mode_wants_an_hmac_for_all_but_padding() -> None:
 
 
 def test_an_hmac_out_of_place_is_a_failed_one() -> None:
-    """Behind an HMAC TLV only padding may stand (RFC 8972 section 4.8)."""
+    """After an HMAC TLV only padding may come (RFC 8972 section 4.8)."""
     area = stamp_tlv.encode([Tlv(Kind.ACCESS_REPORT, bytes(4))], sequence=3, key=KEY) + Tlv(6, bytes(4)).encode()
     assert all(tlv.flags & INTEGRITY for tlv in reflect(area, key=KEY, authenticated=True))
 

@@ -26,7 +26,7 @@ def fields(data: bytes, *places: tuple[int, int]) -> list[int]:
 @settings(deadline=None)
 @given(sequences, times, words, words, keys)
 def test_request_round_trip(sequence: int, unix_ns: int, error: int, ssid: int, key: bytes | None) -> None:
-    """A sender's packet is read as it was written, in both modes and both formats of timestamp, which Z tells apart."""
+    """A sender's packet is read as it was written, in both modes and both formats of timestamp (the Z bit)."""
     packet = stamp.build_request(sequence, unix_ns, error, ssid, key=key)
     request = stamp.parse_request(packet, key)
     assert (request.sequence, request.error, request.ssid) == (sequence, error, ssid)

@@ -76,7 +76,7 @@ def test_question_and_answer(source: tuple[str, int], key: bytes | None, transac
     ],
 )
 def test_whom_it_answers(signed: bytes | None, key: bytes | None, signed_only: bool, answered: bool) -> None:
-    """Whoever may be anybody shows the key; a wrong signature helps nobody."""
+    """A source that may be anyone must show the key; a wrong signature helps nobody."""
     question = stun.request(TRANSACTION, signed)
     assert (stun.answer(question, ("10.66.0.1", 5), key, signed_only=signed_only) is not None) is answered
 
@@ -118,7 +118,7 @@ def test_short_questions_get_no_answer(cut: int) -> None:
 
 
 def test_errors_are_reported() -> None:
-    """A server that wants credentials answers: that is not silence."""
+    """A server that asks for credentials answers: that is not silence."""
     words = b"\0\0\x04\x01Unauthorized"
     data = struct.pack("!HH", 0x0111, 4 + len(words)) + stun.COOKIE + TRANSACTION
     with pytest.raises(StunError, match="401 Unauthorized"):
@@ -145,7 +145,7 @@ def test_errors_are_reported() -> None:
     ],
 )
 def test_read_server(text: str, place: tuple[str, int] | None) -> None:
-    """As it stands in the settings; a mistake is found before anything is sent."""
+    """As it is in the settings; a mistake is found before anything is sent."""
     if place is None:
         with pytest.raises(ValueError, match="HOST"):
             stun.read_server(text)
@@ -154,7 +154,7 @@ def test_read_server(text: str, place: tuple[str, int] | None) -> None:
 
 
 def answer(address: str, mapped: str | None, local: str = "10.0.0.5:4000") -> StunAnswer:
-    """What one server told."""
+    """What one server reported."""
     return StunAnswer(f"{address}:3478", address, local=local, mapped=mapped)
 
 

@@ -80,7 +80,7 @@ def test_every_byte_is_signed(message: Message, place: int, change: int) -> None
     )
 )
 def test_never_more_out_than_in(data: list[bytes]) -> None:
-    """Whatever comes and whenever it is due, an address never gets more bytes than were sent in its name."""
+    """At any time an address gets at most as many bytes as were sent in its name."""
     server = NatServer(None, View())
     came, went = 0, 0
     for datagram in data:
@@ -105,14 +105,14 @@ def test_where(public_key: bytes, endpoint: str) -> None:
 
 
 def test_where_while_the_state_is_read() -> None:
-    """No answer is no wrong answer: it is asked again."""
+    """A missing answer is not a wrong answer: it is asked again."""
     view = View()
     view.ready = False
     assert NatServer(KEY, view).handle(nat.encode(Message(Kind.WHERE, NONCE, TUNNEL), KEY), NODE, 0.0) == []
 
 
 def test_a_promise_is_kept_once_and_reported() -> None:
-    """However often it is asked for; nobody is spoken to meanwhile, and afterwards it tells how much left."""
+    """However often it is asked for; nobody gets a packet meanwhile, and afterwards it reports how many left."""
     server, question = NatServer(KEY), Message(Kind.AFTER, NONCE, delay_s=25.0)
     for now in (0.0, 0.2, 0.4):
         assert ask(server, question, now=now) == Message(Kind.AGREED, NONCE)
@@ -129,7 +129,7 @@ def test_a_promise_is_kept_once_and_reported() -> None:
 
 
 def test_promises_are_bounded() -> None:
-    """Neither one address nor all together can make the responder a clockwork; who keeps silent is forgotten."""
+    """Neither one address nor all together can make the responder a clockwork; a silent asker is forgotten."""
     server = NatServer(KEY)
 
     def promised(source: tuple[str, int], count: int, now: float = 0.0) -> int:
@@ -177,7 +177,7 @@ def test_what_is_no_question_gets_no_answer(message: Message, length: int) -> No
     ],
 )
 def test_translated(seen_as: str, port: int | None, behind: bool) -> None:
-    """A NAT is an endpoint that is not this node's; a second address of this node is none."""
+    """A NAT shows as an endpoint that is not this node's; a second address of this node does not."""
     assert translated(seen_as, ["10.201.1.2", "fdc9::2", "fe80::1"], port) is behind
 
 
@@ -188,7 +188,7 @@ Core = Question | SilenceTest
 def converse(core: Core, server: NatServer, *, lets_in: bool = True, lost: frozenset[int] = frozenset()) -> list[float]:
     """Move datagrams between a node and its peer's responder; when the node sent something.
 
-    lets_in: whether packets that come unasked get in. lost: numbers of the node's datagrams that vanish.
+    lets_in: whether packets that were not requested get in. lost: numbers of the node's datagrams that vanish.
     """
     now, times = 0.0, []
     while (timer := core.get_timer()) is not None:

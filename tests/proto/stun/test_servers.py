@@ -52,7 +52,7 @@ def test_an_answer_ends_it(key: bytes | None) -> None:
 
 
 def test_silence_is_asked_again_and_then_reported() -> None:
-    """A lost datagram is no blocked network; three times without an answer are silence, after three seconds."""
+    """One lost datagram is not a blocked network; three without an answer are silence, after three seconds."""
     (found,), times = run(StunQuestions([asked(ONE)]), lambda core, datagram, now: None)
     assert (found.mapped, found.why) == (None, "silent")
     assert times == [10.0, 10.0 + RTO_S[0], 10.0 + RTO_S[0] + RTO_S[1]]
@@ -72,7 +72,7 @@ def test_only_the_server_itself_may_answer() -> None:
 
 
 def test_what_is_no_answer_has_a_reason() -> None:
-    """An echo of the request, and an answer without the signature that this node asks for, are told apart."""
+    """An echo of the request, and an answer without the signature that this node asks for, are distinguished."""
 
     def badly(core: StunQuestions, datagram: Datagram, now: float) -> None:
         core.receive(Received(datagram.data, ONE), now)

@@ -1,4 +1,4 @@
-"""What a product says about a peer: which word wins, and that none of them calls a path dead."""
+"""What a product says about a peer: which report wins, and that none of them calls a path dead."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def test_which_word_is_said(peer: OverlayPeer, said: Word, stays: bool) -> None:
 
 
 def test_times_that_no_calendar_has() -> None:
-    """A daemon may tell anything; the report is written all the same."""
+    """A daemon may report anything; the report is written anyway."""
     assert utc(1795419523.9) == "2026-11-23T07:38:43Z"
     assert utc(1e15) == "1000000000000000 s"
 

@@ -25,7 +25,7 @@ UNDERLAY = Route("10.201.2.1", interface="eth0", source="10.201.1.1")
 
 
 def seen(after: OverlayPeer | None, **more: Any) -> Watch:
-    """B, watched to the end."""
+    """B, watched until nothing changes any more."""
     return Watch(
         **{
             "interface": "wg0",
