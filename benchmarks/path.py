@@ -198,7 +198,7 @@ def _directions() -> Iterator[Row]:
     """One-way black holes: the right direction each time, and whether what pmtu-diag calls the forward one is that."""
     right = total = 0
     diag = next((peer for peer in _present() if peer.name == "pmtu-diag"), None)
-    told: list[bool] = []
+    was_right: list[bool] = []
     for direction in ("forward", "reverse"):
         truth = {"forward": 1420, "reverse": 1420} | {direction: 1312}
         case = Case("", f"black-hole-{direction}", 1312, 1420)
@@ -210,18 +210,18 @@ def _directions() -> Iterator[Row]:
                 contenders.append(Contender(diag.name, words, diag.read, truth["forward"]))
             _in_turn(lab, case, contenders)
         total, right = total + len(ours.found), right + sum(found == truth for found in ours.found)
-        told += [contender.right for contender in contenders[1:]]
+        was_right += [contender.right for contender in contenders[1:]]
     yield Row(
         area="path",
         name="direction of a one-way hole",
         ours=right,
         unit=f"of {total}",
         peer=diag.name if diag else None,
-        theirs=sum(told) if diag else None,
+        theirs=sum(was_right) if diag else None,
         target="all",
         met=right == total,
         correct=right == total,
-        note=f"theirs right in {sum(told)} of {len(told)}" if diag else "",
+        note=f"theirs right in {sum(was_right)} of {len(was_right)}" if diag else "",
     )
 
 

@@ -86,7 +86,7 @@ class Runs:
         return all(run.answered == self.expected for run in self.runs)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Wrong counts, and how far the wall times are apart."""
         walls = sorted(run.wall_s for run in self.runs)
         spread = f"{walls[0]:.2f}–{walls[-1]:.2f} s"
@@ -185,7 +185,7 @@ def _row(
         target=f"≤ {limit:g}×" if limit else None,
         met=limit is None or mine / other <= limit,
         correct=ours.right,
-        note=f"wall {ours.told}; theirs {theirs.told}",
+        note=f"wall {ours.summary}; theirs {theirs.summary}",
     )
 
 

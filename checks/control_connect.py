@@ -87,9 +87,9 @@ def _unresolved(url: ControlUrl) -> Result:
 def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
     """What the overlay reports about the tunnel to a silent address; None if it reports nothing."""
     peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
-    if overlay is None or peer is None or peer.last_handshake_s is None:
+    if overlay is None or peer is None or peer.last_handshake_unix_s is None:
         return None
-    age_s = now_unix_s - peer.last_handshake_s if peer.last_handshake_s else None
+    age_s = now_unix_s - peer.last_handshake_unix_s if peer.last_handshake_unix_s else None
     return Tunnel(overlay.interface or "", peer.endpoint, age_s)
 
 

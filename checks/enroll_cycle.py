@@ -83,19 +83,19 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
             yield _not_asked_for(step)
         return
     session = ctx.net.enrolment()
-    told: list[Result] = [] if session.bootstraps else [_without_bootstrap()]
+    reported: list[Result] = [] if session.bootstraps else [_without_bootstrap()]
     try:
         trouble = session.prepare()
-        told += [_would_waste(trouble)] if trouble is not None else []
-        for result in told:
+        reported += [_would_waste(trouble)] if trouble is not None else []
+        for result in reported:
             yield result
         while trouble is None and (outcomes := await session.advance()) is not None:
             for outcome in outcomes:
-                told.append(judge(outcome, session.facts()))
-                yield told[-1]
+                reported.append(judge(outcome, session.facts()))
+                yield reported[-1]
     finally:
         await session.end()
-    for result in blocked(told, session.facts()):
+    for result in blocked(reported, session.facts()):
         yield result
 
 
@@ -194,10 +194,10 @@ def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
     }[outcome.step]
 
 
-def blocked(told: list[Result], facts: EnrolmentFacts) -> list[Result]:
+def blocked(reported: list[Result], facts: EnrolmentFacts) -> list[Result]:
     """A skip for every step that was not reached."""
-    missing = [step for step in Step if step not in {result.aspect for result in told}]
-    bad = next((result for result in told if result.code and result.code is not codes.RUN_NOT_APPLICABLE), None)
+    missing = [step for step in Step if step not in {result.aspect for result in reported}]
+    bad = next((result for result in reported if result.code and result.code is not codes.RUN_NOT_APPLICABLE), None)
     if bad is None:
         message = f"the row of {facts.identity} existed before, hidden from the list, so it was not removed"
         return [

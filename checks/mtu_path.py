@@ -201,12 +201,12 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
     target, direction = carried.peer.target, Direction(found.direction)
     if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
         return _undecided(carried.peer, found)
-    told = {"facts": _facts(found), "evidence": (_sizes(found), *_hops(carried, found))}
+    details = {"facts": _facts(found), "evidence": (_sizes(found), *_hops(carried, found))}
     promise = _promise(carried, found)
     if found.fits and found.mtu_bytes >= minimum_mtu:
         arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
         message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} {arrive}, {promise}"
-        return passed(target, direction, message, **told)
+        return passed(target, direction, message, **details)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
     short = found.mtu_bytes < minimum_mtu
     if short:
@@ -217,7 +217,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
         verdict, code = failed, codes.MTU_BELOW_MINIMUM
     else:
         verdict, code = warned, codes.MTU_REDUCED
-    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **told)
+    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **details)
 
 
 def _way(carried: Carried, found: PathMtu) -> str:

@@ -89,8 +89,8 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         said = "; ".join(state.health[:MAXIMUM_COMPLAINTS]) or state.condition
         return _failed(state, codes.ALL[state.condition], f"{state.product} says of {name}: {said}")
     if not state.up:
-        told_only = state.mtu is None or state.product in MISSING
-        missing = told_only and all(link.name != name for link in links)
+        only_reported = state.mtu is None or state.product in MISSING
+        missing = only_reported and all(link.name != name for link in links)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
         remedy = MISSING.get(state.product) if missing else f"ip link set dev {name} up"
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedy=remedy)
@@ -100,33 +100,35 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
     others = f"; this run ignores the other overlays of this node: {', '.join(state.others)}" if state.others else ""
-    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_told(state))
+    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state))
 
 
 def _addresses_of_the_file(state: OverlayState) -> dict[str, str]:
     """The remedy with this node's addresses, if a configuration file has them."""
-    told = state.configured.addresses if state.configured else ()
-    lines = (f"ip address add {address} dev {state.interface}" for address in told)
-    return {"remedy": " && ".join(lines)} if told else {}
+    addresses = state.configured.addresses if state.configured else ()
+    lines = (f"ip address add {address} dev {state.interface}" for address in addresses)
+    return {"remedy": " && ".join(lines)} if addresses else {}
 
 
 def _failed(state: OverlayState, code: Code, message: str, **more: str | None) -> Result:
     remedy = REMEDIES.get((state.product, code.slug), "").format(interface=state.interface) or None
-    return failed(code, NODE, Direction.LOCAL, message, **{"remedy": remedy, **more}, **_told(state))
+    return failed(code, NODE, Direction.LOCAL, message, **{"remedy": remedy, **more}, **_reported(state))
 
 
-def _told(state: OverlayState) -> dict[str, Any]:
+def _reported(state: OverlayState) -> dict[str, Any]:
     """What the product reports about this node."""
-    told = {
+    reported = {
         "version": state.version,
         "public_key": state.public_key,
         "health": list(state.health),
         "unreadable": state.unreadable,
-        "key_expires": utc(state.key_expires_s) if state.key_expires_s else None,
+        "key_expires": utc(state.key_expires_unix_s) if state.key_expires_unix_s else None,
         "other_overlays": list(state.others),
     }
     evidence = Evidence(
-        state.product, "what the product reports about this node", {name: said for name, said in told.items() if said}
+        state.product,
+        "what the product reports about this node",
+        {name: said for name, said in reported.items() if said},
     )
     return {
         "facts": InterfaceFacts(mtu_bytes=state.mtu, peers=len(state.peers)),

@@ -34,12 +34,12 @@ from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, c
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
 REPEAT_S = 1.0
-TOLD_S = 4.0
+REPORT_WITHIN_S = 4.0
 """How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
-NUDGES_AT_ONCE = 16
-NUDGE_GAP_S = 0.016
+HANDSHAKES_AT_ONCE = 16
+HANDSHAKE_GAP_S = 0.016
 """Each packet may start a handshake: a thousand a second is not a burst."""
 
 
@@ -76,7 +76,7 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     state = await ctx.net.overlay()
     wanted = ctx.overlay.interface if ctx.overlay else None
     if state is None or not _watchable(state, wanted):
-        state = await _told(ctx, state, wanted)
+        state = await _reported(ctx, state, wanted)
         for peer in ctx.peers:
             yield judge_unwatched(peer, state, wanted)
         return
@@ -104,26 +104,26 @@ def _watchable(state: OverlayState | None, interface: str | None) -> bool:
     )
 
 
-async def _told(ctx: Context, state: OverlayState | None, wanted: str | None) -> OverlayState | None:
+async def _reported(ctx: Context, state: OverlayState | None, wanted: str | None) -> OverlayState | None:
     """The state once the product knows a direct path to every peer of this run, else after sending for a while."""
     loop = asyncio.get_running_loop()
-    until, nudged = loop.time() + TOLD_S, -REPEAT_S
+    until, provoked = loop.time() + REPORT_WITHIN_S, -REPEAT_S
     while state is not None and state.interface == wanted and state.condition is None:
         known = {peer: state.peer_for(peer.address) for peer in ctx.peers}
-        waiting = [peer for peer, told in known.items() if _open(state, told)]
+        waiting = [peer for peer, reported in known.items() if _open(state, reported)]
         if not waiting or loop.time() >= until:
             break
-        if loop.time() - nudged >= REPEAT_S:
-            nudged = loop.time()
-            await _nudged(ctx, {peer: Watch(wanted or "", known[peer]) for peer in waiting}, wanted)
+        if loop.time() - provoked >= REPEAT_S:
+            provoked = loop.time()
+            await _provoked(ctx, {peer: Watch(wanted or "", known[peer]) for peer in waiting}, wanted)
         await asyncio.sleep(SLOW_POLL_S)
         state = await ctx.net.overlay()
     return state
 
 
-def _open(state: OverlayState, told: OverlayPeer | None) -> bool:
+def _open(state: OverlayState, reported: OverlayPeer | None) -> bool:
     """Whether sending may change the state; ZeroTier's peers have addresses once this node has met them."""
-    return state.product == "zerotier" if told is None else not settled(told)
+    return state.product == "zerotier" if reported is None else not settled(reported)
 
 
 async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
@@ -134,11 +134,11 @@ async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, 
     began = now()
     owners = Owners(first.peers)
     seen = {peer: Watch(first.interface or "", owners.of(peer.address)) for peer in ctx.peers}
-    nudged = began - REPEAT_S
+    provoked = began - REPEAT_S
     while seen:
-        if now() - nudged >= REPEAT_S:
-            nudged = now()
-            seen = await _nudged(ctx, seen, first.interface)
+        if now() - provoked >= REPEAT_S:
+            provoked = now()
+            seen = await _provoked(ctx, seen, first.interface)
         await asyncio.sleep(POLL_S if now() - began < REPEAT_S else SLOW_POLL_S)
         state = await ctx.net.overlay()
         if state is None or not _watchable(state, first.interface):
@@ -157,19 +157,19 @@ def _with_facts(ctx: Context, state: OverlayState, settled: Mapping[Peer, Watch]
     return for_each_peer(tuple(settled), lambda peer: _facts(ctx, peer, state, settled[peer]), at_once=CONCURRENT_FACTS)
 
 
-async def _nudged(ctx: Context, seen: Mapping[Peer, Watch], interface: str | None) -> dict[Peer, Watch]:
+async def _provoked(ctx: Context, seen: Mapping[Peer, Watch], interface: str | None) -> dict[Peer, Watch]:
     """Send something to each peer, a few at a time."""
-    nudged: dict[Peer, Watch] = {}
+    provoked: dict[Peer, Watch] = {}
     for number, (peer, watched) in enumerate(seen.items(), 1):
-        nudged[peer] = replace(watched, objection=ctx.net.icmp.provoke_handshake(peer.address, interface))
-        if number % NUDGES_AT_ONCE == 0:
-            await asyncio.sleep(NUDGE_GAP_S)
-    return nudged
+        provoked[peer] = replace(watched, objection=ctx.net.icmp.provoke_handshake(peer.address, interface))
+        if number % HANDSHAKES_AT_ONCE == 0:
+            await asyncio.sleep(HANDSHAKE_GAP_S)
+    return provoked
 
 
 def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route], watched_s: float) -> Watch:
     route = routes.get(after.endpoint_address or "") if after else None
-    return replace(earlier, after=after, now_s=time.time(), watched_s=watched_s, route=route)
+    return replace(earlier, after=after, now_unix_s=time.time(), watched_s=watched_s, route=route)
 
 
 async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> Watch:
@@ -196,11 +196,11 @@ async def _seen_as(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -
     own_socket = seen.route is not None and not seen.route.error and seen.route.interface != state.interface
     if seen.after is None or seen.after.keepalive_s != 0 or state.public_key is None or not own_socket:
         return None
-    told = await ctx.net.nat.seen_as(peer, state.public_key)
-    if told is None:
+    reported = await ctx.net.nat.seen_as(peer, state.public_key)
+    if reported is None:
         return None
     own = [str(interface.ip) for link in await ctx.net.kernel.links() for interface in link.addresses]
-    return told if translated(told, own, state.listen_port) else None
+    return reported if translated(reported, own, state.listen_port) else None
 
 
 def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -> Result:
@@ -329,17 +329,17 @@ def _shown(seen: Watch) -> tuple[Evidence, ...]:
     if seen.after is None:
         return ()
     peer = seen.after
-    told = {
+    reported = {
         "public_key": peer.key,
         "endpoint": peer.endpoint,
         "allowed_ips": [str(network) for network in peer.addresses],
-        "latest_handshake_unix_s": peer.last_handshake_s,
+        "latest_handshake_unix_s": peer.last_handshake_unix_s,
         "rx_bytes": peer.rx_bytes,
         "tx_bytes": peer.tx_bytes,
         "keepalive_s": peer.keepalive_s,
         "route_to_endpoint": str(seen.route) if seen.route else None,
     }
-    return (Evidence("wireguard", "the peer at the end of the watch", told),)
+    return (Evidence("wireguard", "the peer at the end of the watch", reported),)
 
 
 def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) -> Result:
@@ -366,15 +366,15 @@ def judge_unwatched(peer: Peer, state: OverlayState | None, wanted: str | None) 
             f"{state.product} reports nothing about the session to {peer.address}; only the other checks measure it"
         )
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.ROUND_TRIP, message)
-    return _judge_told(peer, state, known)
+    return _judge_reported(peer, state, known)
 
 
-def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
+def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
     """What a product with its own control plane says about a peer."""
     # Tailscale's names are host names; the other products name a peer by role or address.
     name, said = known.name if state.product == "tailscale" and known.name else peer.target, word(known)
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
-    shown = (Evidence(state.product, "what it reports about the peer", _told_of(known)),)
+    shown = (Evidence(state.product, "what it reports about the peer", _reported_of(known)),)
     if said is Word.EXPIRED:
         remedy = f"On {name}: tailscale up --force-reauth" if state.product == "tailscale" else None
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedy=remedy, evidence=shown)
@@ -385,8 +385,7 @@ def _judge_told(peer: Peer, state: OverlayState, known: OverlayPeer) -> Result:
     return skipped(codes.RUN_NOT_APPLICABLE, *about, evidence=shown)
 
 
-def _told_of(known: OverlayPeer) -> dict[str, Measurement]:
-    times = {"last_handshake": known.last_handshake_s, "last_seen": known.last_seen_s, "expires": known.key_expires_s}
+def _reported_of(known: OverlayPeer) -> dict[str, Measurement]:
     return {
         "endpoint": known.endpoint,
         "relay": known.relay,
@@ -394,5 +393,7 @@ def _told_of(known: OverlayPeer) -> dict[str, Measurement]:
         "online": known.online,
         "rx_bytes": known.rx_bytes,
         "tx_bytes": known.tx_bytes,
-        **{name: utc(unix_s) if unix_s else None for name, unix_s in times.items()},
+        "last_handshake": utc(known.last_handshake_unix_s) if known.last_handshake_unix_s else None,
+        "last_seen": utc(known.last_seen_unix_s) if known.last_seen_unix_s else None,
+        "expires": utc(known.key_expires_unix_s) if known.key_expires_unix_s else None,
     }

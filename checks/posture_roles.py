@@ -242,15 +242,15 @@ def _warn_shared(message: str, rights: Sequence[Rights]) -> Result:
 
 
 def _judge_rest(rights: Sequence[Rights]) -> Result:
-    told = "; ".join(f"{right.token.source}: {_in_words(right)}" for right in rights)
+    summary = "; ".join(f"{right.token.source}: {_in_words(right)}" for right in rights)
     known = [right for right in rights if right.known]
     undecided = next((right for right in rights if right.asked and right.known is not False and right.detail), None)
     if undecided is not None:
         message = f"what {undecided.token.source} opens is not known: {undecided.detail}; run again later"
         return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message, evidence=(_evidence(rights),))
     if not known:
-        return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, told)
-    return passed(CONTROL, Direction.ROUND_TRIP, told, evidence=(_evidence(rights),))
+        return skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, summary)
+    return passed(CONTROL, Direction.ROUND_TRIP, summary, evidence=(_evidence(rights),))
 
 
 def _in_words(right: Rights) -> str:

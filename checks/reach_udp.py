@@ -382,13 +382,13 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
 
 
 def _forward_counts(asked: AskResult) -> dict[str, Measurement]:
-    told: dict[str, Measurement] = {"received_by_peer": asked.report.received} if asked.report else {}
-    return {"sent": asked.sent, **told}
+    reported: dict[str, Measurement] = {"received_by_peer": asked.report.received} if asked.report else {}
+    return {"sent": asked.sent, **reported}
 
 
 def _reverse_counts(asked: AskResult) -> dict[str, Measurement]:
-    told: dict[str, Measurement] = {"sent_by_peer": asked.report.sent} if asked.report else {}
-    return {**told, "received": asked.probes_received, "received_on_interface": asked.on_interface}
+    reported: dict[str, Measurement] = {"sent_by_peer": asked.report.sent} if asked.report else {}
+    return {**reported, "received": asked.probes_received, "received_on_interface": asked.on_interface}
 
 
 def _evidence(asked: AskResult) -> Evidence:

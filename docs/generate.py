@@ -91,12 +91,12 @@ def _kind(schema: dict[str, Any], entry: dict[str, Any]) -> str:
 def events() -> Iterator[str]:
     """One table for each source of events: the modules of that name, of whatever layer."""
     yield f"# Events of a timeline\n\n{HEAD} How to read one: [timeline](../timeline.md)."
-    told: dict[str, dict[str, list[str]]] = {}
+    reported: dict[str, dict[str, list[str]]] = {}
     for path in sorted(PROGRAM.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            for name, fields in _told_by(call):
-                told.setdefault(source_of(path), {}).setdefault(name, []).extend(fields)
-    for source, its in sorted(told.items()):
+            for name, fields in _reported_by(call):
+                reported.setdefault(source_of(path), {}).setdefault(name, []).extend(fields)
+    for source, its in sorted(reported.items()):
         rows = (
             f"| `{name}` | {', '.join(f'`{field}`' for field in dict.fromkeys(fields))} |"
             for name, fields in sorted(its.items())
@@ -110,7 +110,7 @@ def source_of(path: Path) -> str:
     return ".".join(parts[1:] if parts[0] in ("proto", "net") else parts)
 
 
-def _told_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
+def _reported_by(node: ast.AST) -> Iterator[tuple[str, list[str]]]:
     """The events that a call reports, as `tell(now, "probe-sent", size_bytes=1400)` does, with their fields."""
     if not isinstance(node, ast.Call):
         return

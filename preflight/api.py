@@ -16,7 +16,7 @@ from preflight.codes import Code, Severity
 from preflight.model import facts as facts
 from preflight.model.facts import F
 from preflight.model.facts import Facts as Facts
-from preflight.model.facts import Measurement as Measurement
+from preflight.model.measurement import Measurement as Measurement
 from preflight.model.peer import CONTROL, NODE, Peer
 
 if TYPE_CHECKING:

@@ -75,6 +75,7 @@ ELSEWHERE = {
     "preflight/lab/topology.py": "tests/lab/test_faults.py",
     "preflight/lab/tunnels.py": "tests/lab/test_faults.py",
     "preflight/model/control.py": "tests/net/control/test_client.py",
+    "preflight/model/measurement.py": "tests/model/test_facts.py",
     "preflight/model/dns.py": "tests/net/test_dns.py",
     "preflight/model/enrolment.py": "tests/checks/test_enroll_cycle.py",
     "preflight/model/icmp.py": "tests/checks/test_reach_icmp.py",

@@ -15,9 +15,9 @@ PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOTTED = re.compile(r"`?\b(preflight(?:_checks)?\.[a-zA-Z_][\w.]*\w)")
 ENTRY = re.compile(r"^\* \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 RENAMED = (
-    "Evidence HelloReceiver Plan Pseudonyms ReplayGuard ReverseTraceroute Session credential encode_probes "
-    "fake_servers for_each_peer inject json_types mailbox_probe mesh peer_status provoke_handshake reach_messages "
-    "return_path secret_encodings sender wire"
+    "Evidence HelloReceiver Plan Pseudonyms ReflectedSession ReplayGuard ReturnPath ReverseTraceroute Session "
+    "SessionPlan SizeEvidence credential encode_probes fake_servers for_each_peer inject json_types mailbox_probe "
+    "mesh peer_status provoke_handshake reach_messages return_path secret_encodings sender wire"
 )
 """Names that once were others: whoever remembers the old one must find what the new one means."""
 NAME = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)

@@ -126,7 +126,7 @@ def test_a_descriptor_stays_open(tmp_path: Path) -> None:
     assert (tmp_path / "t").read_text() == "one\ntwo\n"
 
 
-def test_a_reader_that_left_is_told(tmp_path: Path) -> None:
+def test_a_reader_that_left_is_reported(tmp_path: Path) -> None:
     """One sentence that names the file, for what is written now and for what was left."""
     path = tmp_path / "pipe"
     os.mkfifo(path)

@@ -59,7 +59,7 @@ def test_help_names_every_option() -> None:
     assert all(option in done.stdout for option in ("--fast", "--coverage", "--python", "tests/proto"))
 
 
-def test_a_python_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_python_that_is_not_there_is_reported(tmp_path: Path) -> None:
     """The tests never run on another Python than the one that was asked for."""
     environ = {**os.environ, "PREFLIGHT_VENV": str(tmp_path / "venv")}
     command = [str(ROOT / "bin" / "test"), "--python", "3.99", UNIT]

@@ -174,7 +174,7 @@ def test_every_dependency_has_a_licence_that_the_wheel_may_depend_on(required: d
 def test_the_table_of_licences_is_what_their_metadata_says(required: dict[str, Distribution]) -> None:
     """The decision names each dependency of ours with its licence, so that a new or a changed one is noticed."""
     rows = re.findall(r"^\| (\w[\w. -]+) \| (.+) \|$", LICENCES.read_text(), re.MULTILINE)
-    told = {canonicalize_name(name): said for said, names in rows for name in names.split(", ")}
+    licences = {canonicalize_name(name): said for said, names in rows for name in names.split(", ")}
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     ours = [canonicalize_name(Requirement(line).name) for line in declared]
-    assert told == {name: licence(required[name]) for name in ours}
+    assert licences == {name: licence(required[name]) for name in ours}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from preflight.api import Result, Status
-from preflight.engine.runner import Listener, Progress
+from preflight.engine.runner import Progress, ProgressListener
 from preflight.model.printable import one_line
 from preflight.report.grouping import FEW
 
@@ -14,7 +14,7 @@ WORST_FIRST = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE, Stat
 
 
 @contextmanager
-def progress(*, quiet: bool, no_color: bool) -> Iterator[Listener]:
+def progress(*, quiet: bool, no_color: bool) -> Iterator[ProgressListener]:
     """A listener for the runner; what it draws is erased when the run is over."""
     if quiet:
         yield lambda event: None
@@ -52,7 +52,7 @@ def worst(event: Progress) -> str:
 
 
 @contextmanager
-def _live(*, no_color: bool) -> Iterator[Listener]:
+def _live(*, no_color: bool) -> Iterator[ProgressListener]:
     from rich.console import Console
     from rich.text import Text
 

@@ -47,7 +47,7 @@ def diff(before: Path, after: Path) -> None:
 
     A measurement counts as changed only if it differs by more than its spread.
     """
-    sys.exit(EXIT_WORSE if tell_changes(read_report(before), read_report(after), err=False) else 0)
+    sys.exit(EXIT_WORSE if print_changes(read_report(before), read_report(after), err=False) else 0)
 
 
 @report.command("merge", short_help="Join many nodes' reports into a matrix.")
@@ -75,7 +75,7 @@ def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
     sys.exit(EXIT_WORSE if joined.failed else 0)
 
 
-def tell_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:
+def print_changes(before: "Report", after: "Report", *, err: bool = True) -> bool:
     """Print what changed, on stderr or standard output; return whether anything got worse."""
     from preflight.report import compare
 

@@ -17,7 +17,7 @@ from preflight.cli.outputs import (
     verdict_if_lost,
     write_outputs,
 )
-from preflight.cli.report import read_report, tell_changes
+from preflight.cli.report import print_changes, read_report
 from preflight.cli.request import Request
 from preflight.cli.timeline import recording
 from preflight.files import Attempts
@@ -142,7 +142,7 @@ def _execute(request: Request) -> int:
             click.echo(f"preflight: {remark}", err=True)
     worse = False
     if baseline is not None:
-        worse = tell_changes(session.redactor(session.names(baseline)).report(baseline), report)
+        worse = print_changes(session.redactor(session.names(baseline)).report(baseline), report)
     exit_code = _exit_code(report, worse=worse)
     with verdict_if_lost(report, exit_code):
         attempts.settle()

@@ -24,7 +24,7 @@ from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.repeat import merge, plan_again
-from preflight.engine.runner import Listener, Outcome, Runner
+from preflight.engine.runner import Outcome, ProgressListener, Runner
 from preflight.evidence.capture import captures, keep
 from preflight.files import Attempts
 from preflight.model import event
@@ -136,7 +136,7 @@ class Session:
             return run_to_end(once())
 
     async def measured(
-        self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None = None
+        self, listener: ProgressListener, interrupted: asyncio.Event, timeline: event.Listener | None = None
     ) -> Measured:
         """Like `unredacted`, inside a running event loop; `interrupted` ends the run."""
         started_at, began = datetime.now(UTC), perf_counter()
@@ -169,7 +169,7 @@ class Session:
         return Measured(report, names, captures(report, packets, control_addresses(self.settings.control.usable_url)))
 
     async def _measure(
-        self, listener: Listener, interrupted: asyncio.Event, timeline: event.Listener | None
+        self, listener: ProgressListener, interrupted: asyncio.Event, timeline: event.Listener | None
     ) -> "tuple[Outcome, OverlayState | None, tuple[Packet, ...]]":
         net = Net(self.settings, timeline)
         overlay = await net.overlay()
@@ -183,7 +183,7 @@ class Session:
                 recorder.stop()
         return outcome, overlay, tuple(recorder.packets) if recorder else ()
 
-    async def _repeat(self, context: Context, listener: Listener, interrupted: asyncio.Event) -> Outcome:
+    async def _repeat(self, context: Context, listener: ProgressListener, interrupted: asyncio.Event) -> Outcome:
         """Run once. With --wait, repeat what is not good, until it is good or the time is up."""
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -95,11 +95,11 @@ def _agent_task(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     if paths.control_ms is None:
         return WorkPlacement(name, "caution", f"the round trip to the control plane was not measured; {BULK}")
     tail = paths.control_ms if paths.control_tail_ms is None else paths.control_tail_ms
-    told = f"the control plane answers in {_ms(paths.control_ms)} (95th percentile {_ms(tail)})"
+    reason = f"the control plane answers in {_ms(paths.control_ms)} (95th percentile {_ms(tail)})"
     doubts = [f"that is over {limit:g} ms"] if tail > limit else []
     doubts += _doubts(paths, limits)
     advice = f"with conservative time-outs ({paths.timeouts})" if paths.timeouts else "with conservative time-outs"
-    return WorkPlacement(name, "caution" if doubts else "allowed", _sentence(told, doubts, advice, BULK))
+    return WorkPlacement(name, "caution" if doubts else "allowed", _sentence(reason, doubts, advice, BULK))
 
 
 def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
@@ -147,9 +147,9 @@ def _collectives(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     rule = "they need a topology made for them and a decision on record"
     if paths.rtt is None:
         return WorkPlacement(name, "out-of-scope", f"the round trip was not measured, and whatever it is, {rule}")
-    told = f"each step waits for the slowest path, here {_ms(paths.rtt.value)} to {paths.rtt.peer}"
+    reason = f"each step waits for the slowest path, here {_ms(paths.rtt.value)} to {paths.rtt.peer}"
     short = [f"short enough for {limit:g} ms, yet through a tunnel"] if paths.rtt.value <= limit else []
-    return WorkPlacement(name, "out-of-scope", _sentence(told, short, rule))
+    return WorkPlacement(name, "out-of-scope", _sentence(reason, short, rule))
 
 
 def _doubts(paths: Paths, limits: "Thresholds") -> list[str]:
@@ -190,8 +190,8 @@ def _timeouts(health: HealthFacts) -> str:
     return f"client {client_s:g} s, heartbeat {health.advised_heartbeat_s:g} s, lease {lease_s:g} s"
 
 
-def _sentence(told: str, doubts: list[str], *advice: str) -> str:
-    return "; ".join([", ".join([told, *doubts]), *advice])
+def _sentence(reason: str, doubts: list[str], *advice: str) -> str:
+    return "; ".join([", ".join([reason, *doubts]), *advice])
 
 
 def _ms(value: float) -> str:

@@ -121,8 +121,8 @@ def _nothing_left(name: str, means: Iterable[Check], selection: Selection) -> st
     by_reason: dict[str, list[str]] = {}
     for check in means:
         by_reason.setdefault(_reason(check, selection), []).append(check.id)
-    told = "; ".join(f"{_counted(ids)}: {reason}" for reason, ids in by_reason.items()) or "no check is there"
-    return f"{name} leaves no check to run; {told}"
+    reasons = "; ".join(f"{_counted(ids)}: {reason}" for reason, ids in by_reason.items()) or "no check is there"
+    return f"{name} leaves no check to run; {reasons}"
 
 
 def _reason(check: Check, selection: Selection) -> str:

@@ -38,7 +38,7 @@ class Outcome:
     interrupted: bool = False
 
 
-Listener = Callable[[Progress], None]
+ProgressListener = Callable[[Progress], None]
 
 
 class Runner:
@@ -48,7 +48,7 @@ class Runner:
         self,
         plan: Plan,
         context: Context,
-        listener: Listener,
+        listener: ProgressListener,
         *,
         interrupted: asyncio.Event,
         timeout_s: float | None = None,
@@ -267,7 +267,7 @@ class Runner:
         self, check: Check, context: Context, said: Iterable[Result], code: codes.Code, message: str
     ) -> tuple[Result, ...]:
         """A result for every target that the check did not come to."""
-        told = {result.target for result in said}
+        with_result = {result.target for result in said}
         return tuple(
             Result(
                 target=target,
@@ -279,7 +279,7 @@ class Runner:
             )
             for target in self._targets(check, context)
             # A check about one subject gives several results: having given some, it is still unfinished.
-            if target not in told or check.subject != "peer"
+            if target not in with_result or check.subject != "peer"
         )
 
 

@@ -44,13 +44,13 @@ def captures(report: Report, packets: Iterable[Packet], control: Iterable[str] =
     return found
 
 
-def keep(report: Report, files: Mapping[str, bytes], beside: Path, redactor: Redactor) -> Report:
+def keep(report: Report, files: Mapping[str, bytes], parent: Path, redactor: Redactor) -> Report:
     """The report, redacted, with the files (by result id) in a new folder next to it.
 
     Raises WriteError; then no file is left.
     """
     clean = redactor.report(report)
-    folder = beside / folder_of(report)
+    folder = parent / folder_of(report)
     paths = {id: folder / name for id, name in names_of(report, clean, files).items()}
     with new_folder(folder):
         create_all((paths[id], rewritten(content, redactor.pseudonym)) for id, content in files.items())

@@ -21,12 +21,12 @@ class Kept(NamedTuple):
     left_out: Mapping[str, str]
 
 
-def kept(report: Report, beside: Path) -> Kept:
+def kept(report: Report, parent: Path) -> Kept:
     """Read the folder that the report's run made next to it: regular files, no links, not too large."""
     files: dict[str, bytes] = {}
     left_out: dict[str, str] = {}
     left = LARGEST_BYTES
-    with _folder(beside / folder_of(report)) as folder:
+    with _folder(parent / folder_of(report)) as folder:
         for id, path in _named(report):
             content, why = _read(folder, Path(path), left)
             if content is None or id in files:

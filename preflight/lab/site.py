@@ -32,7 +32,7 @@ _MESH_RATE = 100_000
 _DATABASE = "control.db"
 _PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
-_STAND_INS = "preflight.lab.fake_servers"
+_FAKE_SERVERS = "preflight.lab.fake_servers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Site:
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""
         zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
-        resolver_words = python_module(_STAND_INS, "resolver", json.dumps(zones))
+        resolver_words = python_module(_FAKE_SERVERS, "resolver", json.dumps(zones))
         waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
         words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
@@ -148,7 +148,7 @@ class Site:
         host = "0.0.0.0" if self.plan.server_listens_on_all else self.places.control  # noqa: S104 - it is the fault
         bind = join_host_port(host, self.places.control_port)
         if self.plan.server != "bundled":
-            return python_module(_STAND_INS, self.plan.server, bind)
+            return python_module(_FAKE_SERVERS, self.plan.server, bind)
         files = self.names.files(CONTROL)
         words = python_module("preflight", "control-plane", "serve", "--bind", bind, "--db", str(files / _DATABASE))
         words += ["--config", str(files / "preflight.yaml")]

@@ -5,12 +5,11 @@ empty function. Fields contain numbers, sizes, addresses and words of the protoc
 or a key.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-Field = int | float | str | bool | None | Sequence[int | float | str]
-"""A JSON-ready value; its unit is in the field's name (`size_bytes`, `wait_s`)."""
+from preflight.model.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Event:
     source: str
     subject: str
     name: str
-    fields: Mapping[str, Field]
+    fields: Mapping[str, Measurement]
 
 
 Listener = Callable[[Event], None]
@@ -34,11 +33,11 @@ Listener = Callable[[Event], None]
 class Tell(Protocol):
     """Reports one event with its time, seconds of the caller's steady clock."""
 
-    def __call__(self, now: float, name: str, /, **fields: Field) -> None:
+    def __call__(self, now: float, name: str, /, **fields: Measurement) -> None:
         """Report that `name` happened at `now`."""
 
 
-def silent(now: float, name: str, /, **fields: Field) -> None:
+def silent(now: float, name: str, /, **fields: Measurement) -> None:
     """Report nothing."""
 
 
@@ -47,7 +46,7 @@ def telling(listener: Listener | None, source: str, subject: str = "") -> Tell:
     if listener is None:
         return silent
 
-    def tell(now: float, name: str, /, **fields: Field) -> None:
+    def tell(now: float, name: str, /, **fields: Measurement) -> None:
         listener(Event(now, source, subject, name, fields))
 
     return tell

@@ -10,12 +10,11 @@ order. What nobody reads by name stays a free mapping (`Result.measurements`).
   adds needs a default, or reports of earlier versions no longer yield these facts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TypeVar
 
-Measurement = int | float | str | bool | None | Sequence[int | float | str]
-"""A measured value; the unit is in its name (`rtt_ms`, `mtu_bytes`, `loss_percent`)."""
+from preflight.model.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +23,8 @@ class Facts:
 
     def measurements(self) -> dict[str, Measurement]:
         """The fields by name, in their order, without the optional ones that do not apply."""
-        told = ((field, getattr(self, field.name)) for field in fields(self))
-        return {field.name: value for field, value in told if value is not None or field.default is MISSING}
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in values if value is not None or field.default is MISSING}
 
 
 F = TypeVar("F", bound=Facts)

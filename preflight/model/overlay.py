@@ -32,7 +32,7 @@ class OverlayPeer:
     endpoint: str | None = None
     addresses: tuple[IPNetwork, ...] = ()
     name: str = ""
-    last_handshake_s: float | None = None
+    last_handshake_unix_s: float | None = None
     rx_bytes: int | None = None
     tx_bytes: int | None = None
     keepalive_s: int | None = None
@@ -40,8 +40,8 @@ class OverlayPeer:
     relay: str | None = None
     online: bool | None = None
     expired: bool | None = None
-    last_seen_s: float | None = None
-    key_expires_s: float | None = None
+    last_seen_unix_s: float | None = None
+    key_expires_unix_s: float | None = None
 
     @property
     def endpoint_address(self) -> str | None:
@@ -110,8 +110,8 @@ class OverlayState:
     overhead_bytes: bytes that the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
     routing may route differently. configured: the set-up in its configuration file, if there is a readable one.
-    key_expires_s: when this node's key or certificate expires, UNIX seconds. others: this node's further overlays, in
-    words. datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
+    key_expires_unix_s: when this node's key or certificate expires. others: this node's further overlays, in words.
+    datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
     """
 
@@ -131,7 +131,7 @@ class OverlayState:
     public_key: str | None = None
     fwmark: int = 0
     configured: ConfiguredTunnel | None = None
-    key_expires_s: float | None = None
+    key_expires_unix_s: float | None = None
     others: tuple[str, ...] = ()
     datagram_bytes: int | None = None
     lists_members: bool = True

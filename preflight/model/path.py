@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class PeerReport:
     elsewhere: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     send_errors: Mapping[str, int] = field(default_factory=dict)
-    way: WayBack | None = None
+    way: ReturnPath | None = None
     overflowed: int = 0
 
 
@@ -333,5 +333,5 @@ class AskResult:
     @property
     def overflowed_there(self) -> int:
         """Datagrams that recently found the receive queue of the peer's responder full, as it reported."""
-        told = self.report.overflowed if self.report else 0
-        return max(told, self.hello.heard.overflowed if self.hello else 0)
+        reported = self.report.overflowed if self.report else 0
+        return max(reported, self.hello.heard.overflowed if self.hello else 0)

@@ -12,7 +12,7 @@ INTERFACE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class ReturnPath:
     """The peer's route to this node, and its reverse-path filter's verdict.
 
     arrival: the interface that holds the address to which this node sends; None: unknown, for example if that address
@@ -55,6 +55,6 @@ class ReverseTraceroute:
 
     here: str
     trace: Trace
-    way: WayBack
+    way: ReturnPath
     forward_hops: int | None = None
     reverse_hops: int | None = None

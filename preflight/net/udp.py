@@ -160,7 +160,7 @@ def set_ttl(udp: socket.socket, ttl: int) -> None:
         udp.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
 
 
-def tell_local_address(udp: socket.socket) -> None:
+def receive_local_address(udp: socket.socket) -> None:
     """Make each datagram's control data show which local address it came to: a wildcard socket has many."""
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -168,7 +168,7 @@ def tell_local_address(udp: socket.socket) -> None:
         udp.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def tell_traffic_class(udp: socket.socket) -> None:
+def receive_traffic_class(udp: socket.socket) -> None:
     """Make each datagram's control data show with which DSCP and ECN it came."""
     if udp.family == socket.AF_INET6:
         udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)

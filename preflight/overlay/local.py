@@ -51,7 +51,7 @@ def exists(path: Path) -> bool:
 async def ask_unix(path: Path, request: bytes, *, until: bytes | None = None, tell: Tell = silent) -> bytes:
     """Send a request to a UNIX socket and read up to `until`, else until it closes. Raises LocalError."""
     asked = _ask(str(path), lambda: asyncio.open_unix_connection(str(path)), request, until)
-    return await told(tell, str(path), asked)
+    return await reported(tell, str(path), asked)
 
 
 async def ask_http(
@@ -67,15 +67,15 @@ async def ask_http_text(
     """GET any answer of a daemon of this machine (HTTP/1.0: no keep-alive, no chunks). Raises LocalError."""
     lines = [f"GET {path} HTTP/1.0", f"Host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items()), "", ""]
     asked = _ask(place, connect, "\r\n".join(lines).encode("ascii"), None)
-    return body_of(await told(tell, f"{place} {path}", asked), place)
+    return body_of(await reported(tell, f"{place} {path}", asked), place)
 
 
 async def run(*argv: str, tell: Tell = silent) -> tuple[int, str]:
     """Run a program and give its exit status and standard output. Raises LocalError if it is missing or hangs."""
-    return await told(tell, f"`{' '.join(argv)}`", _run(argv))
+    return await reported(tell, f"`{' '.join(argv)}`", _run(argv))
 
 
-async def told(tell: Tell, place: str, asked: Awaitable[T]) -> T:
+async def reported(tell: Tell, place: str, asked: Awaitable[T]) -> T:
     """Report what was asked, how long it took, and whether an answer came, never its content. Raises LocalError."""
     began = time.monotonic()
     tell(began, "asked", place=place)

@@ -58,25 +58,25 @@ def state_from(
     certificate: Mapping[str, Any] | None,
     peers: tuple[OverlayPeer, ...] | None,
     links: Iterable[Link],
-    now_s: float,
+    now_unix_s: float,
     unreadable: str | None = None,
     authorities: Sequence[Mapping[str, Any]] = (),
 ) -> OverlayState:
-    """The common state; now_s (UNIX seconds) decides whether the certificate has expired.
+    """The common state; now_unix_s (UNIX seconds) decides whether the certificate has expired.
 
     peers: None if the host map was not read. authorities: the certificates that this node trusts, if known.
     """
     name = text(table(config.get("tun")).get("dev")) or DEFAULT_INTERFACE
     details = table(table(certificate).get("details"))
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
-    expires_s = _unix_s(text(details["notAfter"])) if details else None
+    expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
-    more |= {"key_expires_s": expires_s, "health": tuple(_silent_lighthouses(config, peers))}
+    more |= {"key_expires_unix_s": expires_unix_s, "health": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost(networks)
     if details and _foreign(details, authorities):
         more |= {"condition": "overlay.not-authorized", "health": (FOREIGN, *more["health"])}
-    if expires_s is not None and expires_s < now_s:
+    if expires_unix_s is not None and expires_unix_s < now_unix_s:
         expired = f"the certificate expired at {details['notAfter']}"
         more |= {"condition": "overlay.key-expired", "health": (expired, *more["health"])}
     for link in links:
@@ -98,7 +98,7 @@ def parse_hostmap(hosts: Sequence[Mapping[str, Any]], pending: Sequence[Mapping[
     """`list-hostmap -json` and `list-pending-hostmap -json`; a pending peer has no tunnel yet."""
     known = [_peer(host) for host in hosts]
     keys = {peer.key for peer in known}
-    waiting = [replace(_peer(host), last_handshake_s=0.0) for host in pending]
+    waiting = [replace(_peer(host), last_handshake_unix_s=0.0) for host in pending]
     return (*known, *(peer for peer in waiting if peer.key not in keys))
 
 

@@ -73,16 +73,16 @@ def state_without(links: Iterable[Link], error: LocalError) -> OverlayState:
     return _based(links, (), unreadable=str(error), health=(str(error),), condition=condition)
 
 
-def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_s: float) -> OverlayState:
+def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: float) -> OverlayState:
     """The common state from a status document. Raises an error that `understood` catches if it is malformed.
 
-    now_s: UNIX seconds; an expiry is compared with it, because some control servers never flag it.
+    now_unix_s: UNIX seconds; an expiry is compared with it, because some control servers never flag it.
     """
     own, backend = table(status.get("Self")), text(status["BackendState"])
     online = bool(own.get("Online"))
     addresses = [ip_address(address) for address in texts(status.get("TailscaleIPs"))]
     # The state of peers gets stale when this node loses its control server.
-    peers = tuple(_peer(table(peer), now_s, current=online) for peer in table(status.get("Peer")).values())
+    peers = tuple(_peer(table(peer), now_unix_s, current=online) for peer in table(status.get("Peer")).values())
     mine = [network for network in RANGES if any(a.version == network.version and a in network for a in addresses)]
     theirs = [network for peer in peers for network in peer.addresses if network.prefixlen > 1]
     return _based(
@@ -92,18 +92,18 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_s: float)
         peers=peers,
         overhead_bytes=OVERHEAD_BYTES,
         version=text(status.get("Version")) or None,
-        condition="overlay.key-expired" if _expired(own, now_s) else CONDITIONS.get(backend),
-        health=tuple(_health(status, own, now_s)),
-        key_expires_s=_expiry_s(own),
+        condition="overlay.key-expired" if _expired(own, now_unix_s) else CONDITIONS.get(backend),
+        health=tuple(_health(status, own, now_unix_s)),
+        key_expires_unix_s=_expiry_unix_s(own),
     )
 
 
-def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_s: float) -> Iterator[str]:
+def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_unix_s: float) -> Iterator[str]:
     """What is wrong, in the daemon's words; it does not report an expired key or a deleted node."""
     backend = text(status["BackendState"])
     if backend != "Running":
         yield f"its state is {backend}"
-    if _expired(own, now_s):
+    if _expired(own, now_unix_s):
         yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}"
     yield from texts(status.get("Health"))
     if backend == "Running" and not own.get("Online"):
@@ -124,7 +124,7 @@ def _based(links: Iterable[Link], addresses: Iterable[str], **more: Any) -> Over
     return OverlayState(**{"product": "tailscale", "interface": INTERFACE, "up": False, "mtu": None, **more})
 
 
-def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPeer:
+def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> OverlayPeer:
     direct = endpoint_in(peer["CurAddr"]) if peer.get("CurAddr") else None
     # Later versions also have peers as relays, in addition to the DERP regions.
     relay = text(peer.get("PeerRelay")) or text(peer.get("Relay")) or None
@@ -137,8 +137,8 @@ def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPee
         endpoint=direct,
         addresses=tuple(_network(address) for address in allowed),
         name=name.split(".")[0],
-        last_handshake_s=_unix_s(peer.get("LastHandshake")),
-        last_seen_s=_unix_s(peer.get("LastSeen")) or None,
+        last_handshake_unix_s=_unix_s(peer.get("LastHandshake")),
+        last_seen_unix_s=_unix_s(peer.get("LastSeen")) or None,
         rx_bytes=count(peer.get("RxBytes")),
         tx_bytes=count(peer.get("TxBytes")),
         # An idle peer has no current path; that does not mean that it is relayed.
@@ -146,27 +146,27 @@ def _peer(peer: Mapping[str, Any], now_s: float, *, current: bool) -> OverlayPee
         relay=relay,
         online=online,
         # A key that was renewed meanwhile would be news from the control server, too.
-        expired=_expired(peer, now_s) if current else None,
-        key_expires_s=_expiry_s(peer),
+        expired=_expired(peer, now_unix_s) if current else None,
+        key_expires_unix_s=_expiry_unix_s(peer),
     )
 
 
 def _in_use(peer: Mapping[str, Any]) -> bool:
     """Whether the session carries traffic: a peer that does not answer has no fresh handshake."""
-    handshake_s = _unix_s(peer.get("LastHandshake"))
-    return bool(peer.get("Active")) and 0 < handshake_s > _unix_s(peer.get("LastWrite")) - SESSION_S
+    handshake_unix_s = _unix_s(peer.get("LastHandshake"))
+    return bool(peer.get("Active")) and 0 < handshake_unix_s > _unix_s(peer.get("LastWrite")) - SESSION_S
 
 
 def _network(address: str) -> IPNetwork:
     return ip_network(address, strict=False)
 
 
-def _expired(node: Mapping[str, Any], now_s: float) -> bool:
-    expiry_s = _expiry_s(node)
-    return bool(node.get("Expired")) or (expiry_s is not None and expiry_s < now_s)
+def _expired(node: Mapping[str, Any], now_unix_s: float) -> bool:
+    expiry_unix_s = _expiry_unix_s(node)
+    return bool(node.get("Expired")) or (expiry_unix_s is not None and expiry_unix_s < now_unix_s)
 
 
-def _expiry_s(node: Mapping[str, Any]) -> float | None:
+def _expiry_unix_s(node: Mapping[str, Any]) -> float | None:
     return _unix_s(node.get("KeyExpiry")) or None
 
 

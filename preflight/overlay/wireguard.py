@@ -18,7 +18,7 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.keys import derive_public_key
 from preflight.overlay.links import outermost, state_of
-from preflight.overlay.local import LocalError, ask_unix, exists, run, told, understood
+from preflight.overlay.local import LocalError, ask_unix, exists, reported, run, understood
 from preflight.overlay.wgquick import read_configured
 
 SOCKETS = Path("/var/run/wireguard")
@@ -133,7 +133,7 @@ def parse_dump_peer(fields: list[str]) -> OverlayPeer:
         key=key,
         endpoint=None if endpoint == "(none)" else endpoint,
         addresses=() if allowed == "(none)" else tuple(ip_network(n, strict=False) for n in allowed.split(",")),
-        last_handshake_s=float(handshake),
+        last_handshake_unix_s=float(handshake),
         rx_bytes=int(rx),
         tx_bytes=int(tx),
         keepalive_s=0 if keepalive == "off" else int(keepalive),
@@ -173,7 +173,7 @@ async def _ask_daemon(link: Link, tell: Tell) -> Device:
 async def _ask_kernel(link: Link, tell: Tell) -> Device:
     place = f"the kernel's WireGuard ({link.name})"
     try:
-        messages = await told(tell, place, _netlink(link))
+        messages = await reported(tell, place, _netlink(link))
     except LocalError:
         return await _ask_tool(link, tell)
     with understood(place):
@@ -216,7 +216,7 @@ def _uapi_peer(fields: Mapping[str, str], networks: list[IPNetwork]) -> OverlayP
         key=b64encode(bytes.fromhex(fields["public_key"])).decode(),
         endpoint=fields.get("endpoint"),
         addresses=tuple(networks),
-        last_handshake_s=seconds,
+        last_handshake_unix_s=seconds,
         rx_bytes=int(fields.get("rx_bytes", 0)),
         tx_bytes=int(fields.get("tx_bytes", 0)),
         keepalive_s=int(fields.get("persistent_keepalive_interval", 0)),
@@ -230,7 +230,7 @@ def _netlink_peer(part: Any) -> OverlayPeer:
         key=_text(part.get_attr("WGPEER_A_PUBLIC_KEY")),
         endpoint=join_host_port(endpoint["addr"], endpoint["port"]) if endpoint else None,
         addresses=tuple(ip_network(n["addr"], strict=False) for n in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
-        last_handshake_s=handshake["tv_sec"] + handshake["tv_nsec"] / 1e9 if handshake else 0.0,
+        last_handshake_unix_s=handshake["tv_sec"] + handshake["tv_nsec"] / 1e9 if handshake else 0.0,
         rx_bytes=part.get_attr("WGPEER_A_RX_BYTES") or 0,
         tx_bytes=part.get_attr("WGPEER_A_TX_BYTES") or 0,
         keepalive_s=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0,

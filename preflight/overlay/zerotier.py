@@ -198,7 +198,7 @@ def _peer(peer: Mapping[str, Any], paths: tuple[_Path, ...], now_ms: float, *, r
         key=text(peer["address"]),
         name=text(peer["role"]).lower(),
         endpoint=best.endpoint if best else None,
-        last_seen_s=max((now_ms - path.silent_ms for path in paths), default=0.0) / 1000 or None,
+        last_seen_unix_s=max((now_ms - path.silent_ms for path in paths), default=0.0) / 1000 or None,
         relayed=pathless and rooted and peer["role"] not in ROOTS,
     )
 

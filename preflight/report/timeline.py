@@ -101,14 +101,14 @@ class Writer:
     def _line(self, event: Event) -> str:
         # The subject of the engine is the id of a check: a word of ours, in which no pseudonym may replace a part.
         subject = "check" if event.source.startswith("engine.") else "subject"
-        told = {
+        values = {
             "at_s": round(event.at_s - self.header.clock_s, 6),
             "source": event.source,
             "subject": self._clean(subject, event.subject),
             "name": event.name,
             "fields": {key: self._clean(key, _plain(value)) for key, value in event.fields.items()},
         }
-        return f"{_encoded(told)}\n"
+        return f"{_encoded(values)}\n"
 
     def _clean(self, key: str, value: Any) -> Any:
         """A value without secrets. It is cut last: nobody would recognise half a secret."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from preflight.model.control import ControlError, MailboxRow
 from preflight.model.path import PeerReport
 from preflight.net.control.client import ControlClient
-from preflight.net.responder.return_path import WayBackView
+from preflight.net.responder.return_path import ReturnPathView
 from preflight.proto.control import backoff
 from preflight.proto.responder.mailbox_probe import REQUEST_TYPE, RESULT_TYPE, ProbeRequest, ProbeResult, encode_result
 from preflight.responder.core import Order, ResponderCore
@@ -81,7 +81,7 @@ class Mailbox:
         request = order.request
         if order.refusal:
             return ProbeResult(request.nonce, refusal=order.refusal)
-        view = WayBackView(request.to, request.address) if request.to else None
+        view = ReturnPathView(request.to, request.address) if request.to else None
         sent, errors = await send_probes(request)
         report = self._core.report(request, sent, errors, now=time.monotonic(), now_ns=time.time_ns())
         return ProbeResult(request.nonce, await _with_way(report, view) if view else report)
@@ -106,7 +106,7 @@ class Mailbox:
         self._trouble = trouble
 
 
-async def _with_way(report: PeerReport, view: WayBackView) -> PeerReport:
+async def _with_way(report: PeerReport, view: ReturnPathView) -> PeerReport:
     """Wait for drops only where the asker's packets do not arrive."""
     arrives = report.received or report.elsewhere or report.refused
     return replace(report, way=await (view.look() if arrives else view.look_for_drops(DROPS_WITHIN_S)))

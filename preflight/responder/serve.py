@@ -42,9 +42,9 @@ class ServedSocket:
         self._overflowed = 0
         self.wildcard = ip_address(self.address).is_unspecified
         udp.set_ttl(listening, udp.FULL_TTL)
-        udp.tell_traffic_class(listening)
+        udp.receive_traffic_class(listening)
         if self.wildcard:
-            udp.tell_local_address(listening)
+            udp.receive_local_address(listening)
 
     def drain(self) -> None:
         """Serve up to `BATCH` datagrams."""

@@ -7,7 +7,7 @@ from preflight.model.icmp import Trace
 from preflight.model.kernel import NeedsPlatform
 from preflight.net import udp
 from preflight.net.icmp.traceroute import trace
-from preflight.net.responder.return_path import WayBackView
+from preflight.net.responder.return_path import ReturnPathView
 from preflight.proto.responder.reverse_trace import MAX_HOPS, Order, TraceServer
 from preflight.responder.core import Arrival
 from preflight.responder.serve import ServedSocket
@@ -56,7 +56,7 @@ class Tracer:
     async def _carry_out(self, order: Order, listeners: Sequence[ServedSocket]) -> None:
         """Trace from the address that was asked, and report what this host's kernel says about the path."""
         address, _ = order.source
-        view = WayBackView(order.local, address)
+        view = ReturnPathView(order.local, address)
         try:
             hops = await trace(address, max_hops=MAX_HOPS, timeout_s=HOP_TIMEOUT_S, source=order.local)
         except (NeedsPlatform, OSError):  # a failed trace must not end the responder

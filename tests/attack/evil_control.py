@@ -105,15 +105,15 @@ async def run(check: Check, url: str, *, token: str | None = TOKEN, **more: Any)
     ctx.net.secrets = LocalSecrets(settings, {"VOX_MESH_WORKER_TOKEN": token} if token else {})
     try:
         async with aclosing(check.function(ctx)) as results:
-            told = [result async for result in results]
+            reported = [result async for result in results]
     finally:
         await ctx.net.aclose()
-    for result in told:
+    for result in reported:
         assert result.code is None or result.code in check.codes or result.code.area == "run"
         assert result.message.isprintable(), result.message
         assert len(result.message) < 1500
         assert TOKEN not in repr(result)
-    return told
+    return reported
 
 
 def attack(check: Check, evil: Evil, **more: Any) -> list[Result]:

@@ -98,12 +98,12 @@ def results_of(
     """Run a check by itself; `each` sees a result as soon as it is there."""
 
     async def run() -> list[CheckResult]:
-        context, told = net.context(made), []
+        context, reported = net.context(made), []
         async with aclosing(check.function(context)) as results:
             async for result in results:
-                told.append(result)
+                reported.append(result)
                 each(result)
         await context.net.aclose()
-        return told
+        return reported
 
     return asyncio.run(run())

@@ -227,9 +227,9 @@ def test_a_gateways_answer_enforces_no_scope_and_enrols_nobody(name: str) -> Non
             return await run(posture_scope, evil.url, intrusive=True)
 
     assert codes_of(asyncio.run(scope(Evil(GATEWAYS[name][0])))) == ["run.no-answer"]
-    told = attack(enroll_cycle, Evil(GATEWAYS[name][0]), enrolment=Enrolment())
-    assert not [code for code in codes_of(told) if code == "pass" or code.startswith("enroll.")]
-    bad = [result for result in told if result.status is Status.FAIL]
+    reported = attack(enroll_cycle, Evil(GATEWAYS[name][0]), enrolment=Enrolment())
+    assert not [code for code in codes_of(reported) if code == "pass" or code.startswith("enroll.")]
+    bad = [result for result in reported if result.status is Status.FAIL]
     assert {result.code.slug for result in bad if result.code} <= {"control.not-populi", "control.redirected"}
     assert bad
 

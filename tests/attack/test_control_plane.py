@@ -43,20 +43,20 @@ MANY = 300  # more than the process has descriptors
         pytest.param(b"GET /health " + HEAD + b"\r\n", id="one request, then nothing"),
     ],
 )
-def test_a_crowd_of_connections_keeps_nobody_out(plane: Plane, said: bytes) -> None:
+def test_many_connections_keep_nobody_out(plane: Plane, said: bytes) -> None:
     """With more connections than descriptors a new client gets its answer; half requests are sent home in time."""
     with ExitStack() as stack, plane.client() as node:
         joined = node.post("/v1/populi/join", json=NODE)
-        crowd = []
+        connections = []
         for _ in range(MANY):
             try:
-                crowd.append(stack.enter_context(plane.connect(said)))
+                connections.append(stack.enter_context(plane.connect(said)))
             except ConnectionError:  # replaced before it said anything
                 continue
-            if len(crowd) % 100 == 0:
+            if len(connections) % 100 == 0:
                 assert plane.healthy()
         assert joined.status_code == node.post("/v1/populi/heartbeat", json=NODE).status_code == 200
-        for connection in crowd if said and not said.endswith(b"\r\n\r\n") else ():
+        for connection in connections if said and not said.endswith(b"\r\n\r\n") else ():
             assert set(statuses(everything(connection))) <= {400, 401, 408}
     assert not [line for line in plane.log() if line["event"] == "no connection can be accepted now"]
 
@@ -199,9 +199,9 @@ def test_half_a_tls_handshake_keeps_nobody_out(
     context = ssl.create_default_context()
     authority.configure_trust(context)
     with running(tmp_path, tls=files) as secure, ExitStack() as stack:
-        crowd = [stack.enter_context(secure.connect(said)) for _ in range(MANY)]
+        connections = [stack.enter_context(secure.connect(said)) for _ in range(MANY)]
         assert httpx.get(f"{secure.url}/health", verify=context, timeout=10).text == "ok\n"
-        for connection in crowd:
+        for connection in connections:
             everything(connection)
         assert httpx.get(f"{secure.url}/health", verify=context, timeout=10).text == "ok\n"
         assert not [line for line in secure.log() if "exception" in line]

@@ -207,10 +207,10 @@ ABOUT_CONTROL = ("control.*", "nodes.*", "enroll.*", "posture.routes", "posture.
 def test_a_node_without_a_control_plane_is_not_blamed_for_it(token: bool, tmp_path: Path) -> None:
     """If none is configured every check about one skips; a token without a URL is a failure, and blocks the rest."""
     report = preflight(tmp_path, "run", *ABOUT_CONTROL, **({"VOX_MESH_TOKEN": TOKEN} if token else {}))
-    told = {result["code"] for result in report["results"]}
+    found_codes = {result["code"] for result in report["results"]}
     about = [result for result in report["results"] if result["target"] == "control"]
     assert len(about) >= 10
-    assert told == ({"control.url-missing", "run.blocked"} if token else {"run.not-applicable"})
+    assert found_codes == ({"control.url-missing", "run.blocked"} if token else {"run.not-applicable"})
     assert [cause["code"] for cause in report["diagnosis"]] == (["control.url-missing"] if token else [])
 
 

@@ -259,15 +259,15 @@ def test_the_token_is_not_spent(spoil: Callable[[Path], None], open_trap: "OpenT
             )
             context = net.context(made)
             async with aclosing(enroll_cycle.function(context)) as results:
-                told = [result async for result in results]
+                reported = [result async for result in results]
             await context.net.aclose()
-            return told, [request.line for request in trap.requests]
+            return reported, [request.line for request in trap.requests]
 
     spoil(tmp_path / "cred")
-    told, asked = asyncio.run(enrol())
+    reported, asked = asyncio.run(enrol())
     assert asked == []
-    assert (told[0].status, told[0].aspect) == (Status.INCONCLUSIVE, "bootstrap")
-    assert "not spent" in told[0].message
+    assert (reported[0].status, reported[0].aspect) == (Status.INCONCLUSIVE, "bootstrap")
+    assert "not spent" in reported[0].message
 
 
 @pytest.mark.parametrize("target", ["pipe", "/dev/full"])

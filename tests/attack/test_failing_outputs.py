@@ -83,7 +83,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_disk_that_is_read_only_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_a_disk_that_is_read_only_is_reported_before_anything_runs(tmp_path: Path) -> None:
     """What cannot be written is refused before the run, if this can be known by then."""
     script = 'mount -t tmpfs -o ro none "$1" && cd "$1" && shift && exec "$@" --output json=r.json'
     command = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), *PROGRAM, "run", "host.clock"]
@@ -187,7 +187,7 @@ def test_a_fifo_whose_reader_sleeps_is_given_up(tmp_path: Path, monkeypatch: pyt
         os.close(sleeper)
 
 
-def test_a_fifo_whose_reader_leaves_is_told(tmp_path: Path) -> None:
+def test_a_fifo_whose_reader_leaves_is_reported(tmp_path: Path) -> None:
     """A reader that goes away in the middle is reported."""
     os.mkfifo(tmp_path / "pipe")
 
@@ -203,7 +203,7 @@ def test_a_fifo_whose_reader_leaves_is_told(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_no_permission_is_told(shared: Path) -> None:
+def test_no_permission_is_reported(shared: Path) -> None:
     """A folder of another user is reported, and so is a file that this user may not write."""
     (shared / "closed").mkdir(mode=0o755)
     (shared / "file").write_text("old")

@@ -160,14 +160,14 @@ def hold_to_its_word(case: Case, plan: Plan, report: Report, document: str) -> N
     assert case.request.fail_on == "fail" or counts.warn == 0
     assert case.request.allow_inconclusive or counts.inconclusive == 0
     # JUnit and OpenMetrics have no place for a sentence: the first tells each result, the second the numbers.
-    told = " ".join(report.remarks) if case.format in ("junit", "openmetrics") else as_read(document, case.format)
+    shown = " ".join(report.remarks) if case.format in ("junit", "openmetrics") else as_read(document, case.format)
     if counts.inconclusive:
-        assert "--allow-inconclusive" in told
+        assert "--allow-inconclusive" in shown
     for name, ids in meant(case).items():
         if all(status == "skip" for id in ids for status in ran.get(id, ())):
-            assert f"{name} was skipped as a whole" in told or "no result from" in told
+            assert f"{name} was skipped as a whole" in shown or "no result from" in shown
     for id in chosen - set(ran):
-        assert id in told.partition("no result from")[2]
+        assert id in shown.partition("no result from")[2]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

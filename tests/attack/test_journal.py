@@ -148,10 +148,10 @@ def test_without_a_safe_folder_the_run_goes_on_and_says_so(plane: ControlPlane, 
     joined_folder().parent.mkdir(parents=True)
     spoil(joined_folder())
     results = results_of(enroll_cycle, replace(settings(plane.url), enrolment=Enrolment()))
-    told = {result.aspect: result.message for result in results if result.status is Status.PASS}
-    assert set(told) == {"join", "heartbeat", "listed", "leave"}
-    assert "not written down" in told["join"]
-    assert str(joined_folder()) in told["join"]
+    messages = {result.aspect: result.message for result in results if result.status is Status.PASS}
+    assert set(messages) == {"join", "heartbeat", "listed", "leave"}
+    assert "not written down" in messages["join"]
+    assert str(joined_folder()) in messages["join"]
     assert run_clean(plane.url).exit_code in (0, 1)
 
 
@@ -182,7 +182,7 @@ def test_a_run_that_was_killed_while_it_wrote(plane: ControlPlane) -> None:
 
 def test_what_is_written_down_holds_no_secret(plane: ControlPlane, tmp_path: Path) -> None:
     """The entry of an enrolment is readable to its user only, and has no token and nothing that one bought."""
-    wish = Enrolment(SecretStr(BOOTSTRAP), tmp_path / "cred")
+    enrolment = Enrolment(SecretStr(BOOTSTRAP), tmp_path / "cred")
     seen: list[Path] = []
 
     def look(result: CheckResult) -> None:
@@ -191,7 +191,7 @@ def test_what_is_written_down_holds_no_secret(plane: ControlPlane, tmp_path: Pat
             assert [stat.S_IMODE(path.stat().st_mode) for path in (seen[0], seen[0].parent)] == [0o600, 0o700]
             assert not [secret for secret in (MESH, WORKER, BOOTSTRAP) if secret in seen[0].read_text()]
 
-    results_of(enroll_cycle, replace(settings(plane.url), enrolment=wish), look)
+    results_of(enroll_cycle, replace(settings(plane.url), enrolment=enrolment), look)
     assert len(seen) == 1
 
 
@@ -208,4 +208,4 @@ def test_absurd_times_of_a_control_plane_break_nothing(plane: ControlPlane, seen
     for each in found:
         assert isinstance(each, Entry)
         with each:
-            each.strike_out()
+            each.remove()

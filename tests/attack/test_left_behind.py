@@ -119,8 +119,8 @@ def test_the_next_run_that_writes_removes_it(plane: ControlPlane, check: str, op
         return found
 
     results = {result["check"]: result for result in asyncio.run(run())["results"]}
-    told = results["run.left-behind"]
-    assert (told["status"], f"the row {row.node_id} is removed" in told["message"]) == ("pass", True)
+    reported = results["run.left-behind"]
+    assert (reported["status"], f"the row {row.node_id} is removed" in reported["message"]) == ("pass", True)
     assert results[check]["code"] != "run.blocked"
     assert rows(plane, row.node_id) == []
     assert list(joined_folder().iterdir()) == []
@@ -130,9 +130,9 @@ def test_a_run_that_only_reads_tells_of_it(plane: ControlPlane) -> None:
     """A run that was not asked to write leaves the row, warns, and names the line that removes it."""
     row = killed_run(plane.url, "preflight-read-only", made_up=True)
     post(plane, "join", **record(row.node_id, row.mark))
-    (told,) = results_of(run_left_behind, settings(plane.url))
-    assert (told.status, told.code) == (Status.WARN, codes.RUN_LEFT_BEHIND)
-    assert told.remedy == f"preflight clean --control-url {plane.url}"
+    (reported,) = results_of(run_left_behind, settings(plane.url))
+    assert (reported.status, reported.code) == (Status.WARN, codes.RUN_LEFT_BEHIND)
+    assert reported.remedy == f"preflight clean --control-url {plane.url}"
     assert rows(plane, row.node_id)
     assert run_clean(plane.url).exit_code == 0
 
@@ -143,11 +143,11 @@ def test_the_next_member_has_its_id_back(plane: ControlPlane) -> None:
     post(plane, "join", **record(row.node_id, row.mark))
 
     async def run() -> list[str]:
-        told: list[str] = []
+        reported: list[str] = []
         stop, joined = asyncio.Event(), asyncio.Event()
 
         def tell(news: News) -> None:
-            told.append(news.text)
+            reported.append(news.text)
             if "joined" in news.text:
                 joined.set()
 
@@ -157,7 +157,7 @@ def test_the_next_member_has_its_id_back(plane: ControlPlane) -> None:
         stop.set()
         await staying
         await client.aclose()
-        return told
+        return reported
 
     removed, *rest = asyncio.run(run())
     assert "the row node-again is removed" in removed
@@ -250,9 +250,9 @@ def test_two_that_clean_at_once(plane: ControlPlane) -> None:
         await client.aclose()
         return list(both)
 
-    told = [left for each in asyncio.run(run()) for left in each]
-    assert sorted(left.row.node_id for left in told if left.row) == [f"preflight-twice-{n}" for n in range(4)]
-    assert {left.fate for left in told} == {"removed"}
+    reported = [left for each in asyncio.run(run()) for left in each]
+    assert sorted(left.row.node_id for left in reported if left.row) == [f"preflight-twice-{n}" for n in range(4)]
+    assert {left.fate for left in reported} == {"removed"}
     assert run_clean(plane.url).exit_code == 0
     assert rows(plane, "preflight-twice") == []
 

@@ -134,7 +134,7 @@ def test_many_documents_may_vanish() -> None:
     assert len(parse_outputs(("text=/dev/null", "json=/dev/null"))) == 2
 
 
-def test_captures_do_not_go_beside_a_device(tmp_path: Path) -> None:
+def test_captures_do_not_go_next_to_a_device(tmp_path: Path) -> None:
     """What goes next to the first output goes next to the first that is a file: no folder is made in /dev."""
     assert captures_parent(parse_outputs(("text=/dev/null", f"json={tmp_path}/r.json"))) == tmp_path
     assert captures_parent(parse_outputs(("text=/dev/null",))) == Path()

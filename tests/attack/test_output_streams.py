@@ -75,7 +75,7 @@ def run_into(stream: str, *words: str, folder: Path) -> "subprocess.CompletedPro
         ("control-plane bootstrap-token", "closed"),
     ],
 )
-def test_a_document_that_nobody_takes_is_told(command: str, stream: str, tmp_path: Path) -> None:
+def test_a_document_that_nobody_takes_is_reported(command: str, stream: str, tmp_path: Path) -> None:
     """A command whose standard output takes nothing says so in one sentence and exits 2, without a traceback."""
     (tmp_path / "r.json").write_text(REPORT.model_dump_json())
     done = run_into(stream, *command.split(), folder=tmp_path)
@@ -84,7 +84,7 @@ def test_a_document_that_nobody_takes_is_told(command: str, stream: str, tmp_pat
 
 
 @pytest.mark.parametrize("stream", ["closed", "broken pipe"])
-def test_the_verdict_is_told_where_the_report_cannot_be(stream: str, tmp_path: Path) -> None:
+def test_the_verdict_is_reported_where_the_report_cannot_be(stream: str, tmp_path: Path) -> None:
     """A run whose report nobody takes shows its verdict on standard error, and its files are written."""
     done = run_into(stream, "run", "host.clock", "-q", "--output", "text", "--output", "json=r.json", folder=tmp_path)
     verdict, sentence = done.stderr.splitlines()

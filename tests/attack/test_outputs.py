@@ -126,7 +126,7 @@ def test_a_device_is_written_never_replaced(writer: Writer, tmp_path: Path) -> N
 
 @needs_root
 @each_writer
-def test_a_device_that_is_full_is_told(writer: Writer, tmp_path: Path) -> None:
+def test_a_device_that_is_full_is_reported(writer: Writer, tmp_path: Path) -> None:
     """A device that takes nothing is reported in one sentence, and stays."""
     device = _device(tmp_path, 7)
     with pytest.raises(WriteError, match=r"device cannot be written: No space left on device$"):
@@ -194,7 +194,7 @@ def test_a_link_to_a_device_is_followed(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [device, link]
 
 
-def test_links_in_a_circle_are_told(tmp_path: Path) -> None:
+def test_links_in_a_circle_are_reported(tmp_path: Path) -> None:
     """Links that lead nowhere end in a sentence."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")

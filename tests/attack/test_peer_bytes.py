@@ -20,7 +20,7 @@ from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
-from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
 from preflight.proto.stun import binding as stun
 from preflight.proto.stun import nat
 from preflight.settings.schema import Thresholds
@@ -75,9 +75,9 @@ def test_absurd_reports_by_mailbox_are_bad_input(key: bytes | None, field: str, 
     """A report with any value in any field, four hundred digits too, is taken within its bounds or refused."""
     body = {**REPORT, "send_errors": {}, field: value}
     with suppress(mailbox_probe.PayloadError):
-        told = mailbox_probe.decode_result(mailbox_probe._seal(body, mailbox_probe.RESULT_TYPE, key), key)
-        assert 0 <= told.report.received <= 2**31
-        assert told.refusal.isprintable()
+        decoded = mailbox_probe.decode_result(mailbox_probe._seal(body, mailbox_probe.RESULT_TYPE, key), key)
+        assert 0 <= decoded.report.received <= 2**31
+        assert decoded.refusal.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ changes = st.lists(
 def test_any_answers_give_a_verdict(changed: list[tuple[int, int, bytes, int]]) -> None:
     """A session of answers with any bytes in any place, in any order and number, is judged, by sane numbers."""
     core, answers = SessionReflector(), []
-    sender = SessionSender(Plan(7, 12, 0.0), 0.0, count(NOW_NS, 10**7).__next__)
+    sender = SessionSender(SessionPlan(7, 12, 0.0), 0.0, count(NOW_NS, 10**7).__next__)
     for _ in range(12):
         (datagram,) = sender.datagrams_to_send(0.0)
         sender.sent(datagram, 0.0)

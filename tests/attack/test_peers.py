@@ -226,7 +226,7 @@ INNOCENT = ("host.", "reach.", "udp.", "mtu.", "overlay.", "control.")
 CHECKS = (udp_quality.udp_quality, mtu_path.mtu_path, reach_traceroute.reach_traceroute)
 
 
-class Crowd(threading.Thread):
+class EvilPeers(threading.Thread):
     """All the evil peers, each with its port, on a separate event loop."""
 
     def __init__(self) -> None:
@@ -296,16 +296,16 @@ async def judged(ports: dict[str, int], key: bytes | None) -> list[Result]:
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, list[Result]]:
     """What two nodes, one with a key, say about all evil peers at the same time."""
-    crowd = Crowd()
-    crowd.wait_until_ready()
+    peers = EvilPeers()
+    peers.wait_until_ready()
 
     async def both() -> tuple[list[Result], list[Result]]:
-        return await asyncio.gather(judged(crowd.ports, None), judged(crowd.ports, KEY))
+        return await asyncio.gather(judged(peers.ports, None), judged(peers.ports, KEY))
 
     try:
         everything = [result for results in asyncio.run(both()) for result in results]
     finally:
-        crowd.stop()
+        peers.stop()
     return {name: [result for result in everything if result.target == name] for name in ATTACKS}
 
 

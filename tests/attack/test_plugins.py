@@ -176,7 +176,7 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> list[Check | BrokenPlu
 
 
 @pytest.mark.parametrize("name", [*BROKEN_IMPORTS, *DECLARATIONS])
-def test_a_package_that_breaks_is_told_by_module(declared: list[Check | BrokenPlugin], name: str) -> None:
+def test_a_package_that_breaks_is_reported_by_module(declared: list[Check | BrokenPlugin], name: str) -> None:
     """What an import raises or ends, and what is declared wrongly, is one line with the module's name."""
     (broken,) = [b for b in declared if isinstance(b, BrokenPlugin) and b.name.split(".")[1] == name]
     assert broken.reason.isprintable()
@@ -200,7 +200,7 @@ def test_an_import_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.
     assert broken == BrokenPlugin("evil", "evil.b", "its import did not end within 6 s")
 
 
-def test_an_entry_point_that_is_none_is_told(tmp_path: Path) -> None:
+def test_an_entry_point_that_is_none_is_reported(tmp_path: Path) -> None:
     """What names no module at all is broken under its own name; the package's others are used."""
     install(tmp_path, {"checks": GOOD.format(name="good")})
     with (tmp_path / "evil-1.0.dist-info" / "entry_points.txt").open("a") as points:

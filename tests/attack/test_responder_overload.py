@@ -18,7 +18,7 @@ from preflight.api import Peer
 from preflight.net.control.client import ControlClient
 from preflight.net.stamp.path import PathProbes
 from preflight.proto.core import Received
-from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
 from preflight.settings.load import Settings
 from preflight.settings.schema import Thresholds
 from tests.attack import flooding
@@ -45,7 +45,7 @@ class Asker:
 
     def __init__(self, link: socket.socket, count: int) -> None:
         self.link = link
-        self.sender = SessionSender(Plan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0, time.time_ns)
+        self.sender = SessionSender(SessionPlan(ssid=GOOD_SSID, count=count, interval_s=0.0), 0.0, time.time_ns)
 
     def send(self, count: int) -> None:
         """This many packets, with no answer awaited."""
@@ -85,7 +85,7 @@ def overflow(place: tuple[str, int], source: str) -> None:
     pytest.fail("the queue does not fill up")
 
 
-def test_what_its_own_queue_dropped_is_told_and_is_no_loss_of_the_path(start: Start) -> None:
+def test_what_its_own_queue_dropped_is_reported_and_is_no_loss_of_the_path(start: Start) -> None:
     """A stranger's flood overflows the receive queue: the asker learns of it, and its path is not called lossy."""
     responder = start("--allow", "127.0.0.1")
     place = responder.places[0]
@@ -107,7 +107,7 @@ def test_what_its_own_queue_dropped_is_told_and_is_no_loss_of_the_path(start: St
     assert re.search(r"overflow \d{3,}", responder.end()[1])
 
 
-def test_what_it_drops_for_a_peers_own_rate_is_told(start: Start) -> None:
+def test_what_it_drops_for_a_peers_own_rate_is_reported(start: Start) -> None:
     """A sender above its rate learns that its packets were dropped for that, not that the path lost them."""
     responder = start("--allow", "127.0.0.1", "--max-rate", "50")
     place = responder.places[0]

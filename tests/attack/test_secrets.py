@@ -243,7 +243,7 @@ def test_pseudonyms_leave_no_place_in_any_file(kind: str) -> None:
             assert not HIDDEN.search(re.sub(r'"sha256": "[0-9a-f]+"', "", shown)), member.name
 
 
-def test_a_key_has_one_stand_in_however_it_is_written() -> None:
+def test_a_key_has_one_pseudonym_however_it_is_written() -> None:
     """WireGuard's tools print base64, its socket hexadecimal: the reader sees that it is one key, of a key's form."""
     key = bytes(range(32))
     pseudonyms = Pseudonyms()
@@ -260,10 +260,10 @@ def test_a_network_stays_a_network(network: str) -> None:
     """Its hosts are in its pseudonym, of the same length, and each has a different address."""
     inside = ip_network(network)
     hosts = [str(inside[number]) for number in range(1, 50)]
-    told = f"{inside[1]}/{inside.prefixlen} route {network} " + " ".join(hosts)
+    learned = f"{inside[1]}/{inside.prefixlen} route {network} " + " ".join(hosts)
     pseudonyms = Pseudonyms()
-    pseudonyms.learn(told)
-    address, _, route, *shown = pseudonyms.replace(told).split()
+    pseudonyms.learn(learned)
+    address, _, route, *shown = pseudonyms.replace(learned).split()
     outside = ip_network(route)
     assert outside.prefixlen == inside.prefixlen
     assert outside != inside
@@ -273,10 +273,10 @@ def test_a_network_stays_a_network(network: str) -> None:
 
 def test_networks_within_networks_stay_within_them() -> None:
     """A route that covers a peer still covers it, and one that does not, does not."""
-    told = "10.66.3.7/24 10.66.0.0/16 10.67.0.0/16 10.66.3.128/25 10.66.3.200 10.66.3.7 10.66.4.9 10.67.1.1"
+    learned = "10.66.3.7/24 10.66.0.0/16 10.67.0.0/16 10.66.3.128/25 10.66.3.200 10.66.3.7 10.66.4.9 10.67.1.1"
     pseudonyms = Pseudonyms()
-    pseudonyms.learn(told)
-    _, wide, other, half, upper, lower, sibling, stranger = pseudonyms.replace(told).split()
+    pseudonyms.learn(learned)
+    _, wide, other, half, upper, lower, sibling, stranger = pseudonyms.replace(learned).split()
     assert all(ip_address(each) in ip_network(wide) for each in (upper, lower, sibling))
     assert ip_address(stranger) in ip_network(other)
     assert ip_address(upper) in ip_network(half)
@@ -334,10 +334,10 @@ def test_a_host_with_the_name_of_a_field_breaks_no_report(name: str) -> None:
 def test_pseudonyms_stay_the_same_over_rounds() -> None:
     """A `watch` learns names and networks as it goes, and what was given stays given."""
     pseudonyms, seen = Pseudonyms(), []
-    for told in ("10.66.0.2 alice-laptop", "10.66.0.0/16 10.66.0.2 10.66.9.9", "10.66.0.2/24 10.66.0.2"):
+    for learned in ("10.66.0.2 alice-laptop", "10.66.0.0/16 10.66.0.2 10.66.9.9", "10.66.0.2/24 10.66.0.2"):
         pseudonyms.know(["alice-laptop"])
-        pseudonyms.learn(told)
-        shown: Any = pseudonyms.replace(told)
+        pseudonyms.learn(learned)
+        shown: Any = pseudonyms.replace(learned)
         seen.append(next(word for word in shown.split() if re.fullmatch(r"192\.0\.2\.\d+", word)))
     assert all(before == after for before, after in pairwise(seen))
 

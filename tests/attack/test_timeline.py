@@ -46,7 +46,7 @@ class Node:
             path.touch(mode=0o600)
             path.write_text(f"{value}\n")
         self.proxy_password = secrets.token_hex(12)
-        self.bought = fresh("bought")
+        self.issued = fresh("bought")
 
     def timeline(self, url: str, *options: str, **variables: str) -> str:
         """What `preflight all --debug` writes while it talks to a control plane."""
@@ -68,7 +68,7 @@ class Node:
 
     def known(self) -> dict[str, str]:
         """Every secret by its name."""
-        return {**self.variables, **self.files, "proxy": self.proxy_password, "bought": self.bought}
+        return {**self.variables, **self.files, "proxy": self.proxy_password, "bought": self.issued}
 
 
 @pytest.fixture
@@ -105,16 +105,16 @@ class Echo(BaseHTTPRequestHandler):
     """Healthy, sells a credential to everyone, and sends all that it received back in its body and reason."""
 
     protocol_version = "HTTP/1.0"
-    bought = ""
+    issued = ""
 
     def do_GET(self) -> None:
         """Answer any request."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        said = f"{self.path} {dict(self.headers)} {body.decode(errors='replace')} {self.bought}"
+        said = f"{self.path} {dict(self.headers)} {body.decode(errors='replace')} {self.issued}"
         if self.path.endswith("/health"):
             status, content = 200, "ok\n"
         elif self.path.endswith("/bootstrap/exchange"):
-            status, content = 200, json.dumps({"mesh_token": self.bought, "scope_id": "lab"})
+            status, content = 200, json.dumps({"mesh_token": self.issued, "scope_id": "lab"})
         else:
             status, content = 400, said
         self.send_response(status, re.sub(r"[^ -~]", "", said))
@@ -133,7 +133,7 @@ class Echo(BaseHTTPRequestHandler):
 @contextmanager
 def echoing(node: Node, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Such a server; `HOST:PORT`."""
-    handler = type("Own", (Echo,), {"bought": node.bought})
+    handler = type("Own", (Echo,), {"issued": node.issued})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)

@@ -108,5 +108,5 @@ def test_command_of_a_report_from_a_lab(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "preflight", *GIVEN, "--lab=loopback", "--output", "json=r.json"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "r.json").read_text())["run"]["command"]
-    assert told == [*AGAIN, "--output", "json=r.json", "--quiet", "--no-color", "--lab", "loopback"]
+    recorded = json.loads((tmp_path / "r.json").read_text())["run"]["command"]
+    assert recorded == [*AGAIN, "--output", "json=r.json", "--quiet", "--no-color", "--lab", "loopback"]

@@ -125,7 +125,7 @@ def test_accessible_in_light_and_dark(
     context.close()
 
 
-def test_directions_are_told_without_colour(window: Window, broken: Report, tmp_path: Path) -> None:
+def test_directions_are_shown_without_colour(window: Window, broken: Report, tmp_path: Path) -> None:
     """The map says each direction's state in words, marks and the pattern of the line."""
     page = window.show(broken, tmp_path)
     label = page.locator("section[aria-labelledby=map] svg").get_attribute("aria-label") or ""
@@ -135,7 +135,7 @@ def test_directions_are_told_without_colour(window: Window, broken: Report, tmp_
     assert dashes != "none"
 
 
-def test_losses_are_drawn_and_told(window: Window, broken: Report, tmp_path: Path) -> None:
+def test_losses_are_drawn_and_reported(window: Window, broken: Report, tmp_path: Path) -> None:
     """A third of the bar is a third of the packets; a screen reader says the same."""
     page = window.show(broken, tmp_path)
     picture = page.get_by_role("img", name="to d: 30 % lost")

@@ -182,7 +182,7 @@ def test_a_url_without_a_port_gets_a_hint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handshake_s", "said", "measured", "remedy"),
+    ("handshake_unix_s", "said", "measured", "remedy"),
     [
         (0.0, "; the tunnel to it with 192.0.2.3:51820 never had a handshake", None, "wg show wg0 "),
         (600.0, "; the tunnel to it with 192.0.2.3:51820 had its last handshake 400 s ago", 400.0, "wg show wg0 "),
@@ -195,9 +195,9 @@ def test_a_url_without_a_port_gets_a_hint() -> None:
     ],
     ids=["never", "stale", "alive"],
 )
-def test_silence_tells_of_its_tunnel(handshake_s: float, said: str, measured: float | None, remedy: str) -> None:
+def test_silence_tells_of_its_tunnel(handshake_unix_s: float, said: str, measured: float | None, remedy: str) -> None:
     """A control host that is nobody's peer in the settings still has a tunnel, and that may be what is dead."""
-    overlay = replace(OVERLAY, peers=(replace(OVERLAY.peers[0], last_handshake_s=handshake_s),))
+    overlay = replace(OVERLAY, peers=(replace(OVERLAY.peers[0], last_handshake_unix_s=handshake_unix_s),))
     tunnel = control_connect.tunnel_to(GOOD, overlay, 1000.0)
     result = control_connect.judge([tried(GOOD, "timeout")], ControlUrl("http", GOOD, 9847), overlay, tunnel)
     assert said in result.message

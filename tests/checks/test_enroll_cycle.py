@@ -87,8 +87,8 @@ def test_a_token_lost_with_an_answer_is_explained() -> None:
 
 def test_scopes_are_named() -> None:
     """Which scopes differ, or that none is set."""
-    bought = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="theirs")
-    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), bought)
+    facts = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="theirs")
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), facts)
     assert "theirs" in result.message
     assert "mine" in result.message
     assert (result.remedy or "").startswith("export VOX_MESH_SCOPE_ID=theirs")
@@ -115,11 +115,11 @@ def test_a_leave_that_failed_can_be_done_by_hand() -> None:
 
 def test_steps_behind_a_failed_one_are_blocked() -> None:
     """Each names the result that stopped it."""
-    told = [
+    reported = [
         passed("control", Direction.ROUND_TRIP, "good", aspect="bootstrap"),
         failed(codes.ENROLL_JOIN_FAILED, "control", Direction.ROUND_TRIP, "bad", aspect="join"),
     ]
-    rest = blocked(told, FACTS)
+    rest = blocked(reported, FACTS)
     assert [result.aspect for result in rest] == ["heartbeat", "listed", "leave"]
     assert {result.blocked_by for result in rest} == {"enroll.cycle/control/round-trip/join"}
     assert "did not join" in rest[-1].message
@@ -127,6 +127,6 @@ def test_steps_behind_a_failed_one_are_blocked() -> None:
 
 def test_a_row_that_was_there_before_is_not_called_blocked() -> None:
     """Leaving was left out on purpose."""
-    told = [passed("control", Direction.ROUND_TRIP, "good", aspect=step) for step in Step if step is not Step.LEAVE]
-    rest = blocked(told, FACTS)
+    reported = [passed("control", Direction.ROUND_TRIP, "good", aspect=step) for step in Step if step is not Step.LEAVE]
+    rest = blocked(reported, FACTS)
     assert [(result.aspect, result.code) for result in rest] == [("leave", codes.RUN_NOT_APPLICABLE)]

@@ -20,7 +20,7 @@ B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
 HOLE = replace(WHOLE, mtu_bytes=1312, passed=(1312,), vanished=(1313, 1420))
 SPLIT = replace(WHOLE, mtu_bytes=1312, passed=(1312,), fragmented=(1313, 1420))
-TOLD = replace(WHOLE, mtu_bytes=1380, vanished=(1381,), signalled=True, icmp_from=("10.66.0.9",))
+SIGNALLED = replace(WHOLE, mtu_bytes=1380, vanished=(1381,), signalled=True, icmp_from=("10.66.0.9",))
 SILENT = replace(WHOLE, outcome=SearchOutcome.NO_ANSWER, mtu_bytes=None, passed=())
 FORBIDDEN = replace(SILENT, outcome=SearchOutcome.NOT_PERMITTED)
 LOSSY = replace(HOLE, outcome=SearchOutcome.UNDECIDED)
@@ -32,7 +32,7 @@ def verdicts(echo: PathMtu | None, *, forward_bytes: int = 0, minimum_mtu: int =
     return results
 
 
-def told(results: tuple[Result, ...]) -> list[tuple[str, str | None, str]]:
+def findings(results: tuple[Result, ...]) -> list[tuple[str, str | None, str]]:
     return [(r.status.value, r.code.slug if r.code else None, r.direction.value) for r in results]
 
 
@@ -46,7 +46,7 @@ FORWARD = ("pass", None, "forward")
         (WHOLE, [("pass", None, "round-trip")], None),
         (HOLE, [("fail", "mtu.black-hole", "round-trip")], [("fail", "mtu.black-hole", "reverse"), FORWARD]),
         (SPLIT, [("warn", "mtu.reduced", "round-trip")], [("warn", "mtu.reduced", "round-trip"), FORWARD]),
-        (TOLD, [("warn", "mtu.reduced", "round-trip")], None),
+        (SIGNALLED, [("warn", "mtu.reduced", "round-trip")], None),
         (SILENT, [("inconclusive", "run.needs-responder", "round-trip")], None),
         (SILENT, None, [("inconclusive", "run.needs-responder", "round-trip"), FORWARD]),
         (FORBIDDEN, [("inconclusive", "run.needs-privilege", "round-trip")], None),
@@ -61,19 +61,19 @@ def test_verdicts(
 ) -> None:
     """Protects the table: a direction is named only where the way there is proven to be open."""
     if alone is not None:
-        assert told(verdicts(echo)) == alone
+        assert findings(verdicts(echo)) == alone
     if with_forward is not None:
-        assert told(verdicts(echo, forward_bytes=1420)) == with_forward
+        assert findings(verdicts(echo, forward_bytes=1420)) == with_forward
 
 
 def test_a_smaller_proof_is_no_proof_for_full_size() -> None:
     """Protects the direction: that 1312 bytes get there says nothing about 1420."""
-    assert told(verdicts(HOLE, forward_bytes=1312)) == [("fail", "mtu.black-hole", "round-trip")]
+    assert findings(verdicts(HOLE, forward_bytes=1312)) == [("fail", "mtu.black-hole", "round-trip")]
 
 
 def test_what_stays_open_is_said() -> None:
     """Protects the reader from guesses: every verdict without a direction names who could show it."""
-    for echo in (WHOLE, HOLE, SPLIT, TOLD, SILENT):
+    for echo in (WHOLE, HOLE, SPLIT, SIGNALLED, SILENT):
         (result,) = verdicts(echo)
         assert "responder" in result.message, result.message
 
@@ -98,7 +98,7 @@ def test_black_hole() -> None:
 
 def test_below_the_minimum() -> None:
     """Protects overlays that need 1280: a failure where it is signalled too, and no tunnel setting is advised."""
-    (short,) = verdicts(replace(TOLD, mtu_bytes=1200))
+    (short,) = verdicts(replace(SIGNALLED, mtu_bytes=1200))
     assert (short.status, short.code) == (Status.FAIL, codes.MTU_BELOW_MINIMUM)
     assert short.remedy == "Make the path under the tunnel carry more: 1200 bytes are less than the overlay's 1280."
     (hole,) = verdicts(replace(HOLE, mtu_bytes=1200))
@@ -158,12 +158,12 @@ class Path:
         return high if self.asked.count("closed port") == self.refuses_at else 0
 
 
-def measured(path: Path, *told: Facts) -> Alone | None:
+def measured(path: Path, *facts: Facts) -> Alone | None:
     overlay = OverlayState(
         product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),)
     )
     net: Any = path
-    alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net, {"b": told}), B))
+    alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net, {"b": facts}), B))
     return alone
 
 

@@ -21,7 +21,7 @@ B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
 HOLE = replace(WHOLE, mtu_bytes=1312, passed=(1312,), vanished=(1313, 1420))
 SPLIT = replace(WHOLE, mtu_bytes=1312, passed=(1312,), fragmented=(1313, 1420))
-TOLD = replace(WHOLE, mtu_bytes=1380, vanished=(1381,), signalled=True, icmp_from=("10.66.0.9",))
+SIGNALLED = replace(WHOLE, mtu_bytes=1380, vanished=(1381,), signalled=True, icmp_from=("10.66.0.9",))
 OVERLAY: dict[str, Any] = {
     "interface": "wg0",
     "product": "wireguard",
@@ -88,7 +88,7 @@ def test_reduced_by_fragments() -> None:
 
 def test_reduced_and_signalled() -> None:
     """Protects the difference that matters at night: an ICMP error informs the sender, so nothing hangs."""
-    result = verdict(TOLD)
+    result = verdict(SIGNALLED)
     assert (result.status, result.code) == (Status.WARN, codes.MTU_REDUCED)
     assert "an ICMP error from 10.66.0.9 reports that to the sender" in result.message
     assert result.remedy is not None
@@ -187,8 +187,8 @@ def test_the_other_direction_has_no_place() -> None:
 class Underlay:
     """Replaces `ctx.net.pmtu`: an underlay that is known to carry this much, and how often it was asked."""
 
-    def __init__(self, told: int = 0, answers_to: int = 0) -> None:
-        self.told, self.answers_to = told, answers_to
+    def __init__(self, reported_mtu: int = 0, answers_to: int = 0) -> None:
+        self.reported_mtu, self.answers_to = reported_mtu, answers_to
         self.asked = 0
         self.traced: list[tuple[str, int, int]] = []
 
@@ -199,7 +199,7 @@ class Underlay:
 
     def path_mtu(self, address: str, *, mark: int = 0) -> int:
         """As PathMtuProbes."""
-        return self.told
+        return self.reported_mtu
 
     async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
         """As PathMtuProbes."""
@@ -232,13 +232,13 @@ def explained(underlay: Underlay, found: PathMtu, *addresses: str, fwmark: int =
 
 def test_the_kernel_tells_about_the_underlay() -> None:
     """Protects the advice where the tunnel fragments: the kernel's path MTU to the endpoint."""
-    carried = explained(Underlay(told=1380), SPLIT)
+    carried = explained(Underlay(reported_mtu=1380), SPLIT)
     assert (carried.tunnel, carried.endpoint, carried.underlay_mtu) == (Tunnel(1420, 60, 16), "198.51.100.2", 1380)
 
 
 def test_a_black_hole_is_measured_below_the_tunnel() -> None:
     """Protects the advice where no ICMP error comes: what the endpoint's host answers to is proven to get there."""
-    underlay = Underlay(told=1500, answers_to=1380)
+    underlay = Underlay(reported_mtu=1500, answers_to=1380)
     carried = explained(underlay, HOLE)
     assert carried.underlay_mtu == 1380
     assert carried.trail == Trail("198.51.100.2", Vanishing(1372, 1388, (ROUTER,), 2), outside=True)
@@ -248,7 +248,7 @@ def test_a_black_hole_is_measured_below_the_tunnel() -> None:
 @pytest.mark.parametrize("addresses", [("10.66.0.0/24",), ("10.66.0.2/32", "10.66.0.3/32")])
 def test_a_hub_proves_nothing_about_the_way_behind_it(addresses: tuple[str, ...]) -> None:
     """Protects hub and spoke: the limit may lie behind the endpoint, so the endpoint is not asked."""
-    underlay = Underlay(told=1500, answers_to=1500)
+    underlay = Underlay(reported_mtu=1500, answers_to=1500)
     carried = explained(underlay, HOLE, *addresses)
     assert carried.underlay_mtu == 0
     assert underlay.asked == 0
@@ -257,18 +257,18 @@ def test_a_hub_proves_nothing_about_the_way_behind_it(addresses: tuple[str, ...]
 
 def test_an_underlay_that_carries_more_is_not_the_limit() -> None:
     """Protects the advice: if plain packets of the size that vanishes do arrive, something else is the limit."""
-    assert explained(Underlay(told=1500, answers_to=1500), HOLE).underlay_mtu == 0
+    assert explained(Underlay(reported_mtu=1500, answers_to=1500), HOLE).underlay_mtu == 0
 
 
 def test_a_marked_tunnel_is_not_probed_below() -> None:
     """Protects policy routing: without the tunnel's mark a plain packet would take another way."""
-    underlay = Underlay(told=1500, answers_to=1380)
+    underlay = Underlay(reported_mtu=1500, answers_to=1380)
     assert explained(underlay, HOLE, fwmark=51820).underlay_mtu == 0
     assert underlay.asked == 0
 
 
 def test_a_good_path_costs_no_further_packet() -> None:
     """Protects healthy tunnels from being probed below."""
-    underlay = Underlay(told=1500, answers_to=1500)
+    underlay = Underlay(reported_mtu=1500, answers_to=1500)
     assert explained(underlay, WHOLE).underlay_mtu == 0
     assert (underlay.asked, underlay.traced) == (0, [])

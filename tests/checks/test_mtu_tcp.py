@@ -39,7 +39,7 @@ SMALL_WAITS = replace(WAITS, max_segment=1200)
 REFUSED = replace(GOOD, outcome="refused", info=None, detail="Connection refused")
 CUT = replace(GOOD, outcome="failed", info=replace(IDLE, acked=100), detail="Connection reset by peer")
 
-Told = list[tuple[str, str | None, str]]
+Findings = list[tuple[str, str | None, str]]
 THERE, BACK = ("pass", None, "forward"), ("pass", None, "reverse")
 HOLE = ("fail", "mtu.black-hole")
 UNSTEADY = ("inconclusive", "run.timeout", "round-trip")
@@ -51,7 +51,7 @@ def verdicts(*transfers: Transfer, interface: str | None = "wg0") -> tuple[Resul
 
 
 @pytest.mark.parametrize(
-    ("transfers", "told"),
+    ("transfers", "findings"),
     [
         ((GOOD,), [THERE, BACK]),
         ((SHORT,), [THERE]),
@@ -80,10 +80,10 @@ def verdicts(*transfers: Transfer, interface: str | None = "wg0") -> tuple[Resul
         ((HANDSHAKE, replace(HANDSHAKE, max_segment=1200)), [UNSTEADY]),
     ],
 )
-def test_verdicts(transfers: tuple[Transfer, ...], told: Told) -> None:
+def test_verdicts(transfers: tuple[Transfer, ...], findings: Findings) -> None:
     """Protects the rule: only a stall that small segments cure, and that comes back without them, is a black hole."""
     results = verdicts(*transfers)
-    assert [(r.status.value, r.code.slug if r.code else None, r.direction.value) for r in results] == told
+    assert [(r.status.value, r.code.slug if r.code else None, r.direction.value) for r in results] == findings
 
 
 def test_a_black_hole_on_the_way_there() -> None:
@@ -100,7 +100,7 @@ def test_a_black_hole_on_the_way_there() -> None:
     assert result.attempts == 3
 
 
-def test_a_black_hole_on_the_way_back() -> None:
+def test_a_black_hole_on_the_return_path() -> None:
     """Protects the other direction: the request arrived, so the way there is not the cause."""
     gap = replace(WAITS, info=replace(IDLE, rcv_mss=536, out_of_order=2))
     there, back = verdicts(gap, SMALL, gap)

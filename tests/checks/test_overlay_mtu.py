@@ -55,7 +55,7 @@ def test_a_product_that_fragments_by_itself_is_not_judged_by_overhead() -> None:
         (Underlay("2001:db8::1", "eth0", 1479), "packets of 1480 bytes, which eth0"),
     ],
 )
-def test_pieces_that_are_cut_again_are_told(underlay: Underlay, hint: str | None) -> None:
+def test_pieces_that_are_cut_again_are_reported(underlay: Underlay, hint: str | None) -> None:
     """ZeroTier's state looks healthy while large packets may vanish: a hint, which only probes can confirm."""
     result = judge(tunnel(2800, product="zerotier", overhead_bytes=None, datagram_bytes=1460), [underlay], 1280)
     assert result.status is Status.PASS

@@ -18,7 +18,7 @@ B = OverlayPeer(
     key="Bkey=",
     endpoint="10.201.2.1:51820",
     addresses=(ip_network("10.66.0.2/32"),),
-    last_handshake_s=0.0,
+    last_handshake_unix_s=0.0,
     rx_bytes=0,
     tx_bytes=0,
     keepalive_s=0,
@@ -31,7 +31,7 @@ MUTE = replace(B, tx_bytes=296)
 def seen(after: OverlayPeer | None, **more: Any) -> Watch:
     """B, watched for 6.5 s."""
     route = Route("10.201.2.1", interface="eth0", source="10.201.1.1")
-    fields = {"interface": "wg0", "before": B, "after": after, "now_s": NOW, "watched_s": 6.5, "route": route}
+    fields = {"interface": "wg0", "before": B, "after": after, "now_unix_s": NOW, "watched_s": 6.5, "route": route}
     return Watch(**{**fields, **more})
 
 
@@ -61,7 +61,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
             "ip route get 10.201.2.1",
         ),
         (
-            seen(replace(MUTE, last_handshake_s=NOW - 400)),
+            seen(replace(MUTE, last_handshake_unix_s=NOW - 400)),
             "overlay.handshake-stale",
             "the last handshake was 400 s ago",
             "Compare `wg show`",
@@ -117,14 +117,14 @@ def test_with_two_candidates_no_key_is_guessed() -> None:
 
 def test_a_live_session_passes() -> None:
     """Its age and endpoint are what an operator wants to see."""
-    result = judge(PEER, STATE, seen(replace(B, last_handshake_s=NOW - 12, rx_bytes=92)), [])
+    result = judge(PEER, STATE, seen(replace(B, last_handshake_unix_s=NOW - 12, rx_bytes=92)), [])
     assert result.status is Status.PASS
     assert "12 s ago with 10.201.2.1:51820" in result.message
 
 
 def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
     """It works now; it is reported because it will not after some minutes of silence."""
-    alive = replace(B, last_handshake_s=NOW - 12, endpoint="8.8.8.8:51820")
+    alive = replace(B, last_handshake_unix_s=NOW - 12, endpoint="8.8.8.8:51820")
     result = judge(PEER, STATE, seen(alive, route=Route("8.8.8.8", interface="eth0", source="192.168.1.5")), [])
     assert (result.status, str(result.code)) == (Status.WARN, "overlay.no-keepalive")
     assert result.remedy == (
@@ -134,9 +134,9 @@ def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
 
 
 @pytest.mark.parametrize(("keepalive_s", "status"), [(0, Status.WARN), (25, Status.PASS)])
-def test_a_nat_that_the_peer_sees_is_told_with_both_endpoints(keepalive_s: int, status: Status) -> None:
+def test_a_nat_that_the_peer_sees_is_reported_with_both_endpoints(keepalive_s: int, status: Status) -> None:
     """Between private addresses only the peer can know; with keepalive there is nothing to say."""
-    alive = replace(B, last_handshake_s=NOW - 12, keepalive_s=keepalive_s)
+    alive = replace(B, last_handshake_unix_s=NOW - 12, keepalive_s=keepalive_s)
     result = judge(PEER, replace(STATE, listen_port=51820), seen(alive, seen_as="10.201.2.9:40001"), [])
     assert result.status is status
     if status is Status.WARN:

@@ -68,7 +68,7 @@ def test_a_token_that_does_not_do_its_roles_work(right: Rights, code: str) -> No
     assert right.token.source in result.message
 
 
-def test_a_token_under_two_names_is_told_as_shared_and_not_as_too_strong() -> None:
+def test_a_token_under_two_names_is_reported_as_shared_and_not_as_too_strong() -> None:
     """The server is right to let the admin's token administer: what is wrong is its name, and that only warns."""
     tokens = [token("worker", "one-secret-for-all"), token("admin", "one-secret-for-all"), token("submitter")]
     rights = [Rights(one, work=True, administer=True, known=True) for one in tokens[:2]]

@@ -48,7 +48,7 @@ def test_verdicts(echo: EchoStats, udp: StampStats | None, status: Status, code:
     assert result.direction is Direction.ROUND_TRIP
 
 
-def test_what_the_kernel_said_is_told() -> None:
+def test_what_the_kernel_said_is_reported() -> None:
     """A refusal on this node must not read as silence of the peer."""
     message = judge(PEER, Reached(echoes(0, 0, "Operation not permitted"), DEAD), 1.0, 3.0).message
     assert message.startswith("no echo left this node (Operation not permitted)")

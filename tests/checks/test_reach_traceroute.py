@@ -9,7 +9,7 @@ from preflight.api import Direction, Peer, Status
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
-from preflight.model.return_path import ReverseTraceroute, WayBack
+from preflight.model.return_path import ReturnPath, ReverseTraceroute
 
 PEER = Peer("10.66.0.2", "b")
 STATE = OverlayState(
@@ -27,7 +27,7 @@ LINKS = (
 
 
 HERE = "10.66.0.1"
-IN, OUT = WayBack("wg0", "wg0"), WayBack("wg0", "eth0", "192.0.2.1")
+IN, OUT = ReturnPath("wg0", "wg0"), ReturnPath("wg0", "eth0", "192.0.2.1")
 
 
 def hops(*addresses: str | None, by: str | None = None) -> Trace:
@@ -36,7 +36,9 @@ def hops(*addresses: str | None, by: str | None = None) -> Trace:
     return Trace(tuple(Hop(n, a, None if a is None else 1.0, a in ends, a and by) for n, a in enumerate(addresses, 1)))
 
 
-def back(trace: Trace, way: WayBack = IN, forward: int | None = None, reverse: int | None = None) -> ReverseTraceroute:
+def back(
+    trace: Trace, way: ReturnPath = IN, forward: int | None = None, reverse: int | None = None
+) -> ReverseTraceroute:
     """What b's responder reported."""
     return ReverseTraceroute(HERE, trace, way, forward, reverse)
 
@@ -76,7 +78,7 @@ def test_paths(trace: Trace, code: str | None, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "told", "said"),
+    ("there", "reported", "said"),
     [
         (hops("10.66.0.2"), back(hops(HERE), IN, 1, 1), None),
         (hops("10.66.0.3", "10.66.0.2"), back(hops("10.66.0.3", HERE), IN, 2, 2), None),
@@ -98,7 +100,7 @@ def test_paths(trace: Trace, code: str | None, said: str) -> None:
         # By its own kernel's word the peer sends elsewhere, whatever the hops look like.
         (hops("10.66.0.2"), back(hops(), OUT), "leaves by eth0 via 192.0.2.1, while"),
         (hops("10.66.0.2"), back(hops(None, HERE), OUT, 1, 2), "comes in there by wg0; 2 hops from b"),
-        (hops("10.66.0.2"), back(hops(HERE), WayBack(None, "eth0"), 1, 1), None),
+        (hops("10.66.0.2"), back(hops(HERE), ReturnPath(None, "eth0"), 1, 1), None),
         # The last router before this node is one of its own LAN.
         (
             hops("10.66.0.2"),
@@ -107,9 +109,9 @@ def test_paths(trace: Trace, code: str | None, said: str) -> None:
         ),
     ],
 )
-def test_ways_back(there: Trace, told: ReverseTraceroute, said: str | None) -> None:
+def test_ways_back(there: Trace, reported: ReverseTraceroute, said: str | None) -> None:
     """Only another number of hops, another interface or a neighbour outside the overlay proves another way."""
-    result = judge_back(PEER, STATE, there, told, LINKS)
+    result = judge_back(PEER, STATE, there, reported, LINKS)
     assert result.direction is Direction.REVERSE
     if said is None:
         assert result.status is Status.PASS, result.message

@@ -11,7 +11,7 @@ from preflight.api import Direction, Peer, Result, Status
 from preflight.engine.diagnosis import diagnose
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import AskResult, DirectionStats, Heard, HelloReport, PeerReport, StampStats
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 from preflight.proto.responder.reached import Reached
 
 PEER = Peer("10.66.0.2", "b", agent_id="2")
@@ -48,14 +48,14 @@ def silent(
 
 
 # What b's kernel may tell: all is well, a second path that is used or not, and a strict filter that minds or not.
-WAY_IN = WayBack("wg0", "wg0", rp_filter=1, dropped=3)
-WAY_OUT = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=2, dropped=0)
-REFUSED = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=3)
-NOT_SEEN = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=0)
+WAY_IN = ReturnPath("wg0", "wg0", rp_filter=1, dropped=3)
+WAY_OUT = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=2, dropped=0)
+REFUSED = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=3)
+NOT_SEEN = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=0)
 
 OPEN_FORWARD = ("forward", "pass", None)
 OPEN_REVERSE = ("reverse", "pass", None)
-NOT_TOLD: dict[str, Any] = {"unavailable": "silent", "detail": "its responder did not answer by mailbox within 6 s"}
+NO_REPORT: dict[str, Any] = {"unavailable": "silent", "detail": "its responder did not answer by mailbox within 6 s"}
 
 
 def hello(after_s: float, *heard: Any) -> HelloReport:
@@ -94,19 +94,19 @@ def hello(after_s: float, *heard: Any) -> HelloReport:
         (silent(PeerReport(0, 10), echo=ECHO), [("round-trip", "fail", "udp.blocked")]),
         # This node's own eyes, with and without the peer's word.
         (silent(PeerReport(10, 10), on_interface=10), [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")]),
-        (silent(on_interface=10, **NOT_TOLD), [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")]),
+        (silent(on_interface=10, **NO_REPORT), [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")]),
         (
             silent(PeerReport(0, 10), on_interface=10),
             [("forward", "fail", "reach.no-forward"), ("reverse", "fail", "host.firewall-drop")],
         ),
         # Hellos: the peer's word without any meeting point.
-        (silent(hello=hello(2.0), **NOT_TOLD), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
-        (silent(hello=hello(2.0, 50, 9.0), **NOT_TOLD), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
-        (silent(hello=hello(2.0), echo=ECHO, **NOT_TOLD), [("forward", "fail", "udp.blocked"), OPEN_REVERSE]),
-        (silent(hello=hello(0.3), **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
-        (silent(hello=hello(2.0, 5, 0.1), **NOT_TOLD), [("round-trip", "inconclusive", "run.needs-responder")]),
+        (silent(hello=hello(2.0), **NO_REPORT), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
+        (silent(hello=hello(2.0, 50, 9.0), **NO_REPORT), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
+        (silent(hello=hello(2.0), echo=ECHO, **NO_REPORT), [("forward", "fail", "udp.blocked"), OPEN_REVERSE]),
+        (silent(hello=hello(0.3), **NO_REPORT), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(hello=hello(2.0, 5, 0.1), **NO_REPORT), [("round-trip", "inconclusive", "run.needs-responder")]),
         (
-            silent(hello=hello(2.0), on_interface=9, **NOT_TOLD),
+            silent(hello=hello(2.0), on_interface=9, **NO_REPORT),
             [OPEN_FORWARD, ("reverse", "fail", "host.firewall-drop")],
         ),
         (silent(PeerReport(0, 0), hello=hello(2.0)), [("forward", "fail", "reach.no-forward"), OPEN_REVERSE]),
@@ -114,15 +114,15 @@ def hello(after_s: float, *heard: Any) -> HelloReport:
         (silent(PeerReport(0, 0)), [("forward", "fail", "reach.no-forward")]),
         # What reached the socket no firewall ate, whatever it is.
         (
-            silent(on_interface=10, rejected={"foreign": 10}, **NOT_TOLD),
+            silent(on_interface=10, rejected={"foreign": 10}, **NO_REPORT),
             [("round-trip", "inconclusive", "run.needs-responder")],
         ),
         (
-            silent(on_interface=10, strays={"10.66.0.9:862": 3}, **NOT_TOLD),
+            silent(on_interface=10, strays={"10.66.0.9:862": 3}, **NO_REPORT),
             [("round-trip", "inconclusive", "run.needs-responder")],
         ),
         (
-            Reached(replace(SILENT, rejected={"other-key": 10}), None, asked(**NOT_TOLD), ECHO),
+            Reached(replace(SILENT, rejected={"other-key": 10}), None, asked(**NO_REPORT), ECHO),
             [("round-trip", "inconclusive", "run.needs-responder")],
         ),
         # A responder that has dropped packets itself tells nothing about those that it has not seen.
@@ -132,7 +132,7 @@ def hello(after_s: float, *heard: Any) -> HelloReport:
         ),
         (silent(PeerReport(0, 10, refused={"rate-limited": 9})), [("round-trip", "inconclusive", "run.overloaded")]),
         (
-            silent(hello=HelloReport(2.0, 900.0, Heard(overflowed=9)), **NOT_TOLD),
+            silent(hello=HelloReport(2.0, 900.0, Heard(overflowed=9)), **NO_REPORT),
             [("round-trip", "inconclusive", "run.overloaded")],
         ),
         (silent(PeerReport(9, 10, overflowed=900)), [OPEN_FORWARD, ("reverse", "fail", "reach.no-reverse")]),
@@ -146,11 +146,11 @@ def hello(after_s: float, *heard: Any) -> HelloReport:
             [("round-trip", "fail", "reach.unreachable")],
         ),
         # Nobody tells: never a direction.
-        (silent(on_interface=0, **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
-        (silent(probes_received=4, **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
-        (silent(**NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
-        (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NOT_TOLD), [("round-trip", "fail", "reach.unreachable")]),
-        (silent(echo=ECHO, **NOT_TOLD), [("round-trip", "inconclusive", "run.needs-responder")]),
+        (silent(on_interface=0, **NO_REPORT), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(probes_received=4, **NO_REPORT), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(**NO_REPORT), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NO_REPORT), [("round-trip", "fail", "reach.unreachable")]),
+        (silent(echo=ECHO, **NO_REPORT), [("round-trip", "inconclusive", "run.needs-responder")]),
         (
             silent(unavailable="impostor", detail="mailbox 2 is read by 10.66.0.3", probes_received=0),
             [("round-trip", "fail", "reach.unreachable")],
@@ -202,7 +202,7 @@ def test_verdicts(reached: Reached, expected: list[Row]) -> None:
         (silent(PeerReport(0, 10, way=WAY_IN)), [("round-trip", "fail", "reach.unreachable")]),
         (silent(PeerReport(10, 10, way=WAY_OUT), echo=ECHO), [OPEN_FORWARD, ("reverse", "fail", "udp.blocked")]),
         (
-            silent(PeerReport(0, 10, way=WayBack()), probes_received=10),
+            silent(PeerReport(0, 10, way=ReturnPath()), probes_received=10),
             [("forward", "fail", "reach.no-forward"), OPEN_REVERSE],
         ),
     ],
@@ -216,7 +216,7 @@ def test_the_peers_kernel_gives_the_cause(reached: Reached, expected: list[Row])
 
 @pytest.mark.parametrize(
     "reached",
-    [silent(PeerReport(0, 10), probes_received=10, echo=ECHO), silent(echo=ECHO, **NOT_TOLD), silent(**NOT_TOLD)],
+    [silent(PeerReport(0, 10), probes_received=10, echo=ECHO), silent(echo=ECHO, **NO_REPORT), silent(**NO_REPORT)],
 )
 def test_a_router_outside_the_overlay_explains_silence(reached: Reached) -> None:
     """Whatever else is known or not: packets that a router of the underlay answers have left the overlay."""
@@ -244,12 +244,12 @@ def test_the_cause_at_the_peer_explains_the_direction() -> None:
         (silent(PeerReport(0, 10), probes_received=9), ["none of the 10 UDP packets", "9 of 10"]),
         (silent(PeerReport(10, 10), unwatched="that takes CAP_NET_RAW"), ["none of the 10", "CAP_NET_RAW"]),
         (silent(PeerReport(10, 0, send_errors={"EPERM": 10})), ["could not send any", "EPERM"]),
-        (silent(**NOT_TOLD), ["none of 20 UDP packets", "none of 3 ICMP echoes", "did not answer by mailbox"]),
-        (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NOT_TOLD), ["echo could not be tried"]),
-        (silent(on_interface=26, **NOT_TOLD), ["26 packets of b", "this node drops them"]),
-        (silent(hello=hello(2.0), **NOT_TOLD), ["none of the 10 UDP packets", "its hello", "2.0 s after the first"]),
-        (silent(hello=hello(2.0, 0, None, 7, 0.4), **NOT_TOLD), ["hear the hellos", "only new flows are dropped"]),
-        (silent(unheard="no hello of b came", **NOT_TOLD), ["by mailbox within 6 s; no hello of b came"]),
+        (silent(**NO_REPORT), ["none of 20 UDP packets", "none of 3 ICMP echoes", "did not answer by mailbox"]),
+        (silent(echo=EchoStats(0, 0, error=PRIVILEGE), **NO_REPORT), ["echo could not be tried"]),
+        (silent(on_interface=26, **NO_REPORT), ["26 packets of b", "this node drops them"]),
+        (silent(hello=hello(2.0), **NO_REPORT), ["none of the 10 UDP packets", "its hello", "2.0 s after the first"]),
+        (silent(hello=hello(2.0, 0, None, 7, 0.4), **NO_REPORT), ["hear the hellos", "only new flows are dropped"]),
+        (silent(unheard="no hello of b came", **NO_REPORT), ["by mailbox within 6 s; no hello of b came"]),
     ],
 )
 def test_messages_give_the_numbers(reached: Reached, words: list[str]) -> None:
@@ -275,7 +275,7 @@ def test_the_command_to_start_a_responder_lets_this_node_in() -> None:
     assert keyed.remedy == "preflight responder --bind 10.66.0.2 --key-file KEY-FILE   # on b, with this node's key"
 
 
-@pytest.mark.parametrize("make", [lambda: silent(PeerReport(0, 10)), lambda: silent(**NOT_TOLD)])
+@pytest.mark.parametrize("make", [lambda: silent(PeerReport(0, 10)), lambda: silent(**NO_REPORT)])
 def test_evidence_holds_both_sides_counts(make: Callable[[], Reached]) -> None:
     """A failed direction carries the counts of both ends, for readers who doubt it."""
     (result,) = judge(PEER, make())

@@ -72,7 +72,9 @@ def test_standard_output_can_be_the_timeline(tmp_path: Path) -> None:
         (["--debug", "."], "--debug: . cannot be written: it is a directory"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_anything_runs(words: list[str], complaint: str, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_reported_before_anything_runs(
+    words: list[str], complaint: str, tmp_path: Path
+) -> None:
     """Exit code 2, and no file is touched."""
     done = run(tmp_path, "run", "host.clock", *words)
     assert done.returncode == 2
@@ -96,7 +98,7 @@ def test_a_killed_run_leaves_what_happened_so_far(tmp_path: Path) -> None:
     assert ("control.connect", "check-ended") in of(recorded(path), "engine.runner")
 
 
-def test_stand_ins_are_those_of_the_report(tmp_path: Path) -> None:
+def test_pseudonyms_are_those_of_the_report(tmp_path: Path) -> None:
     """`--redact addresses`: no place in any line, and an address is called as the report calls it."""
     words = ["--control-url", "http://127.4.5.6:9", "--peer", "10.77.1.2=alice-laptop", "--redact", "addresses"]
     run(tmp_path, "run", "control.connect", "reach.udp", "-q", *words, "--debug", "t", "--output", "json=r.json")
@@ -104,9 +106,9 @@ def test_stand_ins_are_those_of_the_report(tmp_path: Path) -> None:
     for place in ("127.4.5.6", "10.77.1.2", "alice"):
         assert place not in text
     report = json.loads((tmp_path / "r.json").read_text())
-    stand_ins = {peer["target"] for peer in report["run"]["peers"]}
+    pseudonyms = {peer["target"] for peer in report["run"]["peers"]}
     results = [e for e in recorded(tmp_path / "t").events if e.name == "result" and e.subject == "reach.udp"]
-    assert {event.fields["target"] for event in results} == stand_ins
+    assert {event.fields["target"] for event in results} == pseudonyms
     connected = [e.subject for e in recorded(tmp_path / "t").events if e.name == "connect-ended"]
     assert connected
     assert all(address in json.dumps(report) for address in connected)

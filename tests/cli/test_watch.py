@@ -83,7 +83,7 @@ def listed(port: int) -> list[str]:
     return [node["id"] for node in answer.json()["nodes"]]
 
 
-def test_only_changes_are_told(tmp_path: Path) -> None:
+def test_only_changes_are_reported(tmp_path: Path) -> None:
     """All well: one line. The server goes and comes back: worse and better, by name, and the node stays joined."""
     port = free_port("127.0.0.1", socket.SOCK_STREAM)
     with control_plane(tmp_path, port):
@@ -115,7 +115,7 @@ def test_it_ends_after_its_rounds_with_the_last_one_s_exit_code(tmp_path: Path) 
     assert run.stderr == ""
 
 
-def test_addresses_have_stand_ins_if_asked(tmp_path: Path) -> None:
+def test_addresses_have_pseudonyms_if_asked(tmp_path: Path) -> None:
     """Also in what the membership reports; the same one in every round."""
     port = free_port("127.0.0.1", socket.SOCK_STREAM)
     (tmp_path / "preflight.yaml").write_text(json.dumps({"control": {"url": f"http://127.0.0.77:{port}"}}))

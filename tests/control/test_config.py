@@ -105,7 +105,7 @@ def test_a_bootstrap_deadline_that_is_no_number_is_an_error(expires: str) -> Non
         ({"VOX_MESH_TOKEN": "x" * 20, "VOX_MESH_BOOTSTRAP_TOKEN": "b" * 20}, "no deadline"),
     ],
 )
-def test_weak_secrets_are_told_and_not_shown(environ: dict[str, str], word: str) -> None:
+def test_weak_secrets_are_reported_and_not_shown(environ: dict[str, str], word: str) -> None:
     """The operator learns which, not what."""
     config = configured(environ)
     assert any(word in warning for warning in config.warnings)

@@ -135,7 +135,7 @@ def impatient(tx: Transaction) -> None:
     tx.db.execute("PRAGMA busy_timeout = 50")
 
 
-def test_a_full_disk_is_told_and_recovered_from(opened: Database) -> None:
+def test_a_full_disk_is_reported_and_recovered_from(opened: Database) -> None:
     """All of the failed commit are refused, nothing of them is kept, and the next write after there is room works."""
 
     def limit(tx: Transaction, pages: int) -> None:
@@ -155,7 +155,7 @@ def test_a_full_disk_is_told_and_recovered_from(opened: Database) -> None:
     asyncio.run(fill())
 
 
-def test_a_read_only_file_is_told_and_recovered_from(opened: Database) -> None:
+def test_a_read_only_file_is_reported_and_recovered_from(opened: Database) -> None:
     """SQLITE_READONLY, as a file system gives that the kernel took its writes away from; then writes work again."""
 
     def read_only(switch: str) -> None:
@@ -174,7 +174,7 @@ def test_a_read_only_file_is_told_and_recovered_from(opened: Database) -> None:
     asyncio.run(run())
 
 
-def test_a_database_that_another_process_holds_is_told(opened: Database, path: Path) -> None:
+def test_a_database_that_another_process_holds_is_reported(opened: Database, path: Path) -> None:
     """Another program's forgotten transaction makes writes fail after a while, not hang; reading goes on."""
     other = sqlite3.connect(path, isolation_level=None)
     try:

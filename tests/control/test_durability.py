@@ -276,12 +276,12 @@ async def inbox(client: httpx.AsyncClient, mailbox: str) -> dict[int, dict[str, 
 
 async def check_exchange(client: httpx.AsyncClient, ledger: Ledger, token: str) -> None:
     """Of all buyers exactly one has bought; only that one got the credential, and it gets it again."""
-    bought = []
+    issued = []
     for number in range(WORKERS):
         body = {"bootstrap_token": token, "idempotency_key": f"buyer-{number}"}
         answer = await client.post("/v1/populi/bootstrap/exchange", json=body)
         assert answer.status_code in {200, 410}
-        bought += [f"{token}/buyer-{number}"] if answer.status_code == 200 else []
-    assert len(bought) == 1
-    told = [entry for entry in ledger.exchanged if entry.startswith(f"{token}/")]
-    assert told in ([], bought)
+        issued += [f"{token}/buyer-{number}"] if answer.status_code == 200 else []
+    assert len(issued) == 1
+    exchanged = [entry for entry in ledger.exchanged if entry.startswith(f"{token}/")]
+    assert exchanged in ([], issued)

@@ -18,7 +18,7 @@ from preflight.api import (
 )
 from preflight.engine.plan import Selection, make_plan
 from preflight.engine.runner import Outcome, Progress, Runner
-from preflight.model.event import Listener as TimelineListener
+from preflight.model.event import Listener
 from preflight.net import Net
 from preflight.settings.load import Settings
 from preflight.settings.schema import ControlSettings
@@ -65,7 +65,7 @@ def run(
     act: Callable[[asyncio.Event], Awaitable[None]] | None = None,
     peers: tuple[Peer, ...] = (B, C),
     listener: Callable[[Progress], None] = lambda event: None,
-    timeline: TimelineListener | None = None,
+    timeline: Listener | None = None,
 ) -> Outcome:
     async def go() -> Outcome:
         settings = Settings(control=ControlSettings(url="http://10.66.0.3"))

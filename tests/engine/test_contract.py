@@ -62,7 +62,7 @@ def test_what_the_guide_allows_is_allowed(more: dict[str, Any]) -> None:
         ({"function": test_what_the_guide_allows_is_allowed}, "it is not an async generator"),
     ],
 )
-def test_what_is_declared_wrongly_is_told_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
+def test_what_is_declared_wrongly_is_reported_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
     """The sentence goes to the operator, who passes it to the author."""
     with pytest.raises(ContractError, match=f"^{sentence}"):
         declared(replace(CHECK, **more))
@@ -130,7 +130,7 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
         ({"blocked_by": "reach.udp/b/round-trip"}, "blocked by a result of another check"),
     ],
 )
-def test_a_bad_result_is_told_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
+def test_a_bad_result_is_reported_in_a_sentence(more: dict[str, Any], sentence: str) -> None:
     """A wrong type is the check's own fault."""
     with pytest.raises(ContractError, match=f"^{sentence}"):
         kept(CHECK, replace(FINE, **more), set())

@@ -23,8 +23,8 @@ def test_a_timeline_shows_what_each_check_was_about_and_how_it_ended() -> None:
     assert reach == ["check-started", "result", "result", "check-ended"]
     started, *results, _ = (event for event in events if event.subject == "mtu.path")
     assert (started.fields["targets"], started.fields["blocked"]) == (["c"], ["b"])
-    told = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
-    assert told == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]
+    reported = [(event.fields["target"], event.fields["status"], event.fields["blocked_by"]) for event in results]
+    assert reported == [("c", "pass", None), ("b", "skip", "reach.udp/b/round-trip")]
 
 
 @pytest.mark.parametrize(("limit_s", "why"), [(None, "deadline"), (0.1, "run-stopped")])
@@ -37,7 +37,7 @@ def test_a_timeline_shows_why_a_check_was_ended(limit_s: float | None, why: str)
     assert ("time-limit-reached" in {event.name for event in events}) == (why == "run-stopped")
 
 
-def test_each_cause_is_told_with_what_it_explains() -> None:
+def test_each_cause_is_reported_with_what_it_explains() -> None:
     """The end of a timeline: what the run concluded from all that comes before it."""
     forward = at("reach.udp", failed(codes.REACH_NO_FORWARD, "b", F, "nothing arrives at b"))
     ping = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, "no echo"))

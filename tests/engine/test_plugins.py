@@ -111,9 +111,9 @@ def test_a_timeline_shows_the_process_of_a_plugin(site: Path, tmp_path: Path) ->
     """When it began and how it ended: it does not report what it does inside."""
     path = tmp_path / "t.jsonl"
     preflight(site, "run", "site.kernel", "-q", "--debug", str(path))
-    told = [event for event in parse(path.read_bytes()).events if event.source == "engine.plugins"]
-    assert [(event.subject, event.name) for event in told] == [
+    reported = [event for event in parse(path.read_bytes()).events if event.source == "engine.plugins"]
+    assert [(event.subject, event.name) for event in reported] == [
         ("preflight_site.kernel.site_kernel", "child-started"),
         ("preflight_site.kernel.site_kernel", "child-ended"),
     ]
-    assert told[0].fields["pid"] == told[1].fields["pid"]
+    assert reported[0].fields["pid"] == reported[1].fields["pid"]

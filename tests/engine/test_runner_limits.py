@@ -87,7 +87,7 @@ def test_the_whole_run_ends_with_its_time() -> None:
     assert got["z.z/b/round-trip/timeout"][1] == "run.timeout"
 
 
-def test_an_interrupted_check_cleans_up_and_the_rest_is_told() -> None:
+def test_an_interrupted_check_cleans_up_and_the_rest_is_reported() -> None:
     """Ctrl-C: what a check did is undone (its `finally` may wait), and the report is whole."""
     cleaned = []
 

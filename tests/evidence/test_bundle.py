@@ -178,8 +178,8 @@ def test_the_command_packs_and_tells_where(given: bool, tmp_path: Path) -> None:
 def test_the_timeline_goes_through_the_same_redaction() -> None:
     """It may be that of an older run, written when fewer secrets were known: it is cleaned again, with pseudonyms."""
     secret = SECRETS["known"]
-    told = {"to": f"10.66.0.2 {secret}", "detail": "/home/alice/ca.pem", "lines": ["node-seven", secret]}
-    events = [Event(1.0, "control.client", f"x {secret}", "request-started", told)]
+    fields = {"to": f"10.66.0.2 {secret}", "detail": "/home/alice/ca.pem", "lines": ["node-seven", secret]}
+    events = [Event(1.0, "control.client", f"x {secret}", "request-started", fields)]
     recorded = Recorded(Header(started_at=datetime(2026, 11, 23, tzinfo=UTC), clock_s=0.0), events)
     redactor = Redactor([secret], Pseudonyms(("node-seven",)))
     files = unpacked(make_bundle(made("10.66.0.2 is mute"), [], redactor, addresses=True, timeline=recorded))
@@ -199,7 +199,7 @@ def test_the_timeline_goes_through_the_same_redaction() -> None:
         (["r.json", "--timeline", "t"], "--timeline t is not a timeline of preflight: line 1"),
     ],
 )
-def test_what_is_no_timeline_is_told(words: list[str], complaint: str, tmp_path: Path) -> None:
+def test_what_is_no_timeline_is_reported(words: list[str], complaint: str, tmp_path: Path) -> None:
     """Before anything runs or is written."""
     (tmp_path / "r.json").write_text(report_json.render(made("x")))
     (tmp_path / "t").write_text("something else\n")

@@ -130,7 +130,7 @@ def test_the_report_names_the_files(tmp_path: Path) -> None:
 
 @pytest.mark.lab
 @pytest.mark.needs("tcpdump")
-def test_a_run_keeps_them_beside_its_report_and_a_bundle_takes_them_in(tmp_path: Path) -> None:
+def test_a_run_keeps_them_next_to_its_report_and_a_bundle_takes_them_in(tmp_path: Path) -> None:
     """From the command line to tcpdump: a dead direction leaves a file with the packets that were sent into it."""
 
     def run(*words: str) -> "subprocess.CompletedProcess[str]":

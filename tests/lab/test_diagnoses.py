@@ -96,17 +96,17 @@ def test_the_fault_is_named(name: str, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     print(done.stderr)  # of a row that is not right: how its timeline ends
     report = json.loads(file.read_text())["report"]
-    told = [f"{r['id']} {r['status']} {r['message']}" for r in report["results"] if r["status"] != "pass"]
+    findings = [f"{r['id']} {r['status']} {r['message']}" for r in report["results"] if r["status"] != "pass"]
     expected = NAMED[name]
     if expected is None:
-        assert report["diagnosis"] == [], told
+        assert report["diagnosis"] == [], findings
         assert report["run"]["exit_code"] == 0
         assert report["summary"]["warn"] == report["summary"]["fail"] == report["summary"]["inconclusive"] == 0
     else:
         code, direction = expected
-        assert report["diagnosis"][0]["code"] == code, told
+        assert report["diagnosis"][0]["code"] == code, findings
         assert direction in (None, report["diagnosis"][0]["direction"])
-        assert {cause["code"] for cause in report["diagnosis"][1:]} <= set(SCENARIOS[name].maybe), told
+        assert {cause["code"] for cause in report["diagnosis"][1:]} <= set(SCENARIOS[name].maybe), findings
     assert done.returncode == 0, done.stderr
 
 

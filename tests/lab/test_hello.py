@@ -46,8 +46,8 @@ def forward(lab: Lab, *, acquainted: bool = False) -> dict[str, Any]:
 
 def heard(result: dict[str, Any]) -> int:
     """How many hellos of a b counts, as its own hello reports."""
-    told = result["evidence"][0]["data"]["told_by_hello"] if result["evidence"] else None
-    return int(told["heard"]["hellos"]) if told else 0
+    report = result["evidence"][0]["data"]["told_by_hello"] if result["evidence"] else None
+    return int(report["heard"]["hellos"]) if report else 0
 
 
 def test_this_nodes_responder_tells_what_it_heard() -> None:
@@ -55,9 +55,9 @@ def test_this_nodes_responder_tells_what_it_heard() -> None:
     with fresh_lab(SCENARIOS["solo-drop"]) as lab:
         found = forward(lab)
     assert (found["status"], found["code"]) == ("fail", "reach.no-forward"), found
-    told = found["evidence"][0]["data"]["told_by_hello"]
-    assert told["by_responder"]
-    assert (told["heard"]["packets"], told["heard"]["hellos"]) == (0, 0), told
+    report = found["evidence"][0]["data"]["told_by_hello"]
+    assert report["by_responder"]
+    assert (report["heard"]["packets"], report["heard"]["hellos"]) == (0, 0), report
 
 
 def test_a_firewall_that_lets_only_known_flows_in() -> None:

@@ -256,8 +256,8 @@ def test_loopback_without_root(runtime: Path, lab_name: str) -> None:
     assert up.stdout.splitlines()[0] == f"lab {lab_name} is up (pair, loopback)"
     assert up.stderr == "without root there are no tunnels: this lab is loopback\n"
     assert lab("up", lab_name).stdout.splitlines()[0].endswith("as it was before")
-    told = lab("exec", lab_name, "a", "--", "env")
-    assert "PREFLIGHT_LAB_KIND=loopback" in told.stdout
+    printed = lab("exec", lab_name, "a", "--", "env")
+    assert "PREFLIGHT_LAB_KIND=loopback" in printed.stdout
     assert "needs root" in lab("up", "other", "--scenario", "drop-forward").stderr
     assert lab("down", lab_name).returncode == 0
     assert list((runtime / "preflight-lab").iterdir()) == []

@@ -35,8 +35,8 @@ def test_a_file_becomes_a_scenario() -> None:
     plan = scenario.plan()
     assert (plan.tunnel_mtu, plan.families, plan.keepalive_s) == (1400, (4,), 25)
     assert plan.resolvers[0].answers == {"control.overlay.test": ("10.66.0.3",)}
-    told = parse_scenario("told", "faults: [{registered: {summary: one is stale, rows: [{id: n2, age_s: 600}]}}]")
-    assert (told.faults[0].summary, [row.id for row in told.plan().registered]) == ("one is stale", ["n2"])
+    with_rows = parse_scenario("told", "faults: [{registered: {summary: one is stale, rows: [{id: n2, age_s: 600}]}}]")
+    assert (with_rows.faults[0].summary, [row.id for row in with_rows.plan().registered]) == ("one is stale", ["n2"])
     assert parse_scenario(scenario.name, scenario.definition).faults[0].summary == scenario.faults[0].summary
 
 

@@ -90,7 +90,7 @@ def judged(network: Network, address: str, scheme: str = "http") -> list[Result]
         return asyncio.run(run())
 
 
-def told(results: list[Result]) -> list[tuple[str | None, str]]:
+def findings(results: list[Result]) -> list[tuple[str | None, str]]:
     return [(r.code.slug if r.code else None, r.direction.value) for r in results]
 
 
@@ -113,7 +113,7 @@ def test_by_direction(
     made = network(scenario)
     serve(made, how)
     results = judged(made, address)
-    assert told(results) == expected, [result.message for result in results]
+    assert findings(results) == expected, [result.message for result in results]
 
 
 @pytest.mark.parametrize("scenario", ["black-hole-tcp-forward", "black-hole-tcp-reverse"])
@@ -125,7 +125,7 @@ def test_the_remedy_helps(network: Build, serve: Serve, address: str, scenario: 
     remedy = judged(made, address)[-1].remedy
     assert remedy is not None
     subprocess.run(made.command("a", *remedy.partition("#")[0].split()), check=True)
-    assert told(judged(made, address)) == [THERE, BACK]
+    assert findings(judged(made, address)) == [THERE, BACK]
 
 
 @pytest.fixture(scope="session")
@@ -152,17 +152,17 @@ def test_by_tls(
     made = network(scenario)
     serve(made, "long", long_chain)
     results = judged(made, "10.66.0.3", "https")
-    assert told(results) == expected, [result.message for result in results]
+    assert findings(results) == expected, [result.message for result in results]
 
 
-def test_a_clamp_is_told(network: Build, serve: Serve) -> None:
+def test_a_clamp_is_reported(network: Build, serve: Serve) -> None:
     """Protects the reader: over a black hole TCP runs behind an MSS clamp, and that says nothing about UDP."""
     made = network("black-hole-tcp-forward")
     clamp = "tcp flags & syn == syn tcp option maxseg size set 1100"
     made.nft("c", f"output {clamp}", f"input {clamp}")
     serve(made, "long")
     there, back = judged(made, "10.66.0.3")
-    assert told([there, back]) == [THERE, BACK]
+    assert findings([there, back]) == [THERE, BACK]
     assert "MSS clamp" in there.message
 
 
@@ -172,7 +172,7 @@ def test_a_kernel_that_looks_for_black_holes_itself(network: Build, serve: Serve
     subprocess.run(made.command("a", "sysctl", "-qw", "net.ipv4.tcp_mtu_probing=2"), check=True)
     serve(made, "long")
     there = judged(made, "10.66.0.3")[0]
-    assert told([there]) == [THERE]
+    assert findings([there]) == [THERE]
     assert "tcp_mtu_probing" in there.message
 
 
@@ -182,4 +182,4 @@ def test_random_loss_is_no_black_hole(network: Build, serve: Serve) -> None:
     made.nft("r", "forward numgen random mod 100 < 10 drop")
     serve(made, "long")
     for _ in range(5):
-        assert {code for code, _ in told(judged(made, "10.66.0.3"))} <= {None}
+        assert {code for code, _ in findings(judged(made, "10.66.0.3"))} <= {None}

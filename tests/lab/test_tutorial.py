@@ -49,8 +49,8 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
             printed.append(done.stdout)
     finally:
         type_in("bin/preflight lab down first", tmp_path)
-    told = " ".join("\n".join(printed).split())
-    assert "packets over 1320 bytes to b vanish without an ICMP error" in told
+    shown = " ".join("\n".join(printed).split())
+    assert "packets over 1320 bytes to b vanish without an ICMP error" in shown
     assert {"report.html", "ticket.md", "evidence.tar.gz"} <= {path.name for path in tmp_path.iterdir()}
 
 

@@ -46,8 +46,8 @@ def judged(network: Network, *peers: Peer) -> list[Result]:
 def test_one_side_alone(network: Build, scenario: str, expected: list[tuple[str | None, str]]) -> None:
     """Protects the verdicts without a responder, over IPv4 and IPv6 inside the tunnel."""
     made = network(scenario)
-    told = [(r.target, r.code.slug if r.code else None, r.direction.value) for r in judged(made, B, B6)]
-    assert told == [(peer, *each) for peer in ("b", "b6") for each in expected]
+    findings = [(r.target, r.code.slug if r.code else None, r.direction.value) for r in judged(made, B, B6)]
+    assert findings == [(peer, *each) for peer in ("b", "b6") for each in expected]
 
 
 def test_the_exact_size(network: Build) -> None:

@@ -15,7 +15,7 @@ from tests.net.test_udp import eventually
 def test_an_answer_leaves_from_the_address_that_was_asked(address: str, wildcard: str) -> None:
     """A wildcard socket answers from the address its request came to, else no firewall would let the answer in."""
     with udp.open_udp(wildcard) as server, udp.open_udp(address.replace("5", "1")) as client:
-        udp.tell_local_address(server)
+        udp.receive_local_address(server)
         port = server.getsockname()[1]
         udp.send(client, b"ask", (address, port))
 

@@ -40,7 +40,7 @@ def old_context(certificate: trustme.LeafCert, newest: ssl.TLSVersion) -> ssl.SS
         (ssl.TLSVersion.TLSv1, "TLS 1.0"),
     ],
 )
-def test_an_old_server_is_told_by_what_it_chooses(
+def test_an_old_server_is_recognised_by_what_it_chooses(
     open_trap: "OpenTrap", authority: trustme.CA, newest: ssl.TLSVersion, version: str
 ) -> None:
     """OpenSSL as a server: it answers our handwritten hello, so the hello is a good one."""

@@ -77,7 +77,7 @@ class Node:
     def leaked(self, text: str) -> list[str]:
         """The names of the secrets that are in a text, as they are or as HTML, URLs and Python write them."""
         known = {**self.variables, **self.files}
-        return [name for name, value in known.items() if any(form in text for form in _forms(value))]
+        return [name for name, value in known.items() if any(encoding in text for encoding in _encodings(value))]
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -96,7 +96,7 @@ def _fresh(name: str) -> str:
     return f'{name.lower().replace("_", "-")}+"<&>/={secrets.token_hex(12)}'
 
 
-def _forms(value: str) -> set[str]:
+def _encodings(value: str) -> set[str]:
     return {value, value[-24:], escape(value), escape(value, quote=False), quote(value), repr(value)[1:-1]}
 
 
@@ -154,8 +154,8 @@ def test_a_server_that_says_back_what_it_was_sent(node: Node, open_trap: "OpenTr
     def echo(request: Request) -> bytes:
         if "/health" in request.line:
             return healthy(request)
-        told = f"400 bad request: {request.headers.get('authorization', '')} {request.body.decode()}"
-        return answer("400 Bad Request", told.encode(), x_populi_feature="exec-lease-v1")
+        echoed = f"400 bad request: {request.headers.get('authorization', '')} {request.body.decode()}"
+        return answer("400 Bad Request", echoed.encode(), x_populi_feature="exec-lease-v1")
 
     async def talk() -> str:
         async with open_trap(echo) as trap:

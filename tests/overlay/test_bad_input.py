@@ -23,7 +23,7 @@ from preflight.overlay.read import read_overlay
 from preflight.settings.schema import OverlaySettings
 
 SAMPLES = Path(__file__).parent / "samples"
-NOW_S = 1_795_420_000.0
+NOW_UNIX_S = 1_795_420_000.0
 LINKS = tuple(
     Link(index, name, 1280, up=True, carrier=True, kind="tun", addresses=(ip_interface(address),))
     for index, (name, address) in enumerate(
@@ -94,7 +94,7 @@ def recorded(product: str, pattern: str) -> list[Any]:
 def test_another_tailscale(status: Any) -> None:
     """Missing and additional keys and wrong types: a state that can be judged, or garbage."""
     with suppress(LocalError), understood("tailscaled"):
-        judged(tailscale.parse_status(status, LINKS, NOW_S))
+        judged(tailscale.parse_status(status, LINKS, NOW_UNIX_S))
 
 
 @given(
@@ -135,7 +135,7 @@ def test_another_nebula(config: Any, certificate: Any, hosts: Any, pending: Any)
     """Configuration, certificate and host maps, each of another shape."""
     with suppress(LocalError), understood("nebula"):
         peers = nebula.parse_hostmap(hosts, pending)
-        judged(nebula.state_from(config, certificate, peers, LINKS, NOW_S, None, [CERTIFICATE]))
+        judged(nebula.state_from(config, certificate, peers, LINKS, NOW_UNIX_S, None, [CERTIFICATE]))
 
 
 @given(text=st.text(max_size=40) | another_version([CERTIFICATE]).map(repr))
@@ -191,7 +191,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def beside_tailscale(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
+async def serving_tailscale(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
     """Do something while a daemon serves Tailscale's socket."""
     server = await asyncio.start_unix_server(handler, str(folder / "tailscaled.sock"))
     try:
@@ -200,7 +200,7 @@ async def beside_tailscale(folder: Path, handler: Handler, then: Callable[[], Aw
         server.close()
 
 
-async def beside_zerotier(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
+async def serving_zerotier(folder: Path, handler: Handler, then: Callable[[], Awaitable[Any]]) -> Any:
     """Do something while a service listens on the port that ZeroTier's home names."""
     server = await asyncio.start_server(handler, "127.0.0.1", 0)
     home = folder / "zerotier-one"
@@ -219,8 +219,8 @@ def test_a_daemon_that_misbehaves(
     product: str, handler: Handler, condition: str | None, said: str, impatient: Path
 ) -> None:
     """The interface's own state stays, with the reason; nothing that was answered is repeated."""
-    module, beside = {"tailscale": (tailscale, beside_tailscale), "zerotier": (zerotier, beside_zerotier)}[product]
-    (state,) = asyncio.run(beside(impatient, handler, lambda: module.read(LINKS)))
+    module, serving = {"tailscale": (tailscale, serving_tailscale), "zerotier": (zerotier, serving_zerotier)}[product]
+    (state,) = asyncio.run(serving(impatient, handler, lambda: module.read(LINKS)))
     assert (state.product, state.up, state.condition) == (product, True, condition)
     assert said in (state.unreadable or "")
     assert "zzzz" not in repr(state)
@@ -277,10 +277,10 @@ def test_two_overlays_at_once(impatient: Path) -> None:
     async def both() -> OverlayState | None:
         return await read_overlay(OverlaySettings(), ["10.88.0.7"])
 
-    async def beside() -> Any:
-        return await beside_zerotier(impatient, zerotier_one, both)
+    async def serving() -> Any:
+        return await serving_zerotier(impatient, zerotier_one, both)
 
-    chosen = asyncio.run(beside_tailscale(impatient, saying(OK + status), beside))
+    chosen = asyncio.run(serving_tailscale(impatient, saying(OK + status), serving))
     assert chosen is not None
     assert (chosen.product, chosen.others) == ("zerotier", ("tailscale on tailscale0, down",))
     message = overlay_interface.judge(chosen, (), None).message

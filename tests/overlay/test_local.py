@@ -138,7 +138,7 @@ def test_existence_is_a_question_without_exceptions(tmp_path: Path) -> None:
     assert not exists(tmp_path / ("x" * 5000))
 
 
-def test_each_question_is_told_with_its_time_and_never_its_answer(tmp_path: Path) -> None:
+def test_each_question_is_reported_with_its_time_and_never_its_answer(tmp_path: Path) -> None:
     """Which daemon kept the run waiting; what it answers may hold a private key."""
     events: list[Event] = []
     tell = telling(events.append, "overlay.local", "wireguard")

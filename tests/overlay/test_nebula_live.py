@@ -137,7 +137,7 @@ def test_the_host_map_of_a_running_daemon(network: Network) -> None:
         assert time.monotonic() < until, state
     assert (state.product, state.up, state.condition, state.unreadable) == ("nebula", True, None, None)
     assert (state.peers[0].key, state.peers[0].endpoint, state.health) == ("10.99.0.2", "10.203.1.2:4242", ())
-    assert state.key_expires_s is not None
+    assert state.key_expires_unix_s is not None
     result = network.session()
     assert (result.status, result.message) == (Status.PASS, "nebula knows b: direct to 10.203.1.2:4242")
 

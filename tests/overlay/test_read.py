@@ -132,7 +132,7 @@ def test_a_socket_of_another_namespace_s_interface_is_not_ours(tmp_path: Path, m
     assert asyncio.run(wireguard.read([LINK])) == []
 
 
-def test_each_product_is_told_with_its_time_and_the_choice() -> None:
+def test_each_product_is_reported_with_its_time_and_the_choice() -> None:
     """Why this overlay and no other, and which daemon kept the run waiting."""
     events: list[Event] = []
     asyncio.run(read_overlay(OverlaySettings(interface="lo"), (), events.append))

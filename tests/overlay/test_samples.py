@@ -21,10 +21,10 @@ from preflight.overlay.wireguard import parse_dump_peer
 from preflight.proto.tunnel.wireguard import Watch
 
 SAMPLES = Path(__file__).parent / "samples"
-NOW_S = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()
+NOW_UNIX_S = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()
 Seen = tuple[Status, str | None, str]
 PASS, WARN, FAIL, SKIP = Status.PASS, Status.WARN, Status.FAIL, Status.SKIP
-NOT_TOLD = "run.not-applicable"
+NOT_APPLICABLE = "run.not-applicable"
 
 
 def device(name: str, *addresses: str) -> Link:
@@ -79,11 +79,11 @@ def test_wireguard(number: int) -> None:
     assert section.splitlines()[0] == name
     line = next(line for line in section.splitlines() if line.startswith("A: "))
     known = parse_dump_peer(["Bkey=", "(none)", *re.sub(r"\s+\[now=.*", "", line[3:]).split("\t")])
-    now_s = float(match[1]) if (match := re.search(r"now=(\d+)", line)) else (known.last_handshake_s or 0) + 4
+    now_unix_s = float(match[1]) if (match := re.search(r"now=(\d+)", line)) else (known.last_handshake_unix_s or 0) + 4
     state = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(known,))
-    unused = replace(known, last_handshake_s=0.0, rx_bytes=0, tx_bytes=0)
+    unused = replace(known, last_handshake_unix_s=0.0, rx_bytes=0, tx_bytes=0)
     owner = state.peer_for("10.99.0.2")
-    watched = Watch("wg0", unused, owner, now_s=now_s, watched_s=6.5)
+    watched = Watch("wg0", unused, owner, now_unix_s=now_unix_s, watched_s=6.5)
     if seen is None:
         assert not replace(watched, watched_s=0.0).settled
         return
@@ -101,7 +101,7 @@ UP: Seen = (PASS, None, "tailscale0 (tailscale) is up with 100.64.0.1/32")
 CUT = "the control server does not see this node: the connection is cut, or the node was deleted there"
 DIRECT: Seen = (PASS, None, "direct to 10.204.2.1:41641")
 RELAYED: Seen = (WARN, "overlay.relayed", "relays the traffic to nb through lab")
-IDLE: Seen = (SKIP, NOT_TOLD, "reports no path in use to nb; only a measurement shows whether it can be reached")
+IDLE: Seen = (SKIP, NOT_APPLICABLE, "reports no path in use to nb; only a measurement shows whether it can be reached")
 
 TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
     "healthy": (UP, DIRECT),
@@ -110,8 +110,8 @@ TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
     "derpdown": ((PASS, None, "could not connect to the 'Lab' relay server"), DIRECT),
     "controldown": ((PASS, None, "hasn't received a network map"), IDLE),
     "ctldown_3": ((PASS, None, CUT), IDLE),
-    "deleted": ((PASS, None, CUT), (SKIP, NOT_TOLD, "has no session with nb yet")),
-    "peeroffline": (UP, (SKIP, NOT_TOLD, "says that nb is offline, last seen at 2026-11-23T07:44:08Z")),
+    "deleted": ((PASS, None, CUT), (SKIP, NOT_APPLICABLE, "has no session with nb yet")),
+    "peeroffline": (UP, (SKIP, NOT_APPLICABLE, "says that nb is offline, last seen at 2026-11-23T07:44:08Z")),
     "peerkeyexpired": (UP, (FAIL, "overlay.key-expired", "the key of nb has expired at 2026-11-23T07:18:46Z")),
     "peerexpired-headscale": (UP, (FAIL, "overlay.key-expired", "the key of nb has expired at 2026-11-23T07:37:51Z")),
     "selfkeyexpired": ((FAIL, "overlay.key-expired", "its key expired at 2026-11-23T07:18:53Z"), None),
@@ -130,7 +130,7 @@ TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
 def tailscale_state(name: str, **change: Any) -> OverlayState:
     """One recorded status, with some of its top keys changed."""
     status = json.loads((SAMPLES / f"tailscale/status-{name}.json").read_text(encoding="utf-8"))
-    return tailscale.parse_status(status | change, [device("tailscale0", "100.64.0.1/32")], NOW_S)
+    return tailscale.parse_status(status | change, [device("tailscale0", "100.64.0.1/32")], NOW_UNIX_S)
 
 
 @pytest.mark.parametrize("name", TAILSCALE)
@@ -165,7 +165,7 @@ def test_tailscale_states_that_were_not_recorded(change: dict[str, Any], seen: S
 def test_tailscale_in_userspace() -> None:
     """Without interface nothing of this node goes through the tailnet; `ip link set up` would be no remedy."""
     status = json.loads((SAMPLES / "tailscale/status-healthy.json").read_text(encoding="utf-8")) | {"TUN": False}
-    result = overlay_interface.judge(tailscale.parse_status(status, [], NOW_S), [], None)
+    result = overlay_interface.judge(tailscale.parse_status(status, [], NOW_UNIX_S), [], None)
     assert str(result.code) == "overlay.down"
     assert "does not exist" in result.message
     assert "userspace" in (result.remedy or "")
@@ -199,7 +199,7 @@ def test_zerotier(networks: str, addresses: Sequence[str], seen: Seen) -> None:
     """A silent controller stops only a node without address; ZeroTier reports sessions without overlay addresses."""
     info, asked, peers = (zerotier_sample(name) for name in ("info_online", networks, "listpeers_direct"))
     (state,) = zerotier.parse(info, asked, peers, [device("ztixbrw34j", *addresses)])
-    session: Seen = (SKIP, NOT_TOLD, "reports nothing about the session to 10.88.0.7")
+    session: Seen = (SKIP, NOT_APPLICABLE, "reports nothing about the session to 10.88.0.7")
     holds(state, Peer("10.88.0.7"), seen, session if seen[0] is PASS else None)
 
 
@@ -255,10 +255,10 @@ NEBULA: dict[str, tuple[str, Seen]] = {
     "direct a<->b blocked, established session": ("", (WARN, "overlay.relayed", "through 10.77.0.1")),
     "lighthouse down, sessions up": (
         "no tunnel to the lighthouse 10.77.0.1",
-        (SKIP, NOT_TOLD, "has no session with 10.77.0.20 yet"),
+        (SKIP, NOT_APPLICABLE, "has no session with 10.77.0.20 yet"),
     ),
-    "b has expired cert": ("", (SKIP, NOT_TOLD, "reports nothing about the session to 10.77.0.20")),
-    "b cert from other CA": ("", (SKIP, NOT_TOLD, "has no session with 10.77.0.20 yet")),
+    "b has expired cert": ("", (SKIP, NOT_APPLICABLE, "reports nothing about the session to 10.77.0.20")),
+    "b cert from other CA": ("", (SKIP, NOT_APPLICABLE, "has no session with 10.77.0.20 yet")),
     "firewall deny on b": ("", (PASS, None, "direct to 10.203.2.1:4242")),
     "all udp 4242 of a blocked": ("", (PASS, None, "direct to 10.203.2.1:4242")),
 }
@@ -272,7 +272,7 @@ def test_nebula(name: str) -> None:
     lists = [next(line.partition(": ")[2] for line in section if line.startswith(w)) for w in ("hostmap", "pending")]
     config = {"tun": {"dev": "neb0"}, "lighthouse": {"hosts": [LIGHTHOUSE.address]}}
     links = [device("neb0", "10.77.0.10/24")]
-    state = nebula.state_from(config, None, nebula.parse_hostmap(*map(json.loads, lists)), links, NOW_S)
+    state = nebula.state_from(config, None, nebula.parse_hostmap(*map(json.loads, lists)), links, NOW_UNIX_S)
     complaint, session = NEBULA[name]
     holds(state, B, (PASS, None, complaint or "neb0 (nebula) is up with 10.77.0.10/24"), session)
     assert bool(state.health) is bool(complaint)
@@ -296,8 +296,8 @@ def test_nebula_s_own_certificate(not_after: str, issuer: str, code: str | None,
     """Nebula goes on running with a certificate that no peer takes; an issuer that is not reported accuses nobody."""
     own = {"details": {"ips": ["10.77.0.10/24"], "notAfter": not_after, "issuer": issuer}}
     links = [device("neb0", "10.77.0.10/24")]
-    state = nebula.state_from({"tun": {"dev": "neb0"}}, own, None, links, NOW_S, None, [{"fingerprint": "aa"}])
-    session: Seen = (SKIP, NOT_TOLD, "reports nothing")
+    state = nebula.state_from({"tun": {"dev": "neb0"}}, own, None, links, NOW_UNIX_S, None, [{"fingerprint": "aa"}])
+    session: Seen = (SKIP, NOT_APPLICABLE, "reports nothing")
     holds(state, B, (FAIL, code, said) if code else (PASS, None, said), None if code else session)
 
 

@@ -69,7 +69,7 @@ def test_a_healthy_state_in_full() -> None:
     assert peer is not None
     assert (peer.name, peer.endpoint, peer.relayed, peer.online) == ("nb", "10.204.2.1:41641", False, True)
     assert (peer.rx_bytes, peer.tx_bytes) == (860, 948)
-    assert peer.last_handshake_s == pytest.approx(datetime(2026, 11, 23, 7, 12, 6, 517804, UTC).timestamp())
+    assert peer.last_handshake_unix_s == pytest.approx(datetime(2026, 11, 23, 7, 12, 6, 517804, UTC).timestamp())
 
 
 @pytest.mark.parametrize(("name", "relayed"), [("derponly", True), ("udpblocked", True), ("healthy", False)])

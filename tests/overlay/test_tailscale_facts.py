@@ -85,9 +85,9 @@ def test_an_older_daemon_tells_less(missing: str, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("answer", ["", "{", "[]", "7", '{"Regions": [1]}', '{"Nameservers": {"a": 1}}', "\x00{path="])
 def test_another_daemon_tells_nothing(answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not understood does not become a fact, and stops nothing."""
-    told = facts(dict.fromkeys(ANSWERS, answer), tmp_path, monkeypatch)
-    assert set(told) <= {"dns_servers", "dns_domains", "relays"}
-    json.dumps(told, allow_nan=False)
+    reported = facts(dict.fromkeys(ANSWERS, answer), tmp_path, monkeypatch)
+    assert set(reported) <= {"dns_servers", "dns_domains", "relays"}
+    json.dumps(reported, allow_nan=False)
 
 
 def test_without_daemon_there_are_no_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,9 +70,9 @@ def test_uapi_gives_both_peers_and_the_own_public_key() -> None:
     assert device.public_key == derive_public_key(PRIVATE)
     b, c = device.peers
     assert (b.key, b.endpoint, b.keepalive_s) == (text(B), "10.201.2.1:51820", 5)
-    assert (b.last_handshake_s, b.rx_bytes, b.tx_bytes) == (1795416301.5, 476, 564)
+    assert (b.last_handshake_unix_s, b.rx_bytes, b.tx_bytes) == (1795416301.5, 476, 564)
     assert [str(network) for network in b.addresses] == ["10.66.0.2/32", "fd66::2/128"]
-    assert (c.endpoint, c.last_handshake_s, c.keepalive_s) == (None, 0.0, 0)
+    assert (c.endpoint, c.last_handshake_unix_s, c.keepalive_s) == (None, 0.0, 0)
 
 
 def test_a_device_without_key_and_without_peers_is_a_device() -> None:
@@ -138,7 +138,7 @@ def test_recorded_peer_lines(state: str, node: str, columns: list[str]) -> None:
     endpoint, allowed, handshake, rx, tx, keepalive = columns
     assert peer.endpoint == (None if endpoint == "(none)" else endpoint)
     assert ",".join(map(str, peer.addresses)) == ("" if allowed == "(none)" else allowed)
-    assert (peer.last_handshake_s, peer.rx_bytes, peer.tx_bytes) == (int(handshake), int(rx), int(tx))
+    assert (peer.last_handshake_unix_s, peer.rx_bytes, peer.tx_bytes) == (int(handshake), int(rx), int(tx))
     assert peer.keepalive_s == (0 if keepalive == "off" else int(keepalive))
     assert text(PRESHARED) not in repr(peer)
 
@@ -200,7 +200,7 @@ def test_generic_netlink_messages() -> None:
     assert (device.public_key, device.listen_port, device.fwmark) == (text(C), 51820, 7)
     (peer,) = device.peers
     assert (peer.key, peer.endpoint, peer.keepalive_s) == (text(B), "10.201.2.1:51820", 25)
-    assert (peer.rx_bytes, peer.tx_bytes, peer.last_handshake_s) == (476, 564, 1795416301.5)
+    assert (peer.rx_bytes, peer.tx_bytes, peer.last_handshake_unix_s) == (476, 564, 1795416301.5)
     assert [str(network) for network in peer.addresses] == ["10.66.0.2/32", "fd66::2/128"]
     assert text(PRIVATE) not in repr(device)
 

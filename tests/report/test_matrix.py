@@ -93,7 +93,7 @@ def test_skips_tell_nothing() -> None:
     assert statuses(merge([seen_by("a", skip, peers="b")])) == {}
 
 
-def test_nodes_that_cannot_be_told_apart_are_refused() -> None:
+def test_nodes_that_cannot_be_distinguished_are_refused() -> None:
     """Two nodes in one row would hide the worse one."""
     one = seen_by("a", peers=())
     other = seen_by("b", peers=())

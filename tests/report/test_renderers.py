@@ -155,7 +155,7 @@ def test_a_lab_on_loopback_says_so(report: Report) -> None:
     assert "LOOPBACK" in text.render(loopback)
 
 
-def told(check: str, status: Status) -> Result:
+def reported(check: str, status: Status) -> Result:
     code = None if status is Status.PASS else codes.RUN_NOT_APPLICABLE
     return Result(
         check=check, target="node", direction=Direction.LOCAL, status=status, code=code, message=f"{check} says so"
@@ -188,7 +188,7 @@ LENIENT = Gate(allow_inconclusive=True)
 )
 def test_exit_codes(statuses: str, gate: Gate, interrupted: bool, expected: tuple[str, int]) -> None:
     """The contract's table: 1, then 4, then 3; interrupted is 130; and nothing is good without a pass."""
-    results = [told(f"a.b{number}", Status(status)) for number, status in enumerate(statuses.split())]
+    results = [reported(f"a.b{number}", Status(status)) for number, status in enumerate(statuses.split())]
     asked = {"all": frozenset(f"a.b{number}" for number in range(max(1, len(results))))}
     found = judge(results, gate, asked, interrupted=interrupted)
     assert (found.verdict, found.exit_code) == expected
@@ -219,7 +219,7 @@ def test_what_was_asked_for_by_name_is_not_left_out_in_silence(
 ) -> None:
     """What a named check needs does not count as its pass, nor does a plug-in that could not be loaded."""
     asked = {check: frozenset({check}) for check in ({"a.x": SKIP} | results) if check in ("a.x", "b.y")}
-    found = judge([told(check, status) for check, status in results.items()], gate, asked)
+    found = judge([reported(check, status) for check, status in results.items()], gate, asked)
     assert (found.exit_code, list(found.remarks)) == (expected, remarks)
 
 

@@ -17,7 +17,7 @@ SECRET = "correct-horse-battery-staple"
 HEADER = Header(started_at=datetime(2026, 11, 23, 12, 0, tzinfo=UTC), clock_s=1000.0)
 
 
-def told(*events: Event, redactor: Redactor | None = None, **options: Any) -> list[dict[str, Any]]:
+def kept(*events: Event, redactor: Redactor | None = None, **options: Any) -> list[dict[str, Any]]:
     """The lines of these events as a program reads them, without the header."""
     lines = "".join(Recorded(HEADER, events).lines(redactor or Redactor([]), **options)).splitlines()
     return [json.loads(line) for line in lines[1:]]
@@ -42,7 +42,7 @@ def test_every_line_is_of_the_published_schema() -> None:
 
 def test_a_time_of_day_can_be_made_of_an_event() -> None:
     """`started_at + at_s`: the clock of the events is taken off."""
-    (line,) = told(event())
+    (line,) = kept(event())
     assert line["at_s"] == 1.5
 
 
@@ -87,7 +87,7 @@ def test_a_killed_run_leaves_a_timeline() -> None:
         ('{"at_s": Infinity, "source": "a", "subject": "", "name": "b", "fields": {}}\n', "line 1"),
     ],
 )
-def test_what_is_no_timeline_is_told_so(text: str, reason: str) -> None:
+def test_what_is_no_timeline_is_refused(text: str, reason: str) -> None:
     """Whatever bytes are given, the complaint is one clause."""
     with pytest.raises(ValueError, match=reason):
         parse(text.encode())
@@ -105,7 +105,7 @@ def test_what_is_no_timeline_is_told_so(text: str, reason: str) -> None:
 )
 def test_a_known_secret_is_in_no_line(place: dict[str, Any]) -> None:
     """In a subject, a text, or a list, whole or in parts."""
-    (line,) = told(event(**place), redactor=Redactor([SECRET]))
+    (line,) = kept(event(**place), redactor=Redactor([SECRET]))
     shown_text = json.dumps(line)
     assert SECRET not in shown_text
     assert SECRET[9:] not in shown_text
@@ -114,45 +114,45 @@ def test_a_known_secret_is_in_no_line(place: dict[str, Any]) -> None:
 
 def test_a_secret_is_taken_out_before_a_long_text_is_cut() -> None:
     """Nobody knows half a secret: if it were cut first, the half would stay."""
-    (line,) = told(event(detail="x" * (timeline.MOST_CHARACTERS - 10) + SECRET + "y" * 50), redactor=Redactor([SECRET]))
+    (line,) = kept(event(detail="x" * (timeline.MOST_CHARACTERS - 10) + SECRET + "y" * 50), redactor=Redactor([SECRET]))
     assert SECRET[:6] not in line["fields"]["detail"]
     assert len(line["fields"]["detail"]) == timeline.MOST_CHARACTERS + 1
 
 
-def test_stand_ins_are_those_of_the_report() -> None:
+def test_pseudonyms_are_those_of_the_report() -> None:
     """An address has one pseudonym in a ticket; words of ours keep their form, whatever a host is called."""
     redactor = Redactor([], Pseudonyms(["mtu", "alice-laptop"]))
-    stand_in = redactor.text("10.66.0.2")
-    (about_peer,) = told(event(subject="10.66.0.2 forward", to="alice-laptop"), redactor=redactor)
-    assert about_peer["subject"] == f"{stand_in} forward"
+    pseudonym = redactor.text("10.66.0.2")
+    (about_peer,) = kept(event(subject="10.66.0.2 forward", to="alice-laptop"), redactor=redactor)
+    assert about_peer["subject"] == f"{pseudonym} forward"
     assert "alice" not in json.dumps(about_peer)
     check = Event(1001.0, "engine.runner", "mtu.path", "result", {"code": "mtu.black-hole", "target": "alice-laptop"})
-    (line,) = told(check, redactor=redactor)
+    (line,) = kept(check, redactor=redactor)
     assert (line["subject"], line["fields"]["code"]) == ("mtu.path", "mtu.black-hole")
 
 
 def test_users_names_in_paths_do_not_go_into_a_bundle() -> None:
     """As in the raw evidence of the same report."""
-    (line,) = told(event(detail="/home/alice/ca.pem"), homes=True)
+    (line,) = kept(event(detail="/home/alice/ca.pem"), homes=True)
     assert line["fields"]["detail"] == "/home/user/ca.pem"
 
 
 def test_no_text_of_a_stranger_moves_the_cursor_or_begins_a_line() -> None:
     """A certificate's subject is written by the server that answers."""
-    (line,) = told(event(certificate_subject="CN=a\n\x1b[2Jb"))
+    (line,) = kept(event(certificate_subject="CN=a\n\x1b[2Jb"))
     assert line["fields"]["certificate_subject"].isprintable()
 
 
 def test_numbers_that_json_does_not_know_are_null() -> None:
     """A round trip that nobody measured is not a number."""
-    (line,) = told(event(rtt_ms=float("nan"), wait_s=float("inf"), mean_ms=1.23456789))
+    (line,) = kept(event(rtt_ms=float("nan"), wait_s=float("inf"), mean_ms=1.23456789))
     assert line["fields"] == {"rtt_ms": None, "wait_s": None, "mean_ms": 1.234568}
 
 
 def test_a_timeline_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends with one event that says so."""
     monkeypatch.setattr(timeline, "MOST_BYTES", 1000)
-    lines = told(*[event(size_bytes=size) for size in range(100)])
+    lines = kept(*[event(size_bytes=size) for size in range(100)])
     assert (lines[-1]["source"], lines[-1]["name"]) == ("report.timeline", "cut")
     assert sum(len(json.dumps(line)) for line in lines) < 1500
 
@@ -160,14 +160,14 @@ def test_a_timeline_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_account_of_what_was_taken_out_counts_repetitions() -> None:
     """The manifest of a bundle says how often; what is remembered is counted again."""
     redactor = Redactor([SECRET])
-    told(*[event(detail=SECRET)] * 3, redactor=redactor)
+    kept(*[event(detail=SECRET)] * 3, redactor=redactor)
     assert redactor.ledger[timeline.FILE, "secret"] == 3
 
 
 def test_a_name_that_becomes_known_is_replaced_from_then_on() -> None:
     """What was remembered before is forgotten."""
     redactor = Redactor([], Pseudonyms())
-    told(event(to="alice-laptop"), redactor=redactor)
+    kept(event(to="alice-laptop"), redactor=redactor)
     redactor.know(["alice-laptop"])
-    (line,) = told(event(to="alice-laptop"), redactor=redactor)
+    (line,) = kept(event(to="alice-laptop"), redactor=redactor)
     assert "alice" not in json.dumps(line)

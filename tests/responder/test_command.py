@@ -138,7 +138,7 @@ def test_location_and_class_of_service(start: Start, bind: str) -> None:
     address = "::1" if ":" in bind else "127.0.0.1"
     port = responder.places[0][1]
     with udp.open_towards(address, port) as link:
-        udp.tell_traffic_class(link)
+        udp.receive_traffic_class(link)
         tlvs = stamp_tlv.encode([asking.location(), asking.class_of_service(46)])
         link.setblocking(True)
         link.settimeout(20)

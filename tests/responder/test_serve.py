@@ -17,16 +17,16 @@ def test_the_clock_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     reflector = SessionReflector(error=ErrorEstimate(seconds=4321.0))
     request = stamp.build_request(0, 1, 1, 7)
 
-    def told() -> ErrorEstimate:
+    def estimate() -> ErrorEstimate:
         answer = reflector.handle(request, ("127.0.0.1", 1), received_ns=1, transmitted_ns=1, ttl=64)
         return stamp.parse_answer(answer).error
 
     async def until_it_differs(before: ErrorEstimate) -> None:
         keeper = asyncio.create_task(serve.keep_clock(reflector))
-        while told() == before:
+        while estimate() == before:
             assert not keeper.done()
             await asyncio.sleep(0)
         keeper.cancel()
 
-    asyncio.run(until_it_differs(told()))
-    assert told().synchronised == clock_estimate().synchronised
+    asyncio.run(until_it_differs(estimate()))
+    assert estimate().synchronised == clock_estimate().synchronised

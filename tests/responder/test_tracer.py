@@ -61,22 +61,22 @@ def ask(address: str, port: int, key: bytes | None = None) -> ReverseTraceroute 
         ("[::]", "::1", "::1"),
     ],
 )
-def test_the_way_back(start: Start, bind: str, address: str, allow: str) -> None:
+def test_the_return_path(start: Start, bind: str, address: str, allow: str) -> None:
     """Both families, also from the address that was asked of a wildcard socket; without any privilege."""
-    told = ask(address, start(bind, "--allow", allow))
-    assert told is not None
-    assert [(hop.address, hop.reached) for hop in told.trace.hops] == [(told.here, True)]
-    assert (told.forward_hops, told.reverse_hops) == (1, 1)
-    assert (told.way.arrival, told.way.elsewhere) == (None, False)
+    reported = ask(address, start(bind, "--allow", allow))
+    assert reported is not None
+    assert [(hop.address, hop.reached) for hop in reported.trace.hops] == [(reported.here, True)]
+    assert (reported.forward_hops, reported.reverse_hops) == (1, 1)
+    assert (reported.way.arrival, reported.way.elsewhere) == (None, False)
 
 
 @pytest.mark.lab
 def test_no_privilege_is_needed(start: Start) -> None:
     """The responder may be an ordinary user: it traces, and knows the way back, by what any user may ask the kernel."""
     lowered = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]
-    told = ask("127.0.0.1", start("127.0.0.1", "--allow", "127.0.0.1", lowered=lowered))
-    assert told is not None
-    assert (told.trace.reached, told.way.interface) == (True, "lo")
+    reported = ask("127.0.0.1", start("127.0.0.1", "--allow", "127.0.0.1", lowered=lowered))
+    assert reported is not None
+    assert (reported.trace.reached, reported.way.interface) == (True, "lo")
 
 
 def test_who_holds_the_key_is_traced(start: Start) -> None:
@@ -94,7 +94,7 @@ def test_several_at_once(start: Start) -> None:
     async def run() -> list[ReverseTraceroute | None]:
         return await asyncio.gather(*(ask_for_trace(Peer("127.0.0.1", "b", port), None) for _ in range(4)))
 
-    assert all(told is not None for told in asyncio.run(run()))
+    assert all(reported is not None for reported in asyncio.run(run()))
 
 
 def test_nobody_listens_or_nobody_traces() -> None:

@@ -295,9 +295,9 @@ class ControlClient:
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
         """The answer as an error, with a line of its body that shows no secret of the request."""
         kind, status = _kind(answer), answer.status
-        told = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
+        quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
-        text = shown(told, (*bearers, str((body or {}).get("bootstrap_token", ""))))
+        text = shown(quoted, (*bearers, str((body or {}).get("bootstrap_token", ""))))
         said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
         by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
         wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)

@@ -83,7 +83,7 @@ class Entry:
         with suppress(OSError):  # with an older time a row is kept, not removed from another user
             os.utime(self._descriptor, ns=(seen_ns, seen_ns))
 
-    def strike_out(self) -> None:
+    def remove(self) -> None:
         """The row is gone or another node's: nothing is left to remove."""
         with suppress(OSError):  # it stays, and the next run finds that the row is gone
             own_files.remove(self._folder, self._name, self._descriptor)
@@ -204,7 +204,7 @@ class Note:
             return
         with self._entry as entry:
             if gone:
-                entry.strike_out()
+                entry.remove()
         self._entry = None
 
 

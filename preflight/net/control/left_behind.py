@@ -49,15 +49,15 @@ async def take_back(url: str, client: "ControlClient") -> list[LeftBehind]:
             nodes = (await client.nodes(patient=True)).nodes
     except (ControlError, TimeoutError) as error:
         return [replace(left, fate="stays", detail=_why(error)) if left.row else left for left in found]
-    told = [left for left in found if left.row is None]
+    outcomes = [left for left in found if left.row is None]
     with closing(journal.left_behind()) as entries:
         for entry in entries:
             if isinstance(entry, Unreadable):
                 continue
             with entry:
                 if entry.row.url == url:
-                    told.append(await _take_back(entry, nodes, client, deadline))
-    return told
+                    outcomes.append(await _take_back(entry, nodes, client, deadline))
+    return outcomes
 
 
 async def _take_back(
@@ -74,7 +74,7 @@ async def _take_back(
             if not (isinstance(error, ControlError) and error.status == NOT_FOUND):
                 return replace(left, fate="stays", detail=_why(error))
             verdict = "gone"
-    entry.strike_out()
+    entry.remove()
     return left if verdict == "ours" else replace(left, fate="gone" if verdict == "gone" else "not-ours")
 
 

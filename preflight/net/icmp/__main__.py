@@ -61,7 +61,7 @@ _OPTIONS: Final = {
 
 def _line(address: str, stats: EchoStats) -> str:
     rtts = sorted(stats.rtt_ms)
-    told = {
+    report = {
         "address": address,
         "sent": stats.sent,
         "received": stats.received,
@@ -71,7 +71,7 @@ def _line(address: str, stats: EchoStats) -> str:
         "rtt_max_ms": round(rtts[-1], 3) if rtts else None,
         "error": stats.error,
     }
-    return json.dumps(told)
+    return json.dumps(report)
 
 
 if __name__ == "__main__":

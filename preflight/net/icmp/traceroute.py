@@ -25,7 +25,7 @@ async def trace(
         raise NeedsPlatform("a traceroute by the error queue needs Linux")
     with socket.socket(udp.family_of(address), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as link:
         udp.watch_errors(link)
-        udp.tell_local_address(link)
+        udp.receive_local_address(link)
         if source is not None:
             try:
                 link.bind((source, 0))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.return_path import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, ReturnPath
 from preflight.net.kernel import Kernel
 
 ELSEWHERE = ("dummy", "vrf")
@@ -16,12 +16,12 @@ LOOK_AGAIN_S = 0.05
 
 
 def preload() -> None:
-    """Import what `WayBackView.look` needs now: later the responder would answer nobody for half a second."""
+    """Import what `ReturnPathView.look` needs now: later the responder would answer nobody for half a second."""
     if sys.platform == "linux":
         import pyroute2  # noqa: F401
 
 
-class WayBackView:
+class ReturnPathView:
     """Looks from `local`, this host's own address, towards a peer. It counts drops from now on."""
 
     def __init__(self, local: str, peer: str) -> None:
@@ -30,7 +30,7 @@ class WayBackView:
         self._kernel = Kernel()
         self._dropped_before = self._dropped()
 
-    async def look(self) -> WayBack:
+    async def look(self) -> ReturnPath:
         """The route and the filter's verdict. What cannot be known stays None; nothing that the kernel does raises."""
         from pyroute2 import NetlinkError
 
@@ -41,10 +41,10 @@ class WayBackView:
             mode = filters.modes.get(arrival or "") if ":" not in self._peer else None
             refuses = bool(arrival and mode) and await self._kernel.refuses(self._peer, self._local, arrival or "")
         except (NeedsPlatform, NetlinkError, OSError):
-            return WayBack()
-        return WayBack(arrival, _plain(route.interface), route.gateway, mode, refuses, self._grown())
+            return ReturnPath()
+        return ReturnPath(arrival, _plain(route.interface), route.gateway, mode, refuses, self._grown())
 
-    async def look_for_drops(self, patience_s: float) -> WayBack:
+    async def look_for_drops(self, patience_s: float) -> ReturnPath:
         """`look`; if the filter refuses the peer's packets, wait until it has dropped one, at most `patience_s`."""
         way = await self.look()
         if not way.refuses:

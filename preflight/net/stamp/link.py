@@ -13,7 +13,7 @@ from preflight.proto.stamp.sender import SessionSender
 def prepare(link: socket.socket) -> None:
     """Make a socket send with STAMP's TTL, and report by which interface an ICMP error came in."""
     udp.set_ttl(link, udp.FULL_TTL)
-    udp.tell_local_address(link)
+    udp.receive_local_address(link)
 
 
 async def run_session(sender: SessionSender, link: socket.socket, tell: Tell = silent) -> None:

@@ -33,7 +33,7 @@ from preflight.proto.responder.mailbox_probe import (
     encode_request,
     implausible,
 )
-from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
 from preflight.proto.stamp.wire import ErrorEstimate
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class PathProbes:
             return StampStats(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): count})
         ssid = _fresh_ssid()
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
-        plan = Plan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
+        plan = SessionPlan(ssid, count, interval_s, timeout_s, payload_bytes, key, self._clock, peer=peer.address)
         with connected:
             prepare(connected)
             sender = SessionSender(plan, monotonic(), time.time_ns, tell=tell)
@@ -188,7 +188,7 @@ class PathProbes:
         """A session with a silent peer: short patience, signed with this node's key."""
         to = (peer.address, peer.responder_port)
         key, clock = self._key, self._clock
-        plan = Plan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
+        plan = SessionPlan(ssid, count, interval_s, GRACE_S, 0, key, clock, enough, peer=peer.address, to=to)
         tell = self.tell("stamp.sender", f"{peer.target} {ssid}")
         return SessionSender(plan, monotonic(), time.time_ns, sift=sorter.sift, tell=tell)
 
@@ -257,19 +257,19 @@ class _Inquiry:
     async def _hear(self, ssid: int, retry: SessionSender, hellos: HelloWatch | None) -> ProbeResult | UnavailableError:
         """The peer's report by mailbox; packets go on until one is answered, a hello decides, or time is up."""
         mailbox = asyncio.create_task(self._by_mailbox(ssid))
-        told = asyncio.create_task(_told(mailbox, hellos))
+        decided = asyncio.create_task(_until_decided(mailbox, hellos))
         again = asyncio.create_task(run_session(retry, self._link, self._tell))
         try:
-            done, _ = await asyncio.wait({told, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({decided, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
             if mailbox.done():
                 return mailbox.result()
             return UnavailableError("silent", f"its responder did not answer by mailbox within {ASK_TIMEOUT_S:g} s")
         finally:
-            for task in (told, mailbox, again):
+            for task in (decided, mailbox, again):
                 task.cancel()
-            await asyncio.gather(told, mailbox, again, return_exceptions=True)
+            await asyncio.gather(decided, mailbox, again, return_exceptions=True)
 
     async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
         try:
@@ -282,7 +282,7 @@ class _Inquiry:
         return result
 
 
-async def _told(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
+async def _until_decided(mailbox: "asyncio.Task[ProbeResult | UnavailableError]", hellos: HelloWatch | None) -> None:
     """Return once there is nothing more to learn. The mailbox shows most; if it is silent, wait for hellos."""
     heard = asyncio.create_task(hellos.wait() if hellos else asyncio.sleep(WITHOUT_MAILBOX_S))
     try:

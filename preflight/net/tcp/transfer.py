@@ -61,17 +61,17 @@ async def transfer(
 async def _transfer(
     address: str, port: int, request: bytes, server_name: str | None, max_segment: int | None
 ) -> Transfer:
-    told = Transfer(address, port, "unreachable", len(request), max_segment, probing=_probing())
+    begun = Transfer(address, port, "unreachable", len(request), max_segment, probing=_probing())
     with socket.socket(family_of(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as link:
         if max_segment is not None:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, max_segment)
         failure, detail = await _connect(link, (address, port))
         if failure is not None:
-            return replace(told, outcome=failure, detail=detail)
+            return replace(begun, outcome=failure, detail=detail)
         # The transport closes its socket when it gives up. Without a second one the kernel's counters would be gone.
         with link.dup() as meter:
             outcome, detail = await _patiently(link, meter, request, server_name)
-            return replace(told, outcome=outcome, detail=detail, info=_info(meter))
+            return replace(begun, outcome=outcome, detail=detail, info=_info(meter))
 
 
 async def _connect(link: socket.socket, place: tuple[str, int]) -> tuple[ConnectFailure | None, str]:

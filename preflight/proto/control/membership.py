@@ -61,8 +61,8 @@ class Membership:
 
     def news(self) -> list[News]:
         """What happened since the last call."""
-        told, self._news = self._news, []
-        return told
+        news, self._news = self._news, []
+        return news
 
     def succeeded(self, now: float, answer: Answer = None) -> None:
         """The call was answered with success."""

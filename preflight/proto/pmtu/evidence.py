@@ -19,7 +19,7 @@ PADDING = 16
 """WireGuard and most block ciphers pad to 16 bytes."""
 
 
-class Evidence:
+class SizeEvidence:
     """Votes by size, in bytes of IP packet. `ceiling` is the largest size in question."""
 
     def __init__(self, ceiling: int) -> None:

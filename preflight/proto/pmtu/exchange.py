@@ -11,7 +11,7 @@ from preflight.model.event import Tell, silent
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.model.rejected import ECHOED, FOREIGN, UNSIGNED
 from preflight.proto.core import Datagram, Refusal
-from preflight.proto.pmtu.evidence import Evidence
+from preflight.proto.pmtu.evidence import SizeEvidence
 from preflight.proto.pmtu.wire import (
     LARGEST,
     SMALLEST,
@@ -122,7 +122,7 @@ class Exchange:
     ) -> None:
         self.result: PathMtu | None = None
         self.forward = direction == "forward"
-        self.evidence = Evidence(max(SMALLEST, min(ceiling, LARGEST)))
+        self.evidence = SizeEvidence(max(SMALLEST, min(ceiling, LARGEST)))
         self.probes: dict[int, Probe] = {}
         self.rtt = RoundTrip()
         self.fragments = FragmentCount()

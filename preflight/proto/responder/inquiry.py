@@ -13,7 +13,7 @@ MOST_STRAYS = 8
 """At most this many places that answers come from are counted separately, and this many hosts that send probes."""
 
 
-class Session(Protocol):
+class ProbeSession(Protocol):
     """What the sorter asks of a session, as `preflight.proto.stamp.sender.SessionSender` has it."""
 
     def take(self, received: Received, now: float) -> bool:
@@ -34,7 +34,7 @@ class Sorter:
         self._place, self._nonce, self._count = place, nonce, count
         self._probes: dict[str, set[int]] = {}
         self._strays: Counter[str] = Counter()
-        self.sessions: Sequence[Session] = ()
+        self.sessions: Sequence[ProbeSession] = ()
 
     def sift(self, received: Received, now: float) -> bool:
         """Take a datagram. False: it is for the running session, which counts why it is not an answer."""

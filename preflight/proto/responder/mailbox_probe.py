@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from preflight.model.path import PeerReport
-from preflight.model.return_path import INTERFACE_NAME, WayBack
+from preflight.model.return_path import INTERFACE_NAME, ReturnPath
 
 REQUEST_TYPE = "preflight.probe-request"
 RESULT_TYPE = "preflight.probe-result"
@@ -261,22 +261,22 @@ def _address(body: Mapping[str, Any], name: str) -> str:
         raise PayloadError(f"{name} is not an IP address") from None
 
 
-def _way(told: Mapping[str, Any]) -> WayBack:
+def _way(reported: Mapping[str, Any]) -> ReturnPath:
     def optional(name: str, most: int) -> int | None:
-        return None if told.get(name) is None else _integer(told, name, 0, most)
+        return None if reported.get(name) is None else _integer(reported, name, 0, most)
 
-    return WayBack(
-        arrival=_interface(told, "arrival"),
-        interface=_interface(told, "interface"),
-        gateway=None if told.get("gateway") is None else _address(told, "gateway"),
+    return ReturnPath(
+        arrival=_interface(reported, "arrival"),
+        interface=_interface(reported, "interface"),
+        gateway=None if reported.get("gateway") is None else _address(reported, "gateway"),
         rp_filter=optional("rp_filter", 2),
-        refuses=told.get("refuses") is True,
+        refuses=reported.get("refuses") is True,
         dropped=optional("dropped", 2**31),
     )
 
 
-def _interface(told: Mapping[str, Any], name: str) -> str | None:
-    value = told.get(name)
+def _interface(reported: Mapping[str, Any], name: str) -> str | None:
+    value = reported.get(name)
     if value is not None and not (isinstance(value, str) and INTERFACE_NAME.fullmatch(value)):
         raise PayloadError(f"{name} is not the name of an interface")
     return value

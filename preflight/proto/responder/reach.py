@@ -44,8 +44,8 @@ def forward_by_hello(hello: HelloReport | None) -> Way:
         return Way.UNKNOWN
     if hello.heard_since:
         return Way.OPEN
-    told = hello.listened_before and hello.after_s >= HELLO_AFTER_S and not hello.heard.overflowed
-    return Way.DEAD if told else Way.UNKNOWN
+    certain = hello.listened_before and hello.after_s >= HELLO_AFTER_S and not hello.heard.overflowed
+    return Way.DEAD if certain else Way.UNKNOWN
 
 
 def reverse_way(asked: AskResult) -> Way:

@@ -48,8 +48,8 @@ def outside_router(state: OverlayState | None, routers: Mapping[str, str]) -> tu
     """
     if state is None or state.interface is None:
         return None
-    beside = ((who, by) for who, by in routers.items() if by not in ("", "lo", state.interface))
-    return next(((who, by) for who, by in beside if not state.covers(who)), None)
+    candidates = ((who, by) for who, by in routers.items() if by not in ("", "lo", state.interface))
+    return next(((who, by) for who, by in candidates if not state.covers(who)), None)
 
 
 def overload_text(name: str, asked: AskResult) -> str:

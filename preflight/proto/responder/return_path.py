@@ -6,7 +6,7 @@ from typing import Literal
 from preflight import codes
 from preflight.codes import Code, Severity
 from preflight.model.path import AskResult
-from preflight.model.return_path import STRICT, WayBack
+from preflight.model.return_path import STRICT, ReturnPath
 from preflight.proto.responder.reach import Way, forward_way, reverse_way
 
 
@@ -44,7 +44,7 @@ def explain(asked: AskResult, peer: str) -> Explained | None:
     )
 
 
-def _filtered(way: WayBack, here: str, peer: str) -> Explained:
+def _filtered(way: ReturnPath, here: str, peer: str) -> Explained:
     kind = "strict" if way.rp_filter == STRICT else "loose"
     route = f"its route back to {here} leaves by {way.exit}" if way.interface else f"it has no route back to {here}"
     lines = [_route_back(way, here, peer)]
@@ -63,7 +63,7 @@ def _filtered(way: WayBack, here: str, peer: str) -> Explained:
     )
 
 
-def leaking(way: WayBack, here: str, peer: str) -> Explained:
+def leaking(way: ReturnPath, here: str, peer: str) -> Explained:
     """The peer's packets for this node leave by another interface than the overlay's, and do not arrive."""
     return Explained(
         codes.OVERLAY_ROUTE_LEAK,
@@ -75,7 +75,7 @@ def leaking(way: WayBack, here: str, peer: str) -> Explained:
     )
 
 
-def other_way(way: WayBack, here: str, peer: str) -> Explained:
+def other_way(way: ReturnPath, here: str, peer: str) -> Explained:
     """The peer's packets for this node leave by another interface than this node's come in by, and arrive."""
     return Explained(
         codes.REACH_ASYMMETRIC,
@@ -87,5 +87,5 @@ def other_way(way: WayBack, here: str, peer: str) -> Explained:
     )
 
 
-def _route_back(way: WayBack, here: str, peer: str) -> str:
+def _route_back(way: ReturnPath, here: str, peer: str) -> str:
     return f"ip route replace {here}/{128 if ':' in here else 32} dev {way.arrival}   # on {peer}"

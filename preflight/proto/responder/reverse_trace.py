@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from preflight.model.event import Tell, silent
 from preflight.model.icmp import Hop, Trace
-from preflight.model.return_path import INTERFACE_NAME, ReverseTraceroute, WayBack
+from preflight.model.return_path import INTERFACE_NAME, ReturnPath, ReverseTraceroute
 from preflight.proto.core import Core, Datagram, Received, Refusal
 from preflight.proto.responder.admission import TokenBucket
 from preflight.proto.responder.cookie import COOKIE_BYTES, Cookies
@@ -66,7 +66,7 @@ class Message:
     token: bytes
     cookie: bytes = bytes(COOKIE_BYTES)
     ttl: int | None = None
-    way: WayBack = field(default_factory=WayBack)
+    way: ReturnPath = field(default_factory=ReturnPath)
     trace: Trace = field(default_factory=lambda: Trace(()))
 
 
@@ -93,7 +93,7 @@ def encode(message: Message, *, key: bytes | None = None) -> bytes:
     return _HEAD.sign(data, key)
 
 
-def _body(way: WayBack, hops: tuple[Hop, ...]) -> bytes:
+def _body(way: ReturnPath, hops: tuple[Hop, ...]) -> bytes:
     names = ((name or "").encode("ascii") for name in (way.arrival, way.interface))
     return _WAY.pack(*names, _pack(way.gateway), len(hops)) + b"".join(map(_packed_hop, hops))
 
@@ -118,7 +118,7 @@ def _with_body(message: Message, data: bytes) -> Message | None:
         return None
     start = _HEADER.size + _WAY.size
     hops = tuple(_hop(ttl, *_HOP.unpack_from(data, start + (ttl - 1) * _HOP.size)) for ttl in range(1, count + 1))
-    way = WayBack(names[0] or None, names[1] or None, _unpack(gateway))
+    way = ReturnPath(names[0] or None, names[1] or None, _unpack(gateway))
     return replace(message, way=way, trace=Trace(hops))
 
 
@@ -192,7 +192,7 @@ class TraceServer:
         """The next trace to make; `report` ends it."""
         return self._orders.popleft() if self._orders else None
 
-    def report(self, order: Order, trace: Trace, way: WayBack) -> bytes:
+    def report(self, order: Order, trace: Trace, way: ReturnPath) -> bytes:
         """The answer to an order that was carried out."""
         self._open.discard((order.source, order.token))
         return encode(Message(Kind.REPORT, order.token, ttl=order.ttl, way=way, trace=trace), key=self._key)

@@ -22,7 +22,7 @@ class Marked(bytes):
 
 
 @dataclass(slots=True)
-class Session:
+class ReflectedSession:
     """Counters of one session: `received` packets of its sender; `previous` answer's number and time (UNIX ns)."""
 
     received: int = 0
@@ -42,7 +42,7 @@ class SessionReflector:
         self._key = key
         self._stateful = stateful
         self.set_clock(error or ErrorEstimate())
-        self._sources: OrderedDict[str, OrderedDict[tuple[int, int], Session]] = OrderedDict()
+        self._sources: OrderedDict[str, OrderedDict[tuple[int, int], ReflectedSession]] = OrderedDict()
 
     def set_clock(self, error: ErrorEstimate) -> None:
         """What to say about this node's clock from now on."""
@@ -111,7 +111,7 @@ class SessionReflector:
             return None
         return sum(each.received for each in sessions.values()), max(each.last_ns for each in sessions.values())
 
-    def _session(self, source: tuple[str, int], ssid: int, now_ns: int) -> Session:
+    def _session(self, source: tuple[str, int], ssid: int, now_ns: int) -> ReflectedSession:
         """The session's state; a full table forgets the session that was unused for longest."""
         sessions = self._sources.get(source[0])
         if sessions is None:
@@ -125,14 +125,14 @@ class SessionReflector:
         if session is None or now_ns - session.last_ns > REFWAIT_S * 1e9:
             if len(sessions) >= MAX_SESSIONS:
                 sessions.popitem(last=False)
-            session = sessions[name] = Session()
+            session = sessions[name] = ReflectedSession()
         sessions.move_to_end(name)
         session.last_ns = now_ns
         return session
 
     def _facts(
         self,
-        session: Session,
+        session: ReflectedSession,
         source: tuple[str, int],
         traffic_class: int | None,
         local: tuple[str, int] | None,

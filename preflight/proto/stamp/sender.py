@@ -25,7 +25,7 @@ TAIL_INTERVAL_S = 0.02
 SHORTEST_PATIENCE_S = 0.25
 """The shortest wait for a late packet, once the round trip is known."""
 LONGEST_PATIENCE_S = 3.0
-"""The longest wait, if answers took longer than `Plan.timeout_s`: a slow path does not lose packets."""
+"""The longest wait, if answers took longer than `SessionPlan.timeout_s`: a slow path does not lose packets."""
 COPIES = 4
 """At most this many answers to a packet are kept, on average: a peer that sends more must not fill the memory."""
 MOST_ROUTERS = 32
@@ -34,7 +34,7 @@ _COUNTS = struct.Struct("!III")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SessionPlan:
     """A session to run.
 
     count: packets, tail not counted; interval_s: between them; timeout_s: how long to wait for a first answer behind
@@ -64,7 +64,7 @@ class SessionSender(Core[StampStats]):
 
     def __init__(
         self,
-        plan: Plan,
+        plan: SessionPlan,
         now: float,
         unix_ns: Callable[[], int],
         *,

@@ -187,7 +187,7 @@ class NatServer:
 AGAIN_S = 0.2
 SEEN_WITHIN_S = 1.5
 AGREED_WITHIN_S = 2.0
-TOLD_WITHIN_S = 6.5
+REPORTED_WITHIN_S = 6.5
 """Also long enough for a tunnel whose first new handshake is lost to repeat it (WireGuard: after 5 s)."""
 LATE_S = 3.0
 """How long a packet may be under way, and its sender busy, after the silence."""
@@ -287,7 +287,7 @@ class SilenceTest(Core[AfterSilence]):
     ) -> None:
         self._message = Message(Kind.AFTER, nonce, delay_s=delay_s)
         self._key, self._step_s, self._tell = key, step_s, tell
-        self._next = iter((self._agreed, self._silence_over, self._told))
+        self._next = iter((self._agreed, self._silence_over, self._reported))
         self._question = self._ask(Kind.AGREED, AGREED_WITHIN_S, now)
 
     def _ask(self, answer: Kind, within_s: float, now: float, *, asks: bool = True) -> Question:
@@ -331,10 +331,10 @@ class SilenceTest(Core[AfterSilence]):
         if probe is not None:
             self._end(AfterSilence(self._step_s, True), now)
         else:
-            self._question = self._ask(Kind.AGREED, TOLD_WITHIN_S, now)
+            self._question = self._ask(Kind.AGREED, REPORTED_WITHIN_S, now)
 
-    def _told(self, told: Message | None, now: float) -> None:
-        self._end(AfterSilence(self._step_s, False, sent=told.sent if told else None), now)
+    def _reported(self, report: Message | None, now: float) -> None:
+        self._end(AfterSilence(self._step_s, False, sent=report.sent if report else None), now)
 
     def _end(self, result: AfterSilence, now: float) -> None:
         self.result = result

@@ -29,7 +29,7 @@ def word(peer: OverlayPeer) -> Word:
         return Word.RELAYED
     if peer.endpoint:
         return Word.DIRECT
-    return Word.WAITING if peer.last_handshake_s == 0 else Word.IDLE
+    return Word.WAITING if peer.last_handshake_unix_s == 0 else Word.IDLE
 
 
 def settled(peer: OverlayPeer) -> bool:
@@ -41,14 +41,14 @@ def sentence(product: str, name: str, peer: OverlayPeer) -> str:
     """The report as a sentence; name: what the reader calls the peer."""
     match word(peer):
         case Word.EXPIRED:
-            when = f" at {utc(peer.key_expires_s)}" if peer.key_expires_s else ""
+            when = f" at {utc(peer.key_expires_unix_s)}" if peer.key_expires_unix_s else ""
             return f"{product} says that the key of {name} has expired{when}"
         case Word.RELAYED:
             return f"{product} relays the traffic to {name} through {peer.relay or 'a relay'}"
         case Word.DIRECT:
             return f"{product} knows {name}: direct to {peer.endpoint}"
         case Word.OFFLINE:
-            seen = f", last seen at {utc(peer.last_seen_s)}" if peer.last_seen_s else ""
+            seen = f", last seen at {utc(peer.last_seen_unix_s)}" if peer.last_seen_unix_s else ""
             said = f"{product}'s control server says that {name} is offline{seen}"
         case Word.WAITING:
             said = f"{product} has no session with {name} yet"

@@ -47,7 +47,7 @@ class Watch:
     interface: str
     before: OverlayPeer | None
     after: OverlayPeer | None = None
-    now_s: float = 0.0
+    now_unix_s: float = 0.0
     watched_s: float = 0.0
     objection: str | None = None
     route: Route | None = None
@@ -58,8 +58,8 @@ class Watch:
     @property
     def age_s(self) -> float | None:
         """Age of the last handshake; None where there never was one. A clock that was set back makes it 0."""
-        handshake = self.after.last_handshake_s if self.after else None
-        return max(0.0, self.now_s - handshake) if handshake else None
+        handshake = self.after.last_handshake_unix_s if self.after else None
+        return max(0.0, self.now_unix_s - handshake) if handshake else None
 
     @property
     def alive(self) -> bool:

@@ -293,7 +293,7 @@ def test_a_bearer_that_no_header_carries(open_trap: "OpenTrap", bearer: str) -> 
     asyncio.run(talk())
 
 
-def test_roles_are_told_by_status(start_control_plane: "StartControlPlane") -> None:
+def test_roles_are_recognised_by_status(start_control_plane: "StartControlPlane") -> None:
     """401 for a stranger's token, 403 for a submitter that would list nodes, 200 for the mesh token."""
     server = start_control_plane()
 

@@ -39,7 +39,7 @@ def test_the_umask_does_not_open_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("token", ["plain-token", "with 'quotes' and $x `y` #z \\ \"w\""])
-def test_a_shell_reads_back_what_was_bought(token: str, tmp_path: Path) -> None:
+def test_a_shell_reads_back_what_was_stored(token: str, tmp_path: Path) -> None:
     """Whatever characters the token has, `. FILE` sets exactly it."""
     path = tmp_path / "cred"
     path.write_text(environment(Credential(SecretStr(token), None)))

@@ -17,7 +17,7 @@ class Script:
     """A machine that asks for the given actions and keeps what the driver reports."""
 
     actions: list[Call | Wait]
-    told: list[object] = field(default_factory=list)
+    reported: list[object] = field(default_factory=list)
 
     def next_action(self, now: float) -> Call | Wait | None:
         """The next action, whatever the time."""
@@ -25,16 +25,16 @@ class Script:
 
     def succeeded(self, now: float, answer: Answer) -> None:
         """Keep the answer."""
-        self.told.append(answer)
+        self.reported.append(answer)
 
     def failed(self, now: float, error: ControlError, random: float) -> None:
         """Keep what kind of error it was."""
         assert 0 <= random < 1
-        self.told.append(error.kind)
+        self.reported.append(error.kind)
 
     def leave(self, now: float) -> None:
         """Keep that leaving began."""
-        self.told.append("leave")
+        self.reported.append("leave")
 
 
 async def perform(state: State) -> Answer:
@@ -57,7 +57,7 @@ def test_each_outcome_reaches_the_machine() -> None:
         return steps
 
     assert asyncio.run(run()) == 4
-    assert script.told == [EMPTY, "refused", "timeout"]
+    assert script.reported == [EMPTY, "refused", "timeout"]
 
 
 def test_no_cancellation_stops_leaving() -> None:
@@ -88,7 +88,7 @@ def test_no_cancellation_stops_leaving() -> None:
             await task
 
     asyncio.run(run())
-    assert script.told == ["leave", None, None]
+    assert script.reported == ["leave", None, None]
 
 
 def test_spare_ids_differ() -> None:

@@ -310,17 +310,17 @@ def test_a_restart_in_the_middle(start_control_plane: "StartControlPlane") -> No
     assert rows(server) == []
 
 
-def test_no_secret_is_in_what_is_told(
+def test_no_secret_is_in_what_is_reported(
     start_control_plane: "StartControlPlane", tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Results, their evidence and the debug log of good and of bad enrolments hold no token."""
     caplog.set_level(logging.DEBUG)
     server = start_control_plane()
-    told = enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "cred"))
-    told += enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "cred2"))
-    told += enrol(settings(server.url, token=SUBMITTER))
-    told += enrol(settings(server.url, token="unknown-secret-of-the-tests"))
-    text = json.dumps([asdict(result) for result in told], default=str) + repr(told) + caplog.text
+    reported = enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "cred"))
+    reported += enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "cred2"))
+    reported += enrol(settings(server.url, token=SUBMITTER))
+    reported += enrol(settings(server.url, token="unknown-secret-of-the-tests"))
+    text = json.dumps([asdict(result) for result in reported], default=str) + repr(reported) + caplog.text
     assert "secret-of-the-tests" not in text
 
 

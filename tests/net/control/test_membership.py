@@ -27,9 +27,9 @@ class Stay:
             control=ControlSettings(url=server.url, scope_id="lab"),
             secrets=Secrets(token=SecretStr(WORKER)),
         )
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self._client = ControlClient.from_settings(made)
-        self._member = Member(made, self._client, BEAT_S, lambda news: self.told.append(news.text))
+        self._member = Member(made, self._client, BEAT_S, lambda news: self.reported.append(news.text))
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> "Stay":
@@ -67,7 +67,7 @@ def test_it_is_there_while_it_is_wanted(start_control_plane: "StartControlPlane"
             await beats(server, 5)
             assert set(await rows(server)) == {"a"}
         assert await rows(server) == {}
-        return stay.told
+        return stay.reported
 
     assert asyncio.run(run()) == ["joined as a", "a left again"]
 
@@ -81,18 +81,18 @@ def test_a_restart_is_waited_out(start_control_plane: "StartControlPlane") -> No
             await beats(server, 2)
             server.kill()
             async with asyncio.timeout(60):
-                while len(stay.told) < 2:
+                while len(stay.reported) < 2:
                     await asyncio.sleep(BEAT_S)
             await asyncio.get_running_loop().run_in_executor(None, server.start)
             await beats(server, 2)
         assert await rows(server) == {}
-        return stay.told
+        return stay.reported
 
-    told = asyncio.run(run())
-    assert len(told) == 4
-    assert "repeated until it is taken" in told[1]
-    assert "taken again after" in told[2]
-    assert told[3].endswith("left again")
+    reported = asyncio.run(run())
+    assert len(reported) == 4
+    assert "repeated until it is taken" in reported[1]
+    assert "taken again after" in reported[2]
+    assert reported[3].endswith("left again")
 
 
 def test_a_cancellation_does_not_keep_it_from_leaving(start_control_plane: "StartControlPlane") -> None:
@@ -118,6 +118,6 @@ def test_it_ends_also_without_the_server(start_control_plane: "StartControlPlane
         async with Stay(server) as stay:
             await beats(server, 1)
             server.kill()
-        return stay.told
+        return stay.reported
 
     assert "its row may still be listed" in asyncio.run(run())[-1]

@@ -73,8 +73,8 @@ def test_a_lost_answer_is_asked_for_again(open_trap: "OpenTrap", second: bytes, 
     async def talk() -> None:
         asked: list[str] = []
         async with trial(open_trap, asked, lambda count: b"" if count == 1 else second) as running:
-            told = await running
-        assert (told.verdict, told.left) == (verdict, True)
+            reported = await running
+        assert (reported.verdict, reported.left) == (verdict, True)
         assert asked == ["nodes", "join", "join", "leave"]
 
     asyncio.run(talk())

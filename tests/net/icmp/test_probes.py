@@ -100,7 +100,7 @@ def test_what_provokes_a_handshake_is_one_datagram_and_never_raises() -> None:
     assert Icmp().provoke_handshake("127.0.0.1", "no-such-if") == "No such device"
 
 
-def test_a_closed_port_is_told_from_a_silent_one() -> None:
+def test_a_closed_port_is_distinguished_from_a_silent_one() -> None:
     """Port-unreachable is proof; silence proves nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
         held.bind(("127.0.0.1", 0))

@@ -12,8 +12,8 @@ from itertools import count
 import pytest
 
 from preflight.model.kernel import Link
-from preflight.model.return_path import WayBack
-from preflight.net.responder.return_path import WayBackView, _holder
+from preflight.model.return_path import ReturnPath
+from preflight.net.responder.return_path import ReturnPathView, _holder
 
 _serial = count()
 
@@ -66,7 +66,7 @@ def filter_mode(name: str, mode: int) -> None:
     subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", *words], check=True)
 
 
-async def asked(asker: str, view: WayBackView, packets: int) -> WayBack:
+async def asked(asker: str, view: ReturnPathView, packets: int) -> ReturnPath:
     """What is seen while the asker sends."""
     with inside(asker), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         for _ in range(packets):
@@ -74,17 +74,17 @@ async def asked(asker: str, view: WayBackView, packets: int) -> WayBack:
     return await view.look_for_drops(5.0 if packets else 0.1)
 
 
-def seen(asker: str, peer: str, *, packets: int = 0) -> WayBack:
+def seen(asker: str, peer: str, *, packets: int = 0) -> ReturnPath:
     """What the peer reports about its way back to the asker's IPv4 address."""
     with inside(peer):
-        return asyncio.run(asked(asker, WayBackView("10.8.0.2", "10.8.0.1"), packets))
+        return asyncio.run(asked(asker, ReturnPathView("10.8.0.2", "10.8.0.1"), packets))
 
 
 @pytest.mark.lab
 def test_back_by_the_way_that_packets_come(hosts: tuple[str, str]) -> None:
     """A strict filter is not a fault where there is one path."""
     filter_mode(hosts[1], 1)
-    assert seen(*hosts, packets=3) == WayBack("way", "way", None, rp_filter=1, refuses=False, dropped=0)
+    assert seen(*hosts, packets=3) == ReturnPath("way", "way", None, rp_filter=1, refuses=False, dropped=0)
 
 
 @pytest.mark.lab
@@ -95,12 +95,12 @@ def test_a_second_path(hosts: tuple[str, str], mode: int, refuses: bool) -> None
     ip(peer, "route add 10.8.0.1/32 via 10.9.0.1")
     filter_mode(peer, mode)
     way = seen(asker, peer, packets=3)
-    assert way == WayBack("way", "side", "10.9.0.1", rp_filter=mode, refuses=refuses, dropped=way.dropped)
+    assert way == ReturnPath("way", "side", "10.9.0.1", rp_filter=mode, refuses=refuses, dropped=way.dropped)
     assert (bool(way.dropped), way.drops, way.elsewhere) == (refuses, refuses, True)
 
 
 @pytest.mark.lab
-def test_no_way_back_at_all(hosts: tuple[str, str]) -> None:
+def test_no_return_path_at_all(hosts: tuple[str, str]) -> None:
     """Also a loose filter refuses what no route leads back to; without packets nothing is said to be dropped."""
     asker, peer = hosts
     ip(peer, "route add unreachable 10.8.0.1/32")
@@ -115,7 +115,7 @@ def test_ipv6_has_routes_and_no_filter(hosts: tuple[str, str]) -> None:
     _, peer = hosts
     ip(peer, "route add fd08::1/128 via fd09::1")
     with inside(peer):
-        way = asyncio.run(WayBackView("fd08::2", "fd08::1").look())
+        way = asyncio.run(ReturnPathView("fd08::2", "fd08::1").look())
     assert (way.arrival, way.exit, way.rp_filter, way.refuses) == ("way", "side via fd09::1", None, False)
 
 
@@ -125,7 +125,7 @@ def test_an_address_on_an_interface_by_which_nothing_comes(hosts: tuple[str, str
     _, peer = hosts
     ip(peer, "address add 10.8.0.77/32 dev lo")
     with inside(peer):
-        way = asyncio.run(WayBackView("10.8.0.77", "10.8.0.1").look())
+        way = asyncio.run(ReturnPathView("10.8.0.77", "10.8.0.1").look())
     assert (way.arrival, way.interface, way.elsewhere) == (None, "way", False)
 
 
@@ -142,5 +142,5 @@ def test_kinds_of_interfaces(kind: str | None, arrival: str | None) -> None:
 def test_loopback_and_a_strangers_address() -> None:
     """An address that is on no interface, or on loopback, shows no interface; nothing raises."""
     for local in ("127.0.0.1", "192.0.2.1"):
-        way = asyncio.run(WayBackView(local, "127.0.0.1").look())
+        way = asyncio.run(ReturnPathView(local, "127.0.0.1").look())
         assert (way.arrival, way.refuses) == (None, False)

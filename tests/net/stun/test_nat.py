@@ -109,7 +109,7 @@ def test_what_a_nat_forgets(responder: Peer, keyed: bool, monkeypatch: pytest.Mo
 def test_a_peer_that_goes_away_during_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not answer afterwards, so nothing is said about a NAT."""
     monkeypatch.setattr(nat, "LATE_S", 0.1)
-    monkeypatch.setattr(nat, "TOLD_WITHIN_S", 0.3)
+    monkeypatch.setattr(nat, "REPORTED_WITHIN_S", 0.3)
 
     async def run() -> AfterSilence | None:
         with udp.open_udp("127.0.0.1") as peer:

@@ -171,7 +171,7 @@ def test_a_scope_trial(mishap: Callable[[State, int], ControlError | None], prob
     assert State.HEARTBEAT not in run.server.calls
 
 
-def test_each_call_is_told_with_how_it_ended() -> None:
+def test_each_call_is_reported_with_how_it_ended() -> None:
     """A timeline shows the attempts, the waits and the steps, but no word that a server said."""
 
     def busy(state: State, attempt: int) -> ControlError | None:

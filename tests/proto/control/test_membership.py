@@ -32,7 +32,7 @@ class World:
     def __init__(self, node_id: str | None = None, interval_s: float = INTERVAL_S) -> None:
         self.now = 100.0
         self.machine = Membership(OwnRow(node_id, "spare", None), interval_s=interval_s, now=self.now)
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def step(self, outcome: ControlError | NodeList | NodeRecord | None = None) -> State:
         """Perform the next call; which state it was for."""
@@ -46,7 +46,7 @@ class World:
             self.machine.failed(self.now, outcome, 0.5)
         else:
             self.machine.succeeded(self.now, outcome)
-        self.told += [news.text for news in self.machine.news()]
+        self.reported += [news.text for news in self.machine.news()]
         return action.state
 
     def joined(self, *listed: str) -> "World":
@@ -68,7 +68,7 @@ def test_a_member_beats_until_it_leaves() -> None:
     world.machine.leave(world.now)
     assert world.step() is State.LEAVE
     assert world.machine.next_action(world.now) is None
-    assert world.told == ["joined as spare", "spare left again"]
+    assert world.reported == ["joined as spare", "spare left again"]
 
 
 @pytest.mark.parametrize(("outcome", "listed"), [(None, False), (status(404), False), (status(403), True)])
@@ -118,7 +118,7 @@ def test_what_passes_is_waited_out(state: State, error: ControlError) -> None:
         assert world.step(error) is state
     assert world.step(row("spare") if state is State.JOIN else NodeList(1, ())) is state
     assert world.machine.state is AFTER[state]
-    assert sum("repeated until it is taken" in text for text in world.told) == 1
+    assert sum("repeated until it is taken" in text for text in world.reported) == 1
 
 
 def test_the_servers_word_is_honoured() -> None:
@@ -136,7 +136,7 @@ def test_a_refusal_ends_it_and_the_row_is_taken_back() -> None:
     world.step(status(401))
     assert world.step(status(401)) is State.LEAVE
     assert world.machine.next_action(world.now) is None
-    assert world.told[-2:] == ["given up: answered 401", "its row may still be listed: answered 401"]
+    assert world.reported[-2:] == ["given up: answered 401", "its row may still be listed: answered 401"]
 
 
 def test_a_refused_join_leaves_nothing_to_leave() -> None:
@@ -159,7 +159,7 @@ def test_a_join_under_way_is_left_as_well() -> None:
     assert isinstance(world.machine.next_action(world.now), Call)
     world.machine.leave(world.now)
     assert world.step(status(404)) is State.LEAVE
-    assert world.told[-1] == "its row is gone already"
+    assert world.reported[-1] == "its row is gone already"
 
 
 @given(st.lists(st.sampled_from([None, LOST, REFUSED, status(429, 3.0), status(503), status(401)]), max_size=30))

@@ -29,8 +29,8 @@ def test_good_bodies() -> None:
     assert record.fields["future"] == [1]
     nodes = populi.node_list({"schema_version": 1, "nodes": [ROW], "more": 1})
     assert len(nodes.nodes) == 1
-    bought = populi.credential({"mesh_token": "secret-secret", "scope_id": "s"})
-    assert (bought.mesh_token.get_secret_value(), bought.scope_id) == ("secret-secret", "s")
+    issued = populi.credential({"mesh_token": "secret-secret", "scope_id": "s"})
+    assert (issued.mesh_token.get_secret_value(), issued.scope_id) == ("secret-secret", "s")
     assert populi.message_id({"accepted": True, "message_id": "12"}) == 12
     assert populi.mailbox_rows({"messages": [MAIL]})[0].id == 7
 

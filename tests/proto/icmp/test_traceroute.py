@@ -117,7 +117,7 @@ def test_errors_about_other_packets_are_ignored() -> None:
     assert core.result == Trace(())
 
 
-def test_the_trace_is_told() -> None:
+def test_the_trace_is_reported() -> None:
     """The timeline holds each wave, each answer and the end."""
     events: list[Event] = []
     Path(2).trace(Traceroute(THERE, max_hops=4, timeout_s=1.0, tell=telling(events.append, "icmp.traceroute")))

@@ -56,10 +56,10 @@ def wireguard(underlay: int, device: int, *, fragments: bool = False) -> Callabl
     return carry
 
 
-def wireguard_go(underlay: int, device: int, told_after: float) -> Callable[[int, float], str]:
+def wireguard_go(underlay: int, device: int, signalled_after: float) -> Callable[[int, float], str]:
     """As wireguard-go does: outer packets with DF vanish until the kernel heard of the size, then go in fragments."""
     before, after = wireguard(underlay, device), wireguard(underlay, device, fragments=True)
-    return lambda size, now: (before if now < told_after else after)(size, now)
+    return lambda size, now: (before if now < signalled_after else after)(size, now)
 
 
 @dataclass

@@ -140,7 +140,7 @@ def test_heavy_loss_never_makes_a_finding(loss: float) -> None:
         assert not found.black_hole, (seed, found)
 
 
-def test_an_icmp_error_is_proof_that_the_sender_is_told() -> None:
+def test_an_icmp_error_is_proof_that_the_sender_is_informed() -> None:
     """Protects the signalled case from being called a black hole; the error steers and never sets the value."""
     found = Host(there=up_to(1380), tells=1380).search(started())
     assert (found.mtu_bytes, found.signalled, found.black_hole) == (1380, True, False)

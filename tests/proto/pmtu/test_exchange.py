@@ -52,7 +52,7 @@ def test_a_search_can_be_reconstructed_from_its_events(kind: Kind, mtu: int) -> 
     assert (bounds["passes_bytes"], bounds["fails_bytes"]) == (mtu, mtu + 1)
 
 
-def test_an_icmp_error_is_told_with_who_sent_it() -> None:
+def test_an_icmp_error_is_reported_with_who_sent_it() -> None:
     """Protects the question "why that size?": the next probes follow what a router reported."""
     events, _ = timeline(PathMtuSearch, Link(up_to(1380), tells=1380))
     first = named(events, "icmp-too-big")[0]
@@ -61,14 +61,14 @@ def test_an_icmp_error_is_told_with_who_sent_it() -> None:
     assert set(after) == {1380, 1381}
 
 
-def test_states_are_told_with_their_reason() -> None:
+def test_states_are_reported_with_their_reason() -> None:
     """Protects the reader of a strict search: RFC 8899's states, and what moved it from one to the next."""
     events, _ = timeline(StrictPathMtuSearch, Link(up_to(1420)))
     states = [(event.fields["before"], event.fields["after"]) for event in named(events, "state")]
     assert states == [("DISABLED", "BASE"), ("BASE", "SEARCHING"), ("SEARCHING", "SEARCH_COMPLETE")]
 
 
-def test_fragments_that_cannot_be_counted_are_told() -> None:
+def test_fragments_that_cannot_be_counted_are_reported() -> None:
     """Protects the honest word: on a node that reassembles other traffic the search says that it stopped counting."""
     events: list[Event] = []
     net = network("forward", Link(wireguard(1380, 1420)), noise=lambda rng: 5)

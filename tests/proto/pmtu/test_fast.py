@@ -97,10 +97,10 @@ def test_padding_and_outer_fragments(direction: OneWay, fragments: bool) -> None
 
 
 @BOTH
-@pytest.mark.parametrize("told_after", [100.01, 100.05, 100.06, 100.1, 100.15])
-def test_a_tunnel_that_starts_to_fragment_is_no_black_hole(direction: OneWay, told_after: float) -> None:
+@pytest.mark.parametrize("signalled_after", [100.01, 100.05, 100.06, 100.1, 100.15])
+def test_a_tunnel_that_starts_to_fragment_is_no_black_hole(direction: OneWay, signalled_after: float) -> None:
     """Protects the case in which the first large packets vanish and later ones come in fragments (wireguard-go)."""
-    found = network(direction, Link(wireguard_go(1380, 1420, told_after))).search(direction)
+    found = network(direction, Link(wireguard_go(1380, 1420, signalled_after))).search(direction)
     assert found.mtu_bytes == 1312
     assert found.fragmented_outside
     assert not found.black_hole
@@ -108,7 +108,7 @@ def test_a_tunnel_that_starts_to_fragment_is_no_black_hole(direction: OneWay, to
 
 @BOTH
 @pytest.mark.parametrize("impairment", IMPAIRMENTS)
-def test_fragments_are_told_apart_under_impairment(direction: OneWay, impairment: dict[str, Any]) -> None:
+def test_fragments_are_distinguished_under_impairment(direction: OneWay, impairment: dict[str, Any]) -> None:
     """Protects the count of fragments against losses, late packets and duplicates."""
     for seed in range(20):
         net = network(direction, Link(wireguard(1380, 1420, fragments=True), **impairment), seed=seed)
@@ -146,13 +146,13 @@ def test_an_icmp_error_shortens_the_search(direction: OneWay) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("told", [296, 1000, 1279, 1399, 1419])
-def test_an_icmp_error_never_sets_the_value(direction: OneWay, told: int) -> None:
+@pytest.mark.parametrize("icmp_mtu", [296, 1000, 1279, 1399, 1419])
+def test_an_icmp_error_never_sets_the_value(direction: OneWay, icmp_mtu: int) -> None:
     """Protects against errors that lie: one counts as a signal only if packets of its size get through."""
-    found = network(direction, Link(up_to(1380), tells=told)).search(direction)
+    found = network(direction, Link(up_to(1380), tells=icmp_mtu)).search(direction)
     assert found.mtu_bytes == 1380
-    assert found.signalled == (told <= 1380)
-    assert found.black_hole == (told > 1380)
+    assert found.signalled == (icmp_mtu <= 1380)
+    assert found.black_hole == (icmp_mtu > 1380)
 
 
 def test_a_forged_icmp_error_is_ignored() -> None:

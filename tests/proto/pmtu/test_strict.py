@@ -95,10 +95,10 @@ def test_padding_and_outer_fragments(direction: OneWay) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("told_after", [100.5, 101.5, 103.0, 106.0])
-def test_a_tunnel_that_starts_to_fragment_is_no_black_hole(direction: OneWay, told_after: float) -> None:
+@pytest.mark.parametrize("signalled_after", [100.5, 101.5, 103.0, 106.0])
+def test_a_tunnel_that_starts_to_fragment_is_no_black_hole(direction: OneWay, signalled_after: float) -> None:
     """Protects the case in which the first large packets vanish and later ones come in fragments (wireguard-go)."""
-    link = Link(wireguard_go(1380, 1420, told_after))
+    link = Link(wireguard_go(1380, 1420, signalled_after))
     found = network(direction, link).search(direction, StrictPathMtuSearch)
     assert (found.mtu_bytes, found.fragmented_outside, found.black_hole) == (1312, True, False)
 
@@ -194,9 +194,9 @@ def test_what_this_node_cannot_send_is_not_probed_for() -> None:
 @BOTH
 def test_an_icmp_error_is_tried_and_not_believed(direction: OneWay) -> None:
     """Protects section 4.6.2: an error's size is probed; it is a signal only if packets of that size get through."""
-    for told in (1000, 1380, 1399, 1419):
-        found = network(direction, Link(up_to(1380), tells=told)).search(direction, StrictPathMtuSearch)
-        assert (found.mtu_bytes, found.signalled, found.black_hole) == (1380, told <= 1380, told > 1380)
+    for icmp_mtu in (1000, 1380, 1399, 1419):
+        found = network(direction, Link(up_to(1380), tells=icmp_mtu)).search(direction, StrictPathMtuSearch)
+        assert (found.mtu_bytes, found.signalled, found.black_hole) == (1380, icmp_mtu <= 1380, icmp_mtu > 1380)
 
 
 @BOTH

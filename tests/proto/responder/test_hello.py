@@ -87,26 +87,26 @@ def said(server: HelloServer, to: str = A, *, local: str = B, now: float = 0.0) 
 
 def test_each_hello_is_taken_once_and_in_order() -> None:
     """Replayed and overtaken hellos say nothing about now."""
-    server, ear = HelloServer(KEY, [A], NOW_MS, 0.0), HelloReceiver(KEY, B, A)
+    server, receiver = HelloServer(KEY, [A], NOW_MS, 0.0), HelloReceiver(KEY, B, A)
     first, second, third = (said(server) for _ in range(3))
-    ear.take(first, B, 0.0, NOW_MS)
-    ear.take(third, B, 0.0, NOW_MS)
+    receiver.take(first, B, 0.0, NOW_MS)
+    receiver.take(third, B, 0.0, NOW_MS)
     for late in (first, second, third):
         with pytest.raises(HelloError, match="replayed-hello"):
-            ear.take(late, B, 0.0, NOW_MS)
-    assert (ear.count, ear.newest and ear.newest.sequence) == (2, 3)
+            receiver.take(late, B, 0.0, NOW_MS)
+    assert (receiver.count, receiver.newest and receiver.newest.sequence) == (2, 3)
 
 
 def test_a_restarted_responder_is_heard() -> None:
     """Its numbers begin again; with a clock that went back it is heard once no recorded hello can be fresh."""
-    ear = HelloReceiver(KEY, B, A)
-    ear.take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS)
-    ear.take(said(HelloServer(KEY, [A], NOW_MS + 1, 0.0)), B, 0.0, NOW_MS)
+    receiver = HelloReceiver(KEY, B, A)
+    receiver.take(said(HelloServer(KEY, [A], NOW_MS, 0.0)), B, 0.0, NOW_MS)
+    receiver.take(said(HelloServer(KEY, [A], NOW_MS + 1, 0.0)), B, 0.0, NOW_MS)
     back = HelloServer(KEY, [A], NOW_MS - 50_000, 0.0)
     with pytest.raises(HelloError, match="replayed-hello"):
-        ear.take(said(back), B, 10.0, NOW_MS)
+        receiver.take(said(back), B, 10.0, NOW_MS)
     later = 2 * FRESH_S + 1
-    assert ear.take(said(back, now=later), B, later, NOW_MS + int(later * 1000)).sequence == 2
+    assert receiver.take(said(back, now=later), B, later, NOW_MS + int(later * 1000)).sequence == 2
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_a_restarted_responder_is_heard() -> None:
 def test_a_hello_is_good_between_its_two_ends_only(source: str, sender: str, receiver: str, reason: str | None) -> None:
     """A host that has the key or records a hello cannot make it one of another pair."""
     data = hello.encode(Message(Kind.HELLO, Hello(sender, receiver, NOW_MS, 1, NOW_MS)), KEY)
-    ear = HelloReceiver(KEY, B, A)
+    hellos = HelloReceiver(KEY, B, A)
     if reason is None:
-        assert ear.take(data, source, 0.0, NOW_MS).sequence == 1
+        assert hellos.take(data, source, 0.0, NOW_MS).sequence == 1
     else:
         with pytest.raises(HelloError, match=reason):
-            ear.take(data, source, 0.0, NOW_MS)
+            hellos.take(data, source, 0.0, NOW_MS)
 
 
 @pytest.mark.parametrize("off_s", [FRESH_S + 1, -FRESH_S - 1])

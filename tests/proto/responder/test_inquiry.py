@@ -12,7 +12,7 @@ ANSWER = b"an answer"
 
 
 @dataclass
-class Session:
+class KnownSession:
     """A session that knows its answers."""
 
     taken: list[bytes] = field(default_factory=list)
@@ -40,7 +40,7 @@ def test_probes_are_counted_by_host() -> None:
 
 def test_answers_from_the_peers_place_go_to_their_session() -> None:
     """Protects late answers: each session gets them; what is not an answer is left to the session that runs."""
-    sorter, burst, retry = Sorter(PEER, NONCE, 3), Session(), Session()
+    sorter, burst, retry = Sorter(PEER, NONCE, 3), KnownSession(), KnownSession()
     sorter.sessions = [burst, retry]
     assert sorter.sift(Received(ANSWER, PEER), 1.0)
     assert not sorter.sift(Received(b"something else", PEER), 1.0)
@@ -52,7 +52,7 @@ def test_answers_from_elsewhere_are_strays() -> None:
     """Protects the finding of a translation: they are named by place, up to a bound; noise is not."""
     events: list[Event] = []
     sorter = Sorter(PEER, NONCE, 3, telling(events.append, "stamp.inquiry"))
-    sorter.sessions = [Session()]
+    sorter.sessions = [KnownSession()]
     for place in (("10.66.0.2", 5000), ("fd66::2", 862), ("10.66.0.2", 5000)):
         assert sorter.sift(Received(ANSWER, place), 1.0)
     assert sorter.sift(Received(b"noise", ("10.66.0.3", 1)), 1.0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.path import PeerReport
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 from preflight.proto.responder import mailbox_probe
 from preflight.proto.responder.mailbox_probe import PayloadError, ProbeRequest, ProbeResult, ReplayGuard
 
@@ -27,7 +27,7 @@ REQUEST = ProbeRequest(
     interval_ms=10,
 )
 REPORT = PeerReport(received=3, sent=9, elsewhere=1, refused={"bad-hmac": 2}, send_errors={"EPERM": 1})
-WAY = WayBack("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=12)
+WAY = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=12)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
@@ -58,8 +58,8 @@ def test_result_round_trip() -> None:
 
 
 @pytest.mark.parametrize("key", [None, KEY])
-@pytest.mark.parametrize("way", [WAY, WayBack(), WayBack("wg0", "wg0", "fd66::9")])
-def test_what_came_later_is_read_where_it_is_told(key: bytes | None, way: WayBack) -> None:
+@pytest.mark.parametrize("way", [WAY, ReturnPath(), ReturnPath("wg0", "wg0", "fd66::9")])
+def test_what_came_later_is_read_where_it_is_reported(key: bytes | None, way: ReturnPath) -> None:
     """The address to which the node sends, and the peer's way back, are read as written; signed like all the rest."""
     request = replace(REQUEST, to="10.66.0.2")
     assert mailbox_probe.decode_request(mailbox_probe.encode_request(request, key), key) == (request, key is not None)

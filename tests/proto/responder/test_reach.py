@@ -8,7 +8,7 @@ from preflight.proto.responder.reach import Way, forward_way, reverse_way, start
 HEARD = Heard(packets=3, packet_age_s=0.1)
 
 
-def told(**facts: object) -> AskResult:
+def asked(**facts: object) -> AskResult:
     """Ten packets were sent and none was answered; `facts` is what else is known."""
     return AskResult(sent=10, answered=0, **facts)  # type: ignore[arg-type]
 
@@ -16,20 +16,20 @@ def told(**facts: object) -> AskResult:
 @pytest.mark.parametrize(
     ("asked", "way"),
     [
-        (told(), Way.UNKNOWN),
-        (told(report=PeerReport(received=3, sent=0)), Way.OPEN),
-        (told(report=PeerReport(received=0, sent=0, elsewhere=3)), Way.OPEN),
-        (told(report=PeerReport(received=0, sent=0, refused={"other-key": 3})), Way.OPEN),
-        (told(report=PeerReport(received=0, sent=5)), Way.DEAD),
+        (asked(), Way.UNKNOWN),
+        (asked(report=PeerReport(received=3, sent=0)), Way.OPEN),
+        (asked(report=PeerReport(received=0, sent=0, elsewhere=3)), Way.OPEN),
+        (asked(report=PeerReport(received=0, sent=0, refused={"other-key": 3})), Way.OPEN),
+        (asked(report=PeerReport(received=0, sent=5)), Way.DEAD),
         # A full receive queue may have lost what reached its host.
-        (told(report=PeerReport(received=0, sent=5, overflowed=1)), Way.UNKNOWN),
-        (told(on_interface=1), Way.OPEN),
-        (told(hello=HelloReport(after_s=2.0, up_s=60.0, heard=HEARD)), Way.OPEN),
-        (told(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.DEAD),
+        (asked(report=PeerReport(received=0, sent=5, overflowed=1)), Way.UNKNOWN),
+        (asked(on_interface=1), Way.OPEN),
+        (asked(hello=HelloReport(after_s=2.0, up_s=60.0, heard=HEARD)), Way.OPEN),
+        (asked(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.DEAD),
         # The hello may have crossed the first packet, or its sender came up after that packet had passed.
-        (told(hello=HelloReport(after_s=0.5, up_s=60.0, heard=Heard())), Way.UNKNOWN),
-        (told(hello=HelloReport(after_s=2.0, up_s=1.0, heard=Heard())), Way.UNKNOWN),
-        (told(hello=HelloReport(after_s=-1.0, up_s=60.0, heard=HEARD)), Way.UNKNOWN),
+        (asked(hello=HelloReport(after_s=0.5, up_s=60.0, heard=Heard())), Way.UNKNOWN),
+        (asked(hello=HelloReport(after_s=2.0, up_s=1.0, heard=Heard())), Way.UNKNOWN),
+        (asked(hello=HelloReport(after_s=-1.0, up_s=60.0, heard=HEARD)), Way.UNKNOWN),
     ],
 )
 def test_forward(asked: AskResult, way: Way) -> None:
@@ -40,14 +40,14 @@ def test_forward(asked: AskResult, way: Way) -> None:
 @pytest.mark.parametrize(
     ("asked", "way"),
     [
-        (told(), Way.UNKNOWN),
-        (told(probes_received=1), Way.OPEN),
-        (told(on_interface=3), Way.DROPPED_HERE),
-        (told(on_interface=3, rejected={"foreign": 1}), Way.UNKNOWN),
-        (told(report=PeerReport(received=0, sent=5)), Way.DEAD),
-        (told(report=PeerReport(received=0, sent=0, send_errors={"EPERM": 5})), Way.DEAD),
-        (told(report=PeerReport(received=0, sent=0)), Way.UNKNOWN),
-        (told(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.OPEN),
+        (asked(), Way.UNKNOWN),
+        (asked(probes_received=1), Way.OPEN),
+        (asked(on_interface=3), Way.DROPPED_HERE),
+        (asked(on_interface=3, rejected={"foreign": 1}), Way.UNKNOWN),
+        (asked(report=PeerReport(received=0, sent=5)), Way.DEAD),
+        (asked(report=PeerReport(received=0, sent=0, send_errors={"EPERM": 5})), Way.DEAD),
+        (asked(report=PeerReport(received=0, sent=0)), Way.UNKNOWN),
+        (asked(hello=HelloReport(after_s=2.0, up_s=60.0, heard=Heard())), Way.OPEN),
     ],
 )
 def test_reverse(asked: AskResult, way: Way) -> None:

@@ -45,8 +45,8 @@ def test_a_responder_that_dropped_packets_itself_says_so() -> None:
 def test_the_facts_of_all_sessions_are_joined() -> None:
     """What was rejected in any of them counts; a closed port and an echo count wherever they were seen."""
     session = StampStats(sent=10, answered=0, rejected={"foreign": 1})
-    told = AskResult(sent=10, answered=0, rejected={"foreign": 2, "echoed": 1}, port_unreachable=True)
-    reached = Reached(session, StampStats(sent=3, answered=0), told, EchoStats(3, 1))
+    asked = AskResult(sent=10, answered=0, rejected={"foreign": 2, "echoed": 1}, port_unreachable=True)
+    reached = Reached(session, StampStats(sent=3, answered=0), asked, EchoStats(3, 1))
     assert reached.rejected == {"foreign": 3, "echoed": 1}
     assert reached.port_unreachable
     assert reached.echoed

@@ -3,36 +3,36 @@
 import pytest
 
 from preflight.model.path import AskResult, PeerReport
-from preflight.model.return_path import WayBack
+from preflight.model.return_path import ReturnPath
 from preflight.proto.responder.return_path import explain
 
 
-def told(way: WayBack | None, *, received: int = 0, arrived: int = 0, local: str = "10.66.0.1") -> AskResult:
+def asked(way: ReturnPath | None, *, received: int = 0, arrived: int = 0, local: str = "10.66.0.1") -> AskResult:
     """An inquiry; received: by the peer, arrived: of its probes here."""
     return AskResult(
         sent=10, answered=0, report=PeerReport(received, 10, way=way), probes_received=arrived, local=(local, 40000)
     )
 
 
-STRICT = WayBack("wg0.7", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=1)
-NO_ROUTE = WayBack("wg0", None, rp_filter=2, refuses=True, dropped=4)
-OTHER = WayBack("wg0", "eth0")
+STRICT = ReturnPath("wg0.7", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=1)
+NO_ROUTE = ReturnPath("wg0", None, rp_filter=2, refuses=True, dropped=4)
+OTHER = ReturnPath("wg0", "eth0")
 
 
 @pytest.mark.parametrize(
     ("asked", "found"),
     [
-        (told(STRICT), ("host.rp-filter", "forward")),
-        (told(STRICT, arrived=10), ("host.rp-filter", "forward")),
+        (asked(STRICT), ("host.rp-filter", "forward")),
+        (asked(STRICT, arrived=10), ("host.rp-filter", "forward")),
         # Whatever the filter drops, this node's packets got through.
-        (told(STRICT, received=3), ("overlay.route-leak", "reverse")),
-        (told(NO_ROUTE), ("host.rp-filter", "forward")),
-        (told(OTHER), ("overlay.route-leak", "reverse")),
-        (told(OTHER, arrived=1), ("reach.asymmetric", "reverse")),
-        (told(WayBack("wg0", "wg0"), received=1), None),
-        (told(WayBack(None, "eth0")), None),
-        (told(WayBack("wg0", None)), None),
-        (told(None), None),
+        (asked(STRICT, received=3), ("overlay.route-leak", "reverse")),
+        (asked(NO_ROUTE), ("host.rp-filter", "forward")),
+        (asked(OTHER), ("overlay.route-leak", "reverse")),
+        (asked(OTHER, arrived=1), ("reach.asymmetric", "reverse")),
+        (asked(ReturnPath("wg0", "wg0"), received=1), None),
+        (asked(ReturnPath(None, "eth0")), None),
+        (asked(ReturnPath("wg0", None)), None),
+        (asked(None), None),
         (AskResult(sent=10, answered=0, unavailable="silent"), None),
     ],
 )
@@ -44,7 +44,7 @@ def test_causes(asked: AskResult, found: tuple[str, str] | None) -> None:
 
 def test_the_filter_s_lines_fix_route_and_filter() -> None:
     """The route comes first, as the filter is right to object; a dot in a name is a slash for sysctl."""
-    cause = explain(told(STRICT), "b")
+    cause = explain(asked(STRICT), "b")
     assert cause is not None
     assert cause.remedy.splitlines() == [
         "ip route replace 10.66.0.1/32 dev wg0.7   # on b",
@@ -56,7 +56,7 @@ def test_the_filter_s_lines_fix_route_and_filter() -> None:
 
 def test_where_there_is_no_route_the_filter_is_not_loosened() -> None:
     """A loose filter needs any route; there is nothing to loosen."""
-    cause = explain(told(NO_ROUTE), "b")
+    cause = explain(asked(NO_ROUTE), "b")
     assert cause is not None
     assert cause.remedy == "ip route replace 10.66.0.1/32 dev wg0   # on b"
     assert "loose" in cause.message
@@ -65,6 +65,6 @@ def test_where_there_is_no_route_the_filter_is_not_loosened() -> None:
 
 def test_an_ipv6_host_route_has_128_bits() -> None:
     """The line to paste fits the family."""
-    cause = explain(told(OTHER, local="fd66::1"), "b")
+    cause = explain(asked(OTHER, local="fd66::1"), "b")
     assert cause is not None
     assert cause.remedy == "ip route replace fd66::1/128 dev wg0   # on b"

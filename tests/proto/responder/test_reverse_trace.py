@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preflight.model.icmp import Hop, Trace
-from preflight.model.return_path import ReverseTraceroute, WayBack
+from preflight.model.return_path import ReturnPath, ReverseTraceroute
 from preflight.proto.core import ORIGIN_ICMP, Received, Refusal
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.responder.cookie import COOKIE_SECONDS
@@ -26,7 +26,7 @@ KEY = b"a key of the test suite"
 TOKEN = b"\x01\x02\x03\x04\x05\x06\x07\x08"
 SOURCE = ("10.66.0.1", 40000)
 HERE = "10.66.0.2"
-WAY = WayBack("wg0", "eth0", "192.0.2.1")
+WAY = ReturnPath("wg0", "eth0", "192.0.2.1")
 HOPS = Trace((Hop(1, None), Hop(2, "10.66.0.1", 1.25, reached=True)))
 
 unhurried = settings(deadline=None)
@@ -59,7 +59,7 @@ reports = st.builds(
     kind=st.just(Kind.REPORT),
     token=tokens,
     ttl=st.none() | st.integers(1, 255),
-    way=st.builds(WayBack, names, names, addresses),
+    way=st.builds(ReturnPath, names, names, addresses),
     trace=traces(),
 )
 short = st.builds(Message, kind=st.sampled_from([Kind.CHALLENGE, Kind.BUSY]), token=tokens, cookie=cookies)
@@ -106,8 +106,8 @@ def test_one_changed_bit_is_refused_under_a_key(message: Message, data: st.DataO
 @pytest.mark.parametrize("name", ["wg0;reboot", "-w", "$(id)", "wg0 "])
 def test_only_names_of_interfaces_are_taken(name: str) -> None:
     """What a responder says ends up in a line to paste."""
-    assert decode(encode(Message(Kind.REPORT, TOKEN, way=WayBack(name, "eth0")))) is None
-    assert decode(encode(Message(Kind.REPORT, TOKEN, way=WayBack("eth0", name)))) is None
+    assert decode(encode(Message(Kind.REPORT, TOKEN, way=ReturnPath(name, "eth0")))) is None
+    assert decode(encode(Message(Kind.REPORT, TOKEN, way=ReturnPath("eth0", name)))) is None
 
 
 def ask(server: TraceServer, source: tuple[str, int] = SOURCE, *, token: bytes = TOKEN, now: float = 0.0) -> str:

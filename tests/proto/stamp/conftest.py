@@ -8,7 +8,7 @@ from preflight.model.path import DirectionStats, StampStats
 from preflight.proto.core import Received
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
-from preflight.proto.stamp.sender import Plan, SessionSender
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
 
 KEY = b"0123456789abcdef"
 EPOCH_NS = 1_795_479_667_000_000_000
@@ -63,7 +63,7 @@ class Network:
         """UNIX time of a clock at a moment of the simulation."""
         return EPOCH_NS + round((at + ahead_s) * 1e9)
 
-    def run(self, plan: Plan) -> StampStats:
+    def run(self, plan: SessionPlan) -> StampStats:
         """The session from its first packet to its last."""
         sender = SessionSender(plan, self.now, lambda: self.ns(self.now))
         while (timer := sender.get_timer()) is not None:
@@ -112,9 +112,9 @@ class Network:
         self.answered += 1
 
 
-def plan(count: int = 50, **more: object) -> Plan:
+def plan(count: int = 50, **more: object) -> SessionPlan:
     """A session of packets 4 ms apart."""
-    return Plan(ssid=77, count=count, interval_s=0.004, **more)  # type: ignore[arg-type]
+    return SessionPlan(ssid=77, count=count, interval_s=0.004, **more)  # type: ignore[arg-type]
 
 
 def directions(stats: StampStats) -> tuple[DirectionStats, DirectionStats]:

@@ -190,7 +190,7 @@ def test_a_session_starts_anew_after_a_long_silence() -> None:
     assert stamp.parse_answer(ask(server, request(), at_ns=later)).sequence == 0
 
 
-def test_packets_of_a_session_from_elsewhere_are_told_apart() -> None:
+def test_packets_of_a_session_from_elsewhere_are_distinguished() -> None:
     """An address translator on the way must not make a living direction look dead."""
     server = SessionReflector()
     ask(server, request(ssid=99), source=("10.66.0.3", 5000))

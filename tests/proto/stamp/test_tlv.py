@@ -112,10 +112,10 @@ def test_location(facts: Facts, source: tuple[str, int], local: tuple[str, int])
     """RFC 8972 section 4.2: ports and addresses as the reflector saw them, each sub-TLV answered by its family's."""
     area = stamp_tlv.encode([asking.location(), Tlv(Kind.EXTRA_PADDING, bytes(3))])
     answer = stamp_tlv.reflect(area, facts, request=3, answer=9)
-    told, padding = stamp_tlv.parse(answer)
-    assert (len(answer), told.flags, padding.flags) == (len(area), 0, 0)
-    assert asking.read_location(told) == (source, local)
-    assert [place.kind for place in stamp_tlv.parse(told.value[4:])] == ([8, 5] if facts is SEEN else [9, 6])
+    answered, padding = stamp_tlv.parse(answer)
+    assert (len(answer), answered.flags, padding.flags) == (len(area), 0, 0)
+    assert asking.read_location(answered) == (source, local)
+    assert [place.kind for place in stamp_tlv.parse(answered.value[4:])] == ([8, 5] if facts is SEEN else [9, 6])
 
 
 def test_location_on_the_wire() -> None:
@@ -174,13 +174,13 @@ def test_class_of_service(dscp: int) -> None:
     answer = stamp_tlv.reflect(area, SEEN, request=3, answer=9)
     assert answer == bytes([0, 4, 0, 4]) + (dscp << 26 | 46 << 20 | 1 << 18).to_bytes(4)
     assert stamp_tlv.answer_class(answer) == dscp << 2
-    (told,) = stamp_tlv.parse(answer)
-    assert asking.read_class_of_service(told) == (46, 1, True)
+    (answered,) = stamp_tlv.parse(answer)
+    assert asking.read_class_of_service(answered) == (46, 1, True)
     assert stamp_tlv.answer_class(area) is None
     assert asking.read_class_of_service(asking.class_of_service(dscp)) is None
 
 
-def test_a_class_that_was_refused_is_told() -> None:
+def test_a_class_that_was_refused_is_reported() -> None:
     """A reflector that may not use the DSCP asked for says so in RP."""
     assert asking.read_class_of_service(Tlv(4, bytes([0xB9, 0x01, 0, 0]), 0)) == (16, 0, False)
 
@@ -198,9 +198,9 @@ def test_random_places_and_classes(value: bytes, kind: int, facts: Facts) -> Non
     area = Tlv(kind, value).encode()
     answer = stamp_tlv.reflect(area, facts, request=1, answer=1)
     assert len(answer) == len(area)
-    (told,) = stamp_tlv.parse(answer)
-    asking.read_location(told)
-    asking.read_class_of_service(told)
+    (answered,) = stamp_tlv.parse(answer)
+    asking.read_location(answered)
+    asking.read_class_of_service(answered)
 
 
 def test_hmac_tlv_is_verified_and_made_anew() -> None:
@@ -256,12 +256,12 @@ def test_padding_has_the_length_asked_for(length: int, expected: int) -> None:
     assert len(stamp_tlv.padding(length)) == expected
 
 
-def test_drops_are_told_to_who_asks() -> None:
+def test_drops_are_reported_to_who_asks() -> None:
     """The three counts come back in our own TLV, wrapped at 32 bits; a reflector that does not know them says U."""
     area = stamp_tlv.encode([stamp_tlv.drops()])
     facts = replace(FACTS, drops=(2**32 + 7, 3, 1))
-    (told,) = stamp_tlv.parse(stamp_tlv.reflect(area, facts, request=3, answer=9))
-    assert stamp_tlv.read_drops(told) == (7, 3, 1)
+    (answered,) = stamp_tlv.parse(stamp_tlv.reflect(area, facts, request=3, answer=9))
+    assert stamp_tlv.read_drops(answered) == (7, 3, 1)
     (untold,) = reflect(area)
     assert untold.flags == UNRECOGNISED
     assert stamp_tlv.read_drops(untold) is None

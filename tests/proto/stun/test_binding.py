@@ -117,7 +117,7 @@ def test_short_questions_get_no_answer(cut: int) -> None:
     assert stun.answer(bare[:cut], ("10.66.0.1", 5)) is None
 
 
-def test_errors_are_told() -> None:
+def test_errors_are_reported() -> None:
     """A server that asks for credentials answers: that is not silence."""
     words = b"\0\0\x04\x01Unauthorized"
     data = struct.pack("!HH", 0x0111, 4 + len(words)) + stun.COOKIE + TRANSACTION
@@ -153,7 +153,7 @@ def test_read_server(text: str, place: tuple[str, int] | None) -> None:
         assert stun.read_server(text) == place
 
 
-def told(address: str, mapped: str | None, local: str = "10.0.0.5:4000") -> StunAnswer:
+def answer(address: str, mapped: str | None, local: str = "10.0.0.5:4000") -> StunAnswer:
     """What one server reported."""
     return StunAnswer(f"{address}:3478", address, local=local, mapped=mapped)
 
@@ -162,13 +162,13 @@ def told(address: str, mapped: str | None, local: str = "10.0.0.5:4000") -> Stun
     ("answers", "depends"),
     [
         ([], None),
-        ([told("192.0.2.1", "203.0.113.5:4000")], None),
-        ([told("192.0.2.1", "203.0.113.5:4000"), told("192.0.2.2", None)], None),
-        ([told("192.0.2.1", "203.0.113.5:4000"), told("192.0.2.1", "203.0.113.5:4001")], None),  # one place only
-        ([told("192.0.2.1", "203.0.113.5:4000"), told("192.0.2.2", "203.0.113.5:4000")], False),
-        ([told("192.0.2.1", "203.0.113.5:4000"), told("192.0.2.2", "203.0.113.5:4001")], True),
+        ([answer("192.0.2.1", "203.0.113.5:4000")], None),
+        ([answer("192.0.2.1", "203.0.113.5:4000"), answer("192.0.2.2", None)], None),
+        ([answer("192.0.2.1", "203.0.113.5:4000"), answer("192.0.2.1", "203.0.113.5:4001")], None),  # one place only
+        ([answer("192.0.2.1", "203.0.113.5:4000"), answer("192.0.2.2", "203.0.113.5:4000")], False),
+        ([answer("192.0.2.1", "203.0.113.5:4000"), answer("192.0.2.2", "203.0.113.5:4001")], True),
         # Sent by another interface, so no difference in the mapping.
-        ([told("192.0.2.1", "203.0.113.5:1"), told("192.0.2.2", "203.0.113.6:1", "10.1.0.5:4000")], None),
+        ([answer("192.0.2.1", "203.0.113.5:1"), answer("192.0.2.2", "203.0.113.6:1", "10.1.0.5:4000")], None),
     ],
 )
 def test_depends_on_destination(answers: list[StunAnswer], depends: bool | None) -> None:

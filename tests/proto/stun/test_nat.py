@@ -111,7 +111,7 @@ def test_where_while_the_state_is_read() -> None:
     assert NatServer(KEY, view).handle(nat.encode(Message(Kind.WHERE, NONCE, TUNNEL), KEY), NODE, 0.0) == []
 
 
-def test_a_promise_is_kept_once_and_told() -> None:
+def test_a_promise_is_kept_once_and_reported() -> None:
     """However often it is asked for; nobody gets a packet meanwhile, and afterwards it reports how many left."""
     server, question = NatServer(KEY), Message(Kind.AFTER, NONCE, delay_s=25.0)
     for now in (0.0, 0.2, 0.4):

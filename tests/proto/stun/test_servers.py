@@ -51,7 +51,7 @@ def test_an_answer_ends_it(key: bytes | None) -> None:
     assert times == [10.0]
 
 
-def test_silence_is_asked_again_and_then_told() -> None:
+def test_silence_is_asked_again_and_then_reported() -> None:
     """One lost datagram is not a blocked network; three without an answer are silence, after three seconds."""
     (found,), times = run(StunQuestions([asked(ONE)]), lambda core, datagram, now: None)
     assert (found.mapped, found.why) == (None, "silent")

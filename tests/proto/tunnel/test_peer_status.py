@@ -14,8 +14,8 @@ PEER = OverlayPeer(key="k")
     ("peer", "said", "stays"),
     [
         (PEER, Word.IDLE, False),
-        (replace(PEER, last_handshake_s=0.0), Word.WAITING, False),
-        (replace(PEER, endpoint="10.0.0.1:1", last_handshake_s=0.0), Word.DIRECT, True),
+        (replace(PEER, last_handshake_unix_s=0.0), Word.WAITING, False),
+        (replace(PEER, endpoint="10.0.0.1:1", last_handshake_unix_s=0.0), Word.DIRECT, True),
         (replace(PEER, relayed=True, relay="lab"), Word.RELAYED, False),
         (replace(PEER, online=False), Word.OFFLINE, True),
         (replace(PEER, online=False, endpoint="10.0.0.1:1"), Word.DIRECT, True),

@@ -15,7 +15,7 @@ B = OverlayPeer(
     key="B=",
     endpoint="10.201.2.1:51820",
     addresses=(ip_network("10.66.0.2/32"),),
-    last_handshake_s=0.0,
+    last_handshake_unix_s=0.0,
     rx_bytes=0,
     tx_bytes=0,
     keepalive_s=0,
@@ -31,7 +31,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
             "interface": "wg0",
             "before": B,
             "after": after,
-            "now_s": NOW,
+            "now_unix_s": NOW,
             "watched_s": WATCH_S,
             "route": UNDERLAY,
             **more,
@@ -39,18 +39,18 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
     )
 
 
-FRESH = replace(B, last_handshake_s=NOW - 5, rx_bytes=92, tx_bytes=180)
+FRESH = replace(B, last_handshake_unix_s=NOW - 5, rx_bytes=92, tx_bytes=180)
 MUTE = replace(B, tx_bytes=296)
-OLD = replace(B, last_handshake_s=NOW - 400, tx_bytes=296)
+OLD = replace(B, last_handshake_unix_s=NOW - 400, tx_bytes=296)
 
 
 @pytest.mark.parametrize(
     ("watch", "finding"),
     [
         (seen(FRESH), Finding.ALIVE),
-        (seen(replace(B, last_handshake_s=NOW - 180)), Finding.ALIVE),
-        (seen(replace(B, last_handshake_s=NOW - 181, tx_bytes=148)), Finding.STALE),
-        (seen(replace(B, last_handshake_s=NOW + 30)), Finding.ALIVE),
+        (seen(replace(B, last_handshake_unix_s=NOW - 180)), Finding.ALIVE),
+        (seen(replace(B, last_handshake_unix_s=NOW - 181, tx_bytes=148)), Finding.STALE),
+        (seen(replace(B, last_handshake_unix_s=NOW + 30)), Finding.ALIVE),
         (seen(None), Finding.NOT_ALLOWED),
         (seen(MUTE), Finding.NO_HANDSHAKE),
         (seen(replace(MUTE, rx_bytes=148)), Finding.NO_HANDSHAKE),
@@ -119,7 +119,7 @@ def test_an_endpoint_inside_the_tunnel_is_the_cause_only_of_a_dead_session() -> 
         seen(B, route=Route("10.201.2.1", error="Network is unreachable")),
     ],
 )
-def test_what_is_wrong_on_this_node_is_told_sooner(watch: Watch) -> None:
+def test_what_is_wrong_on_this_node_is_reported_sooner(watch: Watch) -> None:
     """A loop, a local firewall, a missing route: no answer of the peer's would change that."""
     assert replace(watch, watched_s=CERTAIN_S).settled
     assert not replace(watch, watched_s=CERTAIN_S / 2).settled

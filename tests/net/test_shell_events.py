@@ -76,7 +76,7 @@ def test_a_connection_and_a_handshake_are_followed(open_trap: "OpenTrap", author
     assert named(events, "old-tls-answered").fields["refused"] is True
 
 
-def test_a_transfer_is_told_with_what_tcp_counted(open_trap: "OpenTrap") -> None:
+def test_a_transfer_is_reported_with_what_tcp_counted(open_trap: "OpenTrap") -> None:
     """How large its segments were, and whether any had to be sent again."""
     events: list[Event] = []
 
@@ -91,7 +91,7 @@ def test_a_transfer_is_told_with_what_tcp_counted(open_trap: "OpenTrap") -> None
     assert 0 < int(str(named(events, "transfer-ended").fields["sent_segment_bytes"])) <= 1000
 
 
-def test_the_kernel_s_answers_are_told() -> None:
+def test_the_kernel_s_answers_are_reported() -> None:
     """Which way a packet would take is half of many a diagnosis."""
     events: list[Event] = []
     kernel = Kernel(events.append)
@@ -131,7 +131,7 @@ def test_a_request_is_followed_to_its_answer_and_repeated(open_trap: "OpenTrap")
     assert "s3cr3t" not in str(events)
 
 
-def test_a_request_without_an_answer_is_told_with_its_kind() -> None:
+def test_a_request_without_an_answer_is_reported_with_its_kind() -> None:
     """Refused, timed out, not HTTP: the words of the contract."""
     events: list[Event] = []
     with socket.socket() as probe:
