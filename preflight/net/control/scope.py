@@ -27,7 +27,7 @@ async def try_foreign_scope(
     row, note = OwnRow(None, spare_id(), scope_id), Note(settings, "posture.scope")
     tell = telling(listener, "control.enroll", "scope trial")
     machine = Enrolment(row, SCOPE_TRIAL, start=State.LOOK, now=now, deadline=now + TRIAL_S, tell=tell)
-    # Small, as the row of a stranger may be: the trial is not about what the path carries.
+    # A small row: the trial asks about the scope, not about what the path carries.
     perform = RowCalls(settings, client, row, note, labels=()).perform
     try:
         while await step(machine, perform):

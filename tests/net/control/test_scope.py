@@ -1,9 +1,10 @@
 """The scope trial against servers that break off, hang or lose an answer: its row is removed each time."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import SecretStr
@@ -13,7 +14,7 @@ from preflight.net.control.client import ControlClient
 from preflight.net.control.scope import try_foreign_scope
 from preflight.proto.control.url import parse_control_url
 from preflight.settings.load import Settings
-from preflight.settings.schema import ControlSettings
+from preflight.settings.schema import ControlSettings, NodeSettings
 from tests.net.conftest import WORKER, Request, answer
 
 if TYPE_CHECKING:
@@ -78,3 +79,28 @@ def test_a_lost_answer_is_asked_for_again(open_trap: "OpenTrap", second: bytes, 
         assert asked == ["nodes", "join", "join", "leave"]
 
     asyncio.run(talk())
+
+
+def test_the_row_of_a_trial_is_small(open_trap: "OpenTrap") -> None:
+    """The node's labels may exceed what the path carries, and the trial asks about the scope alone."""
+    rows: list[dict[str, Any]] = []
+
+    def respond(request: Request) -> bytes:
+        if request.line.split()[1].endswith("/nodes"):
+            return answer(body=b'{"schema_version": 1, "nodes": []}', x_populi_feature="a")
+        if request.line.split()[1].endswith("/join"):
+            rows.append(json.loads(request.body))
+        return FORBIDDEN
+
+    async def talk() -> None:
+        async with open_trap(respond) as trap:
+            client = ControlClient(parse_control_url(trap.url), token=SecretStr(WORKER))
+            labels = ("gpu", "x" * 100)
+            made = Settings(node=NodeSettings(labels=labels), control=ControlSettings(url=trap.url))
+            await try_foreign_scope(made, client)
+            await client.aclose()
+
+    asyncio.run(talk())
+    (row,) = rows
+    (mark,) = row["capabilities"]["labels"]
+    assert mark.startswith("preflight")
