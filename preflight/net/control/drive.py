@@ -39,7 +39,7 @@ class Machine(Protocol):
 class RowCalls:
     """Performs what a machine asks for about one row, and writes down what a killed run would leave behind.
 
-    labels: of the row, besides the mark of this run; by default those of the settings.
+    labels: of the row, in addition to the mark of this run; by default those of the settings.
     """
 
     def __init__(
