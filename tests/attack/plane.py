@@ -85,8 +85,9 @@ class Plane:
             return answered(connection, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") == 200
 
     def log(self) -> list[dict[str, Any]]:
-        """Its log, which is one JSON object a line whatever happens."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        """Its log, which is one JSON object a line whatever happens; without the line that it is just writing."""
+        whole, _, _ = self.log_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def metrics_url(self) -> str:
         """Where Prometheus looks."""

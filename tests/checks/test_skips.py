@@ -22,7 +22,9 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("overlay_mtu", "overlay_mtu"): ("without an overlay there is no tunnel MTU; overlay.interface fails for that",),
     ("overlay_route", "judge"): ("no overlay interface", "the peer's address is this node's own"),
     ("overlay_session", "judge_unwatched"): ("the product tells nothing of sessions: by contract state checks skip",),
-    ("overlay_session", "_judge_told"): ("the product tells of no path in use: only measuring tells, and that runs",),
+    ("overlay_session", "_judge_reported"): (
+        "the product tells of no path in use: only measuring tells, and that runs",
+    ),
     # Another check has the answer in full.
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),
     # Nobody asked for it, and asking would write or go to strangers.
