@@ -59,9 +59,13 @@ class Plane:
         url = httpx.URL(self.url)
         return url.host, cast("int", url.port)
 
-    def connect(self, data: bytes = b"") -> socket.socket:
-        """A connection on which this much was sent."""
-        connection = socket.create_connection(self.address, timeout=10)
+    def connect(self, data: bytes = b"", *, receive_buffer: int = 0) -> socket.socket:
+        """A connection on which this much was sent. receive_buffer: bytes, so that the kernel does not take more."""
+        connection = socket.socket()
+        connection.settimeout(10)
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.connect(self.address)
         connection.sendall(data)
         return connection
 
