@@ -8,6 +8,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from preflight.model.leaks import Leak, Repository
@@ -35,6 +36,8 @@ _PATCH = (
 
 
 _FATAL = 128
+_LEFTOVERS_S = 1.0
+"""How long the pipes of an ended git may stay open: something that git started could still hold them."""
 
 
 class Git:
@@ -166,12 +169,21 @@ async def _drain(pipe: asyncio.StreamReader | None, into: bytearray) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """End it, and throw away what it had printed: asyncio keeps a pipe open, and its process, until all was read."""
     if process.returncode is None:
         try:
             process.kill()
         except ProcessLookupError:
             pass
         await process.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LEFTOVERS_S):
+            await asyncio.gather(_throw_away(process.stdout), _throw_away(process.stderr))
+
+
+async def _throw_away(pipe: asyncio.StreamReader | None) -> None:
+    while pipe is not None and await pipe.read(65536):
+        pass
 
 
 def _environment() -> dict[str, str]:

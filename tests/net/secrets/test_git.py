@@ -188,6 +188,27 @@ def test_more_output_than_anybody_reads_is_not_read(
     assert found.unfinished is not None
 
 
+def test_a_search_that_was_cut_short_leaves_no_pipe_open(
+    tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A git that is ended with much of its output unread is let go of at once, not when memory is tidied."""
+    commit(a_dot_env=f"VOX_MESH_TOKEN={SECRET}\n" * 20_000)
+    monkeypatch.setattr(git_shell, "MOST_BYTES", 100_000)
+    started: list[asyncio.subprocess.Process] = []
+    create = asyncio.create_subprocess_exec
+
+    async def noted(*argv: str, **more: object) -> asyncio.subprocess.Process:
+        started.append(await create(*argv, **more))  # type: ignore[arg-type]
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    search(tmp_path)
+    assert started
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.at_eof()
+
+
 def test_secrets_are_not_among_the_arguments(tmp_path: Path, commit: Commit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every user of the machine reads command lines: what is looked for goes to git by its standard input."""
     commit(notes_dot_txt=f"{SECRET}\n")
