@@ -11,8 +11,20 @@ from junitparser import JUnitXml
 from lxml import etree
 
 from preflight import codes
-from preflight.api import Direction, Evidence, Result, Status, failed, inconclusive, passed, skipped, warned
+from preflight.api import (
+    Direction,
+    Evidence,
+    Result,
+    Status,
+    failed,
+    heal,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.engine.diagnosis import diagnose
+from preflight.model.fix import LinkMtu
 from preflight.report import json, junit, text
 from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, build_report, judge
 
@@ -33,7 +45,7 @@ def report() -> Report:
             "b",
             Direction.FORWARD,
             "packets above 1312 bytes vanish; <&> \x07 \u2603",
-            remedy="ip link set dev wg0 mtu 1320",
+            remedies=heal(lambda: LinkMtu(interface="wg0", mtu_bytes=1320)),
             measurements={"mtu_bytes": 1312},
             evidence=(Evidence("sizes", "passed", [1200, 1312]),),
         ),
@@ -75,7 +87,7 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
 
     document = stdlib.loads(json.render(report))
     assert set(document) == {
-        "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "results", "placement",
+        "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "ways", "results", "placement",
     }  # fmt: skip
     assert set(document["run"]) == {
         "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay", "peers",
@@ -94,7 +106,19 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
         "message": "",
         "target": "b",
         "direction": "forward",
+        "place": None,
         "remedy": "ip link set dev wg0 mtu 1320",
+        "remedies": [
+            {
+                "kind": "fix",
+                "where": "node",
+                "host": None,
+                "lines": ["ip link set dev wg0 mtu 1320"],
+                "lasting": None,
+                "needs": "root",
+                "fix": {"id": "link.mtu", "interface": "wg0", "mtu_bytes": 1320},
+            }
+        ],
         "doc": "runbook/mtu.black-hole.md",
         "explains": ["mtu.path/b/forward"],
     }
