@@ -1,6 +1,6 @@
 """Make the change of a fix, and undo it.
 
-Whoever calls says how a command is run: here, in a network namespace, or on another machine. The command lines are
+The caller says how a command is run: here, in a network namespace, or on another machine. The command lines are
 built from the fix alone, with the absolute path of their program; files are changed on this machine.
 """
 

@@ -1,4 +1,4 @@
-"""What a fix does, command by command, and what undoes each: pure, but for the questions that it asks first.
+"""What a fix does, command by command, and what undoes each: pure, except for the questions that it asks first.
 
 A question is a command that only reads. It shows what was there before, so that the change can be undone, and whether
 the change would still be right: a report may be older than the state that it describes.

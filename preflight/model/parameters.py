@@ -68,7 +68,7 @@ def networks(texts: Iterable[str]) -> None:
     known = [ip_network(text) for text in texts]
     for text in texts:
         network(text)
-    _demand(bool(known) and len(set(known)) == len(known), "the networks are none, or one of them comes twice")
+    _demand(bool(known) and len(set(known)) == len(known), "there is no network, or one of them is listed twice")
 
 
 def endpoint(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Remedies as data: what to do about a finding, where, and whether it heals or only tells more."""
+"""Remedies as data: what to do about a finding, where, and whether it heals or only shows more."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -9,7 +9,7 @@ from preflight.model.change import REVALIDATED
 from preflight.model.fix import Fix
 
 Kind = Literal["fix", "next"]
-"""fix: doing it heals. next: it only tells more, or it is not certain that it heals."""
+"""fix: doing it heals. next: it only shows more, or it is not certain that it heals."""
 
 Where = Literal["node", "peer", "control host", "product console", "router"]
 
@@ -37,7 +37,7 @@ class Remedy:
 
     def __post_init__(self) -> None:
         if self.kind == "next" and self.fix is not None:
-            raise ValueError("what only tells more changes nothing")
+            raise ValueError("what only shows more changes nothing")
         if self.fix is not None and self.lines != self.fix.lines:
             raise ValueError("the lines differ from those of the fix")
 
@@ -73,7 +73,7 @@ def by_hand(
 
 
 def look(*lines: str, where: Where = "node", host: str | None = None, root: bool = False) -> Remedies:
-    """What only tells more, or may not heal. root: the lines need it."""
+    """What only shows more, or may not heal. root: the lines need it."""
     return (Remedy(kind="next", lines=lines, where=where, host=host, needs="root" if root else None),)
 
 

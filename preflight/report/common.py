@@ -47,7 +47,7 @@ def status_of(cause: CauseEntry, known: Mapping[str, ResultEntry]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to do: `fix` heals, `next` only tells more. lines: to paste, or sentences, which end with a full stop."""
+    """What to do: `fix` heals, `next` only shows more. lines: to paste, or sentences, which end with a full stop."""
 
     label: Literal["fix", "next"]
     lines: tuple[str, ...]

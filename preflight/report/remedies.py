@@ -1,4 +1,4 @@
-"""Remedies as a report holds them; a fix in it is read back strictly, whoever wrote the report."""
+"""Remedies as a report holds them; a fix in it is read back strictly, for the report may be a stranger's."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -38,7 +38,7 @@ def known_fix(data: object) -> object:
 
 
 class RemedyEntry(Part):
-    """One thing to do: `fix` heals, `next` only tells more. `fix` is the change as data, null if it takes a person.
+    """One thing to do: `fix` heals, `next` only shows more. `fix` is the change as data, null if it takes a person.
 
     A fix that this version does not know, or whose lines are others than those shown, is left out: what a person reads
     here is what would be done.

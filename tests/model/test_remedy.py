@@ -1,4 +1,4 @@
-"""Remedies: where they apply is said with each line, and what only tells more never looks like a fix."""
+"""Remedies: where they apply is said with each line, and what only shows more never looks like a fix."""
 
 import pytest
 

@@ -1,5 +1,6 @@
 """Every renderer on one report that has a result of each status."""
 
+import json as stdlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -83,8 +84,6 @@ def test_json_fits_its_published_schema_and_comes_back(report: Report) -> None:
 
 def test_json_has_the_fields_of_the_contract(report: Report) -> None:
     """Names that dashboards rely on."""
-    import json as stdlib
-
     document = stdlib.loads(json.render(report))
     assert set(document) == {
         "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "ways", "results", "placement",
@@ -100,7 +99,12 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
     ]
     assert document["results"][6]["id"] == "enroll.cycle/control/round-trip/join"
     assert document["run"]["started_at"].startswith("2026-11-23T12:00:00")
-    assert document["diagnosis"][0] | {"message": ""} == {
+
+
+def test_a_cause_has_the_fields_of_the_contract(report: Report) -> None:
+    """What a ticket system shows, and what makes the fix."""
+    cause = stdlib.loads(json.render(report))["diagnosis"][0]
+    assert cause | {"message": ""} == {
         "code": "mtu.black-hole",
         "title": codes.MTU_BLACK_HOLE.title,
         "message": "",
