@@ -193,6 +193,12 @@ class Context:
         return tuple(each for each in self.handed_over.get(target, ()) if isinstance(each, kind))
 
     @property
+    def url_source(self) -> str | None:
+        """Where the control URL comes from: an option, a variable, or a settings file by its absolute path."""
+        source, file = self.settings.control_url_source, self.settings.source
+        return str(file.absolute()) if file is not None and source == str(file) else source
+
+    @property
     def has_control(self) -> bool:
         """Whether this node is meant to have a control plane, so that a missing URL is a fault.
 

@@ -138,7 +138,8 @@ class Environment(Change):
             _VARIABLES[variable.name](variable.value)
 
     def _lines(self) -> tuple[str, ...]:
-        return (shlex.join(("export", *map(str, self.variables))),)
+        values = (f"{variable.name}={shlex.quote(variable.value)}" for variable in self.variables)
+        return (f"export {' '.join(values)}",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
