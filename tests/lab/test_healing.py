@@ -59,7 +59,7 @@ def at(lab: Lab, node: str) -> Run:
 
 
 def fixes_of(report: Report) -> list[tuple[str, Fix]]:
-    """The fixes of the first cause, and on which node each is to be made."""
+    """The fixes of the first cause, and the node on which each must be made."""
     return [(each.host or "a", each.fix) for each in report.diagnosis[0].remedies if each.fix is not None]
 
 
