@@ -63,7 +63,7 @@ class Registered:
 class Blueprint:
     """The plan of one lab.
 
-    families: of the addresses inside the tunnel; underlay: of the tunnel's outer packets.
+    families: of the addresses inside the tunnel, which are from `prefixes`; underlay: of the tunnel's outer packets.
     control_url: with placeholders `{control}`, `{underlay}` and `{port}`; None: a's settings have none.
     responder: whether one runs at b. server_options: more arguments for `control-plane serve`.
     server_listens_on_all: on every address, not only the overlay's. server_dies: at a's first heartbeat, then restarts.
@@ -79,6 +79,7 @@ class Blueprint:
     topology: Topology
     product: Product = "wireguard"
     families: tuple[Family, ...] = (4, 6)
+    prefixes: Mapping[Family, str] = field(default_factory=lambda: OVERLAY_PREFIXES)
     underlay: Family = 4
     tunnel_mtu: int = 1420
     keepalive_s: int = 25
@@ -101,6 +102,10 @@ class Blueprint:
     mesh_peers: int = 0
     node: Mapping[str, Any] = field(default_factory=dict)
 
+    def address(self, node: str, family: Family) -> str:
+        """A member's address inside the tunnel."""
+        return overlay_address(node, family, self.prefixes)
+
 
 def plain(topology: str) -> Blueprint:
     """The plan of a topology without faults."""
@@ -122,9 +127,9 @@ class Places:
         """The usual ports on the overlay's addresses."""
         family = plan.families[0]
         return cls(
-            peers=tuple(overlay_address("b", each) for each in plan.families),
+            peers=tuple(plan.address("b", each) for each in plan.families),
             peer_port=RESPONDER_PORT,
-            control=overlay_address(plan.topology.control_node, family),
+            control=plan.address(plan.topology.control_node, family),
             control_port=CONTROL_PORT,
             underlay=underlay_address(plan.topology.control_node, 4),
         )
@@ -172,13 +177,13 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> d
     elif plan.product in UNNAMED:
         settings["overlay"] = {"interface": tunnel}
     elif plan.mesh_peers:
-        settings["overlay"] = {"prefixes": [*OVERLAY_PREFIXES.values(), MESH_PREFIX]}
+        settings["overlay"] = {"prefixes": [*plan.prefixes.values(), MESH_PREFIX]}
     return settings | dict(plan.node)
 
 
 def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
     """b's preflight.yaml: its mailbox, and a as the permitted requester."""
-    asker = "127.0.0.1" if kind == "loopback" else overlay_address("a", plan.families[0])
+    asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
     control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
     if plan.certificate is not None:
         control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
@@ -212,6 +217,6 @@ def responder_binds(plan: Blueprint, places: Places) -> list[str]:
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
     """What `node` sends to `neighbour`: a hub gets the whole overlay, any other neighbour only its own addresses."""
     if neighbour == plan.topology.hub:
-        return [OVERLAY_PREFIXES[family] for family in plan.families]
-    own = [f"{overlay_address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
+        return [plan.prefixes[family] for family in plan.families]
+    own = [f"{plan.address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
     return [*own, MESH_PREFIX] if plan.mesh_peers and neighbour == "b" else own

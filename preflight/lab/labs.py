@@ -13,6 +13,7 @@ from pathlib import Path
 from preflight.lab import build, processes, state
 from preflight.lab.blueprint import Kind
 from preflight.lab.names import KIND_VARIABLE, LabError, LabNames, UnknownLabError, state_root
+from preflight.lab.network import Network
 from preflight.lab.scenario_file import parse_scenario, read_scenario
 from preflight.lab.scenarios import SCENARIOS, Scenario, scenario_called
 from preflight.lab.signals import interruptible
@@ -29,6 +30,8 @@ class Lab:
 
     names: LabNames
     state: State
+    network: Network | None = None
+    """What was built just now; None: loopback, or a lab of an earlier command."""
 
     @property
     def name(self) -> str:
@@ -93,7 +96,7 @@ def fresh_lab(scenario: Scenario) -> Iterator[Lab]:
     names = LabNames.of(f"{scenario.name}-{secrets.token_hex(4)}")
     with state.locked(names):
         try:
-            yield Lab(names, build.build(names, scenario, ephemeral=True))
+            yield Lab(names, *build.build(names, scenario, ephemeral=True))
         finally:
             build.down(names)
 

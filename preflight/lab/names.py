@@ -11,9 +11,13 @@ from pathlib import Path
 
 MEMBERS = ("a", "b", "c")
 ROUTER = "r"
+GATEWAY = "g"
+"""Between a and the router in some set-ups: a home router, or the host of a's container."""
+SERVER = "s"
+"""The control host in some set-ups: not a member, but on a LAN behind one."""
 KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
 """Passes the kind of the lab to a run in it, for its report."""
-EVERYWHERE = (*MEMBERS, ROUTER)
+EVERYWHERE = (*MEMBERS, ROUTER, GATEWAY, SERVER)
 
 _VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 

@@ -18,7 +18,7 @@ from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
-from preflight.lab.topology import MESH_PREFIX, gateway_address, overlay_address, prefix_length, underlay_address
+from preflight.lab.topology import MESH_PREFIX, gateway_address, prefix_length, underlay_address
 from preflight.programs import python_module
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Network:
                 set_sysctl("net/ipv4/conf/all/send_redirects", 0)
             route.link("set", index=index_of(route, tunnel), mtu=self.plan.tunnel_mtu)
             for family in self.plan.families:
-                add_address(route, tunnel, overlay_address(node, family))
+                add_address(route, tunnel, self.plan.address(node, family))
             set_up(route, tunnel)
             if self.plan.mesh_peers and node == "b":
                 own = {"oif": index_of(route, "lo"), "type": "local", "table": _TABLE_LOCAL, "scope": _SCOPE_HOST}

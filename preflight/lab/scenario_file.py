@@ -22,14 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from preflight.codes import ALL
 from preflight.lab import faults, routes, services
 from preflight.lab.blueprint import Product
-from preflight.lab.faults import Fault
 from preflight.lab.names import LabError
+from preflight.lab.part import Part, planned
 from preflight.lab.scenarios import Expected, Scenario
 from preflight.lab.topology import TOPOLOGIES, Family
 
-Factory = Callable[..., Fault | tuple[Fault, ...]]
+Factory = Callable[..., Part | tuple[Part, ...]]
 
-_NOT_OFFERED = {"planned"}  # it accepts any field of a plan; `overlay` offers the useful ones
 _NODE_PARAMETERS = {"node", "peer", "source", "target", "of", "to", "one", "other"}
 
 
@@ -66,8 +65,7 @@ def offered() -> dict[str, Factory]:
         if inspect.isfunction(value)
         and value.__module__ == module.__name__
         and not name.startswith("_")
-        and name not in _NOT_OFFERED
-        and "Fault" in str(inspect.signature(value).return_annotation)
+        and "Part" in str(inspect.signature(value).return_annotation)
     }
 
 
@@ -97,7 +95,7 @@ def parse_scenario(name: str, text: str) -> Scenario:
         raise LabError(f"{name}: {_first_mistake(error)}") from None
     expected = tuple(_expected(name, words) for words in file.expect)
     changed = file.overlay.model_dump(exclude_unset=True)
-    shaped = (faults.planned(f"the overlay's plan says {changed}", **changed),) if changed else ()
+    shaped = (planned(f"the overlay's plan says {changed}", **changed),) if changed else ()
     broken = tuple(fault for entry in file.faults for fault in _made(name, entry, file.topology))
     return Scenario(
         name=_lab_name(name),
@@ -128,7 +126,7 @@ def _expected(name: str, words: str) -> Expected:
     return Expected(code, direction or None)
 
 
-def _made(name: str, entry: str | Mapping[str, Any], topology: str) -> Iterator[Fault]:
+def _made(name: str, entry: str | Mapping[str, Any], topology: str) -> Iterator[Part]:
     called, arguments = (entry, {}) if isinstance(entry, str) else _single(name, entry)
     factories = offered()
     if called not in factories:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Literal
 
 Family = Literal[4, 6]
@@ -44,9 +45,9 @@ TOPOLOGIES = {
 }
 
 
-def overlay_address(node: str, family: Family) -> str:
+def overlay_address(node: str, family: Family, prefixes: Mapping[Family, str] = OVERLAY_PREFIXES) -> str:
     """A member's address inside the tunnel."""
-    return f"10.66.0.{_NUMBER[node]}" if family == 4 else f"fd66::{_NUMBER[node]}"
+    return str(ip_network(prefixes[family])[_NUMBER[node]])
 
 
 def mesh_address(number: int) -> str:

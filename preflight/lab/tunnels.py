@@ -10,11 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from preflight.lab.blueprint import Product
+from preflight.lab.blueprint import Blueprint, Product
 from preflight.lab.names import LabError
 from preflight.lab.network import Network, inside
 from preflight.lab.processes import program, run, start, wait_for_words
-from preflight.lab.topology import OVERLAY_PREFIXES, TUNNEL_PORT, overlay_address, prefix_length, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 Maker = Callable[[Network, float], None]
 """Takes the network, whose underlay is up, and a deadline on time.monotonic()'s clock. Raises LabError."""
@@ -78,7 +78,7 @@ def nebula(network: Network, deadline: float) -> None:
         files, etc = network.names.files(node), network.names.etc(node) / "nebula"
         etc.mkdir(parents=True, exist_ok=True)
         signer = ["-ca-crt", str(folder / "nebula-ca.crt"), "-ca-key", str(folder / "nebula-ca.key")]
-        own = f"{overlay_address(node, 4)}/{prefix_length(4)}"
+        own = f"{network.plan.address(node, 4)}/{prefix_length(4)}"
         run([*_certify("sign"), "-name", node, "-ip", own, "-duration", _LIFE, *signer, *_pair(files / "nebula")])
         config = etc / "config.yml"
         config.write_text(yaml.safe_dump(_nebula_config(network, node, folder)), encoding="utf-8")
@@ -102,7 +102,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
     files, plan = network.names.files(node), network.plan
     allow = [{"port": "any", "proto": "any", "host": "any"}]
     far_ends = {
-        overlay_address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
+        network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
         for neighbour in plan.topology.neighbours(node)
     }
     return {
@@ -131,16 +131,15 @@ def openvpn(network: Network, deadline: float) -> None:
     addresses = network.names.files(server) / "openvpn-clients"
     addresses.mkdir()
     for node in clients:
-        lines = [f"ifconfig-push {overlay_address(node, 4)} 255.255.255.0"]
-        lines += [f"ifconfig-ipv6-push {overlay_address(node, 6)}/64 {overlay_address(server, 6)}"]
+        lines = [f"ifconfig-push {network.plan.address(node, 4)} 255.255.255.0"]
+        lines += [f"ifconfig-ipv6-push {network.plan.address(node, 6)}/64 {network.plan.address(server, 6)}"]
         (addresses / node).write_text("\n".join([*lines, ""]), encoding="ascii")
-    _start_openvpn(network, server, _openvpn_server(server, addresses), deadline)
+    _start_openvpn(network, server, _openvpn_server(network.plan, server, addresses), deadline)
     for node in clients:
         _start_openvpn(network, node, ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"], deadline)
 
 
-def _openvpn_server(node: str, addresses: Path) -> list[str]:
-    prefix = OVERLAY_PREFIXES[6]
+def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
     return [
         "mode server",
         "tls-server",
@@ -149,8 +148,8 @@ def _openvpn_server(node: str, addresses: Path) -> list[str]:
         "proto udp4",
         "topology subnet",
         'push "topology subnet"',
-        f"ifconfig {overlay_address(node, 4)} 255.255.255.0",
-        f"ifconfig-ipv6 {overlay_address(node, 6)}/{prefix.partition('/')[2]} {overlay_address('a', 6)}",
+        f"ifconfig {plan.address(node, 4)} 255.255.255.0",
+        f"ifconfig-ipv6 {plan.address(node, 6)}/{prefix_length(6)} {plan.address('a', 6)}",
         "client-to-client",
         f"client-config-dir {addresses}",
         "dh none",
@@ -184,8 +183,7 @@ _BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
 
 
 def build(network: Network, deadline: float) -> None:
-    """Underlay and tunnels of a lab, without faults. deadline: on time.monotonic()'s clock. Raises LabError."""
-    network.lay_underlay()
+    """The tunnels of a lab, over its underlay. deadline: on time.monotonic()'s clock. Raises LabError."""
     _MAKERS[network.plan.product](network, deadline)
     if network.plan.product in _BARE:
         for node in network.plan.topology.members:
