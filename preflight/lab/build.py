@@ -106,6 +106,8 @@ def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> Network:
     for part in scenario.faults:
         give_way()
         part.inject(network)
+    for fault in scenario.draw.made() if scenario.draw else ():
+        fault.proof(network)
     return network
 
 

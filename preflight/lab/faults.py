@@ -99,12 +99,13 @@ def drop_in(node: str, source: str, what: str = "") -> Part:
     return Part(f"{node} drops packets from {source}", inject=inject)
 
 
-def drop_out(node: str, target: str) -> Part:
+def drop_out(node: str, target: str, comment: str = "") -> Part:
     """The node's firewall drops packets to `target` that it sends into its tunnel."""
 
     def inject(network: "Network") -> None:
-        match = f'output oifname "{network.names.tunnel(node)}"'
-        network.nft(node, *(f"{match} {_to(network, target, family)} drop" for family in network.plan.families))
+        match, note = f'output oifname "{network.names.tunnel(node)}"', f'comment "{comment}"' if comment else ""
+        targets = (_to(network, target, family) for family in network.plan.families)
+        network.nft(node, *(f"{match} {each} drop {note}" for each in targets))
 
     return Part(f"{node} drops its packets to {target}", inject=inject)
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from preflight.lab.names import LabError
 from preflight.lab.scenarios import Scenario
 from preflight.lab.score import Outcome
 from preflight.lab.signals import give_way, uninterrupted
+from preflight.lab.truth import Truth
 from preflight.programs import python_module
 from preflight.report.timeline import FILE as TIMELINE
 
@@ -64,7 +65,7 @@ class Matrix:
         started, timeline = time.monotonic(), b""
         try:
             with fresh_lab(scenario) as lab:
-                started = time.monotonic()
+                started, true = time.monotonic(), _truths(scenario, lab)
                 try:
                     report = self._preflight(lab)
                 finally:
@@ -73,7 +74,7 @@ class Matrix:
             outcome = score.broken(scenario, str(error))
         else:
             kept = self._keep(f"{scenario.name}-{number}.json", json.dumps(report, indent=2, ensure_ascii=False))
-            outcome = replace(score.judge(scenario, report), report=kept)
+            outcome = replace(_judged(scenario, true, report), report=kept)
         if timeline and not outcome.good:
             outcome = replace(outcome, timeline=self._keep(f"{scenario.name}-{number}.{TIMELINE}", timeline))
         if self._stopped.is_set():
@@ -130,6 +131,17 @@ class Matrix:
             self._attempts.failures.append(error)
             return None
         return str(path)
+
+
+def _truths(scenario: Scenario, lab: Lab) -> tuple[Truth, ...]:
+    """What is true of a draw in this lab, before anything is healed."""
+    return tuple(truth.resolved(lab.network) for truth in scenario.draw.truths()) if scenario.draw else ()
+
+
+def _judged(scenario: Scenario, true: Sequence[Truth], report: Mapping[str, Any]) -> Outcome:
+    if scenario.draw is None:
+        return score.judge(scenario, report)
+    return score.judge_draw(scenario.name, true, report, scenario.draw.setup.silent())
 
 
 def _timeline(lab: Lab) -> bytes:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from preflight.lab import faults, mesh, routes, services
 from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
+from preflight.lab.draws import Draw
 from preflight.lab.impairment import Impairment
 from preflight.lab.part import Part, planned
 from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
@@ -30,7 +31,7 @@ class Scenario:
     expected: diagnoses that are right in the first place, the best first; empty: nothing is wrong. also: further
     root causes that must follow it, in the order of repair. maybe: codes of further faults, so small
     that a run may miss them. exit_code: what preflight must end with, None if it does not matter. definition: the
-    text of its file.
+    text of its file. draw: the set-up and the faults that say what is true, in the place of `expected`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Scenario:
     also: tuple[Expected, ...] = ()
     maybe: tuple[str, ...] = ()
     definition: str = ""
+    draw: Draw | None = None
 
     def plan(self) -> Blueprint:
         """The plan to build, including the mistakes in it."""

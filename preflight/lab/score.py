@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.lab import truth
 from preflight.lab.scenarios import Expected, Scenario
+from preflight.lab.truth import Judgement, Truth
 
 Diagnosis = tuple[str, str | None]
 """A finding code and its direction; None: any direction."""
@@ -12,7 +14,10 @@ Diagnosis = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one."""
+    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one.
+
+    judgement: of a draw, which says more than right and wrong.
+    """
 
     scenario: str
     repeat: int
@@ -24,6 +29,7 @@ class Outcome:
     report: str | None = None
     error: str | None = None
     timeline: str | None = None
+    judgement: Judgement | None = None
 
     @property
     def good(self) -> bool:
@@ -38,6 +44,8 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """The verdict in one word."""
+        if self.judgement is not None and self.judgement.grade == "vague":
+            return "vague"
         return "right" if self.right else "missed" if self.missed else "wrong"
 
 
@@ -60,6 +68,22 @@ def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
         named and ended_right,
         alarms,
         error=_complaint(also, named and not ended_right, ended, scenario.exit_code),
+    )
+
+
+def judge_draw(name: str, truths: Sequence[Truth], report: Mapping[str, Any], silent: frozenset[str]) -> Outcome:
+    """Compare a report with what is true of a draw."""
+    found = truth.judge(truths, report, silent=silent)
+    first = next((cause for cause in report["diagnosis"] if cause["code"] not in silent), None)
+    return Outcome(
+        name,
+        1,
+        (truths[0].code, truths[0].direction) if truths else None,
+        (first["code"], first["direction"]) if first else None,
+        found.right,
+        found.alarms,
+        error="; ".join(found.lacks) or None,
+        judgement=found,
     )
 
 

@@ -1,0 +1,35 @@
+"""Which values of axes do not fit together, and why: data, so that a draw can ask before anything is built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from preflight.lab.axes.setup import Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What cannot exist: each named axis has one of the values (`!` before them: none of these)."""
+
+    why: str
+    where: Mapping[str, str]
+
+    def forbids(self, setup: Setup) -> bool:
+        """Whether the set-up is of this kind."""
+        return all(_matches(setup[axis], pattern) for axis, pattern in self.where.items())
+
+
+def _matches(value: str, pattern: str) -> bool:
+    names = pattern.removeprefix("!").split()
+    return (value in names) is not pattern.startswith("!")
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("this Nebula has IPv4 addresses only", {"product": "nebula", "families": "!ipv4"}),
+    Rule("the lab makes a hub of WireGuard only", {"product": "!wireguard", "layout": "hub"}),
+    Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
+)
+
+
+def broken_rule(setup: Setup) -> Rule | None:
+    """The first rule that a set-up breaks; None if it can exist."""
+    return next((rule for rule in RULES if rule.forbids(setup)), None)

@@ -1,0 +1,10 @@
+"""All faults, by name."""
+
+from collections.abc import Mapping
+
+from preflight.lab.stations import network, receiver, sender
+from preflight.lab.stations.fault import Fault
+
+_MODULES = (sender, network, receiver)
+
+FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
