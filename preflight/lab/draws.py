@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import count as counting
 
 from preflight.lab.axes.axis import Axis
 from preflight.lab.axes.rules import broken_rule
@@ -93,9 +94,9 @@ def draw(seed: int, number: int, wanted: Wanted = Wanted()) -> Draw:
     raise ValueError(f"nothing that fits {' '.join(wanted.only) or 'all rules'} was drawn in {_TRIES} tries")
 
 
-def draws(seed: int, count: int, wanted: Wanted = Wanted()) -> Iterator[Draw]:
-    """The first draws of a seed."""
-    return (draw(seed, number, wanted) for number in range(count))
+def draws(seed: int, count: int | None, wanted: Wanted = Wanted()) -> Iterator[Draw]:
+    """The first draws of a seed; without a count they never end. Raises ValueError as `draw` does."""
+    return (draw(seed, number, wanted) for number in (counting() if count is None else range(count)))
 
 
 def _some_faults(chance: random.Random, names: Sequence[str]) -> tuple[str, ...]:
