@@ -79,6 +79,7 @@ ELSEWHERE = {
     "preflight/lab/part.py": "tests/lab/test_faults.py",
     "preflight/lab/probe.py": "tests/lab/test_stations.py",
     "preflight/lab/processes.py": "tests/lab/test_lock.py",
+    "preflight/lab/reaper.py": "tests/lab/test_fuzz.py",
     "preflight/lab/routes.py": "tests/lab/test_faults.py",
     "preflight/lab/scenarios.py": "tests/lab/test_diagnoses.py",
     "preflight/lab/scoreboard.py": "tests/lab/test_score.py",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight.files import Attempts, WriteError, write
-from preflight.lab import score
+from preflight.lab import reaper, score
 from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.names import LabError
 from preflight.lab.scenarios import Scenario
@@ -34,6 +34,7 @@ class Trials:
         self._guard = threading.Lock()
         self._stopped = threading.Event()
         self._running: set[subprocess.Popen[bytes]] = set()
+        reaper.stand_by()
 
     def one(self, scenario: Scenario, number: int) -> Outcome | None:
         """One run of one scenario; None if all were stopped meanwhile."""

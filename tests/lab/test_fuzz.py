@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ import yaml
 
 from preflight.lab import faultboard
 from preflight.lab.axes.setup import Setup
-from preflight.lab.draws import Draw
+from preflight.lab.draws import Draw, draws
 from preflight.lab.fuzz import Drawn, Shrunk, shrink, worth_shrinking
-from preflight.lab.scenario_file import parse_scenario
+from preflight.lab.scenario_file import parse_scenario, scenario_of
 from preflight.lab.score import Outcome
 from preflight.lab.truth import Judgement
 
@@ -95,6 +97,18 @@ def test_the_score_counts_by_fault_and_by_axis() -> None:
     assert "seed 7: 1 right, 0 vague, 1 wrong, 1 unbuilt" in faultboard.text(7, everything, [])
 
 
+def labs_of(seed: int) -> list[str]:
+    """The namespaces of the first draws of a seed that exist now."""
+    drawn = {f"preflight-{scenario_of(each).name}-" for each in draws(seed, 12)}
+    return [path.name for path in Path("/run/netns").glob("preflight-*") if path.name.startswith(tuple(drawn))]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look again and again; the test's own time limit ends it."""
+    while not condition():
+        time.sleep(0.05)
+
+
 @pytest.mark.lab
 @pytest.mark.timeout(300)
 def test_real_draws(tmp_path: Path) -> None:
@@ -110,6 +124,29 @@ def test_real_draws(tmp_path: Path) -> None:
         assert row["ran_ms"] > 0
         parse_scenario("again", yaml.safe_dump(row["file"]))
         assert json.loads(Path(row["report"]).read_text(encoding="utf-8"))["run"]["exit_code"] in (0, 1, 3)
-    left = [path.name for path in Path("/run/netns").glob("preflight-*")]
-    drawn = {"-".join([*row["file"].get("faults", ["healthy"])]) for row in said["draws"]}
-    assert not [name for name in left if any(name.startswith(f"preflight-{each}-") for each in drawn)]
+    assert not labs_of(3)
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(120)
+def test_a_killed_run_leaves_nothing(tmp_path: Path) -> None:
+    """Protects the machine of a user whose terminal or CI job ends by SIGKILL: no namespace and no process is left."""
+    words = [
+        "lab",
+        "fuzz",
+        "--seed",
+        "11",
+        "--count",
+        "50",
+        "--jobs",
+        "2",
+        "--output",
+        f"json={tmp_path / 'score.json'}",
+    ]
+    command = subprocess.Popen([sys.executable, "-m", "preflight", *words], stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: labs_of(11) != [])
+    finally:
+        command.kill()
+        command.wait()
+    wait_until(lambda: labs_of(11) == [])
