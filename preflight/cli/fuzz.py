@@ -28,6 +28,7 @@ _SEEDS = 10_000
 @click.option("--seed", metavar="N", type=click.IntRange(0), help="The seed that all draws depend on [default: any].")
 @click.option("--count", metavar="N", type=click.IntRange(1), help=f"How many draws [default: {DEFAULT_COUNT}].")
 @click.option("--minutes", metavar="M", type=click.FloatRange(0, min_open=True), help="Draw for so long, not a count.")
+@click.option("--cover", metavar="N", type=click.IntRange(1), help="Each fault on each value of each axis, N times.")
 @click.option("--jobs", metavar="N", type=click.IntRange(1), help="Labs in parallel [default: one per 2 CPUs].")
 @click.option("--only", "only", metavar="GLOB", multiple=True, help="Only these faults; `healthy`: set-ups without.")
 @click.option(
@@ -38,6 +39,7 @@ def fuzz(
     seed: int | None,
     count: int | None,
     minutes: float | None,
+    cover: int | None,
     jobs: int | None,
     only: tuple[str, ...],
     shrink: int,
@@ -49,13 +51,13 @@ def fuzz(
     smallest set-up that is still wrong, printed as a scenario file for `preflight lab run`. Exits 0 only if every draw
     is right.
     """
-    if count is not None and minutes is not None:
-        raise click.UsageError("--count or --minutes, not both")
+    if sum(each is not None for each in (count, minutes, cover)) > 1:
+        raise click.UsageError("one of --count, --minutes and --cover")
     wanted = parse_outputs(outputs)
     scores_only(wanted)
     chosen = secrets.randbelow(_SEEDS) if seed is None else seed
     with explaining():
-        drawn = _draws(chosen, only, count, minutes)
+        drawn = _draws(chosen, only, count, minutes, cover)
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
         with report_folder(file, single=False) as folder:
             attempts = Attempts()
@@ -68,8 +70,10 @@ def fuzz(
     sys.exit(0 if all(each.outcome.good for each in everything) else 1)
 
 
-def _draws(seed: int, only: tuple[str, ...], count: int | None, minutes: float | None) -> Iterator["Draw"]:
-    from preflight.lab.draws import Wanted, draw, draws
+def _draws(
+    seed: int, only: tuple[str, ...], count: int | None, minutes: float | None, times: int | None
+) -> Iterator["Draw"]:
+    from preflight.lab.draws import Wanted, cover, draw, draws
     from preflight.lab.fuzz import until
 
     kind = Wanted(only)
@@ -79,6 +83,8 @@ def _draws(seed: int, only: tuple[str, ...], count: int | None, minutes: float |
         raise click.UsageError(str(error)) from None
     if minutes is not None:
         return until(time.monotonic() + minutes * 60, draws(seed, None, kind))
+    if times is not None:
+        return cover(seed, times, kind)
     return draws(seed, count or DEFAULT_COUNT, kind)
 
 

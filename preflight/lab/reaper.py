@@ -1,4 +1,4 @@
-"""Takes down the labs of a command that was killed: `python -m preflight.lab.reaper`, started beside the command.
+"""Takes down the labs of a command that was killed: `python -m preflight.lab.reaper`, started with the command.
 
 It reads from a pipe that only the command holds open, so it learns of every end of it, also by SIGKILL.
 """
