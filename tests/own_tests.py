@@ -72,6 +72,7 @@ ELSEWHERE = {
     "preflight/lab/certificates.py": "tests/lab/test_fake_servers.py",
     "preflight/lab/faultboard.py": "tests/lab/test_fuzz.py",
     "preflight/lab/forwarder.py": "tests/lab/test_diagnoses.py",
+    "preflight/lab/inventory.py": "tests/lab/test_lifecycle.py",
     "preflight/lab/keys.py": "tests/lab/test_faults.py",
     "preflight/lab/labs.py": "tests/lab/test_lifecycle.py",
     "preflight/lab/names.py": "tests/lab/test_lock.py",

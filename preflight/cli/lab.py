@@ -149,9 +149,9 @@ def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, sin
 @lab.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_labs(as_json: bool) -> None:
-    """Show the labs that are up, the topologies, and the scenarios with the expected diagnosis."""
+    """Show the labs that are up, the scenarios with the expected diagnosis, and faults and set-ups for files."""
     with explaining():
-        from preflight.lab.scoreboard import inventory, inventory_text
+        from preflight.lab.inventory import inventory, inventory_text
 
         everything = inventory()
     click.echo(json.dumps(everything, indent=2) if as_json else inventory_text(everything), nl=as_json)
