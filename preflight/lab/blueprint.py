@@ -87,6 +87,7 @@ class Blueprint:
     etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
     search, ndots: lines of a's resolv.conf, which names the `resolvers`.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
+    lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
     node: additional keys of a's settings file.
     """
 
@@ -120,6 +121,7 @@ class Blueprint:
     search: tuple[str, ...] = ()
     ndots: int = 1
     mesh_peers: int = 0
+    lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
 
     def address(self, node: str, family: Family) -> str:
@@ -253,8 +255,10 @@ def responder_binds(plan: Blueprint, places: Places) -> list[str]:
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
-    """What `node` sends to `neighbour`: a hub gets the whole overlay, any other neighbour only its own addresses."""
+    """What `node` sends to `neighbour`: its own addresses and its LAN; to a hub the whole overlay and all LANs."""
     if neighbour == plan.topology.hub:
-        return [plan.prefixes[family] for family in plan.families]
+        lans = [lan for member, lan in plan.lans.items() if member != node]
+        return [*(plan.prefixes[family] for family in plan.families), *lans]
     own = [f"{plan.address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
+    own += [plan.lans[neighbour]] if neighbour in plan.lans else []
     return [*own, MESH_PREFIX] if plan.mesh_peers and neighbour == "b" else own
