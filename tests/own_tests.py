@@ -73,6 +73,7 @@ ELSEWHERE = {
     "preflight/lab/faultboard.py": "tests/lab/test_fuzz.py",
     "preflight/lab/forwarder.py": "tests/lab/test_diagnoses.py",
     "preflight/lab/inventory.py": "tests/lab/test_lifecycle.py",
+    "preflight/lab/heal.py": "tests/lab/test_heal.py",
     "preflight/lab/keys.py": "tests/lab/test_faults.py",
     "preflight/lab/labs.py": "tests/lab/test_lifecycle.py",
     "preflight/lab/name_servers.py": "tests/lab/test_control_setups.py",
