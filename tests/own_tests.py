@@ -134,6 +134,7 @@ ELSEWHERE = {
     "preflight/net/secrets/local.py": "tests/net/test_posture_live.py",
     "preflight/net/stamp/link.py": "tests/net/stamp/test_path.py",
     "preflight/net/tcp/tls.py": "tests/net/test_old_tls.py",
+    "preflight/proto/icmp/advice.py": "tests/checks/test_reach_icmp.py",
     "preflight/proto/pmtu/evidence.py": "tests/proto/pmtu/test_fast.py",
     "preflight/proto/responder/reach_messages.py": "tests/checks/test_reach_udp.py",
     "preflight/report/addresses.py": "tests/report/test_redact.py",
