@@ -89,7 +89,10 @@ def _places(plan: Blueprint, kind: Kind) -> Places:
 
 
 def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> Network:
-    network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
+    plan = site.plan
+    network = Network(
+        site.names, plan, {node: TunnelKeys.fresh() for node in (*plan.topology.members, *plan.offline_peers)}
+    )
     network.lay_underlay()
     for part in scenario.faults:
         part.underlay(network)
@@ -115,7 +118,7 @@ def _write_resolver_files(site: Site) -> None:
     if not site.plan.resolvers:
         return
     folder = site.names.etc("a")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     lines = [f"nameserver {resolver.address}\n" for resolver in site.plan.resolvers]
     (folder / "resolv.conf").write_text("".join(lines), encoding="ascii")
 

@@ -25,6 +25,7 @@ PACKAGES = {
     "nebula-cert": "nebula",
     "nft": "nftables",
     "wg": "wireguard-tools",
+    "wg-quick": "wireguard-tools",
     "wireguard-go": "wireguard-go",
     "git": "git",
 }
