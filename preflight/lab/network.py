@@ -198,7 +198,7 @@ class Network:
                 set_up(router, router_link(node))
                 for address in (gateway_address(node, 4), gateway_address(node, 6)):
                     add_address(router, router_link(node), address)
-            for resolver in self.plan.resolvers:
+            for resolver in (each for each in self.plan.resolvers if not each.absent):
                 add_address(router, router_link("a"), resolver.address)
             for network in OFFLINE_NETWORKS if self.plan.offline else ():
                 router.route("add", dst=network, type="blackhole")
