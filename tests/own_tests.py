@@ -74,6 +74,7 @@ ELSEWHERE = {
     "preflight/lab/forwarder.py": "tests/lab/test_diagnoses.py",
     "preflight/lab/keys.py": "tests/lab/test_faults.py",
     "preflight/lab/labs.py": "tests/lab/test_lifecycle.py",
+    "preflight/lab/links.py": "tests/lab/test_underlays.py",
     "preflight/lab/names.py": "tests/lab/test_lock.py",
     "preflight/lab/network.py": "tests/lab/test_faults.py",
     "preflight/lab/part.py": "tests/lab/test_faults.py",

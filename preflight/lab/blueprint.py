@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from preflight.lab.names import GATEWAY, HOST
 from preflight.lab.topology import (
     CONTROL_PORT,
+    HOME_GATEWAY,
     MESH_PREFIX,
     OVERLAY_PREFIXES,
     TOPOLOGIES,
     Family,
     Topology,
+    gateway_address,
     mesh_address,
     overlay_address,
     underlay_address,
@@ -72,6 +75,7 @@ class Blueprint:
     committed: a's folder is a git repository with a token in its compose file. plugin: a has a package of checks that
     fails to import.
     node_environment: a's variables; each value is the name of a file in a's folder that contains it.
+    link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
     node: additional keys of a's settings file.
     """
@@ -99,12 +103,30 @@ class Blueprint:
     committed: bool = False
     plugin: bool = False
     node_environment: Mapping[str, str] = field(default_factory=dict)
+    link_mtu: int = 1500
+    gateways: tuple[str, ...] = ()
     mesh_peers: int = 0
     node: Mapping[str, Any] = field(default_factory=dict)
 
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
         return overlay_address(node, family, self.prefixes)
+
+    def outer(self, node: str) -> str:
+        """The namespace that a member's outer packets leave from: that of the host, if the member is a container."""
+        return HOST if node == "a" and HOST in self.gateways else node
+
+    def attached(self, node: str) -> str:
+        """The namespace that has a member's address on the router's link: the last gateway before the router."""
+        return self.gateways[-1] if node == "a" and self.gateways else node
+
+    def translated(self, node: str) -> bool:
+        """Whether nobody can reach a member before it has spoken: a gateway translates its address."""
+        return node == "a" and GATEWAY in self.gateways
+
+    def gateway(self, node: str, family: Family) -> str:
+        """The default gateway of a member, or of its host."""
+        return HOME_GATEWAY[family] if self.translated(node) else gateway_address(node, family)
 
 
 def plain(topology: str) -> Blueprint:

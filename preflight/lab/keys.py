@@ -36,8 +36,9 @@ def tunnel_config(plan: Blueprint, keys: Mapping[str, TunnelKeys], node: str) ->
             "[Peer]",
             f"PublicKey = {keys[neighbour].public}",
             f"AllowedIPs = {', '.join(allowed_ips(plan, node, neighbour))}",
-            f"Endpoint = {join_host_port(underlay_address(neighbour, plan.underlay), TUNNEL_PORT)}",
         ]
+        if not plan.translated(neighbour):
+            lines.append(f"Endpoint = {join_host_port(underlay_address(neighbour, plan.underlay), TUNNEL_PORT)}")
         if plan.keepalive_s:
             lines.append(f"PersistentKeepalive = {plan.keepalive_s}")
     return "\n".join([*lines, ""])

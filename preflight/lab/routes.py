@@ -6,7 +6,7 @@ from preflight.lab.faults import table_between
 from preflight.lab.names import ROUTER
 from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink, set_sysctl
 from preflight.lab.part import Part
-from preflight.lab.topology import TUNNEL_PORT, gateway_address, prefix_length, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -19,7 +19,7 @@ def leaked_route(node: str, peer: str) -> Part:
         with netlink(network.names.namespace(node)) as route:
             for family in network.plan.families:
                 host = f"{network.plan.address(peer, family)}/{32 if family == 4 else 128}"
-                route.route("add", dst=host, gateway=gateway_address(node, family))
+                route.route("add", dst=host, gateway=network.plan.gateway(node, family))
 
     return Part(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
 
@@ -33,7 +33,7 @@ def leaked_udp(node: str, peer: str) -> Part:
             for family in network.plan.families:
                 address, length = network.plan.address(peer, family), 32 if family == 4 else 128
                 kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
-                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=gateway_address(node, family))
+                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=network.plan.gateway(node, family))
 
     return Part(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
 

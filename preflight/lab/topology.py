@@ -14,6 +14,10 @@ OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 MESH_PREFIX = "10.66.16.0/20"
 """Overlay addresses of a mesh: many peers that are all b, which answers for each."""
 
+HOME_GATEWAY: Mapping[Family, str] = {4: "192.168.77.1", 6: "fdc9:0:0:101::1"}
+HOME_ADDRESS: Mapping[Family, str] = {4: "192.168.77.10", 6: "fdc9:0:0:101::10"}
+"""The network behind a's home router, in some set-ups: the router's address there, and a's."""
+
 _NUMBER = {"a": 1, "b": 2, "c": 3}
 
 
@@ -56,7 +60,7 @@ def mesh_address(number: int) -> str:
 
 
 def underlay_address(node: str, family: Family) -> str:
-    """A member's address on its link to the router."""
+    """Where others find a member: its address on its link to the router, or that of the gateway before it."""
     return f"10.201.{_NUMBER[node]}.2" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::2"
 
 

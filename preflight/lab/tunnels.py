@@ -28,24 +28,36 @@ def wireguard(network: Network, deadline: float) -> None:
     """The kernel's WireGuard where it has one, else wireguard-go, all at once; then the keys and peers of each node."""
     starting = []
     for node in network.plan.topology.members:
-        if _kernel_wireguard(network, node):
+        host = network.plan.outer(node)
+        if kernel_wireguard(network, host, network.names.tunnel(node)):
             continue
         log = network.names.files(node) / "wireguard-go.log"
-        argv = network.command(node, program("wireguard-go"), "-f", network.names.tunnel(node))
+        argv = network.command(host, program("wireguard-go"), "-f", network.names.tunnel(node))
         mark, talk = network.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
         starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
     for daemon in starting:
         wait_for_words(daemon, "UAPI listener started", 1, deadline)
     for node in network.plan.topology.members:
+        _move(network, node)
         network.configure_tunnel(node)
 
 
-def _kernel_wireguard(network: Network, node: str) -> bool:
+def _move(network: Network, node: str) -> None:
+    """Give a container the device that was made at its host. The sockets of its outer packets stay there."""
+    if network.plan.outer(node) != node:
+        # wireguard-go does not see a change of the MTU in another namespace, so the device has it before.
+        words = ("mtu", str(network.plan.tunnel_mtu), "netns", network.names.namespace(node))
+        host = network.plan.outer(node)
+        run(network.command(host, program("ip"), "link", "set", network.names.tunnel(node), *words))
+
+
+def kernel_wireguard(network: Network, node: str, device: str) -> bool:
+    """Make a WireGuard device of the kernel's in a namespace; False where the kernel has none. Raises LabError."""
     from pyroute2 import IPRoute, NetlinkError
 
     with inside(network.names.namespace(node)), IPRoute() as route:
         try:
-            route.link("add", ifname=network.names.tunnel(node), kind="wireguard")
+            route.link("add", ifname=device, kind="wireguard")
         except NetlinkError as error:
             if error.code == errno.EOPNOTSUPP:
                 return False
@@ -59,7 +71,8 @@ def vxlan(network: Network, deadline: float) -> None:
     for node in network.plan.topology.members:
         tunnel, own = network.names.tunnel(node), underlay_address(node, family)
         words = ["link", "add", tunnel, "type", "vxlan", "id", str(VXLAN_ID), "dstport", "4789", "local", own]
-        run(network.command(node, program("ip"), *words))
+        run(network.command(network.plan.outer(node), program("ip"), *words))
+        _move(network, node)
         for neighbour in network.plan.topology.neighbours(node):
             far_end = underlay_address(neighbour, family)
             entry = ["fdb", "append", _BROADCAST, "dev", tunnel, "dst", far_end]
@@ -104,6 +117,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
     far_ends = {
         network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
         for neighbour in plan.topology.neighbours(node)
+        if not plan.translated(neighbour)
     }
     return {
         "pki": {
@@ -113,12 +127,17 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
         },
         "static_host_map": far_ends,
         "lighthouse": {"am_lighthouse": False, "hosts": []},
-        "listen": {"host": underlay_address(node, 4), "port": TUNNEL_PORT},
+        "listen": {"host": _listen(plan, node), "port": TUNNEL_PORT},
         "punchy": {"punch": bool(plan.keepalive_s)},
         "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu},
         "firewall": {"outbound": allow, "inbound": allow},
         "logging": {"level": "info"},
     }
+
+
+def _listen(plan: Blueprint, node: str) -> str:
+    # Behind a translation a node does not have the address at which others find it.
+    return "0.0.0.0" if plan.translated(node) else underlay_address(node, 4)  # noqa: S104 - as Nebula's example does
 
 
 def openvpn(network: Network, deadline: float) -> None:

@@ -27,6 +27,13 @@ RULES: tuple[Rule, ...] = (
     Rule("this Nebula has IPv4 addresses only", {"product": "nebula", "families": "!ipv4"}),
     Rule("the lab makes a hub of WireGuard only", {"product": "!wireguard", "layout": "hub"}),
     Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
+    Rule("home routers and carriers translate IPv4 only", {"nat": "!none", "outer": "ipv6"}),
+    Rule(
+        "a translation lets no VXLAN in: its answers go to a port that never spoke",
+        {"nat": "!none", "product": "vxlan"},
+    ),
+    Rule("IPv6 needs 1280 bytes, more than fit a tunnel in such links", {"link_mtu": "1280", "families": "!ipv4"}),
+    Rule("the underlay has IPv6, which needs 1280 bytes", {"link_mtu": "1280", "below": "tunnel"}),
 )
 
 
