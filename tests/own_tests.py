@@ -72,6 +72,8 @@ ELSEWHERE = {
     "preflight/lab/certificates.py": "tests/lab/test_fake_servers.py",
     "preflight/lab/faultboard.py": "tests/lab/test_fuzz.py",
     "preflight/lab/forwarder.py": "tests/lab/test_diagnoses.py",
+    "preflight/lab/firewalls.py": "tests/lab/test_underlays.py",
+    "preflight/lab/hosts.py": "tests/lab/test_underlays.py",
     "preflight/lab/keys.py": "tests/lab/test_faults.py",
     "preflight/lab/labs.py": "tests/lab/test_lifecycle.py",
     "preflight/lab/links.py": "tests/lab/test_underlays.py",

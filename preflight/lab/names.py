@@ -87,6 +87,11 @@ class LabNames:
         """The WireGuard interface of a node: at most 15 bytes, and unique as wireguard-go's sockets share a folder."""
         return f"pl-{hashlib.sha256(self.lab.encode()).hexdigest()[:8]}-{node}"
 
+    @property
+    def other_vpn(self) -> str:
+        """The WireGuard interface of a's second VPN, in set-ups that have one; unique for the same reason."""
+        return self.tunnel("v")
+
     def files(self, owner: str) -> Path:
         """The directory of a node's files, or of those of the `control` plane."""
         return self.directory / owner

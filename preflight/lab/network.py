@@ -238,6 +238,7 @@ def remove_network(names: LabNames) -> None:
             _remove_namespace(names.namespace(node))
         (WIREGUARD_SOCKETS / f"{names.tunnel(node)}.sock").unlink(missing_ok=True)
         shutil.rmtree(names.etc(node), ignore_errors=True)
+    (WIREGUARD_SOCKETS / f"{names.other_vpn}.sock").unlink(missing_ok=True)
 
 
 def _remove_namespace(namespace: str) -> None:

@@ -13,7 +13,7 @@ import yaml
 from preflight.lab.blueprint import Blueprint, Product
 from preflight.lab.names import LabError
 from preflight.lab.network import Network, inside
-from preflight.lab.processes import program, run, start, wait_for_words
+from preflight.lab.processes import Daemon, program, run, start, wait_for_words
 from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 Maker = Callable[[Network, float], None]
@@ -28,18 +28,25 @@ def wireguard(network: Network, deadline: float) -> None:
     """The kernel's WireGuard where it has one, else wireguard-go, all at once; then the keys and peers of each node."""
     starting = []
     for node in network.plan.topology.members:
-        host = network.plan.outer(node)
-        if kernel_wireguard(network, host, network.names.tunnel(node)):
-            continue
-        log = network.names.files(node) / "wireguard-go.log"
-        argv = network.command(host, program("wireguard-go"), "-f", network.names.tunnel(node))
-        mark, talk = network.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
-        starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
-    for daemon in starting:
+        host, device = network.plan.outer(node), network.names.tunnel(node)
+        starting.append(wireguard_device(network, host, device, f"tunnel-{node}"))
+    for daemon in filter(None, starting):
         wait_for_words(daemon, "UAPI listener started", 1, deadline)
     for node in network.plan.topology.members:
         _move(network, node)
         network.configure_tunnel(node)
+
+
+def wireguard_device(network: Network, node: str, device: str, owner: str) -> Daemon | None:
+    """Make a WireGuard device in a namespace: the kernel's, or that of a wireguard-go, which has yet to be ready.
+
+    owner: names the daemon. None: the kernel has made it. Raises LabError.
+    """
+    if _kernel_wireguard(network, node, device):
+        return None
+    log = network.names.directory / f"{owner}.log"
+    argv = network.command(node, program("wireguard-go"), "-f", device)
+    return start(owner, argv, mark=network.names.mark(owner), log=log, environment={"LOG_LEVEL": "verbose"})
 
 
 def _move(network: Network, node: str) -> None:
@@ -51,8 +58,7 @@ def _move(network: Network, node: str) -> None:
         run(network.command(host, program("ip"), "link", "set", network.names.tunnel(node), *words))
 
 
-def kernel_wireguard(network: Network, node: str, device: str) -> bool:
-    """Make a WireGuard device of the kernel's in a namespace; False where the kernel has none. Raises LabError."""
+def _kernel_wireguard(network: Network, node: str, device: str) -> bool:
     from pyroute2 import IPRoute, NetlinkError
 
     with inside(network.names.namespace(node)), IPRoute() as route:

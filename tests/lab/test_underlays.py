@@ -1,19 +1,20 @@
 """What the set-ups of underlay and node really do, seen without the product: each is healthy, and not a plain one."""
 
 import json
+import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from preflight.lab import links, probe
+from preflight.lab import hosts, links, probe
 from preflight.lab.axes.setup import Setup
 from preflight.lab.draws import Draw
 from preflight.lab.labs import Lab, fresh_lab
-from preflight.lab.names import ROUTER
+from preflight.lab.names import ROUTER, LabError
 from preflight.lab.network import UNDERLAY, Network, inside
 from preflight.lab.processes import program, run
 from preflight.lab.scenario_file import scenario_of
@@ -129,3 +130,85 @@ def waiting(receiver: socket.socket) -> int:
     except TimeoutError:
         return seen
     return seen
+
+
+def accepts(network: Network, source: str, target: str, port: int, address: str) -> bool | None:
+    """What becomes of a TCP connection: it stands, it is refused (False), or nothing comes back (None)."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with inside(network.names.namespace(target)):
+        server = socket.create_server((address, port), family=family)
+    with inside(network.names.namespace(source)):
+        client = socket.socket(family, socket.SOCK_STREAM)
+    with server, client:
+        client.settimeout(1.0)
+        try:
+            client.connect((address, port))
+        except TimeoutError:
+            return None
+        except ConnectionRefusedError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("firewall", ["nftables", "legacy"])
+def test_firewalls_drop_what_nobody_needs(firewall: str) -> None:
+    """Protects the default-drop firewalls: a port that nobody opened is closed on the underlay, not in the overlay."""
+    with built(firewall=firewall) as (_, network):
+        for family in (4, 6):
+            assert accepts(network, "a", "b", 7777, network.plan.address("b", family))
+            assert accepts(network, "a", "b", 7777, underlay_address("b", family)) is None
+        # What a may not send at all is refused at home.
+        assert probe.passing(network, "a", "b", at="a", device=UNDERLAY, to=underlay_address("b", 4)) == 0
+
+
+def test_the_hosts_hooks_see_a_containers_outer_packets() -> None:
+    """Protects the container: it has no uplink, and what its host drops does not leave."""
+    with built(namespace="container") as (_, network):
+        links_of_a = json.loads(run(network.command("a", program("ip"), "-j", "link")))
+        assert {link["ifname"] for link in links_of_a} == {"lo", network.names.tunnel("a")}
+        assert probe.arrivals(network, "a", "b") == probe.arrivals(network, "b", "a") == ALL
+        network.nft(network.plan.outer("a"), f"output udp dport {TUNNEL_PORT} drop")
+        assert probe.arrivals(network, "a", "b") == 0
+
+
+def test_the_second_vpn_works() -> None:
+    """Protects the second VPN: its own prefix goes through it, by its own table, also from behind a translation."""
+    with built(second_vpn="other", nat="nat", firewall="nftables") as (_, network):
+        found = route(network, "a", hosts.OFFICE_HOST)
+        assert (found["dev"], found["table"]) == (network.names.other_vpn, str(hosts.OFFICE_TABLE))
+        assert probe.arrivals(network, "a", ROUTER, to=hosts.OFFICE_HOST) == ALL
+
+
+@pytest.mark.parametrize("uplinks", ["one", "two"])
+def test_a_strict_filter_lets_pass_what_comes_the_right_way(uplinks: str) -> None:
+    """Protects the strict filter: it is in force on every device, and nothing healthy fails it."""
+    with built(filter="strict", uplinks=uplinks) as (_, network):
+        own = [f"{links.SECOND_NETWORK[0]}.2"] if uplinks == "two" else []
+        for address in (probe.address_of(network, "a"), underlay_address("a", 4), *own):
+            assert probe.arrivals(network, "b", "a", to=address) == ALL
+        if uplinks == "one":
+            # b's address in the overlay does not belong on a's uplink.
+            source = network.plan.address("b", 4)
+            links.ip(network, "b", f"route add {underlay_address('a', 4)} via 10.201.2.1 src {source}")
+            assert probe.arrivals(network, "b", "a", to=underlay_address("a", 4)) == 0
+
+
+def test_a_vrf_works_or_the_lab_says_what_is_missing() -> None:
+    """Protects whoever asks for a VRF on a kernel without: the lab names what it lacks. Elsewhere the tunnel works."""
+    with ExitStack() as stack:
+        if not has_vrf(stack):
+            stack.enter_context(pytest.raises(LabError, match=r"no VRF \(module vrf\)"))
+        _, network = stack.enter_context(built(namespace="vrf"))
+        assert probe.arrivals(network, "a", "b") == probe.arrivals(network, "b", "a") == ALL
+
+
+def has_vrf(stack: ExitStack) -> bool:
+    """Whether the kernel makes a VRF, tried in a namespace of its own."""
+    names = f"preflight-vrf-{secrets.token_hex(4)}"
+    run([program("ip"), "netns", "add", names])
+    stack.callback(run, [program("ip"), "netns", "del", names])
+    try:
+        run([program("ip"), "-n", names, "link", "add", "vrf0", "type", "vrf", "table", "10"])
+    except LabError:
+        return False
+    return True
