@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from preflight.lab.names import GATEWAY, HOST
 from preflight.lab.topology import (
     CONTROL_PORT,
+    HOME_GATEWAY,
     MESH_PREFIX,
     OFFLINE,
     OVERLAY_PREFIXES,
@@ -18,6 +20,7 @@ from preflight.lab.topology import (
     TUNNEL_PORT,
     Family,
     Topology,
+    gateway_address,
     mesh_address,
     overlay_address,
     underlay_address,
@@ -90,6 +93,7 @@ class Blueprint:
     url_variables: a's variables with a URL, which has placeholders as `control_url`.
     etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
     search, ndots: lines of a's resolv.conf, which names the `resolvers`.
+    link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
     routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
     lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
@@ -125,6 +129,8 @@ class Blueprint:
     etc: Mapping[str, str] = field(default_factory=dict)
     search: tuple[str, ...] = ()
     ndots: int = 1
+    link_mtu: int = 1500
+    gateways: tuple[str, ...] = ()
     mesh_peers: int = 0
     routes: Routes = "subnet"
     offline: int = 0
@@ -171,6 +177,22 @@ class Blueprint:
     def quick(self, node: str) -> bool:
         """Whether wg-quick makes a node's tunnel from its file."""
         return self.product == "wireguard" and self.routes != "subnet" and node == "a"
+
+    def outer(self, node: str) -> str:
+        """The namespace that a member's outer packets leave from: that of the host, if the member is a container."""
+        return HOST if node == "a" and HOST in self.gateways else node
+
+    def attached(self, node: str) -> str:
+        """The namespace that has a member's address on the router's link: the last gateway before the router."""
+        return self.gateways[-1] if node == "a" and self.gateways else node
+
+    def translated(self, node: str) -> bool:
+        """Whether nobody can reach a member before it has spoken: a gateway translates its address."""
+        return node == "a" and GATEWAY in self.gateways
+
+    def gateway(self, node: str, family: Family) -> str:
+        """The default gateway of a member, or of its host."""
+        return HOME_GATEWAY[family] if self.translated(node) else gateway_address(node, family)
 
 
 def plain(topology: str) -> Blueprint:
