@@ -124,6 +124,11 @@ class Blueprint:
     lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def control_host(self) -> str:
+        """The namespace in which the control plane runs."""
+        return self.topology.control_node
+
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
         return overlay_address(node, family, self.prefixes)
