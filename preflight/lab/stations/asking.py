@@ -100,7 +100,7 @@ def answered(network: "Network", resolver: str, name: str, *, tcp: bool = False)
 
 
 def _over_udp(query: dns.message.Message, resolver: str) -> dns.message.Message:
-    """The answer to a datagram. Its socket is connected, unlike dnspython's: only then the kernel tells of refusals."""
+    """The answer to a datagram. Its socket is connected, unlike dnspython's: only then the kernel reports refusals."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(_QUICK_S)
         client.connect((resolver, DNS_PORT))

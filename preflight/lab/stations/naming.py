@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NAME = Place("request", "name")
 _STRANGER = gateway_address("a", 4)
-"""A host outside the overlay, which is no control plane."""
+"""A host outside the overlay, without a control plane."""
 _STUB = "127.0.0.53"
 """Where systemd's resolver listens, if it runs."""
 _WILD_DOMAIN = "corp.test"

@@ -98,10 +98,6 @@ def _stale_variable_is(setup: Setup) -> Truth:
     )
 
 
-def _stale_variable_excluded(setup: Setup) -> str | None:
-    return "c is no member of its own" if setup.home == "peer" and setup.layout == "hub" else None
-
-
 # How it is written
 
 
@@ -157,7 +153,6 @@ FAULTS = (
         made=_stale_variable,
         expected=_stale_variable_is,
         proof=_nobody_listens_there,
-        excluded=_stale_variable_excluded,
     ),
     _written(
         "parse-quotes",
