@@ -52,7 +52,7 @@ the station is the area of the code."""
 
 FIELDS: Mapping[str, str] = {
     "rule_handle": "the firewall rule that drops or rewrites, by its handle",
-    "chain": "the base chain whose policy drops, as `table chain`",
+    "chain": "the chain that drops, as `table chain`, by its policy or by a rule of iptables-legacy (without handles)",
     "route_type": "what a route is: unicast, blackhole, unreachable, prohibit, none",
     "gateway": "the gateway of the route that counts",
     "interface": "the device that counts",
