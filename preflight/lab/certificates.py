@@ -11,14 +11,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, Certificate
+from preflight.lab.topology import CONTROL_NAME, CONTROL_SHORT
 
 _Authority = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
 
 
-def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], address: str) -> None:
+def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], *addresses: str) -> None:
     """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, their trusted CA, into the clients'.
 
-    The server also gets `other.pem` and `other.key`, a good pair for another name.
+    It is for these addresses and for the control host's names. The server also gets `other.pem` and `other.key`, a
+    good pair for another name.
     """
     now = datetime.now(UTC)
     ca_key, ca = _authority("Preflight lab CA", now, depth=1)
@@ -27,16 +29,19 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
         ca_key, ca = _authority(INTERMEDIATE, now, signer=(ca_key, ca))
         (server / "intermediate.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     life = _LIVES[kind](now) if kind in _LIVES else _life(now)
-    other = x509.DNSName(OTHER_NAME)
-    own = other if kind == "other-name" else x509.IPAddress(ip_address(address))
-    _write_server(server / "tls", own, life, (ca_key, ca))
+    named: list[x509.GeneralName] = [x509.IPAddress(ip_address(address)) for address in dict.fromkeys(addresses)]
+    named += [x509.DNSName(CONTROL_NAME), x509.DNSName(CONTROL_SHORT)]
+    other: list[x509.GeneralName] = [x509.DNSName(OTHER_NAME)]
+    _write_server(server / "tls", other if kind == "other-name" else named, life, (ca_key, ca))
     _write_server(server / "other", other, _life(now), (ca_key, ca))
     for client in clients:
         (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
 
 
-def _write_server(stem: Path, name: x509.GeneralName, life: tuple[datetime, datetime], signer: _Authority) -> None:
-    """The certificate and the key of a server with this name."""
+def _write_server(
+    stem: Path, names: Sequence[x509.GeneralName], life: tuple[datetime, datetime], signer: _Authority
+) -> None:
+    """The certificate and the key of a server with these names."""
     ca_key, ca = signer
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = (
@@ -47,7 +52,7 @@ def _write_server(stem: Path, name: x509.GeneralName, life: tuple[datetime, date
         .serial_number(x509.random_serial_number())
         .not_valid_before(life[0])
         .not_valid_after(life[1])
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())

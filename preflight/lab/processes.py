@@ -24,6 +24,7 @@ PACKAGES = {
     "bridge": "iproute2",
     "nebula-cert": "nebula",
     "nft": "nftables",
+    **{f"ip{six}tables-{variant}": "iptables" for six in ("", "6") for variant in ("nft", "legacy")},
     "wg": "wireguard-tools",
     "wireguard-go": "wireguard-go",
     "git": "git",

@@ -16,7 +16,7 @@ Diagnosis = tuple[str, str | None]
 class Outcome:
     """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one.
 
-    judgement: of a draw, which says more than right and wrong.
+    judgement: of a draw, which says more than right and wrong. ran_ms: of the run alone; whole_ms: with its lab.
     """
 
     scenario: str
@@ -26,6 +26,8 @@ class Outcome:
     right: bool
     false_alarms: tuple[str, ...] = ()
     duration_ms: float = 0.0
+    ran_ms: float = 0.0
+    whole_ms: float = 0.0
     report: str | None = None
     error: str | None = None
     timeline: str | None = None

@@ -1,16 +1,10 @@
-"""Scores and labs as people read them."""
+"""Scores as people read them."""
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from preflight.lab.labs import all_labs
-from preflight.lab.scenario_file import offered, usage
-from preflight.lab.scenarios import SCENARIOS, Scenario
 from preflight.lab.score import Diagnosis, Outcome, confusion, document
-from preflight.lab.topology import TOPOLOGIES
 from preflight.report.timeline import parse, shown
 
 LAST_EVENTS = 40
@@ -67,51 +61,3 @@ def table(outcomes: Sequence[Outcome]) -> str:
     scores = document(outcomes)
     words = [f"{scores[key]} {key.replace('_', ' ')}" for key in ("right", "wrong", "missed", "false_alarms")]
     return f"{sink.getvalue().rstrip()}\n\n{', '.join(words)}, {scores['total']} in all\n"
-
-
-def inventory() -> dict[str, Any]:
-    """Labs that are up, topologies and scenarios."""
-    labs = all_labs()
-    return {
-        "labs": [
-            {"name": name, "kind": found and found.kind, "scenario": found and found.scenario}
-            for name, found in labs.items()
-        ],
-        "topologies": [{"name": each.name, "summary": each.summary} for each in TOPOLOGIES.values()],
-        "scenarios": [_described(scenario) for scenario in SCENARIOS.values()],
-        "faults": [
-            {"name": name, "usage": usage(name, make), "summary": (make.__doc__ or "").splitlines()[0]}
-            for name, make in offered().items()
-        ],
-    }
-
-
-def _described(scenario: Scenario) -> dict[str, Any]:
-    return {
-        "name": scenario.name,
-        "topology": scenario.topology,
-        "summary": scenario.summary,
-        "expected": [asdict(expected) for expected in scenario.expected],
-        "needs_root": not scenario.loopback,
-    }
-
-
-def inventory_text(everything: dict[str, Any]) -> str:
-    """The inventory in aligned lines."""
-    lines = ["Labs that are up:"]
-    lines += [
-        f"  {each['name']:<24} {each['scenario'] or 'unfinished'} {each['kind'] or ''}".rstrip()
-        for each in everything["labs"]
-    ]
-    if not everything["labs"]:
-        lines.append("  none; `preflight lab up pair` makes one")
-    lines += ["", "Topologies:", *(f"  {each['name']:<24} {each['summary']}" for each in everything["topologies"])]
-    lines += ["", "Scenarios, and the expected diagnosis:"]
-    lines += [f"  {each['name']:<24} {_expectation(each['expected'])}" for each in everything["scenarios"]]
-    lines += ["", "Faults that a scenario file may name (`preflight lab run FILE.yaml`):"]
-    lines += [f"  {each['usage']:<52} {each['summary']}" for each in everything["faults"]]
-    return "\n".join([*lines, ""])
-
-
-def _expectation(expected: list[dict[str, str | None]]) -> str:
-    return " or ".join(named((str(each["code"]), each["direction"])) for each in expected) or "none"

@@ -52,7 +52,7 @@ the station is the area of the code."""
 
 FIELDS: Mapping[str, str] = {
     "rule_handle": "the firewall rule that drops or rewrites, by its handle",
-    "chain": "the base chain whose policy drops, as `table chain`",
+    "chain": "the chain that drops, as `table chain`, by its policy or by a rule of iptables-legacy (without handles)",
     "route_type": "what a route is: unicast, blackhole, unreachable, prohibit, none",
     "gateway": "the gateway of the route that counts",
     "interface": "the device that counts",
@@ -134,6 +134,11 @@ class Judgement:
     def right(self) -> bool:
         """Whether nothing is missing and nothing is false."""
         return self.grade == "right"
+
+    @property
+    def symptom(self) -> tuple[str, str, tuple[str, ...]]:
+        """What is wrong, without what depends on the set-up: equal for two runs that fail for the same reason."""
+        return (self.grade, self.got, self.alarms)
 
 
 _BAD = ("fail", "warn", "error")
