@@ -42,7 +42,14 @@ Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
-Certificate = Literal["good", "expiring", "expired", "untrusted", "other-name"]
+Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
+HAND_ON = "<hand-on>"
+"""In the configuration of a `Front`: hand the request on to the control plane."""
+INTERMEDIATE = "Preflight lab intermediate CA"
+OTHER_NAME = "other.example"
+"""The name in a certificate that is not for the control plane."""
+BACKEND_PORT = 19847
+"""Where the control plane listens, on loopback, behind a `Front`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,23 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """What is at the control plane's address, in front of it: nginx, or a relay of the lab.
+
+    root: what nginx does with a request; more: further directives of its server; servers: further servers; whole: all
+    servers, instead of the usual one. `<hand-on>`, `<bind>`, `<host>`, `<certificate>` and `<folder>` are replaced.
+    plain: its port speaks plain HTTP although the plan has a certificate. relay: the name of one in `lab.relays`.
+    """
+
+    root: str = HAND_ON
+    more: str = ""
+    servers: str = ""
+    whole: str = ""
+    plain: bool = False
+    relay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """The plan of one lab.
 
@@ -97,7 +121,8 @@ class Blueprint:
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
     routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
     lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
-    node: additional keys of a's settings file.
+    node: additional keys of a's settings file; control: of the control plane's.
+    front: what is between everyone and the control plane.
     """
 
     topology: Topology
@@ -136,6 +161,18 @@ class Blueprint:
     offline: int = 0
     lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
+    control: Mapping[str, Any] = field(default_factory=dict)
+    front: Front | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the control plane's port speaks TLS."""
+        return self.certificate is not None and not (self.front is not None and self.front.plain)
+
+    @property
+    def control_host(self) -> str:
+        """The namespace in which the control plane runs."""
+        return self.topology.control_node
 
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
@@ -238,11 +275,13 @@ class LabSecrets:
     mesh: str = field(repr=False)
     submitter: str = field(repr=False)
     responder_key: str = field(repr=False)
+    worker: str = field(repr=False)
+    jwt: str = field(repr=False)
 
     @classmethod
     def fresh(cls) -> "LabSecrets":
         """Fresh secrets."""
-        return cls(*(secrets.token_urlsafe(24) for _ in range(3)))
+        return cls(*(secrets.token_urlsafe(24) for _ in range(5)))
 
     def bearer(self, kind: Bearer) -> str:
         """The content of a's token file."""
@@ -291,7 +330,7 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str,
     """b's preflight.yaml: its mailbox, and a as the permitted requester."""
     asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
     control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
-    if plan.certificate is not None:
+    if plan.secure:
         control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
     return {
         "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
@@ -311,7 +350,7 @@ def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[st
         section["bootstrap_token_file"] = "bootstrap-token"  # noqa: S105 - a file's name
     if plan.bootstrap == "expired":
         section["bootstrap_expires_unix_ms"] = int(((now or time.time()) - 3600) * 1000)
-    return {"control_plane": section}
+    return {"control_plane": section | dict(plan.control)}
 
 
 def responder_binds(plan: Blueprint, places: Places) -> list[str]:
