@@ -43,9 +43,7 @@ def _own_there(setup: Setup) -> Truth:
 
 
 def _who_answers_first(setup: Setup) -> str | None:
-    return (
-        "who answers the others' questions for the address is a matter of chance" if setup.product == "vxlan" else None
-    )
+    return "the others hear the one that answers first" if setup.product == "vxlan" else None
 
 
 def _own(where: str, node: str) -> Fault:
@@ -157,7 +155,7 @@ def _none(node: str) -> Fault:
 def _has_no_address(node: str) -> proofs.Proof:
     def prove(network: "Network") -> None:
         tunnel = device(network, node, OTHER[node])
-        found = run(network.command(node, program("ip"), "-o", "address", "show", "dev", tunnel))
+        found = run(network.command(node, program("ip"), "-o", "address", "show", "dev", tunnel, "scope", "global"))
         if found:
             raise NotThereError(f"{node}'s tunnel has addresses: {found.splitlines()[0]}")
 

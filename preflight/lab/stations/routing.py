@@ -71,50 +71,56 @@ def _bound_sources(setup: Setup) -> str | None:
     return "VXLAN carries packets with any source" if setup.product == "vxlan" else None
 
 
-def _all_here() -> tuple[Fault, ...]:
-    rule = "a rule of a prohibits packets to b"
-    forgotten = "a has no route to b into the tunnel, so its packets leave by the default route"
-    leak = "a more specific route sends what is for b to a's uplink"
-    udp = "a rule sends UDP for b to a's uplink, and nothing else"
-    other = "another VPN of a claims b's address"
-    source = "a's route to b chooses the address of the uplink as the source"
-    gone = "the rule that leads to a's main table is gone"
-    uplink, refused = Deciding("interface", UNDERLAY), words.NO_FORWARD
-    chosen = Deciding("source", lambda network: home(network, "a", network.plan.families[0]))
-    vpn = once(other, "a", f"tuntap add dev {_OTHER_VPN} mode tun", f"link set {_OTHER_VPN} up")
-    claimed = commands(other, "a", f"route replace $peer/$length dev {_OTHER_VPN}")
-    return (
-        *(_type_here(kind) for kind in _TYPES),
-        _here(
-            "rule",
-            rule,
-            (commands(rule, "a", "rule add to $peer/$length pref 90 prohibit"),),
-            Deciding("route_type", "prohibit"),
-            code=refused,
+_UPLINK = Deciding("interface", UNDERLAY)
+_CHOSEN = Deciding("source", lambda network: home(network, "a", network.plan.families[0]))
+_RULE = "a rule of a prohibits packets to b"
+_NOT_THERE = "a has no route to b into the tunnel, so its packets leave by the default route"
+_LEAKED = "a more specific route sends what is for b to a's uplink"
+_UDP_LEAKED = "a rule sends UDP for b to a's uplink, and nothing else"
+_CLAIMED = "another VPN of a claims b's address"
+_SOURCE = "a's route to b chooses the address of the uplink as the source"
+_MAIN_GONE = "the rule that leads to a's main table is gone"
+
+_HERE = (
+    *(_type_here(kind) for kind in _TYPES),
+    _here(
+        "rule",
+        _RULE,
+        (commands(_RULE, "a", "rule add to $peer/$length pref 90 prohibit"),),
+        Deciding("route_type", "prohibit"),
+        code=words.NO_FORWARD,
+    ),
+    _here("forgotten", _NOT_THERE, (commands(_NOT_THERE, "a", *_FORGOTTEN),), _UPLINK, excluded=_only_subnet),
+    _here("leak", _LEAKED, (commands(_LEAKED, "a", _TO_LAN),), _UPLINK),
+    _here("leak-udp", _UDP_LEAKED, (commands(_UDP_LEAKED, "a", *_UDP_TO_LAN),), _UPLINK),
+    _here(
+        "other-vpn",
+        _CLAIMED,
+        (
+            once(_CLAIMED, "a", f"tuntap add dev {_OTHER_VPN} mode tun", f"link set {_OTHER_VPN} up"),
+            commands(_CLAIMED, "a", f"route replace $peer/$length dev {_OTHER_VPN}"),
         ),
-        _here("forgotten", forgotten, (commands(forgotten, "a", *_FORGOTTEN),), uplink, excluded=_only_subnet),
-        _here("leak", leak, (commands(leak, "a", _TO_LAN),), uplink),
-        _here("leak-udp", udp, (commands(udp, "a", *_UDP_TO_LAN),), uplink),
-        _here("other-vpn", other, (vpn, claimed), Deciding("interface", _OTHER_VPN)),
-        _here(
-            "source",
-            source,
-            (commands(source, "a", "route replace $peer/$length dev $tunnel src $home"),),
-            chosen,
-            code=refused,
-            excluded=_bound_sources,
-            proof=proofs.dies_between_the_taps("a", "b"),
-        ),
-        _here(
-            "main-gone",
-            gone,
-            (commands(gone, "a", "rule del pref 32766", families=(4,)),),
-            Deciding("route_type", "none"),
-            code=refused,
-            excluded=_only_main,
-            alone=True,
-        ),
-    )
+        Deciding("interface", _OTHER_VPN),
+    ),
+    _here(
+        "source",
+        _SOURCE,
+        (commands(_SOURCE, "a", "route replace $peer/$length dev $tunnel src $home"),),
+        _CHOSEN,
+        code=words.NO_FORWARD,
+        excluded=_bound_sources,
+        proof=proofs.dies_between_the_taps("a", "b"),
+    ),
+    _here(
+        "main-gone",
+        _MAIN_GONE,
+        (commands(_MAIN_GONE, "a", "rule del pref 32766", families=(4,)),),
+        Deciding("route_type", "none"),
+        code=words.NO_FORWARD,
+        excluded=_only_main,
+        alone=True,
+    ),
+)
 
 
 # What b answers
@@ -181,23 +187,28 @@ def _type_there(kind: str) -> Fault:
     return _there(kind, summary, parts, lambda setup: words.answers_there(setup, "route"))
 
 
-def _all_there() -> tuple[Fault, ...]:
-    leak = "b's answers leave by its uplink, where nobody knows a's overlay address"
-    udp = "a rule sends b's UDP for a to b's uplink, and nothing else"
-    second = "b's answers leave by its uplink, and the router delivers them"
-    loose = tuple(routes.reverse_path_filter(node, 2) for node in ("a", "b"))
-    return (
-        *(_type_there(kind) for kind in _TYPES),
-        _there("leak", leak, (*loose, commands(leak, "b", _TO_LAN)), _leaks_there),
-        _there("leak-udp", udp, (*loose, commands(udp, "b", *_UDP_TO_LAN)), _udp_leaks_there, excluded=_udp_excluded),
-        _there(
-            "second-path",
-            second,
-            (*loose, routes.second_path("b", to="a")),
-            _second_path,
-            excluded=_second_path_excluded,
-        ),
-    )
+_LEAKS = "b's answers leave by its uplink, where nobody knows a's overlay address"
+_UDP_LEAKS = "a rule sends b's UDP for a to b's uplink, and nothing else"
+_SECOND = "b's answers leave by its uplink, and the router delivers them"
+_LOOSE = tuple(routes.reverse_path_filter(node, 2) for node in ("a", "b"))
 
+_THERE = (
+    *(_type_there(kind) for kind in _TYPES),
+    _there("leak", _LEAKS, (*_LOOSE, commands(_LEAKS, "b", _TO_LAN)), _leaks_there),
+    _there(
+        "leak-udp",
+        _UDP_LEAKS,
+        (*_LOOSE, commands(_UDP_LEAKS, "b", *_UDP_TO_LAN)),
+        _udp_leaks_there,
+        excluded=_udp_excluded,
+    ),
+    _there(
+        "second-path",
+        _SECOND,
+        (*_LOOSE, routes.second_path("b", to="a")),
+        _second_path,
+        excluded=_second_path_excluded,
+    ),
+)
 
-FAULTS = (*_all_here(), *_all_there())
+FAULTS = (*_HERE, *_THERE)
