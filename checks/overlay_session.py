@@ -12,17 +12,22 @@ from preflight.api import (
     Evidence,
     Measurement,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
     for_each_peer,
+    heal,
     inconclusive,
+    look,
     passed,
     skipped,
     warned,
 )
 from preflight.model.facts import HandshakeFacts
+from preflight.model.fix import WireguardPeer
 from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
@@ -38,6 +43,7 @@ REPORT_WITHIN_S = 4.0
 """How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
+KEEPALIVE_S = 25
 HANDSHAKES_AT_ONCE = 16
 HANDSHAKE_GAP_S = 0.016
 """Each packet may start a handshake: a thousand a second is not a burst."""
@@ -210,13 +216,13 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
         return _not_allowed(peer, state, others)
     if finding in (Finding.ALIVE, Finding.NO_KEEPALIVE):
         return _alive(peer, state, seen.after, seen, finding)
-    code, message, remedy = _explain(finding, peer, state, seen.after, seen)
+    code, message, remedies = _explain(finding, peer, state, seen.after, seen)
     return failed(
         code,
         peer.target,
         Direction.ROUND_TRIP,
         message,
-        remedy=remedy,
+        remedies=remedies,
         facts=_handshake(seen),
         evidence=_shown(seen),
     )
@@ -225,17 +231,20 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
 def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Result:
     lacking = candidates(state, others) or state.peers  # a hub also owns others' addresses
     host = f"{peer.address}/{128 if ':' in peer.address else 32}"
-    remedy = f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}."
+    remedies = by_hand(f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}.")
     if len(lacking) == 1:
-        allowed = ",".join([*map(str, lacking[0].addresses), host])
-        remedy = f"wg set {state.interface} peer {lacking[0].key} allowed-ips {allowed}"
+        allowed = (*map(str, lacking[0].addresses), host)
+        remedies = heal(
+            lambda: WireguardPeer(interface=state.interface or "", key=lacking[0].key, allowed_ips=allowed),
+            lasting=f"AllowedIPs = {', '.join(allowed)} in its [Peer] section of the file",
+        )
     return failed(
         codes.OVERLAY_ALLOWED_IPS,
         peer.target,
         Direction.ROUND_TRIP,
         f"none of the {len(state.peers)} peers of {state.interface} has {peer.address} in its allowed-ips, "
         "so WireGuard drops packets to it",
-        remedy=remedy,
+        remedies=remedies,
         measurements={"peers": len(state.peers)},
     )
 
@@ -257,8 +266,10 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
         peer.target,
         Direction.ROUND_TRIP,
         f"{message}, {fact}",
-        remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25"
-        "   # and PersistentKeepalive = 25 in its [Peer] section of the file",
+        remedies=heal(
+            lambda: WireguardPeer(interface=state.interface or "", key=known.key, keepalive_s=KEEPALIVE_S),
+            lasting=f"PersistentKeepalive = {KEEPALIVE_S} in its [Peer] section of the file",
+        ),
         facts=_handshake(seen),
         measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
@@ -266,8 +277,8 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
 
 def _explain(
     finding: Finding, peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch
-) -> tuple[Code, str, str | None]:
-    """Code, message and remedy of a dead session."""
+) -> tuple[Code, str, Remedies]:
+    """Code, message and remedies of a dead session."""
     name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
     ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
     match finding:
@@ -277,29 +288,34 @@ def _explain(
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
             place = "HOST:PORT   # its underlay address and port: run wg show all listen-port there"
-            return codes.OVERLAY_NO_HANDSHAKE, message, f"wg set {name} peer {known.key} endpoint {place}"
+            remedies = by_hand(f"wg set {name} peer {known.key} endpoint {place}", root=True)
+            return codes.OVERLAY_NO_HANDSHAKE, message, remedies
         case Finding.REFUSED_HERE:
             message = f"this node's own firewall rejects packets to {peer.address} through {name}: {seen.objection}"
-            return codes.HOST_FIREWALL_DROP, message, f"nft list ruleset  # look for a drop on output to {name}"
+            remedies = look(f"nft list ruleset  # look for a drop on output to {name}", root=True)
+            return codes.HOST_FIREWALL_DROP, message, remedies
         case Finding.PORT_CLOSED:
             message = (
                 f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected by a "
                 f"firewall; {ever}"
             )
-            remedy = (
+            remedies = look(
                 "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here"
+                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here",
+                where="peer",
+                host=peer.target,
+                root=True,
             )
         case Finding.NOTHING_SENT:
             route_error = seen.route.error if seen.route else None
             reason = route_error or seen.objection or "the counters of the tunnel do not change"
             message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
-            remedy = f"Make {host} reachable from this node: ip route get {host}"
+            remedies = look(f"ip route get {host}")
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedy = compare(state, known)
+            remedies = compare(state, known)
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
-    return code, message, remedy
+    return code, message, remedies
 
 
 def _unanswered(seen: Watch) -> str:
@@ -376,10 +392,11 @@ def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer) -> Resu
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
     shown = (Evidence(state.product, "what it reports about the peer", _reported_of(known)),)
     if said is Word.EXPIRED:
-        remedy = f"On {name}: tailscale up --force-reauth" if state.product == "tailscale" else None
-        return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedy=remedy, evidence=shown)
+        again = by_hand("tailscale up --force-reauth", where="peer", host=name, root=True)
+        remedies = again if state.product == "tailscale" else ()
+        return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedies=remedies, evidence=shown)
     if said is Word.RELAYED:
-        return warned(codes.OVERLAY_RELAYED, *about, remedy=open_port(state.product), evidence=shown)
+        return warned(codes.OVERLAY_RELAYED, *about, remedies=open_port(state.product), evidence=shown)
     if said is Word.DIRECT:
         return passed(*about, evidence=shown)
     return skipped(codes.RUN_NOT_APPLICABLE, *about, evidence=shown)

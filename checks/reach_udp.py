@@ -11,12 +11,15 @@ from preflight.api import (
     Evidence,
     Measurement,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
     for_each_peer,
     inconclusive,
+    look,
     passed,
     warned,
 )
@@ -149,7 +152,7 @@ def _explained(peer: Peer, reached: Reached, asked: AskResult) -> Result | None:
         return None
     make = warned if cause.is_warning else failed
     direction = Direction(cause.direction)
-    return make(cause.code, peer.target, direction, cause.message, aspect=cause.aspect, remedy=cause.remedy)
+    return make(cause.code, peer.target, direction, cause.message, aspect=cause.aspect, remedies=cause.remedies)
 
 
 def _leaking(peer: Peer, router: str, interface: str) -> Result:
@@ -160,7 +163,7 @@ def _leaking(peer: Peer, router: str, interface: str) -> Result:
         f"{router}, which is not on the overlay, answered by {interface} what this node sent to {peer.address}: "
         "that leaves outside the overlay",
         aspect="route",
-        remedy=f"ip rule; ip route get {peer.address} ipproto udp dport {peer.responder_port}",
+        remedies=look(f"ip rule; ip route get {peer.address} ipproto udp dport {peer.responder_port}"),
     )
 
 
@@ -187,7 +190,11 @@ def _other_key(peer: Peer, reached: Reached) -> Result:
         Direction.ROUND_TRIP,
         fact,
         aspect="key",
-        remedy=f"Give the responder of {peer.target} this node's key file: --key-file FILE or responder.key_file.",
+        remedies=by_hand(
+            f"Give the responder of {peer.target} this node's key file: --key-file FILE or responder.key_file.",
+            where="peer",
+            host=peer.target,
+        ),
     )
 
 
@@ -199,7 +206,7 @@ def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{who_answers(peer.target, peer.responder_port, rejected)}, so the directions cannot be measured",
-        remedy=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
+        remedies=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
         facts=AnswerFacts(sent=reached.session.sent + asked.sent, answered=0, rejected=sum(rejected.values())),
         evidence=(Evidence("rejected", "datagrams that answer nothing, by reason", rejected), _evidence(asked)),
     )
@@ -213,7 +220,9 @@ def _from_elsewhere(peer: Peer, asked: AskResult) -> Result:
         Direction.ROUND_TRIP,
         f"what answers packets for UDP port {peer.responder_port} of {peer.address} answers from {places}: something "
         "translates addresses between the two, or the responder does not send from where it is asked",
-        remedy=f"nft list ruleset | grep -nE 'masquerade|snat|dnat|redirect'   # here and on {peer.target}",
+        remedies=look(
+            f"nft list ruleset | grep -nE 'masquerade|snat|dnat|redirect'   # here and on {peer.target}", root=True
+        ),
         measurements={"sent": asked.sent, "answered_from_elsewhere": sum(asked.strays.values())},
         evidence=(_evidence(asked),),
     )
@@ -225,7 +234,7 @@ def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{overload}, as it reports, so what is missing says nothing about the path",
-        remedy=who_floods(peer.target, peer.responder_port),
+        remedies=who_floods(peer.target, peer.responder_port),
         evidence=(_evidence(asked),),
     )
 
@@ -237,15 +246,16 @@ def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
         Direction.ROUND_TRIP,
         f"packets get to {peer.target} and back, but {fact}: without a responder there the directions cannot be "
         "measured apart",
-        remedy=_start(peer, reached),
+        remedies=_start(peer, reached),
     )
 
 
-def _start(peer: Peer, reached: Reached) -> str:
-    """The command that starts a responder for this node at the peer."""
+def _start(peer: Peer, reached: Reached) -> Remedies:
+    """A responder for this node at the peer; a silent port may have one already, behind a filter."""
     local = (reached.asked.local if reached.asked else None) or reached.session.local
     asker, keyed = local[0] if local else None, reached.session.authenticated
-    return start_responder(peer.target, peer.address, peer.responder_port, asker=asker, keyed=keyed)
+    place = (peer.target, peer.address, peer.responder_port)
+    return start_responder(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
 
 
 def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
@@ -256,14 +266,14 @@ def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
             peer.target,
             Direction.FORWARD,
             f"this node's own firewall refuses packets to {peer.address} port {peer.responder_port} ({names})",
-            remedy="nft list ruleset | grep -nE 'hook output|drop|reject'   # here",
+            remedies=look("nft list ruleset | grep -nE 'hook output|drop|reject'   # here", root=True),
         )
     return failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
         f"no packet for {peer.address} can leave this node ({names})",
-        remedy=f"ip route get {peer.address}",
+        remedies=look(f"ip route get {peer.address}"),
     )
 
 
@@ -275,7 +285,11 @@ def _mute(peer: Peer, asked: AskResult) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         unanswered(peer.target, asked),
-        remedy=f"Let the responder of {peer.target} serve this node: --allow {local}, or the same key file on both.",
+        remedies=look(
+            f"Let the responder of {peer.target} serve this node: --allow {local}, or the same key file on both.",
+            where="peer",
+            host=peer.target,
+        ),
         evidence=(_evidence(asked),),
     )
 
@@ -288,7 +302,7 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
         Direction.ROUND_TRIP,
         f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {not_here(report)}"
         f"{'; ICMP echo passes' if reached.echoed else ''}",
-        remedy="nft list ruleset | grep -nE 'hook|drop|reject'   # here and on " + peer.target,
+        remedies=look(f"nft list ruleset | grep -nE 'hook|drop|reject'   # here and on {peer.target}", root=True),
         measurements=_forward_counts(asked) | _reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
@@ -305,7 +319,7 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         peer.target,
         Direction.FORWARD,
         f"{got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops this node's packets?",
+        remedies=_look_there(peer, "what drops this node's packets?"),
         measurements=measurements,
         evidence=(_evidence(asked),),
     )
@@ -326,10 +340,15 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         Direction.REVERSE,
         f"{peer.target} gets this node's packets, but {not_here(report)}"
         f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops its answers?",
+        remedies=_look_there(peer, "what drops its answers?"),
         measurements=_reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
+
+
+def _look_there(peer: Peer, question: str) -> Remedies:
+    line = f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: {question}"
+    return look(line, where="peer", host=peer.target, root=True)
 
 
 def _dropped_here(peer: Peer, asked: AskResult) -> Result:
@@ -339,7 +358,7 @@ def _dropped_here(peer: Peer, asked: AskResult) -> Result:
         Direction.REVERSE,
         f"{asked.on_interface} packets of {peer.target} came in on the overlay interface and none reached the socket: "
         "this node drops them",
-        remedy="nft list ruleset | grep -nE 'hook (prerouting|input)|drop|reject'   # here",
+        remedies=look("nft list ruleset | grep -nE 'hook (prerouting|input)|drop|reject'   # here", root=True),
         measurements={"received_on_interface": asked.on_interface, "received": 0},
         evidence=(_evidence(asked),),
     )
@@ -360,7 +379,11 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         Direction.ROUND_TRIP,
         f"{peer.address} answered none of {sent} UDP packets{echo_text(reached.echo)}; "
         f"which direction is dead cannot be seen from here: {'; '.join(filter(None, why))}",
-        remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view shows the direction",
+        remedies=look(
+            f"preflight run reach.udp   # on {peer.target}, towards this node: its view shows the direction",
+            where="peer",
+            host=peer.target,
+        ),
         facts=AnswerFacts(sent=sent, answered=0),
         evidence=(_evidence(asked),),
     )
@@ -377,7 +400,9 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
         Direction.ROUND_TRIP,
         f"which direction is dead stays open: {asked.detail}",
         aspect="direction",
-        remedy="Name the submitter's token under control.submitter_token_file, here and at the peer's responder.",
+        remedies=by_hand(
+            "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
+        ),
     )
 
 

@@ -9,14 +9,18 @@ from preflight.api import (
     Direction,
     Measurement,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     for_each_peer,
+    heal,
     inconclusive,
     passed,
     warned,
 )
+from preflight.model.fix import WireguardPeer
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, Owners
 from preflight.proto.responder.answerer import who_answers
@@ -129,7 +133,7 @@ def judge(peer: Peer, idle: Idle) -> Result:
         Direction.REVERSE,
         f"after {_silence(last)} none of {last.sent} packets of {peer.target} came in, but the next packet from here "
         f"was answered: a NAT or firewall on the path had dropped its mapping{_before(idle)}{_keepalive(idle)}",
-        remedy=_remedy(idle),
+        remedies=_remedies(idle),
         measurements=measurements,
     )
 
@@ -140,7 +144,7 @@ def _undecided(peer: Peer, fact: str) -> Result:
         peer.target,
         Direction.REVERSE,
         f"{fact}, so it is not known whether it gets in",
-        remedy=start_responder(peer.target, peer.address, peer.responder_port),
+        remedies=start_responder(peer.target, peer.address, peer.responder_port),
     )
 
 
@@ -170,14 +174,15 @@ def _keepalive(idle: Idle) -> str:
     return f"; the keepalive of {seconds} s is too rare" if seconds else "; there is no keepalive"
 
 
-def _remedy(idle: Idle) -> str:
+def _remedies(idle: Idle) -> Remedies:
     """A keepalive shorter than the mapping's life: 25 s is usual, but too long if the mapping expires after 25 s."""
     seconds = 25 if len(idle.silences) > 1 and idle.silences[-2].step_s >= 25 else 15
-    if idle.session is None or idle.interface is None or not idle.session.key:
-        return f"Set a keepalive of {seconds} s on this node's tunnel to the peer."
-    return (
-        f"wg set {idle.interface} peer {idle.session.key} persistent-keepalive {seconds}"
-        f"   # and PersistentKeepalive = {seconds} in its [Peer] section of the file"
+    session, interface = idle.session, idle.interface
+    if session is None or interface is None or not session.key:
+        return by_hand(f"Set a keepalive of {seconds} s on this node's tunnel to the peer.", root=True)
+    return heal(
+        lambda: WireguardPeer(interface=interface, key=session.key, keepalive_s=seconds),
+        lasting=f"PersistentKeepalive = {seconds} in its [Peer] section of the file",
     )
 
 

@@ -31,7 +31,7 @@ Kind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 """The kind of a lab: a product's real tunnels between namespaces, or processes on loopback."""
 UNNAMED: frozenset[Product] = frozenset(("vxlan", "openvpn"))
 """Products that report no state: a's settings name the interface."""
-Server = Literal["bundled", "absent", "everything", "redirect"]
+Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
@@ -40,11 +40,20 @@ Certificate = Literal["good", "expiring", "expired", "untrusted", "other-name"]
 
 @dataclass(frozen=True, slots=True)
 class ResolverPlan:
-    """A name server on the router. `answers`: name to its addresses; `silent`: it drops every query."""
+    """A name server on the router.
+
+    answers: name to its addresses, with placeholders as in `Blueprint.etc`; `*.example` means every name below it.
+    silent: it drops every query. absent: nobody has its address, or nobody listens there.
+    truncated: it answers over UDP that the answer is too long, and TCP does not come through.
+    stripping: dnsmasq is in front of it, and takes private addresses out of answers.
+    """
 
     address: str
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     silent: bool = False
+    absent: bool = False
+    truncated: bool = False
+    stripping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +73,21 @@ class Blueprint:
     """The plan of one lab.
 
     families: of the addresses inside the tunnel, which are from `prefixes`; underlay: of the tunnel's outer packets.
+    configured: whether a and b have anything to do with a control plane.
     control_url: with placeholders `{control}`, `{underlay}` and `{port}`; None: a's settings have none.
-    responder: whether one runs at b. server_options: more arguments for `control-plane serve`.
+    responder: whether one runs at b; responder_key: whether it shares a key with a.
+    server_options: more arguments for `control-plane serve`.
     server_listens_on_all: on every address, not only the overlay's. server_dies: at a's first heartbeat, then restarts.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
     registered: nodes already in the cluster's list.
     committed: a's folder is a git repository with a token in its compose file. plugin: a has a package of checks that
     fails to import.
     node_environment: a's variables; each value is the name of a file in a's folder that contains it.
+    url_variables: a's variables with a URL, which has placeholders as `control_url`.
+    etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
+    search, ndots: lines of a's resolv.conf, which names the `resolvers`.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
+    lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
     node: additional keys of a's settings file.
     """
 
@@ -84,12 +99,14 @@ class Blueprint:
     tunnel_mtu: int = 1420
     keepalive_s: int = 25
     responder: bool = True
+    responder_key: bool = True
     server: Server = "bundled"
     server_options: tuple[str, ...] = ()
     server_listens_on_all: bool = False
     server_dies: bool = False
     guards: Guards = "separate"
     certificate: Certificate | None = None
+    configured: bool = True
     control_url: str | None = "http://{control}:{port}"
     scope_id: str = SCOPE
     bootstrap: Bootstrap = "fresh"
@@ -99,7 +116,12 @@ class Blueprint:
     committed: bool = False
     plugin: bool = False
     node_environment: Mapping[str, str] = field(default_factory=dict)
+    url_variables: Mapping[str, str] = field(default_factory=dict)
+    etc: Mapping[str, str] = field(default_factory=dict)
+    search: tuple[str, ...] = ()
+    ndots: int = 1
     mesh_peers: int = 0
+    lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
 
     def address(self, node: str, family: Family) -> str:
@@ -138,6 +160,10 @@ class Places:
         """A control URL of the plan, with this lab's addresses."""
         return template.format(control=bracketed(self.control), underlay=self.underlay, port=self.control_port)
 
+    def text(self, template: str) -> str:
+        """A file of the plan, or an address of a name, with this lab's addresses."""
+        return template.format(control=self.control, underlay=self.underlay, port=self.control_port)
+
 
 @dataclass(frozen=True, slots=True)
 class LabSecrets:
@@ -159,17 +185,12 @@ class LabSecrets:
 
 def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> dict[str, Any]:
     """a's preflight.yaml; file names are relative to it. tunnel: the name of its interface."""
-    control: dict[str, Any] = {"scope_id": plan.scope_id, "token_file": "token"}
-    if plan.control_url is not None:
-        control["url"] = places.url(plan.control_url)
-    if plan.certificate is not None:
-        control["ca_file"] = "ca.pem"
-    peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, "agent_id": AGENTS["b"]}
+    peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, **_mailbox(plan, "b")}
     mesh = [{"address": mesh_address(number), "name": f"p{number}"} for number in range(1, plan.mesh_peers + 1)]
     settings: dict[str, Any] = {
         "peers": [peer, *mesh],
-        "control": control,
-        "responder": {"key_file": "responder.key", "agent_id": AGENTS["a"]},
+        **({"control": _control(plan, places)} if plan.configured else {}),
+        "responder": {**_key(plan), **_mailbox(plan, "a")},
         "posture": {"repositories": ["."]},  # and not the caller's working folder
     }
     if kind == "loopback":
@@ -181,6 +202,25 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> d
     return settings | dict(plan.node)
 
 
+def _control(plan: Blueprint, places: Places) -> dict[str, Any]:
+    """How a finds the control plane."""
+    control: dict[str, Any] = {"scope_id": plan.scope_id, "token_file": "token"}
+    if plan.control_url is not None:
+        control["url"] = places.url(plan.control_url)
+    if plan.certificate is not None:
+        control["ca_file"] = "ca.pem"
+    return control
+
+
+def _key(plan: Blueprint) -> dict[str, Any]:
+    return {"key_file": "responder.key"} if plan.responder_key else {}
+
+
+def _mailbox(plan: Blueprint, node: str) -> dict[str, Any]:
+    """A node's mailbox, if there is a control plane to hold it."""
+    return {"agent_id": AGENTS[node]} if plan.configured else {}
+
+
 def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
     """b's preflight.yaml: its mailbox, and a as the permitted requester."""
     asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
@@ -188,9 +228,9 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str,
     if plan.certificate is not None:
         control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
     return {
-        "peers": [{"address": asker, "name": "a", "agent_id": AGENTS["a"]}],
-        "control": control,
-        "responder": {"key_file": "responder.key", "agent_id": AGENTS["b"]},
+        "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
+        **({"control": control} if plan.configured else {}),
+        "responder": {**_key(plan), **_mailbox(plan, "b")},
     }
 
 
@@ -215,8 +255,10 @@ def responder_binds(plan: Blueprint, places: Places) -> list[str]:
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
-    """What `node` sends to `neighbour`: a hub gets the whole overlay, any other neighbour only its own addresses."""
+    """What `node` sends to `neighbour`: its own addresses and its LAN; to a hub the whole overlay and all LANs."""
     if neighbour == plan.topology.hub:
-        return [plan.prefixes[family] for family in plan.families]
+        lans = [lan for member, lan in plan.lans.items() if member != node]
+        return [*(plan.prefixes[family] for family in plan.families), *lans]
     own = [f"{plan.address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
+    own += [plan.lans[neighbour]] if neighbour in plan.lans else []
     return [*own, MESH_PREFIX] if plan.mesh_peers and neighbour == "b" else own

@@ -11,17 +11,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from preflight.lab.blueprint import Certificate
+from preflight.lab.topology import CONTROL_NAME, CONTROL_SHORT
 
 
-def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], address: str) -> None:
-    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, their trusted CA, into the clients'."""
+def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], *addresses: str) -> None:
+    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, their trusted CA, into the clients'.
+
+    It is for these addresses and for the control host's names.
+    """
     now = datetime.now(UTC)
     ca_key, ca = _authority("Preflight lab CA", now)
     trusted = _authority("Another CA", now)[1] if kind == "untrusted" else ca
     life = _LIVES[kind](now) if kind in _LIVES else _life(now)
-    name: x509.GeneralName = x509.IPAddress(ip_address(address))
+    named: list[x509.GeneralName] = [x509.IPAddress(ip_address(address)) for address in dict.fromkeys(addresses)]
+    named += [x509.DNSName(CONTROL_NAME), x509.DNSName(CONTROL_SHORT)]
     if kind == "other-name":
-        name = x509.DNSName("other.example")
+        named = [x509.DNSName("other.example")]
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = (
         x509.CertificateBuilder()
@@ -31,7 +36,7 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
         .serial_number(x509.random_serial_number())
         .not_valid_before(life[0])
         .not_valid_after(life[1])
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(named), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())

@@ -45,8 +45,14 @@ class Draw:
     def impossible(self) -> str | None:
         """Why it cannot exist; None if it can."""
         rule = broken_rule(self.setup)
-        reasons = (rule.why if rule else None, *(fault.excluded(self.setup) for fault in self.made()), self._hidden())
+        reasons = (rule.why if rule else None, *(self._excluded(fault) for fault in self.made()), self._hidden())
         return next(filter(None, reasons), None)
+
+    def _excluded(self, fault: Fault) -> str | None:
+        """Why one of its faults cannot exist on its set-up."""
+        if self.setup.control == "none" and fault.place.way in ("request", "token"):
+            return "there is no control plane to ask"
+        return fault.excluded(self.setup)
 
     def _hidden(self) -> str | None:
         """Why nobody could see the second of two faults."""

@@ -61,10 +61,13 @@ class Lab:
         return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | state | own
 
     def preflight_arguments(self) -> list[str]:
-        """Options of `preflight all` on node a: its settings, and the enrolment with its one-time token."""
+        """Options of `preflight all` on node a: its settings, and the enrolment, if any, with its token."""
         files = self.names.files("a")
-        words = ["--config", str(files / "preflight.yaml"), "--enroll"]
-        if _scenario(self.state).plan().bootstrap != "none":
+        words, plan = ["--config", str(files / "preflight.yaml")], _scenario(self.state).plan()
+        if not plan.configured:
+            return words
+        words += ["--enroll"]
+        if plan.bootstrap != "none":
             words += ["--bootstrap-token-file", str(files / "bootstrap-token")]
             words += ["--credentials-out", str(files / "credentials")]
         return words

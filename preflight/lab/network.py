@@ -171,7 +171,7 @@ class Network:
                 set_up(router, router_link(node))
                 for address in (gateway_address(node, 4), gateway_address(node, 6)):
                     add_address(router, router_link(node), address)
-            for resolver in self.plan.resolvers:
+            for resolver in (each for each in self.plan.resolvers if not each.absent):
                 add_address(router, router_link("a"), resolver.address)
         for node in members:
             with netlink(self.names.namespace(node)) as member:
@@ -185,10 +185,10 @@ class Network:
     def raise_tunnel(self, node: str) -> None:
         """Give a node's tunnel device its MTU, addresses and routes, and set it up."""
         tunnel = self.names.tunnel(node)
+        if node == self.plan.topology.hub:
+            self.forward(node)
         with netlink(self.names.namespace(node)) as route:
             if node == self.plan.topology.hub:
-                set_sysctl("net/ipv4/ip_forward", 1)
-                set_sysctl("net/ipv6/conf/all/forwarding", 1)
                 # A hub forwards out of the interface that a packet came in on; it must not send redirects to the
                 # spokes.
                 set_sysctl(f"net/ipv4/conf/{tunnel}/send_redirects", 0)
@@ -202,6 +202,22 @@ class Network:
                 route.route("add", dst=MESH_PREFIX, **own)
             elif self.plan.mesh_peers:
                 route.route("add", dst=MESH_PREFIX, oif=index_of(route, tunnel), scope=_SCOPE_LINK)
+            self._route_lans(route, node)
+
+    def forward(self, node: str) -> None:
+        """Let a node forward packets of both families."""
+        with inside(self.names.namespace(node)):
+            set_sysctl("net/ipv4/ip_forward", 1)
+            set_sysctl("net/ipv6/conf/all/forwarding", 1)
+
+    def _route_lans(self, route: "IPRoute", node: str) -> None:
+        """Routes of a node to the LANs behind the other members. VXLAN is a link, so the member is a gateway on it."""
+        for member, lan in self.plan.lans.items():
+            if member == node:
+                continue
+            on_link = self.plan.product == "vxlan"
+            where = {"gateway": self.plan.address(member, 6 if ":" in lan else 4)} if on_link else {}
+            route.route("add", dst=lan, oif=index_of(route, self.names.tunnel(node)), **where)
 
 
 _CHAINS = {

@@ -7,8 +7,8 @@ from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
 from preflight.lab.draws import Draw
 from preflight.lab.impairment import Impairment
 from preflight.lab.part import Part, planned
-from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
-from preflight.lab.topology import TOPOLOGIES, Family, overlay_address, underlay_address
+from preflight.lab.services import FIRST_RESOLVER, SECOND_RESOLVER
+from preflight.lab.topology import CONTROL_NAME, TOPOLOGIES, Family, overlay_address, underlay_address
 from preflight.model.peer import RESPONDER_PORT
 
 

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from preflight.lab import blueprint, processes
+from preflight.lab import blueprint, name_servers, processes
 from preflight.lab.blueprint import Blueprint, Kind, LabSecrets, Places
 from preflight.lab.cluster import register
-from preflight.lab.names import ROUTER, LabError, LabNames
+from preflight.lab.names import LabError, LabNames
 from preflight.lab.network import inside
 from preflight.lab.processes import Daemon
 from preflight.lab.signals import give_way
@@ -75,19 +75,24 @@ class Site:
         if self.plan.certificate is not None:
             from preflight.lab.certificates import write_certificates
 
-            write_certificates(self.plan.certificate, control, (node, peer), self.places.control)
+            write_certificates(self.plan.certificate, control, (node, peer), self.places.control, self.places.underlay)
         if self.plan.committed:
             commit_compose_file(node, secrets.mesh)
         if self.plan.plugin:
             install_broken_plugin(node / _PACKAGES)
         self.new_bootstrap_token()
 
+    def write_etc(self) -> None:
+        """a's own files in /etc: whom its programs ask for names."""
+        name_servers.write_etc(self.names, self.plan, self.places)
+
     def node_variables(self) -> dict[str, str]:
-        """The tokens in a's environment, and an extra folder of packages for a's Python."""
+        """The tokens and URLs in a's environment, and an extra folder of packages for a's Python."""
         folder = self.names.files("a")
         named = self.plan.node_environment.items()
         tokens = {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
-        return tokens | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
+        urls = {name: self.places.url(url) for name, url in self.plan.url_variables.items()}
+        return tokens | urls | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
 
     def new_bootstrap_token(self) -> None:
         """Write a one-time token for a and for the control plane, which reads it when it starts."""
@@ -99,12 +104,12 @@ class Site:
 
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""
-        zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
-        resolver_words = python_module(_FAKE_SERVERS, "resolver", json.dumps(zones))
-        waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
+        waiting = name_servers.start(self.names, self.plan, self.places, self.command)
+        waiting.append(self.start_control_plane())
         words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
-        words += ["--key-file", str(self.names.files("b") / "responder.key")]
+        if self.plan.responder_key:
+            words += ["--key-file", str(self.names.files("b") / "responder.key")]
         if self.plan.mesh_peers:  # one responder represents many, so one node sends it the packets for all of them
             words += ["--max-rate", str(_MESH_RATE)]
         waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))

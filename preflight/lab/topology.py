@@ -11,6 +11,10 @@ TUNNEL_PORT = 51820
 CONTROL_PORT = 9847
 OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 
+CONTROL_NAME = "control.overlay.test"
+"""The control host's name, in set-ups that have one for it."""
+CONTROL_SHORT, CONTROL_DOMAIN = CONTROL_NAME.split(".", 1)
+"""The same name as people write it where a search list completes it, and what completes it."""
 MESH_PREFIX = "10.66.16.0/20"
 """Overlay addresses of a mesh: many peers that are all b, which answers for each."""
 

@@ -6,6 +6,7 @@ addresses on the device; the daemons of Nebula and OpenVPN set them themselves.
 
 import errno
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 
 import yaml
@@ -79,7 +80,9 @@ def nebula(network: Network, deadline: float) -> None:
         etc.mkdir(parents=True, exist_ok=True)
         signer = ["-ca-crt", str(folder / "nebula-ca.crt"), "-ca-key", str(folder / "nebula-ca.key")]
         own = f"{network.plan.address(node, 4)}/{prefix_length(4)}"
-        run([*_certify("sign"), "-name", node, "-ip", own, "-duration", _LIFE, *signer, *_pair(files / "nebula")])
+        subnets = ["-subnets", network.plan.lans[node]] if node in network.plan.lans else []
+        identity = ["-name", node, "-ip", own, *subnets, "-duration", _LIFE]
+        run([*_certify("sign"), *identity, *signer, *_pair(files / "nebula")])
         config = etc / "config.yml"
         config.write_text(yaml.safe_dump(_nebula_config(network, node, folder)), encoding="utf-8")
         config.chmod(0o600)
@@ -105,6 +108,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
         network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
         for neighbour in plan.topology.neighbours(node)
     }
+    lans = [{"route": lan, "via": plan.address(member, 4)} for member, lan in plan.lans.items() if member != node]
     return {
         "pki": {
             "ca": str(folder / "nebula-ca.crt"),
@@ -115,7 +119,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
         "lighthouse": {"am_lighthouse": False, "hosts": []},
         "listen": {"host": underlay_address(node, 4), "port": TUNNEL_PORT},
         "punchy": {"punch": bool(plan.keepalive_s)},
-        "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu},
+        "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu, "unsafe_routes": lans},
         "firewall": {"outbound": allow, "inbound": allow},
         "logging": {"level": "info"},
     }
@@ -133,6 +137,8 @@ def openvpn(network: Network, deadline: float) -> None:
     for node in clients:
         lines = [f"ifconfig-push {network.plan.address(node, 4)} 255.255.255.0"]
         lines += [f"ifconfig-ipv6-push {network.plan.address(node, 6)}/64 {network.plan.address(server, 6)}"]
+        if node in network.plan.lans:
+            lines.append(_openvpn_route(network.plan.lans[node], "iroute"))
         (addresses / node).write_text("\n".join([*lines, ""]), encoding="ascii")
     _start_openvpn(network, server, _openvpn_server(network.plan, server, addresses), deadline)
     for node in clients:
@@ -149,11 +155,26 @@ def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
         "topology subnet",
         'push "topology subnet"',
         f"ifconfig {plan.address(node, 4)} 255.255.255.0",
+        f"route-gateway {plan.address('a', 4)}",
+        f'push "route-gateway {plan.address(node, 4)}"',
         f"ifconfig-ipv6 {plan.address(node, 6)}/{prefix_length(6)} {plan.address('a', 6)}",
         "client-to-client",
         f"client-config-dir {addresses}",
         "dh none",
+        # A client does not get the route to its own LAN: the server leaves out what it has as that client's `iroute`.
+        *(f'push "{_openvpn_route(lan)}"' for lan in plan.lans.values()),
+        *(_openvpn_route(lan) for member, lan in plan.lans.items() if member != node),
     ]
+
+
+def _openvpn_route(lan: str, directive: str = "route") -> str:
+    """A directive about a LAN: OpenVPN has one of each for either family, and writes IPv4 masks in full."""
+    network = ip_network(lan)
+    return (
+        f"{directive}-ipv6 {lan}"
+        if network.version == 6
+        else f"{directive} {network.network_address} {network.netmask}"
+    )
 
 
 def _start_openvpn(network: Network, node: str, lines: list[str], deadline: float) -> None:
@@ -188,3 +209,5 @@ def build(network: Network, deadline: float) -> None:
     if network.plan.product in _BARE:
         for node in network.plan.topology.members:
             network.raise_tunnel(node)
+    for node in network.plan.lans:
+        network.forward(node)
