@@ -101,6 +101,7 @@ ELSEWHERE = {
     "preflight/lab/topology.py": "tests/lab/test_faults.py",
     "preflight/lab/trial.py": "tests/lab/test_matrix.py",
     "preflight/lab/tunnels.py": "tests/lab/test_faults.py",
+    "preflight/lab/wg_quick.py": "tests/lab/test_setups.py",
     "preflight/model/change.py": "tests/model/test_fix.py",
     "preflight/model/control.py": "tests/net/control/test_client.py",
     "preflight/model/measurement.py": "tests/model/test_facts.py",

@@ -26,6 +26,7 @@ PACKAGES = {
     "nft": "nftables",
     **{f"ip{six}tables-{variant}": "iptables" for six in ("", "6") for variant in ("nft", "legacy")},
     "wg": "wireguard-tools",
+    "wg-quick": "wireguard-tools",
     "wireguard-go": "wireguard-go",
     "git": "git",
 }

@@ -18,7 +18,12 @@ CONTROL_SHORT, CONTROL_DOMAIN = CONTROL_NAME.split(".", 1)
 MESH_PREFIX = "10.66.16.0/20"
 """Overlay addresses of a mesh: many peers that are all b, which answers for each."""
 
-_NUMBER = {"a": 1, "b": 2, "c": 3}
+OFFLINE = tuple(f"o{number}" for number in range(1, 41))
+"""Further nodes that tunnels may name: nobody has their addresses."""
+OFFLINE_NETWORKS = ("10.201.96.0/19", "10.201.128.0/19", "fdc9::/48")
+"""Where they are, and nothing else that the router has no nearer route to."""
+
+_NUMBER = {"a": 1, "b": 2, "c": 3, **{node: 100 + number for number, node in enumerate(OFFLINE, 1)}}
 
 
 @dataclass(frozen=True, slots=True)

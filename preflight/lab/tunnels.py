@@ -5,12 +5,14 @@ addresses on the device; the daemons of Nebula and OpenVPN set them themselves.
 """
 
 import errno
+import time
 from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
 import yaml
 
+from preflight.lab import wg_quick
 from preflight.lab.blueprint import Blueprint, Product
 from preflight.lab.names import LabError
 from preflight.lab.network import Network, inside
@@ -28,17 +30,33 @@ _LIFE = "24h"
 def wireguard(network: Network, deadline: float) -> None:
     """The kernel's WireGuard where it has one, else wireguard-go, all at once; then the keys and peers of each node."""
     starting = []
-    for node in network.plan.topology.members:
+    bare = [node for node in network.plan.topology.members if not network.plan.quick(node)]
+    for node in bare:
         if _kernel_wireguard(network, node):
             continue
         log = network.names.files(node) / "wireguard-go.log"
         argv = network.command(node, program("wireguard-go"), "-f", network.names.tunnel(node))
         mark, talk = network.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
         starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
+    for node in network.plan.topology.members:
+        if network.plan.quick(node):
+            _bring_up(network, node, deadline)
     for daemon in starting:
         wait_for_words(daemon, "UAPI listener started", 1, deadline)
-    for node in network.plan.topology.members:
+    for node in bare:
         network.configure_tunnel(node)
+
+
+def _bring_up(network: Network, node: str, deadline: float) -> None:
+    """All tunnels of a node by wg-quick."""
+    for peers in network.plan.tunnels(node):
+        device = network.write_quick_file(node, peers)
+        wg_quick.up(
+            network.command(node, program("wg-quick"), "up", device),
+            mark=network.names.mark(f"tunnel-{device.rpartition('-')[2]}"),
+            log=network.names.files(node) / f"wg-quick-{device}.log",
+            timeout=max(deadline - time.monotonic(), 1.0),
+        )
 
 
 def _kernel_wireguard(network: Network, node: str) -> bool:
@@ -61,7 +79,7 @@ def vxlan(network: Network, deadline: float) -> None:
         tunnel, own = network.names.tunnel(node), underlay_address(node, family)
         words = ["link", "add", tunnel, "type", "vxlan", "id", str(VXLAN_ID), "dstport", "4789", "local", own]
         run(network.command(node, program("ip"), *words))
-        for neighbour in network.plan.topology.neighbours(node):
+        for neighbour in network.plan.neighbours(node):
             far_end = underlay_address(neighbour, family)
             entry = ["fdb", "append", _BROADCAST, "dev", tunnel, "dst", far_end]
             run(network.command(node, program("bridge"), *entry))
@@ -106,7 +124,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
     allow = [{"port": "any", "proto": "any", "host": "any"}]
     far_ends = {
         network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
-        for neighbour in plan.topology.neighbours(node)
+        for neighbour in plan.neighbours(node)
     }
     lans = [{"route": lan, "via": plan.address(member, 4)} for member, lan in plan.lans.items() if member != node]
     return {
@@ -129,7 +147,7 @@ def openvpn(network: Network, deadline: float) -> None:
     """OpenVPN with TLS: the control plane's node is the server, and forwards traffic between its clients."""
     from preflight.lab.certificates import write_identities
 
-    server = network.plan.topology.control_node
+    server = network.plan.vpn_server
     write_identities({node: network.names.files(node) for node in network.plan.topology.members}, server=server)
     clients = [node for node in network.plan.topology.members if node != server]
     addresses = network.names.files(server) / "openvpn-clients"
@@ -142,7 +160,10 @@ def openvpn(network: Network, deadline: float) -> None:
         (addresses / node).write_text("\n".join([*lines, ""]), encoding="ascii")
     _start_openvpn(network, server, _openvpn_server(network.plan, server, addresses), deadline)
     for node in clients:
-        _start_openvpn(network, node, ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"], deadline)
+        lines = ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"]
+        if network.plan.routes == "halves" and node == "a":
+            lines.append(f"redirect-gateway def1 {_OPENVPN_FAMILIES[network.plan.families]}")
+        _start_openvpn(network, node, lines, deadline)
 
 
 def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
@@ -198,6 +219,8 @@ def _start_openvpn(network: Network, node: str, lines: list[str], deadline: floa
     wait_for_words(daemon, "Initialization Sequence Completed", 1, deadline)
 
 
+_OPENVPN_FAMILIES = {(4,): "", (6,): "ipv6 !ipv4", (4, 6): "ipv6"}
+
 _MAKERS: Mapping[Product, Maker] = {"wireguard": wireguard, "vxlan": vxlan, "nebula": nebula, "openvpn": openvpn}
 _BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
 """Products whose devices get their MTU and addresses from the lab."""
@@ -208,6 +231,7 @@ def build(network: Network, deadline: float) -> None:
     _MAKERS[network.plan.product](network, deadline)
     if network.plan.product in _BARE:
         for node in network.plan.topology.members:
-            network.raise_tunnel(node)
+            if not network.plan.quick(node):
+                network.raise_tunnel(node)
     for node in network.plan.lans:
         network.forward(node)

@@ -28,6 +28,17 @@ RULES: tuple[Rule, ...] = (
     Rule("what does not exist speaks no TLS", {"control": "none", "transport": "!plain"}),
     Rule("what does not exist is nowhere", {"control": "none", "home": "!third"}),
     Rule("the lab makes a hub of WireGuard only", {"product": "!wireguard", "layout": "hub"}),
+    Rule("wg-quick makes tunnels of WireGuard only", {"product": "!wireguard", "routes": "host default per-peer"}),
+    Rule("neither VXLAN nor Nebula takes over the default route", {"product": "vxlan nebula", "routes": "halves"}),
+    Rule("in a hub a has one peer", {"layout": "hub", "routes": "per-peer"}),
+    Rule(
+        "with a tunnel for each peer, nobody has forty that are offline",
+        {"routes": "per-peer", "others": "many-offline"},
+    ),
+    Rule(
+        "wg-quick makes a tunnel where it runs, and a container has no uplink",
+        {"namespace": "!host", "routes": "!subnet wider"},
+    ),
     Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
 )
 

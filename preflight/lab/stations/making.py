@@ -23,7 +23,7 @@ OTHER = {"a": "b", "b": "a"}
 
 def device(network: "Network", node: str, peer: str) -> str:
     """The tunnel of a member that leads to another one."""
-    return network.names.tunnel(node)
+    return network.tunnel_to(node, peer)
 
 
 def filled(network: "Network", node: str, text: str, family: Family) -> str:
