@@ -90,8 +90,8 @@ def second_path(node: str, to: str) -> Part:
     return Part(f"{node} has a second path to {to}", inject=inject)
 
 
-def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Part:
-    """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
+def reverse_path_filter(node: str, mode: Literal[0, 1, 2]) -> Part:
+    """The node's IPv4 reverse-path filter is off (0), strict (1) or loose (2), on all its interfaces."""
 
     def inject(network: "Network") -> None:
         # A container's uplink is its host's, and so is the filter there.
@@ -101,4 +101,4 @@ def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Part:
                 for setting in Path("/proc/sys/net/ipv4/conf").glob("*/rp_filter"):
                     setting.write_text(str(mode), encoding="ascii")
 
-    return Part(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", inject=inject)
+    return Part(f"the reverse-path filter of {node} is {('off', 'strict', 'loose')[mode]}", inject=inject)

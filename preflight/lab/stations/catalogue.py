@@ -2,9 +2,21 @@
 
 from collections.abc import Mapping
 
-from preflight.lab.stations import answers, bearers, firewalls, naming, network, reaching, servers, tls, url
+from preflight.lab.stations import (
+    addresses,
+    answers,
+    bearers,
+    firewalls,
+    naming,
+    network,
+    reaching,
+    routing,
+    servers,
+    tls,
+    url,
+)
 from preflight.lab.stations.fault import Fault
 
-_MODULES = (firewalls, network, url, naming, reaching, tls, servers, bearers, answers)
+_MODULES = (addresses, routing, firewalls, network, url, naming, reaching, tls, servers, bearers, answers)
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
