@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from preflight.lab.stations import network, receiver, sender
+from preflight.lab.stations import network, outer_routes, receiver, sender
 from preflight.lab.stations.fault import Fault
 
-_MODULES = (sender, network, receiver)
+_MODULES = (sender, outer_routes, network, receiver)
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
