@@ -9,6 +9,7 @@ from preflight.lab.stations import (
     firewalls,
     naming,
     network,
+    outer_routes,
     reaching,
     routing,
     servers,
@@ -17,6 +18,6 @@ from preflight.lab.stations import (
 )
 from preflight.lab.stations.fault import Fault
 
-_MODULES = (addresses, routing, firewalls, network, url, naming, reaching, tls, servers, bearers, answers)
+_MODULES = (addresses, routing, firewalls, outer_routes, network, url, naming, reaching, tls, servers, bearers, answers)
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
