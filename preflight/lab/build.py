@@ -14,7 +14,6 @@ from preflight.lab.scenarios import Scenario
 from preflight.lab.signals import give_way, uninterrupted
 from preflight.lab.site import Site, free_port, wait_for_answer
 from preflight.lab.state import Parts, State
-from preflight.lab.topology import overlay_address
 
 READY_WITHIN_S = 30.0
 _PORT_OF_NOBODY = 1
@@ -49,32 +48,32 @@ def up(names: LabNames, scenario: Scenario) -> bool:
     return True
 
 
-def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> State:
+def build(names: LabNames, scenario: Scenario, *, ephemeral: bool = False) -> tuple[State, Network | None]:
     """Build a new lab with its faults, and wait until it is ready; on failure remove everything.
 
-    The caller holds its lock. Raises LabError.
+    Gives the record, and the network that was built (None: loopback). The caller holds its lock. Raises LabError.
     """
     down(names)
     plan, kind = scenario.plan(), kind_of(scenario)
     try:
         with uninterrupted():
             site = Site(names, plan, kind, _places(plan, kind))
-            _build(site, scenario, time.monotonic() + READY_WITHIN_S)
+            network = _build(site, scenario, time.monotonic() + READY_WITHIN_S)
             built = State(scenario.name, kind, site.places, parts_of(names), ephemeral, definition=scenario.definition)
             state.save(names, built)
     except BaseException:
         down(names)
         raise
-    return built
+    return built, network
 
 
-def _build(site: Site, scenario: Scenario, deadline: float) -> None:
+def _build(site: Site, scenario: Scenario, deadline: float) -> Network | None:
     site.write_files()
     if site.kind != "loopback":
-        _build_tunnels(site, scenario, deadline)
-    else:
-        _wait_for_all(site.start_daemons(), deadline)
-        site.spend_bootstrap_token()
+        return _build_tunnels(site, scenario, deadline)
+    _wait_for_all(site.start_daemons(), deadline)
+    site.spend_bootstrap_token()
+    return None
 
 
 def _places(plan: Blueprint, kind: Kind) -> Places:
@@ -89,28 +88,30 @@ def _places(plan: Blueprint, kind: Kind) -> Places:
     )
 
 
-def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> None:
-    network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
+def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> Network:
+    plan = site.plan
+    network = Network(
+        site.names, plan, {node: TunnelKeys.fresh() for node in (*plan.topology.members, *plan.offline_peers)}
+    )
+    network.lay_underlay()
+    for part in scenario.faults:
+        part.underlay(network)
     tunnels.build(network, deadline)
-    _write_resolver_files(site)
+    for part in scenario.faults:
+        part.tunnels(network)
+    site.write_etc()
     waiting = site.start_daemons()
     with site.within("a"):
         for node in site.plan.topology.members[1:]:
-            wait_for_answer(overlay_address(node, site.plan.families[0]), _PORT_OF_NOBODY, deadline)
+            wait_for_answer(site.plan.address(node, site.plan.families[0]), _PORT_OF_NOBODY, deadline)
     _wait_for_all(waiting, deadline)
     site.spend_bootstrap_token()
-    for fault in scenario.faults:
+    for part in scenario.faults:
         give_way()
-        fault.inject(network)
-
-
-def _write_resolver_files(site: Site) -> None:
-    if not site.plan.resolvers:
-        return
-    folder = site.names.etc("a")
-    folder.mkdir(parents=True)
-    lines = [f"nameserver {resolver.address}\n" for resolver in site.plan.resolvers]
-    (folder / "resolv.conf").write_text("".join(lines), encoding="ascii")
+        part.inject(network)
+    for fault in scenario.draw.made() if scenario.draw else ():
+        fault.proof(network)
+    return network
 
 
 def _wait_for_all(waiting: list[Callable[[float], None]], deadline: float) -> None:

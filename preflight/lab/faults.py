@@ -1,22 +1,16 @@
-"""Faults that compose.
+"""Faults of tunnels, firewalls and the underlay, as parts of a lab."""
 
-A fault either changes the plan before the lab is built (`shape`) or breaks the finished network (`inject`). Each
-factory takes plain values, so that a scenario can be written as data.
-"""
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-from preflight.lab.blueprint import Blueprint
 from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import MEMBERS, ROUTER
 from preflight.lab.network import index_of, inside, netlink, router_link, set_sysctl
+from preflight.lab.part import Part, planned
 from preflight.lab.topology import (
     TUNNEL_PORT,
     Family,
-    overlay_address,
     underlay_address,
 )
 
@@ -26,117 +20,97 @@ if TYPE_CHECKING:
 FAMILIES: tuple[Family, Family] = (4, 6)
 
 
-def _unchanged(plan: Blueprint) -> Blueprint:
-    return plan
-
-
-def _nothing(network: "Network") -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault. `loopback`: it also works without root, where there is no network to break."""
-
-    summary: str
-    shape: Callable[[Blueprint], Blueprint] = _unchanged
-    inject: Callable[["Network"], None] = _nothing
-    loopback: bool = False
-
-
-def planned(summary: str, *, loopback: bool = False, **changes: Any) -> Fault:
-    """A mistake in the plan: `changes` are fields of `Blueprint`."""
-    return Fault(summary, shape=lambda plan: replace(plan, **changes), loopback=loopback)
-
-
 # The tunnel on a
 
 
-def tunnel_missing(node: str) -> Fault:
+def tunnel_missing(node: str) -> Part:
     """The node has no tunnel device."""
 
     def inject(network: "Network") -> None:
         with netlink(network.names.namespace(node)) as route:
             route.link("del", index=index_of(route, network.names.tunnel(node)))
 
-    return Fault(f"{node} has no tunnel", inject=inject)
+    return Part(f"{node} has no tunnel", inject=inject)
 
 
-def tunnel_down(node: str) -> Fault:
+def tunnel_down(node: str) -> Part:
     """The node's tunnel device exists but is down."""
 
     def inject(network: "Network") -> None:
         with netlink(network.names.namespace(node)) as route:
             route.link("set", index=index_of(route, network.names.tunnel(node)), state="down")
 
-    return Fault(f"{node}'s tunnel is down", inject=inject)
+    return Part(f"{node}'s tunnel is down", inject=inject)
 
 
-def stale_key(node: str, of: str) -> Fault:
+def stale_key(node: str, of: str) -> Part:
     """The node has an old public key of `of`, which `of` no longer uses."""
 
     def inject(network: "Network") -> None:
         network.mistake(node, of, TunnelKeys.fresh())
         network.configure_tunnel(of)
 
-    return Fault(f"{node} has a stale public key for {of}", inject=inject)
+    return Part(f"{node} has a stale public key for {of}", inject=inject)
 
 
-def not_allowed(node: str, peer: str) -> Fault:
+def not_allowed(node: str, peer: str) -> Part:
     """The peer's own overlay addresses are missing from the node's allowed-ips, which have others."""
 
     def inject(network: "Network") -> None:
-        other = ",".join(_elsewhere(peer, family) for family in network.plan.families)
+        other = ",".join(_elsewhere(network, peer, family) for family in network.plan.families)
         network.wg(node, "set", network.names.tunnel(node), "peer", network.keys[peer].public, "allowed-ips", other)
 
-    return Fault(f"{peer}'s address is missing from {node}'s allowed-ips", inject=inject)
+    return Part(f"{peer}'s address is missing from {node}'s allowed-ips", inject=inject)
 
 
-def _elsewhere(node: str, family: Family) -> str:
+def _elsewhere(network: "Network", node: str, family: Family) -> str:
     """A node's overlay address with a typing mistake."""
-    return f"{overlay_address(node, family)}0/{32 if family == 4 else 128}"
+    return f"{network.plan.address(node, family)}0/{32 if family == 4 else 128}"
 
 
-def outdated_file(node: str) -> Fault:
+def outdated_file(node: str) -> Part:
     """The node's wg-quick file differs from the running tunnel: no keepalive, and another MTU."""
 
     def inject(network: "Network") -> None:
         folder = network.names.etc(node) / "wireguard"
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = tunnel_config(replace(network.plan, keepalive_s=0), network.keys, node)
         path = folder / f"{network.names.tunnel(node)}.conf"
         path.touch(mode=0o600)
         path.write_text(text.replace("[Peer]", "MTU = 1400\n[Peer]", 1), encoding="ascii")
 
-    return Fault(f"{node}'s wg-quick file is older than the running tunnel", inject=inject)
+    return Part(f"{node}'s wg-quick file is older than the running tunnel", inject=inject)
 
 
 # Firewalls
 
 
-def drop_in(node: str, source: str, what: str = "") -> Fault:
+def drop_in(node: str, source: str, what: str = "") -> Part:
     """The node's firewall drops packets from `source` that come out of its tunnel. what: an nft match, everything if
     empty.
     """
 
     def inject(network: "Network") -> None:
         match = f'input iifname "{network.names.tunnel(node)}"'
-        network.nft(node, *(f"{match} {_from(source, family)} {what} drop" for family in network.plan.families))
+        network.nft(
+            node, *(f"{match} {_from(network, source, family)} {what} drop" for family in network.plan.families)
+        )
 
-    return Fault(f"{node} drops packets from {source}", inject=inject)
+    return Part(f"{node} drops packets from {source}", inject=inject)
 
 
-def drop_out(node: str, target: str) -> Fault:
+def drop_out(node: str, target: str, comment: str = "") -> Part:
     """The node's firewall drops packets to `target` that it sends into its tunnel."""
 
     def inject(network: "Network") -> None:
-        match = f'output oifname "{network.names.tunnel(node)}"'
-        network.nft(node, *(f"{match} {_to(target, family)} drop" for family in network.plan.families))
+        match, note = f'output oifname "{network.names.tunnel(node)}"', f'comment "{comment}"' if comment else ""
+        targets = (_to(network, target, family) for family in network.plan.families)
+        network.nft(node, *(f"{match} {each} drop {note}" for each in targets))
 
-    return Fault(f"{node} drops its packets to {target}", inject=inject)
+    return Part(f"{node} drops its packets to {target}", inject=inject)
 
 
-def no_echo(node: str) -> Fault:
+def no_echo(node: str) -> Part:
     """The node drops ICMP echo requests that come out of its tunnel, and nothing else."""
 
     def inject(network: "Network") -> None:
@@ -147,33 +121,33 @@ def no_echo(node: str) -> Fault:
             f"{match} icmpv6 type echo-request drop",
         )
 
-    return Fault(f"{node} drops ICMP echo", inject=inject)
+    return Part(f"{node} drops ICMP echo", inject=inject)
 
 
-def no_responder() -> Fault:
+def no_responder() -> Part:
     """No responder runs at b: its host closes the port."""
     return planned("no responder runs at b", loopback=True, responder=False)
 
 
-def drop_port(node: str, port: int) -> Fault:
+def drop_port(node: str, port: int) -> Part:
     """The node silently drops packets to one of its TCP ports."""
-    return Fault(
+    return Part(
         f"{node} drops TCP port {port}", inject=lambda network: network.nft(node, f"input tcp dport {port} drop")
     )
 
 
-def _from(node: str, family: Family) -> str:
-    return f"{'ip' if family == 4 else 'ip6'} saddr {overlay_address(node, family)}"
+def _from(network: "Network", node: str, family: Family) -> str:
+    return f"{'ip' if family == 4 else 'ip6'} saddr {network.plan.address(node, family)}"
 
 
-def _to(node: str, family: Family) -> str:
-    return f"{'ip' if family == 4 else 'ip6'} daddr {overlay_address(node, family)}"
+def _to(network: "Network", node: str, family: Family) -> str:
+    return f"{'ip' if family == 4 else 'ip6'} daddr {network.plan.address(node, family)}"
 
 
 # The underlay between two nodes; `source` and `target` are members, and it goes one way only
 
 
-def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
+def underlay_mtu(source: str, target: str, mtu: int) -> Part:
     """On the router, the path from `source` to `target` carries no larger packets; ICMP reports it.
 
     The router selects this route by source and destination, so that neither the other direction nor a third node is
@@ -189,7 +163,7 @@ def underlay_mtu(source: str, target: str, mtu: int) -> Fault:
             ends = underlay_address(source, family), underlay_address(target, family)
             network.steer(ROUTER, table_between(source, target), *ends, oif=out, metrics=narrow)
 
-    return Fault(f"the path from {source} to {target} carries {mtu} bytes", inject=inject)
+    return Part(f"the path from {source} to {target} carries {mtu} bytes", inject=inject)
 
 
 _RTAX_MTU = 2
@@ -200,9 +174,9 @@ def table_between(source: str, target: str) -> int:
     return 100 + 10 * MEMBERS.index(source) + MEMBERS.index(target)
 
 
-def no_icmp_too_big() -> Fault:
+def no_icmp_too_big() -> Part:
     """The router never reports that a packet was too big."""
-    return Fault(
+    return Part(
         "the router sends no ICMP about packets that are too big",
         inject=lambda network: network.nft(
             ROUTER,
@@ -212,12 +186,12 @@ def no_icmp_too_big() -> Fault:
     )
 
 
-def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Fault, ...]:
+def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Part, ...]:
     """Large packets vanish silently on the path from `source` to `target`."""
     return (no_icmp_too_big(), underlay_mtu(source, target, mtu))
 
 
-def longer_than_vanish(source: str, target: str, mtu: int) -> Fault:
+def longer_than_vanish(source: str, target: str, mtu: int) -> Part:
     """A black hole by packet length, not by route: it can be combined with a bad link."""
 
     def inject(network: "Network") -> None:
@@ -225,10 +199,10 @@ def longer_than_vanish(source: str, target: str, mtu: int) -> Fault:
             where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
             network.nft(ROUTER, f"forward {where} {ip} length > {mtu - header} drop")
 
-    return Fault(f"packets over {mtu} bytes from {source} to {target} vanish", inject=inject)
+    return Part(f"packets over {mtu} bytes from {source} to {target} vanish", inject=inject)
 
 
-def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Fault:
+def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Part:
     """A bad link on the path from `source` to `target`.
 
     inside_hub: inside the tunnel, on the hub, between its two halves. Duplicates must be made there: WireGuard's
@@ -237,7 +211,7 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
 
     def inject(network: "Network") -> None:
         hub = network.plan.topology.hub if inside_hub else None
-        address = overlay_address if hub else underlay_address
+        address = network.plan.address if hub else underlay_address
         # Packets from the forwarder must not enter it again: only packets from the source's link do.
         entrance = network.names.tunnel(hub) if hub else router_link(source)
         bad_link = network.start_forwarder(hub or ROUTER, f"bad-{source}-{target}", impairment)
@@ -245,15 +219,15 @@ def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bo
             ends = address(source, family), address(target, family)
             network.steer(hub or ROUTER, table_between(source, target), *ends, entrance=entrance, oif=bad_link)
 
-    return Fault(f"the link from {source} to {target} has {impairment.summary()}", inject=inject)
+    return Part(f"the link from {source} to {target} has {impairment.summary()}", inject=inject)
 
 
-def both_ways(one: str, other: str, impairment: Impairment) -> tuple[Fault, Fault]:
+def both_ways(one: str, other: str, impairment: Impairment) -> tuple[Part, Part]:
     """An equal bad link in both directions."""
     return impaired(one, other, impairment), impaired(other, one, impairment)
 
 
-def random_loss(source: str, target: str, percent: int) -> Fault:
+def random_loss(source: str, target: str, percent: int) -> Part:
     """The router loses random packets on the path from `source` to `target`."""
 
     def inject(network: "Network") -> None:
@@ -261,10 +235,10 @@ def random_loss(source: str, target: str, percent: int) -> Fault:
             where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
             network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
 
-    return Fault(f"{percent} % of the packets from {source} to {target} are lost", inject=inject)
+    return Part(f"{percent} % of the packets from {source} to {target} are lost", inject=inject)
 
 
-def tunnel_port_blocked() -> Fault:
+def tunnel_port_blocked() -> Part:
     """The router drops the tunnels' UDP port, from before the first handshake."""
 
     def inject(network: "Network") -> None:
@@ -272,10 +246,10 @@ def tunnel_port_blocked() -> Fault:
         for node in network.plan.topology.members:
             network.configure_tunnel(node)
 
-    return Fault("the router drops the tunnel's UDP port", inject=inject)
+    return Part("the router drops the tunnel's UDP port", inject=inject)
 
 
-def nat(node: str, timeout_s: int) -> Fault:
+def nat(node: str, timeout_s: int) -> Part:
     """The router masquerades the node, and drops the mapping after this many seconds of silence; no host can connect to
     it first.
     """
@@ -293,15 +267,16 @@ def nat(node: str, timeout_s: int) -> Fault:
         for member in (*others, node):
             network.configure_tunnel(member)
 
-    return Fault(f"{node} is behind a NAT that drops its mapping after {timeout_s} s", inject=inject)
+    return Part(f"{node} is behind a NAT that drops its mapping after {timeout_s} s", inject=inject)
 
 
-def translating_hub(hub: str) -> Fault:
+def translating_hub(hub: str) -> Part:
     """The hub masquerades packets from spoke to spoke, inside the tunnel."""
 
     def inject(network: "Network") -> None:
         out = f'postrouting oifname "{network.names.tunnel(hub)}"'
         spokes = [(member, family) for member in network.plan.topology.members for family in network.plan.families]
-        network.nft(hub, *(f"{out} {_from(spoke, family)} masquerade" for spoke, family in spokes if spoke != hub))
+        sources = (_from(network, spoke, family) for spoke, family in spokes if spoke != hub)
+        network.nft(hub, *(f"{out} {source} masquerade" for source in sources))
 
-    return Fault(f"{hub} masquerades packets from spoke to spoke", inject=inject)
+    return Part(f"{hub} masquerades packets from spoke to spoke", inject=inject)

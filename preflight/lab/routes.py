@@ -1,50 +1,52 @@
 """Wrong routes, and the reverse-path filter: faults for `preflight.lab.scenarios`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preflight.lab.faults import Fault, table_between
+from preflight.lab.faults import table_between
 from preflight.lab.names import ROUTER
-from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink, set_sysctl
-from preflight.lab.topology import TUNNEL_PORT, gateway_address, overlay_address, prefix_length, underlay_address
+from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink
+from preflight.lab.part import Part
+from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 
-def leaked_route(node: str, peer: str) -> Fault:
+def leaked_route(node: str, peer: str) -> Part:
     """A more specific route sends the peer's overlay address to the underlay."""
 
     def inject(network: "Network") -> None:
         with netlink(network.names.namespace(node)) as route:
             for family in network.plan.families:
-                host = f"{overlay_address(peer, family)}/{32 if family == 4 else 128}"
-                route.route("add", dst=host, gateway=gateway_address(node, family))
+                host = f"{network.plan.address(peer, family)}/{32 if family == 4 else 128}"
+                route.route("add", dst=host, gateway=network.plan.gateway(node, family))
 
-    return Fault(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
+    return Part(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
 
 
-def leaked_udp(node: str, peer: str) -> Fault:
+def leaked_udp(node: str, peer: str) -> Part:
     """A policy rule sends UDP for the peer's overlay address to the underlay; a plain route lookup looks right."""
 
     def inject(network: "Network") -> None:
         table = table_between(node, peer)
         with netlink(network.names.namespace(node)) as kernel:
             for family in network.plan.families:
-                address, length = overlay_address(peer, family), 32 if family == 4 else 128
+                address, length = network.plan.address(peer, family), 32 if family == 4 else 128
                 kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
-                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=gateway_address(node, family))
+                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=network.plan.gateway(node, family))
 
-    return Fault(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
+    return Part(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
 
 
 _UDP = 17
 
 
-def overlapping_lan(node: str) -> Fault:
+def overlapping_lan(node: str) -> Part:
     """The node's LAN uses the overlay's IPv4 prefix, and its route is older than the tunnel's, so it wins."""
 
     def inject(network: "Network") -> None:
-        own = overlay_address(node, 4)
+        own = network.plan.address(node, 4)
         with netlink(network.names.namespace(node)) as route:
             add_address(route, UNDERLAY, "10.66.0.77")
             tunnel = index_of(route, network.names.tunnel(node))
@@ -52,14 +54,14 @@ def overlapping_lan(node: str) -> Fault:
             route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
             add_address(route, network.names.tunnel(node), own)
 
-    return Fault(f"{node}'s LAN uses the overlay's prefix", inject=inject)
+    return Part(f"{node}'s LAN uses the overlay's prefix", inject=inject)
 
 
 PUBLIC_ADDRESS = "44.128.0.3"
 """Global unicast, unlike documentation addresses; it exists only in the lab's namespaces."""
 
 
-def public_endpoint(node: str, of: str) -> Fault:
+def public_endpoint(node: str, of: str) -> Part:
     """`of` has a public address on its underlay, which is the endpoint of the node's tunnel."""
 
     def inject(network: "Network") -> None:
@@ -70,10 +72,10 @@ def public_endpoint(node: str, of: str) -> Fault:
         peer = ("peer", network.keys[of].public, "endpoint", f"{PUBLIC_ADDRESS}:{TUNNEL_PORT}")
         network.wg(node, "set", network.names.tunnel(node), *peer)
 
-    return Fault(f"{of} has a public address", inject=inject)
+    return Part(f"{of} has a public address", inject=inject)
 
 
-def second_path(node: str, to: str) -> Fault:
+def second_path(node: str, to: str) -> Part:
     """The node sends packets to `to` over the underlay, and the router delivers them: a second path, outside the
     tunnel.
     """
@@ -82,19 +84,21 @@ def second_path(node: str, to: str) -> Fault:
         leaked_route(node, to).inject(network)
         with netlink(network.names.namespace(ROUTER)) as route:
             for family in network.plan.families:
-                host = f"{overlay_address(to, family)}/{32 if family == 4 else 128}"
+                host = f"{network.plan.address(to, family)}/{32 if family == 4 else 128}"
                 route.route("add", dst=host, gateway=underlay_address(to, family))
 
-    return Fault(f"{node} has a second path to {to}", inject=inject)
+    return Part(f"{node} has a second path to {to}", inject=inject)
 
 
-def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Fault:
-    """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
+def reverse_path_filter(node: str, mode: Literal[0, 1, 2]) -> Part:
+    """The node's IPv4 reverse-path filter is off (0), strict (1) or loose (2), on all its interfaces."""
 
     def inject(network: "Network") -> None:
-        with inside(network.names.namespace(node)):
-            # The larger of `all` and the interface's value counts, and the machine sets the latter.
-            for interface in ("all", UNDERLAY, network.names.tunnel(node)):
-                set_sysctl(f"net/ipv4/conf/{interface}/rp_filter", mode)
+        # A container's uplink is its host's, and so is the filter there.
+        for namespace in dict.fromkeys((node, network.plan.outer(node))):
+            with inside(network.names.namespace(namespace)):
+                # The larger of `all` and the interface's value counts, and the machine sets the latter.
+                for setting in Path("/proc/sys/net/ipv4/conf").glob("*/rp_filter"):
+                    setting.write_text(str(mode), encoding="ascii")
 
-    return Fault(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", inject=inject)
+    return Part(f"the reverse-path filter of {node} is {('off', 'strict', 'loose')[mode]}", inject=inject)

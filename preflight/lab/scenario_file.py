@@ -8,6 +8,13 @@ faults:
   - no-echo: {node: b}
 expect: [mtu.black-hole forward, reach.icmp-filtered]
 ```
+
+Or with the axes and faults of `preflight lab fuzz`, which know what is true of them:
+
+```yaml
+setup: {routes: default, nat: nat, firewall: nftables}
+faults: [filter-out-drop]
+```
 """
 
 import inspect
@@ -21,15 +28,17 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from preflight.codes import ALL
 from preflight.lab import faults, routes, services
+from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import Product
-from preflight.lab.faults import Fault
+from preflight.lab.draws import Draw, definition
 from preflight.lab.names import LabError
+from preflight.lab.part import Part, planned
 from preflight.lab.scenarios import Expected, Scenario
+from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.topology import TOPOLOGIES, Family
 
-Factory = Callable[..., Fault | tuple[Fault, ...]]
+Factory = Callable[..., Part | tuple[Part, ...]]
 
-_NOT_OFFERED = {"planned"}  # it accepts any field of a plan; `overlay` offers the useful ones
 _NODE_PARAMETERS = {"node", "peer", "source", "target", "of", "to", "one", "other"}
 
 
@@ -52,6 +61,7 @@ class ScenarioFile(BaseModel):
     summary: str = ""
     topology: Literal["pair", "hub", "solo", "loopback"] = "pair"
     overlay: Overlay = Overlay()
+    setup: dict[str, str] = Field(default_factory=dict)
     faults: tuple[str | dict[str, Any], ...] = ()
     expect: tuple[str, ...] = ()
     exit_code: int | None = None
@@ -66,8 +76,7 @@ def offered() -> dict[str, Factory]:
         if inspect.isfunction(value)
         and value.__module__ == module.__name__
         and not name.startswith("_")
-        and name not in _NOT_OFFERED
-        and "Fault" in str(inspect.signature(value).return_annotation)
+        and "Part" in str(inspect.signature(value).return_annotation)
     }
 
 
@@ -97,17 +106,57 @@ def parse_scenario(name: str, text: str) -> Scenario:
         raise LabError(f"{name}: {_first_mistake(error)}") from None
     expected = tuple(_expected(name, words) for words in file.expect)
     changed = file.overlay.model_dump(exclude_unset=True)
-    shaped = (faults.planned(f"the overlay's plan says {changed}", **changed),) if changed else ()
-    broken = tuple(fault for entry in file.faults for fault in _made(name, entry, file.topology))
+    shaped = (planned(f"the overlay's plan says {changed}", **changed),) if changed else ()
+    setup = _setup(name, file.setup)
+    broken = tuple(part for entry in file.faults for part in _parts(name, entry, file.topology, setup))
     return Scenario(
         name=_lab_name(name),
-        summary=file.summary or "; ".join(fault.summary for fault in broken) or "no fault",
+        summary=file.summary or "; ".join(part.summary for part in broken) or "no fault",
         topology=file.topology,
-        faults=(*shaped, *broken),
+        faults=(*shaped, *setup.parts(), *broken),
         expected=expected[:1],
         also=expected[1:],
         exit_code=file.exit_code,
         definition=text,
+        draw=_draw(name, file, setup),
+    )
+
+
+def _setup(name: str, values: Mapping[str, str]) -> Setup:
+    try:
+        return Setup.of(values)
+    except ValueError as error:
+        raise LabError(f"{name}: setup: {error}") from None
+
+
+def _draw(name: str, file: ScenarioFile, setup: Setup) -> Draw | None:
+    """The draw that the file describes: it says what is true. None for a file with expectations."""
+    drawn = [entry for entry in file.faults if isinstance(entry, str) and entry in FAULTS]
+    if file.expect or len(drawn) < len(file.faults) or not (file.setup or drawn):
+        return None
+    found = Draw(setup, tuple(drawn))
+    reason = found.impossible()
+    if reason is not None:
+        raise LabError(f"{name}: {found} cannot exist: {reason}")
+    return found
+
+
+def _parts(name: str, entry: str | dict[str, Any], topology: str, setup: Setup) -> Iterator[Part]:
+    """The parts of one entry: a fault of a station, which fits itself to the set-up, or one with values."""
+    if isinstance(entry, str) and entry in FAULTS:
+        return iter(FAULTS[entry].made(setup))
+    return _made(name, entry, topology)
+
+
+def scenario_of(drawn: Draw) -> Scenario:
+    """A draw as a scenario, with the file that makes it again."""
+    parts = (*drawn.setup.parts(), *(part for fault in drawn.made() for part in fault.made(drawn.setup)))
+    return Scenario(
+        name=_lab_name(drawn.name),
+        summary=str(drawn),
+        faults=parts,
+        definition=yaml.safe_dump(dict(definition(drawn)), sort_keys=False),
+        draw=drawn,
     )
 
 
@@ -128,7 +177,7 @@ def _expected(name: str, words: str) -> Expected:
     return Expected(code, direction or None)
 
 
-def _made(name: str, entry: str | Mapping[str, Any], topology: str) -> Iterator[Fault]:
+def _made(name: str, entry: str | Mapping[str, Any], topology: str) -> Iterator[Part]:
     called, arguments = (entry, {}) if isinstance(entry, str) else _single(name, entry)
     factories = offered()
     if called not in factories:

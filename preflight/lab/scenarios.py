@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from preflight.lab import faults, mesh, routes, services
 from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
-from preflight.lab.faults import Fault
+from preflight.lab.draws import Draw
 from preflight.lab.impairment import Impairment
-from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
-from preflight.lab.topology import TOPOLOGIES, Family, overlay_address, underlay_address
+from preflight.lab.part import Part, planned
+from preflight.lab.services import FIRST_RESOLVER, SECOND_RESOLVER
+from preflight.lab.topology import CONTROL_NAME, TOPOLOGIES, Family, overlay_address, underlay_address
 from preflight.model.peer import RESPONDER_PORT
 
 
@@ -30,18 +31,19 @@ class Scenario:
     expected: diagnoses that are right in the first place, the best first; empty: nothing is wrong. also: further
     root causes that must follow it, in the order of repair. maybe: codes of further faults, so small
     that a run may miss them. exit_code: what preflight must end with, None if it does not matter. definition: the
-    text of its file.
+    text of its file. draw: the set-up and the faults that say what is true, in the place of `expected`.
     """
 
     name: str
     summary: str
     topology: str = "pair"
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Part, ...] = ()
     expected: tuple[Expected, ...] = ()
     exit_code: int | None = None
     also: tuple[Expected, ...] = ()
     maybe: tuple[str, ...] = ()
     definition: str = ""
+    draw: Draw | None = None
 
     def plan(self) -> Blueprint:
         """The plan to build, including the mistakes in it."""
@@ -51,19 +53,24 @@ class Scenario:
         return plan
 
     @property
+    def is_broken(self) -> bool:
+        """Whether something is wrong in it."""
+        return bool(self.draw.faults if self.draw else self.expected)
+
+    @property
     def loopback(self) -> bool:
         """Whether it works without root."""
         return all(fault.loopback for fault in self.faults)
 
 
-def _healthy(name: str, summary: str, *what: Fault, topology: str = "pair") -> Scenario:
+def _healthy(name: str, summary: str, *what: Part, topology: str = "pair") -> Scenario:
     return Scenario(name, summary, topology, what, exit_code=0)
 
 
 def _broken(
     name: str,
     code: str,
-    *what: Fault,
+    *what: Part,
     direction: str | None = None,
     topology: str = "pair",
     exit_code: int | None = 1,
@@ -79,7 +86,7 @@ def _broken(
     return Scenario(name, summary, topology, what, expected, exit_code, maybe=maybe)
 
 
-def _both(name: str, first: str, second: str, *what: Fault, exit_code: int | None = 1) -> Scenario:
+def _both(name: str, first: str, second: str, *what: Part, exit_code: int | None = 1) -> Scenario:
     """Two faults at once. Each diagnosis is `CODE` or `CODE DIRECTION`, in the order of repair."""
     codes = [Expected(code, direction or None) for code, _, direction in (d.partition(" ") for d in (first, second))]
     summary = "; ".join(fault.summary for fault in what)
@@ -91,9 +98,9 @@ _NAMED = {CONTROL_NAME: (_OVERLAY_C,)}
 
 _AT_WORK = (Registered("n1", fields={"listen_addr": "10.66.0.7:9900"}),)
 
-_NEBULA = faults.planned("Nebula", product="nebula", tunnel_mtu=1400, families=(4,))
-_VXLAN = faults.planned("VXLAN", product="vxlan", tunnel_mtu=1400)
-_OPENVPN = faults.planned("OpenVPN", product="openvpn", tunnel_mtu=1400)
+_NEBULA = planned("Nebula", product="nebula", tunnel_mtu=1400, families=(4,))
+_VXLAN = planned("VXLAN", product="vxlan", tunnel_mtu=1400)
+_OPENVPN = planned("OpenVPN", product="openvpn", tunnel_mtu=1400)
 
 _MANY_LABELS = [f"pool=inference-{number:04}" for number in range(100)]
 
@@ -101,8 +108,8 @@ _FAR = Impairment(delay_ms=37.5, jitter_ms=5)
 
 _REDUCED_BOTH_WAYS = (faults.underlay_mtu("a", "b", 1380), faults.underlay_mtu("b", "a", 1380))
 _HOLE_BOTH_WAYS = (*faults.black_hole("a", "b"), *faults.black_hole("b", "a"))
-_INSIDE_V6 = faults.planned("IPv6-only overlay", families=(6,))
-_OUTSIDE_V6 = faults.planned("IPv6 underlay", underlay=6)
+_INSIDE_V6 = planned("IPv6-only overlay", families=(6,))
+_OUTSIDE_V6 = planned("IPv6 underlay", underlay=6)
 
 
 def _of_product(product: Product) -> tuple[Scenario, ...]:
@@ -112,7 +119,7 @@ def _of_product(product: Product) -> tuple[Scenario, ...]:
     far = faults.both_ways("a", "c" if product == "openvpn" else "b", _FAR)
     rows = []
     for family in families:
-        plan = faults.planned(f"{product}, IPv{family}", product=product, tunnel_mtu=1300, families=(family,))
+        plan = planned(f"{product}, IPv{family}", product=product, tunnel_mtu=1300, families=(family,))
         name = f"healthy-{product}{'-v6' if family == 6 else ''}"
         rows += [_healthy(name, f"{product} instead of WireGuard", plan)]
         rows += [_healthy(f"{name}-80ms", f"{product} over 80 ms of round-trip time", plan, *far)]
@@ -126,7 +133,7 @@ _ALL = (
     _healthy("healthy-hub", "a and b talk through c", topology="hub"),
     _healthy("healthy-solo", "b hosts the control plane too", topology="solo"),
     _healthy("healthy-tls", "the control plane speaks TLS", services.certificate("good")),
-    _healthy("healthy-silent", "no keepalive, and no NAT", faults.planned("there is no keepalive", keepalive_s=0)),
+    _healthy("healthy-silent", "no keepalive, and no NAT", planned("there is no keepalive", keepalive_s=0)),
     _healthy("healthy-dns", "the control plane has a name", services.resolvers(ResolverPlan(FIRST_RESOLVER, _NAMED))),
     _healthy("healthy-v6-80ms", "80 ms inside an IPv6-only overlay", _INSIDE_V6, *faults.both_ways("a", "b", _FAR)),
     _healthy("healthy-80ms", "80 ms of round-trip time with 10 ms of jitter", *faults.both_ways("a", "b", _FAR)),
@@ -151,12 +158,12 @@ _ALL = (
     _broken(
         "route-leak-udp",
         "overlay.route-leak",
-        faults.planned("IPv6-only overlay", families=(6,)),
+        planned("IPv6-only overlay", families=(6,)),
         routes.leaked_udp("a", "b"),
         direction="forward",
     ),
     _broken("subnet-conflict", "overlay.subnet-conflict", routes.overlapping_lan("a")),
-    _broken("mtu-too-big", "overlay.mtu-too-big", faults.planned("the tunnel's MTU is 1500", tunnel_mtu=1500)),
+    _broken("mtu-too-big", "overlay.mtu-too-big", planned("the tunnel's MTU is 1500", tunnel_mtu=1500)),
     # reachability
     _broken("drop-forward", "reach.no-forward", faults.drop_in("b", "a"), direction="forward"),
     _broken("drop-reverse", "reach.no-reverse", faults.drop_out("b", "a"), direction="reverse"),
@@ -231,7 +238,7 @@ _ALL = (
     _broken(
         "asymmetric-route-v6",
         "reach.asymmetric",
-        faults.planned("IPv6-only overlay", families=(6,)),
+        planned("IPv6-only overlay", families=(6,)),
         routes.second_path("b", to="a"),
         direction="reverse",
         exit_code=0,
@@ -239,7 +246,7 @@ _ALL = (
     _broken(
         "nat-timeout",
         "overlay.no-keepalive udp.nat-timeout",
-        faults.planned("there is no keepalive", keepalive_s=0),
+        planned("there is no keepalive", keepalive_s=0),
         faults.nat("a", 20),
         exit_code=0,
     ),
@@ -321,7 +328,7 @@ _ALL = (
     _broken(
         "black-hole-enroll",
         "mtu.black-hole",
-        faults.planned("a's join is longer than a segment", node={"node": {"labels": _MANY_LABELS}}),
+        planned("a's join is longer than a segment", node={"node": {"labels": _MANY_LABELS}}),
         *faults.black_hole("a", "c"),
         direction="forward",
     ),

@@ -1,10 +1,14 @@
 """How good the diagnoses are: reports compared with the scenarios; pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
 
+from preflight.lab import truth
+from preflight.lab.heal import Healing, Verdict
 from preflight.lab.scenarios import Expected, Scenario
+from preflight.lab.truth import Judgement, Truth
 
 Diagnosis = tuple[str, str | None]
 """A finding code and its direction; None: any direction."""
@@ -12,7 +16,11 @@ Diagnosis = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one."""
+    """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one.
+
+    judgement: of a draw, which says more than right and wrong. ran_ms: of the run alone; whole_ms: with its lab.
+    healing: what the fixes of the report did, if they were tried.
+    """
 
     scenario: str
     repeat: int
@@ -21,9 +29,13 @@ class Outcome:
     right: bool
     false_alarms: tuple[str, ...] = ()
     duration_ms: float = 0.0
+    ran_ms: float = 0.0
+    whole_ms: float = 0.0
     report: str | None = None
     error: str | None = None
     timeline: str | None = None
+    judgement: Judgement | None = None
+    healing: Healing | None = None
 
     @property
     def good(self) -> bool:
@@ -38,6 +50,8 @@ class Outcome:
     @property
     def verdict(self) -> str:
         """The verdict in one word."""
+        if self.judgement is not None and self.judgement.grade == "vague":
+            return "vague"
         return "right" if self.right else "missed" if self.missed else "wrong"
 
 
@@ -60,6 +74,22 @@ def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
         named and ended_right,
         alarms,
         error=_complaint(also, named and not ended_right, ended, scenario.exit_code),
+    )
+
+
+def judge_draw(name: str, truths: Sequence[Truth], report: Mapping[str, Any], silent: frozenset[str]) -> Outcome:
+    """Compare a report with what is true of a draw."""
+    found = truth.judge(truths, report, silent=silent)
+    first = next((cause for cause in report["diagnosis"] if cause["code"] not in silent), None)
+    return Outcome(
+        name,
+        1,
+        (truths[0].code, truths[0].direction) if truths else None,
+        (first["code"], first["direction"]) if first else None,
+        found.right,
+        found.alarms,
+        error="; ".join(found.lacks) or None,
+        judgement=found,
     )
 
 
@@ -107,8 +137,15 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "wrong": sum(outcome.verdict == "wrong" for outcome in outcomes),
         "missed": sum(outcome.missed for outcome in outcomes),
         "false_alarms": sum(len(outcome.false_alarms) for outcome in outcomes),
+        **_healings(outcomes),
         "total": len(outcomes),
     }
+
+
+def _healings(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How often each came of what the reports say that heals; nothing if it was not tried."""
+    tried = Counter(outcome.healing.verdict for outcome in outcomes if outcome.healing is not None)
+    return {verdict.replace(" ", "_"): tried[verdict] for verdict in get_args(Verdict)} if tried else {}
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -122,7 +159,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "duration_ms": round(outcome.duration_ms),
         "report": outcome.report,
     }
-    only_of_bad_ones = {"error": outcome.error, "timeline": outcome.timeline}
+    healing = None if outcome.healing is None else asdict(outcome.healing)
+    only_of_bad_ones = {"healing": healing, "error": outcome.error, "timeline": outcome.timeline}
     return row | {key: value for key, value in only_of_bad_ones.items() if value is not None}
 
 

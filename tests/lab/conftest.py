@@ -30,10 +30,11 @@ def network(tmp_path: Path) -> Iterator[Callable[[str], Network]]:
             names.files(node).mkdir(parents=True)
         made = Network(names, plan, {node: TunnelKeys.fresh() for node in plan.topology.members})
         deadline = time.monotonic() + 20
+        made.lay_underlay()
         tunnels.build(made, deadline)
         with inside(names.namespace("a")):
             for node in plan.topology.members[1:]:
-                wait_for_answer(overlay_address(node, plan.families[0]), 1, deadline)
+                wait_for_answer(plan.address(node, plan.families[0]), 1, deadline)
         for fault in scenario.faults:
             fault.inject(made)
         return made
