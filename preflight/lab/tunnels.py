@@ -175,7 +175,7 @@ def _openvpn_client(plan: Blueprint, node: str) -> list[str]:
 
 
 def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
-    # One of them is the gateway for the server's own routes: OpenVPN wants an address, and a TUN device ignores it.
+    # One of them is the gateway for the server's own routes: OpenVPN needs an address, and a TUN device ignores it.
     own = {
         4: [f"ifconfig {plan.address(node, 4)} 255.255.255.0", f"route-gateway {plan.address('a', 4)}"],
         6: [f"ifconfig-ipv6 {plan.address(node, 6)}/{prefix_length(6)} {plan.address('a', 6)}"],
