@@ -219,13 +219,8 @@ class Network:
         """Give a node's tunnel device its MTU, addresses and routes, and set it up."""
         tunnel = self.names.tunnel(node)
         if node == self.plan.topology.hub:
-            self.forward(node)
+            self.pass_on(node)
         with netlink(self.names.namespace(node)) as route:
-            if node == self.plan.topology.hub:
-                # A hub forwards out of the interface that a packet came in on; it must not send redirects to the
-                # spokes.
-                set_sysctl(f"net/ipv4/conf/{tunnel}/send_redirects", 0)
-                set_sysctl("net/ipv4/conf/all/send_redirects", 0)
             route.link("set", index=index_of(route, tunnel), mtu=self.plan.tunnel_mtu)
             for family in self.plan.families:
                 add_address(route, tunnel, self.plan.address(node, family))
@@ -242,6 +237,13 @@ class Network:
         with inside(self.names.namespace(node)):
             set_sysctl("net/ipv4/ip_forward", 1)
             set_sysctl("net/ipv6/conf/all/forwarding", 1)
+
+    def pass_on(self, node: str) -> None:
+        """Let a hub forward between its spokes, out of the interface that a packet came in on, without redirects."""
+        self.forward(node)
+        with inside(self.names.namespace(node)):
+            for interface in (self.names.tunnel(node), "all"):
+                set_sysctl(f"net/ipv4/conf/{interface}/send_redirects", 0)
 
     def _route_lans(self, route: "IPRoute", node: str) -> None:
         """Routes of a node to the LANs behind the other members. VXLAN is a link, so the member is a gateway on it."""
