@@ -1,4 +1,4 @@
-"""Firewalls as people set them up: whatever nobody needs is dropped, in both directions, and the overlay works."""
+"""Firewalls as people set them up: what nobody needs is dropped, in both directions, and the overlay works."""
 
 from typing import TYPE_CHECKING
 
