@@ -39,6 +39,7 @@ RULES: tuple[Rule, ...] = (
         "wg-quick makes a tunnel where it runs, and a container has no uplink",
         {"namespace": "!host", "routes": "!subnet wider"},
     ),
+    Rule("a container has no LAN to which a wider route could lead", {"namespace": "container", "routes": "wider"}),
     Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
     Rule("home routers and carriers translate IPv4 only", {"nat": "!none", "outer": "ipv6"}),
     Rule(
