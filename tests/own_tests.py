@@ -122,6 +122,7 @@ ELSEWHERE = {
     "preflight/lab/tunnels.py": "tests/lab/test_faults.py",
     "preflight/lab/wg_quick.py": "tests/lab/test_setups.py",
     "preflight/model/change.py": "tests/model/test_fix.py",
+    "preflight/lab/users.py": "tests/lab/test_underlays.py",
     "preflight/model/control.py": "tests/net/control/test_client.py",
     "preflight/model/measurement.py": "tests/model/test_facts.py",
     "preflight/model/dns.py": "tests/net/test_dns.py",

@@ -125,6 +125,7 @@ class Network:
                 mark = self.wg(node, "show", device, "fwmark").strip()
                 text = text.replace("[Peer]", f"FwMark = {mark}\n[Peer]", 1)
             config = self.names.files(node) / f"{device}.conf"
+            config.touch(mode=0o600)
             config.write_text(text, encoding="ascii")
             self.wg(node, "setconf", device, str(config))
 
@@ -270,7 +271,7 @@ def _use_addresses_at_once() -> None:
     set_sysctl("net/ipv6/conf/default/dad_transmits", 0)
 
 
-def set_sysctl(path: str, value: int) -> None:
+def set_sysctl(path: str, value: int | str) -> None:
     """Set a network sysctl in the namespace of the calling thread."""
     Path("/proc/sys", path).write_text(str(value), encoding="ascii")
 

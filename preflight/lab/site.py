@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from preflight.lab import blueprint, name_servers, processes
+from preflight.lab import blueprint, name_servers, processes, users
 from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, LabSecrets, Places
 from preflight.lab.cluster import register
 from preflight.lab.names import LabError, LabNames
@@ -109,6 +109,7 @@ class Site:
         (self.names.files("a") / "credentials").unlink(missing_ok=True)
         write_private(self.names.files(CONTROL) / "bootstrap-token", token)
         write_private(self.names.files("a") / "bootstrap-token", given)
+        users.hand_over(self.plan, self.names)
 
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""

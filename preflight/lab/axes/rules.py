@@ -42,6 +42,7 @@ RULES: tuple[Rule, ...] = (
         "wg-quick makes a tunnel where it runs, and a container has no uplink",
         {"namespace": "!host", "routes": "!subnet wider"},
     ),
+    Rule("a container has no LAN to which a wider route could lead", {"namespace": "container", "routes": "wider"}),
     Rule("home routers and carriers translate IPv4 only", {"nat": "!none", "outer": "ipv6"}),
     Rule(
         "a translation lets no VXLAN in: its answers go to a port that never spoke",
