@@ -18,6 +18,9 @@ CONTROL_SHORT, CONTROL_DOMAIN = CONTROL_NAME.split(".", 1)
 MESH_PREFIX = "10.66.16.0/20"
 """Overlay addresses of a mesh: many peers that are all b, which answers for each."""
 
+SERVER_LANS: Mapping[Family, str] = {4: "192.168.88.0/24", 6: "fdc9:0:0:88::/64"}
+"""The LAN of the control host, in set-ups where it is not a member and a member forwards to it."""
+
 _NUMBER = {"a": 1, "b": 2, "c": 3}
 
 
@@ -62,6 +65,11 @@ def mesh_address(number: int) -> str:
 def underlay_address(node: str, family: Family) -> str:
     """A member's address on its link to the router."""
     return f"10.201.{_NUMBER[node]}.2" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::2"
+
+
+def server_address(lan: str) -> str:
+    """The control host's address in its LAN; the first one there is its gateway's."""
+    return str(ip_network(lan)[2])
 
 
 def gateway_address(node: str, family: Family) -> str:

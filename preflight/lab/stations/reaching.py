@@ -6,11 +6,10 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from preflight.lab import services
 from preflight.lab.axes.control import HOSTS
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import Blueprint
-from preflight.lab.part import Part
+from preflight.lab.blueprint import Blueprint, Server
+from preflight.lab.part import Part, planned
 from preflight.lab.processes import program, run
 from preflight.lab.stations import asking
 from preflight.lab.stations.fault import Fault, NotThereError
@@ -157,6 +156,11 @@ def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
     return lambda setup: (Part(f"the control host's firewall says {verdict}", inject=inject),)
 
 
+def _served_by(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
+    """Another server, or none, at the control plane's address, with no gateway in front of it."""
+    return lambda setup: (planned(f"at the control plane's address: {kind}", server=kind, front=None),)
+
+
 def _dead_family(setup: Setup) -> tuple[Part, ...]:
     def shape(plan: Blueprint) -> Blueprint:
         dead = str(ip_network(plan.prefixes[6])[_DEAD])
@@ -229,7 +233,7 @@ FAULTS = (
         name="connect-refused",
         summary="nobody listens at the control plane's address",
         place=_CONNECT,
-        made=lambda setup: (services.server("absent"),),
+        made=_served_by("absent"),
         expected=_connect_is("control.refused"),
         proof=asking.connection_ends("refused"),
     ),
@@ -255,7 +259,7 @@ FAULTS = (
         name="connect-reset",
         summary="what listens at the control plane's address resets each connection",
         place=_CONNECT,
-        made=lambda setup: (services.server("resets"),),
+        made=_served_by("resets"),
         expected=_connect_is(
             "control.refused",
             *("control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),

@@ -166,7 +166,7 @@ FAULTS = (
         "a's control URL has no colon behind its scheme",
         lambda url: url.replace("://", "//", 1),
         "http//",
-        _problem("colon", "control.dns-nxdomain"),
+        _problem("colon", "control.dns-nxdomain", "control.dns-timeout"),
     ),
     _written(
         "parse-user",
