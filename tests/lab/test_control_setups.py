@@ -78,7 +78,7 @@ def test_nginx_takes_the_prefix_away(control: str) -> None:
         assert settings(lab, "b")["control"]["url"].endswith("/mesh")
 
 
-@pytest.mark.parametrize(("families", "address"), [("both", "192.168.88.2"), ("ipv6", "[fdc9:0:0:88::2]")])
+@pytest.mark.parametrize(("families", "address"), [("both", "192.168.77.2"), ("ipv6", "[fdc9:0:0:88::2]")])
 def test_c_forwards_to_the_control_host(families: str, address: str) -> None:
     """Protects `behind`: the control host is no member, and what a sends to it goes into the tunnel."""
     with lab_of(home="behind", families=families) as lab:

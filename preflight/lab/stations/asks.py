@@ -6,6 +6,8 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 WAIT_S = 5.0
+SHORT_S = 0.5
+"""To wait for what is not expected to come."""
 LIST = "/v1/populi/nodes"
 JOIN = "/v1/populi/join"
 EXCHANGE = "/v1/populi/bootstrap/exchange"
@@ -153,14 +157,27 @@ def variables(summary: str, **files: str) -> Part:
     return shaped(summary, lambda plan: replace(plan, node_environment={**plan.node_environment, **files}))
 
 
+def with_urls(plan: Blueprint, change: Callable[[str], str]) -> Blueprint:
+    """The plan with another control URL, wherever a has it from."""
+    variables = {name: change(url) for name, url in plan.url_variables.items()}
+    return replace(plan, control_url=plan.control_url and change(plan.control_url), url_variables=variables)
+
+
 def secure_url(plan: Blueprint) -> Blueprint:
     """The plan with a control URL that begins with https."""
-    return replace(plan, control_url=plan.control_url and plan.control_url.replace("http://", "https://"))
+    return with_urls(plan, lambda url: url.replace("http://", "https://"))
 
 
 def plain_url(plan: Blueprint) -> Blueprint:
     """The plan with a control URL that begins with http."""
-    return replace(plan, control_url=plan.control_url and plan.control_url.replace("https://", "http://"))
+    return with_urls(plan, lambda url: url.replace("https://", "http://"))
+
+
+def url_of(network: "Network") -> str:
+    """The control URL that a uses."""
+    plan = network.plan
+    named = [url for url in plan.url_variables.values() if "{control}" in url]
+    return Places.in_tunnel(plan).url(plan.control_url or named[0])
 
 
 def needs_control(setup: Setup) -> str | None:
@@ -213,3 +230,43 @@ def hold_database(network: "Network") -> None:
     log = network.names.directory / "lock-holder.log"
     holder = start("lock holder", words, mark=network.names.mark("lock-holder"), log=log)
     wait_for_words(holder, "holding ", 1, time.monotonic() + WAIT_S)
+
+
+def control_settings(summary: str, **keys: Any) -> Part:
+    """More keys of the control plane's settings."""
+    return shaped(summary, lambda plan: replace(plan, control={**plan.control, **keys}))
+
+
+def change_settings(network: "Network", change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a's settings file."""
+    found = settings(network)
+    change(found)
+    write_private(network.names.files("a") / "preflight.yaml", yaml.safe_dump(found, sort_keys=False))
+
+
+def labelled(summary: str, labels: list[str]) -> Part:
+    """a has these labels."""
+
+    def shape(plan: Blueprint) -> Blueprint:
+        node = {**plan.node.get("node", {}), "labels": labels}
+        return replace(plan, node={**plan.node, "node": node})
+
+    return shaped(summary, shape)
+
+
+def clock_ahead_s(network: "Network") -> float:
+    """How far the server's clock is ahead of this machine's, by the date of an answer."""
+    date = ask(network, "/health").headers.get("date", "")
+    must(bool(date), "the answer has no date")
+    return parsedate_to_datetime(date).timestamp() - time.time()
+
+
+def seconds(network: "Network", path: str) -> float:
+    """How long an answer takes over a connection that is open already."""
+    over = connection(network)
+    started = time.monotonic()
+    try:
+        must(ask(network, path, over=over).status == HTTPStatus.OK, f"{path} is not answered")
+        return time.monotonic() - started
+    finally:
+        over.close()

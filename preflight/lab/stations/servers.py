@@ -10,6 +10,7 @@ from preflight.lab.part import Part, planned
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault
+from preflight.lab.stations.proofs import each_of
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.model.host_port import bracketed
 
@@ -45,21 +46,15 @@ def _status(code: str, status: int, *vague: str) -> Callable[[Setup], Truth]:
     return _is(code, Deciding("http_status", status), *vague)
 
 
-def _both(*proofs: "Callable[[Network], None]") -> "Callable[[Network], None]":
-    def prove(network: "Network") -> None:
-        for proof in proofs:
-            proof(network)
-
-    return prove
-
-
 _HEALTHY = asks.answers("/health", 200, populi=True)
 """The health route is passed on: a client that looks at it alone sees nothing wrong."""
 
 
 def _gateway_answers(status: int) -> "Callable[[Network], None]":
     """The gateway itself answers the API, and /health comes from the control plane."""
-    return _both(asks.answers(LIST, status, populi=False), asks.answers(JOIN, status, populi=False, body={}), _HEALTHY)
+    return each_of(
+        asks.answers(LIST, status, populi=False), asks.answers(JOIN, status, populi=False, body={}), _HEALTHY
+    )
 
 
 def _leads_to(target: str) -> "Callable[[Network], None]":
@@ -82,7 +77,8 @@ def _upgraded(plan: Blueprint) -> Blueprint:
 
 
 def _secure_place(network: "Network") -> str:
-    return f"https://{bracketed(Places.in_tunnel(network.plan).control)}"
+    """The redirect keeps the host of a's URL, an address or a name."""
+    return f"https://{asks.url_of(network).removeprefix('http://').rpartition(':')[0]}"
 
 
 def _upgraded_is(setup: Setup) -> Truth:
@@ -92,7 +88,7 @@ def _upgraded_is(setup: Setup) -> Truth:
 
 def _upgrades(network: "Network") -> None:
     """The redirect leads to the same host, and what is there is the control plane."""
-    _leads_to(_secure_place(network))(network)
+    _leads_to(f"https://{bracketed(Places.in_tunnel(network.plan).control)}/")(network)
     with asks.open_socket(network, port=_SECURE_PORT) as sock, asks.trusting().wrap_socket(sock) as secure:
         secure.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         must(b"x-populi-feature" in _all(secure).lower(), "no control plane is at the redirect's target")
@@ -103,8 +99,7 @@ def _all(sock: Any) -> bytes:
 
 
 def _prefixed(plan: Blueprint) -> Blueprint:
-    url = plan.control_url and plan.control_url + _PREFIX
-    return replace(plan, control_url=url, front=Front())
+    return replace(asks.with_urls(plan, lambda url: url + _PREFIX), front=Front())
 
 
 def _prefixed_is(setup: Setup) -> Truth:
@@ -116,7 +111,7 @@ def _prefixed_is(setup: Setup) -> Truth:
 
 def _prefix_stays(network: "Network") -> None:
     """The control plane itself refuses the path of a's URL, and accepts the same one without the prefix."""
-    must(str(asks.settings(network)["control"]["url"]).endswith(_PREFIX), "a's URL has no prefix")
+    must(asks.url_of(network).endswith(_PREFIX), "a's URL has no prefix")
     asks.answers(_PREFIX + LIST, 404, populi=True)(network)
     asks.answers(LIST, 200, populi=True)(network)
 
@@ -149,7 +144,7 @@ FAULTS = (
         place=_AT,
         made=_gateway("a login page before the API", more=_api(f"return 302 {_LOGIN};")),
         expected=_is("control.redirected", Deciding("location", _LOGIN), "control.not-populi"),
-        proof=_both(_gateway_answers(302), _leads_to(_LOGIN)),
+        proof=each_of(_gateway_answers(302), _leads_to(_LOGIN)),
         excluded=asks.needs_direct,
     ),
     Fault(
@@ -158,7 +153,7 @@ FAULTS = (
         place=_AT,
         made=_gateway("the API has moved", more=_api("return 307 https://mesh.example$request_uri;")),
         expected=_is("control.redirected", Deciding("location", "https://mesh.example"), "control.not-populi"),
-        proof=_both(_gateway_answers(307), _leads_to("https://mesh.example/")),
+        proof=each_of(_gateway_answers(307), _leads_to("https://mesh.example/")),
         excluded=asks.needs_direct,
     ),
     Fault(
@@ -209,7 +204,7 @@ FAULTS = (
             place=_AT,
             made=_gateway(f"the list gives {status}", more=f"location = {LIST} {{ return {status}; }}"),
             expected=_status("control.unhealthy", status, "control.bad-answer"),
-            proof=_both(asks.answers(LIST, status, populi=False), _HEALTHY),
+            proof=each_of(asks.answers(LIST, status, populi=False), _HEALTHY),
             excluded=asks.needs_direct,
         )
         for status in (500, 503)
@@ -220,7 +215,7 @@ FAULTS = (
         place=_AT,
         made=_another("everything"),
         expected=_is("control.not-populi"),
-        proof=_both(asks.answers("/health", 200, populi=False), asks.answers(LIST, 200, populi=False)),
+        proof=each_of(asks.answers("/health", 200, populi=False), asks.answers(LIST, 200, populi=False)),
         excluded=asks.needs_plain,
     ),
     Fault(

@@ -78,7 +78,7 @@ def _missing_link(network: "Network") -> None:
 
 def _speaks_plain(network: "Network") -> None:
     """a's URL says https, and its server answers plain HTTP."""
-    must(str(asks.settings(network)["control"]["url"]).startswith("https:"), "a's URL is not one of TLS")
+    must(asks.url_of(network).startswith("https:"), "a's URL is not one of TLS")
     with asks.open_socket(network) as sock:
         sock.sendall(b"GET /health HTTP/1.1\r\nHost: control\r\n\r\n")
         must(sock.recv(5) == b"HTTP/", "the server does not speak plain HTTP")
@@ -86,7 +86,7 @@ def _speaks_plain(network: "Network") -> None:
 
 def _speaks_tls(network: "Network") -> None:
     """a's URL says http, and its server speaks TLS."""
-    must(str(asks.settings(network)["control"]["url"]).startswith("http:"), "a's URL is not one of plain HTTP")
+    must(asks.url_of(network).startswith("http:"), "a's URL is not one of plain HTTP")
     try:
         asks.connection(network, context=asks.trusting()).close()
     except ssl.SSLError as error:
