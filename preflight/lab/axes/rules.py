@@ -49,6 +49,7 @@ RULES: tuple[Rule, ...] = (
         {"nat": "!none", "product": "vxlan"},
     ),
     Rule("the lab moves only devices that it sets up itself", {"namespace": "container", "product": "nebula openvpn"}),
+    Rule("a container without an uplink reaches no resolver", {"namespace": "container", "control": "dns search"}),
     Rule("in the lab a container has one tunnel", {"namespace": "container", "second_vpn": "other"}),
     Rule("IPv6 needs 1280 bytes, more than fit a tunnel in such links", {"link_mtu": "1280", "families": "!ipv4"}),
     Rule("the underlay has IPv6, which needs 1280 bytes", {"link_mtu": "1280", "below": "tunnel"}),
