@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.axis import Axis, Value
-from preflight.lab.blueprint import Blueprint, ResolverPlan
+from preflight.lab.blueprint import Blueprint, Places, Registered, ResolverPlan
 from preflight.lab.part import Part, planned
 from preflight.lab.services import FIRST_RESOLVER
 from preflight.lab.topology import CONTROL_DOMAIN, CONTROL_NAME, CONTROL_SHORT
@@ -32,6 +32,19 @@ def _tls(plan: Blueprint) -> Blueprint:
 
 def _secured(url: str) -> str:
     return url.replace("http://", "https://")
+
+
+def _at_work(plan: Blueprint) -> Blueprint:
+    """Their addresses are not those of members: nobody asks them anything."""
+    rows = (Registered(f"w{number}", fields={"listen_addr": f"10.66.0.{70 + number}:9900"}) for number in (1, 2, 3))
+    return replace(plan, registered=(*plan.registered, *rows))
+
+
+def _announce_url(plan: Blueprint) -> Blueprint:
+    named = [url for url in plan.url_variables.values() if "{control}" in url]
+    url = Places.in_tunnel(plan).url(plan.control_url or named[0])
+    rows = (Registered(f"w{number}", fields={"listen_addr": url}) for number in (1, 2, 3))
+    return replace(plan, registered=(*plan.registered, *rows))
 
 
 def _filter_probes(network: "Network") -> None:
@@ -98,6 +111,17 @@ AXES = {
                 "no, and b lets ping and TCP in, nothing else",
                 (planned("no responder runs at b", responder=False), Part("b lets in no UDP", tunnels=_filter_probes)),
                 _UNMEASURED,
+            ),
+        },
+    ),
+    "cluster": Axis(
+        "Which nodes does the cluster have already?",
+        {
+            "empty": Value("none"),
+            "working": Value("three, each with its own address", (Part("nodes at work", shape=_at_work),)),
+            "announce-url": Value(
+                "three, which announce the control URL as their address, as real workers do",
+                (Part("nodes that announce the control URL", shape=_announce_url),),
             ),
         },
     ),

@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     Rule("this Nebula has IPv4 addresses only", {"product": "nebula", "families": "!ipv4"}),
     Rule("what does not exist speaks no TLS", {"control": "none", "transport": "!plain"}),
     Rule("what does not exist is nowhere", {"control": "none", "home": "!third"}),
+    Rule("what does not exist has no nodes", {"control": "none", "cluster": "!empty"}),
     Rule("the lab makes a hub of WireGuard only", {"product": "!wireguard", "layout": "hub"}),
     Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
 )
