@@ -9,13 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from preflight.lab.names import GATEWAY, HOST
 from preflight.lab.topology import (
     CONTROL_PORT,
+    HOME_GATEWAY,
     MESH_PREFIX,
+    OFFLINE,
     OVERLAY_PREFIXES,
     TOPOLOGIES,
+    TUNNEL_PORT,
     Family,
     Topology,
+    gateway_address,
     mesh_address,
     overlay_address,
     underlay_address,
@@ -31,6 +36,8 @@ Kind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 """The kind of a lab: a product's real tunnels between namespaces, or processes on loopback."""
 UNNAMED: frozenset[Product] = frozenset(("vxlan", "openvpn"))
 """Products that report no state: a's settings name the interface."""
+Routes = Literal["subnet", "host", "default", "halves", "per-peer"]
+"""How a's routes lead into the overlay. wg-quick makes all except `subnet` from its file, for WireGuard."""
 Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
@@ -110,7 +117,9 @@ class Blueprint:
     url_variables: a's variables with a URL, which has placeholders as `control_url`.
     etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
     search, ndots: lines of a's resolv.conf, which names the `resolvers`.
+    link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
+    routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
     lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
     node: additional keys of a's settings file; control: of the control plane's.
     front: what is between everyone and the control plane.
@@ -145,7 +154,11 @@ class Blueprint:
     etc: Mapping[str, str] = field(default_factory=dict)
     search: tuple[str, ...] = ()
     ndots: int = 1
+    link_mtu: int = 1500
+    gateways: tuple[str, ...] = ()
     mesh_peers: int = 0
+    routes: Routes = "subnet"
+    offline: int = 0
     lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
     control: Mapping[str, Any] = field(default_factory=dict)
@@ -156,9 +169,67 @@ class Blueprint:
         """Whether the control plane's port speaks TLS."""
         return self.certificate is not None and not (self.front is not None and self.front.plain)
 
+    @property
+    def control_host(self) -> str:
+        """The namespace in which the control plane runs."""
+        return self.topology.control_node
+
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
         return overlay_address(node, family, self.prefixes)
+
+    @property
+    def vpn_server(self) -> str:
+        """The member that is the server, for products with one: the hub, else the one with the control plane."""
+        return self.topology.hub or self.topology.control_node
+
+    @property
+    def exit(self) -> str:
+        """The member that sends on what a has for the rest of the world, if a's default route leads into the tunnel."""
+        return self.vpn_server if self.product == "openvpn" else self.topology.members[-1]
+
+    @property
+    def offline_peers(self) -> tuple[str, ...]:
+        """The nodes that are offline."""
+        return OFFLINE[: self.offline]
+
+    def neighbours(self, node: str) -> tuple[str, ...]:
+        """The peers in a node's tunnel, with those that are offline: a hub knows them, and its spokes do not."""
+        online = self.topology.neighbours(node)
+        return online if self.topology.hub in online else (*online, *self.offline_peers)
+
+    def tunnels(self, node: str) -> tuple[tuple[str, ...], ...]:
+        """The peers of each tunnel that a node has: one tunnel for all of them, or one for each."""
+        peers = self.neighbours(node)
+        return tuple((peer,) for peer in peers) if self.one_for_each(node) else (peers,)
+
+    def one_for_each(self, node: str) -> bool:
+        """Whether a node has a tunnel for each peer."""
+        return self.routes == "per-peer" and node == "a"
+
+    def listen_port(self, node: str, peer: str) -> int:
+        """The port at which a node's tunnel to a peer listens."""
+        return TUNNEL_PORT + (self.neighbours(node).index(peer) if self.one_for_each(node) else 0)
+
+    def quick(self, node: str) -> bool:
+        """Whether wg-quick makes a node's tunnel from its file."""
+        return self.product == "wireguard" and self.routes != "subnet" and node == "a"
+
+    def outer(self, node: str) -> str:
+        """The namespace that a member's outer packets leave from: that of the host, if the member is a container."""
+        return HOST if node == "a" and HOST in self.gateways else node
+
+    def attached(self, node: str) -> str:
+        """The namespace that has a member's address on the router's link: the last gateway before the router."""
+        return self.gateways[-1] if node == "a" and self.gateways else node
+
+    def translated(self, node: str) -> bool:
+        """Whether nobody can reach a member before it has spoken: a gateway translates its address."""
+        return node == "a" and GATEWAY in self.gateways
+
+    def gateway(self, node: str, family: Family) -> str:
+        """The default gateway of a member, or of its host."""
+        return HOME_GATEWAY[family] if self.translated(node) else gateway_address(node, family)
 
 
 def plain(topology: str) -> Blueprint:
@@ -289,10 +360,19 @@ def responder_binds(plan: Blueprint, places: Places) -> list[str]:
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
-    """What `node` sends to `neighbour`: its own addresses and its LAN; to a hub the whole overlay and all LANs."""
+    """What `node` sends to `neighbour`: its own addresses and its LAN, or more if it is a hub or the exit."""
+    if plan.quick(node) and plan.routes in EVERYTHING and neighbour == plan.exit:
+        return [part for family in plan.families for part in EVERYTHING[plan.routes][family]]
     if neighbour == plan.topology.hub:
         lans = [lan for member, lan in plan.lans.items() if member != node]
         return [*(plan.prefixes[family] for family in plan.families), *lans]
     own = [f"{plan.address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
     own += [plan.lans[neighbour]] if neighbour in plan.lans else []
     return [*own, MESH_PREFIX] if plan.mesh_peers and neighbour == "b" else own
+
+
+EVERYTHING: Mapping[Routes, Mapping[Family, tuple[str, ...]]] = {
+    "default": {4: ("0.0.0.0/0",), 6: ("::/0",)},
+    "halves": {4: ("0.0.0.0/1", "128.0.0.0/1"), 6: ("::/1", "8000::/1")},
+}
+"""All addresses, as one default route or as two halves, which win over one that is there."""

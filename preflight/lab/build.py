@@ -89,7 +89,10 @@ def _places(plan: Blueprint, kind: Kind) -> Places:
 
 
 def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> Network:
-    network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
+    plan = site.plan
+    network = Network(
+        site.names, plan, {node: TunnelKeys.fresh() for node in (*plan.topology.members, *plan.offline_peers)}
+    )
     network.lay_underlay()
     for part in scenario.faults:
         part.underlay(network)

@@ -57,6 +57,7 @@ FIELDS: Mapping[str, str] = {
     "gateway": "the gateway of the route that counts",
     "interface": "the device that counts",
     "source": "the address that packets leave with",
+    "address": "the overlay address that counts",
     "offender": "the host that sent an ICMP error",
     "answered_from": "the address that answers come from",
     "endpoint": "the address to which the tunnel sends, as host:port",

@@ -1,7 +1,8 @@
 """Parts that faults share: commands of ip(8), nft(8) and iptables, written once for every family of the overlay.
 
 In their text `$node` and `$peer` are the overlay addresses of the member and of the other one, `$tunnel` the device
-between them, `$lan` the uplink with the address `$home` and the gateway `$gateway`, `$ip` and `$length` the family.
+between them, `$lan` the uplink with the address `$home` and the gateway `$gateway`, `$third` the address of c, and
+`$prefix` the overlay; `$ip` and `$length` say the family.
 """
 
 import json
@@ -12,7 +13,7 @@ from preflight.lab.names import LabError
 from preflight.lab.network import UNDERLAY
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
-from preflight.lab.topology import Family, underlay_address
+from preflight.lab.topology import Family
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -22,7 +23,7 @@ OTHER = {"a": "b", "b": "a"}
 
 def device(network: "Network", node: str, peer: str) -> str:
     """The tunnel of a member that leads to another one."""
-    return network.names.tunnel(node)
+    return network.tunnel_to(node, peer)
 
 
 def filled(network: "Network", node: str, text: str, family: Family) -> str:
@@ -35,10 +36,12 @@ def filled(network: "Network", node: str, text: str, family: Family) -> str:
         "peer": network.plan.address(peer, family),
         "tunnel": device(network, node, peer),
         "lan": UNDERLAY,
-        "home": underlay_address(node, family),
+        "third": network.plan.address("c", family),
+        "prefix": network.plan.prefixes[family],
     }
-    if "$gateway" in text:
-        names["gateway"] = gateway(network, node, family)
+    for name, find in (("gateway", gateway), ("home", home)):
+        if f"${name}" in text:
+            names[name] = find(network, node, family)
     return Template(text).substitute(names)
 
 
@@ -49,6 +52,26 @@ def gateway(network: "Network", node: str, family: Family) -> str:
     if not found:
         raise LabError(f"{node} has no default route over {UNDERLAY}")
     return str(found[0]["gateway"])
+
+
+def home(network: "Network", node: str, family: Family) -> str:
+    """The address of a member's uplink."""
+    words = ("-j", f"-{family}", "address", "show", "dev", UNDERLAY, "scope", "global")
+    found = json.loads(run(network.command(node, program("ip"), *words)))
+    addresses = [each["local"] for link in found for each in link.get("addr_info", ()) if "local" in each]
+    if not addresses:
+        raise LabError(f"{node} has no address on {UNDERLAY}")
+    return str(addresses[0])
+
+
+def once(summary: str, node: str, *lines: str) -> Part:
+    """Lines of ip(8) that have nothing to do with a family."""
+
+    def inject(network: "Network") -> None:
+        text = "".join(f"{filled(network, node, line, network.plan.families[0])}\n" for line in lines)
+        run(network.command(node, program("ip"), "-batch", "-"), text=text)
+
+    return Part(summary, inject=inject)
 
 
 def commands(summary: str, node: str, *lines: str, families: tuple[Family, ...] = (4, 6)) -> Part:
