@@ -61,6 +61,8 @@ class Draw:
         first, second = (fault.place.way for fault in self.made())
         if first == second:
             return "what dies at the first place never comes to the second"
+        if "packet" not in (first, second):
+            return "what stops requests, or changes what they need, hides what their answers would show"
         return "the way to b is also the way to the control plane" if self.setup.home == "peer" else None
 
     @property
