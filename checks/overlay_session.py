@@ -19,7 +19,6 @@ from preflight.api import (
     codes,
     failed,
     for_each_peer,
-    heal,
     inconclusive,
     look,
     passed,
@@ -27,13 +26,11 @@ from preflight.api import (
     warned,
 )
 from preflight.model.facts import HandshakeFacts
-from preflight.model.fix import WireguardPeer
-from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.tunnel.advice import around, compare
-from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
+from preflight.proto.tunnel.advice import allow, around, compare, give_endpoint, keep_alive, look_at_port
+from preflight.proto.tunnel.peer_status import Word, log_in_again, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
@@ -233,11 +230,7 @@ def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Resu
     host = f"{peer.address}/{128 if ':' in peer.address else 32}"
     remedies = by_hand(f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}.")
     if len(lacking) == 1:
-        allowed = (*map(str, lacking[0].addresses), host)
-        remedies = heal(
-            lambda: WireguardPeer(interface=state.interface or "", key=lacking[0].key, allowed_ips=allowed),
-            lasting=f"AllowedIPs = {', '.join(allowed)} in its [Peer] section of the file",
-        )
+        remedies = allow(state, lacking[0], host)
     return failed(
         codes.OVERLAY_ALLOWED_IPS,
         peer.target,
@@ -266,10 +259,7 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
         peer.target,
         Direction.ROUND_TRIP,
         f"{message}, {fact}",
-        remedies=heal(
-            lambda: WireguardPeer(interface=state.interface or "", key=known.key, keepalive_s=KEEPALIVE_S),
-            lasting=f"PersistentKeepalive = {KEEPALIVE_S} in its [Peer] section of the file",
-        ),
+        remedies=keep_alive(state.interface, known.key, KEEPALIVE_S),
         facts=_handshake(seen),
         measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
@@ -287,25 +277,20 @@ def _explain(
             return codes.OVERLAY_ENDPOINT_LOOP, f"{fact}; {ever}", around(name, host)
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
-            place = "HOST:PORT   # its underlay address and port: run wg show all listen-port there"
-            remedies = by_hand(f"wg set {name} peer {known.key} endpoint {place}", root=True)
-            return codes.OVERLAY_NO_HANDSHAKE, message, remedies
+            return codes.OVERLAY_NO_HANDSHAKE, message, give_endpoint(name, known)
         case Finding.REFUSED_HERE:
             message = f"this node's own firewall rejects packets to {peer.address} through {name}: {seen.objection}"
-            remedies = look(f"nft list ruleset  # look for a drop on output to {name}", root=True)
-            return codes.HOST_FIREWALL_DROP, message, remedies
+            return (
+                codes.HOST_FIREWALL_DROP,
+                message,
+                look(f"nft list ruleset  # a drop on output to {name}?", root=True),
+            )
         case Finding.PORT_CLOSED:
             message = (
                 f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected by a "
                 f"firewall; {ever}"
             )
-            remedies = look(
-                "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here",
-                where="peer",
-                host=peer.target,
-                root=True,
-            )
+            remedies = look_at_port(name, known, peer.target)
         case Finding.NOTHING_SENT:
             route_error = seen.route.error if seen.route else None
             reason = route_error or seen.objection or "the counters of the tunnel do not change"
@@ -392,8 +377,7 @@ def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer) -> Resu
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
     shown = (Evidence(state.product, "what it reports about the peer", _reported_of(known)),)
     if said is Word.EXPIRED:
-        again = by_hand("tailscale up --force-reauth", where="peer", host=name, root=True)
-        remedies = again if state.product == "tailscale" else ()
+        remedies = log_in_again(name) if state.product == "tailscale" else ()
         return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedies=remedies, evidence=shown)
     if said is Word.RELAYED:
         return warned(codes.OVERLAY_RELAYED, *about, remedies=open_port(state.product), evidence=shown)

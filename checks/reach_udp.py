@@ -9,7 +9,6 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
     Remedies,
     Result,
@@ -25,8 +24,9 @@ from preflight.api import (
 )
 from preflight.model.facts import AnswerFacts
 from preflight.model.path import AskResult, PeerReport, StampStats
+from preflight.proto.responder import reach
 from preflight.proto.responder.answerer import replace_answerer, who_answers
-from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
+from preflight.proto.responder.reach import Way
 from preflight.proto.responder.reach_messages import (
     answered_late,
     answered_of,
@@ -38,7 +38,14 @@ from preflight.proto.responder.reach_messages import (
     other_key,
     unanswered,
 )
-from preflight.proto.responder.reached import Reached, counts, outside_router, overload_text
+from preflight.proto.responder.reached import (
+    Reached,
+    counts,
+    forward_counts,
+    outside_router,
+    overload_text,
+    reverse_counts,
+)
 from preflight.proto.responder.return_path import explain
 
 COUNT = 10
@@ -127,7 +134,7 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
 
 def _by_ways(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
     """What is known of the two directions when nothing at all comes from the responder's place."""
-    ways = forward_way(asked), reverse_way(asked)
+    ways = reach.forward_way(asked), reach.reverse_way(asked)
     if ways == (Way.OPEN, Way.OPEN) and (asked.report is not None or asked.hello is not None):
         return (_mute(peer, asked),)
     found: tuple[Result | None, ...]
@@ -190,11 +197,7 @@ def _other_key(peer: Peer, reached: Reached) -> Result:
         Direction.ROUND_TRIP,
         fact,
         aspect="key",
-        remedies=by_hand(
-            f"Give the responder of {peer.target} this node's key file: --key-file FILE or responder.key_file.",
-            where="peer",
-            host=peer.target,
-        ),
+        remedies=reach.give_key(peer.target),
     )
 
 
@@ -234,7 +237,7 @@ def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{overload}, as it reports, so what is missing says nothing about the path",
-        remedies=who_floods(peer.target, peer.responder_port),
+        remedies=reach.who_floods(peer.target, peer.responder_port),
         evidence=(_evidence(asked),),
     )
 
@@ -255,7 +258,7 @@ def _start(peer: Peer, reached: Reached) -> Remedies:
     local = (reached.asked.local if reached.asked else None) or reached.session.local
     asker, keyed = local[0] if local else None, reached.session.authenticated
     place = (peer.target, peer.address, peer.responder_port)
-    return start_responder(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
+    return reach.start_responder(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
 
 
 def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
@@ -285,11 +288,7 @@ def _mute(peer: Peer, asked: AskResult) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         unanswered(peer.target, asked),
-        remedies=look(
-            f"Let the responder of {peer.target} serve this node: --allow {local}, or the same key file on both.",
-            where="peer",
-            host=peer.target,
-        ),
+        remedies=reach.serve(peer.target, local),
         evidence=(_evidence(asked),),
     )
 
@@ -302,8 +301,8 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
         Direction.ROUND_TRIP,
         f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {not_here(report)}"
         f"{'; ICMP echo passes' if reached.echoed else ''}",
-        remedies=look(f"nft list ruleset | grep -nE 'hook|drop|reject'   # here and on {peer.target}", root=True),
-        measurements=_forward_counts(asked) | _reverse_counts(asked),
+        remedies=reach.look_at_filters(f"here and on {peer.target}", here=True),
+        measurements=forward_counts(asked) | reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
 
@@ -311,7 +310,7 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
 def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result | None:
     if way is Way.UNKNOWN:
         return None
-    measurements = _forward_counts(asked)
+    measurements = forward_counts(asked)
     if way is Way.OPEN:
         return passed(peer.target, Direction.FORWARD, got(peer.target, asked), measurements=measurements)
     return failed(
@@ -319,7 +318,7 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         peer.target,
         Direction.FORWARD,
         f"{got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedies=_look_there(peer, "what drops this node's packets?"),
+        remedies=reach.look_at_filters(peer.target, "what drops this node's packets?"),
         measurements=measurements,
         evidence=(_evidence(asked),),
     )
@@ -332,7 +331,7 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
     if way is Way.UNKNOWN:
         return None
     if report is None or way is Way.OPEN:
-        return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=_reverse_counts(asked))
+        return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=reverse_counts(asked))
     unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
         codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_REVERSE,
@@ -340,15 +339,10 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         Direction.REVERSE,
         f"{peer.target} gets this node's packets, but {not_here(report)}"
         f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedies=_look_there(peer, "what drops its answers?"),
-        measurements=_reverse_counts(asked),
+        remedies=reach.look_at_filters(peer.target, "what drops its answers?"),
+        measurements=reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
-
-
-def _look_there(peer: Peer, question: str) -> Remedies:
-    line = f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: {question}"
-    return look(line, where="peer", host=peer.target, root=True)
 
 
 def _dropped_here(peer: Peer, asked: AskResult) -> Result:
@@ -379,11 +373,7 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         Direction.ROUND_TRIP,
         f"{peer.address} answered none of {sent} UDP packets{echo_text(reached.echo)}; "
         f"which direction is dead cannot be seen from here: {'; '.join(filter(None, why))}",
-        remedies=look(
-            f"preflight run reach.udp   # on {peer.target}, towards this node: its view shows the direction",
-            where="peer",
-            host=peer.target,
-        ),
+        remedies=reach.look_from(peer.target),
         facts=AnswerFacts(sent=sent, answered=0),
         evidence=(_evidence(asked),),
     )
@@ -404,16 +394,6 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
             "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
         ),
     )
-
-
-def _forward_counts(asked: AskResult) -> dict[str, Measurement]:
-    reported: dict[str, Measurement] = {"received_by_peer": asked.report.received} if asked.report else {}
-    return {"sent": asked.sent, **reported}
-
-
-def _reverse_counts(asked: AskResult) -> dict[str, Measurement]:
-    reported: dict[str, Measurement] = {"sent_by_peer": asked.report.sent} if asked.report else {}
-    return {**reported, "received": asked.probes_received, "received_on_interface": asked.on_interface}
 
 
 def _evidence(asked: AskResult) -> Evidence:

@@ -15,16 +15,15 @@ from preflight.api import (
     check,
     codes,
     for_each_peer,
-    heal,
     inconclusive,
     passed,
     warned,
 )
-from preflight.model.fix import WireguardPeer
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, Owners
 from preflight.proto.responder.answerer import who_answers
 from preflight.proto.responder.reach import start_responder
+from preflight.proto.tunnel.advice import keep_alive
 
 TAIL_S = 11.0
 """The receiver of the last data answers with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): silence
@@ -180,10 +179,7 @@ def _remedies(idle: Idle) -> Remedies:
     session, interface = idle.session, idle.interface
     if session is None or interface is None or not session.key:
         return by_hand(f"Set a keepalive of {seconds} s on this node's tunnel to the peer.", root=True)
-    return heal(
-        lambda: WireguardPeer(interface=interface, key=session.key, keepalive_s=seconds),
-        lasting=f"PersistentKeepalive = {seconds} in its [Peer] section of the file",
-    )
+    return keep_alive(interface, session.key, seconds)
 
 
 def _measured(idle: Idle) -> dict[str, Measurement]:

@@ -5,7 +5,6 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from preflight.cli.outputs import Output
     from preflight.lab.draws import Draw
     from preflight.lab.fuzz import Drawn, Shrunk
+    from preflight.lab.trial import Trials
 
 DEFAULT_COUNT = 20
 _SEEDS = 10_000
@@ -34,6 +34,7 @@ _SEEDS = 10_000
 @click.option(
     "--shrink", metavar="N", type=click.IntRange(0), default=3, help="Shrink this many wrong ones [default: 3]."
 )
+@click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
 def fuzz(
     seed: int | None,
@@ -43,6 +44,7 @@ def fuzz(
     jobs: int | None,
     only: tuple[str, ...],
     shrink: int,
+    heal: bool,
     outputs: tuple[str, ...],
 ) -> None:
     """Draw set-ups and faults, run preflight on each in a fresh lab, and judge what it says.
@@ -51,6 +53,8 @@ def fuzz(
     smallest set-up that is still wrong, printed as a scenario file for `preflight lab run`. Exits 0 only if every draw
     is right.
     """
+    from preflight.lab.trial import Trials
+
     if sum(each is not None for each in (count, minutes, cover)) > 1:
         raise click.UsageError("one of --count, --minutes and --cover")
     wanted = parse_outputs(outputs)
@@ -61,7 +65,8 @@ def fuzz(
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
         with report_folder(file, single=False) as folder:
             attempts = Attempts()
-            everything, shrunk, interrupted = _run(drawn, jobs or default_jobs(), shrink, folder, attempts)
+            trials = Trials(folder, attempts, healing=heal)
+            everything, shrunk, interrupted = _run(drawn, jobs or default_jobs(), shrink, trials)
             with attempts.one():
                 _write(chosen, everything, shrunk, wanted)
             attempts.settle()
@@ -89,13 +94,11 @@ def _draws(
 
 
 def _run(
-    drawn: Iterator["Draw"], jobs: int, shrink: int, folder: Path, attempts: Attempts
+    drawn: Iterator["Draw"], jobs: int, shrink: int, trials: "Trials"
 ) -> tuple[list["Drawn"], list["Shrunk"], bool]:
     from preflight.lab.faultboard import line
     from preflight.lab.fuzz import run_draws, shrink_all, worth_shrinking
-    from preflight.lab.trial import Trials
 
-    trials = Trials(folder, attempts)
     everything, interrupted = run_draws(drawn, jobs, trials, lambda each: click.echo(line(each), err=True))
     wrong = worth_shrinking(everything, 0 if interrupted else shrink)
     shrunk, stopped = shrink_all(wrong, jobs, trials, lambda each: click.echo(f"shrunk: {each.smallest}", err=True))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from preflight.lab.labs import Lab
     from preflight.lab.scenarios import Scenario
     from preflight.lab.score import Outcome
+    from preflight.lab.trial import Trials
 
 
 @click.group("lab")
@@ -75,14 +76,19 @@ def down(name: str | None, every: bool) -> None:
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(1), help="How many labs to run in parallel [default: one per two CPUs]."
 )
+@click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
-def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> None:
+def run(
+    names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, heal: bool, outputs: tuple[str, ...]
+) -> None:
     """Run scenarios and compare the diagnosis with the expected one. NAME may be a scenario file, such as
     incident.yaml.
 
     Each runs in a fresh lab. Exits 0 only if every diagnosis is right and there is no false alarm. Reports go into the
     folder of the JSON file; the report of one scenario that runs once goes into the JSON file itself.
     """
+    from preflight.lab.trial import Trials
+
     if every == bool(names):
         raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
     wanted = parse_outputs(outputs)
@@ -93,7 +99,8 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
         single = len(scenarios) * repeat == 1
         with report_folder(file, single=single) as reports:
             attempts = Attempts()
-            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or default_jobs(), reports, attempts)
+            trials = Trials(reports, attempts, healing=heal)
+            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or default_jobs(), trials)
             with attempts.one():
                 write_scores(outcomes, wanted, single=single)
             attempts.settle()
@@ -115,18 +122,15 @@ def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
     return scenarios
 
 
-def _run_matrix(
-    scenarios: list["Scenario"], repeat: int, jobs: int, reports: Path, attempts: "Attempts"
-) -> tuple[list["Outcome"], bool]:
+def _run_matrix(scenarios: list["Scenario"], repeat: int, jobs: int, trials: "Trials") -> tuple[list["Outcome"], bool]:
     from preflight.lab.matrix import repeated, run_all
-    from preflight.lab.trial import Trials
 
     def tell(outcome: "Outcome") -> None:
         from preflight.lab.scoreboard import last_events, line
 
         click.echo(f"{line(outcome)}\n{last_events(outcome)}", nl=False, err=True)
 
-    return run_all(repeated(scenarios, repeat), jobs, Trials(reports, attempts), tell)
+    return run_all(repeated(scenarios, repeat), jobs, trials, tell)
 
 
 def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from preflight.lab.names import GATEWAY, HOST
 from preflight.lab.topology import (
     CONTROL_PORT,
+    HOME_GATEWAY,
     MESH_PREFIX,
     OFFLINE,
     OVERLAY_PREFIXES,
@@ -18,6 +20,7 @@ from preflight.lab.topology import (
     TUNNEL_PORT,
     Family,
     Topology,
+    gateway_address,
     mesh_address,
     overlay_address,
     underlay_address,
@@ -39,7 +42,14 @@ Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
-Certificate = Literal["good", "expiring", "expired", "untrusted", "other-name"]
+Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
+HAND_ON = "<hand-on>"
+"""In the configuration of a `Front`: hand the request on to the control plane."""
+INTERMEDIATE = "Preflight lab intermediate CA"
+OTHER_NAME = "other.example"
+"""The name in a certificate that is not for the control plane."""
+BACKEND_PORT = 19847
+"""Where the control plane listens, on loopback, behind a `Front`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,23 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """What is at the control plane's address, in front of it: nginx, or a relay of the lab.
+
+    root: what nginx does with a request; more: further directives of its server; servers: further servers; whole: all
+    servers, instead of the usual one. `<hand-on>`, `<bind>`, `<host>`, `<certificate>` and `<folder>` are replaced.
+    plain: its port speaks plain HTTP although the plan has a certificate. relay: the name of one in `lab.relays`.
+    """
+
+    root: str = HAND_ON
+    more: str = ""
+    servers: str = ""
+    whole: str = ""
+    plain: bool = False
+    relay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """The plan of one lab.
 
@@ -90,10 +117,12 @@ class Blueprint:
     url_variables: a's variables with a URL, which has placeholders as `control_url`.
     etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
     search, ndots: lines of a's resolv.conf, which names the `resolvers`.
+    link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
     routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
     lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
-    node: additional keys of a's settings file.
+    node: additional keys of a's settings file; control: of the control plane's.
+    front: what is between everyone and the control plane.
     """
 
     topology: Topology
@@ -125,11 +154,25 @@ class Blueprint:
     etc: Mapping[str, str] = field(default_factory=dict)
     search: tuple[str, ...] = ()
     ndots: int = 1
+    link_mtu: int = 1500
+    gateways: tuple[str, ...] = ()
     mesh_peers: int = 0
     routes: Routes = "subnet"
     offline: int = 0
     lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
+    control: Mapping[str, Any] = field(default_factory=dict)
+    front: Front | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the control plane's port speaks TLS."""
+        return self.certificate is not None and not (self.front is not None and self.front.plain)
+
+    @property
+    def control_host(self) -> str:
+        """The namespace in which the control plane runs."""
+        return self.topology.control_node
 
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
@@ -171,6 +214,22 @@ class Blueprint:
     def quick(self, node: str) -> bool:
         """Whether wg-quick makes a node's tunnel from its file."""
         return self.product == "wireguard" and self.routes != "subnet" and node == "a"
+
+    def outer(self, node: str) -> str:
+        """The namespace that a member's outer packets leave from: that of the host, if the member is a container."""
+        return HOST if node == "a" and HOST in self.gateways else node
+
+    def attached(self, node: str) -> str:
+        """The namespace that has a member's address on the router's link: the last gateway before the router."""
+        return self.gateways[-1] if node == "a" and self.gateways else node
+
+    def translated(self, node: str) -> bool:
+        """Whether nobody can reach a member before it has spoken: a gateway translates its address."""
+        return node == "a" and GATEWAY in self.gateways
+
+    def gateway(self, node: str, family: Family) -> str:
+        """The default gateway of a member, or of its host."""
+        return HOME_GATEWAY[family] if self.translated(node) else gateway_address(node, family)
 
 
 def plain(topology: str) -> Blueprint:
@@ -216,11 +275,13 @@ class LabSecrets:
     mesh: str = field(repr=False)
     submitter: str = field(repr=False)
     responder_key: str = field(repr=False)
+    worker: str = field(repr=False)
+    jwt: str = field(repr=False)
 
     @classmethod
     def fresh(cls) -> "LabSecrets":
         """Fresh secrets."""
-        return cls(*(secrets.token_urlsafe(24) for _ in range(3)))
+        return cls(*(secrets.token_urlsafe(24) for _ in range(5)))
 
     def bearer(self, kind: Bearer) -> str:
         """The content of a's token file."""
@@ -269,7 +330,7 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str,
     """b's preflight.yaml: its mailbox, and a as the permitted requester."""
     asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
     control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
-    if plan.certificate is not None:
+    if plan.secure:
         control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
     return {
         "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
@@ -289,7 +350,7 @@ def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[st
         section["bootstrap_token_file"] = "bootstrap-token"  # noqa: S105 - a file's name
     if plan.bootstrap == "expired":
         section["bootstrap_expires_unix_ms"] = int(((now or time.time()) - 3600) * 1000)
-    return {"control_plane": section}
+    return {"control_plane": section | dict(plan.control)}
 
 
 def responder_binds(plan: Blueprint, places: Places) -> list[str]:

@@ -3,19 +3,24 @@
 import io
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from preflight.lab.axes.setup import AXES
 from preflight.lab.draws import definition
 from preflight.lab.fuzz import Drawn, Shrunk
+from preflight.lab.scoreboard import healing_words
 
 HEALTHY = "healthy"
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How a group of draws was judged. seconds: the median of the runs, None without any."""
+    """How a group of draws was judged.
+
+    seconds: the median of the runs, None without any. healable: what a command or a file can heal, where healing was
+    tried; healed, harmful: what the fixes of the reports did.
+    """
 
     name: str
     drawn: int
@@ -24,17 +29,21 @@ class Tally:
     wrong: int
     unbuilt: int
     alarms: int
+    healable: int
+    healed: int
+    harmful: int
     seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return asdict(self)
 
 
 def tally(name: str, everything: Iterable[Drawn]) -> Tally:
     """Count a group. A lab that could not be built counts as `unbuilt`, and says nothing about preflight."""
     group = list(everything)
     grades = [each.outcome.judgement.grade if each.outcome.judgement else "unbuilt" for each in group]
+    verdicts = [each.outcome.healing.verdict for each in group if each.outcome.healing]
     runs = [each.outcome.ran_ms / 1000 for each in group if each.outcome.judgement]
     return Tally(
         name=name,
@@ -44,8 +53,15 @@ def tally(name: str, everything: Iterable[Drawn]) -> Tally:
         wrong=grades.count("wrong"),
         unbuilt=grades.count("unbuilt"),
         alarms=sum(bool(each.outcome.false_alarms) for each in group),
+        healable=sum(each.outcome.healing is not None and _healable(each) for each in group),
+        healed=verdicts.count("healed"),
+        harmful=verdicts.count("harmful"),
         seconds=round(statistics.median(runs), 1) if runs else None,
     )
+
+
+def _healable(each: Drawn) -> bool:
+    return all(truth.heals != "nothing" for truth in each.draw.truths())
 
 
 def by_fault(everything: Sequence[Drawn]) -> list[Tally]:
@@ -66,6 +82,19 @@ def by_axis(everything: Sequence[Drawn]) -> list[Tally]:
     ]
 
 
+def cells(everything: Sequence[Drawn]) -> list[dict[str, Any]]:
+    """Fault × axis: a row for each fault on each value of each axis on which it was drawn."""
+    groups: dict[tuple[str, str, str], list[Drawn]] = {}
+    for each in everything:
+        for fault in each.draw.faults or (HEALTHY,):
+            for axis in AXES:
+                groups.setdefault((fault, axis, each.draw.setup[axis]), []).append(each)
+    return [
+        {"fault": fault, "axis": axis, "value": value, **tally("", group).as_dict()}
+        for (fault, axis, value), group in sorted(groups.items())
+    ]
+
+
 def document(seed: int, everything: Sequence[Drawn], shrunk: Sequence[Shrunk]) -> dict[str, Any]:
     """The whole score. A draw of the document can be run again: its `file` is a scenario file."""
     return {
@@ -73,6 +102,7 @@ def document(seed: int, everything: Sequence[Drawn], shrunk: Sequence[Shrunk]) -
         "total": tally("all", everything).as_dict(),
         "faults": [row.as_dict() for row in by_fault(everything)],
         "axes": [row.as_dict() for row in by_axis(everything) if row.drawn],
+        "cells": [{key: value for key, value in cell.items() if key != "name"} for cell in cells(everything)],
         "draws": [_row(each) for each in everything],
         "shrunk": [
             {"drawn": definition(each.drawn), "smallest": definition(each.smallest), "runs": each.runs}
@@ -91,6 +121,7 @@ def _row(each: Drawn) -> dict[str, Any]:
         "got": found.got if found else None,
         "lacks": list(found.lacks) if found else [],
         "false_alarms": list(each.outcome.false_alarms),
+        "healing": None if each.outcome.healing is None else asdict(each.outcome.healing),
         "ran_ms": round(each.outcome.ran_ms),
         "whole_ms": round(each.outcome.whole_ms),
         "report": each.outcome.report,
@@ -104,7 +135,8 @@ def text(seed: int, everything: Sequence[Drawn], shrunk: Sequence[Shrunk]) -> st
     parts = [_table("fault", by_fault(everything)), _table("axis", [row for row in by_axis(everything) if row.drawn])]
     parts += [f"Shrunk in {each.runs} runs from: {each.drawn}\n{each.file()}" for each in shrunk]
     sums = ", ".join(f"{getattr(total, name)} {name}" for name in ("right", "vague", "wrong", "unbuilt"))
-    parts.append(f"seed {seed}: {sums}, {total.alarms} with false alarms, {total.drawn} in all\n")
+    tried = f", {total.healed} of {total.healable} healed, {total.harmful} harmful" if total.healable else ""
+    parts.append(f"seed {seed}: {sums}, {total.alarms} with false alarms{tried}, {total.drawn} in all\n")
     return "\n".join(parts)
 
 
@@ -118,6 +150,7 @@ def line(each: Drawn) -> str:
         words += [f"false alarms: {', '.join(found.alarms)}"] if found.alarms else []
     elif found is None and each.outcome.error:
         words.append(f"- {each.outcome.error}")
+    words += [healing_words(each.outcome.healing)] if each.outcome.healing else []
     return " ".join(words)
 
 
@@ -126,7 +159,7 @@ def _table(what: str, rows: Sequence[Tally]) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("drawn", "right", "vague", "wrong", "unbuilt", "alarms", "seconds")
+    columns = [field.name for field in fields(Tally) if field.name != "name"]
     grid = Table(what, box=SIMPLE_HEAD, highlight=False)
     for column in columns:
         grid.add_column(column, justify="right")

@@ -40,8 +40,9 @@ def tunnel_config(
             "[Peer]",
             f"PublicKey = {keys[neighbour].public}",
             f"AllowedIPs = {', '.join(allowed_ips(plan, node, neighbour))}",
-            f"Endpoint = {endpoint}",
         ]
+        if not plan.translated(neighbour):
+            lines.append(f"Endpoint = {endpoint}")
         if plan.keepalive_s:
             lines.append(f"PersistentKeepalive = {plan.keepalive_s}")
     return "\n".join([*lines, ""])

@@ -171,6 +171,8 @@ class Network:
         daemon = start(device, self.command(node, *words), mark=self.names.mark(device), log=log)
         wait_for_words(daemon, "listening on ", 1, time.monotonic() + _FORWARDER_READY_S)
         with netlink(self.names.namespace(node)) as kernel:
+            # A bad link carries what the links before and behind it carry.
+            kernel.link("set", index=index_of(kernel, device), mtu=self.plan.link_mtu)
             set_up(kernel, device)
             return index_of(kernel, device)
 
@@ -181,20 +183,23 @@ class Network:
     def lay_underlay(self) -> None:
         """Namespaces, the router between them, links and routes. Raises LabError."""
         members = self.plan.topology.members
-        wanted = (self.names.namespace(node) for node in (*members, ROUTER))
+        ends = (*members, *self.plan.gateways)
+        wanted = (self.names.namespace(node) for node in (*ends, ROUTER))
         # By ip(8): pyroute2 would fork this process, which may have threads.
         run([program("ip"), "-batch", "-"], text="".join(f"netns add {namespace}\n" for namespace in wanted))
-        for node in members:
-            with inside(self.names.namespace(node)):
+        for node in ends:
+            with netlink(self.names.namespace(node)) as end:
                 _use_addresses_at_once()
+                set_up(end, "lo")
         with netlink(self.names.namespace(ROUTER)) as router:
             _use_addresses_at_once()
             set_sysctl("net/ipv4/ip_forward", 1)
             set_sysctl("net/ipv6/conf/all/forwarding", 1)
             set_up(router, "lo")
+            mtu = {"mtu": self.plan.link_mtu}
             for node in members:
-                far_end = {"ifname": UNDERLAY, "net_ns_fd": self.names.namespace(node)}
-                router.link("add", ifname=router_link(node), kind="veth", peer=far_end)
+                far_end = {"ifname": UNDERLAY, "net_ns_fd": self.names.namespace(self.plan.attached(node)), **mtu}
+                router.link("add", ifname=router_link(node), kind="veth", peer=far_end, **mtu)
                 set_up(router, router_link(node))
                 for address in (gateway_address(node, 4), gateway_address(node, 6)):
                     add_address(router, router_link(node), address)
@@ -203,8 +208,7 @@ class Network:
             for network in OFFLINE_NETWORKS if self.plan.offline else ():
                 router.route("add", dst=network, type="blackhole")
         for node in members:
-            with netlink(self.names.namespace(node)) as member:
-                set_up(member, "lo")
+            with netlink(self.names.namespace(self.plan.attached(node))) as member:
                 set_up(member, UNDERLAY)
                 for address in (underlay_address(node, 4), underlay_address(node, 6)):
                     add_address(member, UNDERLAY, address)
@@ -280,6 +284,7 @@ def remove_network(names: LabNames) -> None:
         for socket in WIREGUARD_SOCKETS.glob(f"{names.tunnel(node)}*.sock"):
             socket.unlink(missing_ok=True)
         shutil.rmtree(names.etc(node), ignore_errors=True)
+    (WIREGUARD_SOCKETS / f"{names.other_vpn}.sock").unlink(missing_ok=True)
 
 
 def _remove_namespace(namespace: str) -> None:

@@ -53,6 +53,11 @@ class Scenario:
         return plan
 
     @property
+    def is_broken(self) -> bool:
+        """Whether something is wrong in it."""
+        return bool(self.draw.faults if self.draw else self.expected)
+
+    @property
     def loopback(self) -> bool:
         """Whether it works without root."""
         return all(fault.loopback for fault in self.faults)

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from preflight.lab.heal import Healing
 from preflight.lab.score import Diagnosis, Outcome, confusion, document
 from preflight.report.timeline import parse, shown
 
@@ -19,7 +20,14 @@ def line(outcome: Outcome) -> str:
         words.append(f"false alarms: {', '.join(outcome.false_alarms)}")
     if outcome.error:
         words.append(f"- {outcome.error}")
+    words += [healing_words(outcome.healing)] if outcome.healing else []
     return " ".join(words)
+
+
+def healing_words(healing: Healing) -> str:
+    """What the fixes of a report did, in one line."""
+    pasted = f" by {'; '.join(healing.lines)}" if healing.lines else ""
+    return f"[{healing.verdict}{pasted}{': ' + healing.why if healing.why else ''}]"
 
 
 def last_events(outcome: Outcome) -> str:
@@ -59,5 +67,6 @@ def table(outcomes: Sequence[Outcome]) -> str:
     sink = io.StringIO()
     Console(file=sink, width=120, color_system=None).print(grid)
     scores = document(outcomes)
-    words = [f"{scores[key]} {key.replace('_', ' ')}" for key in ("right", "wrong", "missed", "false_alarms")]
+    keys = [key for key in scores if key not in ("scenarios", "total")]
+    words = [f"{scores[key]} {key.replace('_', ' ')}" for key in keys]
     return f"{sink.getvalue().rstrip()}\n\n{', '.join(words)}, {scores['total']} in all\n"

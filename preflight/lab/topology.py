@@ -23,6 +23,10 @@ OFFLINE = tuple(f"o{number}" for number in range(1, 41))
 OFFLINE_NETWORKS = ("10.201.96.0/19", "10.201.128.0/19", "fdc9::/48")
 """Where they are, and nothing else that the router has no nearer route to."""
 
+HOME_GATEWAY: Mapping[Family, str] = {4: "192.168.178.1", 6: "fdc9:0:0:101::1"}
+HOME_ADDRESS: Mapping[Family, str] = {4: "192.168.178.10", 6: "fdc9:0:0:101::10"}
+"""The network behind a's home router, in some set-ups: the router's address there, and a's."""
+
 _NUMBER = {"a": 1, "b": 2, "c": 3, **{node: 100 + number for number, node in enumerate(OFFLINE, 1)}}
 
 
@@ -65,7 +69,7 @@ def mesh_address(number: int) -> str:
 
 
 def underlay_address(node: str, family: Family) -> str:
-    """A member's address on its link to the router."""
+    """Where others find a member: its address on its link to the router, or that of the gateway before it."""
     return f"10.201.{_NUMBER[node]}.2" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::2"
 
 

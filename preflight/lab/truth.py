@@ -68,14 +68,16 @@ FIELDS: Mapping[str, str] = {
     "mtu_bytes": "the largest packet that passes",
     "file": "the file that is wrong",
     "variable": "the environment variable that counts",
-    "problem": "what is wrong with a URL, a token or a name, in one word",
+    "problem": "what is wrong with a URL, a token, an answer or a name, in a word or two",
     "resolver": "the resolver that counts",
     "asked_name": "the name that was really asked and answered",
     "answered_address": "the address that a name led to",
     "http_status": "the status of the answer that counts",
     "server": "who answers in the place of the control plane",
-    "location": "where a redirect leads",
+    "location": "where a redirect leads, without the path that was asked for",
     "certificate": "the name or issuer of the certificate that counts",
+    "scope_id": "the scope id that this node sends",
+    "node_id": "the node of the cluster's list that counts",
 }
 """The fields of facts that decide, and what each holds. Facts of checks use these names."""
 

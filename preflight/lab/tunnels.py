@@ -16,7 +16,7 @@ from preflight.lab import wg_quick
 from preflight.lab.blueprint import Blueprint, Product
 from preflight.lab.names import LabError
 from preflight.lab.network import Network, inside
-from preflight.lab.processes import program, run, start, wait_for_words
+from preflight.lab.processes import Daemon, program, run, start, wait_for_words
 from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 Maker = Callable[[Network, float], None]
@@ -32,18 +32,15 @@ def wireguard(network: Network, deadline: float) -> None:
     starting = []
     bare = [node for node in network.plan.topology.members if not network.plan.quick(node)]
     for node in bare:
-        if _kernel_wireguard(network, node):
-            continue
-        log = network.names.files(node) / "wireguard-go.log"
-        argv = network.command(node, program("wireguard-go"), "-f", network.names.tunnel(node))
-        mark, talk = network.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
-        starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
+        host, device = network.plan.outer(node), network.names.tunnel(node)
+        starting.append(wireguard_device(network, host, device, f"tunnel-{node}"))
     for node in network.plan.topology.members:
         if network.plan.quick(node):
             _bring_up(network, node, deadline)
-    for daemon in starting:
+    for daemon in filter(None, starting):
         wait_for_words(daemon, "UAPI listener started", 1, deadline)
     for node in bare:
+        _move(network, node)
         network.configure_tunnel(node)
 
 
@@ -59,12 +56,33 @@ def _bring_up(network: Network, node: str, deadline: float) -> None:
         )
 
 
-def _kernel_wireguard(network: Network, node: str) -> bool:
+def wireguard_device(network: Network, node: str, device: str, owner: str) -> Daemon | None:
+    """Make a WireGuard device in a namespace: the kernel's, or that of a wireguard-go, which has yet to be ready.
+
+    owner: names the daemon. None: the kernel has made it. Raises LabError.
+    """
+    if _kernel_wireguard(network, node, device):
+        return None
+    log = network.names.directory / f"{owner}.log"
+    argv = network.command(node, program("wireguard-go"), "-f", device)
+    return start(owner, argv, mark=network.names.mark(owner), log=log, environment={"LOG_LEVEL": "verbose"})
+
+
+def _move(network: Network, node: str) -> None:
+    """Give a container the device that was made at its host. The sockets of its outer packets stay there."""
+    if network.plan.outer(node) != node:
+        # wireguard-go does not see a change of the MTU in another namespace, so the device has it before.
+        words = ("mtu", str(network.plan.tunnel_mtu), "netns", network.names.namespace(node))
+        host = network.plan.outer(node)
+        run(network.command(host, program("ip"), "link", "set", network.names.tunnel(node), *words))
+
+
+def _kernel_wireguard(network: Network, node: str, device: str) -> bool:
     from pyroute2 import IPRoute, NetlinkError
 
     with inside(network.names.namespace(node)), IPRoute() as route:
         try:
-            route.link("add", ifname=network.names.tunnel(node), kind="wireguard")
+            route.link("add", ifname=device, kind="wireguard")
         except NetlinkError as error:
             if error.code == errno.EOPNOTSUPP:
                 return False
@@ -78,7 +96,8 @@ def vxlan(network: Network, deadline: float) -> None:
     for node in network.plan.topology.members:
         tunnel, own = network.names.tunnel(node), underlay_address(node, family)
         words = ["link", "add", tunnel, "type", "vxlan", "id", str(VXLAN_ID), "dstport", "4789", "local", own]
-        run(network.command(node, program("ip"), *words))
+        run(network.command(network.plan.outer(node), program("ip"), *words))
+        _move(network, node)
         for neighbour in network.plan.neighbours(node):
             far_end = underlay_address(neighbour, family)
             entry = ["fdb", "append", _BROADCAST, "dev", tunnel, "dst", far_end]
@@ -125,6 +144,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
     far_ends = {
         network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
         for neighbour in plan.neighbours(node)
+        if not plan.translated(neighbour)
     }
     lans = [{"route": lan, "via": plan.address(member, 4)} for member, lan in plan.lans.items() if member != node]
     return {
@@ -135,12 +155,17 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
         },
         "static_host_map": far_ends,
         "lighthouse": {"am_lighthouse": False, "hosts": []},
-        "listen": {"host": underlay_address(node, 4), "port": TUNNEL_PORT},
+        "listen": {"host": _listen(plan, node), "port": TUNNEL_PORT},
         "punchy": {"punch": bool(plan.keepalive_s)},
         "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu, "unsafe_routes": lans},
         "firewall": {"outbound": allow, "inbound": allow},
         "logging": {"level": "info"},
     }
+
+
+def _listen(plan: Blueprint, node: str) -> str:
+    # Behind a translation a node does not have the address at which others find it.
+    return "0.0.0.0" if plan.translated(node) else underlay_address(node, 4)  # noqa: S104 - as Nebula's example does
 
 
 def openvpn(network: Network, deadline: float) -> None:

@@ -40,6 +40,15 @@ RULES: tuple[Rule, ...] = (
         {"namespace": "!host", "routes": "!subnet wider"},
     ),
     Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
+    Rule("home routers and carriers translate IPv4 only", {"nat": "!none", "outer": "ipv6"}),
+    Rule(
+        "a translation lets no VXLAN in: its answers go to a port that never spoke",
+        {"nat": "!none", "product": "vxlan"},
+    ),
+    Rule("the lab moves only devices that it sets up itself", {"namespace": "container", "product": "nebula openvpn"}),
+    Rule("in the lab a container has one tunnel", {"namespace": "container", "second_vpn": "other"}),
+    Rule("IPv6 needs 1280 bytes, more than fit a tunnel in such links", {"link_mtu": "1280", "families": "!ipv4"}),
+    Rule("the underlay has IPv6, which needs 1280 bytes", {"link_mtu": "1280", "below": "tunnel"}),
 )
 
 

@@ -84,6 +84,32 @@ def start_responder(
     return look(line, where="peer", host=name, root=True)
 
 
+def look_at_filters(place: str, question: str = "", *, here: bool = False) -> Remedies:
+    """The rules that may drop packets. place: as the comment names it; a peer's own name unless it is `here`."""
+    line = f"nft list ruleset | grep -nE 'hook|drop|reject'   # {place if here else f'on {place}'}"
+    if here:
+        return look(line, root=True)
+    return look(f"{line}: {question}", where="peer", host=place, root=True)
+
+
+def look_from(name: str) -> Remedies:
+    """The same check at the peer called `name`."""
+    line = f"preflight run reach.udp   # on {name}, towards this node: its view shows the direction"
+    return look(line, where="peer", host=name)
+
+
+def give_key(name: str) -> Remedies:
+    """This node's key for the responder of the peer called `name`."""
+    sentence = f"Give the responder of {name} this node's key file: --key-file FILE or responder.key_file."
+    return by_hand(sentence, where="peer", host=name)
+
+
+def serve(name: str, asker: str) -> Remedies:
+    """What a responder that answers nobody here may lack."""
+    sentence = f"Let the responder of {name} serve this node: --allow {asker}, or the same key file on both."
+    return look(sentence, where="peer", host=name)
+
+
 def who_floods(name: str, port: int) -> Remedies:
     """What shows, at the peer called `name`, who overloads its responder."""
     count = "awk '{print $5}' | sort | uniq -c | sort -n | tail"

@@ -1,0 +1,288 @@
+"""Faults of a node's routes to the remote end of its tunnel, and of the neighbours on its uplink."""
+
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.names import GATEWAY, ROUTER, LabError
+from preflight.lab.part import Part
+from preflight.lab.stations import outside
+from preflight.lab.stations import outside_proofs as proofs
+from preflight.lab.stations.fault import Fault
+from preflight.lab.stations.outside import at_sender, ip, leaving
+from preflight.lab.stations.sides import OTHER, on_both_sides
+from preflight.lab.topology import prefix_length
+from preflight.lab.truth import Deciding, Place, Truth
+from preflight.model.host_port import join_host_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from preflight.lab.network import Network
+    from preflight.lab.stations.proofs import Proof
+
+_NOWHERE = "02:00:00:00:00:99"
+"""The hardware address of nobody in a lab."""
+_SILENT = 0x99
+
+
+# No way out
+
+
+def _no_default(network: "Network", node: str) -> None:
+    version = "-6" if ":" in leaving(network, node).address else "-4"
+    ip(network, node, version, "route", "del", "default")
+
+
+def _uplink_down(network: "Network", node: str) -> None:
+    ip(network, node, "link", "set", leaving(network, node).device, "down")
+
+
+def _unplugged(network: "Network", node: str) -> None:
+    where, device = other_end(network, node, leaving(network, node).device)
+    ip(network, where, "link", "set", device, "down")
+
+
+def other_end(network: "Network", node: str, device: str) -> tuple[str, str]:
+    """The node and the device at the other end of a link. Raises LabError if no router has it."""
+    own = outside.links(network, node)[device]
+    for where in (ROUTER, GATEWAY):
+        if not network.names.namespace_file(where).exists():
+            continue
+        for name, link in outside.links(network, where).items():
+            if (link["ifindex"], link.get("link_index")) == (own.get("link_index"), own["ifindex"]):
+                return where, name
+    raise LabError(f"no router is at the other end of {node}'s {device}")
+
+
+# A way to nowhere
+
+
+def _loop(network: "Network", node: str) -> None:
+    ip(network, node, "route", "add", leaving(network, node).host, "dev", outside.tunnel_to_remote_end(network, node))
+
+
+def _blackhole(network: "Network", node: str) -> None:
+    ip(network, node, "route", "add", "blackhole", leaving(network, node).host)
+
+
+def _prohibited(network: "Network", node: str) -> None:
+    way = leaving(network, node)
+    version = "-6" if ":" in way.address else "-4"
+    words = ["rule", "add", "to", way.host, "ipproto", "udp", "dport", str(way.port), "prohibit"]
+    ip(network, node, version, *words)
+
+
+def silent_neighbour(network: "Network", node: str) -> str:
+    """An address of the network on a node's uplink that nobody has."""
+    source = leaving(network, node).source
+    length = prefix_length(6 if ":" in source else 4)
+    return str(ip_network(f"{source}/{length}", strict=False)[_SILENT])
+
+
+def _dead_host_route(network: "Network", node: str) -> None:
+    way, gateway = leaving(network, node), silent_neighbour(network, node)
+    ip(network, node, "route", "add", way.host, "via", gateway, "dev", way.device, "onlink")
+
+
+def _dead_default(network: "Network", node: str) -> None:
+    way, gateway = leaving(network, node), silent_neighbour(network, node)
+    version = "-6" if ":" in gateway else "-4"
+    ip(network, node, version, "route", "replace", "default", "via", gateway, "dev", way.device, "onlink")
+
+
+def _wrong_neighbour(network: "Network", node: str) -> None:
+    way = leaving(network, node)
+    words = ["neigh", "replace", way.gateway or way.address, "lladdr", _NOWHERE, "dev", way.device, "nud", "permanent"]
+    ip(network, node, *words)
+
+
+# What is true then
+
+
+def _endpoint(network: "Network") -> str:
+    address, port, _ = outside.endpoint(network, "a")
+    return join_host_port(address, port)
+
+
+def _uplink(network: "Network") -> str:
+    return proofs.device_of(network, "a")
+
+
+def _neighbour(network: "Network") -> str:
+    way = leaving(network, "a")
+    return way.gateway or way.address
+
+
+def _gateway(network: "Network") -> str:
+    return leaving(network, "a").gateway
+
+
+_NONE = Deciding("route_type", "none")
+_INTERFACE = Deciding("interface", _uplink)
+
+
+def _both_ways(setup: Setup, node: str) -> Truth:
+    """Nothing leaves and nothing comes in."""
+    if node == "b":
+        return outside.dead(setup, "round-trip", where="peer")
+    return outside.dead(setup, "round-trip", place=Place("packet", "route-outer"), deciding=_INTERFACE)
+
+
+def _loop_is(setup: Setup, node: str) -> Truth:
+    if node == "b":
+        return at_sender(setup, node, "route-outer")
+    return Truth(
+        "overlay.endpoint-loop",
+        "b",
+        place=Place("packet", "route-outer"),
+        deciding=Deciding("endpoint", _endpoint),
+        heals="command",
+        vague=("reach.unreachable", "reach.no-forward"),
+    )
+
+
+def _before(setup: Setup) -> tuple[Part, ...]:
+    def inject(network: "Network") -> None:
+        to = _endpoint(network)
+        _uplink_down(network, "a")
+        outside.forget(network, "a", to)
+
+    return (Part("a's uplink was down before its tunnel started", inject=inject),)
+
+
+def _before_is(setup: Setup) -> Truth:
+    return outside.never_up(setup, place=Place("packet", "route-outer"), deciding=_INTERFACE)
+
+
+def _has_sessions(setup: Setup) -> str | None:
+    if setup.product != "wireguard":
+        return "the lab starts the tunnels of WireGuard again, and no others"
+    return outside.own_uplink(setup, "a") or ("the other uplink is up" if setup.uplinks != "one" else None)
+
+
+def _one_uplink(setup: Setup, node: str) -> str | None:
+    if node == "a" and setup.uplinks != "one":
+        return "the other uplink is up"
+    return outside.own_uplink(setup, node)
+
+
+_ROUTE, _NEIGHBOUR = Place("packet", "route-outer"), Place("packet", "neighbour")
+
+
+def _silent(node: str) -> "Proof":
+    return proofs.dies_before_the_wire(node, OTHER[node])
+
+
+def _refused(words: str) -> "Callable[[str], Proof]":
+    def of(node: str) -> "Proof":
+        return proofs.all_of(proofs.look_up(node, lambda found: words in found.get("error", "")), _silent(node))
+
+    return of
+
+
+def _looped(node: str) -> "Proof":
+    look = proofs.look_up(node, lambda found: found.get("dev", "").startswith("pl-"))
+    return proofs.all_of(look, _silent(node))
+
+
+def _sent_to_nobody(node: str) -> "Proof":
+    return proofs.all_of(proofs.dies_on_the_way(node, OTHER[node]), proofs.static_gateway(node))
+
+
+def _own(station: str, deciding: Deciding, *, everything: bool = False) -> "Callable[[Setup, str], Truth]":
+    return lambda setup, node: at_sender(setup, node, station, deciding, everything=everything)
+
+
+FAULTS = (
+    *on_both_sides(
+        "route-outer-no-default",
+        "{node} has lost its default route",
+        _ROUTE,
+        step=_no_default,
+        expected=_own("route-outer", Deciding("route_type", "none"), everything=True),
+        proof=_refused("unreachable"),
+        excluded=outside.only_default,
+    ),
+    *on_both_sides(
+        "route-outer-uplink-down",
+        "{node}'s uplink has gone down while the session lived",
+        _ROUTE,
+        step=_uplink_down,
+        expected=_both_ways,
+        proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "UP"), _silent(node)),
+        excluded=_one_uplink,
+    ),
+    *on_both_sides(
+        "route-outer-unplugged",
+        "{node}'s uplink has no carrier",
+        _ROUTE,
+        step=_unplugged,
+        expected=_both_ways,
+        proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
+        excluded=_one_uplink,
+    ),
+    *on_both_sides(
+        "route-outer-loop",
+        "a host route on {node} leads the tunnel's own packets into the tunnel",
+        _ROUTE,
+        step=_loop,
+        expected=_loop_is,
+        proof=_looped,
+        excluded=outside.own_uplink,
+    ),
+    *on_both_sides(
+        "route-outer-blackhole",
+        "a blackhole route on {node} for the remote end of its tunnel",
+        _ROUTE,
+        step=_blackhole,
+        expected=_own("route-outer", Deciding("route_type", "blackhole")),
+        proof=_refused("Invalid argument"),
+        excluded=outside.own_uplink,
+    ),
+    *on_both_sides(
+        "route-outer-rule",
+        "a policy rule on {node} prohibits the tunnel's UDP to its remote end",
+        _ROUTE,
+        step=_prohibited,
+        expected=_own("route-outer", Deciding("route_type", "prohibit")),
+        proof=_refused("Permission denied"),
+        excluded=outside.own_uplink,
+    ),
+    *on_both_sides(
+        "neighbour-host-route",
+        "{node} has a host route to its remote end by a gateway that is dead; its default route is fine",
+        _NEIGHBOUR,
+        step=_dead_host_route,
+        expected=_own("neighbour", Deciding("gateway", _gateway)),
+        proof=_silent,
+        excluded=outside.own_uplink,
+    ),
+    *on_both_sides(
+        "neighbour-default",
+        "{node}'s default route leads to a gateway that is dead",
+        _NEIGHBOUR,
+        step=_dead_default,
+        expected=_own("neighbour", Deciding("gateway", _gateway), everything=True),
+        proof=_silent,
+        excluded=outside.only_default,
+    ),
+    *on_both_sides(
+        "neighbour-static",
+        "a static entry on {node} gives its gateway a hardware address that nobody has",
+        _NEIGHBOUR,
+        step=_wrong_neighbour,
+        expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True),
+        proof=_sent_to_nobody,
+        excluded=outside.own_uplink,
+    ),
+    Fault(
+        name="route-outer-uplink-down-before",
+        summary="a's uplink was down before its tunnel started",
+        place=_ROUTE,
+        made=_before,
+        expected=_before_is,
+        proof=proofs.all_of(proofs.uplink_lacks("a", "UP"), proofs.never_shook_hands("a")),
+        excluded=_has_sessions,
+    ),
+)

@@ -1,0 +1,284 @@
+"""The way of a tunnel's own packets: who is at its other end, how it leaves a node, and what can be known of it.
+
+Everything is asked from the plan or from the network as it was built, so that it holds on every set-up: behind a
+translation of addresses, through a hub, with another product's port.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import Blueprint, plain
+from preflight.lab.names import LabError
+from preflight.lab.network import router_link
+from preflight.lab.processes import program, run
+from preflight.lab.topology import TUNNEL_PORT, Family, underlay_address
+from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+VXLAN_PORT = 4789
+Dead = Literal["forward", "reverse", "round-trip"]
+_ONE_WAY = {"forward": "reach.no-forward", "reverse": "reach.no-reverse"}
+_OTHER = {"a": "b", "b": "a"}
+
+
+def plan_of(setup: Setup) -> Blueprint:
+    """The plan of a set-up without faults."""
+    plan = plain("pair")
+    for part in setup.parts():
+        plan = part.shape(plan)
+    return plan
+
+
+def remote_end(plan: Blueprint, node: str = "a") -> str:
+    """The member to which a node's tunnel sends what is for the other one of a and b."""
+    through = plan.topology.hub
+    if plan.product == "openvpn":
+        through = plan.topology.control_node
+    return _OTHER[node] if through in (None, node) else str(through)
+
+
+def family_of(plan: Blueprint) -> Family:
+    """The family of the tunnel's own packets."""
+    return 4 if plan.product in ("nebula", "openvpn") else plan.underlay
+
+
+def port_of(plan: Blueprint) -> int:
+    """The UDP port at which the tunnels listen."""
+    return VXLAN_PORT if plan.product == "vxlan" else TUNNEL_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How a node's tunnel sends its own packets: to which address and port, by which device, gateway and source."""
+
+    address: str
+    port: int
+    device: str
+    gateway: str
+    source: str
+
+    @property
+    def ip(self) -> str:
+        """The family, as nft names it."""
+        return "ip6" if ":" in self.address else "ip"
+
+    @property
+    def host(self) -> str:
+        """The address as a prefix."""
+        return f"{self.address}/{128 if ':' in self.address else 32}"
+
+    @property
+    def to(self) -> str:
+        """A match of nft for what is sent there."""
+        return f"{self.ip} daddr {self.address} udp dport {self.port}"
+
+    @property
+    def back(self) -> str:
+        """A match of nft for what comes from there."""
+        return f"{self.ip} saddr {self.address} udp sport {self.port}"
+
+
+def leaving(network: "Network", node: str) -> Leaving:
+    """How the tunnel of a node leaves it now, by the kernel's own look-up. Raises LabError if it does not."""
+    address, port, mark = endpoint(network, node)
+    where = ["-j", "route", "get", address, "ipproto", "udp", "sport", str(port), "dport", str(port)]
+    (found,) = json.loads(ip(network, node, *where, *(["mark", mark] if mark else [])))
+    return Leaving(address, port, found["dev"], found.get("gateway", ""), found["prefsrc"])
+
+
+def endpoint(network: "Network", node: str) -> tuple[str, int, str]:
+    """The address and the port to which a node's tunnel sends, and its mark."""
+    far = remote_end(network.plan, node)
+    if network.plan.product != "wireguard":
+        return underlay_address(far, family_of(network.plan)), port_of(network.plan), ""
+    for device in tunnels(network, node):
+        for line in network.wg(node, "show", device, "endpoints").splitlines():
+            key, _, place = line.partition("\t")
+            if key == network.keys[far].public and place != "(none)":
+                address, _, port = place.rpartition(":")
+                mark = network.wg(node, "show", device, "fwmark").strip()
+                return address.strip("[]"), int(port), "" if mark == "off" else mark
+    raise LabError(f"{node}'s tunnel has no endpoint for {far}")
+
+
+def links(network: "Network", node: str) -> dict[str, dict[str, Any]]:
+    """The devices of a node by name, as ip(8) shows them."""
+    return {link["ifname"]: link for link in json.loads(ip(network, node, "-j", "link", "show"))}
+
+
+def tunnels(network: "Network", node: str) -> list[str]:
+    """The devices of a node's tunnels: one, or one for each peer."""
+    return [device for device in links(network, node) if device.startswith(network.names.tunnel(node))]
+
+
+def tunnel_to_remote_end(network: "Network", node: str) -> str:
+    """The device of a node's tunnel to its remote end."""
+    devices = tunnels(network, node)
+    if len(devices) == 1 or network.plan.product != "wireguard":
+        return devices[0]
+    key = network.keys[remote_end(network.plan, node)].public
+    return next(device for device in devices if key in network.wg(node, "show", device, "peers"))
+
+
+def forget(network: "Network", node: str, to: str = "") -> None:
+    """Let a node's WireGuard forget its sessions with its remote end. to: the endpoint from now on, `HOST:PORT`; none: it
+    waits for the remote end to call.
+    """
+    device, key = tunnel_to_remote_end(network, node), network.keys[remote_end(network.plan, node)].public
+    found = network.wg(node, "show", device, "allowed-ips").splitlines()
+    allowed = next(line.partition("\t")[2] for line in found if line.startswith(key))
+    network.wg(node, "set", device, "peer", key, "remove")
+    words = ["peer", key, "allowed-ips", allowed.replace(" ", ",")]
+    words += ["persistent-keepalive", str(network.plan.keepalive_s)] if network.plan.keepalive_s else []
+    network.wg(node, "set", device, *words, *(["endpoint", to] if to else []))
+
+
+def ip(network: "Network", node: str, *words: str) -> str:
+    """Run ip(8) in a node's namespace."""
+    return run(network.command(node, program("ip"), *words))
+
+
+def table(network: "Network", node: str, text: str) -> None:
+    """Give a node a separate table of rules, in the words of nft."""
+    run(network.command(node, program("nft"), "-f", "-"), text=text)
+
+
+def on_the_way(plan: Blueprint, direction: Dead, far: str = "") -> str:
+    """A match of nft in the router's forward chain: what goes from a to its remote end, or back.
+
+    By a's link and the remote end's address: neither changes by a translation of a's address or by a bad link.
+    """
+    family = family_of(plan)
+    word, address = "ip" if family == 4 else "ip6", underlay_address(far or remote_end(plan), family)
+    link = router_link("a")
+    return f'iifname "{link}" {word} daddr {address}' if direction == "forward" else (
+        f'oifname "{link}" {word} saddr {address}'
+    )  # fmt: skip
+
+
+@contextmanager
+def expecting(problem: str) -> Iterator[None]:
+    """Say of a command that fails what the lab wanted of it."""
+    try:
+        yield
+    except LabError as error:
+        raise LabError(f"{problem}: {error}") from None
+
+
+# What a can know
+
+
+def through_a_third(setup: Setup) -> bool:
+    """Whether a and b talk through a third member, so that its tunnel is their way too."""
+    plan = plan_of(setup)
+    return remote_end(plan, "a") != "b" or remote_end(plan, "b") != "a"
+
+
+def hears_by_mailbox(setup: Setup) -> bool:
+    """Whether b's responder can report what it saw while the way between a and b is dead."""
+    return setup.responder == "key" and setup.home == "third" and not through_a_third(setup)
+
+
+def hears_hellos(setup: Setup) -> bool:
+    """Whether b's hellos reach a while only the way from a to b is dead: they count what b received."""
+    return setup.responder == "key"
+
+
+def direction_is_known(setup: Setup, direction: Dead) -> bool:
+    """Whether a can know in which direction packets of a living session die."""
+    if direction == "round-trip":
+        return True
+    return hears_hellos(setup) if direction == "forward" else hears_by_mailbox(setup)
+
+
+def dead(
+    setup: Setup,
+    direction: Dead,
+    *,
+    place: Place | None = None,
+    deciding: Deciding | None = None,
+    proven: bool = False,
+    heals: Healer = "command",
+    where: Where = "node",
+) -> Truth:
+    """Nothing passes in a session that was alive.
+
+    place: None where the last observation before the death and the first one behind it leave several stations.
+    proven: a sees the death itself, so the direction does not depend on b's word.
+    """
+    known = proven or direction_is_known(setup, direction)
+    code = _ONE_WAY.get(direction, "reach.unreachable") if known else "reach.unreachable"
+    return Truth(
+        code,
+        "b",
+        direction if known else "round-trip",
+        place=place,
+        deciding=deciding,
+        heals=heals,
+        where=where,
+        vague=() if code == "reach.unreachable" else ("reach.unreachable",),
+    )
+
+
+def never_up(
+    setup: Setup,
+    *,
+    direction: Dead | None = None,
+    place: Place | None = None,
+    deciding: Deciding | None = None,
+    heals: Healer = "command",
+    where: Where = "node",
+) -> Truth:
+    """The tunnel never came up. direction: only where a sees the peer's own calls, or its own refusal."""
+    return Truth(
+        "overlay.no-handshake",
+        "b",
+        direction,
+        place=place,
+        deciding=deciding,
+        heals=heals,
+        where=where,
+        vague=("reach.unreachable",),
+    )
+
+
+def at_sender(
+    setup: Setup, node: str, station: str, deciding: Deciding | None = None, *, everything: bool = False
+) -> Truth:
+    """What a node sends dies at its own station: a sees that here, and at b only what b's responder reports.
+
+    everything: at b, its packets to all others die too, so that it cannot report.
+    """
+    if node == "a":
+        return dead(setup, "forward", place=Place("packet", station), deciding=deciding, proven=True)
+    return dead(setup, "round-trip" if everything else "reverse", where="peer")
+
+
+def at_receiver(setup: Setup, node: str, station: str, deciding: Deciding | None = None) -> Truth:
+    """What comes to a node dies at its own station: a sees that here, and at b only that nothing arrived."""
+    if node == "a":
+        place = Place("packet", station, "receiver")
+        return dead(setup, "reverse", place=place, deciding=deciding, proven=True)
+    return dead(setup, "forward", where="peer")
+
+
+def own_uplink(setup: Setup, node: str) -> str | None:
+    """Why a fault of a node's own uplink cannot be made on a set-up."""
+    if node == "a" and setup.namespace != "host":
+        return "a does not see the namespace in which its tunnel's own packets leave"
+    return "the tunnel's own packets leave through another tunnel" if setup.below != "none" else None
+
+
+def only_default(setup: Setup, node: str) -> str | None:
+    """Why a fault of a node's default route cannot be made on a set-up."""
+    if node == "a" and setup.uplinks != "one":
+        return "the other uplink has a default route too"
+    if node == "a" and setup.routes == "halves":
+        return "two halves of a default route lead into the tunnel"
+    return own_uplink(setup, node)

@@ -1,0 +1,54 @@
+"""One kind of failure at either end of a way: a's own, which a sees itself, and b's, of which it sees the effects."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.part import Part
+from preflight.lab.stations.fault import Fault
+from preflight.lab.truth import Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+    from preflight.lab.stations.proofs import Proof
+
+Told = TypeVar("Told")
+OTHER = {"a": "b", "b": "a"}
+
+
+def on_both_sides(
+    name: str,
+    summary: str,
+    place: Place,
+    *,
+    step: "Callable[[Network, str], None]",
+    expected: Callable[[Setup, str], Truth],
+    proof: "Callable[[str], Proof]",
+    excluded: Callable[[Setup, str], str | None],
+    nodes: str = "ab",
+) -> tuple[Fault, ...]:
+    """The fault at a, called `name`, and at b, called `name-b`; each function gets the node that has it.
+
+    summary: with `{node}` and `{other}`. nodes: only one of them, where the other end cannot have it.
+    """
+    return tuple(
+        Fault(
+            name=name if node == "a" else f"{name}-{node}",
+            summary=(said := summary.format(node=node, other=OTHER[node])),
+            place=place,
+            made=partial(_made, said, step, node),
+            expected=partial(_on, expected, node),
+            proof=proof(node),
+            excluded=partial(_on, excluded, node),
+        )
+        for node in nodes
+    )
+
+
+def _made(summary: str, step: "Callable[[Network, str], None]", node: str, setup: Setup) -> tuple[Part, ...]:
+    return (Part(summary, inject=lambda network: step(network, node)),)
+
+
+def _on(told: Callable[[Setup, str], Told], node: str, setup: Setup) -> Told:
+    return told(setup, node)
