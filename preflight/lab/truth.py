@@ -47,8 +47,8 @@ STATIONS: Mapping[Way, tuple[str, ...]] = {
     "token": ("token",),
     "posture": ("posture", "nodes", "host", "run"),
 }
-"""The stations of each way in their order; a station that a way's two ends share is listed once. Where nothing dies, the
-station is the area of the code."""
+"""The stations of each way in their order; a station that a way's two ends share is listed once. Where nothing dies,
+the station is the area of the code."""
 
 FIELDS: Mapping[str, str] = {
     "rule_handle": "the firewall rule that drops or rewrites, by its handle",
@@ -60,9 +60,11 @@ FIELDS: Mapping[str, str] = {
     "offender": "the host that sent an ICMP error",
     "answered_from": "the address that answers come from",
     "endpoint": "the address to which the tunnel sends, as host:port",
+    "port": "the port that counts",
     "public_key": "the tunnel's peer that counts",
     "neighbour": "the address of a neighbour that does not answer",
     "sysctl": "the kernel's setting that counts",
+    "packet_class": "which of a tunnel's packets die: handshake, data, large",
     "mtu_bytes": "the largest packet that passes",
     "file": "the file that is wrong",
     "variable": "the environment variable that counts",

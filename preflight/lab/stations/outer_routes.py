@@ -1,19 +1,16 @@
 """Faults of a node's routes to the remote end of its tunnel, and of the neighbours on its uplink."""
 
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.names import GATEWAY, ROUTER, LabError
+from preflight.lab.names import EVERYWHERE, LabError
 from preflight.lab.part import Part
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.outside import at_sender, ip, leaving
 from preflight.lab.stations.sides import OTHER, on_both_sides
-from preflight.lab.topology import prefix_length
 from preflight.lab.truth import Deciding, Place, Truth
-from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
 _NOWHERE = "02:00:00:00:00:99"
 """The hardware address of nobody in a lab."""
-_SILENT = 0x99
 
 
 # No way out
@@ -46,24 +42,32 @@ def _unplugged(network: "Network", node: str) -> None:
 def other_end(network: "Network", node: str, device: str) -> tuple[str, str]:
     """The node and the device at the other end of a link. Raises LabError if no router has it."""
     own = outside.links(network, node)[device]
-    for where in (ROUTER, GATEWAY):
+    for where in EVERYWHERE:
         if not network.names.namespace_file(where).exists():
             continue
         for name, link in outside.links(network, where).items():
             if (link["ifindex"], link.get("link_index")) == (own.get("link_index"), own["ifindex"]):
                 return where, name
-    raise LabError(f"no router is at the other end of {node}'s {device}")
+    raise LabError(f"nobody is at the other end of {node}'s {device}")
 
 
 # A way to nowhere
 
 
 def _loop(network: "Network", node: str) -> None:
-    ip(network, node, "route", "add", leaving(network, node).host, "dev", outside.tunnel_to_remote_end(network, node))
+    ip(
+        network,
+        node,
+        "route",
+        "replace",
+        leaving(network, node).host,
+        "dev",
+        outside.tunnel_to_remote_end(network, node),
+    )
 
 
 def _blackhole(network: "Network", node: str) -> None:
-    ip(network, node, "route", "add", "blackhole", leaving(network, node).host)
+    ip(network, node, "route", "replace", "blackhole", leaving(network, node).host)
 
 
 def _prohibited(network: "Network", node: str) -> None:
@@ -73,20 +77,15 @@ def _prohibited(network: "Network", node: str) -> None:
     ip(network, node, version, *words)
 
 
-def silent_neighbour(network: "Network", node: str) -> str:
-    """An address of the network on a node's uplink that nobody has."""
-    source = leaving(network, node).source
-    length = prefix_length(6 if ":" in source else 4)
-    return str(ip_network(f"{source}/{length}", strict=False)[_SILENT])
-
-
 def _dead_host_route(network: "Network", node: str) -> None:
-    way, gateway = leaving(network, node), silent_neighbour(network, node)
-    ip(network, node, "route", "add", way.host, "via", gateway, "dev", way.device, "onlink")
+    way = leaving(network, node)
+    gateway = proofs.nobody(way)
+    ip(network, node, "route", "replace", way.host, "via", gateway, "dev", way.device, "onlink")
 
 
 def _dead_default(network: "Network", node: str) -> None:
-    way, gateway = leaving(network, node), silent_neighbour(network, node)
+    way = leaving(network, node)
+    gateway = proofs.nobody(way)
     version = "-6" if ":" in gateway else "-4"
     ip(network, node, version, "route", "replace", "default", "via", gateway, "dev", way.device, "onlink")
 
@@ -101,8 +100,7 @@ def _wrong_neighbour(network: "Network", node: str) -> None:
 
 
 def _endpoint(network: "Network") -> str:
-    address, port, _ = outside.endpoint(network, "a")
-    return join_host_port(address, port)
+    return outside.endpoint_text(network, "a")
 
 
 def _uplink(network: "Network") -> str:

@@ -5,8 +5,6 @@ translation of addresses, through a hub, with another product's port.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +15,14 @@ from preflight.lab.network import router_link
 from preflight.lab.processes import program, run
 from preflight.lab.topology import TUNNEL_PORT, Family, underlay_address
 from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
+from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 VXLAN_PORT = 4789
+HEADERS = 48
+"""Bytes of IPv6 and UDP."""
 Dead = Literal["forward", "reverse", "round-trip"]
 _ONE_WAY = {"forward": "reach.no-forward", "reverse": "reach.no-reverse"}
 _OTHER = {"a": "b", "b": "a"}
@@ -107,6 +108,12 @@ def endpoint(network: "Network", node: str) -> tuple[str, int, str]:
     raise LabError(f"{node}'s tunnel has no endpoint for {far}")
 
 
+def endpoint_text(network: "Network", node: str) -> str:
+    """The endpoint to which a node's tunnel sends, as `HOST:PORT`."""
+    address, port, _ = endpoint(network, node)
+    return join_host_port(address, port)
+
+
 def links(network: "Network", node: str) -> dict[str, dict[str, Any]]:
     """The devices of a node by name, as ip(8) shows them."""
     return {link["ifname"]: link for link in json.loads(ip(network, node, "-j", "link", "show"))}
@@ -127,8 +134,9 @@ def tunnel_to_remote_end(network: "Network", node: str) -> str:
 
 
 def forget(network: "Network", node: str, to: str = "") -> None:
-    """Let a node's WireGuard forget its sessions with its remote end. to: the endpoint from now on, `HOST:PORT`; none: it
-    waits for the remote end to call.
+    """Let WireGuard of a node forget its sessions with the remote end, and begin again.
+
+    to: the endpoint from now on, `HOST:PORT`; empty: it waits for the remote end to call.
     """
     device, key = tunnel_to_remote_end(network, node), network.keys[remote_end(network.plan, node)].public
     found = network.wg(node, "show", device, "allowed-ips").splitlines()
@@ -160,15 +168,6 @@ def on_the_way(plan: Blueprint, direction: Dead, far: str = "") -> str:
     return f'iifname "{link}" {word} daddr {address}' if direction == "forward" else (
         f'oifname "{link}" {word} saddr {address}'
     )  # fmt: skip
-
-
-@contextmanager
-def expecting(problem: str) -> Iterator[None]:
-    """Say of a command that fails what the lab wanted of it."""
-    try:
-        yield
-    except LabError as error:
-        raise LabError(f"{problem}: {error}") from None
 
 
 # What a can know

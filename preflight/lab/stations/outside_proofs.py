@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Literal
 
 from preflight.lab import probe
 from preflight.lab.names import LabError
 from preflight.lab.network import UNDERLAY, inside
 from preflight.lab.stations.fault import NotThereError
-from preflight.lab.stations.outside import remote_end, ip, leaving, links
+from preflight.lab.stations.outside import HEADERS, Leaving, ip, leaving, links, remote_end, tunnel_to_remote_end
+from preflight.lab.topology import prefix_length
 
 if TYPE_CHECKING:
+    from preflight.lab.blueprint import Blueprint
     from preflight.lab.network import Network
     from preflight.lab.stations.proofs import Proof
 
@@ -30,6 +33,8 @@ COUNT = 3
 WAIT_S = 0.4
 _ETH_P_ALL = 3
 _OUTGOING = 4
+_NOBODY = 0x99
+_MOST_COPIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,10 @@ class Seen:
     at: tuple[int, ...] = ()
 
 
-def burst(network: "Network", source: str, target: str, *taps: Tap, size: int = SIZE, count: int = COUNT) -> Seen:
-    """Send datagrams from one member to another through the tunnel, and count them."""
+def burst(
+    network: "Network", source: str, target: str, *taps: Tap, size: int = SIZE, count: int = COUNT, pause_s: float = 0.0
+) -> Seen:
+    """Send datagrams from one member to another through the tunnel, and count them. pause_s: between two of them."""
     address = probe.address_of(network, target)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     token = secrets.token_bytes(16)
@@ -58,7 +65,7 @@ def burst(network: "Network", source: str, target: str, *taps: Tap, size: int = 
         with inside(network.names.namespace(target)):
             receiver = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         receiver.bind(("", probe.PORT))
-        opened = [stack.enter_context(_open(network, tap)) for tap in taps]
+        open_taps = [stack.enter_context(opened(network, tap)) for tap in taps]
         with inside(network.names.namespace(source)):
             sender = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         for _ in range(count):
@@ -66,24 +73,29 @@ def burst(network: "Network", source: str, target: str, *taps: Tap, size: int = 
                 sender.sendto(token.ljust(size, b"\0"), (address, probe.PORT))
             except OSError:
                 continue  # a refusal by the kernel is as good as a loss
-        return _collect(receiver, token, list(zip(taps, opened, strict=True)), size, count)
+            finally:
+                time.sleep(pause_s)
+        return _collect(receiver, token, list(zip(taps, open_taps, strict=True)), size, count)
 
 
-def _open(network: "Network", tap: Tap) -> socket.socket:
+def opened(network: "Network", tap: Tap) -> socket.socket:
+    """A packet socket on the tap's device: it sees IP packets in both directions."""
     with inside(network.names.namespace(tap.node)):
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-        opened.bind((tap.device, _ETH_P_ALL))
-    return opened
+        handle = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        handle.bind((tap.device, _ETH_P_ALL))
+    return handle
 
 
 def _collect(
     receiver: socket.socket, token: bytes, taps: list[tuple[Tap, socket.socket]], size: int, count: int
 ) -> Seen:
     arrived, seen = 0, [0] * len(taps)
-    sockets: dict[socket.socket, int] = {opened: number for number, (_, opened) in enumerate(taps)}
-    deadline = time.monotonic() + WAIT_S
-    while arrived < count or min(seen, default=count) < count:
-        ready = select.select([receiver, *sockets], [], [], max(0.0, deadline - time.monotonic()))[0]
+    sockets: dict[socket.socket, int] = {handle: number for number, (_, handle) in enumerate(taps)}
+    ends = time.monotonic() + WAIT_S
+    # What came is always read completely, so that copies count too.
+    while (waiting := arrived < count or min(seen, default=count) < count) or arrived < _MOST_COPIES * count:
+        left = max(0.0, ends - time.monotonic()) if waiting else 0.0
+        ready = select.select([receiver, *sockets], [], [], left)[0]
         if not ready:
             break
         for each in ready:
@@ -97,6 +109,30 @@ def _collect(
                 number = sockets[each]
                 seen[number] += (sender[2] == _OUTGOING) == (taps[number][0].way == "out")
     return Seen(arrived, tuple(seen))
+
+
+def deadline(seconds: float) -> float:
+    """This many seconds from now, on time.monotonic()'s clock."""
+    return time.monotonic() + seconds
+
+
+def narrow(plan: "Blueprint") -> int:
+    """A length of IP packets that a full tunnel exceeds, and a burst does not."""
+    return plan.tunnel_mtu - 40
+
+
+def nobody(way: Leaving) -> str:
+    """An address of the network on an uplink that nobody has."""
+    length = prefix_length(6 if ":" in way.source else 4)
+    return str(ip_network(f"{way.source}/{length}", strict=False)[_NOBODY])
+
+
+def forget_flows(network: "Network", node: str) -> None:
+    """Let a node's connection tracking forget every flow, so that a new translation holds for the next packet."""
+    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+    with inside(network.names.namespace(node)), NFCTSocket() as tracking:
+        tracking.flush()
 
 
 def _uplinks(network: "Network", source: str) -> tuple[Tap, Tap]:
@@ -152,6 +188,27 @@ def dies_behind_the_wire(source: str, target: str) -> "Proof":
     return prove
 
 
+def dies(source: str, target: str) -> "Proof":
+    """Nothing of a burst arrives."""
+
+    def prove(network: "Network") -> None:
+        if burst(network, source, target).arrived:
+            raise NotThereError(f"datagrams from {source} reach {target}")
+
+    return prove
+
+
+def large_ones_die(source: str, target: str) -> "Proof":
+    """A burst arrives, and one of datagrams that fill the tunnel does not."""
+
+    def prove(network: "Network") -> None:
+        passes(source, target)(network)
+        if burst(network, source, target, size=network.plan.tunnel_mtu - HEADERS).arrived:
+            raise NotThereError(f"large datagrams from {source} reach {target}")
+
+    return prove
+
+
 def passes(source: str, target: str) -> "Proof":
     """A burst arrives: this direction is whole."""
 
@@ -192,7 +249,7 @@ def never_shook_hands(node: str) -> "Proof":
 
     def prove(network: "Network") -> None:
         key = network.keys[remote_end(network.plan, node)].public
-        lines = network.wg(node, "show", network.names.tunnel(node), "latest-handshakes").splitlines()
+        lines = network.wg(node, "show", tunnel_to_remote_end(network, node), "latest-handshakes").splitlines()
         if f"{key}\t0" not in lines:
             raise NotThereError(f"{node} has had a session with its remote end")
 
