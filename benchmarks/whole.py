@@ -11,8 +11,7 @@ from typing import Any
 from benchmarks.measure import Row, wall_s
 from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.scenarios import SCENARIOS
-from preflight.lab.services import CONTROL_NAME
-from preflight.lab.topology import CONTROL_PORT, overlay_address
+from preflight.lab.topology import CONTROL_NAME, CONTROL_PORT, overlay_address
 
 RUNS = 3
 LIMIT_S = 5.0

@@ -3,7 +3,19 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
-from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, inconclusive, passed, warned
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Result,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    look,
+    passed,
+    warned,
+)
 from preflight.model.control import ControlError, HttpAnswer
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.populi import is_populi
@@ -59,6 +71,6 @@ def judge(answers: Sequence[HttpAnswer], warn_ms: float, fail_ms: float) -> Resu
         Direction.ROUND_TRIP,
         f"the control plane's clock is {abs(offset.middle_s):.1f} s (± {offset.error_s:.1f} s) {ahead} this node's; "
         "this does not show which of the two is wrong",
-        remedy="timedatectl   # here and on the control host; then on the wrong one: timedatectl set-ntp true",
+        remedies=look("timedatectl   # here and on the control host; then on the wrong one: timedatectl set-ntp true"),
         measurements=measurements,
     )

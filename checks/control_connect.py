@@ -10,10 +10,13 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
+    look,
     passed,
     skipped,
     warned,
@@ -81,7 +84,9 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
 
 def _unresolved(url: ControlUrl) -> Result:
     message = f"programs on this node get no address for {url.host}, so there is nothing to connect to"
-    return failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedy=f"getent ahosts {url.host}")
+    return failed(
+        codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedies=look(f"getent ahosts {url.host}")
+    )
 
 
 def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
@@ -122,19 +127,21 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
         else f"; the URL has no port; the server's default is {SERVER_PORT}"
     )
     fact, facts = _session(tunnel, connections)
-    remedy = {
-        "refused": f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?",
+    listens = f"ss -ltn 'sport = :{worst.port}'   # on the control host: does it listen on {worst.address}?"
+    remedies = {
+        "refused": look(listens, where="control host"),
         "timeout": _let_in(worst, tunnel),
-        "unreachable": f"ip route get {worst.address}",
+        "unreachable": look(f"ip route get {worst.address}"),
     }[worst.outcome]
     if hint and url.scheme == "http":
-        remedy = f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={url.at(url.host, SERVER_PORT)}"
+        other = url.at(url.host, SERVER_PORT)
+        remedies = look(f"curl -si --max-time 15 {other}/health   # if a control plane answers, it is the right URL")
     return failed(
         _CODES[worst.outcome],
         CONTROL,
         Direction.ROUND_TRIP,
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
-        remedy=remedy,
+        remedies=remedies,
         facts=facts,
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
@@ -156,11 +163,12 @@ def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[
     return f"; the tunnel to it{end} {ever}", facts
 
 
-def _let_in(silent: Connection, tunnel: Tunnel | None) -> str:
+def _let_in(silent: Connection, tunnel: Tunnel | None) -> Remedies:
     """Where to look first: at a tunnel without a session, else at the firewalls of both ends."""
     if tunnel is not None and (tunnel.handshake_age_s is None or tunnel.handshake_age_s > REJECT_AFTER_S):
-        return f"wg show {tunnel.interface}   # and on the control host: keys and endpoints must match"
-    return f"Let TCP port {silent.port} in from the overlay on the control host, and let the answers in here."
+        return look(f"wg show {tunnel.interface}   # and on the control host: keys and endpoints must match", root=True)
+    sentence = f"Let TCP port {silent.port} in from the overlay on the control host, and let the answers in here."
+    return look(sentence, where="control host")
 
 
 def _astray(
@@ -173,8 +181,9 @@ def _astray(
         Direction.ROUND_TRIP,
         f"{url.host} also resolves to {', '.join(c.address for c in off_overlay)}, which answers from outside the "
         f"overlay {overlay_text(overlay)}: {_outcomes(connections)}",
-        remedy=f"Take {off_overlay[0].address} out of the records of {url.host}, or put an overlay address into the "
-        "URL.",
+        remedies=by_hand(
+            f"Take {off_overlay[0].address} out of the records of {url.host}, or put an overlay address into the URL."
+        ),
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )
@@ -187,8 +196,11 @@ def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections:
         Direction.ROUND_TRIP,
         f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
         "a client that tries the dead address first must wait for it to time out",
-        remedy=f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
-        f"--bind {dead[0].place}",
+        remedies=by_hand(
+            f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
+            f"--bind {dead[0].place}",
+            where="control host",
+        ),
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
     )

@@ -8,10 +8,13 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
+    look,
     passed,
     skipped,
     warned,
@@ -50,13 +53,13 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
     else:
-        yield judge(await ctx.net.dns.resolve(url.host), url, ctx.overlay)
+        yield judge(await ctx.net.dns.resolve(url.host), url, ctx.overlay, ctx.url_source)
 
 
-def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Result:
-    """Judge all answers together; programs use the system's."""
+def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None = None) -> Result:
+    """Judge all answers together; programs use the system's. source: where the URL comes from."""
     if resolution.system.outcome == "answer":
-        return _judge_answer(resolution, url, overlay)
+        return _judge_answer(resolution, url, overlay, source)
     silent = [lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"]
     if any(lookup.outcome == "answer" for lookup in resolution.resolvers):
         return _no_system_answer(resolution, silent)
@@ -68,14 +71,18 @@ def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None)
             codes.CONTROL_DNS_NXDOMAIN,
             resolution,
             f"the control host's name {resolution.name} " + ("has no address" if exists else "does not exist"),
-            f"Give {resolution.name} the control plane's overlay address in DNS or /etc/hosts, "
-            f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}",
+            by_hand(
+                f"Give {resolution.name} the control plane's overlay address in DNS or /etc/hosts, "
+                f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}"
+            ),
         )
     return _bad(
         codes.CONTROL_DNS_TIMEOUT,
         resolution,
         f"no resolver answers for the control host's name {resolution.name}",
-        f"dig @{asked[0].source} {resolution.name}" if resolution.resolvers else f"getent ahosts {resolution.name}",
+        look(
+            f"dig @{asked[0].source} {resolution.name}" if resolution.resolvers else f"getent ahosts {resolution.name}"
+        ),
     )
 
 
@@ -86,17 +93,17 @@ def _no_system_answer(resolution: Resolution, silent: list[Lookup]) -> Result:
             codes.CONTROL_DNS_TIMEOUT,
             resolution,
             f"programs on this node get no answer in time about {resolution.name}; {silent[0].source} is silent",
-            f"dig @{silent[0].source} {resolution.name}   # then repair it or remove it from /etc/resolv.conf",
+            look(f"dig @{silent[0].source} {resolution.name}   # then repair it or remove it from /etc/resolv.conf"),
         )
     return _bad(
         codes.CONTROL_DNS_SPLIT,
         resolution,
         f"programs on this node get no address for {resolution.name}, although a resolver has one",
-        f"getent ahosts {resolution.name}; cat /etc/nsswitch.conf /etc/resolv.conf",
+        look(f"getent ahosts {resolution.name}; cat /etc/nsswitch.conf /etc/resolv.conf"),
     )
 
 
-def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None) -> Result:
+def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None) -> Result:
     name, used = resolution.name, resolution.system.addresses
     places = {address: placement(address, overlay) for address in used}
     if _disagree(resolution, overlay):
@@ -107,25 +114,28 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
             codes.CONTROL_DNS_SPLIT,
             resolution,
             f"the answers about {name} differ; programs on this node use {_list(used)}{where}",
-            f"echo '{better[0]} {name}' | sudo tee -a /etc/hosts   # and correct the record that differs"
-            if off and better
-            else f"Make every resolver in /etc/resolv.conf and /etc/hosts give {name} the same overlay address.",
+            by_hand(
+                f"echo '{better[0]} {name}' | sudo tee -a /etc/hosts   # and correct the record that differs"
+                if off and better
+                else f"Make every resolver in /etc/resolv.conf and /etc/hosts give {name} the same overlay address.",
+                root=True,
+            ),
             fatal=off,
         )
     if overlay is not None and all(place == "off" for place in places.values()):
-        return _off_overlay(resolution, url, overlay)
+        return _off_overlay(resolution, url, overlay, source)
     return _good(resolution, off=[address for address, place in places.items() if place == "off"])
 
 
-def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState) -> Result:
+def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, source: str | None) -> Result:
     """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
     leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
-    remedy = wanted_inside(url, resolution.system.addresses, overlay)
+    remedies = wanted_inside(url, resolution.system.addresses, overlay, source)
     if url.scheme == "http":
         message = f"{url} would send bearers in clear text: {leads}, off the overlay {overlay_text(overlay)}"
-        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedy)
+        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies)
     message = f"{leads}, which is not on the overlay {overlay_text(overlay)}"
-    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedy)
+    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies)
 
 
 def _good(resolution: Resolution, off: list[str]) -> Result:
@@ -150,10 +160,11 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
     )
 
 
-def _bad(code: Code, resolution: Resolution, message: str, remedy: str, *, fatal: bool = True) -> Result:
+def _bad(code: Code, resolution: Resolution, message: str, remedies: Remedies, *, fatal: bool = True) -> Result:
     said = "; ".join(_said(lookup) for lookup in (resolution.system, *resolution.resolvers))
     make = failed if fatal else warned
-    return make(code, CONTROL, Direction.LOCAL, f"{message} ({said})", remedy=remedy, evidence=(_evidence(resolution),))
+    evidence = (_evidence(resolution),)
+    return make(code, CONTROL, Direction.LOCAL, f"{message} ({said})", remedies=remedies, evidence=evidence)
 
 
 def _not_applicable(message: str) -> Result:

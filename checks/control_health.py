@@ -8,9 +8,25 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, warned
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Evidence,
+    Remedies,
+    Result,
+    by_hand,
+    check,
+    codes,
+    failed,
+    heal,
+    look,
+    passed,
+    warned,
+)
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
 from preflight.model.facts import HealthFacts
+from preflight.model.fix import PastProxy
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
@@ -148,20 +164,19 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
         wait = _asked_to_wait(outcome)
         more = " or more" if wait == LONGEST_WAIT_S else ""
         asks = f", asking to wait {wait:g} s{more}" if wait is not None else ""
-        return Finding(codes.CONTROL_THROTTLED, f"{said}{asks}", "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.")
+        return Finding(codes.CONTROL_THROTTLED, f"{said}{asks}", answers.MORE_BURST)
     if 300 <= status < 400:
         place = excerpt(redirect_place(outcome.headers.get("location", "")))
         message = f"GET /health was answered {status}, a redirect to {place}; a worker must not send its bearer there"
-        return Finding(
-            codes.CONTROL_REDIRECTED, message, f"Point the control URL at the control plane, not at {place}."
-        )
+        sentence = f"Point the control URL at the control plane, not at {place}."
+        return Finding(codes.CONTROL_REDIRECTED, message, by_hand(sentence))
     if status >= 500:
-        return Finding(codes.CONTROL_UNHEALTHY, said, "journalctl -u preflight-control-plane -n 50   # on its host")
+        return Finding(codes.CONTROL_UNHEALTHY, said, answers.READ_JOURNAL)
     if status != 200 or outcome.cut or outcome.body.strip() != b"ok" or not is_populi(outcome):
         lacks = "" if is_populi(outcome) else f" without the header {FEATURE_HEADER}"
         server = excerpt(outcome.headers.get("server", "no Server header"))
-        remedy = f"{answers.look_at(url)}   # a control plane answers: ok"
-        return Finding(codes.CONTROL_NOT_POPULI, f"{said}{lacks}: that is another server ({server})", remedy)
+        remedies = look(f"{answers.look_at(url)}   # a control plane answers: ok")
+        return Finding(codes.CONTROL_NOT_POPULI, f"{said}{lacks}: that is another server ({server})", remedies)
     return None
 
 
@@ -178,7 +193,7 @@ def _good(probe: Probe, slow_ms: float) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"healthy, but its answers take {times}, more than {slow_ms:g} ms: use conservative time-outs{again}",
-        remedy=f"export {conservative(rtts).environment()}",
+        remedies=look(f"export {conservative(rtts).environment()}"),
         **more,
     )
 
@@ -191,7 +206,7 @@ def _bad(problem: Finding, probe: Probe, note: str) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"{problem.message}{note}{again}",
-        remedy=problem.remedy,
+        remedies=problem.remedies,
         attempts=probe.attempts,
         facts=_facts(probe),
         evidence=(_evidence(probe),),
@@ -205,7 +220,7 @@ def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
         Direction.ROUND_TRIP,
         f"clients reach the control plane through the proxy {proxy.place} ({proxy.variable}): bearers pass through "
         "it, and the control plane is unreachable when the proxy is down",
-        remedy=_no_proxy(url),
+        remedies=_no_proxy(url),
         aspect="proxy",
     )
 
@@ -217,14 +232,14 @@ def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, pr
         Direction.ROUND_TRIP,
         f"the proxy {proxy.place} ({proxy.variable}) is in the way: {problem.message}; "
         "without it the control plane is healthy",
-        remedy=_no_proxy(url),
+        remedies=_no_proxy(url),
         attempts=probe.attempts,
         evidence=(_evidence(probe),),
     )
 
 
-def _no_proxy(url: ControlUrl | None) -> str:
-    return f'export NO_PROXY="$NO_PROXY,{url.host if url else "CONTROL-HOST"}"'
+def _no_proxy(url: ControlUrl | None) -> Remedies:
+    return heal(lambda: PastProxy(host=url.host)) if url else ()
 
 
 def _round_trips(probe: Probe) -> list[float]:

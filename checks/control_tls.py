@@ -12,26 +12,34 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
+    heal,
     inconclusive,
+    look,
     passed,
     skipped,
     warned,
 )
+from preflight.model.fix import ClockSync
 from preflight.model.host_port import join_host_port
 from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
 from preflight.proto.control.placement import overlay_text, placement, wanted_inside
-from preflight.proto.control.url import ControlUrl, parse_control_url
+from preflight.proto.control.url import ControlUrl
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
 NAMES_SHOWN, NAMES_KEPT, NAME_SHOWN = 5, 50, 80
+RENEW = by_hand(
+    "Renew the certificate of the TLS terminator in front of the control plane, and reload it.", where="control host"
+)
 
 _CODES = {
     "expired": codes.CONTROL_TLS_EXPIRED,
@@ -61,7 +69,7 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     elif url.scheme == "http":
-        yield judge_plain(url, await measure_plain(ctx, url), ctx.overlay)
+        yield judge_plain(url, await measure_plain(ctx, url), ctx.overlay, ctx.url_source)
     else:
         yield judge(url, await measure(ctx, url), datetime.now(UTC), ctx.settings.thresholds.certificate_days)
 
@@ -87,8 +95,13 @@ async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
     return [connection.address for connection in connections if connection.outcome == "open"] or addresses
 
 
-def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> Result:
-    """Plain HTTP is acceptable on loopback and inside the tunnel, which encrypts; nowhere else."""
+def judge_plain(
+    url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None, source: str | None = None
+) -> Result:
+    """Plain HTTP is acceptable on loopback and inside the tunnel, which encrypts; nowhere else.
+
+    source: where the URL comes from.
+    """
     if not addresses:
         return _undecided(f"programs on this node get no address for {url.host} any more")
     places = {address: placement(address, overlay) for address in addresses}
@@ -99,7 +112,7 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
     if overlay is not None and "off" not in places.values():
         return _undecided(
             f"it is not known which addresses {overlay.product} carries, so {url} cannot be judged",
-            remedy="overlay: {prefixes: [PREFIX-OF-THE-OVERLAY]}   # in preflight.yaml",
+            by_hand("overlay: {prefixes: [PREFIX-OF-THE-OVERLAY]}   # in preflight.yaml"),
         )
     where = f"off the overlay {overlay_text(overlay)}" if overlay else "and no overlay is known on this node"
     return failed(
@@ -107,7 +120,7 @@ def judge_plain(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState
         CONTROL,
         Direction.ROUND_TRIP,
         f"{url} sends bearers in clear text: it leads to {', '.join(beyond)}, {where}",
-        remedy=wanted_inside(url, beyond, overlay),
+        remedies=wanted_inside(url, beyond, overlay, source),
     )
 
 
@@ -129,8 +142,7 @@ def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_
     skewed = _skew(bad, now)
     if skewed is not None:
         return skewed
-    code, message, remedy = _CODES[bad.outcome], _explain(url, bad, now), _remedy(url, bad)
-    return _bad(code, message, remedy, bad, now)
+    return _bad(_CODES[bad.outcome], _explain(url, bad, now), _remedies(url, bad), bad, now)
 
 
 def _seconds_left(handshake: Handshake, now: datetime) -> float:
@@ -147,7 +159,7 @@ def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
         Direction.ROUND_TRIP,
         f"the certificate of {url.host} ({handshake.place}) expires in {left:.1f} days, on "
         f"{_day(handshake.certificate.not_after)}; after that no client connects",
-        remedy="Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
+        remedies=RENEW,
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
     )
@@ -169,7 +181,7 @@ def _skew(handshake: Handshake, now: datetime) -> Result | None:
         codes.CONTROL_CLOCK_SKEW,
         f"this node's clock says {_day(now)} and the control plane's {_day(server)}: the certificate, valid from "
         f"{_day(certificate.not_before)} to {_day(certificate.not_after)}, looks {handshake.outcome} only to this node",
-        "timedatectl set-ntp true && timedatectl",
+        heal(ClockSync),
         handshake,
         now,
     )
@@ -195,20 +207,26 @@ def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
     return f"the certificate of {place} {verb} {_day(when)}; this node's clock says {_day(now)}"
 
 
-def _remedy(url: ControlUrl, handshake: Handshake) -> str:
+def _remedies(url: ControlUrl, handshake: Handshake) -> Remedies:
+    """A name in a stranger's certificate is never a place for this node's bearers, and its issuer nobody to trust."""
     shake = f"openssl s_client -connect {join_host_port(url.host, url.port)} -servername {url.host} </dev/null"
-    names = handshake.certificate.names if handshake.certificate else ()
-    # Untrusted names: only a valid host goes into a line to paste.
-    written = (parse_control_url(f"https://{name}:{url.port}{url.path}") for name in names[:NAMES_KEPT])
-    better = next((found for found in written if isinstance(found, ControlUrl)), None)
-    if handshake.outcome == "name" and better is not None:
-        return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={better}"
-    return {
-        "expired": "Renew the certificate of the TLS terminator in front of the control plane, and reload it.",
-        "not-yet-valid": f"{shake} | openssl x509 -noout -dates",
-        "untrusted": "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml",
-        "name": f"Issue a certificate for {url.host}, or use the name that the certificate is for in the control URL.",
-    }.get(handshake.outcome, shake)
+    match handshake.outcome:
+        case "expired":
+            return RENEW
+        case "not-yet-valid":
+            return look(f"{shake} | openssl x509 -noout -dates")
+        case "untrusted":
+            return look(
+                "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml, if it is yours",
+                f"{shake} -showcerts   # or is an intermediate certificate missing?",
+            )
+        case "name":
+            return (
+                *by_hand(f"Issue a certificate for {url.host} at the control plane.", where="control host"),
+                *look(f"{shake}   # which server is this?"),
+            )
+        case _:
+            return look(shake)
 
 
 def _good(handshake: Handshake, now: datetime) -> Result:
@@ -226,20 +244,20 @@ def _good(handshake: Handshake, now: datetime) -> Result:
     )
 
 
-def _bad(code: Code, message: str, remedy: str, handshake: Handshake, now: datetime) -> Result:
+def _bad(code: Code, message: str, remedies: Remedies, handshake: Handshake, now: datetime) -> Result:
     return failed(
         code,
         CONTROL,
         Direction.ROUND_TRIP,
         message,
-        remedy=remedy,
+        remedies=remedies,
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
     )
 
 
-def _undecided(message: str, remedy: str | None = None) -> Result:
-    return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message, remedy=remedy)
+def _undecided(message: str, remedies: Remedies = ()) -> Result:
+    return inconclusive(codes.RUN_NO_ANSWER, CONTROL, Direction.ROUND_TRIP, message, remedies=remedies)
 
 
 def _not_applicable(message: str) -> Result:

@@ -1,7 +1,6 @@
 """Can this node enrol: exchange its one-time token, join, heartbeat, be listed, and leave again?"""
 
 from collections.abc import AsyncGenerator
-from shlex import quote
 from typing import Any
 
 from preflight.api import (
@@ -11,15 +10,20 @@ from preflight.api import (
     Direction,
     Evidence,
     Result,
+    by_hand,
     check,
     codes,
     failed,
+    heal,
     inconclusive,
+    look,
     passed,
     skipped,
 )
+from preflight.model.change import NamedValue
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.facts import EnrolmentStepFacts
+from preflight.model.fix import Environment
 from preflight.model.printable import number_of
 from preflight.proto.control.answers import FINDINGS, code_of
 from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
@@ -42,19 +46,30 @@ _STEP_FAILED = {
     Step.LISTED: codes.ENROLL_NOT_LISTED,
     Step.LEAVE: codes.ENROLL_LEAVE_FAILED,
 }
+_NEW_TOKEN = "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h"  # noqa: S105 - makes one
+_TOKEN_FILE = "control: {token_file: worker.token}"  # noqa: S105 - where one goes
 _REMEDIES = {
-    codes.ENROLL_BOOTSTRAP_DISABLED: "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h   "
-    "# on the control host; then restart it with that token",
-    codes.ENROLL_BOOTSTRAP_INVALID: "Ask the issuer for the token again, and do not try another: on "
-    "some servers a wrong token invalidates the right one.",
-    codes.ENROLL_BOOTSTRAP_SPENT: "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h   "
-    "# on the control host: each token buys one credential",
-    codes.ENROLL_UNAUTHORIZED: "control: {token_file: worker.token}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN",
-    codes.ENROLL_FORBIDDEN: "control: {token_file: worker.token}   # a worker's or the mesh token, not a submitter's",
-    codes.ENROLL_SCOPE_MISMATCH: "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
-    "# as in the control plane's environment; or correct the control URL",
-    codes.ENROLL_NOT_LISTED: "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the "
-    "heartbeat interval.",
+    codes.ENROLL_BOOTSTRAP_DISABLED: by_hand(
+        f"{_NEW_TOKEN}   # on the control host; then restart it with that token", where="control host"
+    ),
+    codes.ENROLL_BOOTSTRAP_INVALID: by_hand(
+        "Ask the issuer for the token again, and do not try another: on some servers a wrong token invalidates the "
+        "right one.",
+        where="control host",
+    ),
+    codes.ENROLL_BOOTSTRAP_SPENT: by_hand(
+        f"{_NEW_TOKEN}   # on the control host: each token buys one credential", where="control host"
+    ),
+    codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN_FILE}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN"),
+    codes.ENROLL_FORBIDDEN: by_hand(f"{_TOKEN_FILE}   # a worker's or the mesh token, not a submitter's"),
+    codes.ENROLL_SCOPE_MISMATCH: by_hand(
+        "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
+        "# as in the control plane's environment; or correct the control URL"
+    ),
+    codes.ENROLL_NOT_LISTED: by_hand(
+        "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the heartbeat interval.",
+        where="control host",
+    ),
 }
 
 
@@ -114,12 +129,14 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     if outcome.problem is None:
         return passed(CONTROL, Direction.ROUND_TRIP, _praise(outcome, facts), **more)
     code = _code(outcome)
-    remedy = _REMEDIES.get(code, f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there")
+    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
+    remedies = _REMEDIES.get(code) or look(what, where="control host")
     if code is codes.ENROLL_LEAVE_FAILED:
-        remedy = _leave_later(facts)
+        remedies = by_hand(_leave_later(facts))
     elif facts.foreign_scope is not None:
-        remedy = f"export VOX_MESH_SCOPE_ID={quote(facts.foreign_scope)}   # if this node belongs to that cluster"
-    return failed(code, CONTROL, Direction.ROUND_TRIP, _complaint(outcome, facts), remedy=remedy, **more)
+        scope = (NamedValue("VOX_MESH_SCOPE_ID", facts.foreign_scope),)
+        remedies = heal(lambda: Environment(variables=scope))
+    return failed(code, CONTROL, Direction.ROUND_TRIP, _complaint(outcome, facts), remedies=remedies, **more)
 
 
 def _code(outcome: Outcome) -> Code:
@@ -228,7 +245,7 @@ def _would_waste(trouble: str) -> Result:
         Direction.ROUND_TRIP,
         f"the bootstrap token was not spent, because its credential could not be saved: {trouble}",
         aspect=Step.BOOTSTRAP,
-        remedy="preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out NEW-FILE",
+        remedies=by_hand("preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out NEW-FILE"),
     )
 
 
@@ -239,7 +256,7 @@ def _not_asked_for(step: Step) -> Result:
         Direction.ROUND_TRIP,
         f"{step} writes to the cluster, and enrolment was not requested (--enroll)",
         aspect=step,
-        remedy="preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out FILE",
+        remedies=look("preflight run enroll.cycle --enroll --bootstrap-token-file FILE --credentials-out FILE"),
     )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
-from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, inconclusive, passed, warned
+from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, heal, inconclusive, passed, warned
 from preflight.model.control import ControlError
+from preflight.model.fix import ClockSync
 from preflight.model.kernel import ClockState, NeedsPlatform
 from preflight.proto.control.clock import Offset, clock_offset
 
@@ -68,7 +69,7 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Re
     if not others and asked:
         # Another check reports why none answered; an unknown difference is not a finding.
         message = "nothing synchronises the kernel's clock, and no other clock answered to confirm it"
-        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedy="timedatectl set-ntp true")
+        return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=heal(ClockSync))
     if not others:
         return _unsynced("nothing synchronises the kernel's clock, and there is no other clock to confirm it", {})
     name, nearest = min(others.items(), key=lambda other: other[1].least_s)
@@ -89,6 +90,6 @@ def _unsynced(message: str, measurements: dict[str, bool | float]) -> Result:
         NODE,
         Direction.LOCAL,
         message,
-        remedy="timedatectl set-ntp true",
+        remedies=heal(ClockSync),
         measurements=measurements,
     )

@@ -1,11 +1,13 @@
 """Does a strict reverse-path filter on this node drop what peers send?"""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
-from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed
+from preflight.api import NODE, Context, Direction, Remedies, Result, check, codes, failed, heal, inconclusive, passed
+from preflight.model.change import NamedValue
 from preflight.model.facts import ReversePathFilterFacts
+from preflight.model.fix import KernelSettings
 from preflight.model.icmp import EchoStats
 from preflight.model.kernel import NeedsPlatform, ReversePathFilter
 
@@ -40,7 +42,7 @@ async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
     out.
     """
     try:
-        yield judge(await measure(ctx))
+        yield judge(await measure(ctx), ctx.overlay.interface if ctx.overlay else None)
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
 
@@ -62,8 +64,11 @@ def _unanswered(echo: EchoStats) -> bool:
     return echo.sent > 0 and echo.received == 0
 
 
-def judge(probed: Probed) -> Result:
-    """Drops count only together with a peer that did not answer: other traffic may be dropped for valid reasons."""
+def judge(probed: Probed, overlay: str | None = None) -> Result:
+    """Drops count only together with a peer that did not answer: other traffic may be dropped for valid reasons.
+
+    overlay: its interface. Only the filter there is loosened, if it is strict.
+    """
     strict = probed.before.strict
     facts = ReversePathFilterFacts(strict_interfaces=strict, dropped_packets=probed.dropped)
     if not strict:
@@ -78,11 +83,16 @@ def judge(probed: Probed) -> Result:
         Direction.LOCAL,
         f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
         f"{', '.join(probed.silent)} did not answer",
-        remedy="sysctl -w " + " ".join(f"net.ipv4.conf.{_sysctl_name(name)}.rp_filter=2" for name in ("all", *strict)),
+        remedies=_loosen((overlay,) if overlay in strict and overlay is not None else strict),
         facts=replace(facts, silent_peers=probed.silent),
     )
 
 
-def _sysctl_name(interface: str) -> str:
-    """A dot in an interface's name is a slash in the name of its sysctl (sysctl.d(5))."""
-    return interface.replace(".", "/")
+def _loosen(interfaces: Sequence[str]) -> Remedies:
+    """The greater of an interface's own value and that of `all` counts, so a strict `all` may stay.
+
+    A dot in an interface's name is a slash in the name of its sysctl (sysctl.d(5)).
+    """
+    names = [f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in interfaces]
+    settings = tuple(NamedValue(name, "2") for name in names)
+    return heal(lambda: KernelSettings(settings=settings), lasting="the same in a file below /etc/sysctl.d")

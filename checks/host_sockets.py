@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 
 from preflight.api import NODE, Context, Direction, Result, check, codes, passed, warned
+from preflight.proto.icmp.advice import allow_echoes
 
 
 @check(
@@ -31,6 +32,6 @@ def judge(*, raw: bool, ping: bool) -> Result:
         NODE,
         Direction.LOCAL,
         "this process may open neither raw nor ping sockets, so ICMP echo measures nothing",
-        remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
+        remedies=allow_echoes(),
         measurements=measurements,
     )

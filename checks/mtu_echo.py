@@ -9,7 +9,9 @@ from preflight.api import (
     Direction,
     Evidence,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
@@ -20,7 +22,8 @@ from preflight.api import (
 )
 from preflight.model.facts import MtuEchoFacts, MtuFacts, MtuSearchFacts
 from preflight.model.pmtu import EchoSizes, PathMtu, SearchOutcome, as_data
-from preflight.proto.pmtu.advice import set_mtu_there
+from preflight.proto.icmp.advice import allow_echoes
+from preflight.proto.pmtu.advice import set_mtu_here, set_mtu_there
 from preflight.proto.pmtu.wire import SMALLEST
 from preflight.proto.responder.reach import start_responder
 
@@ -180,7 +183,7 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
         peer.target,
         direction,
         message + _open_question(peer, alone),
-        remedy=_remedy(peer, alone, mtu, minimum_mtu),
+        remedies=_remedies(peer, alone, mtu, minimum_mtu),
         facts=_facts(alone),
         evidence=(_sizes(echo),),
     )
@@ -216,16 +219,19 @@ def _promise(alone: Alone) -> str:
     return f"{alone.interface or 'the interface that leads there'} has MTU {alone.echo.ceiling_bytes}"
 
 
-def _remedy(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> str:
+def _remedies(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Remedies:
     """The size that passed; it is not known which end sends too large packets, so both ends need it."""
     if mtu < minimum_mtu and not alone.echo.fits:
-        return f"Make the path under the tunnel carry more: {mtu} bytes are less than the overlay's {minimum_mtu}."
+        sentence = f"Make the path under the tunnel carry more: {mtu} bytes are less than the overlay's {minimum_mtu}."
+        return by_hand(sentence, where="router")
     mtu = max(mtu, minimum_mtu) if alone.echo.fits else mtu
     if alone.interface is None:
-        return f"Set the MTU of the interface that leads to {peer.address} to {mtu}, here and on {peer.target}."
+        sentence = f"Set the MTU of the interface that leads to {peer.address} to {mtu}, here and on {peer.target}."
+        return by_hand(sentence, root=True)
+    there = set_mtu_there(peer.target, peer.address, mtu)
     if alone.echo.black_hole and alone.forward_open:
-        return set_mtu_there(peer.target, peer.address, mtu)
-    return f"ip link set dev {alone.interface} mtu {mtu}   # here, and the overlay's interface on {peer.target}"
+        return there
+    return (*set_mtu_here(alone.interface, mtu), *there)
 
 
 def _undecided(peer: Peer, alone: Alone) -> Result:
@@ -237,7 +243,7 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
             Direction.ROUND_TRIP,
             f"this process may not send echoes to {peer.address} (raw sockets need CAP_NET_RAW), and no responder "
             f"there measures the path MTU: either would decide it",
-            remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
+            remedies=allow_echoes(),
         )
     if echo.outcome is SearchOutcome.UNDECIDED:
         return inconclusive(
@@ -255,7 +261,7 @@ def _undecided(peer: Peer, alone: Alone) -> Result:
         name,
         Direction.ROUND_TRIP,
         f"{name} answers no echo and no path-MTU probe: a responder there would show what the path {known} carries",
-        remedy=start_responder(name, peer.address, peer.responder_port),
+        remedies=start_responder(name, peer.address, peer.responder_port),
         measurements={"echoes": echo.probes_sent},
     )
 

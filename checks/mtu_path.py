@@ -10,7 +10,9 @@ from preflight.api import (
     Direction,
     Evidence,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
@@ -23,7 +25,7 @@ from preflight.model.facts import MtuSearchFacts
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayPeer, OverlayState
 from preflight.model.pmtu import PathMtu, ProbeSizes, SearchOutcome, as_data
 from preflight.model.pmtu_hops import Vanishing
-from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, lasting, set_mtu_there
+from preflight.proto.pmtu.advice import BLOCK_BYTES, Tunnel, advise_mtu, set_mtu_here, set_mtu_there
 from preflight.proto.pmtu.wire import LARGEST
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder
@@ -217,7 +219,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
         verdict, code = failed, codes.MTU_BELOW_MINIMUM
     else:
         verdict, code = warned, codes.MTU_REDUCED
-    return verdict(code, target, direction, message, remedy=_remedy(carried, found, minimum_mtu), **details)
+    return verdict(code, target, direction, message, remedies=_remedies(carried, found, minimum_mtu), **details)
 
 
 def _way(carried: Carried, found: PathMtu) -> str:
@@ -258,22 +260,23 @@ def _behind(carried: Carried, found: PathMtu) -> str:
     return f" behind {last.address}{outside}"
 
 
-def _remedy(carried: Carried, found: PathMtu, minimum_mtu: int) -> str:
+def _remedies(carried: Carried, found: PathMtu, minimum_mtu: int) -> Remedies:
     """The MTU to set, on the node whose packets are too large."""
     assert found.mtu_bytes is not None
     tunnel = replace(carried.tunnel, mtu=found.ceiling_bytes) if carried.tunnel else None
     mtu = advise_mtu(found.mtu_bytes, tunnel, carried.underlay_mtu)
     if mtu < minimum_mtu and not found.fits:
         needed = f" {minimum_mtu + tunnel.overhead} bytes" if tunnel else " more"
-        return (
-            f"Make the path under the tunnel carry{needed}: an MTU of {mtu} is less than the overlay's {minimum_mtu}."
+        return by_hand(
+            f"Make the path under the tunnel carry{needed}: an MTU of {mtu} is less than the overlay's {minimum_mtu}.",
+            where="router",
         )
     mtu = max(mtu, minimum_mtu) if found.fits else mtu
     if found.direction == "reverse":
-        return set_mtu_there(carried.peer.target, carried.peer.address, mtu) + lasting(carried.product, mtu)
+        return set_mtu_there(carried.peer.target, carried.peer.address, mtu, carried.product)
     if carried.interface is None:
-        return f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}."
-    return f"ip link set dev {carried.interface} mtu {mtu}{lasting(carried.product, mtu)}"
+        return by_hand(f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}.", root=True)
+    return set_mtu_here(carried.interface, mtu, carried.product)
 
 
 def _undecided(peer: Peer, found: PathMtu) -> Result:
@@ -292,12 +295,13 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
             evidence=(_sizes(found),),
         )
     port = f"UDP port {peer.responder_port}"
-    remedy = start_responder(peer.target, peer.address, peer.responder_port)
-    if found.outcome is SearchOutcome.REFUSED:
+    closed = found.outcome is SearchOutcome.REFUSED
+    remedies = start_responder(peer.target, peer.address, peer.responder_port, certain=closed)
+    if closed:
         message = f"nothing listens on {port} of {peer.target}"
     elif found.rejected:
         message = who_answers(peer.target, peer.responder_port, found.rejected)
-        remedy = replace_answerer(peer.target, peer.address, peer.responder_port, found.rejected)
+        remedies = replace_answerer(peer.target, peer.address, peer.responder_port, found.rejected)
     else:
         message = f"{peer.target} does not answer path-MTU probes on {port}"
     return inconclusive(
@@ -305,7 +309,7 @@ def _undecided(peer: Peer, found: PathMtu) -> Result:
         peer.target,
         direction,
         f"{message}; a responder there, with the same key, would decide it",
-        remedy=remedy,
+        remedies=remedies,
         measurements={"probes": found.probes_sent, "rejected": sum(found.rejected.values())},
     )
 

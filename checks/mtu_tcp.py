@@ -9,15 +9,19 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
+    Remedies,
     Result,
     check,
     codes,
     failed,
+    heal,
     inconclusive,
+    look,
     passed,
     skipped,
 )
 from preflight.model.facts import TcpFacts
+from preflight.model.fix import Route
 from preflight.model.host_port import join_host_port
 from preflight.model.tcp import Transfer
 from preflight.proto.control.placement import placement
@@ -191,7 +195,7 @@ def _stalls(transfers: Sequence[Transfer], direction: Direction, interface: str 
         CONTROL,
         direction,
         f"{what}, twice; with packets of {_small_bytes(small)} bytes the request completes: {rest}",
-        remedy=_remedy(small, interface),
+        remedies=_remedies(small, interface),
         facts=_facts(first),
         measurements={"small_packet_bytes": _small_bytes(small)},
         evidence=(_evidence(transfers),),
@@ -199,14 +203,17 @@ def _stalls(transfers: Sequence[Transfer], direction: Direction, interface: str 
     )
 
 
-def _remedy(small: Transfer, interface: str | None) -> str:
+def _remedies(small: Transfer, interface: str | None) -> Remedies:
     """A route with a locked MTU keeps the segments of both directions small; another check finds the exact size."""
-    exact = f"preflight run mtu.echo mtu.path --peer {small.address}"
+    exact = f"preflight run mtu.echo mtu.path --peer {small.address}   # the exact size"
     if interface is None:
-        return f"{exact}   # the exact size; then the MTU of the interface that leads there"
-    length = 128 if ":" in small.address else 32
-    route = f"ip route replace {small.address}/{length} dev {interface} mtu lock {_small_bytes(small)}"
-    return f"{route}   # for now; the exact size: {exact}"
+        return look(f"{exact}; then the MTU of the interface that leads there")
+    host = f"{small.address}/{128 if ':' in small.address else 32}"
+    route = heal(
+        lambda: Route(action="replace", destination=host, interface=interface, locked_mtu_bytes=_small_bytes(small)),
+        lasting="a smaller MTU of the tunnel",
+    )
+    return (*route, *look(exact))
 
 
 def _no_difference(first: Transfer, transfers: Sequence[Transfer]) -> tuple[Result, ...]:

@@ -12,11 +12,14 @@ from preflight.api import (
     Code,
     Context,
     Direction,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
     inconclusive,
+    look,
     passed,
     skipped,
     warned,
@@ -104,11 +107,11 @@ def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: boo
         message = "the control plane lists its nodes for members only, and this node has no token"
         if enrolling:
             return skipped(codes.RUN_NOT_APPLICABLE, *where, f"{message} yet: it enrols in this run")
-        return inconclusive(codes.RUN_NEEDS_CREDENTIALS, *where, message, remedy=found.remedy)
+        return inconclusive(codes.RUN_NEEDS_CREDENTIALS, *where, message, remedies=found.remedies)
     message = f"the list of nodes could not be read: {found.message}"
     make = inconclusive if found.code is codes.CONTROL_THROTTLED else failed
     code = codes.RUN_NO_ANSWER if found.code is codes.CONTROL_THROTTLED else found.code
-    return make(code, *where, message, remedy=found.remedy)
+    return make(code, *where, message, remedies=found.remedies)
 
 
 def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:
@@ -143,8 +146,12 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
         f"{len(stale)} of {len(registry.nodes)} nodes have not been seen for more than {stale_ms / 1000:g} s, "
         f"the longest for {oldest_s:.0f} s: {_names(stale)}"
     )
-    remedy = f"See on {_name(stale[0])} whether its worker is running and can reach the control plane."
-    return [_out_of_order(codes.NODES_STALE, message, remedy, registry, len(stale))]
+    remedies = look(
+        f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.",
+        where="peer",
+        host=_name(stale[0]),
+    )
+    return [_out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale))]
 
 
 def _judge_future(registry: Registry) -> list[Result]:
@@ -156,8 +163,9 @@ def _judge_future(registry: Registry) -> list[Result]:
         f"{len(ahead)} of {len(registry.nodes)} nodes were last seen more than a day after now, by the control "
         f"plane's own clock, so it is not known whether they are up: {_names(ahead)}"
     )
-    remedy = "sqlite3 DATABASE .dump   # on the control host: where do these times come from?"
-    return [_out_of_order(codes.CONTROL_BAD_ANSWER, message, remedy, registry, len(ahead))]
+    line = "sqlite3 DATABASE .dump   # on the control host: where do these times come from?"
+    remedies = look(line, where="control host")
+    return [_out_of_order(codes.CONTROL_BAD_ANSWER, message, remedies, registry, len(ahead))]
 
 
 def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
@@ -167,12 +175,14 @@ def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
             f"this node, {name}, is quarantined: it gets no mail and no lease until an administrator lifts the "
             "quarantine"
         )
-        remedy = f"Ask who quarantined {name} and why, before you lift it by POST /v1/populi/admin/quarantine."
-        found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedy, registry, 1))
+        sentence = f"Ask who quarantined {name} and why, before you lift it by POST /v1/populi/admin/quarantine."
+        remedies = look(sentence, where="control host")
+        found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedies, registry, 1))
     if own.draining:
         message = f"this node, {name}, is draining: it gets no new work{_until(own)}"
-        remedy = f"End the maintenance of {name} by POST /v1/populi/admin/maintenance when the work on it is done."
-        found.append(_out_of_order(codes.NODES_DRAINING, message, remedy, registry, 1))
+        sentence = f"End the maintenance of {name} by POST /v1/populi/admin/maintenance when the work on it is done."
+        remedies = by_hand(sentence, where="control host")
+        found.append(_out_of_order(codes.NODES_DRAINING, message, remedies, registry, 1))
     return found
 
 
@@ -182,8 +192,9 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
         return []
     shown = ", ".join(f"{excerpt(version, NAME_SHOWN)} on {count}" for version, count in counts[:NAMES_SHOWN])
     message = f"the nodes run {len(counts)} versions: {shown}{', …' if len(counts) > NAMES_SHOWN else ''}"
-    remedy = "Bring the nodes of an older version to the newest one; drain each one while you upgrade it."
-    return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedy, registry, len(counts))]
+    sentence = "Bring the nodes of an older version to the newest one; drain each one while you upgrade it."
+    remedies = by_hand(sentence, where="peer")
+    return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedies, registry, len(counts))]
 
 
 def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[Result]:
@@ -198,8 +209,8 @@ def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[
     place, nodes = next(iter(doubles.items()))
     more = f", and {len(doubles) - 1} more addresses" if len(doubles) > 1 else ""
     message = f"{excerpt(place, NAME_SHOWN)} is announced by {len(nodes)} nodes: {_names(nodes)}{more}"
-    remedy = f"See which of {_names(nodes)} listens at that address, and correct or remove the others."
-    return [_out_of_order(codes.NODES_DUPLICATE_ADDRESS, message, remedy, registry, len(doubles))]
+    remedies = look(f"See which of {_names(nodes)} listens at that address, and correct or remove the others.")
+    return [_out_of_order(codes.NODES_DUPLICATE_ADDRESS, message, remedies, registry, len(doubles))]
 
 
 def _announced(node: NodeRecord) -> str | None:
@@ -215,14 +226,14 @@ def _announced(node: NodeRecord) -> str | None:
     return None if address.is_unspecified or address.is_loopback else place
 
 
-def _out_of_order(code: Code, message: str, remedy: str, registry: Registry, count: int) -> Result:
+def _out_of_order(code: Code, message: str, remedies: Remedies, registry: Registry, count: int) -> Result:
     make = failed if code in (codes.NODES_QUARANTINED, codes.CONTROL_BAD_ANSWER) else warned
     return make(
         code,
         CONTROL,
         Direction.ROUND_TRIP,
         message,
-        remedy=remedy,
+        remedies=remedies,
         aspect=code.slug.partition(".")[2],
         measurements={"nodes": len(registry.nodes), "count": count},
     )

@@ -11,6 +11,7 @@ from preflight.api import (
     check,
     codes,
     inconclusive,
+    look,
     passed,
     skipped,
     warned,
@@ -62,8 +63,11 @@ def judge(state: OverlayState | None) -> Result:
         Direction.LOCAL,
         f"{state.interface} differs from {file.path}, and a restart restores the file: "
         f"{'; '.join(found[:SHOWN])}{more}",
-        remedy=f'bash -c "wg syncconf {state.interface} <(wg-quick strip {state.interface})"'
-        "   # if the file is right; else write the live values into it",
+        remedies=look(
+            f'bash -c "wg syncconf {state.interface} <(wg-quick strip {state.interface})"'
+            "   # if the file is right; else write the live values into it",
+            root=True,
+        ),
         measurements={"differences": len(found)},
         evidence=(Evidence("differences", "live values compared with the file", found),),
     )

@@ -4,8 +4,25 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from preflight.api import NODE, Code, Context, Direction, Evidence, Result, check, codes, failed, inconclusive, passed
+from preflight.api import (
+    NODE,
+    Code,
+    Context,
+    Direction,
+    Evidence,
+    Remedies,
+    Result,
+    by_hand,
+    check,
+    codes,
+    failed,
+    heal,
+    inconclusive,
+    look,
+    passed,
+)
 from preflight.model.facts import InterfaceFacts
+from preflight.model.fix import LinkAddresses, LinkUp, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
 from preflight.model.overlay import Fact, OverlayState
 from preflight.proto.tunnel.peer_status import utc
@@ -14,34 +31,48 @@ PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
 
 MAXIMUM_COMPLAINTS = 4
 
-# The remedy, by product and its own state.
-REMEDIES = {
-    ("wireguard", "overlay.daemon-down"): "wg-quick down {interface}; wg-quick up {interface}",
-    (
-        "wireguard",
-        "overlay.no-address",
-    ): "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node",
-    ("generic", "overlay.no-address"): "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node",
-    ("tailscale", "overlay.daemon-down"): "systemctl restart tailscaled",
-    ("tailscale", "overlay.down"): "tailscale up",
-    ("tailscale", "overlay.no-address"): "tailscale up",
-    ("tailscale", "overlay.logged-out"): "tailscale up",
-    ("tailscale", "overlay.key-expired"): "tailscale up --force-reauth",
-    ("tailscale", "overlay.not-authorized"): "Approve this machine in the tailnet's admin console.",
-    ("zerotier", "overlay.daemon-down"): "systemctl restart zerotier-one",
-    ("zerotier", "overlay.down"): "systemctl restart zerotier-one",
-    ("zerotier", "overlay.no-address"): "zerotier-cli listnetworks   # the status of the network must become OK",
-    ("zerotier", "overlay.logged-out"): "Log in to the network's single sign-on.",
-    ("zerotier", "overlay.not-authorized"): "Authorise this node on the network's controller.",
-    ("nebula", "overlay.daemon-down"): "systemctl restart nebula",
-    ("nebula", "overlay.key-expired"): "Sign a new certificate with `nebula-cert sign` and restart nebula.",
-    ("nebula", "overlay.not-authorized"): (
-        "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
-    ),
-}
-MISSING = {
-    "tailscale": "Run tailscaled without --tun=userspace-networking.",
-    "zerotier": "systemctl restart zerotier-one",
+_ADDRESS = "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node"
+
+
+def _remedies(product: str, slug: str, interface: str) -> Remedies:
+    """What to do, by product and its own state."""
+    address = by_hand(_ADDRESS.format(interface=interface), root=True)
+    known = {
+        ("wireguard", "overlay.daemon-down"): heal(lambda: WgQuick(interface=interface, again=True)),
+        ("wireguard", "overlay.no-address"): address,
+        ("generic", "overlay.no-address"): address,
+        ("tailscale", "overlay.daemon-down"): heal(lambda: ServiceRestart(service="tailscaled")),
+        ("tailscale", "overlay.down"): by_hand("tailscale up", root=True),
+        ("tailscale", "overlay.no-address"): by_hand("tailscale up", root=True),
+        ("tailscale", "overlay.logged-out"): by_hand("tailscale up", root=True),
+        ("tailscale", "overlay.key-expired"): by_hand("tailscale up --force-reauth", root=True),
+        ("tailscale", "overlay.not-authorized"): by_hand(
+            "Approve this machine in the tailnet's admin console.", where="product console"
+        ),
+        ("zerotier", "overlay.daemon-down"): _ZEROTIER,
+        ("zerotier", "overlay.down"): _ZEROTIER,
+        ("zerotier", "overlay.no-address"): look(
+            "zerotier-cli listnetworks   # the status of the network must become OK", root=True
+        ),
+        ("zerotier", "overlay.logged-out"): by_hand("Log in to the network's single sign-on.", where="product console"),
+        ("zerotier", "overlay.not-authorized"): by_hand(
+            "Authorise this node on the network's controller.", where="product console"
+        ),
+        ("nebula", "overlay.daemon-down"): heal(lambda: ServiceRestart(service="nebula")),
+        ("nebula", "overlay.key-expired"): by_hand(
+            "Sign a new certificate with `nebula-cert sign` and restart nebula.", root=True
+        ),
+        ("nebula", "overlay.not-authorized"): by_hand(
+            "Have this node's certificate signed by an authority of its pki.ca, which must be that of its peers."
+        ),
+    }
+    return known.get((product, slug), ())
+
+
+_ZEROTIER = heal(lambda: ServiceRestart(service="zerotier-one"))
+MISSING: Mapping[str, Remedies] = {
+    "tailscale": by_hand("Run tailscaled without --tun=userspace-networking."),
+    "zerotier": _ZEROTIER,
 }
 
 
@@ -92,27 +123,33 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         only_reported = state.mtu is None or state.product in MISSING
         missing = only_reported and all(link.name != name for link in links)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
-        remedy = MISSING.get(state.product) if missing else f"ip link set dev {name} up"
-        return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedy=remedy)
+        remedies = MISSING.get(state.product, ()) if missing else _up_again(state, name)
+        return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
     if not state.addresses:
         message = f"{name} ({state.product}) is up but has no address"
-        return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), **_addresses_of_the_file(state))
+        return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
     others = f"; this run ignores the other overlays of this node: {', '.join(state.others)}" if state.others else ""
     return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state))
 
 
-def _addresses_of_the_file(state: OverlayState) -> dict[str, str]:
-    """The remedy with this node's addresses, if a configuration file has them."""
-    addresses = state.configured.addresses if state.configured else ()
-    lines = (f"ip address add {address} dev {state.interface}" for address in addresses)
-    return {"remedy": " && ".join(lines)} if addresses else {}
+def _up_again(state: OverlayState, name: str) -> Remedies:
+    """With its file a WireGuard interface is built again: the kernel forgot its routes when it went down."""
+    if state.product == "wireguard" and state.configured is not None:
+        return heal(lambda: WgQuick(interface=name, again=True))
+    return heal(lambda: LinkUp(interface=name))
 
 
-def _failed(state: OverlayState, code: Code, message: str, **more: str | None) -> Result:
-    remedy = REMEDIES.get((state.product, code.slug), "").format(interface=state.interface) or None
-    return failed(code, NODE, Direction.LOCAL, message, **{"remedy": remedy, **more}, **_reported(state))
+def _addresses_of_the_file(state: OverlayState) -> Remedies:
+    """This node's addresses, if a configuration file has them."""
+    addresses = tuple(map(str, state.configured.addresses)) if state.configured else ()
+    return heal(lambda: LinkAddresses(interface=state.interface or "", addresses=addresses)) if addresses else ()
+
+
+def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:
+    remedies = remedies or _remedies(state.product, code.slug, state.interface or "INTERFACE")
+    return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, **_reported(state))
 
 
 def _reported(state: OverlayState) -> dict[str, Any]:
@@ -140,13 +177,14 @@ def _absent(links: Iterable[Link], wanted: str | None) -> Result:
     here = ", ".join(link.name for link in links) or "none"
     if wanted is not None:
         message = f"the overlay interface {wanted} of the settings does not exist; the interfaces here are: {here}"
-        remedy = f"wg-quick up {wanted}"
+        remedies = heal(lambda: WgQuick(interface=wanted))
     else:
         message = f"no overlay on this node: looked for {PRODUCTS}; the interfaces here are: {here}"
-        remedy = (
-            "Start the overlay (`wg-quick up wg0`), or name its interface under overlay.interface in preflight.yaml."
+        remedies = by_hand(
+            "Start the overlay (`wg-quick up wg0`), or name its interface under overlay.interface in preflight.yaml.",
+            root=True,
         )
-    return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedy=remedy)
+    return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies)
 
 
 def _complaints(state: OverlayState) -> str:

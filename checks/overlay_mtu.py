@@ -7,7 +7,7 @@ from preflight.api import NODE, Context, Direction, Result, check, codes, failed
 from preflight.model.facts import TunnelMtuFacts
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
-from preflight.proto.pmtu.advice import lasting
+from preflight.proto.pmtu.advice import set_mtu_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             NODE,
             Direction.LOCAL,
             f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
-            remedy=_set_mtu(state, minimum_mtu),
+            remedies=set_mtu_here(name, minimum_mtu, state.product),
             facts=facts,
         )
     if state.overhead_bytes is None or not underlays:
@@ -89,7 +89,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             NODE,
             Direction.LOCAL,
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
-            remedy=_set_mtu(state, fits),
+            remedies=set_mtu_here(name, fits, state.product),
             facts=facts,
         )
     return passed(
@@ -112,7 +112,3 @@ def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
         f"; {state.product} splits large packets into packets of {tightest.mtu - tightest.fits(piece)} bytes, which "
         f"{tightest.interface} towards {tightest.endpoint} with MTU {tightest.mtu} must fragment again"
     )
-
-
-def _set_mtu(state: OverlayState, mtu: int) -> str:
-    return f"ip link set dev {state.interface} mtu {mtu}{lasting(state.product, mtu)}"

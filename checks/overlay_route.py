@@ -2,9 +2,29 @@
 
 from collections.abc import AsyncGenerator, Iterable
 
-from preflight.api import Context, Direction, Peer, Result, check, codes, failed, inconclusive, passed, skipped
-from preflight.model.kernel import Link, NeedsPlatform, Route
+from preflight.api import (
+    Context,
+    Direction,
+    Peer,
+    Remedies,
+    Result,
+    check,
+    codes,
+    failed,
+    heal,
+    inconclusive,
+    look,
+    passed,
+    skipped,
+)
+from preflight.model import fix
+from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
+
+TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
+"""Kinds of links that another overlay may use."""
+OWN_ROUTES = ("tailscale", "zerotier")
+"""Products that write the routes: a route of ours would be lost, or in their way."""
 
 
 @check(
@@ -39,10 +59,10 @@ def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:
-        return _conflict(peer, state.interface, route, *rival)
+        return _conflict(peer, state, route, *rival)
     if route.interface == state.interface:
         return passed(peer.target, Direction.FORWARD, f"{route}", measurements=_measured(route))
-    return _leak(peer, state.interface, route)
+    return _leak(peer, state, route, links)
 
 
 def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> tuple[Link, IPNetwork] | None:
@@ -57,48 +77,56 @@ def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> t
     return None
 
 
-def _conflict(peer: Peer, overlay: str, route: Route, link: Link, network: IPNetwork) -> Result:
+def _conflict(peer: Peer, state: OverlayState, route: Route, link: Link, network: IPNetwork) -> Result:
     return failed(
         codes.OVERLAY_SUBNET_CONFLICT,
         peer.target,
         Direction.FORWARD,
         f"{link.name}'s network {network} also contains the overlay address {peer.address}; "
         f"the kernel now sends its packets to {route.interface}",
-        remedy=f"ip route add {_host(peer.address)} dev {overlay}  # until one of the two networks is renumbered",
+        remedies=_into_the_overlay(peer, state, route.table, "renumber one of the two networks"),
         measurements=_measured(route),
     )
 
 
-def _leak(peer: Peer, overlay: str, route: Route) -> Result:
+def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) -> Result:
+    overlay = state.interface
     if route.error is not None:
         message = f"this node has no route to {peer.address}, neither through {overlay} nor elsewhere: {route.error}"
-        remedy = f"ip route add {_host(peer.address)} dev {overlay}"
     elif route.matched is not None and route.matched.prefixlen == 0:
         message = f"no route sends {peer.address} into {overlay}, so the default route applies: {route}"
-        remedy = f"ip route add {_host(peer.address)} dev {overlay}"
     else:
         message = f"the route {route.matched} sends {peer.address} outside {overlay}: {route}"
-        remedy = f"ip route del {_entry(route)}"
+    tunnel = any(link.name == route.interface and link.kind in TUNNELS for link in links)
     return failed(
         codes.OVERLAY_ROUTE_LEAK,
         peer.target,
         Direction.FORWARD,
         message,
-        remedy=remedy,
+        # Another tunnel may be the right way to this peer: a route past it would cut the peer off.
+        remedies=_look(peer) if tunnel else _into_the_overlay(peer, state, route.table),
         measurements=_measured(route),
     )
 
 
-def _entry(route: Route) -> str:
-    """The table entry as `ip route del` wants it."""
-    words = [str(route.matched)]
-    words += ["via", route.gateway] if route.gateway else []
-    words += ["dev", route.interface] if route.interface else []
-    return " ".join([*words, "table", str(route.table)] if route.table != 254 else words)
+def _into_the_overlay(peer: Peer, state: OverlayState, table: int, lasting: str | None = None) -> Remedies:
+    """A route for this peer alone, so that no other host loses its way."""
+    if state.product in OWN_ROUTES or (state.peers and state.peer_for(peer.address) is None):
+        return _look(peer)
+    host = f"{peer.address}/{128 if ':' in peer.address else 32}"
+    return heal(
+        lambda: fix.Route(
+            action="replace",
+            destination=host,
+            interface=state.interface,
+            table=None if table == MAIN_TABLE else table,
+        ),
+        lasting=lasting,
+    )
 
 
-def _host(address: str) -> str:
-    return f"{address}/{128 if ':' in address else 32}"
+def _look(peer: Peer) -> Remedies:
+    return look(f"ip rule; ip route get {peer.address}")
 
 
 def _measured(route: Route) -> dict[str, str | None]:

@@ -12,23 +12,25 @@ from preflight.api import (
     Evidence,
     Measurement,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
     for_each_peer,
     inconclusive,
+    look,
     passed,
     skipped,
     warned,
 )
 from preflight.model.facts import HandshakeFacts
-from preflight.model.host_port import bracketed
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.tunnel.advice import around, compare
-from preflight.proto.tunnel.peer_status import Word, open_port, sentence, settled, utc, word
+from preflight.proto.tunnel.advice import allow, around, compare, give_endpoint, keep_alive, look_at_port
+from preflight.proto.tunnel.peer_status import Word, log_in_again, open_port, sentence, settled, utc, word
 from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
 
 POLL_S = 0.05
@@ -38,6 +40,7 @@ REPORT_WITHIN_S = 4.0
 """How long a product may take to turn a relayed session into a direct one."""
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
+KEEPALIVE_S = 25
 HANDSHAKES_AT_ONCE = 16
 HANDSHAKE_GAP_S = 0.016
 """Each packet may start a handshake: a thousand a second is not a burst."""
@@ -210,13 +213,13 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
         return _not_allowed(peer, state, others)
     if finding in (Finding.ALIVE, Finding.NO_KEEPALIVE):
         return _alive(peer, state, seen.after, seen, finding)
-    code, message, remedy = _explain(finding, peer, state, seen.after, seen)
+    code, message, remedies = _explain(finding, peer, state, seen.after, seen)
     return failed(
         code,
         peer.target,
         Direction.ROUND_TRIP,
         message,
-        remedy=remedy,
+        remedies=remedies,
         facts=_handshake(seen),
         evidence=_shown(seen),
     )
@@ -225,17 +228,16 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
 def _not_allowed(peer: Peer, state: OverlayState, others: Iterable[str]) -> Result:
     lacking = candidates(state, others) or state.peers  # a hub also owns others' addresses
     host = f"{peer.address}/{128 if ':' in peer.address else 32}"
-    remedy = f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}."
+    remedies = by_hand(f"Add {host} to the AllowedIPs of the peer that owns it, on {state.interface}.")
     if len(lacking) == 1:
-        allowed = ",".join([*map(str, lacking[0].addresses), host])
-        remedy = f"wg set {state.interface} peer {lacking[0].key} allowed-ips {allowed}"
+        remedies = allow(state, lacking[0], host)
     return failed(
         codes.OVERLAY_ALLOWED_IPS,
         peer.target,
         Direction.ROUND_TRIP,
         f"none of the {len(state.peers)} peers of {state.interface} has {peer.address} in its allowed-ips, "
         "so WireGuard drops packets to it",
-        remedy=remedy,
+        remedies=remedies,
         measurements={"peers": len(state.peers)},
     )
 
@@ -257,8 +259,7 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
         peer.target,
         Direction.ROUND_TRIP,
         f"{message}, {fact}",
-        remedy=f"wg set {state.interface} peer {known.key} persistent-keepalive 25"
-        "   # and PersistentKeepalive = 25 in its [Peer] section of the file",
+        remedies=keep_alive(state.interface, known.key, KEEPALIVE_S),
         facts=_handshake(seen),
         measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
@@ -266,8 +267,8 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
 
 def _explain(
     finding: Finding, peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch
-) -> tuple[Code, str, str | None]:
-    """Code, message and remedy of a dead session."""
+) -> tuple[Code, str, Remedies]:
+    """Code, message and remedies of a dead session."""
     name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
     ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
     match finding:
@@ -276,30 +277,30 @@ def _explain(
             return codes.OVERLAY_ENDPOINT_LOOP, f"{fact}; {ever}", around(name, host)
         case Finding.NO_ENDPOINT:
             message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
-            place = "HOST:PORT   # its underlay address and port: run wg show all listen-port there"
-            return codes.OVERLAY_NO_HANDSHAKE, message, f"wg set {name} peer {known.key} endpoint {place}"
+            return codes.OVERLAY_NO_HANDSHAKE, message, give_endpoint(name, known)
         case Finding.REFUSED_HERE:
             message = f"this node's own firewall rejects packets to {peer.address} through {name}: {seen.objection}"
-            return codes.HOST_FIREWALL_DROP, message, f"nft list ruleset  # look for a drop on output to {name}"
+            return (
+                codes.HOST_FIREWALL_DROP,
+                message,
+                look(f"nft list ruleset  # a drop on output to {name}?", root=True),
+            )
         case Finding.PORT_CLOSED:
             message = (
                 f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected by a "
                 f"firewall; {ever}"
             )
-            remedy = (
-                "wg show all listen-port   # on the peer; no line: start its tunnel; another port: "
-                f"wg set {name} peer {known.key} endpoint {bracketed(host or 'HOST')}:PORT, here"
-            )
+            remedies = look_at_port(name, known, peer.target)
         case Finding.NOTHING_SENT:
             route_error = seen.route.error if seen.route else None
             reason = route_error or seen.objection or "the counters of the tunnel do not change"
             message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
-            remedy = f"Make {host} reachable from this node: ip route get {host}"
+            remedies = look(f"ip route get {host}")
         case _:
             message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedy = compare(state, known)
+            remedies = compare(state, known)
     code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
-    return code, message, remedy
+    return code, message, remedies
 
 
 def _unanswered(seen: Watch) -> str:
@@ -376,10 +377,10 @@ def _judge_reported(peer: Peer, state: OverlayState, known: OverlayPeer) -> Resu
     about = (peer.target, Direction.ROUND_TRIP, sentence(state.product, name, known))
     shown = (Evidence(state.product, "what it reports about the peer", _reported_of(known)),)
     if said is Word.EXPIRED:
-        remedy = f"On {name}: tailscale up --force-reauth" if state.product == "tailscale" else None
-        return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedy=remedy, evidence=shown)
+        remedies = log_in_again(name) if state.product == "tailscale" else ()
+        return failed(codes.OVERLAY_KEY_EXPIRED, *about, remedies=remedies, evidence=shown)
     if said is Word.RELAYED:
-        return warned(codes.OVERLAY_RELAYED, *about, remedy=open_port(state.product), evidence=shown)
+        return warned(codes.OVERLAY_RELAYED, *about, remedies=open_port(state.product), evidence=shown)
     if said is Word.DIRECT:
         return passed(*about, evidence=shown)
     return skipped(codes.RUN_NOT_APPLICABLE, *about, evidence=shown)

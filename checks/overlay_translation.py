@@ -13,6 +13,7 @@ from preflight.api import (
     codes,
     for_each_peer,
     inconclusive,
+    look,
     passed,
     warned,
 )
@@ -59,7 +60,11 @@ def judge(peer: Peer, answer: "StunAnswer") -> Result:
         Direction.FORWARD,
         f"{peer.target} sees packets that this node sends from {answer.local} come from {answer.mapped}: something "
         "inside the overlay translates addresses",
-        remedy=f"nft list ruleset | grep -nE 'masquerade|snat'   # on the node that has {host_of(answer.mapped)}",
+        remedies=look(
+            f"nft list ruleset | grep -nE 'masquerade|snat'   # on the node that has {host_of(answer.mapped)}",
+            where="peer",
+            root=True,
+        ),
         measurements={"local": answer.local, "mapped": answer.mapped},
         evidence=evidence,
     )
@@ -69,9 +74,9 @@ def _untold(peer: Peer, answer: "StunAnswer") -> Result:
     place = (peer.target, peer.address, peer.responder_port)
     if answer.rejected:
         fact = who_answers(peer.target, peer.responder_port, answer.rejected)
-        remedy = replace_answerer(*place, answer.rejected)
+        remedies = replace_answerer(*place, answer.rejected)
     else:
         fact = f"the responder of {peer.target} does not say which address it sees for this node"
-        remedy = start_responder(*place)
+        remedies = start_responder(*place)
     message = f"{fact}, so it is not known whether something translates addresses"
-    return inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message, remedy=remedy)
+    return inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, Direction.FORWARD, message, remedies=remedies)

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, failed, passed, skipped
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    by_hand,
+    check,
+    codes,
+    failed,
+    passed,
+    skipped,
+)
 from preflight.model.host_port import join_host_port
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
@@ -110,7 +122,7 @@ def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None =
             codes.POSTURE_EXPOSED,
             *where,
             f"the control plane answers on port {url.port} of the public address {place.address}, {how}",
-            remedy=_bind(url, exposed, overlay),
+            remedies=by_hand(_bind(url, exposed, overlay), where="control host"),
             measurements=measurements,
             evidence=evidence,
         )

@@ -13,6 +13,7 @@ from preflight.api import (
     Direction,
     Evidence,
     Result,
+    by_hand,
     check,
     codes,
     failed,
@@ -177,8 +178,10 @@ def _judge_strong(strong: Sequence[Rights], rights: Sequence[Rights]) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         said,
-        remedy=f"Give {strong[0].token.source} a token of the role {strong[0].token.role} that the control plane "
-        "knows for this role, and revoke the old one.",
+        remedies=by_hand(
+            f"Give {strong[0].token.source} a token of the role {strong[0].token.role} that the control plane "
+            "knows for this role, and revoke the old one."
+        ),
         evidence=(_evidence(rights),),
     )
 
@@ -205,9 +208,9 @@ def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
     ):
         if tokens:
             names = ", ".join(f"{right.token.source} ({_role(right.token)})" for right in tokens)
-            remedy = f"Put a token of the role {tokens[0].token.role} into {tokens[0].token.source}."
+            remedies = by_hand(f"Put a token of the role {tokens[0].token.role} into {tokens[0].token.source}.")
             message = f"the token of {names} {what}"
-            more = {"aspect": code.slug.partition(".")[2], "remedy": remedy, "evidence": (_evidence(rights),)}
+            more = {"aspect": code.slug.partition(".")[2], "remedies": remedies, "evidence": (_evidence(rights),)}
             found.append(failed(code, CONTROL, Direction.ROUND_TRIP, message, **more))
     return found
 
@@ -236,7 +239,7 @@ def _warn_shared(message: str, rights: Sequence[Rights]) -> Result:
         Direction.ROUND_TRIP,
         message,
         aspect="shared",
-        remedy="Give each role its own token: preflight explain posture.shared-token gives the order.",
+        remedies=by_hand("Give each role its own token: preflight explain posture.shared-token gives the order."),
         evidence=(_evidence(rights),),
     )
 

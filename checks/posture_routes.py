@@ -13,6 +13,7 @@ from preflight.api import (
     Direction,
     Evidence,
     Result,
+    by_hand,
     check,
     codes,
     failed,
@@ -170,7 +171,10 @@ def _open(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         Direction.ROUND_TRIP,
         f"{len(through)} of {len(probes)} requests without a known bearer were accepted and none was refused: anyone "
         "who reaches it controls it",
-        remedy="Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
+        remedies=by_hand(
+            "Set VOX_MESH_TOKEN, or a token per role, in the control plane's environment and restart it.",
+            where="control host",
+        ),
         **_more(probes),
     )
 
@@ -181,7 +185,10 @@ def _open_in_places(through: list[Probe], probes: tuple[Probe, ...]) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"answered without a known bearer: {', '.join(_named(through))}",
-        remedy="Remove the exception for these routes from the proxy or server in front of the control plane.",
+        remedies=by_hand(
+            "Remove the exception for these routes from the proxy or server in front of the control plane.",
+            where="control host",
+        ),
         **_more(probes),
     )
 
@@ -194,7 +201,10 @@ def _not_it(code: Code, strange: list[Probe], probes: tuple[Probe, ...]) -> Resu
         Direction.ROUND_TRIP,
         f"{len(strange)} of {len(probes)} requests were answered by something in front of the control plane, "
         f"first {strange[0].answered}",
-        remedy="Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it.",
+        remedies=by_hand(
+            "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it.",
+            where="control host",
+        ),
         **_more(probes),
     )
 

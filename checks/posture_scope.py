@@ -3,7 +3,20 @@
 from collections.abc import AsyncGenerator
 from shlex import quote
 
-from preflight.api import CONTROL, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Result,
+    by_hand,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    look,
+    passed,
+    skipped,
+)
 from preflight.model.roles import ScopeTrial
 
 
@@ -28,7 +41,7 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
             CONTROL,
             Direction.ROUND_TRIP,
             "only a join under another scope shows whether the scope is enforced, and that may write to the cluster",
-            remedy="preflight run posture.scope --intrusive",
+            remedies=look("preflight run posture.scope --intrusive"),
         )
         return
     for result in judge(await ctx.net.foreign_scope(), settings.control.scope_id):
@@ -47,15 +60,14 @@ def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:
             f"a join under the scope {trial.scope_id}, which nobody has, was accepted; nodes of any cluster can join"
         )
         scope = quote(scope_id) if scope_id else "SCOPE-OF-THIS-CLUSTER"
-        remedy = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
-        results = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedy=remedy)]
+        line = f"VOX_MESH_SCOPE_ID={scope}   # in the control plane's environment; then restart it"
+        results = [failed(codes.POSTURE_SCOPE_OPEN, *where, message, remedies=by_hand(line, where="control host"))]
     else:
         message = f"it is not known whether the scope is enforced: {trial.detail}; run again with a worker's token"
         results = [inconclusive(codes.RUN_NO_ANSWER, *where, message)]
     if not trial.left:
         message = f"the node {trial.identity}, in maintenance, may still be listed: leave got no answer"
-        remedy = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
-        if trial.written_down is not None:
-            remedy = trial.written_down.clean_line
-        results.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedy=remedy, aspect="leave"))
+        post = f'POST {{"id":"{trial.identity}"}} to /v1/populi/leave with this node\'s bearer.'
+        remedies = by_hand(post if trial.written_down is None else trial.written_down.clean_line)
+        results.append(failed(codes.ENROLL_LEAVE_FAILED, *where, message, remedies=remedies, aspect="leave"))
     return results

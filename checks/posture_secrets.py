@@ -9,14 +9,17 @@ from preflight.api import (
     Direction,
     Evidence,
     Result,
+    by_hand,
     check,
     codes,
     failed,
+    heal,
     inconclusive,
     passed,
     skipped,
     warned,
 )
+from preflight.model.fix import PrivateFiles
 from preflight.model.leaks import Repository, SecretFile
 
 SHOWN = 3
@@ -60,7 +63,7 @@ def judge_files(files: Sequence[SecretFile]) -> Result:
         *where,
         f"other users than the owner can read or write {named}",
         aspect="files",
-        remedy=f"chmod 600 {' '.join(quote(str(file.path)) for file in loose)}",
+        remedies=heal(lambda: PrivateFiles(paths=tuple(str(file.path.absolute()) for file in loose))),
         measurements={"files": len(files), "files_open": len(loose)},
     )
 
@@ -97,7 +100,7 @@ def _leaking(repositories: Sequence[Repository]) -> Result:
         Direction.LOCAL,
         f"secrets are committed to git in {repositories[0].root}: {shown}{more}",
         aspect="git",
-        remedy="Replace the secret first, on the server and the nodes; then remove it from the repository.",
+        remedies=by_hand("Replace the secret first, on the server and the nodes; then remove it from the repository."),
         measurements={"places": len(places)},
         evidence=(Evidence("git", "file, line, commit and variable, without values", rows),),
     )
@@ -107,12 +110,12 @@ def _closed(repository: Repository, *, named: bool) -> Result:
     where = (NODE, Direction.LOCAL)
     if repository.missing_tool:
         message = f"{repository.root} is a git repository, but git is not installed, so it was not searched"
-        code, remedy = codes.RUN_NEEDS_TOOL, "sudo apt-get install git"
+        code, line = codes.RUN_NEEDS_TOOL, "sudo apt-get install git"
     else:
         message = f"git cannot read {repository.root}: {repository.unread}"
         code = codes.RUN_NEEDS_PRIVILEGE
-        remedy = f"git config --global --add safe.directory {quote(str(repository.root))}"
+        line = f"git config --global --add safe.directory {quote(str(repository.root))}"
     if not named:
         message += "; to search it, add it to posture.repositories"
         return skipped(codes.RUN_NOT_APPLICABLE, *where, message, aspect="git")
-    return inconclusive(code, *where, message, aspect="git", remedy=remedy)
+    return inconclusive(code, *where, message, aspect="git", remedies=by_hand(line, root=repository.missing_tool))

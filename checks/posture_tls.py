@@ -3,7 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from preflight.api import CONTROL, Context, Direction, Result, check, codes, inconclusive, passed, skipped, warned
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Result,
+    by_hand,
+    check,
+    codes,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.model.host_port import join_host_port
 from preflight.model.tcp import OldTls
 from preflight.proto.control.url import ControlUrl
@@ -44,7 +56,10 @@ def judge(url: ControlUrl, hellos: Sequence[OldTls]) -> Result:
             *where,
             f"{url.host} ({join_host_port(accepting.address, url.port)}) accepts {accepting.version}, "
             "which RFC 8996 has deprecated",
-            remedy="ssl_protocols TLSv1.2 TLSv1.3;   # nginx; or the like in the TLS terminator, then reload it",
+            remedies=by_hand(
+                "ssl_protocols TLSv1.2 TLSv1.3;   # nginx; or the like in the TLS terminator, then reload it",
+                where="control host",
+            ),
             measurements={"tls_version_accepted": accepting.version},
         )
     refused = [hello for hello in hellos if hello.refused]

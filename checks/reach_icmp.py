@@ -14,12 +14,14 @@ from preflight.api import (
     failed,
     for_each_peer,
     inconclusive,
+    look,
     passed,
     warned,
 )
 from preflight.model.facts import EchoFacts
 from preflight.model.icmp import PRIVILEGE, EchoStats
 from preflight.model.path import StampStats
+from preflight.proto.icmp.advice import allow_echoes
 from preflight.proto.responder.reach import start_responder
 
 FIRST = 4
@@ -86,7 +88,7 @@ def judge(peer: Peer, reached: Reached, warn_percent: float, fail_percent: float
             peer.target,
             Direction.ROUND_TRIP,
             f"this process may not send echoes to {peer.address}: raw sockets need CAP_NET_RAW",
-            remedy='sysctl -w net.ipv4.ping_group_range="0 2147483647"',
+            remedies=allow_echoes(),
         )
     if echo.received:
         return _answered(peer, reached, warn_percent, fail_percent)
@@ -111,7 +113,7 @@ def _answered(peer: Peer, reached: Reached, warn_percent: float, fail_percent: f
         peer.target,
         Direction.ROUND_TRIP,
         f"{loss:.0f} % of {echo.sent} echoes were lost; no responder answers, so the direction is not known",
-        remedy=f"{start_responder(peer.target, peer.address, peer.responder_port)}, then run again",
+        remedies=start_responder(peer.target, peer.address, peer.responder_port),
         facts=facts,
     )
 
@@ -128,7 +130,12 @@ def _silent(peer: Peer, reached: Reached) -> Result:
             peer.target,
             Direction.ROUND_TRIP,
             f"{none}, but UDP comes back: only ICMP echo is filtered",
-            remedy=f"nft list ruleset  # on {where}: accept ICMP echo on the overlay interface",
+            remedies=look(
+                f"nft list ruleset  # on {where}: accept ICMP echo on the overlay interface",
+                where="peer" if echo.sent else "node",
+                host=peer.target if echo.sent else None,
+                root=True,
+            ),
             facts=facts,
         )
     return failed(
@@ -136,6 +143,6 @@ def _silent(peer: Peer, reached: Reached) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{none} and none of {udp.sent if udp else 0} UDP packets came back",
-        remedy=f"ping {peer.address}  # from another member of the overlay: does it answer there?",
+        remedies=look(f"ping {peer.address}  # from another member of the overlay: does it answer there?"),
         facts=facts,
     )

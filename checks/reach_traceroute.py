@@ -8,12 +8,14 @@ from preflight.api import (
     Direction,
     Evidence,
     Peer,
+    Remedies,
     Result,
     check,
     codes,
     failed,
     for_each_peer,
     inconclusive,
+    look,
     passed,
     warned,
 )
@@ -76,7 +78,7 @@ def judge(peer: Peer, state: OverlayState | None, trace: Trace, links: Iterable[
             peer.target,
             Direction.FORWARD,
             f"hop {hop.ttl} to {peer.address} is {hop.address}, which {why}",
-            remedy=f"ip rule; ip route get {peer.address} ipproto udp dport 33434",
+            remedies=look(f"ip rule; ip route get {peer.address} ipproto udp dport 33434"),
             facts=facts,
             evidence=evidence,
         )
@@ -104,7 +106,7 @@ def judge_back(
             peer.target,
             Direction.REVERSE,
             "; ".join(reasons),
-            remedy=_remedy(peer, back),
+            remedies=_remedies(peer, back),
             facts=facts,
             evidence=evidence,
         )
@@ -140,10 +142,11 @@ def _differences(
     return found
 
 
-def _remedy(peer: Peer, back: ReverseTraceroute) -> str:
+def _remedies(peer: Peer, back: ReverseTraceroute) -> Remedies:
     if back.way.elsewhere:
-        return other_way(back.way, back.here, peer.target).remedy
-    return f"preflight run reach.traceroute overlay.route --peer {back.here}   # on {peer.target}"
+        return other_way(back.way, back.here, peer.target).remedies
+    line = f"preflight run reach.traceroute overlay.route --peer {back.here}"
+    return look(line, where="peer", host=peer.target)
 
 
 def _stray(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> tuple[Hop, str] | None:

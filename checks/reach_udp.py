@@ -9,21 +9,24 @@ from preflight.api import (
     Context,
     Direction,
     Evidence,
-    Measurement,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     failed,
     for_each_peer,
     inconclusive,
+    look,
     passed,
     warned,
 )
 from preflight.model.facts import AnswerFacts
 from preflight.model.path import AskResult, PeerReport, StampStats
+from preflight.proto.responder import reach
 from preflight.proto.responder.answerer import replace_answerer, who_answers
-from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
+from preflight.proto.responder.reach import Way
 from preflight.proto.responder.reach_messages import (
     answered_late,
     answered_of,
@@ -35,7 +38,14 @@ from preflight.proto.responder.reach_messages import (
     other_key,
     unanswered,
 )
-from preflight.proto.responder.reached import Reached, counts, outside_router, overload_text
+from preflight.proto.responder.reached import (
+    Reached,
+    counts,
+    forward_counts,
+    outside_router,
+    overload_text,
+    reverse_counts,
+)
 from preflight.proto.responder.return_path import explain
 
 COUNT = 10
@@ -124,7 +134,7 @@ def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
 
 def _by_ways(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...]:
     """What is known of the two directions when nothing at all comes from the responder's place."""
-    ways = forward_way(asked), reverse_way(asked)
+    ways = reach.forward_way(asked), reach.reverse_way(asked)
     if ways == (Way.OPEN, Way.OPEN) and (asked.report is not None or asked.hello is not None):
         return (_mute(peer, asked),)
     found: tuple[Result | None, ...]
@@ -149,7 +159,7 @@ def _explained(peer: Peer, reached: Reached, asked: AskResult) -> Result | None:
         return None
     make = warned if cause.is_warning else failed
     direction = Direction(cause.direction)
-    return make(cause.code, peer.target, direction, cause.message, aspect=cause.aspect, remedy=cause.remedy)
+    return make(cause.code, peer.target, direction, cause.message, aspect=cause.aspect, remedies=cause.remedies)
 
 
 def _leaking(peer: Peer, router: str, interface: str) -> Result:
@@ -160,7 +170,7 @@ def _leaking(peer: Peer, router: str, interface: str) -> Result:
         f"{router}, which is not on the overlay, answered by {interface} what this node sent to {peer.address}: "
         "that leaves outside the overlay",
         aspect="route",
-        remedy=f"ip rule; ip route get {peer.address} ipproto udp dport {peer.responder_port}",
+        remedies=look(f"ip rule; ip route get {peer.address} ipproto udp dport {peer.responder_port}"),
     )
 
 
@@ -187,7 +197,7 @@ def _other_key(peer: Peer, reached: Reached) -> Result:
         Direction.ROUND_TRIP,
         fact,
         aspect="key",
-        remedy=f"Give the responder of {peer.target} this node's key file: --key-file FILE or responder.key_file.",
+        remedies=reach.give_key(peer.target),
     )
 
 
@@ -199,7 +209,7 @@ def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{who_answers(peer.target, peer.responder_port, rejected)}, so the directions cannot be measured",
-        remedy=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
+        remedies=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
         facts=AnswerFacts(sent=reached.session.sent + asked.sent, answered=0, rejected=sum(rejected.values())),
         evidence=(Evidence("rejected", "datagrams that answer nothing, by reason", rejected), _evidence(asked)),
     )
@@ -213,7 +223,9 @@ def _from_elsewhere(peer: Peer, asked: AskResult) -> Result:
         Direction.ROUND_TRIP,
         f"what answers packets for UDP port {peer.responder_port} of {peer.address} answers from {places}: something "
         "translates addresses between the two, or the responder does not send from where it is asked",
-        remedy=f"nft list ruleset | grep -nE 'masquerade|snat|dnat|redirect'   # here and on {peer.target}",
+        remedies=look(
+            f"nft list ruleset | grep -nE 'masquerade|snat|dnat|redirect'   # here and on {peer.target}", root=True
+        ),
         measurements={"sent": asked.sent, "answered_from_elsewhere": sum(asked.strays.values())},
         evidence=(_evidence(asked),),
     )
@@ -225,7 +237,7 @@ def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         f"{overload}, as it reports, so what is missing says nothing about the path",
-        remedy=who_floods(peer.target, peer.responder_port),
+        remedies=reach.who_floods(peer.target, peer.responder_port),
         evidence=(_evidence(asked),),
     )
 
@@ -237,15 +249,16 @@ def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
         Direction.ROUND_TRIP,
         f"packets get to {peer.target} and back, but {fact}: without a responder there the directions cannot be "
         "measured apart",
-        remedy=_start(peer, reached),
+        remedies=_start(peer, reached),
     )
 
 
-def _start(peer: Peer, reached: Reached) -> str:
-    """The command that starts a responder for this node at the peer."""
+def _start(peer: Peer, reached: Reached) -> Remedies:
+    """A responder for this node at the peer; a silent port may have one already, behind a filter."""
     local = (reached.asked.local if reached.asked else None) or reached.session.local
     asker, keyed = local[0] if local else None, reached.session.authenticated
-    return start_responder(peer.target, peer.address, peer.responder_port, asker=asker, keyed=keyed)
+    place = (peer.target, peer.address, peer.responder_port)
+    return reach.start_responder(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
 
 
 def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
@@ -256,14 +269,14 @@ def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
             peer.target,
             Direction.FORWARD,
             f"this node's own firewall refuses packets to {peer.address} port {peer.responder_port} ({names})",
-            remedy="nft list ruleset | grep -nE 'hook output|drop|reject'   # here",
+            remedies=look("nft list ruleset | grep -nE 'hook output|drop|reject'   # here", root=True),
         )
     return failed(
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
         f"no packet for {peer.address} can leave this node ({names})",
-        remedy=f"ip route get {peer.address}",
+        remedies=look(f"ip route get {peer.address}"),
     )
 
 
@@ -275,7 +288,7 @@ def _mute(peer: Peer, asked: AskResult) -> Result:
         peer.target,
         Direction.ROUND_TRIP,
         unanswered(peer.target, asked),
-        remedy=f"Let the responder of {peer.target} serve this node: --allow {local}, or the same key file on both.",
+        remedies=reach.serve(peer.target, local),
         evidence=(_evidence(asked),),
     )
 
@@ -288,8 +301,8 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
         Direction.ROUND_TRIP,
         f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {not_here(report)}"
         f"{'; ICMP echo passes' if reached.echoed else ''}",
-        remedy="nft list ruleset | grep -nE 'hook|drop|reject'   # here and on " + peer.target,
-        measurements=_forward_counts(asked) | _reverse_counts(asked),
+        remedies=reach.look_at_filters(f"here and on {peer.target}", here=True),
+        measurements=forward_counts(asked) | reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
 
@@ -297,7 +310,7 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
 def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result | None:
     if way is Way.UNKNOWN:
         return None
-    measurements = _forward_counts(asked)
+    measurements = forward_counts(asked)
     if way is Way.OPEN:
         return passed(peer.target, Direction.FORWARD, got(peer.target, asked), measurements=measurements)
     return failed(
@@ -305,7 +318,7 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         peer.target,
         Direction.FORWARD,
         f"{got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops this node's packets?",
+        remedies=reach.look_at_filters(peer.target, "what drops this node's packets?"),
         measurements=measurements,
         evidence=(_evidence(asked),),
     )
@@ -318,7 +331,7 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
     if way is Way.UNKNOWN:
         return None
     if report is None or way is Way.OPEN:
-        return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=_reverse_counts(asked))
+        return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=reverse_counts(asked))
     unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
         codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_REVERSE,
@@ -326,8 +339,8 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         Direction.REVERSE,
         f"{peer.target} gets this node's packets, but {not_here(report)}"
         f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedy=f"nft list ruleset | grep -nE 'hook|drop|reject'   # on {peer.target}: what drops its answers?",
-        measurements=_reverse_counts(asked),
+        remedies=reach.look_at_filters(peer.target, "what drops its answers?"),
+        measurements=reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
 
@@ -339,7 +352,7 @@ def _dropped_here(peer: Peer, asked: AskResult) -> Result:
         Direction.REVERSE,
         f"{asked.on_interface} packets of {peer.target} came in on the overlay interface and none reached the socket: "
         "this node drops them",
-        remedy="nft list ruleset | grep -nE 'hook (prerouting|input)|drop|reject'   # here",
+        remedies=look("nft list ruleset | grep -nE 'hook (prerouting|input)|drop|reject'   # here", root=True),
         measurements={"received_on_interface": asked.on_interface, "received": 0},
         evidence=(_evidence(asked),),
     )
@@ -360,7 +373,7 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         Direction.ROUND_TRIP,
         f"{peer.address} answered none of {sent} UDP packets{echo_text(reached.echo)}; "
         f"which direction is dead cannot be seen from here: {'; '.join(filter(None, why))}",
-        remedy=f"preflight run reach.udp   # on {peer.target}, towards this node: its view shows the direction",
+        remedies=reach.look_from(peer.target),
         facts=AnswerFacts(sent=sent, answered=0),
         evidence=(_evidence(asked),),
     )
@@ -377,18 +390,10 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
         Direction.ROUND_TRIP,
         f"which direction is dead stays open: {asked.detail}",
         aspect="direction",
-        remedy="Name the submitter's token under control.submitter_token_file, here and at the peer's responder.",
+        remedies=by_hand(
+            "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
+        ),
     )
-
-
-def _forward_counts(asked: AskResult) -> dict[str, Measurement]:
-    reported: dict[str, Measurement] = {"received_by_peer": asked.report.received} if asked.report else {}
-    return {"sent": asked.sent, **reported}
-
-
-def _reverse_counts(asked: AskResult) -> dict[str, Measurement]:
-    reported: dict[str, Measurement] = {"sent_by_peer": asked.report.sent} if asked.report else {}
-    return {**reported, "received": asked.probes_received, "received_on_interface": asked.on_interface}
 
 
 def _evidence(asked: AskResult) -> Evidence:

@@ -2,7 +2,19 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
-from preflight.api import CONTROL, Context, Direction, Evidence, Result, check, codes, passed, skipped, warned
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Evidence,
+    Result,
+    by_hand,
+    check,
+    codes,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.model.enrolment import LeftBehind
 from preflight.proto.control.left_behind import STILL_THERE, sentence
 
@@ -45,5 +57,7 @@ def judge(leftovers: Sequence[LeftBehind]) -> Result:
     measurements = {"rows": len(leftovers), "still_there": len(bad)}
     if not bad:
         return passed(*where, message, evidence=evidence, measurements=measurements)
-    remedy = next((left.row.clean_line for left in bad if left.row), "preflight clean")
-    return warned(codes.RUN_LEFT_BEHIND, *where, message, remedy=remedy, evidence=evidence, measurements=measurements)
+    remedies = by_hand(next((left.row.clean_line for left in bad if left.row), "preflight clean"))
+    return warned(
+        codes.RUN_LEFT_BEHIND, *where, message, remedies=remedies, evidence=evidence, measurements=measurements
+    )

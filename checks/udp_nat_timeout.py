@@ -9,7 +9,9 @@ from preflight.api import (
     Direction,
     Measurement,
     Peer,
+    Remedies,
     Result,
+    by_hand,
     check,
     codes,
     for_each_peer,
@@ -21,6 +23,7 @@ from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer, Owners
 from preflight.proto.responder.answerer import who_answers
 from preflight.proto.responder.reach import start_responder
+from preflight.proto.tunnel.advice import keep_alive
 
 TAIL_S = 11.0
 """The receiver of the last data answers with an empty packet after 10 s (WireGuard's KEEPALIVE-TIMEOUT): silence
@@ -129,7 +132,7 @@ def judge(peer: Peer, idle: Idle) -> Result:
         Direction.REVERSE,
         f"after {_silence(last)} none of {last.sent} packets of {peer.target} came in, but the next packet from here "
         f"was answered: a NAT or firewall on the path had dropped its mapping{_before(idle)}{_keepalive(idle)}",
-        remedy=_remedy(idle),
+        remedies=_remedies(idle),
         measurements=measurements,
     )
 
@@ -140,7 +143,7 @@ def _undecided(peer: Peer, fact: str) -> Result:
         peer.target,
         Direction.REVERSE,
         f"{fact}, so it is not known whether it gets in",
-        remedy=start_responder(peer.target, peer.address, peer.responder_port),
+        remedies=start_responder(peer.target, peer.address, peer.responder_port),
     )
 
 
@@ -170,15 +173,13 @@ def _keepalive(idle: Idle) -> str:
     return f"; the keepalive of {seconds} s is too rare" if seconds else "; there is no keepalive"
 
 
-def _remedy(idle: Idle) -> str:
+def _remedies(idle: Idle) -> Remedies:
     """A keepalive shorter than the mapping's life: 25 s is usual, but too long if the mapping expires after 25 s."""
     seconds = 25 if len(idle.silences) > 1 and idle.silences[-2].step_s >= 25 else 15
-    if idle.session is None or idle.interface is None or not idle.session.key:
-        return f"Set a keepalive of {seconds} s on this node's tunnel to the peer."
-    return (
-        f"wg set {idle.interface} peer {idle.session.key} persistent-keepalive {seconds}"
-        f"   # and PersistentKeepalive = {seconds} in its [Peer] section of the file"
-    )
+    session, interface = idle.session, idle.interface
+    if session is None or interface is None or not session.key:
+        return by_hand(f"Set a keepalive of {seconds} s on this node's tunnel to the peer.", root=True)
+    return keep_alive(interface, session.key, seconds)
 
 
 def _measured(idle: Idle) -> dict[str, Measurement]:

@@ -11,12 +11,14 @@ from preflight.api import (
     Context,
     Direction,
     Peer,
+    Remedies,
     Result,
     Status,
     check,
     codes,
     for_each_peer,
     inconclusive,
+    look,
     passed,
 )
 from preflight.model.facts import AnswerFacts, LossFacts
@@ -61,7 +63,7 @@ class Property:
     name: str
     status: Status
     message: str
-    remedy: str = ""
+    remedies: Remedies = ()
 
 
 @dataclass(slots=True)
@@ -143,16 +145,16 @@ def _unanswered(peer: Peer, stats: StampStats) -> Result:
     place = (peer.target, peer.address, peer.responder_port)
     if stats.rejected:
         fact = f"{who_answers(peer.target, peer.responder_port, stats.rejected)}, so nothing was measured"
-        remedy = replace_answerer(*place, stats.rejected, keyed=stats.authenticated)
+        remedies = replace_answerer(*place, stats.rejected, keyed=stats.authenticated)
     else:
         fact = f"no responder answers on UDP port {peer.responder_port} of {peer.address}, so nothing was measured"
-        remedy = start_responder(*place)
+        remedies = start_responder(*place, certain=stats.port_unreachable)
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
         f"{fact}; a responder there would measure loss and jitter of each direction",
-        remedy=remedy,
+        remedies=remedies,
         facts=AnswerFacts(sent=stats.sent, answered=0, rejected=sum(stats.rejected.values())),
     )
 
@@ -172,7 +174,11 @@ def _judge_times(peer: Peer, stats: StampStats) -> list[Result]:
             Direction.ROUND_TRIP,
             message,
             aspect="times",
-            remedy=f"chronyc tracking || timedatectl timesync-status   # on {peer.target}; then run again",
+            remedies=look(
+                f"chronyc tracking || timedatectl timesync-status   # on {peer.target}; then run again",
+                where="peer",
+                host=peer.target,
+            ),
             measurements={"answered": stats.answered, "implausible_times": stats.implausible},
         )
     ]
@@ -183,10 +189,10 @@ def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[
     if not _significant(stats.undirected, stats.sent, limits.loss_percent):
         return []
     fatal = _significant(stats.undirected, stats.sent, limits.loss_fail_percent)
-    code, status, remedy = codes.UDP_LOSS, Status.FAIL if fatal else Status.WARN, _remedy(peer)
+    code, status, remedies = codes.UDP_LOSS, Status.FAIL if fatal else Status.WARN, _trace(peer)
     why = "the path broke, in an unknown direction"
     if stats.drops.forward:
-        code, status, remedy = (
+        code, status, remedies = (
             codes.RUN_OVERLOADED,
             Status.INCONCLUSIVE,
             who_floods(peer.target, peer.responder_port),
@@ -201,13 +207,13 @@ def _judge_silence(peer: Peer, stats: StampStats, limits: "Thresholds") -> list[
             message=f"{stats.undirected} of {stats.sent} packets to {peer.target} got no answer, and neither did "
             f"any packet after them: {why}",
             facts=AnswerFacts(sent=stats.sent, answered=stats.answered, undirected=stats.undirected),
-            remedy=remedy,
+            remedies=remedies,
         )
     ]
 
 
-def _remedy(peer: Peer) -> str:
-    return f"mtr -u {peer.address}   # then run it towards the tunnel's endpoint too: where does the loss begin?"
+def _trace(peer: Peer) -> Remedies:
+    return look(f"mtr -u {peer.address}   # then run it towards the tunnel's endpoint too: where does the loss begin?")
 
 
 def _judge_direction(
@@ -220,8 +226,8 @@ def _judge_direction(
             else f"all {stats.sent} packets were answered, but"
         )
         message = f"{trouble} the reflector's numbers do not show the direction"
-        remedy = f"{start_responder(peer.target, peer.address, peer.responder_port)}: it counts"
-        return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedy=remedy)]
+        remedies = start_responder(peer.target, peer.address, peer.responder_port)
+        return [inconclusive(codes.RUN_NEEDS_RESPONDER, peer.target, direction, message, remedies=remedies)]
     facts = _facts(measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
     loss = _loss(peer, direction, measured, stats, limits)
@@ -239,7 +245,7 @@ def _judge_direction(
             message=item.message,
             aspect=item.name if number else "",
             facts=facts,
-            remedy=item.remedy or _remedy(peer),
+            remedies=item.remedies or _trace(peer),
         )
         for number, item in enumerate(found)
     ]
@@ -262,8 +268,8 @@ def _loss(
         return Property(codes.UDP_LOSS, "loss", Status.FAIL if fatal else Status.WARN, text)
     if dropped:
         text = f"{missing}are missing ({measured.lost}), but {_dropped(peer, forward, stats.drops)}: {NO_PATH}"
-        remedy = who_floods(peer.target, peer.responder_port) if forward else ""
-        return Property(codes.RUN_OVERLOADED, "loss", Status.INCONCLUSIVE, text, remedy)
+        remedies = who_floods(peer.target, peer.responder_port) if forward else ()
+        return Property(codes.RUN_OVERLOADED, "loss", Status.INCONCLUSIVE, text, remedies)
     who = who_answers(peer.target, peer.responder_port, stats.rejected)
     text = f"{missing}are missing ({measured.lost}), but not only the responder answers: {who}; {NO_PATH}"
     return Property(codes.RUN_NEEDS_RESPONDER, "loss", Status.INCONCLUSIVE, text)

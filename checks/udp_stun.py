@@ -15,6 +15,7 @@ from preflight.api import (
     codes,
     failed,
     inconclusive,
+    look,
     passed,
     skipped,
 )
@@ -93,7 +94,10 @@ def judge(outside: Outside | None) -> Result:
             Direction.ROUND_TRIP,
             f"none of {len(outside.answers)} STUN servers answers over UDP, while the hosts of all of them "
             f"({', '.join(alive)}) answer ICMP echo: UDP to their ports is filtered",
-            remedy="nft list ruleset | grep -nE 'hook (output|forward)|udp|drop'   # here, then the site's firewall",
+            remedies=look(
+                "nft list ruleset | grep -nE 'hook (output|forward)|udp|drop'   # here, then the site's firewall",
+                root=True,
+            ),
             evidence=evidence,
         )
     return inconclusive(
@@ -102,7 +106,7 @@ def judge(outside: Outside | None) -> Result:
         Direction.ROUND_TRIP,
         f"no STUN server reported this node's address ({_reasons(outside.answers)}); a server that is known to answer "
         "others would show whether UDP is filtered or the servers are down",
-        remedy="Set two STUN servers at different places that answer: stun: {servers: [HOST:PORT, HOST:PORT]}.",
+        remedies=look("Set two STUN servers at different places that answer: stun: {servers: [HOST:PORT, HOST:PORT]}."),
         evidence=evidence,
     )
 

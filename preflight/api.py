@@ -18,6 +18,9 @@ from preflight.model.facts import F
 from preflight.model.facts import Facts as Facts
 from preflight.model.measurement import Measurement as Measurement
 from preflight.model.peer import CONTROL, NODE, Peer
+from preflight.model.remedy import Remedies as Remedies
+from preflight.model.remedy import Remedy as Remedy
+from preflight.model.remedy import as_text, by_hand, heal, look
 
 if TYPE_CHECKING:
     from preflight.model.overlay import OverlayState
@@ -41,17 +44,22 @@ __all__ = [
     "Facts",
     "Measurement",
     "Peer",
+    "Remedies",
+    "Remedy",
     "Result",
     "Severity",
     "Status",
     "Subject",
     "When",
+    "by_hand",
     "check",
     "codes",
     "facts",
     "failed",
     "for_each_peer",
+    "heal",
     "inconclusive",
+    "look",
     "passed",
     "skipped",
     "warned",
@@ -100,9 +108,10 @@ class Result:
     """One verdict. A check fills the first block; the runner fills the second.
 
     `aspect` distinguishes several verdicts of one check about one target and direction; it becomes the last part of
-    `id`. `remedy` is the line to paste, or one imperative sentence; without one the report refers to the code's runbook
-    page. `facts` are what other parts of the program read, `measurements` what goes into the report: the fields of the
-    facts first, then whatever else the check measured.
+    `id`. `remedies` say what to do (`heal`, `by_hand`, `look`); without one the report refers to the code's runbook
+    page. `remedy` is the same as one text, made from them; given alone it is shown as the next thing to do, for nothing
+    says that it heals. `facts` are what other parts of the program read, `measurements` what goes into the report: the
+    fields of the facts first, then whatever else the check measured.
     """
 
     __pydantic_config__ = codes.REVALIDATED
@@ -114,6 +123,7 @@ class Result:
     code: Code | None = None
     aspect: str = ""
     remedy: str | None = None
+    remedies: Remedies = ()
     facts: Facts | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
@@ -128,6 +138,8 @@ class Result:
     def __post_init__(self) -> None:
         if self.facts is not None:
             object.__setattr__(self, "measurements", {**self.facts.measurements(), **self.measurements})
+        if self.remedies:
+            object.__setattr__(self, "remedy", as_text(self.remedies))
 
     @property
     def id(self) -> str:
@@ -179,6 +191,12 @@ class Context:
     def facts(self, kind: type[F], target: str) -> tuple[F, ...]:
         """What earlier checks of this run measured of a target; nothing if none did, or if `reads` does not name it."""
         return tuple(each for each in self.handed_over.get(target, ()) if isinstance(each, kind))
+
+    @property
+    def url_source(self) -> str | None:
+        """Where the control URL comes from: an option, a variable, or a settings file by its absolute path."""
+        source, file = self.settings.control_url_source, self.settings.source
+        return str(file.absolute()) if file is not None and source == str(file) else source
 
     @property
     def has_control(self) -> bool:

@@ -2,45 +2,23 @@
 
 import json
 import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from preflight.cli.fuzz import fuzz
+from preflight.cli.labs import INTERRUPTED, Refused, default_jobs, explaining, report_folder, scores_only
 from preflight.cli.outputs import parse_outputs, write_texts
-from preflight.files import Attempts, folder_at, keeps
+from preflight.files import Attempts
 
 if TYPE_CHECKING:
     from preflight.cli.outputs import Output
     from preflight.lab.labs import Lab
     from preflight.lab.scenarios import Scenario
     from preflight.lab.score import Outcome
-
-INTERRUPTED = 130
-
-
-class Refused(click.ClickException):
-    """One sentence on standard error, and the exit code for "nothing was run"."""
-
-    exit_code = 2
-
-
-@contextmanager
-def _explaining() -> Iterator[None]:
-    """Turn an error of the lab into one sentence, and an interruption into its exit code."""
-    from preflight.lab.names import LabError
-
-    try:
-        yield
-    except LabError as error:
-        raise Refused(str(error)) from None
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    from preflight.lab.trial import Trials
 
 
 @click.group("lab")
@@ -57,7 +35,7 @@ def lab() -> None:
 @click.option("--scenario", metavar="S", help="Build it with this fault: a scenario's name or file.")
 def up(name: str | None, topology: str | None, scenario: str | None) -> None:
     """Make sure that the lab NAME is up; rebuild it if it is broken."""
-    with _explaining():
+    with explaining():
         from preflight.lab.labs import take_up
 
         made, built = take_up(name or scenario or topology or "pair", topology, scenario)
@@ -80,7 +58,7 @@ def down(name: str | None, every: bool) -> None:
     """Take the lab NAME down and remove everything that belongs to it."""
     if every == (name is not None):
         raise click.UsageError("name a lab, or say --all")
-    with _explaining():
+    with explaining():
         from preflight.lab.labs import all_labs, take_down
 
         attempts = Attempts()
@@ -98,27 +76,31 @@ def down(name: str | None, every: bool) -> None:
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(1), help="How many labs to run in parallel [default: one per two CPUs]."
 )
+@click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
-def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> None:
+def run(
+    names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, heal: bool, outputs: tuple[str, ...]
+) -> None:
     """Run scenarios and compare the diagnosis with the expected one. NAME may be a scenario file, such as
     incident.yaml.
 
     Each runs in a fresh lab. Exits 0 only if every diagnosis is right and there is no false alarm. Reports go into the
     folder of the JSON file; the report of one scenario that runs once goes into the JSON file itself.
     """
+    from preflight.lab.trial import Trials
+
     if every == bool(names):
         raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
     wanted = parse_outputs(outputs)
-    unfit = next((output.format for output in wanted if output.format not in ("text", "json")), None)
-    if unfit is not None:
-        raise click.UsageError(f"scores come as text or json, not as {unfit}")
-    with _explaining():
+    scores_only(wanted)
+    with explaining():
         scenarios = _chosen(names)
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
         single = len(scenarios) * repeat == 1
-        with _report_folder(file, single=single) as reports:
+        with report_folder(file, single=single) as reports:
             attempts = Attempts()
-            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or _default_jobs(), reports, attempts)
+            trials = Trials(reports, attempts, healing=heal)
+            outcomes, interrupted = _run_matrix(scenarios, repeat, jobs or default_jobs(), trials)
             with attempts.one():
                 write_scores(outcomes, wanted, single=single)
             attempts.settle()
@@ -127,10 +109,6 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
     from preflight.lab.score import all_right
 
     sys.exit(0 if all_right(outcomes) else 1)
-
-
-def _default_jobs() -> int:
-    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
@@ -144,34 +122,15 @@ def _chosen(names: tuple[str, ...]) -> list["Scenario"]:
     return scenarios
 
 
-@contextmanager
-def _report_folder(file: Path | None, *, single: bool) -> Iterator[Path]:
-    """Where the runs' reports go: into the folder of the JSON file, else into a temporary folder."""
-    if file is not None and not single and keeps(file):
-        folder = file.with_name(f"{file.stem}-reports")
-        folder_at(folder)
-        yield folder
-        return
-    folder = Path(tempfile.mkdtemp(prefix="preflight-lab-"))
-    try:
-        yield folder
-    finally:
-        # A run that was judged bad leaves its timeline and its report.
-        if not any(folder.glob("*.jsonl")):
-            shutil.rmtree(folder)
-
-
-def _run_matrix(
-    scenarios: list["Scenario"], repeat: int, jobs: int, reports: Path, attempts: "Attempts"
-) -> tuple[list["Outcome"], bool]:
-    from preflight.lab.matrix import Matrix
+def _run_matrix(scenarios: list["Scenario"], repeat: int, jobs: int, trials: "Trials") -> tuple[list["Outcome"], bool]:
+    from preflight.lab.matrix import repeated, run_all
 
     def tell(outcome: "Outcome") -> None:
         from preflight.lab.scoreboard import last_events, line
 
         click.echo(f"{line(outcome)}\n{last_events(outcome)}", nl=False, err=True)
 
-    return Matrix(scenarios, repeat=repeat, jobs=jobs, reports=reports, attempts=attempts).run(tell)
+    return run_all(repeated(scenarios, repeat), jobs, trials, tell)
 
 
 def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, single: bool) -> None:
@@ -194,9 +153,9 @@ def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, sin
 @lab.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_labs(as_json: bool) -> None:
-    """Show the labs that are up, the topologies, and the scenarios with the expected diagnosis."""
-    with _explaining():
-        from preflight.lab.scoreboard import inventory, inventory_text
+    """Show the labs that are up, the scenarios with the expected diagnosis, and faults and set-ups for files."""
+    with explaining():
+        from preflight.lab.inventory import inventory, inventory_text
 
         everything = inventory()
     click.echo(json.dumps(everything, indent=2) if as_json else inventory_text(everything), nl=as_json)
@@ -208,7 +167,7 @@ def list_labs(as_json: bool) -> None:
 @click.argument("command", nargs=-1, required=True, metavar="-- CMD...")
 def execute(name: str, node: str, command: tuple[str, ...]) -> None:
     """Run a program in NODE (a, b, c, or the router r) of the running lab NAME."""
-    with _explaining():
+    with explaining():
         from preflight.lab.labs import running_lab
 
         found = running_lab(name)
@@ -218,3 +177,6 @@ def execute(name: str, node: str, command: tuple[str, ...]) -> None:
         os.execvpe(words[0], words, environment)  # noqa: S606 - the program that the user named
     except OSError as error:
         raise Refused(f"{words[0]} cannot be run: {error.strerror}") from None
+
+
+lab.add_command(fuzz)

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points
 
-from preflight.api import NODE, Check, Direction, Result, Status, codes
+from preflight.api import (
+    NODE,
+    Check,
+    Direction,
+    Result,
+    Status,
+    codes,
+    look,
+)
 from preflight.model.facts import givers
 from preflight.model.plugins import BrokenPlugin
 
@@ -85,7 +93,7 @@ def broken_result(broken: BrokenPlugin) -> Result:
         status=Status.ERROR if ours else Status.WARN,
         code=codes.RUN_CHECK_ERROR if ours else codes.RUN_PLUGIN_BROKEN,
         message=f"{broken.name} of {broken.origin} could not be loaded: {broken.reason}",
-        remedy=f"pip install --upgrade {broken.origin}",
+        remedies=look(f"pip install --upgrade {broken.origin}"),
         started_at=datetime.now(UTC),
     )
 

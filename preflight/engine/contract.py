@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from preflight import codes
-from preflight.api import Check, Evidence, Facts, Result, Status
+from preflight.api import Check, Evidence, Facts, Remedy, Result, Status
 from preflight.model.facts import GIVEN_BY, givers
 from preflight.model.printable import excerpt
 
@@ -157,6 +157,8 @@ def _clean(value: Any) -> Any:
         return type(value)(map(_clean, value))
     if isinstance(value, Facts):
         return replace(value, **{field.name: _clean(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, Remedy):  # the parameters of a fix are clean, or there would be no fix
+        return replace(value, lines=_clean(value.lines), host=_clean(value.host), lasting=_clean(value.lasting))
     if isinstance(value, Evidence):
         return Evidence(_clean(value.kind), _clean(value.summary), _clean(value.data), _clean(value.path))
     return value

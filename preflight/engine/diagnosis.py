@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from time import monotonic
 
-from preflight.api import CONTROL, NODE, Code, Direction, Result, Status
+from preflight.api import CONTROL, NODE, Code, Direction, Remedies, Result, Status
 from preflight.engine.rules import BENEATH, DEPTH, LAYERS, RULES, Rule
 from preflight.model.event import Listener, telling
 
@@ -29,6 +29,7 @@ class Cause:
     direction: Direction
     remedy: str | None
     explains: tuple[str, ...]
+    remedies: Remedies = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,6 +207,7 @@ def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, 
         direction=_direction(worst),
         remedy="\n".join(dict.fromkeys(result.remedy for result in telling if result.remedy)) or None,
         explains=tuple(dict.fromkeys([*bad, *(id for failure in bad for id in blocked.get(failure, ()))])),
+        remedies=tuple(dict.fromkeys(remedy for result in telling for remedy in result.remedies)),
     )
 
 

@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 
-from preflight.api import CONTROL, NODE, Check, Context, Direction, Evidence, Facts, Result, Status, codes
+from preflight.api import (
+    CONTROL,
+    NODE,
+    Check,
+    Context,
+    Direction,
+    Evidence,
+    Facts,
+    Result,
+    Status,
+    by_hand,
+    codes,
+)
 from preflight.engine.contract import breakage, kept
 from preflight.engine.plan import Plan
 from preflight.model import event
@@ -325,7 +337,7 @@ def _without_peers() -> Result:
         status=Status.INCONCLUSIVE,
         code=codes.RUN_NEEDS_PEERS,
         message="no peer is given and none was detected, so nothing could be measured",
-        remedy="preflight all --peer ADDRESS=NAME",
+        remedies=by_hand("preflight all --peer ADDRESS=NAME"),
     )
 
 

@@ -9,13 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from preflight.lab.names import GATEWAY, HOST
 from preflight.lab.topology import (
     CONTROL_PORT,
+    HOME_GATEWAY,
     MESH_PREFIX,
+    OFFLINE,
     OVERLAY_PREFIXES,
     TOPOLOGIES,
+    TUNNEL_PORT,
     Family,
     Topology,
+    gateway_address,
     mesh_address,
     overlay_address,
     underlay_address,
@@ -31,20 +36,38 @@ Kind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 """The kind of a lab: a product's real tunnels between namespaces, or processes on loopback."""
 UNNAMED: frozenset[Product] = frozenset(("vxlan", "openvpn"))
 """Products that report no state: a's settings name the interface."""
-Server = Literal["bundled", "absent", "everything", "redirect"]
+Routes = Literal["subnet", "host", "default", "halves", "per-peer"]
+"""How a's routes lead into the overlay. wg-quick makes all except `subnet` from its file, for WireGuard."""
+Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
-Certificate = Literal["good", "expiring", "expired", "untrusted", "other-name"]
+Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
+HAND_ON = "<hand-on>"
+"""In the configuration of a `Front`: hand the request on to the control plane."""
+INTERMEDIATE = "Preflight lab intermediate CA"
+OTHER_NAME = "other.example"
+"""The name in a certificate that is not for the control plane."""
+BACKEND_PORT = 19847
+"""Where the control plane listens, on loopback, behind a `Front`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolverPlan:
-    """A name server on the router. `answers`: name to its addresses; `silent`: it drops every query."""
+    """A name server on the router.
+
+    answers: name to its addresses, with placeholders as in `Blueprint.etc`; `*.example` means every name below it.
+    silent: it drops every query. absent: nobody has its address, or nobody listens there.
+    truncated: it answers over UDP that the answer is too long, and TCP does not come through.
+    stripping: dnsmasq is in front of it, and takes private addresses out of answers.
+    """
 
     address: str
     answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     silent: bool = False
+    absent: bool = False
+    truncated: bool = False
+    stripping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +83,46 @@ class Registered:
 
 
 @dataclass(frozen=True, slots=True)
+class Front:
+    """What is at the control plane's address, in front of it: nginx, or a relay of the lab.
+
+    root: what nginx does with a request; more: further directives of its server; servers: further servers; whole: all
+    servers, instead of the usual one. `<hand-on>`, `<bind>`, `<host>`, `<certificate>` and `<folder>` are replaced.
+    plain: its port speaks plain HTTP although the plan has a certificate. relay: the name of one in `lab.relays`.
+    """
+
+    root: str = HAND_ON
+    more: str = ""
+    servers: str = ""
+    whole: str = ""
+    plain: bool = False
+    relay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Blueprint:
     """The plan of one lab.
 
     families: of the addresses inside the tunnel, which are from `prefixes`; underlay: of the tunnel's outer packets.
+    configured: whether a and b have anything to do with a control plane.
     control_url: with placeholders `{control}`, `{underlay}` and `{port}`; None: a's settings have none.
-    responder: whether one runs at b. server_options: more arguments for `control-plane serve`.
+    responder: whether one runs at b; responder_key: whether it shares a key with a.
+    server_options: more arguments for `control-plane serve`.
     server_listens_on_all: on every address, not only the overlay's. server_dies: at a's first heartbeat, then restarts.
     guards: whether the control plane has a secret for each role, the same one for several, or none.
     registered: nodes already in the cluster's list.
     committed: a's folder is a git repository with a token in its compose file. plugin: a has a package of checks that
     fails to import.
     node_environment: a's variables; each value is the name of a file in a's folder that contains it.
+    url_variables: a's variables with a URL, which has placeholders as `control_url`.
+    etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
+    search, ndots: lines of a's resolv.conf, which names the `resolvers`.
+    link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
-    node: additional keys of a's settings file.
+    routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
+    lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
+    node: additional keys of a's settings file; control: of the control plane's.
+    front: what is between everyone and the control plane.
     """
 
     topology: Topology
@@ -84,12 +133,14 @@ class Blueprint:
     tunnel_mtu: int = 1420
     keepalive_s: int = 25
     responder: bool = True
+    responder_key: bool = True
     server: Server = "bundled"
     server_options: tuple[str, ...] = ()
     server_listens_on_all: bool = False
     server_dies: bool = False
     guards: Guards = "separate"
     certificate: Certificate | None = None
+    configured: bool = True
     control_url: str | None = "http://{control}:{port}"
     scope_id: str = SCOPE
     bootstrap: Bootstrap = "fresh"
@@ -99,12 +150,86 @@ class Blueprint:
     committed: bool = False
     plugin: bool = False
     node_environment: Mapping[str, str] = field(default_factory=dict)
+    url_variables: Mapping[str, str] = field(default_factory=dict)
+    etc: Mapping[str, str] = field(default_factory=dict)
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+    link_mtu: int = 1500
+    gateways: tuple[str, ...] = ()
     mesh_peers: int = 0
+    routes: Routes = "subnet"
+    offline: int = 0
+    lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
+    control: Mapping[str, Any] = field(default_factory=dict)
+    front: Front | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Whether the control plane's port speaks TLS."""
+        return self.certificate is not None and not (self.front is not None and self.front.plain)
+
+    @property
+    def control_host(self) -> str:
+        """The namespace in which the control plane runs."""
+        return self.topology.control_node
 
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
         return overlay_address(node, family, self.prefixes)
+
+    @property
+    def vpn_server(self) -> str:
+        """The member that is the server, for products with one: the hub, else the one with the control plane."""
+        return self.topology.hub or self.topology.control_node
+
+    @property
+    def exit(self) -> str:
+        """The member that sends on what a has for the rest of the world, if a's default route leads into the tunnel."""
+        return self.vpn_server if self.product == "openvpn" else self.topology.members[-1]
+
+    @property
+    def offline_peers(self) -> tuple[str, ...]:
+        """The nodes that are offline."""
+        return OFFLINE[: self.offline]
+
+    def neighbours(self, node: str) -> tuple[str, ...]:
+        """The peers in a node's tunnel, with those that are offline: a hub knows them, and its spokes do not."""
+        online = self.topology.neighbours(node)
+        return online if self.topology.hub in online else (*online, *self.offline_peers)
+
+    def tunnels(self, node: str) -> tuple[tuple[str, ...], ...]:
+        """The peers of each tunnel that a node has: one tunnel for all of them, or one for each."""
+        peers = self.neighbours(node)
+        return tuple((peer,) for peer in peers) if self.one_for_each(node) else (peers,)
+
+    def one_for_each(self, node: str) -> bool:
+        """Whether a node has a tunnel for each peer."""
+        return self.routes == "per-peer" and node == "a"
+
+    def listen_port(self, node: str, peer: str) -> int:
+        """The port at which a node's tunnel to a peer listens."""
+        return TUNNEL_PORT + (self.neighbours(node).index(peer) if self.one_for_each(node) else 0)
+
+    def quick(self, node: str) -> bool:
+        """Whether wg-quick makes a node's tunnel from its file."""
+        return self.product == "wireguard" and self.routes != "subnet" and node == "a"
+
+    def outer(self, node: str) -> str:
+        """The namespace that a member's outer packets leave from: that of the host, if the member is a container."""
+        return HOST if node == "a" and HOST in self.gateways else node
+
+    def attached(self, node: str) -> str:
+        """The namespace that has a member's address on the router's link: the last gateway before the router."""
+        return self.gateways[-1] if node == "a" and self.gateways else node
+
+    def translated(self, node: str) -> bool:
+        """Whether nobody can reach a member before it has spoken: a gateway translates its address."""
+        return node == "a" and GATEWAY in self.gateways
+
+    def gateway(self, node: str, family: Family) -> str:
+        """The default gateway of a member, or of its host."""
+        return HOME_GATEWAY[family] if self.translated(node) else gateway_address(node, family)
 
 
 def plain(topology: str) -> Blueprint:
@@ -138,6 +263,10 @@ class Places:
         """A control URL of the plan, with this lab's addresses."""
         return template.format(control=bracketed(self.control), underlay=self.underlay, port=self.control_port)
 
+    def text(self, template: str) -> str:
+        """A file of the plan, or an address of a name, with this lab's addresses."""
+        return template.format(control=self.control, underlay=self.underlay, port=self.control_port)
+
 
 @dataclass(frozen=True, slots=True)
 class LabSecrets:
@@ -146,11 +275,13 @@ class LabSecrets:
     mesh: str = field(repr=False)
     submitter: str = field(repr=False)
     responder_key: str = field(repr=False)
+    worker: str = field(repr=False)
+    jwt: str = field(repr=False)
 
     @classmethod
     def fresh(cls) -> "LabSecrets":
         """Fresh secrets."""
-        return cls(*(secrets.token_urlsafe(24) for _ in range(3)))
+        return cls(*(secrets.token_urlsafe(24) for _ in range(5)))
 
     def bearer(self, kind: Bearer) -> str:
         """The content of a's token file."""
@@ -159,17 +290,12 @@ class LabSecrets:
 
 def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> dict[str, Any]:
     """a's preflight.yaml; file names are relative to it. tunnel: the name of its interface."""
-    control: dict[str, Any] = {"scope_id": plan.scope_id, "token_file": "token"}
-    if plan.control_url is not None:
-        control["url"] = places.url(plan.control_url)
-    if plan.certificate is not None:
-        control["ca_file"] = "ca.pem"
-    peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, "agent_id": AGENTS["b"]}
+    peer = {"address": places.peers[0], "name": "b", "responder": places.peer_port, **_mailbox(plan, "b")}
     mesh = [{"address": mesh_address(number), "name": f"p{number}"} for number in range(1, plan.mesh_peers + 1)]
     settings: dict[str, Any] = {
         "peers": [peer, *mesh],
-        "control": control,
-        "responder": {"key_file": "responder.key", "agent_id": AGENTS["a"]},
+        **({"control": _control(plan, places)} if plan.configured else {}),
+        "responder": {**_key(plan), **_mailbox(plan, "a")},
         "posture": {"repositories": ["."]},  # and not the caller's working folder
     }
     if kind == "loopback":
@@ -181,16 +307,35 @@ def node_settings(plan: Blueprint, places: Places, kind: Kind, tunnel: str) -> d
     return settings | dict(plan.node)
 
 
+def _control(plan: Blueprint, places: Places) -> dict[str, Any]:
+    """How a finds the control plane."""
+    control: dict[str, Any] = {"scope_id": plan.scope_id, "token_file": "token"}
+    if plan.control_url is not None:
+        control["url"] = places.url(plan.control_url)
+    if plan.certificate is not None:
+        control["ca_file"] = "ca.pem"
+    return control
+
+
+def _key(plan: Blueprint) -> dict[str, Any]:
+    return {"key_file": "responder.key"} if plan.responder_key else {}
+
+
+def _mailbox(plan: Blueprint, node: str) -> dict[str, Any]:
+    """A node's mailbox, if there is a control plane to hold it."""
+    return {"agent_id": AGENTS[node]} if plan.configured else {}
+
+
 def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
     """b's preflight.yaml: its mailbox, and a as the permitted requester."""
     asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
     control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
-    if plan.certificate is not None:
+    if plan.secure:
         control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
     return {
-        "peers": [{"address": asker, "name": "a", "agent_id": AGENTS["a"]}],
-        "control": control,
-        "responder": {"key_file": "responder.key", "agent_id": AGENTS["b"]},
+        "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
+        **({"control": control} if plan.configured else {}),
+        "responder": {**_key(plan), **_mailbox(plan, "b")},
     }
 
 
@@ -205,7 +350,7 @@ def control_plane_settings(plan: Blueprint, now: float | None = None) -> dict[st
         section["bootstrap_token_file"] = "bootstrap-token"  # noqa: S105 - a file's name
     if plan.bootstrap == "expired":
         section["bootstrap_expires_unix_ms"] = int(((now or time.time()) - 3600) * 1000)
-    return {"control_plane": section}
+    return {"control_plane": section | dict(plan.control)}
 
 
 def responder_binds(plan: Blueprint, places: Places) -> list[str]:
@@ -215,8 +360,19 @@ def responder_binds(plan: Blueprint, places: Places) -> list[str]:
 
 
 def allowed_ips(plan: Blueprint, node: str, neighbour: str) -> list[str]:
-    """What `node` sends to `neighbour`: a hub gets the whole overlay, any other neighbour only its own addresses."""
+    """What `node` sends to `neighbour`: its own addresses and its LAN, or more if it is a hub or the exit."""
+    if plan.quick(node) and plan.routes in EVERYTHING and neighbour == plan.exit:
+        return [part for family in plan.families for part in EVERYTHING[plan.routes][family]]
     if neighbour == plan.topology.hub:
-        return [plan.prefixes[family] for family in plan.families]
+        lans = [lan for member, lan in plan.lans.items() if member != node]
+        return [*(plan.prefixes[family] for family in plan.families), *lans]
     own = [f"{plan.address(neighbour, family)}/{32 if family == 4 else 128}" for family in plan.families]
+    own += [plan.lans[neighbour]] if neighbour in plan.lans else []
     return [*own, MESH_PREFIX] if plan.mesh_peers and neighbour == "b" else own
+
+
+EVERYTHING: Mapping[Routes, Mapping[Family, tuple[str, ...]]] = {
+    "default": {4: ("0.0.0.0/0",), 6: ("::/0",)},
+    "halves": {4: ("0.0.0.0/1", "128.0.0.0/1"), 6: ("::/1", "8000::/1")},
+}
+"""All addresses, as one default route or as two halves, which win over one that is there."""

@@ -89,14 +89,17 @@ def _places(plan: Blueprint, kind: Kind) -> Places:
 
 
 def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> Network:
-    network = Network(site.names, site.plan, {node: TunnelKeys.fresh() for node in site.plan.topology.members})
+    plan = site.plan
+    network = Network(
+        site.names, plan, {node: TunnelKeys.fresh() for node in (*plan.topology.members, *plan.offline_peers)}
+    )
     network.lay_underlay()
     for part in scenario.faults:
         part.underlay(network)
     tunnels.build(network, deadline)
     for part in scenario.faults:
         part.tunnels(network)
-    _write_resolver_files(site)
+    site.write_etc()
     waiting = site.start_daemons()
     with site.within("a"):
         for node in site.plan.topology.members[1:]:
@@ -109,15 +112,6 @@ def _build_tunnels(site: Site, scenario: Scenario, deadline: float) -> Network:
     for fault in scenario.draw.made() if scenario.draw else ():
         fault.proof(network)
     return network
-
-
-def _write_resolver_files(site: Site) -> None:
-    if not site.plan.resolvers:
-        return
-    folder = site.names.etc("a")
-    folder.mkdir(parents=True)
-    lines = [f"nameserver {resolver.address}\n" for resolver in site.plan.resolvers]
-    (folder / "resolv.conf").write_text("".join(lines), encoding="ascii")
 
 
 def _wait_for_all(waiting: list[Callable[[float], None]], deadline: float) -> None:

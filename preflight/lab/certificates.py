@@ -10,18 +10,39 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from preflight.lab.blueprint import Certificate
+from preflight.lab.blueprint import INTERMEDIATE, OTHER_NAME, Certificate
+from preflight.lab.topology import CONTROL_NAME, CONTROL_SHORT
+
+_Authority = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
 
 
-def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], address: str) -> None:
-    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, their trusted CA, into the clients'."""
+def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path], *addresses: str) -> None:
+    """Put `tls.pem` and `tls.key` into the server's directory and `ca.pem`, their trusted CA, into the clients'.
+
+    It is for these addresses and for the control host's names. The server also gets `other.pem` and `other.key`, a
+    good pair for another name.
+    """
     now = datetime.now(UTC)
-    ca_key, ca = _authority("Preflight lab CA", now)
+    ca_key, ca = _authority("Preflight lab CA", now, depth=1)
     trusted = _authority("Another CA", now)[1] if kind == "untrusted" else ca
+    if kind == "no-intermediate":  # and the server does not send it
+        ca_key, ca = _authority(INTERMEDIATE, now, signer=(ca_key, ca))
+        (server / "intermediate.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     life = _LIVES[kind](now) if kind in _LIVES else _life(now)
-    name: x509.GeneralName = x509.IPAddress(ip_address(address))
-    if kind == "other-name":
-        name = x509.DNSName("other.example")
+    named: list[x509.GeneralName] = [x509.IPAddress(ip_address(address)) for address in dict.fromkeys(addresses)]
+    named += [x509.DNSName(CONTROL_NAME), x509.DNSName(CONTROL_SHORT)]
+    other: list[x509.GeneralName] = [x509.DNSName(OTHER_NAME)]
+    _write_server(server / "tls", other if kind == "other-name" else named, life, (ca_key, ca))
+    _write_server(server / "other", other, _life(now), (ca_key, ca))
+    for client in clients:
+        (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
+
+
+def _write_server(
+    stem: Path, names: Sequence[x509.GeneralName], life: tuple[datetime, datetime], signer: _Authority
+) -> None:
+    """The certificate and the key of a server with these names."""
+    ca_key, ca = signer
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = (
         x509.CertificateBuilder()
@@ -31,15 +52,13 @@ def write_certificates(kind: Certificate, server: Path, clients: Sequence[Path],
         .serial_number(x509.random_serial_number())
         .not_valid_before(life[0])
         .not_valid_after(life[1])
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    (server / "tls.pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
-    _write_key(server / "tls.key", key)
-    for client in clients:
-        (client / "ca.pem").write_bytes(trusted.public_bytes(serialization.Encoding.PEM))
+    stem.with_suffix(".pem").write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+    _write_key(stem.with_suffix(".key"), key)
 
 
 def write_identities(folders: Mapping[str, Path], *, server: str) -> None:
@@ -75,11 +94,13 @@ def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 _LIVES: Mapping[Certificate, Callable[[datetime], tuple[datetime, datetime]]] = {
     "expired": lambda now: (now - timedelta(days=90), now - timedelta(days=1)),
+    "not-yet": lambda now: (now + timedelta(days=1), now + timedelta(days=90)),
     "expiring": lambda now: (now - timedelta(days=85), now + timedelta(days=5)),
 }
 
 
-def _authority(name: str, now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+def _authority(name: str, now: datetime, *, depth: int = 0, signer: _Authority | None = None) -> _Authority:
+    """An authority. depth: how many authorities may be below it; signer: who vouches for it, itself by default."""
     key = ec.generate_private_key(ec.SECP256R1())
     first, last = _life(now)
     usage = x509.KeyUsage(
@@ -89,15 +110,19 @@ def _authority(name: str, now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x5
     certificate = (
         x509.CertificateBuilder()
         .subject_name(_called(name))
-        .issuer_name(_called(name))
+        .issuer_name(signer[1].subject if signer else _called(name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(first)
         .not_valid_after(last)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=depth), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key((signer[0] if signer else key).public_key()),
+            critical=False,
+        )
+        .sign(signer[0] if signer else key, hashes.SHA256())
     )
     return key, certificate
 

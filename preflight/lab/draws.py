@@ -4,9 +4,11 @@ The draw number N of a seed is the same whatever is drawn before it, on every ma
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import count as counting
 
 from preflight.lab.axes.axis import Axis
 from preflight.lab.axes.rules import broken_rule
@@ -22,6 +24,7 @@ TWO = 0.15
 PLAIN = 0.6
 """How often an axis keeps its plain value: real set-ups differ from the plain one in a handful of ways."""
 _TRIES = 200
+_CANDIDATES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,14 @@ class Draw:
     def impossible(self) -> str | None:
         """Why it cannot exist; None if it can."""
         rule = broken_rule(self.setup)
-        reasons = (rule.why if rule else None, *(fault.excluded(self.setup) for fault in self.made()), self._hidden())
+        reasons = (rule.why if rule else None, *(self._excluded(fault) for fault in self.made()), self._hidden())
         return next(filter(None, reasons), None)
+
+    def _excluded(self, fault: Fault) -> str | None:
+        """Why one of its faults cannot exist on its set-up."""
+        if self.setup.control == "none" and fault.place.way in ("request", "token"):
+            return "there is no control plane to ask"
+        return fault.excluded(self.setup)
 
     def _hidden(self) -> str | None:
         """Why nobody could see the second of two faults."""
@@ -93,9 +102,39 @@ def draw(seed: int, number: int, wanted: Wanted = Wanted()) -> Draw:
     raise ValueError(f"nothing that fits {' '.join(wanted.only) or 'all rules'} was drawn in {_TRIES} tries")
 
 
-def draws(seed: int, count: int, wanted: Wanted = Wanted()) -> Iterator[Draw]:
-    """The first draws of a seed."""
-    return (draw(seed, number, wanted) for number in range(count))
+def draws(seed: int, count: int | None, wanted: Wanted = Wanted()) -> Iterator[Draw]:
+    """The first draws of a seed; without a count they never end. Raises ValueError as `draw` does."""
+    return (draw(seed, number, wanted) for number in (counting() if count is None else range(count)))
+
+
+def cover(seed: int, times: int, wanted: Wanted = Wanted()) -> Iterator[Draw]:
+    """Draws in which each fault meets each value of each axis that it can meet, at least `times` times."""
+    chance = random.Random(f"{seed}/cover")  # noqa: S311 - a draw, not a secret
+    healthy: list[tuple[str, ...]] = [()] if wanted.healthy() else []
+    for faults in [*((name,) for name in wanted.faults()), *healthy]:
+        met: Counter[tuple[str, str]] = Counter()
+        while fullest := _fullest(chance, faults, met, times, wanted):
+            met.update(met_by(fullest.setup))
+            yield fullest
+
+
+def met_by(setup: Setup) -> list[tuple[str, str]]:
+    """Each axis with its value here."""
+    return [(axis, setup[axis]) for axis in AXES]
+
+
+def _fullest(
+    chance: random.Random, faults: tuple[str, ...], met: Counter[tuple[str, str]], times: int, wanted: Wanted
+) -> Draw | None:
+    """Of some random set-ups the one with the most values that were not met often enough; None if none has any."""
+    some = (Draw(_some_setup(chance, wanted, plain=0.2), faults) for _ in range(_CANDIDATES))
+    scored = [
+        (sum(met[pair] < times for pair in met_by(each.setup)), number, each)
+        for number, each in enumerate(some)
+        if each.impossible() is None
+    ]
+    missing, _, best = max(scored, default=(0, 0, None))
+    return best if missing else None
 
 
 def _some_faults(chance: random.Random, names: Sequence[str]) -> tuple[str, ...]:
@@ -119,10 +158,10 @@ def _one_fault(chance: random.Random, names: Sequence[str]) -> str:
     return chance.choice(by_place[chance.choice(list(by_place))])
 
 
-def _some_setup(chance: random.Random, wanted: Wanted) -> Setup:
+def _some_setup(chance: random.Random, wanted: Wanted, plain: float = PLAIN) -> Setup:
     """A value of each axis; where some do not fit together, one of those is drawn again."""
     values = {name: _values(axis, wanted) for name, axis in AXES.items()}
-    chosen = {name: AXES[name].plain if chance.random() < PLAIN else chance.choice(values[name]) for name in AXES}
+    chosen = {name: AXES[name].plain if chance.random() < plain else chance.choice(values[name]) for name in AXES}
     for _ in range(_TRIES):
         rule = broken_rule(Setup.of(chosen))
         if rule is None:

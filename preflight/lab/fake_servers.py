@@ -1,17 +1,21 @@
 """Small servers in the place of the expected ones: `python -m preflight.lab.fake_servers WHAT ARGUMENT`.
 
 `everything ADDRESS:PORT` answers 200 to everything, `redirect ADDRESS:PORT` redirects every request to a login page,
-and `resolver ZONES` is a name server (UDP) with exactly the names in the JSON of ZONES.
+`resets ADDRESS:PORT` resets each connection at its first byte, and `resolver ZONES` is a name server (UDP) with exactly
+the names in the JSON of ZONES.
 """
 
 import json
+import os
 import socket
+import struct
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import BaseRequestHandler, UDPServer
+from socketserver import BaseRequestHandler, TCPServer, ThreadingTCPServer, UDPServer
 
 import dns.exception
 import dns.flags
@@ -26,8 +30,11 @@ _TTL_S = 5
 _DNS_PORT = 53
 
 
-def answer(question: bytes, zone: Mapping[str, Sequence[str]]) -> bytes | None:
-    """The answer of a name server for `zone` (name to addresses); None if the datagram is not a query."""
+def answer(question: bytes, zone: Mapping[str, Sequence[str]], *, truncated: bool = False) -> bytes | None:
+    """The answer of a name server for `zone` (name to addresses); None if the datagram is not a query.
+
+    A name `*.example` in the zone means every name below it. truncated: it says that the answer is too long for UDP.
+    """
     try:
         query = dns.message.from_wire(question)
         asked = query.question[0]
@@ -35,7 +42,10 @@ def answer(question: bytes, zone: Mapping[str, Sequence[str]]) -> bytes | None:
         return None
     reply = dns.message.make_response(query)
     reply.flags |= dns.flags.AA | dns.flags.RA
-    addresses = zone.get(asked.name.to_text(omit_final_dot=True).lower())
+    addresses = _found(asked.name.to_text(omit_final_dot=True).lower(), zone)
+    if truncated and addresses is not None:
+        reply.flags |= dns.flags.TC
+        return reply.to_wire()
     if addresses is None:
         reply.set_rcode(dns.rcode.NXDOMAIN)
     elif asked.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
@@ -45,13 +55,21 @@ def answer(question: bytes, zone: Mapping[str, Sequence[str]]) -> bytes | None:
     return reply.to_wire()
 
 
-def name_server(address: str, zone: Mapping[str, Sequence[str]], port: int = _DNS_PORT) -> UDPServer:
+def _found(name: str, zone: Mapping[str, Sequence[str]]) -> Sequence[str] | None:
+    """The addresses of a name, its own or those of the nearest wildcard above it."""
+    parents = [name.split(".", count)[-1] for count in range(1, name.count(".") + 1)]
+    return next((zone[each] for each in (name, *(f"*.{parent}" for parent in parents)) if each in zone), None)
+
+
+def name_server(
+    address: str, zone: Mapping[str, Sequence[str]], port: int = _DNS_PORT, *, truncated: bool = False
+) -> UDPServer:
     """A name server over UDP, bound and not yet serving."""
 
     class Question(BaseRequestHandler):
         def handle(self) -> None:
             data, answering = self.request
-            reply = answer(data, zone)
+            reply = answer(data, zone, truncated=truncated)
             if reply is not None:
                 answering.sendto(reply, self.client_address)
 
@@ -106,15 +124,50 @@ def web_server(handler: type[BaseHTTPRequestHandler], host: str, port: int) -> T
     return Server((host, port), handler)
 
 
+class Reset(BaseRequestHandler):
+    """Accepts a connection, and resets it when the first byte comes."""
+
+    request: socket.socket
+
+    def handle(self) -> None:
+        """Close without a farewell: the kernel then sends RST."""
+        self.request.recv(1)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Closed at once and whole: socketserver would send a FIN first, and a client might take it for an end.
+        os.close(self.request.detach())
+
+
+def resetting_server(host: str, port: int) -> TCPServer:
+    """A server that resets each connection, bound and not yet serving."""
+
+    class Server(ThreadingTCPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        allow_reuse_address = True
+        daemon_threads = True
+
+        def shutdown_request(self, request: object) -> None:
+            """Nothing: the handler closed it."""
+
+    return Server((host, port), Reset)
+
+
+_HANDLERS: Mapping[str, Callable[[str, int], TCPServer]] = {
+    "everything": partial(web_server, Everything),
+    "redirect": partial(web_server, Redirect),
+    "resets": resetting_server,
+}
+
+
 def main(what: str, argument: str) -> None:
     """Serve until the process is terminated."""
     if what == "resolver":
         zones = json.loads(argument)
-        servers: list[UDPServer | ThreadingHTTPServer] = [name_server(z["address"], z["answers"]) for z in zones]
+        servers: list[TCPServer | UDPServer] = [
+            name_server(zone["address"], zone["answers"], zone["port"], truncated=zone["truncated"]) for zone in zones
+        ]
     else:
         host, port = split_host_port(argument)
-        handler = {"everything": Everything, "redirect": Redirect}[what]
-        servers = [web_server(handler, host, port)]
+        servers = [_HANDLERS[what](host, port)]
     for server in servers:
         threading.Thread(target=server.serve_forever).start()
         print(f"listening on {server.server_address[0]!s}", flush=True)  # noqa: T201 - what the lab waits for

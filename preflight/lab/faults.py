@@ -73,7 +73,7 @@ def outdated_file(node: str) -> Part:
 
     def inject(network: "Network") -> None:
         folder = network.names.etc(node) / "wireguard"
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = tunnel_config(replace(network.plan, keepalive_s=0), network.keys, node)
         path = folder / f"{network.names.tunnel(node)}.conf"
         path.touch(mode=0o600)

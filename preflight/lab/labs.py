@@ -43,6 +43,20 @@ class Lab:
         """The product whose real tunnels run between namespaces, or `loopback`: processes on 127.0.0.0/8."""
         return self.state.kind
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Its nodes, the router among them."""
+        return _nodes(self.state)
+
+    @property
+    def control_node(self) -> str:
+        """The node on which the control plane runs."""
+        return _scenario(self.state).plan().topology.control_node
+
+    def renew_token(self) -> None:
+        """Give a an unused one-time token, and let the control plane know it. Raises LabError."""
+        _renew_token(self.names, self.state)
+
     def command(self, argv: Sequence[str], node: str = "a") -> list[str]:
         """The command line that runs a program in a node; run it with `environment()`."""
         return _site(self.names, self.state).command(node, list(argv))
@@ -61,10 +75,13 @@ class Lab:
         return processes.clean_environment(os.environ) | {KIND_VARIABLE: self.kind} | state | own
 
     def preflight_arguments(self) -> list[str]:
-        """Options of `preflight all` on node a: its settings, and the enrolment with its one-time token."""
+        """Options of `preflight all` on node a: its settings, and the enrolment, if any, with its token."""
         files = self.names.files("a")
-        words = ["--config", str(files / "preflight.yaml"), "--enroll"]
-        if _scenario(self.state).plan().bootstrap != "none":
+        words, plan = ["--config", str(files / "preflight.yaml")], _scenario(self.state).plan()
+        if not plan.configured:
+            return words
+        words += ["--enroll"]
+        if plan.bootstrap != "none":
             words += ["--bootstrap-token-file", str(files / "bootstrap-token")]
             words += ["--credentials-out", str(files / "credentials")]
         return words
@@ -154,11 +171,15 @@ def _with_fresh_token(names: LabNames) -> State:
     """The state of a running lab with an unused one-time token: a used one is replaced."""
     found = running_lab(names.lab).state
     if found.token_used:
-        site = _site(names, found)
-        site.new_bootstrap_token()
-        # The control plane reads its token when it starts; its database stays.
-        site.restart_control_plane(time.monotonic() + build.READY_WITHIN_S)
+        _renew_token(names, found)
     return state.hand_out_token(names, found)
+
+
+def _renew_token(names: LabNames, found: State) -> None:
+    site = _site(names, found)
+    site.new_bootstrap_token()
+    # The control plane reads its token when it starts; its database stays.
+    site.restart_control_plane(time.monotonic() + build.READY_WITHIN_S)
 
 
 def labs_left_behind(*, remove: bool) -> list[str]:

@@ -12,12 +12,16 @@ from pathlib import Path
 MEMBERS = ("a", "b", "c")
 ROUTER = "r"
 GATEWAY = "g"
-"""Between a and the router in some set-ups: a home router, or the host of a's container."""
+"""Between a and the router in some set-ups: a home router."""
+HOST = "h"
+"""The host of a's container in some set-ups: it has the uplink that a lacks."""
+CARRIER = "k"
+"""Between a's home router and the router in some set-ups: a carrier that translates addresses again."""
 SERVER = "s"
 """The control host in some set-ups: not a member, but on a LAN behind one."""
 KIND_VARIABLE = "PREFLIGHT_LAB_KIND"
 """Passes the kind of the lab to a run in it, for its report."""
-EVERYWHERE = (*MEMBERS, ROUTER, GATEWAY, SERVER)
+EVERYWHERE = (*MEMBERS, ROUTER, GATEWAY, HOST, CARRIER, SERVER)
 
 _VALID = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
@@ -82,6 +86,11 @@ class LabNames:
     def tunnel(self, node: str) -> str:
         """The WireGuard interface of a node: at most 15 bytes, and unique as wireguard-go's sockets share a folder."""
         return f"pl-{hashlib.sha256(self.lab.encode()).hexdigest()[:8]}-{node}"
+
+    @property
+    def other_vpn(self) -> str:
+        """The WireGuard interface of a's second VPN, in set-ups that have one; unique for the same reason."""
+        return self.tunnel("v")
 
     def files(self, owner: str) -> Path:
         """The directory of a node's files, or of those of the `control` plane."""

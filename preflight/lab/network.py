@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ from preflight.lab.impairment import Impairment
 from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import EVERYWHERE, ROUTER, LabError, LabNames
 from preflight.lab.processes import program, run, start, wait_for_words
-from preflight.lab.topology import MESH_PREFIX, gateway_address, prefix_length, underlay_address
+from preflight.lab.topology import MESH_PREFIX, OFFLINE_NETWORKS, gateway_address, prefix_length, underlay_address
+from preflight.lab.wg_quick import quick_file
 from preflight.programs import python_module
 
 if TYPE_CHECKING:
@@ -113,11 +114,37 @@ class Network:
         run(self.command(node, program("nft"), "-f", "-"), text="\n".join(lines))
 
     def configure_tunnel(self, node: str) -> None:
-        """Write a node's keys and peers into its tunnel; its sessions are lost."""
-        config = self.names.files(node) / "wireguard.conf"
+        """Write a node's keys and peers into its tunnels, and into wg-quick's files; its sessions are lost."""
         keys = {**self.keys, **self._mistaken.get(node, {})}
-        config.write_text(tunnel_config(self.plan, keys, node), encoding="ascii")
-        self.wg(node, "setconf", self.names.tunnel(node), str(config))
+        for peers in self.plan.tunnels(node):
+            device = self.tunnel_to(node, peers[0])
+            text = tunnel_config(self.plan, keys, node, peers)
+            if self.plan.quick(node):
+                self.write_quick_file(node, peers)
+                # Without the mark that wg-quick gave the tunnel, its own packets would be routed into it.
+                mark = self.wg(node, "show", device, "fwmark").strip()
+                text = text.replace("[Peer]", f"FwMark = {mark}\n[Peer]", 1)
+            config = self.names.files(node) / f"{device}.conf"
+            config.write_text(text, encoding="ascii")
+            self.wg(node, "setconf", device, str(config))
+
+    def write_quick_file(self, node: str, peers: Sequence[str]) -> str:
+        """Write wg-quick's file of a tunnel where it and its readers look for it; give the name of the device."""
+        device, folder = self.tunnel_to(node, peers[0]), self.names.etc(node) / "wireguard"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"{device}.conf"
+        path.touch(mode=0o600)
+        keys = {**self.keys, **self._mistaken.get(node, {})}
+        path.write_text(quick_file(self.plan, keys, node, peers), encoding="ascii")
+        return device
+
+    def tunnel_to(self, node: str, peer: str) -> str:
+        """The device of a node's tunnel to a peer: `names.tunnel(node)`, except where it has one for each peer.
+
+        There the first peer's tunnel has that name too.
+        """
+        own = self.names.tunnel(node)
+        return f"{own}{peer}" if self.plan.one_for_each(node) and peer != self.plan.neighbours(node)[0] else own
 
     def mistake(self, node: str, of: str, keys: TunnelKeys) -> None:
         """Let a node use these as another node's keys from now on, even after other faults of its tunnel."""
@@ -144,6 +171,8 @@ class Network:
         daemon = start(device, self.command(node, *words), mark=self.names.mark(device), log=log)
         wait_for_words(daemon, "listening on ", 1, time.monotonic() + _FORWARDER_READY_S)
         with netlink(self.names.namespace(node)) as kernel:
+            # A bad link carries what the links before and behind it carry.
+            kernel.link("set", index=index_of(kernel, device), mtu=self.plan.link_mtu)
             set_up(kernel, device)
             return index_of(kernel, device)
 
@@ -154,28 +183,32 @@ class Network:
     def lay_underlay(self) -> None:
         """Namespaces, the router between them, links and routes. Raises LabError."""
         members = self.plan.topology.members
-        wanted = (self.names.namespace(node) for node in (*members, ROUTER))
+        ends = (*members, *self.plan.gateways)
+        wanted = (self.names.namespace(node) for node in (*ends, ROUTER))
         # By ip(8): pyroute2 would fork this process, which may have threads.
         run([program("ip"), "-batch", "-"], text="".join(f"netns add {namespace}\n" for namespace in wanted))
-        for node in members:
-            with inside(self.names.namespace(node)):
+        for node in ends:
+            with netlink(self.names.namespace(node)) as end:
                 _use_addresses_at_once()
+                set_up(end, "lo")
         with netlink(self.names.namespace(ROUTER)) as router:
             _use_addresses_at_once()
             set_sysctl("net/ipv4/ip_forward", 1)
             set_sysctl("net/ipv6/conf/all/forwarding", 1)
             set_up(router, "lo")
+            mtu = {"mtu": self.plan.link_mtu}
             for node in members:
-                far_end = {"ifname": UNDERLAY, "net_ns_fd": self.names.namespace(node)}
-                router.link("add", ifname=router_link(node), kind="veth", peer=far_end)
+                far_end = {"ifname": UNDERLAY, "net_ns_fd": self.names.namespace(self.plan.attached(node)), **mtu}
+                router.link("add", ifname=router_link(node), kind="veth", peer=far_end, **mtu)
                 set_up(router, router_link(node))
                 for address in (gateway_address(node, 4), gateway_address(node, 6)):
                     add_address(router, router_link(node), address)
-            for resolver in self.plan.resolvers:
+            for resolver in (each for each in self.plan.resolvers if not each.absent):
                 add_address(router, router_link("a"), resolver.address)
+            for network in OFFLINE_NETWORKS if self.plan.offline else ():
+                router.route("add", dst=network, type="blackhole")
         for node in members:
-            with netlink(self.names.namespace(node)) as member:
-                set_up(member, "lo")
+            with netlink(self.names.namespace(self.plan.attached(node))) as member:
                 set_up(member, UNDERLAY)
                 for address in (underlay_address(node, 4), underlay_address(node, 6)):
                     add_address(member, UNDERLAY, address)
@@ -185,10 +218,10 @@ class Network:
     def raise_tunnel(self, node: str) -> None:
         """Give a node's tunnel device its MTU, addresses and routes, and set it up."""
         tunnel = self.names.tunnel(node)
+        if node == self.plan.topology.hub:
+            self.forward(node)
         with netlink(self.names.namespace(node)) as route:
             if node == self.plan.topology.hub:
-                set_sysctl("net/ipv4/ip_forward", 1)
-                set_sysctl("net/ipv6/conf/all/forwarding", 1)
                 # A hub forwards out of the interface that a packet came in on; it must not send redirects to the
                 # spokes.
                 set_sysctl(f"net/ipv4/conf/{tunnel}/send_redirects", 0)
@@ -202,6 +235,22 @@ class Network:
                 route.route("add", dst=MESH_PREFIX, **own)
             elif self.plan.mesh_peers:
                 route.route("add", dst=MESH_PREFIX, oif=index_of(route, tunnel), scope=_SCOPE_LINK)
+            self._route_lans(route, node)
+
+    def forward(self, node: str) -> None:
+        """Let a node forward packets of both families."""
+        with inside(self.names.namespace(node)):
+            set_sysctl("net/ipv4/ip_forward", 1)
+            set_sysctl("net/ipv6/conf/all/forwarding", 1)
+
+    def _route_lans(self, route: "IPRoute", node: str) -> None:
+        """Routes of a node to the LANs behind the other members. VXLAN is a link, so the member is a gateway on it."""
+        for member, lan in self.plan.lans.items():
+            if member == node:
+                continue
+            on_link = self.plan.product == "vxlan"
+            where = {"gateway": self.plan.address(member, 6 if ":" in lan else 4)} if on_link else {}
+            route.route("add", dst=lan, oif=index_of(route, self.names.tunnel(node)), **where)
 
 
 _CHAINS = {
@@ -232,8 +281,10 @@ def remove_network(names: LabNames) -> None:
     for node in EVERYWHERE:
         if names.namespace_file(node).exists():
             _remove_namespace(names.namespace(node))
-        (WIREGUARD_SOCKETS / f"{names.tunnel(node)}.sock").unlink(missing_ok=True)
+        for socket in WIREGUARD_SOCKETS.glob(f"{names.tunnel(node)}*.sock"):
+            socket.unlink(missing_ok=True)
         shutil.rmtree(names.etc(node), ignore_errors=True)
+    (WIREGUARD_SOCKETS / f"{names.other_vpn}.sock").unlink(missing_ok=True)
 
 
 def _remove_namespace(namespace: str) -> None:

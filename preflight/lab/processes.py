@@ -24,7 +24,11 @@ PACKAGES = {
     "bridge": "iproute2",
     "nebula-cert": "nebula",
     "nft": "nftables",
+    **{f"ip{six}tables-{variant}": "iptables" for six in ("", "6") for variant in ("nft", "legacy")},
+    "tc": "iproute2",
+    **{f"ip{six}tables-legacy-restore": "iptables" for six in ("", "6")},
     "wg": "wireguard-tools",
+    "wg-quick": "wireguard-tools",
     "wireguard-go": "wireguard-go",
     "git": "git",
 }

@@ -1,12 +1,13 @@
 """Wrong routes, and the reverse-path filter: faults for `preflight.lab.scenarios`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from preflight.lab.faults import table_between
 from preflight.lab.names import ROUTER
-from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink, set_sysctl
+from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink
 from preflight.lab.part import Part
-from preflight.lab.topology import TUNNEL_PORT, gateway_address, prefix_length, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -19,7 +20,7 @@ def leaked_route(node: str, peer: str) -> Part:
         with netlink(network.names.namespace(node)) as route:
             for family in network.plan.families:
                 host = f"{network.plan.address(peer, family)}/{32 if family == 4 else 128}"
-                route.route("add", dst=host, gateway=gateway_address(node, family))
+                route.route("add", dst=host, gateway=network.plan.gateway(node, family))
 
     return Part(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
 
@@ -33,7 +34,7 @@ def leaked_udp(node: str, peer: str) -> Part:
             for family in network.plan.families:
                 address, length = network.plan.address(peer, family), 32 if family == 4 else 128
                 kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
-                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=gateway_address(node, family))
+                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=network.plan.gateway(node, family))
 
     return Part(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
 
@@ -89,13 +90,15 @@ def second_path(node: str, to: str) -> Part:
     return Part(f"{node} has a second path to {to}", inject=inject)
 
 
-def reverse_path_filter(node: str, mode: Literal[1, 2]) -> Part:
-    """The node's IPv4 reverse-path filter is strict (1) or loose (2), on all its interfaces."""
+def reverse_path_filter(node: str, mode: Literal[0, 1, 2]) -> Part:
+    """The node's IPv4 reverse-path filter is off (0), strict (1) or loose (2), on all its interfaces."""
 
     def inject(network: "Network") -> None:
-        with inside(network.names.namespace(node)):
-            # The larger of `all` and the interface's value counts, and the machine sets the latter.
-            for interface in ("all", UNDERLAY, network.names.tunnel(node)):
-                set_sysctl(f"net/ipv4/conf/{interface}/rp_filter", mode)
+        # A container's uplink is its host's, and so is the filter there.
+        for namespace in dict.fromkeys((node, network.plan.outer(node))):
+            with inside(network.names.namespace(namespace)):
+                # The larger of `all` and the interface's value counts, and the machine sets the latter.
+                for setting in Path("/proc/sys/net/ipv4/conf").glob("*/rp_filter"):
+                    setting.write_text(str(mode), encoding="ascii")
 
-    return Part(f"the reverse-path filter of {node} is {'strict' if mode == 1 else 'loose'}", inject=inject)
+    return Part(f"the reverse-path filter of {node} is {('off', 'strict', 'loose')[mode]}", inject=inject)

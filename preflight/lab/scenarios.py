@@ -7,8 +7,8 @@ from preflight.lab.blueprint import Blueprint, Product, Registered, ResolverPlan
 from preflight.lab.draws import Draw
 from preflight.lab.impairment import Impairment
 from preflight.lab.part import Part, planned
-from preflight.lab.services import CONTROL_NAME, FIRST_RESOLVER, SECOND_RESOLVER
-from preflight.lab.topology import TOPOLOGIES, Family, overlay_address, underlay_address
+from preflight.lab.services import FIRST_RESOLVER, SECOND_RESOLVER
+from preflight.lab.topology import CONTROL_NAME, TOPOLOGIES, Family, overlay_address, underlay_address
 from preflight.model.peer import RESPONDER_PORT
 
 
@@ -51,6 +51,11 @@ class Scenario:
         for fault in self.faults:
             plan = fault.shape(plan)
         return plan
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether something is wrong in it."""
+        return bool(self.draw.faults if self.draw else self.expected)
 
     @property
     def loopback(self) -> bool:

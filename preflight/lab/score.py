@@ -1,10 +1,12 @@
 """How good the diagnoses are: reports compared with the scenarios; pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
 
 from preflight.lab import truth
+from preflight.lab.heal import Healing, Verdict
 from preflight.lab.scenarios import Expected, Scenario
 from preflight.lab.truth import Judgement, Truth
 
@@ -16,7 +18,8 @@ Diagnosis = tuple[str, str | None]
 class Outcome:
     """One run of one scenario. `got` None: no diagnosis. `error`: what else went wrong. `timeline`: of a bad one.
 
-    judgement: of a draw, which says more than right and wrong.
+    judgement: of a draw, which says more than right and wrong. ran_ms: of the run alone; whole_ms: with its lab.
+    healing: what the fixes of the report did, if they were tried.
     """
 
     scenario: str
@@ -26,10 +29,13 @@ class Outcome:
     right: bool
     false_alarms: tuple[str, ...] = ()
     duration_ms: float = 0.0
+    ran_ms: float = 0.0
+    whole_ms: float = 0.0
     report: str | None = None
     error: str | None = None
     timeline: str | None = None
     judgement: Judgement | None = None
+    healing: Healing | None = None
 
     @property
     def good(self) -> bool:
@@ -131,8 +137,15 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "wrong": sum(outcome.verdict == "wrong" for outcome in outcomes),
         "missed": sum(outcome.missed for outcome in outcomes),
         "false_alarms": sum(len(outcome.false_alarms) for outcome in outcomes),
+        **_healings(outcomes),
         "total": len(outcomes),
     }
+
+
+def _healings(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How often each came of what the reports say that heals; nothing if it was not tried."""
+    tried = Counter(outcome.healing.verdict for outcome in outcomes if outcome.healing is not None)
+    return {verdict.replace(" ", "_"): tried[verdict] for verdict in get_args(Verdict)} if tried else {}
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -146,7 +159,8 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "duration_ms": round(outcome.duration_ms),
         "report": outcome.report,
     }
-    only_of_bad_ones = {"error": outcome.error, "timeline": outcome.timeline}
+    healing = None if outcome.healing is None else asdict(outcome.healing)
+    only_of_bad_ones = {"healing": healing, "error": outcome.error, "timeline": outcome.timeline}
     return row | {key: value for key, value in only_of_bad_ones.items() if value is not None}
 
 

@@ -1,16 +1,11 @@
-"""Scores and labs as people read them."""
+"""Scores as people read them."""
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from preflight.lab.labs import all_labs
-from preflight.lab.scenario_file import offered, usage
-from preflight.lab.scenarios import SCENARIOS, Scenario
+from preflight.lab.heal import Healing
 from preflight.lab.score import Diagnosis, Outcome, confusion, document
-from preflight.lab.topology import TOPOLOGIES
 from preflight.report.timeline import parse, shown
 
 LAST_EVENTS = 40
@@ -25,7 +20,14 @@ def line(outcome: Outcome) -> str:
         words.append(f"false alarms: {', '.join(outcome.false_alarms)}")
     if outcome.error:
         words.append(f"- {outcome.error}")
+    words += [healing_words(outcome.healing)] if outcome.healing else []
     return " ".join(words)
+
+
+def healing_words(healing: Healing) -> str:
+    """What the fixes of a report did, in one line."""
+    pasted = f" by {'; '.join(healing.lines)}" if healing.lines else ""
+    return f"[{healing.verdict}{pasted}{': ' + healing.why if healing.why else ''}]"
 
 
 def last_events(outcome: Outcome) -> str:
@@ -65,53 +67,6 @@ def table(outcomes: Sequence[Outcome]) -> str:
     sink = io.StringIO()
     Console(file=sink, width=120, color_system=None).print(grid)
     scores = document(outcomes)
-    words = [f"{scores[key]} {key.replace('_', ' ')}" for key in ("right", "wrong", "missed", "false_alarms")]
+    keys = [key for key in scores if key not in ("scenarios", "total")]
+    words = [f"{scores[key]} {key.replace('_', ' ')}" for key in keys]
     return f"{sink.getvalue().rstrip()}\n\n{', '.join(words)}, {scores['total']} in all\n"
-
-
-def inventory() -> dict[str, Any]:
-    """Labs that are up, topologies and scenarios."""
-    labs = all_labs()
-    return {
-        "labs": [
-            {"name": name, "kind": found and found.kind, "scenario": found and found.scenario}
-            for name, found in labs.items()
-        ],
-        "topologies": [{"name": each.name, "summary": each.summary} for each in TOPOLOGIES.values()],
-        "scenarios": [_described(scenario) for scenario in SCENARIOS.values()],
-        "faults": [
-            {"name": name, "usage": usage(name, make), "summary": (make.__doc__ or "").splitlines()[0]}
-            for name, make in offered().items()
-        ],
-    }
-
-
-def _described(scenario: Scenario) -> dict[str, Any]:
-    return {
-        "name": scenario.name,
-        "topology": scenario.topology,
-        "summary": scenario.summary,
-        "expected": [asdict(expected) for expected in scenario.expected],
-        "needs_root": not scenario.loopback,
-    }
-
-
-def inventory_text(everything: dict[str, Any]) -> str:
-    """The inventory in aligned lines."""
-    lines = ["Labs that are up:"]
-    lines += [
-        f"  {each['name']:<24} {each['scenario'] or 'unfinished'} {each['kind'] or ''}".rstrip()
-        for each in everything["labs"]
-    ]
-    if not everything["labs"]:
-        lines.append("  none; `preflight lab up pair` makes one")
-    lines += ["", "Topologies:", *(f"  {each['name']:<24} {each['summary']}" for each in everything["topologies"])]
-    lines += ["", "Scenarios, and the expected diagnosis:"]
-    lines += [f"  {each['name']:<24} {_expectation(each['expected'])}" for each in everything["scenarios"]]
-    lines += ["", "Faults that a scenario file may name (`preflight lab run FILE.yaml`):"]
-    lines += [f"  {each['usage']:<52} {each['summary']}" for each in everything["faults"]]
-    return "\n".join([*lines, ""])
-
-
-def _expectation(expected: list[dict[str, str | None]]) -> str:
-    return " or ".join(named((str(each["code"]), each["direction"])) for each in expected) or "none"

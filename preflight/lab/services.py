@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 from preflight.lab.blueprint import Bearer, Blueprint, Bootstrap, Certificate, Guards, Registered, ResolverPlan, Server
 from preflight.lab.names import ROUTER
 from preflight.lab.part import Part, planned
+from preflight.lab.topology import CONTROL_NAME
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
-
-CONTROL_NAME = "control.overlay.test"
 
 
 def server(kind: Server) -> Part:

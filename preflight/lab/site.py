@@ -3,36 +3,41 @@
 import json
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from preflight.lab import blueprint, processes
-from preflight.lab.blueprint import Blueprint, Kind, LabSecrets, Places
+from preflight.lab import blueprint, name_servers, processes
+from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, LabSecrets, Places
 from preflight.lab.cluster import register
-from preflight.lab.names import ROUTER, LabError, LabNames
+from preflight.lab.names import LabError, LabNames
 from preflight.lab.network import inside
+from preflight.lab.nginx import Nginx, front_servers
 from preflight.lab.processes import Daemon
 from preflight.lab.signals import give_way
-from preflight.model.host_port import join_host_port
+from preflight.model.host_port import bracketed, join_host_port
 from preflight.programs import python_module
 
 CONTROL = "control"
 RESPONDER = "responder"
 _MESH_RATE = 100_000
 """Packets a second from one source."""
-_DATABASE = "control.db"
+DATABASE = "control.db"
 _PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
 _FAKE_SERVERS = "preflight.lab.fake_servers"
+FRONT = "front"
+_RELAYS = "preflight.lab.relays"
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Site:
         write_private(peer / "token", secrets.mesh)
         write_private(control / "mesh-token", secrets.mesh)
         write_private(control / "submitter-token", secrets.submitter)
+        write_private(control / "worker-token", secrets.worker)
+        write_private(control / "jwt-secret", secrets.jwt)
         for holder in (node, peer):
             write_private(holder / "responder.key", secrets.responder_key)
         _write_settings(node, blueprint.node_settings(self.plan, self.places, self.kind, self.names.tunnel("a")))
@@ -75,19 +82,25 @@ class Site:
         if self.plan.certificate is not None:
             from preflight.lab.certificates import write_certificates
 
-            write_certificates(self.plan.certificate, control, (node, peer), self.places.control)
+            places = (self.places.control, self.places.underlay)
+            write_certificates(self.plan.certificate, control, (node, peer, control), *places)
         if self.plan.committed:
             commit_compose_file(node, secrets.mesh)
         if self.plan.plugin:
             install_broken_plugin(node / _PACKAGES)
         self.new_bootstrap_token()
 
+    def write_etc(self) -> None:
+        """a's own files in /etc: whom its programs ask for names."""
+        name_servers.write_etc(self.names, self.plan, self.places)
+
     def node_variables(self) -> dict[str, str]:
-        """The tokens in a's environment, and an extra folder of packages for a's Python."""
+        """The tokens and URLs in a's environment, and an extra folder of packages for a's Python."""
         folder = self.names.files("a")
         named = self.plan.node_environment.items()
         tokens = {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
-        return tokens | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
+        urls = {name: self.places.url(url) for name, url in self.plan.url_variables.items()}
+        return tokens | urls | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
 
     def new_bootstrap_token(self) -> None:
         """Write a one-time token for a and for the control plane, which reads it when it starts."""
@@ -99,12 +112,12 @@ class Site:
 
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""
-        zones = [asdict(resolver) for resolver in self.plan.resolvers if not resolver.silent]
-        resolver_words = python_module(_FAKE_SERVERS, "resolver", json.dumps(zones))
-        waiting = [self._start("resolver", ROUTER, resolver_words, len(zones)), self.start_control_plane()]
+        waiting = name_servers.start(self.names, self.plan, self.places, self.command)
+        waiting.append(self.start_control_plane())
         words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
-        words += ["--key-file", str(self.names.files("b") / "responder.key")]
+        if self.plan.responder_key:
+            words += ["--key-file", str(self.names.files("b") / "responder.key")]
         if self.plan.mesh_peers:  # one responder represents many, so one node sends it the packets for all of them
             words += ["--max-rate", str(_MESH_RATE)]
         waiting.append(self._start(RESPONDER, "b", words, len(self.places.peers) if self.plan.responder else 0))
@@ -112,9 +125,31 @@ class Site:
 
     def start_control_plane(self) -> Callable[[float], None]:
         """Start the server that the plan puts at the control plane's address."""
-        register(self.names.files(CONTROL) / _DATABASE, self.plan.registered)
+        register(self.names.files(CONTROL) / DATABASE, self.plan.registered)
         sockets = 0 if self.plan.server == "absent" else 1
-        return self._start(CONTROL, self.plan.topology.control_node, self._server_words(), sockets)
+        serving = self._start(CONTROL, self.plan.topology.control_node, self._server_words(), sockets)
+        if self.plan.front is None:
+            return serving
+        fronting = self._start_front(self.plan.front)
+
+        def wait(deadline: float) -> None:
+            serving(deadline)
+            fronting(deadline)
+
+        return wait
+
+    def _start_front(self, front: Front) -> Callable[[float], None]:
+        """Start what is at the control plane's address, in front of it."""
+        files, node = self.names.files(CONTROL), self.plan.topology.control_node
+        bind = join_host_port(self.places.control, self.places.control_port)
+        backend = join_host_port(_LOOPBACK, BACKEND_PORT)
+        if front.relay:
+            words = [front.relay, bind, backend, *([str(files)] if self.plan.secure else [])]
+            return self._start(FRONT, node, python_module(_RELAYS, *words), 1)
+        host = bracketed(self.places.control)
+        servers = front_servers(front, bind=bind, host=host, backend=backend, folder=files, secure=self.plan.secure)
+        command = partial(self.command, node)
+        return Nginx(FRONT, files, self.names.mark(FRONT), lambda words: command(list(words))).start(servers)
 
     def restart_control_plane(self, deadline: float) -> None:
         """Stop the control plane and restart it with its database."""
@@ -130,7 +165,7 @@ class Site:
             return
         token = (self.names.files("a") / "bootstrap-token").read_text(encoding="ascii").strip()
         with self.within("a"):
-            status = _exchange(self.places, token)
+            status = _exchange(self.places, token, secure=self.plan.secure)
         if status != HTTPStatus.OK:
             raise LabError(f"the lab's control plane answered {status} to the exchange of its own token")
 
@@ -147,19 +182,24 @@ class Site:
     def _server_words(self) -> list[str]:
         host = "0.0.0.0" if self.plan.server_listens_on_all else self.places.control  # noqa: S104 - it is the fault
         bind = join_host_port(host, self.places.control_port)
+        if self.plan.front is not None:
+            bind = join_host_port(_LOOPBACK, BACKEND_PORT)
         if self.plan.server != "bundled":
             return python_module(_FAKE_SERVERS, self.plan.server, bind)
         files = self.names.files(CONTROL)
-        words = python_module("preflight", "control-plane", "serve", "--bind", bind, "--db", str(files / _DATABASE))
+        words = python_module("preflight", "control-plane", "serve", "--bind", bind, "--db", str(files / DATABASE))
         words += ["--config", str(files / "preflight.yaml")]
-        if self.plan.certificate is not None:
+        if self.plan.secure and self.plan.front is None:
             words += ["--tls-cert", str(files / "tls.pem"), "--tls-key", str(files / "tls.key")]
         words += self.plan.server_options
         return [processes.program("sh"), "-c", _TWO_LIVES, "sh", *words] if self.plan.server_dies else words
 
 
-def _exchange(places: Places, token: str) -> int:
+def _exchange(places: Places, token: str, *, secure: bool) -> int:
     connection = HTTPConnection(places.control, places.control_port, timeout=5.0)
+    if secure:
+        trusting = ssl._create_unverified_context()  # noqa: S323 - the lab's own server, whatever its certificate is
+        connection = HTTPSConnection(places.control, places.control_port, timeout=5.0, context=trusting)
     body = json.dumps({"bootstrap_token": token})
     try:
         connection.request("POST", "/v1/populi/bootstrap/exchange", body, {"Content-Type": "application/json"})

@@ -11,10 +11,23 @@ TUNNEL_PORT = 51820
 CONTROL_PORT = 9847
 OVERLAY_PREFIXES: Mapping[Family, str] = {4: "10.66.0.0/24", 6: "fd66::/64"}
 
+CONTROL_NAME = "control.overlay.test"
+"""The control host's name, in set-ups that have one for it."""
+CONTROL_SHORT, CONTROL_DOMAIN = CONTROL_NAME.split(".", 1)
+"""The same name as people write it where a search list completes it, and what completes it."""
 MESH_PREFIX = "10.66.16.0/20"
 """Overlay addresses of a mesh: many peers that are all b, which answers for each."""
 
-_NUMBER = {"a": 1, "b": 2, "c": 3}
+OFFLINE = tuple(f"o{number}" for number in range(1, 41))
+"""Further nodes that tunnels may name: nobody has their addresses."""
+OFFLINE_NETWORKS = ("10.201.96.0/19", "10.201.128.0/19", "fdc9::/48")
+"""Where they are, and nothing else that the router has no nearer route to."""
+
+HOME_GATEWAY: Mapping[Family, str] = {4: "192.168.178.1", 6: "fdc9:0:0:101::1"}
+HOME_ADDRESS: Mapping[Family, str] = {4: "192.168.178.10", 6: "fdc9:0:0:101::10"}
+"""The network behind a's home router, in some set-ups: the router's address there, and a's."""
+
+_NUMBER = {"a": 1, "b": 2, "c": 3, **{node: 100 + number for number, node in enumerate(OFFLINE, 1)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,7 @@ def mesh_address(number: int) -> str:
 
 
 def underlay_address(node: str, family: Family) -> str:
-    """A member's address on its link to the router."""
+    """Where others find a member: its address on its link to the router, or that of the gateway before it."""
     return f"10.201.{_NUMBER[node]}.2" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::2"
 
 

@@ -52,11 +52,12 @@ the station is the area of the code."""
 
 FIELDS: Mapping[str, str] = {
     "rule_handle": "the firewall rule that drops or rewrites, by its handle",
-    "chain": "the base chain whose policy drops, as `table chain`",
+    "chain": "the chain that drops, as `table chain`, by its policy or by a rule of iptables-legacy (without handles)",
     "route_type": "what a route is: unicast, blackhole, unreachable, prohibit, none",
     "gateway": "the gateway of the route that counts",
     "interface": "the device that counts",
     "source": "the address that packets leave with",
+    "address": "the overlay address that counts",
     "offender": "the host that sent an ICMP error",
     "answered_from": "the address that answers come from",
     "endpoint": "the address to which the tunnel sends, as host:port",
@@ -68,14 +69,16 @@ FIELDS: Mapping[str, str] = {
     "mtu_bytes": "the largest packet that passes",
     "file": "the file that is wrong",
     "variable": "the environment variable that counts",
-    "problem": "what is wrong with a URL, a token or a name, in one word",
+    "problem": "what is wrong with a URL, a token, an answer or a name, in a word or two",
     "resolver": "the resolver that counts",
     "asked_name": "the name that was really asked and answered",
     "answered_address": "the address that a name led to",
     "http_status": "the status of the answer that counts",
     "server": "who answers in the place of the control plane",
-    "location": "where a redirect leads",
+    "location": "where a redirect leads, without the path that was asked for",
     "certificate": "the name or issuer of the certificate that counts",
+    "scope_id": "the scope id that this node sends",
+    "node_id": "the node of the cluster's list that counts",
 }
 """The fields of facts that decide, and what each holds. Facts of checks use these names."""
 
@@ -134,6 +137,11 @@ class Judgement:
     def right(self) -> bool:
         """Whether nothing is missing and nothing is false."""
         return self.grade == "right"
+
+    @property
+    def symptom(self) -> tuple[str, str, tuple[str, ...]]:
+        """What is wrong, without what depends on the set-up: equal for two runs that fail for the same reason."""
+        return (self.grade, self.got, self.alarms)
 
 
 _BAD = ("fail", "warn", "error")

@@ -5,15 +5,18 @@ addresses on the device; the daemons of Nebula and OpenVPN set them themselves.
 """
 
 import errno
+import time
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 
 import yaml
 
+from preflight.lab import wg_quick
 from preflight.lab.blueprint import Blueprint, Product
 from preflight.lab.names import LabError
 from preflight.lab.network import Network, inside
-from preflight.lab.processes import program, run, start, wait_for_words
+from preflight.lab.processes import Daemon, program, run, start, wait_for_words
 from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
 
 Maker = Callable[[Network, float], None]
@@ -27,25 +30,59 @@ _LIFE = "24h"
 def wireguard(network: Network, deadline: float) -> None:
     """The kernel's WireGuard where it has one, else wireguard-go, all at once; then the keys and peers of each node."""
     starting = []
+    bare = [node for node in network.plan.topology.members if not network.plan.quick(node)]
+    for node in bare:
+        host, device = network.plan.outer(node), network.names.tunnel(node)
+        starting.append(wireguard_device(network, host, device, f"tunnel-{node}"))
     for node in network.plan.topology.members:
-        if _kernel_wireguard(network, node):
-            continue
-        log = network.names.files(node) / "wireguard-go.log"
-        argv = network.command(node, program("wireguard-go"), "-f", network.names.tunnel(node))
-        mark, talk = network.names.mark(f"tunnel-{node}"), {"LOG_LEVEL": "verbose"}
-        starting.append(start(f"wireguard-go of {node}", argv, mark=mark, log=log, environment=talk))
-    for daemon in starting:
+        if network.plan.quick(node):
+            _bring_up(network, node, deadline)
+    for daemon in filter(None, starting):
         wait_for_words(daemon, "UAPI listener started", 1, deadline)
-    for node in network.plan.topology.members:
+    for node in bare:
+        _move(network, node)
         network.configure_tunnel(node)
 
 
-def _kernel_wireguard(network: Network, node: str) -> bool:
+def _bring_up(network: Network, node: str, deadline: float) -> None:
+    """All tunnels of a node by wg-quick."""
+    for peers in network.plan.tunnels(node):
+        device = network.write_quick_file(node, peers)
+        wg_quick.up(
+            network.command(node, program("wg-quick"), "up", device),
+            mark=network.names.mark(f"tunnel-{device.rpartition('-')[2]}"),
+            log=network.names.files(node) / f"wg-quick-{device}.log",
+            timeout=max(deadline - time.monotonic(), 1.0),
+        )
+
+
+def wireguard_device(network: Network, node: str, device: str, owner: str) -> Daemon | None:
+    """Make a WireGuard device in a namespace: the kernel's, or that of a wireguard-go, which has yet to be ready.
+
+    owner: names the daemon. None: the kernel has made it. Raises LabError.
+    """
+    if _kernel_wireguard(network, node, device):
+        return None
+    log = network.names.directory / f"{owner}.log"
+    argv = network.command(node, program("wireguard-go"), "-f", device)
+    return start(owner, argv, mark=network.names.mark(owner), log=log, environment={"LOG_LEVEL": "verbose"})
+
+
+def _move(network: Network, node: str) -> None:
+    """Give a container the device that was made at its host. The sockets of its outer packets stay there."""
+    if network.plan.outer(node) != node:
+        # wireguard-go does not see a change of the MTU in another namespace, so the device has it before.
+        words = ("mtu", str(network.plan.tunnel_mtu), "netns", network.names.namespace(node))
+        host = network.plan.outer(node)
+        run(network.command(host, program("ip"), "link", "set", network.names.tunnel(node), *words))
+
+
+def _kernel_wireguard(network: Network, node: str, device: str) -> bool:
     from pyroute2 import IPRoute, NetlinkError
 
     with inside(network.names.namespace(node)), IPRoute() as route:
         try:
-            route.link("add", ifname=network.names.tunnel(node), kind="wireguard")
+            route.link("add", ifname=device, kind="wireguard")
         except NetlinkError as error:
             if error.code == errno.EOPNOTSUPP:
                 return False
@@ -59,8 +96,9 @@ def vxlan(network: Network, deadline: float) -> None:
     for node in network.plan.topology.members:
         tunnel, own = network.names.tunnel(node), underlay_address(node, family)
         words = ["link", "add", tunnel, "type", "vxlan", "id", str(VXLAN_ID), "dstport", "4789", "local", own]
-        run(network.command(node, program("ip"), *words))
-        for neighbour in network.plan.topology.neighbours(node):
+        run(network.command(network.plan.outer(node), program("ip"), *words))
+        _move(network, node)
+        for neighbour in network.plan.neighbours(node):
             far_end = underlay_address(neighbour, family)
             entry = ["fdb", "append", _BROADCAST, "dev", tunnel, "dst", far_end]
             run(network.command(node, program("bridge"), *entry))
@@ -79,7 +117,9 @@ def nebula(network: Network, deadline: float) -> None:
         etc.mkdir(parents=True, exist_ok=True)
         signer = ["-ca-crt", str(folder / "nebula-ca.crt"), "-ca-key", str(folder / "nebula-ca.key")]
         own = f"{network.plan.address(node, 4)}/{prefix_length(4)}"
-        run([*_certify("sign"), "-name", node, "-ip", own, "-duration", _LIFE, *signer, *_pair(files / "nebula")])
+        subnets = ["-subnets", network.plan.lans[node]] if node in network.plan.lans else []
+        identity = ["-name", node, "-ip", own, *subnets, "-duration", _LIFE]
+        run([*_certify("sign"), *identity, *signer, *_pair(files / "nebula")])
         config = etc / "config.yml"
         config.write_text(yaml.safe_dump(_nebula_config(network, node, folder)), encoding="utf-8")
         config.chmod(0o600)
@@ -103,8 +143,10 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
     allow = [{"port": "any", "proto": "any", "host": "any"}]
     far_ends = {
         network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
-        for neighbour in plan.topology.neighbours(node)
+        for neighbour in plan.neighbours(node)
+        if not plan.translated(neighbour)
     }
+    lans = [{"route": lan, "via": plan.address(member, 4)} for member, lan in plan.lans.items() if member != node]
     return {
         "pki": {
             "ca": str(folder / "nebula-ca.crt"),
@@ -113,19 +155,24 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
         },
         "static_host_map": far_ends,
         "lighthouse": {"am_lighthouse": False, "hosts": []},
-        "listen": {"host": underlay_address(node, 4), "port": TUNNEL_PORT},
+        "listen": {"host": _listen(plan, node), "port": TUNNEL_PORT},
         "punchy": {"punch": bool(plan.keepalive_s)},
-        "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu},
+        "tun": {"dev": network.names.tunnel(node), "mtu": plan.tunnel_mtu, "unsafe_routes": lans},
         "firewall": {"outbound": allow, "inbound": allow},
         "logging": {"level": "info"},
     }
+
+
+def _listen(plan: Blueprint, node: str) -> str:
+    # Behind a translation a node does not have the address at which others find it.
+    return "0.0.0.0" if plan.translated(node) else underlay_address(node, 4)  # noqa: S104 - as Nebula's example does
 
 
 def openvpn(network: Network, deadline: float) -> None:
     """OpenVPN with TLS: the control plane's node is the server, and forwards traffic between its clients."""
     from preflight.lab.certificates import write_identities
 
-    server = network.plan.topology.control_node
+    server = network.plan.vpn_server
     write_identities({node: network.names.files(node) for node in network.plan.topology.members}, server=server)
     clients = [node for node in network.plan.topology.members if node != server]
     addresses = network.names.files(server) / "openvpn-clients"
@@ -133,10 +180,15 @@ def openvpn(network: Network, deadline: float) -> None:
     for node in clients:
         lines = [f"ifconfig-push {network.plan.address(node, 4)} 255.255.255.0"]
         lines += [f"ifconfig-ipv6-push {network.plan.address(node, 6)}/64 {network.plan.address(server, 6)}"]
+        if node in network.plan.lans:
+            lines.append(_openvpn_route(network.plan.lans[node], "iroute"))
         (addresses / node).write_text("\n".join([*lines, ""]), encoding="ascii")
     _start_openvpn(network, server, _openvpn_server(network.plan, server, addresses), deadline)
     for node in clients:
-        _start_openvpn(network, node, ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"], deadline)
+        lines = ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"]
+        if network.plan.routes == "halves" and node == "a":
+            lines.append(f"redirect-gateway def1 {_OPENVPN_FAMILIES[network.plan.families]}")
+        _start_openvpn(network, node, lines, deadline)
 
 
 def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
@@ -149,11 +201,26 @@ def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
         "topology subnet",
         'push "topology subnet"',
         f"ifconfig {plan.address(node, 4)} 255.255.255.0",
+        f"route-gateway {plan.address('a', 4)}",
+        f'push "route-gateway {plan.address(node, 4)}"',
         f"ifconfig-ipv6 {plan.address(node, 6)}/{prefix_length(6)} {plan.address('a', 6)}",
         "client-to-client",
         f"client-config-dir {addresses}",
         "dh none",
+        # A client does not get the route to its own LAN: the server leaves out what it has as that client's `iroute`.
+        *(f'push "{_openvpn_route(lan)}"' for lan in plan.lans.values()),
+        *(_openvpn_route(lan) for member, lan in plan.lans.items() if member != node),
     ]
+
+
+def _openvpn_route(lan: str, directive: str = "route") -> str:
+    """A directive about a LAN: OpenVPN has one of each for either family, and writes IPv4 masks in full."""
+    network = ip_network(lan)
+    return (
+        f"{directive}-ipv6 {lan}"
+        if network.version == 6
+        else f"{directive} {network.network_address} {network.netmask}"
+    )
 
 
 def _start_openvpn(network: Network, node: str, lines: list[str], deadline: float) -> None:
@@ -177,6 +244,8 @@ def _start_openvpn(network: Network, node: str, lines: list[str], deadline: floa
     wait_for_words(daemon, "Initialization Sequence Completed", 1, deadline)
 
 
+_OPENVPN_FAMILIES = {(4,): "", (6,): "ipv6 !ipv4", (4, 6): "ipv6"}
+
 _MAKERS: Mapping[Product, Maker] = {"wireguard": wireguard, "vxlan": vxlan, "nebula": nebula, "openvpn": openvpn}
 _BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))
 """Products whose devices get their MTU and addresses from the lab."""
@@ -187,4 +256,7 @@ def build(network: Network, deadline: float) -> None:
     _MAKERS[network.plan.product](network, deadline)
     if network.plan.product in _BARE:
         for node in network.plan.topology.members:
-            network.raise_tunnel(node)
+            if not network.plan.quick(node):
+                network.raise_tunnel(node)
+    for node in network.plan.lans:
+        network.forward(node)

@@ -1,8 +1,11 @@
 """Words that all renderers share."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from preflight.report.model import CauseEntry, Report, ResultEntry
+from preflight.report.remedies import RemedyEntry
 
 MARKS = {"pass": "✓", "warn": "!", "fail": "✗", "inconclusive": "?", "skip": "–", "error": "E"}
 WORDS = {
@@ -13,6 +16,7 @@ WORDS = {
     "pass": "passed",
     "skip": "skipped",
 }
+LABELS: tuple[Literal["fix", "next"], ...] = ("fix", "next")
 WORST_FIRST = ("fail", "error", "warn", "inconclusive")
 
 
@@ -39,6 +43,48 @@ def status_of(cause: CauseEntry, known: Mapping[str, ResultEntry]) -> str:
     """The worst status among a cause's own results."""
     own = [known[id].status for id in cause.explains if id in known and known[id].code == cause.code]
     return next((status for status in WORST_FIRST if status in own), "fail")
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to do: `fix` heals, `next` only shows more. lines: to paste, or sentences, which end with a full stop."""
+
+    label: Literal["fix", "next"]
+    lines: tuple[str, ...]
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether there is nothing to paste."""
+        return all(line.endswith(".") for line in self.lines)
+
+    @property
+    def text(self) -> str:
+        """All lines as one text."""
+        return "\n".join(self.lines)
+
+
+def advice(entry: CauseEntry | ResultEntry) -> tuple[Advice, ...]:
+    """What to do about a cause or a bad result, what heals first.
+
+    A remedy that is only a text, as reports of version 1 have it, does not say whether it heals.
+    """
+    if not entry.remedies:
+        return (Advice("next", tuple(entry.remedy.splitlines())),) if entry.remedy else ()
+    return tuple(
+        Advice(label, tuple(dict.fromkeys(line for each in group for line in each.remedy.shown)))
+        for label in LABELS
+        for prose in (False, True)
+        if (group := [each for each in entry.remedies if each.kind == label and _is_prose(each) is prose])
+    )
+
+
+def labelled(entry: CauseEntry | ResultEntry) -> list[str]:
+    """The same as lines of plain text, each with its label."""
+    return [f"{each.label}: {line}" for each in advice(entry) for line in each.lines]
+
+
+def _is_prose(entry: RemedyEntry) -> bool:
+    return all(line.endswith(".") for line in entry.lines)
 
 
 def way(direction: str) -> str:

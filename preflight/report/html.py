@@ -52,6 +52,7 @@ def environment() -> Environment:
     templates.filters["pretty"] = _pretty
     templates.filters["number"] = _number
     templates.filters["shell"] = shlex.join
+    templates.filters["advice"] = common.advice
     return templates
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from preflight.report.common import aspect_of
+from preflight.report.common import aspect_of, labelled
 from preflight.report.model import Report, ResultEntry
 
 
@@ -32,7 +32,7 @@ def _cases(results: Iterable[ResultEntry]) -> list[Any]:
         case = TestCase(_name(result), classname=result.check, time=round(result.duration_ms / 1000, 3))
         if result.status in kinds:
             entry = kinds[result.status](f"{result.code}: {result.message}", result.code)
-            entry.text = "\n".join(filter(None, (result.message, result.remedy, result.doc)))
+            entry.text = "\n".join(filter(None, (result.message, *labelled(result), result.doc)))
             case.result = [entry]
         elif result.status == "warn":
             case.system_out = f"warning {result.code}: {result.message}"

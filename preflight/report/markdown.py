@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from preflight.report.common import MARKS, aspect_of, counts, lab_note, overlay_line, way
+from preflight.report.common import MARKS, advice, aspect_of, counts, lab_note, overlay_line, way
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import Report, ResultEntry
 
@@ -51,8 +51,9 @@ def _cause(report: Report, group: CauseGroup) -> Iterator[str]:
     place = " ".join(filter(None, (_text(group.who), way(cause.direction))))
     yield f"### {group.number}. {MARKS[group.status]} {_code(cause.code)} {place}"
     yield _text(group.message)
-    if cause.remedy:
-        yield _text(cause.remedy) if cause.remedy.endswith(".") else _fence(cause.remedy)
+    for what in advice(cause):
+        lead = what.label.capitalize()
+        yield f"{lead}: {_text(' '.join(what.lines))}" if what.is_prose else f"{lead}:\n\n{_fence(what.text)}"
     yield _table([result for result in report.results if result.id in group.explains])
 
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from preflight.model.printable import number_of
 from preflight.report.common import MARKS, WORDS
-from preflight.report.model import DirectionName, Report, ResultEntry, StatusName
+from preflight.report.fields import DirectionName, StatusName
+from preflight.report.model import Report, ResultEntry
 
 PATH = ("overlay", "reach", "mtu", "udp")
 BROKEN = ("fail", "error")

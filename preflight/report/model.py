@@ -1,12 +1,11 @@
 """The report as the contract fixes it: pydantic models, so that its JSON Schema is published from the same source."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Annotated, Any, Literal, NamedTuple
 from uuid import uuid4
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from preflight import __version__
 from preflight.api import Peer, Result, Status
@@ -14,78 +13,27 @@ from preflight.engine.diagnosis import Cause
 from preflight.engine.placement import WorkPlacement
 from preflight.engine.rules import LAYERS
 from preflight.model.facts import Facts
-from preflight.model.printable import one_line, printable
 from preflight.report.facts import read_facts
+from preflight.report.fields import (
+    Count,
+    DirectionName,
+    Line,
+    Lines,
+    Milliseconds,
+    Moment,
+    Part,
+    Plain,
+    StatusName,
+    Word,
+    plain,
+)
+from preflight.report.remedies import RemedyEntry, remedy_entry
 
-StatusName = Literal["pass", "warn", "fail", "inconclusive", "skip", "error"]
-DirectionName = Literal["forward", "reverse", "round-trip", "local"]
 Verdict = Literal["pass", "fail", "inconclusive", "error"]
 LabKind = Literal["wireguard", "vxlan", "nebula", "openvpn", "loopback"]
 """The product whose tunnels were measured, or processes on loopback."""
 
 EXIT_PASS, EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 3, 4, 130
-
-
-LARGEST = 2**53
-"""Beyond it not every JSON reader can represent every integer (RFC 8259 section 6)."""
-DEEPEST = 32
-"""Levels of a measurement or evidence; deeper levels are cut."""
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Measurements and evidence as JSON values: printable text, finite numbers, lists and objects, not too deep."""
-    if isinstance(value, str):
-        return printable(value)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return _number(value)
-    if depth >= DEEPEST:
-        return "…"
-    if isinstance(value, Mapping):
-        return {one_line(str(key)): plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth + 1) for item in value]
-    return printable(str(value))
-
-
-def _number(value: float) -> float | None:
-    """The number, as a float if it is large; None if no reader accepts it."""
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    if not isfinite(number):
-        return None
-    return value if abs(value) <= LARGEST else number
-
-
-def _made(change: Callable[[str], str]) -> BeforeValidator:
-    """Runs before pydantic, which rejects text with an unpaired surrogate."""
-    return BeforeValidator(lambda value: change(value) if isinstance(value, str) else value)
-
-
-Lines = Annotated[str, _made(printable)]
-Line = Annotated[str, _made(one_line)]
-Word = Annotated[str, _made(lambda text: "_".join(one_line(text).split()))]
-Plain = Annotated[Any, AfterValidator(plain)]
-Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
-Count = Annotated[int, Field(ge=0, le=LARGEST)]
-
-
-def _of_our_time(moment: datetime) -> datetime:
-    if not 1970 <= moment.year < 3000:
-        raise ValueError(f"the year {moment.year} is out of range")
-    return moment.astimezone(UTC)
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
-
-
-class Part(BaseModel):
-    """Frozen; readers ignore fields of a newer version."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Tool(Part):
@@ -170,7 +118,8 @@ class ResultEntry(Part):
     status: StatusName
     code: Word | None
     message: Line
-    remedy: Lines | None = None
+    remedy: Lines | None = Field(None, description="All remedies as one text.")
+    remedies: tuple[RemedyEntry, ...] = ()
     doc: Line | None = None
     blocked_by: Line | None = None
     started_at: Moment | None = None
@@ -185,6 +134,13 @@ class ResultEntry(Part):
         return read_facts(self.check, self.measurements)
 
 
+class PlaceEntry(Part):
+    """Where it died: a way of the report, and the station on it."""
+
+    way: Line
+    station: Word
+
+
 class CauseEntry(Part):
     """One root cause, most fundamental first; `explains` lists the ids of the results that it explains."""
 
@@ -193,9 +149,32 @@ class CauseEntry(Part):
     message: Line
     target: Line
     direction: DirectionName
-    remedy: Lines | None = None
+    place: PlaceEntry | None = None
+    remedy: Lines | None = Field(None, description="All remedies as one text.")
+    remedies: tuple[RemedyEntry, ...] = ()
     doc: Line | None = None
     explains: tuple[Line, ...] = ()
+
+
+class StationEntry(Part):
+    """One station of a way: where it is, what is known of it, and by whom."""
+
+    id: Word
+    host: Line
+    state: Literal["passed", "died", "unseen", "not-applicable"]
+    by: Line | None = None
+    reason: Line | None = None
+    evidence: Plain = None
+
+
+class WayEntry(Part):
+    """What one packet or request must pass, in one direction."""
+
+    id: Line
+    kind: Literal["packet", "request", "token"]
+    target: Line
+    direction: DirectionName
+    stations: tuple[StationEntry, ...] = ()
 
 
 class Placement(Part):
@@ -207,20 +186,21 @@ class Placement(Part):
 
 
 def _known_version(version: object) -> object:
-    """Version 2 adds fields that this program does not read: without them it is version 1."""
-    return "1" if version == "2" else version
+    """Version 1 lacks `ways`, `place` and `remedies`: with none of them it is version 2."""
+    return "2" if version == "1" else version
 
 
 class Report(Part):
     """The whole report: every text in it is printable, every number finite, even if another program wrote it."""
 
-    schema_version: Annotated[Literal["1"], BeforeValidator(_known_version)] = "1"
+    schema_version: Annotated[Literal["2"], BeforeValidator(_known_version)] = "2"
     tool: Tool = Tool()
     run: Run
     verdict: Verdict
     summary: Summary
     remarks: tuple[Line, ...] = Field((), description="Why the verdict is what it is, if the counts do not explain it.")
     diagnosis: tuple[CauseEntry, ...] = ()
+    ways: tuple[WayEntry, ...] = ()
     results: tuple[ResultEntry, ...] = ()
     placement: tuple[Placement, ...] = ()
 
@@ -319,6 +299,7 @@ def result_entry(result: Result) -> ResultEntry:
         code=result.code.slug if result.code else None,
         message=result.message,
         remedy=result.remedy,
+        remedies=tuple(map(remedy_entry, result.remedies)),
         doc=doc_of(result.code.slug) if result.code else None,
         blocked_by=result.blocked_by,
         started_at=result.started_at,
@@ -340,6 +321,7 @@ def cause_entry(cause: Cause) -> CauseEntry:
         target=cause.target,
         direction=cause.direction.value,
         remedy=cause.remedy,
+        remedies=tuple(map(remedy_entry, cause.remedies)),
         doc=doc_of(cause.code.slug),
         explains=cause.explains,
     )

@@ -12,7 +12,8 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from preflight.report.common import aspect_of
-from preflight.report.model import CauseEntry, Report, ResultEntry, StatusName
+from preflight.report.fields import StatusName
+from preflight.report.model import CauseEntry, Report, ResultEntry
 
 _STATUSES: tuple[StatusName, ...] = ("pass", "warn", "fail", "inconclusive", "skip", "error")
 _UNITS = {"ms": ("seconds", 1000.0), "s": ("seconds", 1.0), "percent": ("ratio", 100.0), "bytes": ("bytes", 1.0)}

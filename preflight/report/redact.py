@@ -85,9 +85,14 @@ class Redactor:
     def report(self, report: Report, *, homes: bool = False) -> Report:
         """The report without secrets and, if requested, with pseudonyms.
 
-        homes: also without user names in paths; a line to paste then fails on this node, but only here.
+        homes: also without user names in paths; a line to paste then fails on this node, but only here. Neither keeps
+        a fix as data: it would change what has the other name.
         """
         tree = report.model_dump(mode="json", by_alias=True)
+        if self._pseudonyms or homes:
+            for entry in (*tree["diagnosis"], *tree["results"]):
+                for remedy in entry["remedies"]:
+                    remedy["fix"] = None
         texts: list[tuple[str, Kind]] = []
 
         def collect(text: str, kind: Kind) -> str:
@@ -146,7 +151,7 @@ class Redactor:
         return text
 
 
-_FIXED = frozenset({"schema_version", "direction", "status", "verdict", "lab", "started_at"})
+_FIXED = frozenset({"schema_version", "direction", "status", "verdict", "lab", "started_at", "where", "needs", "state"})
 """Fields with one of a few words, or a time."""
 _OURS = frozenset(
     {"tool", "os", "kernel", "python", "privileges", "product", "check", "category", "code", "doc", "kind", "title"}

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from preflight import codes
+from preflight.report.common import labelled
 from preflight.report.model import CauseEntry, Report, ResultEntry
 
 LEVELS = {"fail": "error", "error": "error", "warn": "warning", "inconclusive": "none"}
@@ -63,7 +64,7 @@ def _utc(report: Report, after_ms: float = 0.0) -> str:
 
 
 def _result(result: ResultEntry, rules: list[str], cause: CauseEntry | None) -> dict[str, Any]:
-    text = result.message if not result.remedy else f"{result.message}\n\n{result.remedy}"
+    text = "\n\n".join(filter(None, (result.message, "\n".join(labelled(result)))))
     return {
         "ruleId": result.code,
         "ruleIndex": rules.index(str(result.code)),

@@ -100,8 +100,8 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         prefix = f"{group.number}. " if len(groups) > 1 else ""
         hanging(console, Text(prefix + title, style=style))
         console.print(Padding(Text(group.message), (0, 0, 0, 4)))
-        if cause.remedy:
-            _remedy(console, cause.remedy)
+        for advice in common.advice(cause):
+            _advice(console, advice)
         if many:
             console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v lists each", "bright_black"))
         others = group.explained
@@ -109,14 +109,16 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         console.print(Text(f"    more: preflight explain {cause.code}{more}", style="bright_black"))
 
 
-def _remedy(console: Console, remedy: str) -> None:
-    """What to do: a sentence is wrapped; a command stays on one line, so that it can be pasted."""
-    if remedy.endswith("."):
-        console.print(Padding(Text("fix: ", style="bold").append(remedy, style="not bold"), (0, 0, 0, 4)))
-    else:
-        for number, line in enumerate(remedy.splitlines()):
-            lead = Text("    fix: " if number == 0 else "         ", style="bold")
-            console.print(lead.append(line, style="not bold"), soft_wrap=True)
+def _advice(console: Console, advice: common.Advice) -> None:
+    """A sentence is wrapped; a command stays on one line, so that it can be pasted."""
+    lead = f"{advice.label}: "
+    if advice.is_prose:
+        sentences = " ".join(advice.lines)
+        console.print(Padding(Text(lead, style="bold").append(sentences, style="not bold"), (0, 0, 0, 4)))
+        return
+    for number, line in enumerate(advice.lines):
+        start = Text(f"    {lead if number == 0 else ' ' * len(lead)}", style="bold")
+        console.print(start.append(line, style="not bold"), soft_wrap=True)
 
 
 def _results(

@@ -14,7 +14,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from preflight.model.event import Event
 from preflight.model.printable import one_line
-from preflight.report.model import Line, Moment, Part, Tool
+from preflight.report.fields import Line, Moment, Part
+from preflight.report.model import Tool
 from preflight.report.redact import Redactor
 
 FILE = "timeline.jsonl"

@@ -11,9 +11,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from preflight import codes
-from preflight.api import Direction, Evidence, Result, failed, inconclusive, passed, skipped, warned
+from preflight.api import Direction, Evidence, Result, failed, heal, inconclusive, passed, skipped, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.model.facts import AnswerFacts, HealthFacts, LossFacts, MtuSearchFacts
+from preflight.model.fix import LinkMtu
 from preflight.model.pmtu import ProbeSizes, as_data
 from preflight.report.model import Gate, NodeInfo, OverlayInfo, Placement, Report, build_report
 from tests.sample_facts import sample
@@ -92,7 +93,7 @@ def of_peer(name: str, *, rtt_ms: float = 2.0, hole: bool = False) -> list[Resul
             name,
             Direction.FORWARD,
             f"packets over 1312 bytes to {name} vanish",
-            remedy="ip link set dev wg0 mtu 1320",
+            remedies=heal(lambda: LinkMtu(interface="wg0", mtu_bytes=1320)),
             facts=mtu,
             evidence=evidence,
         )

@@ -83,10 +83,11 @@ def test_a_certificate_that_expires_soon_only_warns_and_the_limit_is_a_setting()
 
 
 def test_tls_messages_name_the_facts() -> None:
-    """Who it is for, when it ended, who issued it; and a name that would do can be pasted."""
+    """Who it is for, when it ended, who issued it; but no bearer is led to a name that a stranger's certificate has."""
     named = control_tls.judge(URL, [shook("name")], NOW)
     assert "is for control.example, *.example, not for 10.66.0.3" in named.message
-    assert named.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=https://control.example:9847"
+    assert "control.example" not in (named.remedy or "")
+    assert "Issue a certificate for 10.66.0.3" in (named.remedy or "")
     hostile = Certificate("CN=c", "CN=ca", ("$(reboot)", "*.example"), NOW, NOW)
     assert "reboot" not in (control_tls.judge(URL, [replace(shook("name"), certificate=hostile)], NOW).remedy or "")
     assert "2026-11-23 12:00 UTC" in control_tls.judge(URL, [shook("expired", ends=-DAY)], NOW).message

@@ -53,7 +53,7 @@ def test_control_url(raw: str | None, overlay: OverlayState | None, code: str | 
 
 def test_the_advice_for_a_lan_address_can_be_pasted() -> None:
     """The tunnel's endpoint shows which overlay address is the same node's."""
-    result = control_url.judge(parse_control_url(f"{LAN}:9847"), "control.yaml", OVERLAY)
+    result = control_url.judge(parse_control_url(f"{LAN}:9847"), None, OVERLAY)
     assert result.remedy == "export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://10.66.0.3:9847"
     assert "wg0 (10.66.0.0/24, fd66::/64)" in result.message
 
@@ -178,7 +178,8 @@ def test_a_url_without_a_port_gets_a_hint() -> None:
     connection = Connection(GOOD, 80, "refused", 0.2, "Connection refused")
     result = control_connect.judge([connection], ControlUrl("http", GOOD, 80, port_given=False), OVERLAY)
     assert "9847" in result.message
-    assert result.remedy == f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL=http://{GOOD}:9847"
+    assert (result.remedy or "").startswith(f"curl -si --max-time 15 http://{GOOD}:9847/health ")
+    assert [remedy.kind for remedy in result.remedies] == ["next"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,9 @@ def test_scopes_are_named() -> None:
     assert "mine" in result.message
     assert (result.remedy or "").startswith("export VOX_MESH_SCOPE_ID=theirs")
     hostile = EnrolmentFacts(url="u", identity="i", scope_id="mine", foreign_scope="x; reboot")
-    assert "='x; reboot' " in (judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), hostile).remedy or "")
+    assert "VOX_MESH_SCOPE_ID='x; reboot'" in (
+        judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch"), hostile).remedy or ""
+    )
     unset = EnrolmentFacts(url="u", identity="i")
     assert "(none set)" in judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch", status(403)), unset).message
 

@@ -85,7 +85,10 @@ def test_black_hole() -> None:
         "echoes over 1312 bytes to b get no answer and no ICMP error, but wg0 has MTU 1420; "
         "a responder at b would show in which direction large packets vanish"
     )
-    assert both.remedy == "ip link set dev wg0 mtu 1312   # here, and the overlay's interface on b"
+    assert [(remedy.host, remedy.kind) for remedy in both.remedies] == [(None, "fix"), ("b", "fix")]
+    assert (both.remedy or "").startswith(
+        "ip link set dev wg0 mtu 1312\nip link set dev $(ip -o address show to 10.66.0.2 "
+    )
     back, _ = verdicts(HOLE, forward_bytes=1420)
     assert (
         "while UDP of 1420 bytes does get there: unless a filter drops large echoes, large packets vanish on the"
@@ -107,7 +110,7 @@ def test_below_the_minimum() -> None:
     (small,) = verdicts(replace(WHOLE, ceiling_bytes=1200, mtu_bytes=1200))
     assert small.code is codes.MTU_BELOW_MINIMUM
     assert small.remedy is not None
-    assert small.remedy.startswith("ip link set dev wg0 mtu 1280 ")
+    assert small.remedy.startswith("ip link set dev wg0 mtu 1280\n")
 
 
 def test_measurements_and_evidence() -> None:

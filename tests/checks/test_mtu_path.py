@@ -58,12 +58,12 @@ def test_black_hole() -> None:
     forward = verdict(HOLE)
     assert (forward.status, forward.code, forward.direction) == (Status.FAIL, codes.MTU_BLACK_HOLE, Direction.FORWARD)
     assert forward.message == "packets over 1312 bytes to b vanish without an ICMP error, but wg0 has MTU 1420"
-    assert forward.remedy == "ip link set dev wg0 mtu 1312  # to persist: MTU = 1312 under [Interface]"
+    assert forward.remedy == "ip link set dev wg0 mtu 1312   # to persist: MTU = 1312 under [Interface]"
     reverse = verdict(replace(HOLE, direction="reverse"))
     assert (reverse.code, reverse.direction) == (codes.MTU_BLACK_HOLE, Direction.REVERSE)
     assert reverse.remedy == (
-        "ip link set dev $(ip -o address show to 10.66.0.2 | awk '{print $2; exit}') mtu 1312   # on b"
-        "  # to persist: MTU = 1312 under [Interface]"
+        "ip link set dev $(ip -o address show to 10.66.0.2 | awk '{print $2; exit}') mtu 1312   # on b; "
+        "to persist: MTU = 1312 under [Interface]"
     )
 
 
@@ -108,7 +108,7 @@ def test_below_the_minimum() -> None:
     assert hole.message.endswith("; the overlay must carry 1280")
     small = verdict(replace(WHOLE, ceiling_bytes=1200, mtu_bytes=1200))
     assert small.code is codes.MTU_BELOW_MINIMUM
-    assert small.remedy == "ip link set dev wg0 mtu 1280  # to persist: MTU = 1280 under [Interface]"
+    assert small.remedy == "ip link set dev wg0 mtu 1280   # to persist: MTU = 1280 under [Interface]"
 
 
 def test_off_the_overlay() -> None:

@@ -43,7 +43,7 @@ def test_a_working_overlay_passes_with_its_addresses() -> None:
     [
         ({"up": False}, "overlay.down", "ip link set dev wg0 up"),
         ({"addresses": ()}, "overlay.no-address", "ip address add ADDRESS/PREFIX dev wg0"),
-        ({"condition": "overlay.daemon-down"}, "overlay.daemon-down", "wg-quick down wg0; wg-quick up wg0"),
+        ({"condition": "overlay.daemon-down"}, "overlay.daemon-down", "wg-quick down wg0\nwg-quick up wg0"),
         ({"product": "tailscale", "condition": "overlay.daemon-down"}, "overlay.daemon-down", "systemctl"),
         ({"product": "tailscale", "condition": "overlay.logged-out"}, "overlay.logged-out", "tailscale up"),
         ({"product": "tailscale", "condition": "overlay.key-expired"}, "overlay.key-expired", "--force-reauth"),
@@ -82,5 +82,5 @@ def test_an_address_that_its_file_tells_is_in_the_line() -> None:
         "/etc/wireguard/wg0.conf", addresses=(ip_interface("10.66.0.1/24"), ip_interface("fd66::1/64"))
     )
     bare = OverlayState(**{"product": "wireguard", **UP, "addresses": (), "configured": file})
-    remedy = "ip address add 10.66.0.1/24 dev wg0 && ip address add fd66::1/64 dev wg0"
+    remedy = "ip address add 10.66.0.1/24 dev wg0\nip address add fd66::1/64 dev wg0"
     assert judge(bare, LINKS, None).remedy == remedy

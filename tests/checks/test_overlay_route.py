@@ -8,7 +8,7 @@ from preflight_checks.overlay_route import judge
 
 from preflight.api import Peer, Status
 from preflight.model.kernel import Link, Route
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 
 PEER = Peer("10.66.0.2", "b")
 STATE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
@@ -24,34 +24,34 @@ SAME_LAN = replace(ETH, addresses=(ip_interface("10.66.0.77/24"),))
     ("route", "lan", "code", "remedy"),
     [
         (IN, ETH, None, None),
-        (OUT, ETH, "overlay.route-leak", "ip route add 10.66.0.2/32 dev wg0"),
+        (OUT, ETH, "overlay.route-leak", "ip route replace 10.66.0.2/32 dev wg0"),
         (
             replace(OUT, matched=ip_network("10.66.0.2/32")),
             ETH,
             "overlay.route-leak",
-            "ip route del 10.66.0.2/32 via 192.168.1.1 dev eth0",
+            "ip route replace 10.66.0.2/32 dev wg0",
         ),
         (
             replace(OUT, matched=ip_network("10.66.0.0/25"), table=100),
             ETH,
             "overlay.route-leak",
-            "ip route del 10.66.0.0/25 via 192.168.1.1 dev eth0 table 100",
+            "ip route replace 10.66.0.2/32 dev wg0 table 100",
         ),
         (
             Route("10.66.0.2", error="Network is unreachable"),
             ETH,
             "overlay.route-leak",
-            "ip route add 10.66.0.2/32 dev wg0",
+            "ip route replace 10.66.0.2/32 dev wg0",
         ),
         # The same prefix on both: a conflict whichever way the kernel happens to choose.
-        (IN, SAME_LAN, "overlay.subnet-conflict", "ip route add 10.66.0.2/32 dev wg0"),
+        (IN, SAME_LAN, "overlay.subnet-conflict", "ip route replace 10.66.0.2/32 dev wg0"),
         (replace(OUT, gateway=None, matched=ip_network("10.66.0.0/24")), SAME_LAN, "overlay.subnet-conflict", "wg0"),
         # A host route into the tunnel settles it; so does a LAN that is down or that is wider than the overlay's route.
         (replace(IN, matched=ip_network("10.66.0.2/32")), SAME_LAN, None, None),
         (IN, replace(SAME_LAN, up=False), None, None),
         (IN, replace(ETH, addresses=(ip_interface("10.66.0.77/16"),)), None, None),
         # A leak through a host route is a leak, although the LAN overlaps too.
-        (replace(OUT, matched=ip_network("10.66.0.2/32")), SAME_LAN, "overlay.route-leak", "ip route del"),
+        (replace(OUT, matched=ip_network("10.66.0.2/32")), SAME_LAN, "overlay.route-leak", "ip route replace"),
     ],
 )
 def test_routes(route: Route, lan: Link, code: str | None, remedy: str | None) -> None:
@@ -77,4 +77,26 @@ def test_an_overlay_on_loopback_reaches_its_peers_there() -> None:
 def test_ipv6_peers_get_ipv6_commands() -> None:
     """A host route of an IPv6 address has 128 bits."""
     route = Route("fd66::2", interface="eth0", gateway="fe80::1", matched=ip_network("::/0"))
-    assert judge(Peer("fd66::2"), STATE, route, (ETH,)).remedy == "ip route add fd66::2/128 dev wg0"
+    assert judge(Peer("fd66::2"), STATE, route, (ETH,)).remedy == "ip route replace fd66::2/128 dev wg0"
+
+
+def test_another_tunnel_is_never_cut() -> None:
+    """One tunnel per peer, with one address on all: a route by the other tunnel is right, so it is only looked at."""
+    other = replace(ETH, name="wg1", kind="wireguard")
+    result = judge(PEER, STATE, replace(OUT, interface="wg1", matched=ip_network("10.66.0.2/32")), (LO, other, WG))
+    assert [remedy.kind for remedy in result.remedies] == ["next"]
+
+
+def test_only_a_peer_of_this_tunnel_gets_a_route_into_it() -> None:
+    """A route to a tunnel in which nobody has the address, or whose product writes the routes, would not heal."""
+    owner = OverlayPeer("K", addresses=(ip_network("10.66.0.2/32"),))
+    stranger = replace(owner, addresses=(ip_network("10.66.0.9/32"),))
+    kinds = [
+        judge(PEER, state, OUT, (LO, ETH, WG)).remedies[0].kind
+        for state in (
+            replace(STATE, peers=(owner,)),
+            replace(STATE, peers=(stranger,)),
+            replace(STATE, peers=(owner,), product="tailscale"),
+        )
+    ]
+    assert kinds == ["fix", "next", "next"]

@@ -12,10 +12,12 @@ from preflight.model.kernel import Route
 from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.proto.tunnel.wireguard import Watch
 
+KEY_B = f"Bkey{'A' * 39}="
+KEY_C = f"Ckey{'A' * 39}="
 NOW = 1_795_416_000.0
 PEER = Peer("10.66.0.2", "b")
 B = OverlayPeer(
-    key="Bkey=",
+    key=KEY_B,
     endpoint="10.201.2.1:51820",
     addresses=(ip_network("10.66.0.2/32"),),
     last_handshake_unix_s=0.0,
@@ -23,7 +25,7 @@ B = OverlayPeer(
     tx_bytes=0,
     keepalive_s=0,
 )
-C = replace(B, key="Ckey=", addresses=(ip_network("10.66.0.3/32"),))
+C = replace(B, key=KEY_C, addresses=(ip_network("10.66.0.3/32"),))
 STATE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(B, C), public_key="Akey=")
 MUTE = replace(B, tx_bytes=296)
 
@@ -44,7 +46,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
             "10.201.2.1:51820 does not answer: 2 handshake initiations in 6.5 s",
             "Akey=",
         ),
-        (seen(MUTE, host_answers=True), "overlay.no-handshake", "its host answers ping", "Bkey="),
+        (seen(MUTE, host_answers=True), "overlay.no-handshake", "its host answers ping", KEY_B),
         (seen(MUTE, host_answers=False), "overlay.no-handshake", "does not answer ping either", "51820"),
         (seen(replace(MUTE, rx_bytes=148)), "overlay.no-handshake", "only 148 bytes", "preshared key"),
         (
@@ -53,7 +55,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
             "UDP port 51820 of 10.201.2.1",
             "endpoint 10.201.2.1:PORT",
         ),
-        (seen(replace(B, endpoint=None)), "overlay.no-handshake", "no endpoint", "wg set wg0 peer Bkey= endpoint"),
+        (seen(replace(B, endpoint=None)), "overlay.no-handshake", "no endpoint", f"wg set wg0 peer {KEY_B} endpoint"),
         (
             seen(B, route=Route("10.201.2.1", error="Network is unreachable")),
             "overlay.no-handshake",
@@ -89,13 +91,15 @@ def test_a_forgotten_address_gets_the_exact_command() -> None:
     state = replace(STATE, peers=(bare, C))
     result = judge(PEER, state, seen(None), ["10.66.0.3"])
     assert str(result.code) == "overlay.allowed-ips"
-    assert result.remedy == "wg set wg0 peer Bkey= allowed-ips fd66::2/128,10.66.0.2/32"
+    assert [remedy.lines for remedy in result.remedies] == [
+        (f"wg set wg0 peer {KEY_B} allowed-ips fd66::2/128,10.66.0.2/32",)
+    ]
 
 
 def test_a_hub_that_lacks_an_address_gets_the_exact_command() -> None:
     """The only peer is the one, although it owns the control plane's address too."""
     result = judge(PEER, replace(STATE, peers=(C,)), seen(None), ["10.66.0.3"])
-    assert (result.remedy or "").endswith("10.66.0.3/32,10.66.0.2/32")
+    assert result.remedies[0].lines[0].endswith("10.66.0.3/32,10.66.0.2/32")
 
 
 def test_a_loop_gets_a_route_by_the_underlays_gateway() -> None:
@@ -111,7 +115,7 @@ def test_with_two_candidates_no_key_is_guessed() -> None:
     """A command with the wrong key would break a peer that works."""
     state = replace(STATE, peers=(replace(B, addresses=()), replace(C, addresses=())))
     remedy = judge(PEER, state, seen(None), []).remedy or ""
-    assert "Bkey=" not in remedy
+    assert KEY_B not in remedy
     assert "10.66.0.2/32" in remedy
 
 
@@ -128,8 +132,8 @@ def test_a_nat_without_keepalive_is_a_warning_with_the_command() -> None:
     result = judge(PEER, STATE, seen(alive, route=Route("8.8.8.8", interface="eth0", source="192.168.1.5")), [])
     assert (result.status, str(result.code)) == (Status.WARN, "overlay.no-keepalive")
     assert result.remedy == (
-        "wg set wg0 peer Bkey= persistent-keepalive 25   # and PersistentKeepalive = 25 in its [Peer] section of the "
-        "file"
+        f"wg set wg0 peer {KEY_B} persistent-keepalive 25   "
+        "# to persist: PersistentKeepalive = 25 in its [Peer] section of the file"
     )
 
 

@@ -232,9 +232,8 @@ def test_the_cause_at_the_peer_explains_the_direction() -> None:
     results = [replace(r, check="reach.udp") for r in judge(PEER, silent(PeerReport(0, 10, way=REFUSED)))]
     (cause,) = diagnose(results)
     assert (str(cause.code), cause.target, cause.direction) == ("host.rp-filter", "b", Direction.FORWARD)
-    assert cause.remedy == (
-        "ip route replace 10.66.0.1/32 dev wg0   # on b\nsysctl -w net.ipv4.conf.wg0.rp_filter=2   # on b"
-    )
+    assert cause.remedy == "ip route replace 10.66.0.1/32 dev wg0   # on b"
+    assert [(remedy.where, remedy.host, remedy.kind) for remedy in cause.remedies] == [("peer", "b", "fix")]
     assert cause.explains == ("reach.udp/b/forward/rp-filter", "reach.udp/b/round-trip")
 
 
@@ -270,7 +269,7 @@ def test_the_command_to_start_a_responder_lets_this_node_in() -> None:
     """The line to paste works as it is: a responder that nobody may ask does not start."""
     peer = Peer("fd66::2", "b", responder_port=8620)
     (result,) = judge(peer, Reached(StampStats(1, 0, port_unreachable=True, local=("fd66::1", 5))))
-    assert result.remedy == "preflight responder --bind [fd66::2]:8620 --allow fd66::1   # on b"
+    assert result.remedy == "preflight responder --bind '[fd66::2]:8620' --allow fd66::1   # on b"
     (keyed,) = judge(PEER, Reached(StampStats(1, 0, port_unreachable=True, authenticated=True)))
     assert keyed.remedy == "preflight responder --bind 10.66.0.2 --key-file KEY-FILE   # on b, with this node's key"
 

@@ -9,8 +9,9 @@ from preflight.api import Direction, Peer, Status
 from preflight.model.nat import AfterSilence
 from preflight.model.overlay import OverlayPeer
 
+KEY_B = f"Bkey{'A' * 39}="
 PEER = Peer("10.66.0.2", "b")
-B = OverlayPeer("Bkey=", endpoint="10.201.2.2:51820", rx_bytes=1, tx_bytes=1, keepalive_s=0)
+B = OverlayPeer(KEY_B, endpoint="10.201.2.2:51820", rx_bytes=1, tx_bytes=1, keepalive_s=0)
 
 
 def idle(*silences: AfterSilence, session: OverlayPeer | None = B) -> Idle:
@@ -63,8 +64,8 @@ def test_verdicts(measured: Idle, status: Status, words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("measured", "remedy"),
     [
-        (idle(kept(25.0), FORGOTTEN), "wg set wg0 peer Bkey= persistent-keepalive 25 "),
-        (idle(replace(FORGOTTEN, step_s=25.0)), "wg set wg0 peer Bkey= persistent-keepalive 15 "),
+        (idle(kept(25.0), FORGOTTEN), f"wg set wg0 peer {KEY_B} persistent-keepalive 25 "),
+        (idle(replace(FORGOTTEN, step_s=25.0)), f"wg set wg0 peer {KEY_B} persistent-keepalive 15 "),
         (idle(FORGOTTEN, session=None), "Set a keepalive of 15 s"),
     ],
 )

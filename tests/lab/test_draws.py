@@ -1,5 +1,6 @@
 """Draws of set-ups and faults: they depend on the seed alone, fit together, and can be written down."""
 
+from collections import Counter
 from fnmatch import fnmatchcase
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 from preflight.lab.axes.rules import RULES, broken_rule
 from preflight.lab.axes.setup import AXES, Setup
-from preflight.lab.draws import Draw, Wanted, definition, draw, draws, simpler
+from preflight.lab.draws import Draw, Wanted, cover, definition, draw, draws, met_by, simpler
 from preflight.lab.scenario_file import parse_scenario
 from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.truth import FIELDS, STATIONS
@@ -64,6 +65,19 @@ def test_only_what_is_wanted_is_drawn() -> None:
     assert all(fnmatchcase(name, "filter-*") for name in chosen)
     with pytest.raises(ValueError, match="no fault has such a name"):
         draw(4, 0, Wanted(("no-such-fault",)))
+
+
+def test_a_cover_leaves_nothing_out() -> None:
+    """Protects the bench: a fault that is right on the plain set-up only is not right."""
+    names = ("filter-out-drop", "healthy")
+    met = Counter((each.faults, pair) for each in cover(1, 2, Wanted(names)) for pair in met_by(each.setup))
+    possible = {
+        (each.faults, pair)
+        for seed in (7, 8)
+        for each in draws(seed, MANY, Wanted(names))
+        for pair in met_by(each.setup)
+    }
+    assert {pair for pair in possible if met[pair] < 2} == set()
 
 
 def test_every_rule_excludes_something() -> None:

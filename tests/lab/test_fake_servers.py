@@ -10,15 +10,16 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import BaseServer
 
+import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 
 from preflight.lab.blueprint import Certificate
 from preflight.lab.certificates import write_certificates
-from preflight.lab.fake_servers import Everything, Redirect, answer, name_server, web_server
+from preflight.lab.fake_servers import Everything, Redirect, answer, name_server, resetting_server, web_server
 
-ZONE = {"control.test": ("10.66.0.3", "fd66::3"), "four.test": ("10.66.0.3",)}
+ZONE = {"control.test": ("10.66.0.3", "fd66::3"), "four.test": ("10.66.0.3",), "*.wild.test": ("10.0.0.9",)}
 
 
 @contextmanager
@@ -41,6 +42,8 @@ def serving(server: BaseServer) -> Iterator[None]:
         ("four.test", "AAAA", dns.rcode.NOERROR, []),
         ("four.test", "TXT", dns.rcode.NOERROR, []),
         ("other.test", "A", dns.rcode.NXDOMAIN, []),
+        ("a.b.wild.test", "A", dns.rcode.NOERROR, ["10.0.0.9"]),
+        ("wild.test", "A", dns.rcode.NXDOMAIN, []),
     ],
 )
 def test_name_server_answers(name: str, kind: str, code: dns.rcode.Rcode, addresses: list[str]) -> None:
@@ -50,6 +53,15 @@ def test_name_server_answers(name: str, kind: str, code: dns.rcode.Rcode, addres
     message = dns.message.from_wire(reply)
     assert message.rcode() == code
     assert [item.to_text() for rrset in message.answer for item in rrset] == addresses
+
+
+def test_name_server_says_that_its_answer_is_too_long() -> None:
+    """Protects the resolver whose answer needs TCP: the flag, and no address."""
+    reply = answer(dns.message.make_query("control.test", "A").to_wire(), ZONE, truncated=True)
+    assert reply is not None
+    message = dns.message.from_wire(reply)
+    assert message.flags & dns.flags.TC
+    assert not message.answer
 
 
 def test_name_server_ignores_what_is_no_question() -> None:
@@ -80,6 +92,18 @@ def test_web_server(handler: type[BaseHTTPRequestHandler], status: int, location
             response.read()
             assert (response.status, response.headers["Location"]) == (status, location)
         client.close()
+
+
+def test_a_server_that_resets() -> None:
+    """Protects `resets`: the connection is accepted, and then ended by RST."""
+    server = resetting_server("127.0.0.1", 0)
+    port = server.socket.getsockname()[1]
+    with serving(server):
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+                client.sendall(b"GET")
+                with pytest.raises(ConnectionResetError):
+                    client.recv(1)
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,9 @@ def test_the_remedy_helps(network: Build, serve: Serve, address: str, scenario: 
     """Protects the line to paste: with that route on this node full segments pass, both ways."""
     made = network(scenario)
     serve(made, "long")
-    remedy = judged(made, address)[-1].remedy
-    assert remedy is not None
-    subprocess.run(made.command("a", *remedy.partition("#")[0].split()), check=True)
+    fix = judged(made, address)[-1].remedies[0].fix
+    assert fix is not None
+    subprocess.run(made.command("a", *fix.commands[0]), check=True)
     assert findings(judged(made, address)) == [THERE, BACK]
 
 

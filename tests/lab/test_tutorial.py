@@ -55,6 +55,22 @@ def test_the_tutorial_goes_as_it_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.lab
+def test_a_change_can_be_rehearsed_as_the_page_says(tmp_path: Path) -> None:
+    """A user who rehearses a change of MTU types what the page shows, and the report names the mistake."""
+    page = "docs/how-to/rehearse-a-change.md"
+    (tmp_path / "mine.yaml").write_text(blocks(page, "yaml")[0], encoding="utf-8")
+    printed = []
+    try:
+        for line, wanted in commands(page):
+            done = type_in(line, tmp_path)
+            assert done.returncode == wanted, f"{line}: {done.stdout[-600:]}{done.stderr[-600:]}"
+            printed.append(done.stdout)
+    finally:
+        type_in("bin/preflight lab down rehearsal", tmp_path)
+    assert "overlay.mtu-too-big" in "\n".join(printed)
+
+
+@pytest.mark.lab
 def test_the_readme_goes_as_it_says(tmp_path: Path) -> None:
     """The first command that everyone types."""
     for line, wanted in commands("README.md"):

@@ -17,6 +17,7 @@ from preflight_checks.reach_icmp import reach_icmp
 from preflight_checks.reach_traceroute import reach_traceroute
 
 from preflight.api import Check, Context, Peer, Result, Status
+from preflight.model.change import Command
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.net import Net
@@ -47,6 +48,14 @@ def on(node: "Node", *checks: Check, peers: Sequence[Peer] = B, interface: str |
 
     with node.inside():
         return asyncio.run(run())
+
+
+def _command(result: Result) -> Command:
+    """What the only fix of a result runs."""
+    (remedy,) = result.remedies
+    assert remedy.fix is not None
+    (command,) = remedy.fix.commands
+    return command
 
 
 def code(node: "Node", check: Check) -> str | None:
@@ -156,7 +165,7 @@ def test_the_remedy_for_allowed_ips_works(tunnel: "Pair") -> None:
     tunnel.a.run("wg", "set", tunnel.a.interface, "peer", tunnel.b.public_key, "allowed-ips", "10.99.0.7/32")
     (result,) = on(tunnel.a, overlay_session)
     assert str(result.code) == "overlay.allowed-ips"
-    tunnel.a.run(*(result.remedy or "").split())
+    tunnel.a.run(*_command(result))
     assert {r.status for r in on(tunnel.a, overlay_session, reach_icmp)} == {Status.PASS}
 
 
@@ -181,12 +190,12 @@ def test_the_node_s_own_firewall(tunnel: "Pair") -> None:
 
 
 def test_the_remedy_for_a_leak_works(tunnel: "Pair") -> None:
-    """A host route to the underlay; deleting what the remedy names ends it. The session is not to blame."""
+    """A host route to the underlay; the route of the remedy takes its place. The session is not to blame."""
     tunnel.a.run("ip", "route", "add", "10.99.0.2/32", "via", "10.203.1.2")
     (result,) = on(tunnel.a, overlay_route)
     assert str(result.code) == "overlay.route-leak"
     assert code(tunnel.a, overlay_session) is None
-    tunnel.a.run(*(result.remedy or "").split())
+    tunnel.a.run(*_command(result))
     assert code(tunnel.a, overlay_route) is None
 
 
@@ -195,7 +204,7 @@ def test_the_remedy_for_a_conflict_works(tunnel: "Pair") -> None:
     tunnel.a.run("ip", "address", "add", "10.99.0.77/24", "dev", "eth0")
     (result,) = on(tunnel.a, overlay_route)
     assert str(result.code) == "overlay.subnet-conflict"
-    tunnel.a.run(*(result.remedy or "").partition("#")[0].split())
+    tunnel.a.run(*_command(result))
     assert code(tunnel.a, overlay_route) is None
 
 
@@ -204,7 +213,7 @@ def test_the_remedy_for_the_mtu_works(tunnel: "Pair") -> None:
     tunnel.a.run("ip", "link", "set", tunnel.a.interface, "mtu", "1500")
     (result,) = on(tunnel.a, overlay_mtu)
     assert str(result.code) == "overlay.mtu-too-big"
-    tunnel.a.run(*(result.remedy or "").partition("#")[0].split())
+    tunnel.a.run(*_command(result))
     assert code(tunnel.a, overlay_mtu) is None
     assert state(tunnel.a).mtu == 1440
 
@@ -252,5 +261,5 @@ def test_a_strict_filter_that_drops_what_the_peer_sends(tunnel: "Pair") -> None:
     a.run("ip", "rule", "add", "ipproto", "icmp", "iif", "lo", "lookup", "77")
     (result,) = on(a, host_rp_filter)
     assert str(result.code) == "host.rp-filter"
-    a.run(*(result.remedy or "").split())
+    a.run(*_command(result))
     assert code(a, host_rp_filter) is None

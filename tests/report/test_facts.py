@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from preflight.model.facts import GIVEN_BY, Facts, LossFacts, MtuEchoFacts, MtuFacts, NameFacts
 from preflight.model.pmtu import EchoSizes, ProbeSizes, as_data
 from preflight.report.facts import read_facts, read_sizes
-from preflight.report.model import plain
+from preflight.report.fields import plain
 from tests.sample_facts import sample
 
 NONE = ProbeSizes(passed=(), fragmented=(), vanished=(), lost_once_but_arrived=(), icmp_too_big_from=())

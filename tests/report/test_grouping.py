@@ -102,7 +102,7 @@ def test_the_same_cause_at_many_peers_is_one_with_its_count() -> None:
     lines = text.render(report, width=100).splitlines()
     assert "✗ reach.unreachable  100 peers: p1, p2, p3, p4, p5, p6 and 94 more" in lines
     assert "    p100: p100 is silent for 100 s" in lines
-    assert "    fix: ping p100" in lines
+    assert "    next: ping p100" in lines
     assert "    and alike for the other 99; -v lists each" in lines
     assert "    more: preflight explain reach.unreachable; explains 200 more results below" in lines
     assert " ✗ udp p100        p100 is silent for 100 s (cause 1)" in lines
@@ -118,7 +118,7 @@ def test_the_same_cause_at_many_peers_is_one_with_its_count() -> None:
 def test_verbose_tells_everything() -> None:
     """What was left out is available."""
     rendered = text.render(mesh(dead=set(range(1, 101))), width=100, verbose=True)
-    assert all(f"fix: ping p{number}" in rendered for number in range(1, 101))
+    assert all(f"next: ping p{number}" in rendered for number in range(1, 101))
     assert all(f" ✓ icmp p{number}" in rendered for number in range(101, 501))
 
 

@@ -1,5 +1,6 @@
 """Every renderer on one report that has a result of each status."""
 
+import json as stdlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -11,8 +12,20 @@ from junitparser import JUnitXml
 from lxml import etree
 
 from preflight import codes
-from preflight.api import Direction, Evidence, Result, Status, failed, inconclusive, passed, skipped, warned
+from preflight.api import (
+    Direction,
+    Evidence,
+    Result,
+    Status,
+    failed,
+    heal,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.engine.diagnosis import diagnose
+from preflight.model.fix import LinkMtu
 from preflight.report import json, junit, text
 from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, build_report, judge
 
@@ -33,7 +46,7 @@ def report() -> Report:
             "b",
             Direction.FORWARD,
             "packets above 1312 bytes vanish; <&> \x07 \u2603",
-            remedy="ip link set dev wg0 mtu 1320",
+            remedies=heal(lambda: LinkMtu(interface="wg0", mtu_bytes=1320)),
             measurements={"mtu_bytes": 1312},
             evidence=(Evidence("sizes", "passed", [1200, 1312]),),
         ),
@@ -71,11 +84,9 @@ def test_json_fits_its_published_schema_and_comes_back(report: Report) -> None:
 
 def test_json_has_the_fields_of_the_contract(report: Report) -> None:
     """Names that dashboards rely on."""
-    import json as stdlib
-
     document = stdlib.loads(json.render(report))
     assert set(document) == {
-        "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "results", "placement",
+        "schema_version", "tool", "run", "verdict", "summary", "diagnosis", "ways", "results", "placement",
     }  # fmt: skip
     assert set(document["run"]) == {
         "id", "started_at", "duration_ms", "exit_code", "command", "lab", "node", "overlay", "peers",
@@ -88,13 +99,30 @@ def test_json_has_the_fields_of_the_contract(report: Report) -> None:
     ]
     assert document["results"][6]["id"] == "enroll.cycle/control/round-trip/join"
     assert document["run"]["started_at"].startswith("2026-11-23T12:00:00")
-    assert document["diagnosis"][0] | {"message": ""} == {
+
+
+def test_a_cause_has_the_fields_of_the_contract(report: Report) -> None:
+    """What a ticket system shows, and what makes the fix."""
+    cause = stdlib.loads(json.render(report))["diagnosis"][0]
+    assert cause | {"message": ""} == {
         "code": "mtu.black-hole",
         "title": codes.MTU_BLACK_HOLE.title,
         "message": "",
         "target": "b",
         "direction": "forward",
+        "place": None,
         "remedy": "ip link set dev wg0 mtu 1320",
+        "remedies": [
+            {
+                "kind": "fix",
+                "where": "node",
+                "host": None,
+                "lines": ["ip link set dev wg0 mtu 1320"],
+                "lasting": None,
+                "needs": "root",
+                "fix": {"id": "link.mtu", "interface": "wg0", "mtu_bytes": 1320},
+            }
+        ],
         "doc": "runbook/mtu.black-hole.md",
         "explains": ["mtu.path/b/forward"],
     }

@@ -25,8 +25,30 @@ def _matches(value: str, pattern: str) -> bool:
 
 RULES: tuple[Rule, ...] = (
     Rule("this Nebula has IPv4 addresses only", {"product": "nebula", "families": "!ipv4"}),
+    Rule("what does not exist speaks no TLS", {"control": "none", "transport": "!plain"}),
+    Rule("what does not exist is nowhere", {"control": "none", "home": "!third"}),
     Rule("the lab makes a hub of WireGuard only", {"product": "!wireguard", "layout": "hub"}),
+    Rule("wg-quick makes tunnels of WireGuard only", {"product": "!wireguard", "routes": "host default per-peer"}),
+    Rule("neither VXLAN nor Nebula takes over the default route", {"product": "vxlan nebula", "routes": "halves"}),
+    Rule("in a hub a has one peer", {"layout": "hub", "routes": "per-peer"}),
+    Rule(
+        "with a tunnel for each peer, nobody has forty that are offline",
+        {"routes": "per-peer", "others": "many-offline"},
+    ),
+    Rule(
+        "wg-quick makes a tunnel where it runs, and a container has no uplink",
+        {"namespace": "!host", "routes": "!subnet wider"},
+    ),
     Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
+    Rule("home routers and carriers translate IPv4 only", {"nat": "!none", "outer": "ipv6"}),
+    Rule(
+        "a translation lets no VXLAN in: its answers go to a port that never spoke",
+        {"nat": "!none", "product": "vxlan"},
+    ),
+    Rule("the lab moves only devices that it sets up itself", {"namespace": "container", "product": "nebula openvpn"}),
+    Rule("in the lab a container has one tunnel", {"namespace": "container", "second_vpn": "other"}),
+    Rule("IPv6 needs 1280 bytes, more than fit a tunnel in such links", {"link_mtu": "1280", "families": "!ipv4"}),
+    Rule("the underlay has IPv6, which needs 1280 bytes", {"link_mtu": "1280", "below": "tunnel"}),
 )
 
 

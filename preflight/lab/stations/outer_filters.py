@@ -47,9 +47,7 @@ def _drop_out(network: "Network", node: str, hook: str = "output") -> None:
 
 
 def _policy_out(network: "Network", node: str) -> None:
-    way = leaving(network, node)
-    others = f"{way.ip} daddr != {way.address} accept", f"udp dport != {way.port} accept", "meta l4proto != udp accept"
-    _filter(network, node, "output", *others, policy="drop")
+    _filter(network, node, "output", leaving(network, node).others, policy="drop")
 
 
 def _marked_out(network: "Network", node: str) -> None:
@@ -87,7 +85,7 @@ def _drop_at_device(network: "Network", node: str) -> None:
 
 def _queue(network: "Network", node: str, *words: str) -> None:
     device = leaving(network, node).device
-    run(network.command(node, program("tc"), "qdisc", "add", "dev", device, "root", *words))
+    run(network.command(node, program("tc"), "qdisc", "replace", "dev", device, "root", *words))
 
 
 def _tiny_queue(network: "Network", node: str) -> None:
@@ -111,9 +109,8 @@ def _drop_in(network: "Network", node: str, hook: str = "input", priority: int =
 
 
 def _policy_in(network: "Network", node: str) -> None:
-    way = leaving(network, node)
-    others = f"{way.ip} saddr != {way.address} accept", f"udp sport != {way.port} accept", "meta l4proto != udp accept"
-    _filter(network, node, "input", *others, policy="drop")
+    others = leaving(network, node).others.replace("daddr", "saddr").replace("dport", "sport")
+    _filter(network, node, "input", others, policy="drop")
 
 
 def _redirect_in(network: "Network", node: str) -> None:
@@ -136,14 +133,16 @@ def _drop_at_entrance(network: "Network", node: str) -> None:
 _RULE = Deciding("rule_handle", handle_of("a", NOTE))
 
 
-def _own_rule(truth: Truth) -> Truth:
+def _own_rule(setup: Setup, truth: Truth) -> Truth:
+    if setup.user != "root":
+        return truth  # only root sees rules
     return replace(truth, code="host.firewall-drop", vague=("reach.unreachable", truth.code))
 
 
 def _rule_out(station: str, deciding: Deciding = _RULE, *, everything: bool = False) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
         truth = at_sender(setup, node, station, deciding, everything=everything)
-        return _own_rule(truth) if node == "a" else truth
+        return _own_rule(setup, truth) if node == "a" else truth
 
     return expected
 
@@ -151,7 +150,7 @@ def _rule_out(station: str, deciding: Deciding = _RULE, *, everything: bool = Fa
 def _rule_in(station: str, deciding: Deciding = _RULE) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
         truth = at_receiver(setup, node, station, deciding)
-        return _own_rule(truth) if node == "a" else truth
+        return _own_rule(setup, truth) if node == "a" else truth
 
     return expected
 
@@ -162,6 +161,8 @@ def _refused_in(station: str) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
         if node == "a":
             return _rule_in(station)(setup, node)
+        if station == "prerouting-outer" and setup.firewall != "open":
+            return at_receiver(setup, node, station)  # b's firewall answers nobody at a port that is not open
         refuses = Deciding("offender", _address_of_remote_end(setup))
         return dead(setup, "forward", deciding=refuses, proven=True, where="peer")
 
@@ -189,15 +190,16 @@ def _large_is(station: str, deciding: Deciding) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
         if node == "b":
             return Truth("mtu.black-hole", "b", "reverse", heals="command", where="peer")
-        return Truth(
-            "mtu.black-hole", "b", "forward", place=Place("packet", station), deciding=deciding, heals="command"
-        )
+        if setup.user != "root":
+            return Truth("mtu.black-hole", "b", "forward", heals="command")
+        place = Place("packet", station)
+        return Truth("mtu.black-hole", "b", "forward", place=place, deciding=deciding, heals="command")
 
     return expected
 
 
 def _device(network: "Network") -> str:
-    return proofs.device_of(network, "a")
+    return proofs.leaves(network, "a").device
 
 
 # What excludes them

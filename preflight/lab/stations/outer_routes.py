@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.names import EVERYWHERE, LabError
+from preflight.lab.names import ROUTER, LabError
 from preflight.lab.part import Part
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
@@ -41,13 +41,11 @@ def _unplugged(network: "Network", node: str) -> None:
 
 def other_end(network: "Network", node: str, device: str) -> tuple[str, str]:
     """The node and the device at the other end of a link. Raises LabError if no router has it."""
-    own = outside.links(network, node)[device]
-    for where in EVERYWHERE:
-        if not network.names.namespace_file(where).exists():
-            continue
-        for name, link in outside.links(network, where).items():
-            if (link["ifindex"], link.get("link_index")) == (own.get("link_index"), own["ifindex"]):
-                return where, name
+    own, gateways = outside.links(network, node)[device], network.plan.gateways
+    where = gateways[0] if node == "a" and gateways else ROUTER
+    for name, link in outside.links(network, where).items():
+        if link["ifindex"] == own.get("link_index"):
+            return where, name
     raise LabError(f"nobody is at the other end of {node}'s {device}")
 
 
@@ -73,7 +71,7 @@ def _blackhole(network: "Network", node: str) -> None:
 def _prohibited(network: "Network", node: str) -> None:
     way = leaving(network, node)
     version = "-6" if ":" in way.address else "-4"
-    words = ["rule", "add", "to", way.host, "ipproto", "udp", "dport", str(way.port), "prohibit"]
+    words = ["rule", "add", "to", way.host, "ipproto", "udp", *way.dport, "prohibit"]
     ip(network, node, version, *words)
 
 
@@ -104,7 +102,7 @@ def _endpoint(network: "Network") -> str:
 
 
 def _uplink(network: "Network") -> str:
-    return proofs.device_of(network, "a")
+    return proofs.leaves(network, "a").device
 
 
 def _neighbour(network: "Network") -> str:
@@ -124,11 +122,11 @@ def _both_ways(setup: Setup, node: str) -> Truth:
     """Nothing leaves and nothing comes in."""
     if node == "b":
         return outside.dead(setup, "round-trip", where="peer")
-    return outside.dead(setup, "round-trip", place=Place("packet", "route-outer"), deciding=_INTERFACE)
+    return outside.dead(setup, "round-trip", place=Place("packet", "route-outer"), deciding=_INTERFACE, public=True)
 
 
 def _loop_is(setup: Setup, node: str) -> Truth:
-    if node == "b":
+    if node == "b" or setup.user != "root":
         return at_sender(setup, node, "route-outer")
     return Truth(
         "overlay.endpoint-loop",
@@ -168,6 +166,12 @@ def _one_uplink(setup: Setup, node: str) -> str | None:
 _ROUTE, _NEIGHBOUR = Place("packet", "route-outer"), Place("packet", "neighbour")
 
 
+def _cable(setup: Setup, node: str) -> str | None:
+    if node == "a" and setup.below != "none":
+        return "a's uplink is a tunnel, which has no cable"
+    return _one_uplink(setup, node)
+
+
 def _silent(node: str) -> "Proof":
     return proofs.dies_before_the_wire(node, OTHER[node])
 
@@ -188,8 +192,10 @@ def _sent_to_nobody(node: str) -> "Proof":
     return proofs.all_of(proofs.dies_on_the_way(node, OTHER[node]), proofs.static_gateway(node))
 
 
-def _own(station: str, deciding: Deciding, *, everything: bool = False) -> "Callable[[Setup, str], Truth]":
-    return lambda setup, node: at_sender(setup, node, station, deciding, everything=everything)
+def _own(
+    station: str, deciding: Deciding, *, everything: bool = False, public: bool = False
+) -> "Callable[[Setup, str], Truth]":
+    return lambda setup, node: at_sender(setup, node, station, deciding, everything=everything, public=public)
 
 
 FAULTS = (
@@ -198,7 +204,7 @@ FAULTS = (
         "{node} has lost its default route",
         _ROUTE,
         step=_no_default,
-        expected=_own("route-outer", Deciding("route_type", "none"), everything=True),
+        expected=_own("route-outer", Deciding("route_type", "none"), everything=True, public=True),
         proof=_refused("unreachable"),
         excluded=outside.only_default,
     ),
@@ -218,7 +224,7 @@ FAULTS = (
         step=_unplugged,
         expected=_both_ways,
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
-        excluded=_one_uplink,
+        excluded=_cable,
     ),
     *on_both_sides(
         "route-outer-loop",
@@ -227,7 +233,7 @@ FAULTS = (
         step=_loop,
         expected=_loop_is,
         proof=_looped,
-        excluded=outside.own_uplink,
+        excluded=outside.main_table,
     ),
     *on_both_sides(
         "route-outer-blackhole",
@@ -236,7 +242,7 @@ FAULTS = (
         step=_blackhole,
         expected=_own("route-outer", Deciding("route_type", "blackhole")),
         proof=_refused("Invalid argument"),
-        excluded=outside.own_uplink,
+        excluded=outside.main_table,
     ),
     *on_both_sides(
         "route-outer-rule",
@@ -254,14 +260,14 @@ FAULTS = (
         step=_dead_host_route,
         expected=_own("neighbour", Deciding("gateway", _gateway)),
         proof=_silent,
-        excluded=outside.own_uplink,
+        excluded=outside.main_table,
     ),
     *on_both_sides(
         "neighbour-default",
         "{node}'s default route leads to a gateway that is dead",
         _NEIGHBOUR,
         step=_dead_default,
-        expected=_own("neighbour", Deciding("gateway", _gateway), everything=True),
+        expected=_own("neighbour", Deciding("gateway", _gateway), everything=True, public=True),
         proof=_silent,
         excluded=outside.only_default,
     ),
@@ -270,7 +276,7 @@ FAULTS = (
         "a static entry on {node} gives its gateway a hardware address that nobody has",
         _NEIGHBOUR,
         step=_wrong_neighbour,
-        expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True),
+        expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True, public=True),
         proof=_sent_to_nobody,
         excluded=outside.own_uplink,
     ),

@@ -15,7 +15,7 @@ from preflight.lab.network import inside, router_link
 from preflight.lab.stations import outside
 from preflight.lab.stations.fault import NotThereError
 from preflight.lab.stations.outside import endpoint, family_of, ip, remote_end
-from preflight.lab.stations.outside_proofs import SIZE, WAIT_S, Tap, burst, device_of, opened
+from preflight.lab.stations.outside_proofs import SIZE, WAIT_S, Tap, burst, comes_in, opened
 from preflight.lab.topology import gateway_address
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _towards_the_remote_end(network: "Network", node: str) -> Iterator[socket.so
     """A UDP socket from a fresh port to the endpoint of a node's tunnel, with the tunnel's mark."""
     address, port, mark = endpoint(network, node)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with inside(network.names.namespace(node)), socket.socket(family, socket.SOCK_DGRAM) as sender:
+    with inside(network.names.namespace(network.plan.outer(node))), socket.socket(family, socket.SOCK_DGRAM) as sender:
         if mark:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, int(mark, 16))
         if family == socket.AF_INET6:
@@ -55,7 +55,7 @@ def passes_outside(head: bytes) -> "Proof":
     def prove(network: "Network") -> None:
         end = remote_end(network.plan)
         token = secrets.token_bytes(16)
-        with opened(network, Tap(end, device_of(network, end, "a"), "in")) as tap:
+        with opened(network, comes_in(network, end)) as tap:
             with _towards_the_remote_end(network, "a") as sender:
                 sender.send((head + token).ljust(_LENGTH, b"\0"))
             if not _comes(tap, token):
@@ -107,7 +107,7 @@ def narrower_than_the_uplink() -> "Proof":
             sender.send(bytes(before - outside.HEADERS))
             select.select([sender], [], [], WAIT_S)
             after = sender.getsockopt(level, option)
-        ip(network, "a", "-6" if v6 else "-4", "route", "flush", "cache")
+        ip(network, network.plan.outer("a"), "-6" if v6 else "-4", "route", "flush", "cache")
         if after >= before:
             raise NotThereError(f"nobody says that a packet of {before} bytes is too big")
 
@@ -118,7 +118,7 @@ def is_called() -> "Proof":
     """b begins a handshake, and that comes in at a's uplink."""
 
     def prove(network: "Network") -> None:
-        with opened(network, Tap("a", device_of(network, "a"), "in")) as tap:
+        with opened(network, comes_in(network, "a")) as tap:
             outside.forget(network, "b", outside.endpoint_text(network, "b"))
             deadline = time.monotonic() + WAIT_S
             while select.select([tap], [], [], max(0.0, deadline - time.monotonic()))[0]:

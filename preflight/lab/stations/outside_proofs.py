@@ -48,7 +48,7 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How many packets of a burst reached the socket, and how many each tap saw."""
+    """How many packets of a burst came out of the tunnel, and how many each tap saw."""
 
     arrived: int
     at: tuple[int, ...] = ()
@@ -62,9 +62,9 @@ def burst(
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     token = secrets.token_bytes(16)
     with ExitStack() as stack:
-        with inside(network.names.namespace(target)):
-            receiver = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        receiver.bind(("", probe.PORT))
+        # Out of the tunnel, and not at a socket: what filters inside the tunnel does not matter here.
+        tunnel = Tap(target, tunnel_to_remote_end(network, target), "in")
+        receiver = stack.enter_context(opened(network, tunnel))
         open_taps = [stack.enter_context(opened(network, tap)) for tap in taps]
         with inside(network.names.namespace(source)):
             sender = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
@@ -104,7 +104,7 @@ def _collect(
             except OSError:
                 continue  # the device is down, which a tap says once
             if each is receiver:
-                arrived += data.startswith(token)
+                arrived += token in data and sender[2] != _OUTGOING
             elif len(data) >= size:
                 number = sockets[each]
                 seen[number] += (sender[2] == _OUTGOING) == (taps[number][0].way == "out")
@@ -135,22 +135,25 @@ def forget_flows(network: "Network", node: str) -> None:
         tracking.flush()
 
 
-def _uplinks(network: "Network", source: str) -> tuple[Tap, Tap]:
-    """Where packets of a's or b's tunnel leave, and where they come in at the remote end."""
-    far = remote_end(network.plan, source)
-    # The devices that the remote end and the source use for each other: both ends' tunnels go the same way.
-    return Tap(source, device_of(network, source), "out"), Tap(far, device_of(network, far, source), "in")
-
-
-def device_of(network: "Network", node: str, to: str = "") -> str:
-    """The uplink of a node, also while it has no route by it. to: the remote end that counts, if not its own."""
-    if node == "c" or (to and remote_end(network.plan, node) != to):
-        return UNDERLAY
+def leaves(network: "Network", node: str) -> Tap:
+    """Where the packets of a node's tunnel leave it or its host, also while it has no route by its uplink."""
+    where = network.plan.outer(node)
     try:
         device = leaving(network, node).device
     except LabError:
-        return UNDERLAY
-    return UNDERLAY if device.startswith(network.names.tunnel(node)) else device
+        return Tap(where, UNDERLAY, "out")
+    inner = device.startswith(network.names.tunnel(node))
+    return Tap(where, UNDERLAY if inner else device, "out")
+
+
+def comes_in(network: "Network", node: str) -> Tap:
+    """Where the packets of a node's tunnel come in."""
+    return Tap(network.plan.outer(node), UNDERLAY, "in")
+
+
+def _uplinks(network: "Network", source: str) -> tuple[Tap, Tap]:
+    """Where packets of a's or b's tunnel leave, and where they come in at the remote end."""
+    return leaves(network, source), comes_in(network, remote_end(network.plan, source))
 
 
 def dies_before_the_wire(source: str, target: str) -> "Proof":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.control import ControlError, NotHttpError
+from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.url import ControlUrl
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, THROTTLED, SERVER_ERROR = 401, 403, 404, 429, 500
@@ -24,13 +25,20 @@ FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED
 """Every code that `finding` may give; a check that reads an answer declares them."""
 
 _TOKEN = "control: {token_file: worker.token}   # in preflight.yaml"  # noqa: S105 - where one goes, not one
+_JOURNAL = "journalctl -u preflight-control-plane -n 50"
+MORE_BURST = by_hand("Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.", where="control host")
+READ_JOURNAL = look(_JOURNAL, where="control host", root=True)
 _REMEDIES = {
-    codes.ENROLL_UNAUTHORIZED: f"{_TOKEN}; or VOX_MESH_WORKER_TOKEN",
-    codes.ENROLL_FORBIDDEN: f"{_TOKEN}: a worker's or the mesh token, not a submitter's",
-    codes.CONTROL_THROTTLED: "Raise VOX_MESH_HTTP_RATE_LIMIT_BURST on the server.",
-    codes.CONTROL_UNHEALTHY: "journalctl -u preflight-control-plane -n 50   # on its host",
-    codes.CONTROL_BAD_ANSWER: "journalctl -u preflight-control-plane -n 50   # on its host: what answers there?",
-    codes.CONTROL_REDIRECTED: "Point the control URL at the control plane itself, not at what redirects to it.",
+    codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN}; or VOX_MESH_WORKER_TOKEN"),
+    codes.ENROLL_FORBIDDEN: by_hand(f"{_TOKEN}: a worker's or the mesh token, not a submitter's"),
+    codes.CONTROL_THROTTLED: MORE_BURST,
+    codes.CONTROL_UNHEALTHY: READ_JOURNAL,
+    codes.CONTROL_BAD_ANSWER: look(
+        f"{_JOURNAL}   # on the control host: what answers there?", where="control host", root=True
+    ),
+    codes.CONTROL_REDIRECTED: by_hand(
+        "Point the control URL at the control plane itself, not at what redirects to it."
+    ),
 }
 
 
@@ -40,13 +48,13 @@ class Finding:
 
     code: Code
     message: str
-    remedy: str
+    remedies: Remedies
 
 
 def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
-    return Finding(code, error.message, _REMEDIES.get(code, look_at(url)))
+    return Finding(code, error.message, _REMEDIES.get(code) or look(look_at(url)))
 
 
 def look_at(url: ControlUrl | None) -> str:

@@ -1,10 +1,16 @@
 """Where an address leads: to this node, into the overlay, or off it."""
 
+import json
 from collections.abc import Sequence
 from ipaddress import ip_address
+from pathlib import PurePosixPath
+from shlex import quote
 from typing import Literal
 
+from preflight.model.change import NamedValue
+from preflight.model.fix import Environment, Setting
 from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.model.remedy import Remedies, by_hand, heal
 from preflight.proto.control.url import ControlUrl
 
 Placement = Literal["loopback", "overlay", "off", "unknown"]
@@ -50,12 +56,34 @@ def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str |
     return found
 
 
-def wanted_inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None) -> str:
-    """The line to paste that leads a client to the control plane through the tunnel."""
+def wanted_inside(
+    url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | None, source: str | None = None
+) -> Remedies:
+    """A control URL that leads clients through the tunnel. source: as in `set_url`."""
     known = inside(url, addresses, overlay)
-    place = known or url.at("OVERLAY-ADDRESS")
-    look = "" if known else "   # the control host's address: run ip -brief address there"
-    return f"export VOX_ORCHESTRATOR_MESH_CONTROL_URL={place}{look}"
+    return set_url(known, source) if known else by_hand(placeholder(str(url.at("OVERLAY-ADDRESS"))))
+
+
+VARIABLE = "VOX_ORCHESTRATOR_MESH_CONTROL_URL"
+
+
+def set_url(url: str, source: str | None) -> Remedies:
+    """Another control URL, where it comes from now: a stronger source would hide it anywhere else.
+
+    source: an option, a variable, or the settings file, as the settings name it; None: it is set nowhere yet.
+    """
+    if source is not None and source.startswith("-"):
+        return by_hand(f"preflight all {source} {quote(url)}")
+    if source is not None and not source.replace("_", "").isupper():
+        file = str(PurePosixPath(source))
+        remedies = heal(lambda: Setting(file=file, key="control.url", value=url))
+        return remedies or by_hand(f"control: {{url: {json.dumps(url)}}}   # in {source}")
+    return heal(lambda: Environment(variables=(NamedValue(source or VARIABLE, url),)))
+
+
+def placeholder(url: str) -> str:
+    """The line to paste if the address of the control host is not known."""
+    return f"export {VARIABLE}={url}   # the control host's address: run ip -brief address there"
 
 
 def _networks(overlay: OverlayState) -> tuple[IPNetwork, ...]:

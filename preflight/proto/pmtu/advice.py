@@ -7,6 +7,9 @@ but with an MTU of 1320 all its packets pass.
 
 from dataclasses import dataclass
 
+from preflight.model.fix import LinkMtu, LinkMtuByAddress
+from preflight.model.remedy import Remedies, heal
+
 BLOCK_BYTES = {"wireguard": 16, "tailscale": 16}
 """Products whose payload is padded, and to what."""
 
@@ -51,13 +54,19 @@ _LASTING = {
 }
 
 
-def set_mtu_there(name: str, address: str, mtu: int) -> str:
-    """The line to paste at the peer `name`; it finds the interface by its overlay address."""
-    device = f"$(ip -o address show to {address} | awk '{{print $2; exit}}')"
-    return f"ip link set dev {device} mtu {mtu}   # on {name}"
+def set_mtu_there(name: str, address: str, mtu: int, product: str | None = None) -> Remedies:
+    """Another MTU at the peer `name`, for the interface that has its overlay address."""
+    return heal(
+        lambda: LinkMtuByAddress(address=address, mtu_bytes=mtu), where="peer", host=name, lasting=lasting(product, mtu)
+    )
 
 
-def lasting(product: str | None, mtu: int) -> str:
-    """What follows the command that sets an MTU, so that it survives a restart; empty where it is not known."""
+def set_mtu_here(interface: str | None, mtu: int, product: str | None = None) -> Remedies:
+    """Another MTU for an interface of this node."""
+    return heal(lambda: LinkMtu(interface=interface or "", mtu_bytes=mtu), lasting=lasting(product, mtu))
+
+
+def lasting(product: str | None, mtu: int) -> str | None:
+    """What makes an MTU survive a restart; None where it is not known."""
     known = _LASTING.get(product or "")
-    return f"  # to persist: {known.format(mtu=mtu)}" if known else ""
+    return known.format(mtu=mtu) if known else None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from preflight.model.rejected import ECHOED, OTHER_KEY, UNSIGNED
+from preflight.model.remedy import Remedies, look
 from preflight.proto.responder.reach import start_responder
 
 _WHO = {
@@ -23,13 +24,16 @@ def who_answers(name: str, port: int, rejected: Mapping[str, int]) -> str:
     return f"{sentence.format(place=place)} ({total} {'datagram' if total == 1 else 'datagrams'}: {reasons})"
 
 
-def replace_answerer(name: str, address: str, port: int, rejected: Mapping[str, int], *, keyed: bool = False) -> str:
-    """The lines to paste at the peer: find what has the port, if not a responder, and start one that fits this node.
+def replace_answerer(
+    name: str, address: str, port: int, rejected: Mapping[str, int], *, keyed: bool = False
+) -> Remedies:
+    """What to do at the peer: find what has the port, if not a responder, and start one that fits this node.
 
     keyed: this node signs its packets.
     """
     by_key = OTHER_KEY in rejected or UNSIGNED in rejected
-    start = start_responder(name, address, port, keyed=keyed or by_key)
+    start = start_responder(name, address, port, keyed=keyed or by_key, certain=by_key)
     if by_key:
         return start
-    return f"ss -lunp 'sport = :{port}'   # on {name}: stop what has the port\n{start}"
+    holder = f"ss -lunp 'sport = :{port}'   # on {name}: stop what has the port"
+    return (*look(holder, where="peer", host=name, root=True), *start)

@@ -2,9 +2,9 @@
 
 from enum import Enum
 
-from preflight.model.host_port import bracketed, join_host_port
+from preflight.model.fix import ResponderStart
 from preflight.model.path import AskResult, HelloReport
-from preflight.model.peer import RESPONDER_PORT
+from preflight.model.remedy import Remedies, by_hand, heal, look
 
 HELLO_AFTER_S = 1.0
 """A hello that comes this long after this node's first packet left its sender after that packet had arrived or was
@@ -63,18 +63,55 @@ def reverse_way(asked: AskResult) -> Way:
     return Way.OPEN if asked.hello is not None and asked.hello.after_s > 0 else Way.UNKNOWN
 
 
-def start_responder(name: str, address: str, port: int, *, asker: str | None = None, keyed: bool = False) -> str:
-    """The line to paste at the peer called `name`: a responder on its address that serves `asker`.
+def start_responder(
+    name: str, address: str, port: int, *, asker: str | None = None, keyed: bool = False, certain: bool = False
+) -> Remedies:
+    """A responder on the address of the peer called `name`, which serves `asker`.
 
-    keyed: this node signs its packets, and a responder with another key, or without one, would not help.
+    keyed: this node signs its packets, and a responder with another key, or without one, would not help. certain:
+    nothing else has the port and no filter is in the way, so that the responder will answer.
     """
-    place = bracketed(address) if port == RESPONDER_PORT else join_host_port(address, port)
-    allow = f" --allow {asker}" if asker else ""
-    key, whose = (" --key-file KEY-FILE", ", with this node's key") if keyed else ("", "")
-    return f"preflight responder --bind {place}{allow}{key}   # on {name}{whose}"
+    try:
+        fix = ResponderStart(address=address, port=port, allow=asker)
+    except ValueError:
+        return ()
+    if not keyed:
+        there = heal(lambda: fix, where="peer", host=name)
+        return there if certain else look(*fix.lines, where="peer", host=name, root=True)
+    line = f"{fix.lines[0]} --key-file KEY-FILE   # on {name}, with this node's key"
+    if certain:
+        return by_hand(line, where="peer", host=name, root=True)
+    return look(line, where="peer", host=name, root=True)
 
 
-def who_floods(name: str, port: int) -> str:
-    """The line to paste at the peer called `name` that shows who overloads its responder."""
+def look_at_filters(place: str, question: str = "", *, here: bool = False) -> Remedies:
+    """The rules that may drop packets. place: as the comment names it; a peer's own name unless it is `here`."""
+    line = f"nft list ruleset | grep -nE 'hook|drop|reject'   # {place if here else f'on {place}'}"
+    if here:
+        return look(line, root=True)
+    return look(f"{line}: {question}", where="peer", host=place, root=True)
+
+
+def look_from(name: str) -> Remedies:
+    """The same check at the peer called `name`."""
+    line = f"preflight run reach.udp   # on {name}, towards this node: its view shows the direction"
+    return look(line, where="peer", host=name)
+
+
+def give_key(name: str) -> Remedies:
+    """This node's key for the responder of the peer called `name`."""
+    sentence = f"Give the responder of {name} this node's key file: --key-file FILE or responder.key_file."
+    return by_hand(sentence, where="peer", host=name)
+
+
+def serve(name: str, asker: str) -> Remedies:
+    """What a responder that answers nobody here may lack."""
+    sentence = f"Let the responder of {name} serve this node: --allow {asker}, or the same key file on both."
+    return look(sentence, where="peer", host=name)
+
+
+def who_floods(name: str, port: int) -> Remedies:
+    """What shows, at the peer called `name`, who overloads its responder."""
     count = "awk '{print $5}' | sort | uniq -c | sort -n | tail"
-    return f"tcpdump -ni any -Q in -c 1000 'udp dst port {port}' | {count}   # on {name}"
+    line = f"tcpdump -ni any -Q in -c 1000 'udp dst port {port}' | {count}"
+    return look(line, where="peer", host=name, root=True)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from preflight.model.icmp import EchoStats
+from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.proto.responder.admission import Verdict
@@ -75,3 +76,15 @@ def counts(asked: AskResult) -> dict[str, Any]:
         "told_by_hello": asdict(asked.hello) if asked.hello else None,
         "not_heard_because": asked.unheard or None,
     }
+
+
+def forward_counts(asked: AskResult) -> dict[str, Measurement]:
+    """What was sent, and what the peer says that it received."""
+    reported: dict[str, Measurement] = {"received_by_peer": asked.report.received} if asked.report else {}
+    return {"sent": asked.sent, **reported}
+
+
+def reverse_counts(asked: AskResult) -> dict[str, Measurement]:
+    """What the peer says that it sent, and what arrived here."""
+    reported: dict[str, Measurement] = {"sent_by_peer": asked.report.sent} if asked.report else {}
+    return {**reported, "received": asked.probes_received, "received_on_interface": asked.on_interface}

@@ -5,20 +5,22 @@ from typing import Literal
 
 from preflight import codes
 from preflight.codes import Code, Severity
+from preflight.model.fix import Route
 from preflight.model.path import AskResult
+from preflight.model.remedy import Remedies, heal
 from preflight.model.return_path import STRICT, ReturnPath
 from preflight.proto.responder.reach import Way, forward_way, reverse_way
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A cause at the peer. aspect: another one than the explained verdict's. remedy: lines to paste at the peer."""
+    """A cause at the peer. aspect: another one than the explained verdict's. remedies: for the peer."""
 
     code: Code
     direction: Literal["forward", "reverse"]
     aspect: str
     message: str
-    remedy: str
+    remedies: Remedies
 
     @property
     def is_warning(self) -> bool:
@@ -47,11 +49,6 @@ def explain(asked: AskResult, peer: str) -> Explained | None:
 def _filtered(way: ReturnPath, here: str, peer: str) -> Explained:
     kind = "strict" if way.rp_filter == STRICT else "loose"
     route = f"its route back to {here} leaves by {way.exit}" if way.interface else f"it has no route back to {here}"
-    lines = [_route_back(way, here, peer)]
-    if way.rp_filter == STRICT:
-        # A dot in an interface's name is a slash in the name of its sysctl (sysctl.d(5)).
-        name = str(way.arrival).replace(".", "/")
-        lines.append(f"sysctl -w net.ipv4.conf.{name}.rp_filter=2   # on {peer}")
     dropped = f"{way.dropped} {'packet' if way.dropped == 1 else 'packets'}"
     return Explained(
         codes.HOST_RP_FILTER,
@@ -59,7 +56,7 @@ def _filtered(way: ReturnPath, here: str, peer: str) -> Explained:
         "rp-filter",
         f"the {kind} reverse-path filter of {peer} drops what this node sends, {dropped} while it was asked: "
         f"they come in by {way.arrival}, and {route}",
-        "\n".join(lines),
+        _route_back(way, here, peer),
     )
 
 
@@ -87,5 +84,7 @@ def other_way(way: ReturnPath, here: str, peer: str) -> Explained:
     )
 
 
-def _route_back(way: ReturnPath, here: str, peer: str) -> str:
-    return f"ip route replace {here}/{128 if ':' in here else 32} dev {way.arrival}   # on {peer}"
+def _route_back(way: ReturnPath, here: str, peer: str) -> Remedies:
+    """With a route back by the same interface the filter lets the packets in, however strict it is."""
+    host = f"{here}/{128 if ':' in here else 32}"
+    return heal(lambda: Route(action="replace", destination=host, interface=str(way.arrival)), where="peer", host=peer)

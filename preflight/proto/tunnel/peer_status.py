@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 
 from preflight.model.overlay import OverlayPeer
+from preflight.model.remedy import Remedies, by_hand, look
 
 PORTS = {"tailscale": 41641, "zerotier": 9993, "nebula": 4242}
 
@@ -57,12 +58,16 @@ def sentence(product: str, name: str, peer: OverlayPeer) -> str:
     return f"{said}; only a measurement shows whether it can be reached"
 
 
-def open_port(product: str) -> str | None:
+def open_port(product: str) -> Remedies:
     """What lets a relayed session become direct."""
     port = PORTS.get(product)
-    return (
-        f"Let UDP port {port} in on one of the two nodes, to its own address or through its router." if port else None
-    )
+    sentence = f"Let UDP port {port} in on one of the two nodes, to its own address or through its router."
+    return look(sentence, where="router") if port else ()
+
+
+def log_in_again(name: str) -> Remedies:
+    """A new key for a member of a tailnet, which only that machine can ask for."""
+    return by_hand("tailscale up --force-reauth", where="peer", host=name, root=True)
 
 
 def utc(unix_s: float) -> str:

@@ -39,4 +39,4 @@ def test_what_does_not_speak_http_is_no_control_plane() -> None:
 def test_a_finding_without_a_remedy_of_its_own_shows_how_to_look() -> None:
     """There is always a line to paste."""
     found = finding(ControlError("refused", None, "nobody listens"), None)
-    assert (found.message, found.remedy.split()[0]) == ("nobody listens", "curl")
+    assert (found.message, found.remedies[0].lines[0].split()[0]) == ("nobody listens", "curl")

@@ -54,13 +54,13 @@ def test_the_bounds_of_the_underlay() -> None:
 @pytest.mark.parametrize(
     ("product", "text"),
     [
-        ("wireguard", "  # to persist: MTU = 1320 under [Interface]"),
-        ("nebula", "  # to persist: tun: {mtu: 1320} in /etc/nebula/config.yml"),
-        ("zerotier", '  # to persist: {"mtu": 1320} for the network, at its controller'),
-        ("generic", ""),
-        (None, ""),
+        ("wireguard", "MTU = 1320 under [Interface]"),
+        ("nebula", "tun: {mtu: 1320} in /etc/nebula/config.yml"),
+        ("zerotier", '{"mtu": 1320} for the network, at its controller'),
+        ("generic", None),
+        (None, None),
     ],
 )
-def test_what_makes_it_last_is_the_product_s_own_line(product: str | None, text: str) -> None:
+def test_what_makes_it_last_is_the_product_s_own_line(product: str | None, text: str | None) -> None:
     """A line of another product's configuration would be pasted where it means nothing."""
     assert lasting(product, 1320) == text

@@ -3,6 +3,7 @@
 import pytest
 
 from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
+from preflight.model.remedy import as_text
 from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
 
 HEARD = Heard(packets=3, packet_age_s=0.1)
@@ -57,7 +58,18 @@ def test_reverse(asked: AskResult, way: Way) -> None:
 
 def test_the_line_that_starts_a_responder() -> None:
     """It can be pasted as it is: an IPv6 address in brackets, the port only where it is not the usual one."""
-    assert start_responder("b", "fd66::2", 862).startswith("preflight responder --bind [fd66::2]   # on b")
-    line = start_responder("b", "10.66.0.2", 8620, asker="10.66.0.1", keyed=True)
+    assert as_text(start_responder("b", "fd66::2", 862)) == "preflight responder --bind '[fd66::2]'   # on b"
+    line = as_text(start_responder("b", "10.66.0.2", 8620, asker="10.66.0.1", keyed=True)) or ""
     assert "--bind 10.66.0.2:8620 --allow 10.66.0.1 --key-file KEY-FILE" in line
-    assert "udp dst port 862" in who_floods("b", 862)
+    assert "udp dst port 862" in who_floods("b", 862)[0].lines[0]
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_responder_heals_only_where_nothing_listens(keyed: bool) -> None:
+    """A silent port may have a responder behind a filter; then a second one would change nothing."""
+    kinds = [
+        [remedy.kind for remedy in start_responder("b", "10.66.0.2", 862, keyed=keyed, certain=certain)]
+        for certain in (True, False)
+    ]
+    assert kinds == [["fix"], ["next"]]
+    assert start_responder("b", "not an address", 862) == ()

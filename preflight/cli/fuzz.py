@@ -1,0 +1,115 @@
+"""`preflight lab fuzz`: random faults on random set-ups, judged and shrunk."""
+
+import json
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from preflight.cli.labs import INTERRUPTED, default_jobs, explaining, report_folder, scores_only
+from preflight.cli.outputs import parse_outputs, write_texts
+from preflight.files import Attempts
+
+if TYPE_CHECKING:
+    from preflight.cli.outputs import Output
+    from preflight.lab.draws import Draw
+    from preflight.lab.fuzz import Drawn, Shrunk
+    from preflight.lab.trial import Trials
+
+DEFAULT_COUNT = 20
+_SEEDS = 10_000
+"""A seed that nobody chose is short, so that it is easy to write down."""
+
+
+@click.command()
+@click.option("--seed", metavar="N", type=click.IntRange(0), help="The seed that all draws depend on [default: any].")
+@click.option("--count", metavar="N", type=click.IntRange(1), help=f"How many draws [default: {DEFAULT_COUNT}].")
+@click.option("--minutes", metavar="M", type=click.FloatRange(0, min_open=True), help="Draw for so long, not a count.")
+@click.option("--cover", metavar="N", type=click.IntRange(1), help="Each fault on each value of each axis, N times.")
+@click.option("--jobs", metavar="N", type=click.IntRange(1), help="Labs in parallel [default: one per 2 CPUs].")
+@click.option("--only", "only", metavar="GLOB", multiple=True, help="Only these faults; `healthy`: set-ups without.")
+@click.option(
+    "--shrink", metavar="N", type=click.IntRange(0), default=3, help="Shrink this many wrong ones [default: 3]."
+)
+@click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
+@click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
+def fuzz(
+    seed: int | None,
+    count: int | None,
+    minutes: float | None,
+    cover: int | None,
+    jobs: int | None,
+    only: tuple[str, ...],
+    shrink: int,
+    heal: bool,
+    outputs: tuple[str, ...],
+) -> None:
+    """Draw set-ups and faults, run preflight on each in a fresh lab, and judge what it says.
+
+    A quarter of the draws are healthy. A draw depends on the seed and its number alone. Wrong draws are shrunk to the
+    smallest set-up that is still wrong, printed as a scenario file for `preflight lab run`. Exits 0 only if every draw
+    is right.
+    """
+    from preflight.lab.trial import Trials
+
+    if sum(each is not None for each in (count, minutes, cover)) > 1:
+        raise click.UsageError("one of --count, --minutes and --cover")
+    wanted = parse_outputs(outputs)
+    scores_only(wanted)
+    chosen = secrets.randbelow(_SEEDS) if seed is None else seed
+    with explaining():
+        drawn = _draws(chosen, only, count, minutes, cover)
+        file = next((output.path for output in wanted if output.format == "json" and output.path), None)
+        with report_folder(file, single=False) as folder:
+            attempts = Attempts()
+            trials = Trials(folder, attempts, healing=heal)
+            everything, shrunk, interrupted = _run(drawn, jobs or default_jobs(), shrink, trials)
+            with attempts.one():
+                _write(chosen, everything, shrunk, wanted)
+            attempts.settle()
+    if interrupted:
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if all(each.outcome.good for each in everything) else 1)
+
+
+def _draws(
+    seed: int, only: tuple[str, ...], count: int | None, minutes: float | None, times: int | None
+) -> Iterator["Draw"]:
+    from preflight.lab.draws import Wanted, cover, draw, draws
+    from preflight.lab.fuzz import until
+
+    kind = Wanted(only)
+    try:
+        draw(seed, 0, kind)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if minutes is not None:
+        return until(time.monotonic() + minutes * 60, draws(seed, None, kind))
+    if times is not None:
+        return cover(seed, times, kind)
+    return draws(seed, count or DEFAULT_COUNT, kind)
+
+
+def _run(
+    drawn: Iterator["Draw"], jobs: int, shrink: int, trials: "Trials"
+) -> tuple[list["Drawn"], list["Shrunk"], bool]:
+    from preflight.lab.faultboard import line
+    from preflight.lab.fuzz import run_draws, shrink_all, worth_shrinking
+
+    everything, interrupted = run_draws(drawn, jobs, trials, lambda each: click.echo(line(each), err=True))
+    wrong = worth_shrinking(everything, 0 if interrupted else shrink)
+    shrunk, stopped = shrink_all(wrong, jobs, trials, lambda each: click.echo(f"shrunk: {each.smallest}", err=True))
+    return everything, shrunk, interrupted or stopped
+
+
+def _write(seed: int, everything: list["Drawn"], shrunk: list["Shrunk"], wanted: tuple["Output", ...]) -> None:
+    from preflight.lab import faultboard
+
+    render = {
+        "json": lambda: f"{json.dumps(faultboard.document(seed, everything, shrunk), indent=2, ensure_ascii=False)}\n",
+        "text": lambda: faultboard.text(seed, everything, shrunk),
+    }
+    write_texts([(output, render[output.format]()) for output in wanted])

@@ -1,0 +1,167 @@
+"""Make the change of a fix, and undo it.
+
+The caller says how a command is run: here, in a network namespace, or on another machine. The command lines are
+built from the fix alone, with the absolute path of their program; files are changed on this machine.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from preflight import files, programs
+from preflight.fixing.settings_edit import changed
+from preflight.fixing.steps import FixError, Step, steps
+from preflight.model.change import Command
+from preflight.model.fix import Environment, Fix, PastProxy, Setting
+
+PATIENCE_S = 60.0
+_PROXY_VARIABLE = "NO_PROXY"
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    exit_code: int
+    output: str
+    error: str = ""
+
+
+Run = Callable[[Sequence[str]], Ran]
+Start = Callable[[Sequence[str]], Callable[[], None]]
+"""Start a program that stays, and return what stops it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was changed, and what undoes it.
+
+    commands: that were run; none if all was already as it should be. undo: in their order. reversible: whether `undo`
+    brings everything back. environment: variables that the next run must have, with the value that each had before in
+    `environment_before`. file_before: the path and content of a file that was changed.
+    """
+
+    fix: Fix
+    commands: tuple[Command, ...] = ()
+    undo: tuple[Command, ...] = ()
+    reversible: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
+    environment_before: Mapping[str, str | None] = field(default_factory=dict)
+    file_before: tuple[Path, str] | None = None
+    stop: Callable[[], None] | None = None
+
+
+def run_here(argv: Sequence[str]) -> Ran:
+    """Run a command on this machine. Raises FixError if it does not end in time."""
+    try:
+        done = subprocess.run(
+            argv,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FixError(f"{Path(argv[0]).name} could not be run: {type(error).__name__}") from None
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def apply(
+    fix: Fix, run: Run = run_here, *, start: Start | None = None, environ: Mapping[str, str] = os.environ
+) -> Done:
+    """Make the change. Raises FixError; what was changed until then is undone.
+
+    start: for a fix whose program stays. environ: the variables that the worker has now.
+    """
+    if isinstance(fix, Setting):
+        return _in_file(fix)
+    if isinstance(fix, Environment | PastProxy):
+        return _in_environment(fix, environ)
+    if fix.stays:
+        return _started(fix, start)
+    return _run(fix, run)
+
+
+def undo(done: Done, run: Run = run_here) -> None:
+    """Bring back what was before. Raises FixError at the first thing that fails."""
+    if done.stop is not None:
+        done.stop()
+    if done.file_before is not None:
+        path, text = done.file_before
+        _write(path, text)
+    for command in done.undo:
+        _must(run, command)
+
+
+def located(command: Command) -> list[str]:
+    """A command line with the absolute path of its program. Raises FixError if it is not installed."""
+    name, *words = command
+    if name == "preflight":
+        return programs.python_module(name, *words)
+    path = programs.find(name)
+    if path is None:
+        raise FixError(f"{name} is not installed")
+    return [path, *words]
+
+
+def _run(fix: Fix, run: Run) -> Done:
+    made: list[Step] = []
+    undone: list[Command] = []
+    for step in steps(fix, lambda question: _must(run, question)):
+        try:
+            output = _must(run, step.command)
+        except FixError:
+            for command in undone:
+                run(located(command))
+            raise
+        made.append(step)
+        undone = [*(step.unmade(output) if step.unmade else ()), *undone]
+    reversible = all(step.unmade is not None for step in made)
+    return Done(fix, tuple(step.command for step in made), tuple(undone), reversible)
+
+
+def _must(run: Run, command: Command) -> str:
+    """The output of a command that succeeds. Raises FixError."""
+    ran = run(located(command))
+    if ran.exit_code != 0:
+        why = (ran.error.strip() or ran.output.strip() or f"exit code {ran.exit_code}").splitlines()[-1]
+        raise FixError(f"{' '.join(command[:3])} failed: {why}")
+    return ran.output
+
+
+def _started(fix: Fix, start: Start | None) -> Done:
+    if start is None:
+        raise FixError("nothing here keeps a program running")
+    (command,) = fix.commands
+    return Done(fix, (command,), stop=start(located(command)))
+
+
+def _in_file(fix: Setting) -> Done:
+    path = Path(fix.file)
+    try:
+        before = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise FixError(f"{path} cannot be read as text") from None
+    after = changed(before, fix.key, fix.value)
+    _write(path, after)
+    return Done(fix, file_before=(path, before))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        files.write(path, text)
+    except files.WriteError as error:
+        raise FixError(str(error)) from None
+
+
+def _in_environment(fix: Environment | PastProxy, environ: Mapping[str, str]) -> Done:
+    if isinstance(fix, PastProxy):
+        known = environ.get(_PROXY_VARIABLE) or environ.get(_PROXY_VARIABLE.lower())
+        values = {_PROXY_VARIABLE: f"{known},{fix.host}" if known else fix.host}
+    else:
+        values = {variable.name: variable.value for variable in fix.variables}
+    return Done(fix, environment=values, environment_before={name: environ.get(name) for name in values})

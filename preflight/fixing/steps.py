@@ -1,0 +1,237 @@
+"""What a fix does, command by command, and what undoes each: pure, except for the questions that it asks first.
+
+A question is a command that only reads. It shows what was there before, so that the change can be undone, and whether
+the change would still be right: a report may be older than the state that it describes.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from itertools import pairwise
+from typing import Any
+
+from preflight.model.change import Command
+from preflight.model.fix import (
+    ClockSync,
+    FilterAccept,
+    FilterDelete,
+    Fix,
+    KernelSettings,
+    LinkAddresses,
+    LinkMtu,
+    LinkMtuByAddress,
+    LinkUp,
+    PrivateFiles,
+    Route,
+    WgQuick,
+    WireguardPeer,
+)
+
+Ask = Callable[[Command], str]
+"""The output of a command that only reads. Raises FixError if it fails."""
+
+
+class FixError(Exception):
+    """A fix that cannot be made, or would not be right any more; the text is one clause that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command, and what undoes it. unmade: from the command's output, the commands that undo it.
+
+    None: nothing can.
+    """
+
+    command: Command
+    unmade: Callable[[str], tuple[Command, ...]] | None
+
+
+def steps(fix: Fix, ask: Ask) -> list[Step]:
+    """The commands of a fix; none if all is already as it should be. Raises FixError."""
+    known: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = _STEPS
+    make = known.get(type(fix))
+    return list(make(fix, ask)) if make else [Step(command, None) for command in fix.commands]
+
+
+def _undone_by(*commands: Command) -> Callable[[str], tuple[Command, ...]]:
+    return lambda output: commands
+
+
+def _link_mtu(fix: LinkMtu, ask: Ask) -> Iterator[Step]:
+    before = _link(fix.interface, ask)["mtu"]
+    if before != fix.mtu_bytes:
+        back = ("ip", "link", "set", "dev", fix.interface, "mtu", str(int(before)))
+        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _link_mtu_by_address(fix: LinkMtuByAddress, ask: Ask) -> Iterator[Step]:
+    links = json.loads(ask(("ip", "-json", "address", "show", "to", fix.address)))
+    names = [link["ifname"] for link in links if link.get("ifname")]
+    if len(names) != 1:
+        raise FixError(f"{fix.address} is on {len(names)} interfaces of this host, not on one")
+    try:
+        yield from _link_mtu(fix.on(names[0]), ask)
+    except ValueError as error:
+        raise FixError(str(error)) from None
+
+
+def _link_up(fix: LinkUp, ask: Ask) -> Iterator[Step]:
+    if "UP" not in _link(fix.interface, ask)["flags"]:
+        back = ("ip", "link", "set", "dev", fix.interface, "down")
+        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _link_addresses(fix: LinkAddresses, ask: Ask) -> Iterator[Step]:
+    shown = json.loads(ask(("ip", "-json", "address", "show", "dev", fix.interface)))
+    there = {f"{each['local']}/{each['prefixlen']}" for link in shown for each in link.get("addr_info", ())}
+    for address, command in zip(fix.addresses, fix.commands, strict=True):
+        if address not in there:
+            yield Step(command, _undone_by(("ip", "address", "del", address, "dev", fix.interface)))
+
+
+def _link(interface: str, ask: Ask) -> Mapping[str, Any]:
+    (link,) = json.loads(ask(("ip", "-json", "link", "show", "dev", interface)))
+    found: Mapping[str, Any] = link
+    return found
+
+
+def _kernel_settings(fix: KernelSettings, ask: Ask) -> Iterator[Step]:
+    before = {each.name: " ".join(ask(("sysctl", "-n", each.name)).split()) for each in fix.settings}
+    if any(before[each.name] != each.value for each in fix.settings):
+        back = ("sysctl", "-w", *(f"{name}={value}" for name, value in before.items()))
+        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _route(fix: Route, ask: Ask) -> Iterator[Step]:
+    family = "-6" if ":" in fix.destination else "-4"
+    table = () if fix.table is None else ("table", str(fix.table))
+    shown = ask(("ip", family, "route", "show", *table, "exact", fix.destination))
+    before = [(*_entry(line), *table) for line in shown.splitlines() if line.strip()]
+    write = ("ip", family, "route")
+    undo: tuple[Command, ...] = ((*write, "del", *fix.entry),)
+    if fix.action == "del":
+        before = [entry for entry in before if _fits(fix, entry)]
+        if not before:
+            raise FixError(f"the route to {fix.destination} is not there any more")
+        undo = ((*write, "add", *before[0]),)
+    elif fix.action == "replace" and before:
+        undo = ((*write, "replace", *before[0]),)
+    yield from (Step(command, _undone_by(*undo)) for command in fix.commands)
+
+
+_FLAGS = {"linkdown", "dead", "offload", "rt_offload", "trap", "rt_trap"}
+"""What `ip route show` says of an entry, and `ip route add` does not take."""
+
+
+def _entry(line: str) -> Command:
+    """A line of `ip route show` as words for `ip route add`."""
+    return tuple(word for word in re.sub(r" expires \S+", "", line).split() if word not in _FLAGS)
+
+
+def _fits(fix: Route, entry: Command) -> bool:
+    pairs = set(pairwise(entry))
+    wanted = (("via", fix.gateway), ("dev", fix.interface), ("src", fix.source))
+    return all(value is None or (word, value) in pairs for word, value in wanted)
+
+
+def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
+    def shown(what: str) -> dict[str, str]:
+        rows = (line.partition("\t") for line in ask(("wg", "show", fix.interface, what)).splitlines())
+        return {key: value for key, _, value in rows}
+
+    allowed = {key: () if text == "(none)" else tuple(text.split()) for key, text in shown("allowed-ips").items()}
+    if fix.key not in allowed:
+        raise FixError(f"{fix.interface} has no peer with the key {fix.key}")
+    back: list[str] = []
+    undoable = True
+    if fix.endpoint is not None:
+        before = shown("endpoints")[fix.key]
+        undoable = before != "(none)"  # no command takes an endpoint away
+        back += ["endpoint", before] if undoable else []
+    if fix.keepalive_s is not None:
+        back += ["persistent-keepalive", shown("persistent-keepalive")[fix.key]]
+    if fix.allowed_ips is not None:
+        _owned_by_nobody_else(fix, allowed)
+        back += ["allowed-ips", ",".join(allowed[fix.key])]
+    undo = _undone_by(("wg", "set", fix.interface, "peer", fix.key, *back)) if undoable else None
+    yield from (Step(command, undo) for command in fix.commands)
+
+
+def _owned_by_nobody_else(fix: WireguardPeer, allowed: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise FixError if the list would take an address from a peer: from this one, or from another."""
+    wanted = [ip_network(text) for text in fix.allowed_ips or ()]
+    own = [ip_network(text) for text in allowed[fix.key]]
+    if missing := [network for network in own if network not in wanted]:
+        raise FixError(f"the peer has {missing[0]} by now, which the list would take away")
+    for key, texts in allowed.items():
+        for network in map(ip_network, texts):
+            taken = [
+                each for each in wanted if each not in own and each.version == network.version and _in(each, network)
+            ]
+            if key != fix.key and taken:
+                raise FixError(f"{taken[0]} belongs to another peer of {fix.interface}, {key}")
+
+
+def _in(one: Any, other: Any) -> bool:
+    return bool(one.subnet_of(other))
+
+
+def _wg_quick(fix: WgQuick, ask: Ask) -> Iterator[Step]:
+    del ask  # what a running tunnel was like is in no file
+    down = ("wg-quick", "down", fix.interface)
+    for command in fix.commands:
+        yield Step(command, _undone_by(down) if command[1] == "up" and not fix.again else None)
+
+
+def _clock_sync(fix: ClockSync, ask: Ask) -> Iterator[Step]:
+    if ask(("timedatectl", "show", "--property=NTP", "--value")).strip() != "yes":
+        yield from (Step(command, _undone_by(("timedatectl", "set-ntp", "false"))) for command in fix.commands)
+
+
+def _private_files(fix: PrivateFiles, ask: Ask) -> Iterator[Step]:
+    back = tuple(("chmod", ask(("stat", "-L", "-c", "%a", path)).strip(), path) for path in fix.paths)
+    yield from (Step(command, _undone_by(*back)) for command in fix.commands)
+
+
+_HANDLE = re.compile(r"(?P<rule>.*) # handle (?P<handle>\d+)")
+
+
+def _filter_delete(fix: FilterDelete, ask: Ask) -> Iterator[Step]:
+    place = (fix.family, fix.table, fix.chain)
+    listed = ask(("nft", "-a", "list", "chain", *place)).splitlines()
+    rules = [match for line in listed if "{" not in line and (match := _HANDLE.fullmatch(line.strip()))]
+    numbers = [int(rule["handle"]) for rule in rules]
+    if fix.handle not in numbers:
+        raise FixError(f"the rule {fix.handle} is not there any more")
+    at = numbers.index(fix.handle)
+    where = ("add", "rule", *place, "position", str(numbers[at - 1])) if at else ("insert", "rule", *place)
+    yield from (Step(command, _undone_by(("nft", *where, rules[at]["rule"]))) for command in fix.commands)
+
+
+def _filter_accept(fix: FilterAccept, ask: Ask) -> Iterator[Step]:
+    del ask  # the rule goes in front of whatever there is
+
+    def unmade(output: str) -> tuple[Command, ...]:
+        handles = re.findall(r"# handle (\d+)", output)
+        return tuple(("nft", "delete", "rule", fix.family, fix.table, fix.chain, "handle", each) for each in handles)
+
+    yield from (Step((program, "--echo", "--handle", *words), unmade) for program, *words in fix.commands)
+
+
+_STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
+    LinkMtu: _link_mtu,
+    LinkMtuByAddress: _link_mtu_by_address,
+    LinkUp: _link_up,
+    LinkAddresses: _link_addresses,
+    KernelSettings: _kernel_settings,
+    Route: _route,
+    WireguardPeer: _wireguard_peer,
+    WgQuick: _wg_quick,
+    ClockSync: _clock_sync,
+    PrivateFiles: _private_files,
+    FilterDelete: _filter_delete,
+    FilterAccept: _filter_accept,
+}
+"""How each kind is made and undone; of any other kind nothing can be undone."""

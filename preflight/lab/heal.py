@@ -1,0 +1,149 @@
+"""Do what a report says that heals, where it says, and see whether the next run is green.
+
+Only the fixes of a report are applied, which are data, by the program's own applier; its text is never run.
+"""
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from preflight.fixing.applier import PATIENCE_S, Ran, Run, apply
+from preflight.fixing.steps import FixError
+from preflight.lab.labs import Lab
+from preflight.lab.names import ROUTER
+from preflight.model.fix import ClockSync, Fix, PrivateFiles, ServiceRestart, Setting
+from preflight.report.remedies import RemedyEntry
+
+Verdict = Literal["healed", "not healed", "harmful", "no fix"]
+Rerun = Callable[[Mapping[str, str]], Mapping[str, Any]]
+"""Runs preflight again with more variables, and gives its report. Raises LabError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """What was done about a report, and what came of it. why: if it did not heal."""
+
+    verdict: Verdict
+    lines: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(slots=True)
+class _Applied:
+    lines: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    stops: list[Callable[[], None]] = field(default_factory=list)
+
+
+def heal(lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool]) -> Healing:
+    """Apply the first fix of each cause, and run again. Raises LabError if there is no second report."""
+    chosen = [entry for cause in report["diagnosis"] for entry in _first_fix(cause)]
+    by_hand = [line for entry in chosen if entry.fix is None for line in entry.lines]
+    if not chosen or by_hand:
+        return Healing("no fix", tuple(by_hand), "a person must do it" if by_hand else "no cause has a fix")
+    done = _Applied()
+    try:
+        for entry in chosen:
+            _apply(lab, entry, done)
+        after = rerun(done.environment)
+    except FixError as error:
+        return Healing("not healed", tuple(done.lines), str(error))
+    finally:
+        for stop in done.stops:
+            stop()
+    harmed = list(worse(report, after))
+    if harmed:
+        return Healing("harmful", tuple(done.lines), f"passed before, and fails now: {', '.join(harmed)}")
+    if green(after):
+        return Healing("healed", tuple(done.lines))
+    left = ", ".join(cause["code"] for cause in after["diagnosis"])
+    return Healing("not healed", tuple(done.lines), f"left: {left or 'exit code ' + str(after['run']['exit_code'])}")
+
+
+def worse(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Ids of results that passed and fail now: a way that was taken down."""
+    passed = {result["id"] for result in before["results"] if result["status"] == "pass"}
+    return (each["id"] for each in after["results"] if each["status"] == "fail" and each["id"] in passed)
+
+
+def _first_fix(cause: Mapping[str, Any]) -> list[RemedyEntry]:
+    entries = (RemedyEntry.model_validate(entry) for entry in cause.get("remedies", ()))
+    return [entry for entry in entries if entry.kind == "fix"][:1]
+
+
+def _apply(lab: Lab, entry: RemedyEntry, done: _Applied) -> None:
+    if entry.fix is None:
+        return
+    if not _confined(lab, entry.fix):
+        raise FixError(f"a lab does not do this, for it would change the machine around it: {entry.lines[0]}")
+    made = apply(
+        entry.fix,
+        _run_on(lab, _machine(lab, entry)),
+        start=_start_on(lab, _machine(lab, entry)),
+        environ=lab.environment(),
+    )
+    done.lines += entry.lines
+    done.environment |= made.environment
+    done.stops += [made.stop] if made.stop is not None else []
+
+
+def _confined(lab: Lab, fix: Fix) -> bool:
+    """Whether a fix changes the lab's namespaces or its own files only."""
+    if isinstance(fix, ClockSync | ServiceRestart):
+        return False
+    files = fix.paths if isinstance(fix, PrivateFiles) else (fix.file,) if isinstance(fix, Setting) else ()
+    return all(Path(file).resolve().is_relative_to(lab.names.directory) for file in files)
+
+
+def _machine(lab: Lab, entry: RemedyEntry) -> str:
+    """The node of the lab that a remedy means. Raises FixError if the lab lacks it."""
+    if entry.where == "router":
+        return ROUTER
+    if entry.where == "control host":
+        return lab.control_node
+    node = entry.host or "a"
+    if node not in lab.nodes:
+        raise FixError(f"the lab has no {node}")
+    return node
+
+
+def _run_on(lab: Lab, node: str) -> Run:
+    """Run a command in a node of the lab."""
+
+    def run(argv: Sequence[str]) -> Ran:
+        try:
+            done = subprocess.run(
+                lab.command(argv, node),
+                env=lab.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PATIENCE_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise FixError(f"{argv[0]} could not be run: {type(error).__name__}") from None
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def _start_on(lab: Lab, node: str) -> Callable[[Sequence[str]], Callable[[], None]]:
+    """Start a program in a node of the lab; what it gives ends it."""
+
+    def start(argv: Sequence[str]) -> Callable[[], None]:
+        child = subprocess.Popen(
+            lab.command(argv, node), env=lab.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+        def stop() -> None:
+            child.kill()
+            child.wait()
+
+        return stop
+
+    return start

@@ -1,0 +1,307 @@
+"""Faults of what a request carries, of the answer that comes back, and of a proxy between them."""
+
+from collections.abc import Callable
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import HAND_ON, Front, Places
+from preflight.lab.network import inside
+from preflight.lab.nginx import Nginx
+from preflight.lab.part import Part, planned
+from preflight.lab.site import write_private
+from preflight.lab.stations import asks
+from preflight.lab.stations.asks import JOIN, LIST, ask, must
+from preflight.lab.stations.fault import Fault
+from preflight.lab.stations.proofs import each_of
+from preflight.lab.truth import Deciding, Healer, Place, Truth
+from preflight.model.host_port import bracketed
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_BODY, _ANSWER = Place("request", "body"), Place("request", "answer")
+_PROXY, _HOST = Place("request", "proxy"), Place("posture", "host")
+HEARTBEAT = "/v1/populi/heartbeat"
+_LABELS = [f"pool=inference-{number:04}" for number in range(120)]
+"""A join with them is longer than two kilobytes."""
+_SMALLEST_CAP = 2048
+_LONG_JOIN = asks.labelled("a has many labels", _LABELS)
+_LONG = asks.record("proof", capabilities={"labels": _LABELS})
+_SKEW_S = 600
+_SLOW_MS = 450
+_PROXY_PORT = 3128
+_PROXY_FILE = "proxy-url"
+_NO_BODY = f'proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection ""; {HAND_ON}'
+_HALF_A_LIST = """default_type application/json; return 200 '{"schema_version": 1, "nodes": [';"""
+
+
+def _front(summary: str, front: Front) -> Callable[[Setup], tuple[Part, ...]]:
+    return lambda setup: (asks.in_front(summary, front),)
+
+
+def _is(
+    place: Place, code: str, deciding: Deciding | None = None, *, heals: Healer = "nothing", warns: bool = False
+) -> Callable[[Setup], Truth]:
+    """What a server or a gateway does wrong is corrected at the control host."""
+    dies = None if warns else place
+    return lambda setup: Truth(
+        code, "control", place=dies, deciding=deciding, heals=heals, where="control host", warns=warns
+    )
+
+
+def _status(place: Place, code: str, status: int, *, heals: Healer = "nothing") -> Callable[[Setup], Truth]:
+    return _is(place, code, Deciding("http_status", status), heals=heals)
+
+
+def _cut(network: "Network") -> None:
+    got = ask(network, LIST, token=asks.mesh_token(network))
+    must(got.text.startswith("IncompleteRead"), f"the list: {got.status} {got.text}")
+
+
+def _second_is_reset(network: "Network") -> None:
+    over = asks.connection(network)
+    try:
+        first = ask(network, "/health", over=over)
+        second = ask(network, "/health", over=over)
+    finally:
+        over.close()
+    must(first.status == 200 and second.text.startswith("ConnectionReset"), f"{first.status}, then {second}")
+
+
+def _not_json(network: "Network") -> None:
+    got = ask(network, LIST, token=asks.mesh_token(network))
+    must(got.status == 200 and got.text.endswith("["), f"the list: {got.status} {got.text}")
+
+
+def _waits(network: "Network") -> None:
+    got = ask(network, LIST, token=asks.mesh_token(network))
+    must(got.status == 429 and "retry-after" in got.headers, f"the list: {got.status or got.text}")
+
+
+def _clock_is_off(network: "Network") -> None:
+    must(abs(asks.clock_ahead_s(network) - _SKEW_S) < _SKEW_S / 2, "the server's clock is right")
+
+
+def _is_slow(network: "Network") -> None:
+    must(asks.seconds(network, "/health") > _SLOW_MS / 1000, "the control plane answers at once")
+
+
+def _proxy_variable(setup: Setup) -> str:
+    return "HTTPS_PROXY" if setup.transport == "tls" else "HTTP_PROXY"
+
+
+def _proxied(answer: str | None, *, silent: bool = False) -> Callable[[Setup], tuple[Part, ...]]:
+    """a's environment names a proxy on the control host. answer: nginx's directives; None: nothing listens there."""
+
+    def inject(network: "Network") -> None:
+        host = bracketed(Places.in_tunnel(network.plan).control)
+        write_private(network.names.files("a") / _PROXY_FILE, f"http://{host}:{_PROXY_PORT}")
+        node = network.plan.topology.control_node
+        if silent:
+            network.nft(node, f"input tcp dport {_PROXY_PORT} drop")
+        if answer is not None:
+            mark = network.names.mark("proxy")
+            nginx = Nginx("proxy", network.names.files("control"), mark, lambda words: network.command(node, *words))
+            target = f"http://{host}:{Places.in_tunnel(network.plan).control_port}"
+            nginx.start_now(
+                f"server {{ listen {host}:{_PROXY_PORT}; location / {{ {answer.replace('<target>', target)} }} }}"
+            )
+
+    def made(setup: Setup) -> tuple[Part, ...]:
+        named = asks.variables("a's environment names a proxy", **{_proxy_variable(setup): _PROXY_FILE})
+        return (named, Part("the proxy", inject=inject))
+
+    return made
+
+
+def _variable(setup: Setup) -> Truth:
+    deciding = Deciding("variable", _proxy_variable(setup))
+    return Truth("host.proxy-env", "control", place=_PROXY, deciding=deciding, heals="file")
+
+
+def _page(setup: Setup) -> Truth:
+    # nginx is not a proxy for TLS: it answers 405 to CONNECT, whatever its configuration says.
+    deciding = Deciding("http_status", 405 if setup.transport == "tls" else 403)
+    return Truth("host.proxy-env", "control", place=_PROXY, deciding=deciding, heals="file")
+
+
+def _works(setup: Setup) -> Truth:
+    deciding = Deciding("variable", _proxy_variable(setup))
+    return Truth("host.proxy-env", "control", deciding=deciding, heals="file", warns=True)
+
+
+def _through_proxy(status: int, *, populi: bool, failure: str = "") -> "Callable[[Network], None]":
+    """What the proxy in a's environment does with a request for /health. failure: how the connection fails."""
+
+    def prove(network: "Network") -> None:
+        names = [name for name, file in network.plan.node_environment.items() if file == _PROXY_FILE]
+        must(bool(names), "a's environment names no proxy")
+        places = Places.in_tunnel(network.plan)
+        proxy = HTTPConnection(places.control, _PROXY_PORT, timeout=asks.SHORT_S)
+        try:
+            with inside(network.names.namespace("a")):
+                proxy.connect()
+        except OSError as error:
+            must(type(error).__name__ == failure, f"the proxy: {error}")
+            return
+        got = ask(network, f"http://{bracketed(places.control)}:{places.control_port}/health", over=proxy)
+        proxy.close()
+        must((got.status, got.populi) == (status, populi), f"the proxy answers {got.status or got.text}")
+
+    return prove
+
+
+def _filtered(setup: Setup) -> str | None:
+    """Why nobody can put a proxy on the control host."""
+    if setup.firewall != "open" and setup.home == "peer":
+        return "b's firewall lets nothing in at the port of a proxy"
+    return asks.needs_direct(setup)
+
+
+def _filtered_or_tls(setup: Setup) -> str | None:
+    return "nginx hands no TLS on" if setup.transport == "tls" else _filtered(setup)
+
+
+FAULTS = (
+    Fault(
+        name="proxy-refuses",
+        summary="nobody listens at the proxy that a's environment names",
+        place=_PROXY,
+        made=_proxied(None),
+        expected=_variable,
+        proof=_through_proxy(0, populi=False, failure="ConnectionRefusedError"),
+        excluded=_filtered,
+    ),
+    Fault(
+        name="proxy-silent",
+        summary="a firewall drops what a sends to the proxy that its environment names",
+        place=_PROXY,
+        made=_proxied(None, silent=True),
+        expected=_variable,
+        proof=_through_proxy(0, populi=False, failure="TimeoutError"),
+        excluded=_filtered,
+    ),
+    Fault(
+        name="proxy-forbids",
+        summary="the proxy that a's environment names answers with its page: forbidden",
+        place=_PROXY,
+        made=_proxied("return 403;"),
+        expected=_page,
+        proof=_through_proxy(403, populi=False),
+        excluded=_filtered,
+    ),
+    Fault(
+        name="proxy-cannot-reach",
+        summary="the proxy that a's environment names does not reach the control plane, and answers 502",
+        place=_PROXY,
+        made=_proxied("proxy_pass http://127.0.0.1:1;"),
+        expected=lambda setup: Truth(
+            "host.proxy-env", "control", place=_PROXY, deciding=Deciding("http_status", 502), heals="file"
+        ),
+        proof=_through_proxy(502, populi=False),
+        excluded=_filtered_or_tls,
+    ),
+    Fault(
+        name="host-proxy",
+        summary="requests reach the control plane through a proxy, which needs none: its address is on the overlay",
+        place=_HOST,
+        made=_proxied("proxy_pass <target>;"),
+        expected=_works,
+        proof=_through_proxy(200, populi=True),
+        excluded=_filtered_or_tls,
+    ),
+    Fault(
+        name="body-too-large",
+        summary="a's join is longer than what the control plane takes",
+        place=_BODY,
+        made=lambda setup: (_LONG_JOIN, asks.control_settings("a small cap", max_body_bytes=_SMALLEST_CAP)),
+        expected=_status(_BODY, "enroll.join-failed", 413, heals="file"),
+        proof=asks.answers(JOIN, 413, populi=True, body=_LONG),
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="body-too-large-for-gateway",
+        summary="a's join is longer than what the gateway takes",
+        place=_BODY,
+        made=lambda setup: (_LONG_JOIN, asks.in_front("a small cap", Front(more="client_max_body_size 1k;"))),
+        expected=_status(_BODY, "enroll.join-failed", 413),
+        proof=asks.answers(JOIN, 413, populi=False, body=_LONG),
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="body-lost",
+        summary="a gateway hands requests on without their bodies",
+        place=_BODY,
+        made=lambda setup: (
+            planned("a has no bootstrap token", bootstrap="none"),
+            asks.in_front("a gateway that loses bodies", Front(root=_NO_BODY)),
+        ),
+        expected=_is(_BODY, "enroll.join-failed", Deciding("http_status", 400)),
+        proof=each_of(asks.answers(JOIN, 400, populi=True, body=_LONG), asks.answers("/health", 200, populi=True)),
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="answer-cut",
+        summary="the list of nodes ends inside a chunk",
+        place=_ANSWER,
+        made=_front("a relay that cuts", Front(relay="cuts")),
+        expected=_is(_ANSWER, "control.bad-answer", Deciding("problem", "cut short")),
+        proof=_cut,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="answer-reset-when-reused",
+        summary="each connection is reset at its second request",
+        place=_ANSWER,
+        made=_front("a relay that resets", Front(relay="resets")),
+        expected=_is(_ANSWER, "control.bad-answer", Deciding("problem", "kept-alive")),
+        proof=_second_is_reset,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="answer-not-json",
+        summary="the list of nodes is a half of a JSON document",
+        place=_ANSWER,
+        made=_front("half a list", Front(more=f"location = {LIST} {{ {_HALF_A_LIST} }}")),
+        expected=_is(_ANSWER, "control.bad-answer", Deciding("problem", "JSON")),
+        proof=_not_json,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="answer-heartbeat-500",
+        summary="heartbeats are answered with 500",
+        place=_ANSWER,
+        made=lambda setup: (asks.drilled("heartbeat-500"),),
+        expected=_status(_ANSWER, "enroll.heartbeat-failed", 500),
+        proof=asks.answers(HEARTBEAT, 500, populi=True, body={}),
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="answer-throttled",
+        summary="a gateway answers 429 to every API route, for good",
+        place=_ANSWER,
+        made=_front("a limit", Front(more="location /v1/ { add_header Retry-After 5 always; return 429; }")),
+        expected=_status(_ANSWER, "control.throttled", 429),
+        proof=_waits,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="answer-clock",
+        summary="the server's clock is ten minutes ahead",
+        place=_ANSWER,
+        made=lambda setup: (asks.drilled(f"clock-skew={_SKEW_S}"),),
+        expected=lambda setup: Truth("control.clock-skew", "control", where="control host"),
+        proof=_clock_is_off,
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="answer-slow",
+        summary="the control plane needs half a second for each answer",
+        place=_ANSWER,
+        made=lambda setup: (asks.drilled(f"slow={_SLOW_MS}"),),
+        expected=_is(_ANSWER, "control.slow", warns=True),
+        proof=_is_slow,
+        excluded=asks.needs_control,
+    ),
+)

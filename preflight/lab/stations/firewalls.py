@@ -1,0 +1,170 @@
+"""Faults of firewalls inside the tunnel: what a sends and what b answers, dropped at either end and at every hook."""
+
+from collections.abc import Callable
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.stations import proofs, words
+from preflight.lab.stations.fault import Fault, anywhere
+from preflight.lab.stations.levers import LARGE, Lever, by_iptables, policy, rule
+from preflight.lab.stations.making import OTHER
+from preflight.lab.truth import Deciding, Place, Truth
+
+_OWN = "host.firewall-drop"
+_TOO_LARGE = f"meta length > {LARGE}"
+_LARGE_DATAGRAM = 1262
+"""Bytes of a datagram whose packet is larger than that with either family, and fits into every tunnel."""
+
+_SENDING = {
+    "filter-out": (
+        rule("output"),
+        rule("output", "reject", "reject"),
+        policy("output"),
+        by_iptables("nft", "OUTPUT"),
+        by_iptables("legacy", "OUTPUT"),
+    ),
+    "post-out": (rule("postrouting"), policy("postrouting"), by_iptables("legacy", "POSTROUTING", "mangle")),
+    "egress": (rule("egress"), policy("egress"), rule("egress", "large", "drop", _TOO_LARGE)),
+}
+_RECEIVING = {
+    "prerouting": (
+        rule("prerouting"),
+        policy("prerouting"),
+        by_iptables("legacy", "PREROUTING", "raw"),
+        rule("ingress", "ingress"),
+    ),
+    "input": (
+        rule("input"),
+        rule("input", "reject", "reject with icmpx type port-unreachable"),
+        rule("input", "admin", "reject with icmpx type admin-prohibited"),
+        policy("input"),
+        by_iptables("nft", "INPUT"),
+        by_iptables("legacy", "INPUT"),
+        rule("input", "udp", "drop", "meta l4proto udp"),
+        rule("input", "large", "drop", _TOO_LARGE),
+    ),
+}
+"""The ways of each station."""
+
+
+def _sent_by_a(station: str, lever: Lever) -> Callable[[Setup], Truth]:
+    def truth(setup: Setup) -> Truth:
+        if setup.user == "root":
+            less = ("mtu.black-hole",) if lever.name == "large" else ()
+            return words.here(setup, _OWN, station, deciding=lever.deciding("a"), vague=less)
+        if station == "egress":
+            return words.silence(setup, "forward", where="node")
+        # Without root the kernel's EPERM says that a firewall refuses, and not at which hook.
+        return Truth(_OWN, "b", "forward", heals="command", vague=(words.UNREACHABLE, words.NO_FORWARD))
+
+    return truth
+
+
+def _answered_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
+    def truth(setup: Setup) -> Truth:
+        if lever.name == "large":
+            return _too_large(setup, "reverse", Place("packet", station, "sender"))
+        return words.answers_there(setup, station)
+
+    return truth
+
+
+def _received_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
+    def truth(setup: Setup) -> Truth:
+        if lever.name == "large":
+            return _too_large(setup, "forward", Place("packet", station, "receiver"))
+        if lever.name == "udp":
+            return words.there(setup, station, code="udp.blocked")
+        if lever.name in ("reject", "admin"):
+            return _refused(setup, station)
+        return words.there(setup, station)
+
+    return truth
+
+
+def _received_by_a(station: str, lever: Lever) -> Callable[[Setup], Truth]:
+    def truth(setup: Setup) -> Truth:
+        less = {"large": ("mtu.black-hole",), "udp": ("udp.blocked",)}.get(lever.name, ())
+        return words.arrives_here(setup, _OWN, station, deciding=lever.deciding("a"), vague=less)
+
+    return truth
+
+
+def _refused(setup: Setup, station: str) -> Truth:
+    """b's own error says who refuses, and for echo requests only a firewall does."""
+    deciding = Deciding("offender", lambda network: network.plan.address("b", network.plan.families[0]))
+    return Truth(
+        words.NO_FORWARD,
+        "b",
+        "forward",
+        place=Place("packet", station, "receiver"),
+        deciding=deciding,
+        heals="command",
+        where="peer",
+        vague=(words.UNREACHABLE,),
+    )
+
+
+def _too_large(setup: Setup, direction: str, place: Place) -> Truth:
+    """Small answers to large packets, and the reverse, say in which direction large ones die; only b sees where."""
+    seen = words.told(setup)
+    largest = Deciding("mtu_bytes", LARGE)
+    return Truth(
+        "mtu.black-hole",
+        "b",
+        direction,
+        place=place if seen else None,
+        deciding=largest,
+        heals="command",
+        where="peer",
+    )
+
+
+def _proof(station: str, lever: Lever, node: str) -> proofs.Proof:
+    """What really dies. node: that with the firewall."""
+    peer = OTHER[node]
+    sending = station in _SENDING
+    ends = (node, peer) if sending else (peer, node)
+    if lever.name == "large":
+        return proofs.large_ones_die(*ends, _LARGE_DATAGRAM)
+    return proofs.never_leaves(*ends) if sending else proofs.dies_behind_the_tap(*ends)
+
+
+def _excluded(station: str, lever: Lever, node: str) -> Callable[[Setup], str | None]:
+    def reason(setup: Setup) -> str | None:
+        if lever.name == "large" and setup.link_mtu == "1280":
+            return "no packet of this tunnel is that large"
+        if lever.name == "udp" and node == "b" and setup.responder != "key":
+            return "without a responder nothing at b answers UDP"
+        return None
+
+    return reason if lever.name in ("large", "udp") else anywhere
+
+
+def _faults(station: str, lever: Lever) -> tuple[Fault, Fault]:
+    """What a sends to b, and what b answers."""
+    sending = station in _SENDING
+    first, second = ("a", "b") if sending else ("b", "a")
+    truths = (_sent_by_a, _answered_by_b) if sending else (_received_by_b, _received_by_a)
+    place = Place("packet", station, "sender" if sending else "receiver")
+
+    def fault(node: str, suffix: str, which: int) -> Fault:
+        packets = "what a sends to b" if not suffix else "what b answers to a"
+        return Fault(
+            name=f"{station}-{lever.name}{suffix}",
+            summary=f"at {node}, {lever.what}: {packets}",
+            place=place,
+            made=lambda setup: (lever.part(node),),
+            expected=truths[which](station, lever),
+            proof=_proof(station, lever, node),
+            excluded=_excluded(station, lever, node),
+        )
+
+    return fault(first, "", 0), fault(second, "-answers", 1)
+
+
+FAULTS = tuple(
+    fault
+    for station, levers in (*_SENDING.items(), *_RECEIVING.items())
+    for lever in levers
+    for fault in _faults(station, lever)
+)

@@ -1,0 +1,271 @@
+"""Faults of the control host's name: resolvers, the search list, and a's own files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.lab.axes.control import HOSTS
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import ResolverPlan
+from preflight.lab.names import ROUTER
+from preflight.lab.part import Part
+from preflight.lab.services import FIRST_RESOLVER, SECOND_RESOLVER
+from preflight.lab.stations import asking
+from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.topology import CONTROL_DOMAIN, CONTROL_NAME, CONTROL_SHORT, gateway_address
+from preflight.lab.truth import Deciding, Healer, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_NAME = Place("request", "name")
+_STRANGER = gateway_address("a", 4)
+"""A host outside the overlay, without a control plane."""
+_STUB = "127.0.0.53"
+"""Where systemd's resolver listens, if it runs."""
+_WILD_DOMAIN = "corp.test"
+_KNOWN: Mapping[str, tuple[str, ...]] = {CONTROL_NAME: ("{control}",)}
+_EVERYTHING_INSIDE = ("default", "halves")
+
+
+def _asked(setup: Setup) -> str:
+    """The name in the control URL."""
+    return CONTROL_SHORT if setup.control == "search" else CONTROL_NAME
+
+
+def _unresolved(setup: Setup) -> str | None:
+    return None if setup.control in ("dns", "search") else "a asks no resolver for the control host"
+
+
+def _unnamed(setup: Setup) -> str | None:
+    return None if setup.control in ("hosts", "dns", "search") else "the control host has no name"
+
+
+def _inside(setup: Setup) -> str | None:
+    """For faults by which the name leads outside the overlay."""
+    return "all that a sends goes into the tunnel" if setup.routes in _EVERYTHING_INSIDE else None
+
+
+def _both(*reasons: Callable[[Setup], str | None]) -> Callable[[Setup], str | None]:
+    return lambda setup: next(filter(None, (reason(setup) for reason in reasons)), None)
+
+
+def _resolved_by(summary: str, *resolvers: ResolverPlan) -> Part:
+    """a has these resolvers, and each that is silent gets no question."""
+    silent = [each.address for each in resolvers if each.silent]
+    deaf = [each.address for each in resolvers if each.truncated]
+
+    def inject(network: "Network") -> None:
+        rules = [f"input ip daddr {address} meta l4proto {{ tcp, udp }} th dport 53 drop" for address in silent]
+        rules += [f"input ip daddr {address} tcp dport 53 drop" for address in deaf]
+        network.nft(ROUTER, *rules)
+
+    return Part(summary, shape=lambda plan: replace(plan, resolvers=resolvers), inject=inject)
+
+
+def _is(
+    code: str,
+    deciding: Deciding,
+    *vague: str,
+    heals: Healer = "nothing",
+    warns: bool = False,
+) -> Callable[[Setup], Truth]:
+    truth = Truth(code, "control", place=_NAME, deciding=deciding, heals=heals, vague=vague, warns=warns)
+    return lambda setup: truth
+
+
+def _nobody_knows(network: "Network") -> None:
+    """The name that the search list makes of it does not exist, whatever a's programs ask."""
+    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "NXDOMAIN")(network)
+
+
+def _slow(network: "Network") -> None:
+    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent")(network)
+    asking.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+
+
+def _cut(network: "Network") -> None:
+    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "too long")(network)
+    seen = asking.answered(network, FIRST_RESOLVER, CONTROL_NAME, tcp=True)
+    if seen != "silent":
+        raise NotThereError(f"{FIRST_RESOLVER} says {seen!r} over TCP")
+
+
+# What a's own files say
+
+
+def _searched(setup: Setup) -> str:
+    """The name that the search list makes of the control host's, and that a wildcard answers."""
+    return f"{_asked(setup)}.{_WILD_DOMAIN}"
+
+
+def _wildcard(setup: Setup) -> tuple[Part, ...]:
+    wild = ResolverPlan(FIRST_RESOLVER, {**_KNOWN, f"*.{_WILD_DOMAIN}": (_STRANGER,)})
+    first = Part(
+        "a's search list has another domain first",
+        # Kubernetes sets as many dots, so that names with dots are searched too.
+        shape=lambda plan: replace(plan, search=(_WILD_DOMAIN, CONTROL_DOMAIN), ndots=5),
+    )
+    return (_resolved_by("a domain of a's search list has a wildcard", wild), first)
+
+
+def _wildcard_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.url-off-overlay",
+        "control",
+        place=_NAME,
+        deciding=Deciding("asked_name", _searched(setup)),
+        heals="file",
+        vague=("control.plain-http", "control.dns-split", "control.refused"),
+    )
+
+
+def _wildcard_wins(network: "Network") -> None:
+    name = CONTROL_SHORT if f"//{CONTROL_SHORT}:" in (network.plan.control_url or "") else CONTROL_NAME
+    asking.leads_to(name, _STRANGER)(network)
+    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+
+
+def _in_etc(summary: str, **files: str) -> Part:
+    named = {name.replace("_", "."): text for name, text in files.items()}
+    return Part(summary, shape=lambda plan: replace(plan, etc={**plan.etc, **named}))
+
+
+def _stale_hosts(setup: Setup) -> tuple[Part, ...]:
+    return (_in_etc("a's hosts file has an earlier address", hosts=HOSTS.replace("{control}", _STRANGER)),)
+
+
+def _stale_hosts_is(setup: Setup) -> Truth:
+    known = setup.control != "hosts"  # a resolver knows the right address
+    return Truth(
+        "control.dns-split" if known else "control.url-off-overlay",
+        "control",
+        place=_NAME,
+        deciding=Deciding("file", "/etc/hosts"),
+        heals="file" if known else "nothing",
+        vague=("control.url-off-overlay", "control.plain-http", "control.refused"),
+    )
+
+
+def _hosts_are_stale(network: "Network") -> None:
+    asking.leads_to(CONTROL_NAME, _STRANGER)(network)
+    asking.leads_to(CONTROL_SHORT, _STRANGER)(network)
+
+
+def _no_dns(setup: Setup) -> tuple[Part, ...]:
+    return (_in_etc("a's name-service switch has no DNS", nsswitch_conf="passwd: files\nhosts: files\n"),)
+
+
+def _files_only(network: "Network") -> None:
+    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+    asking.leads_to(CONTROL_NAME, "")(network)
+
+
+def _resolver(
+    name: str,
+    summary: str,
+    expected: Callable[[Setup], Truth],
+    proof: asking.Proof,
+    *resolvers: ResolverPlan,
+    excluded: Callable[[Setup], str | None] = _unresolved,
+) -> Fault:
+    """A fault of the resolvers that a asks."""
+    return Fault(
+        name=name,
+        summary=summary,
+        place=_NAME,
+        made=lambda setup: (_resolved_by(summary, *resolvers),),
+        expected=expected,
+        proof=proof,
+        excluded=excluded,
+    )
+
+
+def _split(network: "Network") -> None:
+    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, _STRANGER)(network)
+    asking.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+
+
+_FIRST = Deciding("resolver", FIRST_RESOLVER)
+
+FAULTS = (
+    _resolver(
+        "name-nxdomain",
+        "a's resolver does not know the control host",
+        _is("control.dns-nxdomain", _FIRST),
+        _nobody_knows,
+        ResolverPlan(FIRST_RESOLVER),
+    ),
+    _resolver(
+        "name-silent",
+        "a's resolver does not answer",
+        _is("control.dns-timeout", _FIRST),
+        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent"),
+        ResolverPlan(FIRST_RESOLVER, silent=True),
+    ),
+    _resolver(
+        "name-refused",
+        "nobody listens where a's resolver should be, on a itself",
+        _is("control.dns-timeout", Deciding("problem", "refused"), heals="command"),
+        asking.all_of(asking.resolver_says(_STUB, CONTROL_NAME, "refused"), asking.leads_to(CONTROL_NAME, "")),
+        ResolverPlan(_STUB, absent=True),
+    ),
+    _resolver(
+        "name-truncated",
+        "the answer of a's resolver does not fit into UDP, and its TCP port is blocked",
+        _is("control.dns-timeout", Deciding("problem", "truncated")),
+        _cut,
+        ResolverPlan(FIRST_RESOLVER, _KNOWN, truncated=True),
+    ),
+    _resolver(
+        "name-stripped",
+        "a's resolver takes private addresses out of answers",
+        _is("control.dns-nxdomain", Deciding("problem", "rebind")),
+        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "empty"),
+        ResolverPlan(FIRST_RESOLVER, _KNOWN, stripping=True),
+    ),
+    _resolver(
+        "name-first-dead",
+        "a's first resolver is dead, and the second one answers",
+        _is("control.slow", _FIRST, "control.dns-timeout", heals="file", warns=True),
+        _slow,
+        ResolverPlan(FIRST_RESOLVER, silent=True),
+        ResolverPlan(SECOND_RESOLVER, _KNOWN),
+    ),
+    _resolver(
+        "name-split",
+        "a's first resolver has another address than the second one, outside the overlay",
+        _is("control.dns-split", _FIRST, "control.url-off-overlay", "control.plain-http", heals="file"),
+        _split,
+        ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_STRANGER,)}),
+        ResolverPlan(SECOND_RESOLVER, _KNOWN),
+        excluded=_both(_unresolved, _inside),
+    ),
+    Fault(
+        name="name-search-wildcard",
+        summary="a's search list has a domain with a wildcard before the right one",
+        place=_NAME,
+        made=_wildcard,
+        expected=_wildcard_is,
+        proof=_wildcard_wins,
+        excluded=_both(_unresolved, _inside),
+    ),
+    Fault(
+        name="name-hosts-stale",
+        summary="a's hosts file has an earlier address of the control host, outside the overlay",
+        place=_NAME,
+        made=_stale_hosts,
+        expected=_stale_hosts_is,
+        proof=_hosts_are_stale,
+        excluded=_both(_unnamed, _inside),
+    ),
+    Fault(
+        name="name-nsswitch",
+        summary="a's name-service switch asks no resolver",
+        place=_NAME,
+        made=_no_dns,
+        expected=_is("control.dns-nxdomain", Deciding("file", "/etc/nsswitch.conf"), heals="file"),
+        proof=_files_only,
+        excluded=_unresolved,
+    ),
+)

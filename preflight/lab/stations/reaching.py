@@ -1,0 +1,275 @@
+"""Faults between a's look-up of the control host and the first byte: the route to it, and the connection."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
+
+from preflight.lab import services
+from preflight.lab.axes.control import HOSTS
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import Blueprint
+from preflight.lab.part import Part
+from preflight.lab.processes import program, run
+from preflight.lab.stations import asking
+from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.url import at_host
+from preflight.lab.topology import CONTROL_NAME
+from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_ROUTE, _CONNECT = Place("request", "route"), Place("request", "connect")
+_EVERYTHING_INSIDE = ("default", "halves")
+_OWN_ROUTE = ("host", "per-peer")
+_DEAD = 0xDEAD
+_RULE = 60
+"""Before any rule of a product."""
+
+
+def _ip(network: "Network", *words: str) -> str:
+    """Run ip(8) in a's namespace."""
+    return run(network.command("a", program("ip"), *words))
+
+
+def _route_to(network: "Network", address: str) -> dict[str, Any]:
+    """How a's kernel sends to an address; without a device if it refuses."""
+    found: list[dict[str, Any]] = json.loads(_ip(network, "-json", "route", "get", address))
+    return found[0]
+
+
+def _leaves_outside(address: Callable[["Network"], str]) -> asking.Proof:
+    """What a sends to an address does not go into its tunnel."""
+
+    def prove(network: "Network") -> None:
+        device = _route_to(network, address(network))["dev"]
+        if device.startswith("pl-"):
+            raise NotThereError(f"{address(network)} is reached through {device}")
+
+    return prove
+
+
+# The route
+
+
+def _lan(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        return replace(plan, control_url=at_host("{underlay}")(plan.control_url or ""), server_listens_on_all=True)
+
+    return (Part("a's control URL has the control host's address outside the overlay", shape=shape),)
+
+
+def _lan_url(network: "Network") -> str:
+    return asking.places_of(network).underlay
+
+
+def _lan_excluded(setup: Setup) -> str | None:
+    if setup.control != "address":
+        return "the URL in a's settings has no address"
+    if setup.transport == "prefix" or setup.home == "behind":
+        return "the control plane has one address only"
+    return "all that a sends goes into the tunnel" if setup.routes in _EVERYTHING_INSIDE else None
+
+
+def _lan_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.url-off-overlay",
+        "control",
+        place=_ROUTE,
+        deciding=Deciding("interface", lambda network: str(_route_to(network, _lan_url(network))["dev"])),
+        # A WireGuard node sees which peer has this address as its endpoint.
+        heals="file" if setup.product == "wireguard" else "nothing",
+        vague=("control.plain-http",),
+    )
+
+
+def _lan_is_used(network: "Network") -> None:
+    asking.url_contains(f"//{_lan_url(network)}")(network)
+    _leaves_outside(_lan_url)(network)
+    asking.connection_ends("open", to=_lan_url)(network)
+
+
+def _leak(setup: Setup) -> tuple[Part, ...]:
+    def inject(network: "Network") -> None:
+        family = "-6" if ":" in asking.control_address(network) else "-4"
+        (default, *_) = json.loads(_ip(network, family, "-json", "route", "show", "default", "table", "main"))
+        _ip(network, "route", "add", asking.control_address(network), "via", default["gateway"], "dev", default["dev"])
+
+    return (Part("a route on a sends the control host's overlay address to its LAN", inject=inject),)
+
+
+def _leak_is(setup: Setup) -> Truth:
+    return Truth(
+        "overlay.route-leak",
+        "control",
+        place=_ROUTE,
+        deciding=Deciding("interface", lambda network: str(_route_to(network, asking.control_address(network))["dev"])),
+        heals="command",
+        vague=("control.unreachable", "control.timeout", "control.url-off-overlay", "control.plain-http"),
+    )
+
+
+def _third_only(setup: Setup) -> str | None:
+    return "the way to b is also the way to the control plane" if setup.home == "peer" else None
+
+
+def _leak_excluded(setup: Setup) -> str | None:
+    if setup.routes in _OWN_ROUTE:
+        return "a has a route for the control host already"
+    return _third_only(setup)
+
+
+def _prohibited(setup: Setup) -> tuple[Part, ...]:
+    def inject(network: "Network") -> None:
+        family = "-6" if ":" in asking.control_address(network) else "-4"
+        _ip(network, family, "rule", "add", "to", asking.control_address(network), "prohibit", "priority", str(_RULE))
+
+    return (Part("a rule of a's routing forbids the control host", inject=inject),)
+
+
+def _prohibited_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.unreachable",
+        "control",
+        place=_ROUTE,
+        deciding=Deciding("route_type", "prohibit"),
+        heals="command",
+    )
+
+
+# The connection
+
+
+def _connect_is(code: str, *vague: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
+    truth = Truth(
+        code, "control", place=_CONNECT, deciding=deciding, heals="command", where="control host", vague=vague
+    )
+    return lambda setup: truth
+
+
+def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
+    def inject(network: "Network") -> None:
+        port = asking.places_of(network).control_port
+        network.nft(network.plan.control_host, f'input tcp dport {port} {verdict} comment "no control plane"')
+
+    return lambda setup: (Part(f"the control host's firewall says {verdict}", inject=inject),)
+
+
+def _dead_family(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        dead = str(ip_network(plan.prefixes[6])[_DEAD])
+        answers = {CONTROL_NAME: ("{control}", dead)}
+        hosts = {"hosts": HOSTS + f"{dead} {CONTROL_NAME}\n"} if "hosts" in plan.etc else {}
+        resolvers = tuple(replace(each, answers=answers) for each in plan.resolvers)
+        return replace(plan, resolvers=resolvers, etc={**plan.etc, **hosts})
+
+    return (Part("the control host's name has an IPv6 address that nobody has", shape=shape),)
+
+
+def _dead_address(network: "Network") -> str:
+    return str(ip_network(network.plan.prefixes[6])[_DEAD])
+
+
+def _dead_family_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.address-family",
+        "control",
+        place=_CONNECT,
+        deciding=Deciding("answered_address", _dead_address),
+        # The owner of the name has to take the address away; in a's own hosts file a line does.
+        heals="file" if setup.control == "hosts" else "nothing",
+        warns=True,
+    )
+
+
+def _family_is_dead(network: "Network") -> None:
+    if _dead_address(network) not in asking.looked_up(network, CONTROL_NAME):
+        raise NotThereError(f"{CONTROL_NAME} has no address {_dead_address(network)}")
+    asking.connection_ends("silent", "unreachable", to=_dead_address)(network)
+    asking.connection_ends("open")(network)
+
+
+def _dead_family_excluded(setup: Setup) -> str | None:
+    if setup.control not in ("hosts", "dns", "search"):
+        return "the control host has no name"
+    return None if setup.families == "both" else "the overlay has one family only"
+
+
+FAULTS = (
+    Fault(
+        name="route-lan",
+        summary="a's control URL has the control host's address outside the overlay, where it answers too",
+        place=_ROUTE,
+        made=_lan,
+        expected=_lan_is,
+        proof=_lan_is_used,
+        excluded=_lan_excluded,
+    ),
+    Fault(
+        name="route-leak",
+        summary="a route on a sends the control host's overlay address to its LAN",
+        place=_ROUTE,
+        made=_leak,
+        expected=_leak_is,
+        proof=_leaves_outside(asking.control_address),
+        excluded=_leak_excluded,
+    ),
+    Fault(
+        name="route-prohibited",
+        summary="a rule of a's routing forbids the control host",
+        place=_ROUTE,
+        made=_prohibited,
+        expected=_prohibited_is,
+        proof=asking.connection_ends("forbidden"),
+        excluded=_third_only,
+    ),
+    Fault(
+        name="connect-refused",
+        summary="nobody listens at the control plane's address",
+        place=_CONNECT,
+        made=lambda setup: (services.server("absent"),),
+        expected=_connect_is("control.refused"),
+        proof=asking.connection_ends("refused"),
+    ),
+    Fault(
+        name="connect-silent",
+        summary="the control host drops connections to the control plane's port",
+        place=_CONNECT,
+        made=_filtered("drop"),
+        expected=_connect_is("control.timeout", "control.unreachable"),
+        proof=asking.connection_ends("silent"),
+    ),
+    Fault(
+        name="connect-rejected",
+        summary="the control host's firewall rejects connections to the control plane's port",
+        place=_CONNECT,
+        made=_filtered("reject with icmpx admin-prohibited"),
+        expected=_connect_is(
+            "control.unreachable", "control.refused", deciding=Deciding("offender", asking.control_address)
+        ),
+        proof=asking.connection_ends("unreachable"),
+    ),
+    Fault(
+        name="connect-reset",
+        summary="what listens at the control plane's address resets each connection",
+        place=_CONNECT,
+        made=lambda setup: (services.server("resets"),),
+        expected=_connect_is(
+            "control.refused",
+            *("control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
+            deciding=Deciding("problem", "reset"),
+        ),
+        proof=asking.connection_ends("reset"),
+    ),
+    Fault(
+        name="connect-family",
+        summary="the control host's name also has an IPv6 address that nobody has",
+        place=_CONNECT,
+        made=_dead_family,
+        expected=_dead_family_is,
+        proof=_family_is_dead,
+        excluded=_dead_family_excluded,
+    ),
+)

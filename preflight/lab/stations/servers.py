@@ -1,0 +1,266 @@
+"""Faults of what answers in the place of the control plane, or in front of it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places, Server
+from preflight.lab.part import Part, planned
+from preflight.lab.stations import asks
+from preflight.lab.stations.asks import JOIN, LIST, ask, must
+from preflight.lab.stations.fault import Fault
+from preflight.lab.stations.proofs import each_of
+from preflight.lab.truth import Deciding, Place, Truth
+from preflight.model.host_port import bracketed
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_AT = Place("request", "server")
+_LOGIN = "https://login.example/"
+_PAGE = "<!doctype html><title>Sign in</title><form>Sign in</form>"
+_HTML = f"default_type text/html; return 200 '{_PAGE}';"
+_DEAD_BACKEND = "proxy_pass http://127.0.0.1:1;"
+_PREFIX = "/mesh"
+_GATEWAY = "nginx"
+_SECURE_PORT = 443
+
+
+def _gateway(summary: str, **front: str) -> Callable[[Setup], tuple[Part, ...]]:
+    return lambda setup: (asks.in_front(summary, Front(**front)),)  # type: ignore[arg-type]
+
+
+def _api(directives: str) -> str:
+    return f"location /v1/ {{ {directives} }}"
+
+
+def _is(code: str, deciding: Deciding | None = None, *vague: str) -> Callable[[Setup], Truth]:
+    """A gateway's configuration is its owner's: no command and no file of ours heals it."""
+    return lambda setup: Truth(
+        code, "control", place=_AT, deciding=deciding, heals="nothing", where="control host", vague=vague
+    )
+
+
+def _status(code: str, status: int, *vague: str) -> Callable[[Setup], Truth]:
+    return _is(code, Deciding("http_status", status), *vague)
+
+
+_HEALTHY = asks.answers("/health", 200, populi=True)
+"""The health route is passed on: a client that looks at it alone sees nothing wrong."""
+
+
+def _gateway_answers(status: int) -> "Callable[[Network], None]":
+    """The gateway itself answers the API, and /health comes from the control plane."""
+    return each_of(
+        asks.answers(LIST, status, populi=False), asks.answers(JOIN, status, populi=False, body={}), _HEALTHY
+    )
+
+
+def _leads_to(target: str) -> "Callable[[Network], None]":
+    def prove(network: "Network") -> None:
+        location = ask(network, LIST).headers.get("location", "")
+        must(location.startswith(target), f"{LIST} leads to {location or 'nowhere'}")
+
+    return prove
+
+
+def _another(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
+    return lambda setup: (planned(f"another server is there: {kind}", server=kind),)
+
+
+def _upgraded(plan: Blueprint) -> Blueprint:
+    """Plain HTTP only redirects to TLS on its own port, where the control plane is."""
+    secure = f"server {{ listen <host>:{_SECURE_PORT} ssl; <certificate> location / {{ {HAND_ON} }} }}"
+    front = Front(root="return 301 https://$host$request_uri;", servers=secure, plain=True)
+    return replace(plan, certificate="good", front=front)
+
+
+def _secure_place(network: "Network") -> str:
+    """The redirect keeps the host of a's URL, an address or a name."""
+    return f"https://{asks.url_of(network).removeprefix('http://').rpartition(':')[0]}"
+
+
+def _upgraded_is(setup: Setup) -> Truth:
+    where = Deciding("location", _secure_place)
+    return Truth("control.redirected", "control", place=_AT, deciding=where, heals="file")
+
+
+def _upgrades(network: "Network") -> None:
+    """The redirect leads to the same host, and what is there is the control plane."""
+    _leads_to(f"https://{bracketed(Places.in_tunnel(network.plan).control)}/")(network)
+    with asks.open_socket(network, port=_SECURE_PORT) as sock, asks.trusting().wrap_socket(sock) as secure:
+        secure.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        must(b"x-populi-feature" in _all(secure).lower(), "no control plane is at the redirect's target")
+
+
+def _all(sock: Any) -> bytes:
+    return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def _prefixed(plan: Blueprint) -> Blueprint:
+    return replace(asks.with_urls(plan, lambda url: url + _PREFIX), front=Front())
+
+
+def _prefixed_is(setup: Setup) -> Truth:
+    # Without the prefix the same gateway leads to the control plane: the URL in a's file can be corrected.
+    return Truth(
+        "control.bad-answer", "control", place=_AT, deciding=Deciding("problem", f"prefix {_PREFIX}"), heals="file"
+    )
+
+
+def _prefix_stays(network: "Network") -> None:
+    """The control plane itself refuses the path of a's URL, and accepts the same one without the prefix."""
+    must(asks.url_of(network).endswith(_PREFIX), "a's URL has no prefix")
+    asks.answers(_PREFIX + LIST, 404, populi=True)(network)
+    asks.answers(LIST, 200, populi=True)(network)
+
+
+def _unhealthy(setup: Setup) -> tuple[Part, ...]:
+    return (asks.drilled("unhealthy"),)
+
+
+def _locked(setup: Setup) -> tuple[Part, ...]:
+    def inject(network: "Network") -> None:
+        asks.hold_database(network)
+
+    return (Part("another program holds the control plane's database", inject=inject),)
+
+
+def _locked_is(setup: Setup) -> Truth:
+    # Who holds the lock is a program at the control host; ending it is a decision.
+    return _status("control.unhealthy", 503)(setup)
+
+
+def _says_so(network: "Network") -> None:
+    got = ask(network, JOIN, asks.record("proof"), token=asks.mesh_token(network))
+    must(got.status == 503 and got.populi, f"a join: {got.status} {got.text}")
+
+
+FAULTS = (
+    Fault(
+        name="server-login-redirect",
+        summary="a gateway redirects every API route to its login page; /health is passed on",
+        place=_AT,
+        made=_gateway("a login page before the API", more=_api(f"return 302 {_LOGIN};")),
+        expected=_is("control.redirected", Deciding("location", _LOGIN), "control.not-populi"),
+        proof=each_of(_gateway_answers(302), _leads_to(_LOGIN)),
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="server-moved",
+        summary="a gateway answers 307 to every API route; /health is passed on",
+        place=_AT,
+        made=_gateway("the API has moved", more=_api("return 307 https://mesh.example$request_uri;")),
+        expected=_is("control.redirected", Deciding("location", "https://mesh.example"), "control.not-populi"),
+        proof=each_of(_gateway_answers(307), _leads_to("https://mesh.example/")),
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="server-login-page",
+        summary="a gateway answers every API route with its login page and 200; /health is passed on",
+        place=_AT,
+        made=_gateway("a login page in the place of the API", more=_api(_HTML)),
+        expected=_is("control.not-populi", Deciding("server", _GATEWAY), "control.bad-answer"),
+        proof=_gateway_answers(200),
+        excluded=asks.needs_direct,
+    ),
+    *(
+        Fault(
+            name=f"server-gateway-{status}",
+            summary=f"a gateway answers {status} to every API route; /health is passed on",
+            place=_AT,
+            made=_gateway(f"a gateway that answers {status}", more=_api(f"return {status};")),
+            expected=_status("control.not-populi", status),
+            proof=_gateway_answers(status),
+            excluded=asks.needs_direct,
+        )
+        for status in (403, 404)
+    ),
+    Fault(
+        name="server-challenge",
+        summary="a gateway asks for a user and a password on every API route; /health is passed on",
+        place=_AT,
+        made=_gateway(
+            "a gateway with a password", more=_api(f'auth_basic "Staff"; auth_basic_user_file /dev/null; {HAND_ON}')
+        ),
+        expected=_status("control.not-populi", 401),
+        proof=_gateway_answers(401),
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="server-backend-dead",
+        summary="a gateway answers 502 to every API route, for its backend is dead; /health is passed on",
+        place=_AT,
+        made=_gateway("a gateway with a dead backend", more=_api(_DEAD_BACKEND)),
+        expected=_status("control.unhealthy", 502),
+        proof=_gateway_answers(502),
+        excluded=asks.needs_direct,
+    ),
+    *(
+        Fault(
+            name=f"server-list-{status}",
+            summary=f"the list of nodes is answered with {status}; all else works",
+            place=_AT,
+            made=_gateway(f"the list gives {status}", more=f"location = {LIST} {{ return {status}; }}"),
+            expected=_status("control.unhealthy", status, "control.bad-answer"),
+            proof=each_of(asks.answers(LIST, status, populi=False), _HEALTHY),
+            excluded=asks.needs_direct,
+        )
+        for status in (500, 503)
+    ),
+    Fault(
+        name="server-another-site",
+        summary="another web server is at the address, and answers 200 to everything",
+        place=_AT,
+        made=_another("everything"),
+        expected=_is("control.not-populi"),
+        proof=each_of(asks.answers("/health", 200, populi=False), asks.answers(LIST, 200, populi=False)),
+        excluded=asks.needs_plain,
+    ),
+    Fault(
+        name="server-redirect",
+        summary="another web server is at the address, and redirects everything to a login page",
+        place=_AT,
+        made=_another("redirect"),
+        expected=_is("control.redirected", Deciding("location", "http://login.example/")),
+        proof=_leads_to("http://login.example/"),
+        excluded=asks.needs_plain,
+    ),
+    Fault(
+        name="server-to-https",
+        summary="the plain port redirects to TLS on the same host, where the control plane is",
+        place=_AT,
+        made=lambda setup: (asks.shaped("plain HTTP leads to TLS", _upgraded),),
+        expected=_upgraded_is,
+        proof=_upgrades,
+        excluded=asks.needs_plain,
+    ),
+    Fault(
+        name="server-prefix-kept",
+        summary="a's URL has a prefix, and the gateway does not strip it",
+        place=_AT,
+        made=lambda setup: (asks.shaped("a prefix that nobody strips", _prefixed),),
+        expected=_prefixed_is,
+        proof=_prefix_stays,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="server-unhealthy",
+        summary="the control plane answers 500 to /health",
+        place=_AT,
+        made=_unhealthy,
+        expected=_status("control.unhealthy", 500),
+        proof=asks.answers("/health", 500, populi=True),
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="server-database-locked",
+        summary="another program holds the control plane's database: each write is answered with 503",
+        place=_AT,
+        made=_locked,
+        expected=_locked_is,
+        proof=_says_so,
+        excluded=asks.needs_control,
+    ),
+)

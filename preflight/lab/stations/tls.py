@@ -1,0 +1,249 @@
+"""Faults of the TLS handshake with the control plane."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import HAND_ON, INTERMEDIATE, OTHER_NAME, Blueprint, Certificate, Front
+from preflight.lab.part import Part
+from preflight.lab.site import CONTROL
+from preflight.lab.stations import asks
+from preflight.lab.stations.asks import ask, must
+from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_AT = Place("request", "tls")
+CLIENT_CERTIFICATE = "control.tls-failed"
+"""Until the toolkit has a code `control.client-certificate`."""
+_SITE = "populi.internal"
+"""The only name that the gateway serves the control plane under, in some faults."""
+_VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate": 20}
+"""X509_V_ERR_CERT_HAS_EXPIRED, …_CERT_NOT_YET_VALID and …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY of OpenSSL."""
+
+
+def _certificate(kind: Certificate) -> Callable[[Setup], tuple[Part, ...]]:
+    part = asks.shaped(f"the certificate is {kind}", lambda plan: replace(plan, certificate=kind))
+    return lambda setup: (part,)
+
+
+def _front(summary: str, front: Front) -> Callable[[Setup], tuple[Part, ...]]:
+    return lambda setup: (asks.in_front(summary, front),)
+
+
+def _is(code: str, deciding: Deciding | None = None, *vague: str) -> Callable[[Setup], Truth]:
+    """Certificates are made at the control host, by a person: neither a command nor a file of ours heals."""
+    return lambda setup: Truth(
+        code, "control", place=_AT, deciding=deciding, heals="nothing", where="control host", vague=vague
+    )
+
+
+def _refusal(network: "Network") -> ssl.SSLError | None:
+    """Why a client that trusts a's certificate authority refuses the server; None if it does not."""
+    context = ssl.create_default_context(cafile=str(network.names.files("a") / "ca.pem"))
+    try:
+        asks.connection(network, context=context).close()
+    except ssl.SSLError as error:
+        return error
+    return None
+
+
+def _unverified(kind: Certificate) -> "Callable[[Network], None]":
+    """OpenSSL refuses the certificate for exactly this reason."""
+
+    def prove(network: "Network") -> None:
+        error = _refusal(network)
+        code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
+        must(code == _VERIFY_ERRORS[kind], f"the certificate is refused with {error}")
+
+    return prove
+
+
+def _other_name(network: "Network") -> None:
+    error = _refusal(network)
+    must(error is not None and "mismatch" in str(error), f"the certificate is refused with {error}")
+
+
+def _missing_link(network: "Network") -> None:
+    """The root alone is not enough, and with the intermediate, which the server does not send, it is."""
+    _unverified("no-intermediate")(network)
+    context = ssl.create_default_context(cafile=str(network.names.files("a") / "ca.pem"))
+    context.load_verify_locations(network.names.files(CONTROL) / "intermediate.pem")
+    asks.connection(network, context=context).close()
+
+
+def _speaks_plain(network: "Network") -> None:
+    """a's URL says https, and its server answers plain HTTP."""
+    must(asks.url_of(network).startswith("https:"), "a's URL is not one of TLS")
+    with asks.open_socket(network) as sock:
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: control\r\n\r\n")
+        must(sock.recv(5) == b"HTTP/", "the server does not speak plain HTTP")
+
+
+def _speaks_tls(network: "Network") -> None:
+    """a's URL says http, and its server speaks TLS."""
+    must(asks.url_of(network).startswith("http:"), "a's URL is not one of plain HTTP")
+    try:
+        asks.connection(network, context=asks.trusting()).close()
+    except ssl.SSLError as error:
+        raise NotThereError(f"the server does not speak TLS: {error}") from None
+
+
+def _demands_certificate(network: "Network") -> None:
+    got = ask(network, "/health")
+    must("CERTIFICATE_REQUIRED" in got.text.upper(), f"/health: {got.status} {got.text}")
+
+
+def _asks_certificate_by_400(network: "Network") -> None:
+    got = ask(network, "/health")
+    must(got.status == 400 and "No required SSL certificate" in got.text, f"/health: {got.status}")
+
+
+def _rejects_name(network: "Network") -> None:
+    error = _refusal(network)
+    must("UNRECOGNIZED_NAME" in str(error), f"the handshake ends with {error}")
+
+
+def _lost_tls(plan: Blueprint) -> Blueprint:
+    """The server has no certificate any more, and its nodes do not know."""
+    return asks.secure_url(replace(plan, certificate=None))
+
+
+def _gained_tls(plan: Blueprint) -> Blueprint:
+    """The server has a certificate now, and a does not know."""
+    return asks.plain_url(replace(plan, certificate="good"))
+
+
+def _lost_tls_is(setup: Setup) -> Truth:
+    # On the overlay plain HTTP is as good as TLS: the node may go back to http.
+    return Truth("control.tls-failed", "control", place=_AT, deciding=Deciding("problem", "plain HTTP"), heals="file")
+
+
+def _gained_tls_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.tls-failed",
+        "control",
+        place=_AT,
+        deciding=Deciding("problem", "speaks TLS"),
+        heals="file",
+        vague=("control.bad-answer", "control.not-populi"),
+    )
+
+
+_TWO_SITES = f"""
+server {{ listen <bind> ssl default_server; ssl_certificate <folder>/other.pem; ssl_certificate_key <folder>/other.key;
+  location / {{ default_type text/html; return 200 "<!doctype html><title>Shop</title>"; }} }}
+server {{ listen <bind> ssl; server_name {_SITE}; <certificate> location / {{ {HAND_ON} }} }}
+"""
+_REJECTS = f"""
+server {{ listen <bind> ssl default_server; ssl_reject_handshake on; }}
+server {{ listen <bind> ssl; server_name {_SITE}; <certificate> location / {{ {HAND_ON} }} }}
+"""
+_BY_400 = "ssl_client_certificate <folder>/ca.pem; ssl_verify_client on;"
+
+
+FAULTS = (
+    Fault(
+        name="tls-plain-server",
+        summary="a's URL says https, and the server speaks plain HTTP",
+        place=_AT,
+        made=lambda setup: (asks.shaped("the server lost its TLS", _lost_tls),),
+        expected=_lost_tls_is,
+        proof=_speaks_plain,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="tls-plain-client",
+        summary="a's URL says http, and the server speaks TLS",
+        place=_AT,
+        made=lambda setup: (asks.shaped("the server speaks TLS now", _gained_tls),),
+        expected=_gained_tls_is,
+        proof=_speaks_tls,
+        excluded=asks.needs_direct,
+    ),
+    Fault(
+        name="tls-expired",
+        summary="the certificate expired yesterday",
+        place=_AT,
+        made=_certificate("expired"),
+        expected=_is("control.tls-expired"),
+        proof=_unverified("expired"),
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-not-yet-valid",
+        summary="the certificate is valid from tomorrow",
+        place=_AT,
+        made=_certificate("not-yet"),
+        expected=_is("control.tls-not-yet-valid"),
+        proof=_unverified("not-yet"),
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-untrusted",
+        summary="another authority signed the certificate than the one that a trusts",
+        place=_AT,
+        made=_certificate("untrusted"),
+        expected=_is("control.tls-untrusted", Deciding("certificate", "Preflight lab CA")),
+        proof=_unverified("untrusted"),
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-intermediate-missing",
+        summary="the server does not send the intermediate certificate, and a trusts the root",
+        place=_AT,
+        made=_certificate("no-intermediate"),
+        expected=_is("control.tls-untrusted", Deciding("certificate", INTERMEDIATE)),
+        proof=_missing_link,
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-name",
+        summary="the certificate is for another name",
+        place=_AT,
+        made=_certificate("other-name"),
+        expected=_is("control.tls-name", Deciding("certificate", OTHER_NAME)),
+        proof=_other_name,
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-default-site",
+        summary="the gateway knows the control plane by another name, and shows the certificate of its default site",
+        place=_AT,
+        made=_front("a gateway with two sites", Front(whole=_TWO_SITES)),
+        expected=_is("control.tls-name", Deciding("certificate", OTHER_NAME)),
+        proof=_other_name,
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-name-rejected",
+        summary="the gateway ends the handshake, for it serves no site of this name",
+        place=_AT,
+        made=_front("a gateway that rejects unknown names", Front(whole=_REJECTS)),
+        expected=_is("control.tls-failed", Deciding("problem", "SNI")),
+        proof=_rejects_name,
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-client-certificate",
+        summary="the server demands a certificate of the client, in the handshake of TLS 1.3",
+        place=_AT,
+        made=_front("a server that demands certificates", Front(relay="asks-certificate")),
+        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate")),
+        proof=_demands_certificate,
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-client-certificate-400",
+        summary="the gateway answers 400 to clients without a certificate",
+        place=_AT,
+        made=_front("a gateway that demands certificates", Front(more=_BY_400)),
+        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.not-populi"),
+        proof=_asks_certificate_by_400,
+        excluded=asks.needs_tls,
+    ),
+)

@@ -1,0 +1,199 @@
+"""Faults of the control URL: where a has it from, and how it is written."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from preflight.lab.axes.control import FIRST_VARIABLE, SECOND_VARIABLE
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import Blueprint
+from preflight.lab.part import Part
+from preflight.lab.stations import asking
+from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.truth import Deciding, Healer, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_SOURCE, _PARSE = Place("request", "source"), Place("request", "parse")
+_HOST = re.compile(r"(?<=://)[^:/]+")
+_API = "/v1/populi"
+
+
+def _rewritten(summary: str, change: Callable[[str], str]) -> Part:
+    """The URL that leads a to the control plane is written another way, in its settings or its second variable."""
+
+    def shape(plan: Blueprint) -> Blueprint:
+        if plan.control_url is not None:
+            return replace(plan, control_url=change(plan.control_url))
+        changed = {name: change(url) for name, url in plan.url_variables.items() if name == SECOND_VARIABLE}
+        return replace(plan, url_variables={**plan.url_variables, **changed})
+
+    return Part(summary, shape=shape)
+
+
+def _healer(setup: Setup) -> Healer:
+    """What changes the URL where it is."""
+    return "command" if setup.control == "fallback" else "file"
+
+
+# The source
+
+
+def _missing(setup: Setup) -> tuple[Part, ...]:
+    return (Part("a has no control URL", shape=lambda plan: replace(plan, control_url=None, url_variables={})),)
+
+
+def _no_url(network: "Network") -> None:
+    if network.plan.control_url is not None or network.plan.url_variables:
+        raise NotThereError("a has a control URL")
+
+
+def _binds(setup: Setup) -> tuple[Part, ...]:
+    return (_rewritten("a's only control URL is where the server binds", at_host("0.0.0.0")),)  # noqa: S104 - the fault
+
+
+def at_host(host: str) -> Callable[[str], str]:
+    """The same URL with another host."""
+    return lambda url: _HOST.sub(host, url)
+
+
+def _only_bind_all(network: "Network") -> None:
+    urls = [*filter(None, [network.plan.control_url]), *network.plan.url_variables.values()]
+    if not urls or not all("//0.0.0.0:" in url for url in urls):
+        raise NotThereError(f"a has another control URL: {', '.join(urls)}")
+
+
+def _elsewhere(plan: Blueprint) -> str:
+    """The overlay address of a member that is neither a nor the control host."""
+    return plan.address("c" if plan.topology.control_node == "b" else "b", plan.families[0])
+
+
+def _stale_variable(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        address = _elsewhere(plan)
+        url = f"http://[{address}]:{{port}}" if ":" in address else f"http://{address}:{{port}}"
+        return replace(plan, url_variables={**plan.url_variables, FIRST_VARIABLE: url})
+
+    return (Part("a's first variable has the address of an earlier control host", shape=shape),)
+
+
+def _nobody_listens_there(network: "Network") -> None:
+    url, earlier = network.plan.url_variables.get(FIRST_VARIABLE, ""), _elsewhere(network.plan)
+    if earlier not in url:
+        raise NotThereError(f"{FIRST_VARIABLE} does not lead to {earlier}: {url}")
+    asking.connection_ends("refused", "silent", to=lambda network: earlier)(network)
+
+
+def _stale_variable_is(setup: Setup) -> Truth:
+    return Truth(
+        # A default-drop firewall at the earlier host answers nothing.
+        "control.refused" if setup.firewall == "open" else "control.timeout",
+        "control",
+        place=_SOURCE,
+        deciding=Deciding("variable", FIRST_VARIABLE),
+        heals="command",
+        vague=("control.refused", "control.timeout", "control.unreachable"),
+    )
+
+
+# How it is written
+
+
+def _problem(word: str, *vague: str, heals: bool = True, code: str = "control.url-invalid") -> Callable[[Setup], Truth]:
+    def expected(setup: Setup) -> Truth:
+        return Truth(
+            code,
+            "control",
+            place=_PARSE,
+            deciding=Deciding("problem", word),
+            heals=_healer(setup) if heals else "nothing",
+            vague=vague,
+        )
+
+    return expected
+
+
+def _written(
+    name: str, summary: str, change: Callable[[str], str], mistake: str, expected: Callable[[Setup], Truth]
+) -> Fault:
+    """A fault in how the URL is written. mistake: what every such URL contains."""
+    return Fault(
+        name=name,
+        summary=summary,
+        place=_PARSE,
+        made=lambda setup: (_rewritten(summary, change),),
+        expected=expected,
+        proof=asking.url_contains(mistake),
+    )
+
+
+FAULTS = (
+    Fault(
+        name="source-missing",
+        summary="a has a token and a scope, and no control URL",
+        place=_SOURCE,
+        made=_missing,
+        expected=lambda setup: Truth("control.url-missing", "control", place=_SOURCE),
+        proof=_no_url,
+    ),
+    Fault(
+        name="source-bind-all",
+        summary="a's only control URL is the server's bind address 0.0.0.0",
+        place=_SOURCE,
+        made=_binds,
+        expected=lambda setup: Truth("control.url-bind-all", "control", place=_SOURCE),
+        proof=_only_bind_all,
+    ),
+    Fault(
+        name="source-disagree",
+        summary="a's first variable names an earlier control host, its settings the right one",
+        place=_SOURCE,
+        made=_stale_variable,
+        expected=_stale_variable_is,
+        proof=_nobody_listens_there,
+    ),
+    _written(
+        "parse-quotes",
+        "a's control URL is in quotes, which are part of it",
+        lambda url: f'"{url}"',
+        '"http',
+        _problem("quotes"),
+    ),
+    _written(
+        "parse-colon",
+        "a's control URL has no colon behind its scheme",
+        lambda url: url.replace("://", "//", 1),
+        "http//",
+        _problem("colon", "control.dns-nxdomain"),
+    ),
+    _written(
+        "parse-user",
+        "a's control URL has a user and a password in it",
+        lambda url: url.replace("://", "://worker:password@", 1),
+        "worker:password@",
+        _problem("password"),
+    ),
+    _written(
+        "parse-api-path",
+        "a's control URL ends with the path of the API",
+        lambda url: f"{url}{_API}",
+        _API,
+        _problem(_API, "control.not-populi", "control.unhealthy"),
+    ),
+    _written(
+        "parse-port",
+        "a's control URL has the port 0",
+        lambda url: url.replace(":{port}", ":0", 1),
+        ":0",
+        _problem("port"),
+    ),
+    _written(
+        "parse-loopback",
+        "a's control URL was copied from the control host: it says 127.0.0.1",
+        at_host("127.0.0.1"),
+        "//127.0.0.1",
+        _problem("loopback", "control.refused", heals=False, code="control.url-off-overlay"),
+    ),
+)

@@ -1,0 +1,167 @@
+"""One scenario in its own lab: built, run, and judged."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from preflight.files import Attempts, WriteError, write
+from preflight.lab import reaper, score, truth
+from preflight.lab.heal import Healing, heal
+from preflight.lab.labs import Lab, fresh_lab
+from preflight.lab.names import LabError
+from preflight.lab.scenarios import Scenario
+from preflight.lab.score import Outcome
+from preflight.lab.truth import Truth
+from preflight.programs import python_module
+from preflight.report.timeline import FILE as TIMELINE
+
+RUN_LIMIT_S = 180.0
+
+
+class Trials:
+    """Runs scenarios, in any number of threads, until it is stopped.
+
+    reports: the directory for their reports; attempts: remembers those that could not be written. healing: do what a
+    report of something broken says that heals, and run again.
+    """
+
+    def __init__(self, reports: Path, attempts: Attempts, *, healing: bool = False) -> None:
+        self._healing = healing
+        self._reports = reports
+        self._attempts = attempts
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        reaper.stand_by()
+
+    def one(self, scenario: Scenario, number: int) -> Outcome | None:
+        """One run of one scenario; None if all were stopped meanwhile."""
+        if self._stopped.is_set():
+            return None
+        began, timeline = time.monotonic(), b""
+        started, healing = began, None
+        try:
+            with fresh_lab(scenario) as lab:
+                started, true = time.monotonic(), _truths(scenario, lab)
+                try:
+                    report = self._preflight(lab)
+                finally:
+                    ran_s = time.monotonic() - started
+                    timeline = _timeline(lab)
+                if self._healing and scenario.is_broken:
+                    healing = self._heal(scenario, lab, report, number)
+        except LabError as error:
+            outcome = score.broken(scenario, str(error))
+        else:
+            kept = self._keep_report(f"{scenario.name}-{number}", report)
+            outcome = replace(_judged(scenario, true, report), report=kept, ran_ms=ran_s * 1000, healing=healing)
+        if timeline and not outcome.good:
+            outcome = replace(outcome, timeline=self._keep(f"{scenario.name}-{number}.{TIMELINE}", timeline))
+        if self._stopped.is_set():
+            return None
+        ended = time.monotonic()
+        return replace(outcome, repeat=number, duration_ms=(ended - started) * 1000, whole_ms=(ended - began) * 1000)
+
+    def stop(self) -> None:
+        """End what runs, and run nothing more."""
+        with self._guard:
+            self._stopped.set()
+            for child in self._running:
+                child.kill()
+
+    def _heal(self, scenario: Scenario, lab: Lab, report: Mapping[str, Any], number: int) -> Healing:
+        """What the report's fixes do. A second report that is not green is kept."""
+
+        def rerun(variables: Mapping[str, str]) -> Mapping[str, Any]:
+            if _enrolled(report):
+                lab.renew_token()
+            after = self._preflight(lab, variables)
+            if not _green(scenario, after):
+                self._keep_report(f"{scenario.name}-{number}-after", after)
+            return after
+
+        return heal(lab, report, rerun, lambda after: _green(scenario, after))
+
+    def _preflight(self, lab: Lab, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """`preflight all` on node a. Raises LabError if it writes no report."""
+        file, log = lab.names.directory / "report.json", lab.names.directory / "preflight.log"
+        documents = ["--output", f"json={file}", "--debug", str(lab.names.directory / TIMELINE)]
+        words = python_module("preflight", "all", *lab.preflight_arguments(), *documents)
+        file.unlink(missing_ok=True)
+        with log.open("wb") as sink:
+            child = self._start(lab.command(words), lab.environment() | dict(variables or {}), sink.fileno())
+        try:
+            child.wait(RUN_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"preflight all did not end within {RUN_LIMIT_S:.0f} s") from None
+        finally:
+            self._end(child)
+        try:
+            report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = said[-1] if said else "it printed nothing"
+            raise LabError(f"preflight all ended with {child.returncode} and wrote no report: {last}") from None
+        return report
+
+    def _start(self, words: list[str], environment: dict[str, str], sink: int) -> subprocess.Popen[bytes]:
+        """In a new session: only we get Ctrl-C from the terminal, and `stop` passes it on."""
+        with self._guard:
+            if self._stopped.is_set():
+                raise LabError("stopped")
+            child = subprocess.Popen(words, env=environment, stdout=sink, stderr=sink, start_new_session=True)
+            self._running.add(child)
+        return child
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        with self._guard:
+            self._running.discard(child)
+        child.kill()
+        child.wait()
+
+    def _keep_report(self, name: str, report: Mapping[str, Any]) -> str | None:
+        return self._keep(f"{name}.json", json.dumps(report, indent=2, ensure_ascii=False))
+
+    def _keep(self, name: str, content: str | bytes) -> str | None:
+        path = self._reports / name
+        try:
+            write(path, content)
+        except WriteError as error:
+            self._attempts.failures.append(error)
+            return None
+        return str(path)
+
+
+def _truths(scenario: Scenario, lab: Lab) -> tuple[Truth, ...]:
+    """What is true of a draw in this lab."""
+    return tuple(truth.resolved(lab.network) for truth in scenario.draw.truths()) if scenario.draw else ()
+
+
+def _judged(scenario: Scenario, true: Sequence[Truth], report: Mapping[str, Any]) -> Outcome:
+    if scenario.draw is None:
+        return score.judge(scenario, report)
+    return score.judge_draw(scenario.name, true, report, scenario.draw.setup.silent())
+
+
+def _green(scenario: Scenario, report: Mapping[str, Any]) -> bool:
+    """Whether nothing is wrong any more, as far as this set-up lets us see."""
+    silent = scenario.draw.setup.silent() if scenario.draw else frozenset[str]()
+    return truth.judge((), report, silent=silent).right
+
+
+def _enrolled(report: Mapping[str, Any]) -> bool:
+    """Whether the run has spent its one-time token."""
+    return any(each["check"] == "enroll.cycle" and each["status"] == "pass" for each in report["results"])
+
+
+def _timeline(lab: Lab) -> bytes:
+    """The timeline of the node's run so far, also if the run was killed."""
+    try:
+        return (lab.names.directory / TIMELINE).read_bytes()
+    except OSError:
+        return b""

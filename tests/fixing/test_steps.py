@@ -1,0 +1,177 @@
+"""Before a fix is made the program asks what is there: to undo it, and to leave it if the state is another by now."""
+
+import json
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from preflight.fixing.steps import Ask, FixError, Step, steps
+from preflight.model.change import Command, NamedValue
+from preflight.model.fix import (
+    ClockSync,
+    FilterAccept,
+    FilterDelete,
+    Fix,
+    KernelSettings,
+    LinkAddresses,
+    LinkMtu,
+    LinkMtuByAddress,
+    LinkUp,
+    PrivateFiles,
+    Route,
+    ServiceRestart,
+    WgQuick,
+    WireguardPeer,
+)
+
+KEY, OTHER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
+LINK = json.dumps([{"ifname": "wg0", "mtu": 1420, "flags": ["POINTOPOINT"]}])
+RULES = """table inet filter { # handle 1
+	chain input { # handle 2
+		type filter hook input priority filter; policy accept;
+		iifname "wg0" accept # handle 3
+		udp dport 862 drop # handle 7
+	}
+}"""
+
+
+def asked(*answers: str) -> Ask:
+    """Answers in the order of the questions."""
+    rest = iter(answers)
+    return lambda question: next(rest)
+
+
+def undone(made: list[Step], output: str = "") -> list[Command]:
+    return [command for step in made if step.unmade for command in step.unmade(output)]
+
+
+def words(*lines: str) -> list[Command]:
+    return [tuple(line.split()) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("fix", "answers", "undo"),
+    [
+        (LinkMtu(interface="wg0", mtu_bytes=1312), (LINK,), ["ip link set dev wg0 mtu 1420"]),
+        (LinkMtu(interface="wg0", mtu_bytes=1420), (LINK,), None),
+        (
+            LinkMtuByAddress(address="10.66.0.2", mtu_bytes=1312),
+            (json.dumps([{}, {"ifname": "wg0"}]), LINK),
+            ["ip link set dev wg0 mtu 1420"],
+        ),
+        (LinkUp(interface="wg0"), (LINK,), ["ip link set dev wg0 down"]),
+        (LinkUp(interface="wg0"), (LINK.replace("POINTOPOINT", "UP"),), None),
+        (
+            LinkAddresses(interface="wg0", addresses=("10.66.0.1/24", "fd66::1/64")),
+            (json.dumps([{"addr_info": [{"local": "fd66::1", "prefixlen": 64}]}]),),
+            ["ip address del 10.66.0.1/24 dev wg0"],
+        ),
+        (
+            KernelSettings(settings=(NamedValue("net.ipv4.conf.all.rp_filter", "2"),)),
+            ("1\n",),
+            ["sysctl -w net.ipv4.conf.all.rp_filter=1"],
+        ),
+        (KernelSettings(settings=(NamedValue("net.ipv4.conf.all.rp_filter", "2"),)), ("2\n",), None),
+        (
+            Route(action="add", destination="10.66.0.2/32", interface="wg0"),
+            ("",),
+            ["ip -4 route del 10.66.0.2/32 dev wg0"],
+        ),
+        (
+            Route(action="replace", destination="10.66.0.2/32", interface="wg0", table=7),
+            ("10.66.0.2 via 192.168.0.1 dev eth0 linkdown\n",),
+            ["ip -4 route replace 10.66.0.2 via 192.168.0.1 dev eth0 table 7"],
+        ),
+        (
+            Route(action="del", destination="fd66::2/128", interface="eth0"),
+            ("fd66::2 dev eth1 metric 1\nfd66::2 dev eth0 metric 1024 expires 12sec pref medium\n",),
+            ["ip -6 route add fd66::2 dev eth0 metric 1024 pref medium"],
+        ),
+        (
+            WireguardPeer(interface="wg0", key=KEY, keepalive_s=25),
+            (f"{KEY}\t10.66.0.2/32\n", f"{KEY}\toff\n"),
+            [f"wg set wg0 peer {KEY} persistent-keepalive off"],
+        ),
+        (
+            WireguardPeer(interface="wg0", key=KEY, allowed_ips=("10.66.0.9/32", "10.66.0.2/32")),
+            (f"{KEY}\t10.66.0.9/32\n{OTHER}\t10.66.0.3/32 fd66::/64\n",),
+            [f"wg set wg0 peer {KEY} allowed-ips 10.66.0.9/32"],
+        ),
+        (
+            WireguardPeer(interface="wg0", key=KEY, endpoint="192.0.2.1:51820"),
+            (f"{KEY}\t(none)\n", f"{KEY}\t192.0.2.9:5\n"),
+            [f"wg set wg0 peer {KEY} endpoint 192.0.2.9:5"],
+        ),
+        (WgQuick(interface="wg0"), (), ["wg-quick down wg0"]),
+        (ClockSync(), ("no\n",), ["timedatectl set-ntp false"]),
+        (ClockSync(), ("yes\n",), None),
+        (PrivateFiles(paths=("/a", "/b")), ("644\n", "640\n"), ["chmod 644 /a", "chmod 640 /b"]),
+    ],
+)  # fmt: skip
+def test_what_was_there_comes_back(fix: Fix, answers: tuple[str, ...], undo: list[str] | None) -> None:
+    """Protects the way back: the old value is read first. None: all is as it should be, and nothing is done."""
+    made = steps(fix, asked(*answers))
+    assert undone(made) == words(*(undo or ()))
+    assert bool(made) is (undo is not None)
+
+
+def test_a_rule_comes_back_in_its_place() -> None:
+    """Protects a firewall: the order of its rules decides."""
+    place = {"family": "inet", "table": "filter", "chain": "input"}
+    made = steps(FilterDelete(**place, handle=7), asked(RULES))  # type: ignore[arg-type]
+    assert undone(made) == [
+        ("nft", "add", "rule", "inet", "filter", "input", "position", "3", "udp dport 862 drop"),
+    ]
+    first = steps(FilterDelete(**place, handle=3), asked(RULES))  # type: ignore[arg-type]
+    assert undone(first) == [("nft", "insert", "rule", "inet", "filter", "input", 'iifname "wg0" accept')]
+
+
+def test_an_accepting_rule_is_found_again() -> None:
+    """Protects from a rule that stays: its handle is known only once it is there."""
+    fix = FilterAccept(family="inet", table="filter", chain="input", interface="wg0", protocol="udp", port=862)
+    made = steps(fix, asked())
+    assert made[0].command[:3] == ("nft", "--echo", "--handle")
+    output = 'insert rule inet filter input iifname "wg0" udp dport 862 accept # handle 9\n'
+    assert undone(made, output) == words("nft delete rule inet filter input handle 9")
+
+
+def test_what_cannot_be_undone_says_so() -> None:
+    """Protects from the promise of a way back that there is not."""
+    assert [step.unmade for step in steps(ServiceRestart(service="nebula"), asked())] == [None]
+    assert [step.unmade for step in steps(WgQuick(interface="wg0", again=True), asked())] == [None, None]
+    no_endpoint = WireguardPeer(interface="wg0", key=KEY, endpoint="192.0.2.1:51820")
+    assert [step.unmade for step in steps(no_endpoint, asked(f"{KEY}\t(none)\n", f"{KEY}\t(none)\n"))] == [None]
+
+
+ALLOWED: Callable[..., WireguardPeer] = lambda *texts: WireguardPeer(  # noqa: E731
+    interface="wg0", key=KEY, allowed_ips=texts
+)
+STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
+    "another peer has the address": (
+        ALLOWED("10.66.0.2/32"), (f"{KEY}\t(none)\n{OTHER}\t10.66.0.2/32\n",), "belongs to another peer",
+    ),
+    "another peer has a wider network": (
+        ALLOWED("10.66.0.2/32"), (f"{KEY}\t(none)\n{OTHER}\t10.66.0.0/24\n",), "belongs to another peer",
+    ),
+    "the peer has more by now": (ALLOWED("10.66.0.2/32"), (f"{KEY}\t10.66.9.0/24\n",), "take away"),
+    "the peer is gone": (ALLOWED("10.66.0.2/32"), (f"{OTHER}\t(none)\n",), "no peer with the key"),
+    "the route is gone": (
+        Route(action="del", destination="10.66.0.2/32", gateway="192.168.0.1"), ("10.66.0.2 dev wg0\n",), "any more",
+    ),
+    "the rule is gone": (
+        FilterDelete(family="inet", table="filter", chain="input", handle=8), (RULES,), "not there any more",
+    ),
+    "the address is on no interface": (
+        LinkMtuByAddress(address="10.66.0.2", mtu_bytes=1312), ("[]",), "on 0 interfaces",
+    ),
+    "its interface has a strange name": (
+        LinkMtuByAddress(address="10.66.0.2", mtu_bytes=1312), ('[{"ifname": "-x"}]',), "not an interface",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("fix", "answers", "said"), STALE.values(), ids=STALE)
+def test_a_fix_that_is_not_right_any_more_is_left(fix: Fix, answers: tuple[str, ...], said: str) -> None:
+    """Protects a working peer, and whatever has changed since the report was written."""
+    with pytest.raises(FixError, match=said):
+        steps(fix, asked(*answers))

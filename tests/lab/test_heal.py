@@ -1,0 +1,97 @@
+"""`--heal`: the fixes of a report are made where it says, in the lab alone, and judged by the next run."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.lab.heal import heal, worse
+from preflight.lab.labs import Lab, fresh_lab
+from preflight.lab.scenario_file import parse_scenario
+from preflight.model.fix import ClockSync, LinkMtu, PrivateFiles, Setting
+from preflight.model.remedy import Remedies, by_hand, look
+from preflight.model.remedy import heal as fix
+from preflight.report.remedies import remedy_entry
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+GREEN = {"results": [], "diagnosis": [], "run": {"exit_code": 0}}
+
+
+def report(remedies: Remedies, *results: tuple[str, str]) -> dict[str, Any]:
+    """A report with one cause. results: id and status."""
+    entries = [remedy_entry(each).model_dump(mode="json") for each in remedies]
+    rows = [{"id": name, "status": status} for name, status in results]
+    return {"results": rows, "diagnosis": [{"code": "overlay.down", "remedies": entries}], "run": {"exit_code": 1}}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A plain lab."""
+    with fresh_lab(parse_scenario("healing", "{}")) as made:
+        yield made
+
+
+def green(after: Mapping[str, Any]) -> bool:
+    """Nothing is left."""
+    return not after["diagnosis"]
+
+
+def test_a_way_that_was_taken_down() -> None:
+    """Protects the measure of harm: what passed and fails now, not what failed before or was never looked at."""
+    before = {"results": [{"id": "x", "status": "pass"}, {"id": "y", "status": "fail"}]}
+    after = {"results": [{"id": "x", "status": "fail"}, {"id": "y", "status": "fail"}, {"id": "z", "status": "fail"}]}
+    assert list(worse(before, after)) == ["x"]
+
+
+def test_the_fix_is_made_where_it_says(lab: Lab) -> None:
+    """Protects against a fix in the wrong place: here on b, and not on a."""
+    tunnel = lab.names.tunnel("b")
+    done = heal(
+        lab,
+        report(fix(lambda: LinkMtu(interface=tunnel, mtu_bytes=1300), where="peer", host="b")),
+        lambda variables: GREEN,
+        green,
+    )
+    assert (done.verdict, done.lines) == ("healed", (f"ip link set dev {tunnel} mtu 1300",))
+    shown = subprocess.run(lab.command(["/sbin/ip", "link", "show", tunnel], "b"), capture_output=True, text=True)
+    assert "mtu 1300" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("remedies", "verdict"),
+    [
+        (look("nft list ruleset"), "no fix"),
+        (by_hand("Renew the certificate."), "no fix"),
+        (fix(ClockSync), "not healed"),
+        (fix(lambda: PrivateFiles(paths=("/etc/passwd",))), "not healed"),
+        (fix(lambda: Setting(file="/etc/x.yaml", key="control.scope_id", value="x")), "not healed"),
+        (fix(lambda: LinkMtu(interface="nothing0", mtu_bytes=1300)), "not healed"),
+        (fix(lambda: LinkMtu(interface="eth0", mtu_bytes=1400), where="peer", host="elsewhere"), "not healed"),
+    ],
+)
+def test_what_is_not_healed(lab: Lab, remedies: Remedies, verdict: str) -> None:
+    """Protects the machine around a lab: neither its clock nor its files, and no text of a report, is ever touched."""
+    assert heal(lab, report(remedies), lambda variables: GREEN, green).verdict == verdict
+
+
+def test_harm_outranks_a_cure(lab: Lab) -> None:
+    """Protects against a remedy that moves the fault: the cause is gone, and another way is down."""
+    before = report(fix(lambda: LinkMtu(interface="eth0", mtu_bytes=1500)), ("reach.udp/b/forward", "pass"))
+    after = GREEN | {"results": [{"id": "reach.udp/b/forward", "status": "fail"}]}
+    done = heal(lab, before, lambda variables: after, green)
+    assert (done.verdict, done.why) == ("harmful", "passed before, and fails now: reach.udp/b/forward")
+
+
+def test_a_row_heals(tmp_path: Path) -> None:
+    """Protects the whole way: a real fault, the report's own fix, a second run that is green, and the score."""
+    file = tmp_path / "score.json"
+    words = ["lab", "run", "interface-down", "--heal", "--output", f"json={file}"]
+    done = subprocess.run([sys.executable, "-m", "preflight", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(file.read_text(encoding="utf-8"))
+    assert (said["healed"], said["harmful"]) == (1, 0)
+    assert said["scenarios"][0]["healing"]["lines"][0].startswith("ip link set dev pl-")

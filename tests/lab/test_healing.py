@@ -1,0 +1,92 @@
+"""Remedies on real faults: the fix is read from the report, made where it says, and the next run is green."""
+
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+from preflight.fixing.applier import Done, Ran, Run, apply, undo
+from preflight.lab.labs import Lab, fresh_lab, scenario_for
+from preflight.model.fix import Fix
+from preflight.programs import python_module
+from preflight.report import json as report_json
+from preflight.report.model import Report
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+RUN_S = 120.0
+COMMAND_S = 20.0
+
+HEALS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
+    "black-hole-forward": ("mtu.path", ("mtu.black-hole",), {"link.mtu": "a"}),
+    "black-hole-reverse": ("mtu.path", ("mtu.black-hole",), {"link.mtu-by-address": "b"}),
+    "mtu-reduced": ("mtu.path", ("mtu.reduced",), {"link.mtu": "a", "link.mtu-by-address": "b"}),
+    "mtu-too-big": ("overlay.mtu mtu.path", ("overlay.mtu-too-big",), {"link.mtu": "a"}),
+    "interface-down": ("reach.icmp", ("overlay.down",), {"link.up": "a"}),
+    "allowed-ips": ("reach.icmp", ("overlay.allowed-ips",), {"wireguard.peer": "a"}),
+    "route-leak": ("reach.icmp", ("overlay.route-leak",), {"route": "a"}),
+    "subnet-conflict": ("reach.icmp", ("overlay.subnet-conflict",), {"route": "a"}),
+    "rp-filter": ("reach.udp", ("host.rp-filter",), {"route": "b"}),
+    "second-path-strict-here": ("reach.udp", ("overlay.route-leak",), {"route": "b"}),
+    "asymmetric-route": ("reach.traceroute", ("reach.asymmetric",), {"route": "b"}),
+    "black-hole-tcp-forward": ("mtu.tcp", ("mtu.black-hole",), {"route": "a"}),
+    "nat-timeout": ("overlay.session", ("overlay.no-keepalive",), {"wireguard.peer": "a"}),
+    "url-lan": ("control.health", ("control.url-off-overlay",), {"settings.value": "a"}),
+}
+"""Scenario to the checks that are affected, the codes of its causes, and each fix with the node where it is made."""
+
+
+def preflight(lab: Lab, checks: str) -> Report:
+    """What node a reports of these checks and what they need."""
+    file = lab.names.directory / "healing.json"
+    file.unlink(missing_ok=True)
+    settings = ("--config", str(lab.names.files("a") / "preflight.yaml"))
+    words = python_module("preflight", "run", *checks.split(), *settings, "--output", f"json={file}")
+    done = subprocess.run(lab.command(words), env=lab.environment(), capture_output=True, text=True, timeout=RUN_S)
+    assert file.exists(), done.stderr
+    return report_json.parse(file.read_bytes())
+
+
+def at(lab: Lab, node: str) -> Run:
+    """Runs commands in a node's network namespace."""
+
+    def run(argv: Sequence[str]) -> Ran:
+        words = lab.command(argv, node)
+        done = subprocess.run(words, env=lab.environment(), capture_output=True, text=True, timeout=COMMAND_S)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def fixes_of(report: Report) -> list[tuple[str, Fix]]:
+    """The fixes of the first cause, and on which node each is to be made."""
+    return [(each.host or "a", each.fix) for each in report.diagnosis[0].remedies if each.fix is not None]
+
+
+@pytest.mark.parametrize("name", HEALS)
+def test_the_fix_heals(name: str) -> None:
+    """Protects the word `fix`: done where it says, and nothing else, the affected checks find nothing any more."""
+    checks, codes, places = HEALS[name]
+    with fresh_lab(scenario_for(name)) as lab:
+        report = preflight(lab, checks)
+        assert tuple(cause.code for cause in report.diagnosis) == codes
+        fixes = fixes_of(report)
+        assert {fix.id: node for node, fix in fixes} == places
+        for node, fix in fixes:
+            apply(fix, at(lab, node))
+        healed = preflight(lab, checks)
+        assert [(cause.code, cause.message) for cause in healed.diagnosis] == []
+        assert healed.run.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["mtu-reduced", "allowed-ips", "route-leak", "rp-filter", "interface-down"])
+def test_an_undone_fix_leaves_the_fault(name: str) -> None:
+    """Protects the way back: after it the same cause is there as before, and a second fix heals again."""
+    checks, codes, _ = HEALS[name]
+    with fresh_lab(scenario_for(name)) as lab:
+        report = preflight(lab, checks)
+        made: list[tuple[str, Done]] = [(node, apply(fix, at(lab, node))) for node, fix in fixes_of(report)]
+        assert all(done.reversible for _, done in made)
+        for node, done in made:
+            undo(done, at(lab, node))
+        assert tuple(cause.code for cause in preflight(lab, checks).diagnosis) == codes
