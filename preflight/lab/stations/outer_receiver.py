@@ -66,11 +66,9 @@ def _strict_rule(network: "Network", node: str) -> None:
 
 def _strict_is(setup: Setup, node: str) -> Truth:
     truth = at_receiver(setup, node, "rp-outer", Deciding("sysctl", _SYSCTL))
-    return (
-        truth
-        if node == "b" or setup.user != "root"
-        else replace(truth, code="host.rp-filter", vague=("reach.unreachable", truth.code))
-    )
+    if node == "b" or setup.user != "root":
+        return truth
+    return replace(truth, code="host.rp-filter", vague=("reach.unreachable", truth.code))
 
 
 def _strict_rule_is(setup: Setup, node: str) -> Truth:

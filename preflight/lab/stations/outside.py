@@ -95,7 +95,7 @@ class Leaving:
 
 
 def leaving(network: "Network", node: str) -> Leaving:
-    """How the tunnel of a node leaves it or its host now, by the kernel's own look-up. Raises LabError if it does not."""
+    """How a node's tunnel leaves it or its host now, by the kernel's own look-up. Raises LabError if it does not."""
     address, port, mark = endpoint(network, node)
     where = ["-j", "route", "get", address, "ipproto", "udp", *(["dport", str(port)] if port else [])]
     found = json.loads(ip(network, network.plan.outer(node), *where, *(["mark", mark] if mark else [])))[0]

@@ -1,4 +1,4 @@
-"""Packets of the laboratory's own between the uplinks of two nodes, next to the tunnel: who refuses, and what passes."""
+"""Packets of the lab's own between the uplinks of two nodes, outside the tunnel: who refuses, and what passes."""
 
 import secrets
 import select
