@@ -10,6 +10,7 @@ from preflight.lab.stations import (
     naming,
     network,
     network_quality,
+    outer_endpoints,
     outer_filters,
     outer_receiver,
     outer_routes,
@@ -22,7 +23,7 @@ from preflight.lab.stations import (
 from preflight.lab.stations.fault import Fault
 
 _INSIDE = (addresses, routing, firewalls)
-_OUTSIDE = (outer_routes, outer_filters, network, network_quality, outer_receiver)
+_OUTSIDE = (outer_routes, outer_filters, network, network_quality, outer_receiver, outer_endpoints)
 _REQUEST = (url, naming, reaching, tls, servers, bearers, answers)
 _MODULES = (*_INSIDE, *_OUTSIDE, *_REQUEST)
 

@@ -27,6 +27,9 @@ _LENGTH = 148
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PROBE = 10, 23, 3
 _IP_MTU, _IPV6_MTU = 14, 24
+_WORLD = "44.128.0.80"
+"""An address of the world outside, which the lab does not have."""
+_ANSWER_S = 2.0
 _INITIATION_AT = 8
 """Bytes of the header of UDP."""
 
@@ -126,6 +129,26 @@ def is_called() -> "Proof":
                 if packet[-_LENGTH:][:4] == b"\1\0\0\0" and len(packet) >= _LENGTH + _INITIATION_AT:
                     return
         raise NotThereError("b does not call a")
+
+    return prove
+
+
+def is_redirected() -> "Proof":
+    """A web page of the world, asked for by a, is a redirect: somebody on the way answers."""
+
+    def prove(network: "Network") -> None:
+        with inside(network.names.namespace(network.plan.outer("a"))):
+            asking = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with asking:
+            asking.settimeout(_ANSWER_S)
+            try:
+                asking.connect((_WORLD, 80))
+                asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                status = asking.recv(64).split(b" ")[1:2]
+            except OSError as error:
+                raise NotThereError(f"nobody answers for the world: {error}") from None
+        if status != [b"301"]:
+            raise NotThereError(f"the world answers {status}")
 
     return prove
 
