@@ -37,7 +37,10 @@ _MODULES = (
     policies,
     devices,
     outer_routes,
+    outer_endpoints,
+    outer_filters,
     network,
+    network_quality,
     outer_receiver,
     reverse_paths,
     sockets,
@@ -50,9 +53,6 @@ _MODULES = (
     tokens,
     answers,
     posture,
-    network_quality,
-    outer_endpoints,
-    outer_filters,
 )
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
