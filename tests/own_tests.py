@@ -74,6 +74,8 @@ ELSEWHERE = {
     "preflight/lab/state.py": "tests/lab/test_lock.py",
     "preflight/lab/topology.py": "tests/lab/test_faults.py",
     "preflight/lab/tunnels.py": "tests/lab/test_faults.py",
+    "preflight/lab/vm/__main__.py": "tests/lab/test_vm.py",
+    "preflight/lab/vm/command.py": "tests/lab/test_vm.py",
     "preflight/model/control.py": "tests/net/control/test_client.py",
     "preflight/model/measurement.py": "tests/model/test_facts.py",
     "preflight/model/dns.py": "tests/net/test_dns.py",

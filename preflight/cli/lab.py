@@ -99,7 +99,8 @@ def down(name: str | None, every: bool) -> None:
     "--jobs", metavar="N", type=click.IntRange(1), help="How many labs to run in parallel [default: one per two CPUs]."
 )
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
-def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> None:
+@click.option("--vm", is_flag=True, help="In a virtual machine with Debian's kernel: on the kernel's WireGuard.")
+def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...], vm: bool) -> None:
     """Run scenarios and compare the diagnosis with the expected one. NAME may be a scenario file, such as
     incident.yaml.
 
@@ -112,6 +113,8 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
     unfit = next((output.format for output in wanted if output.format not in ("text", "json")), None)
     if unfit is not None:
         raise click.UsageError(f"scores come as text or json, not as {unfit}")
+    if vm:
+        sys.exit(_in_machine(names, every, repeat, jobs, outputs))
     with _explaining():
         scenarios = _chosen(names)
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
@@ -127,6 +130,18 @@ def run(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outp
     from preflight.lab.score import all_right
 
     sys.exit(0 if all_right(outcomes) else 1)
+
+
+def _in_machine(names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> int:
+    """The same command in the virtual machine; its exit code."""
+    with _explaining():
+        from preflight.lab.vm.command import lab_run
+
+        words = [*names, *(["--all"] if every else []), "--repeat", str(repeat)]
+        words += ["--jobs", str(jobs)] if jobs else []
+        words += [word for output in outputs for word in ("--output", output)]
+        return lab_run(words, [output.path for output in parse_outputs(outputs) if output.path])
+    raise AssertionError("an error of the lab ends the command")
 
 
 def _default_jobs() -> int:
