@@ -1,6 +1,6 @@
 """The virtual machine with Debian's kernel, booted for real: rows of the lab, and the tests that need such a kernel.
 
-Emulation is ten to thirty times slower than this host, so only four rows run here; `bin/test --vm` and
+Emulation is ten to thirty times slower than this host, so only three rows run here; `bin/test --vm` and
 `preflight lab run --vm` run what is named. No test here asks how long something took.
 """
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.needs("qemu-system-x86_64"), pytest.m
 ROOT = Path(__file__).parents[2]
 # A machine ends with its test, also with one that is killed.
 BOUND = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-P", "-m"]
-ROWS = ("healthy", "wrong-key", "drop-reverse", "black-hole-forward")
+ROWS = ("healthy", "wrong-key", "drop-reverse")
 KERNEL_TESTS = ("tests/vm/test_kernel_wireguard.py", "tests/vm/test_vrf.py")
 """Without the rows on netem, and without the overlay's own tests, which `bin/test --vm` also runs there."""
 
