@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 BOUND = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-P", "-m"]
 ROWS = ("healthy", "wrong-key", "drop-reverse")
 KERNEL_TESTS = ("tests/vm/test_kernel_wireguard.py", "tests/vm/test_vrf.py")
-"""Without the rows on netem, and without the overlay's own tests, which `bin/test --vm` also runs there."""
+"""Without the tests of the overlay's checks, which `bin/test --vm` also runs there."""
 
 
 def test_rows_on_the_kernel_s_wireguard(tmp_path: Path) -> None:
