@@ -135,6 +135,8 @@ ELSEWHERE = {
     "preflight/lab/wg_quick.py": "tests/lab/test_setups.py",
     "preflight/model/change.py": "tests/model/test_fix.py",
     "preflight/lab/users.py": "tests/lab/test_underlays.py",
+    "preflight/lab/vm/__main__.py": "tests/lab/test_vm.py",
+    "preflight/lab/vm/command.py": "tests/lab/test_vm.py",
     "preflight/model/control.py": "tests/net/control/test_client.py",
     "preflight/model/measurement.py": "tests/model/test_facts.py",
     "preflight/model/dns.py": "tests/net/test_dns.py",
