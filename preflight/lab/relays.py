@@ -24,6 +24,7 @@ from preflight.model.host_port import split_host_port
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"})
 _BACKEND_S = 20.0
+_FAREWELL_S = 2.0
 _LIST = "/v1/populi/nodes"
 _SCOPED = ("/v1/populi/join", "/v1/populi/heartbeat")
 
@@ -37,7 +38,11 @@ class Relay(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """First the TLS handshake, if there is one: here and not at accept, where one client would stop all others."""
         if isinstance(self.request, ssl.SSLSocket):
-            self.request.do_handshake()
+            try:
+                self.request.do_handshake()
+            except ssl.SSLError:
+                _farewell(self.request)
+                raise
         super().setup()
 
     def do_GET(self) -> None:
@@ -133,6 +138,14 @@ class ExactScope(Relay):
         except ValueError:
             return False
         return isinstance(record, dict) and record.get("scope_id") != SCOPE
+
+
+def _farewell(connection: socket.socket) -> None:
+    """Read what the client still sends: with unread bytes the kernel resets the connection, and the alert is lost."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(_FAREWELL_S)
+    while connection.recv(4096):
+        pass
 
 
 RELAYS: Mapping[str, type[Relay]] = {

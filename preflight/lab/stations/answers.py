@@ -33,7 +33,8 @@ _SLOW_MS = 450
 _PROXY_PORT = 3128
 _PROXY_FILE = "proxy-url"
 _NO_BODY = f'proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection ""; {HAND_ON}'
-_HALF_A_LIST = """default_type application/json; return 200 '{"schema_version": 1, "nodes": [';"""
+_HALF_A_LIST = """default_type application/json; add_header x-populi-feature exec-lease-v1;
+return 200 '{"schema_version": 1, "nodes": [';"""
 
 
 def _front(summary: str, front: Front) -> Callable[[Setup], tuple[Part, ...]]:
