@@ -87,7 +87,7 @@ def ask(
     using = over
     try:
         using = using or connection(network)
-        using.request("POST" if content is not None else "GET", path, content, headers)
+        using.request("POST" if content is not None else "GET", network.plan.path + path, content, headers)
         response = using.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, HTTPException) as error:
