@@ -2,8 +2,8 @@
 
 The arguments are the name, its address, the control plane's, and perhaps a folder. With a folder, which holds
 `tls.pem`, `tls.key` and `ca.pem`, the relay speaks TLS. `resets` breaks each connection at its second request, `cuts`
-ends the list of nodes inside a chunk, `exact-scope` compares scope ids as the real server does, blanks and case
-included, and `asks-certificate` demands a certificate of every client.
+ends the list of nodes inside a chunk, `halves` gives a half of it, `exact-scope` compares scope ids as the real server
+does, blanks and case included, and `asks-certificate` demands a certificate of every client.
 """
 
 import json
@@ -121,6 +121,15 @@ class Cuts(Relay):
         self.close_connection = True
 
 
+class Halves(Relay):
+    """Gives a half of the list of nodes, as a complete answer."""
+
+    def send_answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """With the length of the half."""
+        half = self.path == _LIST and status == HTTPStatus.OK
+        super().send_answer(status, headers, content[: len(content) // 2] if half else content)
+
+
 class ExactScope(Relay):
     """Refuses a scope id that is not exactly the cluster's."""
 
@@ -151,6 +160,7 @@ def _farewell(connection: socket.socket) -> None:
 RELAYS: Mapping[str, type[Relay]] = {
     "resets": Resets,
     "cuts": Cuts,
+    "halves": Halves,
     "exact-scope": ExactScope,
     "asks-certificate": Relay,
 }
