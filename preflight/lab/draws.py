@@ -24,6 +24,8 @@ TWO = 0.15
 PLAIN = 0.6
 """How often an axis keeps its plain value: real set-ups differ from the plain one in a handful of ways."""
 _TRIES = 200
+_SETUPS = 20
+"""How many set-ups are tried for a fault before another is drawn: some faults fit few set-ups, and would be rare."""
 _CANDIDATES = 60
 
 
@@ -96,8 +98,10 @@ def draw(seed: int, number: int, wanted: Wanted = Wanted()) -> Draw:
     chance = random.Random(f"{seed}/{number}")  # noqa: S311 - a draw, not a secret
     names = wanted.faults()
     healthy = wanted.healthy() and (not names or chance.random() < HEALTHY)
-    for _ in range(_TRIES):
-        chosen = () if healthy else _some_faults(chance, names)
+    chosen: tuple[str, ...] = ()
+    for attempt in range(_TRIES):
+        if attempt % _SETUPS == 0 and not healthy:
+            chosen = _some_faults(chance, names)
         drawn = Draw(_some_setup(chance, wanted), chosen)
         if drawn.impossible() is None:
             return drawn
