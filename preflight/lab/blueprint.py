@@ -43,6 +43,7 @@ Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
+User = Literal["root", "ordinary"]
 Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
 HAND_ON = "<hand-on>"
 """In the configuration of a `Front`: hand the request on to the control plane."""
@@ -121,6 +122,7 @@ class Blueprint:
     etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
     search, ndots: lines of a's resolv.conf, which names the `resolvers`.
     link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
+    user: who runs preflight on a.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
     routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
     server_behind: the member that forwards to the control host, which is in a LAN behind it; empty: it is a member.
@@ -160,6 +162,7 @@ class Blueprint:
     ndots: int = 1
     link_mtu: int = 1500
     gateways: tuple[str, ...] = ()
+    user: User = "root"
     mesh_peers: int = 0
     routes: Routes = "subnet"
     offline: int = 0

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from preflight.lab import blueprint, name_servers, processes
+from preflight.lab import blueprint, name_servers, processes, users
 from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, LabSecrets, Places
 from preflight.lab.cluster import register
 from preflight.lab.names import LabError, LabNames
@@ -32,7 +32,7 @@ RESPONDER = "responder"
 _MESH_RATE = 100_000
 """Packets a second from one source."""
 DATABASE = "control.db"
-_PACKAGES = "packages"
+PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
 _FAKE_SERVERS = "preflight.lab.fake_servers"
 FRONT = "front"
@@ -87,7 +87,7 @@ class Site:
         if self.plan.committed:
             commit_compose_file(node, secrets.mesh)
         if self.plan.plugin:
-            install_broken_plugin(node / _PACKAGES)
+            install_broken_plugin(node / PACKAGES)
         self.new_bootstrap_token()
 
     def write_etc(self) -> None:
@@ -100,7 +100,7 @@ class Site:
         named = self.plan.node_environment.items()
         tokens = {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
         urls = {name: self.places.url(url) for name, url in self.plan.url_variables.items()}
-        return tokens | urls | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
+        return tokens | urls | ({"PYTHONPATH": str(folder / PACKAGES)} if self.plan.plugin else {})
 
     def new_bootstrap_token(self) -> None:
         """Write a one-time token for a and for the control plane, which reads it when it starts."""
@@ -109,6 +109,7 @@ class Site:
         (self.names.files("a") / "credentials").unlink(missing_ok=True)
         write_private(self.names.files(CONTROL) / "bootstrap-token", token)
         write_private(self.names.files("a") / "bootstrap-token", given)
+        users.hand_over(self.plan, self.names)
 
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.axis import Axis, Value
-from preflight.lab.blueprint import HAND_ON, Blueprint, Front, ResolverPlan
+from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places, Registered, ResolverPlan
 from preflight.lab.names import SERVER
 from preflight.lab.network import UNDERLAY
 from preflight.lab.part import Part, planned
@@ -73,6 +73,19 @@ _LAN_DEVICE = "lan0"
 
 def _ip(namespace: str, *lines: str) -> None:
     run([program("ip"), "-netns", namespace, "-batch", "-"], text="".join(f"{line}\n" for line in lines))
+
+
+def _at_work(plan: Blueprint) -> Blueprint:
+    """Their addresses are not those of members: nobody asks them anything."""
+    rows = (Registered(f"w{number}", fields={"listen_addr": f"10.66.0.{70 + number}:9900"}) for number in (1, 2, 3))
+    return replace(plan, registered=(*plan.registered, *rows))
+
+
+def _announce_url(plan: Blueprint) -> Blueprint:
+    named = [url for url in plan.url_variables.values() if "{control}" in url]
+    url = Places.in_tunnel(plan).url(plan.control_url or named[0])
+    rows = (Registered(f"w{number}", fields={"listen_addr": url}) for number in (1, 2, 3))
+    return replace(plan, registered=(*plan.registered, *rows))
 
 
 def _filter_probes(network: "Network") -> None:
@@ -147,6 +160,17 @@ AXES = {
                 "no, and b lets ping and TCP in, nothing else",
                 (planned("no responder runs at b", responder=False), Part("b lets in no UDP", tunnels=_filter_probes)),
                 _UNCONFIRMED,
+            ),
+        },
+    ),
+    "cluster": Axis(
+        "Which nodes does the cluster have already?",
+        {
+            "empty": Value("none"),
+            "working": Value("three, each with its own address", (Part("nodes at work", shape=_at_work),)),
+            "announce-url": Value(
+                "three, which announce the control URL as their address, as real workers do",
+                (Part("nodes that announce the control URL", shape=_announce_url),),
             ),
         },
     ),

@@ -27,7 +27,11 @@ RULES: tuple[Rule, ...] = (
     Rule("this Nebula has IPv4 addresses only", {"product": "nebula", "families": "!ipv4"}),
     Rule("what does not exist speaks no TLS", {"control": "none", "transport": "!plain"}),
     Rule("what does not exist is nowhere", {"control": "none", "home": "!third"}),
-    Rule("the lab makes a hub of WireGuard only", {"product": "!wireguard", "layout": "hub"}),
+    Rule("what does not exist has no nodes", {"control": "none", "cluster": "!empty"}),
+    Rule(
+        "VXLAN has no hub, and Nebula's relays pass on what is outside the tunnel",
+        {"product": "vxlan nebula", "layout": "hub"},
+    ),
     Rule("wg-quick makes tunnels of WireGuard only", {"product": "!wireguard", "routes": "host default per-peer"}),
     Rule("neither VXLAN nor Nebula takes over the default route", {"product": "vxlan nebula", "routes": "halves"}),
     Rule("in a hub a has one peer", {"layout": "hub", "routes": "per-peer"}),
@@ -39,7 +43,7 @@ RULES: tuple[Rule, ...] = (
         "wg-quick makes a tunnel where it runs, and a container has no uplink",
         {"namespace": "!host", "routes": "!subnet wider"},
     ),
-    Rule("the lab's Nebula and OpenVPN talk over IPv4", {"product": "nebula openvpn", "outer": "ipv6"}),
+    Rule("a container has no LAN to which a wider route could lead", {"namespace": "container", "routes": "wider"}),
     Rule("home routers and carriers translate IPv4 only", {"nat": "!none", "outer": "ipv6"}),
     Rule(
         "a translation lets no VXLAN in: its answers go to a port that never spoke",

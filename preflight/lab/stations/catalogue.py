@@ -6,18 +6,45 @@ from preflight.lab.stations import (
     addresses,
     answers,
     bearers,
+    devices,
     firewalls,
     naming,
     network,
     outer_routes,
+    policies,
+    posture,
     reaching,
+    reverse_paths,
     routing,
     servers,
+    sessions,
+    sockets,
     tls,
+    tokens,
     url,
 )
 from preflight.lab.stations.fault import Fault
 
-_MODULES = (addresses, routing, firewalls, outer_routes, network, url, naming, reaching, tls, servers, bearers, answers)
+_MODULES = (
+    addresses,
+    routing,
+    sessions,
+    firewalls,
+    devices,
+    outer_routes,
+    network,
+    sockets,
+    url,
+    naming,
+    reaching,
+    tls,
+    servers,
+    bearers,
+    tokens,
+    answers,
+    posture,
+    policies,
+    reverse_paths,
+)
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
