@@ -28,6 +28,8 @@ _OUTSIDE = (outer_routes, network)
 _RECEIVER = (reverse_paths, sockets)
 _REQUEST = (url, naming, reaching, tls, servers, bearers, answers)
 
-FAULTS: Mapping[str, Fault] = {
-    fault.name: fault for module in (*_SENDER, *_OUTSIDE, *_RECEIVER, *_REQUEST) for fault in module.FAULTS
-}
+_ALL = tuple(fault for module in (*_SENDER, *_OUTSIDE, *_RECEIVER, *_REQUEST) for fault in module.FAULTS)
+
+FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}
+
+assert len(FAULTS) == len(_ALL), "two faults have one name"
