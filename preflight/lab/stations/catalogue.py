@@ -8,10 +8,16 @@ from preflight.lab.stations import (
     bearers,
     devices,
     firewalls,
+    forwarding,
     naming,
     network,
+    network_quality,
+    outer_endpoints,
+    outer_filters,
+    outer_receiver,
     outer_routes,
     policies,
+    posture,
     reaching,
     reverse_paths,
     routing,
@@ -19,16 +25,39 @@ from preflight.lab.stations import (
     sessions,
     sockets,
     tls,
+    tokens,
     url,
 )
 from preflight.lab.stations.fault import Fault
 
-_SENDER = (addresses, routing, firewalls, devices, sessions, policies)
-_OUTSIDE = (outer_routes, network)
-_RECEIVER = (reverse_paths, sockets)
-_REQUEST = (url, naming, reaching, tls, servers, bearers, answers)
+_MODULES = (
+    addresses,
+    routing,
+    sessions,
+    firewalls,
+    policies,
+    devices,
+    outer_routes,
+    outer_endpoints,
+    outer_filters,
+    network,
+    network_quality,
+    outer_receiver,
+    reverse_paths,
+    sockets,
+    forwarding,
+    url,
+    naming,
+    reaching,
+    tls,
+    servers,
+    bearers,
+    tokens,
+    answers,
+    posture,
+)
 
-_ALL = tuple(fault for module in (*_SENDER, *_OUTSIDE, *_RECEIVER, *_REQUEST) for fault in module.FAULTS)
+_ALL = tuple(fault for module in _MODULES for fault in module.FAULTS)
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}
 

@@ -1,19 +1,16 @@
 """Faults of a node's routes to the remote end of its tunnel, and of the neighbours on its uplink."""
 
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.names import GATEWAY, ROUTER, LabError
+from preflight.lab.names import ROUTER, LabError
 from preflight.lab.part import Part
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.outside import at_sender, ip, leaving
 from preflight.lab.stations.sides import OTHER, on_both_sides
-from preflight.lab.topology import prefix_length
 from preflight.lab.truth import Deciding, Place, Truth
-from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
 _NOWHERE = "02:00:00:00:00:99"
 """The hardware address of nobody in a lab."""
-_SILENT = 0x99
 
 
 # No way out
@@ -45,48 +41,49 @@ def _unplugged(network: "Network", node: str) -> None:
 
 def other_end(network: "Network", node: str, device: str) -> tuple[str, str]:
     """The node and the device at the other end of a link. Raises LabError if no router has it."""
-    own = outside.links(network, node)[device]
-    for where in (ROUTER, GATEWAY):
-        if not network.names.namespace_file(where).exists():
-            continue
-        for name, link in outside.links(network, where).items():
-            if (link["ifindex"], link.get("link_index")) == (own.get("link_index"), own["ifindex"]):
-                return where, name
-    raise LabError(f"no router is at the other end of {node}'s {device}")
+    own, gateways = outside.links(network, node)[device], network.plan.gateways
+    where = gateways[0] if node == "a" and gateways else ROUTER
+    for name, link in outside.links(network, where).items():
+        if link["ifindex"] == own.get("link_index"):
+            return where, name
+    raise LabError(f"nobody is at the other end of {node}'s {device}")
 
 
 # A way to nowhere
 
 
 def _loop(network: "Network", node: str) -> None:
-    ip(network, node, "route", "add", leaving(network, node).host, "dev", outside.tunnel_to_remote_end(network, node))
+    ip(
+        network,
+        node,
+        "route",
+        "replace",
+        leaving(network, node).host,
+        "dev",
+        outside.tunnel_to_remote_end(network, node),
+    )
 
 
 def _blackhole(network: "Network", node: str) -> None:
-    ip(network, node, "route", "add", "blackhole", leaving(network, node).host)
+    ip(network, node, "route", "replace", "blackhole", leaving(network, node).host)
 
 
 def _prohibited(network: "Network", node: str) -> None:
     way = leaving(network, node)
     version = "-6" if ":" in way.address else "-4"
-    words = ["rule", "add", "to", way.host, "ipproto", "udp", "dport", str(way.port), "prohibit"]
+    words = ["rule", "add", "to", way.host, "ipproto", "udp", *way.dport, "prohibit"]
     ip(network, node, version, *words)
 
 
-def silent_neighbour(network: "Network", node: str) -> str:
-    """An address of the network on a node's uplink that nobody has."""
-    source = leaving(network, node).source
-    length = prefix_length(6 if ":" in source else 4)
-    return str(ip_network(f"{source}/{length}", strict=False)[_SILENT])
-
-
 def _dead_host_route(network: "Network", node: str) -> None:
-    way, gateway = leaving(network, node), silent_neighbour(network, node)
-    ip(network, node, "route", "add", way.host, "via", gateway, "dev", way.device, "onlink")
+    way = leaving(network, node)
+    gateway = proofs.nobody(way)
+    ip(network, node, "route", "replace", way.host, "via", gateway, "dev", way.device, "onlink")
 
 
 def _dead_default(network: "Network", node: str) -> None:
-    way, gateway = leaving(network, node), silent_neighbour(network, node)
+    way = leaving(network, node)
+    gateway = proofs.nobody(way)
     version = "-6" if ":" in gateway else "-4"
     ip(network, node, version, "route", "replace", "default", "via", gateway, "dev", way.device, "onlink")
 
@@ -101,12 +98,11 @@ def _wrong_neighbour(network: "Network", node: str) -> None:
 
 
 def _endpoint(network: "Network") -> str:
-    address, port, _ = outside.endpoint(network, "a")
-    return join_host_port(address, port)
+    return outside.endpoint_text(network, "a")
 
 
 def _uplink(network: "Network") -> str:
-    return proofs.device_of(network, "a")
+    return proofs.leaves(network, "a").device
 
 
 def _neighbour(network: "Network") -> str:
@@ -126,11 +122,11 @@ def _both_ways(setup: Setup, node: str) -> Truth:
     """Nothing leaves and nothing comes in."""
     if node == "b":
         return outside.dead(setup, "round-trip", where="peer")
-    return outside.dead(setup, "round-trip", place=Place("packet", "route-outer"), deciding=_INTERFACE)
+    return outside.dead(setup, "round-trip", place=Place("packet", "route-outer"), deciding=_INTERFACE, public=True)
 
 
 def _loop_is(setup: Setup, node: str) -> Truth:
-    if node == "b":
+    if node == "b" or setup.user != "root":
         return at_sender(setup, node, "route-outer")
     return Truth(
         "overlay.endpoint-loop",
@@ -170,6 +166,12 @@ def _one_uplink(setup: Setup, node: str) -> str | None:
 _ROUTE, _NEIGHBOUR = Place("packet", "route-outer"), Place("packet", "neighbour")
 
 
+def _cable(setup: Setup, node: str) -> str | None:
+    if node == "a" and setup.below != "none":
+        return "a's uplink is a tunnel, which has no cable"
+    return _one_uplink(setup, node)
+
+
 def _silent(node: str) -> "Proof":
     return proofs.dies_before_the_wire(node, OTHER[node])
 
@@ -190,8 +192,10 @@ def _sent_to_nobody(node: str) -> "Proof":
     return proofs.all_of(proofs.dies_on_the_way(node, OTHER[node]), proofs.static_gateway(node))
 
 
-def _own(station: str, deciding: Deciding, *, everything: bool = False) -> "Callable[[Setup, str], Truth]":
-    return lambda setup, node: at_sender(setup, node, station, deciding, everything=everything)
+def _own(
+    station: str, deciding: Deciding, *, everything: bool = False, public: bool = False
+) -> "Callable[[Setup, str], Truth]":
+    return lambda setup, node: at_sender(setup, node, station, deciding, everything=everything, public=public)
 
 
 FAULTS = (
@@ -200,7 +204,7 @@ FAULTS = (
         "{node} has lost its default route",
         _ROUTE,
         step=_no_default,
-        expected=_own("route-outer", Deciding("route_type", "none"), everything=True),
+        expected=_own("route-outer", Deciding("route_type", "none"), everything=True, public=True),
         proof=_refused("unreachable"),
         excluded=outside.only_default,
     ),
@@ -220,7 +224,7 @@ FAULTS = (
         step=_unplugged,
         expected=_both_ways,
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
-        excluded=_one_uplink,
+        excluded=_cable,
     ),
     *on_both_sides(
         "route-outer-loop",
@@ -229,7 +233,7 @@ FAULTS = (
         step=_loop,
         expected=_loop_is,
         proof=_looped,
-        excluded=outside.own_uplink,
+        excluded=outside.main_table,
     ),
     *on_both_sides(
         "route-outer-blackhole",
@@ -238,7 +242,7 @@ FAULTS = (
         step=_blackhole,
         expected=_own("route-outer", Deciding("route_type", "blackhole")),
         proof=_refused("Invalid argument"),
-        excluded=outside.own_uplink,
+        excluded=outside.main_table,
     ),
     *on_both_sides(
         "route-outer-rule",
@@ -256,14 +260,14 @@ FAULTS = (
         step=_dead_host_route,
         expected=_own("neighbour", Deciding("gateway", _gateway)),
         proof=_silent,
-        excluded=outside.own_uplink,
+        excluded=outside.main_table,
     ),
     *on_both_sides(
         "neighbour-default",
         "{node}'s default route leads to a gateway that is dead",
         _NEIGHBOUR,
         step=_dead_default,
-        expected=_own("neighbour", Deciding("gateway", _gateway), everything=True),
+        expected=_own("neighbour", Deciding("gateway", _gateway), everything=True, public=True),
         proof=_silent,
         excluded=outside.only_default,
     ),
@@ -272,7 +276,7 @@ FAULTS = (
         "a static entry on {node} gives its gateway a hardware address that nobody has",
         _NEIGHBOUR,
         step=_wrong_neighbour,
-        expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True),
+        expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True, public=True),
         proof=_sent_to_nobody,
         excluded=outside.own_uplink,
     ),

@@ -5,8 +5,6 @@ translation of addresses, through a hub, with another product's port.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +15,14 @@ from preflight.lab.network import router_link
 from preflight.lab.processes import program, run
 from preflight.lab.topology import TUNNEL_PORT, Family, underlay_address
 from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
+from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 VXLAN_PORT = 4789
+HEADERS = 48
+"""Bytes of IPv6 and UDP."""
 Dead = Literal["forward", "reverse", "round-trip"]
 _ONE_WAY = {"forward": "reach.no-forward", "reverse": "reach.no-reverse"}
 _OTHER = {"a": "b", "b": "a"}
@@ -37,9 +38,7 @@ def plan_of(setup: Setup) -> Blueprint:
 
 def remote_end(plan: Blueprint, node: str = "a") -> str:
     """The member to which a node's tunnel sends what is for the other one of a and b."""
-    through = plan.topology.hub
-    if plan.product == "openvpn":
-        through = plan.topology.control_node
+    through = plan.vpn_server if plan.product == "openvpn" else plan.topology.hub
     return _OTHER[node] if through in (None, node) else str(through)
 
 
@@ -74,29 +73,41 @@ class Leaving:
         return f"{self.address}/{128 if ':' in self.address else 32}"
 
     @property
+    def dport(self) -> tuple[str, ...]:
+        """The port, as ip(8) takes it; empty where only the other side knows it."""
+        return ("dport", str(self.port)) if self.port else ()
+
+    @property
     def to(self) -> str:
         """A match of nft for what is sent there."""
-        return f"{self.ip} daddr {self.address} udp dport {self.port}"
+        return f"{self.ip} daddr {self.address} {f'udp dport {self.port}' if self.port else 'meta l4proto udp'}"
 
     @property
     def back(self) -> str:
         """A match of nft for what comes from there."""
-        return f"{self.ip} saddr {self.address} udp sport {self.port}"
+        return f"{self.ip} saddr {self.address} {f'udp sport {self.port}' if self.port else 'meta l4proto udp'}"
+
+    @property
+    def others(self) -> str:
+        """Rules of nft that accept what is not sent there, for a chain that drops the rest."""
+        port = f"udp dport != {self.port} accept; " if self.port else ""
+        return f"{self.ip} daddr != {self.address} accept; {port}meta l4proto != udp accept"
 
 
 def leaving(network: "Network", node: str) -> Leaving:
-    """How the tunnel of a node leaves it now, by the kernel's own look-up. Raises LabError if it does not."""
+    """How a node's tunnel leaves it or its host now, by the kernel's own look-up. Raises LabError if it does not."""
     address, port, mark = endpoint(network, node)
-    where = ["-j", "route", "get", address, "ipproto", "udp", "sport", str(port), "dport", str(port)]
-    (found,) = json.loads(ip(network, node, *where, *(["mark", mark] if mark else [])))
+    where = ["-j", "route", "get", address, "ipproto", "udp", *(["dport", str(port)] if port else [])]
+    found = json.loads(ip(network, network.plan.outer(node), *where, *(["mark", mark] if mark else [])))[0]
     return Leaving(address, port, found["dev"], found.get("gateway", ""), found["prefsrc"])
 
 
 def endpoint(network: "Network", node: str) -> tuple[str, int, str]:
-    """The address and the port to which a node's tunnel sends, and its mark."""
-    far = remote_end(network.plan, node)
-    if network.plan.product != "wireguard":
-        return underlay_address(far, family_of(network.plan)), port_of(network.plan), ""
+    """The address and the port to which a node's tunnel sends, and its mark. Port 0: only the other side knows it."""
+    plan, far = network.plan, remote_end(network.plan, node)
+    if plan.product != "wireguard":
+        unknown = plan.translated(far) or (plan.product == "openvpn" and node == plan.vpn_server)
+        return underlay_address(far, family_of(plan)), 0 if unknown else port_of(plan), ""
     for device in tunnels(network, node):
         for line in network.wg(node, "show", device, "endpoints").splitlines():
             key, _, place = line.partition("\t")
@@ -105,6 +116,12 @@ def endpoint(network: "Network", node: str) -> tuple[str, int, str]:
                 mark = network.wg(node, "show", device, "fwmark").strip()
                 return address.strip("[]"), int(port), "" if mark == "off" else mark
     raise LabError(f"{node}'s tunnel has no endpoint for {far}")
+
+
+def endpoint_text(network: "Network", node: str) -> str:
+    """The endpoint to which a node's tunnel sends, as `HOST:PORT`."""
+    address, port, _ = endpoint(network, node)
+    return join_host_port(address, port)
 
 
 def links(network: "Network", node: str) -> dict[str, dict[str, Any]]:
@@ -127,8 +144,9 @@ def tunnel_to_remote_end(network: "Network", node: str) -> str:
 
 
 def forget(network: "Network", node: str, to: str = "") -> None:
-    """Let a node's WireGuard forget its sessions with its remote end. to: the endpoint from now on, `HOST:PORT`; none: it
-    waits for the remote end to call.
+    """Let WireGuard of a node forget its sessions with the remote end, and begin again.
+
+    to: the endpoint from now on, `HOST:PORT`; empty: it waits for the remote end to call.
     """
     device, key = tunnel_to_remote_end(network, node), network.keys[remote_end(network.plan, node)].public
     found = network.wg(node, "show", device, "allowed-ips").splitlines()
@@ -162,15 +180,6 @@ def on_the_way(plan: Blueprint, direction: Dead, far: str = "") -> str:
     )  # fmt: skip
 
 
-@contextmanager
-def expecting(problem: str) -> Iterator[None]:
-    """Say of a command that fails what the lab wanted of it."""
-    try:
-        yield
-    except LabError as error:
-        raise LabError(f"{problem}: {error}") from None
-
-
 # What a can know
 
 
@@ -182,7 +191,8 @@ def through_a_third(setup: Setup) -> bool:
 
 def hears_by_mailbox(setup: Setup) -> bool:
     """Whether b's responder can report what it saw while the way between a and b is dead."""
-    return setup.responder == "key" and setup.home == "third" and not through_a_third(setup)
+    asked = setup.control != "none" and setup.home == "third"
+    return setup.responder == "key" and asked and not through_a_third(setup)
 
 
 def hears_hellos(setup: Setup) -> bool:
@@ -204,14 +214,17 @@ def dead(
     place: Place | None = None,
     deciding: Deciding | None = None,
     proven: bool = False,
+    public: bool = False,
     heals: Healer = "command",
     where: Where = "node",
 ) -> Truth:
     """Nothing passes in a session that was alive.
 
     place: None where the last observation before the death and the first one behind it leave several stations.
-    proven: a sees the death itself, so the direction does not depend on b's word.
+    proven: a sees the death itself, so the direction does not depend on b's word. public: not only root sees it.
     """
+    if setup.user != "root" and not public:
+        place, deciding, proven = None, None, False
     known = proven or direction_is_known(setup, direction)
     code = _ONE_WAY.get(direction, "reach.unreachable") if known else "reach.unreachable"
     return Truth(
@@ -236,6 +249,8 @@ def never_up(
     where: Where = "node",
 ) -> Truth:
     """The tunnel never came up. direction: only where a sees the peer's own calls, or its own refusal."""
+    if setup.user != "root":
+        return dead(setup, "round-trip", heals=heals, where=where)  # only root sees what a tunnel has received
     return Truth(
         "overlay.no-handshake",
         "b",
@@ -249,14 +264,21 @@ def never_up(
 
 
 def at_sender(
-    setup: Setup, node: str, station: str, deciding: Deciding | None = None, *, everything: bool = False
+    setup: Setup,
+    node: str,
+    station: str,
+    deciding: Deciding | None = None,
+    *,
+    everything: bool = False,
+    public: bool = False,
 ) -> Truth:
     """What a node sends dies at its own station: a sees that here, and at b only what b's responder reports.
 
-    everything: at b, its packets to all others die too, so that it cannot report.
+    everything: at b, its packets to all others die too, so that it cannot report. public: not only root sees it at a.
     """
     if node == "a":
-        return dead(setup, "forward", place=Place("packet", station), deciding=deciding, proven=True)
+        place = Place("packet", station)
+        return dead(setup, "forward", place=place, deciding=deciding, proven=True, public=public)
     return dead(setup, "round-trip" if everything else "reverse", where="peer")
 
 
@@ -272,13 +294,18 @@ def own_uplink(setup: Setup, node: str) -> str | None:
     """Why a fault of a node's own uplink cannot be made on a set-up."""
     if node == "a" and setup.namespace != "host":
         return "a does not see the namespace in which its tunnel's own packets leave"
-    return "the tunnel's own packets leave through another tunnel" if setup.below != "none" else None
+    return None
+
+
+def main_table(setup: Setup, node: str) -> str | None:
+    """Why a fault of the main table cannot be made on a set-up."""
+    if node == "a" and setup.uplinks != "one":
+        return "packets from an uplink's address have their own table"
+    return own_uplink(setup, node)
 
 
 def only_default(setup: Setup, node: str) -> str | None:
     """Why a fault of a node's default route cannot be made on a set-up."""
-    if node == "a" and setup.uplinks != "one":
-        return "the other uplink has a default route too"
-    if node == "a" and setup.routes == "halves":
-        return "two halves of a default route lead into the tunnel"
-    return own_uplink(setup, node)
+    if node == "a" and setup.routes in ("halves", "wider"):
+        return "another route is as good for the tunnel's own packets"
+    return main_table(setup, node)

@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Literal
 
 from preflight.lab import probe
 from preflight.lab.names import LabError
 from preflight.lab.network import UNDERLAY, inside
 from preflight.lab.stations.fault import NotThereError
-from preflight.lab.stations.outside import ip, leaving, links, remote_end
+from preflight.lab.stations.outside import HEADERS, Leaving, ip, leaving, links, remote_end, tunnel_to_remote_end
+from preflight.lab.topology import prefix_length
 
 if TYPE_CHECKING:
+    from preflight.lab.blueprint import Blueprint
     from preflight.lab.network import Network
     from preflight.lab.stations.proofs import Proof
 
@@ -30,6 +33,8 @@ COUNT = 3
 WAIT_S = 0.4
 _ETH_P_ALL = 3
 _OUTGOING = 4
+_NOBODY = 0x99
+_MOST_COPIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +48,24 @@ class Tap:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How many packets of a burst reached the socket, and how many each tap saw."""
+    """How many packets of a burst came out of the tunnel, and how many each tap saw."""
 
     arrived: int
     at: tuple[int, ...] = ()
 
 
-def burst(network: "Network", source: str, target: str, *taps: Tap, size: int = SIZE, count: int = COUNT) -> Seen:
-    """Send datagrams from one member to another through the tunnel, and count them."""
+def burst(
+    network: "Network", source: str, target: str, *taps: Tap, size: int = SIZE, count: int = COUNT, pause_s: float = 0.0
+) -> Seen:
+    """Send datagrams from one member to another through the tunnel, and count them. pause_s: between two of them."""
     address = probe.address_of(network, target)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     token = secrets.token_bytes(16)
     with ExitStack() as stack:
-        with inside(network.names.namespace(target)):
-            receiver = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-        receiver.bind(("", probe.PORT))
-        opened = [stack.enter_context(_open(network, tap)) for tap in taps]
+        # Out of the tunnel, and not at a socket: what filters inside the tunnel does not matter here.
+        tunnel = Tap(target, tunnel_to_remote_end(network, target), "in")
+        receiver = stack.enter_context(opened(network, tunnel))
+        open_taps = [stack.enter_context(opened(network, tap)) for tap in taps]
         with inside(network.names.namespace(source)):
             sender = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         for _ in range(count):
@@ -66,24 +73,29 @@ def burst(network: "Network", source: str, target: str, *taps: Tap, size: int = 
                 sender.sendto(token.ljust(size, b"\0"), (address, probe.PORT))
             except OSError:
                 continue  # a refusal by the kernel is as good as a loss
-        return _collect(receiver, token, list(zip(taps, opened, strict=True)), size, count)
+            finally:
+                time.sleep(pause_s)
+        return _collect(receiver, token, list(zip(taps, open_taps, strict=True)), size, count)
 
 
-def _open(network: "Network", tap: Tap) -> socket.socket:
+def opened(network: "Network", tap: Tap) -> socket.socket:
+    """A packet socket on the tap's device: it sees IP packets in both directions."""
     with inside(network.names.namespace(tap.node)):
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-        opened.bind((tap.device, _ETH_P_ALL))
-    return opened
+        handle = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        handle.bind((tap.device, _ETH_P_ALL))
+    return handle
 
 
 def _collect(
     receiver: socket.socket, token: bytes, taps: list[tuple[Tap, socket.socket]], size: int, count: int
 ) -> Seen:
     arrived, seen = 0, [0] * len(taps)
-    sockets: dict[socket.socket, int] = {opened: number for number, (_, opened) in enumerate(taps)}
-    deadline = time.monotonic() + WAIT_S
-    while arrived < count or min(seen, default=count) < count:
-        ready = select.select([receiver, *sockets], [], [], max(0.0, deadline - time.monotonic()))[0]
+    sockets: dict[socket.socket, int] = {handle: number for number, (_, handle) in enumerate(taps)}
+    ends = time.monotonic() + WAIT_S
+    # What came is always read completely, so that copies count too.
+    while (waiting := arrived < count or min(seen, default=count) < count) or arrived < _MOST_COPIES * count:
+        left = max(0.0, ends - time.monotonic()) if waiting else 0.0
+        ready = select.select([receiver, *sockets], [], [], left)[0]
         if not ready:
             break
         for each in ready:
@@ -92,29 +104,56 @@ def _collect(
             except OSError:
                 continue  # the device is down, which a tap says once
             if each is receiver:
-                arrived += data.startswith(token)
+                arrived += token in data and sender[2] != _OUTGOING
             elif len(data) >= size:
                 number = sockets[each]
                 seen[number] += (sender[2] == _OUTGOING) == (taps[number][0].way == "out")
     return Seen(arrived, tuple(seen))
 
 
-def _uplinks(network: "Network", source: str) -> tuple[Tap, Tap]:
-    """Where packets of a's or b's tunnel leave, and where they come in at the remote end."""
-    far = remote_end(network.plan, source)
-    # The devices that the remote end and the source use for each other: both ends' tunnels go the same way.
-    return Tap(source, device_of(network, source), "out"), Tap(far, device_of(network, far, source), "in")
+def deadline(seconds: float) -> float:
+    """This many seconds from now, on time.monotonic()'s clock."""
+    return time.monotonic() + seconds
 
 
-def device_of(network: "Network", node: str, to: str = "") -> str:
-    """The uplink of a node, also while it has no route by it. to: the remote end that counts, if not its own."""
-    if node == "c" or (to and remote_end(network.plan, node) != to):
-        return UNDERLAY
+def narrow(plan: "Blueprint") -> int:
+    """A length of IP packets that a full tunnel exceeds, and a burst does not."""
+    return plan.tunnel_mtu - 40
+
+
+def nobody(way: Leaving) -> str:
+    """An address of the network on an uplink that nobody has."""
+    length = prefix_length(6 if ":" in way.source else 4)
+    return str(ip_network(f"{way.source}/{length}", strict=False)[_NOBODY])
+
+
+def forget_flows(network: "Network", node: str) -> None:
+    """Let a node's connection tracking forget every flow, so that a new translation holds for the next packet."""
+    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+    with inside(network.names.namespace(node)), NFCTSocket() as tracking:
+        tracking.flush()
+
+
+def leaves(network: "Network", node: str) -> Tap:
+    """Where the packets of a node's tunnel leave it or its host, also while it has no route by its uplink."""
+    where = network.plan.outer(node)
     try:
         device = leaving(network, node).device
     except LabError:
-        return UNDERLAY
-    return UNDERLAY if device.startswith(network.names.tunnel(node)) else device
+        return Tap(where, UNDERLAY, "out")
+    inner = device.startswith(network.names.tunnel(node))
+    return Tap(where, UNDERLAY if inner else device, "out")
+
+
+def comes_in(network: "Network", node: str) -> Tap:
+    """Where the packets of a node's tunnel come in."""
+    return Tap(network.plan.outer(node), UNDERLAY, "in")
+
+
+def _uplinks(network: "Network", source: str) -> tuple[Tap, Tap]:
+    """Where packets of a's or b's tunnel leave, and where they come in at the remote end."""
+    return leaves(network, source), comes_in(network, remote_end(network.plan, source))
 
 
 def dies_before_the_wire(source: str, target: str) -> "Proof":
@@ -148,6 +187,27 @@ def dies_behind_the_wire(source: str, target: str) -> "Proof":
             raise NotThereError(
                 f"{seen.at[0]} packets come in at {source}'s remote end, and {seen.arrived} get through"
             )
+
+    return prove
+
+
+def dies(source: str, target: str) -> "Proof":
+    """Nothing of a burst arrives."""
+
+    def prove(network: "Network") -> None:
+        if burst(network, source, target).arrived:
+            raise NotThereError(f"datagrams from {source} reach {target}")
+
+    return prove
+
+
+def large_ones_die(source: str, target: str) -> "Proof":
+    """A burst arrives, and one of datagrams that fill the tunnel does not."""
+
+    def prove(network: "Network") -> None:
+        passes(source, target)(network)
+        if burst(network, source, target, size=network.plan.tunnel_mtu - HEADERS).arrived:
+            raise NotThereError(f"large datagrams from {source} reach {target}")
 
     return prove
 
@@ -192,7 +252,7 @@ def never_shook_hands(node: str) -> "Proof":
 
     def prove(network: "Network") -> None:
         key = network.keys[remote_end(network.plan, node)].public
-        lines = network.wg(node, "show", network.names.tunnel(node), "latest-handshakes").splitlines()
+        lines = network.wg(node, "show", tunnel_to_remote_end(network, node), "latest-handshakes").splitlines()
         if f"{key}\t0" not in lines:
             raise NotThereError(f"{node} has had a session with its remote end")
 
