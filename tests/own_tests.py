@@ -124,6 +124,7 @@ ELSEWHERE = {
     "preflight/lab/stations/reverse_paths.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/sessions.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/sockets.py": "tests/lab/test_stations.py",
+    "preflight/lab/stations/forwarding.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/words.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/receiver.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/sender.py": "tests/lab/test_stations.py",

@@ -8,6 +8,7 @@ from preflight.lab.stations import (
     bearers,
     devices,
     firewalls,
+    forwarding,
     naming,
     network,
     network_quality,
@@ -44,6 +45,7 @@ _MODULES = (
     outer_receiver,
     reverse_paths,
     sockets,
+    forwarding,
     url,
     naming,
     reaching,
@@ -55,4 +57,8 @@ _MODULES = (
     posture,
 )
 
-FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
+_ALL = tuple(fault for module in _MODULES for fault in module.FAULTS)
+
+FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}
+
+assert len(FAULTS) == len(_ALL), "two faults have one name"
