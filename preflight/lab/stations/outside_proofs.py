@@ -127,14 +127,6 @@ def nobody(way: Leaving) -> str:
     return str(ip_network(f"{way.source}/{length}", strict=False)[_NOBODY])
 
 
-def forget_flows(network: "Network", node: str) -> None:
-    """Let a node's connection tracking forget every flow, so that a new translation holds for the next packet."""
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
-
-    with inside(network.names.namespace(node)), NFCTSocket() as tracking:
-        tracking.flush()
-
-
 def leaves(network: "Network", node: str) -> Tap:
     """Where the packets of a node's tunnel leave it or its host, also while it has no route by its uplink."""
     where = network.plan.outer(node)
