@@ -107,7 +107,7 @@ def _silent(direction: Dead) -> Fault:
         place=PLACE,
         made=_part(summary, on_the_router(direction, lambda network: "drop")),
         expected=lambda setup: dead(setup, direction, heals="nothing", where="router"),
-        proof=_one_way(direction, proofs.dies_on_the_way),
+        proof=_one_way(direction, proofs.dies_between),
     )
 
 
@@ -151,7 +151,7 @@ def _refused(what: str) -> Fault:
         place=PLACE,
         made=_part(summary, on_the_router("forward", lambda network: f"reject with icmpx {_REFUSES[what]}")),
         expected=_refused_is,
-        proof=proofs.all_of(_one_way("forward", proofs.dies_on_the_way), outside_packets.refused_by()),
+        proof=proofs.all_of(_one_way("forward", proofs.dies_between), outside_packets.refused_by()),
     )
 
 
@@ -180,7 +180,7 @@ def _only_data(direction: Dead) -> Fault:
         expected=lambda setup: dead(
             setup, direction, deciding=Deciding("packet_class", "data"), heals="nothing", where="router"
         ),
-        proof=proofs.all_of(_one_way(direction, proofs.dies_on_the_way), outside_packets.passes_outside(_INITIATION)),
+        proof=proofs.all_of(_one_way(direction, proofs.dies_between), outside_packets.passes_outside(_INITIATION)),
         excluded=wireguard_only,
     )
 
@@ -248,7 +248,7 @@ FAULTS = (
         place=PLACE,
         made=_part("the router drops a's old flow", on_the_router("forward", _old_flow)),
         expected=lambda setup: dead(setup, "forward"),
-        proof=proofs.all_of(_one_way("forward", proofs.dies_on_the_way), outside_packets.passes_outside(b"")),
+        proof=proofs.all_of(_one_way("forward", proofs.dies_between), outside_packets.passes_outside(b"")),
         excluded=_old_flow_excluded,
     ),
 )

@@ -170,6 +170,22 @@ def dies_on_the_way(source: str, target: str) -> "Proof":
     return prove
 
 
+def dies_between(source: str, target: str) -> "Proof":
+    """A burst passes one end of a's way to its remote end, in this direction, and does not come in at the other."""
+
+    def prove(network: "Network") -> None:
+        end = remote_end(network.plan)
+        there = Tap(network.plan.outer(end), UNDERLAY, "out")
+        first, last = (
+            (leaves(network, "a"), comes_in(network, end)) if source == "a" else (there, comes_in(network, "a"))
+        )
+        out, came = burst(network, source, target, first, last).at
+        if not out or came:
+            raise NotThereError(f"{out} packets from {source} leave one end, and {came} come in at the other")
+
+    return prove
+
+
 def dies_behind_the_wire(source: str, target: str) -> "Proof":
     """A burst comes in at the remote end, and nothing of it comes out of the tunnel there."""
 
