@@ -147,9 +147,7 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
         f"the longest for {oldest_s:.0f} s: {_names(stale)}"
     )
     remedies = look(
-        f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.",
-        where="peer",
-        host=_name(stale[0]),
+        f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.", where="peer"
     )
     return [_out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale))]
 

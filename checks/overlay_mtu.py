@@ -3,7 +3,20 @@
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
-from preflight.api import NODE, Context, Direction, Result, check, codes, failed, inconclusive, passed, skipped
+from preflight.api import (
+    NODE,
+    Context,
+    Direction,
+    Remedies,
+    Result,
+    by_hand,
+    check,
+    codes,
+    failed,
+    inconclusive,
+    passed,
+    skipped,
+)
 from preflight.model.facts import TunnelMtuFacts
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
@@ -89,7 +102,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             NODE,
             Direction.LOCAL,
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
-            remedies=set_mtu_here(name, fits, state.product),
+            remedies=_remedies(state, tightest, fits, minimum_mtu),
             facts=facts,
         )
     return passed(
@@ -111,4 +124,16 @@ def _in_pieces(state: OverlayState, underlays: Sequence[Underlay]) -> str:
     return (
         f"; {state.product} splits large packets into packets of {tightest.mtu - tightest.fits(piece)} bytes, which "
         f"{tightest.interface} towards {tightest.endpoint} with MTU {tightest.mtu} must fragment again"
+    )
+
+
+def _remedies(state: OverlayState, tightest: Underlay, fits: int, minimum_mtu: int) -> Remedies:
+    """A smaller MTU, but never one that is too small for the overlay: below 1280 bytes an interface loses IPv6."""
+    if fits >= minimum_mtu:
+        return set_mtu_here(state.interface, fits, state.product)
+    needed = minimum_mtu + tightest.mtu - fits
+    return by_hand(
+        f"Make {tightest.interface} and the path behind it carry {needed} bytes: a tunnel MTU of {fits} is less than "
+        f"the overlay's {minimum_mtu}.",
+        root=True,
     )

@@ -32,7 +32,7 @@ def run_in_lab(name: str, arguments: list[str]) -> int:
     try:
         with lab_for(name) as lab:
             inner = python_module("preflight", *arguments, *lab.preflight_arguments())
-            return _run(lab.command(inner), lab.environment())
+            return _run(lab.users_command(inner), lab.environment())
     except LabError as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:

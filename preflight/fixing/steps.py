@@ -25,6 +25,7 @@ from preflight.model.fix import (
     LinkUp,
     PrivateFiles,
     Route,
+    RouteAround,
     WgQuick,
     WireguardPeer,
 )
@@ -119,6 +120,18 @@ def _route(fix: Route, ask: Ask) -> Iterator[Step]:
     elif fix.action == "replace" and before:
         undo = ((*write, "replace", *before[0]),)
     yield from (Step(command, _undone_by(*undo)) for command in fix.commands)
+
+
+def _route_around(fix: RouteAround, ask: Ask) -> Iterator[Step]:
+    show = ("ip", fix.family, "route", "show")
+    entries = [_entry(line) for line in ask((*show, "match", fix.endpoint)).splitlines() if line.strip()]
+    ways = [entry[1:] for entry in entries if ("dev", fix.interface) not in pairwise(entry)]
+    if not ways:
+        raise FixError(f"nothing but {fix.interface} leads to {fix.endpoint}")
+    before = [_entry(line) for line in ask((*show, "exact", fix.host)).splitlines() if line.strip()]
+    write = ("ip", fix.family, "route")
+    undo = (*write, "replace", *before[0]) if before else (*write, "del", fix.host)
+    yield Step((*write, "replace", fix.host, *ways[-1]), _undone_by(undo))
 
 
 _FLAGS = {"linkdown", "dead", "offload", "rt_offload", "trap", "rt_trap"}
@@ -227,6 +240,7 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     LinkAddresses: _link_addresses,
     KernelSettings: _kernel_settings,
     Route: _route,
+    RouteAround: _route_around,
     WireguardPeer: _wireguard_peer,
     WgQuick: _wg_quick,
     ClockSync: _clock_sync,

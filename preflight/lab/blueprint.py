@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from preflight.lab.names import GATEWAY, HOST
+from preflight.lab.names import GATEWAY, HOST, SERVER
 from preflight.lab.topology import (
     CONTROL_PORT,
     HOME_GATEWAY,
@@ -23,6 +23,7 @@ from preflight.lab.topology import (
     gateway_address,
     mesh_address,
     overlay_address,
+    server_address,
     underlay_address,
 )
 from preflight.model.host_port import bracketed, join_host_port
@@ -42,6 +43,7 @@ Server = Literal["bundled", "absent", "everything", "redirect", "resets"]
 Bootstrap = Literal["fresh", "spent", "invalid", "disabled", "expired", "none"]
 Bearer = Literal["mesh", "submitter", "unknown"]
 Guards = Literal["separate", "shared", "none"]
+User = Literal["root", "ordinary"]
 Certificate = Literal["good", "expiring", "expired", "not-yet", "untrusted", "other-name", "no-intermediate"]
 HAND_ON = "<hand-on>"
 """In the configuration of a `Front`: hand the request on to the control plane."""
@@ -89,6 +91,7 @@ class Front:
     root: what nginx does with a request; more: further directives of its server; servers: further servers; whole: all
     servers, instead of the usual one. `<hand-on>`, `<bind>`, `<host>`, `<certificate>` and `<folder>` are replaced.
     plain: its port speaks plain HTTP although the plan has a certificate. relay: the name of one in `lab.relays`.
+    prefix: the path before the control plane's own, which it takes away.
     """
 
     root: str = HAND_ON
@@ -97,6 +100,7 @@ class Front:
     whole: str = ""
     plain: bool = False
     relay: str = ""
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +122,10 @@ class Blueprint:
     etc: a's own files in /etc, such as `hosts`, with placeholders as `control_url`, but without brackets.
     search, ndots: lines of a's resolv.conf, which names the `resolvers`.
     link_mtu: what the links of the underlay carry. gateways: the namespaces between a and the router, from a outwards.
+    user: who runs preflight on a.
     mesh_peers: how many more peers a has; each has its own overlay address, at which b answers.
     routes: how a's routes lead into the overlay. offline: how many peers of the tunnels are offline.
+    server_behind: the member that forwards to the control host, which is in a LAN behind it; empty: it is a member.
     lans: the prefix of the LAN behind a member, for which it forwards; the others reach it through the tunnel.
     node: additional keys of a's settings file; control: of the control plane's.
     front: what is between everyone and the control plane.
@@ -156,9 +162,11 @@ class Blueprint:
     ndots: int = 1
     link_mtu: int = 1500
     gateways: tuple[str, ...] = ()
+    user: User = "root"
     mesh_peers: int = 0
     routes: Routes = "subnet"
     offline: int = 0
+    server_behind: str = ""
     lans: Mapping[str, str] = field(default_factory=dict)
     node: Mapping[str, Any] = field(default_factory=dict)
     control: Mapping[str, Any] = field(default_factory=dict)
@@ -172,7 +180,12 @@ class Blueprint:
     @property
     def control_host(self) -> str:
         """The namespace in which the control plane runs."""
-        return self.topology.control_node
+        return SERVER if self.server_behind else self.topology.control_node
+
+    @property
+    def path(self) -> str:
+        """The path of the control URL, before the API's own."""
+        return self.front.prefix if self.front is not None else ""
 
     def address(self, node: str, family: Family) -> str:
         """A member's address inside the tunnel."""
@@ -250,13 +263,14 @@ class Places:
     @classmethod
     def in_tunnel(cls, plan: Blueprint) -> "Places":
         """The usual ports on the overlay's addresses."""
-        family = plan.families[0]
+        family, node = plan.families[0], plan.topology.control_node
+        behind = plan.lans.get(plan.server_behind)
         return cls(
             peers=tuple(plan.address("b", each) for each in plan.families),
             peer_port=RESPONDER_PORT,
-            control=plan.address(plan.topology.control_node, family),
+            control=server_address(behind) if behind else plan.address(node, family),
             control_port=CONTROL_PORT,
-            underlay=underlay_address(plan.topology.control_node, 4),
+            underlay=underlay_address(node, 4),
         )
 
     def url(self, template: str) -> str:
@@ -329,9 +343,11 @@ def _mailbox(plan: Blueprint, node: str) -> dict[str, Any]:
 def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str, Any]:
     """b's preflight.yaml: its mailbox, and a as the permitted requester."""
     asker = "127.0.0.1" if kind == "loopback" else plan.address("a", plan.families[0])
-    control = {"url": places.url("http://{control}:{port}"), "scope_id": SCOPE, "token_file": "token"}
+    scheme = "https" if plan.secure else "http"
+    url = places.url(f"{scheme}://{{control}}:{{port}}{plan.path}")
+    control = {"url": url, "scope_id": SCOPE, "token_file": "token"}
     if plan.secure:
-        control |= {"url": places.url("https://{control}:{port}"), "ca_file": "ca.pem"}
+        control["ca_file"] = "ca.pem"
     return {
         "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
         **({"control": control} if plan.configured else {}),

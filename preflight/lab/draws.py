@@ -61,6 +61,8 @@ class Draw:
         first, second = (fault.place.way for fault in self.made())
         if first == second:
             return "what dies at the first place never comes to the second"
+        if "packet" not in (first, second):
+            return "what stops requests, or changes what they need, hides what their answers would show"
         return "the way to b is also the way to the control plane" if self.setup.home == "peer" else None
 
     @property
@@ -127,7 +129,11 @@ def _fullest(
     chance: random.Random, faults: tuple[str, ...], met: Counter[tuple[str, str]], times: int, wanted: Wanted
 ) -> Draw | None:
     """Of some random set-ups the one with the most values that were not met often enough; None if none has any."""
-    some = (Draw(_some_setup(chance, wanted, plain=0.2), faults) for _ in range(_CANDIDATES))
+    every = [(name, value) for name, axis in AXES.items() for value in _values(axis, wanted)]
+    rare = [pair for pair in every if met[pair] < times]
+    if not rare:
+        return None
+    some = (Draw(_some_setup(chance, wanted, 0.2, chance.choice(rare)), faults) for _ in range(_CANDIDATES))
     scored = [
         (sum(met[pair] < times for pair in met_by(each.setup)), number, each)
         for number, each in enumerate(some)
@@ -158,15 +164,20 @@ def _one_fault(chance: random.Random, names: Sequence[str]) -> str:
     return chance.choice(by_place[chance.choice(list(by_place))])
 
 
-def _some_setup(chance: random.Random, wanted: Wanted, plain: float = PLAIN) -> Setup:
-    """A value of each axis; where some do not fit together, one of those is drawn again."""
+def _some_setup(
+    chance: random.Random, wanted: Wanted, plain: float = PLAIN, kept: tuple[str, str] | None = None
+) -> Setup:
+    """A value of each axis; where some do not fit together, one of those is drawn again. kept: an axis and its value,
+    which is not.
+    """
     values = {name: _values(axis, wanted) for name, axis in AXES.items()}
     chosen = {name: AXES[name].plain if chance.random() < plain else chance.choice(values[name]) for name in AXES}
+    chosen |= dict([kept]) if kept else {}
     for _ in range(_TRIES):
         rule = broken_rule(Setup.of(chosen))
         if rule is None:
             break
-        again = chance.choice(list(rule.where))
+        again = chance.choice([name for name in rule.where if kept is None or name != kept[0]])
         chosen[again] = chance.choice(values[again])
     return Setup.of(chosen)
 

@@ -1,8 +1,8 @@
 """Small servers in the place of the expected ones: `python -m preflight.lab.fake_servers WHAT ARGUMENT`.
 
 `everything ADDRESS:PORT` answers 200 to everything, `redirect ADDRESS:PORT` redirects every request to a login page,
-`resets ADDRESS:PORT` resets each connection at its first byte, and `resolver ZONES` is a name server (UDP) with exactly
-the names in the JSON of ZONES.
+`resets ADDRESS:PORT` resets each connection at its first byte, `datagrams ADDRESS:PORT` sends back each datagram, and
+`resolver ZONES` is a name server (UDP) with exactly the names in the JSON of ZONES.
 """
 
 import json
@@ -151,10 +151,29 @@ def resetting_server(host: str, port: int) -> TCPServer:
     return Server((host, port), Reset)
 
 
-_HANDLERS: Mapping[str, Callable[[str, int], TCPServer]] = {
+class Echo(BaseRequestHandler):
+    """Sends a datagram back as it came: a service that is no responder."""
+
+    def handle(self) -> None:
+        """Answer."""
+        data, answering = self.request
+        answering.sendto(data, self.client_address)
+
+
+def datagram_server(host: str, port: int) -> UDPServer:
+    """A service over UDP, bound and not yet serving."""
+
+    class Server(UDPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    return Server((host, port), Echo)
+
+
+_HANDLERS: Mapping[str, Callable[[str, int], TCPServer | UDPServer]] = {
     "everything": partial(web_server, Everything),
     "redirect": partial(web_server, Redirect),
     "resets": resetting_server,
+    "datagrams": datagram_server,
 }
 
 

@@ -82,6 +82,19 @@ def by_axis(everything: Sequence[Drawn]) -> list[Tally]:
     ]
 
 
+def cells(everything: Sequence[Drawn]) -> list[dict[str, Any]]:
+    """Fault × axis: a row for each fault on each value of each axis on which it was drawn."""
+    groups: dict[tuple[str, str, str], list[Drawn]] = {}
+    for each in everything:
+        for fault in each.draw.faults or (HEALTHY,):
+            for axis in AXES:
+                groups.setdefault((fault, axis, each.draw.setup[axis]), []).append(each)
+    return [
+        {"fault": fault, "axis": axis, "value": value, **tally("", group).as_dict()}
+        for (fault, axis, value), group in sorted(groups.items())
+    ]
+
+
 def document(seed: int, everything: Sequence[Drawn], shrunk: Sequence[Shrunk]) -> dict[str, Any]:
     """The whole score. A draw of the document can be run again: its `file` is a scenario file."""
     return {
@@ -89,6 +102,7 @@ def document(seed: int, everything: Sequence[Drawn], shrunk: Sequence[Shrunk]) -
         "total": tally("all", everything).as_dict(),
         "faults": [row.as_dict() for row in by_fault(everything)],
         "axes": [row.as_dict() for row in by_axis(everything) if row.drawn],
+        "cells": [{key: value for key, value in cell.items() if key != "name"} for cell in cells(everything)],
         "draws": [_row(each) for each in everything],
         "shrunk": [
             {"drawn": definition(each.drawn), "smallest": definition(each.smallest), "runs": each.runs}

@@ -13,6 +13,7 @@ from preflight.lab.topology import (
     Family,
     underlay_address,
 )
+from preflight.lab.wg_quick import quick_file
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -58,7 +59,8 @@ def not_allowed(node: str, peer: str) -> Part:
 
     def inject(network: "Network") -> None:
         other = ",".join(_elsewhere(network, peer, family) for family in network.plan.families)
-        network.wg(node, "set", network.names.tunnel(node), "peer", network.keys[peer].public, "allowed-ips", other)
+        tunnel = network.tunnel_to(node, peer)
+        network.wg(node, "set", tunnel, "peer", network.keys[peer].public, "allowed-ips", other)
 
     return Part(f"{peer}'s address is missing from {node}'s allowed-ips", inject=inject)
 
@@ -74,10 +76,15 @@ def outdated_file(node: str) -> Part:
     def inject(network: "Network") -> None:
         folder = network.names.etc(node) / "wireguard"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = tunnel_config(replace(network.plan, keepalive_s=0), network.keys, node)
-        path = folder / f"{network.names.tunnel(node)}.conf"
+        old = replace(network.plan, keepalive_s=0, tunnel_mtu=1400)
+        peers = old.tunnels(node)[0]
+        path = folder / f"{network.tunnel_to(node, peers[0])}.conf"
         path.touch(mode=0o600)
-        path.write_text(text.replace("[Peer]", "MTU = 1400\n[Peer]", 1), encoding="ascii")
+        if old.quick(node):
+            text = quick_file(old, network.keys, node, peers)
+        else:
+            text = tunnel_config(old, network.keys, node).replace("[Peer]", f"MTU = {old.tunnel_mtu}\n[Peer]", 1)
+        path.write_text(text, encoding="ascii")
 
     return Part(f"{node}'s wg-quick file is older than the running tunnel", inject=inject)
 
@@ -91,7 +98,7 @@ def drop_in(node: str, source: str, what: str = "") -> Part:
     """
 
     def inject(network: "Network") -> None:
-        match = f'input iifname "{network.names.tunnel(node)}"'
+        match = f'input iifname "{network.tunnel_to(node, source)}"'
         network.nft(
             node, *(f"{match} {_from(network, source, family)} {what} drop" for family in network.plan.families)
         )
@@ -103,7 +110,7 @@ def drop_out(node: str, target: str, comment: str = "") -> Part:
     """The node's firewall drops packets to `target` that it sends into its tunnel."""
 
     def inject(network: "Network") -> None:
-        match, note = f'output oifname "{network.names.tunnel(node)}"', f'comment "{comment}"' if comment else ""
+        match, note = f'output oifname "{network.tunnel_to(node, target)}"', f'comment "{comment}"' if comment else ""
         targets = (_to(network, target, family) for family in network.plan.families)
         network.nft(node, *(f"{match} {each} drop {note}" for each in targets))
 

@@ -1,7 +1,8 @@
-"""Firewalls as people set them up: whatever nobody needs is dropped, in both directions, and the overlay works."""
+"""Firewalls as people set them up: what nobody needs is dropped, in both directions, and the overlay works."""
 
 from typing import TYPE_CHECKING
 
+from preflight.lab.links import BELOW_PORT
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
 from preflight.lab.topology import CONTROL_PORT, TUNNEL_PORT
@@ -9,8 +10,8 @@ from preflight.lab.topology import CONTROL_PORT, TUNNEL_PORT
 if TYPE_CHECKING:
     from preflight.lab.network import Network
 
-TUNNEL_PORTS = (str(TUNNEL_PORT), "4789")
-"""WireGuard's, Nebula's and OpenVPN's in the lab, and VXLAN's."""
+TUNNEL_PORTS = (str(TUNNEL_PORT), "4789", str(BELOW_PORT))
+"""WireGuard's, Nebula's and OpenVPN's in the lab, VXLAN's, and that of the tunnel below in some set-ups."""
 _UDP_OUT = ("53", "67", "123", "547")
 _TCP_OUT = ("53", "80", "443", str(CONTROL_PORT))
 

@@ -1,4 +1,4 @@
-"""Where a's tunnel is in some set-ups: in a container, in a VRF, or beside another VPN. All are healthy."""
+"""Where a's tunnel is in some set-ups: in a container, in a VRF, or next to another VPN. All are healthy."""
 
 import time
 from dataclasses import replace
@@ -55,7 +55,7 @@ def second_vpn() -> Part:
             "a",
             f"addr add {_TRANSIT}.2/24 dev {ours}",
             f"link set {ours} mtu {network.plan.tunnel_mtu} up",
-            # As VPN clients do: their server stays reachable, whatever becomes of the default route.
+            # As VPN clients do: their server stays reachable if the default route changes.
             f"route add {far}/32 via {network.plan.gateway('a', 4)}",
             f"route add {OFFICE} dev {ours} table {OFFICE_TABLE}",
             f"rule add to {OFFICE} lookup {OFFICE_TABLE} priority {OFFICE_TABLE}",

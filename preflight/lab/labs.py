@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from preflight.lab import build, processes, state
+from preflight.lab import build, processes, state, users
 from preflight.lab.blueprint import Kind
 from preflight.lab.names import KIND_VARIABLE, LabError, LabNames, UnknownLabError, state_root
 from preflight.lab.network import Network
@@ -60,6 +60,10 @@ class Lab:
     def command(self, argv: Sequence[str], node: str = "a") -> list[str]:
         """The command line that runs a program in a node; run it with `environment()`."""
         return _site(self.names, self.state).command(node, list(argv))
+
+    def users_command(self, argv: Sequence[str]) -> list[str]:
+        """Like `command`, for what the user of node a runs, who may be an ordinary one."""
+        return self.command(users.as_user(_scenario(self.state).plan(), argv))
 
     def command_in(self, node: str, argv: Sequence[str]) -> list[str]:
         """Like `command`, for a node name from the user. Raises UnknownLabError if the lab has no such node."""

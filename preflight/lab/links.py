@@ -3,6 +3,7 @@
 All are healthy. Others find a at the same address as in the plain lab: that of the last gateway before the router.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ PHYSICAL = "phys0"
 """The device below a's uplink, where that is a tunnel itself."""
 _SHARED = "100.64.201", "fdc9:0:0:201:"
 _BELOW = "172.31.255"
-_BELOW_ID, _BELOW_PORT, _BELOW_OVERHEAD = 7, 8472, 50
+_BELOW_ID, BELOW_PORT, _BELOW_OVERHEAD = 7, 8472, 50
 _QUEUE = "200ms"
 
 
@@ -177,16 +178,15 @@ def tunnel_below() -> Part:
         node = network.plan.attached("a")
         _tunnel_instead(network, ROUTER, router_link("a"), f"below-{router_link('a')}", (1, 2))
         _tunnel_instead(network, node, UNDERLAY, PHYSICAL, (2, 1))
-        ours = {family: gateway_address("a", family) for family in FAMILIES}
-        ip(network, ROUTER, *_addressed(router_link("a"), ours))
-        ip(network, node, *_addressed(UNDERLAY, _of_a()), *_default_routes(ours))
+        ip(network, node, *_default_routes({family: gateway_address("a", family) for family in FAMILIES}))
 
     return Part("a's uplink is a tunnel", shape=shape, underlay=underlay)
 
 
 def _tunnel_instead(network: "Network", node: str, device: str, physical: str, ends: tuple[int, int]) -> None:
-    """A VXLAN with the name of a device, which carries it under another name."""
+    """A VXLAN with the name and the addresses of a device, which carries it under another name."""
     mtu, (local, remote) = network.plan.link_mtu, (f"{_BELOW}.{end}" for end in ends)
+    addresses = _addresses(network, node, device)
     ip(
         network,
         node,
@@ -195,8 +195,17 @@ def _tunnel_instead(network: "Network", node: str, device: str, physical: str, e
         f"addr flush dev {physical}",
         f"addr add {local}/30 dev {physical}",
         f"link set {physical} up",
-        f"link add {device} mtu {mtu} type vxlan id {_BELOW_ID} dstport {_BELOW_PORT} local {local} remote {remote}",
+        f"link add {device} mtu {mtu} type vxlan id {_BELOW_ID} dstport {BELOW_PORT} local {local} remote {remote}",
+        *(f"addr add {address} dev {device} nodad" for address in addresses),
+        f"link set {device} up",
     )
+
+
+def _addresses(network: "Network", node: str, device: str) -> list[str]:
+    """The addresses of a device, with the length of their network."""
+    (found,) = json.loads(run(network.command(node, program("ip"), "-j", "addr", "show", "dev", device)))
+    own = (entry for entry in found["addr_info"] if entry["scope"] == "global")
+    return [f"{entry['local']}/{entry['prefixlen']}" for entry in own]
 
 
 def rate(kbit: int) -> Part:

@@ -125,6 +125,7 @@ class Network:
                 mark = self.wg(node, "show", device, "fwmark").strip()
                 text = text.replace("[Peer]", f"FwMark = {mark}\n[Peer]", 1)
             config = self.names.files(node) / f"{device}.conf"
+            config.touch(mode=0o600)
             config.write_text(text, encoding="ascii")
             self.wg(node, "setconf", device, str(config))
 
@@ -219,13 +220,8 @@ class Network:
         """Give a node's tunnel device its MTU, addresses and routes, and set it up."""
         tunnel = self.names.tunnel(node)
         if node == self.plan.topology.hub:
-            self.forward(node)
+            self.pass_on(node)
         with netlink(self.names.namespace(node)) as route:
-            if node == self.plan.topology.hub:
-                # A hub forwards out of the interface that a packet came in on; it must not send redirects to the
-                # spokes.
-                set_sysctl(f"net/ipv4/conf/{tunnel}/send_redirects", 0)
-                set_sysctl("net/ipv4/conf/all/send_redirects", 0)
             route.link("set", index=index_of(route, tunnel), mtu=self.plan.tunnel_mtu)
             for family in self.plan.families:
                 add_address(route, tunnel, self.plan.address(node, family))
@@ -242,6 +238,13 @@ class Network:
         with inside(self.names.namespace(node)):
             set_sysctl("net/ipv4/ip_forward", 1)
             set_sysctl("net/ipv6/conf/all/forwarding", 1)
+
+    def pass_on(self, node: str) -> None:
+        """Let a hub forward between its spokes, out of the interface that a packet came in on, without redirects."""
+        self.forward(node)
+        with inside(self.names.namespace(node)):
+            for interface in (self.names.tunnel(node), "all"):
+                set_sysctl(f"net/ipv4/conf/{interface}/send_redirects", 0)
 
     def _route_lans(self, route: "IPRoute", node: str) -> None:
         """Routes of a node to the LANs behind the other members. VXLAN is a link, so the member is a gateway on it."""
@@ -268,7 +271,7 @@ def _use_addresses_at_once() -> None:
     set_sysctl("net/ipv6/conf/default/dad_transmits", 0)
 
 
-def set_sysctl(path: str, value: int) -> None:
+def set_sysctl(path: str, value: int | str) -> None:
     """Set a network sysctl in the namespace of the calling thread."""
     Path("/proc/sys", path).write_text(str(value), encoding="ascii")
 

@@ -26,6 +26,7 @@ PACKAGES = {
     "nft": "nftables",
     **{f"ip{six}tables-{variant}": "iptables" for six in ("", "6") for variant in ("nft", "legacy")},
     "tc": "iproute2",
+    "setpriv": "util-linux",
     **{f"ip{six}tables-legacy-restore": "iptables" for six in ("", "6")},
     "wg": "wireguard-tools",
     "wg-quick": "wireguard-tools",
@@ -142,6 +143,15 @@ def mark_of(pid: int) -> str | None:
     return os.fsdecode(found.removeprefix(prefix)) if found is not None else None
 
 
+def state_of(pid: int) -> str:
+    """The state of a process as proc(5) has it, one letter; empty if it has ended."""
+    try:
+        # The command's name is in parentheses and may contain anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def network_of(pid: int) -> int | None:
     """The inode of a process's network namespace; None if it cannot be read."""
     try:
@@ -183,6 +193,21 @@ def end(ours: Callable[[int], bool], *, grace: float = 0.0) -> None:
     survivors = [pid for pid in all_pids() if ours(pid)]
     if survivors:
         raise LabError(f"processes of the lab do not end: {', '.join(map(str, survivors))}")
+
+
+def notify(ours: Callable[[int], bool], sign: signal.Signals) -> None:
+    """Send a signal to every process that `ours` accepts, once, and wait for nothing."""
+    with ExitStack() as stack:
+        for pid in all_pids():
+            if not ours(pid):
+                continue
+            try:
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            stack.callback(os.close, handle)
+            if ours(pid):  # check again, now that the handle pins the process
+                _send(handle, sign)
 
 
 def _signal_all(ours: Callable[[int], bool], sign: signal.Signals, deadline: float) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from preflight.lab import blueprint, name_servers, processes
+from preflight.lab import blueprint, name_servers, processes, users
 from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, LabSecrets, Places
 from preflight.lab.cluster import register
 from preflight.lab.names import LabError, LabNames
@@ -32,7 +32,7 @@ RESPONDER = "responder"
 _MESH_RATE = 100_000
 """Packets a second from one source."""
 DATABASE = "control.db"
-_PACKAGES = "packages"
+PACKAGES = "packages"
 _TWO_LIVES = '"$@" --fault crash; exec "$@"'
 _FAKE_SERVERS = "preflight.lab.fake_servers"
 FRONT = "front"
@@ -87,7 +87,7 @@ class Site:
         if self.plan.committed:
             commit_compose_file(node, secrets.mesh)
         if self.plan.plugin:
-            install_broken_plugin(node / _PACKAGES)
+            install_broken_plugin(node / PACKAGES)
         self.new_bootstrap_token()
 
     def write_etc(self) -> None:
@@ -100,7 +100,7 @@ class Site:
         named = self.plan.node_environment.items()
         tokens = {name: (folder / file).read_text(encoding="utf-8").strip() for name, file in named}
         urls = {name: self.places.url(url) for name, url in self.plan.url_variables.items()}
-        return tokens | urls | ({"PYTHONPATH": str(folder / _PACKAGES)} if self.plan.plugin else {})
+        return tokens | urls | ({"PYTHONPATH": str(folder / PACKAGES)} if self.plan.plugin else {})
 
     def new_bootstrap_token(self) -> None:
         """Write a one-time token for a and for the control plane, which reads it when it starts."""
@@ -109,6 +109,7 @@ class Site:
         (self.names.files("a") / "credentials").unlink(missing_ok=True)
         write_private(self.names.files(CONTROL) / "bootstrap-token", token)
         write_private(self.names.files("a") / "bootstrap-token", given)
+        users.hand_over(self.plan, self.names)
 
     def start_daemons(self) -> list[Callable[[float], None]]:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""
@@ -127,7 +128,7 @@ class Site:
         """Start the server that the plan puts at the control plane's address."""
         register(self.names.files(CONTROL) / DATABASE, self.plan.registered)
         sockets = 0 if self.plan.server == "absent" else 1
-        serving = self._start(CONTROL, self.plan.topology.control_node, self._server_words(), sockets)
+        serving = self._start(CONTROL, self.plan.control_host, self._server_words(), sockets)
         if self.plan.front is None:
             return serving
         fronting = self._start_front(self.plan.front)
@@ -140,7 +141,7 @@ class Site:
 
     def _start_front(self, front: Front) -> Callable[[float], None]:
         """Start what is at the control plane's address, in front of it."""
-        files, node = self.names.files(CONTROL), self.plan.topology.control_node
+        files, node = self.names.files(CONTROL), self.plan.control_host
         bind = join_host_port(self.places.control, self.places.control_port)
         backend = join_host_port(_LOOPBACK, BACKEND_PORT)
         if front.relay:
@@ -153,9 +154,10 @@ class Site:
 
     def restart_control_plane(self, deadline: float) -> None:
         """Stop the control plane and restart it with its database."""
-        mark = self.names.mark(CONTROL)
-        processes.end(lambda pid: processes.mark_of(pid) == mark, grace=3.0)
-        self.log(CONTROL).unlink(missing_ok=True)
+        marks = {self.names.mark(name) for name in (CONTROL, FRONT)}
+        processes.end(lambda pid: processes.mark_of(pid) in marks, grace=3.0)
+        for log in (self.log(CONTROL), self.log(FRONT), self.names.files(CONTROL) / f"{FRONT}.log"):
+            log.unlink(missing_ok=True)
         self.start_control_plane()(deadline)
         self.spend_bootstrap_token()
 
@@ -165,7 +167,7 @@ class Site:
             return
         token = (self.names.files("a") / "bootstrap-token").read_text(encoding="ascii").strip()
         with self.within("a"):
-            status = _exchange(self.places, token, secure=self.plan.secure)
+            status = _exchange(self.places, self.plan, token)
         if status != HTTPStatus.OK:
             raise LabError(f"the lab's control plane answered {status} to the exchange of its own token")
 
@@ -195,14 +197,15 @@ class Site:
         return [processes.program("sh"), "-c", _TWO_LIVES, "sh", *words] if self.plan.server_dies else words
 
 
-def _exchange(places: Places, token: str, *, secure: bool) -> int:
+def _exchange(places: Places, plan: Blueprint, token: str) -> int:
     connection = HTTPConnection(places.control, places.control_port, timeout=5.0)
-    if secure:
+    if plan.secure:
         trusting = ssl._create_unverified_context()  # noqa: S323 - the lab's own server, whatever its certificate is
         connection = HTTPSConnection(places.control, places.control_port, timeout=5.0, context=trusting)
     body = json.dumps({"bootstrap_token": token})
     try:
-        connection.request("POST", "/v1/populi/bootstrap/exchange", body, {"Content-Type": "application/json"})
+        path = f"{plan.path}/v1/populi/bootstrap/exchange"
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
         return connection.getresponse().status
     except (OSError, HTTPException) as error:
         raise LabError(f"the lab's control plane does not answer: {error}") from None

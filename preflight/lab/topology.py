@@ -27,6 +27,9 @@ HOME_GATEWAY: Mapping[Family, str] = {4: "192.168.178.1", 6: "fdc9:0:0:101::1"}
 HOME_ADDRESS: Mapping[Family, str] = {4: "192.168.178.10", 6: "fdc9:0:0:101::10"}
 """The network behind a's home router, in some set-ups: the router's address there, and a's."""
 
+SERVER_LANS: Mapping[Family, str] = {4: "192.168.77.0/24", 6: "fdc9:0:0:88::/64"}
+"""The LAN of the control host, in set-ups where it is not a member and a member forwards to it."""
+
 _NUMBER = {"a": 1, "b": 2, "c": 3, **{node: 100 + number for number, node in enumerate(OFFLINE, 1)}}
 
 
@@ -71,6 +74,11 @@ def mesh_address(number: int) -> str:
 def underlay_address(node: str, family: Family) -> str:
     """Where others find a member: its address on its link to the router, or that of the gateway before it."""
     return f"10.201.{_NUMBER[node]}.2" if family == 4 else f"fdc9:0:0:{_NUMBER[node]}::2"
+
+
+def server_address(lan: str) -> str:
+    """The control host's address in its LAN; the first one there is its gateway's."""
+    return str(ip_network(lan)[2])
 
 
 def gateway_address(node: str, family: Family) -> str:

@@ -94,7 +94,7 @@ class Trials:
         words = python_module("preflight", "all", *lab.preflight_arguments(), *documents)
         file.unlink(missing_ok=True)
         with log.open("wb") as sink:
-            child = self._start(lab.command(words), lab.environment() | dict(variables or {}), sink.fileno())
+            child = self._start(lab.users_command(words), lab.environment() | dict(variables or {}), sink.fileno())
         try:
             child.wait(RUN_LIMIT_S)
         except subprocess.TimeoutExpired:

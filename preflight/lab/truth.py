@@ -63,6 +63,7 @@ FIELDS: Mapping[str, str] = {
     "endpoint": "the address to which the tunnel sends, as host:port",
     "port": "the port that counts",
     "public_key": "the tunnel's peer that counts",
+    "mismatch": "what the two ends of a session do not share: public key, preshared key, certificate",
     "neighbour": "the address of a neighbour that does not answer",
     "sysctl": "the kernel's setting that counts",
     "packet_class": "which of a tunnel's packets die: handshake, data, large",
@@ -107,6 +108,7 @@ class Truth:
     (loss, posture, warnings). deciding: None where the code says it all. heals, where: what heals it, and on which
     machine: `node`, `peer`, `control host`, `product console` or `router`.
     vague: codes that are true too, and say less. warns: it stops nothing, so the run ends with exit code 0.
+    undecided: nothing is broken, and something cannot be measured, so the run ends with exit code 3.
     """
 
     code: str
@@ -118,6 +120,7 @@ class Truth:
     where: Where = "node"
     vague: tuple[str, ...] = ()
     warns: bool = False
+    undecided: bool = False
 
     def resolved(self, network: "Network | None") -> "Truth":
         """With what only the network that was built has."""
@@ -170,9 +173,10 @@ def judge(truths: Sequence[Truth], report: Mapping[str, Any], *, silent: frozens
 
 
 def _exit_code(truths: Sequence[Truth], report: Mapping[str, Any], silent: frozenset[str]) -> list[str]:
-    broken = any(not truth.warns for truth in truths)
+    broken = any(not (truth.warns or truth.undecided) for truth in truths)
     # What cannot be decided ends a run with 3, unless something is broken.
-    fitting = (1,) if broken else (0, 3) if silent else (0,)
+    undecided = any(truth.undecided for truth in truths)
+    fitting = (1,) if broken else (3,) if undecided else (0, 3) if silent else (0,)
     ended = report["run"]["exit_code"]
     return [] if ended in fitting else [f"exit code {fitting[0]}, not {ended}"]
 

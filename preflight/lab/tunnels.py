@@ -6,7 +6,7 @@ addresses on the device; the daemons of Nebula and OpenVPN set them themselves.
 
 import errno
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from preflight.lab.blueprint import Blueprint, Product
 from preflight.lab.names import LabError
 from preflight.lab.network import Network, inside
 from preflight.lab.processes import Daemon, program, run, start, wait_for_words
-from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, Family, prefix_length, underlay_address
+from preflight.model.host_port import join_host_port
 
 Maker = Callable[[Network, float], None]
 """Takes the network, whose underlay is up, and a deadline on time.monotonic()'s clock. Raises LabError."""
@@ -98,10 +99,9 @@ def vxlan(network: Network, deadline: float) -> None:
         words = ["link", "add", tunnel, "type", "vxlan", "id", str(VXLAN_ID), "dstport", "4789", "local", own]
         run(network.command(network.plan.outer(node), program("ip"), *words))
         _move(network, node)
-        for neighbour in network.plan.neighbours(node):
-            far_end = underlay_address(neighbour, family)
-            entry = ["fdb", "append", _BROADCAST, "dev", tunnel, "dst", far_end]
-            run(network.command(node, program("bridge"), *entry))
+        ends = (underlay_address(neighbour, family) for neighbour in network.plan.neighbours(node))
+        entries = "".join(f"fdb append {_BROADCAST} dev {tunnel} dst {far_end}\n" for far_end in ends)
+        run(network.command(node, program("bridge"), "-batch", "-"), text=entries)
 
 
 def nebula(network: Network, deadline: float) -> None:
@@ -142,7 +142,7 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
     files, plan = network.names.files(node), network.plan
     allow = [{"port": "any", "proto": "any", "host": "any"}]
     far_ends = {
-        network.plan.address(neighbour, 4): [f"{underlay_address(neighbour, 4)}:{TUNNEL_PORT}"]
+        plan.address(neighbour, 4): [join_host_port(underlay_address(neighbour, plan.underlay), TUNNEL_PORT)]
         for neighbour in plan.neighbours(node)
         if not plan.translated(neighbour)
     }
@@ -165,46 +165,57 @@ def _nebula_config(network: Network, node: str, folder: Path) -> Mapping[str, ob
 
 def _listen(plan: Blueprint, node: str) -> str:
     # Behind a translation a node does not have the address at which others find it.
-    return "0.0.0.0" if plan.translated(node) else underlay_address(node, 4)  # noqa: S104 - as Nebula's example does
+    return "0.0.0.0" if plan.translated(node) else underlay_address(node, plan.underlay)  # noqa: S104
 
 
 def openvpn(network: Network, deadline: float) -> None:
-    """OpenVPN with TLS: the control plane's node is the server, and forwards traffic between its clients."""
+    """OpenVPN with TLS. Its server passes packets from client to client itself, or as a hub to its kernel."""
     from preflight.lab.certificates import write_identities
 
-    server = network.plan.vpn_server
-    write_identities({node: network.names.files(node) for node in network.plan.topology.members}, server=server)
-    clients = [node for node in network.plan.topology.members if node != server]
+    plan, server = network.plan, network.plan.vpn_server
+    write_identities({node: network.names.files(node) for node in plan.topology.members}, server=server)
+    clients = [node for node in plan.topology.members if node != server]
     addresses = network.names.files(server) / "openvpn-clients"
     addresses.mkdir()
-    for node in clients:
-        lines = [f"ifconfig-push {network.plan.address(node, 4)} 255.255.255.0"]
-        lines += [f"ifconfig-ipv6-push {network.plan.address(node, 6)}/64 {network.plan.address(server, 6)}"]
-        if node in network.plan.lans:
-            lines.append(_openvpn_route(network.plan.lans[node], "iroute"))
-        (addresses / node).write_text("\n".join([*lines, ""]), encoding="ascii")
-    _start_openvpn(network, server, _openvpn_server(network.plan, server, addresses), deadline)
-    for node in clients:
-        lines = ["client", f"remote {underlay_address(server, 4)} {TUNNEL_PORT} udp4"]
-        if network.plan.routes == "halves" and node == "a":
-            lines.append(f"redirect-gateway def1 {_OPENVPN_FAMILIES[network.plan.families]}")
-        _start_openvpn(network, node, lines, deadline)
+    for node in (*clients, *plan.offline_peers):
+        (addresses / node).write_text("\n".join([*_openvpn_client(plan, node), ""]), encoding="ascii")
+    _wait_for_openvpn([_start_openvpn(network, server, _openvpn_server(plan, server, addresses))], deadline)
+    if plan.topology.hub is not None:
+        network.pass_on(server)
+    remote = f"remote {underlay_address(server, plan.underlay)} {TUNNEL_PORT} udp{plan.underlay}"
+    redirect = f"redirect-gateway def1 {_OPENVPN_FAMILIES[plan.families]}"
+    diverted = {"a": [redirect]} if plan.routes == "halves" else {}
+    starting = [_start_openvpn(network, node, ["client", remote, *diverted.get(node, ())]) for node in clients]
+    _wait_for_openvpn(starting, deadline)
+
+
+def _openvpn_client(plan: Blueprint, node: str) -> list[str]:
+    """What the server knows of a client: its addresses, and the LAN behind it."""
+    lines = {
+        4: f"ifconfig-push {plan.address(node, 4)} 255.255.255.0",
+        6: f"ifconfig-ipv6-push {plan.address(node, 6)}/{prefix_length(6)} {plan.address(plan.vpn_server, 6)}",
+    }
+    lans = [_openvpn_route(plan.lans[node], "iroute")] if node in plan.lans else []
+    return [*(lines[family] for family in plan.families), *lans]
 
 
 def _openvpn_server(plan: Blueprint, node: str, addresses: Path) -> list[str]:
+    # One of them is the gateway for the server's own routes: OpenVPN needs an address, and a TUN device ignores it.
+    own = {
+        4: [f"ifconfig {plan.address(node, 4)} 255.255.255.0", f"route-gateway {plan.address('a', 4)}"],
+        6: [f"ifconfig-ipv6 {plan.address(node, 6)}/{prefix_length(6)} {plan.address('a', 6)}"],
+    }
     return [
         "mode server",
         "tls-server",
-        f"local {underlay_address(node, 4)}",
+        f"local {underlay_address(node, plan.underlay)}",
         f"port {TUNNEL_PORT}",
-        "proto udp4",
+        f"proto udp{plan.underlay}",
         "topology subnet",
         'push "topology subnet"',
-        f"ifconfig {plan.address(node, 4)} 255.255.255.0",
-        f"route-gateway {plan.address('a', 4)}",
-        f'push "route-gateway {plan.address(node, 4)}"',
-        f"ifconfig-ipv6 {plan.address(node, 6)}/{prefix_length(6)} {plan.address('a', 6)}",
-        "client-to-client",
+        *(line for family in plan.families for line in own[family]),
+        *([f'push "route-gateway {plan.address(node, 4)}"'] if 4 in plan.families else ()),
+        *(["client-to-client"] if plan.topology.hub is None else ()),
         f"client-config-dir {addresses}",
         "dh none",
         # A client does not get the route to its own LAN: the server leaves out what it has as that client's `iroute`.
@@ -223,7 +234,7 @@ def _openvpn_route(lan: str, directive: str = "route") -> str:
     )
 
 
-def _start_openvpn(network: Network, node: str, lines: list[str], deadline: float) -> None:
+def _start_openvpn(network: Network, node: str, lines: list[str]) -> Daemon:
     files, tunnel = network.names.files(node), network.names.tunnel(node)
     common = [
         f"dev {tunnel}",
@@ -240,11 +251,15 @@ def _start_openvpn(network: Network, node: str, lines: list[str], deadline: floa
     config.write_text("\n".join([*lines, *common, ""]), encoding="ascii")
     log = files / "openvpn.log"
     argv = network.command(node, program("openvpn"), "--config", str(config))
-    daemon = start(f"openvpn of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log)
-    wait_for_words(daemon, "Initialization Sequence Completed", 1, deadline)
+    return start(f"openvpn of {node}", argv, mark=network.names.mark(f"tunnel-{node}"), log=log)
 
 
-_OPENVPN_FAMILIES = {(4,): "", (6,): "ipv6 !ipv4", (4, 6): "ipv6"}
+def _wait_for_openvpn(starting: Sequence[Daemon], deadline: float) -> None:
+    for daemon in starting:
+        wait_for_words(daemon, "Initialization Sequence Completed", 1, deadline)
+
+
+_OPENVPN_FAMILIES: Mapping[tuple[Family, ...], str] = {(4,): "", (6,): "ipv6 !ipv4", (4, 6): "ipv6"}
 
 _MAKERS: Mapping[Product, Maker] = {"wireguard": wireguard, "vxlan": vxlan, "nebula": nebula, "openvpn": openvpn}
 _BARE: frozenset[Product] = frozenset(("wireguard", "vxlan"))

@@ -18,11 +18,15 @@ Command = tuple[str, ...]
 
 
 class Change:
-    """One fix. needs_root: only root can make the change. stays: its command runs until it is stopped."""
+    """One fix. needs_root: only root can make the change. stays: its command runs until it is stopped.
+
+    asks: a word of its commands is known only to the host where it is made; they have a name in capitals in its place.
+    """
 
     __slots__ = ()
     needs_root: ClassVar[bool] = True
     stays: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
 
     @property
     def commands(self) -> tuple[Command, ...]:

@@ -26,6 +26,7 @@ from preflight.model.network_fixes import (
     LinkMtuByAddress,
     LinkUp,
     Route,
+    RouteAround,
     WireguardPeer,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "PrivateFiles",
     "ResponderStart",
     "Route",
+    "RouteAround",
     "ServiceRestart",
     "Setting",
     "WgQuick",
@@ -58,6 +60,7 @@ Fix = (
     | LinkAddresses
     | KernelSettings
     | Route
+    | RouteAround
     | WireguardPeer
     | WgQuick
     | ServiceRestart

@@ -2,13 +2,13 @@
 
 import shlex
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preflight.model import parameters
 from preflight.model.change import STRICT, Change, Command, NamedValue
 
-DEVICE = "DEVICE"
-"""In the words of a command: the interface that has an address, which only the host where it is set knows."""
+DEVICE, WAY = "DEVICE", "WAY"
+"""In a command: the interface that has an address; the next hop to an address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,7 @@ class LinkMtuByAddress(Change):
     """Give the interface that has an address another MTU: what is known of a peer is its overlay address."""
 
     __pydantic_config__ = STRICT
+    asks: ClassVar[bool] = True
 
     id: Literal["link.mtu-by-address"] = "link.mtu-by-address"
     address: str
@@ -153,6 +154,40 @@ class Route(Change):
 
     def _commands(self) -> tuple[Command, ...]:
         return (("ip", "route", self.action, *self.entry),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteAround(Change):
+    """A route to a tunnel's endpoint by the way that leads there outside the tunnel."""
+
+    __pydantic_config__ = STRICT
+    asks: ClassVar[bool] = True
+
+    id: Literal["route.around"] = "route.around"
+    interface: str
+    endpoint: str
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+        parameters.address(self.endpoint)
+
+    @property
+    def host(self) -> str:
+        """The endpoint as a route's destination."""
+        return f"{self.endpoint}/{128 if ':' in self.endpoint else 32}"
+
+    @property
+    def family(self) -> str:
+        """The option of ip(8) for the endpoint's family."""
+        return "-6" if ":" in self.endpoint else "-4"
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("ip", self.family, "route", "replace", self.host, WAY),)
+
+    def _lines(self) -> tuple[str, ...]:
+        others = f"ip {self.family} route show match {self.endpoint} | grep -vw 'dev {self.interface}'"
+        way = f"$({others} | tail -n 1 | cut -d ' ' -f 2-)"
+        return tuple(shlex.join(command).replace(WAY, way) for command in self._commands())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

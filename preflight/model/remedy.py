@@ -50,6 +50,7 @@ class Remedy:
 
 
 Remedies = tuple[Remedy, ...]
+"""What to do about one finding. All fixes in it belong together, such as one here and one at the peer."""
 
 
 def heal(

@@ -30,6 +30,12 @@ def tunnel(mtu: int, **more: Any) -> OverlayState:
         (1500, [V4], "overlay.mtu-too-big", "MTU = 1440"),
         (1420, [V4, Underlay("198.51.100.7", "ppp0", 1400)], "overlay.mtu-too-big", "mtu 1340"),
         (1420, [Underlay("192.0.2.1", "eth1", 9000), V4], None, None),
+        (
+            1420,
+            [Underlay("192.0.2.1", "ppp0", 1300)],
+            "overlay.mtu-too-big",
+            "Make ppp0 and the path behind it carry 1340",
+        ),
         (1279, [V4], "overlay.mtu-too-small", "ip link set dev wg0 mtu 1280"),
         (1280, [], None, None),
     ],

@@ -72,7 +72,7 @@ def seen(after: OverlayPeer | None, **more: Any) -> Watch:
             seen(MUTE, route=Route("10.201.2.1", interface="wg0")),
             "overlay.endpoint-loop",
             "into wg0 itself",
-            "ip route add",
+            "ip -4 route replace",
         ),
         (seen(B, objection="Operation not permitted"), "host.firewall-drop", "own firewall", "nft list ruleset"),
     ],
@@ -105,9 +105,10 @@ def test_a_hub_that_lacks_an_address_gets_the_exact_command() -> None:
 def test_a_loop_gets_a_route_by_the_underlays_gateway() -> None:
     """The gateway is in the kernel's table, and the tunnel's own default route is not it."""
     result = judge(PEER, STATE, seen(MUTE, route=Route("10.201.2.1", interface="wg0")), [])
-    assert result.remedy == (
-        "ip route add 10.201.2.1/32 $(ip route show default | grep -v 'dev wg0' | sed 's/^default //;q')"
-        "   # the underlay's gateway"
+    (remedy,) = result.remedies
+    assert remedy.lines == (
+        "ip -4 route replace 10.201.2.1/32 "
+        "$(ip -4 route show match 10.201.2.1 | grep -vw 'dev wg0' | tail -n 1 | cut -d ' ' -f 2-)",
     )
 
 

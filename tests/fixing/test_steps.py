@@ -19,6 +19,7 @@ from preflight.model.fix import (
     LinkUp,
     PrivateFiles,
     Route,
+    RouteAround,
     ServiceRestart,
     WgQuick,
     WireguardPeer,
@@ -88,6 +89,11 @@ def words(*lines: str) -> list[Command]:
             ["ip -6 route add fd66::2 dev eth0 metric 1024 pref medium"],
         ),
         (
+            RouteAround(interface="wg0", endpoint="192.0.2.1"),
+            ("default dev wg0\ndefault via 10.0.0.1 dev eth0 metric 9\n192.0.2.1 dev wg0\n", "192.0.2.1 dev wg0\n"),
+            ["ip -4 route replace 192.0.2.1 dev wg0"],
+        ),
+        (
             WireguardPeer(interface="wg0", key=KEY, keepalive_s=25),
             (f"{KEY}\t10.66.0.2/32\n", f"{KEY}\toff\n"),
             [f"wg set wg0 peer {KEY} persistent-keepalive off"],
@@ -155,6 +161,9 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     ),
     "the peer has more by now": (ALLOWED("10.66.0.2/32"), (f"{KEY}\t10.66.9.0/24\n",), "take away"),
     "the peer is gone": (ALLOWED("10.66.0.2/32"), (f"{OTHER}\t(none)\n",), "no peer with the key"),
+    "nothing but the tunnel leads there": (
+        RouteAround(interface="wg0", endpoint="192.0.2.1"), ("default dev wg0\n",), "nothing but wg0",
+    ),
     "the route is gone": (
         Route(action="del", destination="10.66.0.2/32", gateway="192.168.0.1"), ("10.66.0.2 dev wg0\n",), "any more",
     ),

@@ -13,6 +13,7 @@ from preflight.lab.labs import Lab, fresh_lab
 from preflight.lab.name_servers import resolv_conf
 from preflight.lab.network import inside
 from preflight.lab.probe import arrivals
+from preflight.lab.processes import program, run
 from preflight.lab.scenario_file import scenario_of
 from preflight.lab.site import wait_for_answer
 from preflight.lab.topology import CONTROL_NAME, CONTROL_PORT, overlay_address
@@ -63,6 +64,31 @@ def test_a_finds_it_by_name(control: str, transport: str) -> None:
         url = settings(lab)["control"]["url"]
         assert url == FOUND_BY[control].replace("http", "https" if transport == "tls" else "http")
         assert asked(lab, url) == "ok"
+
+
+@pytest.mark.parametrize("control", ["address", "search"])
+def test_nginx_takes_the_prefix_away(control: str) -> None:
+    """Protects `prefix`: the control plane is below the path in a's URL and nowhere else, for a and for b."""
+    with lab_of(control=control, transport="prefix") as lab:
+        url = settings(lab)["control"]["url"]
+        assert url.startswith("https://")
+        assert url.endswith("/mesh")
+        assert asked(lab, url) == "ok"
+        assert asked(lab, url.removesuffix("/mesh")) == ""
+        assert settings(lab, "b")["control"]["url"].endswith("/mesh")
+
+
+@pytest.mark.parametrize(("families", "address"), [("both", "192.168.77.2"), ("ipv6", "[fdc9:0:0:88::2]")])
+def test_c_forwards_to_the_control_host(families: str, address: str) -> None:
+    """Protects `behind`: the control host is no member, and what a sends to it goes into the tunnel."""
+    with lab_of(home="behind", families=families) as lab:
+        url = f"http://{address}:{CONTROL_PORT}"
+        assert settings(lab)["control"]["url"] == url
+        assert asked(lab, url) == "ok"
+        assert "s" in lab.state.parts.namespaces
+        assert "s" not in lab.state.parts.tunnels
+        words = lab.command([program("ip"), "route", "get", address.strip("[]")])
+        assert lab.names.tunnel("a") in run(words)
 
 
 def test_the_second_variable_has_the_address() -> None:

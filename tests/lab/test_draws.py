@@ -29,7 +29,7 @@ def test_every_draw_can_exist() -> None:
 
 def test_everything_is_reached() -> None:
     """Protects against an axis, a value or a fault that no draw contains, and against too few healthy set-ups."""
-    drawn = list(draws(2, 5 * MANY))
+    drawn = list(draws(2, 15 * MANY))
     reached = {(name, each.setup[name]) for each in drawn for name in AXES}
     usable = {(name, key) for name, axis in AXES.items() for key, value in axis.values.items()
               if not value.virtual_machine}  # fmt: skip

@@ -21,7 +21,6 @@ HEALS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "black-hole-forward": ("mtu.path", ("mtu.black-hole",), {"link.mtu": "a"}),
     "black-hole-reverse": ("mtu.path", ("mtu.black-hole",), {"link.mtu-by-address": "b"}),
     "mtu-reduced": ("mtu.path", ("mtu.reduced",), {"link.mtu": "a", "link.mtu-by-address": "b"}),
-    "mtu-too-big": ("overlay.mtu mtu.path", ("overlay.mtu-too-big",), {"link.mtu": "a"}),
     "interface-down": ("reach.icmp", ("overlay.down",), {"link.up": "a"}),
     "allowed-ips": ("reach.icmp", ("overlay.allowed-ips",), {"wireguard.peer": "a"}),
     "route-leak": ("reach.icmp", ("overlay.route-leak",), {"route": "a"}),
@@ -59,7 +58,7 @@ def at(lab: Lab, node: str) -> Run:
 
 
 def fixes_of(report: Report) -> list[tuple[str, Fix]]:
-    """The fixes of the first cause, and on which node each is to be made."""
+    """The fixes of the first cause, and the node on which each must be made."""
     return [(each.host or "a", each.fix) for each in report.diagnosis[0].remedies if each.fix is not None]
 
 
@@ -77,6 +76,19 @@ def test_the_fix_heals(name: str) -> None:
         healed = preflight(lab, checks)
         assert [(cause.code, cause.message) for cause in healed.diagnosis] == []
         assert healed.run.exit_code == 0
+
+
+def test_what_both_ends_have_wrong_takes_a_fix_at_each() -> None:
+    """Protects the second end: once this node is right, the report says what is left at the peer, with its fix."""
+    checks = "overlay.mtu mtu.path"
+    with fresh_lab(scenario_for("mtu-too-big")) as lab:
+        for code, node in (("overlay.mtu-too-big", "a"), ("mtu.reduced", "b")):
+            report = preflight(lab, checks)
+            assert [cause.code for cause in report.diagnosis] == [code]
+            ((where, fix),) = fixes_of(report)
+            assert where == node
+            apply(fix, at(lab, where))
+        assert preflight(lab, checks).diagnosis == ()
 
 
 @pytest.mark.parametrize("name", ["mtu-reduced", "allowed-ips", "route-leak", "rp-filter", "interface-down"])

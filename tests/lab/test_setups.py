@@ -1,5 +1,6 @@
 """Facts of set-ups: what their addresses and routes really look like, seen without the product."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import yaml
 from preflight.lab.axes.setup import Setup
 from preflight.lab.draws import Draw
 from preflight.lab.labs import fresh_lab
+from preflight.lab.names import ROUTER
 from preflight.lab.network import UNDERLAY, WIREGUARD_SOCKETS, Network, inside, netlink
 from preflight.lab.part import Part, planned
 from preflight.lab.processes import run
@@ -208,3 +210,52 @@ def test_offline_peers_are_silent(value: str) -> None:
         assert "unreachable" not in log
         settings = yaml.safe_load((network.names.files("a") / "preflight.yaml").read_text())
         assert [peer["name"] for peer in settings["peers"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        Setup(product="openvpn", families="ipv6", outer="ipv6"),
+        Setup(product="openvpn", families="ipv4", addresses="shared"),
+        Setup(product="openvpn", layout="hub", home="peer"),
+        Setup(product="nebula", families="ipv4", outer="ipv6", addresses="shared"),
+        Setup(product="vxlan", outer="ipv6", families="ipv6"),
+    ],
+    ids=str,
+)
+def test_a_product_has_the_addresses_of_its_set_up(setup: Setup) -> None:
+    """Protects set-ups of other products: families, ranges and the outer packets are those that the set-up names."""
+    with network_of(setup) as network:
+        plan = network.plan
+        for family in (4, 6):
+            shown = show(network, "a", f"-{family} -o address show dev {network.names.tunnel('a')} scope global")
+            assert bool(shown) == (family in plan.families)
+            if family in plan.families:
+                assert plan.address("a", family) in shown
+                answers(network, "b", plan.address("a", family))
+        assert _outer_families(network) == {plan.underlay}
+
+
+def _outer_families(network: Network) -> set[int]:
+    """The families of the tunnel's packets that the router forwards between members."""
+    before = _counted(network)
+    answers(network, "a", network.plan.address("b", network.plan.families[0]))
+    return {family for family, count in _counted(network).items() if count > before[family]}
+
+
+def _counted(network: Network) -> dict[int, int]:
+    with inside(network.names.namespace(ROUTER)):
+        ipv4 = Path("/proc/thread-self/net/snmp").read_text().splitlines()
+        ipv6 = dict(line.split() for line in Path("/proc/thread-self/net/snmp6").read_text().splitlines())
+    names, values = (line.split()[1:] for line in ipv4 if line.startswith("Ip:"))
+    return {4: int(dict(zip(names, values, strict=True))["ForwDatagrams"]), 6: int(ipv6["Ip6OutForwDatagrams"])}
+
+
+def test_a_hub_of_openvpn_forwards_in_its_kernel() -> None:
+    """Protects hubs: what goes from spoke to spoke passes the hub's own forwarding, where it can filter and shape."""
+    with network_of(Setup(product="openvpn", layout="hub")) as network:
+        network.nft("c", f"forward ip daddr {network.plan.address('b', 4)} counter")
+        answers(network, "a", network.plan.address("b", 4))
+        counted = re.search(r"counter packets (\d+)", run(network.command("c", "nft", "list", "ruleset")))
+        assert counted is not None
+        assert int(counted[1]) > 0

@@ -3,6 +3,7 @@
 import json
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from preflight.lab import hosts, links, probe
+from preflight.lab import hosts, links, probe, users
 from preflight.lab.axes.setup import Setup
 from preflight.lab.draws import Draw
 from preflight.lab.labs import Lab, fresh_lab
@@ -105,7 +106,7 @@ def test_the_uplink_is_a_tunnel() -> None:
 
 @pytest.mark.parametrize("nat", ["none", "cgnat"])
 def test_a_slow_link_drops_what_it_cannot_queue(nat: str) -> None:
-    """Protects the rate, whatever is before the slow link: a burst far beyond its queue loses packets, and not all."""
+    """Protects the rate, also behind translations: a burst far beyond its queue loses packets, and not all."""
     count, size = 100, 1000
     with built(rate="200kbit", nat=nat) as (_, network):
         address = probe.address_of(network, "b")
@@ -133,7 +134,7 @@ def waiting(receiver: socket.socket) -> int:
 
 
 def accepts(network: Network, source: str, target: str, port: int, address: str) -> bool | None:
-    """What becomes of a TCP connection: it stands, it is refused (False), or nothing comes back (None)."""
+    """What happens to a TCP connection: True, refused (False), or no answer (None)."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with inside(network.names.namespace(target)):
         server = socket.create_server((address, port), family=family)
@@ -193,8 +194,27 @@ def test_a_strict_filter_lets_pass_what_comes_the_right_way(uplinks: str) -> Non
             assert probe.arrivals(network, "b", "a", to=underlay_address("a", 4)) == 0
 
 
+def test_an_ordinary_user_reads_only_what_is_its_own() -> None:
+    """Protects the ordinary user: it has a's files and nobody else's, no privilege, and sends ICMP as on any host."""
+    with built(user="ordinary") as (lab, network):
+
+        def asked(expression: str) -> str:
+            words = "import os, pathlib; print(" + expression + ")"
+            return run(lab.users_command([sys.executable, "-c", words])).strip()
+
+        assert asked("os.getuid()") == str(users.UID)
+        assert asked("'CapEff:\\t' + '0' * 16 in pathlib.Path('/proc/self/status').read_text()") == "True"
+        assert len(asked(f"pathlib.Path('{lab.names.files('a')}/token').read_text()")) > 1
+        with pytest.raises(LabError, match="PermissionError"):
+            asked(f"pathlib.Path('{lab.names.files('b')}/token').read_text()")
+        assert run(lab.command([sys.executable, "-c", "import os; print(os.getuid())"])).strip() == "0"
+        with inside(network.names.namespace("a")):
+            allowed = Path("/proc/sys/net/ipv4/ping_group_range").read_text(encoding="ascii").split()
+        assert int(allowed[0]) <= users.GID <= int(allowed[1])
+
+
 def test_a_vrf_works_or_the_lab_says_what_is_missing() -> None:
-    """Protects whoever asks for a VRF on a kernel without: the lab names what it lacks. Elsewhere the tunnel works."""
+    """Protects users of kernels without VRFs: the lab names what is missing. On other kernels the tunnel works."""
     with ExitStack() as stack:
         if not has_vrf(stack):
             stack.enter_context(pytest.raises(LabError, match=r"no VRF \(module vrf\)"))
@@ -203,7 +223,7 @@ def test_a_vrf_works_or_the_lab_says_what_is_missing() -> None:
 
 
 def has_vrf(stack: ExitStack) -> bool:
-    """Whether the kernel makes a VRF, tried in a namespace of its own."""
+    """Whether the kernel makes a VRF, tried in a separate namespace."""
     names = f"preflight-vrf-{secrets.token_hex(4)}"
     run([program("ip"), "netns", "add", names])
     stack.callback(run, [program("ip"), "netns", "del", names])

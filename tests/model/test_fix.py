@@ -11,7 +11,6 @@ from pydantic import Field, TypeAdapter
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import KINDS, Fix, LinkMtu, LinkMtuByAddress
-from preflight.model.network_fixes import DEVICE
 
 FIX: TypeAdapter[Fix] = TypeAdapter(Annotated[Fix, Field(discriminator="id")])
 KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
@@ -47,6 +46,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "table": optional() | st.integers(1, 2**32 - 1),
         "locked_mtu_bytes": optional() | sizes,
     },
+    "route.around": {"interface": interfaces, "endpoint": addresses},
     "wireguard.peer": {
         "interface": interfaces,
         "key": st.just(KEY),
@@ -91,7 +91,7 @@ def test_a_fix_survives_json(fix: Fix) -> None:
 @given(fixes)
 def test_the_lines_are_the_commands(fix: Fix) -> None:
     """A shell makes of each pasted line exactly the words that the program would run."""
-    if fix.commands and DEVICE not in fix.commands[0]:
+    if fix.commands and not fix.asks:
         assert fix.lines == tuple(map(shlex.join, fix.commands))
         assert [shlex.split(line) for line in fix.lines] == [list(command) for command in fix.commands]
     assert all("\n" not in line and line for line in fix.lines)
@@ -121,6 +121,8 @@ PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 2
         (ROUTE, "interface"),
         (ROUTE | {"gateway": "10.0.0.1"}, "gateway"),
         (ROUTE, "action"),
+        ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "interface"),
+        ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "endpoint"),
         (PEER, "interface"),
         (PEER, "key"),
         (PEER | {"endpoint": "192.0.2.1:51820"}, "endpoint"),

@@ -17,6 +17,7 @@ from preflight_checks.reach_icmp import reach_icmp
 from preflight_checks.reach_traceroute import reach_traceroute
 
 from preflight.api import Check, Context, Peer, Result, Status
+from preflight.fixing.applier import Ran, apply, undo
 from preflight.model.change import Command
 from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayState
@@ -170,9 +171,27 @@ def test_the_remedy_for_allowed_ips_works(tunnel: "Pair") -> None:
 
 
 def test_an_endpoint_inside_the_tunnel(tunnel: "Pair") -> None:
-    """The tunnel's own packets go round in a circle."""
+    """The tunnel's own packets go round in a circle; the line of the remedy, in a shell, leads them out."""
     tunnel.a.run("ip", "route", "add", "10.203.1.2/32", "dev", tunnel.a.interface)
-    assert code(tunnel.a, overlay_session) == "overlay.endpoint-loop"
+    (result,) = on(tunnel.a, overlay_session)
+    assert str(result.code) == "overlay.endpoint-loop"
+    tunnel.a.run("sh", "-c", result.remedies[0].lines[0])
+    assert code(tunnel.a, overlay_session) is None
+
+
+def test_a_loop_is_broken_and_made_again(tunnel: "Pair") -> None:
+    """The applier takes the same way out as the line, and its undo brings back what was there."""
+    tunnel.a.run("ip", "route", "add", "10.203.1.2/32", "dev", tunnel.a.interface)
+    fix = on(tunnel.a, overlay_session)[0].remedies[0].fix
+    assert fix is not None
+
+    def run(argv: Sequence[str]) -> Ran:
+        return Ran(0, tunnel.a.run(*argv))
+
+    done = apply(fix, run)
+    assert code(tunnel.a, overlay_session) is None
+    undo(done, run)
+    assert "dev " + tunnel.a.interface in tunnel.a.run("ip", "route", "get", "10.203.1.2")
 
 
 def test_an_endpoint_without_route(tunnel: "Pair") -> None:

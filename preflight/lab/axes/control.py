@@ -1,13 +1,17 @@
 """The control plane and b's responder: where they are, how a finds and reaches them."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.axis import Axis, Value
-from preflight.lab.blueprint import Blueprint, ResolverPlan
+from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places, Registered, ResolverPlan
+from preflight.lab.names import SERVER
+from preflight.lab.network import UNDERLAY
 from preflight.lab.part import Part, planned
+from preflight.lab.processes import program, run
 from preflight.lab.services import FIRST_RESOLVER
-from preflight.lab.topology import CONTROL_DOMAIN, CONTROL_NAME, CONTROL_SHORT
+from preflight.lab.topology import CONTROL_DOMAIN, CONTROL_NAME, CONTROL_SHORT, SERVER_LANS
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -32,6 +36,54 @@ def _tls(plan: Blueprint) -> Blueprint:
 
 def _secured(url: str) -> str:
     return url.replace("http://", "https://")
+
+
+def _prefixed(plan: Blueprint) -> Blueprint:
+    """nginx with TLS, and the control plane below a path of it."""
+    more = f"location {_PREFIX}/ {{ rewrite ^{_PREFIX}(/.*)$ $1 break; {HAND_ON} }}"
+    plan = replace(_tls(plan), front=Front(root="return 404;", more=more, prefix=_PREFIX))
+    below = {name: url + _PREFIX for name, url in plan.url_variables.items()}
+    return replace(plan, control_url=plan.control_url and plan.control_url + _PREFIX, url_variables=below)
+
+
+_PREFIX = "/mesh"
+
+
+def _behind(plan: Blueprint) -> Blueprint:
+    return replace(plan, server_behind="c", lans={**plan.lans, "c": SERVER_LANS[plan.families[0]]})
+
+
+def _lay_lan(network: "Network") -> None:
+    """The control host, and the LAN between it and the member that forwards to it."""
+    member = network.plan.server_behind
+    inner, outer = network.names.namespace(SERVER), network.names.namespace(member)
+    lan = ip_network(network.plan.lans[member])
+    no_wait = " nodad" if lan.version == 6 else ""
+    run([program("ip"), "netns", "add", inner])
+    lines = [f"link add {_LAN_DEVICE} type veth peer name {UNDERLAY} netns {inner}", f"link set {_LAN_DEVICE} up"]
+    _ip(outer, *lines, f"address add {lan[1]}/{lan.prefixlen} dev {_LAN_DEVICE}{no_wait}")
+    own = f"address add {lan[2]}/{lan.prefixlen} dev {UNDERLAY}{no_wait}"
+    _ip(inner, "link set lo up", f"link set {UNDERLAY} up", own, f"route add default via {lan[1]}")
+
+
+_LAN_DEVICE = "lan0"
+
+
+def _ip(namespace: str, *lines: str) -> None:
+    run([program("ip"), "-netns", namespace, "-batch", "-"], text="".join(f"{line}\n" for line in lines))
+
+
+def _at_work(plan: Blueprint) -> Blueprint:
+    """Their addresses are not those of members: nobody asks them anything."""
+    rows = (Registered(f"w{number}", fields={"listen_addr": f"10.66.0.{70 + number}:9900"}) for number in (1, 2, 3))
+    return replace(plan, registered=(*plan.registered, *rows))
+
+
+def _announce_url(plan: Blueprint) -> Blueprint:
+    named = [url for url in plan.url_variables.values() if "{control}" in url]
+    url = Places.in_tunnel(plan).url(plan.control_url or named[0])
+    rows = (Registered(f"w{number}", fields={"listen_addr": url}) for number in (1, 2, 3))
+    return replace(plan, registered=(*plan.registered, *rows))
 
 
 def _filter_probes(network: "Network") -> None:
@@ -82,11 +134,19 @@ AXES = {
     "control": Axis("How does a name the control plane?", CONTROL),
     "transport": Axis(
         "How does the control plane speak?",
-        {"plain": Value("HTTP"), "tls": Value("TLS", (Part("the control plane speaks TLS", shape=_tls),))},
+        {
+            "plain": Value("HTTP"),
+            "tls": Value("TLS", (Part("the control plane speaks TLS", shape=_tls),)),
+            "prefix": Value("TLS, below a path of nginx", (Part("nginx is in front of it", shape=_prefixed),)),
+        },
     ),
     "home": Axis(
         "Where is the control plane?",
-        {"third": Value("on c"), "peer": Value("on b", (Part("b hosts the control plane", shape=_at_the_peer),))},
+        {
+            "third": Value("on c"),
+            "peer": Value("on b", (Part("b hosts the control plane", shape=_at_the_peer),)),
+            "behind": Value("in a LAN behind c", (Part("c forwards to its LAN", shape=_behind, underlay=_lay_lan),)),
+        },
     ),
     "responder": Axis(
         "Does b run a responder?",
@@ -98,6 +158,17 @@ AXES = {
                 "no, and b lets ping and TCP in, nothing else",
                 (planned("no responder runs at b", responder=False), Part("b lets in no UDP", tunnels=_filter_probes)),
                 _UNMEASURED,
+            ),
+        },
+    ),
+    "cluster": Axis(
+        "Which nodes does the cluster have already?",
+        {
+            "empty": Value("none"),
+            "working": Value("three, each with its own address", (Part("nodes at work", shape=_at_work),)),
+            "announce-url": Value(
+                "three, which announce the control URL as their address, as real workers do",
+                (Part("nodes that announce the control URL", shape=_announce_url),),
             ),
         },
     ),

@@ -1,7 +1,10 @@
 """What a is like: its firewall, its filters, another VPN, its namespace and its user."""
 
-from preflight.lab import firewalls, hosts, routes
+from preflight.lab import firewalls, hosts, routes, users
 from preflight.lab.axes.axis import Axis, Value
+
+_UNPRIVILEGED = frozenset({"run.needs-privilege"})
+"""An ordinary user may not read WireGuard's sessions, and nothing is broken."""
 
 AXES = {
     "firewall": Axis(
@@ -31,5 +34,8 @@ AXES = {
             "vrf": Value("in a VRF", (hosts.vrf(),), virtual_machine=True),
         },
     ),
-    "user": Axis("Who runs preflight?", {"root": Value("root")}),
+    "user": Axis(
+        "Who runs preflight?",
+        {"root": Value("root"), "ordinary": Value("an ordinary user", (users.ordinary(),), _UNPRIVILEGED)},
+    ),
 }

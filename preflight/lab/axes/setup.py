@@ -45,6 +45,7 @@ class Setup:
     transport: str = "plain"
     home: str = "third"
     responder: str = "key"
+    cluster: str = "empty"
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Self:

@@ -11,7 +11,7 @@ from preflight.lab.blueprint import Blueprint
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
 from preflight.lab.stations import proofs, words
-from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.fault import Fault, NotThereError, anywhere
 from preflight.lab.stations.making import OTHER, commands, device
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -139,6 +139,10 @@ def _none_there(setup: Setup) -> Truth:
     return Truth(words.UNREACHABLE, "b", "round-trip", heals="command", where="peer")
 
 
+def _one_tunnel(setup: Setup) -> str | None:
+    return "a's other tunnel has the same address" if setup.routes == "per-peer" else None
+
+
 def _none(node: str) -> Fault:
     summary = f"{node}'s tunnel has no address"
     return Fault(
@@ -148,6 +152,7 @@ def _none(node: str) -> Fault:
         made=lambda setup: (commands(summary, node, "address flush dev $tunnel"),),
         expected=_none_here if node == "a" else _none_there,
         proof=proofs.dies("a", "b") if node == "b" else proofs.each_of(proofs.dies("a", "b"), _has_no_address("a")),
+        excluded=_one_tunnel if node == "a" else anywhere,
         alone=True,
     )
 

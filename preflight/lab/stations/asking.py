@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 Proof = Callable[["Network"], None]
-_QUICK_S = 0.5
-"""No set-up of a lab has a longer round trip."""
+_QUICK_S = 1.0
+"""No set-up of a lab has so long a round trip."""
 _LOOK_UP_S = 4.0
 _OUTCOMES: Mapping[type[OSError], str] = {
     ConnectionRefusedError: "refused",

@@ -87,7 +87,7 @@ def ask(
     using = over
     try:
         using = using or connection(network)
-        using.request("POST" if content is not None else "GET", path, content, headers)
+        using.request("POST" if content is not None else "GET", network.plan.path + path, content, headers)
         response = using.getresponse()
         text = response.read().decode("utf-8", "replace")
     except (OSError, HTTPException) as error:
@@ -202,11 +202,15 @@ def needs_plain(setup: Setup) -> str | None:
     return "the control plane speaks TLS" if setup.transport != "plain" else needs_direct(setup)
 
 
-def open_socket(network: "Network", *, port: int = 0) -> socket.socket:
-    """A TCP connection from a to the control plane's port, or to another one there. Raises OSError."""
+def open_socket(network: "Network", *, port: int = 0, host: str = "") -> socket.socket:
+    """A TCP connection from a to the control plane's port, or to another port or host. Raises NotThereError."""
     places = Places.in_tunnel(network.plan)
-    with inside(network.names.namespace("a")):
-        return socket.create_connection((places.control, port or places.control_port), timeout=WAIT_S)
+    where = (host or places.control, port or places.control_port)
+    try:
+        with inside(network.names.namespace("a")):
+            return socket.create_connection(where, timeout=WAIT_S)
+    except OSError as error:
+        raise NotThereError(f"{where}: {error}") from None
 
 
 def drilled(words: str) -> Part:
@@ -270,3 +274,11 @@ def seconds(network: "Network", path: str) -> float:
         return time.monotonic() - started
     finally:
         over.close()
+
+
+def nodes(network: "Network") -> list[dict[str, Any]]:
+    """The nodes of the cluster's list."""
+    got = ask(network, LIST, token=mesh_token(network))
+    must(got.status == HTTPStatus.OK, f"{LIST}: {got.status or got.text}")
+    found: list[dict[str, Any]] = json.loads(got.text)["nodes"]
+    return found

@@ -6,6 +6,7 @@ from preflight.lab.stations import (
     addresses,
     answers,
     bearers,
+    devices,
     firewalls,
     naming,
     network,
@@ -14,17 +15,44 @@ from preflight.lab.stations import (
     outer_filters,
     outer_receiver,
     outer_routes,
+    policies,
+    posture,
     reaching,
+    reverse_paths,
     routing,
     servers,
+    sessions,
+    sockets,
     tls,
+    tokens,
     url,
 )
 from preflight.lab.stations.fault import Fault
 
-_INSIDE = (addresses, routing, firewalls)
-_OUTSIDE = (outer_routes, outer_filters, network, network_quality, outer_receiver, outer_endpoints)
-_REQUEST = (url, naming, reaching, tls, servers, bearers, answers)
-_MODULES = (*_INSIDE, *_OUTSIDE, *_REQUEST)
+_MODULES = (
+    addresses,
+    routing,
+    sessions,
+    firewalls,
+    policies,
+    devices,
+    outer_routes,
+    outer_endpoints,
+    outer_filters,
+    network,
+    network_quality,
+    outer_receiver,
+    reverse_paths,
+    sockets,
+    url,
+    naming,
+    reaching,
+    tls,
+    servers,
+    bearers,
+    tokens,
+    answers,
+    posture,
+)
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}

@@ -264,7 +264,7 @@ FAULTS = (
         summary="a's name-service switch asks no resolver",
         place=_NAME,
         made=_no_dns,
-        expected=_is("control.dns-nxdomain", Deciding("file", "/etc/nsswitch.conf"), heals="file"),
+        expected=_is("control.dns-nxdomain", Deciding("file", "/etc/nsswitch.conf"), "control.dns-split", heals="file"),
         proof=_files_only,
         excluded=_unresolved,
     ),

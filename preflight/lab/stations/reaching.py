@@ -6,11 +6,10 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
-from preflight.lab import services
 from preflight.lab.axes.control import HOSTS
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import Blueprint
-from preflight.lab.part import Part
+from preflight.lab.blueprint import Blueprint, Server
+from preflight.lab.part import Part, planned
 from preflight.lab.processes import program, run
 from preflight.lab.stations import asking
 from preflight.lab.stations.fault import Fault, NotThereError
@@ -70,7 +69,13 @@ def _lan_excluded(setup: Setup) -> str | None:
         return "the URL in a's settings has no address"
     if setup.transport == "prefix" or setup.home == "behind":
         return "the control plane has one address only"
-    return "all that a sends goes into the tunnel" if setup.routes in _EVERYTHING_INSIDE else None
+    if setup.routes in _EVERYTHING_INSIDE:
+        return "all that a sends goes into the tunnel"
+    return _no_lan(setup)
+
+
+def _no_lan(setup: Setup) -> str | None:
+    return "a container has no uplink" if setup.namespace == "container" else None
 
 
 def _lan_is(setup: Setup) -> Truth:
@@ -88,7 +93,8 @@ def _lan_is(setup: Setup) -> Truth:
 def _lan_is_used(network: "Network") -> None:
     asking.url_contains(f"//{_lan_url(network)}")(network)
     _leaves_outside(_lan_url)(network)
-    asking.connection_ends("open", to=_lan_url)(network)
+    # A default-drop firewall of the control host lets nobody in from the LAN, and the URL is wrong then too.
+    asking.connection_ends("open", "silent", to=_lan_url)(network)
 
 
 def _leak(setup: Setup) -> tuple[Part, ...]:
@@ -118,7 +124,7 @@ def _third_only(setup: Setup) -> str | None:
 def _leak_excluded(setup: Setup) -> str | None:
     if setup.routes in _OWN_ROUTE:
         return "a has a route for the control host already"
-    return _third_only(setup)
+    return _no_lan(setup) or _third_only(setup)
 
 
 def _prohibited(setup: Setup) -> tuple[Part, ...]:
@@ -155,6 +161,11 @@ def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
         network.nft(network.plan.control_host, f'input tcp dport {port} {verdict} comment "no control plane"')
 
     return lambda setup: (Part(f"the control host's firewall says {verdict}", inject=inject),)
+
+
+def _served_by(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
+    """Another server, or none, at the control plane's address, with no gateway in front of it."""
+    return lambda setup: (planned(f"at the control plane's address: {kind}", server=kind, front=None),)
 
 
 def _dead_family(setup: Setup) -> tuple[Part, ...]:
@@ -229,7 +240,7 @@ FAULTS = (
         name="connect-refused",
         summary="nobody listens at the control plane's address",
         place=_CONNECT,
-        made=lambda setup: (services.server("absent"),),
+        made=_served_by("absent"),
         expected=_connect_is("control.refused"),
         proof=asking.connection_ends("refused"),
     ),
@@ -255,7 +266,7 @@ FAULTS = (
         name="connect-reset",
         summary="what listens at the control plane's address resets each connection",
         place=_CONNECT,
-        made=lambda setup: (services.server("resets"),),
+        made=_served_by("resets"),
         expected=_connect_is(
             "control.refused",
             *("control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),

@@ -1,6 +1,7 @@
 """Faults of routes inside the tunnel: what a sends and what b answers, refused or sent elsewhere by the own tables."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from preflight.lab import routes
 from preflight.lab.axes.setup import Setup
@@ -20,11 +21,7 @@ _UDP_TO_LAN = (
     "route add $peer/$length via $gateway dev $lan table 177",
     "rule add to $peer/$length ipproto udp lookup 177 pref 90",
 )
-_FORGOTTEN = (
-    # c keeps its way, as if each peer had a separate route and b's had been forgotten.
-    "route replace $third/$length dev $tunnel",
-    "route del $prefix dev $tunnel",
-)
+_FORGOTTEN = "a has no route to b into the tunnel, so its packets leave by the default route"
 
 
 def _here(
@@ -57,8 +54,16 @@ def _type_here(kind: str) -> Fault:
     return _here(kind, summary, (commands(summary, "a", lines),), Deciding("route_type", kind), code=words.NO_FORWARD)
 
 
-def _only_subnet(setup: Setup) -> str | None:
-    return None if setup.routes == "subnet" else "another route leads to b through the tunnel too"
+def _forgotten(setup: Setup) -> tuple[Part, ...]:
+    if setup.routes in ("host", "per-peer"):
+        return (commands(_FORGOTTEN, "a", "route del $peer/$length dev $tunnel"),)
+    # c keeps its way, as if each peer had a separate route and b's had been forgotten.
+    each = ("route replace $third/$length dev $tunnel", "route del $prefix dev $tunnel")
+    return (commands(_FORGOTTEN, "a", *each),)
+
+
+def _only_one_way(setup: Setup) -> str | None:
+    return "another route leads to b through the tunnel too" if setup.routes in ("default", "halves") else None
 
 
 def _only_main(setup: Setup) -> str | None:
@@ -74,7 +79,6 @@ def _bound_sources(setup: Setup) -> str | None:
 _UPLINK = Deciding("interface", UNDERLAY)
 _CHOSEN = Deciding("source", lambda network: home(network, "a", network.plan.families[0]))
 _RULE = "a rule of a prohibits packets to b"
-_NOT_THERE = "a has no route to b into the tunnel, so its packets leave by the default route"
 _LEAKED = "a more specific route sends what is for b to a's uplink"
 _UDP_LEAKED = "a rule sends UDP for b to a's uplink, and nothing else"
 _CLAIMED = "another VPN of a claims b's address"
@@ -90,7 +94,7 @@ _HERE = (
         Deciding("route_type", "prohibit"),
         code=words.NO_FORWARD,
     ),
-    _here("forgotten", _NOT_THERE, (commands(_NOT_THERE, "a", *_FORGOTTEN),), _UPLINK, excluded=_only_subnet),
+    replace(_here("forgotten", _FORGOTTEN, (), _UPLINK, excluded=_only_one_way), made=_forgotten),
     _here("leak", _LEAKED, (commands(_LEAKED, "a", _TO_LAN),), _UPLINK),
     _here("leak-udp", _UDP_LEAKED, (commands(_UDP_LEAKED, "a", *_UDP_TO_LAN),), _UPLINK),
     _here(

@@ -83,18 +83,17 @@ def _nobody_listens_there(network: "Network") -> None:
     url, earlier = network.plan.url_variables.get(FIRST_VARIABLE, ""), _elsewhere(network.plan)
     if earlier not in url:
         raise NotThereError(f"{FIRST_VARIABLE} does not lead to {earlier}: {url}")
-    asking.connection_ends("refused", "silent", to=lambda network: earlier)(network)
+    asking.connection_ends("refused", to=lambda network: earlier)(network)
 
 
 def _stale_variable_is(setup: Setup) -> Truth:
     return Truth(
-        # A default-drop firewall at the earlier host answers nothing.
-        "control.refused" if setup.firewall == "open" else "control.timeout",
+        "control.refused",
         "control",
         place=_SOURCE,
         deciding=Deciding("variable", FIRST_VARIABLE),
         heals="command",
-        vague=("control.refused", "control.timeout", "control.unreachable"),
+        vague=("control.timeout", "control.unreachable"),
     )
 
 
@@ -166,7 +165,7 @@ FAULTS = (
         "a's control URL has no colon behind its scheme",
         lambda url: url.replace("://", "//", 1),
         "http//",
-        _problem("colon", "control.dns-nxdomain"),
+        _problem("colon", "control.dns-nxdomain", "control.dns-timeout"),
     ),
     _written(
         "parse-user",

@@ -11,7 +11,7 @@ UNREACHABLE, NO_FORWARD, NO_REVERSE = "reach.unreachable", "reach.no-forward", "
 
 def told(setup: Setup) -> bool:
     """Whether b's report gets to a although b's packets do not: by the mailbox of a control plane that is not at b."""
-    return setup.responder == "key" and setup.home == "third"
+    return setup.responder == "key" and setup.home == "third" and setup.control != "none"
 
 
 def heard(setup: Setup) -> bool:

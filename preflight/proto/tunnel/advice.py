@@ -1,16 +1,17 @@
 """What to do about a WireGuard tunnel: where it has no session, and where one would not last."""
 
-from preflight.model.fix import WireguardPeer
+from preflight.model.fix import RouteAround, WireguardPeer
 from preflight.model.host_port import bracketed
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look
 
 
 def around(name: str | None, host: str | None) -> Remedies:
-    """A route to the endpoint by the way that the default route takes outside the tunnel."""
-    ip, length = ("ip -6", 128) if host and ":" in host else ("ip", 32)
-    way = f"$({ip} route show default | grep -v 'dev {name}' | sed 's/^default //;q')"
-    return by_hand(f"{ip} route add {host}/{length} {way}   # the underlay's gateway", root=True)
+    """A route to the endpoint by the way that leads there outside the tunnel."""
+    return heal(
+        lambda: RouteAround(interface=name or "", endpoint=host or ""),
+        lasting="AllowedIPs that do not hold the endpoint, or wg-quick's policy routing",
+    )
 
 
 def compare(state: OverlayState, known: OverlayPeer) -> Remedies:

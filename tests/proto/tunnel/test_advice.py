@@ -6,9 +6,9 @@ from preflight.proto.tunnel.advice import around, compare
 
 def test_the_route_around_the_tunnel_fits_the_address() -> None:
     """A host route is /32 in IPv4 and /128 in IPv6, and does not use the tunnel itself."""
-    assert around("wg0", "192.0.2.7")[0].lines[0].startswith("ip route add 192.0.2.7/32 ")
-    assert around("wg0", "2001:db8::7")[0].lines[0].startswith("ip -6 route add 2001:db8::7/128 ")
-    assert "grep -v 'dev wg0'" in around("wg0", "192.0.2.7")[0].lines[0]
+    assert around("wg0", "192.0.2.7")[0].lines[0].startswith("ip -4 route replace 192.0.2.7/32 ")
+    assert around("wg0", "2001:db8::7")[0].lines[0].startswith("ip -6 route replace 2001:db8::7/128 ")
+    assert "grep -vw 'dev wg0'" in around("wg0", "192.0.2.7")[0].lines[0]
 
 
 def test_what_to_compare_has_this_node_s_values() -> None:

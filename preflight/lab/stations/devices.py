@@ -1,0 +1,128 @@
+"""Faults of the tunnel's device itself: missing, down, or too small."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from preflight.lab import faults
+from preflight.lab.axes.setup import Setup
+from preflight.lab.part import Part
+from preflight.lab.processes import program, run
+from preflight.lab.stations import proofs, words
+from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.making import once
+from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_SENDER, _RECEIVER = Place("packet", "tunnel", "sender"), Place("packet", "tunnel", "receiver")
+_BELOW_IPV6 = 1200
+_SMALLER = 1285
+
+
+def _only_kernel(setup: Setup) -> str | None:
+    if setup.routes == "per-peer":
+        return "a's other tunnels are there"
+    return None if setup.product in ("wireguard", "vxlan") else "the daemon ends with its device"
+
+
+def _one_tunnel(setup: Setup) -> str | None:
+    return "a's other tunnels are up" if setup.routes == "per-peer" else None
+
+
+def _missing_is(setup: Setup) -> Truth:
+    return Truth("overlay.absent", "node", place=_SENDER, heals="command")
+
+
+def _down_is(setup: Setup) -> Truth:
+    return Truth("overlay.down", "node", place=_SENDER, heals="command")
+
+
+def _below_ipv6_is(setup: Setup) -> Truth:
+    deciding = Deciding("mtu_bytes", _BELOW_IPV6)
+    return Truth("overlay.mtu-too-small", "node", place=_SENDER, deciding=deciding, heals="command")
+
+
+def _below_ipv6_excluded(setup: Setup) -> str | None:
+    return "IPv4 needs no more" if setup.families == "ipv4" else None
+
+
+def _without_ipv6(network: "Network") -> None:
+    """Linux takes IPv6 off a device whose MTU is below IPv6's minimum."""
+    shown = run(network.command("a", program("ip"), "-6", "address", "show", "dev", network.tunnel_to("a", "b")))
+    if network.plan.address("a", 6) in shown:
+        raise NotThereError("a's tunnel has its IPv6 address")
+
+
+def _down_there_is(setup: Setup) -> Truth:
+    # b's report does not get out either. The daemons of Nebula and OpenVPN go on answering for a device that is down.
+    return Truth(words.UNREACHABLE, "b", "round-trip", heals="command", where="peer")
+
+
+def _own_daemon(setup: Setup) -> str | None:
+    if setup.product in ("nebula", "openvpn"):
+        return None
+    return "with its device down this tunnel closes its port: a fault of the station socket-outer"
+
+
+def _smaller_there_is(setup: Setup) -> Truth:
+    deciding = Deciding("mtu_bytes", _SMALLER)
+    return Truth("mtu.reduced", "b", "reverse", deciding=deciding, heals="command", where="peer", warns=True)
+
+
+def _smaller_excluded(setup: Setup) -> str | None:
+    if setup.responder != "key":
+        return "b measures what it can send only for an asker with its key"
+    return "no packet of this tunnel is that large" if setup.link_mtu == "1280" else None
+
+
+def _smaller_is_there(network: "Network") -> None:
+    device = network.tunnel_to("b", "a")
+    found = int(run(network.command("b", program("cat"), f"/sys/class/net/{device}/mtu")))
+    if found != _SMALLER:
+        raise NotThereError(f"the MTU of b's tunnel is {found}")
+
+
+def _fault(
+    name: str,
+    part: Part,
+    expected: Callable[[Setup], Truth],
+    proof: proofs.Proof,
+    excluded: Callable[[Setup], str | None],
+    *,
+    place: Place = _SENDER,
+    alone: bool = True,
+) -> Fault:
+    return Fault(
+        name=f"tunnel-{name}",
+        summary=part.summary,
+        place=place,
+        made=lambda setup: (part,),
+        expected=expected,
+        proof=proof,
+        excluded=excluded,
+        alone=alone,
+    )
+
+
+FAULTS = (
+    _fault("missing", faults.tunnel_missing("a"), _missing_is, proofs.dies("a", "b"), _only_kernel),
+    _fault("down", faults.tunnel_down("a"), _down_is, proofs.dies("a", "b"), _one_tunnel),
+    _fault(
+        "below-ipv6",
+        once("a's tunnel has an MTU of 1200, which takes IPv6 off it", "a", f"link set $tunnel mtu {_BELOW_IPV6}"),
+        _below_ipv6_is,
+        _without_ipv6,
+        _below_ipv6_excluded,
+    ),
+    _fault("down-there", faults.tunnel_down("b"), _down_there_is, proofs.dies("a", "b"), _own_daemon, place=_RECEIVER),
+    _fault(
+        "smaller-there",
+        once("b's tunnel has a smaller MTU than a's", "b", f"link set $tunnel mtu {_SMALLER}"),
+        _smaller_there_is,
+        _smaller_is_there,
+        _smaller_excluded,
+        place=_RECEIVER,
+        alone=False,
+    ),
+)

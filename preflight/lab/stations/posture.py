@@ -1,0 +1,304 @@
+"""What is wrong and stops nothing: open control planes, secrets in the wrong place, nodes of the list, and plug-ins."""
+
+import ssl
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from preflight.lab import routes
+from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import Blueprint, Front, Registered
+from preflight.lab.names import LabError
+from preflight.lab.part import Part, planned
+from preflight.lab.processes import program, run
+from preflight.lab.site import PACKAGES
+from preflight.lab.stations import asks
+from preflight.lab.stations.asks import JOIN, LIST, ask, must
+from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
+
+_POSTURE, _NODES, _RUN = (Place("posture", station) for station in ("posture", "nodes", "run"))
+_ROLES = {"VOX_MESH_WORKER_TOKEN": "token", "VOX_MESH_ADMIN_TOKEN": "token"}
+_OLD_TLS = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3; ssl_ciphers DEFAULT@SECLEVEL=0;"
+_AT_WORK = {"listen_addr": "10.66.0.7:9900"}
+_PLUGIN = "lab_plugin"
+
+
+def _opened(setup: Setup) -> tuple[Part, ...]:
+    return (planned("the control plane has no secret", guards="none", bootstrap="none"),)
+
+
+def _is_open(network: "Network") -> None:
+    must(ask(network, LIST).status == 200, "the list is not for everyone")
+
+
+def _shared(setup: Setup) -> tuple[Part, ...]:
+    return (planned("one token for all roles", guards="shared"), asks.variables("a has it twice", **_ROLES))
+
+
+def _is_shared(network: "Network") -> None:
+    section = asks.settings(network, "control")["control_plane"]
+    files = {section.get(f"{role}token_file") for role in ("", "worker_", "admin_")}
+    must(len(files) == 1 and network.plan.node_environment.items() >= _ROLES.items(), "each role has its own token")
+
+
+def _accepts_strangers(network: "Network") -> None:
+    """A join under another scope is accepted; its row is taken away again."""
+    token = asks.mesh_token(network)
+    got = ask(network, JOIN, asks.record("proof", scope_id="another-cluster"), token=token)
+    must(got.status == 200, f"a join under another scope: {got.status}")
+    ask(network, "/v1/populi/leave", {"id": "proof"}, token=token)
+
+
+def _exposed(setup: Setup) -> tuple[Part, ...]:
+    host = "b" if setup.home == "peer" else "c"
+    everywhere = planned("the control plane listens on all addresses", server_listens_on_all=True)
+    return (everywhere, routes.public_endpoint("a", of=host))
+
+
+def _not_exposed(setup: Setup) -> str | None:
+    if setup.product != "wireguard":
+        return "a does not know the control host's public address from this product"
+    if setup.families == "ipv6":
+        return "the lab's server listens on all addresses of IPv4 only"
+    if setup.home not in ("third", "peer"):
+        return "the control host has no tunnel with a public endpoint"
+    return asks.needs_direct(setup)
+
+
+def _is_exposed(network: "Network") -> None:
+    with asks.open_socket(network, host=routes.PUBLIC_ADDRESS):
+        pass
+
+
+def _is_committed(network: "Network") -> None:
+    folder = network.names.files("a")
+    must((folder / ".git").exists(), "a's folder is not a repository")
+    shown = run([program("git"), "-C", str(folder), "show", "HEAD"])
+    must(asks.mesh_token(network) in shown, "the token is not in the last commit")
+
+
+def _speaks_old_tls(network: "Network") -> None:
+    context = asks.trusting()
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # old it is, and meant to be
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    try:
+        asks.connection(network, context=context).close()
+    except ssl.SSLError as error:
+        raise NotThereError(f"the server speaks no old TLS: {error}") from None
+
+
+def _rows(summary: str, *rows: Registered) -> Callable[[Setup], tuple[Part, ...]]:
+    """The cluster has these nodes too, and the settings say that this node is called `a`."""
+
+    def shape(plan: Blueprint) -> Blueprint:
+        node = {**plan.node.get("node", {}), "id": "a"}
+        return replace(plan, registered=(*plan.registered, *rows), node={**plan.node, "node": node})
+
+    return lambda setup: (asks.shaped(summary, shape),)
+
+
+def _row(id: str, proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool]) -> "Callable[[Network], None]":
+    """The list has this node, and it is as wanted, compared with the others."""
+
+    def prove(network: "Network") -> None:
+        nodes = asks.nodes(network)
+        found = [node for node in nodes if node["id"] == id]
+        others = [node for node in nodes if node["id"] != id]
+        must(bool(found) and proves(found[0], others), f"the list does not show it: {found}")
+
+    return prove
+
+
+def _node_fault(
+    name: str,
+    code: str,
+    node_id: str,
+    rows: Callable[[Setup], tuple[Part, ...]],
+    summary: str,
+    proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool],
+    *,
+    warns: bool = True,
+    command: bool = False,
+) -> Fault:
+    """A fault of the list. command: a request to the control plane corrects it."""
+
+    def expected(setup: Setup) -> Truth:
+        deciding = Deciding("node_id", node_id)
+        if command:
+            return Truth(code, "control", deciding=deciding, heals="command", where="control host", warns=warns)
+        return Truth(code, "control", deciding=deciding, where="control host", warns=warns)
+
+    return Fault(
+        name=name,
+        summary=summary,
+        place=_NODES,
+        made=rows,
+        expected=expected,
+        proof=_row(node_id, proves),
+        excluded=asks.needs_control,
+    )
+
+
+def _plugin(text: str | None) -> Callable[[Setup], tuple[Part, ...]]:
+    """a has a package of checks that cannot be loaded. text: of its module; None: it imports what is not there."""
+
+    def inject(network: "Network") -> None:
+        if text is not None:
+            (network.names.files("a") / PACKAGES / f"{_PLUGIN}.py").write_text(text, encoding="utf-8")
+
+    return lambda setup: (planned("a has a package of checks", plugin=True), Part("it is broken", inject=inject))
+
+
+def _does_not_load(network: "Network") -> None:
+    folder = network.names.files("a") / PACKAGES
+    must((folder / f"{_PLUGIN}.py").exists(), "a has no package of checks")
+    try:
+        run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); import {_PLUGIN}"])
+    except LabError:
+        return
+    raise NotThereError("the package of checks loads")
+
+
+def _shared_truth(setup: Setup) -> Truth:
+    # Other tokens have to be made and carried to their nodes.
+    return Truth("posture.shared-token", "control", where="control host", warns=True)
+
+
+FAULTS = (
+    Fault(
+        name="posture-open",
+        summary="the control plane has no secret at all",
+        place=_POSTURE,
+        made=_opened,
+        expected=lambda setup: Truth("posture.open", "control", heals="file", where="control host"),
+        proof=_is_open,
+        excluded=asks.needs_control,
+        alone=True,
+    ),
+    Fault(
+        name="posture-shared-token",
+        summary="one token serves workers and administrators",
+        place=_POSTURE,
+        made=_shared,
+        expected=_shared_truth,
+        proof=_is_shared,
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="posture-scope-open",
+        summary="the control plane accepts joins under another scope",
+        place=_POSTURE,
+        made=lambda setup: (asks.drilled("scope-open"),),
+        expected=lambda setup: Truth("posture.scope-open", "control", where="control host"),
+        proof=_accepts_strangers,
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="posture-scope-unset",
+        summary="the control plane has no scope id, so it accepts every one",
+        place=_POSTURE,
+        made=lambda setup: (asks.control_settings("the control plane has no scope id", scope_id=None),),
+        expected=lambda setup: Truth("posture.scope-open", "control", heals="file", where="control host"),
+        proof=_accepts_strangers,
+        excluded=asks.needs_control,
+    ),
+    Fault(
+        name="posture-exposed",
+        summary="the control plane listens on a public address too",
+        place=_POSTURE,
+        made=_exposed,
+        expected=lambda setup: Truth(
+            "posture.exposed",
+            "control",
+            deciding=Deciding("answered_address", routes.PUBLIC_ADDRESS),
+            heals="command",
+            where="control host",
+        ),
+        proof=_is_exposed,
+        excluded=_not_exposed,
+    ),
+    Fault(
+        name="posture-old-tls",
+        summary="the gateway accepts TLS 1.0 and 1.1",
+        place=_POSTURE,
+        made=lambda setup: (asks.in_front("a gateway with old TLS", Front(more=_OLD_TLS)),),
+        expected=lambda setup: Truth("posture.tls-old", "control", where="control host", warns=True),
+        proof=_speaks_old_tls,
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="posture-secret-in-git",
+        summary="a's folder is a repository with a token in a committed compose file",
+        place=_POSTURE,
+        made=lambda setup: (planned("a token is committed", committed=True),),
+        expected=lambda setup: Truth("posture.secret-in-git", "node", deciding=Deciding("file", "docker-compose.yml")),
+        proof=_is_committed,
+    ),
+    _node_fault(
+        "nodes-stale",
+        "nodes.stale",
+        "n2",
+        _rows("n2 was last seen ten minutes ago", Registered("n1", fields=_AT_WORK), Registered("n2", age_s=600)),
+        "a node was last seen ten minutes ago",
+        lambda node, others: all(each["last_seen_unix_ms"] - node["last_seen_unix_ms"] > 300_000 for each in others),
+        command=True,
+    ),
+    _node_fault(
+        "nodes-quarantined",
+        "nodes.quarantined",
+        "a",
+        _rows("a is quarantined", Registered("a", quarantined=True)),
+        "this node is quarantined",
+        lambda node, others: bool(node.get("quarantined")),
+        warns=False,
+        command=True,
+    ),
+    _node_fault(
+        "nodes-draining",
+        "nodes.draining",
+        "a",
+        _rows("a is drained for an hour", Registered("a", drained_for_s=3600)),
+        "this node is drained for an hour",
+        lambda node, others: bool(node.get("maintenance")),
+        command=True,
+    ),
+    _node_fault(
+        "nodes-version-skew",
+        "nodes.version-skew",
+        "n2",
+        _rows("n2 runs an older version", Registered("n1", fields=_AT_WORK), Registered("n2", version="0.9")),
+        "a node runs an older version than the others",
+        lambda node, others: bool(others) and all(each["version"] != node["version"] for each in others),
+    ),
+    _node_fault(
+        "nodes-duplicate-address",
+        "nodes.duplicate-address",
+        "n2",
+        _rows("n2 announces n1's address", *(Registered(id, fields=_AT_WORK) for id in ("n1", "n2"))),
+        "two nodes announce one address",
+        lambda node, others: sum(each.get("listen_addr") == node["listen_addr"] for each in others) == 1,
+    ),
+    *(
+        Fault(
+            name=f"run-plugin-{name}",
+            summary=f"a third-party package of checks cannot be loaded: {summary}",
+            place=_RUN,
+            made=_plugin(text),
+            expected=lambda setup: Truth("run.plugin-broken", "node", warns=True),
+            proof=_does_not_load,
+        )
+        for name, summary, text in (
+            ("incomplete", "it imports what is not there", None),
+            ("raises", "it raises an error", "raise RuntimeError('this machine is not supported')\n"),
+            ("syntax", "it is not Python", "def checks(:\n"),
+        )
+    ),
+)
