@@ -38,7 +38,10 @@ class _Applied:
 
 
 def heal(lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool]) -> Healing:
-    """Apply the fixes of each cause, which belong together, and run again. Raises LabError if there is no second report."""
+    """Make the fixes of each cause, which belong together, and run again.
+
+    Raises LabError if there is no second report.
+    """
     chosen = [entry for cause in report["diagnosis"] for entry in _fixes(cause)]
     by_hand = [line for entry in chosen if entry.fix is None for line in entry.lines]
     if not chosen or by_hand:
