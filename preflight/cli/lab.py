@@ -78,6 +78,7 @@ def down(name: str | None, every: bool) -> None:
 )
 @click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
+@click.option("--vm", is_flag=True, help="In a virtual machine with Debian's kernel: on the kernel's WireGuard.")
 def run(
     names: tuple[str, ...],
     every: bool,
