@@ -152,13 +152,7 @@ def resetting_server(host: str, port: int) -> TCPServer:
 
 
 class Echo(BaseRequestHandler):
-<<<<<<< HEAD
-    """Sends a datagram back as it came: a service, not a responder."""
-||||||| 919ffc0
-    """Sends a datagram back as it came: a service that is no responder."""
-=======
     """Sends a datagram back as it came: a service, and not a responder."""
->>>>>>> h/control
 
     def handle(self) -> None:
         """Answer."""
