@@ -5,7 +5,7 @@ from collections.abc import Callable
 from preflight.lab.axes.setup import Setup
 from preflight.lab.stations import proofs, words
 from preflight.lab.stations.fault import Fault, anywhere
-from preflight.lab.stations.levers import LARGE, Lever, by_iptables, policy, rule
+from preflight.lab.stations.levers import LARGE, Lever, by_iptables, policy, rewrite, rule
 from preflight.lab.stations.making import OTHER
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -162,9 +162,38 @@ def _faults(station: str, lever: Lever) -> tuple[Fault, Fault]:
     return fault(first, "", 0), fault(second, "-answers", 1)
 
 
-FAULTS = tuple(
-    fault
-    for station, levers in (*_SENDING.items(), *_RECEIVING.items())
-    for lever in levers
-    for fault in _faults(station, lever)
+def _any_source(setup: Setup) -> str | None:
+    return "VXLAN carries packets with any source" if setup.product == "vxlan" else None
+
+
+def _rewritten_is(setup: Setup) -> Truth:
+    lever = rewrite("a")
+    if setup.user != "root":
+        return words.silence(setup, "forward", where="node")
+    less = ("overlay.translated",)
+    return words.here(setup, words.NO_FORWARD, "post-out", deciding=lever.deciding("a"), vague=less)
+
+
+def _rewritten(node: str, suffix: str, expected: Callable[[Setup], Truth]) -> Fault:
+    lever = rewrite(node)
+    return Fault(
+        name=f"post-out-rewrite{suffix}",
+        summary=f"at {node}, {lever.what} of what goes into the tunnel",
+        place=Place("packet", "post-out", "sender"),
+        made=lambda setup: (lever.part(node),),
+        expected=expected,
+        proof=proofs.dies_between_the_taps(node, OTHER[node]),
+        excluded=_any_source,
+    )
+
+
+FAULTS = (
+    _rewritten("a", "", _rewritten_is),
+    _rewritten("b", "-answers", lambda setup: words.answers_there(setup, "post-out")),
+    *(
+        fault
+        for station, levers in (*_SENDING.items(), *_RECEIVING.items())
+        for lever in levers
+        for fault in _faults(station, lever)
+    ),
 )

@@ -40,6 +40,28 @@ def rule(hook: str, name: str = "drop", verdict: str = "drop", only: str = "") -
     )
 
 
+def rewrite(node: str) -> Lever:
+    """A member's source becomes an address that no member has, as that of an earlier overlay.
+
+    For a's flows by address translation; b's answers belong to them, so only a rule without state reaches those.
+    """
+    comment = "guard source"
+    what = "a rule of nft rewrites the source"
+    if node == "a":
+        chain = "table inet guard { chain source { type nat hook postrouting priority 100; }; }"
+        verdict = "snat $ip to ${node}7"
+    else:
+        chain = "table inet guard { chain source { type filter hook postrouting priority 0; }; }"
+        verdict = "$ip saddr set ${node}7"
+    line = f"add rule inet guard source {_match('postrouting')} {verdict} comment {_quoted(comment)}"
+    return Lever(
+        "rewrite",
+        what,
+        lambda node: ruleset(what, node, chain, line),
+        lambda node: Deciding("rule_handle", proofs.handle_of(node, comment)),
+    )
+
+
 def policy(hook: str) -> Lever:
     """A base chain of nft that lets everything through except by its policy."""
     what = f"a chain of nft at {hook} has the policy drop and no rule that lets the packet through"

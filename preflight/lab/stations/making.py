@@ -2,7 +2,7 @@
 
 In their text `$node` and `$peer` are the overlay addresses of the member and of the other one, `$tunnel` the device
 between them, `$lan` the uplink with the address `$home` and the gateway `$gateway`, `$third` the address of c, and
-`$prefix` the overlay; `$ip` and `$length` say the family.
+`$prefix` the overlay; `$a` and `$b` are these two members' addresses, `$ip` and `$length` say the family.
 """
 
 import json
@@ -37,21 +37,15 @@ def filled(network: "Network", node: str, text: str, family: Family) -> str:
         "tunnel": device(network, node, peer),
         "lan": UNDERLAY,
         "third": network.plan.address("c", family),
+        "a": network.plan.address("a", family),
+        "b": network.plan.address("b", family),
         "prefix": network.plan.prefixes[family],
     }
-    for name, find in (("gateway", gateway), ("home", home)):
-        if f"${name}" in text:
-            names[name] = find(network, node, family)
+    if "$gateway" in text:
+        names["gateway"] = network.plan.gateway(node, family)
+    if "$home" in text:
+        names["home"] = home(network, node, family)
     return Template(text).substitute(names)
-
-
-def gateway(network: "Network", node: str, family: Family) -> str:
-    """The router of a member's uplink, as its main table has it."""
-    words = ("-j", f"-{family}", "route", "show", "default", "dev", UNDERLAY)
-    found = json.loads(run(network.command(node, program("ip"), *words)))
-    if not found:
-        raise LabError(f"{node} has no default route over {UNDERLAY}")
-    return str(found[0]["gateway"])
 
 
 def home(network: "Network", node: str, family: Family) -> str:

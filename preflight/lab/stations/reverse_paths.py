@@ -109,7 +109,7 @@ def _here(setup: Setup) -> Truth:
 def _marked_excluded(setup: Setup) -> str | None:
     if setup.routes in ("default", "halves"):
         return "the tunnel's own mark decides on its packets"
-    return _needs_ipv4(setup)
+    return words.without_uplink(setup) or _needs_ipv4(setup)
 
 
 _MARKED = "a's filter is strict, and only a mark that answers lack leads to b through the tunnel"

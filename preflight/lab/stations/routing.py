@@ -21,7 +21,7 @@ _UDP_TO_LAN = (
     "route add $peer/$length via $gateway dev $lan table 177",
     "rule add to $peer/$length ipproto udp lookup 177 pref 90",
 )
-_FORGOTTEN = "a has no route to b into the tunnel, so its packets leave by the default route"
+_FORGOTTEN = "a has no route to b into the tunnel, and its packets leave by the default route if there is one"
 
 
 def _here(
@@ -62,6 +62,12 @@ def _forgotten(setup: Setup) -> tuple[Part, ...]:
     return (commands(_FORGOTTEN, "a", *each),)
 
 
+def _forgotten_is(setup: Setup) -> Truth:
+    if setup.namespace == "container":
+        return words.here(setup, words.NO_FORWARD, "route", deciding=Deciding("route_type", "none"))
+    return words.here(setup, _LEAK, "route", deciding=Deciding("interface", UNDERLAY))
+
+
 def _only_one_way(setup: Setup) -> str | None:
     return "another route leads to b through the tunnel too" if setup.routes in ("default", "halves") else None
 
@@ -73,7 +79,9 @@ def _only_main(setup: Setup) -> str | None:
 
 
 def _bound_sources(setup: Setup) -> str | None:
-    return "VXLAN carries packets with any source" if setup.product == "vxlan" else None
+    return words.without_uplink(setup) or (
+        "VXLAN carries packets with any source" if setup.product == "vxlan" else None
+    )
 
 
 _UPLINK = Deciding("interface", UNDERLAY)
@@ -94,9 +102,17 @@ _HERE = (
         Deciding("route_type", "prohibit"),
         code=words.NO_FORWARD,
     ),
-    replace(_here("forgotten", _FORGOTTEN, (), _UPLINK, excluded=_only_one_way), made=_forgotten),
-    _here("leak", _LEAKED, (commands(_LEAKED, "a", _TO_LAN),), _UPLINK),
-    _here("leak-udp", _UDP_LEAKED, (commands(_UDP_LEAKED, "a", *_UDP_TO_LAN),), _UPLINK),
+    replace(
+        _here("forgotten", _FORGOTTEN, (), _UPLINK, excluded=_only_one_way), made=_forgotten, expected=_forgotten_is
+    ),
+    _here("to-uplink", _LEAKED, (commands(_LEAKED, "a", _TO_LAN),), _UPLINK, excluded=words.without_uplink),
+    _here(
+        "udp-to-uplink",
+        _UDP_LEAKED,
+        (commands(_UDP_LEAKED, "a", *_UDP_TO_LAN),),
+        _UPLINK,
+        excluded=words.without_uplink,
+    ),
     _here(
         "other-vpn",
         _CLAIMED,
@@ -198,9 +214,9 @@ _LOOSE = tuple(routes.reverse_path_filter(node, 2) for node in ("a", "b"))
 
 _THERE = (
     *(_type_there(kind) for kind in _TYPES),
-    _there("leak", _LEAKS, (*_LOOSE, commands(_LEAKS, "b", _TO_LAN)), _leaks_there),
+    _there("to-uplink", _LEAKS, (*_LOOSE, commands(_LEAKS, "b", _TO_LAN)), _leaks_there),
     _there(
-        "leak-udp",
+        "udp-to-uplink",
         _UDP_LEAKS,
         (*_LOOSE, commands(_UDP_LEAKS, "b", *_UDP_TO_LAN)),
         _udp_leaks_there,

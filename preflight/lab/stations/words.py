@@ -19,6 +19,11 @@ def heard(setup: Setup) -> bool:
     return setup.responder == "key"
 
 
+def without_uplink(setup: Setup) -> str | None:
+    """For faults that send a's overlay packets to its uplink."""
+    return "a container has no uplink" if setup.namespace == "container" else None
+
+
 def silence(setup: Setup, direction: str, heals: Healer = "command", where: Where = "peer") -> Truth:
     """Nobody sees where packets die; b's report still says in which direction, if it gets to a."""
     if direction == "forward" and heard(setup):

@@ -1,0 +1,31 @@
+"""Forty draws of one seed: each can be built, its fault proves itself, and preflight judges it and leaves nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preflight.lab.draws import draws
+from preflight.lab.scenario_file import scenario_of
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+SEED, COUNT = 12, 40
+
+
+def test_forty_draws(tmp_path: Path) -> None:
+    """Protects the laboratory: a fault or a set-up that cannot be built would leave a hole in the score.
+
+    How good the diagnosis is on them, `bin/bench diagnosis` says; it does not decide here.
+    """
+    file = tmp_path / "score.json"
+    words = ["--seed", str(SEED), "--count", str(COUNT), "--shrink", "0", "--jobs", "2", "--output", f"json={file}"]
+    command = [sys.executable, "-m", "preflight", "lab", "fuzz", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    rows = json.loads(file.read_text(encoding="utf-8"))["draws"]
+    assert [row["file"].get("faults", []) for row in rows] == [list(each.faults) for each in draws(SEED, COUNT)]
+    assert {row["number"]: row["error"] for row in rows if row["grade"] == "unbuilt"} == {}
+    names = tuple(f"preflight-{scenario_of(each).name}-" for each in draws(SEED, COUNT))
+    assert not [path for path in Path("/run/netns").iterdir() if path.name.startswith(names)]
