@@ -97,7 +97,7 @@ def _proxied(answer: str | None, *, silent: bool = False) -> Callable[[Setup], t
     def inject(network: "Network") -> None:
         host = bracketed(Places.in_tunnel(network.plan).control)
         write_private(network.names.files("a") / _PROXY_FILE, f"http://{host}:{_PROXY_PORT}")
-        node = network.plan.topology.control_node
+        node = network.plan.control_host
         if silent:
             network.nft(node, f"input tcp dport {_PROXY_PORT} drop")
         if answer is not None:
