@@ -79,7 +79,13 @@ def down(name: str | None, every: bool) -> None:
 @click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
 def run(
-    names: tuple[str, ...], every: bool, repeat: int, jobs: int | None, heal: bool, outputs: tuple[str, ...]
+    names: tuple[str, ...],
+    every: bool,
+    repeat: int,
+    jobs: int | None,
+    heal: bool,
+    outputs: tuple[str, ...],
+    vm: bool,
 ) -> None:
     """Run scenarios and compare the diagnosis with the expected one. NAME may be a scenario file, such as
     incident.yaml.
@@ -93,6 +99,8 @@ def run(
         raise click.UsageError("name scenarios (`preflight lab list` shows them), or say --all")
     wanted = parse_outputs(outputs)
     scores_only(wanted)
+    if vm:
+        sys.exit(_in_machine([*names, *(["--heal"] if heal else [])], every, repeat, jobs, outputs))
     with explaining():
         scenarios = _chosen(names)
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
@@ -109,6 +117,18 @@ def run(
     from preflight.lab.score import all_right
 
     sys.exit(0 if all_right(outcomes) else 1)
+
+
+def _in_machine(names: list[str], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> int:
+    """The same command in the virtual machine; its exit code."""
+    with explaining():
+        from preflight.lab.vm.command import lab_run
+
+        words = [*names, *(["--all"] if every else []), "--repeat", str(repeat)]
+        words += ["--jobs", str(jobs)] if jobs else []
+        words += [word for output in outputs for word in ("--output", output)]
+        return lab_run(words, [output.path for output in parse_outputs(outputs) if output.path])
+    raise AssertionError("an error of the lab ends the command")
 
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:

@@ -127,7 +127,7 @@ def _route_around(fix: RouteAround, ask: Ask) -> Iterator[Step]:
     entries = [_entry(line) for line in ask((*show, "match", fix.endpoint)).splitlines() if line.strip()]
     ways = [entry[1:] for entry in entries if ("dev", fix.interface) not in pairwise(entry)]
     if not ways:
-        raise FixError(f"nothing but {fix.interface} leads to {fix.endpoint}")
+        raise FixError(f"only {fix.interface} leads to {fix.endpoint}")
     before = [_entry(line) for line in ask((*show, "exact", fix.host)).splitlines() if line.strip()]
     write = ("ip", fix.family, "route")
     undo = (*write, "replace", *before[0]) if before else (*write, "del", fix.host)

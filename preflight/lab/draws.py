@@ -24,6 +24,8 @@ TWO = 0.15
 PLAIN = 0.6
 """How often an axis keeps its plain value: real set-ups differ from the plain one in a handful of ways."""
 _TRIES = 200
+_CHOICES = 20
+"""How often faults are chosen before a draw gives up."""
 _CANDIDATES = 60
 
 
@@ -96,12 +98,14 @@ def draw(seed: int, number: int, wanted: Wanted = Wanted()) -> Draw:
     chance = random.Random(f"{seed}/{number}")  # noqa: S311 - a draw, not a secret
     names = wanted.faults()
     healthy = wanted.healthy() and (not names or chance.random() < HEALTHY)
-    for _ in range(_TRIES):
+    for _ in range(_CHOICES):
         chosen = () if healthy else _some_faults(chance, names)
-        drawn = Draw(_some_setup(chance, wanted), chosen)
-        if drawn.impossible() is None:
-            return drawn
-    raise ValueError(f"nothing that fits {' '.join(wanted.only) or 'all rules'} was drawn in {_TRIES} tries")
+        # Other set-ups before another fault, or one that few set-ups can have would hardly be drawn.
+        drawn = (Draw(_some_setup(chance, wanted), chosen) for _ in range(_TRIES))
+        possible = next((each for each in drawn if each.impossible() is None), None)
+        if possible is not None:
+            return possible
+    raise ValueError(f"nothing that fits {' '.join(wanted.only) or 'all rules'} was drawn in {_CHOICES * _TRIES} tries")
 
 
 def draws(seed: int, count: int | None, wanted: Wanted = Wanted()) -> Iterator[Draw]:

@@ -152,7 +152,7 @@ def resetting_server(host: str, port: int) -> TCPServer:
 
 
 class Echo(BaseRequestHandler):
-    """Sends a datagram back as it came: a service, and not a responder."""
+    """Sends a datagram back as it came: a service, not a responder."""
 
     def handle(self) -> None:
         """Answer."""

@@ -38,8 +38,11 @@ class _Applied:
 
 
 def heal(lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool]) -> Healing:
-    """Apply the first fix of each cause, and run again. Raises LabError if there is no second report."""
-    chosen = [entry for cause in report["diagnosis"] for entry in _first_fix(cause)]
+    """Make the fixes of each cause, which belong together, and run again.
+
+    Raises LabError if there is no second report.
+    """
+    chosen = [entry for cause in report["diagnosis"] for entry in _fixes(cause)]
     by_hand = [line for entry in chosen if entry.fix is None for line in entry.lines]
     if not chosen or by_hand:
         return Healing("no fix", tuple(by_hand), "a person must do it" if by_hand else "no cause has a fix")
@@ -68,9 +71,9 @@ def worse(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     return (each["id"] for each in after["results"] if each["status"] == "fail" and each["id"] in passed)
 
 
-def _first_fix(cause: Mapping[str, Any]) -> list[RemedyEntry]:
+def _fixes(cause: Mapping[str, Any]) -> list[RemedyEntry]:
     entries = (RemedyEntry.model_validate(entry) for entry in cause.get("remedies", ()))
-    return [entry for entry in entries if entry.kind == "fix"][:1]
+    return [entry for entry in entries if entry.kind == "fix"]
 
 
 def _apply(lab: Lab, entry: RemedyEntry, done: _Applied) -> None:

@@ -2,8 +2,8 @@
 
 The arguments are the name, its address, the control plane's, and perhaps a folder. With a folder, which holds
 `tls.pem`, `tls.key` and `ca.pem`, the relay speaks TLS. `resets` breaks each connection at its second request, `cuts`
-ends the list of nodes inside a chunk, `exact-scope` compares scope ids as the real server does, blanks and case
-included, and `asks-certificate` demands a certificate of every client.
+ends the list of nodes inside a chunk, `halves` gives a half of it, `exact-scope` compares scope ids as the real server
+does, blanks and case included, and `asks-certificate` demands a certificate of every client.
 """
 
 import json
@@ -24,6 +24,7 @@ from preflight.model.host_port import split_host_port
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"})
 _BACKEND_S = 20.0
+_FAREWELL_S = 2.0
 _LIST = "/v1/populi/nodes"
 _SCOPED = ("/v1/populi/join", "/v1/populi/heartbeat")
 
@@ -37,7 +38,11 @@ class Relay(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """First the TLS handshake, if there is one: here and not at accept, where one client would stop all others."""
         if isinstance(self.request, ssl.SSLSocket):
-            self.request.do_handshake()
+            try:
+                self.request.do_handshake()
+            except ssl.SSLError:
+                _farewell(self.request)
+                raise
         super().setup()
 
     def do_GET(self) -> None:
@@ -116,6 +121,15 @@ class Cuts(Relay):
         self.close_connection = True
 
 
+class Halves(Relay):
+    """Gives a half of the list of nodes, as a complete answer."""
+
+    def send_answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        """With the length of the half."""
+        half = self.path == _LIST and status == HTTPStatus.OK
+        super().send_answer(status, headers, content[: len(content) // 2] if half else content)
+
+
 class ExactScope(Relay):
     """Refuses a scope id that is not exactly the cluster's."""
 
@@ -135,9 +149,18 @@ class ExactScope(Relay):
         return isinstance(record, dict) and record.get("scope_id") != SCOPE
 
 
+def _farewell(connection: socket.socket) -> None:
+    """Read what the client still sends: with unread bytes the kernel resets the connection, and the alert is lost."""
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(_FAREWELL_S)
+    while connection.recv(4096):
+        pass
+
+
 RELAYS: Mapping[str, type[Relay]] = {
     "resets": Resets,
     "cuts": Cuts,
+    "halves": Halves,
     "exact-scope": ExactScope,
     "asks-certificate": Relay,
 }

@@ -161,8 +161,8 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     ),
     "the peer has more by now": (ALLOWED("10.66.0.2/32"), (f"{KEY}\t10.66.9.0/24\n",), "take away"),
     "the peer is gone": (ALLOWED("10.66.0.2/32"), (f"{OTHER}\t(none)\n",), "no peer with the key"),
-    "nothing but the tunnel leads there": (
-        RouteAround(interface="wg0", endpoint="192.0.2.1"), ("default dev wg0\n",), "nothing but wg0",
+    "only the tunnel leads there": (
+        RouteAround(interface="wg0", endpoint="192.0.2.1"), ("default dev wg0\n",), "only wg0",
     ),
     "the route is gone": (
         Route(action="del", destination="10.66.0.2/32", gateway="192.168.0.1"), ("10.66.0.2 dev wg0\n",), "any more",

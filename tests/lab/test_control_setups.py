@@ -80,7 +80,7 @@ def test_nginx_takes_the_prefix_away(control: str) -> None:
 
 @pytest.mark.parametrize(("families", "address"), [("both", "192.168.77.2"), ("ipv6", "[fdc9:0:0:88::2]")])
 def test_c_forwards_to_the_control_host(families: str, address: str) -> None:
-    """Protects `behind`: the control host is no member, and what a sends to it goes into the tunnel."""
+    """Protects `behind`: the control host is not a member, and what a sends to it goes into the tunnel."""
     with lab_of(home="behind", families=families) as lab:
         url = f"http://{address}:{CONTROL_PORT}"
         assert settings(lab)["control"]["url"] == url

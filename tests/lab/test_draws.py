@@ -58,6 +58,20 @@ def test_simpler_draws_are_simpler() -> None:
             assert less.impossible() is None
 
 
+@pytest.mark.parametrize(
+    ("pair", "possible"),
+    [
+        (("filter-out-drop", "server-list-503"), True),
+        (("filter-out-drop", "token-spent"), True),
+        (("server-list-503", "token-spent"), False),
+        (("token-spent", "nodes-stale"), False),
+    ],
+)
+def test_two_faults_do_not_hide_one_another(pair: tuple[str, str], possible: bool) -> None:
+    """Protects the truth of two faults: nobody could see the second one behind answers that never come."""
+    assert (Draw(Setup(), pair).impossible() is None) is possible
+
+
 def test_only_what_is_wanted_is_drawn() -> None:
     """Protects `--only`: a glob chooses faults, and `healthy` is a name like theirs."""
     assert {each.faults for each in draws(4, 30, Wanted(("healthy",)))} == {()}

@@ -111,7 +111,9 @@ def test_a_server_that_resets() -> None:
     [
         ("good", None),
         ("expired", "certificate has expired"),
+        ("not-yet", "certificate is not yet valid"),
         ("untrusted", "certificate verify failed"),
+        ("no-intermediate", "unable to get local issuer certificate"),
         ("other-name", "IP address mismatch"),
     ],
 )

@@ -110,6 +110,12 @@ def test_the_list_is_cut_inside_a_chunk() -> None:
         assert cut.value.partial == b'{"no'
 
 
+def test_the_list_is_halved() -> None:
+    """Protects the fault of a list that is not JSON: the answer is complete HTTP, with a half of a document."""
+    with relayed("halves") as port, client(port) as connection:
+        assert get(connection) == b'{"node'
+
+
 @pytest.mark.parametrize(("scope", "status"), [(f"{SCOPE} ", 403), (SCOPE.upper(), 403), (SCOPE, 200), (None, 403)])
 def test_scopes_are_compared_exactly(scope: str | None, status: int) -> None:
     """Protects the fault of a blank in a scope id: the real server does not strip it."""

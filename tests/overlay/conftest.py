@@ -30,6 +30,7 @@ class Node:
     underlay: str
     overlay: str
     private_key: str = field(default_factory=lambda: sh("wg", "genkey"))
+    own_daemon: bool = False
     daemon: subprocess.Popen[bytes] | None = None
 
     @property
@@ -53,7 +54,23 @@ class Node:
             netns.popns()
 
     def start(self) -> None:
-        """Start the tunnel's daemon and give the interface its address."""
+        """Make the tunnel and give its interface the address: the kernel's WireGuard where it has one."""
+        if self.own_daemon or not self._kernel_has_it():
+            self._start_daemon()
+        key_file = Path(f"/tmp/{self.interface}.key")
+        key_file.write_text(self.private_key)
+        try:
+            self.run("wg", "set", self.interface, "private-key", str(key_file), "listen-port", "51820")
+        finally:
+            key_file.unlink()
+        self.run("ip", "address", "add", f"{self.overlay}/24", "dev", self.interface)
+        self.run("ip", "link", "set", self.interface, "mtu", "1420", "up")
+
+    def _kernel_has_it(self) -> bool:
+        words = ["ip", "-n", self.namespace, "link", "add", self.interface, "type", "wireguard"]
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+    def _start_daemon(self) -> None:
         self.daemon = subprocess.Popen(
             ["ip", "netns", "exec", self.namespace, "wireguard-go", self.interface],
             env={**os.environ, "WG_PROCESS_FOREGROUND": "1"},
@@ -65,14 +82,6 @@ class Node:
         while not socket.exists():
             assert time.monotonic() < deadline, "wireguard-go did not start"
             time.sleep(0.01)
-        key_file = Path(f"/tmp/{self.interface}.key")
-        key_file.write_text(self.private_key)
-        try:
-            self.run("wg", "set", self.interface, "private-key", str(key_file), "listen-port", "51820")
-        finally:
-            key_file.unlink()
-        self.run("ip", "address", "add", f"{self.overlay}/24", "dev", self.interface)
-        self.run("ip", "link", "set", self.interface, "mtu", "1420", "up")
 
     def know(self, peer: "Node", *more: str) -> None:
         """Add the peer; `more` is further words of `wg set … peer`."""
@@ -90,8 +99,11 @@ class Node:
         self.daemon.send_signal(number)
 
     def stop(self) -> None:
-        """End the daemon that was started here."""
-        if self.daemon is not None:
+        """End the tunnel: the kernel's, or the daemon that was started here."""
+        if self.daemon is None:
+            words = ["ip", "-n", self.namespace, "link", "delete", self.interface]
+            subprocess.run(words, capture_output=True, check=False)
+        else:
             self.daemon.terminate()
             self.daemon.wait()
             Path(f"/var/run/wireguard/{self.interface}.sock").unlink(missing_ok=True)
@@ -123,6 +135,14 @@ def wire() -> Iterator[Pair]:
             node.run("ip", "address", "add", f"{node.underlay}/24", "dev", "eth0")
             node.run("ip", "link", "set", "eth0", "up")
         yield Pair(a, b)
+
+
+@pytest.fixture
+def daemons(wire: Pair) -> Pair:
+    """The wire whose tunnels will be made by wireguard-go, also where the kernel has WireGuard."""
+    for node in (wire.a, wire.b):
+        node.own_daemon = True
+    return wire
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_the_state_is_what_wg_shows(tunnel: "Pair") -> None:
     assert tunnel.a.private_key not in repr(found)
 
 
-def test_wg_stands_in_where_netlink_gives_nothing(tunnel: "Pair") -> None:
+def test_wg_stands_in_where_netlink_gives_nothing(daemons: "Pair", tunnel: "Pair") -> None:
     """The same state by `wg show all dump`; an interface that it does not list may not be read."""
     links = (Link(9, tunnel.a.interface, 1420, up=True, carrier=True, kind="wireguard"),)
     with tunnel.a.inside():
@@ -114,7 +114,7 @@ def test_a_tunnel_that_is_down_or_has_no_address(tunnel: "Pair") -> None:
     assert code(tunnel.a, overlay_interface) == "overlay.down"
 
 
-def test_a_daemon_that_hangs_is_found_and_holds_up_nothing(tunnel: "Pair") -> None:
+def test_a_daemon_that_hangs_is_found_and_holds_up_nothing(daemons: "Pair", tunnel: "Pair") -> None:
     """A stopped process still has its interface and its socket."""
     tunnel.a.signal(signal.SIGSTOP)
     try:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _RESOLVER = (ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: ("{control}",)}),)
 _UNMEASURED = frozenset({"run.needs-responder"})
+_UNCONFIRMED = _UNMEASURED | {"run.no-answer"}
+"""Without a control plane and a responder no other clock confirms this one, if the kernel's is not synchronised."""
 FIRST_VARIABLE, SECOND_VARIABLE = "VOX_ORCHESTRATOR_MESH_CONTROL_URL", "VOX_MESH_CONTROL_ADDR"
 """Where real workers look for the control URL, in this order."""
 HOSTS = f"127.0.0.1 localhost\n::1 localhost\n{{control}} {CONTROL_NAME} {CONTROL_SHORT}\n"
@@ -153,11 +155,11 @@ AXES = {
         {
             "key": Value("yes, with a's key"),
             "keyless": Value("yes, without a key", (planned("no key", responder_key=False),), _UNMEASURED),
-            "absent": Value("no", (planned("no responder runs at b", responder=False),), _UNMEASURED),
+            "absent": Value("no", (planned("no responder runs at b", responder=False),), _UNCONFIRMED),
             "filtered": Value(
                 "no, and b lets ping and TCP in, nothing else",
                 (planned("no responder runs at b", responder=False), Part("b lets in no UDP", tunnels=_filter_probes)),
-                _UNMEASURED,
+                _UNCONFIRMED,
             ),
         },
     ),

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -80,11 +81,12 @@ def looked_up(network: "Network", name: str) -> tuple[str, ...]:
 
 
 def answered(network: "Network", resolver: str, name: str, *, tcp: bool = False) -> str:
-    """What a resolver says to a about a name: addresses, a code such as NXDOMAIN, `empty`, `too long`, or an outcome.
+    """What a resolver says to a about a name: addresses, a code such as NXDOMAIN, `empty`, `blocked`, `too long`, or an
+    outcome.
 
     The outcomes of a connection are `refused`, `silent` and `unreachable`.
     """
-    query = dns.message.make_query(name, "A" if network.plan.families[0] == 4 else "AAAA")
+    query = dns.message.make_query(name, "A" if network.plan.families[0] == 4 else "AAAA", use_edns=True)
     with inside(network.names.namespace("a")):
         try:
             reply = dns.query.tcp(query, resolver, _QUICK_S) if tcp else _over_udp(query, resolver)
@@ -96,6 +98,8 @@ def answered(network: "Network", resolver: str, name: str, *, tcp: bool = False)
         return "too long"
     if reply.rcode() != dns.rcode.NOERROR:
         return dns.rcode.to_text(reply.rcode())
+    if any(isinstance(each, dns.edns.EDEOption) and each.code == dns.edns.EDECode.BLOCKED for each in reply.options):
+        return "blocked"
     return " ".join(item.to_text() for rrset in reply.answer for item in rrset) or "empty"
 
 

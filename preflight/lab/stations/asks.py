@@ -258,6 +258,11 @@ def labelled(summary: str, labels: list[str]) -> Part:
     return shaped(summary, shape)
 
 
+def host_of(network: "Network") -> str:
+    """The control plane's address."""
+    return Places.in_tunnel(network.plan).control
+
+
 def clock_ahead_s(network: "Network") -> float:
     """How far the server's clock is ahead of this machine's, by the date of an answer."""
     date = ask(network, "/health").headers.get("date", "")

@@ -57,8 +57,4 @@ _MODULES = (
     posture,
 )
 
-_ALL = tuple(fault for module in _MODULES for fault in module.FAULTS)
-
-FAULTS: Mapping[str, Fault] = {fault.name: fault for fault in _ALL}
-
-assert len(FAULTS) == len(_ALL), "two faults have one name"
+FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}

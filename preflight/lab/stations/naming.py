@@ -46,6 +46,11 @@ def _inside(setup: Setup) -> str | None:
     return "all that a sends goes into the tunnel" if setup.routes in _EVERYTHING_INSIDE else None
 
 
+def _not_stripped(setup: Setup) -> str | None:
+    shared = setup.addresses == "shared" and setup.families != "ipv6" and setup.home != "behind"
+    return "dnsmasq counts carriers' addresses (RFC 6598) as public" if shared else None
+
+
 def _both(*reasons: Callable[[Setup], str | None]) -> Callable[[Setup], str | None]:
     return lambda setup: next(filter(None, (reason(setup) for reason in reasons)), None)
 
@@ -220,9 +225,18 @@ FAULTS = (
     _resolver(
         "name-stripped",
         "a's resolver takes private addresses out of answers",
+        # dnsmasq says so in its answer: the extended error "Blocked" (RFC 8914).
         _is("control.dns-nxdomain", Deciding("problem", "rebind")),
-        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "empty"),
+        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "blocked"),
         ResolverPlan(FIRST_RESOLVER, _KNOWN, stripping=True),
+        excluded=_both(_unresolved, _not_stripped),
+    ),
+    _resolver(
+        "name-no-data",
+        "a's resolver knows the control host's name, and no address of it",
+        _is("control.dns-nxdomain", Deciding("problem", "no address")),
+        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "empty"),
+        ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: ()}),
     ),
     _resolver(
         "name-first-dead",

@@ -87,7 +87,7 @@ def _policer(direction: Dead) -> Fault:
         place=PLACE,
         made=lambda setup: (Part(summary, inject=rule),),
         expected=_worse("udp.loss", direction, "reach.loss"),
-        proof=_some_arrive(direction, 1, _SENT // 2),
+        proof=_some_arrive(direction, 1, _SENT - 10),
         excluded=_measured_by_b,
     )
 

@@ -116,10 +116,9 @@ def _answers_elsewhere(setup: Setup) -> tuple[Part, ...]:
         end, family = remote_end(plan), family_of(plan)
         ip(network, end, "addr", "add", f"{other}/{prefix_length(family)}", "dev", UNDERLAY)
         word = "ip" if family == 4 else "ip6"
-        match = f"{word} daddr {underlay_address('a', family)} udp sport {outside.port_of(plan)}"
-        chain = f"type nat hook postrouting priority 100; {match} snat {word} to {other};"
-        outside.table(network, end, f"table inet outside {{ chain postrouting {{ {chain} }}; }}")
-        proofs.forget_flows(network, end)
+        there, port = underlay_address("a", family), outside.port_of(plan)
+        sent, received = f"{word} daddr {there} udp sport {port}", f"{word} saddr {there} udp dport {port}"
+        outside.translate(network, end, sent, received, f"snat {word} to {other}")
 
     return _part("the remote end of a's tunnel answers from its other address", inject)
 
@@ -182,11 +181,11 @@ table inet portal {{
 
 def _portal_excluded(setup: Setup) -> str | None:
     if setup.outer == "ipv6":
-        return "the lab's portal stands in the way of IPv4 only"
+        return "the lab's portal catches IPv4 only"
     if setup.routes in ("default", "halves"):
         return "what a asks the world goes into the tunnel, where no portal answers"
     if setup.control in ("dns", "search"):
-        return "a already has a resolver of its own"
+        return "a already has a separate resolver"
     return "the other uplink has no portal" if setup.uplinks != "one" else own_uplink(setup, "a")
 
 

@@ -72,9 +72,7 @@ def _large_out(network: "Network", node: str) -> None:
 
 def _wrong_source(network: "Network", node: str) -> None:
     way = leaving(network, node)
-    chain = f"type nat hook postrouting priority 100; {_noted(f'{way.to} snat {way.ip} to {proofs.nobody(way)}')};"
-    outside.table(network, node, f"table inet {_TABLE} {{ chain postrouting {{ {chain} }}; }}")
-    proofs.forget_flows(network, node)
+    outside.translate(network, node, way.to, way.back, _noted(f"snat {way.ip} to {proofs.nobody(way)}"))
 
 
 def _drop_at_device(network: "Network", node: str) -> None:
@@ -109,8 +107,7 @@ def _drop_in(network: "Network", node: str, hook: str = "input", priority: int =
 
 
 def _policy_in(network: "Network", node: str) -> None:
-    others = leaving(network, node).others.replace("daddr", "saddr").replace("dport", "sport")
-    _filter(network, node, "input", others, policy="drop")
+    _filter(network, node, "input", leaving(network, node).others_back, policy="drop")
 
 
 def _redirect_in(network: "Network", node: str) -> None:
@@ -119,7 +116,7 @@ def _redirect_in(network: "Network", node: str) -> None:
     # Untracked on the way out, or what comes in would be answers, which are never redirected.
     out = f"type filter hook output priority -300; {way.to} notrack;"
     outside.table(network, node, f"table inet {_TABLE} {{ chain in {{ {into} }}; chain out {{ {out} }}; }}")
-    proofs.forget_flows(network, node)
+    outside.forget_flows(network, node)
 
 
 def _drop_at_entrance(network: "Network", node: str) -> None:

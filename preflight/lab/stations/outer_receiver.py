@@ -126,7 +126,9 @@ def _two_tunnels_is(setup: Setup, node: str) -> Truth:
 
 
 def _two_tunnels_excluded(setup: Setup, node: str) -> str | None:
-    return None if setup.product == "wireguard" else "the lab has one daemon of this product at a node"
+    if setup.product != "wireguard":
+        return "the lab has one daemon of this product at a node"
+    return own_uplink(setup, node)
 
 
 def _silent(node: str) -> "Proof":

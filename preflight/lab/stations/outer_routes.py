@@ -53,15 +53,12 @@ def other_end(network: "Network", node: str, device: str) -> tuple[str, str]:
 
 
 def _loop(network: "Network", node: str) -> None:
-    ip(
-        network,
-        node,
-        "route",
-        "replace",
-        leaving(network, node).host,
-        "dev",
-        outside.tunnel_to_remote_end(network, node),
-    )
+    way, to = leaving(network, node), outside.endpoint_text(network, node)
+    ip(network, node, "route", "replace", way.host, "dev", outside.tunnel_to_remote_end(network, node))
+    if network.plan.product == "wireguard":
+        # wireguard-go answers by the device that it was called on, whatever the route says: b must not call.
+        outside.forget(network, OTHER[node])
+        outside.forget(network, node, to)
 
 
 def _blackhole(network: "Network", node: str) -> None:
@@ -166,6 +163,16 @@ def _one_uplink(setup: Setup, node: str) -> str | None:
 _ROUTE, _NEIGHBOUR = Place("packet", "route-outer"), Place("packet", "neighbour")
 
 
+def _no_exit(setup: Setup, node: str) -> str | None:
+    if node == "a" and setup.routes in ("default", "halves"):
+        return "the exit, by the same tunnel, carries on what is for b's underlay address"
+    if setup.product == "wireguard" and node == "b":
+        return "wireguard-go answers by the device that it was called on"
+    if setup.layout == "hub":
+        return "the hub calls its spokes"
+    return outside.main_table(setup, node)
+
+
 def _cable(setup: Setup, node: str) -> str | None:
     if node == "a" and setup.below != "none":
         return "a's uplink is a tunnel, which has no cable"
@@ -233,7 +240,7 @@ FAULTS = (
         step=_loop,
         expected=_loop_is,
         proof=_looped,
-        excluded=outside.main_table,
+        excluded=_no_exit,
     ),
     *on_both_sides(
         "route-outer-blackhole",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import Blueprint, plain
 from preflight.lab.names import LabError
-from preflight.lab.network import router_link
+from preflight.lab.network import inside, router_link
 from preflight.lab.processes import program, run
 from preflight.lab.topology import TUNNEL_PORT, Family, underlay_address
 from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
@@ -85,13 +85,27 @@ class Leaving:
     @property
     def back(self) -> str:
         """A match of nft for what comes from there."""
-        return f"{self.ip} saddr {self.address} {f'udp sport {self.port}' if self.port else 'meta l4proto udp'}"
+        port = f"udp {self._port_of_back} {self.port}" if self.port else "meta l4proto udp"
+        return f"{self.ip} saddr {self.address} {port}"
+
+    @property
+    def _port_of_back(self) -> str:
+        # VXLAN sends each inner flow from another port, and always to this one.
+        return "dport" if self.port == VXLAN_PORT else "sport"
 
     @property
     def others(self) -> str:
         """Rules of nft that accept what is not sent there, for a chain that drops the rest."""
-        port = f"udp dport != {self.port} accept; " if self.port else ""
-        return f"{self.ip} daddr != {self.address} accept; {port}meta l4proto != udp accept"
+        return self._except(f"{self.ip} daddr", "dport")
+
+    @property
+    def others_back(self) -> str:
+        """Rules of nft that accept what does not come from there."""
+        return self._except(f"{self.ip} saddr", self._port_of_back)
+
+    def _except(self, address: str, port: str) -> str:
+        ports = f"udp {port} != {self.port} accept; " if self.port else ""
+        return f"{address} != {self.address} accept; {ports}meta l4proto != udp accept"
 
 
 def leaving(network: "Network", node: str) -> Leaving:
@@ -165,6 +179,26 @@ def ip(network: "Network", node: str, *words: str) -> str:
 def table(network: "Network", node: str, text: str) -> None:
     """Give a node a separate table of rules, in the words of nft."""
     run(network.command(node, program("nft"), "-f", "-"), text=text)
+
+
+def translate(network: "Network", node: str, sent: str, received: str, to: str) -> None:
+    """Let a node translate the source of what it sends. sent, received: matches of nft. to: the target, such as
+    `snat ip to ADDRESS`, with a comment.
+
+    What it receives is not tracked, or what it sends would be answers, which no rule translates.
+    """
+    out = f"type nat hook postrouting priority 100; {sent} {to};"
+    into = f"type filter hook prerouting priority -300; {received} notrack;"
+    table(network, node, f"table inet outside {{ chain postrouting {{ {out} }}; chain in {{ {into} }}; }}")
+    forget_flows(network, node)
+
+
+def forget_flows(network: "Network", node: str) -> None:
+    """Let a node's connection tracking forget every flow, so that a new translation holds for the next packet."""
+    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+    with inside(network.names.namespace(node)), NFCTSocket() as tracking:
+        tracking.flush()
 
 
 def on_the_way(plan: Blueprint, direction: Dead, far: str = "") -> str:

@@ -127,14 +127,6 @@ def nobody(way: Leaving) -> str:
     return str(ip_network(f"{way.source}/{length}", strict=False)[_NOBODY])
 
 
-def forget_flows(network: "Network", node: str) -> None:
-    """Let a node's connection tracking forget every flow, so that a new translation holds for the next packet."""
-    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
-
-    with inside(network.names.namespace(node)), NFCTSocket() as tracking:
-        tracking.flush()
-
-
 def leaves(network: "Network", node: str) -> Tap:
     """Where the packets of a node's tunnel leave it or its host, also while it has no route by its uplink."""
     where = network.plan.outer(node)
@@ -174,6 +166,22 @@ def dies_on_the_way(source: str, target: str) -> "Proof":
         out, came = burst(network, source, target, *_uplinks(network, source)).at
         if not out or came:
             raise NotThereError(f"{out} packets of the tunnel leave {source}, and {came} come in at its remote end")
+
+    return prove
+
+
+def dies_between(source: str, target: str) -> "Proof":
+    """A burst passes one end of a's way to its remote end, in this direction, and does not come in at the other."""
+
+    def prove(network: "Network") -> None:
+        end = remote_end(network.plan)
+        there = Tap(network.plan.outer(end), UNDERLAY, "out")
+        first, last = (
+            (leaves(network, "a"), comes_in(network, end)) if source == "a" else (there, comes_in(network, "a"))
+        )
+        out, came = burst(network, source, target, first, last).at
+        if not out or came:
+            raise NotThereError(f"{out} packets from {source} leave one end, and {came} come in at the other")
 
     return prove
 

@@ -97,6 +97,40 @@ def _lan_is_used(network: "Network") -> None:
     asking.connection_ends("open", "silent", to=_lan_url)(network)
 
 
+def _outside(setup: Setup) -> tuple[Part, ...]:
+    def shape(plan: Blueprint) -> Blueprint:
+        resolvers = tuple(replace(each, answers={CONTROL_NAME: ("{underlay}",)}) for each in plan.resolvers)
+        return replace(plan, resolvers=resolvers, server_listens_on_all=True)
+
+    return (Part("the control host's name has its address outside the overlay", shape=shape),)
+
+
+def _outside_is(setup: Setup) -> Truth:
+    return Truth(
+        "control.plain-http",
+        "control",
+        place=_ROUTE,
+        deciding=Deciding("answered_address", _lan_url),
+        heals="file" if setup.product == "wireguard" else "nothing",
+        vague=("control.url-off-overlay",),
+    )
+
+
+def _outside_excluded(setup: Setup) -> str | None:
+    if setup.control not in ("dns", "search"):
+        return "a asks no resolver for the control host"
+    if setup.transport != "plain":
+        return "what a sends outside the overlay is encrypted"
+    if setup.home == "behind" or setup.routes in _EVERYTHING_INSIDE:
+        return "the control host has no address outside the overlay"
+    return _no_lan(setup)
+
+
+def _name_is_outside(network: "Network") -> None:
+    asking.leads_to(CONTROL_NAME, _lan_url(network))(network)
+    _leaves_outside(_lan_url)(network)
+
+
 def _leak(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
         family = "-6" if ":" in asking.control_address(network) else "-4"
@@ -217,6 +251,15 @@ FAULTS = (
         expected=_lan_is,
         proof=_lan_is_used,
         excluded=_lan_excluded,
+    ),
+    Fault(
+        name="route-outside",
+        summary="the control host's name leads outside the overlay, where tokens would be sent in clear",
+        place=_ROUTE,
+        made=_outside,
+        expected=_outside_is,
+        proof=_name_is_outside,
+        excluded=_outside_excluded,
     ),
     Fault(
         name="route-leak",

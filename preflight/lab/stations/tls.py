@@ -1,6 +1,7 @@
 """Faults of the TLS handshake with the control plane."""
 
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ CLIENT_CERTIFICATE = "control.tls-failed"
 """Until the toolkit has a code `control.client-certificate`."""
 _SITE = "populi.internal"
 """The only name that the gateway serves the control plane under, in some faults."""
+_TWO_WEEKS_S = 14 * 24 * 3600
 _VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate": 20}
 """X509_V_ERR_CERT_HAS_EXPIRED, …_CERT_NOT_YET_VALID and …_UNABLE_TO_GET_ISSUER_CERT_LOCALLY of OpenSSL."""
 
@@ -74,6 +76,15 @@ def _missing_link(network: "Network") -> None:
     context = ssl.create_default_context(cafile=str(network.names.files("a") / "ca.pem"))
     context.load_verify_locations(network.names.files(CONTROL) / "intermediate.pem")
     asks.connection(network, context=context).close()
+
+
+def _ends_soon(network: "Network") -> None:
+    """The certificate is good, and has less than two weeks left."""
+    context = ssl.create_default_context(cafile=str(network.names.files("a") / "ca.pem"))
+    with asks.open_socket(network) as sock, context.wrap_socket(sock, server_hostname=asks.host_of(network)) as secure:
+        ends = str((secure.getpeercert() or {}).get("notAfter"))
+    left_s = ssl.cert_time_to_seconds(ends) - time.time()
+    must(0 < left_s < _TWO_WEEKS_S, f"the certificate has {left_s:.0f} seconds left")
 
 
 def _speaks_plain(network: "Network") -> None:
@@ -172,6 +183,15 @@ FAULTS = (
         made=_certificate("expired"),
         expected=_is("control.tls-expired"),
         proof=_unverified("expired"),
+        excluded=asks.needs_tls,
+    ),
+    Fault(
+        name="tls-expiring",
+        summary="the certificate expires in five days",
+        place=_AT,
+        made=_certificate("expiring"),
+        expected=lambda setup: Truth("control.tls-expiring", "control", where="control host", warns=True),
+        proof=_ends_soon,
         excluded=asks.needs_tls,
     ),
     Fault(

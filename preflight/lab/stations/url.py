@@ -189,6 +189,13 @@ FAULTS = (
         _problem("port"),
     ),
     _written(
+        "parse-zone",
+        "a's control URL has an address with a zone, which means something on one node only",
+        at_host("[fe80::3%25wg0]"),
+        "%25wg0",
+        _problem("zone"),
+    ),
+    _written(
         "parse-loopback",
         "a's control URL was copied from the control host: it says 127.0.0.1",
         at_host("127.0.0.1"),
