@@ -52,7 +52,7 @@ def route(network: Network, node: str, *words: str) -> dict[str, Any]:
 def test_others_learn_where_a_is(nat: str, same_port: bool) -> None:
     """Protects the translations: nobody knows a's address before a speaks, and then it is the last gateway's."""
     with built(nat=nat) as (lab, network):
-        config = (lab.names.files("b") / "wireguard.conf").read_text(encoding="ascii")
+        config = (lab.names.files("b") / f"{lab.names.tunnel('b')}.conf").read_text(encoding="ascii")
         assert config.count("Endpoint") == 1  # c's
         host, _, port = endpoint_of_a(network).rpartition(":")
         assert host == underlay_address("a", 4)
