@@ -66,7 +66,7 @@ def _refused(name: str, condition: Bootstrap, code: str, status: int, summary: s
     """The control plane does not take the token, and another one can only be made there."""
 
     def prove(network: "Network") -> None:
-        # An expired token and a spent one get the same answer, so the deadline tells which it is.
+        # An expired token and a spent one get the same answer, so the deadline shows which it is.
         ends_ms = asks.settings(network, "control")["control_plane"].get("bootstrap_expires_unix_ms")
         must((ends_ms is not None) is (condition == "expired"), "the token has another deadline")
         token = asks.content(network.names.files("a") / _TOKEN).decode().strip()
