@@ -181,11 +181,11 @@ table inet portal {{
 
 def _portal_excluded(setup: Setup) -> str | None:
     if setup.outer == "ipv6":
-        return "the lab's portal catches IPv4 only"
+        return "the portal of the lab stops IPv4 only"
     if setup.routes in ("default", "halves"):
         return "what a asks the world goes into the tunnel, where no portal answers"
     if setup.control in ("dns", "search"):
-        return "a already has a separate resolver"
+        return "a already has a resolver"
     return "the other uplink has no portal" if setup.uplinks != "one" else own_uplink(setup, "a")
 
 
