@@ -58,5 +58,3 @@ _MODULES = (
 )
 
 FAULTS: Mapping[str, Fault] = {fault.name: fault for module in _MODULES for fault in module.FAULTS}
-
-assert len(FAULTS) == sum(len(module.FAULTS) for module in _MODULES), "two faults have one name"
