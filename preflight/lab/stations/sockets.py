@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PLACE = Place("packet", "socket", "receiver")
 _READY_S, _ANSWER_S = 5.0, 0.5
+_STOPS_WITHIN_S, _LOOK_AGAIN_S = 2.0, 0.01
 _STRANGER = "stranger"
 _ASKED = b"preflight-lab"
 
@@ -92,11 +93,15 @@ def _keys_differ(network: "Network") -> None:
 
 
 def _is_stopped(network: "Network") -> None:
-    """A stopped process is in the state T."""
-    ours = _is_responder(network)
-    states = [processes.state_of(pid) for pid in processes.all_pids() if ours(pid)]
-    if not states or set(states) != {"T"}:
-        raise NotThereError(f"b's responder is in the state {', '.join(states) or 'ended'}")
+    """A stopped process is in the state T, soon after the signal."""
+    ours, deadline = _is_responder(network), time.monotonic() + _STOPS_WITHIN_S
+    while True:
+        states = [processes.state_of(pid) for pid in processes.all_pids() if ours(pid)]
+        if states and set(states) == {"T"}:
+            return
+        if time.monotonic() > deadline:
+            raise NotThereError(f"b's responder is in the state {', '.join(states) or 'ended'}")
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _no_responder(setup: Setup) -> Truth:
