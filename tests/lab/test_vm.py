@@ -1,7 +1,7 @@
 """The virtual machine with Debian's kernel, booted for real: rows of the lab, and the tests that need such a kernel.
 
-Emulation is ten to thirty times slower than this host, so only three rows run here; `bin/test --vm` and
-`preflight lab run --vm` run what is named. No test here asks how long something took.
+A row takes a minute and a half of one core, so the rows are not among the tests of every run:
+`bin/test -m machine tests/lab/test_vm.py` runs them. No test here asks how long something took.
 """
 
 import json
@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.needs("qemu-system-x86_64"), pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.machine,
+    pytest.mark.needs("qemu-system-x86_64"),
+    pytest.mark.timeout(2400),
+]
 
 ROOT = Path(__file__).parents[2]
 # A machine ends with its test, also with one that is killed.
