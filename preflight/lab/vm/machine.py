@@ -108,7 +108,10 @@ def _served(virtiofsd: str, tag: str, folder: Path, results: Path) -> Iterator[l
     path = str(results / f"{tag}.socket")
     # We make the socket, so that qemu need not wait for it.
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
+        try:
+            listener.bind(path)
+        except OSError as error:
+            raise LabError(f"{path}: {error.strerror or error}; set TMPDIR to a folder with a shorter path") from None
         listener.listen(1)
         number = listener.fileno()
         options = ["-o", f"source={folder}", "-o", "sandbox=chroot", "-o", "cache=always"]

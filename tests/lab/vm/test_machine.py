@@ -5,7 +5,8 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ from preflight.lab.vm.kernel import Kernel
 pytestmark = pytest.mark.lab
 
 _RESULTS = 'for word; do case $word in file:*) cd "$(dirname "${word#file:}")" ;; esac; done\n'
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder with a short path: a machine's sockets are in it, and their paths have 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture
