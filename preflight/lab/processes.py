@@ -26,6 +26,8 @@ PACKAGES = {
     "nft": "nftables",
     **{f"ip{six}tables-{variant}": "iptables" for six in ("", "6") for variant in ("nft", "legacy")},
     "tc": "iproute2",
+    "dnsmasq": "dnsmasq-base",
+    "nginx": "nginx-light",
     "setpriv": "util-linux",
     **{f"ip{six}tables-legacy-restore": "iptables" for six in ("", "6")},
     "wg": "wireguard-tools",
