@@ -139,14 +139,14 @@ def meant(case: Case) -> Mapping[str, set[str]]:
 
 
 def as_read(document: str, format: str) -> str:
-    """What a reader takes from a document: without wrapping, escapes and mark-up for special signs."""
+    """What a reader takes from a document: without wrapping, escapes and mark-up."""
     if format in ("json", "sarif"):
         read = json.loads(document)
         said = (
             read.get("remarks", ()) if format == "json" else [read["runs"][0]["invocations"][0]["exitCodeDescription"]]
         )
         document = " ".join(said)
-    return " ".join(html.unescape(document).replace("\\", "").split())
+    return " ".join(html.unescape(document).replace("\\", "").replace("`", "").split())
 
 
 def hold_to_its_word(case: Case, plan: Plan, report: Report, document: str) -> None:

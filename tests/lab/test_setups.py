@@ -206,7 +206,7 @@ def test_offline_peers_are_silent(value: str) -> None:
         for peer in network.plan.offline_peers:
             assert received[network.keys[peer].public].split("\t")[0] == "0"
         assert len(network.plan.offline_peers) == len(received) - 2 == (3 if value == "offline" else 40)
-        log = (network.names.files("a") / "wireguard-go.log").read_text() if not kernel_wireguard() else ""
+        log = (network.names.directory / "tunnel-a.log").read_text() if not kernel_wireguard() else ""
         assert "unreachable" not in log
         settings = yaml.safe_load((network.names.files("a") / "preflight.yaml").read_text())
         assert [peer["name"] for peer in settings["peers"]] == ["b"]

@@ -1,7 +1,6 @@
 """What is wrong and stops nothing: open control planes, secrets in the wrong place, nodes of the list, and plug-ins."""
 
 import ssl
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,7 @@ from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.truth import Deciding, Place, Truth
+from preflight.programs import python_module
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -161,7 +161,7 @@ def _does_not_load(network: "Network") -> None:
     folder = network.names.files("a") / PACKAGES
     must((folder / f"{_PLUGIN}.py").exists(), "a has no package of checks")
     try:
-        run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); import {_PLUGIN}"])
+        run([program("env"), f"PYTHONPATH={folder}", *python_module(_PLUGIN)])
     except LabError:
         return
     raise NotThereError("the package of checks loads")

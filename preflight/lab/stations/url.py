@@ -152,6 +152,7 @@ FAULTS = (
         made=_stale_variable,
         expected=_stale_variable_is,
         proof=_nobody_listens_there,
+        alone=True,  # the earlier control host is b, and the other fault may be on the way there
     ),
     _written(
         "parse-quotes",
