@@ -86,7 +86,7 @@ def _endpoint_excluded(setup: Setup) -> str | None:
 
 def _hairpin_excluded(setup: Setup) -> str | None:
     if setup.second_vpn != "none":
-        return "the router is the far end of the second VPN, at this port too"
+        return "the router is the remote end of the second VPN, at this port too"
     return "routers translate IPv4 only" if setup.outer == "ipv6" else _endpoint_excluded(setup)
 
 
