@@ -224,6 +224,48 @@ class EnrolmentStepFacts(Facts):
     http_status: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeathFacts(Facts):
+    """What decided that packets, or a request, died at a station; None: it does not apply.
+
+    rule_handle: of the rule that drops or rewrites. chain: as `table chain`. route_type: unicast, blackhole,
+    unreachable, prohibit or none. offender: who sent the ICMP error. answered_from: where answers come from. mismatch:
+    what the two ends do not share (public key, preshared key, certificate). packet_class: which of a tunnel's packets
+    die (handshake, data, large). problem: what is wrong with a URL, a token or an answer, in a word or two.
+    """
+
+    rule_handle: int | None = None
+    chain: str | None = None
+    comment: str | None = None
+    route_type: str | None = None
+    gateway: str | None = None
+    interface: str | None = None
+    source: str | None = None
+    address: str | None = None
+    offender: str | None = None
+    answered_from: str | None = None
+    endpoint: str | None = None
+    port: int | None = None
+    public_key: str | None = None
+    mismatch: str | None = None
+    neighbour: str | None = None
+    sysctl: str | None = None
+    packet_class: str | None = None
+    mtu_bytes: int | None = None
+    file: str | None = None
+    variable: str | None = None
+    problem: str | None = None
+    resolver: str | None = None
+    asked_name: str | None = None
+    answered_address: str | None = None
+    http_status: int | None = None
+    server: str | None = None
+    location: str | None = None
+    certificate: str | None = None
+    scope_id: str | None = None
+    node_id: str | None = None
+
+
 def carried_bytes(facts: Facts | None) -> int | None:
     """The largest packet that a path or an interface carries, bytes."""
     return facts.mtu_bytes if isinstance(facts, MtuFacts | InterfaceFacts) else None

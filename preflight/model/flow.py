@@ -1,0 +1,46 @@
+"""The packets that a burst sends, as every observer needs them: addresses, ports, mark and devices."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+Protocol = Literal["udp", "tcp", "icmp"]
+"""`icmp` is ICMPv6 where the addresses are of IPv6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """One flow of packets, as they are at one place.
+
+    source_port, destination_port: None for ICMP, and where it is not known. length_bytes: of the IP packet. mark, uid:
+    of the socket that sends it. interface_in, interface_out: the devices that it comes in by and leaves by, None where
+    it does not.
+    """
+
+    source: str
+    destination: str
+    protocol: Protocol = "udp"
+    source_port: int | None = None
+    destination_port: int | None = None
+    length_bytes: int = 100
+    mark: int = 0
+    uid: int = 0
+    interface_in: str | None = None
+    interface_out: str | None = None
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether its addresses are of IPv6."""
+        return ":" in self.destination
+
+    def answer(self) -> Self:
+        """The packets that answer it, as they are on the same machine: they come in by the device that it left by."""
+        return replace(
+            self,
+            source=self.destination,
+            destination=self.source,
+            source_port=self.destination_port,
+            destination_port=self.source_port,
+            mark=0,
+            interface_in=self.interface_out,
+            interface_out=self.interface_in,
+        )

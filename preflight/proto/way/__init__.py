@@ -1,0 +1,1 @@
+"""Ways: what a packet or a request has to pass, who saw it where, and where it died."""

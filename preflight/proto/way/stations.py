@@ -1,0 +1,51 @@
+"""The stations of each kind of way, in their order, as data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Host = Literal["sender", "network", "forwarder", "receiver"]
+"""Where a station is on the way. The way of the answers is the same table: there the peer is the sender."""
+WayKind = Literal["packet", "request"]
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """One place that a packet or a request has to pass."""
+
+    id: str
+    host: Host = "sender"
+
+
+_LEAVING = ("post-out", "egress", "tunnel", "session")
+_OUTER = ("route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire")
+_SENDER = ("address", "route", "filter-out", *_LEAVING, *_OUTER)
+_ARRIVING = ("wire", "prerouting-outer", "rp-outer", "input-outer", "socket-outer", "session", "tunnel")
+_RECEIVER = (*_ARRIVING, "prerouting", "rp", "input", "socket")
+_FORWARDER = (*_ARRIVING, "prerouting", "rp", "forward", *_LEAVING, *_OUTER)
+
+PACKET: tuple[Station, ...] = (
+    *(Station(id, "sender") for id in _SENDER),
+    Station("network", "network"),
+    *(Station(id, "receiver") for id in _RECEIVER),
+)
+"""The way of a packet through a tunnel, in the order of Linux."""
+
+FORWARDED: tuple[Station, ...] = (
+    *(Station(id, "sender") for id in _SENDER),
+    Station("network", "network"),
+    *(Station(id, "forwarder") for id in _FORWARDER),
+    *(Station(id, "receiver") for id in _RECEIVER),
+)
+"""The same where a hub, or a member before its LAN, forwards it; the second network is not told apart."""
+
+REQUEST: tuple[Station, ...] = tuple(
+    Station(id)
+    for id in (
+        *("source", "parse", "name", "route", "connect", "proxy", "tls", "server"),
+        *("bearer", "scope", "body", "answer"),
+    )
+)
+"""The way of a request to the control plane."""
+
+TOKEN: tuple[Station, ...] = (Station("token"),)
+"""What can be known of a token before it is sent."""
