@@ -21,6 +21,9 @@ from preflight.model.peer import CONTROL, NODE, Peer
 from preflight.model.remedy import Remedies as Remedies
 from preflight.model.remedy import Remedy as Remedy
 from preflight.model.remedy import as_text, by_hand, heal, look
+from preflight.proto.way.observation import Observation as Observation
+from preflight.proto.way.stations import Station as Station
+from preflight.proto.way.stations import request as request
 
 if TYPE_CHECKING:
     from preflight.model.overlay import OverlayState
@@ -43,11 +46,13 @@ __all__ = [
     "Evidence",
     "Facts",
     "Measurement",
+    "Observation",
     "Peer",
     "Remedies",
     "Remedy",
     "Result",
     "Severity",
+    "Station",
     "Status",
     "Subject",
     "When",
@@ -61,6 +66,7 @@ __all__ = [
     "inconclusive",
     "look",
     "passed",
+    "request",
     "skipped",
     "warned",
 ]
@@ -110,8 +116,9 @@ class Result:
     `aspect` distinguishes several verdicts of one check about one target and direction; it becomes the last part of
     `id`. `remedies` say what to do (`heal`, `by_hand`, `look`); without one the report refers to the code's runbook
     page. `remedy` is the same as one text, made from them; given alone it is shown as the next thing to do, for nothing
-    says that it heals. `facts` are what other parts of the program read, `measurements` what goes into the report: the
-    fields of the facts first, then whatever else the check measured.
+    says that it heals. `station` is the place on a way that the verdict is about: passed there if it is good, died
+    there if it fails. `observations` are what was seen of the peer's ways. `facts` are what other parts of the program
+    read, `measurements` what goes into the report: the fields of the facts first, then whatever else was measured.
     """
 
     __pydantic_config__ = codes.REVALIDATED
@@ -127,6 +134,8 @@ class Result:
     facts: Facts | None = None
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
+    station: Station | None = None
+    observations: tuple[Observation, ...] = ()
     attempts: int = 1
 
     check: str = ""

@@ -6,7 +6,7 @@ from typing import Literal
 from preflight.codes import REVALIDATED, Code
 from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies
-from preflight.proto.way.stations import Station, WayKind
+from preflight.proto.way.stations import Station
 
 Finding = Literal["seen", "killed", "absent", "clear", "blind"]
 """seen: packets were here, so they passed all before. killed: this station itself says that it dropped them (a
@@ -46,7 +46,6 @@ class Observation:
     station: Station
     finding: Finding
     direction: Literal["forward", "reverse"] = "forward"
-    kind: WayKind = "packet"
     by: str = "node"
     reason: str = ""
     packets: PacketClass = "inner"

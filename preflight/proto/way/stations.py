@@ -3,17 +3,27 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from preflight.codes import REVALIDATED
+
 Host = Literal["sender", "network", "forwarder", "receiver"]
 """Where a station is on the way. The way of the answers is the same table: there the peer is the sender."""
-WayKind = Literal["packet", "request"]
+WayKind = Literal["packet", "request", "token"]
 
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """One place that a packet or a request has to pass."""
+    """One place that a packet or a request has to pass; kind: of the way that it is on."""
+
+    __pydantic_config__ = REVALIDATED
 
     id: str
     host: Host = "sender"
+    kind: WayKind = "packet"
+
+
+def request(id: str) -> Station:
+    """A station of the way of a request."""
+    return Station(id, kind="request")
 
 
 _LEAVING = ("post-out", "egress", "tunnel", "session")
@@ -39,13 +49,15 @@ FORWARDED: tuple[Station, ...] = (
 """The same where a hub, or a member before its LAN, forwards it; the second network is not told apart."""
 
 REQUEST: tuple[Station, ...] = tuple(
-    Station(id)
-    for id in (
-        *("source", "parse", "name", "route", "connect", "proxy", "tls", "server"),
-        *("bearer", "scope", "body", "answer"),
+    map(
+        request,
+        (
+            *("source", "parse", "name", "route", "connect", "proxy", "tls", "server"),
+            *("bearer", "scope", "body", "answer"),
+        ),
     )
 )
 """The way of a request to the control plane."""
 
-TOKEN: tuple[Station, ...] = (Station("token"),)
+TOKEN: tuple[Station, ...] = (Station("token", kind="token"),)
 """What can be known of a token before it is sent."""
