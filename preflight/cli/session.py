@@ -25,6 +25,7 @@ from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.repeat import merge, plan_again
 from preflight.engine.runner import Outcome, ProgressListener, Runner
+from preflight.engine.ways import follow_ways
 from preflight.evidence.capture import captures, keep
 from preflight.files import Attempts
 from preflight.model import event
@@ -148,6 +149,7 @@ class Session:
         report = build_report(
             results,
             causes,
+            ways=follow_ways(results),
             placement=place(results, self.settings.thresholds),
             node=node_info(),
             overlay=overlay_info(overlay),

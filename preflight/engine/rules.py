@@ -5,6 +5,7 @@ The order of `RULES` means nothing: rank is in `DEPTH`, and a test shuffles the 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from preflight.api import CONTROL, Direction, Result
 from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
@@ -227,3 +228,18 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+
+_WITH_A_WAY = ("overlay.*", "reach.*", "mtu.*", "udp.*", "host.firewall-drop", "host.rp-filter", *_ENDED)
+_WITHOUT = ("overlay.config-drift",)
+
+
+def dies_with(code: str) -> bool:
+    """Whether a finding about a target goes back to a proven death on the way of its packets.
+
+    What is about this node's posture, names, tokens or lists stands for itself.
+    """
+    if any(fnmatchcase(code, pattern) for pattern in _WITHOUT):
+        return False
+    return any(
+        fnmatchcase(code, pattern) for pattern in (*_WITH_A_WAY, "run.needs-*", *_CONTROL_PATH, *_ENROL_REQUESTS)
+    )

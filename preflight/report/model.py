@@ -12,6 +12,7 @@ from preflight.api import Peer, Result, Status
 from preflight.engine.diagnosis import Cause
 from preflight.engine.placement import WorkPlacement
 from preflight.engine.rules import LAYERS
+from preflight.engine.ways import Way
 from preflight.model.facts import Facts
 from preflight.report.facts import read_facts
 from preflight.report.fields import (
@@ -324,6 +325,27 @@ def cause_entry(cause: Cause) -> CauseEntry:
         remedies=tuple(map(remedy_entry, cause.remedies)),
         doc=doc_of(cause.code.slug),
         explains=cause.explains,
+        place=None if cause.place is None else PlaceEntry(way=str(cause.place[0]), station=cause.place[1].id),
+    )
+
+
+def way_entry(way: Way) -> WayEntry:
+    """A way for the report: at each station the host, by its part on the way."""
+    return WayEntry(
+        id=str(way.id),
+        kind=way.id.kind,
+        target=way.id.target,
+        direction=way.id.direction.value,
+        stations=tuple(
+            StationEntry(
+                id=judged.station.id,
+                host=judged.station.host,
+                state=judged.state,
+                by=judged.by,
+                reason=judged.reason or None,
+            )
+            for judged in way.followed.stations
+        ),
     )
 
 
@@ -331,6 +353,7 @@ def build_report(
     results: tuple[Result, ...],
     diagnosis: tuple[Cause, ...],
     *,
+    ways: tuple[Way, ...] = (),
     placement: tuple[WorkPlacement, ...] = (),
     node: NodeInfo,
     overlay: OverlayInfo | None,
@@ -363,6 +386,7 @@ def build_report(
         summary=summarize(results),
         remarks=remarks,
         diagnosis=tuple(map(cause_entry, diagnosis)),
+        ways=tuple(map(way_entry, ways)),
         results=tuple(map(result_entry, by_layer(results))),
         placement=tuple(map(placement_entry, placement)),
     )
