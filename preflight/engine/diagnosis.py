@@ -124,7 +124,8 @@ class _Reach:
         # What is milder never excuses what is worse, and what is undecided explains nothing.
         if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
             return False
-        if cause.proven and not effect.proven and dies_with(effect.code.slug):
+        # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
+        if cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug):
             return self._about_the_way(cause, effect)
         return any(
             _reaches(rule, cause, effect, self._control_host) and _borne_out(rule, cause, effect)

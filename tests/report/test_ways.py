@@ -1,6 +1,7 @@
 """The broken way on one line, in a table and in the page: what was passed, where it died, and what nobody saw."""
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from preflight import codes
 from preflight.api import Direction, Observation, Station, failed
@@ -17,7 +18,7 @@ MESSAGE = "203.0.113.1 refuses what this node sends to b"
 
 def report(direction: Direction = Direction.FORWARD) -> Report:
     """A run in which the network refuses packets that left the uplink."""
-    way = "forward" if direction is Direction.FORWARD else "reverse"
+    way: Literal["forward", "reverse"] = "forward" if direction is Direction.FORWARD else "reverse"
     death = Death(code=codes.REACH_NO_FORWARD, message=MESSAGE)
     place = Station("network", "network")
     said = (
