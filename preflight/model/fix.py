@@ -29,6 +29,7 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
 __all__ = [
     "KINDS",
@@ -42,6 +43,7 @@ __all__ = [
     "LinkMtu",
     "LinkMtuByAddress",
     "LinkUp",
+    "NoPresharedKey",
     "PastProxy",
     "PrivateFiles",
     "ResponderStart",
@@ -50,7 +52,9 @@ __all__ = [
     "ServiceRestart",
     "Setting",
     "WgQuick",
+    "WireguardKey",
     "WireguardPeer",
+    "WireguardPort",
 ]
 
 Fix = (
@@ -62,6 +66,9 @@ Fix = (
     | Route
     | RouteAround
     | WireguardPeer
+    | WireguardKey
+    | WireguardPort
+    | NoPresharedKey
     | WgQuick
     | ServiceRestart
     | ClockSync
