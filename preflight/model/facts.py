@@ -297,6 +297,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
+    "way.packet": (DeathFacts,),
 }
 """Which facts each check gives. Where the fields of one class are among another's, the larger class comes first: a
 report is read back in this order."""
