@@ -29,9 +29,11 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
 
 __all__ = [
     "KINDS",
+    "AddressDelete",
     "ClockSync",
     "Environment",
     "FilterAccept",
@@ -42,8 +44,12 @@ __all__ = [
     "LinkMtu",
     "LinkMtuByAddress",
     "LinkUp",
+    "NeighbourDelete",
     "PastProxy",
+    "PolicyRule",
     "PrivateFiles",
+    "QueueDelete",
+    "RefusalDelete",
     "ResponderStart",
     "Route",
     "RouteAround",
@@ -61,6 +67,11 @@ Fix = (
     | KernelSettings
     | Route
     | RouteAround
+    | PolicyRule
+    | RefusalDelete
+    | AddressDelete
+    | NeighbourDelete
+    | QueueDelete
     | WireguardPeer
     | WgQuick
     | ServiceRestart

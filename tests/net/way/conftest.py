@@ -1,0 +1,12 @@
+"""What tests of observers share."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.fixture
+def set_sysctl() -> Callable[[str], None]:
+    """Set `name=value` in the namespace that this thread is in."""
+    return lambda setting: subprocess.run(["sysctl", "-qw", setting], check=True, stdout=subprocess.DEVNULL) and None
