@@ -156,7 +156,7 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
-    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state))
+    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state, ignored))
 
 
 def _up_again(state: OverlayState, name: str) -> Remedies:
@@ -177,7 +177,7 @@ def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = 
     return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, **_reported(state))
 
 
-def _reported(state: OverlayState) -> dict[str, Any]:
+def _reported(state: OverlayState, ignored: Sequence[str] = ()) -> dict[str, Any]:
     """What the product reports about this node."""
     reported = {
         "version": state.version,
@@ -185,6 +185,7 @@ def _reported(state: OverlayState) -> dict[str, Any]:
         "health": list(state.health),
         "unreadable": state.unreadable,
         "key_expires": utc(state.key_expires_unix_s) if state.key_expires_unix_s else None,
+        "other_overlays": list(ignored),
     }
     evidence = Evidence(
         state.product,

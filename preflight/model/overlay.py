@@ -182,13 +182,14 @@ class OverlayState:
     def claims(self, address: str) -> int:
         """How specifically this tunnel has the address, in bits of the prefix; -1: not, or only as part of the whole.
 
-        Where it is not known who owns what, the networks of the interface's addresses tell.
+        Where it is not known who owns what, the networks of the interface's addresses and of the product tell.
         """
         owned, wanted = self.owners.prefix(address), ip_address(address)
         networks = [owned] if owned is not None else []
         if not self.lists_owners:
-            networks += [interface.network for interface in self.addresses if _inside(wanted, interface.network)]
-        return max((network.prefixlen for network in networks if network.prefixlen > WHOLE_BITS), default=-1)
+            networks += (*self.prefixes, *(interface.network for interface in self.addresses))
+        bits = (network.prefixlen for network in networks if _inside(wanted, network))
+        return max((length for length in bits if length > WHOLE_BITS), default=-1)
 
     def tunnel_for(self, address: str) -> "OverlayState":
         """The tunnel that has an address: the most specific one, of equal ones the one that the kernel takes.
