@@ -1,6 +1,6 @@
 """Does the control host's name resolve alike for every program on this node, and to the overlay?"""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from preflight.api import (
     CONTROL,
@@ -16,13 +16,14 @@ from preflight.api import (
     failed,
     look,
     passed,
+    request,
     skipped,
     warned,
 )
 from preflight.model.dns import Lookup, Resolution
 from preflight.model.facts import NameFacts
 from preflight.model.overlay import OverlayState
-from preflight.proto.control.placement import overlay_text, placement, wanted_inside
+from preflight.proto.control.placement import BESIDE, leak, placement, wanted_inside, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
@@ -39,6 +40,7 @@ SHOWN, KEPT = 8, 64
         codes.CONTROL_DNS_SPLIT,
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.CONTROL_PLAIN_HTTP,
+        codes.OVERLAY_ROUTE_LEAK,
     ),
     needs=("control.url",),
     timeout=15,
@@ -53,7 +55,9 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
     else:
-        yield judge(await ctx.net.dns.resolve(url.host), url, ctx.overlay, ctx.url_source)
+        resolution = await ctx.net.dns.resolve(url.host)
+        overlay = await ctx.net.with_routes(ctx.overlay, _all_addresses(resolution))
+        yield judge(resolution, url, overlay, ctx.url_source)
 
 
 def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None = None) -> Result:
@@ -107,7 +111,7 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
     name, used = resolution.name, resolution.system.addresses
     places = {address: placement(address, overlay) for address in used}
     if _disagree(resolution, overlay):
-        off = any(place == "off" for place in places.values())
+        off = any(place in BESIDE for place in places.values())
         where = ", which is not on the overlay" if off else ""
         better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
         return _bad(
@@ -122,20 +126,33 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
             ),
             fatal=off,
         )
-    if overlay is not None and all(place == "off" for place in places.values()):
+    if overlay is not None and places and all(place in BESIDE for place in places.values()):
+        leaks = [address for address, place in places.items() if place == "leak"]
+        if leaks:
+            return _leaking(resolution, leaks[0], overlay)
         return _off_overlay(resolution, url, overlay, source)
-    return _good(resolution, off=[address for address, place in places.items() if place == "off"])
+    return _good(resolution, off=[address for address, place in places.items() if place in BESIDE])
+
+
+def _leaking(resolution: Resolution, address: str, overlay: OverlayState) -> Result:
+    """The name is right, and the route to its address is not."""
+    message, remedies = leak(address, overlay)
+    leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
+    about = {"interface": overlay.routes[address].interface}
+    return _bad(codes.OVERLAY_ROUTE_LEAK, resolution, f"{leads}: {message}", remedies, route=about)
 
 
 def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, source: str | None) -> Result:
     """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
-    leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
-    remedies = wanted_inside(url, resolution.system.addresses, overlay, source)
+    addresses = resolution.system.addresses
+    leads = f"{resolution.name} resolves to {_list(addresses)}"
+    remedies = wanted_inside(url, addresses, overlay, source)
+    about = {"answered_address": addresses[0], "interface": overlay.routes[addresses[0]].interface}
     if url.scheme == "http":
-        message = f"{url} would send bearers in clear text: {leads}, off the overlay {overlay_text(overlay)}"
-        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies)
-    message = f"{leads}, which is not on the overlay {overlay_text(overlay)}"
-    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies)
+        message = f"{url} would send bearers in clear text: {leads}, off the overlay: {way_text(addresses[0], overlay)}"
+        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies, route=about)
+    message = f"{leads}, which is not on the overlay: {way_text(addresses[0], overlay)}"
+    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, route=about)
 
 
 def _good(resolution: Resolution, off: list[str]) -> Result:
@@ -160,11 +177,28 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
     )
 
 
-def _bad(code: Code, resolution: Resolution, message: str, remedies: Remedies, *, fatal: bool = True) -> Result:
+def _bad(
+    code: Code,
+    resolution: Resolution,
+    message: str,
+    remedies: Remedies,
+    *,
+    fatal: bool = True,
+    route: Mapping[str, str | None] | None = None,
+) -> Result:
+    """route: what is measured of the way to the address, where the name is right and the way is not."""
     said = "; ".join(_said(lookup) for lookup in (resolution.system, *resolution.resolvers))
     make = failed if fatal else warned
-    evidence = (_evidence(resolution),)
-    return make(code, CONTROL, Direction.LOCAL, f"{message} ({said})", remedies=remedies, evidence=evidence)
+    return make(
+        code,
+        CONTROL,
+        Direction.LOCAL,
+        f"{message} ({said})",
+        remedies=remedies,
+        measurements=route or {},
+        evidence=(_evidence(resolution),),
+        station=None if route is None else request("route"),
+    )
 
 
 def _not_applicable(message: str) -> Result:
@@ -177,7 +211,7 @@ def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
     sets = [set(lookup.addresses) for lookup in answers]
     if any(one.isdisjoint(other) for one in sets for other in sets):
         return True
-    if len({any(placement(address, overlay) == "off" for address in one) for one in sets}) > 1:
+    if len({any(placement(address, overlay) in BESIDE for address in one) for one in sets}) > 1:
         return True
     outcomes = {lookup.outcome for lookup in resolution.resolvers}
     return "answer" in outcomes and bool(outcomes & {"nxdomain", "no-address"})

@@ -56,7 +56,9 @@ async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
         )
         return
     try:
-        yield judge(ctx.overlay, await measure(ctx, ctx.overlay), ctx.settings.thresholds.minimum_mtu)
+        for state in ctx.tunnels:
+            result = judge(state, await measure(ctx, state), ctx.settings.thresholds.minimum_mtu)
+            yield result if state is ctx.overlay else replace(result, aspect=state.interface or "")
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
 

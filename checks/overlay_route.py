@@ -1,30 +1,26 @@
 """Does this node's routing send the peer's overlay address into the overlay?"""
 
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 
 from preflight.api import (
     Context,
     Direction,
     Peer,
-    Remedies,
     Result,
     check,
     codes,
     failed,
-    heal,
     inconclusive,
-    look,
     passed,
     skipped,
 )
-from preflight.model import fix
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
-OWN_ROUTES = ("tailscale", "zerotier")
-"""Products that write the routes: a route of ours would be lost, or in their way."""
 
 
 @check(
@@ -49,8 +45,12 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
         yield judge(peer, ctx.overlay, routes[peer.address], links)
 
 
-def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
-    """A local network as specific as the entry in use is a conflict; any other route outside is a leak."""
+def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
+    """A local network as specific as the entry in use is a conflict; any other route outside is a leak.
+
+    Of several tunnels, the peer is judged by the one that has its address.
+    """
+    state = overlay and replace(overlay, routes={peer.address: route}).tunnel_for(peer.address)
     if state is None or state.interface is None:
         message = "there is no overlay interface, so there is no route to compare"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
@@ -66,8 +66,11 @@ def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[
 
 
 def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> tuple[Link, IPNetwork] | None:
-    """A local network that contains the address and is at least as specific as the entry in use."""
-    if route.matched is None:
+    """A local network that contains the address and is at least as specific as the entry in use.
+
+    A tunnel's own table comes before the networks of the main one, so there is none.
+    """
+    if route.matched is None or (route.interface == overlay and route.table != MAIN_TABLE):
         return None
     for link in links:
         if link.up and not link.loopback and link.name != overlay:
@@ -84,7 +87,7 @@ def _conflict(peer: Peer, state: OverlayState, route: Route, link: Link, network
         Direction.FORWARD,
         f"{link.name}'s network {network} also contains the overlay address {peer.address}; "
         f"the kernel now sends its packets to {route.interface}",
-        remedies=_into_the_overlay(peer, state, route.table, "renumber one of the two networks"),
+        remedies=into_the_overlay(state, peer.address, route.table, "renumber one of the two networks"),
         measurements=_measured(route),
     )
 
@@ -104,29 +107,9 @@ def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) 
         Direction.FORWARD,
         message,
         # Another tunnel may be the right way to this peer: a route past it would cut the peer off.
-        remedies=_look(peer) if tunnel else _into_the_overlay(peer, state, route.table),
+        remedies=look_at_route(peer.address) if tunnel else into_the_overlay(state, peer.address, route.table),
         measurements=_measured(route),
     )
-
-
-def _into_the_overlay(peer: Peer, state: OverlayState, table: int, lasting: str | None = None) -> Remedies:
-    """A route for this peer alone, so that no other host loses its way."""
-    if state.product in OWN_ROUTES or (state.peers and state.peer_for(peer.address) is None):
-        return _look(peer)
-    host = f"{peer.address}/{128 if ':' in peer.address else 32}"
-    return heal(
-        lambda: fix.Route(
-            action="replace",
-            destination=host,
-            interface=state.interface,
-            table=None if table == MAIN_TABLE else table,
-        ),
-        lasting=lasting,
-    )
-
-
-def _look(peer: Peer) -> Remedies:
-    return look(f"ip rule; ip route get {peer.address}")
 
 
 def _measured(route: Route) -> dict[str, str | None]:

@@ -187,7 +187,8 @@ class Context:
     """What a check may use: read-only values, and the I/O shells bound to this run.
 
     `peers` holds the peers that the check's prerequisites leave to it. `overlay` is the state read before the first
-    check (None: this node has no overlay); `net.overlay()` reads it again. `handed_over` are the facts that the check
+    check, with the kernel's ways to the peers (None: this node has no overlay); `net.overlay()` reads it again, and
+    `net.with_routes` asks about more addresses. `handed_over` are the facts that the check
     declares to read, by target.
     """
 
@@ -200,6 +201,21 @@ class Context:
     def facts(self, kind: type[F], target: str) -> tuple[F, ...]:
         """What earlier checks of this run measured of a target; nothing if none did, or if `reads` does not name it."""
         return tuple(each for each in self.handed_over.get(target, ()) if isinstance(each, kind))
+
+    @property
+    def tunnels(self) -> "tuple[OverlayState, ...]":
+        """The tunnels that this run uses: those with its peers, and that of the same overlay with the control plane."""
+        if self.overlay is None:
+            return ()
+        used = self.overlay.tunnels_for(peer.address for peer in self.peers)
+        url = self.settings.control.usable_url
+        control = self.overlay.tunnel_for(url.host) if url is not None and url.address is not None else self.overlay
+        also = [each for each in self.overlay.own_tunnels if each is control and all(each is not one for one in used)]
+        return (*used, *also)
+
+    def tunnel(self, address: str) -> str | None:
+        """The interface of the tunnel that has an address; None without an overlay."""
+        return self.overlay.tunnel_for(address).interface if self.overlay is not None else None
 
     @property
     def url_source(self) -> str | None:

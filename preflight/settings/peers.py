@@ -57,15 +57,16 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
     """
     if overlay is None:
         return configured
-    own = {str(interface.ip) for interface in overlay.addresses}
+    own = {str(interface.ip) for tunnel in overlay.own_tunnels for interface in tunnel.addresses}
     if configured or not overlay.lists_members:
         return tuple(peer for peer in configured if peer.address not in own)
-    singles = (
-        (peer, next((n for n in peer.addresses if n.prefixlen == n.max_prefixlen), None)) for peer in overlay.peers
-    )
-    return tuple(
-        Peer(str(network.network_address), _overlay_name(peer.name)) for peer, network in singles if network is not None
-    )
+    found: dict[str, Peer] = {}
+    for member in (member for tunnel in overlay.own_tunnels for member in tunnel.peers):
+        single = next((network for network in member.addresses if network.prefixlen == network.max_prefixlen), None)
+        if single is not None:
+            address = str(single.network_address)
+            found.setdefault(address, Peer(address, _overlay_name(member.name)))
+    return tuple(found.values())
 
 
 def _overlay_name(name: str) -> str:

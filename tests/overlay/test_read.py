@@ -10,15 +10,17 @@ import pytest
 
 from preflight.model.event import Event
 from preflight.model.kernel import Link
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.overlay import local, wireguard
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.read import choose, named, read_overlay
 from preflight.settings.schema import OverlaySettings
 
 LINK = Link(3, "wg0", 1420, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.66.0.1/24"),))
-WG0 = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
-WG1 = replace(WG0, interface="wg1", prefixes=(ip_network("10.77.0.0/24"),))
+WG0 = OverlayState(
+    "wireguard", "wg0", up=True, mtu=1420, peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.0/24"),)),)
+)
+WG1 = replace(WG0, interface="wg1", peers=(OverlayPeer("k", addresses=(ip_network("10.77.0.0/24"),)),))
 STOPPED = OverlayState(product="tailscale", interface="tailscale0", up=False, mtu=None, condition="overlay.down")
 
 
@@ -46,7 +48,7 @@ def test_an_interface_that_the_settings_name_is_an_overlay() -> None:
     generic = named("vx7", [WG0], [LINK, vxlan])
     assert generic is not None
     assert (generic.product, generic.up, generic.mtu) == ("generic", True, 1420)
-    assert generic.covers("10.66.0.9")
+    assert generic.claims("10.66.0.9") == 24
     assert named("wg0", [WG0], [LINK]) is WG0
     assert named("wg9", [WG0], [LINK]) is None
 
