@@ -25,7 +25,6 @@ from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
 from preflight.engine.repeat import merge, plan_again
 from preflight.engine.runner import Outcome, ProgressListener, Runner
-from preflight.engine.ways import follow_ways
 from preflight.evidence.capture import captures, keep
 from preflight.files import Attempts
 from preflight.model import event
@@ -33,7 +32,8 @@ from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
 from preflight.proto.control.own_row import spare_prefix
-from preflight.report.model import Gate, LabKind, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, LabKind, Report
 from preflight.report.node import node_info, overlay_info
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
@@ -149,7 +149,6 @@ class Session:
         report = build_report(
             results,
             causes,
-            ways=follow_ways(results),
             placement=place(results, self.settings.thresholds),
             node=node_info(),
             overlay=overlay_info(overlay),

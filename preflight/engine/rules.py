@@ -236,7 +236,7 @@ _WITHOUT = ("overlay.config-drift",)
 def dies_with(code: str) -> bool:
     """Whether a finding about a target goes back to a proven death on the way of its packets.
 
-    What is about this node's posture, names, tokens or lists stands for itself.
+    What is about this node's posture, names, tokens or lists has another cause.
     """
     if any(fnmatchcase(code, pattern) for pattern in _WITHOUT):
         return False

@@ -1,7 +1,7 @@
 """From observations to the place of death: pure, monotone, and never narrower than what was seen allows.
 
 Seen at a station means passed there and at all before it. A station that says that it dropped packets is the place of
-death, unless packets of the same class were seen behind it. Without such a word, the place lies between the last
+death, unless packets of the same class were seen behind it. Without such a report, the place is between the last
 station at which they were seen and the first at which they were not: where several stations are left there, none of
 them is named.
 """
@@ -30,7 +30,7 @@ class Judged:
 class Followed:
     """A way as far as it was followed.
 
-    death, place: what killed the packets, and where; place alone: the only station that is left, without a word on how.
+    death, place: what killed the packets, and where; place alone: the only station that is left, for whatever reason.
     gap: the stations among which they vanish, if several are left.
     """
 
@@ -48,7 +48,7 @@ def infer(table: Sequence[Station], observations: Iterable[Observation]) -> Foll
     """Follow one way through the stations of its table. Observations of stations that are not on it are ignored.
 
     First the packets of the burst and what carries them, then handshakes alone, then large packets alone: what kills
-    every packet is told before what kills some.
+    every packet comes before what kills some.
     """
     at = {station: index for index, station in enumerate(table)}
     known = sorted((each for each in observations if each.station in at), key=lambda each: at[each.station])
