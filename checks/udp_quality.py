@@ -262,7 +262,7 @@ def _judge_direction(
         jitter = "not measured" if stats.implausible else f"{facts.jitter_p95_ms} ms"
         message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
         if measured.sent < COUNT:
-            message += f"; so few show no loss below {_number(facts.smallest_loss_percent or 0)} %"
+            message += f"; this number shows no loss below {_number(facts.smallest_loss_percent or 0)} %"
         return [passed(peer.target, direction, message, facts=facts)]
     return [
         Result(

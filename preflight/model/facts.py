@@ -162,7 +162,7 @@ class LossFacts(Facts):
     """One direction of a STAMP session, each share with the count behind it.
 
     sent: the number behind the loss. observed: the number behind reordering, duplication and jitter.
-    smallest_loss_percent: what so many packets could have shown.
+    smallest_loss_percent: what this number of packets could have shown.
     """
 
     sent: int

@@ -231,7 +231,7 @@ LATE = session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100))
     ],
 )
 def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], counts: list[int], step: int) -> None:
-    """A share of few packets is not a finding, and our own load is none; what is clean costs no more packets."""
+    """A share of few packets is not a finding, and our own load is not one; what is clean costs no more packets."""
     path, speed = Path(sessions), Pace()
     asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), speed, COUNT, PEER))
     assert path.counts == counts
@@ -244,7 +244,7 @@ def test_own_load_is_no_finding() -> None:
     measured = asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), Pace(), COUNT, PEER))
     results = judge(PEER, measured, LIMITS)
     assert [result.status for result in results] == [Status.PASS, Status.PASS]
-    assert "so few show no loss below 2 %" in results[0].message
+    assert "this number shows no loss below 2 %" in results[0].message
 
 
 @pytest.mark.parametrize(

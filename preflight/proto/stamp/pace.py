@@ -58,7 +58,7 @@ def _spread(share: float, packets: int) -> float:
 
 
 def smallest_loss_percent(packets: int, least: int) -> float:
-    """The smallest loss that so many packets show in half of all sessions: `least` of them must be lost."""
+    """The smallest loss that this number of packets shows in half of all sessions: `least` of them must be lost."""
     return 100 * least / packets if packets else 100.0
 
 

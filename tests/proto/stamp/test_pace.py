@@ -1,4 +1,4 @@
-"""Our own load is told from what a path does at any pace."""
+"""Our own load is distinguished from what a path does at any pace."""
 
 from preflight.model.path import DirectionStats, StampStats
 from preflight.proto.stamp.pace import INTERVALS_S, Pace, at_least, at_most, made_by_load, smallest_loss_percent
