@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from preflight.net.stun.nat import NatProbes
     from preflight.net.stun.servers import Stun
     from preflight.net.tcp.connect import Tcp
+    from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
     from preflight.settings.load import Settings
 
@@ -41,6 +42,13 @@ class Net:
         from preflight.net.stamp.path import PathProbes
 
         return PathProbes(self._settings, self.control, listener=self.listener)
+
+    @cached_property
+    def ways(self) -> "PacketWays":
+        """The ways of packets, station by station."""
+        from preflight.net.way.follow import PacketWays
+
+        return PacketWays(self.path, self.overlay, self.listener)
 
     @cached_property
     def nat(self) -> "NatProbes":

@@ -32,7 +32,9 @@ def _words(stats: StampStats, peer: str, address: str, packets: PacketClass) -> 
         return
     if stats.port_unreachable:
         reason = f"{peer} says that nobody listens on the port"
-        yield Observation(station=_INPUT, finding="seen", reason=reason, packets=packets, sent=stats.sent, seen=stats.sent)
+        yield Observation(
+            station=_INPUT, finding="seen", reason=reason, packets=packets, sent=stats.sent, seen=stats.sent
+        )
     for error in stats.icmp_errors:
         refusal = _refusal(error, peer, address)
         if refusal is not None:
@@ -87,4 +89,3 @@ def _refusal(error: str, peer: str, address: str) -> tuple[Station, Death] | Non
 
 def _look(host: str) -> Remedies:
     return look("nft -a list ruleset | grep -nE 'reject|drop'", where="peer", host=host, root=True)
-
