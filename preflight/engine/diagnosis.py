@@ -225,7 +225,11 @@ def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidat
 def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, Sequence[str]]) -> Cause:
     """blocked: ids of the results that each failed result keeps from being measured."""
     bad = [result.id for candidate in explained for result in candidate.results]
-    worst = [result for result in root.results if result.status is root.status]
+    # What is proven says most, then what was followed; the sort keeps the order of all others.
+    worst = sorted(
+        (result for result in root.results if result.status is root.status),
+        key=lambda result: (result.station is None, not result.observations),
+    )
     # The directions of one check belong together; what another check says of the same is a repetition.
     telling = [result for result in worst if result.check == worst[0].check]
     return Cause(

@@ -8,10 +8,10 @@ import asyncio
 import os
 import time
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from preflight.model.event import Listener
+from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
@@ -52,6 +52,7 @@ class PacketWays:
     def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
         self._path, self._overlay = path, overlay
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
+        self._listener = listener
 
     async def follow(self, peer: Peer, *, large: bool = False) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer. large: only large packets are in trouble.
@@ -67,7 +68,27 @@ class PacketWays:
             record = await self._record(peer, overlay, large)
         except NeedsPlatform:
             return said
-        return (*said, *observe(record))
+        found = (*said, *observe(record))
+        self._report(peer, found)
+        return found
+
+    def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
+        """Every observation as an event of the run."""
+        tell = telling(self._listener, "way.packet", peer.target)
+        for each in found:
+            tell(
+                time.monotonic(),
+                "observed",
+                direction=each.direction,
+                station=f"{each.station.id}@{each.station.host}",
+                finding=each.finding,
+                packets=each.packets,
+                seen=each.seen,
+                sent=each.sent,
+                by=each.by,
+                reason=each.death.message if each.death else each.reason,
+                certain=each.death.certain if each.death else None,
+            )
 
     async def _record(self, peer: Peer, overlay: OverlayState, large: bool) -> Record:
         tunnel, ports = overlay.tunnel_for(peer.address), udp_ports()

@@ -1,4 +1,4 @@
-"""What a burst's own socket says of both ways: what was answered, what this node refused, and which errors came; pure."""
+"""What the socket of a burst says of both ways: what was answered, and which errors came; pure."""
 
 import re
 from collections.abc import Iterator
