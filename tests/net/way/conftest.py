@@ -9,4 +9,8 @@ import pytest
 @pytest.fixture
 def set_sysctl() -> Callable[[str], None]:
     """Set `name=value` in the namespace that this thread is in."""
-    return lambda setting: subprocess.run(["sysctl", "-qw", setting], check=True, stdout=subprocess.DEVNULL) and None
+
+    def change(setting: str) -> None:
+        subprocess.run(["sysctl", "-qw", setting], check=True)
+
+    return change

@@ -1,5 +1,6 @@
 """Route look-ups with everything that a rule may select by, against real kernels' tables."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -32,7 +33,11 @@ def test_each_selector_of_a_rule_counts(version: str, flow: Flow, selector: str,
     default = f"{version} route add default dev e0 table 77"
     with namespaces(default, f"{version} rule add {selector} lookup 77 pref 90"), Lookups() as lookups:
         found, other = lookups.leaving(asked), lookups.leaving(unlike)
-    assert (found.interface, found.table, found.matched) == ("e0", 77, ip_network("0.0.0.0/0" if version == "-4" else "::/0"))
+    assert (found.interface, found.table, found.matched) == (
+        "e0",
+        77,
+        ip_network("0.0.0.0/0" if version == "-4" else "::/0"),
+    )
     assert other.type == "none"
 
 
@@ -48,7 +53,8 @@ def test_each_refusal_has_its_errno(flow: Flow, by: str, kind: str) -> None:
     with namespaces(f"{version} {by.format(kind=kind, host=host)}"), Lookups() as lookups:
         found = lookups.leaving(flow)
     assert found.type == ("none" if kind == "throw" else kind)
-    assert found.refused and found.error
+    assert found.refused
+    assert found.error
 
 
 @pytest.mark.lab
@@ -66,16 +72,18 @@ def test_what_is_chosen_where_it_is_not_refused() -> None:
 
 
 @pytest.mark.lab
-def test_an_arrival_is_refused_where_the_filter_is_strict(set_sysctl: object) -> None:
+def test_an_arrival_is_refused_where_the_filter_is_strict(set_sysctl: Callable[[str], None]) -> None:
     """The kernel's verdict without a packet; a device that is not there gives none."""
     arriving = Flow(source="10.6.0.9", destination="10.5.0.1", interface_in="e0")
     more = ("link add d0 type dummy", "address add 10.6.0.1/24 dev d0", "link set d0 up")
     with namespaces(*more), Lookups() as lookups:
         for mode, refused in (("1", True), ("2", False), ("0", False)):
             for name in ("all", "e0"):
-                set_sysctl(f"net.ipv4.conf.{name}.rp_filter={mode}")  # type: ignore[operator]
+                set_sysctl(f"net.ipv4.conf.{name}.rp_filter={mode}")
             found = lookups.arriving(arriving)
-            assert found is not None and found.refused is refused
+            assert found is not None
+            assert found.refused is refused
         near = lookups.arriving(replace(arriving, source="10.5.0.9"))
-        assert near is not None and not near.refused
+        assert near is not None
+        assert not near.refused
         assert lookups.arriving(replace(arriving, interface_in="none0")) is None

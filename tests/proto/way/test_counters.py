@@ -41,7 +41,8 @@ def test_a_strict_filter_that_refuses_and_drops() -> None:
     """The setting stands in the sentence, and its fix is the loose mode of this device alone."""
     death = killed(observe_rp(filtered(3), filtered(8), ANSWERS, TUNNEL))
     assert (death.code, death.facts and death.facts.sysctl) == (codes.HOST_RP_FILTER, "net.ipv4.conf.wg0.rp_filter")
-    assert "net.ipv4.conf.wg0.rp_filter" in death.message and "5 packets" in death.message
+    assert "net.ipv4.conf.wg0.rp_filter" in death.message
+    assert "5 packets" in death.message
     assert str(as_text(death.remedies)).startswith("sysctl -w net.ipv4.conf.wg0.rp_filter=2")
 
 
@@ -123,7 +124,8 @@ def test_a_queue_that_drops_what_leaves(dropped: int, certain: bool) -> None:
         "eth0",
         certain,
     )
-    assert "eth0 drops packets for b" in death.message and "(bfifo)" in death.message
+    assert "eth0 drops packets for b" in death.message
+    assert "(bfifo)" in death.message
     healing = [remedy.lines for remedy in death.remedies if remedy.kind == "fix"]
     assert healing == ([("tc qdisc del dev eth0 root",)] if certain else [])
 

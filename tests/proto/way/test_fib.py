@@ -92,7 +92,8 @@ def test_an_explanation_that_the_kernel_does_not_share_is_none() -> None:
     """Protects from a wrong sentence: the dumps may be of another moment, or hold what is not understood here."""
     made = state()
     found = explain(made, lookup(made, INNER))
-    assert found is not None and found.entry == ENTRIES[0]
+    assert found is not None
+    assert found.entry == ENTRIES[0]
     assert explain(made, replace(lookup(made, INNER), table=9)) is None
     assert explain(made, replace(lookup(made, INNER), type="prohibit", error="Permission denied")) is None
     assert explain(replace(made, rules=()), lookup(made, INNER)) is None

@@ -44,7 +44,7 @@ def test_the_uplink_is_where_the_kernel_sends_the_tunnel_s_packets() -> None:
 def test_both_reverse_path_filters_have_their_stations() -> None:
     """The one of the tunnel's device, and the one of the uplink."""
     arriving = questions(WATCHED, "eth0")[1]
-    made = [
+    before, after = (
         replace(
             state(),
             filters=ReversePathFilter({"wg0": 1, "eth0": 1}, count),
@@ -52,6 +52,6 @@ def test_both_reverse_path_filters_have_their_stations() -> None:
             counters=Counters(values={FILTERED: count}),
         )
         for count in (0, 5)
-    ]
-    killed = [each.station.id for each in observe_kernel(*made, WATCHED) if each.finding == "killed"]
+    )
+    killed = [each.station.id for each in observe_kernel(before, after, WATCHED) if each.finding == "killed"]
     assert killed == ["rp", "rp-outer"]

@@ -74,7 +74,8 @@ def test_an_endpoint_on_this_link_that_does_not_answer() -> None:
     silent = replace(SILENT, address=ENDPOINT)
     found = death(state(entries=on_link, neighbours=(ROUTER, silent)))
     assert found.code == codes.REACH_NO_FORWARD
-    assert found.facts and (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
+    assert found.facts
+    assert (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
 
 
 def test_a_permanent_entry_is_compared_with_who_answers() -> None:
@@ -83,7 +84,8 @@ def test_a_permanent_entry_is_compared_with_who_answers() -> None:
     asked = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01",))
     found = death(fixed, asked)
     assert (found.certain, found.facts and found.facts.neighbour) == (True, GATEWAY)
-    assert "02:00:00:00:00:99" in found.message and GATEWAY in found.message
+    assert "02:00:00:00:00:99" in found.message
+    assert GATEWAY in found.message
     assert str(as_text(found.remedies)).startswith(f"ip neighbour del {GATEWAY} dev eth0")
     for other in (None, replace(asked, hardware=())):
         unproven = death(fixed, other)

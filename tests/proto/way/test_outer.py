@@ -45,7 +45,8 @@ def test_the_uplink_is_switched_off(links: tuple[Link, ...], entries: tuple[obje
     """The link is the cause, whatever its lost routes look like, and one command heals it."""
     found = death(state(links=links, entries=entries))  # type: ignore[arg-type]
     assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "eth0")
-    assert "eth0, by which" in found.message and "is switched off" in found.message
+    assert "eth0, by which" in found.message
+    assert "is switched off" in found.message
     assert as_text(found.remedies) == "ip link set dev eth0 up"
     for flow in (None, OUTER):
         observed = observe_route_outer(state(links=links, entries=entries), flow, TUNNEL)  # type: ignore[arg-type]
@@ -101,7 +102,8 @@ def test_a_route_or_a_rule_that_refuses_the_endpoint(kind: str) -> None:
     assert str(as_text(by_route.remedies)).startswith(f"ip -4 route del {kind} {HOST}")
     rule = Rule(version=4, priority=90, destination=ip_network(HOST), protocol=17, action=kind)  # type: ignore[arg-type]
     by_rule = death(state(rules=(*RULES, rule)))
-    assert by_rule.facts and by_rule.facts.route_type == kind
+    assert by_rule.facts
+    assert by_rule.facts.route_type == kind
     assert str(as_text(by_rule.remedies)).startswith(f"ip -4 rule del to {HOST} pref 90 {kind}")
 
 

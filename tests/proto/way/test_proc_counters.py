@@ -5,16 +5,17 @@ import pytest
 from preflight.model.counters import Device, UdpSocket
 from preflight.proto.way.proc_counters import parse_devices, parse_lines, parse_pairs, parse_sockets
 
-DEV = """Inter-|   Receive                                                |  Transmit
- face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+DEV = """Inter-|   Receive  |  Transmit
+ face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
     lo: 100 2 0 0 0 0 0 0 100 2 0 0 0 0 0 0
   eth0:1500 10 1 3 0 0 0 0 900 9 4 5 0 0 0 0
 """
-UDP = """   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
-  211: 0100007F:CA6C 00000000:0000 07 00000000:00000900 00:00000000 00000000  1000        0 17 2 0000000000000000 42
+UDP = """   sl  local_address rem_address   st tx_queue rx_queue tr tm retrnsmt uid timeout inode ref pointer drops
+  211: 0100007F:CA6C 00000000:0000 07 00000000:00000900 00:00000000 00000000 1000 0 17 2 0000000000000000 42
 """
-UDP6 = """  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
-   3: 00000000000000000000000000000000:CA6C 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 18 2 0000000000000000 7
+ANY = "0" * 32
+UDP6 = f"""  sl  local_address remote_address st tx_queue rx_queue tr tm retrnsmt uid timeout inode ref pointer drops
+   3: {ANY}:CA6C {ANY}:0000 07 00000000:00000000 00:00000000 00000000 0 0 18 2 0000000000000000 7
 """
 
 

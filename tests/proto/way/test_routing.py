@@ -44,16 +44,15 @@ def test_a_route_that_refuses_is_named_and_replaced(kind: str) -> None:
     assert str(as_text(alone.remedies)).startswith(f"ip -4 route del {kind} {PEER}/32")
     # Where nothing else leads into the tunnel, deleting it is not enough.
     only = (*ENTRIES[1:], entry(f"{PEER}/32", type=kind))
-    assert str(as_text(killed(route(state(entries=only))).remedies)).startswith(
-        f"ip route replace {PEER}/32 dev wg0"
-    )
+    assert str(as_text(killed(route(state(entries=only))).remedies)).startswith(f"ip route replace {PEER}/32 dev wg0")
 
 
 def test_a_rule_that_refuses_is_named_and_deleted() -> None:
     """The rule's own words, and a fix that selects this rule alone."""
     rule = Rule(version=4, priority=90, destination=ip_network(f"{PEER}/32"), action="prohibit")
     death = killed(route(state(rules=(*RULES, rule))))
-    assert death.facts and death.facts.route_type == "prohibit"
+    assert death.facts
+    assert death.facts.route_type == "prohibit"
     assert f"`90: to {PEER}/32 prohibit` is of type prohibit" in death.message
     assert str(as_text(death.remedies)).startswith(f"ip -4 rule del to {PEER}/32 pref 90 prohibit")
     twins = (rule, replace(rule, protocol=17))
@@ -92,7 +91,8 @@ def test_another_device_is_a_leak() -> None:
     made = state(rules=(*RULES, udp), entries=entries, flows=(ping, INNER))
     assert observe_route(made, (ping,), TUNNEL).finding == "clear"
     both = killed(observe_route(made, (ping, INNER), TUNNEL))
-    assert "UDP port 862" in both.message and f"`90: to {PEER}/32 ipproto 17 lookup 177`" in both.message
+    assert "UDP port 862" in both.message
+    assert f"`90: to {PEER}/32 ipproto 17 lookup 177`" in both.message
     assert str(as_text(both.remedies)).startswith(f"ip route replace {PEER}/32 dev wg0 table 177")
 
 

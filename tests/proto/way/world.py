@@ -64,9 +64,7 @@ def state(
     flows: Iterable[Flow] = (INNER, OUTER),
 ) -> NetworkState:
     """A snapshot whose look-ups answer as a kernel with these tables does."""
-    made = NetworkState(
-        links=tuple(links), rules=tuple(rules), entries=tuple(entries), neighbours=tuple(neighbours)
-    )
+    made = NetworkState(links=tuple(links), rules=tuple(rules), entries=tuple(entries), neighbours=tuple(neighbours))
     return replace(made, lookups=tuple(lookup(made, flow) for flow in flows))
 
 
