@@ -24,7 +24,7 @@ from preflight.api import (
 from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayState
 from preflight.model.tcp import Connection
-from preflight.proto.control.placement import BESIDE, placement, way_text
+from preflight.proto.control.placement import OUTSIDE, placement, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
@@ -110,7 +110,7 @@ def judge(
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
         return _dead(connections, url, tunnel)
-    off_overlay = [one for one in opened if placement(one.address, overlay) in BESIDE]
+    off_overlay = [one for one in opened if placement(one.address, overlay) in OUTSIDE]
     if overlay is not None and off_overlay and len(off_overlay) < len(connections):
         return _astray(off_overlay, connections, url, overlay)
     families = {connection.family for connection in opened}

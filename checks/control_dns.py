@@ -23,7 +23,7 @@ from preflight.api import (
 from preflight.model.dns import Lookup, Resolution
 from preflight.model.facts import NameFacts
 from preflight.model.overlay import OverlayState
-from preflight.proto.control.placement import BESIDE, leak, placement, wanted_inside, way_text
+from preflight.proto.control.placement import OUTSIDE, leak, placement, wanted_inside, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
@@ -111,7 +111,7 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
     name, used = resolution.name, resolution.system.addresses
     places = {address: placement(address, overlay) for address in used}
     if _disagree(resolution, overlay):
-        off = any(place in BESIDE for place in places.values())
+        off = any(place in OUTSIDE for place in places.values())
         where = ", which is not on the overlay" if off else ""
         better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
         return _bad(
@@ -126,12 +126,12 @@ def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState
             ),
             fatal=off,
         )
-    if overlay is not None and places and all(place in BESIDE for place in places.values()):
+    if overlay is not None and places and all(place in OUTSIDE for place in places.values()):
         leaks = [address for address, place in places.items() if place == "leak"]
         if leaks:
             return _leaking(resolution, leaks[0], overlay)
         return _off_overlay(resolution, url, overlay, source)
-    return _good(resolution, off=[address for address, place in places.items() if place in BESIDE])
+    return _good(resolution, off=[address for address, place in places.items() if place in OUTSIDE])
 
 
 def _leaking(resolution: Resolution, address: str, overlay: OverlayState) -> Result:
@@ -211,7 +211,7 @@ def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
     sets = [set(lookup.addresses) for lookup in answers]
     if any(one.isdisjoint(other) for one in sets for other in sets):
         return True
-    if len({any(placement(address, overlay) in BESIDE for address in one) for one in sets}) > 1:
+    if len({any(placement(address, overlay) in OUTSIDE for address in one) for one in sets}) > 1:
         return True
     outcomes = {lookup.outcome for lookup in resolution.resolvers}
     return "answer" in outcomes and bool(outcomes & {"nxdomain", "no-address"})

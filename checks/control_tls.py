@@ -31,7 +31,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
-from preflight.proto.control.placement import BESIDE, PRIVATE, placement, wanted_inside, way_text
+from preflight.proto.control.placement import OUTSIDE, PRIVATE, placement, wanted_inside, way_text
 from preflight.proto.control.url import ControlUrl
 
 HANDSHAKE_TIMEOUT_S = 4.0
@@ -113,7 +113,7 @@ def judge_plain(
     if not beyond:
         where = "this node itself" if set(places.values()) == {"loopback"} else "the overlay, which encrypts it"
         return passed(CONTROL, Direction.ROUND_TRIP, f"plain HTTP to {', '.join(addresses)} stays on {where}")
-    outside = [address for address in beyond if places[address] in BESIDE]
+    outside = [address for address in beyond if places[address] in OUTSIDE]
     if overlay is not None and not outside:
         return _undecided(
             f"it is not known where this node sends packets for {', '.join(beyond)}, so {url} cannot be judged",

@@ -18,7 +18,7 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.placement import (
-    BESIDE,
+    OUTSIDE,
     Placement,
     leak,
     overlay_twin,
@@ -95,7 +95,7 @@ def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, sour
         message = f"{url} {named} is well formed; it names the host {url.host}"
         return passed(CONTROL, Direction.LOCAL, message, evidence=evidence)
     place = placement(str(address), overlay)
-    if overlay is not None and (place in BESIDE or place == "unowned"):
+    if overlay is not None and (place in OUTSIDE or place == "unowned"):
         return _astray(url, named, overlay, source, place, evidence)
     where = {
         "overlay": f"leads to {address} on the overlay",

@@ -71,7 +71,8 @@ async def mtu_echo(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
         for peer, alone in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
-            for result in judge(peer, alone, ctx.settings.thresholds.minimum_mtu):
+            fits = alone is not None and alone.echo.fits
+            for result in judge(peer, alone, ctx.least_mtu(peer.address, fits=fits)):
                 yield result
 
 

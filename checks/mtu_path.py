@@ -95,7 +95,7 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, both in _found(ctx):
         carried = await explain(ctx, peer, both, underlay)
         for found in both:
-            yield judge(carried, found, ctx.settings.thresholds.minimum_mtu)
+            yield judge(carried, found, ctx.least_mtu(peer.address, fits=found.fits))
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:

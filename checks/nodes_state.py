@@ -25,6 +25,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
+from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, finding
 from preflight.proto.control.clock import clock_offset
@@ -80,7 +81,8 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
         )
         return
     enrolling = settings.enrolment is not None
-    for result in judge(outcome, settings.node.id, settings.thresholds.stale_ms, enrolling=enrolling):
+    url, stale_ms = settings.control.usable_url, settings.thresholds.stale_ms
+    for result in judge(outcome, settings.node.id, stale_ms, enrolling=enrolling, url=url):
         yield result
 
 
@@ -114,10 +116,18 @@ def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: boo
     return make(code, *where, message, remedies=found.remedies)
 
 
-def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:
+def judge(
+    registry: Registry,
+    own_id: str | None,
+    stale_ms: float,
+    *,
+    enrolling: bool = False,
+    url: ControlUrl | None = None,
+) -> list[Result]:
     """One result for each problem, or one that says that there is none.
 
-    enrolling: `own_id` may be a node that preflight joined a moment ago, with preflight's version.
+    enrolling: `own_id` may be a node that preflight joined a moment ago, with preflight's version. url: of the control
+    plane, which real workers announce as their address.
     """
     stale: list[NodeRecord] = []
     alive: list[NodeRecord] = []
@@ -130,7 +140,7 @@ def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling:
         *_judge_ages(registry, stale, stale_ms),
         *(_judge_own(registry, own) if own else []),
         *_judge_versions(registry, workers),
-        *_judge_addresses(registry, workers),
+        *_judge_addresses(registry, workers, url),
     ]
     listed = number_of("nodes", len(registry.nodes))
     message = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
@@ -195,11 +205,17 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
     return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedies, registry, len(counts))]
 
 
-def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[Result]:
-    """Two live ids with one address and port: one of them is not where it says."""
+def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord], url: ControlUrl | None) -> list[Result]:
+    """Two live ids with one address and port: one of them is not where it says.
+
+    Real workers announce the control URL, which is not the address of any of them. What is a URL is the control
+    plane's, by this name of its host or by another one.
+    """
     owners: dict[str, list[NodeRecord]] = {}
+    control = {f"{bracketed(host)}:{url.port}".lower() for host in url.hosts} if url is not None else set()
     for node in workers:
-        if (place := _announced(node)) is not None:
+        place = _announced(node)
+        if place is not None and "://" not in place and place not in control:
             owners.setdefault(place, []).append(node)
     doubles = {place: nodes for place, nodes in owners.items() if len(nodes) > 1}
     if not doubles:

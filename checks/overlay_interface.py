@@ -25,7 +25,7 @@ from preflight.api import (
 from preflight.model.facts import InterfaceFacts
 from preflight.model.fix import LinkAddresses, LinkUp, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import Fact, OverlayState
+from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
 from preflight.proto.tunnel.peer_status import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
@@ -120,7 +120,7 @@ def judge(
 
     used: the tunnels of this run; those that are not among them are named as left out.
     """
-    ignored = [_words(each) for each in (state.beside if state else ()) if each.interface not in _interfaces(used)]
+    ignored = [_words(each) for each in (state.further if state else ()) if each.interface not in _interfaces(used)]
     result = _judge(state, links, wanted, ignored)
     if state is None or not facts:
         return result
@@ -148,6 +148,8 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
     if not state.up:
         only_reported = state.mtu is None or state.product in MISSING
         missing = only_reported and all(link.name != name for link in links)
+        if missing and state.unreadable == PRIVILEGE:
+            return _unknown(state)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
         remedies = MISSING.get(state.product, ()) if missing else _up_again(state, name)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
@@ -158,6 +160,12 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
     return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state, ignored))
+
+
+def _unknown(state: OverlayState) -> Result:
+    """A configuration that only root may read names the interface."""
+    message = f"{state.product} is configured here, but this user may not read for which interface{_complaints(state)}"
+    return inconclusive(codes.RUN_NEEDS_PRIVILEGE, NODE, Direction.LOCAL, message, **_reported(state))
 
 
 def _up_again(state: OverlayState, name: str) -> Remedies:

@@ -122,7 +122,7 @@ class OverlayState:
     overhead_bytes: bytes that the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
     routing may route differently. configured: the set-up in its configuration file, if there is a readable one.
-    key_expires_unix_s: when this node's key or certificate expires. beside: this node's further overlays, and further
+    key_expires_unix_s: when this node's key or certificate expires. further: this node's further overlays, and further
     tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
@@ -145,7 +145,7 @@ class OverlayState:
     fwmark: int = 0
     configured: ConfiguredTunnel | None = None
     key_expires_unix_s: float | None = None
-    beside: tuple["OverlayState", ...] = ()
+    further: tuple["OverlayState", ...] = ()
     routes: Mapping[str, Route] = field(default_factory=dict, hash=False)
     _owners: list[Owners] = field(default_factory=list, init=False, repr=False, compare=False)
     datagram_bytes: int | None = None
@@ -153,14 +153,14 @@ class OverlayState:
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:
-        """This one, then those beside it."""
-        return (self, *self.beside)
+        """This one, then the further ones."""
+        return (self, *self.further)
 
     @property
     def own_tunnels(self) -> tuple["OverlayState", ...]:
-        """This one, and those beside it that belong to the same overlay: they share one of this node's addresses."""
+        """This one, and further ones of the same overlay: they share one of this node's addresses."""
         own = {interface.ip for interface in self.addresses}
-        shared = (each for each in self.beside if any(interface.ip in own for interface in each.addresses))
+        shared = (each for each in self.further if any(interface.ip in own for interface in each.addresses))
         return (self, *shared)
 
     @property
@@ -182,7 +182,7 @@ class OverlayState:
     def claims(self, address: str) -> int:
         """How specifically this tunnel has the address, in bits of the prefix; -1: not, or only as part of the whole.
 
-        Where it is not known who owns what, the networks of the interface's addresses and of the product tell.
+        Where it is not known who owns what, the networks of the interface's addresses and of the product count.
         """
         owned, wanted = self.owners.prefix(address), ip_address(address)
         networks = [owned] if owned is not None else []
@@ -198,7 +198,7 @@ class OverlayState:
         """
         route = self.routes.get(address)
         taken = route.interface if route is not None else None
-        if not self.beside:
+        if not self.further:
             return self
         return max(self.tunnels, key=lambda each: (each.claims(address), each.interface == taken, each is self))
 
@@ -219,7 +219,7 @@ class OverlayState:
         """Whether an address is on the overlay: the kernel sends packets for it into a tunnel and a peer owns it there.
 
         False where the kernel was not asked. A public address that a tunnel has only as part of the whole Internet is
-        not: whoever sends it on does so outside the overlay. Of a tunnel of another owner only its far end is.
+        not: the node that sends it on does so outside the overlay. Of another owner's tunnel only its remote end is.
         """
         route = self.routes.get(address)
         if route is None or route.error is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # In order of preference, if nothing else decides.
 PRODUCTS = (wireguard, tailscale, zerotier, nebula)
 ASKED = 16
-"""Of a run's peers: so many say enough about which overlay is meant."""
+"""Of a run's peers: these few show well enough which overlay is meant."""
 Asked = Callable[[Sequence[str]], Awaitable[Mapping[str, Route]]]
 """How the kernel sends to addresses."""
 
@@ -33,7 +33,7 @@ async def read_overlay(
     """The state of the overlay in the settings, else of the one that is found; None if there is none.
 
     peers: overlay addresses of this run; of several overlays it takes the one that has them. routes_to: asked only
-    where the overlays themselves do not tell. Never raises because of a daemon: see `OverlayState.condition` and
+    where the overlays themselves do not show that. Never raises because of a daemon: see `OverlayState.condition` and
     `unreadable`.
     """
     tell = telling(listener, "overlay.read")
@@ -61,8 +61,8 @@ async def read_overlay(
     link = next((link for link in links if link.name == state.interface), None)
     if state.product == "generic" and link is not None and link.kind == "vxlan":
         state = await vxlan.with_far_ends(state, link)
-    beside = tuple(other for other in states if other.interface != state.interface)
-    return replace(state, beside=beside, prefixes=settings.prefixes or state.prefixes)
+    further = tuple(other for other in states if other.interface != state.interface)
+    return replace(state, further=further, prefixes=settings.prefixes or state.prefixes)
 
 
 async def _read(product: ModuleType, links: Sequence[Link], listener: Listener | None) -> list[OverlayState]:

@@ -5,7 +5,7 @@ environment, and what this run was asked to do.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
-from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
+from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.peers import distinct, parse_peer
 from preflight.settings.reading import SettingsError, find_secret, read_key, read_secret, read_variable
 from preflight.settings.schema import (
@@ -170,13 +170,24 @@ def _control(
 
 def control_url_of(environ: Mapping[str, str]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
     """The control URL in the environment, and its variable. Raises SettingsError for one that may hold a secret."""
-    name = next((name for name in CONTROL_URL_VARIABLES if read_variable(environ, name)), None)
-    if name is None:
-        return None, None
-    try:
-        return control_url(environ[name]), name
-    except ValueError as error:
-        raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
+    return next(_control_urls(environ), (None, None))
+
+
+def _control_urls(environ: Mapping[str, str]) -> Iterator[tuple[ControlUrl | ControlUrlError, str]]:
+    """The variables that are set, the strongest first; those with a server's bind address last, as workers pass over
+    them. Raises SettingsError for one that may hold a secret.
+    """
+    binds = []
+    for name in filter(lambda name: read_variable(environ, name), CONTROL_URL_VARIABLES):
+        try:
+            url = control_url(environ[name])
+        except ValueError as error:
+            raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
+        if is_passed_over(url):
+            binds.append((url, name))
+        else:
+            yield url, name
+    yield from binds
 
 
 def _control_url(
@@ -184,12 +195,14 @@ def _control_url(
 ) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
     """The control URL and its source.
 
-    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node.
+    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node. A
+    server's bind address counts only where nothing else is set.
     """
     if options.control_url is not None:
         return _control_url_option(options.control_url), "--control-url"
     url, name = control_url_of(environ)
-    if url is not None:
+    in_file = config.control.url
+    if url is not None and (not is_passed_over(url) or in_file is None or is_passed_over(in_file)):
         return url, name
     return config.control.url, f"{source}" if config.control.url is not None else None
 

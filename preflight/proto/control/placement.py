@@ -19,7 +19,7 @@ Placement = Literal["loopback", "overlay", "off", "leak", "unowned", "refused", 
 although it is an address of the overlay. unowned: into a tunnel that drops them, for none of its peers owns it.
 refused: nowhere, the kernel says. unknown: there is no overlay, or the kernel was not asked."""
 
-BESIDE: tuple[Placement, ...] = ("off", "leak")
+OUTSIDE: tuple[Placement, ...] = ("off", "leak")
 """What is sent there leaves this node outside the overlay."""
 PRIVATE: tuple[Placement, ...] = ("loopback", "overlay")
 """What is sent there reaches nobody else."""

@@ -94,6 +94,11 @@ def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
         return ControlUrlError(without_secrets(text[:_LONGEST_SHOWN]), str(error), error.fault, _hosts_in(text))
 
 
+def is_passed_over(url: ControlUrl | ControlUrlError) -> bool:
+    """Whether real workers pass over it to the next source: it is empty, or a server's bind address."""
+    return isinstance(url, ControlUrlError) and url.fault in ("empty", "bind-all")
+
+
 class _UnusableError(ValueError):
     """The text is a clause that says what is wrong with the URL, without repeating it."""
 

@@ -110,7 +110,7 @@ def test_another_owners_tunnel_is_not_the_overlay() -> None:
         ),
     )
     ways = ("172.20.0.1", "10.0.0.9", "172.21.0.1", "10.66.0.2")
-    both = replace(TUNNEL, beside=(office,), routes={address: into(address, "vpn0") for address in ways})
+    both = replace(TUNNEL, further=(office,), routes={address: into(address, "vpn0") for address in ways})
     assert [placement(address, both) for address in ways] == ["off", "off", "overlay", "leak"]
 
 
@@ -122,7 +122,7 @@ def test_one_tunnel_for_each_peer() -> None:
     )
     own = (ip_interface("10.66.0.1/32"),)
     to_c = OverlayState("wireguard", "wg-c", up=True, mtu=1420, addresses=own, peers=(c,))
-    state = OverlayState("wireguard", "wg-b", up=True, mtu=1420, addresses=own, peers=(b,), beside=(to_c,))
+    state = OverlayState("wireguard", "wg-b", up=True, mtu=1420, addresses=own, peers=(b,), further=(to_c,))
     ways = {"10.66.0.2": "wg-b", "10.66.0.3": "wg-c", "192.168.77.2": "wg-c", "192.0.2.3": "eth0"}
     state = replace(state, routes={address: into(address, name) for address, name in ways.items()})
     assert [placement(address, state) for address in ways] == ["overlay", "overlay", "overlay", "off"]
