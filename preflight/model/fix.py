@@ -8,6 +8,7 @@ command lines that the program runs are both built from them, so they cannot dif
 from typing import get_args
 
 from preflight.model.host_fixes import (
+    BearerFromWorkerToken,
     ClockSync,
     Environment,
     PastProxy,
@@ -15,6 +16,7 @@ from preflight.model.host_fixes import (
     ResponderStart,
     ServiceRestart,
     Setting,
+    TokenAlone,
     WgQuick,
 )
 from preflight.model.network_fixes import (
@@ -32,6 +34,7 @@ from preflight.model.network_fixes import (
 
 __all__ = [
     "KINDS",
+    "BearerFromWorkerToken",
     "ClockSync",
     "Environment",
     "FilterAccept",
@@ -49,6 +52,7 @@ __all__ = [
     "RouteAround",
     "ServiceRestart",
     "Setting",
+    "TokenAlone",
     "WgQuick",
     "WireguardPeer",
 ]
@@ -71,6 +75,8 @@ Fix = (
     | Setting
     | Environment
     | PastProxy
+    | TokenAlone
+    | BearerFromWorkerToken
     | ResponderStart
 )
 
