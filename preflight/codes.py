@@ -127,10 +127,15 @@ CONTROL_CLOCK_SKEW = Code(
 )
 
 ENROLL_BOOTSTRAP_DISABLED = Code("enroll.bootstrap-disabled", "The control plane has no bootstrap token enabled")
+ENROLL_BOOTSTRAP_MALFORMED = Code("enroll.bootstrap-malformed", "The one-time token's text cannot be right")
 ENROLL_BOOTSTRAP_INVALID = Code("enroll.bootstrap-invalid", "The bootstrap token is wrong")
 ENROLL_BOOTSTRAP_SPENT = Code("enroll.bootstrap-spent", "The bootstrap token is spent or expired")
+ENROLL_BEARER_MALFORMED = Code("enroll.bearer-malformed", "The bearer's text cannot be right")
 ENROLL_UNAUTHORIZED = Code("enroll.unauthorized", "The control plane does not know the token")
 ENROLL_FORBIDDEN = Code("enroll.forbidden", "The token's role may not do this")
+ENROLL_SETTINGS_DISAGREE = Code(
+    "enroll.settings-disagree", "This node's own places disagree about its cluster", Severity.WARN
+)
 ENROLL_SCOPE_MISMATCH = Code("enroll.scope-mismatch", "The scope id belongs to another cluster")
 ENROLL_JOIN_FAILED = Code("enroll.join-failed", "Join failed")
 ENROLL_HEARTBEAT_FAILED = Code("enroll.heartbeat-failed", "Heartbeat failed")
@@ -143,6 +148,9 @@ POSTURE_ROUTE_OPEN = Code("posture.route-open", "A route answers without a beare
 POSTURE_SHARED_TOKEN = Code("posture.shared-token", "One token serves several roles", Severity.WARN)
 POSTURE_ROLE_TOO_STRONG = Code("posture.role-too-strong", "A token has more rights than its role")
 POSTURE_SCOPE_OPEN = Code("posture.scope-open", "The control plane accepts another scope")
+POSTURE_SCOPE_GUESSABLE = Code(
+    "posture.scope-guessable", "The scope id is one that strangers would choose too", Severity.WARN
+)
 POSTURE_EXPOSED = Code("posture.exposed", "The control plane listens on a public address")
 POSTURE_TLS_OLD = Code("posture.tls-old", "The control plane accepts an old version of TLS", Severity.WARN)
 POSTURE_SECRET_IN_GIT = Code("posture.secret-in-git", "A secret is committed to git")
@@ -152,6 +160,7 @@ NODES_STALE = Code("nodes.stale", "A node has not been seen recently", Severity.
 NODES_QUARANTINED = Code("nodes.quarantined", "A node is quarantined")
 NODES_DRAINING = Code("nodes.draining", "A node is draining", Severity.WARN)
 NODES_DUPLICATE_ADDRESS = Code("nodes.duplicate-address", "Two nodes announce one address", Severity.WARN)
+NODES_SCOPE_MIXED = Code("nodes.scope-mixed", "Nodes of one cluster carry different scope ids", Severity.WARN)
 NODES_VERSION_SKEW = Code("nodes.version-skew", "Nodes run different versions", Severity.WARN)
 
 RUN_TIMEOUT = Code("run.timeout", "The check ran into its time limit", Severity.INCONCLUSIVE)

@@ -62,6 +62,8 @@ ELSEWHERE = {
     "preflight/engine/plugin_child.py": "tests/engine/test_plugins.py",
     "preflight/evidence/collect.py": "tests/evidence/test_bundle.py",
     "preflight/evidence/kept.py": "tests/evidence/test_capture.py",
+    "preflight/model/token.py": "tests/proto/control/test_token_text.py",
+    "preflight/proto/control/enrol_finding.py": "tests/checks/test_enroll_cycle.py",
     "preflight/lab/axes/addressing.py": "tests/lab/test_draws.py",
     "preflight/lab/axes/axis.py": "tests/lab/test_draws.py",
     "preflight/lab/axes/control.py": "tests/lab/test_control_setups.py",

@@ -8,6 +8,7 @@ command lines that the program runs are both built from them, so they cannot dif
 from typing import get_args
 
 from preflight.model.host_fixes import (
+    BearerFromWorkerToken,
     ClockSync,
     Environment,
     PastProxy,
@@ -15,6 +16,7 @@ from preflight.model.host_fixes import (
     ResponderStart,
     ServiceRestart,
     Setting,
+    TokenAlone,
     WgQuick,
 )
 from preflight.model.network_fixes import (
@@ -34,6 +36,7 @@ from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, Policy
 __all__ = [
     "KINDS",
     "AddressDelete",
+    "BearerFromWorkerToken",
     "ClockSync",
     "Environment",
     "FilterAccept",
@@ -55,6 +58,7 @@ __all__ = [
     "RouteAround",
     "ServiceRestart",
     "Setting",
+    "TokenAlone",
     "WgQuick",
     "WireguardPeer",
 ]
@@ -82,6 +86,8 @@ Fix = (
     | Setting
     | Environment
     | PastProxy
+    | TokenAlone
+    | BearerFromWorkerToken
     | ResponderStart
 )
 

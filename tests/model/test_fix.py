@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import KINDS, Fix, LinkMtu, LinkMtuByAddress
+from preflight.model.token import CLEANED_BY
 
 FIX: TypeAdapter[Fix] = TypeAdapter(Annotated[Fix, Field(discriminator="id")])
 KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
@@ -81,6 +82,8 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "settings.value": {"file": paths, "key": st.just("control.url"), "value": urls},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
+    "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
+    "environment.bearer": {},
     "environment.no-proxy": {"host": words | addresses},
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip
