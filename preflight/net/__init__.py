@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from preflight.model.event import Listener, telling
 
 if TYPE_CHECKING:
+    from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
     from preflight.model.roles import ScopeTrial
@@ -123,6 +124,18 @@ class Net:
         from preflight.net.control.client import answers_at
 
         return await answers_at(url, address, self._settings.control.ca_file, timeout_s, self.listener)
+
+    async def health_at(self, url: "ControlUrl", timeout_s: float) -> "HttpAnswer | None":
+        """What answers `GET /health` at another URL than the configured one; nothing secret is sent there."""
+        from preflight.net.control.living import health_at
+
+        return await health_at(url, self._settings.control.ca_file, timeout_s, self.listener)
+
+    async def control_lives(self, url: "ControlUrl", timeout_s: float) -> bool:
+        """Whether a healthy control plane answers there."""
+        from preflight.net.control.living import is_healthy
+
+        return is_healthy(await self.health_at(url, timeout_s))
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""

@@ -5,7 +5,7 @@ environment, and what this run was asked to do.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,6 @@ from preflight.settings.schema import (
     ResponderSettings,
     StunSettings,
     Thresholds,
-    control_url,
     read_config,
 )
 
@@ -51,13 +50,25 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedUrl:
+    """A control URL, and the variable or the file that holds it."""
+
+    source: str
+    url: ControlUrl
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a run knows before it looks at the network."""
+    """All that a run knows before it looks at the network.
+
+    control_url_rivals: other control URLs, of sources that the one of `control_url_source` hides.
+    """
 
     node: NodeSettings = NodeSettings()
     peers: tuple[Peer, ...] = ()
     control: ControlSettings = ControlSettings()
     control_url_source: str | None = None
+    control_url_rivals: tuple[NamedUrl, ...] = ()
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
     stun: StunSettings = StunSettings()
@@ -109,12 +120,13 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     named = environ.get("PREFLIGHT_CONFIG")
     source = options.config or (Path(named) if named else find_config(environ))
     config = read_config(source) if source else ConfigFile()
-    url, url_source = _control_url(options, environ, config, source)
+    url, url_source, rivals = _control_url(options, environ, config, source)
     return Settings(
         node=_node(config, environ),
         peers=_peers(options, config),
         control=_control(config, environ, url),
         control_url_source=url_source,
+        control_url_rivals=rivals,
         responder=config.responder,
         overlay=config.overlay,
         stun=config.stun,
@@ -169,29 +181,39 @@ def _control(
 
 
 def control_url_of(environ: Mapping[str, str]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
-    """The control URL in the environment, and its variable. Raises SettingsError for one that may hold a secret."""
-    name = next((name for name in CONTROL_URL_VARIABLES if read_variable(environ, name)), None)
-    if name is None:
-        return None, None
-    try:
-        return control_url(environ[name]), name
-    except ValueError as error:
-        raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
+    """The control URL in the environment, and its variable."""
+    return _first(_in_variables(environ))
+
+
+_Source = tuple[ControlUrl | ControlUrlError, str]
+
+
+def _in_variables(environ: Mapping[str, str]) -> list[_Source]:
+    """What each variable says, the strongest first."""
+    names = (name for name in CONTROL_URL_VARIABLES if read_variable(environ, name))
+    return [(parse_control_url(environ[name]), name) for name in names]
+
+
+def _first(sources: Sequence[_Source]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
+    """The strongest one. Workers pass over a server's bind address while there is another."""
+    usual = [each for each in sources if not (isinstance(each[0], ControlUrlError) and each[0].fault == "bind-all")]
+    return next(iter([*usual, *sources]), (None, None))
 
 
 def _control_url(
     options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
-) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
-    """The control URL and its source.
+) -> tuple[ControlUrl | ControlUrlError | None, str | None, tuple[NamedUrl, ...]]:
+    """The control URL, its source, and what it hides.
 
     An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node.
     """
     if options.control_url is not None:
-        return _control_url_option(options.control_url), "--control-url"
-    url, name = control_url_of(environ)
-    if url is not None:
-        return url, name
-    return config.control.url, f"{source}" if config.control.url is not None else None
+        return _control_url_option(options.control_url), "--control-url", ()
+    sources = _in_variables(environ)
+    sources += [(config.control.url, f"{source}")] if config.control.url is not None else []
+    url, name = _first(sources)
+    rivals = (NamedUrl(other, each) for each, other in sources if isinstance(each, ControlUrl) and each != url)
+    return url, name, tuple(rivals)
 
 
 def _control_url_option(text: str) -> ControlUrl | ControlUrlError:
