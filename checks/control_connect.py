@@ -111,7 +111,7 @@ def judge(
     """
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
-        return _dead(connections, url, tunnel)
+        return _dead(connections, url, overlay, tunnel)
     off_overlay = [one for one in opened if placement(one.address, overlay) == "off"]
     if overlay is not None and off_overlay and len(off_overlay) < len(connections):
         return _astray(off_overlay, connections, url, overlay)
@@ -122,10 +122,16 @@ def judge(
     return _good(opened, connections)
 
 
-def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | None) -> Result:
+def _dead(
+    connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None
+) -> Result:
     # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
-    if worst.outcome == "refused" and all(placement(c.address, None) == "loopback" for c in connections):
+    if (
+        worst.outcome == "refused"
+        and overlay is not None
+        and all(placement(c.address, None) == "loopback" for c in connections)
+    ):
         return _here(connections, url)
     hint = (
         ""
@@ -161,8 +167,8 @@ def _here(connections: Sequence[Connection], url: ControlUrl) -> Result:
         codes.CONTROL_URL_OFF_OVERLAY,
         CONTROL,
         Direction.LOCAL,
-        f"the control URL {url} is a loopback address, which is this node itself, and nobody listens here: "
-        f"{_outcomes(connections)}",
+        f"the control URL {url} has a loopback address, which means this node itself and is right on the control host "
+        f"only, and nobody listens here: {_outcomes(connections)}",
         remedies=by_hand(placeholder(str(url.at("OVERLAY-ADDRESS")))),
         measurements=_measured(connections) | DeathFacts(problem="loopback").measurements(),
         evidence=(_evidence(connections),),

@@ -83,7 +83,7 @@ _REMEDIES = {
         *_STEP_FAILED.values(),
         *FINDINGS,
     ),
-    needs=("control.health", "run.left-behind"),
+    needs=("control.api", "run.left-behind"),
     after=("nodes.state",),  # which judges the list of nodes, and should not find this node's passing row in it
     timeout=PATIENCE_S + LEAVE_S + 10,
 )

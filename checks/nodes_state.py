@@ -64,7 +64,7 @@ class Registry:
         codes.NODES_DUPLICATE_ADDRESS,
         *FINDINGS,
     ),
-    needs=("control.health",),
+    needs=("control.api",),
     timeout=40,
 )
 async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -25,7 +25,7 @@ from preflight.model.roles import ScopeTrial
     title="Control plane refuses another scope",
     subject="control",
     codes=(codes.POSTURE_SCOPE_OPEN, codes.ENROLL_LEAVE_FAILED),
-    needs=("control.health", "run.left-behind"),
+    needs=("control.api", "run.left-behind"),
     timeout=30,
 )
 async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -98,7 +98,7 @@ class Net:
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
 
-        return ControlClient.from_settings(self._settings, self.listener)
+        return ControlClient.from_settings(self._settings, self.listener, self.dns.known)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
@@ -121,7 +121,7 @@ class Net:
 
     async def control_at(self, url: "ControlUrl", address: str, timeout_s: float) -> bool:
         """Whether a control plane answers `GET /health` of a URL at an address; without proxy and bearer."""
-        from preflight.net.control.client import answers_at
+        from preflight.net.control.living import answers_at
 
         return await answers_at(url, address, self._settings.control.ca_file, timeout_s, self.listener)
 

@@ -14,8 +14,8 @@ import pytest
 import preflight.net.dns as shell
 from preflight.model.dns import Lookup, Resolution
 from preflight.net.dns import Resolver, merge
-from preflight.proto.control.naming import candidate_names
 from preflight.net.lookup import system_lookup
+from preflight.proto.control.naming import candidate_names
 
 if TYPE_CHECKING:
     from tests.net.conftest import OpenNameServer, Zone

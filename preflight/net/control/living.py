@@ -25,3 +25,16 @@ async def health_at(
 def is_healthy(answer: HttpAnswer | None) -> bool:
     """Whether a healthy control plane gave this answer."""
     return answer is not None and is_populi(answer) and answer.status == HEALTHY
+
+
+async def answers_at(
+    url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float, listener: Listener | None = None
+) -> bool:
+    """Whether a control plane answers `GET /health` at one address of a URL; without a bearer and any proxy."""
+    client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url, listener=listener)
+    try:
+        return is_populi(await client.health(timeout_s=timeout_s))
+    except ControlError:
+        return False
+    finally:
+        await client.aclose()
