@@ -76,7 +76,7 @@ class Registry:
         codes.NODES_SCOPE_MIXED,
         *FINDINGS,
     ),
-    needs=("control.health", "enroll.bearer"),
+    needs=("control.api", "enroll.bearer"),
     timeout=40,
 )
 async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
