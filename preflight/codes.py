@@ -67,6 +67,15 @@ OVERLAY_NO_KEEPALIVE = Code("overlay.no-keepalive", "No keepalive keeps the NAT 
 OVERLAY_RELAYED = Code("overlay.relayed", "Traffic to the peer is relayed", Severity.WARN)
 OVERLAY_ALLOWED_IPS = Code("overlay.allowed-ips", "The peer's address is not in the tunnel's allowed-ips")
 OVERLAY_ENDPOINT_LOOP = Code("overlay.endpoint-loop", "The tunnel's endpoint is routed into the tunnel itself")
+OVERLAY_ENDPOINT_HAIRPIN = Code(
+    "overlay.endpoint-hairpin", "The tunnel's endpoint is the public address of this node's own router"
+)
+OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE = Code(
+    "overlay.endpoint-answers-elsewhere", "The peer's tunnel answers from another address than its endpoint"
+)
+OVERLAY_PRESHARED_KEY = Code("overlay.preshared-key", "The two ends do not have the same preshared key")
+OVERLAY_PORT_CONFLICT = Code("overlay.port-conflict", "Another socket has the tunnel's UDP port")
+OVERLAY_WRONG_SOURCE = Code("overlay.wrong-source", "Packets enter the tunnel with an address that it does not take")
 OVERLAY_MTU_TOO_BIG = Code("overlay.mtu-too-big", "The tunnel's MTU does not fit the underlay")
 OVERLAY_MTU_TOO_SMALL = Code("overlay.mtu-too-small", "The tunnel's MTU is below what the overlay needs")
 OVERLAY_ROUTE_LEAK = Code("overlay.route-leak", "Traffic for the peer leaves outside the overlay")

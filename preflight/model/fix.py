@@ -32,6 +32,7 @@ from preflight.model.network_fixes import (
     WireguardPeer,
 )
 from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
+from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
 __all__ = [
     "KINDS",
@@ -48,6 +49,7 @@ __all__ = [
     "LinkMtuByAddress",
     "LinkUp",
     "NeighbourDelete",
+    "NoPresharedKey",
     "PastProxy",
     "PolicyRule",
     "PrivateFiles",
@@ -60,7 +62,9 @@ __all__ = [
     "Setting",
     "TokenAlone",
     "WgQuick",
+    "WireguardKey",
     "WireguardPeer",
+    "WireguardPort",
 ]
 
 Fix = (
@@ -77,6 +81,9 @@ Fix = (
     | NeighbourDelete
     | QueueDelete
     | WireguardPeer
+    | WireguardKey
+    | WireguardPort
+    | NoPresharedKey
     | WgQuick
     | ServiceRestart
     | ClockSync

@@ -15,6 +15,7 @@ from preflight.model.token import CLEANED_BY
 
 FIX: TypeAdapter[Fix] = TypeAdapter(Annotated[Fix, Field(discriminator="id")])
 KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+OTHER = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
 
 interfaces = st.from_regex(r"[a-z][a-z0-9.-]{0,14}", fullmatch=True)
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -68,6 +69,16 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "keepalive_s": st.integers(0, 65535),
         "allowed_ips": optional() | st.lists(networks, min_size=1, max_size=4, unique=True).map(tuple),
     },
+    "wireguard.key": {
+        "interface": interfaces,
+        "key": st.just(KEY),
+        "instead_of": optional() | st.just(OTHER),
+        "allowed_ips": st.lists(networks, min_size=1, max_size=4, unique=True).map(tuple),
+        "endpoint": optional() | st.builds("{}:{}".format, st.ip_addresses(v=4), st.integers(1, 65535)),
+        "keepalive_s": optional() | st.integers(0, 65535),
+    },
+    "wireguard.port": {"interface": interfaces, "port": st.integers(1, 65535)},
+    "wireguard.no-preshared-key": {"address": addresses, "key": st.just(KEY)},
     "wireguard.quick": {"interface": interfaces, "again": st.booleans()},
     "service.restart": {"service": st.sampled_from(("tailscaled", "zerotier-one", "nebula"))},
     "clock.ntp": {},
@@ -128,6 +139,7 @@ RULE = {
     **{"does": "prohibit", "destination": "10.66.0.2/32"},
 }
 PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 25}
+RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips": ["10.66.0.2/32"]}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -158,6 +170,14 @@ PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 2
         (PEER, "interface"),
         (PEER, "key"),
         (PEER | {"endpoint": "192.0.2.1:51820"}, "endpoint"),
+        (PEER | {"taken_from": OTHER}, "taken_from"),
+        (RENEWED, "interface"),
+        (RENEWED, "key"),
+        (RENEWED | {"instead_of": OTHER}, "instead_of"),
+        (RENEWED | {"endpoint": "192.0.2.1:51820"}, "endpoint"),
+        ({"id": "wireguard.port", "interface": "wg0", "port": 51821}, "interface"),
+        ({"id": "wireguard.no-preshared-key", "address": "10.66.0.2", "key": KEY}, "address"),
+        ({"id": "wireguard.no-preshared-key", "address": "10.66.0.2", "key": KEY}, "key"),
         ({"id": "wireguard.quick", "interface": "wg0"}, "interface"),
         ({"id": "service.restart", "service": "nebula"}, "service"),
         ({"id": "nft.delete", "family": "inet", "table": "filter", "chain": "input", "handle": 4}, "table"),
