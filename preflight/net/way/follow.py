@@ -9,6 +9,7 @@ import os
 import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from preflight.model.event import Listener, telling
@@ -101,20 +102,23 @@ class PacketWays:
             whole = await self._large(peer, tunnel) if large else None
 
             async def record() -> Record:
-                return Record(
+                state, tapped = await self._overlay() or overlay, tap.taken()
+                so_far = Record(
                     peer=peer,
                     watched=watched,
                     before=before,
-                    after=await self._moment(await self._overlay() or overlay, watched),
+                    after=before,
                     stats=stats,
                     large=whole,
                     read_ns=time.time_ns(),
-                    tapped=tap.taken(),
+                    tapped=tapped,
                     ports=ports,
                     carrier=carrier,
                     asked=self._path.asked(peer),
                     uid=os.getuid(),
                 )
+                came = replace(watched, arrives_by=so_far.arrives_by)
+                return replace(so_far, watched=came, after=await self._moment(state, came))
 
             if not stats.answered:
                 await self._until_it_shows(peer, tap, record, RETRY_S if carrier == "wireguard" else ANSWER_S)

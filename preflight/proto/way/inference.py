@@ -93,9 +93,21 @@ def _missed(known: Sequence[Observation], at: Mapping[Station, int], packets: Pa
 
 def _killer(known: Sequence[Observation], at: Mapping[Station, int], seen: int, absent: int) -> Observation | None:
     """The station whose own word on a death nothing contradicts: the proven before the likely, then the earliest."""
-    fitting = [each for each in known if each.finding == "killed" and seen < at[each.station] <= absent]
+    delivered = seen == len(at) - 1
+    fitting = [
+        each
+        for each in known
+        if each.finding == "killed"
+        and at[each.station] <= absent
+        and (seen < at[each.station] or (_dooms(each) and not delivered))
+    ]
     proven = [each for each in fitting if each.death is None or each.death.certain]
     return next(iter(proven or fitting), None)
+
+
+def _dooms(each: Observation) -> bool:
+    """Whether packets pass the station and die further on because of it."""
+    return each.death is not None and each.death.later
 
 
 def _between(
@@ -126,7 +138,7 @@ def _judged(
             return Judged(station, "died", killed.by, words)
         absent = next((each for each in known if each.finding == "absent" and at[each.station] >= index), None)
         return Judged(station, "died", absent.by if absent else None, absent.reason if absent else "")
-    if index <= seen and (died_at is None or index < died_at):
+    if index <= seen:
         witness = next(each for each in known if each.finding == "seen" and at[each.station] >= index)
         return Judged(station, "passed", witness.by, witness.reason)
     if died_at is not None and index > died_at:

@@ -65,6 +65,13 @@ class Record:
         return self.after.overlay.tunnel_for(self.peer.address)
 
     @property
+    def arrives_by(self) -> frozenset[str]:
+        """The devices by which the tunnel's packets came in: answers may take another uplink."""
+        return frozenset(
+            packet.device for packet in self.tapped.packets if packet.tunnel is not None and not packet.outgoing
+        )
+
+    @property
     def uplink(self) -> str | None:
         """The device by which the tunnel's packets leave."""
         return uplink_of(self.after.kernel, self.watched)
@@ -147,7 +154,9 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
     for packets, length in sizes:
         flow = replace(outer, interface_out=record.uplink, length_bytes=length)
         yield FilterBurst(flow=flow, packets=packets, outer=True)
-        yield FilterBurst(flow=flow.answer(), packets=packets, outer=True, direction="reverse")
+        for device in sorted({record.uplink, *record.arrives_by}):
+            answer = replace(flow, interface_out=device).answer()
+            yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse")
 
 
 def _views(record: Record) -> Iterator[TunnelView]:
