@@ -299,6 +299,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
+    "overlay.route": (DeathFacts,),
     "way.packet": (DeathFacts,),
 }
 """Which facts each check gives. Where the fields of one class are among another's, the larger class comes first: a
