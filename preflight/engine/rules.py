@@ -235,6 +235,18 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
 
+OUTER = frozenset(
+    {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
+    | {"prerouting-outer", "rp-outer", "input-outer", "socket-outer"}
+)
+"""Stations of this node that the packets of all its tunnels pass."""
+
+
+def silent(code: str) -> bool:
+    """Whether a finding says that nothing at all came back from the control plane."""
+    return code in (*_SILENT, "run.no-answer")
+
+
 _WITH_A_WAY = ("overlay.*", "reach.*", "mtu.*", "udp.*", "host.firewall-drop", "host.rp-filter", *_ENDED)
 _WITHOUT = ("overlay.config-drift",)
 
