@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from time import monotonic
 
-from preflight.api import CONTROL, NODE, Code, Direction, Remedies, Result, Status
-from preflight.engine.rules import BENEATH, DEPTH, LAYERS, RULES, Rule, dies_with
+from preflight.api import CONTROL, NODE, Code, Direction, Facts, Remedies, Result, Status
+from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, Rule, dies_with, silent
 from preflight.engine.ways import WayId, way_of
 from preflight.model.event import Listener, telling
 from preflight.proto.way.stations import Station
@@ -47,12 +47,18 @@ class _Candidate:
     place: int
 
     @property
-    def proven(self) -> bool:
-        """Whether it is the place at which packets die."""
-        return any(
-            result.status is Status.FAIL and result.station is not None and result.station.kind == "packet"
+    def deaths(self) -> frozenset[tuple[Station, Facts | None]]:
+        """The places at which packets die, each with what decided."""
+        return frozenset(
+            (result.station, result.facts)
             for result in self.results
+            if result.status is Status.FAIL and result.station is not None and result.station.kind == "packet"
         )
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is a place at which packets die."""
+        return bool(self.deaths)
 
 
 def diagnose(
@@ -124,6 +130,8 @@ class _Reach:
         # What is milder never excuses what is worse, and what is undecided explains nothing.
         if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
             return False
+        if cause.proven and effect.proven and cause.code == effect.code and not cause.deaths.isdisjoint(effect.deaths):
+            return True
         # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
         if cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug):
             return self._about_the_way(cause, effect)
@@ -136,8 +144,9 @@ class _Reach:
         """Whether a finding is about the way on which packets are proven to die."""
         if {_direction(list(each.results)) for each in (cause, effect)} == {Direction.FORWARD, Direction.REVERSE}:
             return False
-        hosted = effect.target == CONTROL and cause.target == self._control_host
-        return hosted or effect.target in (cause.target, NODE)
+        if effect.target == CONTROL:
+            return cause.target == self._control_host or (silent(effect.code.slug) and _stops_all(cause))
+        return effect.target in (cause.target, NODE)
 
     def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:
         """The rules by which one code accounts for another."""
@@ -148,6 +157,11 @@ class _Reach:
                 if fnmatchcase(cause, rule.cause) and any(fnmatchcase(effect, pattern) for pattern in rule.effects)
             )
         return self._between[cause, effect]
+
+
+def _stops_all(cause: _Candidate) -> bool:
+    """Whether packets die where this node's tunnel meets the network, which those for the control plane meet too."""
+    return any(station.id in OUTER for station, _ in cause.deaths)
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
@@ -183,6 +197,8 @@ def _borne_out(rule: Rule, cause: _Candidate, effect: _Candidate) -> bool:
 def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
     if cause.proven != effect.proven:
         return cause.proven
+    if cause.proven and cause.code == effect.code:
+        return cause.place < effect.place
     if cause.code.slug in BENEATH.get(effect.code.slug, ()):
         return effect.code.slug != "host.rp-filter" or effect.target == NODE
     return _depth(cause) < _depth(effect)
@@ -225,7 +241,11 @@ def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidat
 def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, Sequence[str]]) -> Cause:
     """blocked: ids of the results that each failed result keeps from being measured."""
     bad = [result.id for candidate in explained for result in candidate.results]
-    worst = [result for result in root.results if result.status is root.status]
+    # What is proven says most, then what was followed; the sort keeps the order of all others.
+    worst = sorted(
+        (result for result in root.results if result.status is root.status),
+        key=lambda result: (result.station is None, not result.observations),
+    )
     # The directions of one check belong together; what another check says of the same is a repetition.
     telling = [result for result in worst if result.check == worst[0].check]
     return Cause(

@@ -46,7 +46,7 @@ def way_of(result: Result) -> WayId | None:
 
 
 def follow_ways(results: Iterable[Result]) -> tuple[Way, ...]:
-    """Every way of a target in trouble, in the order in which the results tell of them."""
+    """Every way of a target in trouble, in the order of the first results about them."""
     said: dict[WayId, list[Observation]] = {}
     troubled: set[WayId] = set()
     for result in results:

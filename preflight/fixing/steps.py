@@ -7,7 +7,7 @@ the change would still be right: a report may be older than the state that it de
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from preflight.model import parameters
 from preflight.model.change import Command
 from preflight.model.fix import (
+    AddressDelete,
     ClockSync,
     FilterAccept,
     FilterDelete,
@@ -24,8 +25,11 @@ from preflight.model.fix import (
     LinkMtu,
     LinkMtuByAddress,
     LinkUp,
+    NeighbourDelete,
     NoPresharedKey,
+    PolicyRule,
     PrivateFiles,
+    RefusalDelete,
     Route,
     RouteAround,
     WgQuick,
@@ -151,6 +155,47 @@ def _fits(fix: Route, entry: Command) -> bool:
     pairs = set(pairwise(entry))
     wanted = (("via", fix.gateway), ("dev", fix.interface), ("src", fix.source))
     return all(value is None or (word, value) in pairs for word, value in wanted)
+
+
+def _policy_rule(fix: PolicyRule, ask: Ask) -> Iterator[Step]:
+    there = json.loads(ask(("ip", "-json", fix.family, "rule", "show", "pref", str(fix.priority))))
+    if fix.action == "del" and not there:
+        raise FixError(f"the rule {fix.priority} is not there any more")
+    if fix.action == "add" and any(str(rule.get("table", "")) in _names_of(fix.table) for rule in there):
+        return
+    back = replace(fix, action="add" if fix.action == "del" else "del")
+    yield from (Step(command, _undone_by(*back.commands)) for command in fix.commands)
+
+
+def _names_of(table: int | None) -> tuple[str, ...]:
+    return (str(table), {253: "default", 254: "main", 255: "local"}.get(table or 0, str(table)))
+
+
+def _refusal_delete(fix: RefusalDelete, ask: Ask) -> Iterator[Step]:
+    table = () if fix.table is None else ("table", str(fix.table))
+    shown = ask(("ip", fix.family, "route", "show", *table, "type", fix.kind, "exact", fix.destination))
+    if not shown.strip():
+        raise FixError(f"the {fix.kind} route to {fix.destination} is not there any more")
+    back = ("ip", fix.family, "route", "add", *_entry(shown.splitlines()[0]), *table)
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _address_delete(fix: AddressDelete, ask: Ask) -> Iterator[Step]:
+    shown = json.loads(ask(("ip", "-json", "address", "show", "dev", fix.interface)))
+    there = {f"{each['local']}/{each['prefixlen']}" for link in shown for each in link.get("addr_info", ())}
+    if fix.address not in there:
+        raise FixError(f"{fix.interface} does not have {fix.address} any more")
+    back = ("ip", "address", "add", fix.address, "dev", fix.interface)
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _neighbour_delete(fix: NeighbourDelete, ask: Ask) -> Iterator[Step]:
+    shown = json.loads(ask(("ip", "-json", "neighbour", "show", "to", fix.address, "dev", fix.interface)))
+    fixed = [each["lladdr"] for each in shown if "PERMANENT" in each.get("state", ()) and each.get("lladdr")]
+    if not fixed:
+        raise FixError(f"nobody wrote where {fix.address} is on {fix.interface}")
+    entry = (fix.address, "lladdr", fixed[0], "dev", fix.interface, "nud", "permanent")
+    yield from (Step(command, _undone_by(("ip", "neighbour", "replace", *entry))) for command in fix.commands)
 
 
 def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
@@ -288,6 +333,10 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     KernelSettings: _kernel_settings,
     Route: _route,
     RouteAround: _route_around,
+    PolicyRule: _policy_rule,
+    RefusalDelete: _refusal_delete,
+    AddressDelete: _address_delete,
+    NeighbourDelete: _neighbour_delete,
     WireguardPeer: _wireguard_peer,
     WireguardKey: _wireguard_key,
     WireguardPort: _wireguard_port,

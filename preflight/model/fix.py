@@ -8,6 +8,7 @@ command lines that the program runs are both built from them, so they cannot dif
 from typing import get_args
 
 from preflight.model.host_fixes import (
+    BearerFromWorkerToken,
     ClockSync,
     Environment,
     PastProxy,
@@ -15,6 +16,7 @@ from preflight.model.host_fixes import (
     ResponderStart,
     ServiceRestart,
     Setting,
+    TokenAlone,
     WgQuick,
 )
 from preflight.model.network_fixes import (
@@ -29,10 +31,13 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
 from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
 __all__ = [
     "KINDS",
+    "AddressDelete",
+    "BearerFromWorkerToken",
     "ClockSync",
     "Environment",
     "FilterAccept",
@@ -43,14 +48,19 @@ __all__ = [
     "LinkMtu",
     "LinkMtuByAddress",
     "LinkUp",
+    "NeighbourDelete",
     "NoPresharedKey",
     "PastProxy",
+    "PolicyRule",
     "PrivateFiles",
+    "QueueDelete",
+    "RefusalDelete",
     "ResponderStart",
     "Route",
     "RouteAround",
     "ServiceRestart",
     "Setting",
+    "TokenAlone",
     "WgQuick",
     "WireguardKey",
     "WireguardPeer",
@@ -65,6 +75,11 @@ Fix = (
     | KernelSettings
     | Route
     | RouteAround
+    | PolicyRule
+    | RefusalDelete
+    | AddressDelete
+    | NeighbourDelete
+    | QueueDelete
     | WireguardPeer
     | WireguardKey
     | WireguardPort
@@ -78,6 +93,8 @@ Fix = (
     | Setting
     | Environment
     | PastProxy
+    | TokenAlone
+    | BearerFromWorkerToken
     | ResponderStart
 )
 

@@ -42,7 +42,7 @@ def test_healthy_targets_have_no_way() -> None:
 
 
 def test_a_request_dies_at_its_first_bad_station() -> None:
-    """Stations that passed are told with the one that failed, in the order of a request."""
+    """Stations that passed are shown with the one that failed, in the order of a request."""
     results = [
         at("control.tls", failed(codes.CONTROL_TLS_NAME, CONTROL, RT, "another name", station=request("tls"))),
         at("control.dns", passed(CONTROL, RT, "one address", station=request("name"))),
@@ -56,7 +56,7 @@ def test_a_request_dies_at_its_first_bad_station() -> None:
 
 
 def test_a_warning_does_not_stop_a_request() -> None:
-    """What only warns was passed; the way is told because something about it is to be known."""
+    """What only warns was passed; the way is shown because a reader must know something about it."""
     results = [at("control.dns", warned(codes.CONTROL_SLOW, CONTROL, RT, "slow", station=request("name")))]
     (way,) = follow_ways(results)
     assert way.followed.place is None

@@ -8,6 +8,7 @@ import pytest
 from preflight.fixing.steps import Ask, FixError, Step, steps
 from preflight.model.change import Command, NamedValue
 from preflight.model.fix import (
+    AddressDelete,
     ClockSync,
     FilterAccept,
     FilterDelete,
@@ -17,8 +18,12 @@ from preflight.model.fix import (
     LinkMtu,
     LinkMtuByAddress,
     LinkUp,
+    NeighbourDelete,
     NoPresharedKey,
+    PolicyRule,
     PrivateFiles,
+    QueueDelete,
+    RefusalDelete,
     Route,
     RouteAround,
     ServiceRestart,
@@ -97,6 +102,36 @@ def words(*lines: str) -> list[Command]:
             ["ip -4 route replace 192.0.2.1 dev wg0"],
         ),
         (
+            PolicyRule(action="del", family="-4", priority=90, does="prohibit", destination="10.66.0.2/32"),
+            ('[{"priority":90,"src":"all","dst":"10.66.0.2","action":"prohibit"}]',),
+            ["ip -4 rule add to 10.66.0.2/32 pref 90 prohibit"],
+        ),
+        (
+            PolicyRule(action="add", family="-4", priority=32766, does="lookup", table=254),
+            ("[]",),
+            ["ip -4 rule del pref 32766 lookup 254"],
+        ),
+        (
+            PolicyRule(action="add", family="-4", priority=32766, does="lookup", table=254),
+            ('[{"priority":32766,"src":"all","table":"main"}]',),
+            None,
+        ),
+        (
+            RefusalDelete(kind="blackhole", destination="10.66.0.2/32", table=7),
+            ("blackhole 10.66.0.2 metric 9\n",),
+            ["ip -4 route add blackhole 10.66.0.2 metric 9 table 7"],
+        ),
+        (
+            AddressDelete(interface="eth0", address="10.66.0.2/32"),
+            (json.dumps([{"addr_info": [{"local": "10.66.0.2", "prefixlen": 32}]}]),),
+            ["ip address add 10.66.0.2/32 dev eth0"],
+        ),
+        (
+            NeighbourDelete(interface="eth0", address="192.0.2.1"),
+            ('[{"dst":"192.0.2.1","lladdr":"02:00:00:00:00:99","state":["PERMANENT"]}]',),
+            ["ip neighbour replace 192.0.2.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"],
+        ),
+        (
             WireguardPeer(interface="wg0", key=KEY, keepalive_s=25),
             (f"{KEY}\t10.66.0.2/32\n", f"{KEY}\toff\n"),
             [f"wg set wg0 peer {KEY} persistent-keepalive off"],
@@ -159,6 +194,7 @@ def test_an_accepting_rule_is_found_again() -> None:
 def test_what_cannot_be_undone_says_so() -> None:
     """Protects from the promise of a way back that there is not."""
     assert [step.unmade for step in steps(ServiceRestart(service="nebula"), asked())] == [None]
+    assert [step.unmade for step in steps(QueueDelete(interface="eth0"), asked())] == [None]
     assert [step.unmade for step in steps(WgQuick(interface="wg0", again=True), asked())] == [None, None]
     renewed = WireguardKey(interface="wg0", key=KEY, instead_of=OTHER, allowed_ips=("10.66.0.2/32",))
     assert [step.unmade for step in steps(renewed, asked(f"{OTHER}\t10.66.0.2/32\n"))] == [None, None]
@@ -208,6 +244,19 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     ),
     "the route is gone": (
         Route(action="del", destination="10.66.0.2/32", gateway="192.168.0.1"), ("10.66.0.2 dev wg0\n",), "any more",
+    ),
+    "the policy rule is gone": (
+        PolicyRule(action="del", family="-4", priority=90, does="prohibit"), ("[]",), "not there any more",
+    ),
+    "the refusing route is gone": (
+        RefusalDelete(kind="prohibit", destination="10.66.0.2/32"), ("",), "not there any more",
+    ),
+    "the address is gone": (
+        AddressDelete(interface="lo", address="10.66.0.2/32"), ('[{"addr_info": []}]',), "does not have",
+    ),
+    "the neighbour is not written by hand": (
+        NeighbourDelete(interface="eth0", address="192.0.2.1"),
+        ('[{"dst":"192.0.2.1","lladdr":"02::1","state":["STALE"]}]',), "nobody wrote",
     ),
     "the rule is gone": (
         FilterDelete(family="inet", table="filter", chain="input", handle=8), (RULES,), "not there any more",

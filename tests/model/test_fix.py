@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import KINDS, Fix, LinkMtu, LinkMtuByAddress
+from preflight.model.token import CLEANED_BY
 
 FIX: TypeAdapter[Fix] = TypeAdapter(Annotated[Fix, Field(discriminator="id")])
 KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
@@ -48,6 +49,19 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "locked_mtu_bytes": optional() | sizes,
     },
     "route.around": {"interface": interfaces, "endpoint": addresses},
+    "rule": {
+        "action": st.sampled_from(("add", "del")), "family": st.sampled_from(("-4", "-6")),
+        "priority": st.integers(0, 32766), "does": st.just("lookup"), "table": st.integers(1, 2**32 - 1),
+        "source": optional() | networks, "destination": optional() | networks, "inverted": st.booleans(),
+        "mark": optional() | st.integers(1, 2**32 - 1),
+    },
+    "route.refusal": {
+        "kind": st.sampled_from(("blackhole", "unreachable", "prohibit")), "destination": networks,
+        "table": optional() | st.integers(1, 2**32 - 1),
+    },
+    "address.delete": {"interface": interfaces, "address": networks},
+    "neighbour.delete": {"interface": interfaces, "address": addresses},
+    "queue.delete": {"interface": interfaces},
     "wireguard.peer": {
         "interface": interfaces,
         "key": st.just(KEY),
@@ -79,6 +93,8 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     },
     "settings.value": {"file": paths, "key": st.just("control.url"), "value": urls},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
+    "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
+    "environment.bearer": {},
     "environment.no-proxy": {"host": words | addresses},
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip
@@ -118,6 +134,10 @@ def test_a_peer_s_interface_is_found_there() -> None:
 
 HOSTILE = ("", "-x", "--help", "a b", "a\nb", "a;reboot", "$(reboot)", "`id`", "a/../b", "a\0b", "x" * 300, "a|b")
 ROUTE = {"id": "route", "action": "add", "destination": "10.66.0.2/32", "interface": "wg0"}
+RULE = {
+    **{"id": "rule", "action": "del", "family": "-4", "priority": 90},
+    **{"does": "prohibit", "destination": "10.66.0.2/32"},
+}
 PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 25}
 RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips": ["10.66.0.2/32"]}
 
@@ -133,6 +153,18 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         (ROUTE, "interface"),
         (ROUTE | {"gateway": "10.0.0.1"}, "gateway"),
         (ROUTE, "action"),
+        (RULE, "action"),
+        (RULE, "family"),
+        (RULE, "does"),
+        (RULE, "destination"),
+        (RULE | {"source": "10.66.0.1/32"}, "source"),
+        ({"id": "route.refusal", "kind": "prohibit", "destination": "10.66.0.2/32"}, "kind"),
+        ({"id": "route.refusal", "kind": "prohibit", "destination": "10.66.0.2/32"}, "destination"),
+        ({"id": "address.delete", "interface": "wg0", "address": "10.66.0.2/32"}, "interface"),
+        ({"id": "address.delete", "interface": "wg0", "address": "10.66.0.2/32"}, "address"),
+        ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "interface"),
+        ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "address"),
+        ({"id": "queue.delete", "interface": "eth0"}, "interface"),
         ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "interface"),
         ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "endpoint"),
         (PEER, "interface"),

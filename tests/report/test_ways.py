@@ -6,10 +6,10 @@ from typing import Literal
 from preflight import codes
 from preflight.api import Direction, Observation, Station, failed
 from preflight.engine.diagnosis import diagnose
-from preflight.engine.ways import follow_ways
 from preflight.proto.way.observation import Death
 from preflight.report import html, json, markdown, text
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, Report
 from preflight.report.ways import both_ways, line
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
@@ -31,7 +31,6 @@ def report(direction: Direction = Direction.FORWARD) -> Report:
     return build_report(
         results,
         diagnose(results),
-        ways=follow_ways(results),
         node=node,
         overlay=None,
         started_at=NOW,
@@ -41,7 +40,7 @@ def report(direction: Direction = Direction.FORWARD) -> Report:
 
 
 def test_one_line_shows_the_place() -> None:
-    """The last station that was seen stands before the one that killed, and the rest is called unseen."""
+    """The last station that was seen comes before the one that killed, and the rest is called unseen."""
     (way,) = report().ways
     assert line(way) == "here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen"
 

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 _AT = Place("request", "bearer")
 _SCOPE_AT = Place("request", "scope")
-MALFORMED = "enroll.unauthorized"
-"""Until the toolkit has a code for a bearer that cannot be right."""
+MALFORMED = "enroll.bearer-malformed"
 _WORKER = "VOX_MESH_WORKER_TOKEN"
 _TOKEN = "token"  # noqa: S105 - a file's name
 _HOUR_S = 3600

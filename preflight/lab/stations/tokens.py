@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 _AT = Place("token", "token")
-MALFORMED = "enroll.bootstrap-invalid"
-"""Until the toolkit has a code `enroll.bootstrap-malformed`."""
+MALFORMED = "enroll.bootstrap-malformed"
 _TOKEN = "bootstrap-token"  # noqa: S105 - a file's name
 
 

@@ -1,1 +1,1 @@
-"""Observers of a packet's way: thin I/O whose plain data `preflight.proto.way` judges."""
+"""Observers of a way: what this node's kernel, its filters and the wire say of packets."""

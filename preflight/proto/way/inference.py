@@ -1,7 +1,7 @@
 """From observations to the place of death: pure, monotone, and never narrower than what was seen allows.
 
 Seen at a station means passed there and at all before it. A station that says that it dropped packets is the place of
-death, unless packets of the same class were seen behind it. Without such a word, the place lies between the last
+death, unless packets of the same class were seen behind it. Without such a report, the place is between the last
 station at which they were seen and the first at which they were not: where several stations are left there, none of
 them is named.
 """
@@ -30,7 +30,7 @@ class Judged:
 class Followed:
     """A way as far as it was followed.
 
-    death, place: what killed the packets, and where; place alone: the only station that is left, without a word on how.
+    death, place: what killed the packets, and where; place alone: the only station that is left, for whatever reason.
     gap: the stations among which they vanish, if several are left.
     """
 
@@ -48,7 +48,7 @@ def infer(table: Sequence[Station], observations: Iterable[Observation]) -> Foll
     """Follow one way through the stations of its table. Observations of stations that are not on it are ignored.
 
     First the packets of the burst and what carries them, then handshakes alone, then large packets alone: what kills
-    every packet is told before what kills some.
+    every packet comes before what kills some.
     """
     at = {station: index for index, station in enumerate(table)}
     known = sorted((each for each in observations if each.station in at), key=lambda each: at[each.station])
@@ -93,9 +93,21 @@ def _missed(known: Sequence[Observation], at: Mapping[Station, int], packets: Pa
 
 def _killer(known: Sequence[Observation], at: Mapping[Station, int], seen: int, absent: int) -> Observation | None:
     """The station whose own word on a death nothing contradicts: the proven before the likely, then the earliest."""
-    fitting = [each for each in known if each.finding == "killed" and seen < at[each.station] <= absent]
+    delivered = seen == len(at) - 1
+    fitting = [
+        each
+        for each in known
+        if each.finding == "killed"
+        and at[each.station] <= absent
+        and (seen < at[each.station] or (_dooms(each) and not delivered))
+    ]
     proven = [each for each in fitting if each.death is None or each.death.certain]
     return next(iter(proven or fitting), None)
+
+
+def _dooms(each: Observation) -> bool:
+    """Whether packets pass the station and die further on because of it."""
+    return each.death is not None and each.death.later
 
 
 def _between(
@@ -126,7 +138,7 @@ def _judged(
             return Judged(station, "died", killed.by, words)
         absent = next((each for each in known if each.finding == "absent" and at[each.station] >= index), None)
         return Judged(station, "died", absent.by if absent else None, absent.reason if absent else "")
-    if index <= seen and (died_at is None or index < died_at):
+    if index <= seen:
         witness = next(each for each in known if each.finding == "seen" and at[each.station] >= index)
         return Judged(station, "passed", witness.by, witness.reason)
     if died_at is not None and index > died_at:

@@ -54,14 +54,14 @@ def test_what_is_proven_outranks_what_only_fits() -> None:
 
 
 def test_several_stations_that_are_left_are_not_named() -> None:
-    """The gap says what nobody could tell apart; no place is claimed."""
+    """The gap lists what nobody could distinguish; no place is claimed."""
     followed = infer(PACKET, [_said("tunnel", "seen"), _said("session", "clear"), _said("neighbour", "absent")])
     assert followed.place is None
     assert [station.id for station in followed.gap] == ["route-outer", "filter-outer", "post-outer", "neighbour"]
 
 
 def test_handshakes_on_the_wire_do_not_excuse_packets_that_never_entered_the_tunnel() -> None:
-    """A tunnel calls by itself: that its handshakes leave proves nothing for packets that the firewall ate."""
+    """A tunnel calls by itself: that its handshakes leave proves nothing for packets that the firewall dropped."""
     seen = [_said("wire", "seen", packets="handshake"), _said("tunnel", "absent"), _said("filter-out", "killed")]
     assert infer(PACKET, seen).place == Station("filter-out")
 
