@@ -122,7 +122,10 @@ def _two_tunnels_is(setup: Setup, node: str) -> Truth:
     if node == "b":
         return dead(setup, "round-trip", where="peer")
     taken = Deciding("port", outside.port_of(outside.plan_of(setup)))
-    return dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
+    truth = dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
+    if setup.user != "root":  # the tunnel's state is root's to read
+        return truth
+    return replace(truth, code="overlay.port-conflict", vague=(truth.code,))
 
 
 def _two_tunnels_excluded(setup: Setup, node: str) -> str | None:
