@@ -7,6 +7,7 @@ command lines that the program runs are both built from them, so they cannot dif
 
 from typing import get_args
 
+from preflight.model.filter_fixes import FilterPass, IptablesPass
 from preflight.model.host_fixes import (
     ClockSync,
     Environment,
@@ -36,7 +37,9 @@ __all__ = [
     "Environment",
     "FilterAccept",
     "FilterDelete",
+    "FilterPass",
     "Fix",
+    "IptablesPass",
     "KernelSettings",
     "LinkAddresses",
     "LinkMtu",
@@ -68,6 +71,8 @@ Fix = (
     | PrivateFiles
     | FilterDelete
     | FilterAccept
+    | FilterPass
+    | IptablesPass
     | Setting
     | Environment
     | PastProxy
