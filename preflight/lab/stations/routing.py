@@ -127,7 +127,7 @@ _HERE = (
         _SOURCE,
         (commands(_SOURCE, "a", "route replace $peer/$length dev $tunnel src $home"),),
         _CHOSEN,
-        code=words.NO_FORWARD,
+        code="overlay.wrong-source",
         excluded=_bound_sources,
         proof=proofs.dies_between_the_taps("a", "b"),
     ),
