@@ -90,7 +90,6 @@ ELSEWHERE = {
     "preflight/lab/scoreboard.py": "tests/lab/test_score.py",
     "preflight/lab/services.py": "tests/lab/test_diagnoses.py",
     "preflight/lab/site.py": "tests/lab/test_lifecycle.py",
-    "preflight/lab/stations/asking.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/naming.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/reaching.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/url.py": "tests/lab/test_stations.py",

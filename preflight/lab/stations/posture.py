@@ -1,5 +1,6 @@
 """What is wrong and stops nothing: open control planes, secrets in the wrong place, nodes of the list, and plug-ins."""
 
+import json
 import ssl
 import warnings
 from collections.abc import Callable
@@ -109,7 +110,9 @@ def _row(id: str, proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool]
     """The list has this node, and it is as wanted, compared with the others."""
 
     def prove(network: "Network") -> None:
-        nodes = asks.nodes(network)
+        got = ask(network, LIST, token=asks.mesh_token(network))
+        must(got.status == 200, f"{LIST}: {got.status or got.text}")
+        nodes = json.loads(got.text)["nodes"]
         found = [node for node in nodes if node["id"] == id]
         others = [node for node in nodes if node["id"] != id]
         must(bool(found) and proves(found[0], others), f"the list does not show it: {found}")

@@ -1,5 +1,6 @@
 """Faults of what answers in the place of the control plane, or in front of it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -7,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places, Server
 from preflight.lab.part import Part, planned
+from preflight.lab.processes import start, wait_for_words
+from preflight.lab.site import CONTROL, DATABASE
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.proofs import each_of
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.model.host_port import bracketed
+from preflight.programs import python_module
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -122,7 +126,12 @@ def _unhealthy(setup: Setup) -> tuple[Part, ...]:
 
 def _locked(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
-        asks.hold_database(network)
+        """From a process that ends with the lab."""
+        database = network.names.files(CONTROL) / DATABASE
+        words = network.command("a", *python_module("preflight.lab.lock_holder", str(database)))
+        log = network.names.directory / "lock-holder.log"
+        holder = start("lock holder", words, mark=network.names.mark("lock-holder"), log=log)
+        wait_for_words(holder, "holding ", 1, time.monotonic() + asks.WAIT_S)
 
     return (Part("another program holds the control plane's database", inject=inject),)
 

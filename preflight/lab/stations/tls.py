@@ -81,7 +81,10 @@ def _missing_link(network: "Network") -> None:
 def _ends_soon(network: "Network") -> None:
     """The certificate is good, and has less than two weeks left."""
     context = ssl.create_default_context(cafile=str(network.names.files("a") / "ca.pem"))
-    with asks.open_socket(network) as sock, context.wrap_socket(sock, server_hostname=asks.host_of(network)) as secure:
+    with (
+        asks.open_socket(network) as sock,
+        context.wrap_socket(sock, server_hostname=asks.control_address(network)) as secure,
+    ):
         ends = str((secure.getpeercert() or {}).get("notAfter"))
     left_s = ssl.cert_time_to_seconds(ends) - time.time()
     must(0 < left_s < _TWO_WEEKS_S, f"the certificate has {left_s:.0f} seconds left")
@@ -121,12 +124,12 @@ def _rejects_name(network: "Network") -> None:
 
 def _lost_tls(plan: Blueprint) -> Blueprint:
     """The server has no certificate any more, and its nodes do not know."""
-    return asks.secure_url(replace(plan, certificate=None))
+    return asks.with_urls(replace(plan, certificate=None), lambda url: url.replace("http://", "https://"))
 
 
 def _gained_tls(plan: Blueprint) -> Blueprint:
     """The server has a certificate now, and a does not know."""
-    return asks.plain_url(replace(plan, certificate="good"))
+    return asks.with_urls(replace(plan, certificate="good"), lambda url: url.replace("https://", "http://"))
 
 
 def _lost_tls_is(setup: Setup) -> Truth:

@@ -9,7 +9,7 @@ from preflight.lab.axes.control import FIRST_VARIABLE, SECOND_VARIABLE
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import Blueprint
 from preflight.lab.part import Part
-from preflight.lab.stations import asking
+from preflight.lab.stations import asks
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.truth import Deciding, Healer, Place, Truth
 
@@ -83,7 +83,7 @@ def _nobody_listens_there(network: "Network") -> None:
     url, earlier = network.plan.url_variables.get(FIRST_VARIABLE, ""), _elsewhere(network.plan)
     if earlier not in url:
         raise NotThereError(f"{FIRST_VARIABLE} does not lead to {earlier}: {url}")
-    asking.connection_ends("refused", to=lambda network: earlier)(network)
+    asks.connection_ends("refused", to=lambda network: earlier)(network)
 
 
 def _stale_variable_is(setup: Setup) -> Truth:
@@ -124,7 +124,7 @@ def _written(
         place=_PARSE,
         made=lambda setup: (_rewritten(summary, change),),
         expected=expected,
-        proof=asking.url_contains(mistake),
+        proof=asks.url_contains(mistake),
     )
 
 
