@@ -284,6 +284,12 @@ def in_front(summary: str, front: Front) -> Part:
     return Part(summary, shape=lambda plan: replace(plan, front=front))
 
 
+def fronted(summary: str, **front: Any) -> Callable[[Setup], tuple[Part, ...]]:
+    """What makes a fault that something in front of the control plane is. front: fields of Front."""
+    part = in_front(summary, Front(**front))
+    return lambda setup: (part,)
+
+
 def shaped(summary: str, change: Callable[[Blueprint], Blueprint]) -> Part:
     """Another plan."""
     return Part(summary, shape=change)

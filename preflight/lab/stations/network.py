@@ -10,7 +10,8 @@ from preflight.lab.part import Part, Step
 from preflight.lab.stations import outside, outside_packets
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
-from preflight.lab.stations.outside import Dead, dead, family_of, on_the_way, plan_of, port_of, remote_end
+from preflight.lab.stations.outside import Dead, family_of, on_the_way, plan_of, port_of, remote_end
+from preflight.lab.stations.words import dead, never_up
 from preflight.lab.topology import gateway_address
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -161,9 +162,7 @@ def _never_up(direction: Dead | None, *, refused: bool = False) -> Callable[[Set
     def expected(setup: Setup) -> Truth:
         refuses = Deciding("offender", _router(setup)) if refused else None
         place = PLACE if refused else None
-        return outside.never_up(
-            setup, direction=direction, place=place, deciding=refuses, heals="nothing", where="router"
-        )
+        return never_up(setup, direction=direction, place=place, deciding=refuses, heals="nothing", where="router")
 
     return expected
 

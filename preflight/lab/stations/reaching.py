@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from preflight.lab.stations import asks
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.proofs import Proof
 from preflight.lab.stations.url import at_host
+from preflight.lab.stations.words import at_control_host
 from preflight.lab.topology import CONTROL_NAME
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -184,10 +186,7 @@ def _prohibited_is(setup: Setup) -> Truth:
 
 
 def _connect_is(code: str, *vague: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
-    truth = Truth(
-        code, "control", place=_CONNECT, deciding=deciding, heals="command", where="control host", vague=vague
-    )
-    return lambda setup: truth
+    return at_control_host(_CONNECT, code, deciding, *vague, heals="command")
 
 
 def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
@@ -243,73 +242,68 @@ def _dead_family_excluded(setup: Setup) -> str | None:
     return None if setup.families == "both" else "the overlay has one family only"
 
 
+_route = partial(Fault, place=_ROUTE)
+_connect = partial(Fault, place=_CONNECT)
+
 FAULTS = (
-    Fault(
+    _route(
         name="route-lan",
         summary="a's control URL has the control host's address outside the overlay, where it answers too",
-        place=_ROUTE,
         made=_lan,
         expected=_lan_is,
         proof=_lan_is_used,
         excluded=_lan_excluded,
     ),
-    Fault(
+    _route(
         name="route-outside",
         summary="the control host's name leads outside the overlay, where tokens would be sent in clear",
-        place=_ROUTE,
         made=_outside,
         expected=_outside_is,
         proof=_name_is_outside,
         excluded=_outside_excluded,
     ),
-    Fault(
+    _route(
         name="route-leak",
         summary="a route on a sends the control host's overlay address to its LAN",
-        place=_ROUTE,
         made=_leak,
         expected=_leak_is,
         proof=_leaves_outside(asks.control_address),
         excluded=_leak_excluded,
     ),
-    Fault(
+    _route(
         name="route-prohibited",
         summary="a rule of a's routing forbids the control host",
-        place=_ROUTE,
         made=_prohibited,
         expected=_prohibited_is,
         proof=asks.connection_ends("forbidden"),
         excluded=_third_only,
     ),
-    Fault(
+    _connect(
         name="connect-refused",
         summary="nobody listens at the control plane's address",
-        place=_CONNECT,
         made=_served_by("absent"),
         expected=_connect_is("control.refused"),
         proof=asks.connection_ends("refused"),
     ),
-    Fault(
+    _connect(
         name="connect-silent",
         summary="the control host drops connections to the control plane's port",
-        place=_CONNECT,
         made=_filtered("drop"),
         expected=_connect_is("control.timeout", "control.unreachable"),
         proof=asks.connection_ends("silent"),
     ),
-    Fault(
+    _connect(
         name="connect-rejected",
         summary="the control host's firewall rejects connections to the control plane's port",
-        place=_CONNECT,
         made=_filtered("reject with icmpx admin-prohibited"),
         expected=_connect_is(
             "control.unreachable", "control.refused", deciding=Deciding("offender", asks.control_address)
         ),
         proof=asks.connection_ends("unreachable"),
     ),
-    Fault(
+    _connect(
         name="connect-reset",
         summary="what listens at the control plane's address resets each connection",
-        place=_CONNECT,
         made=_served_by("resets"),
         expected=_connect_is(
             "control.refused",
@@ -318,10 +312,9 @@ FAULTS = (
         ),
         proof=asks.connection_ends("reset"),
     ),
-    Fault(
+    _connect(
         name="connect-family",
         summary="the control host's name also has an IPv6 address that nobody has",
-        place=_CONNECT,
         made=_dead_family,
         expected=_dead_family_is,
         proof=_family_is_dead,
