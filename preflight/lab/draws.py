@@ -13,6 +13,7 @@ from itertools import count as counting
 from preflight.lab.axes.axis import Axis
 from preflight.lab.axes.rules import broken_rule
 from preflight.lab.axes.setup import AXES, Setup
+from preflight.lab.part import Part
 from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.stations.fault import Fault
 from preflight.lab.truth import Truth
@@ -39,6 +40,10 @@ class Draw:
     def made(self) -> tuple[Fault, ...]:
         """The faults themselves."""
         return tuple(FAULTS[name] for name in self.faults)
+
+    def parts(self) -> tuple[Part, ...]:
+        """How it is built: its set-up, then what is broken in it."""
+        return (*self.setup.parts(), *(part for fault in self.made() for part in fault.made(self.setup)))
 
     def truths(self) -> tuple[Truth, ...]:
         """What is true of it, in the order of repair."""

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places
+from preflight.lab.blueprint import HAND_ON, Front, Places
 from preflight.lab.network import inside
 from preflight.lab.nginx import Nginx
 from preflight.lab.part import Part, planned
@@ -39,12 +38,7 @@ _PROXY_FILE = "proxy-url"
 _NO_BODY = f'proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection ""; {HAND_ON}'
 
 
-def _labelled(plan: Blueprint) -> Blueprint:
-    node = {**plan.node.get("node", {}), "labels": _LABELS}
-    return replace(plan, node={**plan.node, "node": node})
-
-
-_LONG_JOIN = asks.shaped("a has many labels", _labelled)
+_LONG_JOIN = asks.labelled("a has many labels", _LABELS)
 
 
 def _status(place: Place, code: str, status: int, *, heals: Healer = "nothing") -> Callable[[Setup], Truth]:
@@ -75,6 +69,16 @@ def _not_json(network: "Network") -> None:
 def _waits(network: "Network") -> None:
     got = ask(network, LIST, token=asks.mesh_token(network))
     must(got.status == 429 and "retry-after" in got.headers, f"the list: {got.status or got.text}")
+
+
+def _never_answers(network: "Network") -> None:
+    over = asks.connection(network)
+    try:
+        over.sock.settimeout(asks.SHORT_S)
+        got = ask(network, "/health", over=over)
+    finally:
+        over.close()
+    must(got.text.startswith("TimeoutError"), f"/health: {got.status or got.text}")
 
 
 def _clock_is_off(network: "Network") -> None:
@@ -268,6 +272,14 @@ FAULTS = (
         made=asks.fronted("a relay that halves", relay="halves"),
         expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "JSON")),
         proof=_not_json,
+    ),
+    _answer(
+        name="answer-hang",
+        summary="the control plane accepts connections, and never answers",
+        made=lambda setup: (asks.drilled("hang"),),
+        expected=at_control_host(_ANSWER, "control.timeout"),
+        proof=_never_answers,
+        excluded=asks.needs_control,
     ),
     _answer(
         name="answer-heartbeat-500",

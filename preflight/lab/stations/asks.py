@@ -290,9 +290,19 @@ def fronted(summary: str, **front: Any) -> Callable[[Setup], tuple[Part, ...]]:
     return lambda setup: (part,)
 
 
-def shaped(summary: str, change: Callable[[Blueprint], Blueprint]) -> Part:
+def shaped(summary: str, change: Callable[[Blueprint], Blueprint], *, loopback: bool = False) -> Part:
     """Another plan."""
-    return Part(summary, shape=change)
+    return Part(summary, shape=change, loopback=loopback)
+
+
+def labelled(summary: str, labels: list[str]) -> Part:
+    """a has these labels."""
+
+    def shape(plan: Blueprint) -> Blueprint:
+        node = {**plan.node.get("node", {}), "labels": labels}
+        return replace(plan, node={**plan.node, "node": node})
+
+    return shaped(summary, shape, loopback=True)
 
 
 def written(summary: str, name: str, make: "Callable[[Network], bytes]") -> Part:
@@ -314,7 +324,9 @@ def settings(network: "Network", node: str = "a") -> dict[str, Any]:
 
 def variables(summary: str, **files: str) -> Part:
     """a has these variables in its environment; each value is a file in its folder that holds it."""
-    return shaped(summary, lambda plan: replace(plan, node_environment={**plan.node_environment, **files}))
+    return shaped(
+        summary, lambda plan: replace(plan, node_environment={**plan.node_environment, **files}), loopback=True
+    )
 
 
 def with_urls(plan: Blueprint, change: Callable[[str], str]) -> Blueprint:
@@ -362,7 +374,7 @@ def drilled(words: str) -> Part:
     def shape(plan: Blueprint) -> Blueprint:
         return replace(plan, server_options=(*plan.server_options, "--fault", words))
 
-    return shaped(f"the control plane drills {words}", shape)
+    return shaped(f"the control plane drills {words}", shape, loopback=True)
 
 
 def record(node_id: str, **fields: Any) -> dict[str, Any]:
@@ -372,7 +384,7 @@ def record(node_id: str, **fields: Any) -> dict[str, Any]:
 
 def control_settings(summary: str, **keys: Any) -> Part:
     """More keys of the control plane's settings."""
-    return shaped(summary, lambda plan: replace(plan, control={**plan.control, **keys}))
+    return shaped(summary, lambda plan: replace(plan, control={**plan.control, **keys}), loopback=True)
 
 
 def change_settings(network: "Network", change: Callable[[dict[str, Any]], object]) -> None:

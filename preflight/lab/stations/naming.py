@@ -192,7 +192,13 @@ def _split(network: "Network") -> None:
     asks.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
 
 
+def _split_behind(network: "Network") -> None:
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
+    asks.resolver_says(SECOND_RESOLVER, CONTROL_NAME, _STRANGER)(network)
+
+
 _FIRST = Deciding("resolver", FIRST_RESOLVER)
+_SECOND = Deciding("resolver", SECOND_RESOLVER)
 
 FAULTS = (
     _resolver(
@@ -255,6 +261,14 @@ FAULTS = (
         ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_STRANGER,)}),
         ResolverPlan(SECOND_RESOLVER, _KNOWN),
         excluded=_both(_unresolved, _inside),
+    ),
+    _resolver(
+        "name-split-behind",
+        "a's second resolver, which nobody asks as long as the first one answers, has an address outside the overlay",
+        _is("control.dns-split", _SECOND, heals="file", warns=True),
+        _split_behind,
+        ResolverPlan(FIRST_RESOLVER, _KNOWN),
+        ResolverPlan(SECOND_RESOLVER, {CONTROL_NAME: (_STRANGER,)}),
     ),
     Fault(
         name="name-search-wildcard",

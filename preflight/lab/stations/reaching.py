@@ -199,7 +199,7 @@ def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
 
 def _served_by(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
     """Another server, or none, at the control plane's address, with no gateway in front of it."""
-    return lambda setup: (planned(f"at the control plane's address: {kind}", server=kind, front=None),)
+    return lambda setup: (planned(f"at the control plane's address: {kind}", loopback=True, server=kind, front=None),)
 
 
 def _dead_family(setup: Setup) -> tuple[Part, ...]:

@@ -65,7 +65,7 @@ def _leads_to(target: str) -> "Callable[[Network], None]":
 
 
 def _another(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (planned(f"another server is there: {kind}", server=kind),)
+    return lambda setup: (planned(f"another server is there: {kind}", loopback=True, server=kind),)
 
 
 def _upgraded(plan: Blueprint) -> Blueprint:

@@ -31,7 +31,7 @@ _VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate
 
 
 def _certificate(kind: Certificate) -> Callable[[Setup], tuple[Part, ...]]:
-    part = asks.shaped(f"the certificate is {kind}", lambda plan: replace(plan, certificate=kind))
+    part = asks.shaped(f"the certificate is {kind}", lambda plan: replace(plan, certificate=kind), loopback=True)
     return lambda setup: (part,)
 
 
