@@ -145,9 +145,9 @@ def _truths(scenario: Scenario, lab: Lab) -> tuple[Truth, ...]:
 
 
 def _judged(scenario: Scenario, true: Sequence[Truth], report: Mapping[str, Any]) -> Outcome:
-    if not scenario.by_truth:
+    if scenario.draw is None or not scenario.by_truth:
         return score.judge(scenario, report)
-    return score.judge_draw(scenario.name, true, report, scenario.silent)
+    return score.judge_draw(scenario.name, true, report, scenario.silent, any_order=scenario.draw.any_order)
 
 
 def _green(scenario: Scenario, report: Mapping[str, Any]) -> bool:

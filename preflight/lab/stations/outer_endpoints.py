@@ -230,5 +230,6 @@ FAULTS = (
         ),
         proof=proofs.all_of(proofs.dies("a", "b"), proofs.dies("b", "a"), outside_packets.is_redirected()),
         excluded=_portal_excluded,
+        alone=True,
     ),
 )

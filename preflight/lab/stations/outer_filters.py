@@ -252,6 +252,7 @@ FAULTS = (
         step=_marked_out,
         expected=_rule_out("filter-outer", everything=True),
         excluded=_has_marks,
+        alone="a",
     ),
     *_sent(
         "filter-outer",
@@ -259,6 +260,7 @@ FAULTS = (
         "the kill switch of another VPN on {node} rejects what the tunnel sends",
         step=_kill_switch,
         expected=_rule_out("filter-outer", everything=True),
+        alone="a",
     ),
     *_sent(
         "post-outer",
@@ -299,6 +301,7 @@ FAULTS = (
         expected=lambda setup, node: at_sender(
             setup, node, "egress-outer", Deciding("interface", _device), everything=True
         ),
+        alone="a",
     ),
     *on_both_sides(
         "egress-outer",

@@ -171,7 +171,7 @@ FAULTS = (
         "a rule on {node} drops what comes in by another link than its answers leave by",
         step=_strict_rule,
         expected=_strict_rule_is,
-        proof=_dies_inside,
+        proof=lambda node: proofs.dies_behind_the_wire(OTHER[node], node),
         excluded=_one_way_out,
     ),
     *on_both_sides(
@@ -182,6 +182,7 @@ FAULTS = (
         expected=_two_tunnels_is,
         proof=_silent,
         excluded=_two_tunnels_excluded,
+        alone="a",
     ),
     *on_both_sides(
         "socket-outer",

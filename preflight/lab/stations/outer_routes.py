@@ -215,6 +215,7 @@ FAULTS = (
         expected=_own("route-outer", Deciding("route_type", "none"), everything=True, public=True),
         proof=_refused("unreachable"),
         excluded=outside.only_default,
+        alone="a",
     ),
     *on_both_sides(
         "route-outer",
@@ -224,6 +225,7 @@ FAULTS = (
         expected=_both_ways,
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "UP"), _silent(node)),
         excluded=_one_uplink,
+        alone="a",
     ),
     *on_both_sides(
         "route-outer",
@@ -233,6 +235,7 @@ FAULTS = (
         expected=_both_ways,
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
         excluded=_cable,
+        alone="a",
     ),
     *on_both_sides(
         "route-outer",
@@ -277,6 +280,7 @@ FAULTS = (
         expected=_own("neighbour", Deciding("gateway", _gateway), everything=True, public=True),
         proof=_silent,
         excluded=outside.only_default,
+        alone="a",
     ),
     *on_both_sides(
         "neighbour",
@@ -285,6 +289,7 @@ FAULTS = (
         step=_wrong_neighbour,
         expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True, public=True),
         proof=_sent_to_nobody,
+        alone="a",
     ),
     Fault(
         name="route-outer-uplink-down-before",
@@ -294,5 +299,6 @@ FAULTS = (
         expected=_before_is,
         proof=proofs.all_of(proofs.uplink_lacks("a", "UP"), proofs.never_shook_hands("a")),
         excluded=_has_sessions,
+        alone=True,
     ),
 )

@@ -30,11 +30,12 @@ def on_both_sides(
     proof: "Callable[[str], Proof]",
     excluded: Callable[[Setup, str], str | None] = own_uplink,
     nodes: str = "ab",
+    alone: str = "",
 ) -> tuple[Fault, ...]:
     """The fault `STATION-what` of a tunnel's own packets at a, and at b, called `STATION-what-b`.
 
     Each function gets the node that has it. summary: with `{node}` and `{other}`. nodes: only one of them, where the
-    other end cannot have it.
+    other end cannot have it. alone: where it hides what another fault does, because nothing of a gets anywhere.
     """
     name, place = f"{station}-{what}", Place("packet", station, "receiver" if station in _RECEIVING else "sender")
     return tuple(
@@ -46,6 +47,7 @@ def on_both_sides(
             expected=partial(_on, expected, node),
             proof=proof(node),
             excluded=partial(_on, excluded, node),
+            alone=node in alone,
         )
         for node in nodes
     )
