@@ -142,9 +142,10 @@ def _older_file_excluded(setup: Setup) -> str | None:
 
 def _differs(network: "Network") -> None:
     """The running tunnel has a keepalive, and the file has none."""
-    live = network.wg("a", "showconf", _quick_file(network).stem)
-    if "PersistentKeepalive" in _quick_file(network).read_text(encoding="ascii") or "PersistentKeepalive" not in live:
-        raise NotThereError("wg-quick's file is as the running tunnel")
+    file, live = _quick_file(network), network.wg("a", "showconf", _quick_file(network).stem)
+    said = file.read_text(encoding="ascii") if file.exists() else ""
+    if not said or "PersistentKeepalive" in said or "PersistentKeepalive" not in live:
+        raise NotThereError("wg-quick has no file of a's tunnel that differs from it")
 
 
 def _fault(
