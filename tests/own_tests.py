@@ -31,7 +31,6 @@ ELSEWHERE = {
     "preflight/cli/in_lab.py": "tests/lab/test_lifecycle.py",
     "preflight/cli/init.py": "tests/settings/test_first_file.py",
     "preflight/cli/lab.py": "tests/lab/test_lifecycle.py",
-    "preflight/cli/labs.py": "tests/lab/test_matrix.py",
     "preflight/cli/lookup.py": "tests/cli/test_completion.py",
     "preflight/cli/main.py": "tests/cli/test_cli.py",
     "preflight/cli/outputs.py": "tests/attack/test_outputs.py",
