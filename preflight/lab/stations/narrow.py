@@ -15,6 +15,7 @@ from preflight.lab.stations.outside import Dead, plan_of, remote_end, through_a_
 from preflight.lab.stations.outside_proofs import narrow
 from preflight.lab.stations.proofs import Proof, large_ones_die
 from preflight.lab.truth import Truth
+from preflight.lab.tunnels import in_the_kernel
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -36,8 +37,15 @@ def _holes(setup: Setup, direction: Dead) -> tuple[Part, ...]:
 
 
 def _fragmented(setup: Setup) -> bool:
-    """Whether the router may cut the tunnel's own packets into fragments, so that none is lost."""
-    return setup.product == "vxlan" and setup.outer == "ipv4"
+    """Whether the router may cut the tunnel's own packets into fragments, so that none is lost.
+
+    wireguard-go forbids it, unlike the kernel's WireGuard.
+    """
+    return _may_be_cut(setup.product) and setup.outer == "ipv4"
+
+
+def _may_be_cut(product: str) -> bool:
+    return product == "vxlan" or (product == "wireguard" and in_the_kernel())
 
 
 def _is(setup: Setup, direction: Dead) -> Truth:
@@ -49,8 +57,8 @@ def _is(setup: Setup, direction: Dead) -> Truth:
 
 def _proof(direction: Dead) -> Proof:
     def prove(network: "Network") -> None:
-        vxlan = network.plan.product == "vxlan" and network.plan.underlay == 4
-        ways(direction, _arrive_in_fragments if vxlan else outside_proofs.large_ones_die)(network)
+        cut = _may_be_cut(network.plan.product) and network.plan.underlay == 4
+        ways(direction, _arrive_in_fragments if cut else outside_proofs.large_ones_die)(network)
 
     return prove
 
@@ -96,7 +104,9 @@ def _behind(setup: Setup) -> tuple[Part, ...]:
 
 
 def _behind_excluded(setup: Setup) -> str | None:
-    return no_narrow_link(setup) if setup.layout == "hub" else "nobody is between a and b"
+    if setup.layout != "hub":
+        return "nobody is between a and b"
+    return "the router cuts this tunnel's packets into fragments" if _fragmented(setup) else no_narrow_link(setup)
 
 
 # To the control plane
@@ -122,7 +132,7 @@ def _to_control(direction: Dead) -> Fault:
 def _to_control_excluded(setup: Setup) -> str | None:
     if setup.home != "third" or setup.control == "none" or through_a_third(setup):
         return "there is no way to a control plane that is not the way to b too"
-    return "the router cuts VXLAN's packets into fragments" if _fragmented(setup) else no_narrow_link(setup)
+    return "the router cuts this tunnel's packets into fragments" if _fragmented(setup) else no_narrow_link(setup)
 
 
 _DIRECTIONS: tuple[Dead, ...] = ("forward", "reverse")
