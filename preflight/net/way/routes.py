@@ -18,8 +18,9 @@ from preflight.model.overlay import IPNetwork
 from preflight.model.routing import Entry, Neighbour, NeighbourState, Range, Rule, RuleAction
 from preflight.net.kernel import Kernel
 from preflight.net.way.counters import read_counters
-from preflight.net.way.lookups import TYPES, Lookups, gateway_of, name_of, network_of
+from preflight.net.way.lookups import Lookups, name_of
 from preflight.overlay.links import read_links
+from preflight.proto.way.route_messages import TYPES
 
 MOST_ENTRIES: Final = 5000
 """Entries of tables that are read; beyond, a dump takes longer than all else, and look-ups still say what counts."""
@@ -158,11 +159,10 @@ def _selected(address: str | None, length: int) -> IPNetwork | None:
     return ip_network(f"{address}/{length}", strict=False) if address else None
 
 
-def _range(value: Any) -> Range | None:
-    if not value:
-        return None
-    start, end = (value["start"], value["end"]) if isinstance(value, dict) else (value[0], value[1])
-    return int(start), int(end)
+def _range(value: str | None) -> Range | None:
+    """A range as pyroute2 gives it, `START:END`."""
+    start, _, end = (value or "").partition(":")
+    return (int(start), int(end)) if end else None
 
 
 def parse_entry(message: Any) -> Entry:
@@ -184,6 +184,19 @@ def parse_entry(message: Any) -> Entry:
         dead=bool(message["flags"] & RTNH_F_UNUSED),
         hops=hops,
     )
+
+
+def gateway_of(message: Any) -> str | None:
+    """The gateway of a route, also one of the other family."""
+    via = message.get_attr("RTA_VIA")
+    found = message.get_attr("RTA_GATEWAY") or (via["addr"] if via else None)
+    return str(found) if found else None
+
+
+def network_of(message: Any, version: int) -> IPNetwork:
+    """The destination of a route."""
+    default = "0.0.0.0" if version == 4 else "::"  # noqa: S104 - a prefix, nothing is bound
+    return ip_network(f"{message.get_attr('RTA_DST') or default}/{message['dst_len']}")
 
 
 def _hops(messages: Iterable[Any]) -> Iterator[tuple[str | None, str | None]]:
