@@ -25,7 +25,7 @@ from preflight.proto.way.route_messages import TYPES
 MOST_ENTRIES: Final = 5000
 """Entries of tables that are read; beyond, a dump takes longer than all else, and look-ups still say what counts."""
 RTM_F_CLONED: Final = 0x200
-RTNH_F_UNUSED: Final = 0x1 | 0x10  # dead, or without carrier
+RTNH_F_DEAD: Final = 0x1  # an entry whose device only lacks its carrier is still used, unless a sysctl says otherwise
 FIB_RULE_INVERT: Final = 0x2
 NTF_ROUTER: Final = 0x80
 UNSET: Final = 0xFFFFFFFF
@@ -181,7 +181,7 @@ def parse_entry(message: Any) -> Entry:
         source=get("RTA_PREFSRC"),
         metric=get("RTA_PRIORITY") or 0,
         from_network=_selected(get("RTA_SRC"), message["src_len"]),
-        dead=bool(message["flags"] & RTNH_F_UNUSED),
+        dead=bool(message["flags"] & RTNH_F_DEAD),
         hops=hops,
     )
 

@@ -31,7 +31,7 @@ class OuterTrace:
     async def follow(self, flow: Flow) -> Traces:
         """The fresh flow first, then echoes, the tunnel's own flow last: it alone may refresh a mapping.
 
-        Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send stands in `Trace.error`.
+        Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """
         fresh_flow = replace(flow, source_port=_fresh_port(flow))
         fresh = await self.trace(fresh_flow)

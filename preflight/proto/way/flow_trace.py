@@ -41,7 +41,7 @@ class FlowTrace(Core[Trace]):
         self._hops: dict[int, Hop] = {}
         self._sent_at: dict[int, float] = {}
         self._end: int | None = None
-        """The TTL of the destination, or of whoever refuses."""
+        """The TTL of the destination, or of the router that refuses."""
         self._before = 0
         self._deadline: float | None = None
         self._error: str | None = None

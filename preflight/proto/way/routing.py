@@ -121,8 +121,8 @@ def observe_route(state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSide
 
 
 def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:
-    if lookup.type == "local":
-        return None  # a death of the station `address`
+    if lookup.type == "local" or any(link.has(lookup.flow.destination) for link in state.links):
+        return None  # a death of the station `address`, also while IPv6 still looks for a duplicate
     if lookup.refused:
         return refused(state, lookup, tunnel)
     if lookup.interface not in tunnel.interfaces:

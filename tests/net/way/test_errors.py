@@ -1,4 +1,4 @@
-"""ICMP errors about a tunnel's own packets, read beside the daemon that keeps them to itself."""
+"""ICMP errors about a tunnel's own packets, read next to the daemon that keeps them to itself."""
 
 import socket
 import subprocess
@@ -17,7 +17,7 @@ SIX = replace(FLOW, source="fd05::1", destination="fd05::2")
 
 
 def errors_about(flow: Flow, *, sent: int = 1, wait_s: float = 2.0, errors: int = 1) -> tuple[OuterError, ...]:
-    """Send datagrams of the flow as a daemon does, and read what comes back until there are so many errors."""
+    """Send datagrams of the flow as a daemon does, and read what comes back until that number of errors is there."""
     family = socket.AF_INET6 if flow.is_ipv6 else socket.AF_INET
     found: tuple[OuterError, ...] = ()
     with OuterErrors(flow) as watching, socket.socket(family, socket.SOCK_DGRAM) as daemon:

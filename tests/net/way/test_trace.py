@@ -1,4 +1,4 @@
-"""Traces along a flow through real routers, of which one may be a firewall."""
+"""Traces along a flow through real routers, one of them with a filter."""
 
 import asyncio
 import socket

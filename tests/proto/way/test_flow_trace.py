@@ -103,7 +103,7 @@ def test_errors_about_other_flows_are_ignored() -> None:
 
 
 def test_what_this_node_refuses_to_send_is_said() -> None:
-    """A filter of its own, or no route: the trace is over, and says why."""
+    """Its filter, or no route: the trace is over, and says why."""
     core = FlowTrace(FLOW)
     (first, *_) = core.datagrams_to_send(0.0)
     core.unsent(first, OSError(1, "Operation not permitted"), 0.0)

@@ -88,7 +88,7 @@ ELSEWHERE = replace(TUNNEL, endpoint="192.168.77.2:51820")
 
 
 def test_a_private_endpoint_that_no_network_holds() -> None:
-    """It fits, and is not certain: the endpoint stands in the sentence."""
+    """It fits, and is not certain: the endpoint is in the sentence."""
     made = state(flows=(PRIVATE,))
     death = killed(observe_private(made, PRIVATE, ELSEWHERE, traces(SHORT, SHORT), never=True))
     assert (death.certain, death.facts and death.facts.endpoint) == (False, "192.168.77.2:51820")
