@@ -1,9 +1,10 @@
 """The kernel's view of this node's network, as plain data."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
 
-from preflight.model.overlay import IPInterface, IPNetwork
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
 
 MAIN_TABLE = 254
 

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 _AT = Place("request", "bearer")
 _SCOPE_AT = Place("request", "scope")
-MALFORMED = "enroll.unauthorized"
-"""Until the toolkit has a code for a bearer that cannot be right."""
+MALFORMED = "enroll.bearer-malformed"
 _WORKER = "VOX_MESH_WORKER_TOKEN"
 _TOKEN = "token"  # noqa: S105 - a file's name
 _HOUR_S = 3600
@@ -62,7 +61,7 @@ def _written(kind: str) -> Fault:
 
 
 def _bearer(kind: Bearer) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (planned(f"a's token is {kind}", bearer=kind, bootstrap="none"),)
+    return lambda setup: (planned(f"a's token is {kind}", loopback=True, bearer=kind, bootstrap="none"),)
 
 
 def _is(code: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
@@ -169,7 +168,7 @@ def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) 
         name=name,
         summary=summary,
         place=_SCOPE_AT,
-        made=lambda setup: (asks.shaped(summary, shape),),
+        made=lambda setup: (asks.shaped(summary, shape, loopback=front is None),),
         expected=lambda setup: Truth(
             "enroll.scope-mismatch",
             "control",

@@ -13,7 +13,8 @@ from preflight.lab.stations import outside, outside_packets
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.network import PLACE
-from preflight.lab.stations.outside import dead, family_of, ip, never_up, own_uplink, remote_end
+from preflight.lab.stations.outside import family_of, ip, own_uplink, remote_end
+from preflight.lab.stations.words import dead, never_up
 from preflight.lab.topology import Family, gateway_address, prefix_length, underlay_address
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.model.host_port import join_host_port
@@ -229,5 +230,6 @@ FAULTS = (
         ),
         proof=proofs.all_of(proofs.dies("a", "b"), proofs.dies("b", "a"), outside_packets.is_redirected()),
         excluded=_portal_excluded,
+        alone=True,
     ),
 )

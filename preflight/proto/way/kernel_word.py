@@ -24,6 +24,7 @@ class Watched:
     flows: what this node sends to the peer inside the tunnel, one for each protocol and port, with an empty source
     where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
     the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
+    arrives_by: devices by which the tunnel's packets were seen to come in, besides the one by which they leave.
     """
 
     tunnel: TunnelSide
@@ -31,6 +32,7 @@ class Watched:
     outer: Flow | None = None
     sent: int = 0
     packets: PacketClass = "data"
+    arrives_by: frozenset[str] = frozenset()
 
 
 def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
@@ -81,5 +83,6 @@ def _arriving(watched: Watched, uplink: str | None) -> Iterator[Flow]:
     if own is not None:
         inner = replace(watched.flows[0], source=own, interface_out=watched.tunnel.interface)
         yield inner.answer()
-    if watched.outer is not None and watched.outer.source and uplink is not None:
-        yield replace(watched.outer, interface_out=uplink).answer()
+    if watched.outer is not None and watched.outer.source:
+        for device in sorted({*watched.arrives_by, *((uplink,) if uplink else ())}):
+            yield replace(watched.outer, interface_out=device).answer()

@@ -199,10 +199,11 @@ def _wrong_source(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> De
     holder = next((link.name for link in state.links if lookup.source and link.has(lookup.source)), None)
     whose = f"that of {holder}" if holder else "another one"
     return Death(
-        code=codes.REACH_NO_FORWARD,
+        code=codes.OVERLAY_WRONG_SOURCE,
         message=f"{_what(flow)} for {tunnel.peer} ({flow.destination}) leaves with the source {lookup.source}, "
         f"{whose}, which {tunnel.interface} does not have: no answer comes back through the tunnel",
         facts=DeathFacts(source=lookup.source, interface=lookup.interface),
+        later=True,
         remedies=_source(lookup, tunnel, own) or reroute.show(flow),
     )
 
