@@ -22,6 +22,7 @@ ELSEWHERE = {
     "checks/control_url.py": "tests/checks/test_control_names.py",
     "checks/posture_tls.py": "tests/net/test_old_tls.py",
     "preflight/__main__.py": "tests/cli/test_cli.py",
+    "preflight/proto/tunnel/dead_session.py": "tests/checks/test_overlay_session.py",
     "preflight/cli/bundle.py": "tests/evidence/test_bundle.py",
     "preflight/cli/clean.py": "tests/attack/test_left_behind.py",
     "preflight/cli/commandline.py": "tests/cli/test_cli.py",

@@ -154,9 +154,15 @@ _ENDED = ("run.timeout", "run.interrupted", "run.no-answer")
 
 RULES: tuple[Rule, ...] = (
     # This node's own state, before anything that leaves it.
-    Rule("overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers"), "node"),
+    Rule(
+        "overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer"), "node"
+    ),
     *(
-        Rule(cause, ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "control.dns-*"), "node")
+        Rule(
+            cause,
+            ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer", "control.dns-*"),
+            "node",
+        )
         for cause in (
             "overlay.down",
             "overlay.daemon-down",
@@ -221,6 +227,17 @@ RULES: tuple[Rule, ...] = (
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
     # Every request to the control plane stayed without an answer, including that of this node's clock check.
     *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
+    # The same where no request was made, because its way is wrong; the clock of a peer did not answer either.
+    *(
+        Rule(cause, ("run.no-answer",), "all")
+        for cause in (
+            "overlay.route-leak",
+            "overlay.allowed-ips",
+            "overlay.subnet-conflict",
+            "control.url-*",
+            *_OUTSIDE,
+        )
+    ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
