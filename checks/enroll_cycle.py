@@ -55,7 +55,7 @@ _WHERE = (CONTROL, Direction.ROUND_TRIP)
         *STEP_FAILED.values(),
         *FINDINGS,
     ),
-    needs=("control.health", "run.left-behind", "enroll.bearer", "enroll.bootstrap"),
+    needs=("control.api", "run.left-behind", "enroll.bearer", "enroll.bootstrap"),
     after=("nodes.state",),  # which judges the list of nodes, and should not find this node's passing row in it
     timeout=PATIENCE_S + LEAVE_S + 10,
 )

@@ -29,6 +29,7 @@ from preflight.api import (
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
 from preflight.model.fix import BearerFromWorkerToken
+from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, finding
 from preflight.proto.control.clock import clock_offset
@@ -75,7 +76,7 @@ class Registry:
         codes.NODES_SCOPE_MIXED,
         *FINDINGS,
     ),
-    needs=("control.health", "enroll.bearer"),
+    needs=("control.api", "enroll.bearer"),
     timeout=40,
 )
 async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -97,7 +98,8 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
         )
         return
     enrolling = settings.enrolment is not None
-    for result in judge(outcome, settings.node.id, settings.thresholds.stale_ms, enrolling=enrolling):
+    url, stale_ms = settings.control.usable_url, settings.thresholds.stale_ms
+    for result in judge(outcome, settings.node.id, stale_ms, enrolling=enrolling, url=url):
         yield result
 
 
@@ -155,10 +157,18 @@ def _not_sent(variable: str) -> Result:
     )
 
 
-def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:
+def judge(
+    registry: Registry,
+    own_id: str | None,
+    stale_ms: float,
+    *,
+    enrolling: bool = False,
+    url: ControlUrl | None = None,
+) -> list[Result]:
     """One result for each problem, or one that says that there is none.
 
-    enrolling: `own_id` may be a node that preflight joined a moment ago, with preflight's version.
+    enrolling: `own_id` may be a node that preflight joined a moment ago, with preflight's version. url: of the control
+    plane, which real workers announce as their address.
     """
     stale: list[NodeRecord] = []
     alive: list[NodeRecord] = []
@@ -171,7 +181,7 @@ def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling:
         *_judge_ages(registry, stale, stale_ms),
         *(_judge_own(registry, own) if own else []),
         *_judge_versions(registry, workers),
-        *_judge_addresses(registry, workers),
+        *_judge_addresses(registry, workers, url),
         *_judge_scopes(registry, workers),
     ]
     listed = number_of("nodes", len(registry.nodes))
@@ -266,11 +276,17 @@ def _scope(scope_id: str | None) -> str:
     return f"{excerpt(scope_id, NAME_SHOWN)!r}" if scope_id is not None else "none"
 
 
-def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord]) -> list[Result]:
-    """Two live ids with one address and port: one of them is not where it says."""
+def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord], url: ControlUrl | None) -> list[Result]:
+    """Two live ids with one address and port: one of them is not where it says.
+
+    Real workers announce the control URL, which is not the address of any of them. What is a URL is the control
+    plane's, by this name of its host or by another one.
+    """
     owners: dict[str, list[NodeRecord]] = {}
+    control = {f"{bracketed(host)}:{url.port}".lower() for host in url.hosts} if url is not None else set()
     for node in workers:
-        if (place := _announced(node)) is not None:
+        place = _announced(node)
+        if place is not None and "://" not in place and place not in control:
             owners.setdefault(place, []).append(node)
     doubles = {place: nodes for place, nodes in owners.items() if len(nodes) > 1}
     if not doubles:

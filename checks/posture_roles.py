@@ -57,7 +57,7 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
         codes.ENROLL_FORBIDDEN,
         codes.ENROLL_UNAUTHORIZED,
     ),
-    needs=("control.health",),
+    needs=("control.api",),
     timeout=45,
 )
 async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -28,7 +28,7 @@ from preflight.proto.control.token_text import accepted_once
     title="Control plane refuses another scope",
     subject="control",
     codes=(codes.POSTURE_SCOPE_OPEN, codes.POSTURE_SCOPE_GUESSABLE, codes.ENROLL_LEAVE_FAILED),
-    needs=("control.health", "run.left-behind", "enroll.bearer"),
+    needs=("control.api", "run.left-behind", "enroll.bearer"),
     timeout=30,
 )
 async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -31,9 +31,12 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
+from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
 __all__ = [
     "KINDS",
+    "AddressDelete",
     "BearerFromWorkerToken",
     "ClockSync",
     "Environment",
@@ -45,8 +48,13 @@ __all__ = [
     "LinkMtu",
     "LinkMtuByAddress",
     "LinkUp",
+    "NeighbourDelete",
+    "NoPresharedKey",
     "PastProxy",
+    "PolicyRule",
     "PrivateFiles",
+    "QueueDelete",
+    "RefusalDelete",
     "ResponderStart",
     "Route",
     "RouteAround",
@@ -54,7 +62,9 @@ __all__ = [
     "Setting",
     "TokenAlone",
     "WgQuick",
+    "WireguardKey",
     "WireguardPeer",
+    "WireguardPort",
 ]
 
 Fix = (
@@ -65,7 +75,15 @@ Fix = (
     | KernelSettings
     | Route
     | RouteAround
+    | PolicyRule
+    | RefusalDelete
+    | AddressDelete
+    | NeighbourDelete
+    | QueueDelete
     | WireguardPeer
+    | WireguardKey
+    | WireguardPort
+    | NoPresharedKey
     | WgQuick
     | ServiceRestart
     | ClockSync

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from preflight.model.peer import Peer
 from preflight.model.token import Disagreement, HeldToken
-from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
+from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
 from preflight.settings.places import SCOPE, WorkerFile, worker_files
@@ -31,7 +31,6 @@ from preflight.settings.schema import (
     ResponderSettings,
     StunSettings,
     Thresholds,
-    control_url,
     read_config,
 )
 from preflight.settings.tokens import WORKER_TOKEN, bearers, in_file, in_variable, one_time
@@ -72,13 +71,25 @@ class Enrolment:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedUrl:
+    """A control URL, and the variable or the file that holds it."""
+
+    source: str
+    url: ControlUrl
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a run knows before it looks at the network."""
+    """All that a run knows before it looks at the network.
+
+    control_url_rivals: other control URLs, of sources that the one of `control_url_source` hides.
+    """
 
     node: NodeSettings = NodeSettings()
     peers: tuple[Peer, ...] = ()
     control: ControlSettings = ControlSettings()
     control_url_source: str | None = None
+    control_url_rivals: tuple[NamedUrl, ...] = ()
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
     stun: StunSettings = StunSettings()
@@ -136,12 +147,13 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     config = read_config(source) if source else ConfigFile()
     files = worker_files(environ, Path.cwd())
     secrets = _secrets(config, environ, files)
-    url, url_source = _control_url(options, environ, config, source)
+    url, url_source, rivals = _control_url(options, environ, config, source)
     return Settings(
         node=_node(config, environ),
         peers=_peers(options, config),
         control=_control(config, environ, url, files),
         control_url_source=url_source,
+        control_url_rivals=rivals,
         responder=config.responder,
         overlay=config.overlay,
         stun=config.stun,
@@ -209,29 +221,40 @@ def _control(
 
 
 def control_url_of(environ: Mapping[str, str]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
-    """The control URL in the environment, and its variable. Raises SettingsError for one that may hold a secret."""
-    name = next((name for name in CONTROL_URL_VARIABLES if read_variable(environ, name)), None)
-    if name is None:
-        return None, None
-    try:
-        return control_url(environ[name]), name
-    except ValueError as error:
-        raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
+    """The control URL in the environment, and its variable."""
+    return _first(_in_variables(environ))
+
+
+_Source = tuple[ControlUrl | ControlUrlError, str]
+
+
+def _in_variables(environ: Mapping[str, str]) -> list[_Source]:
+    """What each variable says, the strongest first."""
+    names = (name for name in CONTROL_URL_VARIABLES if read_variable(environ, name))
+    return [(parse_control_url(environ[name]), name) for name in names]
+
+
+def _first(sources: Sequence[_Source]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
+    """The strongest one. Workers pass over a server's bind address while there is another."""
+    usual = [each for each in sources if not is_passed_over(each[0])]
+    return next(iter([*usual, *sources]), (None, None))
 
 
 def _control_url(
     options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
-) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
-    """The control URL and its source.
+) -> tuple[ControlUrl | ControlUrlError | None, str | None, tuple[NamedUrl, ...]]:
+    """The control URL, its source, and what it hides.
 
-    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node.
+    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node. A
+    server's bind address counts only where nothing else is set.
     """
     if options.control_url is not None:
-        return _control_url_option(options.control_url), "--control-url"
-    url, name = control_url_of(environ)
-    if url is not None:
-        return url, name
-    return config.control.url, f"{source}" if config.control.url is not None else None
+        return _control_url_option(options.control_url), "--control-url", ()
+    sources = _in_variables(environ)
+    sources += [(config.control.url, f"{source}")] if config.control.url is not None else []
+    url, name = _first(sources)
+    rivals = (NamedUrl(other, each) for each, other in sources if isinstance(each, ControlUrl) and each != url)
+    return url, name, tuple(rivals)
 
 
 def _control_url_option(text: str) -> ControlUrl | ControlUrlError:

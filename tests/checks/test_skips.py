@@ -26,6 +26,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
         "the product tells of no path in use: only measuring tells, and that runs",
     ),
     # Another check has the answer in full.
+    ("host_clock", "judge"): ("no control plane is configured and no responder answers: there is no clock to compare",),
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),
     # Nobody asked for it, and asking would write or go to strangers.
     ("enroll_cycle", "_not_asked_for"): ("enrolment writes, so by contract it takes --enroll",),

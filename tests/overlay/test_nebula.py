@@ -64,7 +64,7 @@ def test_a_working_network() -> None:
     """The interface is the configuration's, the prefix the certificate's."""
     state = state_from(CONFIG, CERTIFICATE, (), LINKS, NOW)
     assert (state.interface, state.up, state.condition) == ("neb0", True, None)
-    assert state.covers("10.77.0.200")
+    assert state.claims("10.77.0.200") == 24
     assert "SECRET" not in repr(state)
 
 

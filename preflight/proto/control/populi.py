@@ -13,6 +13,8 @@ from preflight.proto.secrets.secret_encodings import Secrets
 
 FEATURE_HEADER = "x-populi-feature"
 """Every answer of a control plane has it; no other server's has."""
+HEALTHY = 200
+"""The status of a good answer to `GET /health`."""
 NAME_CHARACTERS = 256
 """The longest scope id."""
 U64_MAX = 2**64 - 1
