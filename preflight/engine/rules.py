@@ -122,6 +122,16 @@ def _of_the_silent(cause: Result, effect: Result) -> bool:
     return effect.target == CONTROL or silent is None or effect.target in silent
 
 
+def _of_a_join(_: Result, effect: Result) -> bool:
+    """What keeps a node from joining keeps posture.scope from trying a join too, and from nothing else."""
+    return effect.check == "posture.scope"
+
+
+def _of_the_routes(_: Result, effect: Result) -> bool:
+    """A route that answers with a server's error does so whoever asks."""
+    return effect.check == "posture.routes"
+
+
 def _by_echo(_: Result, effect: Result) -> bool:
     """A missing privilege for ICMP explains only what needs ICMP."""
     return effect.check in _BY_ECHO
@@ -240,6 +250,14 @@ RULES: tuple[Rule, ...] = (
     ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
+    *(
+        Rule(cause, ("run.no-answer",), condition=_of_a_join)
+        for cause in ("enroll.unauthorized", "enroll.forbidden", "enroll.join-failed", "enroll.scope-mismatch")
+    ),
+    *(
+        Rule(f"enroll.{step}-failed", ("run.no-answer",), condition=_of_the_routes)
+        for step in ("join", "heartbeat", "lease", "leave")
+    ),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
     Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),
 )
