@@ -311,8 +311,8 @@ FAULTS = (
         place=_CONNECT,
         made=_served_by("resets"),
         expected=_connect_is(
-            "control.refused",
-            *("control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
+            "control.connection-reset",
+            *("control.refused", "control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
             deciding=Deciding("problem", "reset"),
         ),
         proof=asking.connection_ends("reset"),

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 _AT = Place("request", "tls")
-CLIENT_CERTIFICATE = "control.tls-failed"
-"""Until the toolkit has a code `control.client-certificate`."""
+CLIENT_CERTIFICATE = "control.client-certificate"
 _SITE = "populi.internal"
 """The only name that the gateway serves the control plane under, in some faults."""
 _TWO_WEEKS_S = 14 * 24 * 3600
@@ -253,7 +252,7 @@ FAULTS = (
         summary="the server demands a certificate of the client, in the handshake of TLS 1.3",
         place=_AT,
         made=_front("a server that demands certificates", Front(relay="asks-certificate")),
-        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate")),
+        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed"),
         proof=_demands_certificate,
         excluded=asks.needs_tls,
     ),
@@ -262,7 +261,9 @@ FAULTS = (
         summary="the gateway answers 400 to clients without a certificate",
         place=_AT,
         made=_front("a gateway that demands certificates", Front(more=_BY_400)),
-        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.not-populi"),
+        expected=_is(
+            CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed", "control.not-populi"
+        ),
         proof=_asks_certificate_by_400,
         excluded=asks.needs_tls,
     ),

@@ -322,7 +322,7 @@ class ControlClient:
         return ControlError(kind, status if kind == "status" else None, message, wait, self._decided(answer, path))
 
     def _decided(self, answer: HttpAnswer, path: str) -> DeathFacts:
-        """What an answer shows of whoever gave it."""
+        """What an answer shows of the server that gave it."""
         where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
         return DeathFacts(
             http_status=answer.status,
