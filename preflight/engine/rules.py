@@ -221,7 +221,7 @@ RULES: tuple[Rule, ...] = (
     ),
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
     # Every request to the control plane stayed without an answer, including that of this node's clock check.
-    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
+    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_OTHER_SERVER, "control.bad-answer")),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
