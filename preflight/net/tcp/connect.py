@@ -90,7 +90,7 @@ class Tcp:
     ) -> Handshake:
         """A TLS handshake, verified as a client verifies it; if the certificate fails, a second one to read it.
 
-        send: a request (never a secret) for that second, untrusted connection, so that the answer shows the time. On the
+        send: a request (never a secret) for that second, untrusted connection: its answer shows the time. On the
         first one it is sent only if the server asks for a certificate: with TLS 1.3 it says later that it demands one.
         """
         tell = telling(self._listener, "tcp.connect", address)
