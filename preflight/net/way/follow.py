@@ -184,9 +184,8 @@ def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
 
     A peer that calls every five seconds leaves a third of a second for that.
     """
-    sent_ns = [
-        packet.received_ns for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake
-    ]
+    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
+    sent_ns = [packet.received_ns for packet in shakes]
     return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
 
 
