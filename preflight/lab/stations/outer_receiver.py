@@ -1,5 +1,6 @@
 """Faults where a tunnel's packets come in: reverse-path filters, and the socket of the tunnel itself."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab import faults

@@ -17,6 +17,7 @@ from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
+from preflight.model.tapped import TapPacket
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.routes import KernelState
 from preflight.net.way.tap import Tap, Wanted
@@ -138,7 +139,7 @@ class PacketWays:
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            if left_at is None and any(packet.outgoing and packet.tunnel is not None for packet in tapped.packets):
+            if left_at is None and any(map(_asks, tapped.packets)):
                 left_at = now
             await asyncio.sleep(LOOK_S)
 
@@ -165,6 +166,11 @@ class PacketWays:
         own = [str(interface.ip) for link in kernel.links for interface in link.addresses]
         outer = (watched.outer,) if watched.outer is not None and watched.outer.source else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
+
+
+def _asks(packet: TapPacket) -> bool:
+    """Whether this node's tunnel sent something that wants an answer: its own handshake, or what is inside."""
+    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
