@@ -41,6 +41,9 @@ ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
+HANDSHAKE_S: Final = 1.2
+"""How long the answer to a handshake may take, and what follows from it."""
+AGAIN_S: Final = 0.25
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -135,12 +138,19 @@ class PacketWays:
             return
         end = time.monotonic() + most_s
         left_at: float | None = None
-        while (now := time.monotonic()) < end and (left_at is None or now < left_at + ANSWER_S):
+        while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            if left_at is None and any(map(_asks, tapped.packets)):
-                left_at = now
+            asked = [packet for packet in tapped.packets if _asks(packet)]
+            if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
+                await asyncio.sleep(ANSWER_S)
+                return
+            if asked:
+                left_at = now if left_at is None else left_at
+            else:
+                # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
+                await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=AGAIN_S)
             await asyncio.sleep(LOOK_S)
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:

@@ -134,7 +134,7 @@ def test_calls_that_are_answered_or_are_a_stranger_s_prove_nothing() -> None:
 
 
 def test_a_peer_that_is_heard_and_does_not_hear() -> None:
-    """Its calls are accepted and its keys fit, and it answers no question: what dies goes from this node to the peer."""
+    """Its calls are accepted and its keys fit, and it answers no question: this node is not heard."""
     answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
     after = grown(NEVER, rx_bytes=148)
     (found,) = observe_session(view(*BURST, ASKED[0], CALLED[0], answer, before=NEVER, after=after))
@@ -146,7 +146,7 @@ def test_a_peer_that_is_heard_and_does_not_hear() -> None:
 
 
 def test_a_peer_that_may_still_answer_or_has_another_preshared_key() -> None:
-    """With another preshared key it would answer this node's own questions: without one that had time, nothing is said."""
+    """With another preshared key it would answer this node's questions: without one that had time, nothing is said."""
     answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
     after = grown(NEVER, rx_bytes=148)
     assert observe_session(view(*BURST, CALLED[0], answer, before=NEVER, after=after)) == ()
