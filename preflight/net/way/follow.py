@@ -43,6 +43,8 @@ ANSWER_S: Final = 0.5
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
 REKEY_S: Final = 5.0
+HANDSHAKE_S: Final = 1.2
+"""How long the answer to a handshake may take, and what follows from it."""
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -139,13 +141,18 @@ class PacketWays:
             return
         end = time.monotonic() + most_s
         left_at: float | None = None
-        while (now := time.monotonic()) < end and (left_at is None or now < left_at + ANSWER_S):
+        while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            if left_at is None and any(map(_asks, tapped.packets)):
-                left_at = now
-            if left_at is None and _may_ask(tapped.packets, time.time_ns()):
+            asked = [packet for packet in tapped.packets if _asks(packet)]
+            if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
+                await asyncio.sleep(ANSWER_S)
+                return
+            if asked:
+                left_at = now if left_at is None else left_at
+            elif _may_ask(tapped.packets, time.time_ns()):
+                # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S)
 
