@@ -21,6 +21,7 @@ from preflight.api import (
     inconclusive,
     look,
     passed,
+    request,
     skipped,
     warned,
 )
@@ -111,7 +112,8 @@ def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: boo
     message = f"the list of nodes could not be read: {found.message}"
     make = inconclusive if found.code is codes.CONTROL_THROTTLED else failed
     code = codes.RUN_NO_ANSWER if found.code is codes.CONTROL_THROTTLED else found.code
-    return make(code, *where, message, remedies=found.remedies)
+    decided, station = found.decided.measurements(), request(found.station)
+    return make(code, *where, message, remedies=found.remedies, measurements=decided, station=station)
 
 
 def judge(registry: Registry, own_id: str | None, stale_ms: float, *, enrolling: bool = False) -> list[Result]:

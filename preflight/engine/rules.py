@@ -127,6 +127,11 @@ def _by_echo(_: Result, effect: Result) -> bool:
     return effect.check in _BY_ECHO
 
 
+def _about_routes(_: Result, effect: Result) -> bool:
+    """A route that fails for a good bearer also fails for none, so its protection cannot be seen."""
+    return effect.check == "posture.routes"
+
+
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
 _DROPPED = (
     *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
@@ -222,6 +227,7 @@ RULES: tuple[Rule, ...] = (
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
     # Every request to the control plane stayed without an answer, including that of this node's clock check.
     *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_OTHER_SERVER, "control.bad-answer")),
+    *(Rule(cause, ("run.no-answer",), condition=_about_routes) for cause in _ENROL_REQUESTS),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
