@@ -27,7 +27,7 @@ from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayState
 from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
-from preflight.proto.control.placement import overlay_text, placeholder, placement
+from preflight.proto.control.placement import OUTSIDE, placeholder, placement, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
@@ -76,7 +76,8 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         silent = next((c.address for c in connections if c.outcome == "timeout"), None)
         after = await ctx.net.overlay() if silent else None  # the packets sent there provoked a handshake
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
-        yield judge(connections, url, ctx.overlay, tunnel) if connections else _unresolved(url)
+        overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections])
+        yield judge(connections, url, overlay, tunnel) if connections else _unresolved(url)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
@@ -95,11 +96,12 @@ def _unresolved(url: ControlUrl) -> Result:
 
 def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> Tunnel | None:
     """What the overlay reports about the tunnel to a silent address; None if it reports nothing."""
-    peer = overlay.peer_for(address) if overlay is not None and overlay.product == "wireguard" else None
-    if overlay is None or peer is None or peer.last_handshake_unix_s is None:
+    state = overlay and overlay.tunnel_for(address)
+    peer = state.peer_for(address) if state is not None and state.product == "wireguard" else None
+    if state is None or peer is None or peer.last_handshake_unix_s is None:
         return None
     age_s = now_unix_s - peer.last_handshake_unix_s if peer.last_handshake_unix_s else None
-    return Tunnel(overlay.interface or "", peer.endpoint, age_s)
+    return Tunnel(state.interface or "", peer.endpoint, age_s)
 
 
 def judge(
@@ -112,7 +114,7 @@ def judge(
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
         return _dead(connections, url, overlay, tunnel)
-    off_overlay = [one for one in opened if placement(one.address, overlay) == "off"]
+    off_overlay = [one for one in opened if placement(one.address, overlay) in OUTSIDE]
     if overlay is not None and off_overlay and len(off_overlay) < len(connections):
         return _astray(off_overlay, connections, url, overlay)
     families = {connection.family for connection in opened}
@@ -216,7 +218,7 @@ def _astray(
         CONTROL,
         Direction.ROUND_TRIP,
         f"{url.host} also resolves to {', '.join(c.address for c in off_overlay)}, which answers from outside the "
-        f"overlay {overlay_text(overlay)}: {_outcomes(connections)}",
+        f"overlay: {way_text(off_overlay[0].address, overlay)}; {_outcomes(connections)}",
         remedies=by_hand(
             f"Take {off_overlay[0].address} out of the records of {url.host}, or put an overlay address into the URL."
         ),

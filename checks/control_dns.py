@@ -24,7 +24,7 @@ from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.facts import DeathFacts, NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.control.naming import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
-from preflight.proto.control.placement import overlay_text, placement, wanted_inside
+from preflight.proto.control.placement import OUTSIDE, leak, placement, wanted_inside, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
@@ -48,6 +48,7 @@ SLOW_MS = 1000.0
         codes.CONTROL_SLOW,
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.CONTROL_PLAIN_HTTP,
+        codes.OVERLAY_ROUTE_LEAK,
     ),
     needs=("control.url",),
     timeout=15,
@@ -62,7 +63,9 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
     else:
-        yield judge(await ctx.net.dns.resolve(url.host), url, ctx.overlay, ctx.url_source)
+        resolution = await ctx.net.dns.resolve(url.host)
+        overlay = await ctx.net.with_routes(ctx.overlay, _all_addresses(resolution))
+        yield judge(resolution, url, overlay, ctx.url_source)
 
 
 def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None = None) -> Result:
@@ -182,14 +185,25 @@ def _address(lookup: Lookup) -> str | None:
 
 def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None) -> Result:
     used = resolution.system.addresses
-    off = [address for address in used if placement(address, overlay) == "off"]
+    off = [address for address in used if placement(address, overlay) in OUTSIDE]
     if (searched := _searched(resolution, overlay)) is not None:
         return searched
     if _disagree(resolution, overlay):
         return _split(resolution, overlay, fatal=bool(off))
-    if overlay is not None and len(off) == len(used):
+    if overlay is not None and used and len(off) == len(used):
+        leaks = [address for address in off if placement(address, overlay) == "leak"]
+        if leaks:
+            return _leaking(resolution, leaks[0], overlay)
         return _off_overlay(resolution, url, overlay, source)
     return _late(resolution) or _good(resolution, off=off)
+
+
+def _leaking(resolution: Resolution, address: str, overlay: OverlayState) -> Result:
+    """The name is right, and the route to its address is not."""
+    message, remedies = leak(address, overlay)
+    leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
+    decided = DeathFacts(interface=overlay.routes[address].interface)
+    return _bad(codes.OVERLAY_ROUTE_LEAK, resolution, f"{leads}: {message}", remedies, decided=decided, station="route")
 
 
 def _searched(resolution: Resolution, overlay: OverlayState | None) -> Result | None:
@@ -275,14 +289,16 @@ def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState,
     by_file = bool(resolution.files.hosts) and set(used) <= set(resolution.files.hosts)
     leads = f"{resolution.name} resolves to {_list(used)}" + (f", from {HOSTS_FILE}" if by_file else "")
     remedies = wanted_inside(url, used, overlay, source)
-    decided = DeathFacts(file=HOSTS_FILE if by_file else None, answered_address=used[0])
+    decided = DeathFacts(
+        file=HOSTS_FILE if by_file else None, answered_address=used[0], interface=overlay.routes[used[0]].interface
+    )
     if by_file:
-        message = f"{leads}, which is not on the overlay {overlay_text(overlay)}"
+        message = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
         return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, decided=decided)
     if url.scheme == "http":
-        message = f"{url} would send bearers in clear text: {leads}, off the overlay {overlay_text(overlay)}"
+        message = f"{url} would send bearers in clear text: {leads}, off the overlay: {way_text(used[0], overlay)}"
         return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies, decided=decided, station="route")
-    message = f"{leads}, which is not on the overlay {overlay_text(overlay)}"
+    message = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
     return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, decided=decided, station="route")
 
 
@@ -346,7 +362,7 @@ def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
     sets = [set(lookup.addresses) for lookup in answers]
     if any(one.isdisjoint(other) for one in sets for other in sets):
         return True
-    if len({any(placement(address, overlay) == "off" for address in one) for one in sets}) > 1:
+    if len({any(placement(address, overlay) in OUTSIDE for address in one) for one in sets}) > 1:
         return True
     outcomes = {lookup.outcome for lookup in resolution.resolvers}
     return "answer" in outcomes and bool(outcomes & {"nxdomain", "no-address"})

@@ -20,6 +20,7 @@ from preflight.api import (
     failed,
     heal,
     inconclusive,
+    look,
     passed,
     request,
     skipped,
@@ -30,7 +31,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
-from preflight.proto.control.placement import overlay_text, placement, set_url, wanted_inside
+from preflight.proto.control.placement import OUTSIDE, PRIVATE, placement, set_url, wanted_inside, way_text
 from preflight.proto.control.populi import HEALTHY, is_populi
 from preflight.proto.control.tls import (
     CODES,
@@ -67,7 +68,8 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     elif url.scheme == "http":
-        yield judge_plain(url, await measure_plain(ctx, url), ctx.overlay, ctx.url_source)
+        addresses, overlay = await measure_plain(ctx, url)
+        yield judge_plain(url, addresses, overlay, ctx.url_source)
     else:
         handshakes = await measure(ctx, url)
         plain = await speaks_plain(ctx, url, handshakes)
@@ -103,13 +105,16 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
     )
 
 
-async def measure_plain(ctx: Context, url: ControlUrl) -> Sequence[str]:
-    """The addresses that a client's plain HTTP would use: those that accept a connection, if any does."""
+async def measure_plain(ctx: Context, url: ControlUrl) -> tuple[Sequence[str], OverlayState | None]:
+    """The addresses that a client's plain HTTP would use: those that accept a connection, if any does; and the overlay
+    with the kernel's ways to them.
+    """
     addresses = await ctx.net.dns.addresses(url)
-    if all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses):
-        return addresses
+    overlay = await ctx.net.with_routes(ctx.overlay, addresses)
+    if all(placement(address, overlay) in PRIVATE for address in addresses):
+        return addresses, overlay
     connections = await asyncio.gather(*(ctx.net.tcp.connect(address, url.port) for address in addresses))
-    return [connection.address for connection in connections if connection.outcome == "open"] or addresses
+    return [each.address for each in connections if each.outcome == "open"] or addresses, overlay
 
 
 def judge_plain(
@@ -122,17 +127,18 @@ def judge_plain(
     if not addresses:
         return _undecided(f"programs on this node get no address for {url.host} any more")
     places = {address: placement(address, overlay) for address in addresses}
-    beyond = [address for address, place in places.items() if place in ("off", "unknown")]
+    beyond = [address for address, place in places.items() if place not in PRIVATE]
     if not beyond:
         where = "this node itself" if set(places.values()) == {"loopback"} else "the overlay, which encrypts it"
         message = f"plain HTTP to {', '.join(addresses)} stays on {where}"
         return passed(CONTROL, Direction.ROUND_TRIP, message, station=request("route"))
-    if overlay is not None and "off" not in places.values():
+    outside = [address for address in beyond if places[address] in OUTSIDE]
+    if overlay is not None and not outside:
         return _undecided(
-            f"it is not known which addresses {overlay.product} carries, so {url} cannot be judged",
-            by_hand("overlay: {prefixes: [PREFIX-OF-THE-OVERLAY]}   # in preflight.yaml"),
+            f"it is not known where this node sends packets for {', '.join(beyond)}, so {url} cannot be judged",
+            look(f"ip route get {beyond[0]}"),
         )
-    where = f"off the overlay {overlay_text(overlay)}" if overlay else "and no overlay is known on this node"
+    where = f"off the overlay: {way_text(outside[0], overlay)}" if overlay else "and no overlay is known on this node"
     return failed(
         codes.CONTROL_PLAIN_HTTP,
         CONTROL,

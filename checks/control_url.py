@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from preflight.api import (
     CONTROL,
@@ -22,7 +23,17 @@ from preflight.api import (
     request,
 )
 from preflight.model.overlay import OverlayState
-from preflight.proto.control.placement import overlay_text, overlay_twin, placeholder, placement, set_url
+from preflight.proto.control.placement import (
+    OUTSIDE,
+    Placement,
+    leak,
+    overlay_twin,
+    placeholder,
+    placement,
+    set_url,
+    unowned,
+    way_text,
+)
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
 
 ASKED_S = 2.0
@@ -54,6 +65,8 @@ class Tried:
         codes.CONTROL_URL_BIND_ALL,
         codes.CONTROL_URL_CONFLICT,
         codes.CONTROL_URL_OFF_OVERLAY,
+        codes.OVERLAY_ROUTE_LEAK,
+        codes.OVERLAY_ALLOWED_IPS,
     ),
     timeout=10,
 )
@@ -61,12 +74,15 @@ async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     """Judge the control URL as written: precedence, normalisation, bind-all, literal addresses off the overlay.
 
     A node without any control-plane setting needs no URL: checks of the control plane do not run there. control.dns
-    judges names, after it has resolved them. Where places disagree, or what was meant is plain, both are asked for
+    judges names, after it has resolved them. What is on the overlay, the kernel says: where it sends packets for the
+    address, and whether a peer owns it there. Where places disagree, or what was meant is plain, both are asked for
     their health.
     """
-    settings = ctx.settings
-    tried = await measure(ctx)
-    yield judge(settings.control.url, settings.control_url_source, ctx.overlay, ctx.url_source, tried)
+    settings, tried = ctx.settings, await measure(ctx)
+    url = settings.control.usable_url
+    literal = [url.host] if url is not None and url.address is not None else []
+    overlay = await ctx.net.with_routes(ctx.overlay, literal)
+    yield judge(settings.control.url, settings.control_url_source, overlay, ctx.url_source, tried)
 
 
 async def measure(ctx: Context) -> Tried:
@@ -104,7 +120,9 @@ def judge(
     origin: str | None = None,
     tried: Tried | None = None,
 ) -> Result:
-    """Judge the URL by its source and the overlay's prefixes. origin: the source, a file by its absolute path."""
+    """Judge the URL by its source and by the kernel's way to its address. origin: the source, a file by its absolute
+    path.
+    """
     if url is None or (isinstance(url, ControlUrlError) and url.fault == "empty"):
         return _bad(
             codes.CONTROL_URL_MISSING,
@@ -159,20 +177,12 @@ def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, sour
         message = f"{url} {named} is well formed; it names the host {url.host}{hidden}"
         return passed(CONTROL, Direction.LOCAL, message, evidence=evidence, station=request("parse"))
     place = placement(str(address), overlay)
-    if place == "off" and overlay is not None:
-        twin = overlay_twin(url, overlay)
-        return failed(
-            codes.CONTROL_URL_OFF_OVERLAY,
-            CONTROL,
-            Direction.LOCAL,
-            f"the control URL {url} {named} leads to {address}, which is not on the overlay {overlay_text(overlay)}",
-            remedies=set_url(twin, source) if twin else by_hand(_example(overlay)),
-            evidence=evidence,
-            station=request("route"),
-        )
+    if overlay is not None and (place in OUTSIDE or place == "unowned"):
+        return _astray(url, named, overlay, source, place, evidence)
     where = {
         "overlay": f"leads to {address} on the overlay",
         "loopback": f"leads to this node ({address}), which is right only on the control host",
+        "refused": f"leads to {address}, and this node's kernel refuses to send there now",
     }.get(place, f"leads to {address}; it is not known whether that is on an overlay: none was found here")
     message = f"{url} {named} {where}{hidden}"
     return passed(CONTROL, Direction.LOCAL, message, evidence=evidence, station=request("parse"))
@@ -187,6 +197,40 @@ def _bad(code: Code, station: str, message: str, remedies: Remedies, **decided: 
         remedies=remedies,
         measurements=facts.DeathFacts(**decided).measurements(),  # type: ignore[arg-type]
         station=request(station),
+    )
+
+
+def _astray(
+    url: ControlUrl,
+    named: str,
+    overlay: OverlayState,
+    source: str | None,
+    place: Placement,
+    evidence: tuple[Evidence, ...],
+) -> Result:
+    """Packets for the URL's address do not get into the overlay, or no peer takes them there."""
+    leads, address = f"the control URL {url} {named} leads to {url.host}", url.host
+    about: dict[str, Any] = {
+        "evidence": evidence,
+        "station": request("route"),
+        "measurements": {"interface": overlay.routes[address].interface},
+    }
+    if place == "unowned" and overlay.tunnel_for(address).product == "wireguard":
+        message, remedies = unowned(address, overlay)
+        code = codes.OVERLAY_ALLOWED_IPS
+        return failed(code, CONTROL, Direction.LOCAL, f"{leads}: {message}", remedies=remedies, **about)
+    if place == "leak":
+        message, remedies = leak(address, overlay)
+        code = codes.OVERLAY_ROUTE_LEAK
+        return failed(code, CONTROL, Direction.LOCAL, f"{leads}: {message}", remedies=remedies, **about)
+    twin = overlay_twin(url, overlay) if place == "off" else None
+    return failed(
+        codes.CONTROL_URL_OFF_OVERLAY,
+        CONTROL,
+        Direction.LOCAL,
+        f"{leads}, which is not on the overlay: {way_text(address, overlay)}",
+        remedies=set_url(twin, source) if twin else by_hand(_example(overlay)),
+        **about,
     )
 
 

@@ -3,7 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 
-from preflight.api import NODE, Context, Direction, Peer, Result, check, codes, heal, inconclusive, passed, warned
+from preflight.api import (
+    NODE,
+    Context,
+    Direction,
+    Peer,
+    Result,
+    check,
+    codes,
+    heal,
+    inconclusive,
+    passed,
+    skipped,
+    warned,
+)
 from preflight.model.control import ControlError
 from preflight.model.fix import ClockSync
 from preflight.model.kernel import ClockState, NeedsPlatform
@@ -28,8 +41,8 @@ async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
         return
-    asked = ctx.settings.control.url is not None or bool(ctx.peers)
-    yield judge(state, {} if state.synchronised else await other_clocks(ctx), asked=asked)
+    others = {} if state.synchronised else await other_clocks(ctx)
+    yield judge(state, others, control=ctx.settings.control.url is not None, peers=bool(ctx.peers))
 
 
 async def other_clocks(ctx: Context) -> dict[str, Offset]:
@@ -57,8 +70,12 @@ async def _peer_clock(ctx: Context, peer: Peer) -> Offset | None:
     return Offset((stats.clock_offset_ms - error_ms) / 1000, (stats.clock_offset_ms + error_ms) / 1000)
 
 
-def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Result:
-    """The kernel decides, else another clock that agrees within 2 s; `asked`: whether there was one to ask."""
+def judge(state: ClockState, others: Mapping[str, Offset], *, control: bool, peers: bool) -> Result:
+    """The kernel decides, else another clock that agrees within 2 s.
+
+    control, peers: whether there is a control plane, and whether there are peers. A control plane should answer; not
+    every peer has a responder.
+    """
     if state.synchronised:
         return passed(
             NODE,
@@ -66,10 +83,16 @@ def judge(state: ClockState, others: Mapping[str, Offset], *, asked: bool) -> Re
             f"the kernel's clock is synchronised (estimated error {state.estimated_error_ms:g} ms)",
             measurements={"synchronised": True, "estimated_error_ms": state.estimated_error_ms},
         )
-    if not others and asked:
+    if not others and control:
         # Another check reports why none answered; an unknown difference is not a finding.
         message = "nothing synchronises the kernel's clock, and no other clock answered to confirm it"
         return inconclusive(codes.RUN_NO_ANSWER, NODE, Direction.LOCAL, message, remedies=heal(ClockSync))
+    if not others and peers:
+        message = (
+            "nothing synchronises the kernel's clock, and there is no other clock to compare it with: no control plane "
+            "is configured, and no peer's responder answers"
+        )
+        return skipped(codes.RUN_NOT_APPLICABLE, NODE, Direction.LOCAL, message)
     if not others:
         return _unsynced("nothing synchronises the kernel's clock, and there is no other clock to confirm it", {})
     name, nearest = min(others.items(), key=lambda other: other[1].least_s)

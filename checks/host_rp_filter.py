@@ -42,7 +42,7 @@ async def host_rp_filter(ctx: Context) -> AsyncGenerator[Result, None]:
     out.
     """
     try:
-        yield judge(await measure(ctx), ctx.overlay.interface if ctx.overlay else None)
+        yield judge(await measure(ctx), *(state.interface for state in ctx.tunnels if state.interface is not None))
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
 
@@ -64,10 +64,10 @@ def _unanswered(echo: EchoStats) -> bool:
     return echo.sent > 0 and echo.received == 0
 
 
-def judge(probed: Probed, overlay: str | None = None) -> Result:
+def judge(probed: Probed, *overlay: str) -> Result:
     """Drops count only together with a peer that did not answer: other traffic may be dropped for valid reasons.
 
-    overlay: its interface. Only the filter there is loosened, if it is strict.
+    overlay: its interfaces. Only the filter there is loosened, if it is strict.
     """
     strict = probed.before.strict
     facts = ReversePathFilterFacts(strict_interfaces=strict, dropped_packets=probed.dropped)
@@ -83,7 +83,7 @@ def judge(probed: Probed, overlay: str | None = None) -> Result:
         Direction.LOCAL,
         f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
         f"{', '.join(probed.silent)} did not answer",
-        remedies=_loosen((overlay,) if overlay in strict and overlay is not None else strict),
+        remedies=_loosen([name for name in overlay if name in strict] or strict),
         facts=replace(facts, silent_peers=probed.silent),
     )
 

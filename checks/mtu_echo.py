@@ -71,7 +71,8 @@ async def mtu_echo(ctx: Context) -> AsyncGenerator[Result, None]:
     """
     for start in range(0, len(ctx.peers), CONCURRENT_PEERS):
         for peer, alone in await _side_by_side(ctx, ctx.peers[start : start + CONCURRENT_PEERS]):
-            for result in judge(peer, alone, ctx.settings.thresholds.minimum_mtu):
+            fits = alone is not None and alone.echo.fits
+            for result in judge(peer, alone, ctx.least_mtu(peer.address, fits=fits)):
                 yield result
 
 
@@ -95,8 +96,8 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
     if await _has_responder(ctx, peer):
         return None
     echo = await ctx.net.pmtu.echo(peer.address)
-    covered = ctx.overlay is not None and ctx.overlay.covers(peer.address)
-    interface = ctx.overlay.interface if ctx.overlay and covered else None
+    overlay = await ctx.net.with_routes(ctx.overlay, [peer.address])
+    interface = overlay.routes[peer.address].interface if overlay and overlay.covers(peer.address) else None
     if echo.fits:
         return Alone(echo, interface=interface)
     return Alone(echo, await _forward_bytes(ctx, peer, echo.ceiling_bytes), interface)

@@ -95,7 +95,7 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, both in _found(ctx):
         carried = await explain(ctx, peer, both, underlay)
         for found in both:
-            yield judge(carried, found, ctx.settings.thresholds.minimum_mtu)
+            yield judge(carried, found, ctx.least_mtu(peer.address, fits=found.fits))
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
@@ -138,9 +138,10 @@ def _telling(found: PathMtu) -> bool:
 
 async def explain(ctx: Context, peer: Peer, both: Found, underlay: dict[str, Underlay]) -> Carried:
     """Which tunnel leads there and, if there is a finding, what its underlay carries (`underlay`, by endpoint)."""
-    state, forward = ctx.overlay, both[0]
-    if state is None or not state.covers(peer.address):
+    overlay, forward = await ctx.net.with_routes(ctx.overlay, [peer.address]), both[0]
+    if overlay is None or not overlay.covers(peer.address):
         return Carried(peer, trail=await _trail(ctx, peer.address, forward))
+    state = overlay.tunnel_for(peer.address)
     owner = state.peer_for(peer.address)
     endpoint = owner.endpoint_address if owner else None
     tunnel = _tunnel(state, endpoint)

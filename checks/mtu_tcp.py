@@ -24,7 +24,7 @@ from preflight.model.facts import TcpFacts
 from preflight.model.fix import Route
 from preflight.model.host_port import join_host_port
 from preflight.model.tcp import Transfer
-from preflight.proto.control.placement import placement
+from preflight.proto.control.placement import PRIVATE, placement
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
     elif (proxy := ctx.net.control.proxy) is not None:
         yield _not_applicable(f"{proxy.variable} sends clients of {url} to the proxy {proxy.place}")
     else:
-        for result in judge(url, await measure(ctx, url), _interface(ctx, url)):
+        for result in judge(url, await measure(ctx, url), await _interface(ctx, url)):
             yield result
 
 
@@ -81,7 +81,8 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
 
 async def _send(ctx: Context, url: ControlUrl, address: str, *, small: bool = False) -> Transfer:
     version = 6 if ":" in address else 4
-    private = url.scheme == "http" and placement(address, ctx.overlay) in ("loopback", "overlay")
+    overlay = await ctx.net.with_routes(ctx.overlay, [address])
+    private = url.scheme == "http" and placement(address, overlay) in PRIVATE
     return await ctx.net.tcp.transfer(
         address,
         url.port,
@@ -104,10 +105,12 @@ def _request(url: ControlUrl, token: "SecretStr | None") -> bytes:
     return f"{nodes}GET {url.path}/openapi.json HTTP/1.1\r\n{common}Connection: close\r\n\r\n".encode("ascii")
 
 
-def _interface(ctx: Context, url: ControlUrl) -> str | None:
+async def _interface(ctx: Context, url: ControlUrl) -> str | None:
     """The overlay interface, if the URL's literal address is on the overlay."""
-    state = ctx.overlay
-    return state.interface if state and url.address is not None and state.covers(url.host) else None
+    if url.address is None:
+        return None
+    state = await ctx.net.with_routes(ctx.overlay, [url.host])
+    return state.routes[url.host].interface if state and state.covers(url.host) else None
 
 
 def judge(url: ControlUrl, transfers: Sequence[Transfer], interface: str | None = None) -> tuple[Result, ...]:

@@ -1,6 +1,7 @@
 """Does the running tunnel agree with its configuration file, from which a restart would rebuild it?"""
 
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 
 from preflight.api import (
     NODE,
@@ -34,7 +35,8 @@ async def overlay_config(ctx: Context) -> AsyncGenerator[Result, None]:
 
     It does not compare endpoints: a roaming peer rightly has another one than the file says.
     """
-    yield judge(ctx.overlay)
+    for state in ctx.tunnels or (None,):
+        yield replace(judge(state), aspect="" if state is ctx.overlay or state is None else state.interface or "")
 
 
 def judge(state: OverlayState | None) -> Result:

@@ -1,6 +1,6 @@
 """Is there an overlay on this node, is it up, and does it have an address?"""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
+    Station,
     by_hand,
     check,
     codes,
@@ -24,7 +25,7 @@ from preflight.api import (
 from preflight.model.facts import InterfaceFacts
 from preflight.model.fix import LinkAddresses, LinkUp, ServiceRestart, WgQuick
 from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import Fact, OverlayState
+from preflight.model.overlay import PRIVILEGE, Fact, OverlayState
 from preflight.proto.tunnel.peer_status import utc
 
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
@@ -92,27 +93,52 @@ MISSING: Mapping[str, Remedies] = {
     ),
 )
 async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Looks at the overlay's interface and at what its product reports; everything else needs this."""
-    state = ctx.overlay
-    facts = await ctx.net.overlay_facts(state.product) if state is not None else {}
+    """Looks at the interfaces of the run's tunnels and at what their product reports; everything else needs this."""
     try:
-        yield judge(state, await ctx.net.kernel.links(), ctx.settings.overlay.interface, facts)
+        links = await ctx.net.kernel.links()
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
+        return
+    wanted, used = ctx.settings.overlay.interface, ctx.tunnels
+    if not used:
+        yield judge(None, links, wanted)
+        return
+    facts = await ctx.net.overlay_facts(used[0].product)
+    yield judge(used[0], links, wanted, facts, used)
+    for state in used[1:]:
+        yield replace(judge(state, links, wanted, used=used), aspect=state.interface or "")
 
 
 def judge(
-    state: OverlayState | None, links: Iterable[Link], wanted: str | None, facts: Mapping[str, Fact] | None = None
+    state: OverlayState | None,
+    links: Iterable[Link],
+    wanted: str | None,
+    facts: Mapping[str, Fact] | None = None,
+    used: Sequence[OverlayState] = (),
 ) -> Result:
-    """From the overlay's state; `wanted` is the interface in the settings, `facts` go into the result."""
-    result = _judge(state, links, wanted)
+    """From the state of a tunnel; `wanted` is the interface in the settings, `facts` go into the result.
+
+    used: the tunnels of this run; those that are not among them are named as left out.
+    """
+    ignored = [_words(each) for each in (state.further if state else ()) if each.interface not in _interfaces(used)]
+    result = _judge(state, links, wanted, ignored)
     if state is None or not facts:
         return result
     more = Evidence(state.product, "what else its daemon reports", dict(facts))
     return replace(result, evidence=(*result.evidence, more))
 
 
-def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None) -> Result:
+def _words(state: OverlayState) -> str:
+    """An overlay that this run leaves alone, in words."""
+    down = "" if state.up and state.condition is None else ", down"
+    return f"{state.product} on {state.interface}{down}" if state.interface else f"{state.product}{down}"
+
+
+def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
+    return {state.interface for state in used}
+
+
+def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None, ignored: Sequence[str]) -> Result:
     if state is None:
         return _absent(links, wanted)
     name = state.interface or state.product
@@ -122,6 +148,8 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
     if not state.up:
         only_reported = state.mtu is None or state.product in MISSING
         missing = only_reported and all(link.name != name for link in links)
+        if missing and state.unreadable == PRIVILEGE:
+            return _unknown(state)
         message = f"the overlay interface {name} ({state.product}) {'does not exist' if missing else 'is down'}"
         remedies = MISSING.get(state.product, ()) if missing else _up_again(state, name)
         return _failed(state, codes.OVERLAY_DOWN, message + _complaints(state), remedies)
@@ -130,8 +158,14 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
     message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
-    others = f"; this run ignores the other overlays of this node: {', '.join(state.others)}" if state.others else ""
-    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state))
+    others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
+    return passed(NODE, Direction.LOCAL, message + _complaints(state) + others, **_reported(state, ignored))
+
+
+def _unknown(state: OverlayState) -> Result:
+    """A configuration that only root may read names the interface."""
+    message = f"{state.product} is configured here, but this user may not read for which interface{_complaints(state)}"
+    return inconclusive(codes.RUN_NEEDS_PRIVILEGE, NODE, Direction.LOCAL, message, **_reported(state))
 
 
 def _up_again(state: OverlayState, name: str) -> Remedies:
@@ -149,10 +183,11 @@ def _addresses_of_the_file(state: OverlayState) -> Remedies:
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:
     remedies = remedies or _remedies(state.product, code.slug, state.interface or "INTERFACE")
-    return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, **_reported(state))
+    place = Station("address" if code == codes.OVERLAY_NO_ADDRESS else "tunnel")
+    return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, station=place, **_reported(state))
 
 
-def _reported(state: OverlayState) -> dict[str, Any]:
+def _reported(state: OverlayState, ignored: Sequence[str] = ()) -> dict[str, Any]:
     """What the product reports about this node."""
     reported = {
         "version": state.version,
@@ -160,7 +195,7 @@ def _reported(state: OverlayState) -> dict[str, Any]:
         "health": list(state.health),
         "unreadable": state.unreadable,
         "key_expires": utc(state.key_expires_unix_s) if state.key_expires_unix_s else None,
-        "other_overlays": list(state.others),
+        "other_overlays": list(ignored),
     }
     evidence = Evidence(
         state.product,
@@ -184,7 +219,8 @@ def _absent(links: Iterable[Link], wanted: str | None) -> Result:
             "Start the overlay (`wg-quick up wg0`), or name its interface under overlay.interface in preflight.yaml.",
             root=True,
         )
-    return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies)
+    place = Station("tunnel")
+    return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies, station=place)
 
 
 def _complaints(state: OverlayState) -> str:

@@ -9,6 +9,7 @@ from preflight.api import (
     Direction,
     Remedies,
     Result,
+    Station,
     by_hand,
     check,
     codes,
@@ -21,6 +22,10 @@ from preflight.model.facts import TunnelMtuFacts
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
 from preflight.proto.pmtu.advice import set_mtu_here
+from preflight.proto.pmtu.minimum import least_mtu
+
+MOST_OVERHEAD_BYTES = 100
+"""What no usual tunnel adds to a packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,10 @@ async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
         )
         return
     try:
-        yield judge(ctx.overlay, await measure(ctx, ctx.overlay), ctx.settings.thresholds.minimum_mtu)
+        for state in ctx.tunnels:
+            underlays = await measure(ctx, state)
+            result = judge(state, underlays, await _minimum_mtu(ctx, state, underlays))
+            yield result if state is ctx.overlay else replace(result, aspect=state.interface or "")
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
 
@@ -74,6 +82,25 @@ async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
     ]
 
 
+async def _minimum_mtu(ctx: Context, state: OverlayState, underlays: Sequence[Underlay]) -> int:
+    """What the tunnel must carry. If it may have IPv6 inside, that is no less than IPv6 needs, if it fits at all."""
+    minimum_mtu = ctx.settings.thresholds.minimum_mtu
+    ipv6 = ctx.ipv6(state, [peer.address for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface])
+    if ipv6 is None:
+        return least_mtu(minimum_mtu, ipv6, fits=await _room(ctx, state, underlays) < minimum_mtu)
+    return least_mtu(minimum_mtu, ipv6, fits=True)
+
+
+async def _room(ctx: Context, state: OverlayState, underlays: Sequence[Underlay]) -> int:
+    """How large the tunnel's packets may be; a generous guess where its overhead or its endpoints are not known."""
+    if state.overhead_bytes is not None and underlays:
+        return min(underlay.fits(state.overhead_bytes) for underlay in underlays)
+    tunnels = {tunnel.interface for tunnel in (ctx.overlay.tunnels if ctx.overlay is not None else ())}
+    links = await ctx.net.kernel.links()
+    outer = (link.mtu for link in links if link.up and not link.loopback and link.name not in tunnels)
+    return max(outer, default=0) - MOST_OVERHEAD_BYTES
+
+
 def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) -> Result:
     """Sizes in bytes. If the product's overhead is unknown, judge only the minimum."""
     mtu = state.mtu or 0
@@ -87,6 +114,8 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
             remedies=set_mtu_here(name, minimum_mtu, state.product),
             facts=facts,
+            measurements={"mtu_bytes": mtu},
+            station=Station("tunnel"),
         )
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
@@ -104,6 +133,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
             remedies=_remedies(state, tightest, fits, minimum_mtu),
             facts=facts,
+            station=Station("tunnel"),
         )
     return passed(
         NODE,

@@ -1,30 +1,28 @@
 """Does this node's routing send the peer's overlay address into the overlay?"""
 
 from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 
 from preflight.api import (
     Context,
     Direction,
     Peer,
-    Remedies,
     Result,
+    Station,
     check,
     codes,
     failed,
-    heal,
     inconclusive,
-    look,
     passed,
     skipped,
 )
-from preflight.model import fix
+from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
+from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
-OWN_ROUTES = ("tailscale", "zerotier")
-"""Products that write the routes: a route of ours would be lost, or in their way."""
 
 
 @check(
@@ -34,7 +32,7 @@ OWN_ROUTES = ("tailscale", "zerotier")
     needs=("overlay.interface",),
     timeout=10,
     timeout_per_peer=0.02,
-    codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT),
+    codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT, codes.OVERLAY_DUPLICATE_ADDRESS),
 )
 async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks the kernel for its route and the table entry behind it, and looks for overlapping local networks."""
@@ -49,14 +47,17 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
         yield judge(peer, ctx.overlay, routes[peer.address], links)
 
 
-def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
-    """A local network as specific as the entry in use is a conflict; any other route outside is a leak."""
+def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:
+    """A local network as specific as the entry in use is a conflict; any other route outside is a leak.
+
+    Of several tunnels, the peer is judged by the one that has its address.
+    """
+    state = overlay and replace(overlay, routes={peer.address: route}).tunnel_for(peer.address)
     if state is None or state.interface is None:
         message = "there is no overlay interface, so there is no route to compare"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
-    if route.local and route.interface != state.interface:
-        message = f"{peer.address} is an address of this node itself"
-        return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
+    if route.local:
+        return _own_address(peer, links)
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:
         return _conflict(peer, state, route, *rival)
@@ -65,9 +66,26 @@ def judge(peer: Peer, state: OverlayState | None, route: Route, links: Iterable[
     return _leak(peer, state, route, links)
 
 
+def _own_address(peer: Peer, links: Iterable[Link]) -> Result:
+    """Packets for the peer stay on this node, and whatever answers here is not the peer."""
+    holder = next((link.name for link in links if any(str(own.ip) == peer.address for own in link.addresses)), None)
+    return failed(
+        codes.OVERLAY_DUPLICATE_ADDRESS,
+        peer.target,
+        Direction.FORWARD,
+        f"{peer.address}, the overlay address of {peer.target}, is an address of this node too"
+        f"{f', on {holder}' if holder else ''}: what is for {peer.target} never leaves",
+        station=Station("address"),
+        facts=DeathFacts(address=peer.address, interface=holder),
+    )
+
+
 def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> tuple[Link, IPNetwork] | None:
-    """A local network that contains the address and is at least as specific as the entry in use."""
-    if route.matched is None:
+    """A local network that contains the address and is at least as specific as the entry in use.
+
+    A tunnel's own table comes before the networks of the main one, so there is none.
+    """
+    if route.matched is None or (route.interface == overlay and route.table != MAIN_TABLE):
         return None
     for link in links:
         if link.up and not link.loopback and link.name != overlay:
@@ -84,7 +102,7 @@ def _conflict(peer: Peer, state: OverlayState, route: Route, link: Link, network
         Direction.FORWARD,
         f"{link.name}'s network {network} also contains the overlay address {peer.address}; "
         f"the kernel now sends its packets to {route.interface}",
-        remedies=_into_the_overlay(peer, state, route.table, "renumber one of the two networks"),
+        remedies=into_the_overlay(state, peer.address, route.table, "renumber one of the two networks"),
         measurements=_measured(route),
     )
 
@@ -104,29 +122,9 @@ def _leak(peer: Peer, state: OverlayState, route: Route, links: Iterable[Link]) 
         Direction.FORWARD,
         message,
         # Another tunnel may be the right way to this peer: a route past it would cut the peer off.
-        remedies=_look(peer) if tunnel else _into_the_overlay(peer, state, route.table),
+        remedies=look_at_route(peer.address) if tunnel else into_the_overlay(state, peer.address, route.table),
         measurements=_measured(route),
     )
-
-
-def _into_the_overlay(peer: Peer, state: OverlayState, table: int, lasting: str | None = None) -> Remedies:
-    """A route for this peer alone, so that no other host loses its way."""
-    if state.product in OWN_ROUTES or (state.peers and state.peer_for(peer.address) is None):
-        return _look(peer)
-    host = f"{peer.address}/{128 if ':' in peer.address else 32}"
-    return heal(
-        lambda: fix.Route(
-            action="replace",
-            destination=host,
-            interface=state.interface,
-            table=None if table == MAIN_TABLE else table,
-        ),
-        lasting=lasting,
-    )
-
-
-def _look(peer: Peer) -> Remedies:
-    return look(f"ip rule; ip route get {peer.address}")
 
 
 def _measured(route: Route) -> dict[str, str | None]:

@@ -6,13 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from preflight.api import (
-    Code,
     Context,
     Direction,
     Evidence,
     Measurement,
     Peer,
-    Remedies,
     Result,
     by_hand,
     check,
@@ -20,7 +18,6 @@ from preflight.api import (
     failed,
     for_each_peer,
     inconclusive,
-    look,
     passed,
     skipped,
     warned,
@@ -28,10 +25,11 @@ from preflight.api import (
 from preflight.model.facts import HandshakeFacts
 from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.nat import translated
-from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState, Owners
-from preflight.proto.tunnel.advice import allow, around, compare, give_endpoint, keep_alive, look_at_port
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.proto.tunnel.advice import allow, keep_alive
+from preflight.proto.tunnel.dead_session import explain
 from preflight.proto.tunnel.peer_status import Word, log_in_again, open_port, sentence, settled, utc, word
-from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch, candidates
+from preflight.proto.tunnel.wireguard import Finding, Watch, candidates
 
 POLL_S = 0.05
 SLOW_POLL_S = 0.25
@@ -41,6 +39,8 @@ REPORT_WITHIN_S = 4.0
 FACT_S = 0.6
 CONCURRENT_FACTS = 128
 KEEPALIVE_S = 25
+Tunnels = Mapping[Peer, str | None]
+"""The interface of the tunnel that has each peer's address."""
 HANDSHAKES_AT_ONCE = 16
 HANDSHAKE_GAP_S = 0.016
 """Each packet may start a handshake: a thousand a second is not a burst."""
@@ -76,52 +76,57 @@ async def overlay_session(ctx: Context) -> AsyncGenerator[Result, None]:
     An idle tunnel is not a fault, so it sends before it judges. A fresh session passes at once; any other is watched
     long enough to see a repeated initiation.
     """
-    state = await ctx.net.overlay()
-    wanted = ctx.overlay.interface if ctx.overlay else None
-    if state is None or not _watchable(state, wanted):
-        state = await _reported(ctx, state, wanted)
-        for peer in ctx.peers:
-            yield judge_unwatched(peer, state, wanted)
-        return
+    overlay = await ctx.net.overlay()
+    at: Tunnels = {peer: ctx.tunnel(peer.address) for peer in ctx.peers}
+    watched = {peer: name for peer, name in at.items() if _watchable(_tunnel(overlay, name))}
+    unwatched = {peer: name for peer, name in at.items() if peer not in watched}
+    reported = await _reported(ctx, overlay, unwatched)
+    for peer, name in unwatched.items():
+        yield judge_unwatched(peer, _tunnel(reported, name), name)
     known = [peer.address for peer in ctx.peers]
     if (url := ctx.settings.control.usable_url) is not None and url.address is not None:
         known.append(url.host)
     try:
-        async for peer, later, seen in watch(ctx, state):
-            if seen is None:
-                yield judge_unwatched(peer, later, wanted)
+        async for peer, state, seen in watch(ctx, overlay, watched):
+            if state is None or seen is None:
+                yield judge_unwatched(peer, state, at[peer])
             else:
-                yield judge(peer, later or state, seen, [address for address in known if address != peer.address])
+                yield judge(peer, state, seen, [address for address in known if address != peer.address])
     except NeedsPlatform as error:
-        for peer in ctx.peers:
+        for peer in watched:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.ROUND_TRIP, str(error))
 
 
-def _watchable(state: OverlayState | None, interface: str | None) -> bool:
-    return (
-        state is not None
-        and state.product == "wireguard"
-        and state.interface == interface
-        and state.condition is None
-        and state.unreadable is None
-    )
+def _tunnel(overlay: OverlayState | None, interface: str | None) -> OverlayState | None:
+    return overlay.at(interface) if overlay is not None else None
 
 
-async def _reported(ctx: Context, state: OverlayState | None, wanted: str | None) -> OverlayState | None:
-    """The state once the product knows a direct path to every peer of this run, else after sending for a while."""
+def _watchable(state: OverlayState | None) -> bool:
+    return state is not None and state.product == "wireguard" and state.condition is None and state.unreadable is None
+
+
+async def _reported(ctx: Context, overlay: OverlayState | None, at: Tunnels) -> OverlayState | None:
+    """The state once the products know a direct path to each of these peers, else after sending for a while."""
     loop = asyncio.get_running_loop()
     until, provoked = loop.time() + REPORT_WITHIN_S, -REPEAT_S
-    while state is not None and state.interface == wanted and state.condition is None:
-        known = {peer: state.peer_for(peer.address) for peer in ctx.peers}
-        waiting = [peer for peer, reported in known.items() if _open(state, reported)]
-        if not waiting or loop.time() >= until:
-            break
+    while overlay is not None and (waiting := _waiting(overlay, at)) and loop.time() < until:
         if loop.time() - provoked >= REPEAT_S:
             provoked = loop.time()
-            await _provoked(ctx, {peer: Watch(wanted or "", known[peer]) for peer in waiting}, wanted)
+            await _provoked(ctx, waiting)
         await asyncio.sleep(SLOW_POLL_S)
-        state = await ctx.net.overlay()
-    return state
+        overlay = await ctx.net.overlay()
+    return overlay
+
+
+def _waiting(overlay: OverlayState, at: Tunnels) -> dict[Peer, Watch]:
+    """The peers whose state may change by sending something."""
+    found: dict[Peer, Watch] = {}
+    for peer, name in at.items():
+        state = overlay.at(name)
+        reported = state.peer_for(peer.address) if state is not None else None
+        if state is not None and state.condition is None and _open(state, reported):
+            found[peer] = Watch(name or "", reported)
+    return found
 
 
 def _open(state: OverlayState, reported: OverlayPeer | None) -> bool:
@@ -129,42 +134,65 @@ def _open(state: OverlayState, reported: OverlayPeer | None) -> bool:
     return state.product == "zerotier" if reported is None else not settled(reported)
 
 
-async def watch(ctx: Context, first: OverlayState) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
-    """Each peer's session as soon as it is settled; without a Watch if the interface disappeared meanwhile."""
-    endpoints = {peer.endpoint_address for peer in first.peers if peer.endpoint_address}
-    routes = await ctx.net.kernel.routes_to(sorted(endpoints), mark=first.fwmark)
+async def watch(
+    ctx: Context, first: OverlayState | None, at: Tunnels
+) -> AsyncIterator[tuple[Peer, OverlayState | None, Watch | None]]:
+    """Each peer's session as soon as it is settled, with its tunnel; without a Watch if that disappeared meanwhile."""
+    if first is None or not at:
+        return
     now = asyncio.get_running_loop().time
-    began = now()
-    owners = Owners(first.peers)
-    seen = {peer: Watch(first.interface or "", owners.of(peer.address)) for peer in ctx.peers}
+    began, routes = now(), await _outer_routes(ctx, first, set(at.values()))
+    seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
     provoked = began - REPEAT_S
     while seen:
         if now() - provoked >= REPEAT_S:
             provoked = now()
-            seen = await _provoked(ctx, seen, first.interface)
+            seen = await _provoked(ctx, seen)
         await asyncio.sleep(POLL_S if now() - began < REPEAT_S else SLOW_POLL_S)
-        state = await ctx.net.overlay()
-        if state is None or not _watchable(state, first.interface):
-            for peer in seen:
-                yield peer, state, None
-            return
-        owners = Owners(state.peers)
-        seen = {p: _later(w, owners.of(p.address), routes, now() - began) for p, w in seen.items()}
-        settled = {peer: watched for peer, watched in seen.items() if watched.settled}
-        async for peer, watched in _with_facts(ctx, state, settled):
-            yield peer, state, watched
+        overlay = await ctx.net.overlay()
+        tunnels = {peer: _tunnel(overlay, at[peer]) for peer in seen}
+        for peer in [peer for peer, state in tunnels.items() if not _watchable(state)]:
+            del seen[peer]
+            yield peer, tunnels[peer], None
+        after = {peer: _peer(overlay, at[peer], peer) for peer in seen}
+        seen = {p: _later(w, after[p], routes.get(at[p], {}), now() - began) for p, w in seen.items()}
+        settled = {peer: (state, seen[peer]) for peer, state in tunnels.items() if state and _settled(seen.get(peer))}
+        async for peer, watched in _with_facts(ctx, settled):
+            yield peer, tunnels[peer], watched
         seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
 
 
-def _with_facts(ctx: Context, state: OverlayState, settled: Mapping[Peer, Watch]) -> AsyncIterator[tuple[Peer, Watch]]:
-    return for_each_peer(tuple(settled), lambda peer: _facts(ctx, peer, state, settled[peer]), at_once=CONCURRENT_FACTS)
+def _settled(seen: Watch | None) -> bool:
+    return seen is not None and seen.settled
 
 
-async def _provoked(ctx: Context, seen: Mapping[Peer, Watch], interface: str | None) -> dict[Peer, Watch]:
+def _peer(overlay: OverlayState | None, interface: str | None, peer: Peer) -> OverlayPeer | None:
+    state = _tunnel(overlay, interface)
+    return state.peer_for(peer.address) if state is not None else None
+
+
+async def _outer_routes(
+    ctx: Context, overlay: OverlayState, names: Iterable[str | None]
+) -> dict[str | None, Mapping[str, Route]]:
+    """How the kernel sends the packets of each tunnel to its endpoints."""
+    found: dict[str | None, Mapping[str, Route]] = {}
+    for name in names:
+        if (state := overlay.at(name)) is not None:
+            ends = {peer.endpoint_address for peer in state.peers if peer.endpoint_address}
+            found[name] = await ctx.net.kernel.routes_to(sorted(ends), mark=state.fwmark)
+    return found
+
+
+def _with_facts(ctx: Context, settled: Mapping[Peer, tuple[OverlayState, Watch]]) -> AsyncIterator[tuple[Peer, Watch]]:
+    return for_each_peer(tuple(settled), lambda peer: _facts(ctx, peer, *settled[peer]), at_once=CONCURRENT_FACTS)
+
+
+async def _provoked(ctx: Context, seen: Mapping[Peer, Watch]) -> dict[Peer, Watch]:
     """Send something to each peer, a few at a time."""
     provoked: dict[Peer, Watch] = {}
     for number, (peer, watched) in enumerate(seen.items(), 1):
-        provoked[peer] = replace(watched, objection=ctx.net.icmp.provoke_handshake(peer.address, interface))
+        said = ctx.net.icmp.provoke_handshake(peer.address, watched.interface or None)
+        provoked[peer] = replace(watched, objection=said)
         if number % HANDSHAKES_AT_ONCE == 0:
             await asyncio.sleep(HANDSHAKE_GAP_S)
     return provoked
@@ -213,7 +241,7 @@ def judge(peer: Peer, state: OverlayState, seen: Watch, others: Iterable[str]) -
         return _not_allowed(peer, state, others)
     if finding in (Finding.ALIVE, Finding.NO_KEEPALIVE):
         return _alive(peer, state, seen.after, seen, finding)
-    code, message, remedies = _explain(finding, peer, state, seen.after, seen)
+    code, message, remedies = explain(finding, peer, state, seen.after, seen)
     return failed(
         code,
         peer.target,
@@ -263,57 +291,6 @@ def _alive(peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch, fin
         facts=_handshake(seen),
         measurements={"seen_as": seen.seen_as, "keepalive_s": known.keepalive_s},
     )
-
-
-def _explain(
-    finding: Finding, peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch
-) -> tuple[Code, str, Remedies]:
-    """Code, message and remedies of a dead session."""
-    name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
-    ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
-    match finding:
-        case Finding.LOOP:
-            fact = f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route})"
-            return codes.OVERLAY_ENDPOINT_LOOP, f"{fact}; {ever}", around(name, host)
-        case Finding.NO_ENDPOINT:
-            message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
-            return codes.OVERLAY_NO_HANDSHAKE, message, give_endpoint(name, known)
-        case Finding.REFUSED_HERE:
-            message = f"this node's own firewall rejects packets to {peer.address} through {name}: {seen.objection}"
-            return (
-                codes.HOST_FIREWALL_DROP,
-                message,
-                look(f"nft list ruleset  # a drop on output to {name}?", root=True),
-            )
-        case Finding.PORT_CLOSED:
-            message = (
-                f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected by a "
-                f"firewall; {ever}"
-            )
-            remedies = look_at_port(name, known, peer.target)
-        case Finding.NOTHING_SENT:
-            route_error = seen.route.error if seen.route else None
-            reason = route_error or seen.objection or "the counters of the tunnel do not change"
-            message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
-            remedies = look(f"ip route get {host}")
-        case _:
-            message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
-            remedies = compare(state, known)
-    code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
-    return code, message, remedies
-
-
-def _unanswered(seen: Watch) -> str:
-    initiations = seen.sent_bytes // INITIATION_BYTES
-    return (
-        f"{initiations} handshake initiation{'' if initiations == 1 else 's'} in {seen.watched_s:.1f} s brought "
-        f"{f'only {seen.received_bytes} bytes' if seen.received_bytes else 'nothing'} back"
-    )
-
-
-def _host(seen: Watch) -> str:
-    words = {None: "", True: "; its host answers ping", False: "; its host does not answer ping either"}
-    return words[seen.host_answers]
 
 
 def _handshake(seen: Watch) -> HandshakeFacts:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from typing import Literal
 
@@ -59,15 +60,34 @@ async def posture_exposed(ctx: Context) -> AsyncGenerator[Result, None]:
         message = "this node does not connect to the control plane directly, so it does not know its addresses"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return
-    yield judge(url, await measure(ctx, url), ctx.overlay)
+    yield judge(url, *await measure(ctx, url))
 
 
-async def measure(ctx: Context, url: ControlUrl) -> Sequence[Place]:
-    """One request to each public address, without a bearer; the feature header identifies a control plane."""
-    addresses = await ctx.net.dns.addresses(url)
-    found = places(addresses, ctx.overlay, await _own(ctx))
+async def measure(ctx: Context, url: ControlUrl) -> tuple[Sequence[Place], OverlayState | None]:
+    """One request to each public address, without a bearer; the feature header identifies a control plane.
+
+    Also the overlay, with the kernel's ways to the addresses.
+    """
+    addresses, own = await ctx.net.dns.addresses(url), await _own(ctx)
+    ends = [end for end in map(partial(_end, ctx.overlay), addresses) if end is not None]
+    overlay = await ctx.net.with_routes(ctx.overlay, filter(_is_address, (*addresses, *ends, *own)))
+    found = places(addresses, overlay, own)
     answers = await asyncio.gather(*(ctx.net.control_at(url, place.address, CONNECT_TIMEOUT_S) for place in found))
-    return [Place(place.address, place.origin, answer) for place, answer in zip(found, answers, strict=True)]
+    return [Place(each.address, each.origin, answer) for each, answer in zip(found, answers, strict=True)], overlay
+
+
+def _end(overlay: OverlayState | None, address: str) -> str | None:
+    """Where the tunnel to an address ends."""
+    peer = overlay.tunnel_for(address).peer_for(address) if overlay is not None else None
+    return peer.endpoint_address if peer is not None else None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 async def _own(ctx: Context) -> Sequence[str]:
@@ -85,8 +105,7 @@ def places(addresses: Sequence[str], overlay: OverlayState | None, own: Sequence
     """
     found = {address: Place(address, "url") for address in addresses if is_public(address, overlay)}
     for address in addresses:
-        peer = overlay.peer_for(address) if overlay is not None else None
-        end = peer.endpoint_address if peer is not None else None
+        end = _end(overlay, address)
         if end is not None and is_public(end, overlay):
             found.setdefault(end, Place(end, "endpoint"))
     if set(addresses) & set(own):
@@ -98,10 +117,9 @@ def places(addresses: Sequence[str], overlay: OverlayState | None, own: Sequence
 
 def is_public(address: str, overlay: OverlayState | None) -> bool:
     """Global unicast (IANA's registries), but not on the overlay: some overlays use global prefixes inside."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
+    if not _is_address(address):
         return False
+    parsed = ip_address(address)
     return parsed.is_global and not parsed.is_multicast and not (overlay is not None and overlay.covers(address))
 
 
@@ -123,7 +141,7 @@ def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None =
             *where,
             f"the control plane answers on port {url.port} of the public address {place.address}, {how}",
             remedies=by_hand(_bind(url, exposed, overlay), where="control host"),
-            measurements=measurements,
+            measurements={**measurements, "answered_address": [place.address for place in exposed]},
             evidence=evidence,
         )
     if not seen:

@@ -55,10 +55,13 @@ async def reach_traceroute(ctx: Context) -> AsyncGenerator[Result, None]:
     try:
         links = await ctx.net.kernel.links()
         async for peer, (trace, back) in for_each_peer(ctx.peers, measure, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
-            yield judge(peer, ctx.overlay, trace, links)
+            traces = [trace] if back is None else [trace, back.trace]
+            hops = {hop.address for each in traces for hop in each.hops if hop.address is not None}
+            overlay = await ctx.net.with_routes(ctx.overlay, hops)
+            yield judge(peer, overlay, trace, links)
             # reach.udp reports a missing responder; the return path is then not known.
             if back is not None:
-                yield judge_back(peer, ctx.overlay, trace, back, links)
+                yield judge_back(peer, overlay, trace, back, links)
     except NeedsPlatform as error:
         for peer in ctx.peers:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
@@ -159,9 +162,9 @@ def _stray(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> t
     neighbour = _on_the_underlay(trace, state, links)
     if neighbour is not None:
         return neighbour[0], f"is on {neighbour[1].name}, not on the overlay"
-    names = {link.name for link in links if not link.loopback}
+    names = {link.name for link in links if not link.loopback} - _tunnels(state)
     for hop in _routers(trace, state):
-        if state is not None and state.interface and hop.interface in names - {state.interface}:
+        if state is not None and state.interface and hop.interface in names:
             return hop, f"is not on the overlay and answered on {hop.interface}"
     return None
 
@@ -169,10 +172,15 @@ def _stray(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> t
 def _on_the_underlay(trace: Trace, state: OverlayState | None, links: Iterable[Link]) -> tuple[Hop, Link] | None:
     for hop in _routers(trace, state):
         for link in links:
-            outside = not link.loopback and (state is None or link.name != state.interface)
+            outside = not link.loopback and link.name not in _tunnels(state)
             if outside and hop.address is not None and link.holds(hop.address):
                 return hop, link
     return None
+
+
+def _tunnels(state: OverlayState | None) -> set[str | None]:
+    """The interfaces of the overlay."""
+    return {tunnel.interface for tunnel in state.own_tunnels} if state is not None else set()
 
 
 def _routers(trace: Trace, state: OverlayState | None) -> list[Hop]:

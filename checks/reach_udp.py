@@ -100,14 +100,15 @@ async def measure(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> Reach
         _asked(ctx, mailbox, peer),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
     )
-    outside = outside_router(ctx.overlay, {**session.icmp_from, **asked.icmp_from})
+    routers = {**session.icmp_from, **asked.icmp_from}
+    outside = outside_router(await ctx.net.with_routes(ctx.overlay, routers), routers)
     return Reached(session, unsigned if session.authenticated else None, asked, echo, outside)
 
 
 async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskResult:
     """Ask; a question by the control plane's mailbox waits until only a few others are open."""
     async with mailbox if peer.agent_id is not None else nullcontext():
-        return await ctx.net.path.ask(peer, interface=ctx.overlay.interface if ctx.overlay else None)
+        return await ctx.net.path.ask(peer, interface=ctx.tunnel(peer.address))
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
@@ -384,15 +385,14 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
     """The peer was not asked because a role is missing: name the role that would show the direction."""
     if asked.unavailable != "role":
         return None
+    line = "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
     return inconclusive(
         codes.RUN_NEEDS_CREDENTIALS,
         peer.target,
         Direction.ROUND_TRIP,
         f"which direction is dead stays open: {asked.detail}",
         aspect="direction",
-        remedies=by_hand(
-            "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
-        ),
+        remedies=by_hand(line),
     )
 
 

@@ -20,7 +20,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.nat import AfterSilence
-from preflight.model.overlay import OverlayPeer, Owners
+from preflight.model.overlay import OverlayPeer
 from preflight.proto.responder.answerer import who_answers
 from preflight.proto.responder.reach import start_responder
 from preflight.proto.tunnel.advice import keep_alive
@@ -93,7 +93,8 @@ async def measure(ctx: Context, peer: Peer, changes: Changes) -> Idle:
         silences.append(replace(silence, silent_s=ends - last) if last is not None else silence)
         if not silence.arrived:
             break
-    state = await ctx.net.overlay()
+    overlay = await ctx.net.overlay()
+    state = overlay and overlay.tunnel_for(peer.address)
     session = state.peer_for(peer.address) if state else None
     return Idle(tuple(silences), state.interface if state else None, session, rejected)
 
@@ -102,9 +103,9 @@ async def _watch(ctx: Context, changes: Changes) -> None:
     """Record when the counters of the tunnel to each peer change; nothing if they cannot be read."""
     before: dict[Peer, tuple[int | None, int | None]] = {}
     while (state := await ctx.net.overlay()) is not None:
-        owners, at = Owners(state.peers), asyncio.get_running_loop().time()
+        at = asyncio.get_running_loop().time()
         for peer, times in changes.items():
-            session = owners.of(peer.address)
+            session = state.tunnel_for(peer.address).peer_for(peer.address)
             if session is None or session.rx_bytes is None:
                 continue
             now = (session.rx_bytes, session.tx_bytes)

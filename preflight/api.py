@@ -5,7 +5,7 @@ means that the check is broken. The runner owns deadlines, prerequisites, timing
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +21,7 @@ from preflight.model.peer import CONTROL, NODE, Peer
 from preflight.model.remedy import Remedies as Remedies
 from preflight.model.remedy import Remedy as Remedy
 from preflight.model.remedy import as_text, by_hand, heal, look
+from preflight.proto.pmtu.minimum import carries_ipv6, least_mtu
 from preflight.proto.way.observation import Observation as Observation
 from preflight.proto.way.stations import Station as Station
 from preflight.proto.way.stations import request as request
@@ -187,7 +188,8 @@ class Context:
     """What a check may use: read-only values, and the I/O shells bound to this run.
 
     `peers` holds the peers that the check's prerequisites leave to it. `overlay` is the state read before the first
-    check (None: this node has no overlay); `net.overlay()` reads it again. `handed_over` are the facts that the check
+    check, with the kernel's ways to the peers (None: this node has no overlay); `net.overlay()` reads it again, and
+    `net.with_routes` asks about more addresses. `handed_over` are the facts that the check
     declares to read, by target.
     """
 
@@ -200,6 +202,34 @@ class Context:
     def facts(self, kind: type[F], target: str) -> tuple[F, ...]:
         """What earlier checks of this run measured of a target; nothing if none did, or if `reads` does not name it."""
         return tuple(each for each in self.handed_over.get(target, ()) if isinstance(each, kind))
+
+    @property
+    def tunnels(self) -> "tuple[OverlayState, ...]":
+        """The tunnels that this run uses: those with its peers, and that of the same overlay with the control plane."""
+        if self.overlay is None:
+            return ()
+        used = self.overlay.tunnels_for(peer.address for peer in self.peers)
+        url = self.settings.control.usable_url
+        control = self.overlay.tunnel_for(url.host) if url is not None and url.address is not None else self.overlay
+        also = [each for each in self.overlay.own_tunnels if each is control and all(each is not one for one in used)]
+        return (*used, *also)
+
+    def tunnel(self, address: str) -> str | None:
+        """The interface of the tunnel that has an address; None without an overlay."""
+        return self.overlay.tunnel_for(address).interface if self.overlay is not None else None
+
+    def least_mtu(self, address: str, *, fits: bool) -> int:
+        """What the path to a peer must carry, bytes. fits: it carries all that the sender's interface does."""
+        thresholds = self.settings.thresholds
+        if self.overlay is None:
+            return thresholds.minimum_mtu
+        return least_mtu(thresholds.minimum_mtu, self.ipv6(self.overlay.tunnel_for(address), [address]), fits=fits)
+
+    def ipv6(self, tunnel: "OverlayState", members: Iterable[str]) -> bool | None:
+        """Whether a tunnel needs what IPv6 needs: there is some inside, or the settings ask for it; None: not known."""
+        if "minimum_mtu" in self.settings.thresholds.model_fields_set:
+            return True
+        return carries_ipv6(tunnel, members)
 
     @property
     def url_source(self) -> str | None:
@@ -218,8 +248,7 @@ class Context:
         return (
             any(value is not None for _, value in settings.control)
             or settings.enrolment is not None
-            or secrets.token is not None
-            or secrets.submitter_token is not None
+            or any((secrets.token, secrets.bearers, secrets.submitter_token, secrets.only_for_workers))
         )
 
 

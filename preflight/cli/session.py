@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,11 @@ from preflight.api import Context
 from preflight.cli.ending import interrupted_within, interruption, run_to_end
 from preflight.cli.in_lab import lab_kind
 from preflight.cli.progress import progress
-from preflight.cli.recording import control_addresses, start_recording
+from preflight.cli.recording import control_addresses as filtered_addresses
+from preflight.cli.recording import start_recording
 from preflight.cli.request import Request
 from preflight.engine.catalog import broken_result, load_catalog
-from preflight.engine.control_host import control_host
+from preflight.engine.control_host import control_addresses, control_host
 from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
@@ -32,7 +33,8 @@ from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
 from preflight.proto.control.own_row import spare_prefix
-from preflight.report.model import Gate, LabKind, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, LabKind, Report
 from preflight.report.node import node_info, overlay_info
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
@@ -166,22 +168,28 @@ class Session:
         names = self.names(report, overlay)
         if not packets:
             return Measured(report, names)
-        return Measured(report, names, captures(report, packets, control_addresses(self.settings.control.usable_url)))
+        return Measured(report, names, captures(report, packets, filtered_addresses(self.settings.control.usable_url)))
 
     async def _measure(
         self, listener: ProgressListener, interrupted: asyncio.Event, timeline: event.Listener | None
     ) -> "tuple[Outcome, OverlayState | None, tuple[Packet, ...]]":
         net = Net(self.settings, timeline)
-        overlay = await net.overlay()
-        context = Context(self.settings, overlay_peers(self.settings.peers, overlay), overlay, net)
+        context = await self._context(net)
         recorder = start_recording(context) if self.request.capture else None
         try:
             outcome = await self._repeat(context, listener, interrupted)
+            overlay = await net.with_routes(context.overlay, control_addresses(self.settings, outcome.results))
         finally:
             await net.aclose()
             if recorder:
                 recorder.stop()
         return outcome, overlay, tuple(recorder.packets) if recorder else ()
+
+    async def _context(self, net: Net) -> Context:
+        """What checks see: the overlay as it is now, with the kernel's ways to the peers."""
+        overlay = await net.overlay()
+        peers = overlay_peers(self.settings.peers, overlay)
+        return Context(self.settings, peers, await net.with_routes(overlay, [peer.address for peer in peers]), net)
 
     async def _repeat(self, context: Context, listener: ProgressListener, interrupted: asyncio.Event) -> Outcome:
         """Run once. With --wait, repeat what is not good, until it is good or the time is up."""
@@ -204,8 +212,7 @@ class Session:
                 break
             # Not so often that waiting becomes load: from one second up to ten.
             pause, attempts = min(pause * 2, 10.0), attempts + 1
-            overlay = await context.net.overlay()
-            fresh = replace(context, overlay=overlay, peers=overlay_peers(self.settings.peers, overlay))
+            fresh = await self._context(context.net)
             limit_s = max(left, 1.0)
             runner = Runner(again, fresh, listener, interrupted=interrupted, timeout_s=limit_s, timeline=timeline)
             outcome = merge(outcome, await runner.run(), attempts)

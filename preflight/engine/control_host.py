@@ -19,12 +19,9 @@ def control_host(
     control plane has a known session.
     """
     results = tuple(results)
-    addresses = set(settings.control.hosts)
-    for result in results:
-        if isinstance(result.facts, NameFacts):
-            addresses |= set(result.facts.addresses)
+    addresses = control_addresses(settings, results)
     owner = next((peer.target for peer in peers if peer.address in addresses), None)
-    if owner is not None or overlay is None or not any(_covered(overlay, address) for address in addresses):
+    if owner is not None or overlay is None or not any(_belongs(overlay, address) for address in addresses):
         return owner
     ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
     if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
@@ -33,8 +30,16 @@ def control_host(
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
 
 
-def _covered(overlay: OverlayState, host: str) -> bool:
-    try:
-        return overlay.covers(host)
-    except ValueError:
-        return False
+def control_addresses(settings: Settings, results: Iterable[Result]) -> set[str]:
+    """The addresses of the control plane: in its URL, and those that its name was resolved to."""
+    url = settings.control.usable_url
+    addresses = {url.host} if url is not None and url.address is not None else set()
+    for result in results:
+        if isinstance(result.facts, NameFacts):
+            addresses |= set(result.facts.addresses)
+    return addresses
+
+
+def _belongs(overlay: OverlayState, address: str) -> bool:
+    """Whether it is an address of the overlay, also if packets for it leave another way now."""
+    return overlay.covers(address) or any(tunnel.claims(address) >= 0 for tunnel in overlay.own_tunnels)

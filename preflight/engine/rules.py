@@ -5,6 +5,7 @@ The order of `RULES` means nothing: rank is in `DEPTH`, and a test shuffles the 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from preflight.api import CONTROL, Direction, Result
 from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
@@ -122,14 +123,19 @@ def _of_the_silent(cause: Result, effect: Result) -> bool:
     return effect.target == CONTROL or silent is None or effect.target in silent
 
 
+def _of_a_join(_: Result, effect: Result) -> bool:
+    """What keeps a node from joining keeps posture.scope from trying a join too, and from nothing else."""
+    return effect.check == "posture.scope"
+
+
+def _of_the_routes(_: Result, effect: Result) -> bool:
+    """A route that answers with a server's error does so whoever asks."""
+    return effect.check == "posture.routes"
+
+
 def _by_echo(_: Result, effect: Result) -> bool:
     """A missing privilege for ICMP explains only what needs ICMP."""
     return effect.check in _BY_ECHO
-
-
-def _about_routes(_: Result, effect: Result) -> bool:
-    """A route that fails for a good bearer also fails for none, so its protection cannot be seen."""
-    return effect.check == "posture.routes"
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
@@ -142,6 +148,8 @@ _DROPPED = (
 _SILENT = ("control.unreachable", "control.timeout", "control.slow", "control.address-family")
 # A host that refuses was reached: it takes another host, or a firewall, to refuse in its place.
 _CONTROL_PATH = (*_SILENT, "control.refused")
+# Without its route an address of the overlay leads outside.
+_OUTSIDE = ("control.url-off-overlay", "control.plain-http")
 _OTHER_SERVER = tuple(
     f"control.{how}"
     for how in (
@@ -161,9 +169,15 @@ _ENDED = ("run.timeout", "run.interrupted", "run.no-answer")
 
 RULES: tuple[Rule, ...] = (
     # This node's own state, before anything that leaves it.
-    Rule("overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, "control.url-off-overlay", "run.needs-peers"), "node"),
+    Rule(
+        "overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer"), "node"
+    ),
     *(
-        Rule(cause, ("overlay.*", *_PATH, *_CONTROL_PATH, "run.needs-peers", "control.dns-*"), "node")
+        Rule(
+            cause,
+            ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer", "control.dns-*"),
+            "node",
+        )
         for cause in (
             "overlay.down",
             "overlay.daemon-down",
@@ -173,7 +187,7 @@ RULES: tuple[Rule, ...] = (
             "overlay.not-authorized",
         )
     ),
-    Rule("overlay.subnet-conflict", ("host.rp-filter", *_CONTROL_PATH), "all"),
+    Rule("overlay.subnet-conflict", ("host.rp-filter", "overlay.route-leak", *_CONTROL_PATH, *_OUTSIDE), "all"),
     Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
     # Only what is long: small packets pass whatever the MTU is.
     Rule("overlay.mtu-too-big", ("mtu.*", "control.timeout", "control.tls-failed"), "node", _as_much_as_fits),
@@ -187,9 +201,13 @@ RULES: tuple[Rule, ...] = (
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
-    Rule("overlay.route-leak", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule(
+        "overlay.route-leak",
+        ("overlay.route-leak", "overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_OUTSIDE),
+        "control",
+    ),
     Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
-    Rule("overlay.allowed-ips", ("overlay.no-handshake", *_PATH, *_SILENT), "control"),
+    Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
     Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
     Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
@@ -227,9 +245,27 @@ RULES: tuple[Rule, ...] = (
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
     # Every request to the control plane stayed without an answer, including that of this node's clock check.
     *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_OTHER_SERVER, "control.bad-answer")),
-    *(Rule(cause, ("run.no-answer",), condition=_about_routes) for cause in _ENROL_REQUESTS),
+    # The same where no request was made, because its way is wrong; the clock of a peer did not answer either.
+    *(
+        Rule(cause, ("run.no-answer",), "all")
+        for cause in (
+            "overlay.route-leak",
+            "overlay.allowed-ips",
+            "overlay.subnet-conflict",
+            "control.url-*",
+            *_OUTSIDE,
+        )
+    ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
+    *(
+        Rule(cause, ("run.no-answer",), condition=_of_a_join)
+        for cause in ("enroll.unauthorized", "enroll.forbidden", "enroll.join-failed", "enroll.scope-mismatch")
+    ),
+    *(
+        Rule(f"enroll.{step}-failed", ("run.no-answer",), condition=_of_the_routes)
+        for step in ("join", "heartbeat", "lease", "leave")
+    ),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
     Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),
 )
@@ -241,3 +277,30 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+
+OUTER = frozenset(
+    {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
+    | {"prerouting-outer", "rp-outer", "input-outer", "socket-outer"}
+)
+"""Stations of this node that the packets of all its tunnels pass."""
+
+
+def silent(code: str) -> bool:
+    """Whether a finding says that nothing at all came back from the control plane."""
+    return code in (*_SILENT, "run.no-answer")
+
+
+_WITH_A_WAY = ("overlay.*", "reach.*", "mtu.*", "udp.*", "host.firewall-drop", "host.rp-filter", *_ENDED)
+_WITHOUT = ("overlay.config-drift",)
+
+
+def dies_with(code: str) -> bool:
+    """Whether a finding about a target goes back to a proven death on the way of its packets.
+
+    What is about this node's posture, names, tokens or lists has another cause.
+    """
+    if any(fnmatchcase(code, pattern) for pattern in _WITHOUT):
+        return False
+    return any(
+        fnmatchcase(code, pattern) for pattern in (*_WITH_A_WAY, "run.needs-*", *_CONTROL_PATH, *_ENROL_REQUESTS)
+    )

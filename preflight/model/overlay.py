@@ -3,14 +3,14 @@
 A product's own state is a hint about the past; only traffic through the tunnel is evidence about now.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from preflight.model.host_port import split_host_port
-
-IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
+from preflight.model.kernel import IPInterface as IPInterface
+from preflight.model.kernel import IPNetwork as IPNetwork
+from preflight.model.kernel import Route
 
 Fact = bool | int | float | str | tuple[str, ...]
 
@@ -18,6 +18,10 @@ PRIVILEGE = "privilege"
 """`OverlayState.unreadable` if only a privilege is missing."""
 
 IPV6_EXTRA_BYTES = 20
+LISTING_OWNERS = ("wireguard", "tailscale")
+"""Products that list every address of every peer; they drop packets for any other."""
+WHOLE_BITS = 1
+"""Up to this length a prefix is the whole Internet, or one of its halves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class OverlayPeer:
     """One peer as the product sees it. Times are UNIX seconds, 0 = never, None = unknown; `keepalive_s` 0 = off.
 
     relayed: True only for a session that is in use; None if the product cannot know it now.
-    online, expired: from the product's control server, None if that is not current.
+    online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
+    preshared key for it, which itself is never kept.
     """
 
     key: str
@@ -42,6 +47,7 @@ class OverlayPeer:
     expired: bool | None = None
     last_seen_unix_s: float | None = None
     key_expires_unix_s: float | None = None
+    preshared: bool | None = None
 
     @property
     def endpoint_address(self) -> str | None:
@@ -60,23 +66,31 @@ class Owners:
     """Which peer owns an address, by longest prefix as in cryptokey routing; built once for many look-ups."""
 
     def __init__(self, peers: Iterable[OverlayPeer]) -> None:
-        self._peers: dict[tuple[int, int, int], OverlayPeer] = {}
+        self._owned: dict[tuple[int, int, int], tuple[IPNetwork, OverlayPeer]] = {}
         for peer in peers:
             for network in peer.addresses:
                 key = (network.version, network.prefixlen, int(network.network_address))
-                self._peers.setdefault(key, peer)
-        self._lengths = sorted({key[:2] for key in self._peers}, reverse=True)
+                self._owned.setdefault(key, (network, peer))
+        self._lengths = sorted({key[:2] for key in self._owned}, reverse=True)
 
     def of(self, address: str) -> OverlayPeer | None:
         """The owner; None if no peer has the address."""
+        return self.found(address)[1]
+
+    def prefix(self, address: str) -> IPNetwork | None:
+        """The prefix by which its owner has the address."""
+        return self.found(address)[0]
+
+    def found(self, address: str) -> tuple[IPNetwork, OverlayPeer] | tuple[None, None]:
+        """Both of them."""
         wanted = ip_address(address)
         for version, length in self._lengths:
             if version == wanted.version:
                 host_bits = wanted.max_prefixlen - length
                 network = int(wanted) >> host_bits << host_bits
-                if owner := self._peers.get((version, length, network)):
-                    return owner
-        return None
+                if owned := self._owned.get((version, length, network)):
+                    return owned
+        return None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +124,8 @@ class OverlayState:
     overhead_bytes: bytes that the tunnel adds to a packet over IPv4; an IPv6 underlay costs `IPV6_EXTRA_BYTES` more.
     public_key: this node's own, as its peers must know it. fwmark: the mark of the tunnel's own packets, which policy
     routing may route differently. configured: the set-up in its configuration file, if there is a readable one.
-    key_expires_unix_s: when this node's key or certificate expires. others: this node's further overlays, in words.
+    key_expires_unix_s: when this node's key or certificate expires. further: this node's further overlays, and further
+    tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
     """
@@ -132,23 +147,100 @@ class OverlayState:
     fwmark: int = 0
     configured: ConfiguredTunnel | None = None
     key_expires_unix_s: float | None = None
-    others: tuple[str, ...] = ()
+    further: tuple["OverlayState", ...] = ()
+    routes: Mapping[str, Route] = field(default_factory=dict, hash=False)
+    _owners: list[Owners] = field(default_factory=list, init=False, repr=False, compare=False)
     datagram_bytes: int | None = None
     lists_members: bool = True
 
-    def covers(self, address: str) -> bool:
-        """Whether an address belongs to the overlay."""
-        wanted = ip_address(address)
-        networks = [*self.prefixes, *(interface.network for interface in self.addresses)]
-        return any(wanted.version == network.version and wanted in network for network in networks)
+    @property
+    def tunnels(self) -> tuple["OverlayState", ...]:
+        """This one, then the further ones."""
+        return (self, *self.further)
+
+    @property
+    def own_tunnels(self) -> tuple["OverlayState", ...]:
+        """This one, and further ones of the same overlay: they share one of this node's addresses."""
+        own = {interface.ip for interface in self.addresses}
+        shared = (each for each in self.further if any(interface.ip in own for interface in each.addresses))
+        return (self, *shared)
+
+    @property
+    def lists_owners(self) -> bool:
+        """Whether it is known which peer owns which address."""
+        return self.product in LISTING_OWNERS and self.unreadable is None
+
+    @property
+    def owners(self) -> Owners:
+        """Which of its peers owns what; built when it is first asked."""
+        if not self._owners:
+            self._owners.append(Owners(self.peers))
+        return self._owners[0]
 
     def peer_for(self, address: str) -> OverlayPeer | None:
-        """The peer that owns the address: longest prefix wins, as in cryptokey routing. For many: `Owners`."""
-        wanted = ip_address(address)
-        owners = [
-            (network.prefixlen, peer)
-            for peer in self.peers
-            for network in peer.addresses
-            if network.version == wanted.version and wanted in network
-        ]
-        return max(owners, key=lambda owner: owner[0])[1] if owners else None
+        """The peer that owns the address: longest prefix wins, as in cryptokey routing."""
+        return self.owners.of(address)
+
+    def claims(self, address: str) -> int:
+        """How specifically this tunnel has the address, in bits of the prefix; -1: not, or only as part of the whole.
+
+        Where it is not known who owns what, the networks of the interface's addresses and of the product count.
+        """
+        owned, wanted = self.owners.prefix(address), ip_address(address)
+        networks = [owned] if owned is not None else []
+        if not self.lists_owners:
+            networks += (*self.prefixes, *(interface.network for interface in self.addresses))
+        bits = (network.prefixlen for network in networks if _inside(wanted, network))
+        return max((length for length in bits if length > WHOLE_BITS), default=-1)
+
+    def tunnel_for(self, address: str) -> "OverlayState":
+        """The tunnel that has an address: the most specific one, of equal ones the one that the kernel takes.
+
+        Without any it is the one that the kernel takes, else this one.
+        """
+        route = self.routes.get(address)
+        taken = route.interface if route is not None else None
+        if not self.further:
+            return self
+        return max(self.tunnels, key=lambda each: (each.claims(address), each.interface == taken, each is self))
+
+    def tunnels_for(self, addresses: Iterable[str]) -> tuple["OverlayState", ...]:
+        """The tunnels that have one of the addresses, each once; this one if there is none."""
+        found = {id(tunnel): tunnel for tunnel in map(self.tunnel_for, addresses)}
+        return tuple(tunnel for tunnel in self.tunnels if id(tunnel) in found) or (self,)
+
+    def at(self, interface: str | None) -> "OverlayState | None":
+        """The tunnel of an interface."""
+        return next((tunnel for tunnel in self.tunnels if tunnel.interface == interface), None)
+
+    def has(self, address: str) -> bool:
+        """Whether an address is this node's own on the overlay."""
+        return any(str(own.ip) == address for tunnel in self.own_tunnels for own in tunnel.addresses)
+
+    def covers(self, address: str) -> bool:
+        """Whether an address is on the overlay: the kernel sends packets for it into a tunnel and a peer owns it there.
+
+        False where the kernel was not asked. A public address that a tunnel has only as part of the whole Internet is
+        not: the node that sends it on does so outside the overlay. Of another owner's tunnel only its remote end is.
+        """
+        route = self.routes.get(address)
+        if route is None or route.error is not None:
+            return False
+        if route.local:
+            return self.has(address)
+        tunnel = self.at(route.interface)
+        if tunnel is None:
+            return False
+        owned = tunnel.owners.prefix(address)
+        if owned is None and tunnel.lists_owners:
+            return False
+        prefix = owned or route.matched
+        bits = prefix.prefixlen if prefix is not None else 0
+        if bits <= WHOLE_BITS and ip_address(address).is_global:
+            return False
+        ours = any(tunnel is each for each in self.own_tunnels)
+        return ours or (owned is not None and owned.num_addresses == 1)
+
+
+def _inside(address: IPv4Address | IPv6Address, network: IPNetwork) -> bool:
+    return address.version == network.version and address in network

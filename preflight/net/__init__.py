@@ -1,11 +1,15 @@
 """The I/O shells that a check may use, bound to one run's settings; each is imported when first used."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
+from preflight.model.kernel import NeedsPlatform
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from preflight.net.stun.nat import NatProbes
     from preflight.net.stun.servers import Stun
     from preflight.net.tcp.connect import Tcp
+    from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
     from preflight.settings.load import Settings
 
@@ -38,6 +43,13 @@ class Net:
         from preflight.net.stamp.path import PathProbes
 
         return PathProbes(self._settings, self.control, listener=self.listener)
+
+    @cached_property
+    def ways(self) -> "PacketWays":
+        """The ways of packets, station by station."""
+        from preflight.net.way.follow import PacketWays
+
+        return PacketWays(self.path, self.overlay, self.listener)
 
     @cached_property
     def nat(self) -> "NatProbes":
@@ -148,7 +160,17 @@ class Net:
         from preflight.overlay.read import read_overlay
 
         peers = [peer.address for peer in self._settings.peers]
-        return await read_overlay(self._settings.overlay, peers, self.listener)
+        return await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
+
+    async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
+        """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""
+        if overlay is None:
+            return None
+        try:
+            routes = await self.kernel.routes_to(address for address in addresses if "%" not in address)
+        except NeedsPlatform:
+            return overlay
+        return replace(overlay, routes={**overlay.routes, **routes})
 
     async def overlay_facts(self, product: str) -> "dict[str, Fact]":
         """What a product's daemon knows in addition to its state; nothing for other products."""

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
-from preflight.model.kernel import Link, NeedsPlatform
-from preflight.model.overlay import OverlayState
+from preflight.model.kernel import Link, NeedsPlatform, Route
+from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.overlay import nebula, tailscale, vxlan, wireguard, zerotier
 from preflight.overlay.links import read_links, state_of
 
@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 
 # In order of preference, if nothing else decides.
 PRODUCTS = (wireguard, tailscale, zerotier, nebula)
+ASKED = 16
+"""Of a run's peers: these few show well enough which overlay is meant."""
+Asked = Callable[[Sequence[str]], Awaitable[Mapping[str, Route]]]
+"""How the kernel sends to addresses."""
 
 
 async def read_overlay(
-    settings: "OverlaySettings", peers: Sequence[str] = (), listener: Listener | None = None
+    settings: "OverlaySettings",
+    peers: Sequence[str] = (),
+    listener: Listener | None = None,
+    routes_to: Asked | None = None,
 ) -> OverlayState | None:
     """The state of the overlay in the settings, else of the one that is found; None if there is none.
 
-    peers: overlay addresses of this run; of several overlays it takes the one that contains them.
-    Never raises because of a daemon: see `OverlayState.condition` and `unreadable`.
+    peers: overlay addresses of this run; of several overlays it takes the one that has them. routes_to: asked only
+    where the overlays themselves do not show that. Never raises because of a daemon: see `OverlayState.condition` and
+    `unreadable`.
     """
     tell = telling(listener, "overlay.read")
     try:
@@ -35,7 +43,11 @@ async def read_overlay(
         return None
     groups = await asyncio.gather(*(_read(product, links, listener) for product in PRODUCTS))
     states = [state for group in groups for state in group]
-    state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers)
+    taken: Mapping[str, Route] = {}
+    if routes_to is not None and (len(states) > 1 or any(_lost(state, links) for state in states)):
+        taken = await routes_to(peers[:ASKED])
+    states = found_by_route(states, links, taken)
+    state = named(settings.interface, states, links) if settings.interface is not None else choose(states, peers, taken)
     tell(
         time.monotonic(),
         "overlay-chosen",
@@ -49,8 +61,8 @@ async def read_overlay(
     link = next((link for link in links if link.name == state.interface), None)
     if state.product == "generic" and link is not None and link.kind == "vxlan":
         state = await vxlan.with_far_ends(state, link)
-    others = tuple(_words(other) for other in states if other.interface != state.interface)
-    return replace(state, others=others, prefixes=settings.prefixes or state.prefixes)
+    further = tuple(other for other in states if other.interface != state.interface)
+    return replace(state, further=further, prefixes=settings.prefixes or state.prefixes)
 
 
 async def _read(product: ModuleType, links: Sequence[Link], listener: Listener | None) -> list[OverlayState]:
@@ -85,16 +97,36 @@ def named(interface: str, states: Iterable[OverlayState], links: Iterable[Link])
     return next((state_of(link, "generic") for link in links if link.name == interface), None)
 
 
-def choose(states: Sequence[OverlayState], peers: Sequence[str]) -> OverlayState | None:
-    """Of several overlays: the one with most of the peers, then a working one, then the first that was found."""
+def choose(
+    states: Sequence[OverlayState], peers: Sequence[str], routes: Mapping[str, Route] | None = None
+) -> OverlayState | None:
+    """Of several overlays: the one with most of the peers, then the one into which the kernel sends most of them, then
+    a working one, then the first that was found.
+    """
+    taken = [route.interface for route in (routes or {}).values()]
 
-    def merit(state: OverlayState) -> tuple[int, bool, bool]:
-        return sum(map(state.covers, peers)), state.condition is None, state.up
+    def merit(state: OverlayState) -> tuple[int, int, bool, bool]:
+        claimed = sum(state.claims(peer) >= 0 for peer in peers)
+        return claimed, taken.count(state.interface), state.condition is None, state.up
 
     return max(states, key=merit, default=None)
 
 
-def _words(state: OverlayState) -> str:
-    """An overlay that was not chosen, in words."""
-    down = "" if state.up and state.condition is None else ", down"
-    return f"{state.product} on {state.interface}{down}" if state.interface else f"{state.product}{down}"
+def found_by_route(
+    states: Sequence[OverlayState], links: Sequence[Link], routes: Mapping[str, Route]
+) -> list[OverlayState]:
+    """The states; one whose configuration this user may not read gets the TUN device that leads to the peers."""
+    claimed = {state.interface for state in states}
+    taken = {route.interface for route in routes.values()} - claimed
+    tun = next((link for link in links if link.kind == "tun" and link.name in taken), None)
+    if tun is None:
+        return list(states)
+    return [
+        state_of(tun, state.product, unreadable=state.unreadable, health=state.health) if _lost(state, links) else state
+        for state in states
+    ]
+
+
+def _lost(state: OverlayState, links: Iterable[Link]) -> bool:
+    """Whether its interface is not known because this user may not read its configuration."""
+    return state.unreadable == PRIVILEGE and all(link.name != state.interface for link in links)

@@ -96,14 +96,10 @@ def _overlay(found: Found) -> Iterator[str]:
         yield "# No overlay interface was found; name it where it is not detected."
         yield "# overlay:"
         yield "#   interface: wg0"
-        yield "#   prefixes: [10.66.0.0/24]"
         return
-    networks = dict.fromkeys(str(interface.network) for interface in state.addresses if not interface.is_link_local)
     yield f"# Found: {state.product}, MTU {state.mtu}. Without this block each run detects it again."
     yield "overlay:"
     yield f"  interface: {_scalar(state.interface)}"
-    if networks:
-        yield f"  prefixes: [{', '.join(_scalar(network) for network in networks)}]"
 
 
 def _rest() -> Iterable[str]:

@@ -13,9 +13,12 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
-from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
+from preflight.model.token import Disagreement, HeldToken
+from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
+from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
-from preflight.settings.reading import SettingsError, find_secret, read_key, read_secret, read_variable
+from preflight.settings.places import SCOPE, WorkerFile, worker_files
+from preflight.settings.reading import SettingsError, read_key, read_variable
 from preflight.settings.schema import (
     CheckSettings,
     ConfigFile,
@@ -30,23 +33,41 @@ from preflight.settings.schema import (
     Thresholds,
     read_config,
 )
+from preflight.settings.tokens import WORKER_TOKEN, bearers, in_file, in_variable, one_time
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Credentials of this run; never in a report, a log or an exception text (`SecretStr` hides its value)."""
+    """Credentials of this run; never in a report, a log or an exception text (`SecretStr` hides its value).
+
+    token: the bearer of workers; None also if its text cannot be right. bearers: every place of it, the one that won
+    first. submitter: where that token was found. only_for_workers: the variable of a token for workers, where there is
+    no bearer: workers do not send it.
+    """
 
     token: SecretStr | None = None
     submitter_token: SecretStr | None = None
+    bearers: tuple[HeldToken, ...] = ()
+    submitter: HeldToken | None = None
+    only_for_workers: str | None = None
     responder_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What `--enroll` asked for. Without a bootstrap token the node joins with the token it has."""
+    """What `--enroll` asked for. Without a bootstrap token the node joins with the token it has.
+
+    bootstrap: the one-time token as it was found; `bootstrap_token` is None also if its text cannot be right.
+    """
 
     bootstrap_token: SecretStr | None = None
     credentials_out: Path | None = None
+    bootstrap: HeldToken | None = None
+
+    @property
+    def brings_token(self) -> bool:
+        """Whether a one-time token was given, whatever its text is."""
+        return self.bootstrap is not None or self.bootstrap_token is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,9 @@ class Settings:
     enrolment: Enrolment | None = None
     intrusive: bool = False
     source: Path | None = None
+    worker_files: tuple[WorkerFile, ...] = ()
+    scope_from_file: bool = False
+    disagreements: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +135,7 @@ def _there(path: Path) -> bool:
         return False
 
 
+SCOPE_VARIABLES = ("PREFLIGHT_SCOPE_ID", SCOPE)
 CONTROL_URL_VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL_URL", "VOX_MESH_CONTROL_ADDR")
 
 
@@ -120,11 +145,13 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     named = environ.get("PREFLIGHT_CONFIG")
     source = options.config or (Path(named) if named else find_config(environ))
     config = read_config(source) if source else ConfigFile()
+    files = worker_files(environ, Path.cwd())
+    secrets = _secrets(config, environ, files)
     url, url_source, rivals = _control_url(options, environ, config, source)
     return Settings(
         node=_node(config, environ),
         peers=_peers(options, config),
-        control=_control(config, environ, url),
+        control=_control(config, environ, url, files),
         control_url_source=url_source,
         control_url_rivals=rivals,
         responder=config.responder,
@@ -135,10 +162,19 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),
         posture=config.posture,
         control_plane=config.control_plane,
-        secrets=_secrets(config, environ),
+        secrets=secrets,
         intrusive=options.intrusive,
-        enrolment=_enrolment(options, environ),
+        enrolment=_enrolment(options, environ, secrets),
         source=source,
+        worker_files=files,
+        disagreements=disagreements(
+            environ,
+            files,
+            secrets.bearers,
+            (f"control.scope_id in {source}", config.control.scope_id),
+            (f"control.url in {source}", str(config.control.usable_url) if config.control.usable_url else None),
+        ),
+        scope_from_file=config.control.scope_id is not None and read_variable(environ, *SCOPE_VARIABLES) is None,
     )
 
 
@@ -169,12 +205,16 @@ def _named_peer(text: str) -> Peer:
 
 
 def _control(
-    config: ConfigFile, environ: Mapping[str, str], url: ControlUrl | ControlUrlError | None
+    config: ConfigFile,
+    environ: Mapping[str, str],
+    url: ControlUrl | ControlUrlError | None,
+    files: Sequence[WorkerFile],
 ) -> ControlSettings:
+    named = read_variable(environ, *SCOPE_VARIABLES) or config.control.scope_id
     return config.control.model_copy(
         update={
             "url": url,
-            "scope_id": read_variable(environ, "PREFLIGHT_SCOPE_ID", "VOX_MESH_SCOPE_ID") or config.control.scope_id,
+            "scope_id": named or next((file.values[SCOPE] for file in files if SCOPE in file.values), None),
             "timeout_ms": _timeout_ms(environ) or config.control.timeout_ms,
         }
     )
@@ -196,7 +236,7 @@ def _in_variables(environ: Mapping[str, str]) -> list[_Source]:
 
 def _first(sources: Sequence[_Source]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
     """The strongest one. Workers pass over a server's bind address while there is another."""
-    usual = [each for each in sources if not (isinstance(each[0], ControlUrlError) and each[0].fault == "bind-all")]
+    usual = [each for each in sources if not is_passed_over(each[0])]
     return next(iter([*usual, *sources]), (None, None))
 
 
@@ -205,7 +245,8 @@ def _control_url(
 ) -> tuple[ControlUrl | ControlUrlError | None, str | None, tuple[NamedUrl, ...]]:
     """The control URL, its source, and what it hides.
 
-    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node.
+    An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node. A
+    server's bind address counts only where nothing else is set.
     """
     if options.control_url is not None:
         return _control_url_option(options.control_url), "--control-url", ()
@@ -240,35 +281,36 @@ def _whole(environ: Mapping[str, str], name: str) -> int | None:
     return int(raw) if raw.isdecimal() and len(raw) <= 10 else None
 
 
-def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:
-    def bearer(path: Path | None, what: str, *variables: str) -> SecretStr | None:
-        value = find_secret(environ, variables, path, what)
-        return SecretStr(value) if value else None
-
+def _secrets(config: ConfigFile, environ: Mapping[str, str], files: Sequence[WorkerFile]) -> Secrets:
+    found = bearers(environ, config.control.token_file, files)
+    submitter = in_variable(environ, "VOX_MESH_SUBMITTER_TOKEN")
+    if submitter is None and config.control.submitter_token_file is not None:
+        submitter = in_file(config.control.submitter_token_file, "control.submitter_token_file")
     key_file = environ.get("PREFLIGHT_RESPONDER_KEY_FILE")
     path = Path(key_file) if key_file else config.responder.key_file
     return Secrets(
-        token=bearer(config.control.token_file, "control.token_file", "VOX_MESH_TOKEN", "VOX_MESH_WORKER_TOKEN"),
-        submitter_token=bearer(
-            config.control.submitter_token_file, "control.submitter_token_file", "VOX_MESH_SUBMITTER_TOKEN"
-        ),
+        token=found[0].value if found else None,
+        submitter_token=submitter.value if submitter else None,
+        bearers=found,
+        submitter=submitter,
+        only_for_workers=WORKER_TOKEN if not found and in_variable(environ, WORKER_TOKEN) else None,
         responder_key=read_key(path) if path else None,
     )
 
 
-def _enrolment(options: Options, environ: Mapping[str, str]) -> Enrolment | None:
+def _enrolment(options: Options, environ: Mapping[str, str], secrets: Secrets) -> Enrolment | None:
     if not options.enroll:
         if options.bootstrap_token_file or options.credentials_out:
             raise SettingsError("--bootstrap-token-file and --credentials-out go with --enroll")
         return None
     file = options.bootstrap_token_file
-    token = read_secret(file, "--bootstrap-token-file") if file else read_variable(environ, "VOX_MESH_BOOTSTRAP_TOKEN")
-    if token and not options.credentials_out:
+    given = in_file(file, "--bootstrap-token-file") if file else in_variable(environ, "VOX_MESH_BOOTSTRAP_TOKEN")
+    held = one_time(given, secrets.bearers[0] if secrets.bearers else None, environ, secrets.submitter)
+    if held is not None and not options.credentials_out:
         raise SettingsError(
             "a bootstrap token is good for one exchange: say with --credentials-out FILE "
             "where to keep the credential that it buys"
         )
     return Enrolment(
-        bootstrap_token=SecretStr(token) if token else None,
-        credentials_out=options.credentials_out,
+        bootstrap_token=held.value if held else None, bootstrap=held, credentials_out=options.credentials_out
     )

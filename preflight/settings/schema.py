@@ -109,7 +109,10 @@ class OverlaySettings(Model):
     """Which interface is the overlay; detected if not given."""
 
     interface: str | None = Field(None, description="Interface name, as wg0.")
-    prefixes: tuple[IPNetwork, ...] = Field((), description="Overlay prefixes, as 10.66.0.0/24.")
+    prefixes: tuple[IPNetwork, ...] = Field(
+        (),
+        description="Networks of the overlay, as 10.66.0.0/24: the responder serves them.",
+    )
 
 
 def _stun_server(value: str) -> str:
@@ -161,7 +164,12 @@ class Thresholds(Model):
     clock_skew_fail_ms: Milliseconds = Field(60000.0, description="Clock difference from which it is a failure.")
     certificate_days: int = Field(14, ge=0, description="Days before its expiry from which a certificate is a warning.")
     stale_ms: int = Field(90000, gt=0, description="Age of last_seen_unix_ms from which a node is stale.")
-    minimum_mtu: int = Field(1280, ge=576, description="What the overlay must carry (IPv6 minimum: 1280).")
+    minimum_mtu: int = Field(
+        1280,
+        ge=576,
+        description="What the overlay must carry, also one without IPv6; without this key that is what IPv6 needs, and "
+        "only where there is IPv6.",
+    )
 
 
 class ReportSettings(Model):

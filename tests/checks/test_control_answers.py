@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 
 import pytest
 from preflight_checks import control_clock, control_health, control_tls
@@ -11,13 +11,17 @@ from preflight_checks.control_health import Probe
 
 from preflight.api import Status
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.url import ControlUrl
+from tests.kernel_says import routed
 
-OVERLAY = OverlayState(
-    product="wireguard", interface="wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),)
+C = OverlayPeer("k", "192.0.2.3:51820", (ip_network("10.66.0.3/32"),))
+OVERLAY = routed(
+    OverlayState("wireguard", "wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),), peers=(C,)),
+    inside=["10.66.0.3", "10.66.0.9"],
+    outside=["192.0.2.3"],
 )
 BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -107,6 +111,7 @@ def test_tls_messages_name_the_facts() -> None:
         (["10.66.0.3", "192.0.2.3"], OVERLAY, "control.plain-http"),
         (["10.66.0.3"], None, "control.plain-http"),
         (["10.66.0.3"], BARE, "run.no-answer"),
+        (["10.66.0.9"], OVERLAY, "run.no-answer"),
         ([], OVERLAY, "run.no-answer"),
     ],
 )

@@ -11,17 +11,19 @@ from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Connection, ConnectOutcome
 from preflight.proto.control.url import ControlUrl, parse_control_url
+from tests.kernel_says import routed
 
-OVERLAY = OverlayState(
+TUNNEL = OverlayState(
     product="wireguard",
     interface="wg0",
     up=True,
     mtu=1420,
     addresses=(ip_interface("10.66.0.1/24"), ip_interface("fd66::1/64")),
-    peers=(OverlayPeer("k", "192.0.2.3:51820", (ip_network("10.66.0.3/32"),)),),
+    peers=(OverlayPeer("k", "192.0.2.3:51820", (ip_network("10.66.0.3/32"), ip_network("fd66::3/128"))),),
 )
 NAME = "control.overlay.test"
 GOOD, LAN, GOOD6, LAN6 = "10.66.0.3", "192.0.2.3", "fd66::3", "2001:db8::3"
+OVERLAY = routed(TUNNEL, inside=[GOOD, GOOD6], outside=[LAN, LAN6])
 
 
 @pytest.mark.parametrize(

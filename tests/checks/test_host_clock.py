@@ -12,24 +12,27 @@ AGREES, OFF = Offset(-0.01, 0.01), Offset(-602.0, -600.0)
 
 
 @pytest.mark.parametrize(
-    ("state", "others", "asked", "status"),
+    ("state", "others", "control", "peers", "status"),
     [
-        (ClockState(True, 3.0), {}, False, Status.PASS),
-        (UNSYNCED, {"b": AGREES}, True, Status.PASS),
-        (UNSYNCED, {"b": Offset(1.9, 3.9)}, True, Status.PASS),
-        (UNSYNCED, {"b": Offset(2.1, 4.1)}, True, Status.WARN),
-        (UNSYNCED, {"the control plane": OFF}, True, Status.WARN),
+        (ClockState(True, 3.0), {}, False, False, Status.PASS),
+        (UNSYNCED, {"b": AGREES}, True, True, Status.PASS),
+        (UNSYNCED, {"b": Offset(1.9, 3.9)}, True, True, Status.PASS),
+        (UNSYNCED, {"b": Offset(2.1, 4.1)}, False, True, Status.WARN),
+        (UNSYNCED, {"the control plane": OFF}, True, True, Status.WARN),
         # One clock that agrees is enough: then the other one is wrong, and that is not this node's fault.
-        (UNSYNCED, {"the control plane": OFF, "b": AGREES}, True, Status.PASS),
-        (UNSYNCED, {}, True, Status.INCONCLUSIVE),
-        (UNSYNCED, {}, False, Status.WARN),
+        (UNSYNCED, {"the control plane": OFF, "b": AGREES}, True, True, Status.PASS),
+        (UNSYNCED, {}, True, True, Status.INCONCLUSIVE),
+        (UNSYNCED, {}, True, False, Status.INCONCLUSIVE),
+        # A mesh without a control plane and without responders is healthy.
+        (UNSYNCED, {}, False, True, Status.SKIP),
+        (UNSYNCED, {}, False, False, Status.WARN),
     ],
 )
-def test_the_clock(state: ClockState, others: dict[str, Offset], asked: bool, status: Status) -> None:
+def test_the_clock(state: ClockState, others: dict[str, Offset], control: bool, peers: bool, status: Status) -> None:
     """A clock that nothing synchronises is reported only when no other clock confirms it within 2 s."""
-    assert host_clock.judge(state, others, asked=asked).status is status
+    assert host_clock.judge(state, others, control=control, peers=peers).status is status
 
 
 def test_a_clock_that_is_off_says_which_way() -> None:
     """The control plane 600 s behind means that this node is ahead."""
-    assert "ahead of the clock of b" in host_clock.judge(UNSYNCED, {"b": OFF}, asked=True).message
+    assert "ahead of the clock of b" in host_clock.judge(UNSYNCED, {"b": OFF}, control=True, peers=True).message

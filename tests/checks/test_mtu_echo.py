@@ -1,6 +1,7 @@
 """mtu.echo: tables from what one side found out to the verdict. Real searches: tests/net/pmtu/test_echo.py."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
@@ -10,10 +11,11 @@ from preflight_checks.mtu_echo import REFUSALS_TRIED, Alone, judge, measure
 
 from preflight.api import Context, Facts, Peer, Result, Status, codes
 from preflight.model.facts import MtuSearchFacts
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import StampStats
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.settings.load import Settings
+from tests.kernel_says import by_the_tunnel
 from tests.sample_facts import sample
 
 B = Peer("10.66.0.2", "b")
@@ -149,6 +151,10 @@ class Path:
         """As PathMtuProbes."""
         return WHOLE if self.probed else SILENT
 
+    async def with_routes(self, overlay: OverlayState | None, addresses: Iterable[str]) -> OverlayState | None:
+        """As Net."""
+        return await by_the_tunnel(overlay, addresses)
+
     async def echo(self, address: str) -> PathMtu:
         """As PathMtuProbes."""
         self.asked.append("echo")
@@ -163,7 +169,11 @@ class Path:
 
 def measured(path: Path, *facts: Facts) -> Alone | None:
     overlay = OverlayState(
-        product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),)
+        product="wireguard",
+        interface="wg0",
+        up=True,
+        mtu=1420,
+        peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.2/32"),)),),
     )
     net: Any = path
     alone: Alone | None = asyncio.run(measure(Context(Settings(), (B,), overlay, net, {"b": facts}), B))

@@ -16,6 +16,7 @@ from preflight.model.pmtu_hops import HopFate, Vanishing
 from preflight.proto.pmtu.advice import Tunnel
 from preflight.proto.pmtu.wire import LARGEST
 from preflight.settings.load import Settings
+from tests.kernel_says import by_the_tunnel
 
 B = Peer("10.66.0.2", "b")
 WHOLE = PathMtu(direction="forward", outcome=SearchOutcome.MEASURED, ceiling_bytes=1420, mtu_bytes=1420, passed=(1420,))
@@ -223,7 +224,7 @@ def explained(underlay: Underlay, found: PathMtu, *addresses: str, fwmark: int =
         overhead_bytes=60,
         fwmark=fwmark,
     )
-    net: Any = SimpleNamespace(pmtu=underlay)
+    net: Any = SimpleNamespace(pmtu=underlay, with_routes=by_the_tunnel)
     context = Context(settings=Settings(), peers=(B,), overlay=overlay, net=net)
     both = (found, replace(WHOLE, direction="reverse"))
     carried: Carried = asyncio.run(explain(context, B, both, {}))

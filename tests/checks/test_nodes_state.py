@@ -7,6 +7,7 @@ from preflight_checks.nodes_state import Registry, judge, judge_refusal
 
 from preflight.api import Status
 from preflight.model.control import ControlError, NodeRecord
+from preflight.proto.control.url import ControlUrl
 
 NOW_MS = 1_000_000_000.0
 
@@ -53,6 +54,24 @@ def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
         assert result.code is None or result.remedy
         fatal = result.code is not None and result.code.slug in ("nodes.quarantined", "control.bad-answer")
         assert (result.status is Status.FAIL) == fatal
+
+
+@pytest.mark.parametrize(
+    ("announced", "expected"),
+    [
+        ("http://10.66.0.3:9847", "pass"),
+        ("10.66.0.3:9847", "pass"),
+        ("https://control.example/mesh", "pass"),
+        ("10.66.0.3:9900", "nodes.duplicate-address"),
+        ("10.66.0.4:9847", "nodes.duplicate-address"),
+    ],
+)
+def test_the_control_url_is_no_address_of_a_worker(announced: str, expected: str) -> None:
+    """Real workers announce the control URL, all of them the same; two that share another address are reported."""
+    rows = tuple(at(name, announced) for name in ("b", "c", "d"))
+    url = ControlUrl("http", "10.66.0.3", 9847)
+    (result,) = judge(Registry(rows, NOW_MS), "a", 90_000, url=url)
+    assert (result.code.slug if result.code else "pass") == expected
 
 
 def test_the_row_that_preflight_joined_is_no_worker_of_another_version() -> None:

@@ -68,7 +68,8 @@ def test_what_the_product_complains_about_is_in_the_message() -> None:
 
 def test_what_else_is_there_is_said() -> None:
     """With two overlays the reader must see which one was measured, and what the product complains about meanwhile."""
-    more = {"others": ("tailscale on tailscale0, down",), "health": ("the root cb5aaa8e99 has been silent for 100 s",)}
+    other = OverlayState("tailscale", "tailscale0", up=False, mtu=None)
+    more = {"further": (other,), "health": ("the root cb5aaa8e99 has been silent for 100 s",)}
     result = judge(OverlayState(**{"product": "wireguard", **UP, **more}), LINKS, None)
     assert result.status is Status.PASS
     assert "(the root cb5aaa8e99 has been silent for 100 s)" in result.message

@@ -7,13 +7,15 @@ from preflight_checks.posture_exposed import Origin, Place, is_public, judge, pl
 
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.proto.control.url import ControlUrl
+from tests.kernel_says import routed
 
 URL = ControlUrl("http", "10.66.0.3", 9847)
 
 
 def overlay(endpoint: str | None) -> OverlayState:
     peer = OverlayPeer("key", endpoint, (ip_network("10.66.0.3/32"),))
-    return OverlayState("wireguard", "wg0", True, 1420, addresses=(ip_interface("10.66.0.1/24"),), peers=(peer,))
+    state = OverlayState("wireguard", "wg0", True, 1420, addresses=(ip_interface("10.66.0.1/24"),), peers=(peer,))
+    return routed(state, inside=["10.66.0.3"], outside=["44.128.0.3", "2a00::3", "44.128.0.9"])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,9 @@ def test_what_is_public(address: str, public: bool) -> None:
 def test_an_overlay_on_global_addresses_is_not_public() -> None:
     """Some overlays use a global prefix inside: what the tunnel carries is not exposed."""
     state = OverlayState("nebula", "n0", True, 1300, addresses=(ip_interface("44.128.0.1/16"),))
-    assert not is_public("44.128.0.3", state)
+    assert not is_public("44.128.0.3", routed(state, inside=["44.128.0.3"]))
+    assert not is_public("44.128.0.1", routed(state))
+    assert is_public("44.128.0.3", routed(state, outside=["44.128.0.3"]))
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,13 @@ from preflight_checks.reach_traceroute import judge, judge_back
 from preflight.api import Direction, Peer, Status
 from preflight.model.icmp import Hop, Trace
 from preflight.model.kernel import Link
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.return_path import ReturnPath, ReverseTraceroute
+from tests.kernel_says import routed
 
 PEER = Peer("10.66.0.2", "b")
-STATE = OverlayState(
-    product="wireguard",
-    interface="wg0",
-    up=True,
-    mtu=1420,
-    prefixes=(ip_network("10.66.0.0/24"), ip_network("fd66::/64")),
-)
+C = OverlayPeer("c", addresses=(ip_network("10.66.0.3/32"),))
+STATE = routed(OverlayState("wireguard", "wg0", up=True, mtu=1420, peers=(C,)), inside=["10.66.0.3"])
 LINKS = (
     Link(1, "lo", 65536, up=True, carrier=True, loopback=True, addresses=(ip_interface("127.0.0.1/8"),)),
     Link(2, "eth0", 1500, up=True, carrier=True, addresses=(ip_interface("10.201.1.1/24"),)),

@@ -1,7 +1,7 @@
 """Which peer the control plane is reached through: what its trouble may be laid at."""
 
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 
 import pytest
 
@@ -9,12 +9,13 @@ from preflight import codes
 from preflight.api import CONTROL, Direction, Facts, Peer, Result, failed, passed
 from preflight.engine.control_host import control_host
 from preflight.model.facts import ControlTunnelFacts
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.settings.load import Settings
 from preflight.settings.schema import ControlSettings
 
 B, C = Peer("10.66.0.2", "b"), Peer("10.66.0.3", "c")
-OVERLAY = OverlayState("wireguard", "wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),))
+TUNNEL = OverlayState("wireguard", "wg0", up=True, mtu=1420, addresses=(ip_interface("10.66.0.1/24"),))
+OVERLAY = replace(TUNNEL, peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.3/32"),)),))
 SETTINGS = Settings(control=ControlSettings(url="http://10.66.0.3:9847"))
 RT = Direction.ROUND_TRIP
 

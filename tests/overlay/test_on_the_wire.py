@@ -78,7 +78,7 @@ def test_the_state_is_what_wg_shows(tunnel: "Pair") -> None:
     found = state(tunnel.a)
     assert (found.product, found.interface, found.up, found.mtu) == ("wireguard", tunnel.a.interface, True, 1420)
     assert (found.public_key, found.listen_port) == (tunnel.a.public_key, 51820)
-    assert found.covers("10.99.0.77")
+    assert found.lists_owners
     (peer,) = found.peers
     assert (peer.key, peer.endpoint) == (tunnel.b.public_key, "10.203.1.2:51820")
     assert tunnel.a.private_key not in repr(found)

@@ -10,15 +10,18 @@ import pytest
 
 from preflight.model.event import Event
 from preflight.model.kernel import Link
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.overlay import local, wireguard
 from preflight.overlay.links import outermost, state_of
-from preflight.overlay.read import choose, named, read_overlay
+from preflight.overlay.read import choose, found_by_route, named, read_overlay
 from preflight.settings.schema import OverlaySettings
+from tests.kernel_says import into
 
 LINK = Link(3, "wg0", 1420, up=True, carrier=True, kind="tun", addresses=(ip_interface("10.66.0.1/24"),))
-WG0 = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
-WG1 = replace(WG0, interface="wg1", prefixes=(ip_network("10.77.0.0/24"),))
+WG0 = OverlayState(
+    "wireguard", "wg0", up=True, mtu=1420, peers=(OverlayPeer("k", addresses=(ip_network("10.66.0.0/24"),)),)
+)
+WG1 = replace(WG0, interface="wg1", peers=(OverlayPeer("k", addresses=(ip_network("10.77.0.0/24"),)),))
 STOPPED = OverlayState(product="tailscale", interface="tailscale0", up=False, mtu=None, condition="overlay.down")
 
 
@@ -40,13 +43,30 @@ def test_of_several_overlays(states: list[OverlayState], peers: list[str], chose
     assert choose(states, peers) == chosen
 
 
+def test_the_kernel_decides_between_overlays_that_do_not_tell() -> None:
+    """An ordinary user reads no peers: the tunnel into which the kernel sends what is for them is the one."""
+    hidden = [replace(each, peers=(), unreadable=PRIVILEGE) for each in (WG0, WG1)]
+    assert choose(hidden, ["10.77.0.2"], {"10.77.0.2": into("10.77.0.2", "wg1")}) is hidden[1]
+
+
+def test_a_daemon_whose_configuration_is_secret_has_the_tun_that_leads_to_the_peers() -> None:
+    """An ordinary user may not read Nebula's configuration, which names its interface."""
+    hidden = OverlayState("nebula", "nebula1", up=False, mtu=None, unreadable=PRIVILEGE, health=("may not be read",))
+    mesh = replace(LINK, name="mesh7", index=9)
+    routes = {"10.66.0.2": into("10.66.0.2", "mesh7")}
+    (found,) = found_by_route([hidden], [LINK, mesh], routes)
+    assert (found.product, found.interface, found.up, found.unreadable) == ("nebula", "mesh7", True, PRIVILEGE)
+    assert found_by_route([WG0, hidden], [LINK], {"10.66.0.2": into("10.66.0.2", "wg0")}) == [WG0, hidden]
+    assert found_by_route([hidden], [mesh], {"10.66.0.2": into("10.66.0.2", "eth0")}) == [hidden]
+
+
 def test_an_interface_that_the_settings_name_is_an_overlay() -> None:
     """What no product claims is read as the kernel reports it; what does not exist is absent."""
     vxlan = replace(LINK, name="vx7", kind="vxlan")
     generic = named("vx7", [WG0], [LINK, vxlan])
     assert generic is not None
     assert (generic.product, generic.up, generic.mtu) == ("generic", True, 1420)
-    assert generic.covers("10.66.0.9")
+    assert generic.claims("10.66.0.9") == 24
     assert named("wg0", [WG0], [LINK]) is WG0
     assert named("wg9", [WG0], [LINK]) is None
 

@@ -63,8 +63,8 @@ def test_a_healthy_state_in_full() -> None:
     """Interface, prefixes and the peer as all products report them."""
     state = read("healthy")
     assert (state.interface, state.up, state.mtu, state.version) == ("tailscale0", True, 1280, "1.82.5-ho")
-    assert state.covers("100.64.0.2")
-    assert not state.covers("10.204.1.1")
+    assert state.claims("100.64.0.2") == 32
+    assert state.claims("10.204.1.1") == -1
     peer = state.peer_for("100.64.0.2")
     assert peer is not None
     assert (peer.name, peer.endpoint, peer.relayed, peer.online) == ("nb", "10.204.2.1:41641", False, True)

@@ -56,7 +56,7 @@ def test_what_was_found_is_in_it() -> None:
         "node": {"id": "yes"},
         "peers": [{"address": "10.66.0.2", "name": "b: [x]"}, {"address": "fd66::3"}],
         "control": {"url": "http://10.66.0.3:9847", "scope_id": "123"},
-        "overlay": {"interface": "wg0", "prefixes": ["10.66.0.0/24", "fd66::/64"]},
+        "overlay": {"interface": "wg0"},
     }
 
 

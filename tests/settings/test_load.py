@@ -75,6 +75,15 @@ def test_no_secret_shows_in_a_representation(config: Path) -> None:
         ),
         (Options(), {"VOX_MESH_CONTROL_ADDR": "x"}, "http://x", "VOX_MESH_CONTROL_ADDR"),
         (Options(), {"VOX_MESH_CONTROL_ADDR": " "}, "http://10.66.0.2:9847", None),
+        # Real workers pass over a server's bind address to the next source.
+        (
+            Options(),
+            {"VOX_ORCHESTRATOR_MESH_CONTROL_URL": "http://0.0.0.0:9847", "VOX_MESH_CONTROL_ADDR": "x"},
+            "http://x",
+            "VOX_MESH_CONTROL_ADDR",
+        ),
+        (Options(), {"VOX_MESH_CONTROL_ADDR": "http://[::]:9847"}, "http://10.66.0.2:9847", None),
+        (Options(control_url="http://0.0.0.0"), {"VOX_MESH_CONTROL_ADDR": "x"}, "http://0.0.0.0", "--control-url"),
     ],
 )
 def test_the_strongest_source_of_the_control_url_wins(
@@ -108,6 +117,16 @@ def test_the_control_url_is_parsed_once(tmp_path: Path, text: str, url: ControlU
     assert control.url == url
     assert control.usable_url == (url if isinstance(url, ControlUrl) else None)
     assert pickle.loads(pickle.dumps(control)) == control  # it is sent to the processes of plugins
+
+
+@pytest.mark.parametrize("in_file", ["", "control: {url: ' '}\n", "control: {url: 'http://0.0.0.0'}\n"])
+def test_a_bind_address_alone_is_told(tmp_path: Path, in_file: str) -> None:
+    """Where no source has a better one, the mistake is not passed over in silence."""
+    path = tmp_path / "preflight.yaml"
+    path.write_text(in_file)
+    settings = load(Options(config=path), {"VOX_MESH_CONTROL_ADDR": "http://0.0.0.0:9847"})
+    assert str(settings.control.url) == "http://0.0.0.0:9847"
+    assert settings.control_url_source == "VOX_MESH_CONTROL_ADDR"
 
 
 def test_a_control_url_with_a_secret_is_shown_nowhere(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -36,6 +36,7 @@ from preflight.proto.control.populi import (
     FEATURE_HEADER,
     credential,
     is_populi,
+    lease_id,
     mailbox_rows,
     message_id,
     node_list,
@@ -58,6 +59,7 @@ HEALTH_BYTES = 4096
 """The limit of the answer to `GET /health`: three bytes, or a page from something else."""
 ATTEMPTS = 3
 MOST_WAITED_S = 2.0
+TOO_LARGE = 413
 
 SLOW_LOOKUP_MS = 1000.0
 
@@ -185,6 +187,13 @@ class ControlClient:
         """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
         body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
         return await self._read(credential, "POST", "bootstrap/exchange", body, None)
+
+    async def lease(self, action: Literal["grant", "renew", "release"], body: Mapping[str, Any]) -> str:
+        """`POST exec/lease/…`; grant gives the lease's id, the others nothing."""
+        if action == "grant":
+            return await self._read(lease_id, "POST", "exec/lease/grant", body, self._token)
+        await self._ok("POST", f"exec/lease/{action}", body, self._token)
+        return ""
 
     async def deliver(
         self,
@@ -319,7 +328,8 @@ class ControlClient:
         by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
         wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
         message = f"{method} {path} was answered {status}{by}{said}"
-        return ControlError(kind, status if kind == "status" else None, message, wait, self._decided(answer, path))
+        known, decided = (status if kind == "status" else None), self._decided(answer, path)
+        return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
 
     def _decided(self, answer: HttpAnswer, path: str) -> DeathFacts:
         """What an answer shows of the server that gave it."""
@@ -383,10 +393,13 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
 
 
 def _kind(answer: HttpAnswer) -> ControlErrorKind:
-    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help."""
+    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help.
+
+    So does a body that is too large for a gateway: no smaller limit behind it would change that.
+    """
     if answer.status // 100 == REDIRECTION:
         return "redirected"
-    passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR
+    passing = answer.status in (THROTTLED, TOO_LARGE) or answer.status >= SERVER_ERROR
     return "status" if passing or is_populi(answer) else "foreign"
 
 

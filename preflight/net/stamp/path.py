@@ -63,6 +63,7 @@ class PathProbes:
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
         self._silent: set[str] = set()
+        self._asked: dict[str, AskResult] = {}
         self._clock = clock_estimate()
 
     async def stamp(
@@ -132,7 +133,12 @@ class PathProbes:
             # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
             seen = watch.seen() if watch else None
         self._learn(peer, result.answered, signed=self._key is not None)
-        return replace(result, on_interface=seen, unwatched=unwatched)
+        self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
+        return found
+
+    def asked(self, peer: Peer) -> AskResult | None:
+        """What the last inquiry of this run about a peer has shown; None if there was none."""
+        return self._asked.get(peer.address)
 
     async def trace_back(self, peer: Peer) -> ReverseTraceroute | None:
         """The way back as the peer's responder traces it; None if it does not. Takes about 4 s at most."""

@@ -12,19 +12,67 @@ from preflight.model.fix import Environment, Setting
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal
 from preflight.proto.control.url import ControlUrl
+from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
 
-Placement = Literal["loopback", "overlay", "off", "unknown"]
+Placement = Literal["loopback", "overlay", "off", "leak", "unowned", "refused", "unknown"]
+"""Where packets for an address go. overlay: into a tunnel in which a peer owns it. off: elsewhere. leak: elsewhere too,
+although it is an address of the overlay. unowned: into a tunnel that drops them, for none of its peers owns it.
+refused: nowhere, the kernel says. unknown: there is no overlay, or the kernel was not asked."""
+
+OUTSIDE: tuple[Placement, ...] = ("off", "leak")
+"""What is sent there leaves this node outside the overlay."""
+PRIVATE: tuple[Placement, ...] = ("loopback", "overlay")
+"""What is sent there reaches nobody else."""
 
 _PREFIXES_SHOWN = 4
 
 
 def placement(address: str, overlay: OverlayState | None) -> Placement:
-    """Where an address leads. `unknown` where there is no overlay, or its prefixes are not known."""
+    """Where an address leads, by the kernel's word that the overlay's state holds (`Net.with_routes`)."""
     if ip_address(address).is_loopback:
         return "loopback"
-    if overlay is None or not _networks(overlay):
+    route = overlay.routes.get(address) if overlay is not None else None
+    if overlay is None or route is None:
         return "unknown"
-    return "overlay" if overlay.covers(address) else "off"
+    if overlay.covers(address):
+        return "overlay"
+    if route.error is not None:
+        return "refused"
+    tunnel = overlay.at(route.interface)
+    if tunnel is not None and tunnel.lists_owners and tunnel.owners.prefix(address) is None:
+        return "unowned"
+    inside = any(each is tunnel for each in overlay.own_tunnels) or route.local
+    claimed = any(each.claims(address) >= 0 for each in overlay.own_tunnels)
+    return "leak" if claimed and not inside else "off"
+
+
+def way_text(address: str, overlay: OverlayState) -> str:
+    """What happens to packets for an address that does not lead into the overlay."""
+    route = overlay.routes[address]
+    if any(each.interface == route.interface for each in overlay.own_tunnels):
+        return f"{route.interface} carries {address} only as part of the whole Internet, so its way leads on outside"
+    if route.local:
+        return f"{address} is this node's own address, and not its overlay address"
+    return f"the kernel sends packets for {address} to {route.interface}, not into the overlay {overlay_text(overlay)}"
+
+
+def leak(address: str, overlay: OverlayState) -> tuple[str, Remedies]:
+    """What to say, and to do, about an overlay address whose packets the kernel sends elsewhere."""
+    route, tunnel = overlay.routes[address], overlay.tunnel_for(address)
+    message = f"the way there does not go through {tunnel.interface}, which has that address: {route}"
+    if overlay.at(route.interface) is not None:
+        return message, look_at_route(address)  # another tunnel may be there for a reason
+    return message, into_the_overlay(tunnel, address, route.table)
+
+
+def unowned(address: str, overlay: OverlayState) -> tuple[str, Remedies]:
+    """The same about an address that no peer of the tunnel owns into which the kernel sends its packets."""
+    interface = overlay.routes[address].interface
+    host = f"{address}/{128 if ':' in address else 32}"
+    return (
+        f"no peer of {interface} has {address} in its allowed-ips, so WireGuard drops packets to it",
+        by_hand(f"Add {host} to the AllowedIPs of the peer that owns it, on {interface}."),
+    )
 
 
 def overlay_text(overlay: OverlayState) -> str:
@@ -48,7 +96,8 @@ def inside(url: ControlUrl, addresses: Sequence[str], overlay: OverlayState | No
 def host_inside(addresses: Sequence[str], overlay: OverlayState | None) -> str | None:
     """The first address on the overlay, else that of a peer whose tunnel ends at one of them; without brackets."""
     found = next((address for address in addresses if placement(address, overlay) == "overlay"), None)
-    for peer in overlay.peers if overlay is not None and found is None else ():
+    tunnels = overlay.own_tunnels if overlay is not None and found is None else ()
+    for peer in (peer for tunnel in tunnels for peer in tunnel.peers):
         own = [network for network in peer.addresses if network.num_addresses == 1]
         if own and peer.endpoint and peer.endpoint_address in addresses:
             found = str(own[0].network_address)

@@ -60,6 +60,11 @@ def credential(body: Any) -> Credential:
     return Credential(SecretStr(token), scope if usable else None)
 
 
+def lease_id(body: Any) -> str:
+    """The id of the lease that `exec/lease/grant` gave. Raises ControlError("protocol")."""
+    return _text(_object(body, "exec/lease/grant"), "lease_id")
+
+
 def message_id(body: Any) -> int:
     """The id that `a2a/deliver` gave. Raises ControlError("protocol")."""
     return _number(_object(body, "a2a/deliver"), "message_id")

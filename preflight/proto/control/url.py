@@ -122,6 +122,11 @@ def _parsed(text: str) -> ControlUrl | None:
         return None
 
 
+def is_passed_over(url: ControlUrl | ControlUrlError) -> bool:
+    """Whether real workers pass over it to the next source: it is empty, or a server's bind address."""
+    return isinstance(url, ControlUrlError) and url.fault in ("empty", "bind-all")
+
+
 class _UnusableError(ValueError):
     """The text is a clause that says what is wrong with the URL, without repeating it.
 

@@ -49,7 +49,8 @@ def outside_router(state: OverlayState | None, routers: Mapping[str, str]) -> tu
     """
     if state is None or state.interface is None:
         return None
-    candidates = ((who, by) for who, by in routers.items() if by not in ("", "lo", state.interface))
+    inside = ("", "lo", *(tunnel.interface for tunnel in state.own_tunnels))
+    candidates = ((who, by) for who, by in routers.items() if by not in inside)
     return next(((who, by) for who, by in candidates if not state.covers(who)), None)
 
 

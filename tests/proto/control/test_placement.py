@@ -1,15 +1,26 @@
 """Where an address leads."""
 
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import pytest
 
-from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.kernel import Route
+from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
 from preflight.model.remedy import as_text
-from preflight.proto.control.placement import overlay_text, overlay_twin, placement, set_url, wanted_inside
+from preflight.proto.control.placement import (
+    host_inside,
+    leak,
+    overlay_text,
+    overlay_twin,
+    placement,
+    set_url,
+    wanted_inside,
+)
 from preflight.proto.control.url import ControlUrl, parse_control_url
+from tests.kernel_says import into, routed
 
-OVERLAY = OverlayState(
+TUNNEL = OverlayState(
     product="wireguard",
     interface="wg0",
     up=True,
@@ -20,7 +31,35 @@ OVERLAY = OverlayState(
         OverlayPeer("k3", "[2001:db8::3]:51820", (ip_network("fd66::3/128"), ip_network("192.168.7.0/24"))),
     ),
 )
-BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
+OVERLAY = routed(
+    TUNNEL,
+    inside=["10.66.0.2", "fd66::3", "10.66.0.9", "192.168.7.5"],
+    outside=["192.168.1.9", "192.168.7.6", "2001:db8::9"],
+)
+REFUSED = replace(TUNNEL, routes={"10.66.0.2": Route("10.66.0.2", error="Network is unreachable")})
+FULL = replace(
+    TUNNEL,
+    addresses=(ip_interface("10.66.0.1/32"),),
+    peers=(*TUNNEL.peers, OverlayPeer("exit", addresses=(ip_network("0.0.0.0/0"),))),
+    routes={
+        address: into(address, "wg0", "0.0.0.0/0") for address in ("10.66.0.2", "10.0.0.9", "8.8.8.8", "192.168.7.5")
+    },
+)
+OPENVPN = OverlayState(
+    product="generic",
+    interface="tun0",
+    up=True,
+    mtu=1300,
+    addresses=(ip_interface("10.66.0.1/24"),),
+    routes={
+        "192.168.77.2": into("192.168.77.2", "tun0", "192.168.77.0/24"),
+        "192.168.78.2": into("192.168.78.2", "tun0", "128.0.0.0/1"),
+        "8.8.8.8": into("8.8.8.8", "tun0", "0.0.0.0/1"),
+        "10.66.0.3": into("10.66.0.3", "eth0", "10.66.0.3/32"),
+    },
+)
+UNREADABLE = replace(OPENVPN, product="wireguard", unreadable=PRIVILEGE)
+NOT_ASKED = TUNNEL
 
 
 @pytest.mark.parametrize(
@@ -28,16 +67,79 @@ BARE = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420)
     [
         ("127.0.0.1", OVERLAY, "loopback"),
         ("::1", None, "loopback"),
-        ("10.66.0.9", OVERLAY, "overlay"),
-        ("fd66::9", OVERLAY, "overlay"),
+        ("10.66.0.2", OVERLAY, "overlay"),
+        ("fd66::3", OVERLAY, "overlay"),
+        ("10.66.0.1", OVERLAY, "overlay"),
+        ("192.168.7.5", OVERLAY, "overlay"),
+        ("10.66.0.9", OVERLAY, "unowned"),
+        ("192.168.7.6", OVERLAY, "leak"),
         ("192.168.1.9", OVERLAY, "off"),
+        ("2001:db8::9", OVERLAY, "off"),
+        ("10.66.0.2", REFUSED, "refused"),
         ("192.168.1.9", None, "unknown"),
-        ("192.168.1.9", BARE, "unknown"),
+        ("10.66.0.2", NOT_ASKED, "unknown"),
+        # A full tunnel: all that is private is inside, and the Internet is not the overlay.
+        ("10.66.0.2", FULL, "overlay"),
+        ("10.0.0.9", FULL, "overlay"),
+        ("192.168.7.5", FULL, "overlay"),
+        ("8.8.8.8", FULL, "off"),
+        # Of a product that does not tell who owns what, the kernel alone decides.
+        ("192.168.77.2", OPENVPN, "overlay"),
+        ("192.168.78.2", OPENVPN, "overlay"),
+        ("8.8.8.8", OPENVPN, "off"),
+        ("10.66.0.3", OPENVPN, "leak"),
+        ("192.168.77.2", UNREADABLE, "overlay"),
     ],
 )
 def test_placement(address: str, overlay: OverlayState | None, expected: str) -> None:
-    """Off the overlay is said only where the overlay is known: anything else would be a guess."""
+    """The kernel's way and the peers' addresses decide; without an answer of the kernel anything would be a guess."""
     assert placement(address, overlay) == expected
+
+
+def test_another_owners_tunnel_is_not_the_overlay() -> None:
+    """A bearer must not go in clear to the far side of an office's VPN, but it may to the host where a tunnel ends."""
+    office = OverlayState(
+        "wireguard",
+        "vpn0",
+        up=True,
+        mtu=1420,
+        addresses=(ip_interface("10.99.0.2/24"),),
+        peers=(
+            OverlayPeer("office", addresses=(ip_network("172.20.0.0/16"), ip_network("0.0.0.0/0"))),
+            OverlayPeer("end", addresses=(ip_network("172.21.0.1/32"),)),
+        ),
+    )
+    ways = ("172.20.0.1", "10.0.0.9", "172.21.0.1", "10.66.0.2")
+    both = replace(TUNNEL, further=(office,), routes={address: into(address, "vpn0") for address in ways})
+    assert [placement(address, both) for address in ways] == ["off", "off", "overlay", "leak"]
+
+
+def test_one_tunnel_for_each_peer() -> None:
+    """They share this node's address, so each is part of the overlay, and each peer belongs to the one that owns it."""
+    b, c = (
+        OverlayPeer("b", addresses=(ip_network("10.66.0.2/32"),)),
+        OverlayPeer("c", "192.0.2.3:51820", addresses=(ip_network("10.66.0.3/32"), ip_network("192.168.77.0/24"))),
+    )
+    own = (ip_interface("10.66.0.1/32"),)
+    to_c = OverlayState("wireguard", "wg-c", up=True, mtu=1420, addresses=own, peers=(c,))
+    state = OverlayState("wireguard", "wg-b", up=True, mtu=1420, addresses=own, peers=(b,), further=(to_c,))
+    ways = {"10.66.0.2": "wg-b", "10.66.0.3": "wg-c", "192.168.77.2": "wg-c", "192.0.2.3": "eth0"}
+    state = replace(state, routes={address: into(address, name) for address, name in ways.items()})
+    assert [placement(address, state) for address in ways] == ["overlay", "overlay", "overlay", "off"]
+    assert state.tunnel_for("192.168.77.2") is to_c
+    assert host_inside(["192.0.2.3"], state) == "10.66.0.3"
+
+
+def test_a_subnet_that_this_node_does_not_take() -> None:
+    """Protects a bearer from a stranger: a peer announces the subnet, and the kernel sends to a host of the LAN."""
+    said = "Some peers are advertising routes but --accept-routes is false"
+    peer = OverlayPeer("nb", addresses=(ip_network("100.64.0.2/32"), ip_network("10.50.0.0/24")))
+    state = OverlayState("tailscale", "tailscale0", up=True, mtu=1280, peers=(peer,), health=(said,))
+    state = routed(state, outside=["10.50.0.7"])
+    assert placement("10.50.0.7", state) == "leak"
+    message, remedies = leak("10.50.0.7", state)
+    assert "does not go through tailscale0" in message
+    assert as_text(remedies) == "tailscale set --accept-routes"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from ipaddress import ip_network
 import pytest
 
 from preflight.model.icmp import EchoStats
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.responder.reached import Reached, counts, outside_router, overload_text
+from tests.kernel_says import routed
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,9 @@ from preflight.proto.responder.reached import Reached, counts, outside_router, o
 )
 def test_who_answers_fromoutside_router(routers: dict[str, str], outside: tuple[str, str] | None) -> None:
     """Only a router that is not on the overlay, and answers by another interface than its, shows a leak."""
-    state = OverlayState("wireguard", "wg0", up=True, mtu=1420, prefixes=(ip_network("10.66.0.0/24"),))
+    member = OverlayPeer("k", addresses=(ip_network("10.66.0.3/32"),))
+    tunnel = OverlayState("wireguard", "wg0", up=True, mtu=1420, peers=(member,))
+    state = routed(tunnel, inside=["10.66.0.3"], outside=["192.0.2.1", "198.51.100.1"])
     assert outside_router(state, routers) == outside
     assert outside_router(None, routers) is None
 

@@ -1,0 +1,60 @@
+"""What to say, and to do, about a WireGuard session that does not come to life."""
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.peer import Peer
+from preflight.model.remedy import Remedies, look
+from preflight.proto.tunnel.advice import around, compare, give_endpoint, look_at_port
+from preflight.proto.tunnel.wireguard import INITIATION_BYTES, Finding, Watch
+
+
+def explain(
+    finding: Finding, peer: Peer, state: OverlayState, known: OverlayPeer, seen: Watch
+) -> tuple[Code, str, Remedies]:
+    """Code, message and remedies of a dead session."""
+    name, endpoint, host = state.interface, known.endpoint, known.endpoint_address
+    ever = "no handshake ever" if seen.age_s is None else f"the last handshake was {seen.age_s:.0f} s ago"
+    match finding:
+        case Finding.LOOP:
+            fact = f"the kernel sends {name}'s packets for the endpoint {host} into {name} itself ({seen.route})"
+            return codes.OVERLAY_ENDPOINT_LOOP, f"{fact}; {ever}", around(name, host)
+        case Finding.NO_ENDPOINT:
+            message = f"{name} has no endpoint for {peer.address}, and the peer has not connected; {ever}"
+            return codes.OVERLAY_NO_HANDSHAKE, message, give_endpoint(name, known)
+        case Finding.REFUSED_HERE:
+            message = f"this node's own firewall rejects packets to {peer.address} through {name}: {seen.objection}"
+            return (
+                codes.HOST_FIREWALL_DROP,
+                message,
+                look(f"nft list ruleset  # a drop on output to {name}?", root=True),
+            )
+        case Finding.PORT_CLOSED:
+            message = (
+                f"UDP port {known.endpoint_port} of {host} answers port-unreachable: closed, or rejected by a "
+                f"firewall; {ever}"
+            )
+            remedies = look_at_port(name, known, peer.target)
+        case Finding.NOTHING_SENT:
+            route_error = seen.route.error if seen.route else None
+            reason = route_error or seen.objection or "the counters of the tunnel do not change"
+            message = f"{name} could not send to the endpoint {endpoint}: {reason}; {ever}"
+            remedies = look(f"ip route get {host}")
+        case _:
+            message = f"the endpoint {endpoint} does not answer: {_unanswered(seen)}; {ever}{_host(seen)}"
+            remedies = compare(state, known)
+    code = codes.OVERLAY_NO_HANDSHAKE if seen.age_s is None else codes.OVERLAY_HANDSHAKE_STALE
+    return code, message, remedies
+
+
+def _unanswered(seen: Watch) -> str:
+    initiations = seen.sent_bytes // INITIATION_BYTES
+    return (
+        f"{initiations} handshake initiation{'' if initiations == 1 else 's'} in {seen.watched_s:.1f} s brought "
+        f"{f'only {seen.received_bytes} bytes' if seen.received_bytes else 'nothing'} back"
+    )
+
+
+def _host(seen: Watch) -> str:
+    words = {None: "", True: "; its host answers ping", False: "; its host does not answer ping either"}
+    return words[seen.host_answers]

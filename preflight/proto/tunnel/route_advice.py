@@ -1,0 +1,43 @@
+"""What leads packets for an address into the overlay, where the kernel sends them elsewhere."""
+
+from preflight.model import fix
+from preflight.model.kernel import MAIN_TABLE
+from preflight.model.overlay import OverlayState
+from preflight.model.remedy import Remedies, by_hand, heal, look
+
+OWN_ROUTES = ("tailscale", "zerotier")
+"""Products that write the routes: a route of ours would be lost, or in their way."""
+_NOT_ACCEPTED = "--accept-routes"
+"""What Tailscale's own warning names where peers announce routes and this node takes none."""
+
+
+def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str | None = None) -> Remedies:
+    """A route for this address alone, so that no other host loses its way. state: the tunnel that has it."""
+    if state.product in OWN_ROUTES:
+        return _by_the_product(state, address)
+    if state.peers and state.lists_owners and state.peer_for(address) is None:
+        return look_at_route(address)
+    host = f"{address}/{128 if ':' in address else 32}"
+    return heal(
+        lambda: fix.Route(
+            action="replace",
+            destination=host,
+            interface=state.interface,
+            table=None if table == MAIN_TABLE else table,
+        ),
+        lasting=lasting,
+    )
+
+
+def look_at_route(address: str) -> Remedies:
+    """Which rule and which table decide."""
+    return look(f"ip rule; ip route get {address}")
+
+
+def _by_the_product(state: OverlayState, address: str) -> Remedies:
+    """A subnet behind a peer needs this node's consent; the daemon says so itself."""
+    prefix = state.owners.prefix(address)
+    told = any(_NOT_ACCEPTED in said for said in state.health)
+    if state.product == "tailscale" and told and prefix is not None and prefix.num_addresses > 1:
+        return by_hand("tailscale set --accept-routes", root=True)
+    return look_at_route(address)
