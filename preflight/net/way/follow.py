@@ -100,7 +100,7 @@ class PacketWays:
 
     async def _record(self, peer: Peer, overlay: OverlayState, large: bool) -> Record:
         async with AsyncExitStack() as stack:
-            # Counters belong to the whole node, so one burst at a time; peers are waited for side by side.
+            # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.
             async with self._one_burst:
                 tap, sent = await self._send(peer, overlay, large, stack)
                 first = await self._read(tap, sent, overlay)
@@ -192,7 +192,7 @@ class PacketWays:
 
 
 def _asks(packet: TapPacket) -> bool:
-    """Whether this node's tunnel sent something that wants an answer: its own handshake, or what is inside."""
+    """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
     return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
 
 

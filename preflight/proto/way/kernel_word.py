@@ -24,7 +24,7 @@ class Watched:
     flows: what this node sends to the peer inside the tunnel, one for each protocol and port, with an empty source
     where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
     the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
-    arrives_by: devices by which the tunnel's packets were seen to come in, besides the one by which they leave.
+    arrives_by: devices by which the tunnel's packets were seen to come in, in addition to the one by which they leave.
     """
 
     tunnel: TunnelSide

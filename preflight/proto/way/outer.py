@@ -35,7 +35,7 @@ def observe_route_outer(state: NetworkState, flow: Flow | None, tunnel: TunnelSi
     if death is not None:
         return Observation(station=ROUTE_OUTER, finding="killed", death=death)
     if lookup is None:
-        return Observation(station=ROUTE_OUTER, finding="blind", reason="reading the tunnel's endpoint needs root")
+        return Observation(station=ROUTE_OUTER, finding="blind", reason="the tunnel's endpoint is not known")
     return Observation(station=ROUTE_OUTER, finding="clear", reason=f"the kernel sends it {lookup}")
 
 
