@@ -19,7 +19,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.host_port import join_host_port
 from preflight.model.overlay import OverlayPeer
 from preflight.model.remedy import Remedies, by_hand, look
-from preflight.model.tapped import TapPacket, Tapped
+from preflight.model.tapped import TapPacket
 from preflight.proto.tunnel.advice import give_endpoint
 from preflight.proto.way import session_advice as advice
 from preflight.proto.way.observation import Death, Observation, PacketClass
@@ -33,7 +33,6 @@ THERE = Station("session", "receiver")
 """The peer's session, on the way to it."""
 _SHAKES: Final = ("initiation", "response", "cookie")
 _LEAST_SHARE = 2
-REKEY_TIMEOUT_S: Final = 5.0
 ANSWERED_NS: Final = 1_000_000_000
 """What the peer would answer has come by then."""
 
@@ -226,15 +225,6 @@ def _hears_nothing(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
             packets="handshake",
             sent=len(asked),
         )
-
-
-def question_due_s(tapped: Tapped) -> float | None:
-    """When WireGuard may next ask the peer itself, UNIX seconds, if an answer to the peer's call holds that back.
-
-    A packet that is due starts its question then; a little later the peer's next call, and its answer, come first.
-    """
-    answers = [each.received_ns for each in tapped.packets if each.outgoing and _is(each, "response")]
-    return max(answers) / 1e9 + REKEY_TIMEOUT_S if answers else None
 
 
 def _is(packet: TapPacket, kind: str) -> bool:

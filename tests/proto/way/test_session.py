@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from preflight.model.remedy import as_text
-from preflight.proto.way.session import observe_session, question_due_s
+from preflight.proto.way.session import observe_session
 from preflight.proto.way.tunnel_view import TunnelView
 from tests.proto.way.seeing import (
-    BEGAN_NS,
     BURST,
     HERE,
     KEY_B,
@@ -157,13 +156,6 @@ def test_a_peer_that_may_still_answer_or_has_another_preshared_key() -> None:
     assert observe_session(both) == ()
     alive = state(peer())
     assert observe_session(view(*BURST, CALLED[0], answer, before=alive, after=grown(alive, rx_bytes=1148))) == ()
-
-
-def test_when_this_node_may_ask_itself() -> None:
-    """The answer to the peer's last call holds that back for 5 s."""
-    answers = [outer("response", out=True, sender=1, receiver=3, at_s=each) for each in (0.4, 3.0)]
-    assert question_due_s(view(*BURST, *answers).tapped) == BEGAN_NS / 1e9 + 8
-    assert question_due_s(view(*BURST, *ASKED, *ANSWERED).tapped) is None
 
 
 def test_answers_from_another_address() -> None:
