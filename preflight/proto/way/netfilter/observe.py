@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from preflight.codes import HOST_FIREWALL_DROP, MTU_BLACK_HOLE, REACH_NO_FORWARD, REACH_NO_REVERSE, Code
 from preflight.model.facts import DeathFacts
 from preflight.proto.way.netfilter.burst import Burst
-from preflight.proto.way.netfilter.judge import Event, Key, Verdicts, World, judge, moved, same_rules, worlds
+from preflight.proto.way.netfilter.judge import Event, Verdicts, World, judge, worlds
 from preflight.proto.way.netfilter.remedies import let_pass, look_at
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook
-from preflight.proto.way.netfilter.walk import Change
+from preflight.proto.way.netfilter.walk import Change, Counters, Key
 from preflight.proto.way.netfilter.words import chain_name, rule_name, what_it_does, what_it_may_do
 from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.stations import Station
@@ -35,22 +35,19 @@ def observe_filters(
         return tuple(
             _observation(burst, station, "blind", reason, by) for burst in bursts for station in _stations(burst)
         )
-    counts = moved(before, after) if same_rules(before, after) else {}
-    found = {burst: worlds(after, counts, burst) for burst in bursts}
+    counters = Counters(before.ruleset, after.ruleset)
+    found = {burst: worlds(after, counters, burst) for burst in bursts}
     expected = _expected(found)
-    verdicts = {burst: judge(found[burst], counts, expected, burst.sent) for burst in bursts}
+    verdicts = {burst: judge(found[burst], counters, expected, burst.sent) for burst in bursts}
     return tuple(
-        observation
-        for burst in bursts
-        for observation in _of(_Asked(burst, after, counts, verdicts, by), verdicts[burst])
+        observation for burst in bursts for observation in _of(_Asked(burst, counters, verdicts, by), verdicts[burst])
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     burst: Burst
-    after: FilterSnapshot
-    counts: Mapping[Key, int]
+    counters: Counters
     verdicts: Mapping[Burst, Verdicts]
     by: str
 
@@ -116,7 +113,7 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
     )
     remedies = let_pass(burst, _hook(burst, event), what) if certain else look_at(what.chain)
     code, proven = _code(burst, event, large=large), certain and not _may_be_meant(burst, event)
-    seen = asked.counts.get(event.key, 0)
+    seen = asked.counters.of(event.key) or 0
     return Observation(
         station=event.station,
         finding="killed",
