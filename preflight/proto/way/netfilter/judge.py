@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from preflight.proto.way.netfilter.action import Action
+from preflight.proto.way.netfilter.attributes import text
 from preflight.proto.way.netfilter.bits import Tri, certainly
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.packet import Packet, State, in_host_order
-from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook, Tracked
-from preflight.proto.way.netfilter.walk import Change, Counters, Counts, Key, Kill, Walk, key_of
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook, Rule, Tracked
+from preflight.proto.way.netfilter.trace import Dropped
+from preflight.proto.way.netfilter.walk import Change, Counters, Counts, Key, Kill, KillKind, Walk, key_of
 from preflight.proto.way.stations import Station
 
 _MOST_OF = 0.8
@@ -184,3 +186,25 @@ def _has_come(event: Event) -> bool:
     """Whether the rule has ever counted a packet, if it counts."""
     counter = event.what.chain.counter if event.what.rule is None else event.what.rule.counter
     return counter is None or counter.packets > 0
+
+
+def by_trace(snapshot: FilterSnapshot, burst: Burst, traced: Sequence[Dropped]) -> Verdicts | None:
+    """What a trace says of a flow; None if it says nothing."""
+    chains = {chain.key: chain for chain in snapshot.ruleset.chains}
+    for each in traced:
+        base, chain = chains.get((False, *each.base)), chains.get((False, each.family, each.table, each.chain))
+        station = next((station for hook, station in burst.hooks if base is not None and hook == base.hook), None)
+        if each.flow != burst.flow or chain is None or station is None:
+            continue
+        rule = next((rule for rule in chain.rules if rule.handle == each.handle), None)
+        if (rule is None) is (each.handle is None):
+            return Verdicts(certain=Event(station, Kill(chain, rule, _how(rule), Tri.YES)))
+    return None
+
+
+def _how(rule: Rule | None) -> KillKind:
+    """A trace calls a rejection a drop."""
+    for each in rule.expressions if rule is not None else ():
+        if each.name == "reject" or (each.name == "target" and text(each.attributes.get(1)) == "REJECT"):
+            return "reject"
+    return "drop"

@@ -6,29 +6,37 @@ from dataclasses import dataclass
 from preflight.codes import HOST_FIREWALL_DROP, MTU_BLACK_HOLE, REACH_NO_FORWARD, REACH_NO_REVERSE, Code
 from preflight.model.facts import DeathFacts
 from preflight.proto.way.netfilter.burst import Burst
-from preflight.proto.way.netfilter.judge import Event, Verdicts, World, judge, worlds
+from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, judge, worlds
 from preflight.proto.way.netfilter.remedies import let_pass, look_at
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook
+from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.netfilter.walk import Change, Counters, Key
 from preflight.proto.way.netfilter.words import chain_name, rule_name, what_it_does, what_it_may_do
 from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.stations import Station
 
 NO_RULE = "no rule of this node's firewall can stop or change them"
-TRACE = "`preflight run --trace` shows which"
+TRACE = "`preflight all --trace` shows which"
 
 
 def observe_filters(
-    before: FilterSnapshot, after: FilterSnapshot, bursts: Sequence[Burst], by: str = "node"
+    before: FilterSnapshot,
+    after: FilterSnapshot,
+    bursts: Sequence[Burst],
+    *,
+    traced: Sequence[Dropped] = (),
+    by: str = "node",
 ) -> tuple[Observation, ...]:
     """What the firewall did with bursts that were sent between two readings, or would do with what did not come.
 
-    after: read with the bursts' flows, so that connection tracking is known. For each burst and each station that it
-    passes here: `killed` where a rule stops or changes it (the later stations are left out then; `certain` is False
-    where the rule fits, is the only one, and nothing counted), `absent` where a counter that each packet has to move
-    did not move, `clear` where no rule can touch it, and `blind` where rules could not be read, or where several may
-    have stopped it. `seen` is what the rule's counter saw, 0 where it has none. At `egress` and `prerouting` this is
-    the word of rules only, not of queues and of programs in the kernel.
+    after: read with the bursts' flows, so that connection tracking is known. traced: what `RuleTrace` saw of these
+    flows; it proves a rule without any counter.
+
+    For each burst and each station that it passes here: `killed` where a rule stops or changes it (the later stations
+    are left out then; `certain` is False where the rule fits, is the only one, and nothing counted), `absent` where a
+    counter that each packet has to move did not move, `clear` where no rule can touch it, and `blind` where rules could
+    not be read, or where several may have stopped it. `seen` is what the rule's counter saw, 0 where it has none. At
+    `egress` and `prerouting` this is the word of rules only, not of queues and of programs in the kernel.
     """
     reason = before.unreadable or after.unreadable
     if reason is not None:
@@ -38,7 +46,9 @@ def observe_filters(
     counters = Counters(before.ruleset, after.ruleset)
     found = {burst: worlds(after, counters, burst) for burst in bursts}
     expected = _expected(found)
-    verdicts = {burst: judge(found[burst], counters, expected, burst.sent) for burst in bursts}
+    verdicts = {
+        burst: by_trace(after, burst, traced) or judge(found[burst], counters, expected, burst.sent) for burst in bursts
+    }
     return tuple(
         observation for burst in bursts for observation in _of(_Asked(burst, counters, verdicts, by), verdicts[burst])
     )
