@@ -23,8 +23,8 @@ _REPORTS = 9
 class RuleTrace:
     """From entering to leaving, every packet of these flows is traced. Raises OSError if the kernel refuses.
 
-    Read what a burst did before the next one is sent: the kernel keeps a limited number of events. Rules of iptables-legacy
-    give no events, and neither do drops in front of the priority -450 or at devices.
+    Read what a burst did before the next one is sent: the kernel keeps a limited number of events. Rules of
+    iptables-legacy give no events, and neither do drops in front of the priority -450 or at devices.
     """
 
     def __init__(self, flows: Sequence[Flow], listener: Listener | None = None) -> None:

@@ -74,7 +74,9 @@ def _states(snapshot: FilterSnapshot, burst: Burst) -> list[tuple[State, Tri]]:
         return unknown
     held = snapshot.tracked[burst.flow]
     if held is None:
-        return [("new", Tri.YES)]
+        # Without an entry nothing has left, so no answer can come; one that does come begins a flow.
+        answers: list[tuple[State, Tri]] = [] if burst.leaves or burst.sent else [("established", Tri.NO)]
+        return [*answers, ("new", Tri.YES)]
     translated = certainly(_translated(burst, held))
     return [("established" if held.established else "new", translated)]
 
@@ -146,6 +148,12 @@ def _elsewhere(burst: Burst, held: Tracked | None, change: Change) -> Change | N
 
 def _to(action: Action, address: str | None, port: int | None) -> Action:
     return replace(action, destination=address, destination_port=port)
+
+
+def is_of_answers(snapshot: FilterSnapshot, burst: Burst) -> bool:
+    """Whether what may stop the flow depends on whether its packets are answers, and none was seen coming."""
+    unasked = burst.flow in snapshot.tracked and snapshot.tracked[burst.flow] is None
+    return unasked and not burst.leaves and not burst.sent
 
 
 def judge(found: Sequence[World], counters: Counters, expected: Mapping[Key, int], sent: int) -> Verdicts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from preflight.codes import HOST_FIREWALL_DROP, MTU_BLACK_HOLE, REACH_NO_FORWARD, REACH_NO_REVERSE, Code
 from preflight.model.facts import DeathFacts
 from preflight.proto.way.netfilter.burst import Burst
-from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, judge, worlds
+from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, is_of_answers, judge, worlds
 from preflight.proto.way.netfilter.remedies import let_pass, look_at
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook
 from preflight.proto.way.netfilter.trace import Dropped
@@ -16,6 +16,7 @@ from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.stations import Station
 
 NO_RULE = "no rule of this node's firewall can stop or change them"
+NONE_CAME = "may stop packets that are not answers, and none was seen coming"
 TRACE = "`preflight all --trace` shows which"
 
 
@@ -50,13 +51,16 @@ def observe_filters(
         burst: by_trace(after, burst, traced) or judge(found[burst], counters, expected, burst.sent) for burst in bursts
     }
     return tuple(
-        observation for burst in bursts for observation in _of(_Asked(burst, counters, verdicts, by), verdicts[burst])
+        observation
+        for burst in bursts
+        for observation in _of(_Asked(burst, after, counters, verdicts, by), verdicts[burst])
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     burst: Burst
+    after: FilterSnapshot
     counters: Counters
     verdicts: Mapping[Burst, Verdicts]
     by: str
@@ -87,6 +91,8 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
             return
         if station not in at_stake or verdicts.certain is not None:
             yield _observation(burst, station, "clear", NO_RULE, by)
+        elif is_of_answers(asked.after, burst):
+            yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
             yield _killed(asked, at_stake[station], certain=False)
         else:
@@ -94,8 +100,11 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
 
 
 def _several(possible: Sequence[Event], station: Station) -> str:
-    here = [rule_name(event.what.chain, event.what.rule) for event in possible if event.station == station]
-    return f"may be stopped by {' or '.join(here)}; {TRACE}"
+    return f"may be stopped by {_here(possible, station)}; {TRACE}"
+
+
+def _here(possible: Sequence[Event], station: Station) -> str:
+    return " or ".join(rule_name(event.what.chain, event.what.rule) for event in possible if event.station == station)
 
 
 def _observation(burst: Burst, station: Station, finding: Finding, reason: str, by: str) -> Observation:
