@@ -196,6 +196,7 @@ ELSEWHERE = {
     "preflight/proto/way/netfilter/attributes.py": "tests/proto/way/netfilter/test_observe.py",
     "preflight/proto/way/netfilter/burst.py": "tests/proto/way/netfilter/test_observe.py",
     "preflight/proto/way/netfilter/judge.py": "tests/proto/way/netfilter/test_observe.py",
+    "preflight/proto/way/netfilter/lazy.py": "tests/proto/way/netfilter/test_observe.py",
     "preflight/proto/way/netfilter/legacy.py": "tests/proto/way/netfilter/test_observe.py",
     "preflight/proto/way/netfilter/machine.py": "tests/net/way/test_firewall_worlds.py",
     "preflight/proto/way/netfilter/nftables.py": "tests/proto/way/netfilter/test_observe.py",
