@@ -28,10 +28,15 @@ SWITCHES = ("bridge",)
 """Devices for machines within this one, which are up whatever happens outside."""
 
 
-def observe_route_outer(state: NetworkState, flow: Flow | None, tunnel: TunnelSide) -> Observation:
-    """Where the tunnel's own packets go: out, nowhere, into the tunnel itself, or to a link that is down."""
+def observe_route_outer(
+    state: NetworkState, flow: Flow | None, tunnel: TunnelSide, routers: Sequence[Neighbour] = ()
+) -> Observation:
+    """Where the tunnel's own packets go: out, nowhere, into the tunnel itself, or to a link that is down.
+
+    routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`).
+    """
     lookup = state.lookup(flow) if flow else None
-    death = _of_route(state, lookup, tunnel) if lookup else _of_defaults(state, tunnel)
+    death = _of_route(state, lookup, tunnel, routers) if lookup else _of_defaults(state, tunnel)
     if death is not None:
         return Observation(station=ROUTE_OUTER, finding="killed", death=death)
     if lookup is None:
@@ -39,7 +44,7 @@ def observe_route_outer(state: NetworkState, flow: Flow | None, tunnel: TunnelSi
     return Observation(station=ROUTE_OUTER, finding="clear", reason=f"the kernel sends it {lookup}")
 
 
-def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:
+def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death | None:
     link = state.link(lookup.interface)
     if link is not None and lookup.type == "unicast" and not (link.up and link.carrier) and not _is_own(link, tunnel):
         return _down((link,), tunnel)
@@ -47,7 +52,7 @@ def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death 
     if not leaves and (dead := dead_uplinks(state, tunnel, ipv6=lookup.flow.is_ipv6)):
         return _down(dead, tunnel)
     if lookup.refused:
-        return _refused(state, lookup, tunnel)
+        return _refused(state, lookup, tunnel, routers)
     return None if leaves else _loops(state, lookup, tunnel)
 
 
@@ -97,12 +102,12 @@ def _down(links: Sequence[Link], tunnel: TunnelSide) -> Death:
     )
 
 
-def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
+def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death:
     found, flow = explain(state, lookup), lookup.flow
     leads = reroute.around(tunnel)
     kind = refusal_type(lookup, found)
     if kind == "none":
-        remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel)
+        remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel, routers)
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
     return Death(
@@ -115,26 +120,32 @@ def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     )
 
 
-def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> Remedies:
-    """A default route by the neighbour that says that it is a router; where none says so, the only one is shown."""
+def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Remedies:
+    """A default route by the neighbour that is a router; where none is known, the only neighbour is shown."""
+    heard = list(heard_on_uplinks(state, tunnel, ipv6=flow.is_ipv6))
+    if remedies := default_by(routers or [each for each in heard if each.router], flow):
+        return remedies
     family = "-6" if flow.is_ipv6 else "-4"
-    routers = [each for each in _neighbours(state, tunnel, ipv6=flow.is_ipv6) if each.router]
-    if len(routers) == 1:
-        (router,) = routers
-        network = "::/0" if flow.is_ipv6 else "0.0.0.0/0"
-        return heal(
-            lambda: Route(action="add", destination=network, gateway=router.address, interface=router.interface),
-            lasting="in the network's configuration",
-        )
-    near = list(_neighbours(state, tunnel, ipv6=flow.is_ipv6))
-    if len(near) == 1:
-        (only,) = near
+    if len(heard) == 1:
+        (only,) = heard
         return look(f"ip {family} route add default via {only.address} dev {only.interface}   # if that is the router")
     return ()
 
 
-def _neighbours(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Iterable[Neighbour]:
-    """Whom this node has heard of on the links that may be an uplink."""
+def default_by(routers: Sequence[Neighbour], flow: Flow) -> Remedies:
+    """The default route by the only router that is known; nothing if there are several, or none."""
+    if len(routers) != 1:
+        return ()
+    (router,) = routers
+    everywhere = "::/0" if flow.is_ipv6 else "0.0.0.0/0"
+    return heal(
+        lambda: Route(action="replace", destination=everywhere, gateway=router.address, interface=router.interface),
+        lasting="in the network's configuration",
+    )
+
+
+def heard_on_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Iterable[Neighbour]:
+    """Whom this node has heard of on the links that may be an uplink: they may be asked whether they are routers."""
     links = {link.name for link in state.links if _may_be_uplink(link, tunnel)}
     for each in state.neighbours:
         heard = each.hardware is not None and each.state in ("reachable", "stale", "delay", "probe")
