@@ -37,7 +37,7 @@ def public_endpoint(node: str, of: str) -> Part:
         with netlink(network.names.namespace(ROUTER)) as route:
             route.route("add", dst=f"{PUBLIC_ADDRESS}/32", gateway=underlay_address(of, 4))
         peer = ("peer", network.keys[of].public, "endpoint", f"{PUBLIC_ADDRESS}:{TUNNEL_PORT}")
-        network.wg(node, "set", network.names.tunnel(node), *peer)
+        network.wg(node, "set", network.tunnel_to(node, of), *peer)
 
     return Part(f"{of} has a public address", inject=inject)
 

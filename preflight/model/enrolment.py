@@ -14,7 +14,7 @@ class EnrolmentFacts:
     removed. foreign_scope: the scope of the credential, if it is not the scope in the settings.
     credentials: the file with the credential. has_token: there was a bearer to send. bought: it is the one that the
     one-time token bought. only_for_workers: the variable of a token that workers do not send, where there is no other.
-    scope_file: the settings file, if the scope comes from it.
+    bearer_place: where this node's own bearer comes from. scope_file: the settings file, if the scope comes from it.
     written_down: the record of the node in the state folder, for clean-up after a kill; unrecorded: why there is none.
     """
 
@@ -29,6 +29,7 @@ class EnrolmentFacts:
     has_token: bool = True
     bought: bool = False
     only_for_workers: str | None = None
+    bearer_place: str = ""
     scope_file: str | None = None
     written_down: "JoinedRow | None" = None
     unrecorded: str = ""

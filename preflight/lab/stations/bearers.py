@@ -155,9 +155,9 @@ def _good_one_refused(network: "Network") -> None:
     must((got.status, got.populi) == (401, True), f"the list, with a good bearer: {got.status or got.text}")
 
 
-def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) -> Fault:
+def _scoped(name: str, summary: str, scope_id: str) -> Fault:
     def shape(plan: Blueprint) -> Blueprint:
-        return replace(plan, scope_id=scope_id, front=front or plan.front)
+        return replace(plan, scope_id=scope_id)
 
     def prove(network: "Network") -> None:
         must(asks.settings(network)["control"]["scope_id"] == scope_id, "a has another scope id")
@@ -168,7 +168,7 @@ def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) 
         name=name,
         summary=summary,
         place=_SCOPE_AT,
-        made=lambda setup: (asks.shaped(summary, shape, loopback=front is None),),
+        made=lambda setup: (asks.shaped(summary, shape, loopback=True),),
         expected=lambda setup: Truth(
             "enroll.scope-mismatch",
             "control",
@@ -177,7 +177,7 @@ def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) 
             heals="file",
         ),
         proof=prove,
-        excluded=asks.needs_direct if front else asks.needs_control,
+        excluded=asks.needs_control,
     )
 
 
@@ -237,5 +237,5 @@ FAULTS = (
     ),
     _scoped("scope-other", "a's scope id is that of another cluster", "another-cluster"),
     _scoped("scope-case", "a's scope id differs in its capitals", SCOPE.upper()),
-    _scoped("scope-blank", "a's scope id has a blank at its end", f"{SCOPE} ", Front(relay="exact-scope")),
+    _scoped("scope-blank", "a's scope id has a blank at its end", f"{SCOPE} "),
 )

@@ -117,12 +117,12 @@ def _wildcard(setup: Setup) -> tuple[Part, ...]:
 
 def _wildcard_is(setup: Setup) -> Truth:
     return Truth(
-        "control.url-off-overlay",
+        "control.dns-search",
         "control",
         place=_NAME,
         deciding=Deciding("asked_name", _searched(setup)),
         heals="file",
-        vague=("control.plain-http", "control.dns-split", "control.refused"),
+        vague=("control.url-off-overlay", "control.plain-http", "control.dns-split", "control.refused"),
     )
 
 
@@ -218,14 +218,14 @@ FAULTS = (
     _resolver(
         "name-refused",
         "nobody listens where a's resolver should be, on a itself",
-        _is("control.dns-timeout", Deciding("problem", "refused"), heals="command"),
+        _is("control.dns-refused", Deciding("problem", "refused"), "control.dns-timeout", heals="command"),
         each_of(asks.resolver_says(_STUB, CONTROL_NAME, "refused"), asks.leads_to(CONTROL_NAME, "")),
         ResolverPlan(_STUB, absent=True),
     ),
     _resolver(
         "name-truncated",
         "the answer of a's resolver does not fit into UDP, and its TCP port is blocked",
-        _is("control.dns-timeout", Deciding("problem", "truncated")),
+        _is("control.dns-truncated", Deciding("problem", "truncated"), "control.dns-timeout"),
         _cut,
         ResolverPlan(FIRST_RESOLVER, _KNOWN, truncated=True),
     ),
@@ -233,7 +233,7 @@ FAULTS = (
         "name-stripped",
         "a's resolver takes private addresses out of answers",
         # dnsmasq says so in its answer: the extended error "Blocked" (RFC 8914).
-        _is("control.dns-nxdomain", Deciding("problem", "rebind")),
+        _is("control.dns-stripped", Deciding("problem", "rebind"), "control.dns-nxdomain"),
         asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "blocked"),
         ResolverPlan(FIRST_RESOLVER, _KNOWN, stripping=True),
         excluded=_both(_unresolved, _not_stripped),

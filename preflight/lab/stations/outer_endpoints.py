@@ -1,6 +1,7 @@
 """Faults of where a tunnel's packets go and come from: endpoints that lead nowhere, and answers from elsewhere."""
 
 import json
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from preflight.lab.stations.proofs import Proof
 
 _ROUTE = Place("packet", "route-outer")
+_OWN_SESSION = Place("packet", "session", "receiver")
 _ELSEWHERE: dict[Family, tuple[str, str]] = {4: ("192.168.77.2", "192.168.77.0/24"), 6: ("fd77::2", "fd77::/64")}
 """The address of the remote end in its own LAN, and that LAN, which is nowhere near a."""
 _OWN_PUBLIC = "44.128.0.9"
@@ -71,8 +73,14 @@ def _endpoint_is(setup: Setup) -> Truth:
     return never_up(setup, place=_ROUTE, deciding=endpoint)
 
 
+def _narrower(setup: Setup, truth: Truth, code: str) -> Truth:
+    """With the code that only the packets on the wire show, which need root."""
+    return truth if setup.user != "root" else replace(truth, code=code, vague=(truth.code, *truth.vague))
+
+
 def _hairpin_is(setup: Setup) -> Truth:
-    return never_up(setup, place=_ROUTE, deciding=Deciding("offender", _OWN_PUBLIC))
+    truth = never_up(setup, place=_ROUTE, deciding=Deciding("offender", _OWN_PUBLIC))
+    return _narrower(setup, truth, "overlay.endpoint-hairpin")
 
 
 def _endpoint_excluded(setup: Setup) -> str | None:
@@ -129,7 +137,9 @@ def _answers_elsewhere(setup: Setup) -> tuple[Part, ...]:
 def _answers_elsewhere_is(setup: Setup) -> Truth:
     if setup.nat != "none":
         return dead(setup, "reverse", where="peer")  # the translation drops them, and a sees nothing
-    return dead(setup, "reverse", deciding=Deciding("answered_from", _other_address), proven=True, where="peer")
+    origin = Deciding("answered_from", _other_address)
+    truth = dead(setup, "reverse", place=_OWN_SESSION, deciding=origin, proven=True, where="peer")
+    return _narrower(setup, truth, "overlay.endpoint-answers-elsewhere")
 
 
 def _answers_elsewhere_excluded(setup: Setup) -> str | None:

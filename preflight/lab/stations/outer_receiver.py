@@ -1,5 +1,6 @@
 """Faults where a tunnel's packets come in: reverse-path filters, and the socket of the tunnel itself."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab import faults
@@ -118,7 +119,10 @@ def _two_tunnels_is(setup: Setup, node: str) -> Truth:
     if node == "b":
         return dead(setup, "round-trip", where="peer")
     taken = Deciding("port", outside.port_of(outside.plan_of(setup)))
-    return dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
+    truth = dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
+    if setup.user != "root":  # the tunnel's state is root's to read
+        return truth
+    return replace(truth, code="overlay.port-conflict", vague=(truth.code,))
 
 
 def _two_tunnels_excluded(setup: Setup, node: str) -> str | None:

@@ -306,8 +306,8 @@ FAULTS = (
         summary="what listens at the control plane's address resets each connection",
         made=_served_by("resets"),
         expected=_connect_is(
-            "control.refused",
-            *("control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
+            "control.connection-reset",
+            *("control.refused", "control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
             deciding=Deciding("problem", "reset"),
         ),
         proof=asks.connection_ends("reset"),

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 _AT = Place("request", "tls")
-CLIENT_CERTIFICATE = "control.tls-failed"
-"""Until the toolkit has a code `control.client-certificate`."""
+CLIENT_CERTIFICATE = "control.client-certificate"
 _SITE = "populi.internal"
 """The only name that the gateway serves the control plane under, in some faults."""
 _TWO_WEEKS_S = 14 * 24 * 3600
@@ -232,14 +231,16 @@ FAULTS = (
         name="tls-client-certificate",
         summary="the server demands a certificate of the client, in the handshake of TLS 1.3",
         made=asks.fronted("a server that demands certificates", relay="asks-certificate"),
-        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate")),
+        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed"),
         proof=_demands_certificate,
     ),
     _fault(
         name="tls-client-certificate-400",
         summary="the gateway answers 400 to clients without a certificate",
         made=asks.fronted("a gateway that demands certificates", more=_BY_400),
-        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.not-populi"),
+        expected=_is(
+            CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed", "control.not-populi"
+        ),
         proof=_asks_certificate_by_400,
     ),
 )

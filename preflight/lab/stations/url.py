@@ -90,12 +90,12 @@ def _nobody_listens_there(network: "Network") -> None:
 
 def _stale_variable_is(setup: Setup) -> Truth:
     return Truth(
-        "control.refused",
+        "control.url-conflict",
         "control",
         place=_SOURCE,
         deciding=Deciding("variable", FIRST_VARIABLE),
         heals="command",
-        vague=("control.timeout", "control.unreachable"),
+        vague=("control.refused", "control.timeout", "control.unreachable"),
     )
 
 

@@ -84,6 +84,7 @@ class EnrolmentSession:
             credentials=str(self._file.path) if self._file else "",
             has_token=self._credential is not None or secrets.token is not None,
             bought=self._credential is not None,
+            bearer_place=secrets.bearers[0].place if secrets.bearers else "",
             only_for_workers=secrets.only_for_workers,
             scope_file=str(source.absolute()) if source is not None and self._settings.scope_from_file else None,
             written_down=self._note.row,

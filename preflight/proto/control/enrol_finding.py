@@ -46,7 +46,7 @@ _STATIONS: Mapping[Code, Station] = {
     codes.CONTROL_NOT_POPULI: request("server"),
     codes.CONTROL_REDIRECTED: request("server"),
 }
-_TOKEN_FILE = "control: {token_file: worker.token}"  # noqa: S105 - where one goes
+_PLACE = "control.token_file"
 _REMEDIES: Mapping[Code, Remedies] = {
     codes.ENROLL_BOOTSTRAP_DISABLED: by_hand(
         f"{NEW_ONE_TIME_TOKEN}   # on the control host; then restart it with that token", where="control host"
@@ -59,8 +59,6 @@ _REMEDIES: Mapping[Code, Remedies] = {
     codes.ENROLL_BOOTSTRAP_SPENT: by_hand(
         f"{NEW_ONE_TIME_TOKEN}   # on the control host: each token buys one credential", where="control host"
     ),
-    codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN_FILE}   # in preflight.yaml; or VOX_MESH_TOKEN"),
-    codes.ENROLL_FORBIDDEN: by_hand(f"{_TOKEN_FILE}   # a worker's or the mesh token, not a submitter's"),
     codes.ENROLL_SCOPE_MISMATCH: by_hand(
         "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
         "# as in the control plane's environment; or correct the control URL"
@@ -156,8 +154,16 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return _PASS_BEARERS_ON
     if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
         return heal(BearerFromWorkerToken, lasting="VOX_MESH_TOKEN in the environment of the worker's unit")
+    if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
+        return new_bearer(facts.bearer_place)
     what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
     return _REMEDIES.get(code) or look(what, where="control host")
+
+
+def new_bearer(place: str) -> Remedies:
+    """Another token is needed, and only the control host has it."""
+    sentence = f"Put a token for workers of this cluster into {place or _PLACE}; the control host has it."
+    return by_hand(sentence, where="control host")
 
 
 def _other_scope(facts: EnrolmentFacts, scope_id: str) -> Remedies:

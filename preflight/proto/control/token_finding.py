@@ -22,7 +22,7 @@ class Malformed:
 
 def malformed_bearer(held: HeldToken, trouble: TokenTrouble) -> Malformed:
     """A bearer that no request may carry."""
-    message = f"{_place(held)} {trouble.said} ({trouble.problem}), so this bearer cannot be right, and nothing sent it"
+    message = f"{_place(held)} {_said(trouble)}, so this bearer cannot be right, and nothing sent it"
     if trouble.problem == "empty":
         ask = f"Put the token for workers of this cluster into {held.place}; the control host has it."
         return Malformed(message, by_hand(ask, where="control host"), measured(held, trouble))
@@ -32,7 +32,7 @@ def malformed_bearer(held: HeldToken, trouble: TokenTrouble) -> Malformed:
 def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malformed:
     """A one-time token that was not sent: some servers spend it on any attempt."""
     message = (
-        f"{_place(held)} {trouble.said} ({trouble.problem}), so this one-time token cannot be right; nothing sent it, "
+        f"{_place(held)} {_said(trouble)}, so this one-time token cannot be right; nothing sent it, "
         "and the right one is not spent"
     )
     if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space"):
@@ -54,6 +54,10 @@ def measured(held: HeldToken, trouble: TokenTrouble) -> dict[str, Measurement]:
     """The fields that decide."""
     place = {"variable": held.source} if held.path is None else {"file": str(held.path)}
     return {"problem": trouble.problem, **place}
+
+
+def _said(trouble: TokenTrouble) -> str:
+    return trouble.said if trouble.problem in trouble.said else f"{trouble.said} ({trouble.problem})"
 
 
 def _place(held: HeldToken) -> str:
