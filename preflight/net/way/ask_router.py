@@ -42,8 +42,7 @@ class RouterQuestions:
         with open_raw_icmp(family_of(flow.destination)) as errors:
             for number, neighbour in enumerate(asked, 1):
                 _send(neighbour, on_the_link(probe(flow, 1, length=number)))
-            found = await self._answers(errors, asked, flow)
-        return found
+            return await self._answers(errors, asked, flow)
 
     async def _answers(self, errors: socket.socket, asked: Sequence[Neighbour], flow: Flow) -> tuple[Neighbour, ...]:
         found: dict[str, Neighbour] = {}

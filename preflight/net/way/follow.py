@@ -20,6 +20,7 @@ from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
+from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.routes import KernelState
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.udp_ports import udp_ports
@@ -56,6 +57,7 @@ class PacketWays:
     def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
         self._path, self._overlay = path, overlay
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
+        self._questions = KernelQuestions(listener)
         self._listener = listener
 
     async def follow(self, peer: Peer, *, large: bool = False) -> tuple[Observation, ...]:
@@ -127,7 +129,10 @@ class PacketWays:
 
             if not stats.answered:
                 await self._until_it_shows(peer, tap, record, RETRY_S if carrier == "wireguard" else ANSWER_S)
-            return await record()
+            last = await record()
+        if stats.answered:
+            return last
+        return replace(last, answers=await self._questions.ask(last.after.kernel, last.watched))
 
     async def _until_it_shows(
         self, peer: Peer, tap: Tap, record: Callable[[], Awaitable[Record]], most_s: float

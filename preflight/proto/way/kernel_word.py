@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.routing import Asked
+from preflight.model.routing import Asked, Neighbour
 from preflight.proto.way.counters import back_of, observe_egress, observe_rp, observe_socket_outer, observe_tunnel
 from preflight.proto.way.neighbours import observe_neighbour
 from preflight.proto.way.observation import Observation, PacketClass
@@ -35,6 +35,17 @@ class Watched:
     arrives_by: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What the uplink answered (`preflight.net.way.kernel_questions`).
+
+    asked: who answers for the next hop; None: nobody was asked. routers: neighbours that have a way to the endpoint.
+    """
+
+    asked: Asked | None = None
+    routers: tuple[Neighbour, ...] = ()
+
+
 def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
     """The flows to ask the kernel about: those that leave, and those that come in.
 
@@ -54,9 +65,10 @@ def uplink_of(state: NetworkState, watched: Watched) -> str | None:
 
 
 def observe_kernel(
-    before: NetworkState, after: NetworkState, watched: Watched, asked: Asked | None = None
+    before: NetworkState, after: NetworkState, watched: Watched, answers: Answers | None = None
 ) -> tuple[Observation, ...]:
-    """Everything that the two snapshots say. asked: who answered for `next_hop`; None: nobody was asked."""
+    """Everything that the two snapshots say. answers: of the uplink; None: nobody was asked."""
+    answers = answers or Answers()
     tunnel, uplink = watched.tunnel, uplink_of(after, watched)
     found = [
         observe_address(after, watched.flows, tunnel),
@@ -65,8 +77,8 @@ def observe_kernel(
             before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
         ),
         observe_tunnel(before, after, tunnel),
-        observe_route_outer(after, watched.outer, tunnel),
-        observe_neighbour(after, watched.outer, tunnel, asked),
+        observe_route_outer(after, watched.outer, tunnel, answers.routers),
+        observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers),
     ]
     if uplink is not None:
         found.append(observe_egress(before, after, uplink, tunnel, sent=watched.sent, packets=watched.packets))

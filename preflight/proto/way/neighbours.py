@@ -52,8 +52,8 @@ def observe_neighbour(
 ) -> Observation:
     """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
 
-    routers: neighbours that have a way to the endpoint. flow: the tunnel's own packets; None where the endpoint is not known: then the default route's gateway counts,
-    which is not certain.
+    routers: neighbours that have a way to the endpoint. flow: the tunnel's own packets; None where the endpoint is not
+    known: then the default route's gateway counts, which is not certain.
     """
     hop = next_hop(state, flow, tunnel)
     if hop is None:
@@ -96,9 +96,9 @@ def _fixed(known: Neighbour, tunnel: TunnelSide, asked: Asked | None) -> Death |
         lasting="take the entry out of the network's configuration too",
     )
     return Death(
-        code=codes.REACH_NO_FORWARD,
+        code=codes.HOST_GATEWAY_DEAD,
         message=f"the packets of {tunnel.interface} go to a neighbour that may be nobody: {said}{found}",
-        facts=DeathFacts(neighbour=known.address, interface=known.interface),
+        facts=DeathFacts(gateway=known.address, neighbour=known.address, interface=known.interface),
         remedies=fix if others else look(f"ip neighbour show to {known.address} dev {known.interface}"),
         certain=bool(others),
     )

@@ -12,7 +12,7 @@ from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.inner_word import inner_word
-from preflight.proto.way.kernel_word import Watched, observe_kernel, uplink_of
+from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
@@ -43,7 +43,8 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. uid: of this process.
+    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. answers: of the
+    uplink, None if it was not asked. uid: of this process.
     """
 
     peer: Peer
@@ -58,6 +59,7 @@ class Record:
     carrier: str | None = None
     asked: AskResult | None = None
     echo: EchoAnswer | None = None
+    answers: Answers | None = None
     uid: int = 0
 
     @property
@@ -131,7 +133,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo),
         *large,
-        *observe_kernel(before.kernel, after.kernel, record.watched),
+        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
         *observe_filters(before.rules, after.rules, bursts),
         *(each for view in _views(record) for each in observe_tunnel(view)),
     )

@@ -14,7 +14,7 @@ from preflight.model.routing import Neighbour, Rule
 from preflight.proto.way.observation import Death
 from preflight.proto.way.outer import dead_uplinks, observe_route_outer
 from tests.proto.way.test_routing import killed
-from tests.proto.way.world import ENDPOINT, ENTRIES, LINKS, OUTER, RULES, TUNNEL, changed, entry, state
+from tests.proto.way.world import ENDPOINT, ENTRIES, LINKS, OUTER, ROUTER, RULES, TUNNEL, changed, entry, state
 
 HOST = f"{ENDPOINT}/32"
 SILENT = "ip -4 rule"
@@ -86,12 +86,17 @@ def test_no_default_route() -> None:
     assert "none of its routes leads there" in found.message
     assert [remedy.kind for remedy in found.remedies] == ["next"]
     assert "ip -4 route add default via 192.0.2.1 dev eth0" in str(as_text(found.remedies))
+    asked = killed(observe_route_outer(state(entries=ENTRIES[:2]), OUTER, TUNNEL, (ROUTER,)))
+    assert str(as_text(asked.remedies)).startswith("ip route replace 0.0.0.0/0 via 192.0.2.1 dev eth0")
+    two = (ROUTER, replace(ROUTER, address="192.0.2.3"))
+    unsure = killed(observe_route_outer(state(entries=ENTRIES[:2]), OUTER, TUNNEL, two))
+    assert {remedy.kind for remedy in unsure.remedies} == {"next"}
     flow = Flow(source="", destination="2001:db8::7", source_port=51820, destination_port=51820)
     router = Neighbour(interface="eth0", address="fe80::1", state="stale", hardware="02:00:00:00:00:01", router=True)
     links = changed("eth0", addresses=(ip_interface("2001:db8:1::2/64"),))
     made = state(links=links, entries=(), neighbours=(router,), flows=(flow,))
     six = killed(observe_route_outer(made, flow, TUNNEL))
-    assert str(as_text(six.remedies)).startswith("ip route add ::/0 via fe80::1 dev eth0")
+    assert str(as_text(six.remedies)).startswith("ip route replace ::/0 via fe80::1 dev eth0")
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit"])
