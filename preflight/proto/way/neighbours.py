@@ -101,6 +101,7 @@ def _fixed(known: Neighbour, tunnel: TunnelSide, asked: Asked | None) -> Death |
         facts=DeathFacts(gateway=known.address, neighbour=known.address, interface=known.interface),
         remedies=fix if others else look(f"ip neighbour show to {known.address} dev {known.interface}"),
         certain=bool(others),
+        later=True,  # the frames leave, for a hardware address that nobody has
     )
 
 
@@ -127,6 +128,7 @@ def _dead(
         facts=DeathFacts(gateway=None if on_link else address, neighbour=address, interface=device),
         remedies=remedies or look(f"ip neighbour show dev {device}"),
         certain=flow is not None,
+        later=True,  # while the kernel still believes in it, the frames leave
     )
 
 

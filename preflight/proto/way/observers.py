@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, Tapped
@@ -121,8 +121,14 @@ def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
         endpoint=owner.endpoint if owner else None,
         listen_port=tunnel.listen_port,
         owned=(owner is not None) if tunnel.lists_owners else None,
+        without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
+        mark=tunnel.fwmark,
         manages_routes=tunnel.product in MANAGED,
     )
+
+
+def _has_family(owner: OverlayPeer, address: str) -> bool:
+    return any((network.version == 6) == (":" in address) for network in owner.addresses)
 
 
 def observe(record: Record) -> tuple[Observation, ...]:

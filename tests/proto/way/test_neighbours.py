@@ -94,6 +94,8 @@ def test_a_permanent_entry_is_compared_with_who_answers() -> None:
     asked = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01",))
     found = death(fixed, asked)
     assert (found.certain, found.facts and found.facts.neighbour) == (True, GATEWAY)
+    # The frames are seen to leave, which contradicts nothing.
+    assert found.later
     assert "02:00:00:00:00:99" in found.message
     assert GATEWAY in found.message
     assert str(as_text(found.remedies)).startswith(f"ip neighbour del {GATEWAY} dev eth0")
