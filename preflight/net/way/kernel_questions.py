@@ -1,8 +1,9 @@
 """What is asked of the uplink once a burst was silent: is the next hop alive, and which neighbour is a router?
 
-At most seven small packets, on a link of this node alone.
+At most a dozen small packets, on links of this node alone.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from preflight.model.event import Listener
@@ -25,8 +26,23 @@ class KernelQuestions:
     async def ask(self, state: NetworkState, watched: Watched) -> Answers:
         """Who answers for the next hop, and where nobody does, or there is no route, who else is a router.
 
-        Without CAP_NET_RAW, or where the link is gone, nobody is asked.
+        Inside a tunnel that asks its neighbours, such as VXLAN: who answers for the peer and for this node. Without
+        CAP_NET_RAW, or where the link is gone, nobody is asked.
         """
+        return replace(await self._of_uplink(state, watched), **await self._of_members(state, watched))
+
+    async def _of_members(self, state: NetworkState, watched: Watched) -> dict[str, Asked]:
+        link, own = state.link(watched.tunnel.interface), watched.tunnel.own_address(watched.flows[0])
+        if link is None or not link.resolves:
+            return {}
+        found = {}
+        for name, address in (("peer", watched.flows[0].destination), ("own", own)):
+            with suppress(OSError):
+                if address is not None and (asked := await self._neighbours.ask(link, address, every=True)):
+                    found[name] = asked
+        return found
+
+    async def _of_uplink(self, state: NetworkState, watched: Watched) -> Answers:
         try:
             asked = await self._next_hop(state, watched)
             lookup = state.lookup(watched.outer) if watched.outer else None

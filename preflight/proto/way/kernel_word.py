@@ -14,7 +14,7 @@ from preflight.proto.way.counters import back_of, observe_egress, observe_rp, ob
 from preflight.proto.way.neighbours import observe_neighbour
 from preflight.proto.way.observation import Observation, PacketClass
 from preflight.proto.way.outer import observe_route_outer
-from preflight.proto.way.routing import observe_address, observe_route
+from preflight.proto.way.routing import observe_address, observe_route, observe_two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,13 @@ class Answers:
     """What the uplink answered (`preflight.net.way.kernel_questions`).
 
     asked: who answers for the next hop; None: nobody was asked. routers: neighbours that have a way to the endpoint.
+    peer, own: who answers inside the tunnel for the peer's address, and for this node's, where it asks neighbours.
     """
 
     asked: Asked | None = None
     routers: tuple[Neighbour, ...] = ()
+    peer: Asked | None = None
+    own: Asked | None = None
 
 
 def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
@@ -86,6 +89,10 @@ def observe_kernel(
         station = "rp" if flow.interface_in in tunnel.interfaces else "rp-outer"
         found.append(observe_rp(before, after, flow, tunnel, station=station))
     found.append(observe_socket_outer(before, after, tunnel))
+    if answers.peer is not None:
+        found.append(observe_two(answers.peer, tunnel))
+    if answers.own is not None:
+        found.append(observe_two(answers.own, tunnel, own=True))
     return tuple(found)
 
 

@@ -47,10 +47,10 @@ def observe_route_outer(
 def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death | None:
     link = state.link(lookup.interface)
     if link is not None and lookup.type == "unicast" and not (link.up and link.carrier) and not _is_own(link, tunnel):
-        return _down((link,), tunnel)
+        return _down((link,), tunnel, lookup.flow.destination)
     leaves = not lookup.refused and lookup.interface not in tunnel.interfaces
     if not leaves and (dead := dead_uplinks(state, tunnel, ipv6=lookup.flow.is_ipv6)):
-        return _down(dead, tunnel)
+        return _down(dead, tunnel, lookup.flow.destination)
     if lookup.refused:
         return _refused(state, lookup, tunnel, routers)
     return None if leaves else _loops(state, lookup, tunnel)
@@ -86,20 +86,27 @@ def _has_address(link: Link, version: int) -> bool:
     return any(each.version == version and not each.is_link_local for each in link.addresses)
 
 
-def _down(links: Sequence[Link], tunnel: TunnelSide) -> Death:
+def _down(links: Sequence[Link], tunnel: TunnelSide, to: str | None = None) -> Death:
+    """to: the endpoint's address, if it is known."""
     names = " or ".join(link.name for link in links)
-    link = links[0]
+    link, only = links[0], len(links) == 1
     state = "has no carrier" if link.up else "is switched off"
-    cable = f"Plug in the cable of {link.name}, or join its network again."
-    only = len(links) == 1
-    remedies = by_hand(cable) if link.up else heal(lambda: LinkUp(interface=link.name))
     return Death(
         code=codes.HOST_UPLINK_DOWN,
         message=f"{names}, by which the packets of {tunnel.interface} leave this node, {state}",
         facts=DeathFacts(interface=link.name if only else names),
-        remedies=remedies if only else look("ip -brief link"),
+        remedies=_switched_on(link, to) if only else look("ip -brief link"),
         certain=only,
     )
+
+
+def _switched_on(link: Link, to: str | None) -> Remedies:
+    """Switching it on heals alone only where the endpoint is next to it: its other routes have gone with it."""
+    if link.up:
+        return by_hand(f"Plug in the cable of {link.name}, or join its network again.")
+    if to is not None and link.holds(to) is not None:
+        return heal(lambda: LinkUp(interface=link.name))
+    return look(f"ip link set dev {link.name} up; ip route show default   # its routes must come back too", root=True)
 
 
 def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death:

@@ -222,15 +222,13 @@ def test_another_router_takes_the_place_of_a_gateway(family: Family, line: str) 
 @BOTH
 @pytest.mark.lab
 def test_the_uplink_is_switched_off(family: Family) -> None:
-    """One command brings it back; the routes are another matter."""
+    """It is named first, whatever its lost routes look like."""
     with namespaces(*TUN):
         subprocess.run(["ip", "link", "set", "e0", "down"], check=True)
         found = found_now(family)
         assert [str(death.code) for death in found.values()] == ["host.uplink-down"]
         assert found["route-outer"].facts is not None
         assert (found["route-outer"].facts.interface, "switched off" in found["route-outer"].message) == ("e0", True)
-        heal(found["route-outer"].remedies)
-        assert str(take(family.watched).link("e0") and True)
 
 
 @BOTH

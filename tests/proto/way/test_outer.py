@@ -47,10 +47,20 @@ def test_the_uplink_is_switched_off(links: tuple[Link, ...], entries: tuple[obje
     assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "eth0")
     assert "eth0, by which" in found.message
     assert "is switched off" in found.message
-    assert as_text(found.remedies) == "ip link set dev eth0 up"
+    # Its routes are gone too, so that switching it on may not be enough.
+    assert [remedy.kind for remedy in found.remedies] == ["next"]
+    assert str(as_text(found.remedies)).startswith("ip link set dev eth0 up")
     for flow in (None, OUTER):
         observed = observe_route_outer(state(links=links, entries=entries), flow, TUNNEL)  # type: ignore[arg-type]
         assert (observed.finding, killed(observed).certain) == ("killed", True)
+
+
+def test_switching_the_uplink_on_heals_where_the_endpoint_is_next_to_it() -> None:
+    """No route has to come back then but the link's own."""
+    near = replace(OUTER, destination="192.0.2.7")
+    made = state(links=changed("eth0", up=False, carrier=False), entries=(), flows=(near,))
+    found = killed(observe_route_outer(made, near, TUNNEL))
+    assert as_text(found.remedies) == "ip link set dev eth0 up"
 
 
 def test_the_uplink_has_no_carrier() -> None:
