@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from preflight.model.event import Listener
 from preflight.model.flow import Flow
+from preflight.model.kernel import Link
 from preflight.model.network_state import NetworkState
 from preflight.model.routing import Asked, Neighbour
 from preflight.net.way.ask_neighbour import NeighbourQuestions
@@ -29,18 +30,20 @@ class KernelQuestions:
         Inside a tunnel that asks its neighbours, such as VXLAN: who answers for the peer and for this node. Without
         CAP_NET_RAW, or where the link is gone, nobody is asked.
         """
-        return replace(await self._of_uplink(state, watched), **await self._of_members(state, watched))
+        flow, tunnel = watched.flows[0], watched.tunnel
+        peer, own = [
+            await self._members(state.link(tunnel.interface), address)
+            for address in (flow.destination, tunnel.own_address(flow))
+        ]
+        return replace(await self._of_uplink(state, watched), peer=peer, own=own)
 
-    async def _of_members(self, state: NetworkState, watched: Watched) -> dict[str, Asked]:
-        link, own = state.link(watched.tunnel.interface), watched.tunnel.own_address(watched.flows[0])
-        if link is None or not link.resolves:
-            return {}
-        found = {}
-        for name, address in (("peer", watched.flows[0].destination), ("own", own)):
-            with suppress(OSError):
-                if address is not None and (asked := await self._neighbours.ask(link, address, every=True)):
-                    found[name] = asked
-        return found
+    async def _members(self, link: Link | None, address: str | None) -> Asked | None:
+        """Who answers inside the tunnel; None where it asks no neighbours."""
+        if link is None or address is None:
+            return None
+        with suppress(OSError):
+            return await self._neighbours.ask(link, address, every=True)
+        return None
 
     async def _of_uplink(self, state: NetworkState, watched: Watched) -> Answers:
         try:
