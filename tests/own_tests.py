@@ -154,6 +154,8 @@ ELSEWHERE = {
     "preflight/model/routing_fixes.py": "tests/model/test_fix.py",
     "preflight/model/outer_error.py": "tests/proto/way/test_outer_packets.py",
     "preflight/net/way/counters.py": "tests/net/way/test_routes.py",
+    "preflight/net/way/ask_router.py": "tests/net/way/test_kernel_says.py",
+    "preflight/net/way/kernel_questions.py": "tests/net/way/test_kernel_says.py",
     "preflight/net/way/raw_icmp.py": "tests/net/way/test_errors.py",
     "preflight/proto/way/reroute.py": "tests/proto/way/test_routing.py",
     "preflight/model/parameters.py": "tests/model/test_fix.py",
