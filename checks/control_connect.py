@@ -18,13 +18,16 @@ from preflight.api import (
     failed,
     look,
     passed,
+    request,
     skipped,
     warned,
 )
-from preflight.model.facts import ControlTunnelFacts
+from preflight.model.facts import ControlTunnelFacts, DeathFacts
+from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayState
+from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
-from preflight.proto.control.placement import OUTSIDE, placement, way_text
+from preflight.proto.control.placement import OUTSIDE, placeholder, placement, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
@@ -85,8 +88,9 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
 
 def _unresolved(url: ControlUrl) -> Result:
     message = f"programs on this node get no address for {url.host}, so there is nothing to connect to"
+    remedies = look(f"getent ahosts {url.host}")
     return failed(
-        codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedies=look(f"getent ahosts {url.host}")
+        codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, message, remedies=remedies, station=request("name")
     )
 
 
@@ -109,7 +113,7 @@ def judge(
     """
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
-        return _dead(connections, url, tunnel)
+        return _dead(connections, url, overlay, tunnel)
     off_overlay = [one for one in opened if placement(one.address, overlay) in OUTSIDE]
     if overlay is not None and off_overlay and len(off_overlay) < len(connections):
         return _astray(off_overlay, connections, url, overlay)
@@ -120,9 +124,17 @@ def judge(
     return _good(opened, connections)
 
 
-def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | None) -> Result:
+def _dead(
+    connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None
+) -> Result:
     # A refusal proves that the host is up; silence says more than a missing route of the other family.
     worst = next(c for kind in _CODES for c in connections if c.outcome == kind)
+    if (
+        worst.outcome == "refused"
+        and overlay is not None
+        and all(placement(c.address, None) == "loopback" for c in connections)
+    ):
+        return _here(connections, url)
     hint = (
         ""
         if url.port_given or url.port == SERVER_PORT
@@ -133,7 +145,7 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
     remedies = {
         "refused": look(listens, where="control host"),
         "timeout": _let_in(worst, tunnel),
-        "unreachable": look(f"ip route get {worst.address}"),
+        "unreachable": _who_rejects(worst),
     }[worst.outcome]
     if hint and url.scheme == "http":
         other = url.at(url.host, SERVER_PORT)
@@ -145,9 +157,33 @@ def _dead(connections: Sequence[Connection], url: ControlUrl, tunnel: Tunnel | N
         f"no TCP connection to the control plane: {_outcomes(connections)}{fact}{hint}",
         remedies=remedies,
         facts=facts,
-        measurements=_measured(connections),
+        measurements=_measured(connections) | DeathFacts(offender=worst.offender).measurements(),
         evidence=(_evidence(connections),),
+        station=request("connect"),
     )
+
+
+def _here(connections: Sequence[Connection], url: ControlUrl) -> Result:
+    """A URL that was copied from the control host: it names each node itself."""
+    return failed(
+        codes.CONTROL_URL_OFF_OVERLAY,
+        CONTROL,
+        Direction.LOCAL,
+        f"the control URL {url} has a loopback address, which means this node itself and is right on the control host "
+        f"only, and nobody listens here: {_outcomes(connections)}",
+        remedies=by_hand(placeholder(str(url.at("OVERLAY-ADDRESS")))),
+        measurements=_measured(connections) | DeathFacts(problem="loopback").measurements(),
+        evidence=(_evidence(connections),),
+        station=request("parse"),
+    )
+
+
+def _who_rejects(rejected: Connection) -> Remedies:
+    if rejected.offender is None:
+        return look(f"ip route get {rejected.address}")
+    at_host = rejected.offender == rejected.address
+    where: Where = "control host" if at_host else "router"
+    return look(f"nft list ruleset | grep -n reject   # on {rejected.offender}", where=where, root=True)
 
 
 def _session(tunnel: Tunnel | None, connections: Sequence[Connection]) -> tuple[str, ControlTunnelFacts | None]:
@@ -188,6 +224,7 @@ def _astray(
         ),
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
+        station=request("name"),
     )
 
 
@@ -203,8 +240,9 @@ def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections:
             f"--bind {dead[0].place}",
             where="control host",
         ),
-        measurements=_measured(connections),
+        measurements=_measured(connections) | DeathFacts(answered_address=dead[0].address).measurements(),
         evidence=(_evidence(connections),),
+        station=request("connect"),
     )
 
 
@@ -215,6 +253,7 @@ def _good(opened: Sequence[Connection], connections: Sequence[Connection]) -> Re
         _outcomes(connections),
         measurements=_measured(connections),
         evidence=(_evidence(connections),),
+        station=request("connect"),
     )
 
 
@@ -228,14 +267,15 @@ def _outcomes(connections: Sequence[Connection]) -> str:
     def one(connection: Connection) -> str:
         if connection.outcome == "open":
             return f"{connection.place} ({connection.family}) accepts in {connection.elapsed_ms:.1f} ms"
-        return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail})"
+        by = f", says {connection.offender}" if connection.offender else ""
+        return f"{connection.place} ({connection.family}) {words[connection.outcome]} ({connection.detail}{by})"
 
     return "; ".join(map(one, connections))
 
 
-def _measured(connections: Sequence[Connection]) -> dict[str, float | int]:
+def _measured(connections: Sequence[Connection]) -> dict[str, Measurement]:
     opened = [connection.elapsed_ms for connection in connections if connection.outcome == "open"]
-    counts: dict[str, float | int] = {"addresses": len(connections), "addresses_open": len(opened)}
+    counts: dict[str, Measurement] = {"addresses": len(connections), "addresses_open": len(opened)}
     return counts | ({"connect_ms": round(min(opened), 3)} if opened else {})
 
 

@@ -1,6 +1,6 @@
 """Does the control host's name resolve alike for every program on this node, and to the overlay?"""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from preflight.api import (
     CONTROL,
@@ -20,14 +20,17 @@ from preflight.api import (
     skipped,
     warned,
 )
-from preflight.model.dns import Lookup, Resolution
-from preflight.model.facts import NameFacts
+from preflight.model.dns import Lookup, LookupOutcome, Resolution
+from preflight.model.facts import DeathFacts, NameFacts
 from preflight.model.overlay import OverlayState
+from preflight.proto.control.naming import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.proto.control.placement import OUTSIDE, leak, placement, wanted_inside, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
 SHOWN, KEPT = 8, 64
 """Addresses of one name shown in a message and in the report."""
+SLOW_MS = 1000.0
+"""The C library asks the next resolver after seconds, never sooner."""
 
 
 @check(
@@ -37,7 +40,12 @@ SHOWN, KEPT = 8, 64
     codes=(
         codes.CONTROL_DNS_NXDOMAIN,
         codes.CONTROL_DNS_TIMEOUT,
+        codes.CONTROL_DNS_REFUSED,
+        codes.CONTROL_DNS_TRUNCATED,
+        codes.CONTROL_DNS_STRIPPED,
+        codes.CONTROL_DNS_SEARCH,
         codes.CONTROL_DNS_SPLIT,
+        codes.CONTROL_SLOW,
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.CONTROL_PLAIN_HTTP,
         codes.OVERLAY_ROUTE_LEAK,
@@ -64,95 +72,234 @@ def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None,
     """Judge all answers together; programs use the system's. source: where the URL comes from."""
     if resolution.system.outcome == "answer":
         return _judge_answer(resolution, url, overlay, source)
-    silent = [lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"]
-    if any(lookup.outcome == "answer" for lookup in resolution.resolvers):
-        return _no_system_answer(resolution, silent)
+    known = next((lookup for lookup in resolution.resolvers if lookup.outcome == "answer"), None)
+    if known is not None:
+        return _no_system_answer(resolution, known)
     asked = resolution.resolvers or (resolution.system,)
-    said_no = [lookup for lookup in asked if lookup.outcome in ("nxdomain", "no-address")]
-    if said_no and resolution.system.outcome not in ("timeout", "failed"):
-        exists = any(lookup.outcome == "no-address" for lookup in said_no)
+    outcomes = [lookup.outcome for lookup in asked]
+    name, said = resolution.name, "the control host's name"
+    for outcome, judged in _REFUSALS.items():
+        if outcome in outcomes:
+            return _bad_resolver(judged, resolution, asked[outcomes.index(outcome)])
+    negative = [lookup for lookup in asked if lookup.outcome in ("nxdomain", "no-address")]
+    if negative and not {"timeout", "failed"} & {resolution.system.outcome}:
+        empty = next((lookup for lookup in negative if lookup.outcome == "no-address"), None)
         return _bad(
             codes.CONTROL_DNS_NXDOMAIN,
             resolution,
-            f"the control host's name {resolution.name} " + ("has no address" if exists else "does not exist"),
+            f"{said} {name} " + ("exists and has no address" if empty else "does not exist"),
             by_hand(
-                f"Give {resolution.name} the control plane's overlay address in DNS or /etc/hosts, "
+                f"Give {name} the control plane's overlay address in DNS or {HOSTS_FILE}, "
                 f"or put that address into the control URL: {url.scheme}://OVERLAY-ADDRESS:{SERVER_PORT}"
             ),
+            decided=DeathFacts(resolver=_address(empty or negative[0]), problem="no address" if empty else None),
         )
+    silent = next((lookup for lookup in asked if lookup.outcome == "timeout"), asked[0])
     return _bad(
         codes.CONTROL_DNS_TIMEOUT,
         resolution,
-        f"no resolver answers for the control host's name {resolution.name}",
-        look(
-            f"dig @{asked[0].source} {resolution.name}" if resolution.resolvers else f"getent ahosts {resolution.name}"
-        ),
+        f"no resolver answers for {said} {name}",
+        look(f"dig @{silent.source} {name}" if resolution.resolvers else f"getent ahosts {name}"),
+        decided=DeathFacts(resolver=_address(silent)),
     )
 
 
-def _no_system_answer(resolution: Resolution, silent: list[Lookup]) -> Result:
-    """A resolver knows the name but programs get nothing: they wait for a silent one, or do not ask that one."""
-    if silent and resolution.system.outcome == "timeout":
+_REFUSALS: dict[LookupOutcome, tuple[Code, str, str, str]] = {
+    "refused": (
+        codes.CONTROL_DNS_REFUSED,
+        "refused",
+        "the connection to {resolver} is refused, so nobody listens at this resolver's address",
+        "ss -lun 'sport = :53'   # is the resolver at {resolver} running?",
+    ),
+    "truncated": (
+        codes.CONTROL_DNS_TRUNCATED,
+        "truncated",
+        "the answer of {resolver} about {name} comes truncated over UDP, and TCP port 53, which brings all of it, is "
+        "blocked",
+        "dig +tcp @{resolver} {name}",
+    ),
+    "stripped": (
+        codes.CONTROL_DNS_STRIPPED,
+        "rebind",
+        "{resolver} says that it takes the address of {name} out of its answer: its rebind protection drops private "
+        "addresses",
+        "rebind-domain-ok=/{name}/   # in the configuration of dnsmasq, if {resolver} runs it",
+    ),
+    "rejected": (
+        codes.CONTROL_DNS_REFUSED,
+        "refused",
+        "{resolver} answers this node's question about {name} with REFUSED",
+        "dig @{resolver} {name}",
+    ),
+}
+"""What a resolver does with a question, by its outcome: the code, the problem, the sentence, and where to look."""
+_RESOLVED = "127.0.0.53"
+"""Where systemd's resolver listens."""
+
+
+def _bad_resolver(judged: tuple[Code, str, str, str], resolution: Resolution, lookup: Lookup) -> Result:
+    code, problem, sentence, line = judged
+    words = {"resolver": lookup.source, "name": resolution.name}
+    remedies = look(line.format(**words))
+    if lookup.outcome == "refused" and lookup.source == _RESOLVED:
+        remedies = by_hand("systemctl enable --now systemd-resolved", root=True)
+    decided = DeathFacts(problem=problem, resolver=_address(lookup))
+    return _bad(code, resolution, sentence.format(**words), remedies, decided=decided)
+
+
+def _no_system_answer(resolution: Resolution, known: Lookup) -> Result:
+    """A resolver knows the name but programs get nothing: they do not ask it, or wait for a silent one."""
+    name = resolution.name
+    if resolution.files.asks_no_resolver:
+        services = " ".join(resolution.files.services)
+        return _bad(
+            codes.CONTROL_DNS_NXDOMAIN,
+            resolution,
+            f"programs on this node get no address for {name}, which {known.source} knows: the line hosts of "
+            f"{SWITCH_FILE} says {services!r}, and no resolver is asked",
+            by_hand(f"hosts: {services} dns   # in {SWITCH_FILE}", root=True),
+            decided=DeathFacts(file=SWITCH_FILE, problem="no dns"),
+        )
+    silent = next((lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"), None)
+    if silent is not None and resolution.system.outcome == "timeout":
         return _bad(
             codes.CONTROL_DNS_TIMEOUT,
             resolution,
-            f"programs on this node get no answer in time about {resolution.name}; {silent[0].source} is silent",
-            look(f"dig @{silent[0].source} {resolution.name}   # then repair it or remove it from /etc/resolv.conf"),
+            f"programs on this node get no answer in time about {name}; {silent.source} is silent",
+            look(f"dig @{silent.source} {name}   # then repair it or remove it from {RESOLVERS_FILE}"),
+            decided=DeathFacts(resolver=_address(silent)),
         )
     return _bad(
         codes.CONTROL_DNS_SPLIT,
         resolution,
-        f"programs on this node get no address for {resolution.name}, although a resolver has one",
-        look(f"getent ahosts {resolution.name}; cat /etc/nsswitch.conf /etc/resolv.conf"),
+        f"programs on this node get no address for {name}, although a resolver has one",
+        look(f"getent ahosts {name}; cat {SWITCH_FILE} {RESOLVERS_FILE}"),
+        decided=DeathFacts(resolver=_address(known)),
     )
 
 
+def _address(lookup: Lookup) -> str | None:
+    """The resolver; None for the system's own answer."""
+    return None if lookup.source == "system" else lookup.source
+
+
 def _judge_answer(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None, source: str | None) -> Result:
-    name, used = resolution.name, resolution.system.addresses
-    places = {address: placement(address, overlay) for address in used}
+    used = resolution.system.addresses
+    off = [address for address in used if placement(address, overlay) in OUTSIDE]
+    if (searched := _searched(resolution, overlay)) is not None:
+        return searched
     if _disagree(resolution, overlay):
-        off = any(place in OUTSIDE for place in places.values())
-        where = ", which is not on the overlay" if off else ""
-        better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
-        return _bad(
-            codes.CONTROL_DNS_SPLIT,
-            resolution,
-            f"the answers about {name} differ; programs on this node use {_list(used)}{where}",
-            by_hand(
-                f"echo '{better[0]} {name}' | sudo tee -a /etc/hosts   # and correct the record that differs"
-                if off and better
-                else f"Make every resolver in /etc/resolv.conf and /etc/hosts give {name} the same overlay address.",
-                root=True,
-            ),
-            fatal=off,
-        )
-    if overlay is not None and places and all(place in OUTSIDE for place in places.values()):
-        leaks = [address for address, place in places.items() if place == "leak"]
+        return _split(resolution, overlay, fatal=bool(off))
+    if overlay is not None and used and len(off) == len(used):
+        leaks = [address for address in off if placement(address, overlay) == "leak"]
         if leaks:
             return _leaking(resolution, leaks[0], overlay)
         return _off_overlay(resolution, url, overlay, source)
-    return _good(resolution, off=[address for address, place in places.items() if place in OUTSIDE])
+    return _late(resolution) or _good(resolution, off=off)
 
 
 def _leaking(resolution: Resolution, address: str, overlay: OverlayState) -> Result:
     """The name is right, and the route to its address is not."""
     message, remedies = leak(address, overlay)
     leads = f"{resolution.name} resolves to {_list(resolution.system.addresses)}"
-    about = {"interface": overlay.routes[address].interface}
-    return _bad(codes.OVERLAY_ROUTE_LEAK, resolution, f"{leads}: {message}", remedies, route=about)
+    decided = DeathFacts(interface=overlay.routes[address].interface)
+    return _bad(codes.OVERLAY_ROUTE_LEAK, resolution, f"{leads}: {message}", remedies, decided=decided, station="route")
+
+
+def _searched(resolution: Resolution, overlay: OverlayState | None) -> Result | None:
+    """The search list made another name of the control host's, with an address off the overlay, and that one won."""
+    won = next((lookup for lookup in resolution.resolvers if lookup.outcome == "answer"), None)
+    if won is None or not won.asked or won.asked == resolution.name.rstrip("."):
+        return None
+    used = set(resolution.system.addresses)
+    if not used <= set(won.addresses) or any(placement(address, overlay) == "overlay" for address in used):
+        return None
+    right = next((each for each in resolution.further if _inside(each, overlay)), None)
+    if right is None:
+        return None
+    return _bad(
+        codes.CONTROL_DNS_SEARCH,
+        resolution,
+        f"the search list makes {won.asked} of {resolution.name}, and its answer {_list(won.addresses)} wins, which is "
+        f"not on the overlay; {right.asked} has {_list(right.addresses)}",
+        by_hand(
+            f"echo '{right.addresses[0]} {resolution.name}' | sudo tee -a {HOSTS_FILE}   "
+            f"# or take {won.asked.removeprefix(resolution.name + '.')} out of the search list of {RESOLVERS_FILE}",
+            root=True,
+        ),
+        decided=DeathFacts(asked_name=won.asked, answered_address=won.addresses[0], file=RESOLVERS_FILE),
+    )
+
+
+def _inside(lookup: Lookup, overlay: OverlayState | None) -> bool:
+    return any(placement(address, overlay) == "overlay" for address in lookup.addresses)
+
+
+def _split(resolution: Resolution, overlay: OverlayState | None, *, fatal: bool) -> Result:
+    """Sources disagree. fatal: what programs use is not on the overlay."""
+    name, used = resolution.name, resolution.system.addresses
+    by_file = bool(resolution.files.hosts) and set(used) <= set(resolution.files.hosts)
+    leading = next((each for each in resolution.resolvers if set(each.addresses) & set(used)), None)
+    origin = f" (from {HOSTS_FILE})" if by_file else f" (from {leading.source})" if leading else ""
+    better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
+    line = f"Make every resolver in {RESOLVERS_FILE} and {HOSTS_FILE} give {name} the same overlay address."
+    if fatal and better and by_file:
+        line = f"{better[0]} {name}   # in {HOSTS_FILE}, in the place of the line with {used[0]}"
+    elif fatal and better:
+        line = f"echo '{better[0]} {name}' | sudo tee -a {HOSTS_FILE}   # and correct the record that differs"
+    return _bad(
+        codes.CONTROL_DNS_SPLIT,
+        resolution,
+        f"the answers about {name} differ; programs on this node use {_list(used)}{origin}"
+        + (", which is not on the overlay" if fatal else ""),
+        by_hand(line, root=True),
+        fatal=fatal,
+        decided=DeathFacts(
+            file=HOSTS_FILE if by_file else None,
+            resolver=_address(leading) if leading and not by_file else None,
+            answered_address=used[0],
+        ),
+    )
+
+
+def _late(resolution: Resolution) -> Result | None:
+    """The first resolver is dead, and the next one answers: each look-up takes seconds."""
+    first, *others = resolution.resolvers or (resolution.system,)
+    answering = next((each for each in others if each.outcome == "answer"), None)
+    took_ms = resolution.system.rtt_ms or 0.0
+    if first.outcome != "timeout" or answering is None or took_ms < SLOW_MS:
+        return None
+    return warned(
+        codes.CONTROL_SLOW,
+        CONTROL,
+        Direction.LOCAL,
+        f"the first resolver, {first.source}, does not answer; {answering.source} does, so each look-up of "
+        f"{resolution.name} takes {took_ms / 1000:.1f} s",
+        remedies=by_hand(f"Take the line nameserver {first.source} out of {RESOLVERS_FILE}.", root=True),
+        facts=_facts(resolution),
+        measurements=DeathFacts(resolver=first.source).measurements(),
+        evidence=(_evidence(resolution),),
+        station=request("name"),
+    )
 
 
 def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, source: str | None) -> Result:
     """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
-    addresses = resolution.system.addresses
-    leads = f"{resolution.name} resolves to {_list(addresses)}"
-    remedies = wanted_inside(url, addresses, overlay, source)
-    about = {"answered_address": addresses[0], "interface": overlay.routes[addresses[0]].interface}
+    used = resolution.system.addresses
+    by_file = bool(resolution.files.hosts) and set(used) <= set(resolution.files.hosts)
+    leads = f"{resolution.name} resolves to {_list(used)}" + (f", from {HOSTS_FILE}" if by_file else "")
+    remedies = wanted_inside(url, used, overlay, source)
+    decided = DeathFacts(
+        file=HOSTS_FILE if by_file else None, answered_address=used[0], interface=overlay.routes[used[0]].interface
+    )
+    if by_file:
+        message = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
+        return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, decided=decided)
     if url.scheme == "http":
-        message = f"{url} would send bearers in clear text: {leads}, off the overlay: {way_text(addresses[0], overlay)}"
-        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies, route=about)
-    message = f"{leads}, which is not on the overlay: {way_text(addresses[0], overlay)}"
-    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, route=about)
+        message = f"{url} would send bearers in clear text: {leads}, off the overlay: {way_text(used[0], overlay)}"
+        return _bad(codes.CONTROL_PLAIN_HTTP, resolution, message, remedies, decided=decided, station="route")
+    message = f"{leads}, which is not on the overlay: {way_text(used[0], overlay)}"
+    return _bad(codes.CONTROL_URL_OFF_OVERLAY, resolution, message, remedies, decided=decided, station="route")
 
 
 def _good(resolution: Resolution, off: list[str]) -> Result:
@@ -162,18 +309,23 @@ def _good(resolution: Resolution, off: list[str]) -> Result:
     ]
     notes += [f"{lookup.source}: {lookup.detail}" for lookup in resolution.resolvers if lookup.outcome == "timeout"]
     notes += [f"{_list(off)} is off the overlay"] if off else []
-    rtt_ms = resolution.system.rtt_ms
     return passed(
         CONTROL,
         Direction.LOCAL,
         f"{resolution.name} resolves to {_list(resolution.system.addresses)} ({'; '.join(notes)})",
-        facts=NameFacts(
-            addresses=resolution.system.addresses[:KEPT],
-            lookup_ms=round(rtt_ms, 3) if rtt_ms is not None else None,
-            resolvers_asked=len(resolution.resolvers),
-            resolvers_answering=len(agreeing),
-        ),
+        facts=_facts(resolution),
         evidence=(_evidence(resolution),),
+        station=request("name"),
+    )
+
+
+def _facts(resolution: Resolution) -> NameFacts:
+    rtt_ms = resolution.system.rtt_ms
+    return NameFacts(
+        addresses=resolution.system.addresses[:KEPT],
+        lookup_ms=round(rtt_ms, 3) if rtt_ms is not None else None,
+        resolvers_asked=len(resolution.resolvers),
+        resolvers_answering=sum(lookup.outcome == "answer" for lookup in resolution.resolvers),
     )
 
 
@@ -183,21 +335,20 @@ def _bad(
     message: str,
     remedies: Remedies,
     *,
+    decided: DeathFacts,
     fatal: bool = True,
-    route: Mapping[str, str | None] | None = None,
+    station: str = "name",
 ) -> Result:
-    """route: what is measured of the way to the address, where the name is right and the way is not."""
     said = "; ".join(_said(lookup) for lookup in (resolution.system, *resolution.resolvers))
-    make = failed if fatal else warned
-    return make(
+    return (failed if fatal else warned)(
         code,
         CONTROL,
         Direction.LOCAL,
         f"{message} ({said})",
         remedies=remedies,
-        measurements=route or {},
+        measurements=decided.measurements(),
         evidence=(_evidence(resolution),),
-        station=None if route is None else request("route"),
+        station=request(station),
     )
 
 
@@ -224,6 +375,8 @@ def _all_addresses(resolution: Resolution) -> list[str]:
 
 def _said(lookup: Lookup) -> str:
     words = {"nxdomain": "no such name", "no-address": "no address", "timeout": "silent", "failed": "error"}
+    if lookup.outcome not in (*words, "answer"):
+        return f"{lookup.source}: {lookup.detail or lookup.outcome}"
     if lookup.outcome == "answer":
         return f"{lookup.source}: {_list(lookup.addresses)}"
     detail = f" ({lookup.detail})" if lookup.detail else ""
@@ -240,11 +393,12 @@ def _evidence(resolution: Resolution) -> Evidence:
     rows = [
         {
             "source": lookup.source,
+            "asked": lookup.asked or resolution.name,
             "outcome": lookup.outcome,
             "addresses": list(lookup.addresses[:KEPT]),
             "rtt_ms": round(lookup.rtt_ms, 3) if lookup.rtt_ms is not None else None,
             "detail": lookup.detail,
         }
-        for lookup in (resolution.system, *resolution.resolvers)
+        for lookup in (resolution.system, *resolution.resolvers, *resolution.further)
     ]
     return Evidence("dns", f"what each source says about {resolution.name}", rows)

@@ -15,25 +15,27 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
-    by_hand,
     check,
     codes,
     failed,
     heal,
     look,
     passed,
+    request,
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NotHttpError
-from preflight.model.facts import HealthFacts
+from preflight.model.facts import DeathFacts, HealthFacts
 from preflight.model.fix import PastProxy
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
+from preflight.proto.control.answerer import asked_to_wait, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
-from preflight.proto.control.http import LONGEST_WAIT_S, Proxy, redirect_place, retry_after_s
-from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
+from preflight.proto.control.http import Proxy
+from preflight.proto.control.placement import set_url
+from preflight.proto.control.populi import FEATURE_HEADER, HEALTHY, is_populi
 from preflight.proto.control.timeouts import TAIL_PERCENT, conservative
 from preflight.proto.control.url import ControlUrl
 
@@ -47,6 +49,13 @@ ANSWER_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 6
 PATIENCE_S = 12.0
 """How long, in total, to wait for a server that says `later` or drops connections."""
+
+BROKEN_IN_A_ROW = 2
+"""Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
+MOST_RESETS = 3
+ASKED = "GET /health"
+TLS_S = 3.0
+BAD_REQUEST = 400
 
 _LATER = (429, 503)
 
@@ -66,6 +75,8 @@ class Probe:
     subject="control",
     codes=(
         *dict.fromkeys(answers.TRANSPORT.values()),
+        codes.CONTROL_CONNECTION_RESET,
+        codes.CONTROL_BAD_ANSWER,
         codes.CONTROL_THROTTLED,
         codes.CONTROL_SLOW,
         codes.HOST_PROXY_ENV,
@@ -85,20 +96,67 @@ async def control_health(ctx: Context) -> AsyncGenerator[Result, None]:
         finally:
             await direct.aclose()
     url = ctx.settings.control.usable_url
-    for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy):
+    better = await look_further(ctx, url, probe.bad) if url is not None and client.proxy is None else None
+    for result in judge(url, probe, ctx.settings.thresholds.control_rtt_ms, client.proxy, past_proxy, better):
         yield result
+
+
+async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlError | None) -> Finding | None:
+    """What a second look at another URL of the same host shows about a bad answer: a clearer finding, or the fix."""
+    found = finding(bad, url) if bad is not None else None
+    if found is None or bad is None:
+        return None
+    if _may_be_tls(url, bad) and (secure := await _speaks_tls(ctx, url)) is not None:
+        return secure
+    right = right_url(bad, url, ASKED) if isinstance(bad, HttpAnswer) else None
+    if right is None and (found.decided.problem or "").startswith("prefix"):
+        right = replace(url, path="")
+    if right is None or not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
+        return None
+    message = f"{found.message}; at {right} a control plane answers"
+    return replace(found, message=message, remedies=set_url(str(right), ctx.url_source))
+
+
+def _may_be_tls(url: ControlUrl, bad: HttpAnswer | ControlError) -> bool:
+    """Whether the answer may be that of a server that waits for a TLS handshake."""
+    if url.scheme == "https":
+        return False
+    if isinstance(bad, HttpAnswer):
+        return bad.status == BAD_REQUEST and not is_populi(bad)
+    return bad.kind == "protocol"
+
+
+async def _speaks_tls(ctx: Context, url: ControlUrl) -> Finding | None:
+    """The same place, asked by a TLS handshake."""
+    ca_file = ctx.settings.control.ca_file
+    for address in await ctx.net.dns.addresses(url):
+        shaken = await ctx.net.tcp.handshake(address, url.port, url.host, ca_file=ca_file, timeout_s=TLS_S)
+        if shaken.version is None:
+            continue
+        secure = replace(url, scheme="https", port_given=True)
+        lives = await ctx.net.control_lives(secure, ANSWER_TIMEOUT_S)
+        message = f"the URL {url} says http, and {shaken.place} speaks TLS ({shaken.version})"
+        remedies = look(f"curl -si --max-time 15 {secure}/health   # if a control plane answers, it is the right URL")
+        if lives:
+            message += f"; at {secure} a control plane answers"
+            remedies = set_url(str(secure), ctx.url_source)
+        return Finding(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="speaks TLS"), "tls")
+    return None
 
 
 async def measure(client: "ControlClient") -> Probe:
     """Ask until there are enough good answers; repeat only what a repeat can fix, with longer pauses."""
     good: list[HttpAnswer] = []
-    attempts, patience = 1, PATIENCE_S
+    attempts, patience, broken = 1, PATIENCE_S, 0
     while _wants_more(good):
         began = time.monotonic()
         outcome = await _ask(client)
         if isinstance(outcome, HttpAnswer) and finding(outcome) is None:
             good.append(outcome)
             continue
+        broken += _is_kept_alive(outcome)
+        if broken == BROKEN_IN_A_ROW:
+            return Probe(tuple(good), outcome, attempts)
         if len(good) >= LEAST_SAMPLES and _says_later(outcome):
             break  # there are enough answers; a percentile is not worth pressing a server that says `later`
         wait = _worth_waiting(outcome, attempts)
@@ -127,8 +185,10 @@ def _worth_waiting(outcome: HttpAnswer | ControlError, attempt: int) -> float | 
     if isinstance(outcome, HttpAnswer):
         if not _says_later(outcome):
             return None
-        return delay_s(attempt, _asked_to_wait(outcome), random.random())  # noqa: S311 - jitter
+        return delay_s(attempt, asked_to_wait(outcome), random.random())  # noqa: S311 - jitter
     if outcome.kind not in ("refused", "protocol") or isinstance(outcome, NotHttpError):
+        return None
+    if outcome.decided.problem == answers.RESET and attempt == MOST_RESETS:
         return None
     return delay_s(attempt, None, random.random())  # noqa: S311 - jitter
 
@@ -137,15 +197,23 @@ def _says_later(outcome: HttpAnswer | ControlError) -> bool:
     return isinstance(outcome, HttpAnswer) and outcome.status in _LATER
 
 
-def _asked_to_wait(answer: HttpAnswer) -> float | None:
-    return retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
+def _is_kept_alive(outcome: HttpAnswer | ControlError | None) -> bool:
+    return isinstance(outcome, ControlError) and outcome.decided.problem == answers.KEPT_ALIVE
 
 
 def judge(
-    url: ControlUrl | None, probe: Probe, slow_ms: float, proxy: Proxy | None = None, past_proxy: Probe | None = None
+    url: ControlUrl | None,
+    probe: Probe,
+    slow_ms: float,
+    proxy: Proxy | None = None,
+    past_proxy: Probe | None = None,
+    better: Finding | None = None,
 ) -> list[Result]:
-    """Judge the health, with a note about a proxy; a proxy that blocks the way is itself the finding."""
-    problem = finding(probe.bad, url) if probe.bad is not None else None
+    """Judge the health, with a note about a proxy; a proxy that blocks the way is itself the finding.
+
+    better: what a second look showed about the bad answer.
+    """
+    problem = better or (finding(probe.bad, url) if probe.bad is not None else None)
     if problem is None:
         return [_good(probe, slow_ms), *([_proxied(url, proxy)] if proxy else [])]
     if proxy is not None and past_proxy is not None and past_proxy.good:
@@ -157,27 +225,9 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
     """What is wrong with one outcome of `GET /health`; None if a control plane says that it is healthy."""
     if isinstance(outcome, ControlError):
         found = answers.finding(outcome, url)
-        return replace(found, message=f"GET /health: {found.message}")
-    status, text = outcome.status, shown(outcome.body, ())
-    said = f"GET /health was answered {status}" + (f" {text!r}" if text else "")
-    if status == 429:
-        wait = _asked_to_wait(outcome)
-        more = " or more" if wait == LONGEST_WAIT_S else ""
-        asks = f", asking to wait {wait:g} s{more}" if wait is not None else ""
-        return Finding(codes.CONTROL_THROTTLED, f"{said}{asks}", answers.MORE_BURST)
-    if 300 <= status < 400:
-        place = excerpt(redirect_place(outcome.headers.get("location", "")))
-        message = f"GET /health was answered {status}, a redirect to {place}; a worker must not send its bearer there"
-        sentence = f"Point the control URL at the control plane, not at {place}."
-        return Finding(codes.CONTROL_REDIRECTED, message, by_hand(sentence))
-    if status >= 500:
-        return Finding(codes.CONTROL_UNHEALTHY, said, answers.READ_JOURNAL)
-    if status != 200 or outcome.cut or outcome.body.strip() != b"ok" or not is_populi(outcome):
-        lacks = "" if is_populi(outcome) else f" without the header {FEATURE_HEADER}"
-        server = excerpt(outcome.headers.get("server", "no Server header"))
-        remedies = look(f"{answers.look_at(url)}   # a control plane answers: ok")
-        return Finding(codes.CONTROL_NOT_POPULI, f"{said}{lacks}: that is another server ({server})", remedies)
-    return None
+        return replace(found, message=f"{ASKED}: {found.message}")
+    good = outcome.status == HEALTHY and not outcome.cut and outcome.body.strip() == b"ok" and is_populi(outcome)
+    return None if good else strange(ASKED, outcome, url)
 
 
 def _good(probe: Probe, slow_ms: float) -> Result:
@@ -185,7 +235,8 @@ def _good(probe: Probe, slow_ms: float) -> Result:
     median = statistics.median(rtts)
     times = f"{median:.1f} ms (median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f})"
     again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
-    more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),)}
+    station = request("server")
+    more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),), "station": station}
     if median < slow_ms:
         return passed(CONTROL, Direction.ROUND_TRIP, f"healthy, answers in {times}{again}", **more)
     return warned(
@@ -200,6 +251,7 @@ def _good(probe: Probe, slow_ms: float) -> Result:
 
 def _bad(problem: Finding, probe: Probe, note: str) -> Result:
     again = f" ({probe.attempts} attempts)" if probe.attempts > 1 else ""
+    # Whether the API answers is for control.api to say.
     make = warned if problem.code is codes.CONTROL_THROTTLED else failed
     return make(
         problem.code,
@@ -209,7 +261,9 @@ def _bad(problem: Finding, probe: Probe, note: str) -> Result:
         remedies=problem.remedies,
         attempts=probe.attempts,
         facts=_facts(probe),
+        measurements=problem.decided.measurements(),
         evidence=(_evidence(probe),),
+        station=request(problem.station),
     )
 
 
@@ -222,6 +276,8 @@ def _proxied(url: ControlUrl | None, proxy: Proxy) -> Result:
         "it, and the control plane is unreachable when the proxy is down",
         remedies=_no_proxy(url),
         aspect="proxy",
+        measurements=DeathFacts(variable=proxy.variable).measurements(),
+        station=request("proxy"),
     )
 
 
@@ -234,7 +290,9 @@ def _proxy_in_the_way(problem: Finding, url: ControlUrl | None, proxy: Proxy, pr
         "without it the control plane is healthy",
         remedies=_no_proxy(url),
         attempts=probe.attempts,
+        measurements=replace(problem.decided, variable=proxy.variable).measurements(),
         evidence=(_evidence(probe),),
+        station=request("proxy"),
     )
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
 from preflight.api import (
     CONTROL,
-    Code,
     Context,
     Direction,
     Evidence,
@@ -22,42 +22,41 @@ from preflight.api import (
     inconclusive,
     look,
     passed,
+    request,
     skipped,
     warned,
 )
 from preflight.model.fix import ClockSync
-from preflight.model.host_port import join_host_port
 from preflight.model.overlay import OverlayState
 from preflight.model.printable import excerpt
 from preflight.model.tcp import Certificate, Handshake
 from preflight.proto.control.http import header, http_date
-from preflight.proto.control.placement import OUTSIDE, PRIVATE, placement, wanted_inside, way_text
+from preflight.proto.control.placement import OUTSIDE, PRIVATE, placement, set_url, wanted_inside, way_text
+from preflight.proto.control.populi import HEALTHY, is_populi
+from preflight.proto.control.tls import (
+    CODES,
+    NAME_SHOWN,
+    RENEW,
+    Trouble,
+    day,
+    demands_certificate,
+    names,
+    trouble,
+)
+from preflight.proto.control.tls import speaks_plain as spoken_plain
 from preflight.proto.control.url import ControlUrl
 
 HANDSHAKE_TIMEOUT_S = 4.0
 DAY_S = 86400
-NAMES_SHOWN, NAMES_KEPT, NAME_SHOWN = 5, 50, 80
-RENEW = by_hand(
-    "Renew the certificate of the TLS terminator in front of the control plane, and reload it.", where="control host"
-)
-
-_CODES = {
-    "expired": codes.CONTROL_TLS_EXPIRED,
-    "not-yet-valid": codes.CONTROL_TLS_NOT_YET_VALID,
-    "untrusted": codes.CONTROL_TLS_UNTRUSTED,
-    "name": codes.CONTROL_TLS_NAME,
-    "failed": codes.CONTROL_TLS_FAILED,
-    "timeout": codes.CONTROL_TIMEOUT,
-    "refused": codes.CONTROL_REFUSED,
-    "unreachable": codes.CONTROL_UNREACHABLE,
-}
+PLAIN_S = 2.0
+NAMES_KEPT = 50
 
 
 @check(
     "control.tls",
     title="Connection to the control plane is private",
     subject="control",
-    codes=(*_CODES.values(), codes.CONTROL_TLS_EXPIRING, codes.CONTROL_CLOCK_SKEW, codes.CONTROL_PLAIN_HTTP),
+    codes=(*CODES.values(), codes.CONTROL_TLS_EXPIRING, codes.CONTROL_CLOCK_SKEW, codes.CONTROL_PLAIN_HTTP),
     needs=("control.connect",),
     timeout=15,
 )
@@ -72,7 +71,26 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
         addresses, overlay = await measure_plain(ctx, url)
         yield judge_plain(url, addresses, overlay, ctx.url_source)
     else:
-        yield judge(url, await measure(ctx, url), datetime.now(UTC), ctx.settings.thresholds.certificate_days)
+        handshakes = await measure(ctx, url)
+        plain = await speaks_plain(ctx, url, handshakes)
+        yield judge(url, handshakes, datetime.now(UTC), ctx.settings.thresholds.certificate_days, plain)
+
+
+async def speaks_plain(ctx: Context, url: ControlUrl, handshakes: Sequence[Handshake]) -> Remedies | None:
+    """Where the server does not speak TLS but plain HTTP: what to do; else None."""
+    no_tls = any("WRONG_VERSION_NUMBER" in handshake.detail for handshake in handshakes)
+    # A server may also wait for the end of a request that it takes the handshake for.
+    if not no_tls and any(handshake.outcome != "timeout" for handshake in handshakes):
+        return None
+    plain = replace(url, scheme="http", port_given=True)
+    answer = await ctx.net.health_at(plain, PLAIN_S)
+    if answer is None:
+        return None
+    addresses = [handshake.address for handshake in handshakes]
+    private = all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses)
+    if private and is_populi(answer) and answer.status == HEALTHY:
+        return set_url(str(plain), ctx.url_source)
+    return by_hand("Let the TLS terminator in front of the control plane speak TLS on this port.", where="control host")
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Handshake]:
@@ -112,7 +130,8 @@ def judge_plain(
     beyond = [address for address, place in places.items() if place not in PRIVATE]
     if not beyond:
         where = "this node itself" if set(places.values()) == {"loopback"} else "the overlay, which encrypts it"
-        return passed(CONTROL, Direction.ROUND_TRIP, f"plain HTTP to {', '.join(addresses)} stays on {where}")
+        message = f"plain HTTP to {', '.join(addresses)} stays on {where}"
+        return passed(CONTROL, Direction.ROUND_TRIP, message, station=request("route"))
     outside = [address for address in beyond if places[address] in OUTSIDE]
     if overlay is not None and not outside:
         return _undecided(
@@ -126,19 +145,27 @@ def judge_plain(
         Direction.ROUND_TRIP,
         f"{url} sends bearers in clear text: it leads to {', '.join(beyond)}, {where}",
         remedies=wanted_inside(url, beyond, overlay, source),
+        station=request("route"),
     )
 
 
-def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_days: int = 14) -> Result:
+def judge(
+    url: ControlUrl,
+    handshakes: Sequence[Handshake],
+    now: datetime,
+    soon_days: int = 14,
+    plain: Remedies | None = None,
+) -> Result:
     """The first certificate that a client would refuse; silent addresses count only if no address answers.
 
-    soon_days: warn about a certificate that expires within this many days.
+    soon_days: warn about a certificate that expires within this many days. plain: what to do where the server answers
+    in plain HTTP.
     """
     dead = ("timeout", "refused", "unreachable")
     answering = [handshake for handshake in handshakes if handshake.outcome not in dead] or list(handshakes)
     if not answering:
         return _undecided(f"programs on this node get no address for {url.host} any more")
-    bad = next((handshake for handshake in answering if handshake.outcome != "trusted"), None)
+    bad = next((each for each in answering if each.outcome != "trusted" or demands_certificate(each)), None)
     if bad is None:
         ending = min(answering, key=lambda handshake: _seconds_left(handshake, now))
         if _seconds_left(ending, now) < soon_days * DAY_S:
@@ -147,7 +174,8 @@ def judge(url: ControlUrl, handshakes: Sequence[Handshake], now: datetime, soon_
     skewed = _skew(bad, now)
     if skewed is not None:
         return skewed
-    return _bad(_CODES[bad.outcome], _explain(url, bad, now), _remedies(url, bad), bad, now)
+    found = trouble(url, bad, now) if plain is None else spoken_plain(url, bad, plain)
+    return _bad(found, bad, now)
 
 
 def _seconds_left(handshake: Handshake, now: datetime) -> float:
@@ -163,7 +191,7 @@ def _expiring(url: ControlUrl, handshake: Handshake, now: datetime) -> Result:
         CONTROL,
         Direction.ROUND_TRIP,
         f"the certificate of {url.host} ({handshake.place}) expires in {left:.1f} days, on "
-        f"{_day(handshake.certificate.not_after)}; after that no client connects",
+        f"{day(handshake.certificate.not_after)}; after that no client connects",
         remedies=RENEW,
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
@@ -182,56 +210,11 @@ def _skew(handshake: Handshake, now: datetime) -> Result | None:
         or certificate.not_before <= now <= certificate.not_after
     ):
         return None
-    return _bad(
-        codes.CONTROL_CLOCK_SKEW,
-        f"this node's clock says {_day(now)} and the control plane's {_day(server)}: the certificate, valid from "
-        f"{_day(certificate.not_before)} to {_day(certificate.not_after)}, looks {handshake.outcome} only to this node",
-        heal(ClockSync),
-        handshake,
-        now,
+    message = (
+        f"this node's clock says {day(now)} and the control plane's {day(server)}: the certificate, valid from "
+        f"{day(certificate.not_before)} to {day(certificate.not_after)}, looks {handshake.outcome} only to this node"
     )
-
-
-def _explain(url: ControlUrl, handshake: Handshake, now: datetime) -> str:
-    place = f"{url.host} ({handshake.place})"
-    certificate = handshake.certificate
-    if handshake.outcome in ("timeout", "refused", "unreachable"):
-        return f"no TLS handshake with {place}: {handshake.detail}"
-    if handshake.outcome == "failed" or certificate is None:
-        plain = "; the server there does not speak TLS" if "WRONG_VERSION_NUMBER" in handshake.detail else ""
-        return f"the TLS handshake with {place} failed: {handshake.detail}{plain}"
-    if handshake.outcome == "name":
-        return f"the certificate of {place} is for {_names(certificate)}, not for {url.host}"
-    if handshake.outcome == "untrusted":
-        issuer = excerpt(certificate.issuer) or "without a name"
-        return f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {issuer}"
-    if certificate.not_before <= now <= certificate.not_after:
-        return f"a certificate that signed the one of {place} is {handshake.outcome}"
-    when = certificate.not_after if handshake.outcome == "expired" else certificate.not_before
-    verb = "expired on" if handshake.outcome == "expired" else "is not valid before"
-    return f"the certificate of {place} {verb} {_day(when)}; this node's clock says {_day(now)}"
-
-
-def _remedies(url: ControlUrl, handshake: Handshake) -> Remedies:
-    """A name in a stranger's certificate is never a place for this node's bearers, and its issuer nobody to trust."""
-    shake = f"openssl s_client -connect {join_host_port(url.host, url.port)} -servername {url.host} </dev/null"
-    match handshake.outcome:
-        case "expired":
-            return RENEW
-        case "not-yet-valid":
-            return look(f"{shake} | openssl x509 -noout -dates")
-        case "untrusted":
-            return look(
-                "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml, if it is yours",
-                f"{shake} -showcerts   # or is an intermediate certificate missing?",
-            )
-        case "name":
-            return (
-                *by_hand(f"Issue a certificate for {url.host} at the control plane.", where="control host"),
-                *look(f"{shake}   # which server is this?"),
-            )
-        case _:
-            return look(shake)
+    return _bad(Trouble(codes.CONTROL_CLOCK_SKEW, message, heal(ClockSync)), handshake, now)
 
 
 def _good(handshake: Handshake, now: datetime) -> Result:
@@ -239,25 +222,27 @@ def _good(handshake: Handshake, now: datetime) -> Result:
     life = ""
     if certificate is not None:
         left = (certificate.not_after - now).days
-        life = f", certificate for {_names(certificate)}, {left} days left"
+        life = f", certificate for {names(certificate)}, {left} days left"
     return passed(
         CONTROL,
         Direction.ROUND_TRIP,
         f"{handshake.place} speaks {handshake.version}{life}",
         measurements=_measured(handshake, now),
         evidence=(_evidence(handshake),),
+        station=request("tls"),
     )
 
 
-def _bad(code: Code, message: str, remedies: Remedies, handshake: Handshake, now: datetime) -> Result:
+def _bad(found: Trouble, handshake: Handshake, now: datetime) -> Result:
     return failed(
-        code,
+        found.code,
         CONTROL,
         Direction.ROUND_TRIP,
-        message,
-        remedies=remedies,
-        measurements=_measured(handshake, now),
+        found.message,
+        remedies=found.remedies,
+        measurements=_measured(handshake, now) | found.decided.measurements(),
         evidence=(_evidence(handshake),),
+        station=request(found.station),
     )
 
 
@@ -283,6 +268,8 @@ def _evidence(handshake: Handshake) -> Evidence:
             "outcome": handshake.outcome,
             "detail": handshake.detail,
             "version": handshake.version,
+            "asks_certificate": handshake.asks_certificate,
+            "chain": [excerpt(each.subject, NAME_SHOWN) for each in handshake.chain],
             "certificate": _facts(handshake.certificate),
         },
     )
@@ -298,14 +285,3 @@ def _facts(certificate: Certificate | None) -> dict[str, Any] | None:
         "not_before": certificate.not_before.isoformat(),
         "not_after": certificate.not_after.isoformat(),
     }
-
-
-def _names(certificate: Certificate) -> str:
-    """A few of the certificate's names, which are untrusted text, for a message."""
-    names = [excerpt(name, NAME_SHOWN) for name in certificate.names[:NAMES_SHOWN]]
-    more = [f"and {len(certificate.names) - NAMES_SHOWN} more"] if len(certificate.names) > NAMES_SHOWN else []
-    return ", ".join([*names, *more]) or "no name"
-
-
-def _day(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")

@@ -1,18 +1,24 @@
-"""Is the control URL set and well formed, and is its address on the overlay?"""
+"""Is the control URL set, well formed, alike in all its places, and is its address on the overlay?"""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from preflight.api import (
     CONTROL,
+    Code,
     Context,
     Direction,
     Evidence,
+    Remedies,
     Result,
     by_hand,
     check,
     codes,
+    facts,
     failed,
+    look,
     passed,
     request,
 )
@@ -30,6 +36,24 @@ from preflight.proto.control.placement import (
 )
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
 
+ASKED_S = 2.0
+"""For a control plane at a URL that may be meant."""
+MOST_TRIED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Where control planes answer, as far as it was asked. rivals: URLs that stronger sources hide, by source.
+
+    used: whether one answers at the URL that is used; None: not asked. meant: the URL that the operator meant, and
+    where one answers.
+    """
+
+    used: bool | None = None
+    rivals: tuple[tuple[str, ControlUrl], ...] = ()
+    living: tuple[str, ...] = ()
+    meant: ControlUrl | None = None
+
 
 @check(
     "control.url",
@@ -39,23 +63,54 @@ from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
         codes.CONTROL_URL_MISSING,
         codes.CONTROL_URL_INVALID,
         codes.CONTROL_URL_BIND_ALL,
+        codes.CONTROL_URL_CONFLICT,
         codes.CONTROL_URL_OFF_OVERLAY,
         codes.OVERLAY_ROUTE_LEAK,
         codes.OVERLAY_ALLOWED_IPS,
     ),
-    timeout=5,
+    timeout=10,
 )
 async def control_url(ctx: Context) -> AsyncGenerator[Result, None]:
     """Judge the control URL as written: precedence, normalisation, bind-all, literal addresses off the overlay.
 
     A node without any control-plane setting needs no URL: checks of the control plane do not run there. control.dns
     judges names, after it has resolved them. What is on the overlay, the kernel says: where it sends packets for the
-    address, and whether a peer owns it there.
+    address, and whether a peer owns it there. Where places disagree, or what was meant is plain, both are asked for
+    their health.
     """
-    url = ctx.settings.control.usable_url
+    settings, tried = ctx.settings, await measure(ctx)
+    url = settings.control.usable_url
     literal = [url.host] if url is not None and url.address is not None else []
     overlay = await ctx.net.with_routes(ctx.overlay, literal)
-    yield judge(ctx.settings.control.url, ctx.settings.control_url_source, overlay, ctx.url_source)
+    yield judge(settings.control.url, settings.control_url_source, overlay, ctx.url_source, tried)
+
+
+async def measure(ctx: Context) -> Tried:
+    """Ask where it decides something: a URL that is good and alone is not asked here."""
+    url, rivals = ctx.settings.control.url, ctx.settings.control_url_rivals
+    if isinstance(url, ControlUrlError):
+        wanted = _meant(url, ctx.overlay)
+        found = await asyncio.gather(*(ctx.net.control_lives(each, ASKED_S) for each in wanted))
+        living = [each for each, lives in zip(wanted, found, strict=True) if lives]
+        return Tried(meant=living[0] if len(living) == 1 else None)
+    if url is None or not rivals:
+        return Tried()
+    used, *others = await asyncio.gather(
+        *(ctx.net.control_lives(each, ASKED_S) for each in (url, *(rival.url for rival in rivals)))
+    )
+    pairs = tuple((rival.source, rival.url) for rival in rivals)
+    return Tried(used, pairs, tuple(rival.source for rival, lives in zip(rivals, others, strict=True) if lives))
+
+
+def _meant(error: ControlUrlError, overlay: OverlayState | None) -> Sequence[ControlUrl]:
+    """What may have been meant: the corrected URL, or members' addresses in the place of one with a zone."""
+    if error.meant is None:
+        return ()
+    if error.problem != "zone":
+        return (error.meant,)
+    own = [network for peer in (overlay.peers if overlay else ()) for network in peer.addresses]
+    hosts = [str(network.network_address) for network in own if network.num_addresses == 1]
+    return [error.meant.at(host) for host in hosts[:MOST_TRIED]]
 
 
 def judge(
@@ -63,37 +118,64 @@ def judge(
     source: str | None,
     overlay: OverlayState | None,
     origin: str | None = None,
+    tried: Tried | None = None,
 ) -> Result:
     """Judge the URL by its source and by the kernel's way to its address. origin: the source, a file by its absolute
     path.
     """
     if url is None or (isinstance(url, ControlUrlError) and url.fault == "empty"):
-        return failed(
+        return _bad(
             codes.CONTROL_URL_MISSING,
-            CONTROL,
-            Direction.LOCAL,
+            "source",
             "this node has control-plane settings, but no control URL: set --control-url, "
             "VOX_ORCHESTRATOR_MESH_CONTROL_URL, VOX_MESH_CONTROL_ADDR or control.url in the settings file",
-            remedies=by_hand(_example(overlay)),
+            by_hand(_example(overlay)),
         )
     named = f"(from {source})" if source else "(given)"
+    tried = tried or Tried()
     if isinstance(url, ControlUrlError):
-        return failed(
-            codes.CONTROL_URL_BIND_ALL if url.fault == "bind-all" else codes.CONTROL_URL_INVALID,
-            CONTROL,
-            Direction.LOCAL,
-            f"the control URL {url.written!r} {named} cannot be used: {url.reason}",
-            remedies=by_hand(_example(overlay)),
-        )
-    return _judge_place(url, named, overlay, origin or source)
+        return _unusable(url, named, tried, overlay, origin or source)
+    if tried.used is False and len(tried.living) == 1:
+        return _conflict(url, source, tried, origin or source)
+    return _judge_place(url, named, overlay, origin or source, tried)
 
 
-def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, source: str | None) -> Result:
+def _unusable(
+    url: ControlUrlError, named: str, tried: Tried, overlay: OverlayState | None, origin: str | None
+) -> Result:
+    message = f"the control URL {url.written!r} {named} cannot be used: {url.reason}"
+    if url.fault == "bind-all":
+        return _bad(codes.CONTROL_URL_BIND_ALL, "source", message, by_hand(_example(overlay)))
+    if tried.meant is not None:
+        message += f"; at {tried.meant} a control plane answers"
+        remedies = set_url(str(tried.meant), origin)
+    elif url.meant is not None and url.problem != "zone":
+        remedies = look(placeholder(str(url.meant)))
+    else:
+        remedies = by_hand(_example(overlay))
+    return _bad(codes.CONTROL_URL_INVALID, "parse", message, remedies, problem=url.problem)
+
+
+def _conflict(url: ControlUrl, source: str | None, tried: Tried, origin: str | None) -> Result:
+    """The source that wins leads nowhere, and one that it hides leads to a control plane."""
+    (other,) = tried.living
+    right = dict(tried.rivals)[other]
+    message = (
+        f"{source} sets the control URL {url}, where no control plane answers, and hides {right} of {other}, where "
+        "one does"
+    )
+    is_variable = source is not None and source.replace("_", "").isupper()
+    where = {"variable": source} if is_variable else {"file": origin}
+    return _bad(codes.CONTROL_URL_CONFLICT, "source", message, set_url(str(right), origin), **where)
+
+
+def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, source: str | None, tried: Tried) -> Result:
     evidence = (Evidence("url", "the control URL, normalised", {"url": str(url), "source": named.strip("()")}),)
+    hidden = "".join(f"; {other} has another one, {rival}" for other, rival in tried.rivals)
     address = url.address
     if address is None:
-        message = f"{url} {named} is well formed; it names the host {url.host}"
-        return passed(CONTROL, Direction.LOCAL, message, evidence=evidence)
+        message = f"{url} {named} is well formed; it names the host {url.host}{hidden}"
+        return passed(CONTROL, Direction.LOCAL, message, evidence=evidence, station=request("parse"))
     place = placement(str(address), overlay)
     if overlay is not None and (place in OUTSIDE or place == "unowned"):
         return _astray(url, named, overlay, source, place, evidence)
@@ -102,7 +184,20 @@ def _judge_place(url: ControlUrl, named: str, overlay: OverlayState | None, sour
         "loopback": f"leads to this node ({address}), which is right only on the control host",
         "refused": f"leads to {address}, and this node's kernel refuses to send there now",
     }.get(place, f"leads to {address}; it is not known whether that is on an overlay: none was found here")
-    return passed(CONTROL, Direction.LOCAL, f"{url} {named} {where}", evidence=evidence)
+    message = f"{url} {named} {where}{hidden}"
+    return passed(CONTROL, Direction.LOCAL, message, evidence=evidence, station=request("parse"))
+
+
+def _bad(code: Code, station: str, message: str, remedies: Remedies, **decided: str | None) -> Result:
+    return failed(
+        code,
+        CONTROL,
+        Direction.LOCAL,
+        message,
+        remedies=remedies,
+        measurements=facts.DeathFacts(**decided).measurements(),  # type: ignore[arg-type]
+        station=request(station),
+    )
 
 
 def _astray(

@@ -1,11 +1,10 @@
 """Can this node enrol: exchange its one-time token, join, heartbeat, be listed, and leave again?"""
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preflight.api import (
     CONTROL,
-    Code,
     Context,
     Direction,
     Evidence,
@@ -14,63 +13,36 @@ from preflight.api import (
     check,
     codes,
     failed,
-    heal,
     inconclusive,
     look,
     passed,
+    request,
     skipped,
 )
-from preflight.model.change import NamedValue
+from preflight.model.control import ControlError
 from preflight.model.enrolment import EnrolmentFacts
 from preflight.model.facts import EnrolmentStepFacts
-from preflight.model.fix import Environment
 from preflight.model.printable import number_of
 from preflight.proto.control.answers import FINDINGS, code_of
+from preflight.proto.control.enrol_finding import (
+    BOOTSTRAP,
+    STEP_FAILED,
+    USED_UP,
+    code_of_step,
+    complaint,
+    fields_of,
+    remedies_of,
+    station_of,
+)
 from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
-from preflight.proto.control.own_row import LEAVE_S, State
+from preflight.proto.control.own_row import LEAVE_S
+from preflight.proto.control.token_text import accepted_once
 
-_WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
-"""What the bootstrap exchange, the first request, shows about the path."""
-_NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
-"""The answer is not from the control plane or breaks its contract: no step and no token is to blame."""
-_BOOTSTRAP = {
-    401: codes.ENROLL_BOOTSTRAP_INVALID,
-    404: codes.ENROLL_BOOTSTRAP_DISABLED,
-    410: codes.ENROLL_BOOTSTRAP_SPENT,
-    503: codes.ENROLL_BOOTSTRAP_DISABLED,
-}
-_STEP_FAILED = {
-    Step.JOIN: codes.ENROLL_JOIN_FAILED,
-    Step.HEARTBEAT: codes.ENROLL_HEARTBEAT_FAILED,
-    Step.LISTED: codes.ENROLL_NOT_LISTED,
-    Step.LEAVE: codes.ENROLL_LEAVE_FAILED,
-}
-_NEW_TOKEN = "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h"  # noqa: S105 - makes one
-_TOKEN_FILE = "control: {token_file: worker.token}"  # noqa: S105 - where one goes
-_REMEDIES = {
-    codes.ENROLL_BOOTSTRAP_DISABLED: by_hand(
-        f"{_NEW_TOKEN}   # on the control host; then restart it with that token", where="control host"
-    ),
-    codes.ENROLL_BOOTSTRAP_INVALID: by_hand(
-        "Ask the issuer for the token again, and do not try another: on some servers a wrong token invalidates the "
-        "right one.",
-        where="control host",
-    ),
-    codes.ENROLL_BOOTSTRAP_SPENT: by_hand(
-        f"{_NEW_TOKEN}   # on the control host: each token buys one credential", where="control host"
-    ),
-    codes.ENROLL_UNAUTHORIZED: by_hand(f"{_TOKEN_FILE}   # in preflight.yaml; or VOX_MESH_WORKER_TOKEN"),
-    codes.ENROLL_FORBIDDEN: by_hand(f"{_TOKEN_FILE}   # a worker's or the mesh token, not a submitter's"),
-    codes.ENROLL_SCOPE_MISMATCH: by_hand(
-        "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
-        "# as in the control plane's environment; or correct the control URL"
-    ),
-    codes.ENROLL_NOT_LISTED: by_hand(
-        "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the heartbeat interval.",
-        where="control host",
-    ),
-}
+if TYPE_CHECKING:
+    from preflight.api import ControlClient
+
+_WHERE = (CONTROL, Direction.ROUND_TRIP)
 
 
 @check(
@@ -78,12 +50,12 @@ _REMEDIES = {
     title="Enrolment: bootstrap, join, heartbeats, listed, leave",
     subject="control",
     codes=(
-        *dict.fromkeys(_BOOTSTRAP.values()),
+        *dict.fromkeys(BOOTSTRAP.values()),
         codes.ENROLL_SCOPE_MISMATCH,
-        *_STEP_FAILED.values(),
+        *STEP_FAILED.values(),
         *FINDINGS,
     ),
-    needs=("control.health", "run.left-behind"),
+    needs=("control.api", "run.left-behind", "enroll.bearer", "enroll.bootstrap"),
     after=("nodes.state",),  # which judges the list of nodes, and should not find this node's passing row in it
     timeout=PATIENCE_S + LEAVE_S + 10,
 )
@@ -96,6 +68,11 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
     if ctx.settings.enrolment is None:
         for step in Step:
             yield _not_asked_for(step)
+        return
+    token = ctx.settings.secrets.token
+    if token is not None and not ctx.settings.enrolment.brings_token and accepted_once(token.get_secret_value()):
+        for result in judge_used(await tried(ctx.net.control)):
+            yield result
         return
     session = ctx.net.enrolment()
     reported: list[Result] = [] if session.bootstraps else [_without_bootstrap()]
@@ -114,6 +91,15 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
         yield result
 
 
+async def tried(client: "ControlClient") -> ControlError | None:
+    """One `GET nodes`, to see whether the bearer is good; the error if it is not."""
+    try:
+        await client.nodes()
+    except ControlError as error:
+        return error
+    return None
+
+
 def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
     """One step's result."""
     more: dict[str, Any] = {
@@ -127,72 +113,39 @@ def judge(outcome: Outcome, facts: EnrolmentFacts) -> Result:
         "duration_ms": round((outcome.ended - outcome.began) * 1000, 3),
     }
     if outcome.problem is None:
-        return passed(CONTROL, Direction.ROUND_TRIP, _praise(outcome, facts), **more)
-    code = _code(outcome)
-    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
-    remedies = _REMEDIES.get(code) or look(what, where="control host")
-    if code is codes.ENROLL_LEAVE_FAILED:
-        remedies = by_hand(_leave_later(facts))
-    elif facts.foreign_scope is not None:
-        scope = (NamedValue("VOX_MESH_SCOPE_ID", facts.foreign_scope),)
-        remedies = heal(lambda: Environment(variables=scope))
-    return failed(code, CONTROL, Direction.ROUND_TRIP, _complaint(outcome, facts), remedies=remedies, **more)
-
-
-def _code(outcome: Outcome) -> Code:
-    """The finding of a failed step: the path comes before credentials and scope, and both before the step itself."""
-    error = outcome.error
-    if outcome.problem == "scope-mismatch":
-        return codes.ENROLL_SCOPE_MISMATCH
-    if error is None:
-        return _STEP_FAILED.get(outcome.step, codes.CONTROL_UNHEALTHY)
-    if outcome.transitions and outcome.transitions[-1].state is State.STORE:
-        return codes.ENROLL_BOOTSTRAP_SPENT
-    answered = code_of(error)
-    if answered is codes.CONTROL_THROTTLED:
-        answered = codes.CONTROL_UNHEALTHY  # to one who waited as long as an enrolment takes
-    if outcome.step is Step.BOOTSTRAP:
-        own = _BOOTSTRAP.get(error.status or 0)
-        return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
-    if outcome.step is Step.LISTED:
-        return answered  # the list could not be read, so it is not known whether the node is on it
-    if answered is codes.CONTROL_BAD_ANSWER and error.kind == "status":
-        return _STEP_FAILED[outcome.step]  # an explicit refusal, not an unreadable answer
-    refused = (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
-    # For leave only the node that stays listed matters, whatever the reason.
-    telling = refused if outcome.step is Step.LEAVE else (*refused, *_NOT_ITS_ANSWER)
-    return answered if answered in telling else _STEP_FAILED[outcome.step]
-
-
-def _complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
-    said = outcome.error.message if outcome.error else ""
-    again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
-    if facts.foreign_scope is not None and outcome.problem == "scope-mismatch":
-        return (
-            f"the bootstrap token gave a credential for the scope {facts.foreign_scope}, but this node is set to "
-            f"{facts.scope_id}; it did not join"
-        )
-    if outcome.problem == "scope-mismatch":
-        return f"the control plane refuses the scope {facts.scope_id or '(none set)'} of this node: {said}"
-    if outcome.problem == "not-listed":
-        return f"{facts.identity} joined and sent heartbeats, but is not among the {facts.node_count} nodes listed"
-    if outcome.step is Step.BOOTSTRAP and outcome.lost_answer:
-        return f"the bootstrap exchange failed{again}: {said}; {_lost(outcome)}"
-    if outcome.error is not None and outcome.error.status == 401 and not facts.has_token:
-        return f"no token is set, but the control plane requires one: {said}"
-    return f"{outcome.step} failed{again}: {said}"
-
-
-def _lost(outcome: Outcome) -> str:
-    if outcome.error is not None and outcome.error.status == 410:
-        return (
-            "the answer to an earlier attempt of this run was lost; a server without idempotency keys has spent the "
-            "token on it"
-        )
-    return (
-        "an answer was lost, so the token may be spent: run the same command again soon, which repeats the exchange "
-        "with the same idempotency key"
+        return passed(*_WHERE, _praise(outcome, facts), **more)
+    code = code_of_step(outcome)
+    return failed(
+        code,
+        *_WHERE,
+        complaint(outcome, facts),
+        station=station_of(outcome, code),
+        remedies=remedies_of(outcome, code, facts),
+        measurements=fields_of(outcome, code, facts),
+        **more,
     )
+
+
+def judge_used(error: ControlError | None) -> list[Result]:
+    """What one request with a JWT that is accepted once has shown: whether it can be used, and that it now was."""
+    join: dict[str, Any] = {"aspect": Step.JOIN, "station": request("bearer")}
+    if error is None:
+        message = (
+            "the control plane accepted the bearer, a JWT that is accepted once and is used up now; to join, to renew "
+            "and to leave a node takes a JWT each, or a bearer that is not accepted once"
+        )
+        results = [inconclusive(codes.RUN_NEEDS_CREDENTIALS, *_WHERE, message, **join)]
+    elif error.status == 401:
+        message = (
+            "the control plane refuses the bearer, a JWT whose dates are right and which this run sent for the first "
+            f"time: it is {USED_UP} already, or signed with another secret: {error.message}"
+        )
+        remedies = by_hand("Make a new JWT for this node, with an id that no other one has.", where="control host")
+        fields = {"problem": [USED_UP, "another secret"], "http_status": 401}
+        results = [failed(codes.ENROLL_UNAUTHORIZED, *_WHERE, message, remedies=remedies, measurements=fields, **join)]
+    else:
+        results = [failed(code_of(error), *_WHERE, f"join failed: {error.message}", aspect=Step.JOIN)]
+    return [_without_bootstrap(), *results, *blocked([_without_bootstrap(), *results], None)]
 
 
 def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
@@ -207,30 +160,34 @@ def _praise(outcome: Outcome, facts: EnrolmentFacts) -> str:
         Step.JOIN: f"joined as {facts.identity}{scope}{again}{taken}{recorded}",
         Step.HEARTBEAT: f"two heartbeats were accepted{again}",
         Step.LISTED: f"{facts.identity} is listed; the list has {number_of('nodes', facts.node_count)}{again}",
+        Step.LEASE: f"a lease was granted, renewed and released{again}",
         Step.LEAVE: f"{facts.identity} has left again{again}",
     }[outcome.step]
 
 
-def blocked(reported: list[Result], facts: EnrolmentFacts) -> list[Result]:
+def blocked(reported: list[Result], facts: EnrolmentFacts | None) -> list[Result]:
     """A skip for every step that was not reached."""
     missing = [step for step in Step if step not in {result.aspect for result in reported}]
     bad = next((result for result in reported if result.code and result.code is not codes.RUN_NOT_APPLICABLE), None)
-    if bad is None:
-        message = f"the row of {facts.identity} existed before, hidden from the list, so it was not removed"
-        return [
-            skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message, aspect=step) for step in missing
-        ]
-    return [
-        skipped(
-            codes.RUN_BLOCKED,
-            CONTROL,
-            Direction.ROUND_TRIP,
-            f"{bad.aspect} did not pass" + (", so the node did not join" if step is Step.LEAVE else ""),
-            aspect=step,
-            blocked_by=f"enroll.cycle/{CONTROL}/{Direction.ROUND_TRIP}/{bad.aspect}",
-        )
-        for step in missing
-    ]
+    return [_left_out(step, facts) if bad is None and facts else _stopped(step, bad) for step in missing]
+
+
+def _left_out(step: Step, facts: EnrolmentFacts) -> Result:
+    message = f"the row of {facts.identity} existed before, hidden from the list, so it was not removed"
+    if step is Step.LEASE:
+        message = f"the row of {facts.identity} is in maintenance, so that nobody gives it work, and gets no lease"
+    return skipped(codes.RUN_NOT_APPLICABLE, *_WHERE, message, aspect=step)
+
+
+def _stopped(step: Step, bad: Result | None) -> Result:
+    stopper = bad.aspect if bad is not None else Step.JOIN
+    return skipped(
+        codes.RUN_BLOCKED,
+        *_WHERE,
+        f"{stopper} did not pass" + (", so the node did not join" if step is Step.LEAVE else ""),
+        aspect=step,
+        blocked_by=f"enroll.cycle/{CONTROL}/{Direction.ROUND_TRIP}/{stopper}",
+    )
 
 
 def _without_bootstrap() -> Result:
@@ -263,12 +220,3 @@ def _not_asked_for(step: Step) -> Result:
 def _evidence(outcome: Outcome) -> Evidence:
     rows = [{"at_s": step.at_s, "state": step.state.value, "event": step.event} for step in outcome.transitions]
     return Evidence("transitions", f"what happened during {outcome.step}", rows)
-
-
-def _leave_later(facts: EnrolmentFacts) -> str:
-    if facts.written_down is not None:
-        return facts.written_down.clean_line
-    return (
-        f"curl -sS -H @bearer.hdr -H 'content-type: application/json' -d '{{\"id\":\"{facts.identity}\"}}' "
-        f"{facts.url}/v1/populi/leave"
-    )

@@ -1,5 +1,6 @@
 """Is this node's cluster in order: seen recently, in service, one version, one address each?"""
 
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
@@ -18,18 +19,22 @@ from preflight.api import (
     check,
     codes,
     failed,
+    heal,
     inconclusive,
     look,
     passed,
+    request,
     skipped,
     warned,
 )
 from preflight.model.control import ControlError, HttpAnswer, NodeRecord
+from preflight.model.fix import BearerFromWorkerToken
 from preflight.model.host_port import bracketed
 from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, finding
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.http import END_OF_YEAR_9999_S
+from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -41,6 +46,11 @@ NAMES_SHOWN = 5
 NAME_SHOWN = 64
 LONGEST_PLACE = 280
 """A host name has 253 characters at most."""
+_STATIONS = {
+    codes.ENROLL_UNAUTHORIZED: request("bearer"),
+    codes.ENROLL_FORBIDDEN: request("bearer"),
+    codes.CONTROL_BAD_ANSWER: request("answer"),
+}
 OURS = "preflight-"
 """Ids of preflight's test enrolments; they are in maintenance and have preflight's version."""
 
@@ -63,21 +73,28 @@ class Registry:
         codes.NODES_DRAINING,
         codes.NODES_VERSION_SKEW,
         codes.NODES_DUPLICATE_ADDRESS,
+        codes.NODES_SCOPE_MIXED,
         *FINDINGS,
     ),
-    needs=("control.health",),
+    needs=("control.api", "enroll.bearer"),
     timeout=40,
 )
 async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
     """Read the list of nodes; it changes nothing. Quarantine and drain are findings for this node's own id."""
     settings = ctx.settings
+    token, enrolment = settings.secrets.token, settings.enrolment
+    if token is not None and accepted_once(token.get_secret_value()):
+        message = "the bearer is a JWT that is accepted once, so it was not used up for the list of nodes"
+        yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+        return
     outcome = await measure(ctx.net.control)
     if isinstance(outcome, ControlError):
         yield judge_refusal(
             outcome,
             settings.control.usable_url,
-            has_token=settings.secrets.token is not None,
-            enrolling=settings.enrolment is not None,
+            has_token=token is not None,
+            enrolling=enrolment is not None and (enrolment.brings_token or settings.secrets.only_for_workers is None),
+            only_for_workers=settings.secrets.only_for_workers,
         )
         return
     enrolling = settings.enrolment is not None
@@ -98,10 +115,18 @@ async def measure(client: "ControlClient") -> Registry | ControlError:
     return Registry(listed.nodes, (time.time() + (offset.low_s if offset else 0.0)) * 1000)
 
 
-def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: bool, enrolling: bool) -> Result:
+def judge_refusal(
+    error: ControlError,
+    url: ControlUrl | None,
+    *,
+    has_token: bool,
+    enrolling: bool,
+    only_for_workers: str | None = None,
+) -> Result:
     """An unreadable list is a finding, but without a token it was expected.
 
-    enrolling: the credential of an enrolment in this run is not used yet.
+    enrolling: the credential of an enrolment in this run is not used yet. only_for_workers: the variable of a token
+    that no worker sends, where there is no other.
     """
     where = (CONTROL, Direction.ROUND_TRIP)
     found = finding(error, url)
@@ -109,11 +134,27 @@ def judge_refusal(error: ControlError, url: ControlUrl | None, *, has_token: boo
         message = "the control plane lists its nodes for members only, and this node has no token"
         if enrolling:
             return skipped(codes.RUN_NOT_APPLICABLE, *where, f"{message} yet: it enrols in this run")
+        if only_for_workers is not None:
+            return _not_sent(only_for_workers)
         return inconclusive(codes.RUN_NEEDS_CREDENTIALS, *where, message, remedies=found.remedies)
     message = f"the list of nodes could not be read: {found.message}"
     make = inconclusive if found.code is codes.CONTROL_THROTTLED else failed
     code = codes.RUN_NO_ANSWER if found.code is codes.CONTROL_THROTTLED else found.code
-    return make(code, *where, message, remedies=found.remedies)
+    status = {"http_status": error.status} if error.status is not None else {}
+    return make(code, *where, message, remedies=found.remedies, station=_STATIONS.get(code), measurements=status)
+
+
+def _not_sent(variable: str) -> Result:
+    return failed(
+        codes.ENROLL_UNAUTHORIZED,
+        CONTROL,
+        Direction.ROUND_TRIP,
+        f"this node's only token is in {variable}, which workers do not send: they send VOX_MESH_TOKEN alone, so their "
+        "requests have no bearer and are refused with 401",
+        station=request("bearer"),
+        remedies=heal(BearerFromWorkerToken, lasting="VOX_MESH_TOKEN in the environment of the worker's unit"),
+        measurements={"variable": variable, "http_status": 401},
+    )
 
 
 def judge(
@@ -141,6 +182,7 @@ def judge(
         *(_judge_own(registry, own) if own else []),
         *_judge_versions(registry, workers),
         *_judge_addresses(registry, workers, url),
+        *_judge_scopes(registry, workers),
     ]
     listed = number_of("nodes", len(registry.nodes))
     message = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
@@ -159,7 +201,7 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
     remedies = look(
         f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.", where="peer"
     )
-    return [_out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale))]
+    return [_out_of_order(codes.NODES_STALE, message, remedies, registry, len(stale), stale)]
 
 
 def _judge_future(registry: Registry) -> list[Result]:
@@ -173,7 +215,7 @@ def _judge_future(registry: Registry) -> list[Result]:
     )
     line = "sqlite3 DATABASE .dump   # on the control host: where do these times come from?"
     remedies = look(line, where="control host")
-    return [_out_of_order(codes.CONTROL_BAD_ANSWER, message, remedies, registry, len(ahead))]
+    return [_out_of_order(codes.CONTROL_BAD_ANSWER, message, remedies, registry, len(ahead), ahead)]
 
 
 def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
@@ -185,12 +227,12 @@ def _judge_own(registry: Registry, own: NodeRecord) -> list[Result]:
         )
         sentence = f"Ask who quarantined {name} and why, before you lift it by POST /v1/populi/admin/quarantine."
         remedies = look(sentence, where="control host")
-        found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedies, registry, 1))
+        found.append(_out_of_order(codes.NODES_QUARANTINED, message, remedies, registry, 1, [own]))
     if own.draining:
         message = f"this node, {name}, is draining: it gets no new work{_until(own)}"
         sentence = f"End the maintenance of {name} by POST /v1/populi/admin/maintenance when the work on it is done."
         remedies = by_hand(sentence, where="control host")
-        found.append(_out_of_order(codes.NODES_DRAINING, message, remedies, registry, 1))
+        found.append(_out_of_order(codes.NODES_DRAINING, message, remedies, registry, 1, [own]))
     return found
 
 
@@ -198,11 +240,40 @@ def _judge_versions(registry: Registry, workers: Sequence[NodeRecord]) -> list[R
     counts = sorted(Counter(node.version for node in workers).items())
     if len(counts) < 2:
         return []
+    newest = max((version for version, _ in counts), key=_as_version)
+    older = [node for node in workers if node.version != newest]
     shown = ", ".join(f"{excerpt(version, NAME_SHOWN)} on {count}" for version, count in counts[:NAMES_SHOWN])
-    message = f"the nodes run {len(counts)} versions: {shown}{', …' if len(counts) > NAMES_SHOWN else ''}"
-    sentence = "Bring the nodes of an older version to the newest one; drain each one while you upgrade it."
+    more = ", …" if len(counts) > NAMES_SHOWN else ""
+    message = f"the nodes run {len(counts)} versions: {shown}{more}; older than the newest: {_names(older)}"
+    sentence = f"Bring {_names(older)} to version {excerpt(newest, NAME_SHOWN)}; drain each one while you upgrade it."
     remedies = by_hand(sentence, where="peer")
-    return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedies, registry, len(counts))]
+    return [_out_of_order(codes.NODES_VERSION_SKEW, message, remedies, registry, len(counts), older)]
+
+
+def _as_version(text: str) -> tuple[tuple[int, str], ...]:
+    """Its parts in an order in which 0.10 is newer than 0.9."""
+    parts = re.split(r"[^0-9A-Za-z]+", text[:NAME_SHOWN])
+    return tuple((int(part), "") if part.isascii() and part.isdecimal() else (-1, part) for part in parts)
+
+
+def _judge_scopes(registry: Registry, workers: Sequence[NodeRecord]) -> list[Result]:
+    """Nodes of one control plane belong to one cluster: the nodes that carry another scope id than most, or none."""
+    counts = Counter(node.scope_id for node in workers)
+    if len(counts) < 2:
+        return []
+    usual = max(counts, key=lambda scope: (counts[scope], scope is not None, scope or ""))
+    others = [node for node in workers if node.scope_id != usual]
+    shown = ", ".join(f"{_name(node)} has {_scope(node.scope_id)}" for node in others[:NAMES_SHOWN])
+    more = f", and {len(others) - NAMES_SHOWN} more" if len(others) > NAMES_SHOWN else ""
+    message = f"the nodes carry {len(counts)} scope ids: most have {_scope(usual)}, but {shown}{more}"
+    sentence = f"Set VOX_MESH_SCOPE_ID of {_names(others)} to that of this cluster, or let them join their own."
+    remedies = by_hand(sentence, where="peer")
+    return [_out_of_order(codes.NODES_SCOPE_MIXED, message, remedies, registry, len(others), others)]
+
+
+def _scope(scope_id: str | None) -> str:
+    """In quotes: the comparison is exact, and a blank at the end counts."""
+    return f"{excerpt(scope_id, NAME_SHOWN)!r}" if scope_id is not None else "none"
 
 
 def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord], url: ControlUrl | None) -> list[Result]:
@@ -224,7 +295,7 @@ def _judge_addresses(registry: Registry, workers: Sequence[NodeRecord], url: Con
     more = f", and {len(doubles) - 1} more addresses" if len(doubles) > 1 else ""
     message = f"{excerpt(place, NAME_SHOWN)} is announced by {len(nodes)} nodes: {_names(nodes)}{more}"
     remedies = look(f"See which of {_names(nodes)} listens at that address, and correct or remove the others.")
-    return [_out_of_order(codes.NODES_DUPLICATE_ADDRESS, message, remedies, registry, len(doubles))]
+    return [_out_of_order(codes.NODES_DUPLICATE_ADDRESS, message, remedies, registry, len(doubles), nodes)]
 
 
 def _announced(node: NodeRecord) -> str | None:
@@ -240,7 +311,9 @@ def _announced(node: NodeRecord) -> str | None:
     return None if address.is_unspecified or address.is_loopback else place
 
 
-def _out_of_order(code: Code, message: str, remedies: Remedies, registry: Registry, count: int) -> Result:
+def _out_of_order(
+    code: Code, message: str, remedies: Remedies, registry: Registry, count: int, about: Sequence[NodeRecord]
+) -> Result:
     make = failed if code in (codes.NODES_QUARANTINED, codes.CONTROL_BAD_ANSWER) else warned
     return make(
         code,
@@ -249,7 +322,11 @@ def _out_of_order(code: Code, message: str, remedies: Remedies, registry: Regist
         message,
         remedies=remedies,
         aspect=code.slug.partition(".")[2],
-        measurements={"nodes": len(registry.nodes), "count": count},
+        measurements={
+            "nodes": len(registry.nodes),
+            "count": count,
+            "node_id": [_name(node) for node in about[:NAMES_SHOWN]],
+        },
     )
 
 

@@ -12,6 +12,7 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
+    Station,
     by_hand,
     check,
     codes,
@@ -182,7 +183,8 @@ def _addresses_of_the_file(state: OverlayState) -> Remedies:
 
 def _failed(state: OverlayState, code: Code, message: str, remedies: Remedies = ()) -> Result:
     remedies = remedies or _remedies(state.product, code.slug, state.interface or "INTERFACE")
-    return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, **_reported(state))
+    place = Station("address" if code == codes.OVERLAY_NO_ADDRESS else "tunnel")
+    return failed(code, NODE, Direction.LOCAL, message, remedies=remedies, station=place, **_reported(state))
 
 
 def _reported(state: OverlayState, ignored: Sequence[str] = ()) -> dict[str, Any]:
@@ -217,7 +219,8 @@ def _absent(links: Iterable[Link], wanted: str | None) -> Result:
             "Start the overlay (`wg-quick up wg0`), or name its interface under overlay.interface in preflight.yaml.",
             root=True,
         )
-    return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies)
+    place = Station("tunnel")
+    return failed(codes.OVERLAY_ABSENT, NODE, Direction.LOCAL, message, remedies=remedies, station=place)
 
 
 def _complaints(state: OverlayState) -> str:

@@ -9,6 +9,7 @@ from preflight.api import (
     Direction,
     Remedies,
     Result,
+    Station,
     by_hand,
     check,
     codes,
@@ -113,6 +114,8 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
             remedies=set_mtu_here(name, minimum_mtu, state.product),
             facts=facts,
+            measurements={"mtu_bytes": mtu},
+            station=Station("tunnel"),
         )
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
@@ -130,6 +133,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
             remedies=_remedies(state, tightest, fits, minimum_mtu),
             facts=facts,
+            station=Station("tunnel"),
         )
     return passed(
         NODE,

@@ -8,6 +8,7 @@ from preflight.api import (
     Direction,
     Peer,
     Result,
+    Station,
     check,
     codes,
     failed,
@@ -15,6 +16,7 @@ from preflight.api import (
     passed,
     skipped,
 )
+from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
@@ -30,7 +32,7 @@ TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
     needs=("overlay.interface",),
     timeout=10,
     timeout_per_peer=0.02,
-    codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT),
+    codes=(codes.OVERLAY_ROUTE_LEAK, codes.OVERLAY_SUBNET_CONFLICT, codes.OVERLAY_DUPLICATE_ADDRESS),
 )
 async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks the kernel for its route and the table entry behind it, and looks for overlapping local networks."""
@@ -54,15 +56,28 @@ def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterabl
     if state is None or state.interface is None:
         message = "there is no overlay interface, so there is no route to compare"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
-    if route.local and route.interface != state.interface:
-        message = f"{peer.address} is an address of this node itself"
-        return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
+    if route.local:
+        return _own_address(peer, links)
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:
         return _conflict(peer, state, route, *rival)
     if route.interface == state.interface:
         return passed(peer.target, Direction.FORWARD, f"{route}", measurements=_measured(route))
     return _leak(peer, state, route, links)
+
+
+def _own_address(peer: Peer, links: Iterable[Link]) -> Result:
+    """Packets for the peer stay on this node, and whatever answers here is not the peer."""
+    holder = next((link.name for link in links if any(str(own.ip) == peer.address for own in link.addresses)), None)
+    return failed(
+        codes.OVERLAY_DUPLICATE_ADDRESS,
+        peer.target,
+        Direction.FORWARD,
+        f"{peer.address}, the overlay address of {peer.target}, is an address of this node too"
+        f"{f', on {holder}' if holder else ''}: what is for {peer.target} never leaves",
+        station=Station("address"),
+        facts=DeathFacts(address=peer.address, interface=holder),
+    )
 
 
 def _rival(address: str, overlay: str, route: Route, links: Iterable[Link]) -> tuple[Link, IPNetwork] | None:

@@ -141,7 +141,7 @@ def judge(url: ControlUrl, seen: Sequence[Place], overlay: OverlayState | None =
             *where,
             f"the control plane answers on port {url.port} of the public address {place.address}, {how}",
             remedies=by_hand(_bind(url, exposed, overlay), where="control host"),
-            measurements=measurements,
+            measurements={**measurements, "answered_address": [place.address for place in exposed]},
             evidence=evidence,
         )
     if not seen:

@@ -19,6 +19,7 @@ from preflight.api import (
     failed,
     inconclusive,
     passed,
+    request,
     skipped,
     warned,
 )
@@ -56,7 +57,7 @@ SAME_BY_DESIGN = ({"node", "mesh"}, {"node", "worker"})
         codes.ENROLL_FORBIDDEN,
         codes.ENROLL_UNAUTHORIZED,
     ),
-    needs=("control.health",),
+    needs=("control.api",),
     timeout=45,
 )
 async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -204,13 +205,18 @@ def _judge_weak(rights: Sequence[Rights]) -> list[Result]:
     found = []
     for code, tokens, what in (
         (codes.ENROLL_FORBIDDEN, weak, "is refused a route of its role"),
-        (codes.ENROLL_UNAUTHORIZED, unknown, "is not known to the control plane"),
+        (codes.ENROLL_UNAUTHORIZED, unknown, "is refused by the control plane with 401"),
     ):
         if tokens:
             names = ", ".join(f"{right.token.source} ({_role(right.token)})" for right in tokens)
             remedies = by_hand(f"Put a token of the role {tokens[0].token.role} into {tokens[0].token.source}.")
             message = f"the token of {names} {what}"
-            more = {"aspect": code.slug.partition(".")[2], "remedies": remedies, "evidence": (_evidence(rights),)}
+            more = {
+                "station": request("bearer"),
+                "aspect": code.slug.partition(".")[2],
+                "remedies": remedies,
+                "evidence": (_evidence(rights),),
+            }
             found.append(failed(code, CONTROL, Direction.ROUND_TRIP, message, **more))
     return found
 

@@ -88,7 +88,7 @@ class Probe:
     title="Every route except /health requires a bearer",
     subject="control",
     codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN, codes.CONTROL_REDIRECTED, codes.CONTROL_NOT_POPULI),
-    needs=("control.health",),
+    needs=("control.api",),
     timeout=60,
 )
 async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:

@@ -16,16 +16,19 @@ from preflight.api import (
     look,
     passed,
     skipped,
+    warned,
 )
 from preflight.model.roles import ScopeTrial
+from preflight.proto.control.scope_name import guessable
+from preflight.proto.control.token_text import accepted_once
 
 
 @check(
     "posture.scope",
     title="Control plane refuses another scope",
     subject="control",
-    codes=(codes.POSTURE_SCOPE_OPEN, codes.ENROLL_LEAVE_FAILED),
-    needs=("control.health", "run.left-behind"),
+    codes=(codes.POSTURE_SCOPE_OPEN, codes.POSTURE_SCOPE_GUESSABLE, codes.ENROLL_LEAVE_FAILED),
+    needs=("control.api", "run.left-behind", "enroll.bearer"),
     timeout=30,
 )
 async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
@@ -35,6 +38,8 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
     `--enroll`.
     """
     settings = ctx.settings
+    for result in judge_name(settings.control.scope_id):
+        yield result
     if settings.enrolment is None and not settings.intrusive:
         yield skipped(
             codes.RUN_NOT_ENROLLING,
@@ -44,8 +49,32 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
             remedies=look("preflight run posture.scope --intrusive"),
         )
         return
+    token = settings.secrets.token
+    if token is not None and accepted_once(token.get_secret_value()):
+        message = "the bearer is a JWT that is accepted once, and a join could not be undone with it"
+        yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
+        return
     for result in judge(await ctx.net.foreign_scope(), settings.control.scope_id):
         yield result
+
+
+def judge_name(scope_id: str | None) -> list[Result]:
+    """A finding for a scope id that strangers would choose too; a node that comes to the wrong cluster gets in."""
+    if scope_id is None or not guessable(scope_id):
+        return []
+    message = (
+        f"the scope id of this node, {scope_id!r}, is a name that unrelated people choose too, so it keeps no cluster "
+        "apart from another"
+    )
+    lines = (
+        "Choose a scope id that nobody else has, such as a random one, and give it to the control plane and all nodes."
+    )
+    remedies = by_hand(lines, where="control host")
+    fields = {"scope_id": scope_id}
+    where = (CONTROL, Direction.LOCAL)
+    return [
+        warned(codes.POSTURE_SCOPE_GUESSABLE, *where, message, aspect="name", remedies=remedies, measurements=fields)
+    ]
 
 
 def judge(trial: ScopeTrial, scope_id: str | None = None) -> list[Result]:

@@ -101,7 +101,7 @@ def _leaking(repositories: Sequence[Repository]) -> Result:
         f"secrets are committed to git in {repositories[0].root}: {shown}{more}",
         aspect="git",
         remedies=by_hand("Replace the secret first, on the server and the nodes; then remove it from the repository."),
-        measurements={"places": len(places)},
+        measurements={"places": len(places), "file": list(dict.fromkeys(leak.path for _, leak in places[:SHOWN]))},
         evidence=(Evidence("git", "file, line, commit and variable, without values", rows),),
     )
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from preflight.api import (
@@ -25,12 +24,15 @@ from preflight.model.facts import AnswerFacts, LossFacts
 from preflight.model.path import DirectionStats, Drops, StampStats, combined, percentile
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
+from preflight.proto.stamp import pace
+from preflight.proto.stamp.pace import JITTER_PERCENTILE, Pace, at_least, made_by_load
 
 if TYPE_CHECKING:
     from preflight.api import PathProbes, Thresholds
 
-COUNT = 200
-INTERVAL_S = 0.004
+COUNT = pace.COUNTS[0]
+FEELER_COUNT = 20
+"""The first packets to a peer go alone: they show a slow link before it is loaded."""
 MOST_PACKETS = 25_000
 FEWEST = 50
 """The minimum for each peer: in a large mesh the peers share `MOST_PACKETS`, because a check must not become a load
@@ -47,12 +49,9 @@ CONCURRENT_PEERS = 8
 CONCURRENT_SILENT = 64
 SILENT_COUNT = 10
 """Packets to a responder that was silent before, in case it has started."""
-JITTER_PERCENTILE = 95
 LEAST_EVENTS = 3
 """Fewer lost, late or duplicated packets are chance, whatever the percentage."""
 NO_PATH = "that says nothing about the path"
-Z = 1.645
-"""One-sided 95 %: the lower bound of the path's share, by Wilson's score interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +88,19 @@ class Confirming:
     codes=(codes.UDP_LOSS, codes.UDP_JITTER, codes.UDP_REORDERING, codes.UDP_DUPLICATION),
 )
 async def udp_quality(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Runs one STAMP session with each peer's responder, and two more if the first was not clean.
+    """Runs one STAMP session with each peer's responder, and more if the first was not clean.
 
-    The first has 200 packets; with more than 125 peers fewer, down to 50. All sessions together send 2000 a second.
+    The first has 200 packets; with more than 125 peers fewer, down to 50. All sessions together send 2000 a second at
+    most. Trouble is measured again at a quarter of the pace: what is gone then was made by these packets.
     """
     path, limits = ctx.net.path, ctx.settings.thresholds
     silent = tuple(peer for peer in ctx.peers if path.silent(peer))
     talking = tuple(peer for peer in ctx.peers if not path.silent(peer))
     count = packets_each(len(talking))
-    confirming = Confirming()
+    confirming, speed = Confirming(), Pace()
     for peers, most, at_once in ((talking, count, CONCURRENT_PEERS), (silent, SILENT_COUNT, CONCURRENT_SILENT)):
         async for peer, stats in for_each_peer(
-            peers, partial(measure, path, limits, confirming, most), at_once=at_once
+            peers, partial(measure, path, limits, confirming, speed, most), at_once=at_once
         ):
             for result in judge(peer, stats, limits):
                 yield result
@@ -112,13 +112,39 @@ def packets_each(peers: int) -> int:
 
 
 async def measure(
-    path: "PathProbes", limits: "Thresholds", confirming: Confirming, count: int, peer: Peer
+    path: "PathProbes", limits: "Thresholds", confirming: Confirming, speed: Pace, count: int, peer: Peer
 ) -> StampStats:
-    """About a second if all is well; a share of few packets is not a finding, so it measures trouble for longer."""
-    sessions = [await path.stamp(peer, count=count, interval_s=INTERVAL_S)]
-    if sessions[0].answered and not _clean(sessions[0], limits):
-        again = confirming.next_count()
-        sessions += [await path.stamp(peer, count=again, interval_s=INTERVAL_S) for _ in range(CONFIRM_TIMES)]
+    """About a second if all is well; a share of few packets is not a finding, so it measures trouble for longer.
+
+    What the sessions at one pace show counts only if a slower one shows it too.
+    """
+    step = speed.step
+    sessions = [await _session(path, peer, step, min(count, FEELER_COUNT))]
+    if sessions[0].answered and _clean(sessions[0], limits) and count > FEELER_COUNT:
+        sessions.append(await _session(path, peer, step, count - FEELER_COUNT))
+    while sessions[0].answered and not _clean(combined(sessions), limits) and step < len(pace.INTERVALS_S) - 1:
+        slower = await _session(path, peer, step + 1, count)
+        if not made_by_load(combined(sessions), slower, limits.jitter_ms):
+            # The path does it whatever the pace: the quicker one decides sooner.
+            return await _confirmed(path, limits, confirming.next_count(), step, peer, [*sessions, slower])
+        step += 1
+        speed.slow_to(step)
+        sessions = [slower]
+    return combined(sessions)
+
+
+async def _session(path: "PathProbes", peer: Peer, step: int, most: int) -> StampStats:
+    return await path.stamp(peer, count=min(pace.COUNTS[step], most), interval_s=pace.INTERVALS_S[step])
+
+
+async def _confirmed(
+    path: "PathProbes", limits: "Thresholds", again: int, step: int, peer: Peer, sessions: list[StampStats]
+) -> StampStats:
+    """As many packets more as it takes until something is certain, at most two sessions."""
+    for _ in range(CONFIRM_TIMES):
+        if any(result.status in (Status.FAIL, Status.WARN) for result in judge(peer, combined(sessions), limits)):
+            break
+        sessions.append(await path.stamp(peer, count=again, interval_s=pace.INTERVALS_S[step]))
     return combined(sessions)
 
 
@@ -235,6 +261,8 @@ def _judge_direction(
     if not found:
         jitter = "not measured" if stats.implausible else f"{facts.jitter_p95_ms} ms"
         message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
+        if measured.sent < COUNT:
+            message += f"; this number shows no loss below {_number(facts.smallest_loss_percent or 0)} %"
         return [passed(peer.target, direction, message, facts=facts)]
     return [
         Result(
@@ -317,15 +345,7 @@ def _significant(events: int, packets: int, percent: float) -> bool:
     """Whether the path's true share is at least `percent`, at a confidence of 95 %, and from more than one or two
     packets.
     """
-    return events >= LEAST_EVENTS and 100 * _at_least(events, packets) >= percent
-
-
-def _at_least(events: int, packets: int) -> float:
-    """Lower bound of a share (Wilson 1927); there may be more copies than packets."""
-    share, z2 = min(events / packets, 1.0), Z * Z
-    middle = share + z2 / (2 * packets)
-    spread = Z * sqrt((share * (1 - share) + z2 / (4 * packets)) / packets)
-    return max(0.0, (middle - spread) / (1 + z2 / packets))
+    return events >= LEAST_EVENTS and 100 * at_least(events, packets) >= percent
 
 
 def _facts(measured: DirectionStats, stats: StampStats) -> LossFacts:
@@ -349,6 +369,7 @@ def _facts(measured: DirectionStats, stats: StampStats) -> LossFacts:
         rtt_packets=len(stats.rtt_ms),
         dropped_by_ends=stats.drops.forward + stats.drops.reverse,
         rejected=sum(stats.rejected.values()),
+        smallest_loss_percent=round(pace.smallest_loss_percent(measured.sent, LEAST_EVENTS), 1),
     )
 
 

@@ -248,8 +248,7 @@ class Context:
         return (
             any(value is not None for _, value in settings.control)
             or settings.enrolment is not None
-            or secrets.token is not None
-            or secrets.submitter_token is not None
+            or any((secrets.token, secrets.bearers, secrets.submitter_token, secrets.only_for_workers))
         )
 
 

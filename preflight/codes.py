@@ -51,6 +51,8 @@ HOST_RP_FILTER = Code("host.rp-filter", "The strict reverse-path filter drops ov
 HOST_FIREWALL_DROP = Code("host.firewall-drop", "This node's own firewall drops what the overlay delivers")
 HOST_PROXY_ENV = Code("host.proxy-env", "Clients reach the control plane through a proxy", Severity.WARN_OR_FAIL)
 HOST_CAPTIVE_PORTAL = Code("host.captive-portal", "A captive portal answers instead of the network")
+HOST_UPLINK_DOWN = Code("host.uplink-down", "The link by which this node reaches the world is down")
+HOST_GATEWAY_DEAD = Code("host.gateway-dead", "The gateway that the tunnel's packets go to does not answer")
 
 OVERLAY_ABSENT = Code("overlay.absent", "No overlay on this node")
 OVERLAY_DOWN = Code("overlay.down", "The overlay interface is down")
@@ -65,6 +67,15 @@ OVERLAY_NO_KEEPALIVE = Code("overlay.no-keepalive", "No keepalive keeps the NAT 
 OVERLAY_RELAYED = Code("overlay.relayed", "Traffic to the peer is relayed", Severity.WARN)
 OVERLAY_ALLOWED_IPS = Code("overlay.allowed-ips", "The peer's address is not in the tunnel's allowed-ips")
 OVERLAY_ENDPOINT_LOOP = Code("overlay.endpoint-loop", "The tunnel's endpoint is routed into the tunnel itself")
+OVERLAY_ENDPOINT_HAIRPIN = Code(
+    "overlay.endpoint-hairpin", "The tunnel's endpoint is the public address of this node's own router"
+)
+OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE = Code(
+    "overlay.endpoint-answers-elsewhere", "The peer's tunnel answers from another address than its endpoint"
+)
+OVERLAY_PRESHARED_KEY = Code("overlay.preshared-key", "The two ends do not have the same preshared key")
+OVERLAY_PORT_CONFLICT = Code("overlay.port-conflict", "Another socket has the tunnel's UDP port")
+OVERLAY_WRONG_SOURCE = Code("overlay.wrong-source", "Packets enter the tunnel with an address that it does not take")
 OVERLAY_MTU_TOO_BIG = Code("overlay.mtu-too-big", "The tunnel's MTU does not fit the underlay")
 OVERLAY_MTU_TOO_SMALL = Code("overlay.mtu-too-small", "The tunnel's MTU is below what the overlay needs")
 OVERLAY_ROUTE_LEAK = Code("overlay.route-leak", "Traffic for the peer leaves outside the overlay")
@@ -97,14 +108,20 @@ UDP_NAT_TIMEOUT = Code("udp.nat-timeout", "The NAT drops the mapping while the t
 CONTROL_URL_MISSING = Code("control.url-missing", "No control URL is set")
 CONTROL_URL_INVALID = Code("control.url-invalid", "The control URL is not a URL")
 CONTROL_URL_BIND_ALL = Code("control.url-bind-all", "The control URL names a bind-all address")
+CONTROL_URL_CONFLICT = Code("control.url-conflict", "A wrong control URL hides the right one")
 CONTROL_URL_OFF_OVERLAY = Code("control.url-off-overlay", "The control URL's address is not on the overlay")
 CONTROL_DNS_NXDOMAIN = Code("control.dns-nxdomain", "The control host's name does not exist")
 CONTROL_DNS_TIMEOUT = Code("control.dns-timeout", "The resolver does not answer")
+CONTROL_DNS_REFUSED = Code("control.dns-refused", "The resolver refuses this node's questions")
+CONTROL_DNS_TRUNCATED = Code("control.dns-truncated", "The resolver's answer is too long for UDP, and TCP is blocked")
+CONTROL_DNS_STRIPPED = Code("control.dns-stripped", "The resolver takes private addresses out of its answers")
+CONTROL_DNS_SEARCH = Code("control.dns-search", "The search list leads to another host")
 CONTROL_DNS_SPLIT = Code("control.dns-split", "Resolvers disagree about the control host", Severity.WARN_OR_FAIL)
 CONTROL_ADDRESS_FAMILY = Code(
     "control.address-family", "One address family of the control host does not work", Severity.WARN_OR_FAIL
 )
 CONTROL_REFUSED = Code("control.refused", "The control host refuses the connection")
+CONTROL_CONNECTION_RESET = Code("control.connection-reset", "The control host resets connections")
 CONTROL_UNREACHABLE = Code("control.unreachable", "The control host cannot be reached")
 CONTROL_TIMEOUT = Code("control.timeout", "The control plane does not answer in time")
 CONTROL_TLS_EXPIRED = Code("control.tls-expired", "The control plane's certificate has expired")
@@ -112,23 +129,29 @@ CONTROL_TLS_NOT_YET_VALID = Code("control.tls-not-yet-valid", "The control plane
 CONTROL_TLS_UNTRUSTED = Code("control.tls-untrusted", "The control plane's certificate is not trusted")
 CONTROL_TLS_NAME = Code("control.tls-name", "The control plane's certificate is for another name")
 CONTROL_TLS_EXPIRING = Code("control.tls-expiring", "The control plane's certificate expires soon", Severity.WARN)
+CONTROL_CLIENT_CERTIFICATE = Code("control.client-certificate", "The server demands a certificate of its clients")
 CONTROL_TLS_FAILED = Code("control.tls-failed", "The TLS handshake fails")
 CONTROL_PLAIN_HTTP = Code("control.plain-http", "Plain HTTP outside loopback and overlay")
 CONTROL_UNHEALTHY = Code("control.unhealthy", "The control plane says that it is not healthy")
 CONTROL_NOT_POPULI = Code("control.not-populi", "The server that answers is not a Populi control plane")
 CONTROL_BAD_ANSWER = Code("control.bad-answer", "The control plane's answer breaks its contract")
 CONTROL_REDIRECTED = Code("control.redirected", "The control URL redirects elsewhere")
-CONTROL_THROTTLED = Code("control.throttled", "The control plane rate-limits this node", Severity.WARN)
+CONTROL_THROTTLED = Code("control.throttled", "Requests of this node are rate-limited", Severity.WARN_OR_FAIL)
 CONTROL_SLOW = Code("control.slow", "The control plane is slow from here", Severity.WARN)
 CONTROL_CLOCK_SKEW = Code(
     "control.clock-skew", "This node's clock and the control plane's differ", Severity.WARN_OR_FAIL
 )
 
 ENROLL_BOOTSTRAP_DISABLED = Code("enroll.bootstrap-disabled", "The control plane has no bootstrap token enabled")
+ENROLL_BOOTSTRAP_MALFORMED = Code("enroll.bootstrap-malformed", "The one-time token's text cannot be right")
 ENROLL_BOOTSTRAP_INVALID = Code("enroll.bootstrap-invalid", "The bootstrap token is wrong")
 ENROLL_BOOTSTRAP_SPENT = Code("enroll.bootstrap-spent", "The bootstrap token is spent or expired")
+ENROLL_BEARER_MALFORMED = Code("enroll.bearer-malformed", "The bearer's text cannot be right")
 ENROLL_UNAUTHORIZED = Code("enroll.unauthorized", "The control plane does not know the token")
 ENROLL_FORBIDDEN = Code("enroll.forbidden", "The token's role may not do this")
+ENROLL_SETTINGS_DISAGREE = Code(
+    "enroll.settings-disagree", "This node's own places disagree about its cluster", Severity.WARN
+)
 ENROLL_SCOPE_MISMATCH = Code("enroll.scope-mismatch", "The scope id belongs to another cluster")
 ENROLL_JOIN_FAILED = Code("enroll.join-failed", "Join failed")
 ENROLL_HEARTBEAT_FAILED = Code("enroll.heartbeat-failed", "Heartbeat failed")
@@ -141,6 +164,9 @@ POSTURE_ROUTE_OPEN = Code("posture.route-open", "A route answers without a beare
 POSTURE_SHARED_TOKEN = Code("posture.shared-token", "One token serves several roles", Severity.WARN)
 POSTURE_ROLE_TOO_STRONG = Code("posture.role-too-strong", "A token has more rights than its role")
 POSTURE_SCOPE_OPEN = Code("posture.scope-open", "The control plane accepts another scope")
+POSTURE_SCOPE_GUESSABLE = Code(
+    "posture.scope-guessable", "The scope id is one that strangers would choose too", Severity.WARN
+)
 POSTURE_EXPOSED = Code("posture.exposed", "The control plane listens on a public address")
 POSTURE_TLS_OLD = Code("posture.tls-old", "The control plane accepts an old version of TLS", Severity.WARN)
 POSTURE_SECRET_IN_GIT = Code("posture.secret-in-git", "A secret is committed to git")
@@ -150,6 +176,7 @@ NODES_STALE = Code("nodes.stale", "A node has not been seen recently", Severity.
 NODES_QUARANTINED = Code("nodes.quarantined", "A node is quarantined")
 NODES_DRAINING = Code("nodes.draining", "A node is draining", Severity.WARN)
 NODES_DUPLICATE_ADDRESS = Code("nodes.duplicate-address", "Two nodes announce one address", Severity.WARN)
+NODES_SCOPE_MIXED = Code("nodes.scope-mixed", "Nodes of one cluster carry different scope ids", Severity.WARN)
 NODES_VERSION_SKEW = Code("nodes.version-skew", "Nodes run different versions", Severity.WARN)
 
 RUN_TIMEOUT = Code("run.timeout", "The check ran into its time limit", Severity.INCONCLUSIVE)

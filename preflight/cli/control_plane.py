@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -51,6 +52,12 @@ def control_plane() -> None:
     help="Misbehave on request, for drills: heartbeat-500, throttle[=COUNT], hang, unhealthy, "
     "clock-skew=SECONDS, slow=MILLISECONDS, scope-open, crash.",
 )
+@click.option(
+    "--like-upstream",
+    is_flag=True,
+    help="For rehearsals: with the traps of the real server. Any exchange spends the one-time token, also a wrong one, "
+    "and there is no rate limiter.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every request.")
 def serve(
     bind_to: str,
@@ -60,6 +67,7 @@ def serve(
     metrics_bind: str | None,
     config: Path | None,
     fault_names: tuple[str, ...],
+    like_upstream: bool,
     verbose: bool,
 ) -> None:
     """Serve the control plane until SIGTERM or Ctrl-C.
@@ -75,7 +83,7 @@ def serve(
     logs.configure(verbose=verbose)
     try:
         server.run(
-            _config(config),
+            _config(config, upstream=like_upstream),
             bind.places(bind_to),
             db or _default_database(),
             tls=server.tls_files(tls_cert, tls_key),
@@ -120,15 +128,16 @@ def bootstrap_token(out: Path | None, env_out: Path | None, ttl: str) -> None:
     click.echo(bootstrap.instructions(token, out, env_out), err=True)
 
 
-def _config(path: Path | None) -> "ServerConfig":
+def _config(path: Path | None, *, upstream: bool = False) -> "ServerConfig":
     """The server's configuration from the environment and the settings file that applies."""
-    from preflight.control.config import server_config
+    from preflight.control.config import like_upstream, server_config
     from preflight.settings.load import find_config
     from preflight.settings.schema import ConfigFile, read_config
 
     named = os.environ.get("PREFLIGHT_CONFIG")
     source = path or (Path(named) if named else find_config(os.environ))
-    return server_config((read_config(source) if source else ConfigFile()).control_plane, os.environ)
+    config = server_config((read_config(source) if source else ConfigFile()).control_plane, os.environ)
+    return like_upstream(config, time.time_ns() // 1_000_000) if upstream else config
 
 
 def _default_database() -> Path:

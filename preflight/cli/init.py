@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from preflight.files import check, create_all, keeps, write
+from preflight.proto.control.url import ControlUrlError
 
 if TYPE_CHECKING:
     from preflight.settings.first_file import Found
@@ -73,16 +74,14 @@ async def _found() -> "Found":
     from preflight.settings.first_file import Found
     from preflight.settings.load import CONTROL_URL_VARIABLES, control_url_of
     from preflight.settings.peers import overlay_peers
-    from preflight.settings.reading import SettingsError
     from preflight.settings.schema import OverlaySettings
     from preflight.settings.secrets import SECRET_VARIABLES
 
     state = await read_overlay(OverlaySettings(), [])
     names = (*CONTROL_URL_VARIABLES, "VOX_MESH_SCOPE_ID", "VOX_MESH_NODE_ID", *SECRET_VARIABLES)
-    try:
-        url, _ = control_url_of(os.environ)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
+    url, name = control_url_of(os.environ)
+    if isinstance(url, ControlUrlError) and url.fault == "secret":
+        raise click.UsageError(f"{name}: the control URL cannot be used: {url.reason}")
     return Found(
         hostname=os.environ.get("VOX_MESH_NODE_ID", "").strip() or socket.gethostname(),
         overlay=state,

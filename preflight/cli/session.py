@@ -33,7 +33,8 @@ from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
 from preflight.proto.control.own_row import spare_prefix
-from preflight.report.model import Gate, LabKind, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, LabKind, Report
 from preflight.report.node import node_info, overlay_info
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor

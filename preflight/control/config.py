@@ -1,7 +1,7 @@
 """The server's configuration: VOX_MESH_* variables override the YAML file's `control_plane`; one frozen value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from preflight.control.auth import Bearers, Role
@@ -51,6 +51,8 @@ class ServerConfig:
     rate: Rate | None = None
     max_connections: int | None = None
     max_connections_per_client: int | None = None
+    like_upstream: bool = False
+    """Whether it has the traps of the real server: any exchange spends the one-time token; there is no rate limiter."""
     warnings: tuple[str, ...] = ()
     """Warnings for the operator about these settings."""
 
@@ -58,6 +60,14 @@ class ServerConfig:
     def mesh_token(self) -> str | None:
         """The bearer that a bootstrap token is exchanged for."""
         return self.bearers.tokens.get(Role.MESH)
+
+
+def like_upstream(config: ServerConfig, now_ms: int) -> ServerConfig:
+    """The same with the traps of the real server: a deadline that has passed when it starts is dropped, too."""
+    bootstrap = config.bootstrap
+    if bootstrap is not None and bootstrap.expires_unix_ms is not None and bootstrap.expires_unix_ms <= now_ms:
+        bootstrap = replace(bootstrap, expires_unix_ms=None)
+    return replace(config, bootstrap=bootstrap, rate=None, like_upstream=True)
 
 
 def server_config(settings: ControlPlaneSettings, environ: Mapping[str, str]) -> ServerConfig:

@@ -43,6 +43,30 @@ def exchange(
     return mesh_token
 
 
+def burn(tx: Transaction, bootstrap: BootstrapToken) -> int | None:
+    """Spend the one-time token before anything is compared, as the real server does.
+
+    Returns when, Unix milliseconds; None if it was spent before.
+    """
+    added = tx.db.execute(
+        "INSERT INTO spent_bootstrap_token (token_sha256, idempotency_key, spent_unix_ms) VALUES (?, NULL, ?)"
+        " ON CONFLICT DO NOTHING",
+        (hashlib.sha256(bootstrap.token.encode()).digest(), tx.now),
+    ).rowcount
+    return tx.now if added == 1 else None
+
+
+def after_burning(bootstrap: BootstrapToken, mesh_token: str | None, presented: str, now_ms: int) -> str:
+    """The real server's answer to the exchange that spent the token: the mesh token, or a refusal all the same."""
+    if bootstrap.expires_unix_ms is not None and now_ms > bootstrap.expires_unix_ms:
+        raise Refusal(410, "bootstrap token expired")
+    if not hmac.compare_digest(presented.encode(), bootstrap.token.encode()):
+        raise Refusal(401, "invalid bootstrap token")
+    if mesh_token is None:
+        raise Refusal(503, "the server has no mesh token (VOX_MESH_TOKEN)")
+    return mesh_token
+
+
 def accept_jti(tx: Transaction, jti: str, forget_unix_ms: int) -> bool:
     """Whether a JWT's id is certainly new; after `forget_unix_ms` its token is refused by age.
 

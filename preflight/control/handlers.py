@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from preflight.control import credentials, leases, mailbox, models, nodes
-from preflight.control.config import ServerConfig
+from preflight.control.config import BootstrapToken, ServerConfig
 from preflight.control.database import Database
 from preflight.control.logs import event
 from preflight.control.refusal import Refusal
@@ -72,18 +72,22 @@ async def exchange(plane: Plane, body: models.BootstrapExchangeRequest) -> Respo
     if bootstrap is None:
         raise Refusal(404, "bootstrap exchange is not enabled")
     try:
-        mesh_token = await plane.database.write(
-            credentials.exchange,
-            bootstrap,
-            plane.config.mesh_token,
-            body.bootstrap_token.get_secret_value().strip(),
-            body.idempotency_key,
-        )
+        mesh_token = await _bought(plane, bootstrap, body)
     except Refusal as refusal:
         event(_log, logging.WARNING, "bootstrap refused", status=refusal.status, because=refusal.text)
         raise
     event(_log, logging.INFO, "bootstrap granted")
     return _model(models.BootstrapExchangeResponse(mesh_token=mesh_token, scope_id=plane.config.scope_id))
+
+
+async def _bought(plane: Plane, bootstrap: BootstrapToken, body: models.BootstrapExchangeRequest) -> str:
+    presented, mesh_token = body.bootstrap_token.get_secret_value().strip(), plane.config.mesh_token
+    if not plane.config.like_upstream:
+        return await plane.database.write(credentials.exchange, bootstrap, mesh_token, presented, body.idempotency_key)
+    now_ms = await plane.database.write(credentials.burn, bootstrap)
+    if now_ms is None:
+        raise Refusal(410, "bootstrap token already consumed")
+    return credentials.after_burning(bootstrap, mesh_token, presented, now_ms)
 
 
 async def deliver(plane: Plane, body: models.DeliverRequest) -> Response:

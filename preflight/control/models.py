@@ -58,7 +58,7 @@ class NodeRecord(Wire):
     version: str = Field(description="Version of the software that registered the node.")
     last_seen_unix_ms: U64 = Field(description="Set by the server; a client's value is ignored.")
     listen_addr: str | None = None
-    scope_id: Name | None = Field(None, description="Cluster (tenancy) id.")
+    scope_id: Word | None = Field(None, description="Cluster (tenancy) id, compared exactly.")
     visibility: Name | None = Field(None, description="private (the default) or public.")
     pool_id: Name | None = None
     trust_tier: Name | None = Field(None, description="new, probation or trusted (the default).")

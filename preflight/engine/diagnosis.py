@@ -3,6 +3,9 @@
 Bad results with one code about one target form a candidate. A candidate explains another if it lies deeper, a rule
 connects the two, and the facts do not contradict the rule. Whatever nothing explains is a root cause. A cause's message
 is the message of one of its results.
+
+A place of death on the way of a packet is proven: it explains whatever else is bad about that way, and no rule that
+infers explains it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +14,11 @@ from fnmatch import fnmatchcase
 from functools import cache
 from time import monotonic
 
-from preflight.api import CONTROL, NODE, Code, Direction, Remedies, Result, Status
-from preflight.engine.rules import BENEATH, DEPTH, LAYERS, RULES, Rule
+from preflight.api import CONTROL, NODE, Code, Direction, Facts, Remedies, Result, Status
+from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, Rule, dies_with, silent
+from preflight.engine.ways import WayId, way_of
 from preflight.model.event import Listener, telling
+from preflight.proto.way.stations import Station
 
 SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
 """What is bad, the worst first."""
@@ -21,7 +26,7 @@ SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One root cause; `explains` holds result ids, its own first."""
+    """One root cause; `explains` holds result ids, its own first. place: the way and the station that it is about."""
 
     code: Code
     message: str
@@ -30,6 +35,7 @@ class Cause:
     remedy: str | None
     explains: tuple[str, ...]
     remedies: Remedies = ()
+    place: tuple[WayId, Station] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +45,20 @@ class _Candidate:
     status: Status
     results: tuple[Result, ...]
     place: int
+
+    @property
+    def deaths(self) -> frozenset[tuple[Station, Facts | None]]:
+        """The places at which packets die, each with what decided."""
+        return frozenset(
+            (result.station, result.facts)
+            for result in self.results
+            if result.status is Status.FAIL and result.station is not None and result.station.kind == "packet"
+        )
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is a place at which packets die."""
+        return bool(self.deaths)
 
 
 def diagnose(
@@ -89,7 +109,9 @@ class _Reach:
         self._anywhere: list[_Candidate] = []
         for candidate in candidates:
             self._by_target.setdefault(candidate.target, []).append(candidate)
-            if any(rule.where == "all" and fnmatchcase(candidate.code.slug, rule.cause) for rule in rules):
+            if candidate.proven or any(
+                rule.where == "all" and fnmatchcase(candidate.code.slug, rule.cause) for rule in rules
+            ):
                 self._anywhere.append(candidate)
 
     def explainers(self, effect: _Candidate) -> list[_Candidate]:
@@ -108,10 +130,23 @@ class _Reach:
         # What is milder never excuses what is worse, and what is undecided explains nothing.
         if cause.status is Status.INCONCLUSIVE or SEVERITY.index(cause.status) > SEVERITY.index(effect.status):
             return False
+        if cause.proven and effect.proven and cause.code == effect.code and not cause.deaths.isdisjoint(effect.deaths):
+            return True
+        # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
+        if cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug):
+            return self._about_the_way(cause, effect)
         return any(
             _reaches(rule, cause, effect, self._control_host) and _borne_out(rule, cause, effect)
             for rule in self._rules_between(cause.code.slug, effect.code.slug)
         )
+
+    def _about_the_way(self, cause: _Candidate, effect: _Candidate) -> bool:
+        """Whether a finding is about the way on which packets are proven to die."""
+        if {_direction(list(each.results)) for each in (cause, effect)} == {Direction.FORWARD, Direction.REVERSE}:
+            return False
+        if effect.target == CONTROL:
+            return cause.target == self._control_host or (silent(effect.code.slug) and _stops_all(cause))
+        return effect.target in (cause.target, NODE)
 
     def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:
         """The rules by which one code accounts for another."""
@@ -122,6 +157,11 @@ class _Reach:
                 if fnmatchcase(cause, rule.cause) and any(fnmatchcase(effect, pattern) for pattern in rule.effects)
             )
         return self._between[cause, effect]
+
+
+def _stops_all(cause: _Candidate) -> bool:
+    """Whether packets die where this node's tunnel meets the network, which those for the control plane meet too."""
+    return any(station.id in OUTER for station, _ in cause.deaths)
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
@@ -155,14 +195,18 @@ def _borne_out(rule: Rule, cause: _Candidate, effect: _Candidate) -> bool:
 
 
 def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
+    if cause.proven != effect.proven:
+        return cause.proven
+    if cause.proven and cause.code == effect.code:
+        return cause.place < effect.place
     if cause.code.slug in BENEATH.get(effect.code.slug, ()):
         return effect.code.slug != "host.rp-filter" or effect.target == NODE
     return _depth(cause) < _depth(effect)
 
 
-def _rank(candidate: _Candidate) -> tuple[int, int, int, bool, int]:
+def _rank(candidate: _Candidate) -> tuple[int, bool, int, int, bool, int]:
     """Failures before breakage before warnings before the undecided; the deeper first, then as they came."""
-    return SEVERITY.index(candidate.status), *_depth(candidate), candidate.place
+    return SEVERITY.index(candidate.status), not candidate.proven, *_depth(candidate), candidate.place
 
 
 def _depth(candidate: _Candidate) -> tuple[int, int, bool]:
@@ -197,7 +241,11 @@ def _explained(root: _Candidate, effects: Mapping[_Candidate, Sequence[_Candidat
 def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, Sequence[str]]) -> Cause:
     """blocked: ids of the results that each failed result keeps from being measured."""
     bad = [result.id for candidate in explained for result in candidate.results]
-    worst = [result for result in root.results if result.status is root.status]
+    # What is proven says most, then what was followed; the sort keeps the order of all others.
+    worst = sorted(
+        (result for result in root.results if result.status is root.status),
+        key=lambda result: (result.station is None, not result.observations),
+    )
     # The directions of one check belong together; what another check says of the same is a repetition.
     telling = [result for result in worst if result.check == worst[0].check]
     return Cause(
@@ -208,7 +256,14 @@ def _cause(root: _Candidate, explained: list[_Candidate], blocked: Mapping[str, 
         remedy="\n".join(dict.fromkeys(result.remedy for result in telling if result.remedy)) or None,
         explains=tuple(dict.fromkeys([*bad, *(id for failure in bad for id in blocked.get(failure, ()))])),
         remedies=tuple(dict.fromkeys(remedy for result in telling for remedy in result.remedies)),
+        place=_place(telling),
     )
+
+
+def _place(results: Iterable[Result]) -> tuple[WayId, Station] | None:
+    """The station that the first of the results is about, if one is."""
+    places = ((way, result.station) for result in results if (way := way_of(result)) is not None)
+    return next(((way, station) for way, station in places if station is not None), None)
 
 
 def _direction(results: list[Result]) -> Direction:

@@ -5,6 +5,7 @@ The order of `RULES` means nothing: rank is in `DEPTH`, and a test shuffles the 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from preflight.api import CONTROL, Direction, Result
 from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
@@ -45,13 +46,14 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
     "control": (
         "control.dns-split",  # resolvers that disagree explain an address off the overlay
         "control.url-*",
-        "control.dns-nxdomain",
-        "control.dns-timeout",
+        *(f"control.dns-{how}" for how in ("search", "nxdomain", "stripped", "truncated", "refused", "timeout")),
         "control.address-family",
         "control.refused",
+        "control.connection-reset",
         "control.unreachable",
         "control.timeout",
         "control.clock-skew",
+        "control.client-certificate",
         "control.tls-*",
         "control.not-populi",
         "control.redirected",
@@ -121,6 +123,16 @@ def _of_the_silent(cause: Result, effect: Result) -> bool:
     return effect.target == CONTROL or silent is None or effect.target in silent
 
 
+def _of_a_join(_: Result, effect: Result) -> bool:
+    """What keeps a node from joining keeps posture.scope from trying a join too, and from nothing else."""
+    return effect.check == "posture.scope"
+
+
+def _of_the_routes(_: Result, effect: Result) -> bool:
+    """A route that answers with a server's error does so whoever asks."""
+    return effect.check == "posture.routes"
+
+
 def _by_echo(_: Result, effect: Result) -> bool:
     """A missing privilege for ICMP explains only what needs ICMP."""
     return effect.check in _BY_ECHO
@@ -140,8 +152,12 @@ _CONTROL_PATH = (*_SILENT, "control.refused")
 _OUTSIDE = ("control.url-off-overlay", "control.plain-http")
 _OTHER_SERVER = tuple(
     f"control.{how}"
-    for how in ("tls-failed", "tls-untrusted", "tls-name", "not-populi", "redirected", "unhealthy", "throttled")
+    for how in (
+        *("connection-reset", "client-certificate", "tls-failed", "tls-untrusted", "tls-name"),
+        *("not-populi", "redirected", "unhealthy", "throttled"),
+    )
 )
+_NAMELESS = tuple(f"control.dns-{how}" for how in ("nxdomain", "timeout", "refused", "truncated", "stripped", "search"))
 _NOT_AS_PROMISED = tuple(
     f"control.{how}" for how in ("not-populi", "redirected", "unhealthy", "bad-answer", "throttled")
 )
@@ -213,7 +229,7 @@ RULES: tuple[Rule, ...] = (
     Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
     # The way to the control plane.
     Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
-    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
+    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", *_NAMELESS)),
     *(
         Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
@@ -221,11 +237,14 @@ RULES: tuple[Rule, ...] = (
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
     *(
         Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)
-        for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
+        for how in (
+            *("dns-*", "url-*", "address-family", "refused", "connection-reset", "unreachable", "timeout"),
+            *("client-certificate", "tls-*"),
+        )
     ),
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
     # Every request to the control plane stayed without an answer, including that of this node's clock check.
-    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
+    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_OTHER_SERVER, "control.bad-answer")),
     # The same where no request was made, because its way is wrong; the clock of a peer did not answer either.
     *(
         Rule(cause, ("run.no-answer",), "all")
@@ -239,6 +258,14 @@ RULES: tuple[Rule, ...] = (
     ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
+    *(
+        Rule(cause, ("run.no-answer",), condition=_of_a_join)
+        for cause in ("enroll.unauthorized", "enroll.forbidden", "enroll.join-failed", "enroll.scope-mismatch")
+    ),
+    *(
+        Rule(f"enroll.{step}-failed", ("run.no-answer",), condition=_of_the_routes)
+        for step in ("join", "heartbeat", "lease", "leave")
+    ),
     Rule("nodes.quarantined", ("enroll.lease-failed",)),
     Rule("posture.open", ("posture.route-open", "posture.role-too-strong")),
 )
@@ -250,3 +277,30 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+
+OUTER = frozenset(
+    {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
+    | {"prerouting-outer", "rp-outer", "input-outer", "socket-outer"}
+)
+"""Stations of this node that the packets of all its tunnels pass."""
+
+
+def silent(code: str) -> bool:
+    """Whether a finding says that nothing at all came back from the control plane."""
+    return code in (*_SILENT, "run.no-answer")
+
+
+_WITH_A_WAY = ("overlay.*", "reach.*", "mtu.*", "udp.*", "host.firewall-drop", "host.rp-filter", *_ENDED)
+_WITHOUT = ("overlay.config-drift",)
+
+
+def dies_with(code: str) -> bool:
+    """Whether a finding about a target goes back to a proven death on the way of its packets.
+
+    What is about this node's posture, names, tokens or lists has another cause.
+    """
+    if any(fnmatchcase(code, pattern) for pattern in _WITHOUT):
+        return False
+    return any(
+        fnmatchcase(code, pattern) for pattern in (*_WITH_A_WAY, "run.needs-*", *_CONTROL_PATH, *_ENROL_REQUESTS)
+    )

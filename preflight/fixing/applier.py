@@ -15,10 +15,11 @@ from preflight import files, programs
 from preflight.fixing.settings_edit import changed
 from preflight.fixing.steps import FixError, Step, steps
 from preflight.model.change import Command
-from preflight.model.fix import Environment, Fix, PastProxy, Setting
+from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, PastProxy, Setting
 
 PATIENCE_S = 60.0
 _PROXY_VARIABLE = "NO_PROXY"
+_BEARER, _WORKER = "VOX_MESH_TOKEN", "VOX_MESH_WORKER_TOKEN"
 
 
 class Ran(NamedTuple):
@@ -79,7 +80,7 @@ def apply(
     """
     if isinstance(fix, Setting):
         return _in_file(fix)
-    if isinstance(fix, Environment | PastProxy):
+    if isinstance(fix, Environment | PastProxy | BearerFromWorkerToken):
         return _in_environment(fix, environ)
     if fix.stays:
         return _started(fix, start)
@@ -158,10 +159,12 @@ def _write(path: Path, text: str) -> None:
         raise FixError(str(error)) from None
 
 
-def _in_environment(fix: Environment | PastProxy, environ: Mapping[str, str]) -> Done:
+def _in_environment(fix: Environment | PastProxy | BearerFromWorkerToken, environ: Mapping[str, str]) -> Done:
     if isinstance(fix, PastProxy):
         known = environ.get(_PROXY_VARIABLE) or environ.get(_PROXY_VARIABLE.lower())
         values = {_PROXY_VARIABLE: f"{known},{fix.host}" if known else fix.host}
+    elif isinstance(fix, BearerFromWorkerToken):
+        values = {_BEARER: environ.get(_WORKER, "")}
     else:
         values = {variable.name: variable.value for variable in fix.variables}
     return Done(fix, environment=values, environment_before={name: environ.get(name) for name in values})

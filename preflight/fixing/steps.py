@@ -7,27 +7,37 @@ the change would still be right: a report may be older than the state that it de
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
 
+from preflight.model import parameters
 from preflight.model.change import Command
 from preflight.model.fix import (
+    AddressDelete,
     ClockSync,
     FilterAccept,
     FilterDelete,
+    FilterPass,
     Fix,
+    IptablesPass,
     KernelSettings,
     LinkAddresses,
     LinkMtu,
     LinkMtuByAddress,
     LinkUp,
+    NeighbourDelete,
+    NoPresharedKey,
+    PolicyRule,
     PrivateFiles,
+    RefusalDelete,
     Route,
     RouteAround,
     WgQuick,
+    WireguardKey,
     WireguardPeer,
+    WireguardPort,
 )
 
 Ask = Callable[[Command], str]
@@ -149,6 +159,47 @@ def _fits(fix: Route, entry: Command) -> bool:
     return all(value is None or (word, value) in pairs for word, value in wanted)
 
 
+def _policy_rule(fix: PolicyRule, ask: Ask) -> Iterator[Step]:
+    there = json.loads(ask(("ip", "-json", fix.family, "rule", "show", "pref", str(fix.priority))))
+    if fix.action == "del" and not there:
+        raise FixError(f"the rule {fix.priority} is not there any more")
+    if fix.action == "add" and any(str(rule.get("table", "")) in _names_of(fix.table) for rule in there):
+        return
+    back = replace(fix, action="add" if fix.action == "del" else "del")
+    yield from (Step(command, _undone_by(*back.commands)) for command in fix.commands)
+
+
+def _names_of(table: int | None) -> tuple[str, ...]:
+    return (str(table), {253: "default", 254: "main", 255: "local"}.get(table or 0, str(table)))
+
+
+def _refusal_delete(fix: RefusalDelete, ask: Ask) -> Iterator[Step]:
+    table = () if fix.table is None else ("table", str(fix.table))
+    shown = ask(("ip", fix.family, "route", "show", *table, "type", fix.kind, "exact", fix.destination))
+    if not shown.strip():
+        raise FixError(f"the {fix.kind} route to {fix.destination} is not there any more")
+    back = ("ip", fix.family, "route", "add", *_entry(shown.splitlines()[0]), *table)
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _address_delete(fix: AddressDelete, ask: Ask) -> Iterator[Step]:
+    shown = json.loads(ask(("ip", "-json", "address", "show", "dev", fix.interface)))
+    there = {f"{each['local']}/{each['prefixlen']}" for link in shown for each in link.get("addr_info", ())}
+    if fix.address not in there:
+        raise FixError(f"{fix.interface} does not have {fix.address} any more")
+    back = ("ip", "address", "add", fix.address, "dev", fix.interface)
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _neighbour_delete(fix: NeighbourDelete, ask: Ask) -> Iterator[Step]:
+    shown = json.loads(ask(("ip", "-json", "neighbour", "show", "to", fix.address, "dev", fix.interface)))
+    fixed = [each["lladdr"] for each in shown if "PERMANENT" in each.get("state", ()) and each.get("lladdr")]
+    if not fixed:
+        raise FixError(f"nobody wrote where {fix.address} is on {fix.interface}")
+    entry = (fix.address, "lladdr", fixed[0], "dev", fix.interface, "nud", "permanent")
+    yield from (Step(command, _undone_by(("ip", "neighbour", "replace", *entry))) for command in fix.commands)
+
+
 def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
     def shown(what: str) -> dict[str, str]:
         rows = (line.partition("\t") for line in ask(("wg", "show", fix.interface, what)).splitlines())
@@ -168,8 +219,51 @@ def _wireguard_peer(fix: WireguardPeer, ask: Ask) -> Iterator[Step]:
     if fix.allowed_ips is not None:
         _owned_by_nobody_else(fix, allowed)
         back += ["allowed-ips", ",".join(allowed[fix.key])]
-    undo = _undone_by(("wg", "set", fix.interface, "peer", fix.key, *back)) if undoable else None
+    given_back = [("wg", "set", fix.interface, "peer", fix.key, *back)]
+    if fix.taken_from is not None and allowed.get(fix.taken_from):
+        owner = ("peer", fix.taken_from, "allowed-ips", ",".join(allowed[fix.taken_from]))
+        given_back.append(("wg", "set", fix.interface, *owner))
+    undo = _undone_by(*given_back) if undoable else None
     yield from (Step(command, undo) for command in fix.commands)
+
+
+def _wireguard_key(fix: WireguardKey, ask: Ask) -> Iterator[Step]:
+    rows = (line.partition("\t") for line in ask(("wg", "show", fix.interface, "allowed-ips")).splitlines())
+    allowed = {key: () if text == "(none)" else tuple(text.split()) for key, _, text in rows}
+    if fix.instead_of is not None and fix.instead_of not in allowed:
+        raise FixError(f"{fix.interface} has no peer with the key {fix.instead_of} any more")
+    wanted = [ip_network(text) for text in fix.allowed_ips]
+    for key, texts in allowed.items():
+        taken = [each for each in wanted if each in [ip_network(text) for text in texts]]
+        if key not in (fix.key, fix.instead_of) and taken:
+            raise FixError(f"{taken[0]} belongs to another peer of {fix.interface}, {key}")
+    new = fix.key not in allowed
+    # An entry that goes takes its preshared key with it, which nothing here reads.
+    undo = _undone_by(("wg", "set", fix.interface, "peer", fix.key, "remove"))
+    yield from (Step(command, undo if new and fix.instead_of is None else None) for command in fix.commands)
+
+
+def _wireguard_port(fix: WireguardPort, ask: Ask) -> Iterator[Step]:
+    before = ask(("wg", "show", fix.interface, "listen-port")).strip()
+    if before != str(fix.port):
+        back = ("wg", "set", fix.interface, "listen-port", before)
+        yield from (Step(command, _undone_by(back)) for command in fix.commands)
+
+
+def _no_preshared_key(fix: NoPresharedKey, ask: Ask) -> Iterator[Step]:
+    for link in json.loads(ask(("ip", "-json", "address", "show", "to", fix.address))):
+        name = link.get("ifname", "")
+        if parameters.is_interface(name) and fix.key in _peers(name, ask):
+            yield from (Step((*command[:2], name, *command[3:]), None) for command in fix.commands)
+            return
+    raise FixError(f"no WireGuard interface with {fix.address} has a peer with the key {fix.key}")
+
+
+def _peers(interface: str, ask: Ask) -> list[str]:
+    try:
+        return ask(("wg", "show", interface, "peers")).split()
+    except FixError:  # not WireGuard's
+        return []
 
 
 def _owned_by_nobody_else(fix: WireguardPeer, allowed: Mapping[str, tuple[str, ...]]) -> None:
@@ -183,7 +277,7 @@ def _owned_by_nobody_else(fix: WireguardPeer, allowed: Mapping[str, tuple[str, .
             taken = [
                 each for each in wanted if each not in own and each.version == network.version and _in(each, network)
             ]
-            if key != fix.key and taken:
+            if key not in (fix.key, fix.taken_from) and taken:
                 raise FixError(f"{taken[0]} belongs to another peer of {fix.interface}, {key}")
 
 
@@ -223,14 +317,22 @@ def _filter_delete(fix: FilterDelete, ask: Ask) -> Iterator[Step]:
     yield from (Step(command, _undone_by(("nft", *where, rules[at]["rule"]))) for command in fix.commands)
 
 
-def _filter_accept(fix: FilterAccept, ask: Ask) -> Iterator[Step]:
-    del ask  # the rule goes in front of whatever there is
+def _filter_accept(fix: FilterAccept | FilterPass, ask: Ask) -> Iterator[Step]:
+    del ask  # nft refuses a rule in front of one that is gone
 
     def unmade(output: str) -> tuple[Command, ...]:
         handles = re.findall(r"# handle (\d+)", output)
         return tuple(("nft", "delete", "rule", fix.family, fix.table, fix.chain, "handle", each) for each in handles)
 
     yield from (Step((program, "--echo", "--handle", *words), unmade) for program, *words in fix.commands)
+
+
+def _iptables_pass(fix: IptablesPass, ask: Ask) -> Iterator[Step]:
+    rules = [line for line in ask((*fix.program, "-S", fix.chain)).splitlines() if line.startswith("-A ")]
+    if fix.before is not None and fix.before > len(rules):
+        raise FixError(f"the chain {fix.chain} has only {len(rules)} rules by now")
+    back = (*fix.program, "-D", fix.chain, *fix.match)
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
 
 
 _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
@@ -241,11 +343,20 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     KernelSettings: _kernel_settings,
     Route: _route,
     RouteAround: _route_around,
+    PolicyRule: _policy_rule,
+    RefusalDelete: _refusal_delete,
+    AddressDelete: _address_delete,
+    NeighbourDelete: _neighbour_delete,
     WireguardPeer: _wireguard_peer,
+    WireguardKey: _wireguard_key,
+    WireguardPort: _wireguard_port,
+    NoPresharedKey: _no_preshared_key,
     WgQuick: _wg_quick,
     ClockSync: _clock_sync,
     PrivateFiles: _private_files,
     FilterDelete: _filter_delete,
     FilterAccept: _filter_accept,
+    FilterPass: _filter_accept,
+    IptablesPass: _iptables_pass,
 }
 """How each kind is made and undone; of any other kind nothing can be undone."""

@@ -13,7 +13,7 @@ from preflight.fixing.applier import PATIENCE_S, Ran, Run, apply
 from preflight.fixing.steps import FixError
 from preflight.lab.labs import Lab
 from preflight.lab.names import ROUTER
-from preflight.model.fix import ClockSync, Fix, PrivateFiles, ServiceRestart, Setting
+from preflight.model.fix import ClockSync, Fix, PrivateFiles, ServiceRestart, Setting, TokenAlone
 from preflight.report.remedies import RemedyEntry
 
 Verdict = Literal["healed", "not healed", "harmful", "no fix"]
@@ -96,7 +96,11 @@ def _confined(lab: Lab, fix: Fix) -> bool:
     """Whether a fix changes the lab's namespaces or its own files only."""
     if isinstance(fix, ClockSync | ServiceRestart):
         return False
-    files = fix.paths if isinstance(fix, PrivateFiles) else (fix.file,) if isinstance(fix, Setting) else ()
+    files: tuple[str, ...] = ()
+    if isinstance(fix, PrivateFiles):
+        files = fix.paths
+    elif isinstance(fix, Setting | TokenAlone):
+        files = (fix.file if isinstance(fix, Setting) else fix.path,)
     return all(Path(file).resolve().is_relative_to(lab.names.directory) for file in files)
 
 

@@ -2,11 +2,10 @@
 
 The arguments are the name, its address, the control plane's, and perhaps a folder. With a folder, which holds
 `tls.pem`, `tls.key` and `ca.pem`, the relay speaks TLS. `resets` breaks each connection at its second request, `cuts`
-ends the list of nodes inside a chunk, `halves` gives a half of it, `exact-scope` compares scope ids as the real server
-does, blanks and case included, and `asks-certificate` demands a certificate of every client.
+ends the list of nodes inside a chunk, `halves` gives a half of it, and `asks-certificate` demands a certificate of
+every client.
 """
 
-import json
 import os
 import socket
 import ssl
@@ -18,7 +17,6 @@ from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from preflight.lab.blueprint import SCOPE
 from preflight.lab.fake_servers import web_server
 from preflight.model.host_port import split_host_port
 
@@ -26,7 +24,6 @@ _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "conte
 _BACKEND_S = 20.0
 _FAREWELL_S = 2.0
 _LIST = "/v1/populi/nodes"
-_SCOPED = ("/v1/populi/join", "/v1/populi/heartbeat")
 
 
 class Relay(BaseHTTPRequestHandler):
@@ -130,25 +127,6 @@ class Halves(Relay):
         super().send_answer(status, headers, content[: len(content) // 2] if half else content)
 
 
-class ExactScope(Relay):
-    """Refuses a scope id that is not exactly the cluster's."""
-
-    def relay(self, body: bytes) -> None:
-        """Judge the record before the control plane does, which strips blanks."""
-        if self.path in _SCOPED and self._foreign(body):
-            response, _ = self.asked(json.dumps({**json.loads(body), "scope_id": "another"}).encode())
-            self.send_answer(HTTPStatus.FORBIDDEN, dict(response.getheaders()), b"scope mismatch")
-        else:
-            super().relay(body)
-
-    def _foreign(self, body: bytes) -> bool:
-        try:
-            record = json.loads(body)
-        except ValueError:
-            return False
-        return isinstance(record, dict) and record.get("scope_id") != SCOPE
-
-
 def _farewell(connection: socket.socket) -> None:
     """Read what the client still sends: with unread bytes the kernel resets the connection, and the alert is lost."""
     connection.shutdown(socket.SHUT_WR)
@@ -161,7 +139,6 @@ RELAYS: Mapping[str, type[Relay]] = {
     "resets": Resets,
     "cuts": Cuts,
     "halves": Halves,
-    "exact-scope": ExactScope,
     "asks-certificate": Relay,
 }
 

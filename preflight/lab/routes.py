@@ -1,13 +1,12 @@
-"""Wrong routes, and the reverse-path filter: faults for `preflight.lab.scenarios`."""
+"""Wrong routes, and the reverse-path filter."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preflight.lab.faults import table_between
 from preflight.lab.names import ROUTER
-from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink
+from preflight.lab.network import UNDERLAY, index_of, inside, netlink
 from preflight.lab.part import Part
-from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, underlay_address
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -23,38 +22,6 @@ def leaked_route(node: str, peer: str) -> Part:
                 route.route("add", dst=host, gateway=network.plan.gateway(node, family))
 
     return Part(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
-
-
-def leaked_udp(node: str, peer: str) -> Part:
-    """A policy rule sends UDP for the peer's overlay address to the underlay; a plain route lookup looks right."""
-
-    def inject(network: "Network") -> None:
-        table = table_between(node, peer)
-        with netlink(network.names.namespace(node)) as kernel:
-            for family in network.plan.families:
-                address, length = network.plan.address(peer, family), 32 if family == 4 else 128
-                kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
-                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=network.plan.gateway(node, family))
-
-    return Part(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
-
-
-_UDP = 17
-
-
-def overlapping_lan(node: str) -> Part:
-    """The node's LAN uses the overlay's IPv4 prefix, and its route is older than the tunnel's, so it wins."""
-
-    def inject(network: "Network") -> None:
-        own = network.plan.address(node, 4)
-        with netlink(network.names.namespace(node)) as route:
-            add_address(route, UNDERLAY, "10.66.0.77")
-            tunnel = index_of(route, network.names.tunnel(node))
-            # Of two routes to one prefix the older one wins, so the tunnel's must be the younger.
-            route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
-            add_address(route, network.names.tunnel(node), own)
-
-    return Part(f"{node}'s LAN uses the overlay's prefix", inject=inject)
 
 
 PUBLIC_ADDRESS = "44.128.0.3"

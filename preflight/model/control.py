@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from preflight.model.facts import DeathFacts
+
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
@@ -19,7 +21,8 @@ class ControlError(Exception):
     the answer is not from a control plane but from a gateway, a portal or another product. Such an answer says nothing
     about a request, a token or a node, so it has no status here.
     status: the HTTP status of the control plane's answer, or of a server error or `later` from a box on the path.
-    retry_after_s: the value of `Retry-After`, seconds. The message never contains a bearer or a request's body.
+    retry_after_s: the value of `Retry-After`, seconds. by_control_plane: False where something on the path answered.
+    decided: what is known of the answer, also of a stranger's. The message never contains a bearer or a request's body.
     """
 
     def __init__(
@@ -28,12 +31,17 @@ class ControlError(Exception):
         status: int | None,
         message: str,
         retry_after_s: float | None = None,
+        *,
+        by_control_plane: bool = True,
+        decided: DeathFacts | None = None,
     ) -> None:
         super().__init__(message)
+        self.by_control_plane = by_control_plane
         self.kind: ControlErrorKind = kind
         self.status = status
         self.message = message
         self.retry_after_s = retry_after_s
+        self.decided = decided or DeathFacts()
 
 
 class NotHttpError(ControlError):

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-LookupOutcome = Literal["answer", "no-address", "nxdomain", "timeout", "failed"]
+LookupOutcome = Literal[
+    "answer", "no-address", "stripped", "nxdomain", "timeout", "truncated", "refused", "rejected", "failed"
+]
+"""stripped: the resolver says that it left the addresses out. truncated: the answer is too long for UDP, and TCP does
+not bring it. refused: nobody listens there. rejected: the resolver answers that it does not answer this node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +16,7 @@ class Lookup:
 
     source: the resolver's address, or `system` (hosts file and name-service switch: what programs here get).
     addresses: in the given order, each once. detail: the rcode or error if there is no answer.
-    rtt_ms: until its last answer; None if none came.
+    rtt_ms: until its last answer; None if none came. asked: the absolute name, without its last dot, where it is known.
     """
 
     source: str
@@ -20,12 +24,35 @@ class Lookup:
     addresses: tuple[str, ...] = ()
     rtt_ms: float | None = None
     detail: str = ""
+    asked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NameFiles:
+    """This node's own files about a name: what a resolver library reads before it asks anyone.
+
+    services: of the line `hosts` of nsswitch.conf; nothing where there is none. hosts: the name's addresses in the
+    hosts file.
+    """
+
+    services: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def asks_no_resolver(self) -> bool:
+        """Whether the name-service switch is set, and names no service that asks resolvers."""
+        return bool(self.services) and not {"dns", "resolve"} & set(self.services)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """One name, asked everywhere: programs use the system's answer."""
+    """One name, asked everywhere: programs use the system's answer.
+
+    further: what the first resolver that answered says about the names that the search list would try later.
+    """
 
     name: str
     system: Lookup
     resolvers: tuple[Lookup, ...]
+    further: tuple[Lookup, ...] = ()
+    files: NameFiles = NameFiles()

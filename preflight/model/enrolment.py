@@ -12,7 +12,9 @@ class EnrolmentFacts:
     identity_taken: the id in the settings was not used, because a live node may own it.
     existed_before: the node was registered before, hidden from the list, so it was not
     removed. foreign_scope: the scope of the credential, if it is not the scope in the settings.
-    credentials: the file with the credential. has_token: there was a bearer to send.
+    credentials: the file with the credential. has_token: there was a bearer to send. bought: it is the one that the
+    one-time token bought. only_for_workers: the variable of a token that workers do not send, where there is no other.
+    bearer_place: where this node's own bearer comes from. scope_file: the settings file, if the scope comes from it.
     written_down: the record of the node in the state folder, for clean-up after a kill; unrecorded: why there is none.
     """
 
@@ -25,6 +27,10 @@ class EnrolmentFacts:
     node_count: int = 0
     credentials: str = ""
     has_token: bool = True
+    bought: bool = False
+    only_for_workers: str | None = None
+    bearer_place: str = ""
+    scope_file: str | None = None
     written_down: "JoinedRow | None" = None
     unrecorded: str = ""
 

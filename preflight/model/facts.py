@@ -162,6 +162,7 @@ class LossFacts(Facts):
     """One direction of a STAMP session, each share with the count behind it.
 
     sent: the number behind the loss. observed: the number behind reordering, duplication and jitter.
+    smallest_loss_percent: what this number of packets could have shown.
     """
 
     sent: int
@@ -180,6 +181,7 @@ class LossFacts(Facts):
     rtt_packets: int
     dropped_by_ends: int
     rejected: int
+    smallest_loss_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +299,8 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
+    "overlay.route": (DeathFacts,),
+    "way.packet": (DeathFacts,),
 }
 """Which facts each check gives. Where the fields of one class are among another's, the larger class comes first: a
 report is read back in this order."""

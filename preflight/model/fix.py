@@ -7,7 +7,9 @@ command lines that the program runs are both built from them, so they cannot dif
 
 from typing import get_args
 
+from preflight.model.filter_fixes import FilterPass, IptablesPass
 from preflight.model.host_fixes import (
+    BearerFromWorkerToken,
     ClockSync,
     Environment,
     PastProxy,
@@ -15,6 +17,7 @@ from preflight.model.host_fixes import (
     ResponderStart,
     ServiceRestart,
     Setting,
+    TokenAlone,
     WgQuick,
 )
 from preflight.model.network_fixes import (
@@ -29,28 +32,42 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
+from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
 __all__ = [
     "KINDS",
+    "AddressDelete",
+    "BearerFromWorkerToken",
     "ClockSync",
     "Environment",
     "FilterAccept",
     "FilterDelete",
+    "FilterPass",
     "Fix",
+    "IptablesPass",
     "KernelSettings",
     "LinkAddresses",
     "LinkMtu",
     "LinkMtuByAddress",
     "LinkUp",
+    "NeighbourDelete",
+    "NoPresharedKey",
     "PastProxy",
+    "PolicyRule",
     "PrivateFiles",
+    "QueueDelete",
+    "RefusalDelete",
     "ResponderStart",
     "Route",
     "RouteAround",
     "ServiceRestart",
     "Setting",
+    "TokenAlone",
     "WgQuick",
+    "WireguardKey",
     "WireguardPeer",
+    "WireguardPort",
 ]
 
 Fix = (
@@ -61,16 +78,28 @@ Fix = (
     | KernelSettings
     | Route
     | RouteAround
+    | PolicyRule
+    | RefusalDelete
+    | AddressDelete
+    | NeighbourDelete
+    | QueueDelete
     | WireguardPeer
+    | WireguardKey
+    | WireguardPort
+    | NoPresharedKey
     | WgQuick
     | ServiceRestart
     | ClockSync
     | PrivateFiles
     | FilterDelete
     | FilterAccept
+    | FilterPass
+    | IptablesPass
     | Setting
     | Environment
     | PastProxy
+    | TokenAlone
+    | BearerFromWorkerToken
     | ResponderStart
 )
 

@@ -9,6 +9,7 @@ from preflight.model import parameters
 from preflight.model.change import STRICT, Change, Command, NamedValue
 from preflight.model.host_port import bracketed, join_host_port
 from preflight.model.peer import RESPONDER_PORT
+from preflight.model.token import CLEANED_BY
 
 SERVICES = ("tailscaled", "zerotier-one", "nebula")
 _SETTINGS = {
@@ -95,6 +96,42 @@ class PrivateFiles(Change):
 
     def _commands(self) -> tuple[Command, ...]:
         return (("chmod", "600", *self.paths),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAlone(Change):
+    """Leave only the token in its file. rids: what surrounds it, as keys of `CLEANED_BY`."""
+
+    __pydantic_config__ = STRICT
+    needs_root: ClassVar[bool] = False
+
+    id: Literal["token.alone"] = "token.alone"
+    path: str
+    rids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        parameters.path(self.path)
+        parameters.within(len(self.rids), 1, len(CLEANED_BY))
+        for word in self.rids:
+            if word not in CLEANED_BY:
+                raise ValueError(f"{word!r} is nothing that surrounds a token")
+
+    def _commands(self) -> tuple[Command, ...]:
+        scripts = (script for word, script in CLEANED_BY.items() if word in self.rids)
+        return (("sed", "--in-place", "--follow-symlinks", "--regexp-extended", "; ".join(scripts), self.path),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BearerFromWorkerToken(Change):
+    """Give workers the token for workers under the only name that they read."""
+
+    __pydantic_config__ = STRICT
+    needs_root: ClassVar[bool] = False
+
+    id: Literal["environment.bearer"] = "environment.bearer"
+
+    def _lines(self) -> tuple[str, ...]:
+        return ('export VOX_MESH_TOKEN="$VOX_MESH_WORKER_TOKEN"',)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ class Link:
 
     up: administratively up. carrier: its other side is present (a tun without its daemon has none).
     kind: the driver's name as `ip -d link` shows it (`wireguard`, `tun`, `vxlan`), None for hardware.
+    resolves: packets need the hardware address of a neighbour, which a tunnel's do not.
     """
 
     index: int
@@ -29,6 +30,13 @@ class Link:
     kind: str | None = None
     loopback: bool = False
     addresses: tuple[IPInterface, ...] = ()
+    resolves: bool = False
+    hardware: str | None = None
+
+    def has(self, address: str) -> bool:
+        """Whether an address is this interface's."""
+        wanted = ip_address(address)
+        return any(interface.ip == wanted for interface in self.addresses)
 
     def holds(self, address: str) -> IPNetwork | None:
         """The most specific connected network of this interface that contains an address."""

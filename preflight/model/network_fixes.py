@@ -1,4 +1,4 @@
-"""Fixes of the network: interfaces, routes, kernel settings, WireGuard's peers and rules of nftables."""
+"""Fixes of the network: interfaces, routes, kernel settings, WireGuard's peers and rules of firewalls."""
 
 import shlex
 from dataclasses import dataclass
@@ -9,6 +9,11 @@ from preflight.model.change import STRICT, Change, Command, NamedValue
 
 DEVICE, WAY = "DEVICE", "WAY"
 """In a command: the interface that has an address; the next hop to an address."""
+
+
+def device_with(address: str) -> str:
+    """What a shell makes the name of the interface that has an address."""
+    return f"$(ip -o address show to {address} | awk '{{print $2; exit}}')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +53,7 @@ class LinkMtuByAddress(Change):
         return (("ip", "link", "set", "dev", DEVICE, "mtu", str(self.mtu_bytes)),)
 
     def _lines(self) -> tuple[str, ...]:
-        device = f"$(ip -o address show to {self.address} | awk '{{print $2; exit}}')"
-        return tuple(shlex.join(command).replace(DEVICE, device) for command in self._commands())
+        return tuple(shlex.join(command).replace(DEVICE, device_with(self.address)) for command in self._commands())
 
     def on(self, interface: str) -> LinkMtu:
         """The same change, once the interface is known. Raises ValueError if its name is not valid."""
@@ -192,7 +196,10 @@ class RouteAround(Change):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireguardPeer(Change):
-    """Change a peer that a WireGuard interface has. allowed_ips: the whole list, as `wg set` replaces it."""
+    """Change a peer that a WireGuard interface has.
+
+    allowed_ips: the whole list, as `wg set` replaces it. taken_from: the key of the peer that may lose addresses by it.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -202,10 +209,13 @@ class WireguardPeer(Change):
     endpoint: str | None = None
     keepalive_s: int | None = None
     allowed_ips: tuple[str, ...] | None = None
+    taken_from: str | None = None
 
     def __post_init__(self) -> None:
         parameters.interface(self.interface)
         parameters.key(self.key)
+        if self.taken_from is not None:
+            parameters.key(self.taken_from)
         if self.endpoint is not None:
             parameters.endpoint(self.endpoint)
         if self.keepalive_s is not None:

@@ -31,7 +31,8 @@ class OverlayPeer:
     """One peer as the product sees it. Times are UNIX seconds, 0 = never, None = unknown; `keepalive_s` 0 = off.
 
     relayed: True only for a session that is in use; None if the product cannot know it now.
-    online, expired: from the product's control server, None if that is not current.
+    online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
+    preshared key for it, which itself is never kept.
     """
 
     key: str
@@ -48,6 +49,7 @@ class OverlayPeer:
     expired: bool | None = None
     last_seen_unix_s: float | None = None
     key_expires_unix_s: float | None = None
+    preshared: bool | None = None
 
     @property
     def endpoint_address(self) -> str | None:

@@ -32,8 +32,12 @@ _IN_A_SYSCTL = r"[A-Za-z0-9_/][A-Za-z0-9_/:@+=-]{0,14}"
 
 def interface(name: str) -> None:
     """The name of a network interface."""
-    valid = _INTERFACE.fullmatch(name) and name not in (".", "..") and len(name) <= LONGEST_INTERFACE
-    _demand(bool(valid), f"{name!r} is not an interface")
+    _demand(is_interface(name), f"{name!r} is not an interface")
+
+
+def is_interface(name: str) -> bool:
+    """Whether a network interface can have this name, and a command line can hold it."""
+    return bool(_INTERFACE.fullmatch(name)) and name not in (".", "..") and len(name) <= LONGEST_INTERFACE
 
 
 def within(number: int, least: int, most: int) -> None:

@@ -9,18 +9,25 @@ from preflight.model.host_port import join_host_port
 ConnectFailure = Literal["refused", "timeout", "unreachable"]
 ConnectOutcome = Literal["open"] | ConnectFailure
 TransferOutcome = Literal["finished", "unfinished", "failed"] | ConnectFailure
-HandshakeOutcome = Literal["trusted", "expired", "not-yet-valid", "untrusted", "name", "failed"] | ConnectFailure
+HandshakeOutcome = (
+    Literal["trusted", "expired", "not-yet-valid", "untrusted", "name", "client-certificate", "reset", "failed"]
+    | ConnectFailure
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One attempt to connect to one address. elapsed_ms: until the outcome; detail: the system's error text."""
+    """One attempt to connect to one address. elapsed_ms: until the outcome; detail: the system's error text.
+
+    offender: who sent the ICMP error that ended it, as far as the kernel knows.
+    """
 
     address: str
     port: int
     outcome: ConnectOutcome
     elapsed_ms: float
     detail: str = ""
+    offender: str | None = None
 
     @property
     def family(self) -> str:
@@ -35,13 +42,20 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's certificate, accepted or not. `names`: its DNS names and addresses."""
+    """A server's certificate, accepted or not. `names`: its DNS names and addresses.
+
+    subject_name, issuer_name: the common names, or all of the names where they have none. issuer_place: where it says
+    that the certificate of its issuer is.
+    """
 
     subject: str
     issuer: str
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
+    subject_name: str = ""
+    issuer_name: str = ""
+    issuer_place: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,8 @@ class Handshake:
     """One TLS handshake with one address.
 
     detail: the error text of OpenSSL or the system. reply: the answer to the bytes sent; from an unauthenticated peer
-    if `outcome` is not `trusted`.
+    if `outcome` is not `trusted`. chain: the certificates that the server sends, its own first. asks_certificate: the
+    server asks for one of the client.
     """
 
     address: str
@@ -60,6 +75,8 @@ class Handshake:
     version: str | None = None
     certificate: Certificate | None = None
     reply: bytes = b""
+    chain: tuple[Certificate, ...] = ()
+    asks_certificate: bool = False
 
     @property
     def place(self) -> str:

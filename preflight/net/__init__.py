@@ -10,6 +10,7 @@ from preflight.model.kernel import NeedsPlatform
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
     from preflight.model.roles import ScopeTrial
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from preflight.net.stun.nat import NatProbes
     from preflight.net.stun.servers import Stun
     from preflight.net.tcp.connect import Tcp
+    from preflight.net.way.follow import PacketWays
     from preflight.proto.control.url import ControlUrl
     from preflight.settings.load import Settings
 
@@ -41,6 +43,13 @@ class Net:
         from preflight.net.stamp.path import PathProbes
 
         return PathProbes(self._settings, self.control, listener=self.listener)
+
+    @cached_property
+    def ways(self) -> "PacketWays":
+        """The ways of packets, station by station."""
+        from preflight.net.way.follow import PacketWays
+
+        return PacketWays(self.path, self.overlay, self.listener)
 
     @cached_property
     def nat(self) -> "NatProbes":
@@ -101,7 +110,7 @@ class Net:
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
 
-        return ControlClient.from_settings(self._settings, self.listener)
+        return ControlClient.from_settings(self._settings, self.listener, self.dns.known)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
@@ -124,9 +133,21 @@ class Net:
 
     async def control_at(self, url: "ControlUrl", address: str, timeout_s: float) -> bool:
         """Whether a control plane answers `GET /health` of a URL at an address; without proxy and bearer."""
-        from preflight.net.control.client import answers_at
+        from preflight.net.control.living import answers_at
 
         return await answers_at(url, address, self._settings.control.ca_file, timeout_s, self.listener)
+
+    async def health_at(self, url: "ControlUrl", timeout_s: float) -> "HttpAnswer | None":
+        """What answers `GET /health` at another URL than the configured one; nothing secret is sent there."""
+        from preflight.net.control.living import health_at
+
+        return await health_at(url, self._settings.control.ca_file, timeout_s, self.listener)
+
+    async def control_lives(self, url: "ControlUrl", timeout_s: float) -> bool:
+        """Whether a healthy control plane answers there."""
+        from preflight.net.control.living import is_healthy
+
+        return is_healthy(await self.health_at(url, timeout_s))
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""

@@ -102,6 +102,29 @@ def read_refusals(control: Control, quoted: bytes, destination: Address | None) 
     ]
 
 
+def queue_errors(connection: socket.socket) -> None:
+    """Let the kernel keep each ICMP error with its sender, where it can (for TCP since Linux 5.15)."""
+    level, option = (socket.IPPROTO_IP, IP_RECVERR)
+    if connection.family == socket.AF_INET6:
+        level, option = (socket.IPPROTO_IPV6, IPV6_RECVERR)
+    try:
+        connection.setsockopt(level, option, 1)
+    except OSError:
+        pass  # another platform: then nobody knows who sent an error
+
+
+def first_offender(connection: socket.socket) -> str | None:
+    """Who sent the first ICMP error in a socket's queue; None if there is none, or if this node itself made it."""
+    queue = getattr(socket, "MSG_ERRQUEUE", None)
+    if queue is None:
+        return None
+    try:
+        quoted, control, _, _ = connection.recvmsg(CONTROL_BYTES, CONTROL_BYTES, queue | socket.MSG_DONTWAIT)
+    except OSError:
+        return None
+    return next((refusal.offender for refusal in read_refusals(control, quoted, None) if refusal.icmp), None)
+
+
 def _refusal(value: bytes, quoted: bytes, destination: Address | None, interface: str) -> Refusal:
     code, origin, icmp_type, icmp_code, _, info, _ = _EXTENDED_ERROR.unpack_from(value)
     offender = _offender(value[_EXTENDED_ERROR.size :])

@@ -1,12 +1,15 @@
 """Name resolution, resolver by resolver, and what programs on this node really get."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import dns.asyncbackend
 import dns.asyncquery
+import dns.edns
 import dns.exception
 import dns.message
 import dns.name
@@ -16,15 +19,31 @@ import dns.resolver
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
-from preflight.model.dns import Lookup, LookupOutcome, Resolution
+from preflight.files import beginning
+from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
 from preflight.model.event import Listener, telling
 from preflight.net.lookup import system_lookup
+from preflight.proto.control.naming import (
+    HOSTS_FILE,
+    RESOLVERS_FILE,
+    SWITCH_FILE,
+    candidate_names,
+    host_addresses,
+    host_services,
+)
 from preflight.proto.control.url import ControlUrl
 
 MOST_ADDRESSES = 16
 """Of one name: this node connects to no more of them. A name may have thousands, and each costs a socket."""
-RESOLV_CONF = Path("/etc/resolv.conf")
+RESOLV_CONF = Path(RESOLVERS_FILE)
+_LARGEST_FILE = 1 << 20
 _RDTYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+_STRIPPED = frozenset({dns.edns.EDECode.BLOCKED, dns.edns.EDECode.FILTERED, dns.edns.EDECode.PROHIBITED})
+"""The extended errors (RFC 8914) of resolvers that leave addresses out of their answers."""
+_SLOWEST_S = 9.0
+"""The C library waits for a dead resolver for 5 s before it asks the next one."""
+_KNOWN_S = 15.0
+"""For how long an answer to this node's programs is not asked for again."""
 
 
 class Resolver:
@@ -52,27 +71,57 @@ class Resolver:
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._listener = listener
+        self._known: dict[str, tuple[float, Lookup]] = {}
 
     async def resolve(self, name: str) -> Resolution:
         """Ask the system and all resolvers about a name at the same time; every failure is data."""
         configured = self if self._nameservers is not None else self._from_file(RESOLV_CONF)
         candidates = candidate_names(name, configured._search, configured._ndots)
-        patience = self._timeout_s * self._attempts + 1.0
-        system, *resolvers = await asyncio.gather(
-            self.system(name, patience),
-            *(self._first_found(server, candidates) for server in configured._nameservers or ()),
-        )
-        return Resolution(name, system, tuple(resolvers))
+        began = time.monotonic()
+        system = asyncio.ensure_future(system_lookup(name, _SLOWEST_S, self._listener))
+        try:
+            resolvers = await asyncio.gather(
+                *(self._first_found(server, candidates) for server in configured._nameservers or ())
+            )
+            winner = next((lookup for lookup in resolvers if lookup.outcome == "answer"), None)
+            # Where no resolver knows the name, programs will not get it however long they wait.
+            patience = _SLOWEST_S if winner else self._timeout_s * self._attempts + 1.0
+            found = await _at_most(system, patience - (time.monotonic() - began), patience)
+        finally:
+            system.cancel()
+        self._remember(name, found)
+        further = await self._further(winner, candidates) if winner else ()
+        return Resolution(name, found, tuple(resolvers), further, _own_files(name))
+
+    async def _further(self, winner: Lookup, candidates: Sequence[str]) -> tuple[Lookup, ...]:
+        """What the same resolver says about the names that come behind the one that it answered."""
+        later = candidates[candidates.index(f"{winner.asked}.") + 1 :]
+        return tuple(await asyncio.gather(*(self._ask(winner.source, name) for name in later)))
 
     async def addresses(self, url: ControlUrl) -> Sequence[str]:
         """Where programs on this node connect to for a URL: its literal, or the first of the name's addresses."""
         if url.address is not None:
             return (url.host,)
-        return (await self.system(url.host)).addresses[:MOST_ADDRESSES]
+        return (await self.known(url.host)).addresses[:MOST_ADDRESSES]
+
+    async def known(self, name: str, timeout_s: float = 4.0) -> Lookup:
+        """What programs on this node get, or got a few seconds ago: with a dead resolver each look-up takes as long."""
+        asked_at, lookup = self._known.get(name, (0.0, None))
+        if lookup is not None and time.monotonic() - asked_at < _KNOWN_S:
+            return lookup
+        return await self.system(name, timeout_s)
 
     async def system(self, name: str, timeout_s: float = 4.0) -> Lookup:
         """Only what programs on this node get: hosts file, name-service switch, resolvers."""
-        return await system_lookup(name, timeout_s, self._listener)
+        lookup = await system_lookup(name, timeout_s, self._listener)
+        self._remember(name, lookup)
+        return lookup
+
+    def _remember(self, name: str, lookup: Lookup) -> None:
+        if lookup.outcome == "answer":
+            self._known[name] = (time.monotonic(), lookup)
+        else:
+            self._known.pop(name, None)
 
     def _from_file(self, path: Path) -> "Resolver":
         """The resolvers of resolv.conf; the C library asks 127.0.0.1 if the file names none."""
@@ -94,7 +143,7 @@ class Resolver:
         lookup = Lookup(server, "nxdomain")
         for candidate in candidates:
             lookup = await self._ask(server, candidate)
-            if lookup.outcome in ("answer", "timeout"):
+            if lookup.outcome in ("answer", "timeout", "refused"):
                 break
         return lookup
 
@@ -102,8 +151,12 @@ class Resolver:
         """A and AAAA of one absolute name from one resolver."""
         began = time.perf_counter()
         answers = await asyncio.gather(*(self._query(server, name, rdtype) for rdtype in _RDTYPES))
-        merged = merge(server, answers)
-        return merged if merged.outcome == "timeout" else replace(merged, rtt_ms=(time.perf_counter() - began) * 1000)
+        merged = replace(merge(server, answers), asked=name.rstrip("."))
+        if merged.outcome == "timeout":
+            return merged
+        if merged.outcome == "no-address":
+            merged = await self._why_empty(merged, name)
+        return replace(merged, rtt_ms=(time.perf_counter() - began) * 1000)
 
     async def _query(self, server: str, name: str, rdtype: dns.rdatatype.RdataType) -> Lookup:
         """One record type of one absolute name from one resolver; a query without an answer is repeated."""
@@ -112,14 +165,9 @@ class Resolver:
         for attempt in range(1, self._attempts + 1):
             tell(time.monotonic(), "question-sent", resolver=server, type=kind, attempt=attempt)
             try:
-                response, _tcp = await dns.asyncquery.udp_with_fallback(
-                    query, server, self._timeout_s, self._port, ignore_unexpected=True, ignore_errors=True
-                )
-                answer = read_answer(server, response)
+                answer = await self._exchange(server, query)
             except dns.exception.Timeout:
                 continue
-            except (OSError, EOFError, dns.exception.DNSException) as error:
-                answer = Lookup(server, "failed", detail=getattr(error, "strerror", None) or type(error).__name__)
             tell(
                 time.monotonic(),
                 "question-ended",
@@ -134,14 +182,71 @@ class Resolver:
         waited = self._timeout_s * self._attempts
         return Lookup(server, "timeout", detail=f"no answer to {self._attempts} queries within {waited:g} s")
 
+    async def _exchange(self, server: str, query: dns.message.Message) -> Lookup:
+        """One query over UDP, and over TCP if the answer is too long. Raises dns.exception.Timeout."""
+        try:
+            return read_answer(server, await self._over_udp(server, query))
+        except dns.message.Truncated:
+            pass
+        except ConnectionRefusedError:
+            return Lookup(server, "refused", detail="connection refused: nobody listens there")
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            if isinstance(error, dns.exception.Timeout):
+                raise
+            return Lookup(server, "failed", detail=getattr(error, "strerror", None) or type(error).__name__)
+        try:
+            response = await dns.asyncquery.tcp(query, server, self._timeout_s, self._port)
+            return read_answer(server, response)
+        except (OSError, EOFError, dns.exception.DNSException) as error:
+            why = "TCP is silent" if isinstance(error, dns.exception.Timeout) else f"TCP: {type(error).__name__}"
+            return Lookup(server, "truncated", detail=f"the answer is truncated, and {why}")
 
-def candidate_names(name: str, search: Sequence[str], ndots: int) -> list[str]:
-    """The absolute names that the C library tries, in its order (resolv.conf(5): search, ndots)."""
-    if name.endswith("."):
-        return [name]
-    suffixed = [f"{name}.{suffix.strip('.')}." for suffix in search if suffix.strip(".")]
-    absolute = f"{name}."
-    return [absolute, *suffixed] if name.count(".") >= ndots else [*suffixed, absolute]
+    async def _over_udp(self, server: str, query: dns.message.Message) -> dns.message.Message:
+        """The answer to a datagram. Its socket is connected: only then the kernel reports that nobody listens there."""
+        family = socket.AF_INET6 if ":" in server else socket.AF_INET
+        make = dns.asyncbackend.get_default_backend().make_socket
+        place = (server, self._port)
+        async with await make(family, socket.SOCK_DGRAM, 0, None, place) as connected:  # type: ignore[no-untyped-call]
+            return await dns.asyncquery.udp(
+                query,
+                server,
+                self._timeout_s,
+                self._port,
+                sock=connected,
+                ignore_unexpected=True,
+                ignore_errors=True,
+                raise_on_truncation=True,
+            )
+
+    async def _why_empty(self, lookup: Lookup, name: str) -> Lookup:
+        """Whether a resolver says that it left addresses out: asked with EDNS, as `dig` does."""
+        query = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
+        try:
+            response = await self._over_udp(lookup.source, query)
+        except (OSError, EOFError, dns.exception.DNSException):
+            return lookup
+        errors = [each for each in response.options if isinstance(each, dns.edns.EDEOption) and each.code in _STRIPPED]
+        if not errors:
+            return lookup
+        return replace(lookup, outcome="stripped", detail=f"extended error {errors[0].code.name}")
+
+
+async def _at_most(lookup: "asyncio.Future[Lookup]", seconds: float, patience: float) -> Lookup:
+    """The lookup, if it ends in time."""
+    await asyncio.wait({lookup}, timeout=max(0.0, seconds))
+    return lookup.result() if lookup.done() else Lookup("system", "timeout", detail=f"no answer within {patience:g} s")
+
+
+def _own_files(name: str) -> NameFiles:
+    return NameFiles(host_services(_text(SWITCH_FILE)), host_addresses(_text(HOSTS_FILE), name))
+
+
+def _text(path: str) -> str:
+    """The text of a file; nothing where it cannot be read."""
+    try:
+        return beginning(Path(path), _LARGEST_FILE).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def read_answer(server: str, response: dns.message.Message) -> Lookup:
@@ -149,6 +254,8 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     rcode = response.rcode()
     if rcode == dns.rcode.NXDOMAIN:
         return Lookup(server, "nxdomain")
+    if rcode == dns.rcode.REFUSED:
+        return Lookup(server, "rejected", detail="it answers REFUSED")
     if rcode != dns.rcode.NOERROR or not isinstance(response, dns.message.QueryMessage):
         return Lookup(server, "failed", detail=dns.rcode.to_text(rcode))
     rrset = response.resolve_chaining().answer
@@ -158,11 +265,14 @@ def read_answer(server: str, response: dns.message.Message) -> Lookup:
     return Lookup(server, "answer", addresses) if addresses else Lookup(server, "failed", detail="no usable records")
 
 
+_BAD: tuple[LookupOutcome, ...] = ("timeout", "refused", "truncated", "rejected", "failed")
+
+
 def merge(server: str, answers: Sequence[Lookup]) -> Lookup:
     """The A and the AAAA answer of one resolver as one: an address counts most, then a silence, then an error."""
     addresses = tuple(address for answer in answers for address in answer.addresses)
     by_outcome: dict[LookupOutcome, Lookup] = {answer.outcome: answer for answer in answers}
-    bad = next((by_outcome[kind] for kind in ("timeout", "failed") if kind in by_outcome), None)
+    bad = next((by_outcome[kind] for kind in _BAD if kind in by_outcome), None)
     if addresses:
         return Lookup(server, "answer", addresses, detail=bad.detail if bad else "")
     if bad is not None:

@@ -11,6 +11,7 @@ from preflight.model.overlay import IPInterface, IPNetwork, OverlayState
 
 IFF_UP = 0x1
 IFF_LOOPBACK = 0x8
+IFF_NOARP = 0x80
 IFF_LOWER_UP = 0x10000
 
 
@@ -53,6 +54,8 @@ def parse_link(message: Any, addresses: Iterable[Any]) -> Link:
         kind=message.get(("linkinfo", "kind")),
         loopback=bool(flags & IFF_LOOPBACK),
         addresses=tuple(_interface(address) for address in addresses if address["index"] == index),
+        resolves=not flags & (IFF_NOARP | IFF_LOOPBACK),
+        hardware=message.get("address"),
     )
 
 

@@ -91,7 +91,9 @@ def parse_uapi(text: str) -> Device:
             allowed.append([])
         if key == "allowed_ip":
             allowed[-1].append(ip_network(value, strict=False))
-        elif key != "preshared_key":
+        elif key == "preshared_key":
+            (peers[-1] if peers else own)["preshared"] = "yes" if value.strip("0") else ""  # never the key itself
+        else:
             (peers[-1] if peers else own)[key] = value
     status = (peers[-1] if peers else own).pop("errno")
     if status != "0":
@@ -128,7 +130,7 @@ def parse_dump(text: str) -> dict[str, Device]:
 
 def parse_dump_peer(fields: list[str]) -> OverlayPeer:
     """A peer's columns, starting with its public key."""
-    key, _preshared, endpoint, allowed, handshake, rx, tx, keepalive = fields
+    key, preshared, endpoint, allowed, handshake, rx, tx, keepalive = fields
     return OverlayPeer(
         key=key,
         endpoint=None if endpoint == "(none)" else endpoint,
@@ -137,6 +139,7 @@ def parse_dump_peer(fields: list[str]) -> OverlayPeer:
         rx_bytes=int(rx),
         tx_bytes=int(tx),
         keepalive_s=0 if keepalive == "off" else int(keepalive),
+        preshared=preshared != "(none)",
     )
 
 
@@ -220,6 +223,7 @@ def _uapi_peer(fields: Mapping[str, str], networks: list[IPNetwork]) -> OverlayP
         rx_bytes=int(fields.get("rx_bytes", 0)),
         tx_bytes=int(fields.get("tx_bytes", 0)),
         keepalive_s=int(fields.get("persistent_keepalive_interval", 0)),
+        preshared=bool(fields.get("preshared")),
     )
 
 
@@ -234,7 +238,13 @@ def _netlink_peer(part: Any) -> OverlayPeer:
         rx_bytes=part.get_attr("WGPEER_A_RX_BYTES") or 0,
         tx_bytes=part.get_attr("WGPEER_A_TX_BYTES") or 0,
         keepalive_s=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0,
+        preshared=_is_set(part.get_attr("WGPEER_A_PRESHARED_KEY")),
     )
+
+
+def _is_set(key: bytes | str | None) -> bool:
+    """Whether there is a key: WireGuard writes an absent one as zeros, which base64 writes as `A`."""
+    return bool(_text(key or "").strip("A=\0"))
 
 
 def _text(key: bytes | str) -> str:

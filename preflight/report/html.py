@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from preflight.report import common
+from preflight.report import common, ways
 from preflight.report.model import Report
 from preflight.report.page import make_page
 
@@ -35,6 +35,7 @@ def render(report: Report) -> str:
             marks=common.MARKS,
             statuses=STATUSES,
             words=common.WORDS,
+            way_marks=ways.MARKS,
         )
     )
 
@@ -53,6 +54,7 @@ def environment() -> Environment:
     templates.filters["number"] = _number
     templates.filters["shell"] = shlex.join
     templates.filters["advice"] = common.advice
+    templates.filters["legs"] = ways.legs
     return templates
 
 

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from preflight.report import ways
 from preflight.report.common import MARKS, advice, aspect_of, counts, lab_note, overlay_line, way
 from preflight.report.grouping import CauseGroup, cause_groups
-from preflight.report.model import Report, ResultEntry
+from preflight.report.model import Report, ResultEntry, WayEntry
 
 SHOWN = 12
 """Explained results that a cause's table shows; the rest is in the folded list."""
@@ -51,10 +52,25 @@ def _cause(report: Report, group: CauseGroup) -> Iterator[str]:
     place = " ".join(filter(None, (_text(group.who), way(cause.direction))))
     yield f"### {group.number}. {MARKS[group.status]} {_code(cause.code)} {place}"
     yield _text(group.message)
+    if (followed := ways.way_of(report, cause)) is not None:
+        yield _way_table(followed)
     for what in advice(cause):
         lead = what.label.capitalize()
         yield f"{lead}: {_text(' '.join(what.lines))}" if what.is_prose else f"{lead}:\n\n{_fence(what.text)}"
     yield _table([result for result in report.results if result.id in group.explains])
+
+
+def _way_table(followed: WayEntry) -> str:
+    """Where it was seen and where it died; what is behind is left out."""
+    rows = ["| where | station | | by | what is known |", "| --- | --- | --- | --- | --- |"]
+    for leg in ways.legs(followed):
+        known = [station for station in leg.stations if station.state in ("passed", "died")]
+        for station in [each for each in known if each.state == "died"] or known[-1:]:
+            told = map(_text, (station.by or "", station.reason or ""))
+            rows.append(f"| {_text(leg.host)} | {station.id} | {ways.MARKS[station.state]} | {' | '.join(told)} |")
+        if not known:
+            rows.append(f"| {_text(leg.host)} | | {ways.MARKS['unseen']} | | unseen |")
+    return "\n".join(rows)
 
 
 def _table(results: list[ResultEntry]) -> str:

@@ -19,7 +19,8 @@ from preflight.model.pmtu import Fate
 from preflight.report.common import WORST_FIRST, aspect_of, way
 from preflight.report.facts import read_sizes
 from preflight.report.grouping import CauseGroup, cause_groups
-from preflight.report.model import CauseEntry, Report, ResultEntry
+from preflight.report.model import CauseEntry, Report, ResultEntry, WayEntry
+from preflight.report.ways import both_ways
 
 NODE, CONTROL = "node", "control"
 PATH = ("overlay", "reach", "mtu", "udp")
@@ -108,7 +109,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RootCause:
-    """One root cause, at one peer or at many, with its status and the results that it explains."""
+    """One root cause, at one peer or at many, with its status, the results that it explains and the ways it is on."""
 
     number: int
     entry: CauseEntry
@@ -117,6 +118,7 @@ class RootCause:
     message: str
     way: str
     explained: tuple[ResultEntry, ...]
+    ways: tuple[WayEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +199,7 @@ def _causes(report: Report, groups: Sequence[CauseGroup]) -> tuple[RootCause, ..
             message=group.message,
             way=way(group.first.direction),
             explained=tuple(result for result in report.results if result.id in group.explains),
+            ways=both_ways(report, group.first),
         )
         for group in groups
     )

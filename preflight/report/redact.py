@@ -158,7 +158,7 @@ _OURS = frozenset(
     | {"work_class"}
 )
 """Fields with our own words and versions: some look like an address or a name, but are not."""
-_IDS = frozenset({"id", "explains", "blocked_by"})
+_IDS = frozenset({"id", "explains", "blocked_by", "way"})
 _ANYTHING = frozenset({"data", "measurements"})
 """Fields whose keys may come from outside: an address, a host, a line of a file."""
 _DIRECTIONS = frozenset({"forward", "reverse", "round-trip", "local"})

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preflight import codes
-from preflight.report import common
+from preflight.report import common, ways
 from preflight.report.grouping import (
     FEW,
     NOBODY,
@@ -54,7 +54,7 @@ def render(report: Report, *, width: int = 80, color: bool = False, verbose: boo
     )
     _head(console, report)
     groups = cause_groups(report, whole=verbose)
-    _diagnosis(console, groups)
+    _diagnosis(console, report, groups)
     explained = explained_by(groups)
     addresses = {peer.target: peer.address for peer in report.run.peers}
     shown = [result for result in report.results if verbose or not _does_not_apply(result)]
@@ -91,7 +91,7 @@ def _head(console: Console, report: Report) -> None:
         console.print(Text(note, style="yellow"))
 
 
-def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
+def _diagnosis(console: Console, report: Report, groups: Sequence[CauseGroup]) -> None:
     for group in groups:
         console.print()
         cause, many = group.first, len(group.causes) > 1
@@ -100,6 +100,9 @@ def _diagnosis(console: Console, groups: Sequence[CauseGroup]) -> None:
         prefix = f"{group.number}. " if len(groups) > 1 else ""
         hanging(console, Text(prefix + title, style=style))
         console.print(Padding(Text(group.message), (0, 0, 0, 4)))
+        if (way := ways.way_of(report, cause)) is not None:
+            line = Text("way: ", style="bold").append(ways.line(way), style="not bold")
+            console.print(Padding(line, (0, 0, 0, 4)))
         for advice in common.advice(cause):
             _advice(console, advice)
         if many:

@@ -5,7 +5,7 @@ environment, and what this run was asked to do.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,12 @@ from typing import Literal
 from pydantic import SecretStr
 
 from preflight.model.peer import Peer
+from preflight.model.token import Disagreement, HeldToken
 from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
+from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
-from preflight.settings.reading import SettingsError, find_secret, read_key, read_secret, read_variable
+from preflight.settings.places import SCOPE, WorkerFile, worker_files
+from preflight.settings.reading import SettingsError, read_key, read_variable
 from preflight.settings.schema import (
     CheckSettings,
     ConfigFile,
@@ -28,36 +31,65 @@ from preflight.settings.schema import (
     ResponderSettings,
     StunSettings,
     Thresholds,
-    control_url,
     read_config,
 )
+from preflight.settings.tokens import WORKER_TOKEN, bearers, in_file, in_variable, one_time
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Credentials of this run; never in a report, a log or an exception text (`SecretStr` hides its value)."""
+    """Credentials of this run; never in a report, a log or an exception text (`SecretStr` hides its value).
+
+    token: the bearer of workers; None also if its text cannot be right. bearers: every place of it, the one that won
+    first. submitter: where that token was found. only_for_workers: the variable of a token for workers, where there is
+    no bearer: workers do not send it.
+    """
 
     token: SecretStr | None = None
     submitter_token: SecretStr | None = None
+    bearers: tuple[HeldToken, ...] = ()
+    submitter: HeldToken | None = None
+    only_for_workers: str | None = None
     responder_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What `--enroll` asked for. Without a bootstrap token the node joins with the token it has."""
+    """What `--enroll` asked for. Without a bootstrap token the node joins with the token it has.
+
+    bootstrap: the one-time token as it was found; `bootstrap_token` is None also if its text cannot be right.
+    """
 
     bootstrap_token: SecretStr | None = None
     credentials_out: Path | None = None
+    bootstrap: HeldToken | None = None
+
+    @property
+    def brings_token(self) -> bool:
+        """Whether a one-time token was given, whatever its text is."""
+        return self.bootstrap is not None or self.bootstrap_token is not None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedUrl:
+    """A control URL, and the variable or the file that holds it."""
+
+    source: str
+    url: ControlUrl
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a run knows before it looks at the network."""
+    """All that a run knows before it looks at the network.
+
+    control_url_rivals: other control URLs, of sources that the one of `control_url_source` hides.
+    """
 
     node: NodeSettings = NodeSettings()
     peers: tuple[Peer, ...] = ()
     control: ControlSettings = ControlSettings()
     control_url_source: str | None = None
+    control_url_rivals: tuple[NamedUrl, ...] = ()
     responder: ResponderSettings = ResponderSettings()
     overlay: OverlaySettings = OverlaySettings()
     stun: StunSettings = StunSettings()
@@ -70,6 +102,9 @@ class Settings:
     enrolment: Enrolment | None = None
     intrusive: bool = False
     source: Path | None = None
+    worker_files: tuple[WorkerFile, ...] = ()
+    scope_from_file: bool = False
+    disagreements: tuple[Disagreement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +135,7 @@ def _there(path: Path) -> bool:
         return False
 
 
+SCOPE_VARIABLES = ("PREFLIGHT_SCOPE_ID", SCOPE)
 CONTROL_URL_VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL_URL", "VOX_MESH_CONTROL_ADDR")
 
 
@@ -109,12 +145,15 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
     named = environ.get("PREFLIGHT_CONFIG")
     source = options.config or (Path(named) if named else find_config(environ))
     config = read_config(source) if source else ConfigFile()
-    url, url_source = _control_url(options, environ, config, source)
+    files = worker_files(environ, Path.cwd())
+    secrets = _secrets(config, environ, files)
+    url, url_source, rivals = _control_url(options, environ, config, source)
     return Settings(
         node=_node(config, environ),
         peers=_peers(options, config),
-        control=_control(config, environ, url),
+        control=_control(config, environ, url, files),
         control_url_source=url_source,
+        control_url_rivals=rivals,
         responder=config.responder,
         overlay=config.overlay,
         stun=config.stun,
@@ -123,10 +162,19 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         report=config.report.model_copy(update={"redact": tuple({*config.report.redact, *options.redact})}),
         posture=config.posture,
         control_plane=config.control_plane,
-        secrets=_secrets(config, environ),
+        secrets=secrets,
         intrusive=options.intrusive,
-        enrolment=_enrolment(options, environ),
+        enrolment=_enrolment(options, environ, secrets),
         source=source,
+        worker_files=files,
+        disagreements=disagreements(
+            environ,
+            files,
+            secrets.bearers,
+            (f"control.scope_id in {source}", config.control.scope_id),
+            (f"control.url in {source}", str(config.control.usable_url) if config.control.usable_url else None),
+        ),
+        scope_from_file=config.control.scope_id is not None and read_variable(environ, *SCOPE_VARIABLES) is None,
     )
 
 
@@ -157,54 +205,56 @@ def _named_peer(text: str) -> Peer:
 
 
 def _control(
-    config: ConfigFile, environ: Mapping[str, str], url: ControlUrl | ControlUrlError | None
+    config: ConfigFile,
+    environ: Mapping[str, str],
+    url: ControlUrl | ControlUrlError | None,
+    files: Sequence[WorkerFile],
 ) -> ControlSettings:
+    named = read_variable(environ, *SCOPE_VARIABLES) or config.control.scope_id
     return config.control.model_copy(
         update={
             "url": url,
-            "scope_id": read_variable(environ, "PREFLIGHT_SCOPE_ID", "VOX_MESH_SCOPE_ID") or config.control.scope_id,
+            "scope_id": named or next((file.values[SCOPE] for file in files if SCOPE in file.values), None),
             "timeout_ms": _timeout_ms(environ) or config.control.timeout_ms,
         }
     )
 
 
 def control_url_of(environ: Mapping[str, str]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
-    """The control URL in the environment, and its variable. Raises SettingsError for one that may hold a secret."""
-    return next(_control_urls(environ), (None, None))
+    """The control URL in the environment, and its variable."""
+    return _first(_in_variables(environ))
 
 
-def _control_urls(environ: Mapping[str, str]) -> Iterator[tuple[ControlUrl | ControlUrlError, str]]:
-    """The variables that are set, the strongest first; those with a server's bind address last, as workers pass over
-    them. Raises SettingsError for one that may hold a secret.
-    """
-    binds = []
-    for name in filter(lambda name: read_variable(environ, name), CONTROL_URL_VARIABLES):
-        try:
-            url = control_url(environ[name])
-        except ValueError as error:
-            raise SettingsError(f"{name}: the control URL cannot be used: {error}") from None
-        if is_passed_over(url):
-            binds.append((url, name))
-        else:
-            yield url, name
-    yield from binds
+_Source = tuple[ControlUrl | ControlUrlError, str]
+
+
+def _in_variables(environ: Mapping[str, str]) -> list[_Source]:
+    """What each variable says, the strongest first."""
+    names = (name for name in CONTROL_URL_VARIABLES if read_variable(environ, name))
+    return [(parse_control_url(environ[name]), name) for name in names]
+
+
+def _first(sources: Sequence[_Source]) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
+    """The strongest one. Workers pass over a server's bind address while there is another."""
+    usual = [each for each in sources if not is_passed_over(each[0])]
+    return next(iter([*usual, *sources]), (None, None))
 
 
 def _control_url(
     options: Options, environ: Mapping[str, str], config: ConfigFile, source: Path | None
-) -> tuple[ControlUrl | ControlUrlError | None, str | None]:
-    """The control URL and its source.
+) -> tuple[ControlUrl | ControlUrlError | None, str | None, tuple[NamedUrl, ...]]:
+    """The control URL, its source, and what it hides.
 
     An option that cannot be right is the caller's mistake; the same URL from elsewhere is a finding about this node. A
     server's bind address counts only where nothing else is set.
     """
     if options.control_url is not None:
-        return _control_url_option(options.control_url), "--control-url"
-    url, name = control_url_of(environ)
-    in_file = config.control.url
-    if url is not None and (not is_passed_over(url) or in_file is None or is_passed_over(in_file)):
-        return url, name
-    return config.control.url, f"{source}" if config.control.url is not None else None
+        return _control_url_option(options.control_url), "--control-url", ()
+    sources = _in_variables(environ)
+    sources += [(config.control.url, f"{source}")] if config.control.url is not None else []
+    url, name = _first(sources)
+    rivals = (NamedUrl(other, each) for each, other in sources if isinstance(each, ControlUrl) and each != url)
+    return url, name, tuple(rivals)
 
 
 def _control_url_option(text: str) -> ControlUrl | ControlUrlError:
@@ -231,35 +281,36 @@ def _whole(environ: Mapping[str, str], name: str) -> int | None:
     return int(raw) if raw.isdecimal() and len(raw) <= 10 else None
 
 
-def _secrets(config: ConfigFile, environ: Mapping[str, str]) -> Secrets:
-    def bearer(path: Path | None, what: str, *variables: str) -> SecretStr | None:
-        value = find_secret(environ, variables, path, what)
-        return SecretStr(value) if value else None
-
+def _secrets(config: ConfigFile, environ: Mapping[str, str], files: Sequence[WorkerFile]) -> Secrets:
+    found = bearers(environ, config.control.token_file, files)
+    submitter = in_variable(environ, "VOX_MESH_SUBMITTER_TOKEN")
+    if submitter is None and config.control.submitter_token_file is not None:
+        submitter = in_file(config.control.submitter_token_file, "control.submitter_token_file")
     key_file = environ.get("PREFLIGHT_RESPONDER_KEY_FILE")
     path = Path(key_file) if key_file else config.responder.key_file
     return Secrets(
-        token=bearer(config.control.token_file, "control.token_file", "VOX_MESH_TOKEN", "VOX_MESH_WORKER_TOKEN"),
-        submitter_token=bearer(
-            config.control.submitter_token_file, "control.submitter_token_file", "VOX_MESH_SUBMITTER_TOKEN"
-        ),
+        token=found[0].value if found else None,
+        submitter_token=submitter.value if submitter else None,
+        bearers=found,
+        submitter=submitter,
+        only_for_workers=WORKER_TOKEN if not found and in_variable(environ, WORKER_TOKEN) else None,
         responder_key=read_key(path) if path else None,
     )
 
 
-def _enrolment(options: Options, environ: Mapping[str, str]) -> Enrolment | None:
+def _enrolment(options: Options, environ: Mapping[str, str], secrets: Secrets) -> Enrolment | None:
     if not options.enroll:
         if options.bootstrap_token_file or options.credentials_out:
             raise SettingsError("--bootstrap-token-file and --credentials-out go with --enroll")
         return None
     file = options.bootstrap_token_file
-    token = read_secret(file, "--bootstrap-token-file") if file else read_variable(environ, "VOX_MESH_BOOTSTRAP_TOKEN")
-    if token and not options.credentials_out:
+    given = in_file(file, "--bootstrap-token-file") if file else in_variable(environ, "VOX_MESH_BOOTSTRAP_TOKEN")
+    held = one_time(given, secrets.bearers[0] if secrets.bearers else None, environ, secrets.submitter)
+    if held is not None and not options.credentials_out:
         raise SettingsError(
             "a bootstrap token is good for one exchange: say with --credentials-out FILE "
             "where to keep the credential that it buys"
         )
     return Enrolment(
-        bootstrap_token=SecretStr(token) if token else None,
-        credentials_out=options.credentials_out,
+        bootstrap_token=held.value if held else None, bootstrap=held, credentials_out=options.credentials_out
     )

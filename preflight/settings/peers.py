@@ -53,13 +53,13 @@ def distinct(peers: tuple[Peer, ...]) -> tuple[Peer, ...]:
 def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) -> tuple[Peer, ...]:
     """The configured peers, or, without any, those that the overlay names by a single address.
 
-    This node itself is left out, so one settings file can serve every node of a cluster.
+    This node itself is left out, so one settings file can serve every node of a cluster. An address of this node that
+    belongs to another peer is not this node: that is a fault, and the peer stays.
     """
     if overlay is None:
         return configured
-    own = {str(interface.ip) for tunnel in overlay.own_tunnels for interface in tunnel.addresses}
     if configured or not overlay.lists_members:
-        return tuple(peer for peer in configured if peer.address not in own)
+        return tuple(peer for peer in configured if not _is_this_node(peer.address, overlay))
     found: dict[str, Peer] = {}
     for member in (member for tunnel in overlay.own_tunnels for member in tunnel.peers):
         single = next((network for network in member.addresses if network.prefixlen == network.max_prefixlen), None)
@@ -67,6 +67,20 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
             address = str(single.network_address)
             found.setdefault(address, Peer(address, _overlay_name(member.name)))
     return tuple(found.values())
+
+
+def _is_this_node(address: str, overlay: OverlayState) -> bool:
+    """Whether an address is this node's by right: its tunnel has it, and no peer of the tunnel owns it.
+
+    Where nobody lists who owns what, only the first address of each family is by right.
+    """
+    for tunnel in overlay.own_tunnels:
+        addresses = [interface.ip for interface in tunnel.addresses]
+        place = next((place for place, own in enumerate(addresses) if str(own) == address), None)
+        if place is not None:
+            first = all(own.version != addresses[place].version for own in addresses[:place])
+            return tunnel.peer_for(address) is None if tunnel.lists_owners else first
+    return False
 
 
 def _overlay_name(name: str) -> str:

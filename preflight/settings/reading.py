@@ -44,6 +44,11 @@ def read_secret(path: Path, what: str) -> str:
     return text
 
 
+def secret_bytes(path: Path, what: str) -> bytes:
+    """The bytes of a secret file, whatever they are. Raises SettingsError if it cannot be read."""
+    return _content(path, what)
+
+
 def find_secret(environ: Mapping[str, str], variables: Sequence[str], path: Path | None, what: str) -> str | None:
     """A secret from the first of the variables that is set, or else from its file. Raises SettingsError."""
     value = read_variable(environ, *variables)

@@ -33,20 +33,11 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def control_url(text: str) -> ControlUrl | ControlUrlError:
-    """The control URL of a file or a variable; `control.url` reports one that cannot be used.
-
-    Raises ValueError for one that may hold a secret: its text must not reach a report.
-    """
-    url = parse_control_url(text)
-    if isinstance(url, ControlUrlError) and url.fault == "secret":
-        raise ValueError(url.reason)
-    return url
-
-
 ParsedControlUrl = Annotated[
     ControlUrl | ControlUrlError,
-    GetPydanticSchema(lambda *_: core_schema.no_info_after_validator_function(control_url, core_schema.str_schema())),
+    GetPydanticSchema(
+        lambda *_: core_schema.no_info_after_validator_function(parse_control_url, core_schema.str_schema())
+    ),
 ]
 Address = Annotated[str, AfterValidator(peer_address)]
 Milliseconds = Annotated[float, Field(gt=0)]
@@ -111,6 +102,11 @@ class ResponderSettings(Model):
     )
     hellos: bool = Field(
         True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
+    )
+    observe: bool = Field(
+        False,
+        description="Whether a responder with a key also tells a peer that asks by mailbox where its packets die here: "
+        "which station, firewall rule or route.",
     )
 
 

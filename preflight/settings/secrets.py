@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from preflight.proto.control.token_text import read_token
 from preflight.settings.load import Settings
 from preflight.settings.reading import secret_text
 
@@ -14,6 +15,7 @@ SECRET_VARIABLES = (
     "VOX_MESH_ADMIN_TOKEN",
     "VOX_MESH_JWT_HMAC_SECRET",
     "VOX_MESH_BOOTSTRAP_TOKEN",
+    "VOX_MESH_FEDERATION_SIGNING_KEY",
 )
 _SECTIONS = ("control", "control_plane", "responder")
 
@@ -32,14 +34,22 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, 
     """Every secret value of this run, used or not, for the pass that takes them out of the report."""
     secrets, enrolment = settings.secrets, settings.enrolment
     bearers = (secrets.token, secrets.submitter_token, enrolment.bootstrap_token if enrolment else None)
+    bootstrap = enrolment.bootstrap if enrolment else None
+    paths = [*secret_files(settings).values(), *([bootstrap.path] if bootstrap and bootstrap.path else [])]
+    texts = (
+        *(environ.get(name, "").strip() for name in SECRET_VARIABLES),
+        *(file.values.get(name, "") for file in settings.worker_files for name in SECRET_VARIABLES),
+        *map(secret_text, paths),
+    )
     known = (
         *(bearer.get_secret_value() for bearer in bearers if bearer),
         _key_text(secrets.responder_key or b""),
-        *(environ.get(name, "").strip() for name in SECRET_VARIABLES),
-        *map(secret_text, secret_files(settings).values()),
+        *texts,
+        # What is left of a token when its quotes or its name are taken away: a report may show neither.
+        *(read_token(text.encode("utf-8", "surrogateescape"))[0] for text in texts),
         *_stored_tokens(enrolment.credentials_out if enrolment else None),
     )
-    return tuple(filter(None, known))
+    return tuple(dict.fromkeys(filter(None, known)))
 
 
 def _key_text(key: bytes) -> str:

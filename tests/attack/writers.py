@@ -16,7 +16,8 @@ from preflight import codes
 from preflight.api import Direction, Result, failed
 from preflight.cli.main import build
 from preflight.engine.diagnosis import diagnose
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, Report
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="takes root")
 PROGRAM = (sys.executable, "-P", "-m", "preflight")

@@ -16,7 +16,8 @@ from preflight.engine.diagnosis import diagnose
 from preflight.model.facts import AnswerFacts, HealthFacts, LossFacts, MtuSearchFacts
 from preflight.model.fix import LinkMtu
 from preflight.model.pmtu import ProbeSizes, as_data
-from preflight.report.model import Gate, NodeInfo, OverlayInfo, Placement, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, Placement, Report
 from tests.sample_facts import sample
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

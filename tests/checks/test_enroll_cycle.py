@@ -122,7 +122,7 @@ def test_steps_behind_a_failed_one_are_blocked() -> None:
         failed(codes.ENROLL_JOIN_FAILED, "control", Direction.ROUND_TRIP, "bad", aspect="join"),
     ]
     rest = blocked(reported, FACTS)
-    assert [result.aspect for result in rest] == ["heartbeat", "listed", "leave"]
+    assert [result.aspect for result in rest] == ["heartbeat", "listed", "lease", "leave"]
     assert {result.blocked_by for result in rest} == {"enroll.cycle/control/round-trip/join"}
     assert "did not join" in rest[-1].message
 

@@ -31,8 +31,12 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     # Nobody asked for it, and asking would write or go to strangers.
     ("enroll_cycle", "_not_asked_for"): ("enrolment writes, so by contract it takes --enroll",),
     ("enroll_cycle", "_without_bootstrap"): ("no bootstrap token was given: the node joins with the token it has",),
-    ("enroll_cycle", "blocked"): ("the row was there before, so it is left alone", "blocked_by names the failed step"),
-    ("posture_scope", "posture_scope"): ("it writes, so it takes --intrusive or an enrolment",),
+    ("enroll_cycle", "_left_out"): ("the row was there before and is left alone; one in maintenance gets no lease",),
+    ("enroll_cycle", "_stopped"): ("blocked_by names the failed step",),
+    ("posture_scope", "posture_scope"): (
+        "it writes, so it takes --intrusive or an enrolment",
+        "a JWT that is accepted once joins and cannot leave again",
+    ),
     ("run_left_behind", "run_left_behind"): (_NO_URL,),
     ("run_left_behind", "judge"): ("no earlier run of this user left anything: the journal is empty",),
     ("udp_stun", "judge"): ("no STUN server is named, and strangers are not asked",),
@@ -42,6 +46,9 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     ("posture_secrets", "_closed"): ("a repository that nobody named lies around and cannot be read",),
     ("posture_roles", "judge"): ("no token of any role is on this node",),
     ("posture_roles", "_judge_rest"): ("all tokens are JWTs, each of which is good for one request",),
+    ("nodes_state", "nodes_state"): ("a JWT that is accepted once is not used up to read a list",),
+    ("enroll_bearer", "_without"): ("no bearer is on this node: whether one is needed, the control plane says",),
+    ("enroll_bootstrap", "judge"): ("this run was given no one-time token",),
     ("nodes_state", "judge_refusal"): ("the node enrols in this run and has no token before that",),
     # The way that it is about is not the one that is used.
     ("control_dns", "control_dns"): (_NO_URL, "a literal address is not resolved", "the proxy resolves the name"),

@@ -8,7 +8,6 @@ from typing import cast
 import pytest
 from preflight_checks.udp_quality import (
     CONFIRM_COUNT,
-    CONFIRM_TIMES,
     COUNT,
     FULLY_CONFIRMED,
     SILENT_COUNT,
@@ -23,6 +22,7 @@ from preflight.api import Context, Direction, Peer, Result, Status
 from preflight.model.path import DirectionStats, Drops, StampStats
 from preflight.net import Net
 from preflight.net.stamp.path import PathProbes
+from preflight.proto.stamp.pace import Pace
 from preflight.settings.load import Settings
 from preflight.settings.schema import Thresholds
 
@@ -176,7 +176,7 @@ class Mesh:
 
     async def stamp(self, peer: Peer, *, count: int, interval_s: float) -> StampStats:
         """Like PathProbes; one of the silent peers has come up meanwhile."""
-        self.asked[peer.name] = count
+        self.asked[peer.name] = self.asked.get(peer.name, 0) + count
         if peer.name in self.silent_names - {"p300"}:
             return StampStats(sent=count, answered=0)
         return session(direction(count), direction(count), count)
@@ -212,21 +212,39 @@ class Path:
         return self.sessions[min(len(self.counts), len(self.sessions)) - 1]
 
 
+LATE = session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100))
+
+
 @pytest.mark.parametrize(
-    ("first", "sessions"),
+    ("sessions", "counts", "step"),
     [
-        (session(CLEAN, CLEAN), 1),
-        (session(direction(lost=1), direction(199)), 1 + CONFIRM_TIMES),
-        (session(CLEAN, direction(reordered=1)), 1 + CONFIRM_TIMES),
-        (session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100)), 1 + CONFIRM_TIMES),
-        (StampStats(sent=200, answered=0), 1),
+        ([session(CLEAN, CLEAN)], [20, 180], 0),
+        # Trouble that stays at a quarter of the pace is confirmed at the pace at which it was found.
+        ([session(direction(lost=1), direction(199))] * 9, [20, 150, CONFIRM_COUNT, CONFIRM_COUNT], 0),
+        ([session(CLEAN, direction(reordered=1))] * 9, [20, 150, CONFIRM_COUNT, CONFIRM_COUNT], 0),
+        # What is certain needs no more packets.
+        ([session(CLEAN, direction(jitter_ms=[0.1, 60.0] * 100))] * 9, [20, 150], 0),
+        # Trouble that is gone at a quarter of the pace was made by these packets.
+        ([LATE, session(CLEAN, CLEAN)], [20, 150], 1),
+        ([session(direction(lost=90), direction(110)), LATE, session(CLEAN, CLEAN)], [20, 150, 80], 2),
+        ([StampStats(sent=20, answered=0)], [20], 0),
     ],
 )
-def test_trouble_is_measured_longer(first: StampStats, sessions: int) -> None:
-    """A share of few packets is not a finding: what is not clean is confirmed; what is clean costs no more time."""
-    path = Path([first, session(CLEAN, CLEAN)])
-    asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), COUNT, PEER))
-    assert path.counts == [COUNT, *[CONFIRM_COUNT] * (sessions - 1)]
+def test_trouble_is_measured_longer_and_slower(sessions: list[StampStats], counts: list[int], step: int) -> None:
+    """A share of few packets is not a finding, and our own load is not one; what is clean costs no more packets."""
+    path, speed = Path(sessions), Pace()
+    asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), speed, COUNT, PEER))
+    assert path.counts == counts
+    assert speed.step == step
+
+
+def test_own_load_is_no_finding() -> None:
+    """The commonest line: our packets fill its queue, and at a quarter of the pace nothing is lost."""
+    path = Path([session(direction(lost=90), direction(110, lost=20)), session(direction(150), direction(150), 150)])
+    measured = asyncio.run(measure(cast("PathProbes", path), LIMITS, Confirming(), Pace(), COUNT, PEER))
+    results = judge(PEER, measured, LIMITS)
+    assert [result.status for result in results] == [Status.PASS, Status.PASS]
+    assert "this number shows no loss below 2 %" in results[0].message
 
 
 @pytest.mark.parametrize(

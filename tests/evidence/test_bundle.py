@@ -19,7 +19,8 @@ from preflight.evidence.bundle import make_bundle
 from preflight.evidence.collect import Raw, collect, counters
 from preflight.model.event import Event
 from preflight.report import json as report_json
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, Report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
 from preflight.report.timeline import Header, Recorded, parse

@@ -17,7 +17,8 @@ from preflight import codes
 from preflight.api import Direction, Peer, Result, failed, passed
 from preflight.evidence.capture import captures, keep, pcap, rewritten
 from preflight.net.recorder import Packet, Recorder
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, Report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
 

@@ -8,21 +8,31 @@ import pytest
 from preflight.fixing.steps import Ask, FixError, Step, steps
 from preflight.model.change import Command, NamedValue
 from preflight.model.fix import (
+    AddressDelete,
     ClockSync,
     FilterAccept,
     FilterDelete,
+    FilterPass,
     Fix,
+    IptablesPass,
     KernelSettings,
     LinkAddresses,
     LinkMtu,
     LinkMtuByAddress,
     LinkUp,
+    NeighbourDelete,
+    NoPresharedKey,
+    PolicyRule,
     PrivateFiles,
+    QueueDelete,
+    RefusalDelete,
     Route,
     RouteAround,
     ServiceRestart,
     WgQuick,
+    WireguardKey,
     WireguardPeer,
+    WireguardPort,
 )
 
 KEY, OTHER = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=", "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
@@ -94,6 +104,36 @@ def words(*lines: str) -> list[Command]:
             ["ip -4 route replace 192.0.2.1 dev wg0"],
         ),
         (
+            PolicyRule(action="del", family="-4", priority=90, does="prohibit", destination="10.66.0.2/32"),
+            ('[{"priority":90,"src":"all","dst":"10.66.0.2","action":"prohibit"}]',),
+            ["ip -4 rule add to 10.66.0.2/32 pref 90 prohibit"],
+        ),
+        (
+            PolicyRule(action="add", family="-4", priority=32766, does="lookup", table=254),
+            ("[]",),
+            ["ip -4 rule del pref 32766 lookup 254"],
+        ),
+        (
+            PolicyRule(action="add", family="-4", priority=32766, does="lookup", table=254),
+            ('[{"priority":32766,"src":"all","table":"main"}]',),
+            None,
+        ),
+        (
+            RefusalDelete(kind="blackhole", destination="10.66.0.2/32", table=7),
+            ("blackhole 10.66.0.2 metric 9\n",),
+            ["ip -4 route add blackhole 10.66.0.2 metric 9 table 7"],
+        ),
+        (
+            AddressDelete(interface="eth0", address="10.66.0.2/32"),
+            (json.dumps([{"addr_info": [{"local": "10.66.0.2", "prefixlen": 32}]}]),),
+            ["ip address add 10.66.0.2/32 dev eth0"],
+        ),
+        (
+            NeighbourDelete(interface="eth0", address="192.0.2.1"),
+            ('[{"dst":"192.0.2.1","lladdr":"02:00:00:00:00:99","state":["PERMANENT"]}]',),
+            ["ip neighbour replace 192.0.2.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent"],
+        ),
+        (
             WireguardPeer(interface="wg0", key=KEY, keepalive_s=25),
             (f"{KEY}\t10.66.0.2/32\n", f"{KEY}\toff\n"),
             [f"wg set wg0 peer {KEY} persistent-keepalive off"],
@@ -108,6 +148,18 @@ def words(*lines: str) -> list[Command]:
             (f"{KEY}\t(none)\n", f"{KEY}\t192.0.2.9:5\n"),
             [f"wg set wg0 peer {KEY} endpoint 192.0.2.9:5"],
         ),
+        (
+            WireguardPeer(interface="wg0", key=KEY, allowed_ips=("10.66.0.9/32", "10.66.0.2/32"), taken_from=OTHER),
+            (f"{KEY}\t10.66.0.9/32\n{OTHER}\t10.66.0.2/32\n",),
+            [f"wg set wg0 peer {KEY} allowed-ips 10.66.0.9/32", f"wg set wg0 peer {OTHER} allowed-ips 10.66.0.2/32"],
+        ),
+        (
+            WireguardKey(interface="wg0", key=KEY, allowed_ips=("10.66.0.2/32",)),
+            (f"{OTHER}\t10.66.0.3/32\n",),
+            [f"wg set wg0 peer {KEY} remove"],
+        ),
+        (WireguardPort(interface="wg0", port=51821), ("51820\n",), ["wg set wg0 listen-port 51820"]),
+        (WireguardPort(interface="wg0", port=51821), ("51821\n",), None),
         (WgQuick(interface="wg0"), (), ["wg-quick down wg0"]),
         (ClockSync(), ("no\n",), ["timedatectl set-ntp false"]),
         (ClockSync(), ("yes\n",), None),
@@ -141,12 +193,44 @@ def test_an_accepting_rule_is_found_again() -> None:
     assert undone(made, output) == words("nft delete rule inet filter input handle 9")
 
 
+def test_a_rule_in_front_of_another_is_found_again() -> None:
+    """The same for one flow, in front of the rule that stops it: nft by the new handle, iptables by its words."""
+    in_nft = FilterPass(family="inet", table="filter", chain="input", before=7, interface_in="wg0", source="10.66.0.2")
+    (made,) = steps(in_nft, asked())
+    assert made.command[:8] == ("nft", "--echo", "--handle", "insert", "rule", "inet", "filter", "input")
+    output = 'insert rule inet filter input position 7 iifname "wg0" ip saddr 10.66.0.2 accept # handle 9\n'
+    assert undone([made], output) == words("nft delete rule inet filter input handle 9")
+    (made,) = steps(IPTABLES, asked("-P OUTPUT ACCEPT\n-A OUTPUT -j DROP\n"))
+    assert undone([made]) == words("iptables-legacy -w -t filter -D OUTPUT -p udp --sport 51820 -j ACCEPT")
+
+
+IPTABLES = IptablesPass(family="ip", table="filter", chain="OUTPUT", before=1, protocol="udp", source_port=51820)
+
+
 def test_what_cannot_be_undone_says_so() -> None:
     """Protects from the promise of a way back that there is not."""
     assert [step.unmade for step in steps(ServiceRestart(service="nebula"), asked())] == [None]
+    assert [step.unmade for step in steps(QueueDelete(interface="eth0"), asked())] == [None]
     assert [step.unmade for step in steps(WgQuick(interface="wg0", again=True), asked())] == [None, None]
+    renewed = WireguardKey(interface="wg0", key=KEY, instead_of=OTHER, allowed_ips=("10.66.0.2/32",))
+    assert [step.unmade for step in steps(renewed, asked(f"{OTHER}\t10.66.0.2/32\n"))] == [None, None]
     no_endpoint = WireguardPeer(interface="wg0", key=KEY, endpoint="192.0.2.1:51820")
     assert [step.unmade for step in steps(no_endpoint, asked(f"{KEY}\t(none)\n", f"{KEY}\t(none)\n"))] == [None]
+
+
+def test_a_preshared_key_goes_where_the_peer_is() -> None:
+    """Of several devices with the address, the one that has the peer; another program's device is passed over."""
+    answers = iter(('[{"ifname": "eth0"}, {"ifname": "wg1"}]', FixError("not a WireGuard device"), f"{OTHER}\n{KEY}\n"))
+
+    def ask(question: Command) -> str:
+        answer = next(answers)
+        if isinstance(answer, FixError):
+            raise answer
+        return answer
+
+    (step,) = steps(NoPresharedKey(address="10.66.0.2", key=KEY), ask)
+    assert step.command == ("wg", "set", "wg1", "peer", KEY, "preshared-key", "/dev/null")
+    assert step.unmade is None  # nothing here has read the key
 
 
 ALLOWED: Callable[..., WireguardPeer] = lambda *texts: WireguardPeer(  # noqa: E731
@@ -159,6 +243,16 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     "another peer has a wider network": (
         ALLOWED("10.66.0.2/32"), (f"{KEY}\t(none)\n{OTHER}\t10.66.0.0/24\n",), "belongs to another peer",
     ),
+    "the old key is gone": (
+        WireguardKey(interface="wg0", key=KEY, instead_of=OTHER, allowed_ips=("10.66.0.2/32",)), ("",), "any more",
+    ),
+    "another peer has the new one's address": (
+        WireguardKey(interface="wg0", key=KEY, allowed_ips=("10.66.0.2/32",)), (f"{OTHER}\t10.66.0.2/32\n",),
+        "belongs to another peer",
+    ),
+    "no device has the peer": (
+        NoPresharedKey(address="10.66.0.2", key=KEY), ('[{"ifname": "wg0"}]', f"{OTHER}\n"), "no WireGuard interface",
+    ),
     "the peer has more by now": (ALLOWED("10.66.0.2/32"), (f"{KEY}\t10.66.9.0/24\n",), "take away"),
     "the peer is gone": (ALLOWED("10.66.0.2/32"), (f"{OTHER}\t(none)\n",), "no peer with the key"),
     "only the tunnel leads there": (
@@ -167,9 +261,23 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     "the route is gone": (
         Route(action="del", destination="10.66.0.2/32", gateway="192.168.0.1"), ("10.66.0.2 dev wg0\n",), "any more",
     ),
+    "the policy rule is gone": (
+        PolicyRule(action="del", family="-4", priority=90, does="prohibit"), ("[]",), "not there any more",
+    ),
+    "the refusing route is gone": (
+        RefusalDelete(kind="prohibit", destination="10.66.0.2/32"), ("",), "not there any more",
+    ),
+    "the address is gone": (
+        AddressDelete(interface="lo", address="10.66.0.2/32"), ('[{"addr_info": []}]',), "does not have",
+    ),
+    "the neighbour is not written by hand": (
+        NeighbourDelete(interface="eth0", address="192.0.2.1"),
+        ('[{"dst":"192.0.2.1","lladdr":"02::1","state":["STALE"]}]',), "nobody wrote",
+    ),
     "the rule is gone": (
         FilterDelete(family="inet", table="filter", chain="input", handle=8), (RULES,), "not there any more",
     ),
+    "the chain is shorter": (IPTABLES, ("-P OUTPUT DROP\n",), "has only 0 rules"),
     "the address is on no interface": (
         LinkMtuByAddress(address="10.66.0.2", mtu_bytes=1312), ("[]",), "on 0 interfaces",
     ),

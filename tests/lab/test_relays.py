@@ -116,23 +116,6 @@ def test_the_list_is_halved() -> None:
         assert get(connection) == b'{"node'
 
 
-@pytest.mark.parametrize(("scope", "status"), [(f"{SCOPE} ", 403), (SCOPE.upper(), 403), (SCOPE, 200), (None, 403)])
-def test_scopes_are_compared_exactly(scope: str | None, status: int) -> None:
-    """Protects the fault of a blank in a scope id: the real server does not strip it."""
-    with relayed("exact-scope") as port, client(port) as connection:
-        connection.request("POST", JOIN, json.dumps({"scope_id": scope}))
-        response = connection.getresponse()
-        response.read()
-        assert response.status == status
-
-
-def test_a_body_that_is_not_json_is_for_the_control_plane_to_judge() -> None:
-    """Protects probes with invalid bodies: the relay has no opinion of its own about them."""
-    with relayed("exact-scope") as port, client(port) as connection:
-        connection.request("POST", JOIN, "no JSON")
-        assert connection.getresponse().read() == b"no JSON"
-
-
 def test_a_certificate_is_demanded_after_the_handshake(tmp_path: Path) -> None:
     """Protects the fault of TLS 1.3 client certificates: the client's handshake succeeds, and then comes the alert."""
     write_certificates("good", tmp_path, [tmp_path], "127.0.0.1")

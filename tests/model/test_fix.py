@@ -11,9 +11,11 @@ from pydantic import Field, TypeAdapter
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import KINDS, Fix, LinkMtu, LinkMtuByAddress
+from preflight.model.token import CLEANED_BY
 
 FIX: TypeAdapter[Fix] = TypeAdapter(Annotated[Fix, Field(discriminator="id")])
 KEY = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+OTHER = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
 
 interfaces = st.from_regex(r"[a-z][a-z0-9.-]{0,14}", fullmatch=True)
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -29,6 +31,15 @@ def _named(names: st.SearchStrategy[str], values: st.SearchStrategy[str]) -> st.
     return st.lists(st.builds(NamedValue, names, values), min_size=1, max_size=4).map(tuple)
 
 
+PASSING: dict[str, st.SearchStrategy[Any]] = {
+    "interface_in": optional() | interfaces,
+    "interface_out": optional() | interfaces,
+    "source": addresses,
+    "destination": optional() | addresses,
+    "protocol": st.sampled_from(("udp", "tcp")),
+    "source_port": optional() | st.integers(1, 65535),
+    "destination_port": optional() | st.integers(1, 65535),
+}
 PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "link.mtu": {"interface": interfaces, "mtu_bytes": sizes},
     "link.mtu-by-address": {"address": addresses, "mtu_bytes": sizes},
@@ -47,6 +58,19 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "locked_mtu_bytes": optional() | sizes,
     },
     "route.around": {"interface": interfaces, "endpoint": addresses},
+    "rule": {
+        "action": st.sampled_from(("add", "del")), "family": st.sampled_from(("-4", "-6")),
+        "priority": st.integers(0, 32766), "does": st.just("lookup"), "table": st.integers(1, 2**32 - 1),
+        "source": optional() | networks, "destination": optional() | networks, "inverted": st.booleans(),
+        "mark": optional() | st.integers(1, 2**32 - 1),
+    },
+    "route.refusal": {
+        "kind": st.sampled_from(("blackhole", "unreachable", "prohibit")), "destination": networks,
+        "table": optional() | st.integers(1, 2**32 - 1),
+    },
+    "address.delete": {"interface": interfaces, "address": networks},
+    "neighbour.delete": {"interface": interfaces, "address": addresses},
+    "queue.delete": {"interface": interfaces},
     "wireguard.peer": {
         "interface": interfaces,
         "key": st.just(KEY),
@@ -54,6 +78,16 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "keepalive_s": st.integers(0, 65535),
         "allowed_ips": optional() | st.lists(networks, min_size=1, max_size=4, unique=True).map(tuple),
     },
+    "wireguard.key": {
+        "interface": interfaces,
+        "key": st.just(KEY),
+        "instead_of": optional() | st.just(OTHER),
+        "allowed_ips": st.lists(networks, min_size=1, max_size=4, unique=True).map(tuple),
+        "endpoint": optional() | st.builds("{}:{}".format, st.ip_addresses(v=4), st.integers(1, 65535)),
+        "keepalive_s": optional() | st.integers(0, 65535),
+    },
+    "wireguard.port": {"interface": interfaces, "port": st.integers(1, 65535)},
+    "wireguard.no-preshared-key": {"address": addresses, "key": st.just(KEY)},
     "wireguard.quick": {"interface": interfaces, "again": st.booleans()},
     "service.restart": {"service": st.sampled_from(("tailscaled", "zerotier-one", "nebula"))},
     "clock.ntp": {},
@@ -66,8 +100,18 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "family": st.sampled_from(("ip", "ip6", "inet")), "table": words, "chain": words, "interface": interfaces,
         "source": optional() | addresses, "protocol": st.sampled_from(("udp", "tcp")), "port": st.integers(1, 65535),
     },
+    "nft.pass": {
+        "family": st.sampled_from(("ip", "ip6", "inet", "netdev")), "table": words, "chain": words,
+        "before": optional() | st.integers(1, 2**63 - 1), **PASSING,
+    },
+    "iptables.pass": {
+        "family": st.sampled_from(("ip", "ip6")), "table": words, "chain": words,
+        "before": optional() | st.integers(1, 2**31 - 1), **PASSING,
+    },
     "settings.value": {"file": paths, "key": st.just("control.url"), "value": urls},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
+    "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
+    "environment.bearer": {},
     "environment.no-proxy": {"host": words | addresses},
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip
@@ -107,7 +151,15 @@ def test_a_peer_s_interface_is_found_there() -> None:
 
 HOSTILE = ("", "-x", "--help", "a b", "a\nb", "a;reboot", "$(reboot)", "`id`", "a/../b", "a\0b", "x" * 300, "a|b")
 ROUTE = {"id": "route", "action": "add", "destination": "10.66.0.2/32", "interface": "wg0"}
+RULE = {
+    **{"id": "rule", "action": "del", "family": "-4", "priority": 90},
+    **{"does": "prohibit", "destination": "10.66.0.2/32"},
+}
+PASS = {
+    "id": "nft.pass", "family": "ip", "table": "t", "chain": "c", "interface_out": "wg0", "destination": "10.66.0.2"
+}  # fmt: skip
 PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 25}
+RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips": ["10.66.0.2/32"]}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -121,15 +173,41 @@ PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 2
         (ROUTE, "interface"),
         (ROUTE | {"gateway": "10.0.0.1"}, "gateway"),
         (ROUTE, "action"),
+        (RULE, "action"),
+        (RULE, "family"),
+        (RULE, "does"),
+        (RULE, "destination"),
+        (RULE | {"source": "10.66.0.1/32"}, "source"),
+        ({"id": "route.refusal", "kind": "prohibit", "destination": "10.66.0.2/32"}, "kind"),
+        ({"id": "route.refusal", "kind": "prohibit", "destination": "10.66.0.2/32"}, "destination"),
+        ({"id": "address.delete", "interface": "wg0", "address": "10.66.0.2/32"}, "interface"),
+        ({"id": "address.delete", "interface": "wg0", "address": "10.66.0.2/32"}, "address"),
+        ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "interface"),
+        ({"id": "neighbour.delete", "interface": "eth0", "address": "192.0.2.1"}, "address"),
+        ({"id": "queue.delete", "interface": "eth0"}, "interface"),
         ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "interface"),
         ({"id": "route.around", "interface": "wg0", "endpoint": "192.0.2.1"}, "endpoint"),
         (PEER, "interface"),
         (PEER, "key"),
         (PEER | {"endpoint": "192.0.2.1:51820"}, "endpoint"),
+        (PEER | {"taken_from": OTHER}, "taken_from"),
+        (RENEWED, "interface"),
+        (RENEWED, "key"),
+        (RENEWED | {"instead_of": OTHER}, "instead_of"),
+        (RENEWED | {"endpoint": "192.0.2.1:51820"}, "endpoint"),
+        ({"id": "wireguard.port", "interface": "wg0", "port": 51821}, "interface"),
+        ({"id": "wireguard.no-preshared-key", "address": "10.66.0.2", "key": KEY}, "address"),
+        ({"id": "wireguard.no-preshared-key", "address": "10.66.0.2", "key": KEY}, "key"),
         ({"id": "wireguard.quick", "interface": "wg0"}, "interface"),
         ({"id": "service.restart", "service": "nebula"}, "service"),
         ({"id": "nft.delete", "family": "inet", "table": "filter", "chain": "input", "handle": 4}, "table"),
         ({"id": "nft.delete", "family": "inet", "table": "filter", "chain": "input", "handle": 4}, "chain"),
+        (PASS, "table"),
+        (PASS, "chain"),
+        (PASS, "interface_out"),
+        (PASS, "destination"),
+        (PASS | {"id": "iptables.pass"}, "chain"),
+        (PASS | {"id": "iptables.pass"}, "destination"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "file"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "key"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "value"),

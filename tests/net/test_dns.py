@@ -13,8 +13,9 @@ import pytest
 
 import preflight.net.dns as shell
 from preflight.model.dns import Lookup, Resolution
-from preflight.net.dns import Resolver, candidate_names, merge
+from preflight.net.dns import Resolver, merge
 from preflight.net.lookup import system_lookup
+from preflight.proto.control.naming import candidate_names
 
 if TYPE_CHECKING:
     from tests.net.conftest import OpenNameServer, Zone
@@ -31,7 +32,7 @@ NAME = "localhost"
         ({}, "no-address", ()),
         ({"A": dns.rcode.NXDOMAIN, "AAAA": dns.rcode.NXDOMAIN}, "nxdomain", ()),
         ({"A": dns.rcode.SERVFAIL, "AAAA": dns.rcode.SERVFAIL}, "failed", ()),
-        ({"A": dns.rcode.REFUSED, "AAAA": []}, "failed", ()),
+        ({"A": dns.rcode.REFUSED, "AAAA": []}, "rejected", ()),
         ({"A": None, "AAAA": None}, "timeout", ()),
         ({"A": ["10.66.0.3"], "AAAA": None}, "answer", ("10.66.0.3",)),
     ],
@@ -73,7 +74,7 @@ def test_each_resolver_is_asked_by_itself(open_name_server: "OpenNameServer") ->
         "127.0.0.2": ("answer", ("10.66.0.3",)),
         "127.0.0.3": ("answer", ("192.0.2.3",)),
         "127.0.0.4": ("timeout", ()),
-        "127.0.0.5": ("timeout", ()),
+        "127.0.0.5": ("refused", ()),
     }
 
 
@@ -119,7 +120,7 @@ def test_a_missing_resolv_conf_means_the_local_resolver(
         taken.bind(("127.0.0.1", 0))
         port = int(taken.getsockname()[1])
     resolution = asyncio.run(Resolver(port=port, timeout_s=0.2).resolve(NAME))
-    assert [(lookup.source, lookup.outcome) for lookup in resolution.resolvers] == [("127.0.0.1", "timeout")]
+    assert [(lookup.source, lookup.outcome) for lookup in resolution.resolvers] == [("127.0.0.1", "refused")]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import trustme
 from preflight_checks.posture_tls import judge
 
 from preflight.model.tcp import OldTls
-from preflight.net.control.client import answers_at
+from preflight.net.control.living import answers_at
 from preflight.net.tcp.connect import Tcp
 from preflight.proto.control.url import ControlUrl
 from tests.net.conftest import answer, healthy, server_context

@@ -14,8 +14,9 @@ from preflight.api import Direction, Facts, Result, failed, passed, skipped, war
 from preflight.engine.diagnosis import diagnose
 from preflight.model.facts import GIVEN_BY, HealthFacts, InterfaceFacts, LossFacts, MtuSearchFacts, TraceFacts
 from preflight.report import json
+from preflight.report.build import build_report
 from preflight.report.compare import Change, Comparison, compare, render
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.model import Gate, NodeInfo, Report
 from tests.sample_facts import sample
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

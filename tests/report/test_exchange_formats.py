@@ -16,7 +16,8 @@ from preflight.api import Direction, Result, failed, inconclusive, passed, skipp
 from preflight.engine.diagnosis import diagnose
 from preflight.model.printable import one_line
 from preflight.report import markdown, openmetrics, sarif
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, Report
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOSTILE = 'a | b `c` <script>alert(1)</script> [x](http://e) @all #1 *d* "q" \\ {e} \n# head\n- item'

@@ -14,8 +14,9 @@ from preflight.engine.diagnosis import diagnose
 from preflight.model.facts import AnswerFacts, EchoFacts, LossFacts
 from preflight.model.printable import one_line
 from preflight.report import text
+from preflight.report.build import build_report
 from preflight.report.grouping import FEW, names, peers_of, spread
-from preflight.report.model import Gate, NodeInfo, Report, ResultEntry, build_report
+from preflight.report.model import Gate, NodeInfo, Report, ResultEntry
 from tests.sample_facts import sample
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL

@@ -12,8 +12,9 @@ import pytest
 from preflight import codes
 from preflight.api import Direction, Peer, Result, failed, inconclusive, passed, skipped, warned
 from preflight.report import json
+from preflight.report.build import build_report
 from preflight.report.matrix import Matrix, merge, render_html, render_text
-from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, build_report
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ADDRESSES = {"a": "10.66.0.1", "b": "10.66.0.2", "c": "10.66.0.3", "<b>": "10.66.0.9"}

@@ -8,7 +8,8 @@ from preflight_checks.mtu_echo import Alone, judge
 from preflight.api import Peer
 from preflight.model.pmtu import PathMtu, SearchOutcome
 from preflight.report import json
-from preflight.report.model import Gate, NodeInfo, build_report
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo
 from preflight.report.page import MtuSearch, Size, make_page
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

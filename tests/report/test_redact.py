@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from preflight import codes
 from preflight.api import Direction, Evidence, failed
 from preflight.engine.diagnosis import diagnose
+from preflight.report.build import build_report
 from preflight.report.json import render
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.model import Gate, NodeInfo, Report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import GONE, Redactor
 

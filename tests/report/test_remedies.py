@@ -14,8 +14,9 @@ from preflight.engine.diagnosis import diagnose
 from preflight.model.fix import LinkMtu
 from preflight.report import html, junit, markdown, sarif, text
 from preflight.report import json as report_json
+from preflight.report.build import build_report
 from preflight.report.common import advice, labelled
-from preflight.report.model import Gate, NodeInfo, Report, build_report
+from preflight.report.model import Gate, NodeInfo, Report
 from preflight.report.pseudonyms import Pseudonyms
 from preflight.report.redact import Redactor
 from preflight.report.remedies import as_data, read_fix

@@ -27,7 +27,8 @@ from preflight.api import (
 from preflight.engine.diagnosis import diagnose
 from preflight.model.fix import LinkMtu
 from preflight.report import json, junit, text
-from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, build_report, judge
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report, judge
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 XSD = Path(__file__).with_name("jenkins-junit.xsd")

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 _AT = Place("request", "bearer")
 _SCOPE_AT = Place("request", "scope")
-MALFORMED = "enroll.unauthorized"
-"""Until the toolkit has a code for a bearer that cannot be right."""
+MALFORMED = "enroll.bearer-malformed"
 _WORKER = "VOX_MESH_WORKER_TOKEN"
 _TOKEN = "token"  # noqa: S105 - a file's name
 _HOUR_S = 3600
@@ -62,7 +61,7 @@ def _written(kind: str) -> Fault:
 
 
 def _bearer(kind: Bearer) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (planned(f"a's token is {kind}", bearer=kind, bootstrap="none"),)
+    return lambda setup: (planned(f"a's token is {kind}", loopback=True, bearer=kind, bootstrap="none"),)
 
 
 def _is(code: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
@@ -156,9 +155,9 @@ def _good_one_refused(network: "Network") -> None:
     must((got.status, got.populi) == (401, True), f"the list, with a good bearer: {got.status or got.text}")
 
 
-def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) -> Fault:
+def _scoped(name: str, summary: str, scope_id: str) -> Fault:
     def shape(plan: Blueprint) -> Blueprint:
-        return replace(plan, scope_id=scope_id, front=front or plan.front)
+        return replace(plan, scope_id=scope_id)
 
     def prove(network: "Network") -> None:
         must(asks.settings(network)["control"]["scope_id"] == scope_id, "a has another scope id")
@@ -169,7 +168,7 @@ def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) 
         name=name,
         summary=summary,
         place=_SCOPE_AT,
-        made=lambda setup: (asks.shaped(summary, shape),),
+        made=lambda setup: (asks.shaped(summary, shape, loopback=True),),
         expected=lambda setup: Truth(
             "enroll.scope-mismatch",
             "control",
@@ -178,7 +177,7 @@ def _scoped(name: str, summary: str, scope_id: str, front: Front | None = None) 
             heals="file",
         ),
         proof=prove,
-        excluded=asks.needs_direct if front else asks.needs_control,
+        excluded=asks.needs_control,
     )
 
 
@@ -238,5 +237,5 @@ FAULTS = (
     ),
     _scoped("scope-other", "a's scope id is that of another cluster", "another-cluster"),
     _scoped("scope-case", "a's scope id differs in its capitals", SCOPE.upper()),
-    _scoped("scope-blank", "a's scope id has a blank at its end", f"{SCOPE} ", Front(relay="exact-scope")),
+    _scoped("scope-blank", "a's scope id has a blank at its end", f"{SCOPE} "),
 )

@@ -1,13 +1,18 @@
 """Faults of firewalls inside the tunnel: what a sends and what b answers, dropped at either end and at every hook."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from preflight.lab import probe
 from preflight.lab.axes.setup import Setup
 from preflight.lab.stations import proofs, words
-from preflight.lab.stations.fault import Fault, anywhere
-from preflight.lab.stations.levers import LARGE, Lever, by_iptables, policy, rewrite, rule
-from preflight.lab.stations.making import OTHER
+from preflight.lab.stations.fault import Fault, NotThereError, anywhere
+from preflight.lab.stations.levers import LARGE, Lever, by_iptables, chain, policy, rewrite, rule
+from preflight.lab.stations.making import OTHER, ruleset
 from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
 
 _OWN = "host.firewall-drop"
 _TOO_LARGE = f"meta length > {LARGE}"
@@ -63,7 +68,7 @@ def _answered_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
     def truth(setup: Setup) -> Truth:
         if lever.name == "large":
             return _too_large(setup, "reverse", Place("packet", station, "sender"))
-        return words.answers_there(setup, station)
+        return words.answers_there(setup, station, deciding=lever.deciding("b"))
 
     return truth
 
@@ -73,10 +78,10 @@ def _received_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
         if lever.name == "large":
             return _too_large(setup, "forward", Place("packet", station, "receiver"))
         if lever.name == "udp":
-            return words.there(setup, station, code="udp.blocked")
-        if lever.name in ("reject", "admin"):
+            return words.there(setup, station, code="udp.blocked", deciding=lever.deciding("b"))
+        if lever.name in ("reject", "admin") and not words.observed(setup):
             return _refused(setup, station)
-        return words.there(setup, station)
+        return words.there(setup, station, deciding=lever.deciding("b"))
 
     return truth
 
@@ -106,7 +111,7 @@ def _refused(setup: Setup, station: str) -> Truth:
 
 def _too_large(setup: Setup, direction: str, place: Place) -> Truth:
     """Small answers to large packets, and the reverse, say in which direction large ones die; only b sees where."""
-    seen = words.told(setup)
+    seen = words.observed(setup)
     largest = Deciding("mtu_bytes", LARGE)
     return Truth(
         "mtu.black-hole",
@@ -133,7 +138,7 @@ def _excluded(station: str, lever: Lever, node: str) -> Callable[[Setup], str | 
     def reason(setup: Setup) -> str | None:
         if lever.name == "large" and setup.link_mtu == "1280":
             return "no packet of this tunnel is that large"
-        if lever.name == "udp" and node == "b" and setup.responder != "key":
+        if lever.name == "udp" and node == "b" and not setup.keyed:
             return "without a responder nothing at b answers UDP"
         return None
 
@@ -174,6 +179,10 @@ def _rewritten_is(setup: Setup) -> Truth:
     return words.here(setup, words.NO_FORWARD, "post-out", deciding=lever.deciding("a"), vague=less)
 
 
+def _rewritten_there(setup: Setup) -> Truth:
+    return words.answers_there(setup, "post-out", deciding=rewrite("b").deciding("b"))
+
+
 def _rewritten(node: str, suffix: str, expected: Callable[[Setup], Truth]) -> Fault:
     lever = rewrite(node)
     return Fault(
@@ -187,9 +196,36 @@ def _rewritten(node: str, suffix: str, expected: Callable[[Setup], Truth]) -> Fa
     )
 
 
+# Echo requests alone
+
+_ECHO_RULE = 'add rule inet guard input iifname "$tunnel" $icmp type echo-request drop comment "guard echo"'
+_NO_ECHO = "b's firewall drops ICMP echo requests, and nothing else"
+
+
+def _no_answer(network: "Network") -> None:
+    proofs.arrives("a", "b")(network)
+    if probe.echoed(network, "a", "b"):
+        raise NotThereError("b answers echo requests")
+
+
+def _echo_excluded(setup: Setup) -> str | None:
+    if setup.responder in ("absent", "filtered"):
+        return "without a responder nothing else of b answers"
+    return None
+
+
 FAULTS = (
+    Fault(
+        name="input-echo",
+        summary=_NO_ECHO,
+        place=Place("packet", "input", "receiver"),
+        made=lambda setup: (ruleset(_NO_ECHO, "b", chain("input"), _ECHO_RULE),),
+        expected=lambda setup: Truth("reach.icmp-filtered", "b", heals="command", where="peer", warns=True),
+        proof=_no_answer,
+        excluded=_echo_excluded,
+    ),
     _rewritten("a", "", _rewritten_is),
-    _rewritten("b", "-answers", lambda setup: words.answers_there(setup, "post-out")),
+    _rewritten("b", "-answers", _rewritten_there),
     *(
         fault
         for station, levers in (*_SENDING.items(), *_RECEIVING.items())

@@ -1,5 +1,6 @@
 """Faults of a node's routes to the remote end of its tunnel, and of the neighbours on its uplink."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
@@ -8,9 +9,10 @@ from preflight.lab.part import Part
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
-from preflight.lab.stations.outside import at_sender, ip, leaving
+from preflight.lab.stations.outside import ip, leaving
 from preflight.lab.stations.sides import OTHER, on_both_sides
-from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.stations.words import at_sender, dead
+from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,11 +117,30 @@ _NONE = Deciding("route_type", "none")
 _INTERFACE = Deciding("interface", _uplink)
 
 
-def _both_ways(setup: Setup, node: str) -> Truth:
-    """Nothing leaves and nothing comes in."""
-    if node == "b":
-        return outside.dead(setup, "round-trip", where="peer")
-    return outside.dead(setup, "round-trip", place=Place("packet", "route-outer"), deciding=_INTERFACE, public=True)
+def _link_is_down(healer: Healer) -> "Callable[[Setup, str], Truth]":
+    """Nothing leaves and nothing comes in, and everyone may look at this node's links."""
+
+    def expected(setup: Setup, node: str) -> Truth:
+        if node == "b":
+            return dead(setup, "round-trip", where="peer")
+        less = ("reach.unreachable", "overlay.no-handshake")
+        place = Place("packet", "route-outer")
+        return Truth("host.uplink-down", "b", place=place, deciding=_INTERFACE, heals=healer, vague=less)
+
+    return expected
+
+
+def _gateway_is_dead(*, everything: bool = False, public: bool = False) -> "Callable[[Setup, str], Truth]":
+    """The gateway does not answer. everything, public: as for `at_sender`."""
+
+    def expected(setup: Setup, node: str) -> Truth:
+        deciding = Deciding("gateway", _gateway)
+        truth = at_sender(setup, node, "neighbour", deciding, everything=everything, public=public)
+        if node == "b" or truth.place is None:
+            return truth
+        return replace(truth, code="host.gateway-dead", vague=("reach.unreachable", truth.code))
+
+    return expected
 
 
 def _loop_is(setup: Setup, node: str) -> Truth:
@@ -142,10 +163,6 @@ def _before(setup: Setup) -> tuple[Part, ...]:
         outside.forget(network, "a", to)
 
     return (Part("a's uplink was down before its tunnel started", inject=inject),)
-
-
-def _before_is(setup: Setup) -> Truth:
-    return outside.never_up(setup, place=Place("packet", "route-outer"), deciding=_INTERFACE)
 
 
 def _has_sessions(setup: Setup) -> str | None:
@@ -207,93 +224,98 @@ def _own(
 
 FAULTS = (
     *on_both_sides(
-        "route-outer-no-default",
+        "route-outer",
+        "no-default",
         "{node} has lost its default route",
-        _ROUTE,
         step=_no_default,
         expected=_own("route-outer", Deciding("route_type", "none"), everything=True, public=True),
         proof=_refused("unreachable"),
         excluded=outside.only_default,
+        alone="a",
     ),
     *on_both_sides(
-        "route-outer-uplink-down",
+        "route-outer",
+        "uplink-down",
         "{node}'s uplink has gone down while the session lived",
-        _ROUTE,
         step=_uplink_down,
-        expected=_both_ways,
+        expected=_link_is_down("command"),
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "UP"), _silent(node)),
         excluded=_one_uplink,
+        alone="a",
     ),
     *on_both_sides(
-        "route-outer-unplugged",
+        "route-outer",
+        "unplugged",
         "{node}'s uplink has no carrier",
-        _ROUTE,
         step=_unplugged,
-        expected=_both_ways,
+        # Nobody plugs a cable in by a command.
+        expected=_link_is_down("nothing"),
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
         excluded=_cable,
+        alone="a",
     ),
     *on_both_sides(
-        "route-outer-loop",
+        "route-outer",
+        "loop",
         "a host route on {node} leads the tunnel's own packets into the tunnel",
-        _ROUTE,
         step=_loop,
         expected=_loop_is,
         proof=_looped,
         excluded=_no_exit,
     ),
     *on_both_sides(
-        "route-outer-blackhole",
+        "route-outer",
+        "blackhole",
         "a blackhole route on {node} for the remote end of its tunnel",
-        _ROUTE,
         step=_blackhole,
         expected=_own("route-outer", Deciding("route_type", "blackhole")),
         proof=_refused("Invalid argument"),
         excluded=outside.main_table,
     ),
     *on_both_sides(
-        "route-outer-rule",
+        "route-outer",
+        "rule",
         "a policy rule on {node} prohibits the tunnel's UDP to its remote end",
-        _ROUTE,
         step=_prohibited,
         expected=_own("route-outer", Deciding("route_type", "prohibit")),
         proof=_refused("Permission denied"),
-        excluded=outside.own_uplink,
     ),
     *on_both_sides(
-        "neighbour-host-route",
+        "neighbour",
+        "host-route",
         "{node} has a host route to its remote end by a gateway that is dead; its default route is fine",
-        _NEIGHBOUR,
         step=_dead_host_route,
-        expected=_own("neighbour", Deciding("gateway", _gateway)),
+        expected=_gateway_is_dead(),
         proof=_silent,
         excluded=outside.main_table,
     ),
     *on_both_sides(
-        "neighbour-default",
+        "neighbour",
+        "default",
         "{node}'s default route leads to a gateway that is dead",
-        _NEIGHBOUR,
         step=_dead_default,
-        expected=_own("neighbour", Deciding("gateway", _gateway), everything=True, public=True),
+        expected=_gateway_is_dead(everything=True, public=True),
         proof=_silent,
         excluded=outside.only_default,
+        alone="a",
     ),
     *on_both_sides(
-        "neighbour-static",
+        "neighbour",
+        "static",
         "a static entry on {node} gives its gateway a hardware address that nobody has",
-        _NEIGHBOUR,
         step=_wrong_neighbour,
         expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True, public=True),
         proof=_sent_to_nobody,
-        excluded=outside.own_uplink,
+        alone="a",
     ),
     Fault(
         name="route-outer-uplink-down-before",
         summary="a's uplink was down before its tunnel started",
         place=_ROUTE,
         made=_before,
-        expected=_before_is,
+        expected=lambda setup: _link_is_down("command")(setup, "a"),
         proof=proofs.all_of(proofs.uplink_lacks("a", "UP"), proofs.never_shook_hands("a")),
         excluded=_has_sessions,
+        alone=True,
     ),
 )

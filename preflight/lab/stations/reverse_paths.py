@@ -26,7 +26,7 @@ def _needs_ipv4(setup: Setup) -> str | None:
 
 
 def _there(setup: Setup) -> Truth:
-    return words.there(setup, "rp", code=_CODE)
+    return words.there(setup, "rp", code=_CODE, reported=True)
 
 
 def _filter(node: str, mode: int) -> Part:
@@ -102,7 +102,7 @@ def _marked(route: str, mode: int) -> tuple[Part, ...]:
 
 
 def _here(setup: Setup) -> Truth:
-    sysctl = Deciding("sysctl", "rp_filter")
+    sysctl = Deciding("sysctl", lambda network: f"net.ipv4.conf.{network.tunnel_to('a', 'b')}.rp_filter")
     return words.arrives_here(setup, _CODE, "rp", deciding=sysctl)
 
 

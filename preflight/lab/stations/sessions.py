@@ -92,7 +92,7 @@ def _owner_there(deciding: Deciding) -> Callable[[Setup], Truth]:
     """b takes nothing from a, and sends nothing to it."""
 
     def truth(setup: Setup) -> Truth:
-        if not words.told(setup):
+        if not words.observed(setup):
             return words.silence(setup, "round-trip")
         less = (words.UNREACHABLE, words.NO_FORWARD)
         return Truth(_OWNER, "b", place=_RECEIVER, deciding=deciding, heals="command", where="peer", vague=less)
@@ -139,10 +139,10 @@ def _preshared(node: str) -> Part:
 
 
 def _never_up(setup: Setup, deciding: Deciding, where: Where) -> Truth:
-    """a's initiations bring nothing back; b's report compares the keys."""
+    """a's initiations bring nothing back; b's observers know for which key it has an entry."""
     if setup.user != "root":
         return words.silence(setup, "round-trip")
-    seen = words.told(setup)
+    seen = words.observed(setup)
     return Truth(
         _NEVER_UP,
         "b",
@@ -170,7 +170,13 @@ def _preshared_is(where: Where) -> Callable[[Setup], Truth]:
             return words.silence(setup, "round-trip")
         mismatch = Deciding("mismatch", "preshared key")
         return Truth(
-            _NEVER_UP, "b", place=_RECEIVER, deciding=mismatch, heals="command", where=where, vague=(words.UNREACHABLE,)
+            "overlay.preshared-key",
+            "b",
+            place=_RECEIVER,
+            deciding=mismatch,
+            heals="command",
+            where=where,
+            vague=(_NEVER_UP, words.UNREACHABLE),
         )
 
     return truth

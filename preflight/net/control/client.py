@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -20,17 +22,21 @@ from preflight.model.control import (
     NodeList,
     NodeRecord,
 )
+from preflight.model.dns import Lookup
 from preflight.model.event import Listener, Tell, silent, telling
+from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
-from preflight.proto.control.answers import SERVER_ERROR, THROTTLED
+from preflight.proto.control.answers import NOT_JSON, SERVER_ERROR, THROTTLED
 from preflight.proto.control.backoff import RETRIABLE_STATUS
-from preflight.proto.control.http import Proxy, proxy_for, redirect_place, retry_after_s
+from preflight.proto.control.gateways import server_name
+from preflight.proto.control.http import REDIRECTION, Proxy, proxy_for, redirect_base, redirect_place, retry_after_s
 from preflight.proto.control.populi import (
     FEATURE_HEADER,
     credential,
     is_populi,
+    lease_id,
     mailbox_rows,
     message_id,
     node_list,
@@ -53,8 +59,12 @@ HEALTH_BYTES = 4096
 """The limit of the answer to `GET /health`: three bytes, or a page from something else."""
 ATTEMPTS = 3
 MOST_WAITED_S = 2.0
+TOO_LARGE = 413
+
+SLOW_LOOKUP_MS = 1000.0
 
 API = "/v1/populi"
+LookUp = Callable[[str, float], Awaitable[Lookup]]
 
 
 class ControlClient:
@@ -64,7 +74,8 @@ class ControlClient:
     included.
     A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes only
     to the configured URL. named: the URL whose host the request names, in `Host` and TLS, if `url` is only one of its
-    addresses. listener: hears of each request, never of a header's or a body's content.
+    addresses. listener: hears of each request, never of a header's or a body's content. look_up: resolves names as this
+    node's programs do; within seconds again it may give what it gave before.
     """
 
     def __init__(
@@ -78,8 +89,11 @@ class ControlClient:
         environment: Mapping[str, str] | None = None,
         named: ControlUrl | None = None,
         listener: Listener | None = None,
+        look_up: LookUp | None = None,
     ) -> None:
         self._given_url = url
+        self._look_up = look_up or partial(system_lookup, listener=listener)
+        self._pinned: ControlUrl | None = None
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
@@ -92,7 +106,9 @@ class ControlClient:
         self._resolved = False
 
     @classmethod
-    def from_settings(cls, settings: "Settings", listener: Listener | None = None) -> Self:
+    def from_settings(
+        cls, settings: "Settings", listener: Listener | None = None, look_up: LookUp | None = None
+    ) -> Self:
         """The client of this run's node."""
         control = settings.control
         return cls(
@@ -102,6 +118,7 @@ class ControlClient:
             ca_file=control.ca_file,
             timeout_s=control.timeout_ms / 1000 if control.timeout_ms else DEFAULT_TIMEOUT_S,
             listener=listener,
+            look_up=look_up,
         )
 
     def with_token(self, token: SecretStr) -> Self:
@@ -122,6 +139,7 @@ class ControlClient:
             environment=environment,
             named=self._named,
             listener=self._listener,
+            look_up=self._look_up,
         )
 
     def __repr__(self) -> str:
@@ -169,6 +187,13 @@ class ControlClient:
         """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
         body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
         return await self._read(credential, "POST", "bootstrap/exchange", body, None)
+
+    async def lease(self, action: Literal["grant", "renew", "release"], body: Mapping[str, Any]) -> str:
+        """`POST exec/lease/…`; grant gives the lease's id, the others nothing."""
+        if action == "grant":
+            return await self._read(lease_id, "POST", "exec/lease/grant", body, self._token)
+        await self._ok("POST", f"exec/lease/{action}", body, self._token)
+        return ""
 
     async def deliver(
         self,
@@ -224,17 +249,18 @@ class ControlClient:
         """
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
-        asked = Request(method, f"{url}{path}", body, most_bytes, self._headers(bearer), self._tls_name)
         moments = Moments(self.tell, f"{method} {path}")
         place = url.authority if self.proxy is None else f"{url.authority} through the proxy {self.proxy.place}"
         self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
                 await self._resolve(url, limit)
+                where = f"{self._pinned or url}{path}"
+                asked = Request(method, where, body, most_bytes, self._headers(bearer), self._tls_name)
                 answer = await exchange(self._open(url), asked, moments)
         except TimeoutError:
             trouble = ControlError("timeout", None, f"no {moments.lacking} from {place} within {limit:g} s")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ssl.SSLError) as error:
             trouble = failure(error, place, moments)
         else:
             self._tell_answer(moments.request, answer)
@@ -275,7 +301,7 @@ class ControlClient:
         except ValueError:
             kind = excerpt(answer.headers.get("content-type", "no content type"))
             message = f"{asked} was answered {answer.status}, but not in JSON ({kind})"
-            raise ControlError("protocol", answer.status, message) from None
+            raise ControlError("protocol", answer.status, message, decided=DeathFacts(problem=NOT_JSON)) from None
 
     async def _ok(
         self,
@@ -302,7 +328,17 @@ class ControlClient:
         by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
         wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
         message = f"{method} {path} was answered {status}{by}{said}"
-        return ControlError(kind, status if kind == "status" else None, message, wait)
+        known, decided = (status if kind == "status" else None), self._decided(answer, path)
+        return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
+
+    def _decided(self, answer: HttpAnswer, path: str) -> DeathFacts:
+        """What an answer shows of the server that gave it."""
+        where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
+        return DeathFacts(
+            http_status=answer.status,
+            server=None if is_populi(answer) else server_name(answer),
+            location=None if where is None else excerpt(redirect_base(where, f"{self._url().path}{path}")),
+        )
 
     def _headers(self, bearer: SecretStr | None) -> dict[str, str]:
         named = {"host": self._named.authority} if self._named else {}
@@ -323,31 +359,23 @@ class ControlClient:
                 raise ControlError("no-url", None, "no control URL is set")
 
     async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
-        """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind."""
+        """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind.
+
+        Where that takes seconds, httpx gets the address: it would wait as long again for each connection.
+        """
         if self._resolved or url.address is not None or self.proxy is not None:
             return
-        lookup = await system_lookup(url.host, timeout_s, self._listener)
+        lookup = await self._look_up(url.host, timeout_s)
         if lookup.outcome != "answer":
             raise ControlError("dns", None, f"{url.host} does not resolve: {lookup.detail or lookup.outcome}")
         self._resolved = True
+        if (lookup.rtt_ms or 0.0) > SLOW_LOOKUP_MS:
+            self._pinned, self._named = url.at(lookup.addresses[0]), self._named or url
 
     def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
         if self._transport is None:
             self._transport = open_transport(url, self.proxy, self._ca_file)
         return self._transport
-
-
-async def answers_at(
-    url: ControlUrl, address: str, ca_file: Path | None, timeout_s: float, listener: Listener | None = None
-) -> bool:
-    """Whether a control plane answers `GET /health` at one address of a URL; without a bearer and any proxy."""
-    client = ControlClient(url.at(address), ca_file=ca_file, environment={}, named=url, listener=listener)
-    try:
-        return is_populi(await client.health(timeout_s=timeout_s))
-    except ControlError:
-        return False
-    finally:
-        await client.aclose()
 
 
 async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
@@ -365,10 +393,13 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
 
 
 def _kind(answer: HttpAnswer) -> ControlErrorKind:
-    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help."""
-    if answer.status // 100 == 3:
+    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help.
+
+    So does a body that is too large for a gateway: no smaller limit behind it would change that.
+    """
+    if answer.status // 100 == REDIRECTION:
         return "redirected"
-    passing = answer.status == THROTTLED or answer.status >= SERVER_ERROR
+    passing = answer.status in (THROTTLED, TOO_LARGE) or answer.status >= SERVER_ERROR
     return "status" if passing or is_populi(answer) else "foreign"
 
 

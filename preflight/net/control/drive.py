@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from preflight import __version__
 from preflight.model.control import ControlError
@@ -64,11 +64,21 @@ class RowCalls:
         if state is State.LEAVE:
             await self.client.leave(self._row.identity)
             return None
+        if state in (State.GRANT, State.RENEW, State.RELEASE):
+            return await self._lease(state)
         self._note.before_join(self._row.identity, self._row.scope_id)
         send = self.client.join if state is State.JOIN else self.client.heartbeat
         answer = await send(self._record())
         self._note.heard(answer)
         return answer
+
+    async def _lease(self, state: State) -> str:
+        """A lease of a scope key that nobody else uses."""
+        claimer = {"claimer_node_id": self._row.identity}
+        if state is State.GRANT:
+            return await self.client.lease("grant", {**claimer, "scope_key": f"preflight/{self._note.mark}"})
+        action: Literal["renew", "release"] = "renew" if state is State.RENEW else "release"
+        return await self.client.lease(action, {**claimer, "lease_id": self._row.lease_id})
 
     def _record(self) -> dict[str, Any]:
         """The row. One with a random id is in maintenance from the start, so that nobody gives it work."""
@@ -99,7 +109,8 @@ async def step(machine: Machine, perform: Perform) -> bool:
         async with asyncio.timeout(action.timeout_s):
             answer = await perform(action.state)
     except TimeoutError:
-        error = ControlError("timeout", None, f"no answer within {action.timeout_s:.1f} s")
+        message = f"this run stopped waiting for an answer after {action.timeout_s:.1f} s, the end of its own time"
+        error = ControlError("timeout", None, message)
         machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter
     except ControlError as error:
         machine.failed(time.monotonic(), error, random.random())  # noqa: S311 - jitter

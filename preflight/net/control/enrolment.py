@@ -31,6 +31,8 @@ class EnrolmentSession:
         options = settings.enrolment
         self._settings = settings
         self._token = options.bootstrap_token if options else None
+        held = options.bootstrap if options else None
+        self._trouble = held.trouble.said if held is not None and held.trouble is not None else None
         path = options.credentials_out if options else None
         self._file = CredentialsFile(path) if path else None
         self._note = Note(settings, "enroll.cycle", path if self.bootstraps else None)
@@ -51,6 +53,8 @@ class EnrolmentSession:
 
     def prepare(self) -> str | None:
         """Make sure that the one-time token is not wasted; returns why it would be, or None."""
+        if self._trouble is not None:
+            return self._trouble
         if not self.bootstraps:
             return None
         if self._file is None:
@@ -68,6 +72,7 @@ class EnrolmentSession:
     def facts(self) -> EnrolmentFacts:
         """What messages show, as known now."""
         row, machine = self._row, self._machine
+        secrets, source = self._settings.secrets, self._settings.source
         return EnrolmentFacts(
             url=str(self._settings.control.usable_url),
             identity=row.identity,
@@ -77,7 +82,11 @@ class EnrolmentSession:
             foreign_scope=machine.foreign_scope,
             node_count=machine.node_count,
             credentials=str(self._file.path) if self._file else "",
-            has_token=self._credential is not None or self._settings.secrets.token is not None,
+            has_token=self._credential is not None or secrets.token is not None,
+            bought=self._credential is not None,
+            bearer_place=secrets.bearers[0].place if secrets.bearers else "",
+            only_for_workers=secrets.only_for_workers,
+            scope_file=str(source.absolute()) if source is not None and self._settings.scope_from_file else None,
             written_down=self._note.row,
             unrecorded=self._note.trouble,
         )

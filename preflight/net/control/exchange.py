@@ -12,8 +12,10 @@ import httpx
 
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
 from preflight.model.event import Tell, silent
+from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.tcp.tls import client_context
+from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.url import ControlUrl
 
@@ -40,6 +42,7 @@ class Moments:
     sent_unix_s: float = 0.0
     answered_unix_s: float = 0.0
     connected: bool = False
+    received: int = 0
 
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
         """Take one event. A proxy's own answer comes before the request is sent."""
@@ -99,6 +102,7 @@ async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments:
     try:
         async for chunk in response.aiter_raw():
             content += chunk
+            moments.received = len(content)
             if len(content) > asked.most_bytes:
                 break
     finally:
@@ -115,21 +119,44 @@ async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments:
     )
 
 
-def failure(error: httpx.HTTPError, place: str, moments: Moments) -> ControlError:
+def failure(error: httpx.HTTPError | ssl.SSLError, place: str, moments: Moments) -> ControlError:
     """Why no answer came: the first system error that caused httpx's, as a ControlError."""
     if isinstance(error, httpx.ProxyError):
-        return ControlError("protocol", None, f"{place}: the proxy does not connect ({excerpt(str(error))})")
+        status = str(error).partition(" ")[0]
+        decided = DeathFacts(http_status=int(status) if status.isdecimal() else None)
+        words = f"{place}: the proxy does not connect ({excerpt(str(error))})"
+        return ControlError("protocol", None, words, decided=decided)
     if moments.answered:
-        return ControlError("protocol", None, f"{place} began an answer and broke it off, or garbled it")
+        return _broken_off(error, place, moments)
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return ControlError("tls", None, f"the TLS handshake with {place} failed: {cause.reason or 'no reason'}")
         if isinstance(cause, OSError) and cause.errno is not None:
             kind, words = _ERRNO.get(cause.errno, ("unreachable", _reason(cause)))
-            return ControlError(kind, None, f"{place} {words}")
+            return _ended(kind, words, place, moments)
     if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
         return NotHttpError(f"{place} answered with something that is not HTTP")
-    return ControlError("protocol", None, f"{place} closed the connection without an answer")
+    return _ended("protocol", "closed the connection without an answer", place, moments)
+
+
+def _broken_off(error: Exception, place: str, moments: Moments) -> ControlError:
+    """An answer whose head came, and not the rest."""
+    cut = isinstance(error, httpx.ReadError) or "incomplete" in str(error) or "without sending complete" in str(error)
+    if not cut:
+        return ControlError("protocol", None, f"{place} began an answer and garbled it ({excerpt(str(error))})")
+    words = f"the answer of {place} was cut short after {moments.received} bytes of its body"
+    return ControlError("protocol", None, words, decided=DeathFacts(problem=CUT))
+
+
+def _ended(kind: ControlErrorKind, words: str, place: str, moments: Moments) -> ControlError:
+    """The connection ended; on one that had served a request before, the next one may live on a fresh connection."""
+    if kind != "protocol":
+        return ControlError(kind, None, f"{place} {words}")
+    if not moments.connected:
+        words = f"{place} {words}, a kept-alive one, at its next request"
+        return ControlError(kind, None, words, decided=DeathFacts(problem=KEPT_ALIVE))
+    reset = DeathFacts(problem=RESET) if "reset" in words else None
+    return ControlError(kind, None, f"{place} {words}", decided=reset)
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:

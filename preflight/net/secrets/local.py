@@ -3,27 +3,29 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from preflight.model.leaks import SecretFile
 from preflight.model.roles import RoleName, RoleToken
-from preflight.settings.reading import secret_text
-from preflight.settings.secrets import known_secrets, secret_files
+from preflight.model.token import HeldToken
+from preflight.settings.reading import SettingsError
+from preflight.settings.secrets import SECRET_VARIABLES, known_secrets, secret_files
+from preflight.settings.tokens import in_file, in_variable
 
 if TYPE_CHECKING:
     from preflight.net.secrets.git import Git
     from preflight.settings.load import Settings
 
 VARIABLES: tuple[tuple[RoleName, str], ...] = (
-    ("mesh", "VOX_MESH_TOKEN"),
+    ("node", "VOX_MESH_TOKEN"),
     ("worker", "VOX_MESH_WORKER_TOKEN"),
     ("submitter", "VOX_MESH_SUBMITTER_TOKEN"),
     ("admin", "VOX_MESH_ADMIN_TOKEN"),
 )
+"""`VOX_MESH_TOKEN` is what workers send, whatever role it has on the server."""
 ROLES: dict[str, RoleName] = {
     "control.token_file": "node",
     "control.submitter_token_file": "submitter",
@@ -36,7 +38,7 @@ ROLES: dict[str, RoleName] = {
 
 
 class LocalSecrets:
-    """Reads them and shows no value. It leaves out what it cannot read; the check that needs it reports that."""
+    """Reads them and shows no value. It leaves out what it cannot read and what cannot be a token; checks report it."""
 
     def __init__(self, settings: "Settings", environment: Mapping[str, str] | None = None) -> None:
         self._settings = settings
@@ -68,18 +70,28 @@ class LocalSecrets:
 
     def _from_environment(self) -> Iterator[RoleToken]:
         for role, name in VARIABLES:
-            if value := self._environment.get(name, "").strip():
-                yield RoleToken(role, name, SecretStr(value))
+            yield from _of_role(role, in_variable(self._environment, name))
 
     def _from_files(self) -> Iterator[RoleToken]:
         for key, path in secret_files(self._settings).items():
-            if key in ROLES and (value := secret_text(path)):
-                yield RoleToken(ROLES[key], key, SecretStr(value))
+            if key in ROLES:
+                with suppress(SettingsError):
+                    yield from _of_role(ROLES[key], in_file(path, key))
 
     def _paths(self) -> dict[str, Path]:
         enrolment = self._settings.enrolment
         stored = {"--credentials-out": enrolment.credentials_out} if enrolment and enrolment.credentials_out else {}
-        return secret_files(self._settings) | stored
+        workers = {
+            f"the workers' {file.path.name}": file.path
+            for file in self._settings.worker_files
+            if any(name in file.values for name in SECRET_VARIABLES)
+        }
+        return secret_files(self._settings) | stored | workers
+
+
+def _of_role(role: RoleName, held: HeldToken | None) -> Iterator[RoleToken]:
+    if held is not None and held.value is not None:
+        yield RoleToken(role, held.source, held.value)
 
 
 def _mode(path: Path) -> int | None:

@@ -8,6 +8,7 @@ import ssl
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.tcp import (
@@ -20,9 +21,13 @@ from preflight.model.tcp import (
     OldTls,
     Transfer,
 )
-from preflight.net.tcp.tls import client_context, observing_context
+from preflight.net import ancillary
+from preflight.net.tcp.tls import client_context, hear_certificate_requests, observing_context, sent_chain
 from preflight.net.tcp.transfer import transfer
 from preflight.proto.tcp.tls_hello import RANDOM_BYTES, answer_to, client_hello
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 REPLY_BYTES = 8192
 """How much of an answer is read after an untrusted handshake: its headers."""
@@ -48,20 +53,21 @@ class Tcp:
         tell(time.monotonic(), "connect-started", port=port, timeout_s=timeout_s)
         began = time.perf_counter()
 
-        def ended(outcome: ConnectOutcome, detail: str = "") -> Connection:
+        def ended(outcome: ConnectOutcome, detail: str = "", offender: str | None = None) -> Connection:
             elapsed_ms = (time.perf_counter() - began) * 1000
             tell(time.monotonic(), "connect-ended", port=port, outcome=outcome, elapsed_ms=elapsed_ms, detail=detail)
-            return Connection(address, port, outcome, elapsed_ms, detail)
+            return Connection(address, port, outcome, elapsed_ms, detail, offender)
 
-        try:
-            with socket.socket(_family(address), socket.SOCK_STREAM) as connection:
-                connection.setblocking(False)
+        with socket.socket(_family(address), socket.SOCK_STREAM) as connection:
+            connection.setblocking(False)
+            ancillary.queue_errors(connection)
+            try:
                 async with asyncio.timeout(timeout_s):
                     await asyncio.get_running_loop().sock_connect(connection, (address, port))
-        except TimeoutError:
-            return ended("timeout", f"no answer within {timeout_s:g} s")
-        except OSError as error:
-            return ended(_outcome(error), _words(error))
+            except TimeoutError:
+                return ended("timeout", f"no answer within {timeout_s:g} s")
+            except OSError as error:
+                return ended(_outcome(error), _words(error), ancillary.first_offender(connection))
         return ended("open")
 
     async def transfer(
@@ -84,12 +90,13 @@ class Tcp:
     ) -> Handshake:
         """A TLS handshake, verified as a client verifies it; if the certificate fails, a second one to read it.
 
-        send: a request for that second, untrusted connection (never a secret), so that the answer shows the time.
+        send: a request (never a secret) for that second, untrusted connection: its answer shows the time. On the
+        first one it is sent only if the server asks for a certificate: with TLS 1.3 it says later that it demands one.
         """
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "tls-started", port=port, server_name=server_name, timeout_s=timeout_s)
         began, seen = time.perf_counter(), _Seen()
-        outcome, detail = await _shake_hands(address, port, server_name, ca_file, timeout_s, seen)
+        outcome, detail = await _shake_hands(address, port, server_name, ca_file, timeout_s, send, seen)
         if outcome in _NOT_TRUSTED:
             tell(time.monotonic(), "tls-repeated-untrusted", port=port, outcome=outcome)
             await _look_again(address, port, server_name, timeout_s, send, seen)
@@ -105,7 +112,10 @@ class Tcp:
             certificate_ends=certificate.not_after.isoformat() if certificate else None,
             elapsed_ms=elapsed_ms,
         )
-        return Handshake(address, port, outcome, elapsed_ms, detail, seen.version, certificate, bytes(seen.reply))
+        chain = tuple(filter(None, map(read_certificate, seen.chain)))
+        return Handshake(
+            address, port, outcome, elapsed_ms, detail, seen.version, certificate, bytes(seen.reply), chain, seen.asked
+        )
 
     async def old_tls(self, address: str, port: int, server_name: str, *, timeout_s: float = 4.0) -> OldTls:
         """Offer TLS 1.1 at most, read what the server chooses or why it refuses, and hang up."""
@@ -129,7 +139,13 @@ class _Seen:
     def __init__(self) -> None:
         self.version: str | None = None
         self.der: bytes | None = None
+        self.chain: list[bytes] = []
+        self.asked = False
         self.reply = bytearray()
+
+    def hear(self) -> None:
+        """The server asks for a certificate of the client."""
+        self.asked = True
 
     def certificate(self) -> Certificate | None:
         return read_certificate(self.der) if self.der else None
@@ -161,25 +177,34 @@ async def _offer_old_tls(address: str, port: int, server_name: str, timeout_s: f
 
 
 async def _shake_hands(
-    address: str, port: int, server_name: str, ca_file: Path | None, timeout_s: float, seen: _Seen
+    address: str, port: int, server_name: str, ca_file: Path | None, timeout_s: float, send: bytes, seen: _Seen
 ) -> tuple[HandshakeOutcome, str]:
     """One verified handshake: its outcome, and OpenSSL's or the system's words for a failure."""
     try:
         context = client_context(ca_file)
     except OSError as error:
         return "failed", f"the CA file {ca_file} cannot be used: {_words(error)}"
+    hear_certificate_requests(context, seen.hear)
     try:
-        await _observe(address, port, server_name, context, timeout_s, b"", seen)
+        await _observe(address, port, server_name, context, timeout_s, send, seen, only_if_asked=True)
     except ssl.SSLCertVerificationError as error:
         return _VERIFY_CODES.get(error.verify_code, "untrusted"), error.verify_message
     except ssl.SSLError as error:
-        return "failed", error.reason or "no reason given"
+        # Whatever the alert is called: a server that asks and then ends the handshake wanted what it asked for.
+        return "client-certificate" if seen.asked else "failed", error.reason or "no reason given"
     except TimeoutError:
         return "timeout", f"no TLS answer within {timeout_s:g} s"
-    except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError):
+    except ConnectionResetError as error:
+        # asyncio uses the same class for a plain end of the connection, without a number.
+        reset = error.errno is not None
+        words = "the connection was reset" if reset else "the connection was closed during the handshake"
+        return "client-certificate" if seen.asked else "reset" if reset else "failed", words
+    except (ConnectionAbortedError, BrokenPipeError):
         return "failed", "the connection was closed during the handshake"
     except OSError as error:
         return _outcome(error), _words(error)
+    if send and seen.asked and not seen.reply:
+        return "client-certificate", "the connection ended without an answer"
     return "trusted", ""
 
 
@@ -192,14 +217,23 @@ async def _look_again(address: str, port: int, server_name: str, timeout_s: floa
 
 
 async def _observe(
-    address: str, port: int, server_name: str, context: ssl.SSLContext, timeout_s: float, send: bytes, seen: _Seen
+    address: str,
+    port: int,
+    server_name: str,
+    context: ssl.SSLContext,
+    timeout_s: float,
+    send: bytes,
+    seen: _Seen,
+    *,
+    only_if_asked: bool = False,
 ) -> None:
     async with asyncio.timeout(timeout_s):
         reader, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=server_name)
         try:
             tls = writer.get_extra_info("ssl_object")
             seen.version, seen.der = tls.version(), tls.getpeercert(binary_form=True)
-            if send:
+            seen.chain = sent_chain(tls)
+            if send and (seen.asked or not only_if_asked):
                 writer.write(send)
                 while b"\r\n\r\n" not in seen.reply and len(seen.reply) < REPLY_BYTES:
                     chunk = await reader.read(REPLY_BYTES)
@@ -222,13 +256,23 @@ def read_certificate(der: bytes) -> Certificate | None:
 
 def _read(der: bytes) -> Certificate:
     from cryptography import x509
+    from cryptography.x509.oid import AuthorityInformationAccessOID
 
     certificate = x509.load_der_x509_certificate(der)
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         names = x509.SubjectAlternativeName([])
+    try:
+        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        access = x509.AuthorityInformationAccess([])
+    issuers = AuthorityInformationAccessOID.CA_ISSUERS
+    places = [each.access_location.value for each in access if each.access_method == issuers]
     return Certificate(
+        subject_name=_name(certificate.subject),
+        issuer_name=_name(certificate.issuer),
+        issuer_place=next((str(place) for place in places), None),
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
         names=(
@@ -238,6 +282,13 @@ def _read(der: bytes) -> Certificate:
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
     )
+
+
+def _name(name: "x509.Name") -> str:
+    from cryptography.x509.oid import NameOID
+
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(common[0].value) if common else name.rfc4514_string()
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -1,10 +1,11 @@
 """Which finding it is when the control plane did not answer as the contract says: one table, pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.control import ControlError, NotHttpError
+from preflight.model.facts import DeathFacts
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.url import ControlUrl
 
@@ -20,7 +21,21 @@ TRANSPORT: dict[str, Code] = {
     "foreign": codes.CONTROL_NOT_POPULI,
     "redirected": codes.CONTROL_REDIRECTED,
 }
-ANSWERED = (codes.CONTROL_THROTTLED, codes.CONTROL_BAD_ANSWER, codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
+CUT, KEPT_ALIVE, RESET, NOT_JSON = "cut short", "kept-alive", "reset", "JSON"
+"""Problems of an answer, or of the connection in its place."""
+_PROBLEMS = {
+    CUT: codes.CONTROL_BAD_ANSWER,
+    KEPT_ALIVE: codes.CONTROL_BAD_ANSWER,
+    RESET: codes.CONTROL_CONNECTION_RESET,
+    NOT_JSON: codes.CONTROL_BAD_ANSWER,
+}
+ANSWERED = (
+    codes.CONTROL_THROTTLED,
+    codes.CONTROL_BAD_ANSWER,
+    codes.CONTROL_CONNECTION_RESET,
+    codes.ENROLL_UNAUTHORIZED,
+    codes.ENROLL_FORBIDDEN,
+)
 FINDINGS: tuple[Code, ...] = tuple(dict.fromkeys((*TRANSPORT.values(), *ANSWERED)))
 """Every code that `finding` may give; a check that reads an answer declares them."""
 
@@ -42,19 +57,43 @@ _REMEDIES = {
 }
 
 
+_STATIONS = {
+    codes.CONTROL_URL_INVALID: "parse",
+    codes.CONTROL_DNS_TIMEOUT: "name",
+    codes.CONTROL_REFUSED: "connect",
+    codes.CONTROL_UNREACHABLE: "connect",
+    codes.CONTROL_TIMEOUT: "connect",
+    codes.CONTROL_CONNECTION_RESET: "connect",
+    codes.CONTROL_TLS_FAILED: "tls",
+    codes.CONTROL_THROTTLED: "answer",
+    codes.CONTROL_BAD_ANSWER: "answer",
+    codes.ENROLL_UNAUTHORIZED: "bearer",
+    codes.ENROLL_FORBIDDEN: "bearer",
+}
+"""Where a request died, by what is said about it; everything else is about who answered."""
+
+
+def station_of(code: Code) -> str:
+    """The station of the way of a request that a finding is about."""
+    return _STATIONS.get(code, "server")
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong, as a message, and what to do about it."""
+    """What is wrong, as a message, and what to do about it. decided: the facts by which; station: where it died."""
 
     code: Code
     message: str
     remedies: Remedies
+    decided: DeathFacts = DeathFacts()
+    station: str = "server"
 
 
 def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
-    return Finding(code, error.message, _REMEDIES.get(code) or look(look_at(url)))
+    decided = error.decided if error.status is None else replace(error.decided, http_status=error.status)
+    return Finding(code, error.message, _REMEDIES.get(code) or look(look_at(url)), decided, station_of(code))
 
 
 def look_at(url: ControlUrl | None) -> str:
@@ -65,6 +104,8 @@ def look_at(url: ControlUrl | None) -> str:
 def code_of(error: ControlError) -> Code:
     """The finding's code: no answer, an answer of something else, a refusal, or an answer that breaks the contract."""
     status = error.status
+    if error.decided.problem in _PROBLEMS:
+        return _PROBLEMS[error.decided.problem]
     if status is None:
         return codes.CONTROL_NOT_POPULI if isinstance(error, NotHttpError) else TRANSPORT[error.kind]
     if status == THROTTLED:

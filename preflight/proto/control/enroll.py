@@ -1,4 +1,4 @@
-"""Enrolment as a state machine without I/O: exchange, store, look, join, two heartbeats, list, leave.
+"""Enrolment as a state machine without I/O: exchange, store, look, join, two heartbeats, list, a lease, leave.
 
 `TABLE` is the machine: for each state its step, what an answer must hold, and the next states. The shell performs the
 call that `next_action` names and reports how it ended. Times are seconds of any one monotonic clock.
@@ -19,6 +19,8 @@ from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State
 
 PATIENCE_S = 40.0
 """How long all steps but leaving may take together, repeats included."""
+ATTEMPT_S = 2.0
+"""No call is repeated in less time than this: its end would be ours, and would hide what the server said."""
 HEARTBEAT_GAP_S = 0.5
 """Between the two heartbeats, so that the second refreshes a row instead of arriving with the first."""
 
@@ -30,6 +32,7 @@ class Step(StrEnum):
     JOIN = "join"
     HEARTBEAT = "heartbeat"
     LISTED = "listed"
+    LEASE = "lease"
     LEAVE = "leave"
 
 
@@ -49,7 +52,9 @@ class Transition:
 class Outcome:
     """How one step went.
 
-    problem: None if it succeeded. lost_answer: the server may have carried out an attempt whose answer was lost.
+    problem: None if it succeeded. error: the last real answer, or the last error if there was none. ended_by: what came
+    after that answer, such as our own time limit. lost_answer: the server may have carried out an attempt whose answer
+    was lost.
     """
 
     step: Step
@@ -57,6 +62,7 @@ class Outcome:
     ended: float = 0.0
     problem: Problem | None = None
     error: ControlError | None = None
+    ended_by: str = ""
     attempts: int = 1
     lost_answer: bool = False
     transitions: list[Transition] = field(default_factory=list)
@@ -107,6 +113,7 @@ class Enrolment:
         self._began = self._not_before = now
         self._deadline = deadline
         self._attempt = 0
+        self._answered: ControlError | None = None
         self._finished: list[Outcome] = []
         self._current = Outcome(table[start].step, began=now)
 
@@ -136,6 +143,7 @@ class Enrolment:
     def succeeded(self, now: float, answer: Answer = None) -> None:
         """The call was answered with success; the table says what the answer must hold."""
         row = self._table[self.state]
+        self._answered = None
         if self.state is State.LEAVE:
             self.row.left()
         problem = row.verify(self, answer) if row.verify else None
@@ -150,18 +158,16 @@ class Enrolment:
 
     def failed(self, now: float, error: ControlError, random: float) -> None:
         """The call failed; it is repeated later if that may help and there is time. `random` in [0, 1)."""
-        if self.state is State.LEAVE and error.status == NOT_FOUND:
-            self.row.left()
-            self._note(now, "the row is gone already")
-            self._end_step(now, State.DONE)
+        if self.state in (State.LEAVE, State.RELEASE) and error.status == NOT_FOUND:
+            self._gone(now)
             return
         self._remember(error)
         wait = delay_s(self._attempt, error.retry_after_s, random)
         self._tell_failure(now, error, wait)
-        if not retriable(error):
+        if not retriable(error) or self._is_final(error):
             self._note(now, error.message)
             self._give_up(now, error, self._kind_of(error))
-        elif now + wait >= self._deadline:
+        elif not self._in_time(now + wait):
             self._note(now, f"{error.message}; no time for another attempt")
             self._give_up(now, error, "ran-out-of-time")
         else:
@@ -176,7 +182,7 @@ class Enrolment:
         self._enter(now, State.LEAVE)
 
     def _tell_failure(self, now: float, error: ControlError, wait_s: float) -> None:
-        again = retriable(error) and now + wait_s < self._deadline
+        again = retriable(error) and not self._is_final(error) and self._in_time(now + wait_s)
         self._tell(
             now,
             "call-failed",
@@ -187,8 +193,31 @@ class Enrolment:
             again_in_s=wait_s if again else None,
         )
 
+    def _gone(self, now: float) -> None:
+        """What the call gives back is gone already, such as by an attempt whose answer was lost."""
+        leaving = self.state is State.LEAVE
+        if leaving:
+            self.row.left()
+        self._note(now, "it is gone already")
+        self._end_step(now, State.DONE if leaving else State.LEAVE)
+
+    def _is_final(self, error: ControlError) -> bool:
+        """Whether a 503 says that the control plane has no mesh token to give: then it names no time to come again.
+
+        Some servers spend the one-time token on it, so the answer to a repeat would hide the reason.
+        """
+        spends = self.state is State.EXCHANGE and error.status == 503
+        return spends and error.retry_after_s is None and error.by_control_plane
+
+    def _in_time(self, moment: float) -> bool:
+        """Whether an attempt that begins then has the time that it needs."""
+        least_s = 0.0 if self.state is State.LEAVE else ATTEMPT_S
+        return moment + least_s < self._deadline
+
     def _remember(self, error: ControlError) -> None:
-        """Remember what the server may have done although its answer was lost."""
+        """Remember the last real answer, and what the server may have done although its answer was lost."""
+        if error.status is not None:
+            self._answered = error
         self._current.lost_answer |= unheard(error) and self.state is not State.STORE
         if self.state is State.JOIN:
             self.row.join_failed(error)
@@ -213,11 +242,16 @@ class Enrolment:
     ) -> None:
         outcome = self._current
         outcome.ended, outcome.problem, outcome.error = now, problem, error
+        answered, self._answered = self._answered, None
+        if error is not None and error.kind == "timeout" and answered is not None:
+            outcome.error, outcome.ended_by = answered, f"after that {error.message}"
         self._finished.append(outcome)
         self._tell(now, "step-ended", step=outcome.step, problem=problem, attempts=outcome.attempts, next=state)
         self._enter(now, state)
 
     def _enter(self, now: float, state: State) -> None:
+        if state is State.GRANT and (self.row.is_spare or self.row.existed_before):
+            state = State.LEAVE  # a row in maintenance gets no lease, and one that was there may hold its own
         if state is State.LEAVE:
             self._deadline = now + LEAVE_S
             state = state if self.must_leave else State.DONE
@@ -251,6 +285,10 @@ class Enrolment:
         self.row.joined(answer)
         return None
 
+    def _read_lease(self, answer: Answer) -> Problem | None:
+        self.row.lease_id = answer if isinstance(answer, str) else ""
+        return None
+
     def _find_own_row(self, answer: Answer) -> Problem | None:
         nodes = answer.nodes if isinstance(answer, NodeList) else ()
         self.node_count = len(nodes)
@@ -264,7 +302,10 @@ TABLE: dict[State, Row] = {
     State.JOIN: Row(Step.JOIN, State.HEARTBEAT, State.LEAVE, Enrolment._read_own_row),
     State.HEARTBEAT: Row(Step.HEARTBEAT, State.HEARTBEAT_AGAIN, State.LEAVE, last=False),
     State.HEARTBEAT_AGAIN: Row(Step.HEARTBEAT, State.LIST, State.LEAVE, pause_s=HEARTBEAT_GAP_S),
-    State.LIST: Row(Step.LISTED, State.LEAVE, State.LEAVE, Enrolment._find_own_row),
+    State.LIST: Row(Step.LISTED, State.GRANT, State.LEAVE, Enrolment._find_own_row),
+    State.GRANT: Row(Step.LEASE, State.RENEW, State.LEAVE, Enrolment._read_lease, last=False),
+    State.RENEW: Row(Step.LEASE, State.RELEASE, State.LEAVE, last=False),
+    State.RELEASE: Row(Step.LEASE, State.LEAVE, State.LEAVE),
     State.LEAVE: Row(Step.LEAVE, State.DONE, State.DONE),
 }
 """A whole enrolment."""

@@ -12,6 +12,8 @@ from preflight.proto.control.url import SCHEME_PORTS, ControlUrl
 
 END_OF_YEAR_9999_S = 253402300799.0
 """The last second that Python's calendar can hold."""
+REDIRECTION = 3
+"""The first digit of its statuses."""
 LONGEST_WAIT_S = 86400.0
 """The longest `Retry-After` that is honoured."""
 
@@ -56,6 +58,12 @@ def redirect_place(location: str) -> str:
         return "nowhere"
     host = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
     return f"{host}{parts.path}" or "nowhere"
+
+
+def redirect_base(location: str, path: str) -> str:
+    """Where a `Location` leads, without the path that was asked for: what a control URL would have to be."""
+    place = redirect_place(location)
+    return place.removesuffix(path) if path and place != path else place
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +140,11 @@ def header(head: bytes, name: str) -> str | None:
         if key.strip().lower() == name.lower().encode("ascii"):
             return value.strip().decode("latin-1")
     return None
+
+
+def status_of(head: bytes) -> int | None:
+    """The status from the raw head of an HTTP/1.1 answer; None if it is not one."""
+    words = head.partition(b"\r\n")[0].split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return None
+    return int(words[1])

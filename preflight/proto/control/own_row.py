@@ -25,12 +25,16 @@ class State(StrEnum):
     HEARTBEAT = "heartbeat"
     HEARTBEAT_AGAIN = "heartbeat-again"
     LIST = "list"
+    GRANT = "grant"
+    RENEW = "renew"
+    RELEASE = "release"
     LEAVE = "leave"
     DONE = "done"
 
 
-Answer = Credential | NodeRecord | NodeList | None
-"""What a call returns: by state a credential (exchange, store), the list (look, list), the row, or nothing (leave)."""
+Answer = Credential | NodeRecord | NodeList | str | None
+"""What a call returns: by state a credential (exchange, store), the list (look, list), the row, a lease's id (grant),
+or nothing (renew, release, leave)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class OwnRow:
         self.scope_id = scope_id
         self.identity_taken = False
         self.existed_before = False
+        self.lease_id = ""
         self._spare_id = spare_id
         self._may_exist = self._unheard = False
 
@@ -68,6 +73,11 @@ class OwnRow:
     def may_be_listed(self) -> bool:
         """Whether a row may be there that this run put there."""
         return self._may_exist and not self.existed_before
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether its id is the random one: such a row is in maintenance, so that nobody gives it work or a lease."""
+        return self.identity == self._spare_id
 
     def take_spare_id(self) -> None:
         """The given id may be a living node's: use the random one."""

@@ -13,6 +13,8 @@ from preflight.proto.secrets.secret_encodings import Secrets
 
 FEATURE_HEADER = "x-populi-feature"
 """Every answer of a control plane has it; no other server's has."""
+HEALTHY = 200
+"""The status of a good answer to `GET /health`."""
 NAME_CHARACTERS = 256
 """The longest scope id."""
 U64_MAX = 2**64 - 1
@@ -56,6 +58,11 @@ def credential(body: Any) -> Credential:
         raise _malformed("mesh_token")
     usable = isinstance(scope, str) and 0 < len(scope) <= NAME_CHARACTERS and scope.isprintable()
     return Credential(SecretStr(token), scope if usable else None)
+
+
+def lease_id(body: Any) -> str:
+    """The id of the lease that `exec/lease/grant` gave. Raises ControlError("protocol")."""
+    return _text(_object(body, "exec/lease/grant"), "lease_id")
 
 
 def message_id(body: Any) -> int:

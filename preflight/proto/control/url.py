@@ -20,6 +20,12 @@ SERVER_PORT = 9847
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019<>"
+_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]{2,})=")
+_ADDED = re.compile(r"(/health|/v1(/populi(/.*)?)?)$")
+"""The paths of the API, which clients put behind the URL."""
+_USER_INFO = re.compile(r"(https?://)?[^@/?#%\s]*@([^@?#%\s]+)", re.IGNORECASE)
+_QUERY = re.compile(r"([^@?#%\s]+)[?#].*", re.DOTALL)
 
 
 _INSTEAD = "a bearer token goes into control.token_file of the settings or into VOX_MESH_TOKEN, never into the URL"
@@ -28,24 +34,6 @@ _LONGEST_SHOWN = 200
 
 Fault = Literal["empty", "invalid", "bind-all", "secret"]
 """Why a URL cannot be used: `bind-all`: it names a server's bind address; `secret`: it may hold a password or token."""
-
-
-@dataclass(frozen=True, slots=True)
-class ControlUrlError:
-    """A control URL that no client can use: a value, not an exception, because `control.url` reports it as a finding.
-
-    written: the URL as the operator wrote it, without what may be a secret, and cut to 200 characters. reason: a clause
-    that says what is wrong; it never repeats the URL. hosts: the host in it, if there is one, so that a report can
-    replace it.
-    """
-
-    written: str
-    reason: str
-    fault: Fault = "invalid"
-    hosts: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return self.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +73,53 @@ class ControlUrl:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
+@dataclass(frozen=True, slots=True)
+class ControlUrlError:
+    """A control URL that no client can use: a value, not an exception, because `control.url` reports it as a finding.
+
+    written: the URL as the operator wrote it, without what may be a secret, and cut to 200 characters. reason: a clause
+    that says what is wrong; it never repeats the URL. problem: the same in a word or two, which the clause contains.
+    hosts: the host in it, if there is one, so that a report can replace it. meant: the URL that the operator most
+    likely meant, without any secret; None where nothing shows it.
+    """
+
+    written: str
+    reason: str
+    fault: Fault = "invalid"
+    hosts: tuple[str, ...] = ()
+    problem: str | None = None
+    meant: ControlUrl | None = None
+
+    def __str__(self) -> str:
+        return self.written
+
+
 def parse_control_url(raw: str) -> ControlUrl | ControlUrlError:
     """The control URL as an operator wrote it, parsed: the one place that knows the rules."""
     text = raw.strip()
     try:
         return _usable(text)
     except _UnusableError as error:
-        return ControlUrlError(without_secrets(text[:_LONGEST_SHOWN]), str(error), error.fault, _hosts_in(text))
+        meant = None if error.meant is None else _parsed(error.meant)
+        if error.fault == "secret":
+            # Not even a part of it: where a password ends cannot be known for certain.
+            hosts = meant.hosts if meant else ()
+            return ControlUrlError(meant_without(meant), str(error), error.fault, hosts, error.problem, meant)
+        written = without_secrets(text[:_LONGEST_SHOWN])
+        return ControlUrlError(written, str(error), error.fault, _hosts_in(text), error.problem, meant)
+
+
+def meant_without(meant: ControlUrl | None) -> str:
+    """How a URL with a secret in it is shown: by what is left of it."""
+    return f"{meant.scheme}://…@{meant.authority}{meant.path}" if meant else "…"
+
+
+def _parsed(text: str) -> ControlUrl | None:
+    """A corrected URL; None if it has another mistake."""
+    try:
+        return _usable(text)
+    except _UnusableError:
+        return None
 
 
 def is_passed_over(url: ControlUrl | ControlUrlError) -> bool:
@@ -100,35 +128,74 @@ def is_passed_over(url: ControlUrl | ControlUrlError) -> bool:
 
 
 class _UnusableError(ValueError):
-    """The text is a clause that says what is wrong with the URL, without repeating it."""
+    """The text is a clause that says what is wrong with the URL, without repeating it.
 
-    def __init__(self, reason: str, fault: Fault = "invalid") -> None:
+    problem: the words in it that name the mistake. meant: the corrected text.
+    """
+
+    def __init__(
+        self, reason: str, fault: Fault = "invalid", *, problem: str | None = None, meant: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.fault: Fault = fault
+        self.problem = problem
+        self.meant = meant
 
 
 def _usable(text: str) -> ControlUrl:
     if not text:
         raise _UnusableError("it is empty", "empty")
+    _refuse_decoration(text)
     _refuse_secrets(text)
     if re.search(r"[\s\x00-\x1f\x7f]", text):
-        raise _UnusableError("it holds a blank or a control character")
-    if re.match(r"https?:/(?!/)", text, re.IGNORECASE):
-        raise _UnusableError("two slashes belong behind its scheme")
-    parts = _split(_with_scheme(text))
+        raise _UnusableError("it holds a blank or a control character", problem="blank")
+    parts = _split(_with_scheme(_with_slashes(text)))
     scheme = parts.scheme.lower()
     if scheme not in SCHEME_PORTS:
-        raise _UnusableError("its scheme is neither http nor https, which the control plane speaks")
+        raise _UnusableError("its scheme is neither http nor https, which the control plane speaks", problem="scheme")
     written = parts.hostname or ""
     port = _port(parts)
     return ControlUrl(
         scheme="https" if scheme == "https" else "http",
         host=_host(written),
         port=SCHEME_PORTS[scheme] if port is None else port,
-        path=parts.path.rstrip("/"),
+        path=_path(parts),
         port_given=port is not None,
         written_host=written,
     )
+
+
+def _refuse_decoration(text: str) -> None:
+    """Refuse what a file or a shell left around the URL: quotes, or the name of a variable."""
+    bare = text.strip(_QUOTES).strip()
+    if bare != text:
+        raise _UnusableError("it has quotes around it, which are part of it", problem="quotes", meant=bare)
+    if (named := _ASSIGNMENT.match(text)) is not None:
+        name = named.group(1)
+        reason = f"it begins with {name}=, the name of a variable"
+        raise _UnusableError(reason, problem=f"{name}=", meant=text[named.end() :])
+
+
+def _with_slashes(text: str) -> str:
+    """The text, if a scheme in it has its colon and its two slashes."""
+    if (scheme := re.match(r"(https?)//+", text, re.IGNORECASE)) is not None:
+        meant = f"{scheme.group(1)}://{text[scheme.end() :]}"
+        raise _UnusableError("the colon behind its scheme is missing", problem="colon", meant=meant)
+    if (scheme := re.match(r"(https?):(/(?!/)|(?!//|\d+(/|$)))", text, re.IGNORECASE)) is not None:
+        meant = f"{scheme.group(1)}://{text[scheme.end() :]}"
+        raise _UnusableError("two slashes belong behind its scheme", problem="slashes", meant=meant)
+    return text
+
+
+def _path(parts: SplitResult) -> str:
+    """The path before the API's own, which clients add."""
+    path = parts.path.rstrip("/")
+    added = _ADDED.search(path)
+    if added is None:
+        return path
+    meant = f"{parts.scheme}://{parts.netloc}{path[: added.start()]}"
+    reason = f"it ends with {added.group()}, which clients add themselves"
+    raise _UnusableError(reason, problem=added.group(), meant=meant)
 
 
 def _with_scheme(text: str) -> str:
@@ -152,9 +219,14 @@ def _refuse_secrets(raw: str) -> None:
     """
     text = unquote(normalize("NFKC", raw))
     if "@" in text:
-        raise _UnusableError(f"it holds a user name or a password; {_INSTEAD}", "secret")
+        plain = _USER_INFO.fullmatch(raw)
+        meant = f"{plain.group(1) or ''}{plain.group(2)}" if plain else None
+        reason = f"it holds a user name or a password; {_INSTEAD}"
+        raise _UnusableError(reason, "secret", problem="password", meant=meant)
     if re.search("[?#]", text):
-        raise _UnusableError(f"it has a query or a fragment, which may be a secret; {_INSTEAD}", "secret")
+        reason = f"it has a query or a fragment, which may be a secret; {_INSTEAD}"
+        plain = _QUERY.fullmatch(raw)
+        raise _UnusableError(reason, "secret", problem="query", meant=plain.group(1) if plain else None)
 
 
 def without_secrets(text: str) -> str:
@@ -168,25 +240,34 @@ def _split(text: str) -> SplitResult:
     if authority.count(":") > 1 and (address := _literal(authority)) is not None:
         if address.is_unspecified:
             raise _bind_all(address)
-        raise _UnusableError(f"an IPv6 address goes into brackets, as in http://[fd66::2]:{SERVER_PORT}")
+        meant = text.replace(authority, f"[{authority}]", 1)
+        reason = f"an IPv6 address goes into brackets, as in http://[fd66::2]:{SERVER_PORT}"
+        raise _UnusableError(reason, problem="brackets", meant=meant)
     try:
         return urlsplit(text)
     except ValueError:
-        raise _UnusableError("its host is not an address and not a name") from None
+        raise _UnusableError("its host is not an address and not a name", problem="host") from None
 
 
 def _bind_all(address: IPAddress) -> _UnusableError:
-    return _UnusableError(f"{address} is where a server binds, not where a client can connect", "bind-all")
+    reason = f"{address} is where a server binds, not where a client can connect"
+    return _UnusableError(reason, "bind-all", problem="bind")
 
 
 def _port(parts: SplitResult) -> int | None:
     try:
         port = parts.port
     except ValueError:
-        raise _UnusableError("its port is not a number from 1 to 65535") from None
+        raise _UnusableError("its port is not a number from 1 to 65535", problem="port", meant=_usual(parts)) from None
     if port == 0:
-        raise _UnusableError("no server can listen on port 0")
+        raise _UnusableError("no server can listen on port 0", problem="port", meant=_usual(parts))
     return port
+
+
+def _usual(parts: SplitResult) -> str:
+    """The same URL with the server's default port."""
+    host = parts.netloc.rpartition(":")[0] or parts.netloc
+    return f"{parts.scheme}://{host}:{SERVER_PORT}{parts.path}"
 
 
 def _host(host: str) -> str:
@@ -197,18 +278,18 @@ def _host(host: str) -> str:
             raise _bind_all(address)
         return str(address)
     if not host:
-        raise _UnusableError("it has no host")
+        raise _UnusableError("it has no host", problem="host")
     if "%" in host:
-        raise _UnusableError("an address with a zone (%) means something on this node only")
+        raise _UnusableError("an address with a zone (%) means something on one node only", problem="zone")
     try:
         name = host.encode("idna").decode("ascii").lower()
     except UnicodeError:
         name = ""
     labels = name.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
-        raise _UnusableError("its host looks like an IPv4 address and is not one")
+        raise _UnusableError("its host looks like an IPv4 address and is not one", problem="host")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise _UnusableError("its host is not an address and not a host name")
+        raise _UnusableError("its host is not an address and not a host name", problem="host")
     return name
 
 

@@ -21,7 +21,8 @@ class Death:
     """What killed packets at a station.
 
     message: one sentence, with the values of the facts that decide. certain: False for what fits and is not proven,
-    such as a rule that can match and whose counter nobody could read: something proven outranks it.
+    such as a rule that can match and whose counter nobody could read: something proven outranks it. later: the station
+    decides, and the packets die further on, as with a wrong source: that they were seen behind it contradicts nothing.
     """
 
     __pydantic_config__ = REVALIDATED
@@ -31,6 +32,7 @@ class Death:
     facts: DeathFacts | None = None
     remedies: Remedies = ()
     certain: bool = True
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,9 @@ _OUTER = ("route-outer", "filter-outer", "post-outer", "neighbour", "egress-oute
 _SENDER = ("address", "route", "filter-out", *_LEAVING, *_OUTER)
 _ARRIVING = ("wire", "prerouting-outer", "rp-outer", "input-outer", "socket-outer", "session", "tunnel")
 _RECEIVER = (*_ARRIVING, "prerouting", "rp", "input", "socket")
-_FORWARDER = (*_ARRIVING, "prerouting", "rp", "forward", *_LEAVING, *_OUTER)
+# A packet passes a forwarder's device, session and uplink twice. An observer there counts both: they are listed once.
+_AGAIN = tuple(id for id in (*_LEAVING, *_OUTER) if id not in _ARRIVING)
+_FORWARDER = (*_ARRIVING, "prerouting", "rp", "forward", *_AGAIN)
 
 PACKET: tuple[Station, ...] = (
     *(Station(id, "sender") for id in _SENDER),
@@ -46,7 +48,7 @@ FORWARDED: tuple[Station, ...] = (
     *(Station(id, "forwarder") for id in _FORWARDER),
     *(Station(id, "receiver") for id in _RECEIVER),
 )
-"""The same where a hub, or a member before its LAN, forwards it; the second network is not told apart."""
+"""The same where a hub, or a member before its LAN, forwards it; the second network is not distinguished."""
 
 REQUEST: tuple[Station, ...] = tuple(
     map(

@@ -38,6 +38,7 @@ class Server:
     scope: str = "lab"
     calls: list[State] = field(default_factory=list)
     touched: list[str] = field(default_factory=list)
+    leases: list[str] = field(default_factory=list)
 
     def perform(self, state: State, machine: Enrolment) -> Answer:
         """Do what a call asks for, unless something happens to it."""
@@ -59,6 +60,14 @@ class Server:
             self.touched.append(machine.row.identity)
             kept = self.rows.get(machine.row.identity)
             return self.rows.setdefault(machine.row.identity, kept or row(machine.row.identity))
+        if state is State.GRANT:
+            self.leases.append(machine.row.identity)
+            return "7"
+        if state is State.RELEASE:
+            assert machine.row.lease_id == "7"
+            if machine.row.identity not in self.leases:
+                raise status(404)
+            self.leases.remove(machine.row.identity)
         if state is State.LEAVE:
             self.touched.append(machine.row.identity)
             if self.rows.pop(machine.row.identity, None) is None:
@@ -129,6 +138,9 @@ class Run:
 
 
 GOOD = dict.fromkeys(["bootstrap", "join", "heartbeat", "listed", "leave"])
+"""All steps of a row under the random id, which is in maintenance and gets no lease."""
+GOOD_WITH_LEASE = dict.fromkeys([*list(GOOD)[:-1], "lease", "leave"])
+"""All steps of a row under the id of the settings."""
 
 
 def always(state: State, error: ControlError) -> Callable[[State, int], ControlError | None]:

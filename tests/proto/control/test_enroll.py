@@ -8,7 +8,7 @@ from preflight.model.control import ControlError, NotHttpError
 from preflight.model.event import Event, telling
 from preflight.proto.control.enroll import PATIENCE_S, SCOPE_TRIAL, TABLE, Row, Step
 from preflight.proto.control.own_row import State
-from tests.proto.control.simulated import GOOD, Run, Server, always, lost, status
+from tests.proto.control.simulated import GOOD, GOOD_WITH_LEASE, Run, Server, always, lost, status
 
 
 def once(state: State, *errors: ControlError) -> Callable[[State, int], ControlError | None]:
@@ -17,9 +17,10 @@ def once(state: State, *errors: ControlError) -> Callable[[State, int], ControlE
 
 
 def test_all_well() -> None:
-    """Bootstrap, join, two heartbeats, listed, leave: and nothing stays behind."""
-    run = Run(Server()).drive()
-    assert run.problems() == GOOD
+    """Bootstrap, join, two heartbeats, listed, a lease, leave: and nothing stays behind."""
+    run = Run(Server(), node_id="node-a").drive()
+    assert run.problems() == GOOD_WITH_LEASE
+    assert run.server.leases == []
     assert run.server.calls == [state for state in State if state is not State.DONE]
     assert run.server.rows == {}
     assert all(outcome.attempts == 1 for outcome in run.outcomes)
@@ -49,10 +50,35 @@ def test_without_a_bootstrap_token_nothing_is_exchanged() -> None:
 )
 def test_one_mishap_anywhere_is_survived(state: State, error: ControlError) -> None:
     """Lost answers, `later` and broken connections are repeated, in every state; the step says how often it tried."""
-    run = Run(Server(once(state, error))).drive()
-    assert run.problems() == GOOD
+    if state is State.EXCHANGE and error.status == 503:
+        error = status(503, "later", 0.1)  # without a time it is the last word
+    run = Run(Server(once(state, error)), node_id="node-a").drive()
+    assert run.problems() == GOOD_WITH_LEASE
     assert next(o for o in run.outcomes if o.step is TABLE[state].step).attempts == 2
     assert run.server.rows == {}
+
+
+def test_a_server_without_a_token_to_give_is_asked_once() -> None:
+    """A 503 that names no time is the control plane's word that it has no mesh token; a repeat may cost the token."""
+    run = Run(Server(always(State.EXCHANGE, status(503, "no mesh token")))).drive()
+    assert run.server.calls == [State.EXCHANGE]
+    assert run.problems() == {"bootstrap": "refused"}
+
+
+def test_the_last_real_answer_is_the_reason() -> None:
+    """Our own time-out behind three real answers hides none of them."""
+    errors = (status(503, "the database is not available", 1.0), ControlError("timeout", None, "we stopped waiting"))
+    server = Server(lambda state, n: errors[min(n, 3) // 3] if state is State.JOIN else None)
+    run = Run(server, bootstrap=False, call_s=9.0).drive()
+    join = next(outcome for outcome in run.outcomes if outcome.step is Step.JOIN)
+    assert join.error is not None
+    assert (join.error.status, join.ended_by) == (503, "after that we stopped waiting")
+
+
+def test_no_attempt_is_begun_without_its_time() -> None:
+    """What would be cut off by our own deadline says nothing: it is not begun."""
+    run = Run(Server(always(State.JOIN, status(503, "later", 38.5)))).drive()
+    assert run.server.calls.count(State.JOIN) == 1
 
 
 def test_retry_after_is_honoured() -> None:
@@ -184,5 +210,7 @@ def test_each_call_is_reported_with_how_it_ended() -> None:
     assert joins == [("call", 1), ("call-failed", 1), ("call", 2), ("call-succeeded", None)]
     (failed,) = (event.fields for event in events if event.name == "call-failed")
     assert (failed["kind"], failed["http_status"], failed["again_in_s"]) == ("status", 503, run.waits[0])
-    assert [event.fields["step"] for event in events if event.name == "step-ended"] == [*list(Step)[1:]]
+    assert [event.fields["step"] for event in events if event.name == "step-ended"] == [
+        *(step for step in Step if step not in (Step.BOOTSTRAP, Step.LEASE))
+    ]
     assert "s3cr3t" not in str(events)

@@ -59,7 +59,7 @@ def test_a_hidden_row_with_a_quarantine_is_not_removed() -> None:
 @pytest.mark.parametrize("state", [state for state in TABLE if state is not State.STORE])
 def test_ended_from_outside_anywhere(state: State) -> None:
     """Ctrl-C with any call in flight: what may have been joined is left, nothing else is done, in bounded time."""
-    run = Run(Server()).drive(stop_at=state)
+    run = Run(Server(), node_id="node-a").drive(stop_at=state)
     assert run.server.rows == {}
     assert set(run.server.calls[run.server.calls.index(state) + 1 :]) <= {State.LEAVE}
     assert not run.machine.must_leave

@@ -1,0 +1,64 @@
+"""Do the places where this node's programs find their cluster agree about its scope id, URL and token?"""
+
+from collections.abc import AsyncGenerator, Sequence
+
+from preflight.api import (
+    CONTROL,
+    Context,
+    Direction,
+    Measurement,
+    Result,
+    by_hand,
+    check,
+    codes,
+    passed,
+    request,
+    warned,
+)
+from preflight.model.printable import excerpt
+from preflight.model.token import Disagreement
+
+
+@check(
+    "enroll.settings",
+    title="This node's places agree about its cluster",
+    subject="control",
+    codes=(codes.ENROLL_SETTINGS_DISAGREE,),
+    timeout=10,
+)
+async def enroll_settings(ctx: Context) -> AsyncGenerator[Result, None]:
+    """Compare the environment, the settings file, and the workers' files: mesh.env, config.toml and Vox.toml.
+
+    A token is compared and never shown.
+    """
+    for result in judge(ctx.settings.disagreements, [str(file.path) for file in ctx.settings.worker_files]):
+        yield result
+
+
+def judge(found: Sequence[Disagreement], files: Sequence[str]) -> list[Result]:
+    """One finding for each thing about which places differ. files: those of the workers that were read."""
+    if found:
+        return [_differs(each) for each in found]
+    read = f"the environment and {', '.join(files)}" if files else "the environment alone"
+    return [passed(CONTROL, Direction.LOCAL, f"workers of this node read {read}, and nothing in it contradicts")]
+
+
+def _differs(about: Disagreement) -> Result:
+    others = about.others
+    said = [f"{place} says {excerpt(text)!r}" for place, text in zip(others, about.values[1:], strict=False)]
+    used = f" {excerpt(about.values[0])!r}" if about.values else ""
+    differ = "; ".join(said) or f"{', '.join(others)} holds another one"
+    message = (
+        f"the {about.what}{used} of {about.used} is used here, and {differ}: another program of this node reads that"
+    )
+    fields: dict[str, Measurement] = {"problem": about.what, "source": [about.used, *others]}
+    return warned(
+        codes.ENROLL_SETTINGS_DISAGREE,
+        CONTROL,
+        Direction.LOCAL,
+        message,
+        aspect=about.what.partition(" ")[0].lower(),
+        station=request("source"),
+        remedies=by_hand(f"Make {others[0]} say the same {about.what} as {about.used}, or remove it there."),
+        measurements=fields,
+    )

@@ -1,0 +1,138 @@
+"""Fixes of what decides where packets go: policy rules, refusing routes, addresses, neighbours and queues."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from preflight.model import parameters
+from preflight.model.change import STRICT, Change, Command
+
+HIGHEST = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRule(Change):
+    """Add or delete one rule of policy routing.
+
+    does: `lookup` with a table, or how it refuses. inverted: it is for what the selectors do not fit.
+    """
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["rule"] = "rule"
+    action: Literal["add", "del"]
+    family: Literal["-4", "-6"]
+    priority: int
+    does: Literal["lookup", "blackhole", "unreachable", "prohibit"]
+    table: int | None = None
+    source: str | None = None
+    destination: str | None = None
+    mark: int | None = None
+    inverted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.action not in ("add", "del") or self.family not in ("-4", "-6"):
+            raise ValueError("a rule is added or deleted, for one family")
+        if self.does not in ("lookup", "blackhole", "unreachable", "prohibit"):
+            raise ValueError(f"{self.does!r} is not what a rule does")
+        if (self.does == "lookup") != (self.table is not None):
+            raise ValueError("a table goes with a look-up")
+        parameters.within(self.priority, 0, HIGHEST)
+        if self.table is not None:
+            parameters.within(self.table, 1, HIGHEST)
+        if self.mark is not None:
+            parameters.within(self.mark, 1, HIGHEST)
+        for network in (self.source, self.destination):
+            if network is not None:
+                parameters.network(network)
+
+    def _commands(self) -> tuple[Command, ...]:
+        known = (("from", self.source), ("to", self.destination), ("fwmark", self.mark))
+        selectors = [text for word, value in known if value is not None for text in (word, str(value))]
+        does = ("lookup", str(self.table)) if self.does == "lookup" else (self.does,)
+        inverted = ("not",) if self.inverted else ()
+        words = ("rule", self.action, *inverted, *selectors, "pref", str(self.priority), *does)
+        return (("ip", self.family, *words),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalDelete(Change):
+    """Delete a route that refuses."""
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["route.refusal"] = "route.refusal"
+    kind: Literal["blackhole", "unreachable", "prohibit"]
+    destination: str
+    table: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("blackhole", "unreachable", "prohibit"):
+            raise ValueError(f"{self.kind!r} does not refuse")
+        parameters.network(self.destination)
+        if self.table is not None:
+            parameters.within(self.table, 1, HIGHEST)
+
+    @property
+    def entry(self) -> Command:
+        """The words by which `ip route` finds it."""
+        return (self.kind, self.destination, *(() if self.table is None else ("table", str(self.table))))
+
+    @property
+    def family(self) -> str:
+        """The option of ip(8) for its family."""
+        return "-6" if ":" in self.destination else "-4"
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("ip", self.family, "route", "del", *self.entry),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressDelete(Change):
+    """Take one address off an interface."""
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["address.delete"] = "address.delete"
+    interface: str
+    address: str
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+        parameters.interface_address(self.address)
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("ip", "address", "del", self.address, "dev", self.interface),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourDelete(Change):
+    """Delete what a person wrote about a neighbour, so that the kernel asks again."""
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["neighbour.delete"] = "neighbour.delete"
+    interface: str
+    address: str
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+        parameters.address(self.address)
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("ip", "neighbour", "del", self.address, "dev", self.interface),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDelete(Change):
+    """Give an interface the kernel's own queue again."""
+
+    __pydantic_config__ = STRICT
+
+    id: Literal["queue.delete"] = "queue.delete"
+    interface: str
+
+    def __post_init__(self) -> None:
+        parameters.interface(self.interface)
+
+    def _commands(self) -> tuple[Command, ...]:
+        return (("tc", "qdisc", "del", "dev", self.interface, "root"),)

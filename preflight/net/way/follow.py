@@ -1,0 +1,208 @@
+"""Follows one burst to one peer: every observer's word before, during and after it.
+
+What only reads comes first; the burst is ten packets at most. A tunnel without a session is given the time that its
+product takes to try again, unless something has shown before that the packets die on this node.
+"""
+
+import asyncio
+import os
+import time
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from preflight.model.event import Listener, telling
+from preflight.model.kernel import NeedsPlatform
+from preflight.model.overlay import OverlayState
+from preflight.model.path import StampStats
+from preflight.model.peer import Peer
+from preflight.model.tapped import TapPacket
+from preflight.net.way.echo import ask_echo
+from preflight.net.way.firewall import Firewall
+from preflight.net.way.routes import KernelState
+from preflight.net.way.tap import Tap, Wanted
+from preflight.net.way.udp_ports import udp_ports
+from preflight.proto.way.kernel_word import Watched, questions, uplink_of
+from preflight.proto.way.observation import Observation
+from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, tunnel_side
+from preflight.proto.way.peer_word import peer_word
+from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
+from preflight.proto.way.verdict import conclude
+
+if TYPE_CHECKING:
+    from preflight.net.stamp.path import PathProbes
+
+ReadOverlay = Callable[[], Awaitable[OverlayState | None]]
+
+COUNT: Final = 6
+LARGE_COUNT: Final = 4
+INTERVAL_S: Final = 0.02
+ANSWER_S: Final = 0.5
+"""How long an answer may take, once a packet was seen to leave."""
+RETRY_S: Final = 5.6
+"""WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
+REKEY_S: Final = 5.0
+HANDSHAKE_S: Final = 1.2
+"""How long the answer to a handshake may take, and what follows from it."""
+LOOK_S: Final = 0.1
+_HEADERS: Final = {False: 28, True: 48}
+
+
+class PacketWays:
+    """The ways of packets to peers, both directions.
+
+    path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again.
+    """
+
+    def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
+        self._path, self._overlay = path, overlay
+        self._kernel, self._firewall = KernelState(listener), Firewall(listener)
+        self._listener = listener
+
+    async def follow(self, peer: Peer, *, large: bool = False) -> tuple[Observation, ...]:
+        """Everything that is observed of both ways to a peer. large: only large packets are in trouble.
+
+        What the network does is data. Takes up to about seven seconds where a tunnel has no session.
+        """
+        asked = self._path.asked(peer)
+        said = peer_word(asked, peer.target) if asked is not None else ()
+        overlay = await self._overlay()
+        if overlay is None or overlay.interface is None:
+            return said
+        try:
+            record = await self._record(peer, overlay, large)
+        except NeedsPlatform:
+            return said
+        found = (*said, *observe(record))
+        self._report(peer, found)
+        return found
+
+    def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
+        """Every observation as an event of the run."""
+        tell = telling(self._listener, "way.packet", peer.target)
+        for each in found:
+            tell(
+                time.monotonic(),
+                "observed",
+                direction=each.direction,
+                station=f"{each.station.id}@{each.station.host}",
+                finding=each.finding,
+                packets=each.packets,
+                seen=each.seen,
+                sent=each.sent,
+                by=each.by,
+                reason=each.death.message if each.death else each.reason,
+                certain=each.death.certain if each.death else None,
+            )
+
+    async def _record(self, peer: Peer, overlay: OverlayState, large: bool) -> Record:
+        tunnel, ports = overlay.tunnel_for(peer.address), udp_ports()
+        watched = await self._watched(peer, tunnel)
+        before = await self._moment(overlay, watched)
+        link = before.kernel.link(tunnel.interface)
+        carrier = carrier_of(tunnel, link.kind if link else None, ports)
+        async with Tap(_wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))) as tap:
+            stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
+            whole = await self._large(peer, tunnel) if large else None
+            echo = await ask_echo(peer.address) if stats.port_unreachable else None
+
+            async def record() -> Record:
+                state, tapped = await self._overlay() or overlay, tap.taken()
+                so_far = Record(
+                    peer=peer,
+                    watched=watched,
+                    before=before,
+                    after=before,
+                    stats=stats,
+                    large=whole,
+                    read_ns=time.time_ns(),
+                    tapped=tapped,
+                    ports=ports,
+                    carrier=carrier,
+                    asked=self._path.asked(peer),
+                    echo=echo,
+                    uid=os.getuid(),
+                )
+                came = replace(watched, arrives_by=so_far.arrives_by)
+                return replace(so_far, watched=came, after=await self._moment(state, came))
+
+            if not stats.answered:
+                await self._until_it_shows(peer, tap, record, RETRY_S if carrier == "wireguard" else ANSWER_S)
+            return await record()
+
+    async def _until_it_shows(
+        self, peer: Peer, tap: Tap, record: Callable[[], Awaitable[Record]], most_s: float
+    ) -> None:
+        """Wait until the tunnel has sent something and an answer had its time, or the place is on this node."""
+        await asyncio.sleep(LOOK_S)
+        verdicts = conclude(peer.target, observe(await record()))
+        if any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts):
+            return
+        end = time.monotonic() + most_s
+        left_at: float | None = None
+        while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
+            tapped = tap.taken()
+            if tapped.blind is not None:
+                return
+            asked = [packet for packet in tapped.packets if _asks(packet)]
+            if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
+                await asyncio.sleep(ANSWER_S)
+                return
+            if asked:
+                left_at = now if left_at is None else left_at
+            elif _may_ask(tapped.packets, time.time_ns()):
+                # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
+                await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
+            await asyncio.sleep(LOOK_S)
+
+    async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
+        """Packets as large as the tunnel's MTU."""
+        size = (tunnel.mtu or 1280) - _HEADERS[":" in peer.address]
+        return await self._path.stamp(
+            peer, count=LARGE_COUNT, interval_s=INTERVAL_S, payload_bytes=size, timeout_s=ANSWER_S
+        )
+
+    async def _watched(self, peer: Peer, tunnel: OverlayState) -> Watched:
+        """The flows, with the source that the kernel chooses for the tunnel's own packets."""
+        outer = outer_flow(tunnel, peer.address)
+        if outer is not None:
+            lookup = (await self._kernel.snapshot((outer,))).lookup(outer)
+            outer = outer_flow(tunnel, peer.address, (lookup.source if lookup else None) or "")
+        flows = (inner_flow(peer, os.getuid()),)
+        return Watched(tunnel=tunnel_side(peer, tunnel), flows=flows, outer=outer, sent=COUNT)
+
+    async def _moment(self, overlay: OverlayState, watched: Watched) -> Moment:
+        first = await self._kernel.snapshot(*questions(watched))
+        uplink = uplink_of(first, watched)
+        kernel = first if uplink is None else await self._kernel.snapshot(*questions(watched, uplink))
+        own = [str(interface.ip) for link in kernel.links for interface in link.addresses]
+        outer = (watched.outer,) if watched.outer is not None and watched.outer.source else ()
+        return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
+
+
+def _asks(packet: TapPacket) -> bool:
+    """Whether this node's tunnel sent something that wants an answer: its own handshake, or what is inside."""
+    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
+
+
+def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
+    """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
+
+    A peer that calls every five seconds leaves a third of a second for that.
+    """
+    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
+    sent_ns = [packet.received_ns for packet in shakes]
+    return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
+
+
+def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
+    endpoints = frozenset(each.endpoint_address for each in tunnel.peers if each.endpoint_address)
+    return Wanted(
+        product=carrier or tunnel.product,
+        interface=tunnel.interface,
+        tunnel_ports=ports,
+        probe_ports=frozenset((peer.responder_port,)),
+        addresses=endpoints,
+        public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
+    )

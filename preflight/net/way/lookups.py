@@ -1,0 +1,86 @@
+"""Route look-ups with everything that a rule may select by: mark, user, protocol, ports, source and device.
+
+Two short questions on one netlink socket for each flow, which needs no privilege.
+"""
+
+import errno
+import os
+import socket
+from contextlib import suppress
+from typing import Final
+
+from preflight.model.flow import Flow
+from preflight.model.routing import Arrival, Lookup
+from preflight.proto.way.route_messages import FIB_MATCH, LOOKUP_TABLE, REFUSALS, RouteAnswer, question, read_answer
+
+ANSWER_BYTES: Final = 65536
+PATIENCE_S: Final = 1.0
+
+
+class Lookups:
+    """One netlink socket for many questions. Raises OSError where the kernel has none."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.settimeout(PATIENCE_S)
+        self._number = 0
+
+    def __enter__(self) -> "Lookups":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def leaving(self, flow: Flow, bound_to: str | None = None) -> Lookup:
+        """What happens to packets of a flow that this node sends. bound_to: the device that the socket is bound to."""
+        try:
+            device = socket.if_nametoindex(bound_to) if bound_to else None
+            decided = self._ask(flow, LOOKUP_TABLE, bound_to=device)
+            entry = self._ask(flow, LOOKUP_TABLE | FIB_MATCH, bound_to=device)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            return Lookup(flow=flow, type=REFUSALS.get(number, "other"), error=os.strerror(number))
+        return Lookup(
+            flow=flow,
+            type=decided.type,
+            interface=name_of(decided.interface),
+            gateway=decided.gateway,
+            source=decided.source,
+            table=entry.table,
+            matched=entry.destination,
+        )
+
+    def arriving(self, flow: Flow) -> Arrival | None:
+        """Whether the kernel lets a flow in by `flow.interface_in`; None where it cannot be asked.
+
+        IPv6 has no reverse-path filter, and Linux 6.13 and newer report EINVAL for each reason to drop; before, EXDEV
+        was the filter's.
+        """
+        try:
+            device = socket.if_nametoindex(flow.interface_in or "")
+        except OSError:
+            return None
+        try:
+            self._ask(flow, 0, incoming=device)
+        except OSError as error:
+            return Arrival(flow=flow, refused=error.errno in (errno.EXDEV, errno.EINVAL))
+        return Arrival(flow=flow, refused=False)
+
+    def _ask(self, flow: Flow, flags: int, *, bound_to: int | None = None, incoming: int | None = None) -> RouteAnswer:
+        """One answer. Raises OSError with the kernel's error, and TimeoutError if none comes."""
+        self._number += 1
+        self._socket.sendto(question(flow, self._number, flags, bound_to=bound_to, incoming=incoming), (0, 0))
+        while True:
+            found = read_answer(self._socket.recv(ANSWER_BYTES), self._number)
+            if isinstance(found, RouteAnswer):
+                return found
+            if found is not None:
+                raise OSError(found, os.strerror(found))
+
+
+def name_of(index: int | None) -> str | None:
+    """An interface's name; None if it has gone since the kernel answered."""
+    if index:
+        with suppress(OSError):
+            return socket.if_indextoname(index)
+    return None

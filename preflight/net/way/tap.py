@@ -1,0 +1,202 @@
+"""A tap on all devices at once: the packets of a burst in the tunnel, and the tunnel's own on whatever carries them.
+
+One packet socket without link-layer header serves every device of the namespace (packet(7)). What leaves is seen behind
+this node's own filters and translations, what comes in before them. Checksums are not judged: with offload, those of
+what leaves are not complete yet.
+"""
+
+import asyncio
+import ctypes
+import errno
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Final, Self
+
+from preflight.model.tapped import IcmpError, TapPacket, Tapped, TunnelPacket
+from preflight.net.ancillary import SO_TIMESTAMPNS, read_control
+from preflight.net.bpf import DROP, RETURN, attach_filter
+from preflight.net.udp import SO_RCVBUFFORCE
+from preflight.net.way.tap_filter import tap_filter
+from preflight.proto.way import ip_packets, tunnel_packets
+from preflight.proto.way.ip_packets import IpPacket
+
+ETH_P_ALL = 0x0003
+MOST_PACKETS: Final = 5000
+"""A tap stops here: a burst is ten packets, and a tunnel that carries more than this meanwhile is not silent."""
+_MOST_AT_ONCE = 256
+_SNAP_BYTES = 10_000
+"""Two messages of the largest usual size: so those that offload joins are told apart."""
+_BUFFER_BYTES = 4 * 1024 * 1024
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_STATISTICS = struct.Struct("@II")
+_ADDRESS = struct.Struct("=HHiHBB8s")
+_OUTGOING = 4
+NO_PRIVILEGE: Final = "packets can be seen with CAP_NET_RAW only (run as root)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a tap keeps.
+
+    tunnel_ports: UDP ports of the tunnel's own packets, its own and those of its endpoints. probe_ports: of the burst.
+    interface: the tunnel's device; what passes there is in the tunnel. addresses: of the endpoints, for later
+    fragments. product: whose packets they are. public_key: this node's, as bytes, for WireGuard.
+    """
+
+    product: str
+    interface: str | None
+    tunnel_ports: frozenset[int]
+    probe_ports: frozenset[int] = frozenset()
+    addresses: frozenset[str] = frozenset()
+    public_key: bytes | None = None
+
+
+class Tap:
+    """`async with Tap(wanted) as tap:` sees packets until its end; `tap.taken()` gives them, as often as you like.
+
+    Without the privilege it sees nothing, and `taken()` says so. The socket belongs to this process: nothing is left of
+    it, however the process ends.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._socket: socket.socket | None = None
+        self._packets: list[TapPacket] = []
+        self._dropped = 0
+        self._began_ns = 0
+        self._cut = False
+        self._blind: str | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._socket = _opened(self._wanted)
+            self._began_ns = time.time_ns()
+        except PermissionError:
+            self._blind = NO_PRIVILEGE
+        except (OSError, ValueError) as error:
+            self._blind = f"no packet socket could be opened: {error}"
+        if self._socket is not None:
+            asyncio.get_running_loop().add_reader(self._socket, self._drain)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self.taken()
+            self._socket.close()
+            self._socket = None
+
+    def taken(self) -> Tapped:
+        """Everything that was seen by now."""
+        if self._socket is not None:
+            while self._drain():
+                pass
+            _, dropped = _STATISTICS.unpack(
+                self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+            )  # the kernel counts from the last question on
+            self._dropped += dropped if not self._cut else 0
+        return Tapped(
+            packets=tuple(self._packets),
+            began_ns=self._began_ns,
+            dropped=self._dropped,
+            cut=self._cut,
+            blind=self._blind,
+        )
+
+    def _drain(self) -> bool:
+        """Read some packets; whether more may be waiting."""
+        assert self._socket is not None
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                head, control, _, address = self._socket.recvmsg(_SNAP_BYTES, 64)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno == errno.ENETDOWN:  # said once, of one of the devices
+                    continue
+                raise
+            if self._cut:
+                continue
+            received_ns, _ = read_control(control)
+            packet = kept(head, received_ns or time.time_ns(), address[0], address[2] == _OUTGOING, self._wanted)
+            if packet is not None:
+                self._packets.append(packet)
+            if len(self._packets) >= MOST_PACKETS:
+                self._cut = True
+                attach_filter(self._socket, [(RETURN, 0, 0, DROP)])
+        return True
+
+
+def kept(head: bytes, received_ns: int, device: str, outgoing: bool, wanted: Wanted) -> TapPacket | None:
+    """A packet as data; None if neither the tunnel nor the burst has to do with it."""
+    packet = ip_packets.read(head)
+    if packet is None:
+        return None
+    ports = {packet.source_port, packet.destination_port}
+    tunnel = None
+    if packet.error is not None:
+        if not _about(packet.error, wanted):
+            return None
+    elif packet.fragment:
+        if wanted.addresses.isdisjoint((packet.source, packet.destination)):
+            return None
+    elif device != wanted.interface and not ports.isdisjoint(wanted.tunnel_ports):
+        tunnel = tunnel_packets.read(wanted.product, packet.payload, packet.payload_bytes, wanted.public_key)
+        if tunnel is None:
+            return None
+    elif ports.isdisjoint(wanted.probe_ports):
+        return None
+    return _tap_packet(packet, received_ns, device, outgoing, tunnel)
+
+
+def _tap_packet(
+    packet: IpPacket, received_ns: int, device: str, outgoing: bool, tunnel: TunnelPacket | None
+) -> TapPacket:
+    return TapPacket(
+        received_ns=received_ns,
+        device=device,
+        outgoing=outgoing,
+        source=packet.source,
+        destination=packet.destination,
+        source_port=packet.source_port,
+        destination_port=packet.destination_port,
+        length_bytes=packet.length_bytes,
+        ttl=packet.ttl,
+        fragment=packet.fragment,
+        tunnel=tunnel,
+        error=packet.error,
+    )
+
+
+def _about(error: IcmpError, wanted: Wanted) -> bool:
+    return not wanted.tunnel_ports.union(wanted.probe_ports).isdisjoint((error.source_port, error.destination_port))
+
+
+def _opened(wanted: Wanted) -> socket.socket:
+    """The socket sees nothing before its filter is there: it is made for no protocol, and bound behind the filter."""
+    program = tap_filter(wanted.tunnel_ports | wanted.probe_ports, wanted.addresses)
+    tapping = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+    try:
+        attach_filter(tapping, program)
+        tapping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        try:
+            tapping.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _BUFFER_BYTES)
+        except PermissionError:  # only CAP_NET_ADMIN may exceed the limit
+            tapping.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        _bind_to_all(tapping)
+    except BaseException:
+        tapping.close()
+        raise
+    return tapping
+
+
+def _bind_to_all(tapping: socket.socket) -> None:
+    """Interface 0 means all; Python's own `bind` takes the name of one only."""
+    address = _ADDRESS.pack(socket.AF_PACKET, socket.htons(ETH_P_ALL), 0, 0, 0, 0, b"")
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.bind(tapping.fileno(), address, len(address)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,141 @@
+"""Who answered a request, and what that says about the way to the control plane; pure.
+
+A control plane is known by its feature header, which its errors have too. A server that answers without it is named by
+its own words. The place to which a redirect leads is named, and no bearer follows there.
+"""
+
+from urllib.parse import urlsplit
+
+from preflight import codes
+from preflight.model.control import HttpAnswer
+from preflight.model.facts import DeathFacts
+from preflight.model.printable import excerpt
+from preflight.model.remedy import Remedies, by_hand, look
+from preflight.proto.control.answers import (
+    MORE_BURST,
+    NOT_FOUND,
+    READ_JOURNAL,
+    SERVER_ERROR,
+    THROTTLED,
+    Finding,
+    look_at,
+)
+from preflight.proto.control.gateways import page_for_people, server_name
+from preflight.proto.control.http import LONGEST_WAIT_S, REDIRECTION, redirect_base, retry_after_s
+from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
+from preflight.proto.control.url import ControlUrl, parse_control_url
+
+BACKEND = (502, 503, 504)
+"""What a gateway says of the server behind it."""
+
+
+def asked_to_wait(answer: HttpAnswer) -> float | None:
+    """The time that a server asks for, seconds."""
+    return retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
+
+
+def strange(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
+    """What is wrong with an answer that is not the expected one. asked: method and path, without the URL's own path."""
+    status = answer.status
+    if status == THROTTLED:
+        return _throttled(asked, answer)
+    if status // 100 == REDIRECTION:
+        return _redirected(asked, answer, url)
+    if status >= SERVER_ERROR:
+        return _failing(asked, answer)
+    if is_populi(answer):
+        return _refused(asked, answer, url)
+    return _another(asked, answer, url)
+
+
+def right_url(answer: HttpAnswer, url: ControlUrl | None, asked: str) -> ControlUrl | None:
+    """The control URL that a redirect to TLS on the same host shows; None for every other place."""
+    if url is None or answer.status // 100 != REDIRECTION:
+        return None
+    target = parse_control_url(_base(asked, answer, url))
+    same = isinstance(target, ControlUrl) and target.host == url.host
+    return target if isinstance(target, ControlUrl) and same and target.scheme == "https" else None
+
+
+def _throttled(asked: str, answer: HttpAnswer) -> Finding:
+    wait = asked_to_wait(answer)
+    more = " or more" if wait == LONGEST_WAIT_S else ""
+    asks = f", asking to wait {wait:g} s{more}" if wait is not None else ""
+    message = f"{_said(asked, answer)}{_by(answer)}{asks}"
+    # The real server has no limiter: its gateway has.
+    sentence = "Raise the limit of requests a client of the gateway in front of the control plane."
+    remedies = MORE_BURST if is_populi(answer) else by_hand(sentence, where="control host")
+    return Finding(codes.CONTROL_THROTTLED, message, remedies, _facts(answer), "answer")
+
+
+def _redirected(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
+    base = _base(asked, answer, url)
+    message = f"{_said(asked, answer, quoting=False)}{_by(answer)}, a redirect to {base}"
+    remedies: Remedies = by_hand(f"Point the control URL at the control plane, not at {base}.")
+    if right_url(answer, url, asked) is not None:
+        message += ", which is TLS on the same host: clients follow no redirect, so this is what the URL must say"
+        remedies = look(f"curl -si --max-time 15 {base}/health   # if a control plane answers, it is the right URL")
+    else:
+        message += "; a worker must not send its bearer there"
+    return Finding(codes.CONTROL_REDIRECTED, message, remedies, _facts(answer, location=base))
+
+
+def _failing(asked: str, answer: HttpAnswer) -> Finding:
+    if is_populi(answer):
+        message = f"{_said(asked, answer)}, by the control plane itself"
+        return Finding(codes.CONTROL_UNHEALTHY, message, READ_JOURNAL, _facts(answer))
+    message = f"{_said(asked, answer)}{_by(answer)}"
+    if answer.status in BACKEND:
+        message += ": the server behind it, the control plane, does not answer it"
+    return Finding(codes.CONTROL_UNHEALTHY, message, READ_JOURNAL, _facts(answer))
+
+
+def _refused(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
+    """A control plane, and not the answer of the contract: most often the path is not the one that it knows."""
+    message = f"{_said(asked, answer)}, by a control plane"
+    if answer.status == NOT_FOUND and url is not None and url.path:
+        problem = f"prefix {url.path}"
+        message += f", which does not know this path: nothing takes the {problem} of the control URL away before it"
+        return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer, problem=problem))
+    return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer), "answer")
+
+
+def _another(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
+    server = server_name(answer) or "no Server header"
+    page = page_for_people(answer)
+    what = f", {page}" if page else ""
+    message = (
+        f"{_said(asked, answer, quoting=page is None)}{what} without the header {FEATURE_HEADER}: that is another "
+    )
+    message += f"server ({server})"
+    remedies = look(f"{look_at(url)}   # a control plane answers: ok")
+    if asked != "GET /health":
+        sentence = "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it."
+        remedies = by_hand(sentence, where="control host")
+    return Finding(codes.CONTROL_NOT_POPULI, message, remedies, _facts(answer))
+
+
+def _base(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> str:
+    """Where a redirect leads, with the host of the URL where it names none; the text is a stranger's."""
+    path = f"{url.path if url else ''}{asked.partition(' ')[2]}"
+    base = redirect_base(answer.headers.get("location", ""), path)
+    if url is not None and base.startswith("/") and not urlsplit(base).netloc:
+        base = f"{url.scheme}://{url.authority}{base}"
+    return excerpt(base)
+
+
+def _said(asked: str, answer: HttpAnswer, *, quoting: bool = True) -> str:
+    text = shown(answer.body, ()) if quoting else ""
+    return f"{asked} was answered {answer.status}" + (f" {text!r}" if text else "")
+
+
+def _by(answer: HttpAnswer) -> str:
+    if is_populi(answer):
+        return " by the control plane"
+    server = server_name(answer)
+    return f" by {server}, without the header {FEATURE_HEADER}" if server else f" without the header {FEATURE_HEADER}"
+
+
+def _facts(answer: HttpAnswer, *, location: str | None = None, problem: str | None = None) -> DeathFacts:
+    server = None if is_populi(answer) else server_name(answer)
+    return DeathFacts(http_status=answer.status, server=server, location=location, problem=problem)

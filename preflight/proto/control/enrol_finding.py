@@ -1,0 +1,245 @@
+"""What it means that a step of an enrolment failed: the finding, its station, its sentence and its remedies; pure."""
+
+from collections.abc import Mapping
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.change import NamedValue
+from preflight.model.control import ControlError
+from preflight.model.enrolment import EnrolmentFacts
+from preflight.model.fix import BearerFromWorkerToken, Environment, Setting
+from preflight.model.measurement import Measurement
+from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.proto.control.answers import code_of
+from preflight.proto.control.enroll import Outcome, Step
+from preflight.proto.control.own_row import State
+from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
+from preflight.proto.way.stations import Station, request
+
+STRIPPED, USED_UP = "stripped", "used up"
+UNAUTHORIZED, TOO_LARGE = 401, 413
+_WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
+"""What the bootstrap exchange, the first request, shows about the path."""
+_NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
+"""The answer is not from the control plane or breaks its contract: no step and no token is to blame."""
+BOOTSTRAP = {
+    401: codes.ENROLL_BOOTSTRAP_INVALID,
+    404: codes.ENROLL_BOOTSTRAP_DISABLED,
+    410: codes.ENROLL_BOOTSTRAP_SPENT,
+    503: codes.ENROLL_BOOTSTRAP_DISABLED,
+}
+STEP_FAILED = {
+    Step.JOIN: codes.ENROLL_JOIN_FAILED,
+    Step.HEARTBEAT: codes.ENROLL_HEARTBEAT_FAILED,
+    Step.LISTED: codes.ENROLL_NOT_LISTED,
+    Step.LEASE: codes.ENROLL_LEASE_FAILED,
+    Step.LEAVE: codes.ENROLL_LEAVE_FAILED,
+}
+_ABOUT_BODIES = (400, 413, 415, 422)
+_STATIONS: Mapping[Code, Station] = {
+    **dict.fromkeys(BOOTSTRAP.values(), Station("token", kind="token")),
+    codes.ENROLL_UNAUTHORIZED: request("bearer"),
+    codes.ENROLL_FORBIDDEN: request("bearer"),
+    codes.ENROLL_SCOPE_MISMATCH: request("scope"),
+    codes.CONTROL_BAD_ANSWER: request("answer"),
+    codes.CONTROL_UNHEALTHY: request("server"),
+    codes.CONTROL_NOT_POPULI: request("server"),
+    codes.CONTROL_REDIRECTED: request("server"),
+}
+_PLACE = "control.token_file"
+_REMEDIES: Mapping[Code, Remedies] = {
+    codes.ENROLL_BOOTSTRAP_DISABLED: by_hand(
+        f"{NEW_ONE_TIME_TOKEN}   # on the control host; then restart it with that token", where="control host"
+    ),
+    codes.ENROLL_BOOTSTRAP_INVALID: by_hand(
+        "Ask the issuer for the token again, and do not try another: on some servers a wrong token invalidates the "
+        "right one.",
+        where="control host",
+    ),
+    codes.ENROLL_BOOTSTRAP_SPENT: by_hand(
+        f"{NEW_ONE_TIME_TOKEN}   # on the control host: each token buys one credential", where="control host"
+    ),
+    codes.ENROLL_SCOPE_MISMATCH: by_hand(
+        "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
+        "# as in the control plane's environment; or correct the control URL"
+    ),
+    codes.ENROLL_NOT_LISTED: by_hand(
+        "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the heartbeat interval.",
+        where="control host",
+    ),
+}
+_PASS_BEARERS_ON = by_hand(
+    "Let the proxy in front of the control plane hand the Authorization header on; in nginx, remove a line "
+    "proxy_set_header Authorization.",
+    where="control host",
+)
+_LARGER_BODIES = by_hand(
+    "export VOX_MESH_HTTP_MAX_BODY_BYTES=524288   # in the control plane's environment; then restart it",
+    where="control host",
+)
+_LARGER_BODIES_IN_FRONT = by_hand(
+    "Raise the limit of bodies in the gateway in front of the control plane, in nginx client_max_body_size 1m.",
+    where="control host",
+)
+
+
+def code_of_step(outcome: Outcome) -> Code:
+    """The finding of a failed step: the path comes before credentials and scope, and both before the step itself."""
+    error = outcome.error
+    if outcome.problem == "scope-mismatch":
+        return codes.ENROLL_SCOPE_MISMATCH
+    if error is None:
+        return STEP_FAILED.get(outcome.step, codes.CONTROL_UNHEALTHY)
+    if outcome.transitions and outcome.transitions[-1].state is State.STORE:
+        return codes.ENROLL_BOOTSTRAP_SPENT
+    answered = code_of(error)
+    if answered is codes.CONTROL_THROTTLED:
+        answered = codes.CONTROL_UNHEALTHY  # to one who waited as long as an enrolment takes
+    if outcome.step is Step.BOOTSTRAP:
+        own = None if later(error) else BOOTSTRAP.get(error.status or 0)
+        return own or (answered if answered in (*_WAY, *_NOT_ITS_ANSWER) else codes.CONTROL_UNHEALTHY)
+    if outcome.step is Step.LISTED:
+        return answered  # the list could not be read, so it is not known whether the node is on it
+    if outcome.step is Step.LEASE and error.status is not None:
+        return codes.ENROLL_LEASE_FAILED  # the same bearer was good for the steps before
+    if answered is codes.CONTROL_BAD_ANSWER and error.kind == "status":
+        return STEP_FAILED[outcome.step]  # an explicit refusal, not an unreadable answer
+    refused = (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN)
+    # For leave only the node that stays listed matters, whatever the reason.
+    telling = refused if outcome.step is Step.LEAVE else (*refused, *_NOT_ITS_ANSWER)
+    return answered if answered in telling else STEP_FAILED[outcome.step]
+
+
+def later(error: ControlError) -> bool:
+    """Whether a 503 asks to come again, instead of saying that the control plane has no mesh token to give."""
+    asks = error.retry_after_s is not None or "database" in error.message or not error.by_control_plane
+    return error.status == 503 and asks
+
+
+def station_of(outcome: Outcome, code: Code) -> Station | None:
+    """Where the request died; None where nothing shows it."""
+    status = outcome.error.status if outcome.error is not None else None
+    if code in STEP_FAILED.values() and status is not None:
+        return request("body" if status in _ABOUT_BODIES else "answer")
+    return _STATIONS.get(code)
+
+
+def problem_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> str | None:
+    """What decides where the code does not say it: the bearer that a moment ago was bought is refused at once."""
+    refused = code is codes.ENROLL_UNAUTHORIZED and outcome.error is not None
+    return STRIPPED if refused and facts.bought and outcome.step is Step.JOIN else None
+
+
+def fields_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> dict[str, Measurement]:
+    """The deciding fields other than the status."""
+    found: dict[str, Measurement] = {}
+    if (problem := problem_of(outcome, code, facts)) is not None:
+        found["problem"] = problem
+    if code is codes.ENROLL_SCOPE_MISMATCH and facts.scope_id is not None:
+        found["scope_id"] = facts.scope_id
+    if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
+        found["variable"] = facts.only_for_workers
+    return found
+
+
+def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies:
+    """What to do about a failed step."""
+    if code is codes.ENROLL_LEAVE_FAILED:
+        return by_hand(leave_later(facts))
+    if outcome.error is not None and outcome.error.status == TOO_LARGE:
+        return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
+    if code is codes.ENROLL_SCOPE_MISMATCH and facts.foreign_scope is not None:
+        return _other_scope(facts, facts.foreign_scope)
+    if code is codes.ENROLL_UNAUTHORIZED and problem_of(outcome, code, facts) is not None:
+        return _PASS_BEARERS_ON
+    if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
+        return heal(BearerFromWorkerToken, lasting="VOX_MESH_TOKEN in the environment of the worker's unit")
+    if code in (codes.ENROLL_UNAUTHORIZED, codes.ENROLL_FORBIDDEN):
+        return new_bearer(facts.bearer_place)
+    what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
+    return _REMEDIES.get(code) or look(what, where="control host")
+
+
+def new_bearer(place: str) -> Remedies:
+    """Another token is needed, and only the control host has it."""
+    sentence = f"Put a token for workers of this cluster into {place or _PLACE}; the control host has it."
+    return by_hand(sentence, where="control host")
+
+
+def _other_scope(facts: EnrolmentFacts, scope_id: str) -> Remedies:
+    """Change the scope where it really comes from."""
+    source = facts.scope_file
+    if source is not None:
+        return heal(lambda: Setting(file=source, key="control.scope_id", value=scope_id))
+    return heal(lambda: Environment(variables=(NamedValue("VOX_MESH_SCOPE_ID", scope_id),)))
+
+
+def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
+    """The sentence of a failed step."""
+    said = outcome.error.message if outcome.error else ""
+    said += f"; {outcome.ended_by}" if outcome.ended_by else ""
+    again = f" after {outcome.attempts} attempts" if outcome.attempts > 1 else ""
+    if outcome.problem == "scope-mismatch":
+        return _about_scope(facts, said)
+    if outcome.problem == "not-listed":
+        return f"{facts.identity} joined and sent heartbeats, but is not among the {facts.node_count} nodes listed"
+    if outcome.step is Step.BOOTSTRAP:
+        return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
+    if outcome.error is not None and outcome.error.status == UNAUTHORIZED:
+        return _unauthorized(outcome, facts, said, again)
+    return f"{outcome.step} failed{again}: {said}"
+
+
+def _about_scope(facts: EnrolmentFacts, said: str) -> str:
+    # In quotes: the comparison is exact, and a blank at the end counts.
+    own = f"{facts.scope_id!r}" if facts.scope_id else "(none set)"
+    if facts.foreign_scope is not None:
+        return (
+            f"the bootstrap token gave a credential for the scope {facts.foreign_scope!r}, but this node is set to "
+            f"{own}; it did not join, for scopes are compared to the letter"
+        )
+    return f"the control plane refuses the scope {own} of this node, which it compares to the letter: {said}"
+
+
+def _unauthorized(outcome: Outcome, facts: EnrolmentFacts, said: str, again: str) -> str:
+    if not facts.has_token and facts.only_for_workers is not None:
+        return (
+            f"no bearer was sent: this node's only token is in {facts.only_for_workers}, and workers send "
+            f"VOX_MESH_TOKEN alone; the control plane requires a bearer: {said}"
+        )
+    if not facts.has_token:
+        return f"no token is set, but the control plane requires one: {said}"
+    if problem_of(outcome, codes.ENROLL_UNAUTHORIZED, facts) is not None:
+        return (
+            "the control plane gave this bearer for the one-time token a moment ago, and answers as if none came: a "
+            f"proxy on the way takes the Authorization header out, so it is {STRIPPED}: {said}"
+        )
+    return f"{outcome.step} failed{again}: {said}"
+
+
+def _fate(outcome: Outcome) -> str:
+    """What happened to the one-time token."""
+    error = outcome.error
+    if error is not None and later(error) and not outcome.lost_answer:
+        return "; nothing was spent: the same token can be used again"
+    if not outcome.lost_answer:
+        return ""
+    if error is not None and error.status == 410:
+        return (
+            "; the answer to an earlier attempt of this run was lost; a server without idempotency keys has spent the "
+            "token on it"
+        )
+    return (
+        "; an answer was lost, so the token may be spent: run the same command again soon, which repeats the exchange "
+        "with the same idempotency key"
+    )
+
+
+def leave_later(facts: EnrolmentFacts) -> str:
+    """The command that removes the row of this run."""
+    if facts.written_down is not None:
+        return facts.written_down.clean_line
+    return (
+        f"curl -sS -H @bearer.hdr -H 'content-type: application/json' -d '{{\"id\":\"{facts.identity}\"}}' "
+        f"{facts.url}/v1/populi/leave"
+    )

@@ -1,0 +1,73 @@
+"""Who answers in the place of a control plane: gateways by their own words, as data, and pages for people; pure."""
+
+import re
+from dataclasses import dataclass, field
+
+from preflight.model.control import HttpAnswer
+from preflight.model.printable import excerpt
+
+_NAME_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """How one kind of gateway is known. headers: pattern of a header's value; body: pattern of its own pages."""
+
+    name: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = r"(?!)"
+
+
+GATEWAYS = (
+    Gateway("Cloudflare", {"server": "cloudflare", "cf-ray": ".", "cf-mitigated": "."}, "Cloudflare Ray ID|/cdn-cgi/"),
+    Gateway("nginx", {"server": "nginx|openresty"}, r"<center>(nginx|openresty)"),
+    Gateway("Caddy", {"server": "Caddy", "via": "Caddy"}),
+    Gateway(
+        "Envoy",
+        {"server": "envoy|istio", "x-envoy-upstream-service-time": "."},
+        r"upstream connect error|no healthy upstream",
+    ),
+    Gateway(
+        "HAProxy",
+        {"server": "HAProxy"},
+        r"No server is available to handle this request|Your browser sent an invalid request",
+    ),
+    Gateway("Traefik", {"server": "Traefik"}),
+    Gateway("Apache", {"server": "Apache"}, r"<address>Apache"),
+    Gateway("Squid", {"server": "squid", "x-squid-error": ".", "via": "squid"}),
+    Gateway("Varnish", {"server": "Varnish", "via": "varnish"}),
+    Gateway("AWS load balancer", {"server": "awselb"}),
+    Gateway("Google Front End", {"server": "gws|Google Frontend", "via": "1.1 google"}),
+    Gateway("Microsoft IIS", {"server": "Microsoft-IIS|Microsoft-HTTPAPI"}),
+)
+_TRAEFIK = {404: b"404 page not found", 502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout"}
+"""Traefik has no header of its own and answers with these texts alone."""
+_FORM = re.compile(rb"<form|type=.?password|sign.?in|log.?in|single sign-on", re.IGNORECASE)
+_CHALLENGE = re.compile(rb"captcha|challenge-|checking your browser|just a moment", re.IGNORECASE)
+
+
+def server_name(answer: HttpAnswer) -> str | None:
+    """What kind of server wrote an answer: a gateway that is known, else its own name for itself, None without one."""
+    text = answer.body.decode("utf-8", "replace")
+    for gateway in GATEWAYS:
+        named = any(
+            re.search(pattern, answer.headers.get(name, ""), re.IGNORECASE) for name, pattern in gateway.headers.items()
+        )
+        if named or re.search(gateway.body, text):
+            return gateway.name
+    own = answer.headers.get("server", "").strip()
+    if not own and answer.body.strip() == _TRAEFIK.get(answer.status, b"-"):
+        return "Traefik"
+    return excerpt(own, _NAME_SHOWN) or None
+
+
+def page_for_people(answer: HttpAnswer) -> str | None:
+    """What a page wants of a person: a login or the proof that it is one; None if it is no such page."""
+    if answer.headers.get("www-authenticate") and answer.status in (401, 407):
+        return "a demand for a user and a password"
+    if _CHALLENGE.search(answer.body) or "cf-mitigated" in answer.headers:
+        return "a challenge page"
+    is_page = "html" in answer.headers.get("content-type", "") or answer.body.lstrip()[:1] == b"<"
+    if is_page and answer.status // 100 == 2 and _FORM.search(answer.body):
+        return "a login page"
+    return None

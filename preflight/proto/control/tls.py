@@ -1,0 +1,178 @@
+"""What a TLS handshake with the control plane shows: the finding, the sentence and what to do; pure.
+
+A name in a stranger's certificate is never a place for this node's bearers, and its issuer nobody to trust.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.facts import DeathFacts
+from preflight.model.host_port import join_host_port
+from preflight.model.printable import excerpt
+from preflight.model.remedy import Remedies, by_hand, look
+from preflight.model.tcp import Certificate, Handshake
+from preflight.proto.control.http import header, status_of
+from preflight.proto.control.populi import FEATURE_HEADER
+from preflight.proto.control.url import ControlUrl
+
+NAMES_SHOWN, NAME_SHOWN = 5, 80
+RENEW = by_hand(
+    "Renew the certificate of the TLS terminator in front of the control plane, and reload it.", where="control host"
+)
+CODES: dict[str, Code] = {
+    "expired": codes.CONTROL_TLS_EXPIRED,
+    "not-yet-valid": codes.CONTROL_TLS_NOT_YET_VALID,
+    "untrusted": codes.CONTROL_TLS_UNTRUSTED,
+    "name": codes.CONTROL_TLS_NAME,
+    "client-certificate": codes.CONTROL_CLIENT_CERTIFICATE,
+    "reset": codes.CONTROL_CONNECTION_RESET,
+    "failed": codes.CONTROL_TLS_FAILED,
+    "timeout": codes.CONTROL_TIMEOUT,
+    "refused": codes.CONTROL_REFUSED,
+    "unreachable": codes.CONTROL_UNREACHABLE,
+}
+_ASKS_FOR_ONE = (400, 403, 495, 496)
+"""How gateways answer to a client that was asked for a certificate and has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a handshake. station: where the request died."""
+
+    code: Code
+    message: str
+    remedies: Remedies = ()
+    decided: DeathFacts = DeathFacts()
+    station: str = "tls"
+
+
+def demands_certificate(handshake: Handshake) -> bool:
+    """Whether the server does not serve a client without a certificate: by an alert, or by its answer."""
+    if handshake.outcome == "client-certificate":
+        return True
+    refused = handshake.asks_certificate and status_of(handshake.reply) in _ASKS_FOR_ONE
+    return refused and header(handshake.reply, FEATURE_HEADER) is None
+
+
+def trouble(url: ControlUrl, handshake: Handshake, now: datetime) -> Trouble:
+    """What kept a client from a good handshake. The clock of the server is judged elsewhere."""
+    place = f"{url.host} ({handshake.place})"
+    shake = f"openssl s_client -connect {join_host_port(url.host, url.port)} -servername {url.host} </dev/null"
+    certificate = handshake.certificate
+    if demands_certificate(handshake):
+        return _demanded(handshake, place)
+    if handshake.outcome in ("timeout", "refused", "unreachable"):
+        message = f"no TLS handshake with {place}: {handshake.detail}"
+        return Trouble(CODES[handshake.outcome], message, look(shake), station="connect")
+    if handshake.outcome == "reset":
+        message = f"{place} accepts the connection and sends a reset to the first message of TLS ({handshake.detail})"
+        return Trouble(CODES["reset"], message, look(shake), DeathFacts(problem="reset"), "connect")
+    if handshake.outcome == "failed" or certificate is None:
+        return _failed(url, handshake, place, shake)
+    match handshake.outcome:
+        case "name":
+            return _other_name(url, certificate, place, shake)
+        case "untrusted":
+            return _untrusted(handshake, certificate, place, shake)
+    return _out_of_date(handshake, certificate, place, shake, now)
+
+
+def _demanded(handshake: Handshake, place: str) -> Trouble:
+    said = f"answers {status_of(handshake.reply)} without one" if handshake.reply else f"ends it ({handshake.detail})"
+    message = (
+        f"{place} demands a client certificate: it asks for one in the handshake and {said}; workers send a bearer and "
+        "no certificate"
+    )
+    sentence = "Take the demand for client certificates from the gateway in front of the control plane."
+    remedies = by_hand(sentence, where="control host")
+    return Trouble(codes.CONTROL_CLIENT_CERTIFICATE, message, remedies, DeathFacts(problem="client certificate"))
+
+
+def _failed(url: ControlUrl, handshake: Handshake, place: str, shake: str) -> Trouble:
+    detail, decided = handshake.detail, DeathFacts()
+    message = f"the TLS handshake with {place} failed: {detail}"
+    if "UNRECOGNIZED_NAME" in detail:
+        decided = DeathFacts(problem="SNI")
+        asked = f"the name {url.host}" if url.address is None else "no name, for the URL has an address"
+        message += f"; the server serves no site that the handshake asks for by SNI, which was {asked}"
+    elif "WRONG_VERSION_NUMBER" in detail:
+        message += "; the server there does not speak TLS"
+    return Trouble(codes.CONTROL_TLS_FAILED, message, look(shake), decided)
+
+
+def speaks_plain(url: ControlUrl, handshake: Handshake, remedies: Remedies) -> Trouble:
+    """The server was asked without TLS, and answered."""
+    message = f"the URL {url} says https, and {url.host} ({handshake.place}) answers in plain HTTP, without TLS"
+    return Trouble(codes.CONTROL_TLS_FAILED, message, remedies, DeathFacts(problem="plain HTTP"))
+
+
+def _other_name(url: ControlUrl, certificate: Certificate, place: str, shake: str) -> Trouble:
+    decided = DeathFacts(certificate=_shown(certificate.names[0]) if certificate.names else None)
+    remedies = (
+        *by_hand(f"Issue a certificate for {url.host} at the control plane.", where="control host"),
+        *look(f"{shake}   # which server is this?"),
+    )
+    message = f"the certificate of {place} is for {names(certificate)}, not for {url.host}"
+    return Trouble(codes.CONTROL_TLS_NAME, message, remedies, decided)
+
+
+def _untrusted(handshake: Handshake, certificate: Certificate, place: str, shake: str) -> Trouble:
+    """The chain is followed as far as the server sends it: what lacks is the issuer of its last certificate."""
+    last = _end_of_chain(certificate, handshake.chain)
+    issuer = _shown(last.issuer_name or last.issuer) or "without a name"
+    decided = DeathFacts(certificate=issuer)
+    message = f"the certificate of {place} is not trusted here: {handshake.detail}; issuer {issuer}"
+    trusting = "control: {ca_file: /path/to/the-ca-that-signed-it.pem}   # in preflight.yaml, if it is yours"
+    if last.issuer == last.subject:
+        message += ", an authority that vouches for itself only and that this node does not trust"
+        return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, look(trusting), decided)
+    message += (
+        f". The server does not send the certificate of {issuer}, and this node does not trust it: if it is an "
+        "intermediate authority, the server must send it"
+    )
+    if last.issuer_place is not None:
+        message += f"; its certificate says where that one is: {_shown(last.issuer_place)}"
+    sentence = f"Append the certificate of {issuer} to the server's certificate file, if it is an intermediate."
+    remedies = (*look(sentence, where="control host"), *look(trusting, f"{shake} -showcerts"))
+    return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, remedies, decided)
+
+
+def _end_of_chain(own: Certificate, chain: Sequence[Certificate]) -> Certificate:
+    """The last certificate of the chain that the server sends: nobody in it is the issuer of that one."""
+    by_subject = {certificate.subject: certificate for certificate in chain}
+    last, seen = own, {own.subject}
+    while (above := by_subject.get(last.issuer)) is not None and above.subject not in seen:
+        seen.add(above.subject)
+        last = above
+    return last
+
+
+def _out_of_date(handshake: Handshake, certificate: Certificate, place: str, shake: str, now: datetime) -> Trouble:
+    expired = handshake.outcome == "expired"
+    remedies = RENEW if expired else look(f"{shake} | openssl x509 -noout -dates")
+    if certificate.not_before <= now <= certificate.not_after:
+        message = f"a certificate that signed the one of {place} is {handshake.outcome}"
+    else:
+        when = certificate.not_after if expired else certificate.not_before
+        verb = "expired on" if expired else "is not valid before"
+        message = f"the certificate of {place} {verb} {day(when)}; this node's clock says {day(now)}"
+    return Trouble(CODES[handshake.outcome], message, remedies)
+
+
+def names(certificate: Certificate) -> str:
+    """A few of the certificate's names, which are untrusted text, for a message."""
+    shown = [_shown(name) for name in certificate.names[:NAMES_SHOWN]]
+    more = [f"and {len(certificate.names) - NAMES_SHOWN} more"] if len(certificate.names) > NAMES_SHOWN else []
+    return ", ".join([*shown, *more]) or "no name"
+
+
+def day(moment: datetime) -> str:
+    """A moment, to the minute."""
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _shown(text: str) -> str:
+    return excerpt(text, NAME_SHOWN)

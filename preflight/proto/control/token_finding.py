@@ -1,0 +1,64 @@
+"""What a report says about a token whose text cannot be right, and what puts its place right; pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from preflight.model.fix import TokenAlone
+from preflight.model.measurement import Measurement
+from preflight.model.remedy import Remedies, by_hand, heal
+from preflight.model.token import HeldToken, TokenTrouble
+
+NEW_ONE_TIME_TOKEN = "preflight control-plane bootstrap-token --out bootstrap.token --ttl 1h"  # noqa: S105 - makes one
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The parts of a finding about one token."""
+
+    message: str
+    remedies: Remedies
+    measurements: Mapping[str, Measurement]
+
+
+def malformed_bearer(held: HeldToken, trouble: TokenTrouble) -> Malformed:
+    """A bearer that no request may carry."""
+    message = f"{_place(held)} {_said(trouble)}, so this bearer cannot be right, and nothing sent it"
+    if trouble.problem == "empty":
+        ask = f"Put the token for workers of this cluster into {held.place}; the control host has it."
+        return Malformed(message, by_hand(ask, where="control host"), measured(held, trouble))
+    return Malformed(message, cleaned(held, trouble), measured(held, trouble))
+
+
+def malformed_one_time_token(held: HeldToken, trouble: TokenTrouble) -> Malformed:
+    """A one-time token that was not sent: some servers spend it on any attempt."""
+    message = (
+        f"{_place(held)} {_said(trouble)}, so this one-time token cannot be right; nothing sent it, "
+        "and the right one is not spent"
+    )
+    if trouble.cleaned_by or trouble.problem in ("UTF-16", "several lines", "white space"):
+        return Malformed(message, cleaned(held, trouble), measured(held, trouble))
+    return Malformed(message, by_hand(NEW_ONE_TIME_TOKEN, where="control host"), measured(held, trouble))
+
+
+def cleaned(held: HeldToken, trouble: TokenTrouble) -> Remedies:
+    """What leaves the token alone in its place: a command where one can, else a sentence."""
+    path = held.path
+    if path is not None and trouble.cleaned_by and not held.line:
+        return heal(lambda: TokenAlone(path=str(path.absolute()), rids=trouble.cleaned_by))
+    return by_hand(
+        f"Write the token alone into {held.place}: one line of plain text, without quotes and without a name."
+    )
+
+
+def measured(held: HeldToken, trouble: TokenTrouble) -> dict[str, Measurement]:
+    """The fields that decide."""
+    place = {"variable": held.source} if held.path is None else {"file": str(held.path)}
+    return {"problem": trouble.problem, **place}
+
+
+def _said(trouble: TokenTrouble) -> str:
+    return trouble.said if trouble.problem in trouble.said else f"{trouble.said} ({trouble.problem})"
+
+
+def _place(held: HeldToken) -> str:
+    return f"the file {held.path} ({held.source})" if held.path is not None else f"the variable {held.source}"

@@ -1,0 +1,88 @@
+"""All that the kernel's word says of one burst: what to ask it before and after, and the observations of its answers.
+
+The caller asks `questions`, hands both lists to `KernelState.snapshot` before and after its burst, and both snapshots
+to `observe_kernel`. What it then may ask a neighbour is in `next_hop`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from preflight.model.flow import Flow
+from preflight.model.network_state import NetworkState, TunnelSide
+from preflight.model.routing import Asked
+from preflight.proto.way.counters import back_of, observe_egress, observe_rp, observe_socket_outer, observe_tunnel
+from preflight.proto.way.neighbours import observe_neighbour
+from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.outer import observe_route_outer
+from preflight.proto.way.routing import observe_address, observe_route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One burst to one peer.
+
+    flows: what this node sends to the peer inside the tunnel, one for each protocol and port, with an empty source
+    where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
+    the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
+    arrives_by: devices by which the tunnel's packets were seen to come in, besides the one by which they leave.
+    """
+
+    tunnel: TunnelSide
+    flows: tuple[Flow, ...]
+    outer: Flow | None = None
+    sent: int = 0
+    packets: PacketClass = "data"
+    arrives_by: frozenset[str] = frozenset()
+
+
+def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
+    """The flows to ask the kernel about: those that leave, and those that come in.
+
+    uplink: by which the tunnel's packets come in, known once the kernel has said how they leave; None before that.
+    """
+    arriving = tuple(_arriving(watched, uplink))
+    leaving = (*watched.flows, *((watched.outer,) if watched.outer else ()), *map(back_of, arriving))
+    return tuple(dict.fromkeys(leaving)), arriving
+
+
+def uplink_of(state: NetworkState, watched: Watched) -> str | None:
+    """The device that the tunnel's packets leave by; None where they do not leave, or where that is not known."""
+    lookup = state.lookup(watched.outer) if watched.outer else None
+    if lookup is None or lookup.refused or lookup.interface in watched.tunnel.interfaces:
+        return None
+    return lookup.interface
+
+
+def observe_kernel(
+    before: NetworkState, after: NetworkState, watched: Watched, asked: Asked | None = None
+) -> tuple[Observation, ...]:
+    """Everything that the two snapshots say. asked: who answered for `next_hop`; None: nobody was asked."""
+    tunnel, uplink = watched.tunnel, uplink_of(after, watched)
+    found = [
+        observe_address(after, watched.flows, tunnel),
+        observe_route(after, watched.flows, tunnel),
+        observe_egress(
+            before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
+        ),
+        observe_tunnel(before, after, tunnel),
+        observe_route_outer(after, watched.outer, tunnel),
+        observe_neighbour(after, watched.outer, tunnel, asked),
+    ]
+    if uplink is not None:
+        found.append(observe_egress(before, after, uplink, tunnel, sent=watched.sent, packets=watched.packets))
+    for flow in _arriving(watched, uplink):
+        station = "rp" if flow.interface_in in tunnel.interfaces else "rp-outer"
+        found.append(observe_rp(before, after, flow, tunnel, station=station))
+    found.append(observe_socket_outer(before, after, tunnel))
+    return tuple(found)
+
+
+def _arriving(watched: Watched, uplink: str | None) -> Iterator[Flow]:
+    """What comes in: the peer's answers by the tunnel, and the tunnel's packets by the uplink."""
+    own = watched.tunnel.own_address(watched.flows[0])
+    if own is not None:
+        inner = replace(watched.flows[0], source=own, interface_out=watched.tunnel.interface)
+        yield inner.answer()
+    if watched.outer is not None and watched.outer.source:
+        for device in sorted({*watched.arrives_by, *((uplink,) if uplink else ())}):
+            yield replace(watched.outer, interface_out=device).answer()

@@ -1,0 +1,142 @@
+"""Whether the next machine on the uplink answers: the station `neighbour` of a sender.
+
+Pure: from snapshots, and from `preflight.net.way.ask_neighbour` where this process may ask. A kernel keeps a gateway
+that died for 36 s and more as reachable, so its own word counts only where it says that nobody answers.
+"""
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.facts import DeathFacts
+from preflight.model.fix import NeighbourDelete, Route
+from preflight.model.flow import Flow
+from preflight.model.kernel import MAIN_TABLE
+from preflight.model.network_state import NetworkState, TunnelSide
+from preflight.model.remedy import Remedies, heal, look
+from preflight.model.routing import Asked, Entry, Neighbour, shown_network
+from preflight.proto.way import reroute
+from preflight.proto.way.fib import decide, explain
+from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.outer import defaults
+from preflight.proto.way.stations import Station
+
+NEIGHBOUR = Station("neighbour")
+ALIVE = ("reachable", "stale", "delay", "probe")
+ASKED_TWICE = 2
+"""Questions without an answer, a second apart, after which a neighbour is taken for dead."""
+
+
+def next_hop(state: NetworkState, flow: Flow | None, tunnel: TunnelSide) -> tuple[str, str] | None:
+    """The device and the address that the tunnel's packets are handed to; None where nobody has to be asked.
+
+    For `preflight.net.way.ask_neighbour`, which may ask it, and for the observation below.
+    """
+    lookup = state.lookup(flow) if flow else None
+    if lookup is not None and lookup.interface is not None and not lookup.refused:
+        hop = (lookup.interface, lookup.next_hop)
+    elif lookup is None and (entry := next((each for each in defaults(state, tunnel) if each.gateway), None)):
+        hop = (entry.interface or "", entry.gateway or "")
+    else:
+        return None
+    link = state.link(hop[0])
+    return hop if link is not None and link.resolves and link.up and link.carrier else None
+
+
+def observe_neighbour(
+    state: NetworkState, flow: Flow | None, tunnel: TunnelSide, asked: Asked | None = None
+) -> Observation:
+    """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
+
+    flow: the tunnel's own packets; None where the endpoint is not known: then the default route's gateway counts,
+    which is not certain.
+    """
+    hop = next_hop(state, flow, tunnel)
+    if hop is None:
+        return Observation(station=NEIGHBOUR, finding="clear", reason="this device asks no neighbour")
+    device, address = hop
+    known = state.neighbour(device, address)
+    if known is not None and known.fixed:
+        death = _fixed(known, tunnel, asked)
+    elif asked is not None and asked.hardware:
+        death = None
+    elif asked is not None or _is_dead(known):
+        # Nobody answered this node's question, or the kernel's.
+        death = _dead(state, flow, tunnel, hop)
+    else:
+        death = None
+    if death is not None:
+        return Observation(station=NEIGHBOUR, finding="killed", death=death)
+    if asked is None and (known is None or known.state != "reachable"):
+        why = f"nobody asked whether {address} on {device} is alive, which needs CAP_NET_RAW"
+        return Observation(station=NEIGHBOUR, finding="blind", reason=why)
+    return Observation(station=NEIGHBOUR, finding="clear", reason=f"{address} on {device} answers")
+
+
+def _is_dead(known: Neighbour | None) -> bool:
+    if known is None:
+        return False
+    return known.state == "failed" or (known.state == "incomplete" and known.probes >= ASKED_TWICE)
+
+
+def _fixed(known: Neighbour, tunnel: TunnelSide, asked: Asked | None) -> Death | None:
+    """A person's entry: wrong if another hardware answers, or nobody's if nobody answers at all."""
+    if asked is not None and known.hardware in asked.hardware:
+        return None
+    where = f"{known.address} on {known.interface}"
+    said = f"a permanent entry says that {where} has the hardware address {known.hardware}"
+    others = " and ".join(asked.hardware) if asked else ""
+    found = f", and {others} answers for it" if others else ", and nobody answers for it" if asked else ""
+    fix = heal(
+        lambda: NeighbourDelete(interface=known.interface, address=known.address),
+        lasting="take the entry out of the network's configuration too",
+    )
+    return Death(
+        code=codes.REACH_NO_FORWARD,
+        message=f"the packets of {tunnel.interface} go to a neighbour that may be nobody: {said}{found}",
+        facts=DeathFacts(neighbour=known.address, interface=known.interface),
+        remedies=fix if others else look(f"ip neighbour show to {known.address} dev {known.interface}"),
+        certain=bool(others),
+    )
+
+
+def _dead(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, hop: tuple[str, str]) -> Death:
+    device, address = hop
+    lookup = state.lookup(flow) if flow else None
+    on_link = lookup is not None and lookup.gateway is None
+    entry = found.entry if lookup is not None and (found := explain(state, lookup)) else None
+    entry = entry or next((each for each in defaults(state, tunnel) if each.gateway == address), None)
+    route = "default" if entry is None else shown_network(entry.destination)
+    whose = f"the endpoint of {tunnel.peer}" if on_link else f"the gateway of the route to {route}"
+    return Death(
+        code=_code(on_link=on_link),
+        message=f"{address}, {whose}, does not answer on {device}: the packets of {tunnel.interface} end there",
+        facts=DeathFacts(gateway=None if on_link else address, neighbour=address, interface=device),
+        remedies=_other_way(state, flow, tunnel, entry) or look(f"ip neighbour show dev {device}"),
+        certain=flow is not None,
+    )
+
+
+def _code(*, on_link: bool) -> Code:
+    return codes.REACH_NO_FORWARD if on_link else codes.HOST_GATEWAY_DEAD
+
+
+def _other_way(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, entry: Entry | None) -> Remedies:
+    """Delete the route by a dead gateway, where the next one leads out by a gateway that has answered."""
+    if flow is None or entry is None or entry.hops:
+        return ()
+    left = decide(state, flow, without=entry)
+    other = left.entry
+    if not reroute.around(tunnel)(left) or other is None or other.gateway in (None, entry.gateway):
+        return ()
+    known = state.neighbour(other.interface, other.gateway or "")
+    if known is None or known.state not in ALIVE:
+        return ()
+    return heal(
+        lambda: Route(
+            action="del",
+            destination=str(entry.destination),
+            gateway=entry.gateway,
+            interface=entry.interface,
+            table=None if entry.table == MAIN_TABLE else entry.table,
+        ),
+        lasting="take it out of the network's configuration too",
+    )

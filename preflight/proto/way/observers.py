@@ -1,0 +1,192 @@
+"""All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from preflight.model.flow import Flow
+from preflight.model.host_port import split_host_port
+from preflight.model.network_state import NetworkState, TunnelSide
+from preflight.model.overlay import OverlayState
+from preflight.model.path import AskResult, StampStats
+from preflight.model.peer import Peer
+from preflight.model.tapped import EchoAnswer, Tapped
+from preflight.model.udp_port import UdpPort
+from preflight.proto.way.inner_word import inner_word
+from preflight.proto.way.kernel_word import Watched, observe_kernel, uplink_of
+from preflight.proto.way.netfilter.burst import Burst as FilterBurst
+from preflight.proto.way.netfilter.observe import observe_filters
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot
+from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.tunnel import observe_tunnel
+from preflight.proto.way.tunnel_view import Burst, TunnelView, inside
+
+MANAGED = ("tailscale", "zerotier")
+"""Products that write the routes themselves."""
+PROBE_BYTES = 192
+"""The IP packet of a signed STAMP packet with its TLVs, over IPv4."""
+HANDSHAKE_BYTES = 176
+"""WireGuard's initiation over IPv4."""
+OVERHEAD_BYTES = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What this node says of itself at one time."""
+
+    overlay: OverlayState
+    kernel: NetworkState
+    rules: FilterSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything that was read around one burst to a peer.
+
+    stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
+    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. uid: of this process.
+    """
+
+    peer: Peer
+    watched: Watched
+    before: Moment
+    after: Moment
+    stats: StampStats
+    tapped: Tapped
+    read_ns: int
+    large: StampStats | None = None
+    ports: tuple[UdpPort, ...] = ()
+    carrier: str | None = None
+    asked: AskResult | None = None
+    echo: EchoAnswer | None = None
+    uid: int = 0
+
+    @property
+    def tunnel(self) -> OverlayState:
+        """The tunnel to the peer, after the burst."""
+        return self.after.overlay.tunnel_for(self.peer.address)
+
+    @property
+    def arrives_by(self) -> frozenset[str]:
+        """The devices by which the tunnel's packets came in: answers may take another uplink."""
+        return frozenset(
+            packet.device for packet in self.tapped.packets if packet.tunnel is not None and not packet.outgoing
+        )
+
+    @property
+    def uplink(self) -> str | None:
+        """The device by which the tunnel's packets leave."""
+        return uplink_of(self.after.kernel, self.watched)
+
+    @property
+    def inner(self) -> Flow:
+        """The burst as it goes into the tunnel."""
+        address, port = self.stats.local or ("", None)
+        flow = inner_flow(self.peer, self.uid)
+        return replace(flow, source=address, source_port=port, interface_out=self.tunnel.interface)
+
+
+def inner_flow(peer: Peer, uid: int) -> Flow:
+    """What this node sends to a peer's responder; the kernel chooses its source."""
+    return Flow(
+        source="", destination=peer.address, destination_port=peer.responder_port, uid=uid, length_bytes=PROBE_BYTES
+    )
+
+
+def outer_flow(tunnel: OverlayState, address: str, source: str = "") -> Flow | None:
+    """The tunnel's own packets to the endpoint of the peer that owns an address; None if it is not known."""
+    owner = tunnel.peer_for(address)
+    if owner is None or not owner.endpoint:
+        return None
+    host, port = split_host_port(owner.endpoint)
+    return Flow(
+        source=source,
+        destination=host.partition("%")[0],
+        source_port=tunnel.listen_port,
+        destination_port=port,
+        mark=tunnel.fwmark,
+        length_bytes=HANDSHAKE_BYTES,
+    )
+
+
+def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
+    """This node's end of the tunnel to a peer."""
+    owner = tunnel.peer_for(peer.address)
+    return TunnelSide(
+        peer=peer.target,
+        product=tunnel.product,
+        interfaces=(tunnel.interface or "",),
+        addresses=tuple(str(interface.ip) for interface in tunnel.addresses),
+        endpoint=owner.endpoint if owner else None,
+        listen_port=tunnel.listen_port,
+        owned=(owner is not None) if tunnel.lists_owners else None,
+        manages_routes=tunnel.product in MANAGED,
+    )
+
+
+def observe(record: Record) -> tuple[Observation, ...]:
+    """What every observer says of the burst, of both ways."""
+    before, after = record.before, record.after
+    bursts = tuple(filter_bursts(record))
+    report = record.asked.report if record.asked else None
+    tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
+    large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
+    return (
+        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo),
+        *large,
+        *observe_kernel(before.kernel, after.kernel, record.watched),
+        *observe_filters(before.rules, after.rules, bursts),
+        *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
+    )
+
+
+def filter_bursts(record: Record) -> Iterator[FilterBurst]:
+    """The packets that this node's firewall may have met: inside the tunnel and outside, both directions."""
+    inner = record.inner
+    came = len(inside(_view(record, record.stats, large=False), outgoing=False))
+    yield FilterBurst(flow=inner, sent=record.stats.sent)
+    yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
+    sizes: list[tuple[PacketClass, int]] = [("data", PROBE_BYTES + OVERHEAD_BYTES), ("handshake", HANDSHAKE_BYTES)]
+    if record.large is not None:
+        whole = record.tunnel.mtu or PROBE_BYTES
+        yield FilterBurst(flow=replace(inner, length_bytes=whole), packets="large", sent=record.large.sent)
+        yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
+        sizes.append(("large", whole + OVERHEAD_BYTES))
+    outer = record.watched.outer
+    if outer is None or record.uplink is None:
+        return
+    for packets, length in sizes:
+        flow = replace(outer, interface_out=record.uplink, length_bytes=length)
+        yield FilterBurst(flow=flow, packets=packets, outer=True)
+        for device in sorted({record.uplink, *record.arrives_by}):
+            answer = replace(flow, interface_out=device).answer()
+            yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse")
+
+
+def _views(record: Record) -> Iterator[TunnelView]:
+    yield _view(record, record.stats, large=False)
+    if record.large is not None:
+        yield _view(record, record.large, large=True)
+
+
+def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
+    kernel, report = record.after.kernel, record.asked.report if record.asked else None
+    lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
+    address, port = stats.local or ("", None)
+    length = (record.tunnel.mtu or PROBE_BYTES) if large else PROBE_BYTES
+    flow = replace(record.inner, source=address, source_port=port, length_bytes=length)
+    return TunnelView(
+        target=record.peer.target,
+        address=record.peer.address,
+        before=record.before.overlay.tunnel_for(record.peer.address),
+        after=record.tunnel,
+        burst=Burst(flow=flow, sent=stats.sent, answered=stats.answered, large=large),
+        tapped=record.tapped,
+        read_ns=record.read_ns,
+        uplink=record.uplink,
+        gateway=lookup.gateway if lookup else None,
+        own=frozenset(str(interface.ip) for link in kernel.links for interface in link.addresses),
+        ports=record.ports,
+        tunnels=record.after.overlay.tunnels,
+        answers_sent=report.sent if report else 0,
+        carrier=record.carrier,
+    )

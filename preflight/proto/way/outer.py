@@ -1,0 +1,206 @@
+"""What the kernel says of the route of a tunnel's own packets: the station `route-outer` of a sender.
+
+Pure: from snapshots to observations. The flow is that of the tunnel's own packets, with its mark and its ports; None
+where the endpoint cannot be read, for which the default routes answer as far as they can.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from preflight import codes
+from preflight.model.facts import DeathFacts
+from preflight.model.fix import LinkUp, Route, RouteAround
+from preflight.model.flow import Flow
+from preflight.model.host_port import join_host_port
+from preflight.model.kernel import MAIN_TABLE, Link
+from preflight.model.network_state import NetworkState, TunnelSide
+from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.model.routing import Entry, Lookup, Neighbour
+from preflight.proto.way import reroute
+from preflight.proto.way.fib import decide, explain
+from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.routing import refusal_type, why_refused
+from preflight.proto.way.stations import Station
+
+ROUTE_OUTER = Station("route-outer")
+NO_UPLINK = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit", "ip6tnl", "dummy", "vrf", "ifb", "nlmon")
+"""Kinds of devices that are tunnels themselves, or lead nowhere."""
+SWITCHES = ("bridge",)
+"""Devices for machines within this one, which are up whatever happens outside."""
+
+
+def observe_route_outer(state: NetworkState, flow: Flow | None, tunnel: TunnelSide) -> Observation:
+    """Where the tunnel's own packets go: out, nowhere, into the tunnel itself, or to a link that is down."""
+    lookup = state.lookup(flow) if flow else None
+    death = _of_route(state, lookup, tunnel) if lookup else _of_defaults(state, tunnel)
+    if death is not None:
+        return Observation(station=ROUTE_OUTER, finding="killed", death=death)
+    if lookup is None:
+        return Observation(station=ROUTE_OUTER, finding="blind", reason="reading the tunnel's endpoint needs root")
+    return Observation(station=ROUTE_OUTER, finding="clear", reason=f"the kernel sends it {lookup}")
+
+
+def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:
+    link = state.link(lookup.interface)
+    if link is not None and lookup.type == "unicast" and not (link.up and link.carrier) and not _is_own(link, tunnel):
+        return _down((link,), tunnel)
+    leaves = not lookup.refused and lookup.interface not in tunnel.interfaces
+    if not leaves and (dead := dead_uplinks(state, tunnel, ipv6=lookup.flow.is_ipv6)):
+        return _down(dead, tunnel)
+    if lookup.refused:
+        return _refused(state, lookup, tunnel)
+    return None if leaves else _loops(state, lookup, tunnel)
+
+
+def _is_own(link: Link, tunnel: TunnelSide) -> bool:
+    return link.name in tunnel.interfaces
+
+
+def dead_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> tuple[Link, ...]:
+    """The links that this node would reach the world by, if none of them works; empty if one does.
+
+    After a link went down its routes are gone, so only what is left counts: its addresses (IPv4's stay), or that it is
+    the only one of its kind.
+    """
+    version = 6 if ipv6 else 4
+    links = [link for link in state.links if _may_be_uplink(link, tunnel)]
+    working = [link for link in links if link.up and link.carrier and link.kind not in SWITCHES]
+    if any(_has_address(link, version) for link in working):
+        return ()
+    dead = [link for link in links if not (link.up and link.carrier)]
+    addressed = [link for link in dead if _has_address(link, version)]
+    outside = [link for link in addressed if link.kind not in SWITCHES]
+    plain = [link for link in dead if link.kind not in SWITCHES and (not link.up or link.kind is None)]
+    return tuple(outside or addressed or plain)
+
+
+def _may_be_uplink(link: Link, tunnel: TunnelSide) -> bool:
+    return not link.loopback and link.kind not in NO_UPLINK and not _is_own(link, tunnel)
+
+
+def _has_address(link: Link, version: int) -> bool:
+    return any(each.version == version and not each.is_link_local for each in link.addresses)
+
+
+def _down(links: Sequence[Link], tunnel: TunnelSide) -> Death:
+    names = " or ".join(link.name for link in links)
+    link = links[0]
+    state = "has no carrier" if link.up else "is switched off"
+    cable = f"Plug in the cable of {link.name}, or join its network again."
+    only = len(links) == 1
+    remedies = by_hand(cable) if link.up else heal(lambda: LinkUp(interface=link.name))
+    return Death(
+        code=codes.HOST_UPLINK_DOWN,
+        message=f"{names}, by which the packets of {tunnel.interface} leave this node, {state}",
+        facts=DeathFacts(interface=link.name if only else names),
+        remedies=remedies if only else look("ip -brief link"),
+        certain=only,
+    )
+
+
+def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
+    found, flow = explain(state, lookup), lookup.flow
+    leads = reroute.around(tunnel)
+    kind = refusal_type(lookup, found)
+    if kind == "none":
+        remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel)
+    else:
+        remedies = reroute.without(state, flow, found, leads) if found else ()
+    return Death(
+        code=codes.REACH_NO_FORWARD,
+        message=f"this node's kernel refuses the packets of {tunnel.interface} to {_endpoint(flow)}: "
+        f"{why_refused(state, lookup, found)}",
+        facts=DeathFacts(route_type=kind, endpoint=tunnel.endpoint),
+        remedies=remedies or reroute.show(flow),
+        certain=found is not None or lookup.type == "none",
+    )
+
+
+def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> Remedies:
+    """A default route by the neighbour that says that it is a router; where none says so, the only one is shown."""
+    family = "-6" if flow.is_ipv6 else "-4"
+    routers = [each for each in _neighbours(state, tunnel, ipv6=flow.is_ipv6) if each.router]
+    if len(routers) == 1:
+        (router,) = routers
+        network = "::/0" if flow.is_ipv6 else "0.0.0.0/0"
+        return heal(
+            lambda: Route(action="add", destination=network, gateway=router.address, interface=router.interface),
+            lasting="in the network's configuration",
+        )
+    near = list(_neighbours(state, tunnel, ipv6=flow.is_ipv6))
+    if len(near) == 1:
+        (only,) = near
+        return look(f"ip {family} route add default via {only.address} dev {only.interface}   # if that is the router")
+    return ()
+
+
+def _neighbours(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Iterable[Neighbour]:
+    """Whom this node has heard of on the links that may be an uplink."""
+    links = {link.name for link in state.links if _may_be_uplink(link, tunnel)}
+    for each in state.neighbours:
+        heard = each.hardware is not None and each.state in ("reachable", "stale", "delay", "probe")
+        if heard and each.interface in links and (":" in each.address) == ipv6:
+            yield each
+
+
+def _loops(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
+    flow, found = lookup.flow, explain(state, lookup)
+    entry = found.entry if found else None
+    leads = reroute.around(tunnel)
+    remedies: Remedies = ()
+    if entry is not None and entry.destination.prefixlen > 1 and leads(decide(state, flow, without=entry)):
+        remedies = heal(lambda: _delete(entry), lasting="take it out of the network's configuration too")
+    elif leads(decide(state, flow, beyond=lambda each: each.interface in tunnel.interfaces)):
+        remedies = heal(lambda: RouteAround(interface=tunnel.interface, endpoint=flow.destination))
+    endpoint = tunnel.endpoint or _endpoint(flow)
+    return Death(
+        code=codes.OVERLAY_ENDPOINT_LOOP,
+        message=f"this node's kernel sends the packets of {tunnel.interface} to {endpoint} into "
+        f"{lookup.interface} itself: {f'the route `{entry}` decides' if entry else lookup}",
+        facts=DeathFacts(endpoint=endpoint, interface=lookup.interface),
+        remedies=remedies or reroute.show(flow),
+    )
+
+
+def _delete(entry: Entry) -> Route:
+    return Route(
+        action="del",
+        destination=str(entry.destination),
+        gateway=entry.gateway,
+        interface=entry.interface,
+        table=None if entry.table == MAIN_TABLE else entry.table,
+    )
+
+
+def _of_defaults(state: NetworkState, tunnel: TunnelSide) -> Death | None:
+    """What holds for any endpoint outside this node's networks: it has no working link, or no default route."""
+    dead = [dead_uplinks(state, tunnel, ipv6=ipv6) for ipv6 in (False, True)]
+    if all(dead):
+        return _down(tuple(dict.fromkeys((*dead[0], *dead[1]))), tunnel)
+    if not state.complete or any(True for _ in defaults(state, tunnel)):
+        return None
+    return Death(
+        code=codes.REACH_NO_FORWARD,
+        message="none of this node's routes leads to the world outside its own networks",
+        facts=DeathFacts(route_type="none"),
+        remedies=look("ip route show default; ip -6 route show default"),
+        certain=False,
+    )
+
+
+def defaults(state: NetworkState, tunnel: TunnelSide) -> Iterable[Entry]:
+    """The default routes of the main table that leave by an uplink, the one that counts first in each family."""
+    for version in (4, 6):
+        found = [
+            each
+            for each in state.entries
+            if (each.version, each.table, each.destination.prefixlen) == (version, MAIN_TABLE, 0)
+            and each.type == "unicast"
+            and not each.dead
+            and (link := state.link(each.interface)) is not None
+            and _may_be_uplink(link, tunnel)
+        ]
+        yield from sorted(found, key=lambda entry: entry.metric)[:1]
+
+
+def _endpoint(flow: Flow) -> str:
+    return join_host_port(flow.destination, flow.destination_port or 0)

@@ -1,0 +1,81 @@
+"""Which peer of a WireGuard tunnel owns an address, and whether it can be the right one: pure."""
+
+from preflight.codes import OVERLAY_ALLOWED_IPS
+from preflight.model.facts import DeathFacts
+from preflight.model.overlay import OverlayPeer
+from preflight.model.remedy import Remedies, by_hand, look
+from preflight.proto.tunnel.wireguard import candidates
+from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.session_advice import allow
+from preflight.proto.way.stations import Station
+from preflight.proto.way.tunnel_view import TunnelView
+
+_SESSION = Station("session", "sender")
+_DEFAULT_LENGTHS = (0, 1)
+"""Lengths of a default route, or of its two halves."""
+
+
+def observe_owner(view: TunnelView) -> Observation | None:
+    """The tunnel gives the address to nobody, or to a peer that cannot have it; None if its owner may be right."""
+    owner = view.peer
+    if owner is None:
+        return _nobody(view)
+    return _taken(view, owner) or _by_default(view, owner)
+
+
+def _nobody(view: TunnelView) -> Observation | None:
+    peers = view.after.peers
+    if not peers:
+        return None
+    lacking = candidates(view.after, view.others)
+    remedies = by_hand(f"Add {view.address} to the AllowedIPs of the peer that owns it, on {view.name}.")
+    key = None
+    said = f"none of the {len(peers)} peers of {view.name} has {view.address} in its allowed-ips"
+    if len(lacking) == 1:
+        key = lacking[0].key
+        remedies = allow(view.after, lacking[0], view.address)
+        said = f"{view.name} has no peer with {view.address} in its allowed-ips; {key} lacks it"
+    return _killed(f"{said}, so it drops packets to {view.target}", key, remedies)
+
+
+def _taken(view: TunnelView, owner: OverlayPeer) -> Observation | None:
+    """A peer that never connected has the address, and one that lives has lost all addresses."""
+    if owner.endpoint is not None or owner.last_handshake_unix_s or owner.rx_bytes:
+        return None
+    robbed = [peer for peer in view.after.peers if not peer.addresses and (peer.endpoint or peer.rx_bytes)]
+    if len(robbed) != 1:
+        return None
+    message = (
+        f"{view.name} gives {view.address} to the peer {owner.key}, which has no endpoint and never connected; the "
+        f"peer {robbed[0].key} at {robbed[0].endpoint} has no address left"
+    )
+    return _killed(message, owner.key, allow(view.after, robbed[0], view.address, owner.key))
+
+
+def _by_default(view: TunnelView, owner: OverlayPeer) -> Observation | None:
+    """The address belongs to a peer by its default route only, and another peer owns none of the targets."""
+    networks = [each for each in owner.addresses if view.address_in(each)]
+    if any(each.prefixlen not in _DEFAULT_LENGTHS for each in networks):
+        return None
+    lacking = [each for each in candidates(view.after, view.others) if each.key != owner.key]
+    if not lacking:
+        return None
+    message = (
+        f"{view.name} sends packets for {view.address} to the peer {owner.key}, whose allowed-ips hold everything: "
+        f"no other peer has the address itself"
+    )
+    # Which of them it is, or whether the address really is behind the owner, only the peer can say.
+    remedies = look(f"wg show {view.name} allowed-ips   # which peer is {view.target}?", root=True)
+    return _killed(message, owner.key, remedies, certain=False)
+
+
+def _killed(message: str, key: str | None, remedies: Remedies, *, certain: bool = True) -> Observation:
+    death = Death(
+        code=OVERLAY_ALLOWED_IPS,
+        message=message,
+        facts=DeathFacts(public_key=key),
+        remedies=remedies,
+        certain=certain,
+        later=True,  # an owner may get it, and nobody answers
+    )
+    return Observation(station=_SESSION, finding="killed", packets="inner", death=death)

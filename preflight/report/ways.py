@@ -1,0 +1,87 @@
+"""A way of a report on one line: what each host's stations are known to have done with the packets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from preflight.report.model import CauseEntry, Report, StationEntry, WayEntry
+
+MILESTONES = frozenset(
+    {"route", "filter-out", "tunnel", "wire", "input", "socket", "forward"}
+    | {"source", "name", "connect", "tls", "server", "bearer", "scope", "answer"}
+)
+"""Of the stations that were passed, those that a line names."""
+MARKS: Mapping[str, str] = {"passed": "✓", "died": "✗", "unseen": "?", "not-applicable": "–"}
+_SHORT: Mapping[str, str] = {"filter-out": "filter", "filter-outer": "outer filter", "route-outer": "outer route"}
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The stations of one host. host: `here`, `network`, or the peer's name; seen: False if nobody saw any of them."""
+
+    host: str
+    stations: tuple[StationEntry, ...]
+
+    @property
+    def seen(self) -> bool:
+        """Whether anything is known of it."""
+        return any(station.state in ("passed", "died") for station in self.stations)
+
+
+def way_of(report: Report, cause: CauseEntry) -> WayEntry | None:
+    """The way that a cause's place is on."""
+    if cause.place is None:
+        return None
+    return next((way for way in report.ways if way.id == cause.place.way), None)
+
+
+def both_ways(report: Report, cause: CauseEntry) -> tuple[WayEntry, ...]:
+    """The way that a cause's place is on, and the other direction of the same packets."""
+    own = way_of(report, cause)
+    if own is None:
+        return ()
+    return tuple(way for way in report.ways if (way.kind, way.target) == (own.kind, own.target))
+
+
+def legs(way: WayEntry) -> tuple[Leg, ...]:
+    """The stations by host, in their order."""
+    grouped = groupby(way.stations, key=lambda station: station.host)
+    return tuple(Leg(_host(way, host), tuple(stations)) for host, stations in grouped)
+
+
+def line(way: WayEntry) -> str:
+    """Such as `here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen`."""
+    return " │ ".join(map(_leg, legs(way)))
+
+
+def _host(way: WayEntry, part: str) -> str:
+    if way.kind != "packet":
+        return "here"
+    ends = ("here", way.target) if way.direction != "reverse" else (way.target, "here")
+    return {"sender": ends[0], "receiver": ends[1], "forwarder": "forwarder"}.get(part, part)
+
+
+def _leg(leg: Leg) -> str:
+    if leg.host == "network" and len(leg.stations) == 1:
+        return f"network {MARKS[leg.stations[0].state]}"
+    if not leg.seen:
+        return f"{leg.host}: unseen"
+    return f"{leg.host}: {' '.join(_shown(leg.stations))}"
+
+
+def _shown(stations: Iterable[StationEntry]) -> Iterable[str]:
+    """The milestones that were passed, the place of death, and one mark for what nobody saw."""
+    seen = [station for station in stations if station.state == "died" or _is_milestone(station)]
+    for station in seen:
+        yield f"{_SHORT.get(station.id, station.id)} {MARKS[station.state]}"
+    if not any(station.state == "died" for station in seen) and stations_left(stations):
+        yield "…"
+
+
+def stations_left(stations: Iterable[StationEntry]) -> bool:
+    """Whether the last of the stations was not seen to be passed."""
+    return [station.state for station in stations][-1] != "passed"
+
+
+def _is_milestone(station: StationEntry) -> bool:
+    return station.state == "passed" and station.id in MILESTONES

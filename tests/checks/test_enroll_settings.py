@@ -1,0 +1,25 @@
+"""enroll.settings' judge: places of one node that disagree."""
+
+from preflight_checks.enroll_settings import judge
+
+from preflight.api import Status
+from preflight.model.token import Disagreement
+
+
+def test_each_disagreement_names_its_places() -> None:
+    """Values of a scope are shown, a token's are not."""
+    scope = Disagreement("scope id", "VOX_MESH_SCOPE_ID", ("VOX_MESH_SCOPE_ID in /h/mesh.env",), ("ours", "theirs "))
+    token = Disagreement("token", "VOX_MESH_TOKEN", ("VOX_MESH_TOKEN in /h/mesh.env",))
+    first, second = judge([scope, token], ["/h/mesh.env"])
+    assert [first.status, second.status] == [Status.WARN, Status.WARN]
+    assert "'ours'" in first.message
+    assert "'theirs'" in first.message
+    assert "/h/mesh.env" in second.message
+    assert second.measurements["source"] == ["VOX_MESH_TOKEN", "VOX_MESH_TOKEN in /h/mesh.env"]
+    assert first.aspect != second.aspect
+
+
+def test_agreement_says_what_was_read() -> None:
+    """A green result names the places, so that a missing one is seen."""
+    assert "/h/mesh.env" in judge([], ["/h/mesh.env"])[0].message
+    assert "environment alone" in judge([], [])[0].message

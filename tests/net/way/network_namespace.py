@@ -1,0 +1,49 @@
+"""Network namespaces of a test's own thread, made by lines of ip(8)."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from os import getpid
+
+_serial = count()
+
+
+@contextmanager
+def namespaces(*commands: str) -> Iterator[tuple[str, str]]:
+    """Two fresh namespaces joined by a veth, e0 here and e1 there; this thread is in the first one.
+
+    The lines are of ip(8), `there: …` for the second namespace. Both are gone afterwards.
+    """
+    from pyroute2 import netns
+
+    names = tuple(f"pfway{getpid()}{side}{next(_serial)}" for side in "ab")
+    here, there = names
+    try:
+        for name in names:
+            subprocess.run(["ip", "netns", "add", name], check=True)
+        for line in (*_PAIR, *commands):
+            where, _, words = line.rpartition("there: ")
+            name = there if where or line.startswith("there: ") else here
+            subprocess.run(["ip", "-n", name, *words.replace("$there", there).split()], check=True)
+        netns.pushns(here)
+        try:
+            yield here, there
+        finally:
+            netns.popns()
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+
+
+_PAIR = (
+    "link set lo up",
+    "link add e0 type veth peer name e1 netns $there",
+    "address add 10.5.0.1/24 dev e0",
+    "address add fd05::1/64 dev e0 nodad",
+    "link set e0 up",
+    "there: link set lo up",
+    "there: address add 10.5.0.2/24 dev e1",
+    "there: address add fd05::2/64 dev e1 nodad",
+    "there: link set e1 up",
+)

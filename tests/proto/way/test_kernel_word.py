@@ -1,0 +1,57 @@
+"""All observations of one burst: what to ask the kernel, and one observation for each station."""
+
+from dataclasses import replace
+
+from preflight.model.counters import Counters
+from preflight.model.kernel import ReversePathFilter
+from preflight.model.routing import Arrival
+from preflight.proto.way.counters import FILTERED
+from preflight.proto.way.kernel_word import Watched, observe_kernel, questions, uplink_of
+from tests.proto.way.world import INNER, OUTER, OWN, PEER, TUNNEL, entry, state
+
+WATCHED = Watched(tunnel=TUNNEL, flows=(INNER,), outer=OUTER, sent=5)
+
+
+def test_a_healthy_machine_is_clear_or_blind_at_every_station() -> None:
+    """Protects from false deaths: each station once, and none of them killed anything."""
+    made = state()
+    found = observe_kernel(made, made, WATCHED)
+    stations = [(each.station.id, each.station.host) for each in found]
+    assert len(stations) == len(set(stations)) == 10
+    assert {each.finding for each in found} == {"clear", "blind"}
+
+
+def test_the_questions_hold_what_leaves_what_comes_in_and_the_way_back() -> None:
+    """The reverse-path filter's sentence names the route back, so the kernel is asked for it too."""
+    leaving, arriving = questions(WATCHED, "eth0")
+    assert leaving[:2] == (INNER, OUTER)
+    assert [(flow.source, flow.destination, flow.interface_in) for flow in arriving] == [
+        (PEER, OWN, "wg0"),
+        (OUTER.destination, OUTER.source, "eth0"),
+    ]
+    assert [(flow.source, flow.destination) for flow in leaving[2:]] == [(OWN, PEER), (OUTER.source, OUTER.destination)]
+    assert [flow.interface_in for flow in questions(WATCHED)[1]] == ["wg0"]
+
+
+def test_the_uplink_is_where_the_kernel_sends_the_tunnel_s_packets() -> None:
+    """Never the tunnel itself, nor what is refused."""
+    assert uplink_of(state(), WATCHED) == "eth0"
+    assert uplink_of(state(entries=()), WATCHED) is None
+    assert uplink_of(state(entries=(entry("0.0.0.0/0", "wg0"),)), WATCHED) is None
+    assert uplink_of(state(), replace(WATCHED, outer=None)) is None
+
+
+def test_both_reverse_path_filters_have_their_stations() -> None:
+    """The one of the tunnel's device, and the one of the uplink."""
+    arriving = questions(WATCHED, "eth0")[1]
+    before, after = (
+        replace(
+            state(),
+            filters=ReversePathFilter({"wg0": 1, "eth0": 1}, count),
+            arrivals=tuple(Arrival(flow=flow, refused=True) for flow in arriving),
+            counters=Counters(values={FILTERED: count}),
+        )
+        for count in (0, 5)
+    )
+    killed = [each.station.id for each in observe_kernel(before, after, WATCHED) if each.finding == "killed"]
+    assert killed == ["rp", "rp-outer"]

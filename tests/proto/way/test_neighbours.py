@@ -1,0 +1,109 @@
+"""The station `neighbour`: whether the next machine on the uplink answers."""
+
+from dataclasses import replace
+
+import pytest
+
+from preflight import codes
+from preflight.model.network_state import NetworkState
+from preflight.model.remedy import as_text
+from preflight.model.routing import Asked, Neighbour
+from preflight.proto.way.neighbours import next_hop, observe_neighbour
+from preflight.proto.way.observation import Death
+from tests.proto.way.test_routing import killed
+from tests.proto.way.world import ENDPOINT, ENTRIES, GATEWAY, OUTER, ROUTER, TUNNEL, changed, entry, state
+
+DEAD = "192.0.2.99"
+SILENT = Neighbour(interface="eth0", address=DEAD, state="failed")
+BY_HOST = (*ENTRIES, entry(f"{ENDPOINT}/32", "eth0", gateway=DEAD))
+BY_DEFAULT = (*ENTRIES[:2], entry("0.0.0.0/0", "eth0", gateway=DEAD))
+
+
+def death(made: NetworkState, asked: Asked | None = None) -> Death:
+    return killed(observe_neighbour(made, OUTER, TUNNEL, asked))
+
+
+def test_a_gateway_that_answers_is_clear_and_an_old_entry_is_no_proof() -> None:
+    """The kernel keeps a gateway that died: only an answer to a question counts, or its own `reachable`."""
+    assert observe_neighbour(state(), OUTER, TUNNEL).finding == "clear"
+    stale = state(neighbours=(replace(ROUTER, state="stale"),))
+    assert observe_neighbour(stale, OUTER, TUNNEL).finding == "blind"
+    answered = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01",))
+    assert observe_neighbour(stale, OUTER, TUNNEL, answered).finding == "clear"
+    assert observe_neighbour(state(), None, TUNNEL).finding == "clear"
+
+
+def test_a_host_route_by_a_dead_gateway_is_deleted() -> None:
+    """The gateway is in the sentence; what is left leads out by a gateway that has answered."""
+    found = death(state(entries=BY_HOST, neighbours=(ROUTER, SILENT)))
+    assert (found.code, found.facts and found.facts.gateway) == (codes.HOST_GATEWAY_DEAD, DEAD)
+    assert f"{DEAD}, the gateway of the route to {ENDPOINT}, does not answer on eth0" in found.message
+    assert str(as_text(found.remedies)).startswith(f"ip route del {ENDPOINT}/32 via {DEAD} dev eth0")
+    alone = death(state(entries=BY_HOST, neighbours=(SILENT,)))
+    assert {remedy.kind for remedy in alone.remedies} == {"next"}
+
+
+@pytest.mark.parametrize(
+    ("known", "dead"),
+    [
+        (SILENT, True),
+        (replace(SILENT, state="incomplete", probes=2), True),
+        (replace(SILENT, state="incomplete", probes=1), False),
+        (replace(SILENT, state="stale", hardware="02::9"), False),
+        (None, False),
+    ],
+)
+def test_one_unanswered_question_proves_nothing(known: Neighbour | None, dead: bool) -> None:
+    """The first may be lost; a second later the kernel asks again."""
+    neighbours = (known,) if known else ()
+    found = observe_neighbour(state(entries=BY_DEFAULT, neighbours=neighbours), OUTER, TUNNEL)
+    assert found.finding == ("killed" if dead else "blind")
+
+
+def test_nobody_answers_this_node_s_own_question() -> None:
+    """A gateway that the kernel still takes for reachable is dead anyway."""
+    asked = Asked(interface="eth0", address=GATEWAY)
+    found = death(state(), asked)
+    assert (found.code, found.facts and found.facts.gateway) == (codes.HOST_GATEWAY_DEAD, GATEWAY)
+    assert "the gateway of the route to default" in found.message
+
+
+def test_an_endpoint_on_this_link_that_does_not_answer() -> None:
+    """There is no gateway to blame: the endpoint's own host is silent."""
+    on_link = (*ENTRIES, entry("203.0.113.0/24", "eth0"))
+    silent = replace(SILENT, address=ENDPOINT)
+    found = death(state(entries=on_link, neighbours=(ROUTER, silent)))
+    assert found.code == codes.REACH_NO_FORWARD
+    assert found.facts
+    assert (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
+
+
+def test_a_permanent_entry_is_compared_with_who_answers() -> None:
+    """Another hardware address proves that the entry is wrong; without an answer it only fits."""
+    fixed = state(neighbours=(replace(ROUTER, state="permanent", hardware="02:00:00:00:00:99"),))
+    asked = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01",))
+    found = death(fixed, asked)
+    assert (found.certain, found.facts and found.facts.neighbour) == (True, GATEWAY)
+    assert "02:00:00:00:00:99" in found.message
+    assert GATEWAY in found.message
+    assert str(as_text(found.remedies)).startswith(f"ip neighbour del {GATEWAY} dev eth0")
+    for other in (None, replace(asked, hardware=())):
+        unproven = death(fixed, other)
+        assert (unproven.certain, {remedy.kind for remedy in unproven.remedies}) == (False, {"next"})
+    right = replace(asked, hardware=("02:00:00:00:00:99",))
+    assert observe_neighbour(fixed, OUTER, TUNNEL, right).finding == "clear"
+
+
+def test_without_the_endpoint_the_default_route_s_gateway_counts() -> None:
+    """An ordinary user sees it too; but the endpoint may have another route."""
+    made = state(entries=BY_DEFAULT, neighbours=(SILENT,))
+    found = killed(observe_neighbour(made, None, TUNNEL))
+    assert (found.certain, found.facts and found.facts.gateway) == (False, DEAD)
+
+
+def test_where_nobody_has_to_be_asked() -> None:
+    """A device without neighbours, one that is down, and a refusal have no next hop."""
+    assert next_hop(state(), OUTER, TUNNEL) == ("eth0", GATEWAY)
+    assert next_hop(state(links=changed("eth0", resolves=False)), OUTER, TUNNEL) is None
+    assert next_hop(state(links=changed("eth0", carrier=False)), OUTER, TUNNEL) is None
+    assert next_hop(state(entries=()), OUTER, TUNNEL) is None

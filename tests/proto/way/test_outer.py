@@ -1,0 +1,130 @@
+"""The station `route-outer`: where the tunnel's own packets go."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from preflight import codes
+from preflight.model.flow import Flow
+from preflight.model.kernel import Link
+from preflight.model.network_state import NetworkState
+from preflight.model.remedy import as_text
+from preflight.model.routing import Neighbour, Rule
+from preflight.proto.way.observation import Death
+from preflight.proto.way.outer import dead_uplinks, observe_route_outer
+from tests.proto.way.test_routing import killed
+from tests.proto.way.world import ENDPOINT, ENTRIES, LINKS, OUTER, RULES, TUNNEL, changed, entry, state
+
+HOST = f"{ENDPOINT}/32"
+SILENT = "ip -4 rule"
+
+
+def death(made: NetworkState) -> Death:
+    return killed(observe_route_outer(made, OUTER, TUNNEL))
+
+
+def test_a_way_out_is_clear_and_an_unknown_endpoint_is_blind() -> None:
+    """Protects healthy machines, and says what would let us look."""
+    assert observe_route_outer(state(), OUTER, TUNNEL).finding == "clear"
+    unknown = observe_route_outer(state(), None, TUNNEL)
+    assert (unknown.finding, "needs root" in unknown.reason) == ("blind", True)
+
+
+@pytest.mark.parametrize(
+    ("links", "entries"),
+    [
+        (changed("eth0", up=False, carrier=False), ENTRIES[:1]),
+        # IPv6 loses its addresses with the link, and so does IPv4 with most DHCP clients.
+        (changed("eth0", up=False, carrier=False, addresses=()), ENTRIES[:1]),
+        # Half-default routes lead the endpoint into the tunnel as soon as its host route has gone with the link.
+        (changed("eth0", up=False, carrier=False), (*ENTRIES[:1], entry("128.0.0.0/1", "wg0"))),
+    ],
+)
+def test_the_uplink_is_switched_off(links: tuple[Link, ...], entries: tuple[object, ...]) -> None:
+    """The link is the cause, whatever its lost routes look like, and one command heals it."""
+    found = death(state(links=links, entries=entries))  # type: ignore[arg-type]
+    assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "eth0")
+    assert "eth0, by which" in found.message
+    assert "is switched off" in found.message
+    assert as_text(found.remedies) == "ip link set dev eth0 up"
+    for flow in (None, OUTER):
+        observed = observe_route_outer(state(links=links, entries=entries), flow, TUNNEL)  # type: ignore[arg-type]
+        assert (observed.finding, killed(observed).certain) == ("killed", True)
+
+
+def test_the_uplink_has_no_carrier() -> None:
+    """Right after the cable is out, the look-up still succeeds; no command puts it in again."""
+    found = death(state(links=changed("eth0", carrier=False)))
+    assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "eth0")
+    assert "has no carrier" in found.message
+    assert str(as_text(found.remedies)).startswith("Plug in the cable of eth0")
+
+
+def test_a_link_that_is_down_is_innocent_while_another_works() -> None:
+    """Protects from a wrong cause: docker0 without a container, an empty socket of the machine, a second tunnel."""
+    docker = Link(7, "docker0", 1500, up=True, carrier=False, kind="bridge", addresses=(ip_interface("172.17.0.1/16"),))
+    spare = Link(8, "eth1", 1500, up=False, carrier=False)
+    assert dead_uplinks(state(links=(*LINKS, docker, spare)), TUNNEL, ipv6=False) == ()
+    lost = death(state(links=(*LINKS, docker, spare), entries=ENTRIES[:2]))
+    assert (lost.code, lost.facts and lost.facts.route_type) == (codes.REACH_NO_FORWARD, "none")
+    down = (*changed("eth0", up=False, carrier=False), docker)
+    assert [link.name for link in dead_uplinks(state(links=down), TUNNEL, ipv6=False)] == ["eth0"]
+
+
+def test_two_links_that_are_down_are_both_named() -> None:
+    """Which of them it was cannot be known, so it is not certain."""
+    spare = Link(8, "eth1", 1500, up=False, carrier=False, addresses=(ip_interface("198.51.100.2/24"),))
+    found = death(state(links=(*changed("eth0", up=False, carrier=False), spare), entries=()))
+    assert (found.certain, "eth0 or eth1" in found.message) == (False, True)
+
+
+def test_no_default_route() -> None:
+    """The type is in the sentence; a router that says so itself gives the fix, an unknown neighbour a hint."""
+    found = death(state(entries=ENTRIES[:2]))
+    assert (found.code, found.facts and found.facts.route_type) == (codes.REACH_NO_FORWARD, "none")
+    assert "none of its routes leads there" in found.message
+    assert [remedy.kind for remedy in found.remedies] == ["next"]
+    assert "ip -4 route add default via 192.0.2.1 dev eth0" in str(as_text(found.remedies))
+    flow = Flow(source="", destination="2001:db8::7", source_port=51820, destination_port=51820)
+    router = Neighbour(interface="eth0", address="fe80::1", state="stale", hardware="02:00:00:00:00:01", router=True)
+    links = changed("eth0", addresses=(ip_interface("2001:db8:1::2/64"),))
+    made = state(links=links, entries=(), neighbours=(router,), flows=(flow,))
+    six = killed(observe_route_outer(made, flow, TUNNEL))
+    assert str(as_text(six.remedies)).startswith("ip route add ::/0 via fe80::1 dev eth0")
+
+
+@pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit"])
+def test_a_route_or_a_rule_that_refuses_the_endpoint(kind: str) -> None:
+    """By the type, with the words of what refuses, and a fix that leads out again."""
+    by_route = death(state(entries=(*ENTRIES, entry(HOST, type=kind))))
+    assert f"`{kind} {ENDPOINT}` is of type {kind}" in by_route.message
+    assert str(as_text(by_route.remedies)).startswith(f"ip -4 route del {kind} {HOST}")
+    rule = Rule(version=4, priority=90, destination=ip_network(HOST), protocol=17, action=kind)  # type: ignore[arg-type]
+    by_rule = death(state(rules=(*RULES, rule)))
+    assert by_rule.facts
+    assert by_rule.facts.route_type == kind
+    assert str(as_text(by_rule.remedies)).startswith(f"ip -4 rule del to {HOST} pref 90 {kind}")
+
+
+def test_the_endpoint_is_routed_into_the_tunnel() -> None:
+    """A host route is deleted; a default through the tunnel stays, and the endpoint gets a way around it."""
+    by_host = death(state(entries=(*ENTRIES, entry(HOST, "wg0"))))
+    assert (by_host.code, by_host.facts and by_host.facts.endpoint) == (
+        codes.OVERLAY_ENDPOINT_LOOP,
+        f"{ENDPOINT}:51820",
+    )
+    assert f"{ENDPOINT}:51820 into wg0 itself" in by_host.message
+    assert str(as_text(by_host.remedies)).startswith(f"ip route del {HOST} dev wg0")
+    by_half = death(state(entries=(*ENTRIES, entry("128.0.0.0/1", "wg0"))))
+    assert str(as_text(by_half.remedies)).startswith(f"ip -4 route replace {HOST} $(")
+    nowhere = death(state(entries=(*ENTRIES[:2], entry("0.0.0.0/0", "wg0"))))
+    assert {remedy.kind for remedy in nowhere.remedies} == {"next"}
+
+
+def test_without_the_endpoint_a_missing_default_route_fits_and_is_not_certain() -> None:
+    """An ordinary user cannot read the endpoint, which may be in this node's own network."""
+    found = killed(observe_route_outer(state(entries=ENTRIES[:2]), None, TUNNEL))
+    assert (found.certain, found.facts and found.facts.route_type) == (False, "none")
+    incomplete = replace(state(entries=ENTRIES[:2]), complete=False)
+    assert observe_route_outer(incomplete, None, TUNNEL).finding == "blind"

@@ -1,0 +1,74 @@
+"""Whose address it is: nobody's, a stranger's, that of a peer with a default route, or the right peer's."""
+
+import pytest
+
+from preflight.proto.way.owners import observe_owner
+from tests.proto.way.seeing import KEY_B, KEY_C, STRANGER, THIRD, B, C, peer, state, view
+
+OTHER = peer(KEY_C, C, f"{THIRD}:51820")
+
+
+def test_the_right_peer() -> None:
+    """The usual case is silent."""
+    assert observe_owner(view(before=state(peer(), OTHER))) is None
+
+
+def test_nobody_has_the_address() -> None:
+    """The only peer without any of the other targets' addresses is the one that lacks it."""
+    found = observe_owner(view(before=state(peer(address="10.66.0.20"), OTHER)))
+    assert found is not None
+    assert found.death is not None
+    assert (found.station.id, found.station.host, found.packets) == ("session", "sender", "inner")
+    assert found.death.code.slug == "overlay.allowed-ips"
+    assert found.death.facts is not None
+    assert found.death.facts.public_key == KEY_B
+    assert KEY_B in found.death.message
+    (remedy,) = found.death.remedies
+    assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips 10.66.0.20/32,{B}/32",)
+
+
+def test_several_may_lack_it() -> None:
+    """Then no key is named, and a person decides."""
+    found = observe_owner(view(before=state(peer(address=""), peer(STRANGER, ""), OTHER)))
+    assert found is not None
+    assert found.death is not None
+    assert found.death.facts is not None
+    assert found.death.facts.public_key is None
+    assert all(remedy.fix is None for remedy in found.death.remedies)
+
+
+def test_a_stranger_took_it() -> None:
+    """A peer that never connected has the address, and one that is connected has none left."""
+    taker = peer(STRANGER, B, None, last_handshake_unix_s=0.0, rx_bytes=0)
+    found = observe_owner(view(before=state(taker, peer(address=""), OTHER)))
+    assert found is not None
+    assert found.death is not None
+    assert found.death.facts is not None
+    assert found.death.facts.public_key == STRANGER
+    assert STRANGER in found.death.message
+    (remedy,) = found.death.remedies
+    assert remedy.lines == (f"wg set wg0 peer {KEY_B} allowed-ips {B}/32",)
+
+
+@pytest.mark.parametrize("endpoint", [None, "203.0.113.9:51820"])
+def test_a_peer_that_has_not_connected_yet_took_nothing(endpoint: str | None) -> None:
+    """A laptop that is switched off owns its address rightly."""
+    waiting = peer(KEY_B, B, endpoint, last_handshake_unix_s=0.0, rx_bytes=0)
+    assert observe_owner(view(before=state(waiting, OTHER))) is None
+
+
+def test_an_exit_takes_what_no_other_peer_has() -> None:
+    """It may be right, for the target may be behind the exit: said without certainty, and changed by nobody."""
+    exit_ = peer(KEY_C, "0.0.0.0/0", f"{THIRD}:51820")
+    found = observe_owner(view(before=state(peer(address="10.66.0.20"), exit_), others=()))
+    assert found is not None
+    assert found.death is not None
+    assert not found.death.certain
+    assert found.death.facts is not None
+    assert found.death.facts.public_key == KEY_C
+    assert all(remedy.kind == "next" for remedy in found.death.remedies)
+
+
+def test_an_exit_that_is_the_only_other_peer() -> None:
+    """Without a peer that lacks the address there is nobody else to send it to."""
+    assert observe_owner(view(before=state(peer(KEY_C, "0.0.0.0/0")))) is None

@@ -1,0 +1,63 @@
+"""The broken way on one line, in a table and in the page: what was passed, where it died, and what nobody saw."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from preflight import codes
+from preflight.api import Direction, Observation, Station, failed
+from preflight.engine.diagnosis import diagnose
+from preflight.proto.way.observation import Death
+from preflight.report import html, json, markdown, text
+from preflight.report.build import build_report
+from preflight.report.model import Gate, NodeInfo, Report
+from preflight.report.ways import both_ways, line
+
+NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
+MESSAGE = "203.0.113.1 refuses what this node sends to b"
+
+
+def report(direction: Direction = Direction.FORWARD) -> Report:
+    """A run in which the network refuses packets that left the uplink."""
+    way: Literal["forward", "reverse"] = "forward" if direction is Direction.FORWARD else "reverse"
+    death = Death(code=codes.REACH_NO_FORWARD, message=MESSAGE)
+    place = Station("network", "network")
+    said = (
+        Observation(station=Station("wire"), finding="seen", by="node", reason="5 packets left by eth0", direction=way),
+        Observation(station=place, finding="killed", by="node", death=death, direction=way),
+    )
+    result = failed(death.code, "b", direction, MESSAGE, station=place, observations=said)
+    results = (result,)
+    node = NodeInfo(hostname="node-a", os="Debian", kernel="6.1", python="3.11")
+    return build_report(
+        results,
+        diagnose(results),
+        node=node,
+        overlay=None,
+        started_at=NOW,
+        duration_ms=1,
+        gate=Gate(),
+    )
+
+
+def test_one_line_shows_the_place() -> None:
+    """The last station that was seen comes before the one that killed, and the rest is called unseen."""
+    (way,) = report().ways
+    assert line(way) == "here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen"
+
+
+def test_the_way_back_begins_at_the_peer() -> None:
+    """The hosts change places; nothing else does."""
+    (way,) = report(Direction.REVERSE).ways
+    assert line(way) == "b: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ here: unseen"
+
+
+def test_every_format_tells_the_way() -> None:
+    """A ticket, a terminal and a browser show the same place, and JSON brings it back unchanged."""
+    made = report()
+    assert "way: here: route ✓" in text.render(made, width=120)
+    assert f"| network | network | ✗ | node | {MESSAGE} |" in markdown.render(made)
+    page = html.render(made)
+    assert 'class="station fail"' in page
+    assert "5 packets left by eth0" in page
+    again = json.parse(json.render(made).encode())
+    assert both_ways(again, again.diagnosis[0]) == made.ways
