@@ -168,7 +168,7 @@ def _scoped(name: str, summary: str, scope_id: str) -> Fault:
         name=name,
         summary=summary,
         place=_SCOPE_AT,
-        made=lambda setup: (asks.shaped(summary, shape, loopback=front is None),),
+        made=lambda setup: (asks.shaped(summary, shape, loopback=True),),
         expected=lambda setup: Truth(
             "enroll.scope-mismatch",
             "control",
