@@ -75,6 +75,8 @@ class Probe:
     subject="control",
     codes=(
         *dict.fromkeys(answers.TRANSPORT.values()),
+        codes.CONTROL_CONNECTION_RESET,
+        codes.CONTROL_BAD_ANSWER,
         codes.CONTROL_THROTTLED,
         codes.CONTROL_SLOW,
         codes.HOST_PROXY_ENV,
@@ -249,7 +251,9 @@ def _good(probe: Probe, slow_ms: float) -> Result:
 
 def _bad(problem: Finding, probe: Probe, note: str) -> Result:
     again = f" ({probe.attempts} attempts)" if probe.attempts > 1 else ""
-    return failed(
+    # Whether the API answers is for control.api to say.
+    make = warned if problem.code is codes.CONTROL_THROTTLED else failed
+    return make(
         problem.code,
         CONTROL,
         Direction.ROUND_TRIP,

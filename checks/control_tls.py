@@ -78,7 +78,9 @@ async def control_tls(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def speaks_plain(ctx: Context, url: ControlUrl, handshakes: Sequence[Handshake]) -> Remedies | None:
     """Where the server does not speak TLS but plain HTTP: what to do; else None."""
-    if not any("WRONG_VERSION_NUMBER" in handshake.detail for handshake in handshakes):
+    no_tls = any("WRONG_VERSION_NUMBER" in handshake.detail for handshake in handshakes)
+    # A server may also wait for the end of a request that it takes the handshake for.
+    if not no_tls and any(handshake.outcome != "timeout" for handshake in handshakes):
         return None
     plain = replace(url, scheme="http", port_given=True)
     answer = await ctx.net.health_at(plain, PLAIN_S)

@@ -385,15 +385,14 @@ def _missing_role(peer: Peer, asked: AskResult) -> Result | None:
     """The peer was not asked because a role is missing: name the role that would show the direction."""
     if asked.unavailable != "role":
         return None
+    line = "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
     return inconclusive(
         codes.RUN_NEEDS_CREDENTIALS,
         peer.target,
         Direction.ROUND_TRIP,
         f"which direction is dead stays open: {asked.detail}",
         aspect="direction",
-        remedies=by_hand(
-            "Name the submitter's token under control.submitter_token_file, here and at the peer's responder."
-        ),
+        remedies=by_hand(line),
     )
 
 

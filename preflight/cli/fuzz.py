@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preflight.cli.labs import INTERRUPTED, default_jobs, explaining, report_folder, scores_only
+from preflight.cli.labs import INTERRUPTED, default_jobs, explaining, in_machine, report_folder, scores_only
 from preflight.cli.outputs import parse_outputs, write_texts
 from preflight.files import Attempts
 
 if TYPE_CHECKING:
     from preflight.cli.outputs import Output
-    from preflight.lab.draws import Draw
+    from preflight.lab.draws import Draw, Wanted
     from preflight.lab.fuzz import Drawn, Shrunk
     from preflight.lab.trial import Trials
 
@@ -36,6 +36,8 @@ _SEEDS = 10_000
 )
 @click.option("--heal", is_flag=True, help="Do what a report says that heals, where it says, and run again.")
 @click.option("--output", "outputs", metavar="FORMAT[=PATH]", multiple=True, help="text or json [default: text].")
+@click.option("--vm", is_flag=True, help="In a virtual machine with Debian's kernel, on set-ups that need it too.")
+@click.option("--inside-vm", is_flag=True, hidden=True, help="What --vm runs in the machine itself.")
 def fuzz(
     seed: int | None,
     count: int | None,
@@ -46,6 +48,8 @@ def fuzz(
     shrink: int,
     heal: bool,
     outputs: tuple[str, ...],
+    vm: bool,
+    inside_vm: bool,
 ) -> None:
     """Draw set-ups and faults, run preflight on each in a fresh lab, and judge what it says.
 
@@ -53,15 +57,18 @@ def fuzz(
     smallest set-up that is still wrong, printed as a scenario file for `preflight lab run`. Exits 0 only if every draw
     is right.
     """
+    from preflight.lab.draws import Wanted
     from preflight.lab.trial import Trials
 
     if sum(each is not None for each in (count, minutes, cover)) > 1:
         raise click.UsageError("one of --count, --minutes and --cover")
     wanted = parse_outputs(outputs)
     scores_only(wanted)
+    if vm:
+        sys.exit(in_machine(outputs, "--inside-vm"))
     chosen = secrets.randbelow(_SEEDS) if seed is None else seed
     with explaining():
-        drawn = _draws(chosen, only, count, minutes, cover)
+        drawn = _draws(chosen, Wanted(only, inside_vm), count, minutes, cover)
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
         with report_folder(file, single=False) as folder:
             attempts = Attempts()
@@ -75,13 +82,10 @@ def fuzz(
     sys.exit(0 if all(each.outcome.good for each in everything) else 1)
 
 
-def _draws(
-    seed: int, only: tuple[str, ...], count: int | None, minutes: float | None, times: int | None
-) -> Iterator["Draw"]:
-    from preflight.lab.draws import Wanted, cover, draw, draws
+def _draws(seed: int, kind: "Wanted", count: int | None, minutes: float | None, times: int | None) -> Iterator["Draw"]:
+    from preflight.lab.draws import cover, draw, draws
     from preflight.lab.fuzz import until
 
-    kind = Wanted(only)
     try:
         draw(seed, 0, kind)
     except ValueError as error:

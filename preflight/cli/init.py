@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from preflight.files import check, create_all, keeps, write
+from preflight.proto.control.url import ControlUrlError
 
 if TYPE_CHECKING:
     from preflight.settings.first_file import Found
@@ -70,7 +71,6 @@ async def _found() -> "Found":
     import socket
 
     from preflight.overlay.read import read_overlay
-    from preflight.proto.control.url import ControlUrlError
     from preflight.settings.first_file import Found
     from preflight.settings.load import CONTROL_URL_VARIABLES, control_url_of
     from preflight.settings.peers import overlay_peers

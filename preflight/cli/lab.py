@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from preflight.cli.fuzz import fuzz
-from preflight.cli.labs import INTERRUPTED, Refused, default_jobs, explaining, report_folder, scores_only
+from preflight.cli.labs import INTERRUPTED, Refused, default_jobs, explaining, in_machine, report_folder, scores_only
 from preflight.cli.outputs import parse_outputs, write_texts
 from preflight.files import Attempts
 
@@ -101,7 +101,7 @@ def run(
     wanted = parse_outputs(outputs)
     scores_only(wanted)
     if vm:
-        sys.exit(_in_machine([*names, *(["--heal"] if heal else [])], every, repeat, jobs, outputs))
+        sys.exit(in_machine(outputs))
     with explaining():
         scenarios = _chosen(names)
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
@@ -118,18 +118,6 @@ def run(
     from preflight.lab.score import all_right
 
     sys.exit(0 if all_right(outcomes) else 1)
-
-
-def _in_machine(names: list[str], every: bool, repeat: int, jobs: int | None, outputs: tuple[str, ...]) -> int:
-    """The same command in the virtual machine; its exit code."""
-    with explaining():
-        from preflight.lab.vm.command import lab_run
-
-        words = [*names, *(["--all"] if every else []), "--repeat", str(repeat)]
-        words += ["--jobs", str(jobs)] if jobs else []
-        words += [word for output in outputs for word in ("--output", output)]
-        return lab_run(words, [output.path for output in parse_outputs(outputs) if output.path])
-    raise AssertionError("an error of the lab ends the command")
 
 
 def _chosen(names: tuple[str, ...]) -> list["Scenario"]:

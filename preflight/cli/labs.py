@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from preflight.cli.outputs import parse_outputs
 from preflight.files import folder_at, keeps
 from preflight.lab.names import LabError
 
@@ -47,6 +49,34 @@ def scores_only(wanted: tuple["Output", ...]) -> None:
 def default_jobs() -> int:
     """How many labs run in parallel: a run leaves one CPU half idle."""
     return max(1, (os.cpu_count() or 1) // 2)
+
+
+def in_machine(outputs: tuple[str, ...], *more: str) -> int:
+    """Run the command of now without its `--vm` in the virtual machine; return its exit code. more: further words."""
+    with explaining():
+        from preflight.lab.vm.command import lab
+
+        context = click.get_current_context()
+        words = [str(context.info_name), *_words(context), *more]
+        return lab(words, [output.path for output in parse_outputs(outputs) if output.path])
+    raise AssertionError("an error of the lab ends the command")
+
+
+def _words(context: click.Context) -> list[str]:
+    """What was said on the command line, except `--vm`."""
+    words: list[str] = []
+    for each in context.command.params:
+        key, name = str(each.name), each.opts[0]
+        value: Any = context.params.get(key)
+        if context.get_parameter_source(key) is not ParameterSource.COMMANDLINE or name == "--vm":
+            continue
+        if isinstance(each, click.Argument):
+            words = [*value, *words]
+        elif value is True:
+            words.append(name)
+        else:
+            words += [word for one in (value if each.multiple else (value,)) for word in (name, str(one))]
+    return words
 
 
 @contextmanager

@@ -46,13 +46,14 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
     "control": (
         "control.dns-split",  # resolvers that disagree explain an address off the overlay
         "control.url-*",
-        "control.dns-nxdomain",
-        "control.dns-timeout",
+        *(f"control.dns-{how}" for how in ("search", "nxdomain", "stripped", "truncated", "refused", "timeout")),
         "control.address-family",
         "control.refused",
+        "control.connection-reset",
         "control.unreachable",
         "control.timeout",
         "control.clock-skew",
+        "control.client-certificate",
         "control.tls-*",
         "control.not-populi",
         "control.redirected",
@@ -151,8 +152,12 @@ _CONTROL_PATH = (*_SILENT, "control.refused")
 _OUTSIDE = ("control.url-off-overlay", "control.plain-http")
 _OTHER_SERVER = tuple(
     f"control.{how}"
-    for how in ("tls-failed", "tls-untrusted", "tls-name", "not-populi", "redirected", "unhealthy", "throttled")
+    for how in (
+        *("connection-reset", "client-certificate", "tls-failed", "tls-untrusted", "tls-name"),
+        *("not-populi", "redirected", "unhealthy", "throttled"),
+    )
 )
+_NAMELESS = tuple(f"control.dns-{how}" for how in ("nxdomain", "timeout", "refused", "truncated", "stripped", "search"))
 _NOT_AS_PROMISED = tuple(
     f"control.{how}" for how in ("not-populi", "redirected", "unhealthy", "bad-answer", "throttled")
 )
@@ -164,9 +169,15 @@ _ENDED = ("run.timeout", "run.interrupted", "run.no-answer")
 
 RULES: tuple[Rule, ...] = (
     # This node's own state, before anything that leaves it.
-    Rule("overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers"), "node"),
+    Rule(
+        "overlay.absent", ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer"), "node"
+    ),
     *(
-        Rule(cause, ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "control.dns-*"), "node")
+        Rule(
+            cause,
+            ("overlay.*", *_PATH, *_CONTROL_PATH, *_OUTSIDE, "run.needs-peers", "run.no-answer", "control.dns-*"),
+            "node",
+        )
         for cause in (
             "overlay.down",
             "overlay.daemon-down",
@@ -218,7 +229,7 @@ RULES: tuple[Rule, ...] = (
     Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),
     # The way to the control plane.
     Rule("control.dns-split", ("control.url-off-overlay", "control.plain-http", *_CONTROL_PATH, *_OTHER_SERVER)),
-    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", "control.dns-nxdomain", "control.dns-timeout")),
+    *(Rule(cause, ("control.*",)) for cause in ("control.url-*", *_NAMELESS)),
     *(
         Rule(cause, ("control.timeout", "control.tls-failed", "control.unhealthy", "control.slow"))
         for cause in ("control.address-family", "control.refused", "control.unreachable", "control.timeout")
@@ -226,11 +237,25 @@ RULES: tuple[Rule, ...] = (
     Rule("control.clock-skew", ("control.tls-expired", "control.tls-not-yet-valid")),
     *(
         Rule(f"control.{how}", _ENROL_REQUESTS, condition=_unanswered)
-        for how in ("dns-*", "url-*", "address-family", "refused", "unreachable", "timeout", "tls-*")
+        for how in (
+            *("dns-*", "url-*", "address-family", "refused", "connection-reset", "unreachable", "timeout"),
+            *("client-certificate", "tls-*"),
+        )
     ),
     *(Rule(cause, ("control.slow", "control.throttled", *_ENROL_REQUESTS)) for cause in _NOT_AS_PROMISED),
     # Every request to the control plane stayed without an answer, including that of this node's clock check.
-    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_NOT_AS_PROMISED)),
+    *(Rule(cause, ("run.no-answer",), "all") for cause in (*_CONTROL_PATH, *_OTHER_SERVER, "control.bad-answer")),
+    # The same where no request was made, because its way is wrong; the clock of a peer did not answer either.
+    *(
+        Rule(cause, ("run.no-answer",), "all")
+        for cause in (
+            "overlay.route-leak",
+            "overlay.allowed-ips",
+            "overlay.subnet-conflict",
+            "control.url-*",
+            *_OUTSIDE,
+        )
+    ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),
     *(

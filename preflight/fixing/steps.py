@@ -19,7 +19,9 @@ from preflight.model.fix import (
     ClockSync,
     FilterAccept,
     FilterDelete,
+    FilterPass,
     Fix,
+    IptablesPass,
     KernelSettings,
     LinkAddresses,
     LinkMtu,
@@ -315,14 +317,22 @@ def _filter_delete(fix: FilterDelete, ask: Ask) -> Iterator[Step]:
     yield from (Step(command, _undone_by(("nft", *where, rules[at]["rule"]))) for command in fix.commands)
 
 
-def _filter_accept(fix: FilterAccept, ask: Ask) -> Iterator[Step]:
-    del ask  # the rule goes in front of whatever there is
+def _filter_accept(fix: FilterAccept | FilterPass, ask: Ask) -> Iterator[Step]:
+    del ask  # nft refuses a rule in front of one that is gone
 
     def unmade(output: str) -> tuple[Command, ...]:
         handles = re.findall(r"# handle (\d+)", output)
         return tuple(("nft", "delete", "rule", fix.family, fix.table, fix.chain, "handle", each) for each in handles)
 
     yield from (Step((program, "--echo", "--handle", *words), unmade) for program, *words in fix.commands)
+
+
+def _iptables_pass(fix: IptablesPass, ask: Ask) -> Iterator[Step]:
+    rules = [line for line in ask((*fix.program, "-S", fix.chain)).splitlines() if line.startswith("-A ")]
+    if fix.before is not None and fix.before > len(rules):
+        raise FixError(f"the chain {fix.chain} has only {len(rules)} rules by now")
+    back = (*fix.program, "-D", fix.chain, *fix.match)
+    yield from (Step(command, _undone_by(back)) for command in fix.commands)
 
 
 _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
@@ -346,5 +356,7 @@ _STEPS: Mapping[type, Callable[[Any, Ask], Iterator[Step]]] = {
     PrivateFiles: _private_files,
     FilterDelete: _filter_delete,
     FilterAccept: _filter_accept,
+    FilterPass: _filter_accept,
+    IptablesPass: _iptables_pass,
 }
 """How each kind is made and undone; of any other kind nothing can be undone."""

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from preflight.lab import processes, state, tunnels
+from preflight.lab import processes, state, tunnels, users
 from preflight.lab.blueprint import Blueprint, Kind, Places
 from preflight.lab.keys import TunnelKeys
 from preflight.lab.names import EVERYWHERE, LabError, LabNames
@@ -145,6 +145,7 @@ def down(names: LabNames) -> bool:
             remove_network(names)
         for entry in names.directory.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        users.take_back(names)
     return there
 
 

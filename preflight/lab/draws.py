@@ -13,6 +13,8 @@ from itertools import count as counting
 from preflight.lab.axes.axis import Axis
 from preflight.lab.axes.rules import broken_rule
 from preflight.lab.axes.setup import AXES, Setup
+from preflight.lab.pairs import hidden, may_meet
+from preflight.lab.part import Part
 from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.stations.fault import Fault
 from preflight.lab.truth import Truth
@@ -40,6 +42,10 @@ class Draw:
         """The faults themselves."""
         return tuple(FAULTS[name] for name in self.faults)
 
+    def parts(self) -> tuple[Part, ...]:
+        """How it is built: its set-up, then what is broken in it."""
+        return (*self.setup.parts(), *(part for fault in self.made() for part in fault.made(self.setup)))
+
     def truths(self) -> tuple[Truth, ...]:
         """What is true of it, in the order of repair."""
         return tuple(fault.expected(self.setup) for fault in self.made())
@@ -58,14 +64,12 @@ class Draw:
 
     def _hidden(self) -> str | None:
         """Why nobody could see the second of two faults."""
-        if len(self.faults) < 2:
-            return None
-        first, second = (fault.place.way for fault in self.made())
-        if first == second:
-            return "what dies at the first place never comes to the second"
-        if "packet" not in (first, second):
-            return "what stops requests, or changes what they need, hides what their answers would show"
-        return "the way to b is also the way to the control plane" if self.setup.home == "peer" else None
+        return None if len(self.faults) < 2 else hidden(self.setup, *self.made())
+
+    @property
+    def any_order(self) -> bool:
+        """Whether none of its faults is deeper: they strike packets of two directions, or to two peers."""
+        return len(self.faults) > 1 and {fault.place.way for fault in self.made()} == {"packet"}
 
     @property
     def name(self) -> str:
@@ -154,7 +158,7 @@ def _some_faults(chance: random.Random, names: Sequence[str]) -> tuple[str, ...]
     first = _one_fault(chance, names)
     if chance.random() >= TWO or FAULTS[first].alone:
         return (first,)
-    others = [name for name in names if not FAULTS[name].alone and FAULTS[name].place.way != FAULTS[first].place.way]
+    others = [name for name in names if may_meet(FAULTS[first], FAULTS[name])]
     if not others:
         return (first,)
     return tuple(sorted((first, _one_fault(chance, others)), key=list(FAULTS).index))

@@ -1,19 +1,15 @@
 """Faults of tunnels, firewalls and the underlay, as parts of a lab."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from preflight.lab.impairment import Impairment
-from preflight.lab.keys import TunnelKeys, tunnel_config
 from preflight.lab.names import MEMBERS, ROUTER
 from preflight.lab.network import index_of, inside, netlink, router_link, set_sysctl
-from preflight.lab.part import Part, planned
+from preflight.lab.part import Part
 from preflight.lab.topology import (
-    TUNNEL_PORT,
     Family,
     underlay_address,
 )
-from preflight.lab.wg_quick import quick_file
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -42,51 +38,6 @@ def tunnel_down(node: str) -> Part:
             route.link("set", index=index_of(route, network.names.tunnel(node)), state="down")
 
     return Part(f"{node}'s tunnel is down", inject=inject)
-
-
-def stale_key(node: str, of: str) -> Part:
-    """The node has an old public key of `of`, which `of` no longer uses."""
-
-    def inject(network: "Network") -> None:
-        network.mistake(node, of, TunnelKeys.fresh())
-        network.configure_tunnel(of)
-
-    return Part(f"{node} has a stale public key for {of}", inject=inject)
-
-
-def not_allowed(node: str, peer: str) -> Part:
-    """The peer's own overlay addresses are missing from the node's allowed-ips, which have others."""
-
-    def inject(network: "Network") -> None:
-        other = ",".join(_elsewhere(network, peer, family) for family in network.plan.families)
-        tunnel = network.tunnel_to(node, peer)
-        network.wg(node, "set", tunnel, "peer", network.keys[peer].public, "allowed-ips", other)
-
-    return Part(f"{peer}'s address is missing from {node}'s allowed-ips", inject=inject)
-
-
-def _elsewhere(network: "Network", node: str, family: Family) -> str:
-    """A node's overlay address with a typing mistake."""
-    return f"{network.plan.address(node, family)}0/{32 if family == 4 else 128}"
-
-
-def outdated_file(node: str) -> Part:
-    """The node's wg-quick file differs from the running tunnel: no keepalive, and another MTU."""
-
-    def inject(network: "Network") -> None:
-        folder = network.names.etc(node) / "wireguard"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        old = replace(network.plan, keepalive_s=0, tunnel_mtu=1400)
-        peers = old.tunnels(node)[0]
-        path = folder / f"{network.tunnel_to(node, peers[0])}.conf"
-        path.touch(mode=0o600)
-        if old.quick(node):
-            text = quick_file(old, network.keys, node, peers)
-        else:
-            text = tunnel_config(old, network.keys, node).replace("[Peer]", f"MTU = {old.tunnel_mtu}\n[Peer]", 1)
-        path.write_text(text, encoding="ascii")
-
-    return Part(f"{node}'s wg-quick file is older than the running tunnel", inject=inject)
 
 
 # Firewalls
@@ -129,11 +80,6 @@ def no_echo(node: str) -> Part:
         )
 
     return Part(f"{node} drops ICMP echo", inject=inject)
-
-
-def no_responder() -> Part:
-    """No responder runs at b: its host closes the port."""
-    return planned("no responder runs at b", loopback=True, responder=False)
 
 
 def drop_port(node: str, port: int) -> Part:
@@ -198,17 +144,6 @@ def black_hole(source: str, target: str, mtu: int = 1380) -> tuple[Part, ...]:
     return (no_icmp_too_big(), underlay_mtu(source, target, mtu))
 
 
-def longer_than_vanish(source: str, target: str, mtu: int) -> Part:
-    """A black hole by packet length, not by route: it can be combined with a bad link."""
-
-    def inject(network: "Network") -> None:
-        for family, ip, header in ((FAMILIES[0], "ip", 0), (FAMILIES[1], "ip6", 40)):
-            where = f"{ip} saddr {underlay_address(source, family)} {ip} daddr {underlay_address(target, family)}"
-            network.nft(ROUTER, f"forward {where} {ip} length > {mtu - header} drop")
-
-    return Part(f"packets over {mtu} bytes from {source} to {target} vanish", inject=inject)
-
-
 def impaired(source: str, target: str, impairment: Impairment, *, inside_hub: bool = False) -> Part:
     """A bad link on the path from `source` to `target`.
 
@@ -243,17 +178,6 @@ def random_loss(source: str, target: str, percent: int) -> Part:
             network.nft(ROUTER, f"forward {where} numgen random mod 100 < {percent} drop")
 
     return Part(f"{percent} % of the packets from {source} to {target} are lost", inject=inject)
-
-
-def tunnel_port_blocked() -> Part:
-    """The router drops the tunnels' UDP port, from before the first handshake."""
-
-    def inject(network: "Network") -> None:
-        network.nft(ROUTER, f"forward udp dport {TUNNEL_PORT} drop")
-        for node in network.plan.topology.members:
-            network.configure_tunnel(node)
-
-    return Part("the router drops the tunnel's UDP port", inject=inject)
 
 
 def nat(node: str, timeout_s: int) -> Part:

@@ -55,6 +55,8 @@ def _described(scenario: Scenario) -> dict[str, Any]:
         "name": scenario.name,
         "topology": scenario.topology,
         "summary": scenario.summary,
+        "setup": scenario.draw.setup.changed() if scenario.draw else {},
+        "faults": list(scenario.draw.faults) if scenario.draw else [],
         "expected": [asdict(expected) for expected in scenario.expected],
         "needs_root": not scenario.loopback,
     }

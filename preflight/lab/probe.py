@@ -6,6 +6,7 @@ Each sends a few small datagrams with a token that nothing else carries, and wai
 import secrets
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -42,6 +43,41 @@ def passing(network: Network, source: str, target: str, *, at: str, device: str,
         tap.bind((device, _ETH_P_ALL))
     with tap:
         return _count(tap, lambda token: send(network, source, address, token, size=size))
+
+
+def echoed(network: Network, source: str, target: str) -> bool:
+    """Whether one member answers an ICMP echo request of another."""
+    address = address_of(network, target)
+    family, protocol, kinds = _ECHO["6" if ":" in address else "4"]
+    token = secrets.token_bytes(16)
+    request = struct.pack("!BBHHH", kinds[0], 0, 0, 0, 0) + token
+    if family == socket.AF_INET:  # for IPv6 the kernel does it
+        request = request[:2] + _checksum(request) + request[4:]
+    with inside(network.names.namespace(source)), socket.socket(family, socket.SOCK_RAW, protocol) as client:
+        client.connect((address, 0))
+        client.send(request)
+        deadline = time.monotonic() + WAIT_S
+        while select.select([client], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            data = client.recv(2000)
+            head = data[20:] if family == socket.AF_INET else data
+            if head[0] == kinds[1] and token in head:
+                return True
+    return False
+
+
+_ECHO = {
+    "4": (socket.AF_INET, socket.IPPROTO_ICMP, (8, 0)),
+    "6": (socket.AF_INET6, socket.IPPROTO_ICMPV6, (128, 129)),
+}
+"""Sockets for echo requests, and the types of request and answer."""
+
+
+def _checksum(message: bytes) -> bytes:
+    """The checksum of the Internet protocols (RFC 1071) for a message of even length."""
+    total = sum(struct.unpack(f"!{len(message) // 2}H", message))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return int(~total & 0xFFFF).to_bytes(2)
 
 
 def send(network: Network, source: str, address: str, token: bytes, *, port: int = PORT, size: int = 64) -> None:

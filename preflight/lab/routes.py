@@ -1,13 +1,12 @@
-"""Wrong routes, and the reverse-path filter: faults for `preflight.lab.scenarios`."""
+"""Wrong routes, and the reverse-path filter."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from preflight.lab.faults import table_between
 from preflight.lab.names import ROUTER
-from preflight.lab.network import UNDERLAY, add_address, index_of, inside, netlink
+from preflight.lab.network import UNDERLAY, index_of, inside, netlink
 from preflight.lab.part import Part
-from preflight.lab.topology import TUNNEL_PORT, prefix_length, underlay_address
+from preflight.lab.topology import TUNNEL_PORT, underlay_address
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -25,38 +24,6 @@ def leaked_route(node: str, peer: str) -> Part:
     return Part(f"a route on {node} sends {peer}'s overlay address to the underlay", inject=inject)
 
 
-def leaked_udp(node: str, peer: str) -> Part:
-    """A policy rule sends UDP for the peer's overlay address to the underlay; a plain route lookup looks right."""
-
-    def inject(network: "Network") -> None:
-        table = table_between(node, peer)
-        with netlink(network.names.namespace(node)) as kernel:
-            for family in network.plan.families:
-                address, length = network.plan.address(peer, family), 32 if family == 4 else 128
-                kernel.rule("add", table=table, priority=table, dst=address, dst_len=length, ip_proto=_UDP)
-                kernel.route("add", dst=f"{address}/{length}", table=table, gateway=network.plan.gateway(node, family))
-
-    return Part(f"a rule on {node} sends UDP for {peer}'s overlay address to the underlay", inject=inject)
-
-
-_UDP = 17
-
-
-def overlapping_lan(node: str) -> Part:
-    """The node's LAN uses the overlay's IPv4 prefix, and its route is older than the tunnel's, so it wins."""
-
-    def inject(network: "Network") -> None:
-        own = network.plan.address(node, 4)
-        with netlink(network.names.namespace(node)) as route:
-            add_address(route, UNDERLAY, "10.66.0.77")
-            tunnel = index_of(route, network.names.tunnel(node))
-            # Of two routes to one prefix the older one wins, so the tunnel's must be the younger.
-            route.addr("del", index=tunnel, address=own, prefixlen=prefix_length(4))
-            add_address(route, network.names.tunnel(node), own)
-
-    return Part(f"{node}'s LAN uses the overlay's prefix", inject=inject)
-
-
 PUBLIC_ADDRESS = "44.128.0.3"
 """Global unicast, unlike documentation addresses; it exists only in the lab's namespaces."""
 
@@ -70,7 +37,7 @@ def public_endpoint(node: str, of: str) -> Part:
         with netlink(network.names.namespace(ROUTER)) as route:
             route.route("add", dst=f"{PUBLIC_ADDRESS}/32", gateway=underlay_address(of, 4))
         peer = ("peer", network.keys[of].public, "endpoint", f"{PUBLIC_ADDRESS}:{TUNNEL_PORT}")
-        network.wg(node, "set", network.names.tunnel(node), *peer)
+        network.wg(node, "set", network.tunnel_to(node, of), *peer)
 
     return Part(f"{of} has a public address", inject=inject)
 

@@ -118,7 +118,8 @@ def parse_scenario(name: str, text: str) -> Scenario:
         also=expected[1:],
         exit_code=file.exit_code,
         definition=text,
-        draw=_draw(name, file, setup),
+        draw=(drawn := _draw(name, file, setup)),
+        by_truth=drawn is not None,
     )
 
 
@@ -150,13 +151,13 @@ def _parts(name: str, entry: str | dict[str, Any], topology: str, setup: Setup) 
 
 def scenario_of(drawn: Draw) -> Scenario:
     """A draw as a scenario, with the file that makes it again."""
-    parts = (*drawn.setup.parts(), *(part for fault in drawn.made() for part in fault.made(drawn.setup)))
     return Scenario(
         name=_lab_name(drawn.name),
         summary=str(drawn),
-        faults=parts,
+        faults=drawn.parts(),
         definition=yaml.safe_dump(dict(definition(drawn)), sort_keys=False),
         draw=drawn,
+        by_truth=True,
     )
 
 

@@ -77,9 +77,16 @@ def judge(scenario: Scenario, report: Mapping[str, Any]) -> Outcome:
     )
 
 
-def judge_draw(name: str, truths: Sequence[Truth], report: Mapping[str, Any], silent: frozenset[str]) -> Outcome:
+def judge_draw(
+    name: str,
+    truths: Sequence[Truth],
+    report: Mapping[str, Any],
+    silent: frozenset[str],
+    *,
+    any_order: bool = False,
+) -> Outcome:
     """Compare a report with what is true of a draw."""
-    found = truth.judge(truths, report, silent=silent)
+    found = truth.judge(truths, report, silent=silent, any_order=any_order)
     first = next((cause for cause in report["diagnosis"] if cause["code"] not in silent), None)
     return Outcome(
         name,

@@ -16,13 +16,14 @@ from typing import Any
 
 import yaml
 
-from preflight.lab import blueprint, name_servers, processes, users
-from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, LabSecrets, Places
+from preflight.lab import name_servers, processes, settings, users
+from preflight.lab.blueprint import BACKEND_PORT, Blueprint, Front, Kind, Places
 from preflight.lab.cluster import register
 from preflight.lab.names import LabError, LabNames
 from preflight.lab.network import inside
 from preflight.lab.nginx import Nginx, front_servers
 from preflight.lab.processes import Daemon
+from preflight.lab.settings import LabSecrets
 from preflight.lab.signals import give_way
 from preflight.model.host_port import bracketed, join_host_port
 from preflight.programs import python_module
@@ -76,9 +77,9 @@ class Site:
         write_private(control / "jwt-secret", secrets.jwt)
         for holder in (node, peer):
             write_private(holder / "responder.key", secrets.responder_key)
-        _write_settings(node, blueprint.node_settings(self.plan, self.places, self.kind, self.names.tunnel("a")))
-        _write_settings(peer, blueprint.responder_settings(self.plan, self.places, self.kind))
-        _write_settings(control, blueprint.control_plane_settings(self.plan))
+        _write_settings(node, settings.node_settings(self.plan, self.places, self.kind, self.names.tunnel("a")))
+        _write_settings(peer, settings.responder_settings(self.plan, self.places, self.kind))
+        _write_settings(control, settings.control_plane_settings(self.plan))
         if self.plan.certificate is not None:
             from preflight.lab.certificates import write_certificates
 
@@ -115,7 +116,7 @@ class Site:
         """Start all programs in parallel; call the returned function, with a deadline, to wait until each is ready."""
         waiting = name_servers.start(self.names, self.plan, self.places, self.command)
         waiting.append(self.start_control_plane())
-        words = [*python_module("preflight", "responder"), *blueprint.responder_binds(self.plan, self.places)]
+        words = [*python_module("preflight", "responder"), *settings.responder_binds(self.plan, self.places)]
         words += ["--config", str(self.names.files("b") / "preflight.yaml")]
         if self.plan.responder_key:
             words += ["--key-file", str(self.names.files("b") / "responder.key")]

@@ -139,19 +139,20 @@ class Trials:
 
 def _truths(scenario: Scenario, lab: Lab) -> tuple[Truth, ...]:
     """What is true of a draw in this lab."""
-    return tuple(truth.resolved(lab.network) for truth in scenario.draw.truths()) if scenario.draw else ()
+    if scenario.draw is None or not scenario.by_truth:
+        return ()
+    return tuple(truth.resolved(lab.network) for truth in scenario.draw.truths())
 
 
 def _judged(scenario: Scenario, true: Sequence[Truth], report: Mapping[str, Any]) -> Outcome:
-    if scenario.draw is None:
+    if scenario.draw is None or not scenario.by_truth:
         return score.judge(scenario, report)
-    return score.judge_draw(scenario.name, true, report, scenario.draw.setup.silent())
+    return score.judge_draw(scenario.name, true, report, scenario.silent, any_order=scenario.draw.any_order)
 
 
 def _green(scenario: Scenario, report: Mapping[str, Any]) -> bool:
     """Whether nothing is wrong any more, as far as this set-up lets us see."""
-    silent = scenario.draw.setup.silent() if scenario.draw else frozenset[str]()
-    return truth.judge((), report, silent=silent).right
+    return truth.judge((), report, silent=scenario.silent).right
 
 
 def _enrolled(report: Mapping[str, Any]) -> bool:

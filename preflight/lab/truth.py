@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -150,20 +151,23 @@ class Judgement:
 _BAD = ("fail", "warn", "error")
 
 
-def judge(truths: Sequence[Truth], report: Mapping[str, Any], *, silent: frozenset[str] = frozenset()) -> Judgement:
+def judge(
+    truths: Sequence[Truth],
+    report: Mapping[str, Any],
+    *,
+    silent: frozenset[str] = frozenset(),
+    any_order: bool = False,
+) -> Judgement:
     """Compare a report with what is true: each truth must be a cause, the deepest first, and nothing else may be bad.
 
-    silent: codes of results that this set-up gives without any fault, such as `run.needs-responder`.
+    silent: codes of results that this set-up gives without any fault, such as `run.needs-responder`. any_order: none of
+    them is deeper than the others.
     """
     causes = [cause for cause in report["diagnosis"] if cause["code"] not in silent]
-    lacks = _exit_code(truths, report, silent)
-    worst: Grade = "wrong" if lacks else "right"
-    for truth, cause in zip(truths, causes, strict=False):
-        grade, missing = _compare(truth, cause, report)
-        worst = max(worst, grade, key=_ORDER.index)
-        lacks += missing
-    if len(causes) < len(truths):
-        lacks += [f"no cause {truth.code}" for truth in truths[len(causes) :]]
+    orders = permutations(truths) if any_order else [tuple(truths)]
+    worst, missing = min((_named(order, causes, report) for order in orders), key=lambda each: _ORDER.index(each[0]))
+    lacks = [*_exit_code(truths, report, silent), *missing]
+    if len(lacks) > len(missing):
         worst = "wrong"
     alarms = _alarms(causes[: len(truths)], causes[len(truths) :], report, silent)
     if alarms:
@@ -182,6 +186,20 @@ def _exit_code(truths: Sequence[Truth], report: Mapping[str, Any], silent: froze
 
 
 _ORDER: tuple[Grade, ...] = ("right", "vague", "wrong")
+
+
+def _named(
+    truths: Sequence[Truth], causes: Sequence[Mapping[str, Any]], report: Mapping[str, Any]
+) -> tuple[Grade, list[str]]:
+    """How good the causes are, one for each truth in this order, and what they lack."""
+    worst: Grade = "right"
+    lacks: list[str] = []
+    for truth, cause in zip(truths, causes, strict=False):
+        grade, missing = _compare(truth, cause, report)
+        worst = max(worst, grade, key=_ORDER.index)
+        lacks += missing
+    unnamed = truths[len(causes) :]
+    return ("wrong" if unnamed else worst), [*lacks, *(f"no cause {truth.code}" for truth in unnamed)]
 
 
 def _shown(cause: Mapping[str, Any]) -> str:

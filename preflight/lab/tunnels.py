@@ -5,8 +5,10 @@ addresses on the device; the daemons of Nebula and OpenVPN set them themselves.
 """
 
 import errno
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -76,6 +78,15 @@ def _move(network: Network, node: str) -> None:
         words = ("mtu", str(network.plan.tunnel_mtu), "netns", network.names.namespace(node))
         host = network.plan.outer(node)
         run(network.command(host, program("ip"), "link", "set", network.names.tunnel(node), *words))
+
+
+@cache
+def in_the_kernel() -> bool:
+    """Whether WireGuard's tunnels are the kernel's own on this machine, also before the first one is made."""
+    modules = Path("/lib/modules") / os.uname().release
+    lists = (modules / name for name in ("modules.dep", "modules.builtin"))
+    known = any("/wireguard.ko" in each.read_text(encoding="utf-8") for each in lists if each.exists())
+    return known or Path("/sys/module/wireguard").exists()
 
 
 def _kernel_wireguard(network: Network, node: str, device: str) -> bool:

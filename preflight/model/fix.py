@@ -7,6 +7,7 @@ command lines that the program runs are both built from them, so they cannot dif
 
 from typing import get_args
 
+from preflight.model.filter_fixes import FilterPass, IptablesPass
 from preflight.model.host_fixes import (
     BearerFromWorkerToken,
     ClockSync,
@@ -42,7 +43,9 @@ __all__ = [
     "Environment",
     "FilterAccept",
     "FilterDelete",
+    "FilterPass",
     "Fix",
+    "IptablesPass",
     "KernelSettings",
     "LinkAddresses",
     "LinkMtu",
@@ -90,6 +93,8 @@ Fix = (
     | PrivateFiles
     | FilterDelete
     | FilterAccept
+    | FilterPass
+    | IptablesPass
     | Setting
     | Environment
     | PastProxy

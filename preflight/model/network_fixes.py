@@ -1,4 +1,4 @@
-"""Fixes of the network: interfaces, routes, kernel settings, WireGuard's peers and rules of nftables."""
+"""Fixes of the network: interfaces, routes, kernel settings, WireGuard's peers and rules of firewalls."""
 
 import shlex
 from dataclasses import dataclass

@@ -85,7 +85,7 @@ class Entry:
     """One entry of a routing table.
 
     source: the address that it chooses for packets. from_network: the sources that it is for (IPv6 only). dead: the
-    kernel does not use it, or its device has no carrier. hops: of an entry with several, each with device and gateway.
+    kernel does not use it. hops: of an entry with several, each with device and gateway.
     """
 
     version: int

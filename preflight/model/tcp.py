@@ -19,7 +19,7 @@ HandshakeOutcome = (
 class Connection:
     """One attempt to connect to one address. elapsed_ms: until the outcome; detail: the system's error text.
 
-    offender: who sent the ICMP error that ended it, as far as the kernel tells.
+    offender: who sent the ICMP error that ended it, as far as the kernel knows.
     """
 
     address: str

@@ -15,7 +15,7 @@ from typing import Any
 from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
-from preflight.model.overlay import PRIVILEGE, OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
@@ -73,7 +73,7 @@ def state_from(
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
     more |= {"key_expires_unix_s": expires_unix_s, "health": tuple(_silent_lighthouses(config, peers))}
     if networks:
-        more["prefixes"] = outermost(networks)
+        more["prefixes"] = outermost([*networks, *_behind_members(config)])
     if details and _foreign(details, authorities):
         more |= {"condition": "overlay.not-authorized", "health": (FOREIGN, *more["health"])}
     if expires_unix_s is not None and expires_unix_s < now_unix_s:
@@ -85,6 +85,12 @@ def state_from(
     more.setdefault("condition", "overlay.daemon-down")
     more["health"] = (*more["health"], f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
+
+
+def _behind_members(config: Mapping[str, Any]) -> list[IPNetwork]:
+    """The networks behind other members into which this node's routes lead."""
+    routes = table(config.get("tun")).get("unsafe_routes") or []
+    return [ip_network(text(table(each).get("route")), strict=False) for each in routes]
 
 
 def _foreign(details: Mapping[str, Any], authorities: Sequence[Mapping[str, Any]]) -> bool:

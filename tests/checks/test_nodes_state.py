@@ -67,7 +67,7 @@ def test_judge(nodes: list[NodeRecord], expected: list[str]) -> None:
     ],
 )
 def test_the_control_url_is_no_address_of_a_worker(announced: str, expected: str) -> None:
-    """Real workers all announce the control URL; two that share another address are still reported."""
+    """Real workers announce the control URL, all of them the same; two that share another address are reported."""
     rows = tuple(at(name, announced) for name in ("b", "c", "d"))
     url = ControlUrl("http", "10.66.0.3", 9847)
     (result,) = judge(Registry(rows, NOW_MS), "a", 90_000, url=url)

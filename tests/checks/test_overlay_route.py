@@ -61,6 +61,38 @@ def test_routes(route: Route, lan: Link, code: str | None, remedy: str | None) -
     assert remedy is None or remedy in (result.remedy or "")
 
 
+B = OverlayPeer("b", addresses=(ip_network("10.66.0.2/32"),))
+C = OverlayPeer("c", addresses=(ip_network("10.66.0.3/32"),))
+OWN = (ip_interface("10.66.0.1/32"),)
+TO_B = replace(STATE, interface="wg-b", addresses=OWN, peers=(B,))
+TO_C = replace(STATE, interface="wg-c", addresses=OWN, peers=(C,))
+OFFICE = replace(STATE, interface="vpn0", peers=(replace(C, addresses=(ip_network("0.0.0.0/0"),)),))
+
+
+@pytest.mark.parametrize(
+    ("state", "way", "code"),
+    [
+        (replace(TO_C, further=(TO_B,)), "wg-b", None),
+        (replace(TO_B, further=(TO_C,)), "wg-b", None),
+        (replace(TO_B, further=(TO_C,)), "wg-c", "overlay.route-leak"),
+        (replace(TO_B, further=(TO_C,)), "eth0", "overlay.route-leak"),
+        (replace(TO_B, further=(OFFICE,)), "vpn0", "overlay.route-leak"),
+    ],
+)
+def test_each_peer_is_judged_on_the_tunnel_that_owns_it(state: OverlayState, way: str, code: str | None) -> None:
+    """With a tunnel for each peer, and with another VPN: the remedy for a false leak would cut a working peer off."""
+    tunnels = [replace(WG, index=n, name=name, kind="tun") for n, name in enumerate(("wg-b", "wg-c", "vpn0"), 5)]
+    result = judge(PEER, state, replace(IN, interface=way, matched=ip_network("10.66.0.2/32")), (LO, ETH, *tunnels))
+    assert (str(result.code) if result.code else None) == code
+
+
+def test_a_lan_behind_the_tunnels_own_table_is_no_rival() -> None:
+    """wg-quick's rule looks at the tunnel's table first: a wide LAN that holds the address changes nothing."""
+    wide = replace(ETH, addresses=(ip_interface("10.66.0.77/16"),))
+    route = replace(IN, matched=ip_network("0.0.0.0/0"), table=51820)
+    assert judge(PEER, STATE, route, (LO, wide, WG)).status is Status.PASS
+
+
 def test_this_node_itself_in_the_peer_list_is_no_peer() -> None:
     """One file for the whole fleet lists the node itself too: neither a fault nor a proof of anything."""
     own = Route("10.66.0.1", interface="lo", source="10.66.0.1", matched=ip_network("10.66.0.1/32"), local=True)

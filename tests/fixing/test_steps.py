@@ -12,7 +12,9 @@ from preflight.model.fix import (
     ClockSync,
     FilterAccept,
     FilterDelete,
+    FilterPass,
     Fix,
+    IptablesPass,
     KernelSettings,
     LinkAddresses,
     LinkMtu,
@@ -191,6 +193,20 @@ def test_an_accepting_rule_is_found_again() -> None:
     assert undone(made, output) == words("nft delete rule inet filter input handle 9")
 
 
+def test_a_rule_in_front_of_another_is_found_again() -> None:
+    """The same for one flow, in front of the rule that stops it: nft by the new handle, iptables by its words."""
+    in_nft = FilterPass(family="inet", table="filter", chain="input", before=7, interface_in="wg0", source="10.66.0.2")
+    (made,) = steps(in_nft, asked())
+    assert made.command[:8] == ("nft", "--echo", "--handle", "insert", "rule", "inet", "filter", "input")
+    output = 'insert rule inet filter input position 7 iifname "wg0" ip saddr 10.66.0.2 accept # handle 9\n'
+    assert undone([made], output) == words("nft delete rule inet filter input handle 9")
+    (made,) = steps(IPTABLES, asked("-P OUTPUT ACCEPT\n-A OUTPUT -j DROP\n"))
+    assert undone([made]) == words("iptables-legacy -w -t filter -D OUTPUT -p udp --sport 51820 -j ACCEPT")
+
+
+IPTABLES = IptablesPass(family="ip", table="filter", chain="OUTPUT", before=1, protocol="udp", source_port=51820)
+
+
 def test_what_cannot_be_undone_says_so() -> None:
     """Protects from the promise of a way back that there is not."""
     assert [step.unmade for step in steps(ServiceRestart(service="nebula"), asked())] == [None]
@@ -261,6 +277,7 @@ STALE: Mapping[str, tuple[Fix, tuple[str, ...], str]] = {
     "the rule is gone": (
         FilterDelete(family="inet", table="filter", chain="input", handle=8), (RULES,), "not there any more",
     ),
+    "the chain is shorter": (IPTABLES, ("-P OUTPUT DROP\n",), "has only 0 rules"),
     "the address is on no interface": (
         LinkMtuByAddress(address="10.66.0.2", mtu_bytes=1312), ("[]",), "on 0 interfaces",
     ),

@@ -31,12 +31,16 @@ def network(tmp_path: Path) -> Iterator[Callable[[str], Network]]:
         made = Network(names, plan, {node: TunnelKeys.fresh() for node in plan.topology.members})
         deadline = time.monotonic() + 20
         made.lay_underlay()
+        for part in scenario.faults:
+            part.underlay(made)
         tunnels.build(made, deadline)
+        for part in scenario.faults:
+            part.tunnels(made)
         with inside(names.namespace("a")):
             for node in plan.topology.members[1:]:
                 wait_for_answer(plan.address(node, plan.families[0]), 1, deadline)
-        for fault in scenario.faults:
-            fault.inject(made)
+        for part in scenario.faults:
+            part.inject(made)
         return made
 
     names.directory.mkdir()

@@ -81,7 +81,7 @@ def test_random_loss(network: Build, arrivals: Arrivals, scenario: str, source: 
     """Protects one-way loss: some packets are lost on the one way, none on the other."""
     lossy = network(scenario)
     assert arrivals(lossy, target, source, count=100) == 100
-    # 5 % of 400: never none, and never 100 (twenty standard deviations).
+    # 10 % of 400: never none, and never 100 (ten standard deviations).
     assert 300 < arrivals(lossy, source, target, count=400) < 400
 
 
@@ -185,10 +185,10 @@ def test_silent_control_port(network: Build) -> None:
 
 
 def test_far_away(network: Build, arrivals: Arrivals) -> None:
-    """Protects healthy-80ms: the round trip takes 75 ms and more, nothing is lost, and c is as near as ever."""
+    """Protects healthy-80ms: the round trip to b and c takes 80 ms and more, and nothing is lost."""
     far = network("healthy-80ms")
-    assert _round_trips_ms(far, "10.66.0.2") >= 75
-    assert _round_trips_ms(far, "10.66.0.3") < 75
+    assert _round_trips_ms(far, "10.66.0.2") >= 80
+    assert _round_trips_ms(far, "10.66.0.3") >= 80
     assert arrivals(far, "a", "b", count=100) == arrivals(far, "b", "a", count=100) == 100
 
 

@@ -49,7 +49,7 @@ def test_a_file_becomes_a_scenario() -> None:
         ("faults: [no-echo]", "no-echo: {node}"),
         ("faults: [{no-echo: {node: b, hard: 1}}]", "hard"),
         ("faults: [{nat: {node: a, timeout_s: soon}}]", "timeout_s"),
-        ("faults: [{no-echo: {node: b}, no-responder: {}}]", "one name with its values"),
+        ("faults: [{no-echo: {node: b}, no-icmp-too-big: {}}]", "one name with its values"),
         ("faults: [{no-echo: b}]", "write its values as {key: value}"),
         ("expect: [mtu.blackhole]", "no finding code is called 'mtu.blackhole'; nearest: mtu.black-hole"),
         ("expect: [mtu.black-hole upwards]", "'upwards' is not a direction"),
@@ -69,9 +69,9 @@ def test_a_mistake_is_named(text: str, said: str) -> None:
 
 
 def test_every_fault_can_be_named() -> None:
-    """A fault that the built-in scenarios use must be there for users too, with a separate sentence."""
+    """A fault with values must be there for users, with a separate sentence."""
     everything = offered()
-    assert {"black-hole", "drop-in", "drop-out", "nat", "impaired", "certificate", "stale-key"} <= set(everything)
+    assert {"black-hole", "drop-in", "drop-out", "nat", "impaired", "resolvers", "second-path"} <= set(everything)
     for name, factory in everything.items():
         assert usage(name, factory).startswith(name)
         assert factory.__doc__, name

@@ -102,3 +102,14 @@ def test_a_green_report_on_a_broken_node_is_wrong() -> None:
     found = judge([TRUE], green)
     assert (found.grade, found.got) == ("wrong", "nothing")
     assert "no cause host.firewall-drop" in found.lacks
+
+
+def test_two_that_are_equally_deep_come_in_any_order() -> None:
+    """Protects two directions of one way: neither has to be repaired first, and both must be named."""
+    other = replace(TRUE, direction="reverse", place=None, deciding=None)
+    said = report()
+    said["diagnosis"].insert(0, {**CAUSE, "direction": "reverse", "place": None, "explains": []})
+    assert judge([TRUE, other], said, any_order=True).right
+    assert judge([TRUE, other], said).grade == "wrong"
+    del said["diagnosis"][0]
+    assert judge([TRUE, other], said, any_order=True).grade == "wrong"

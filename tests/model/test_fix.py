@@ -31,6 +31,15 @@ def _named(names: st.SearchStrategy[str], values: st.SearchStrategy[str]) -> st.
     return st.lists(st.builds(NamedValue, names, values), min_size=1, max_size=4).map(tuple)
 
 
+PASSING: dict[str, st.SearchStrategy[Any]] = {
+    "interface_in": optional() | interfaces,
+    "interface_out": optional() | interfaces,
+    "source": addresses,
+    "destination": optional() | addresses,
+    "protocol": st.sampled_from(("udp", "tcp")),
+    "source_port": optional() | st.integers(1, 65535),
+    "destination_port": optional() | st.integers(1, 65535),
+}
 PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "link.mtu": {"interface": interfaces, "mtu_bytes": sizes},
     "link.mtu-by-address": {"address": addresses, "mtu_bytes": sizes},
@@ -91,6 +100,14 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "family": st.sampled_from(("ip", "ip6", "inet")), "table": words, "chain": words, "interface": interfaces,
         "source": optional() | addresses, "protocol": st.sampled_from(("udp", "tcp")), "port": st.integers(1, 65535),
     },
+    "nft.pass": {
+        "family": st.sampled_from(("ip", "ip6", "inet", "netdev")), "table": words, "chain": words,
+        "before": optional() | st.integers(1, 2**63 - 1), **PASSING,
+    },
+    "iptables.pass": {
+        "family": st.sampled_from(("ip", "ip6")), "table": words, "chain": words,
+        "before": optional() | st.integers(1, 2**31 - 1), **PASSING,
+    },
     "settings.value": {"file": paths, "key": st.just("control.url"), "value": urls},
     "environment": {"variables": _named(st.just("VOX_ORCHESTRATOR_MESH_CONTROL_URL"), urls)},
     "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
@@ -138,6 +155,9 @@ RULE = {
     **{"id": "rule", "action": "del", "family": "-4", "priority": 90},
     **{"does": "prohibit", "destination": "10.66.0.2/32"},
 }
+PASS = {
+    "id": "nft.pass", "family": "ip", "table": "t", "chain": "c", "interface_out": "wg0", "destination": "10.66.0.2"
+}  # fmt: skip
 PEER = {"id": "wireguard.peer", "interface": "wg0", "key": KEY, "keepalive_s": 25}
 RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips": ["10.66.0.2/32"]}
 
@@ -182,6 +202,12 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         ({"id": "service.restart", "service": "nebula"}, "service"),
         ({"id": "nft.delete", "family": "inet", "table": "filter", "chain": "input", "handle": 4}, "table"),
         ({"id": "nft.delete", "family": "inet", "table": "filter", "chain": "input", "handle": 4}, "chain"),
+        (PASS, "table"),
+        (PASS, "chain"),
+        (PASS, "interface_out"),
+        (PASS, "destination"),
+        (PASS | {"id": "iptables.pass"}, "chain"),
+        (PASS | {"id": "iptables.pass"}, "destination"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "file"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "key"),
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "value"),

@@ -68,6 +68,14 @@ def test_a_working_network() -> None:
     assert "SECRET" not in repr(state)
 
 
+def test_a_network_behind_a_member() -> None:
+    """An unsafe route is part of the overlay: where its packets leave elsewhere, that is a leak."""
+    behind = {"route": "192.168.77.0/24", "via": "10.77.0.20"}
+    config = {**CONFIG, "tun": {"dev": "neb0", "unsafe_routes": [behind]}}
+    state = state_from(config, CERTIFICATE, (), LINKS, NOW)
+    assert (state.claims("192.168.77.2"), state.claims("192.168.78.2")) == (24, -1)
+
+
 def test_an_expired_certificate() -> None:
     """One second later the node's certificate is worth nothing."""
     assert state_from(CONFIG, CERTIFICATE, (), LINKS, NOW + 2).condition == "overlay.key-expired"

@@ -55,7 +55,7 @@ AXES = {
         "Which members talk directly?",
         {
             "mesh": Value("all"),
-            "hub": Value("a and b reach each other through c only", (Part("c is the hub", shape=_hub),)),
+            "hub": Value("a and b reach each other through c only", (Part("c is the hub", shape=_hub, loopback=True),)),
         },
     ),
     "routes": Axis(

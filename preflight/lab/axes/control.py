@@ -81,6 +81,9 @@ def _at_work(plan: Blueprint) -> Blueprint:
     return replace(plan, registered=(*plan.registered, *rows))
 
 
+_AT_WORK = Part("nodes at work", shape=_at_work, loopback=True)
+
+
 def _announce_url(plan: Blueprint) -> Blueprint:
     named = [url for url in plan.url_variables.values() if "{control}" in url]
     url = Places.in_tunnel(plan).url(plan.control_url or named[0])
@@ -138,7 +141,7 @@ AXES = {
         "How does the control plane speak?",
         {
             "plain": Value("HTTP"),
-            "tls": Value("TLS", (Part("the control plane speaks TLS", shape=_tls),)),
+            "tls": Value("TLS", (Part("the control plane speaks TLS", shape=_tls, loopback=True),)),
             "prefix": Value("TLS, below a path of nginx", (Part("nginx is in front of it", shape=_prefixed),)),
         },
     ),
@@ -146,7 +149,7 @@ AXES = {
         "Where is the control plane?",
         {
             "third": Value("on c"),
-            "peer": Value("on b", (Part("b hosts the control plane", shape=_at_the_peer),)),
+            "peer": Value("on b", (Part("b hosts the control plane", shape=_at_the_peer, loopback=True),)),
             "behind": Value("in a LAN behind c", (Part("c forwards to its LAN", shape=_behind, underlay=_lay_lan),)),
         },
     ),
@@ -155,7 +158,7 @@ AXES = {
         {
             "key": Value("yes, with a's key"),
             "keyless": Value("yes, without a key", (planned("no key", responder_key=False),), _UNMEASURED),
-            "absent": Value("no", (planned("no responder runs at b", responder=False),), _UNCONFIRMED),
+            "absent": Value("no", (planned("no responder runs at b", loopback=True, responder=False),), _UNCONFIRMED),
             "filtered": Value(
                 "no, and b lets ping and TCP in, nothing else",
                 (planned("no responder runs at b", responder=False), Part("b lets in no UDP", tunnels=_filter_probes)),
@@ -167,7 +170,7 @@ AXES = {
         "Which nodes does the cluster have already?",
         {
             "empty": Value("none"),
-            "working": Value("three, each with its own address", (Part("nodes at work", shape=_at_work),)),
+            "working": Value("three, each with its own address", (_AT_WORK,)),
             "announce-url": Value(
                 "three, which announce the control URL as their address, as real workers do",
                 (Part("nodes that announce the control URL", shape=_announce_url),),

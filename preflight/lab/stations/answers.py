@@ -1,6 +1,9 @@
 """Faults of what a request carries, of the answer that comes back, and of a proxy between them."""
 
+import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from functools import partial
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,7 @@ from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.proofs import each_of
+from preflight.lab.stations.words import at_control_host
 from preflight.lab.truth import Deciding, Healer, Place, Truth
 from preflight.model.host_port import bracketed
 
@@ -26,7 +30,6 @@ HEARTBEAT = "/v1/populi/heartbeat"
 _LABELS = [f"pool=inference-{number:04}" for number in range(120)]
 """A join with them is longer than two kilobytes."""
 _SMALLEST_CAP = 2048
-_LONG_JOIN = asks.labelled("a has many labels", _LABELS)
 _LONG = asks.record("proof", capabilities={"labels": _LABELS})
 _SKEW_S = 600
 _SLOW_MS = 450
@@ -35,22 +38,11 @@ _PROXY_FILE = "proxy-url"
 _NO_BODY = f'proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection ""; {HAND_ON}'
 
 
-def _front(summary: str, front: Front) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (asks.in_front(summary, front),)
-
-
-def _is(
-    place: Place, code: str, deciding: Deciding | None = None, *, heals: Healer = "nothing", warns: bool = False
-) -> Callable[[Setup], Truth]:
-    """What a server or a gateway does wrong is corrected at the control host."""
-    dies = None if warns else place
-    return lambda setup: Truth(
-        code, "control", place=dies, deciding=deciding, heals=heals, where="control host", warns=warns
-    )
+_LONG_JOIN = asks.labelled("a has many labels", _LABELS)
 
 
 def _status(place: Place, code: str, status: int, *, heals: Healer = "nothing") -> Callable[[Setup], Truth]:
-    return _is(place, code, Deciding("http_status", status), heals=heals)
+    return at_control_host(place, code, Deciding("http_status", status), heals=heals)
 
 
 def _cut(network: "Network") -> None:
@@ -79,12 +71,33 @@ def _waits(network: "Network") -> None:
     must(got.status == 429 and "retry-after" in got.headers, f"the list: {got.status or got.text}")
 
 
+def _never_answers(network: "Network") -> None:
+    over = asks.connection(network)
+    try:
+        over.sock.settimeout(asks.SHORT_S)
+        got = ask(network, "/health", over=over)
+    finally:
+        over.close()
+    must(got.text.startswith("TimeoutError"), f"/health: {got.status or got.text}")
+
+
 def _clock_is_off(network: "Network") -> None:
-    must(abs(asks.clock_ahead_s(network) - _SKEW_S) < _SKEW_S / 2, "the server's clock is right")
+    """By the date of an answer."""
+    date = ask(network, "/health").headers.get("date", "")
+    must(bool(date), "the answer has no date")
+    ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
+    must(abs(ahead_s - _SKEW_S) < _SKEW_S / 2, "the server's clock is right")
 
 
 def _is_slow(network: "Network") -> None:
-    must(asks.seconds(network, "/health") > _SLOW_MS / 1000, "the control plane answers at once")
+    """Over a connection that is open already."""
+    over = asks.connection(network)
+    started = time.monotonic()
+    try:
+        must(ask(network, "/health", over=over).status == 200, "/health is not answered")
+        must(time.monotonic() - started > _SLOW_MS / 1000, "the control plane answers at once")
+    finally:
+        over.close()
 
 
 def _proxy_variable(setup: Setup) -> str:
@@ -168,38 +181,35 @@ def _filtered_or_tls(setup: Setup) -> str | None:
     return "nginx hands no TLS on" if setup.transport == "tls" else _filtered(setup)
 
 
+_answer = partial(Fault, place=_ANSWER, excluded=asks.needs_direct)
+_body = partial(Fault, place=_BODY, excluded=asks.needs_direct)
+_proxy = partial(Fault, place=_PROXY, excluded=_filtered)
+
 FAULTS = (
-    Fault(
+    _proxy(
         name="proxy-refuses",
         summary="nobody listens at the proxy that a's environment names",
-        place=_PROXY,
         made=_proxied(None),
         expected=_variable,
         proof=_through_proxy(0, populi=False, failure="ConnectionRefusedError"),
-        excluded=_filtered,
     ),
-    Fault(
+    _proxy(
         name="proxy-silent",
         summary="a firewall drops what a sends to the proxy that its environment names",
-        place=_PROXY,
         made=_proxied(None, silent=True),
         expected=_variable,
         proof=_through_proxy(0, populi=False, failure="TimeoutError"),
-        excluded=_filtered,
     ),
-    Fault(
+    _proxy(
         name="proxy-forbids",
         summary="the proxy that a's environment names answers with its page: forbidden",
-        place=_PROXY,
         made=_proxied("return 403;"),
         expected=_page,
         proof=_through_proxy(403, populi=False),
-        excluded=_filtered,
     ),
-    Fault(
+    _proxy(
         name="proxy-cannot-reach",
         summary="the proxy that a's environment names does not reach the control plane, and answers 502",
-        place=_PROXY,
         made=_proxied("proxy_pass http://127.0.0.1:1;"),
         expected=lambda setup: Truth(
             "host.proxy-env", "control", place=_PROXY, deciding=Deciding("http_status", 502), heals="file"
@@ -216,96 +226,89 @@ FAULTS = (
         proof=_through_proxy(200, populi=True),
         excluded=_filtered_or_tls,
     ),
-    Fault(
+    _body(
         name="body-too-large",
         summary="a's join is longer than what the control plane takes",
-        place=_BODY,
         made=lambda setup: (_LONG_JOIN, asks.control_settings("a small cap", max_body_bytes=_SMALLEST_CAP)),
         expected=_status(_BODY, "enroll.join-failed", 413, heals="file"),
         proof=asks.answers(JOIN, 413, populi=True, body=_LONG),
         excluded=asks.needs_control,
     ),
-    Fault(
+    _body(
         name="body-too-large-for-gateway",
         summary="a's join is longer than what the gateway takes",
-        place=_BODY,
         made=lambda setup: (_LONG_JOIN, asks.in_front("a small cap", Front(more="client_max_body_size 1k;"))),
         expected=_status(_BODY, "enroll.join-failed", 413),
         proof=asks.answers(JOIN, 413, populi=False, body=_LONG),
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _body(
         name="body-lost",
         summary="a gateway hands requests on without their bodies",
-        place=_BODY,
         made=lambda setup: (
             planned("a has no bootstrap token", bootstrap="none"),
             asks.in_front("a gateway that loses bodies", Front(root=_NO_BODY)),
         ),
-        expected=_is(_BODY, "enroll.join-failed", Deciding("http_status", 400)),
+        expected=at_control_host(_BODY, "enroll.join-failed", Deciding("http_status", 400)),
         proof=each_of(asks.answers(JOIN, 400, populi=True, body=_LONG), asks.answers("/health", 200, populi=True)),
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _answer(
         name="answer-cut",
         summary="the list of nodes ends inside a chunk",
-        place=_ANSWER,
-        made=_front("a relay that cuts", Front(relay="cuts")),
-        expected=_is(_ANSWER, "control.bad-answer", Deciding("problem", "cut short")),
+        made=asks.fronted("a relay that cuts", relay="cuts"),
+        expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "cut short")),
         proof=_cut,
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _answer(
         name="answer-reset-when-reused",
         summary="each connection is reset at its second request",
-        place=_ANSWER,
-        made=_front("a relay that resets", Front(relay="resets")),
-        expected=_is(_ANSWER, "control.bad-answer", Deciding("problem", "kept-alive")),
+        made=asks.fronted("a relay that resets", relay="resets"),
+        expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "kept-alive")),
         proof=_second_is_reset,
         excluded=_not_plain,
     ),
-    Fault(
+    _answer(
         name="answer-not-json",
         summary="the list of nodes is a half of a JSON document",
-        place=_ANSWER,
-        made=_front("a relay that halves", Front(relay="halves")),
-        expected=_is(_ANSWER, "control.bad-answer", Deciding("problem", "JSON")),
+        made=asks.fronted("a relay that halves", relay="halves"),
+        expected=at_control_host(_ANSWER, "control.bad-answer", Deciding("problem", "JSON")),
         proof=_not_json,
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _answer(
+        name="answer-hang",
+        summary="the control plane accepts connections, and never answers",
+        made=lambda setup: (asks.drilled("hang"),),
+        expected=at_control_host(_ANSWER, "control.timeout"),
+        proof=_never_answers,
+        excluded=asks.needs_control,
+    ),
+    _answer(
         name="answer-heartbeat-500",
         summary="heartbeats are answered with 500",
-        place=_ANSWER,
         made=lambda setup: (asks.drilled("heartbeat-500"),),
         expected=_status(_ANSWER, "enroll.heartbeat-failed", 500),
         proof=asks.answers(HEARTBEAT, 500, populi=True, body={}),
         excluded=asks.needs_control,
     ),
-    Fault(
+    _answer(
         name="answer-throttled",
         summary="a gateway answers 429 to every API route, for good",
-        place=_ANSWER,
-        made=_front("a limit", Front(more="location /v1/ { add_header Retry-After 5 always; return 429; }")),
+        made=asks.fronted("a limit", more="location /v1/ { add_header Retry-After 5 always; return 429; }"),
         expected=_status(_ANSWER, "control.throttled", 429),
         proof=_waits,
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _answer(
         name="answer-clock",
         summary="the server's clock is ten minutes ahead",
-        place=_ANSWER,
         made=lambda setup: (asks.drilled(f"clock-skew={_SKEW_S}"),),
         expected=lambda setup: Truth("control.clock-skew", "control", where="control host"),
         proof=_clock_is_off,
         excluded=asks.needs_control,
     ),
-    Fault(
+    _answer(
         name="answer-slow",
         summary="the control plane needs half a second for each answer",
-        place=_ANSWER,
         made=lambda setup: (asks.drilled(f"slow={_SLOW_MS}"),),
-        expected=_is(_ANSWER, "control.slow", warns=True),
+        expected=at_control_host(_ANSWER, "control.slow", warns=True),
         proof=_is_slow,
         excluded=asks.needs_control,
     ),

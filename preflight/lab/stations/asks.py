@@ -1,39 +1,193 @@
-"""Requests of the laboratory's own, to prove what answers at the control plane's address, and files to break on a."""
+"""Questions of the laboratory's own about a's way to the control plane: names, connections and requests.
+
+They prove what is there without the product. The parts that break a's files and the control plane's are here too.
+"""
 
 import json
 import socket
 import ssl
-import time
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
 import yaml
 
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import SCOPE, Blueprint, Front, Places
+from preflight.lab.name_servers import DNS_PORT
 from preflight.lab.network import inside
 from preflight.lab.part import Part
-from preflight.lab.processes import start, wait_for_words
-from preflight.lab.site import CONTROL, DATABASE, write_private
+from preflight.lab.processes import program
+from preflight.lab.site import CONTROL, write_private
 from preflight.lab.stations.fault import NotThereError
-from preflight.programs import python_module
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
+    from preflight.lab.stations.proofs import Proof
 
 WAIT_S = 5.0
 SHORT_S = 0.5
 """To wait for what is not expected to come."""
+_QUICK_S = 1.0
+"""No set-up of a lab has so long a round trip."""
+_LOOK_UP_S = 4.0
+_OUTCOMES: Mapping[type[OSError], str] = {
+    ConnectionRefusedError: "refused",
+    ConnectionResetError: "reset",
+    TimeoutError: "silent",
+    PermissionError: "forbidden",
+}
 LIST = "/v1/populi/nodes"
 JOIN = "/v1/populi/join"
 EXCHANGE = "/v1/populi/bootstrap/exchange"
 FEATURE = "x-populi-feature"
 """The header by which a control plane is known, on its errors too."""
+
+
+def places_of(network: "Network") -> Places:
+    """Where the control plane is in this lab."""
+    return Places.in_tunnel(network.plan)
+
+
+def control_address(network: "Network") -> str:
+    """The address at which the control plane listens."""
+    return places_of(network).control
+
+
+def url_of(network: "Network") -> str:
+    """The control URL that a uses."""
+    plan = network.plan
+    named = [url for url in plan.url_variables.values() if "{control}" in url]
+    return places_of(network).url(plan.control_url or named[0])
+
+
+# Names and connections
+
+
+def connects(network: "Network", address: str) -> str:
+    """How a TCP connection of a to the control plane's port at an address ends, and its first byte's answer.
+
+    It is `open`, `refused`, `reset`, `silent`, `forbidden` (by a's own kernel) or `unreachable`.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with inside(network.names.namespace("a")), socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(_QUICK_S)
+        try:
+            client.connect((address, places_of(network).control_port))
+            client.sendall(b"\r\n")
+            client.recv(1)
+        except OSError as error:
+            if isinstance(error, TimeoutError) and _is_connected(client):
+                return "open"
+            return next((word for kind, word in _OUTCOMES.items() if isinstance(error, kind)), "unreachable")
+    return "open"
+
+
+def _is_connected(client: socket.socket) -> bool:
+    try:
+        client.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def looked_up(network: "Network", name: str) -> tuple[str, ...]:
+    """The addresses that a's programs get for a name; none too if nothing comes in time."""
+    words = network.command("a", program("getent"), "ahosts", name)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_LOOK_UP_S, check=False)
+    except subprocess.TimeoutExpired:
+        return ()
+    return tuple(dict.fromkeys(line.split()[0] for line in done.stdout.splitlines()))
+
+
+def answered(network: "Network", resolver: str, name: str, *, tcp: bool = False) -> str:
+    """What a resolver says to a about a name: addresses, a code such as NXDOMAIN, `empty`, `blocked`, `too long`, or an
+    outcome.
+
+    The outcomes of a connection are `refused`, `silent` and `unreachable`.
+    """
+    query = dns.message.make_query(name, "A" if network.plan.families[0] == 4 else "AAAA", use_edns=True)
+    with inside(network.names.namespace("a")):
+        try:
+            reply = dns.query.tcp(query, resolver, _QUICK_S) if tcp else _over_udp(query, resolver)
+        except dns.exception.Timeout:
+            return "silent"
+        except OSError as error:
+            return next((word for kind, word in _OUTCOMES.items() if isinstance(error, kind)), "unreachable")
+    if reply.flags & dns.flags.TC:
+        return "too long"
+    if reply.rcode() != dns.rcode.NOERROR:
+        return dns.rcode.to_text(reply.rcode())
+    if any(isinstance(each, dns.edns.EDEOption) and each.code == dns.edns.EDECode.BLOCKED for each in reply.options):
+        return "blocked"
+    return " ".join(item.to_text() for rrset in reply.answer for item in rrset) or "empty"
+
+
+def _over_udp(query: dns.message.Message, resolver: str) -> dns.message.Message:
+    """The answer to a datagram. Its socket is connected, unlike dnspython's: only then the kernel reports refusals."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(_QUICK_S)
+        client.connect((resolver, DNS_PORT))
+        client.send(query.to_wire())
+        return dns.message.from_wire(client.recv(65535))
+
+
+def connection_ends(*expected: str, to: "Callable[[Network], str]" = control_address) -> "Proof":
+    """A connection of a to the control plane's address, or another, ends in one of these ways."""
+
+    def prove(network: "Network") -> None:
+        seen = connects(network, to(network))
+        if seen not in expected:
+            raise NotThereError(f"a's connection to {to(network)} is {seen}, not {' or '.join(expected)}")
+
+    return prove
+
+
+def url_contains(text: str) -> "Proof":
+    """a's control URL has this mistake."""
+
+    def prove(network: "Network") -> None:
+        written = [network.plan.control_url or "", *network.plan.url_variables.values()]
+        urls = [places_of(network).url(each) for each in written]
+        if not any(text in url for url in urls):
+            raise NotThereError(f"no control URL of a contains {text}: {', '.join(urls)}")
+
+    return prove
+
+
+def resolver_says(resolver: str, name: str, *expected: str) -> "Proof":
+    """A resolver of a says one of these about a name."""
+
+    def prove(network: "Network") -> None:
+        seen = answered(network, resolver, name)
+        if seen not in expected:
+            raise NotThereError(f"{resolver} says {seen!r} about {name}, not {' or '.join(expected)}")
+
+    return prove
+
+
+def leads_to(name: str, address: str) -> "Proof":
+    """The first address that a's programs get for a name is this one; an empty one: they get none."""
+
+    def prove(network: "Network") -> None:
+        seen = (*looked_up(network, name), "")[0]
+        if seen != address:
+            raise NotThereError(f"{name} leads a to {seen or 'nothing'}, not to {address or 'nothing'}")
+
+    return prove
+
+
+# Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +209,7 @@ def connection(network: "Network", *, context: ssl.SSLContext | None = None) -> 
 
     Raises OSError.
     """
-    places = Places.in_tunnel(network.plan)
+    places = places_of(network)
     where = (places.control, places.control_port)
     made = HTTPConnection(*where, timeout=WAIT_S)
     if network.plan.secure or context is not None:
@@ -114,7 +268,7 @@ def must(true: bool, why: str) -> None:
         raise NotThereError(why)
 
 
-def answers(path: str, status: int, *, populi: bool, body: Any = None) -> "Callable[[Network], None]":
+def answers(path: str, status: int, *, populi: bool, body: Any = None) -> "Proof":
     """A proof: with a good bearer, this path is answered with a status, by a control plane or by another server."""
 
     def prove(network: "Network") -> None:
@@ -130,9 +284,25 @@ def in_front(summary: str, front: Front) -> Part:
     return Part(summary, shape=lambda plan: replace(plan, front=front))
 
 
-def shaped(summary: str, change: Callable[[Blueprint], Blueprint]) -> Part:
+def fronted(summary: str, **front: Any) -> Callable[[Setup], tuple[Part, ...]]:
+    """What makes a fault that something in front of the control plane is. front: fields of Front."""
+    part = in_front(summary, Front(**front))
+    return lambda setup: (part,)
+
+
+def shaped(summary: str, change: Callable[[Blueprint], Blueprint], *, loopback: bool = False) -> Part:
     """Another plan."""
-    return Part(summary, shape=change)
+    return Part(summary, shape=change, loopback=loopback)
+
+
+def labelled(summary: str, labels: list[str]) -> Part:
+    """a has these labels."""
+
+    def shape(plan: Blueprint) -> Blueprint:
+        node = {**plan.node.get("node", {}), "labels": labels}
+        return replace(plan, node={**plan.node, "node": node})
+
+    return shaped(summary, shape, loopback=True)
 
 
 def written(summary: str, name: str, make: "Callable[[Network], bytes]") -> Part:
@@ -154,30 +324,15 @@ def settings(network: "Network", node: str = "a") -> dict[str, Any]:
 
 def variables(summary: str, **files: str) -> Part:
     """a has these variables in its environment; each value is a file in its folder that holds it."""
-    return shaped(summary, lambda plan: replace(plan, node_environment={**plan.node_environment, **files}))
+    return shaped(
+        summary, lambda plan: replace(plan, node_environment={**plan.node_environment, **files}), loopback=True
+    )
 
 
 def with_urls(plan: Blueprint, change: Callable[[str], str]) -> Blueprint:
     """The plan with another control URL, wherever a has it from."""
     variables = {name: change(url) for name, url in plan.url_variables.items()}
     return replace(plan, control_url=plan.control_url and change(plan.control_url), url_variables=variables)
-
-
-def secure_url(plan: Blueprint) -> Blueprint:
-    """The plan with a control URL that begins with https."""
-    return with_urls(plan, lambda url: url.replace("http://", "https://"))
-
-
-def plain_url(plan: Blueprint) -> Blueprint:
-    """The plan with a control URL that begins with http."""
-    return with_urls(plan, lambda url: url.replace("https://", "http://"))
-
-
-def url_of(network: "Network") -> str:
-    """The control URL that a uses."""
-    plan = network.plan
-    named = [url for url in plan.url_variables.values() if "{control}" in url]
-    return Places.in_tunnel(plan).url(plan.control_url or named[0])
 
 
 def needs_control(setup: Setup) -> str | None:
@@ -204,7 +359,7 @@ def needs_plain(setup: Setup) -> str | None:
 
 def open_socket(network: "Network", *, port: int = 0, host: str = "") -> socket.socket:
     """A TCP connection from a to the control plane's port, or to another port or host. Raises NotThereError."""
-    places = Places.in_tunnel(network.plan)
+    places = places_of(network)
     where = (host or places.control, port or places.control_port)
     try:
         with inside(network.names.namespace("a")):
@@ -219,7 +374,7 @@ def drilled(words: str) -> Part:
     def shape(plan: Blueprint) -> Blueprint:
         return replace(plan, server_options=(*plan.server_options, "--fault", words))
 
-    return shaped(f"the control plane drills {words}", shape)
+    return shaped(f"the control plane drills {words}", shape, loopback=True)
 
 
 def record(node_id: str, **fields: Any) -> dict[str, Any]:
@@ -227,18 +382,9 @@ def record(node_id: str, **fields: Any) -> dict[str, Any]:
     return {"id": node_id, "capabilities": {}, "version": "1.0", "last_seen_unix_ms": 0, "scope_id": SCOPE, **fields}
 
 
-def hold_database(network: "Network") -> None:
-    """Hold the write lock of the control plane's database, from a process that ends with the lab."""
-    database = network.names.files(CONTROL) / DATABASE
-    words = network.command("a", *python_module("preflight.lab.lock_holder", str(database)))
-    log = network.names.directory / "lock-holder.log"
-    holder = start("lock holder", words, mark=network.names.mark("lock-holder"), log=log)
-    wait_for_words(holder, "holding ", 1, time.monotonic() + WAIT_S)
-
-
 def control_settings(summary: str, **keys: Any) -> Part:
     """More keys of the control plane's settings."""
-    return shaped(summary, lambda plan: replace(plan, control={**plan.control, **keys}))
+    return shaped(summary, lambda plan: replace(plan, control={**plan.control, **keys}), loopback=True)
 
 
 def change_settings(network: "Network", change: Callable[[dict[str, Any]], object]) -> None:
@@ -246,44 +392,3 @@ def change_settings(network: "Network", change: Callable[[dict[str, Any]], objec
     found = settings(network)
     change(found)
     write_private(network.names.files("a") / "preflight.yaml", yaml.safe_dump(found, sort_keys=False))
-
-
-def labelled(summary: str, labels: list[str]) -> Part:
-    """a has these labels."""
-
-    def shape(plan: Blueprint) -> Blueprint:
-        node = {**plan.node.get("node", {}), "labels": labels}
-        return replace(plan, node={**plan.node, "node": node})
-
-    return shaped(summary, shape)
-
-
-def host_of(network: "Network") -> str:
-    """The control plane's address."""
-    return Places.in_tunnel(network.plan).control
-
-
-def clock_ahead_s(network: "Network") -> float:
-    """How far the server's clock is ahead of this machine's, by the date of an answer."""
-    date = ask(network, "/health").headers.get("date", "")
-    must(bool(date), "the answer has no date")
-    return parsedate_to_datetime(date).timestamp() - time.time()
-
-
-def seconds(network: "Network", path: str) -> float:
-    """How long an answer takes over a connection that is open already."""
-    over = connection(network)
-    started = time.monotonic()
-    try:
-        must(ask(network, path, over=over).status == HTTPStatus.OK, f"{path} is not answered")
-        return time.monotonic() - started
-    finally:
-        over.close()
-
-
-def nodes(network: "Network") -> list[dict[str, Any]]:
-    """The nodes of the cluster's list."""
-    got = ask(network, LIST, token=mesh_token(network))
-    must(got.status == HTTPStatus.OK, f"{LIST}: {got.status or got.text}")
-    found: list[dict[str, Any]] = json.loads(got.text)["nodes"]
-    return found

@@ -61,7 +61,7 @@ def _written(kind: str) -> Fault:
 
 
 def _bearer(kind: Bearer) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (planned(f"a's token is {kind}", bearer=kind, bootstrap="none"),)
+    return lambda setup: (planned(f"a's token is {kind}", loopback=True, bearer=kind, bootstrap="none"),)
 
 
 def _is(code: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
@@ -168,7 +168,7 @@ def _scoped(name: str, summary: str, scope_id: str) -> Fault:
         name=name,
         summary=summary,
         place=_SCOPE_AT,
-        made=lambda setup: (asks.shaped(summary, shape),),
+        made=lambda setup: (asks.shaped(summary, shape, loopback=True),),
         expected=lambda setup: Truth(
             "enroll.scope-mismatch",
             "control",

@@ -1,16 +1,20 @@
-"""Faults of the tunnel's device itself: missing, down, or too small."""
+"""Faults of the tunnel's device itself: missing, down, of the wrong size, or another than in its file."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preflight.lab import faults
 from preflight.lab.axes.setup import Setup
+from preflight.lab.blueprint import Blueprint
 from preflight.lab.part import Part
 from preflight.lab.processes import program, run
-from preflight.lab.stations import proofs, words
+from preflight.lab.stations import outside, proofs, words
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.making import once
 from preflight.lab.truth import Deciding, Place, Truth
+from preflight.lab.wg_quick import quick_file
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -83,6 +87,67 @@ def _smaller_is_there(network: "Network") -> None:
         raise NotThereError(f"the MTU of b's tunnel is {found}")
 
 
+# What the device promises
+
+
+def _too_large(plan: Blueprint) -> Blueprint:
+    return replace(plan, tunnel_mtu=plan.link_mtu)
+
+
+def _too_large_is(setup: Setup) -> Truth:
+    deciding = Deciding("mtu_bytes", int(setup.link_mtu))
+    return Truth("overlay.mtu-too-big", "node", deciding=deciding, heals="command")
+
+
+def _too_large_excluded(setup: Setup) -> str | None:
+    if setup.product not in ("wireguard", "vxlan"):
+        return "the daemon sets the device's MTU from its own file"
+    if setup.below != "none":
+        return "a's uplink is a tunnel itself, and promises less than the links below it carry"
+    return "the daemon makes a tunnel for each peer" if setup.routes == "per-peer" else None
+
+
+def _promises_too_much(network: "Network") -> None:
+    """Nothing is left of the uplink's packets for the tunnel's own headers."""
+    uplink = outside.links(network, network.plan.outer("a"))[outside.leaving(network, "a").device]["mtu"]
+    tunnel = outside.links(network, "a")[network.tunnel_to("a", "b")]["mtu"]
+    if tunnel < uplink:
+        raise NotThereError(f"the MTU of a's tunnel is {tunnel}, that of its uplink {uplink}")
+
+
+def _older_file(network: "Network") -> None:
+    """wg-quick's file has no keepalive and another MTU: it differs from what runs."""
+    path = _quick_file(network)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old = replace(network.plan, keepalive_s=0, tunnel_mtu=network.plan.tunnel_mtu - 20)
+    path.touch(mode=0o600)
+    path.write_text(quick_file(old, network.keys, "a", old.tunnels("a")[0]), encoding="ascii")
+
+
+def _quick_file(network: "Network") -> Path:
+    return network.names.etc("a") / "wireguard" / f"{network.tunnel_to('a', network.plan.tunnels('a')[0][0])}.conf"
+
+
+def _older_file_is(setup: Setup) -> Truth:
+    # Which of the two is right is its owner's to say: `wg syncconf` and `wg-quick save` both end the difference.
+    file = Deciding("file", lambda network: f"/etc/wireguard/{_quick_file(network).name}")
+    return Truth("overlay.config-drift", "node", deciding=file, heals="command", warns=True)
+
+
+def _older_file_excluded(setup: Setup) -> str | None:
+    if setup.product != "wireguard":
+        return "wg-quick has files of WireGuard only"
+    return "only root reads the file" if setup.user != "root" else None
+
+
+def _differs(network: "Network") -> None:
+    """The running tunnel has a keepalive, and the file has none."""
+    file, live = _quick_file(network), network.wg("a", "showconf", _quick_file(network).stem)
+    said = file.read_text(encoding="ascii") if file.exists() else ""
+    if not said or "PersistentKeepalive" in said or "PersistentKeepalive" not in live:
+        raise NotThereError("wg-quick has no file of a's tunnel that differs from it")
+
+
 def _fault(
     name: str,
     part: Part,
@@ -123,6 +188,21 @@ FAULTS = (
         _smaller_is_there,
         _smaller_excluded,
         place=_RECEIVER,
+        alone=False,
+    ),
+    _fault(
+        "too-large",
+        Part("the tunnel's MTU is that of its uplink", shape=_too_large),
+        _too_large_is,
+        _promises_too_much,
+        _too_large_excluded,
+    ),
+    _fault(
+        "older-file",
+        Part("a's wg-quick file is older than the running tunnel", inject=_older_file),
+        _older_file_is,
+        _differs,
+        _older_file_excluded,
         alone=False,
     ),
 )

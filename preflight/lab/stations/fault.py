@@ -30,7 +30,8 @@ class Fault:
     made: the parts that make it on a set-up. expected: what is true then.
     proof: raises NotThereError unless the network shows, without the product, that the fault is really there; it runs
     when everything is built. excluded: why a set-up cannot have it; None if it can.
-    alone: it hides what another fault does, so it is never one of two.
+    alone: it hides what another fault does, so it is never one of two. drowns: it lets little pass, so it hides what
+    takes many packets to find on the same way.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Fault:
     proof: "Callable[[Network], None]"
     excluded: Callable[[Setup], str | None] = anywhere
     alone: bool = False
+    drowns: bool = False

@@ -1,13 +1,18 @@
 """Faults of firewalls inside the tunnel: what a sends and what b answers, dropped at either end and at every hook."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from preflight.lab import probe
 from preflight.lab.axes.setup import Setup
 from preflight.lab.stations import proofs, words
-from preflight.lab.stations.fault import Fault, anywhere
-from preflight.lab.stations.levers import LARGE, Lever, by_iptables, policy, rewrite, rule
-from preflight.lab.stations.making import OTHER
+from preflight.lab.stations.fault import Fault, NotThereError, anywhere
+from preflight.lab.stations.levers import LARGE, Lever, by_iptables, chain, policy, rewrite, rule
+from preflight.lab.stations.making import OTHER, ruleset
 from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
 
 _OWN = "host.firewall-drop"
 _TOO_LARGE = f"meta length > {LARGE}"
@@ -187,7 +192,34 @@ def _rewritten(node: str, suffix: str, expected: Callable[[Setup], Truth]) -> Fa
     )
 
 
+# Echo requests alone
+
+_ECHO_RULE = 'add rule inet guard input iifname "$tunnel" $icmp type echo-request drop comment "guard echo"'
+_NO_ECHO = "b's firewall drops ICMP echo requests, and nothing else"
+
+
+def _no_answer(network: "Network") -> None:
+    proofs.arrives("a", "b")(network)
+    if probe.echoed(network, "a", "b"):
+        raise NotThereError("b answers echo requests")
+
+
+def _echo_excluded(setup: Setup) -> str | None:
+    if setup.responder in ("absent", "filtered"):
+        return "without a responder nothing else of b answers"
+    return None
+
+
 FAULTS = (
+    Fault(
+        name="input-echo",
+        summary=_NO_ECHO,
+        place=Place("packet", "input", "receiver"),
+        made=lambda setup: (ruleset(_NO_ECHO, "b", chain("input"), _ECHO_RULE),),
+        expected=lambda setup: Truth("reach.icmp-filtered", "b", heals="command", where="peer", warns=True),
+        proof=_no_answer,
+        excluded=_echo_excluded,
+    ),
     _rewritten("a", "", _rewritten_is),
     _rewritten("b", "-answers", lambda setup: words.answers_there(setup, "post-out")),
     *(

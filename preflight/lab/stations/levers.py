@@ -35,7 +35,7 @@ def rule(hook: str, name: str = "drop", verdict: str = "drop", only: str = "") -
     return Lever(
         name,
         what,
-        lambda node: ruleset(what, node, _chain(hook), line),
+        lambda node: ruleset(what, node, chain(hook), line),
         lambda node: Deciding("rule_handle", proofs.handle_of(node, comment)),
     )
 
@@ -73,7 +73,7 @@ def policy(hook: str) -> Lever:
     return Lever(
         "policy",
         what,
-        lambda node: ruleset(what, node, _chain(hook, "policy drop;"), *others),
+        lambda node: ruleset(what, node, chain(hook, "policy drop;"), *others),
         lambda node: Deciding("chain", f"guard {hook}"),
     )
 
@@ -103,7 +103,8 @@ def _family(hook: str) -> str:
     return "netdev" if hook in ("ingress", "egress") else "inet"
 
 
-def _chain(hook: str, policy: str = "") -> str:
+def chain(hook: str, policy: str = "") -> str:
+    """A table of nft with a chain at a hook, for rules of faults."""
     where = ' device "$tunnel"' if _family(hook) == "netdev" else ""
     start = f"type filter hook {hook}{where} priority {_PRIORITY[hook]};"
     return f"table {_family(hook)} guard {{ chain {hook} {{ {start} {policy} }}; }}"

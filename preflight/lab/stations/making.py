@@ -2,7 +2,7 @@
 
 In their text `$node` and `$peer` are the overlay addresses of the member and of the other one, `$tunnel` the device
 between them, `$lan` the uplink with the address `$home` and the gateway `$gateway`, `$third` the address of c, and
-`$prefix` the overlay; `$a` and `$b` are these two members' addresses, `$ip` and `$length` say the family.
+`$prefix` the overlay; `$a` and `$b` are these two members' addresses, `$ip`, `$icmp` and `$length` say the family.
 """
 
 import json
@@ -31,6 +31,7 @@ def filled(network: "Network", node: str, text: str, family: Family) -> str:
     peer = OTHER.get(node, "b")
     names = {
         "ip": "ip" if family == 4 else "ip6",
+        "icmp": "icmp" if family == 4 else "icmpv6",
         "length": 32 if family == 4 else 128,
         "node": network.plan.address(node, family),
         "peer": network.plan.address(peer, family),
@@ -81,7 +82,7 @@ def commands(summary: str, node: str, *lines: str, families: tuple[Family, ...] 
 
 
 def ruleset(summary: str, node: str, *lines: str) -> Part:
-    """Lines of nft(8); a line with `$ip` is there once for each family."""
+    """Lines of nft(8); a line with `$ip` or `$icmp` is there once for each family."""
 
     def inject(network: "Network") -> None:
         run(network.command(node, program("nft"), "-f", "-"), text="\n".join(_lines(network, node, lines)))
@@ -92,7 +93,9 @@ def ruleset(summary: str, node: str, *lines: str) -> Part:
 def _lines(network: "Network", node: str, lines: tuple[str, ...]) -> list[str]:
     families = network.plan.families
     return [
-        filled(network, node, line, each) for line in lines for each in (families if "$ip" in line else families[:1])
+        filled(network, node, line, each)
+        for line in lines
+        for each in (families if "$ip" in line or "$icmp" in line else families[:1])
     ]
 
 

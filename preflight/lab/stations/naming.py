@@ -10,8 +10,9 @@ from preflight.lab.blueprint import ResolverPlan
 from preflight.lab.names import ROUTER
 from preflight.lab.part import Part
 from preflight.lab.services import FIRST_RESOLVER, SECOND_RESOLVER
-from preflight.lab.stations import asking
+from preflight.lab.stations import asks
 from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.proofs import Proof, each_of
 from preflight.lab.topology import CONTROL_DOMAIN, CONTROL_NAME, CONTROL_SHORT, gateway_address
 from preflight.lab.truth import Deciding, Healer, Place, Truth
 
@@ -81,17 +82,17 @@ def _is(
 
 def _nobody_knows(network: "Network") -> None:
     """The name that the search list makes of it does not exist, whatever a's programs ask."""
-    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "NXDOMAIN")(network)
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "NXDOMAIN")(network)
 
 
 def _slow(network: "Network") -> None:
-    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent")(network)
-    asking.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent")(network)
+    asks.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
 
 
 def _cut(network: "Network") -> None:
-    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "too long")(network)
-    seen = asking.answered(network, FIRST_RESOLVER, CONTROL_NAME, tcp=True)
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "too long")(network)
+    seen = asks.answered(network, FIRST_RESOLVER, CONTROL_NAME, tcp=True)
     if seen != "silent":
         raise NotThereError(f"{FIRST_RESOLVER} says {seen!r} over TCP")
 
@@ -116,19 +117,19 @@ def _wildcard(setup: Setup) -> tuple[Part, ...]:
 
 def _wildcard_is(setup: Setup) -> Truth:
     return Truth(
-        "control.url-off-overlay",
+        "control.dns-search",
         "control",
         place=_NAME,
         deciding=Deciding("asked_name", _searched(setup)),
         heals="file",
-        vague=("control.plain-http", "control.dns-split", "control.refused"),
+        vague=("control.url-off-overlay", "control.plain-http", "control.dns-split", "control.refused"),
     )
 
 
 def _wildcard_wins(network: "Network") -> None:
     name = CONTROL_SHORT if f"//{CONTROL_SHORT}:" in (network.plan.control_url or "") else CONTROL_NAME
-    asking.leads_to(name, _STRANGER)(network)
-    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+    asks.leads_to(name, _STRANGER)(network)
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
 
 
 def _in_etc(summary: str, **files: str) -> Part:
@@ -153,8 +154,8 @@ def _stale_hosts_is(setup: Setup) -> Truth:
 
 
 def _hosts_are_stale(network: "Network") -> None:
-    asking.leads_to(CONTROL_NAME, _STRANGER)(network)
-    asking.leads_to(CONTROL_SHORT, _STRANGER)(network)
+    asks.leads_to(CONTROL_NAME, _STRANGER)(network)
+    asks.leads_to(CONTROL_SHORT, _STRANGER)(network)
 
 
 def _no_dns(setup: Setup) -> tuple[Part, ...]:
@@ -162,15 +163,15 @@ def _no_dns(setup: Setup) -> tuple[Part, ...]:
 
 
 def _files_only(network: "Network") -> None:
-    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
-    asking.leads_to(CONTROL_NAME, "")(network)
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
+    asks.leads_to(CONTROL_NAME, "")(network)
 
 
 def _resolver(
     name: str,
     summary: str,
     expected: Callable[[Setup], Truth],
-    proof: asking.Proof,
+    proof: Proof,
     *resolvers: ResolverPlan,
     excluded: Callable[[Setup], str | None] = _unresolved,
 ) -> Fault:
@@ -187,11 +188,17 @@ def _resolver(
 
 
 def _split(network: "Network") -> None:
-    asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, _STRANGER)(network)
-    asking.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asking.places_of(network).control)(network)
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, _STRANGER)(network)
+    asks.resolver_says(SECOND_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
+
+
+def _split_behind(network: "Network") -> None:
+    asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, asks.places_of(network).control)(network)
+    asks.resolver_says(SECOND_RESOLVER, CONTROL_NAME, _STRANGER)(network)
 
 
 _FIRST = Deciding("resolver", FIRST_RESOLVER)
+_SECOND = Deciding("resolver", SECOND_RESOLVER)
 
 FAULTS = (
     _resolver(
@@ -205,20 +212,20 @@ FAULTS = (
         "name-silent",
         "a's resolver does not answer",
         _is("control.dns-timeout", _FIRST),
-        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent"),
+        asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "silent"),
         ResolverPlan(FIRST_RESOLVER, silent=True),
     ),
     _resolver(
         "name-refused",
         "nobody listens where a's resolver should be, on a itself",
-        _is("control.dns-timeout", Deciding("problem", "refused"), heals="command"),
-        asking.all_of(asking.resolver_says(_STUB, CONTROL_NAME, "refused"), asking.leads_to(CONTROL_NAME, "")),
+        _is("control.dns-refused", Deciding("problem", "refused"), "control.dns-timeout", heals="command"),
+        each_of(asks.resolver_says(_STUB, CONTROL_NAME, "refused"), asks.leads_to(CONTROL_NAME, "")),
         ResolverPlan(_STUB, absent=True),
     ),
     _resolver(
         "name-truncated",
         "the answer of a's resolver does not fit into UDP, and its TCP port is blocked",
-        _is("control.dns-timeout", Deciding("problem", "truncated")),
+        _is("control.dns-truncated", Deciding("problem", "truncated"), "control.dns-timeout"),
         _cut,
         ResolverPlan(FIRST_RESOLVER, _KNOWN, truncated=True),
     ),
@@ -226,8 +233,8 @@ FAULTS = (
         "name-stripped",
         "a's resolver takes private addresses out of answers",
         # dnsmasq says so in its answer: the extended error "Blocked" (RFC 8914).
-        _is("control.dns-nxdomain", Deciding("problem", "rebind")),
-        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "blocked"),
+        _is("control.dns-stripped", Deciding("problem", "rebind"), "control.dns-nxdomain"),
+        asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "blocked"),
         ResolverPlan(FIRST_RESOLVER, _KNOWN, stripping=True),
         excluded=_both(_unresolved, _not_stripped),
     ),
@@ -235,7 +242,7 @@ FAULTS = (
         "name-no-data",
         "a's resolver knows the control host's name, and no address of it",
         _is("control.dns-nxdomain", Deciding("problem", "no address")),
-        asking.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "empty"),
+        asks.resolver_says(FIRST_RESOLVER, CONTROL_NAME, "empty"),
         ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: ()}),
     ),
     _resolver(
@@ -254,6 +261,14 @@ FAULTS = (
         ResolverPlan(FIRST_RESOLVER, {CONTROL_NAME: (_STRANGER,)}),
         ResolverPlan(SECOND_RESOLVER, _KNOWN),
         excluded=_both(_unresolved, _inside),
+    ),
+    _resolver(
+        "name-split-behind",
+        "a's second resolver, which nobody asks as long as the first one answers, has an address outside the overlay",
+        _is("control.dns-split", _SECOND, heals="file", warns=True),
+        _split_behind,
+        ResolverPlan(FIRST_RESOLVER, _KNOWN),
+        ResolverPlan(SECOND_RESOLVER, {CONTROL_NAME: (_STRANGER,)}),
     ),
     Fault(
         name="name-search-wildcard",

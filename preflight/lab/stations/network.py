@@ -10,7 +10,8 @@ from preflight.lab.part import Part, Step
 from preflight.lab.stations import outside, outside_packets
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
-from preflight.lab.stations.outside import Dead, dead, family_of, on_the_way, plan_of, port_of, remote_end
+from preflight.lab.stations.outside import Dead, family_of, on_the_way, plan_of, port_of, remote_end
+from preflight.lab.stations.words import dead, never_up
 from preflight.lab.topology import gateway_address
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -85,7 +86,8 @@ def _reduced(setup: Setup) -> tuple[Part, ...]:
     return faults.underlay_mtu("a", end, size), faults.underlay_mtu(end, "a", size)
 
 
-def _reduced_excluded(setup: Setup) -> str | None:
+def no_narrow_link(setup: Setup) -> str | None:
+    """Why no link of a set-up can carry less."""
     if setup.delay != "none":
         return "the lab's bad links and narrow routes need the same rules of the router"
     if setup.outer == "ipv6" and setup.uplinks != "one":
@@ -133,6 +135,17 @@ def _before_excluded(setup: Setup) -> str | None:
     return "nobody can call a through a translation" if setup.nat != "none" else None
 
 
+def _blocked(network: "Network") -> None:
+    """No UDP passes, from before the first handshake of anybody."""
+    network.nft(ROUTER, "forward meta l4proto udp drop")
+    for node in network.plan.topology.members:
+        network.configure_tunnel(node)
+
+
+def _wireguard_starts(setup: Setup) -> str | None:
+    return None if setup.product == "wireguard" else "the lab starts the tunnels of WireGuard again, and no others"
+
+
 _REFUSES = {"prohibited": "admin-prohibited", "port": "port-unreachable"}
 
 
@@ -161,9 +174,7 @@ def _never_up(direction: Dead | None, *, refused: bool = False) -> Callable[[Set
     def expected(setup: Setup) -> Truth:
         refuses = Deciding("offender", _router(setup)) if refused else None
         place = PLACE if refused else None
-        return outside.never_up(
-            setup, direction=direction, place=place, deciding=refuses, heals="nothing", where="router"
-        )
+        return never_up(setup, direction=direction, place=place, deciding=refuses, heals="nothing", where="router")
 
     return expected
 
@@ -209,7 +220,7 @@ FAULTS = (
         made=_reduced,
         expected=lambda setup: Truth("mtu.reduced", "b", heals="command", warns=True),
         proof=outside_packets.narrower_than_the_uplink(),
-        excluded=_reduced_excluded,
+        excluded=no_narrow_link,
     ),
     *(_silent(direction) for direction in _ENDS),
     Fault(
@@ -241,6 +252,16 @@ FAULTS = (
         expected=_never_up("forward", refused=True),
         proof=proofs.all_of(proofs.never_shook_hands("a"), outside_packets.is_called(), outside_packets.refused_by()),
         excluded=_before_excluded,
+    ),
+    Fault(
+        name="network-blocked",
+        summary="the network has let no UDP pass since before the first handshake, whoever sends it",
+        place=PLACE,
+        made=_part("the router drops all UDP from the start", _blocked),
+        expected=_never_up(None),
+        proof=proofs.all_of(proofs.never_shook_hands("a"), proofs.dies("a", "b"), proofs.dies("b", "a")),
+        excluded=_wireguard_starts,
+        alone=True,
     ),
     *(_refused(what) for what in _REFUSES),
     *(_only_data(direction) for direction in _ENDS),

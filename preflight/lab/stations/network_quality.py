@@ -89,6 +89,7 @@ def _policer(direction: Dead) -> Fault:
         expected=_worse("udp.loss", direction, "reach.loss"),
         proof=_some_arrive(direction, 1, _SENT - 10),
         excluded=_measured_by_b,
+        drowns=True,
     )
 
 

@@ -1,6 +1,7 @@
 """Faults of where a tunnel's packets go and come from: endpoints that lead nowhere, and answers from elsewhere."""
 
 import json
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from preflight.lab.stations import outside, outside_packets
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.stations.network import PLACE
-from preflight.lab.stations.outside import dead, family_of, ip, never_up, own_uplink, remote_end
+from preflight.lab.stations.outside import family_of, ip, own_uplink, remote_end
+from preflight.lab.stations.words import dead, never_up
 from preflight.lab.topology import Family, gateway_address, prefix_length, underlay_address
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.model.host_port import join_host_port
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from preflight.lab.stations.proofs import Proof
 
 _ROUTE = Place("packet", "route-outer")
+_OWN_SESSION = Place("packet", "session", "receiver")
 _ELSEWHERE: dict[Family, tuple[str, str]] = {4: ("192.168.77.2", "192.168.77.0/24"), 6: ("fd77::2", "fd77::/64")}
 """The address of the remote end in its own LAN, and that LAN, which is nowhere near a."""
 _OWN_PUBLIC = "44.128.0.9"
@@ -70,8 +73,14 @@ def _endpoint_is(setup: Setup) -> Truth:
     return never_up(setup, place=_ROUTE, deciding=endpoint)
 
 
+def _narrower(setup: Setup, truth: Truth, code: str) -> Truth:
+    """With the code that only the packets on the wire show, which need root."""
+    return truth if setup.user != "root" else replace(truth, code=code, vague=(truth.code, *truth.vague))
+
+
 def _hairpin_is(setup: Setup) -> Truth:
-    return never_up(setup, place=_ROUTE, deciding=Deciding("offender", _OWN_PUBLIC))
+    truth = never_up(setup, place=_ROUTE, deciding=Deciding("offender", _OWN_PUBLIC))
+    return _narrower(setup, truth, "overlay.endpoint-hairpin")
 
 
 def _endpoint_excluded(setup: Setup) -> str | None:
@@ -128,7 +137,9 @@ def _answers_elsewhere(setup: Setup) -> tuple[Part, ...]:
 def _answers_elsewhere_is(setup: Setup) -> Truth:
     if setup.nat != "none":
         return dead(setup, "reverse", where="peer")  # the translation drops them, and a sees nothing
-    return dead(setup, "reverse", deciding=Deciding("answered_from", _other_address), proven=True, where="peer")
+    origin = Deciding("answered_from", _other_address)
+    truth = dead(setup, "reverse", place=_OWN_SESSION, deciding=origin, proven=True, where="peer")
+    return _narrower(setup, truth, "overlay.endpoint-answers-elsewhere")
 
 
 def _answers_elsewhere_excluded(setup: Setup) -> str | None:
@@ -229,5 +240,6 @@ FAULTS = (
         ),
         proof=proofs.all_of(proofs.dies("a", "b"), proofs.dies("b", "a"), outside_packets.is_redirected()),
         excluded=_portal_excluded,
+        alone=True,
     ),
 )

@@ -1,7 +1,6 @@
 """Faults of a node's own rules for its tunnel's packets: firewall, translation and queues, on their way out and in."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,9 +8,10 @@ from preflight.lab.axes.setup import Setup
 from preflight.lab.processes import program, run
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
-from preflight.lab.stations.outside import at_receiver, at_sender, dead, leaving, own_uplink
+from preflight.lab.stations.outside import leaving, own_uplink
 from preflight.lab.stations.proofs import handle_of
 from preflight.lab.stations.sides import OTHER, on_both_sides
+from preflight.lab.stations.words import at_receiver, at_sender, by_own_rule, dead
 from preflight.lab.topology import underlay_address
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -130,24 +130,16 @@ def _drop_at_entrance(network: "Network", node: str) -> None:
 _RULE = Deciding("rule_handle", handle_of("a", NOTE))
 
 
-def _own_rule(setup: Setup, truth: Truth) -> Truth:
-    if setup.user != "root":
-        return truth  # only root sees rules
-    return replace(truth, code="host.firewall-drop", vague=("reach.unreachable", truth.code))
-
-
 def _rule_out(station: str, deciding: Deciding = _RULE, *, everything: bool = False) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
-        truth = at_sender(setup, node, station, deciding, everything=everything)
-        return _own_rule(setup, truth) if node == "a" else truth
+        return by_own_rule(setup, node, at_sender(setup, node, station, deciding, everything=everything))
 
     return expected
 
 
 def _rule_in(station: str, deciding: Deciding = _RULE) -> "Expected":
     def expected(setup: Setup, node: str) -> Truth:
-        truth = at_receiver(setup, node, station, deciding)
-        return _own_rule(setup, truth) if node == "a" else truth
+        return by_own_rule(setup, node, at_receiver(setup, node, station, deciding))
 
     return expected
 
@@ -235,144 +227,130 @@ def _large_die(node: str) -> "Proof":
     return proofs.large_ones_die(node, OTHER[node])
 
 
-def _place(station: str) -> Place:
-    inward = station in ("prerouting-outer", "rp-outer", "input-outer", "socket-outer")
-    return Place("packet", station, "receiver" if inward else "sender")
-
-
-_both = partial(on_both_sides, excluded=own_uplink)
+_sent = partial(on_both_sides, proof=_leaves_nothing)
+_received = partial(on_both_sides, proof=_dies_inside)
 
 FAULTS = (
-    *_both(
-        "filter-outer-rule",
+    *_sent(
+        "filter-outer",
+        "rule",
         "a rule in {node}'s own firewall drops what its tunnel sends to the remote end",
-        _place("filter-outer"),
         step=_drop_out,
         expected=_rule_out("filter-outer"),
-        proof=_leaves_nothing,
     ),
-    *_both(
-        "filter-outer-policy",
+    *_sent(
+        "filter-outer",
+        "policy",
         "{node}'s firewall lets out everything except its tunnel's UDP, by the policy of a chain",
-        _place("filter-outer"),
         step=_policy_out,
         expected=_rule_out("filter-outer", Deciding("chain", f"{_TABLE} output")),
-        proof=_leaves_nothing,
     ),
-    *on_both_sides(
-        "filter-outer-mark",
+    *_sent(
+        "filter-outer",
+        "mark",
         "a rule in {node}'s own firewall drops what has the tunnel's mark",
-        _place("filter-outer"),
         step=_marked_out,
         expected=_rule_out("filter-outer", everything=True),
-        proof=_leaves_nothing,
         excluded=_has_marks,
+        alone="a",
     ),
-    *_both(
-        "filter-outer-kill-switch",
+    *_sent(
+        "filter-outer",
+        "kill-switch",
         "the kill switch of another VPN on {node} rejects what the tunnel sends",
-        _place("filter-outer"),
         step=_kill_switch,
         expected=_rule_out("filter-outer", everything=True),
-        proof=_leaves_nothing,
+        alone="a",
     ),
-    *_both(
-        "post-outer-drop",
+    *_sent(
+        "post-outer",
+        "drop",
         "a rule behind {node}'s routing drops what its tunnel sends to the remote end",
-        _place("post-outer"),
         step=partial(_drop_out, hook="postrouting"),
         expected=_rule_out("post-outer"),
-        proof=_leaves_nothing,
     ),
-    *_both(
-        "post-outer-large",
+    *on_both_sides(
+        "post-outer",
+        "large",
         "a rule behind {node}'s routing drops only the large packets of its tunnel",
-        _place("post-outer"),
         step=_large_out,
         expected=_large_is("post-outer", _RULE),
         proof=_large_die,
     ),
     *on_both_sides(
-        "post-outer-snat",
+        "post-outer",
+        "snat",
         "{node} gives its tunnel's packets a source address that nobody has",
-        _place("post-outer"),
         step=_wrong_source,
         expected=_wrong_source_is,
         proof=_answers_die,
         excluded=_roams,
     ),
-    *_both(
-        "egress-outer-rule",
+    *_sent(
+        "egress-outer",
+        "rule",
         "a rule at {node}'s uplink drops what its tunnel sends to the remote end",
-        _place("egress-outer"),
         step=_drop_at_device,
         expected=_rule_out("egress-outer"),
-        proof=_leaves_nothing,
     ),
-    *_both(
-        "egress-outer-queue",
+    *_sent(
+        "egress-outer",
+        "queue",
         "the queue of {node}'s uplink is smaller than the packets of its tunnel",
-        _place("egress-outer"),
         step=_tiny_queue,
         expected=lambda setup, node: at_sender(
             setup, node, "egress-outer", Deciding("interface", _device), everything=True
         ),
-        proof=_leaves_nothing,
+        alone="a",
     ),
-    *_both(
-        "egress-outer-burst",
+    *on_both_sides(
+        "egress-outer",
+        "burst",
         "the shaper of {node}'s uplink has a burst that is smaller than large packets",
-        _place("egress-outer"),
         step=_tiny_burst,
         expected=_large_is("egress-outer", Deciding("interface", _device)),
         proof=_large_die,
     ),
-    *_both(
-        "prerouting-outer-rule",
+    *_received(
+        "prerouting-outer",
+        "rule",
         "a rule before {node}'s routing drops what comes from its tunnel's remote end",
-        _place("prerouting-outer"),
         step=partial(_drop_in, hook="prerouting", priority=-300),
         expected=_rule_in("prerouting-outer"),
-        proof=_dies_inside,
     ),
-    *_both(
-        "prerouting-outer-redirect",
+    *_received(
+        "prerouting-outer",
+        "redirect",
         "a rule on {node} redirects what comes from its tunnel's remote end to a closed port",
-        _place("prerouting-outer"),
         step=_redirect_in,
         expected=_refused_in("prerouting-outer"),
-        proof=_dies_inside,
     ),
-    *_both(
-        "prerouting-outer-entrance",
+    *_received(
+        "prerouting-outer",
+        "entrance",
         "a rule at {node}'s uplink drops what comes from its tunnel's remote end",
-        _place("prerouting-outer"),
         step=_drop_at_entrance,
         expected=_rule_in("prerouting-outer"),
-        proof=_dies_inside,
     ),
-    *_both(
-        "input-outer-rule",
+    *_received(
+        "input-outer",
+        "rule",
         "a rule in {node}'s own firewall drops what comes from its tunnel's remote end",
-        _place("input-outer"),
         step=_drop_in,
         expected=_rule_in("input-outer"),
-        proof=_dies_inside,
     ),
-    *_both(
-        "input-outer-policy",
+    *_received(
+        "input-outer",
+        "policy",
         "{node}'s firewall lets in everything except its tunnel's UDP, by the policy of a chain",
-        _place("input-outer"),
         step=_policy_in,
         expected=_rule_in("input-outer", Deciding("chain", f"{_TABLE} input")),
-        proof=_dies_inside,
     ),
-    *_both(
-        "input-outer-reject",
+    *_received(
+        "input-outer",
+        "reject",
         "a rule in {node}'s own firewall rejects what comes from its tunnel's remote end",
-        _place("input-outer"),
         step=partial(_drop_in, what="reject"),
         expected=_refused_in("input-outer"),
-        proof=_dies_inside,
     ),
 )

@@ -11,9 +11,10 @@ from preflight.lab.processes import program, start, wait_for_words
 from preflight.lab.stations import outside, outside_packets
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.outer_filters import NOTE
-from preflight.lab.stations.outside import at_receiver, dead, ip, leaving, own_uplink
+from preflight.lab.stations.outside import ip, leaving, own_uplink
 from preflight.lab.stations.proofs import handle_of
 from preflight.lab.stations.sides import OTHER, on_both_sides
+from preflight.lab.stations.words import at_receiver, by_own_rule, dead
 from preflight.lab.topology import underlay_address
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -66,16 +67,12 @@ def _strict_rule(network: "Network", node: str) -> None:
 
 def _strict_is(setup: Setup, node: str) -> Truth:
     truth = at_receiver(setup, node, "rp-outer", Deciding("sysctl", _SYSCTL))
-    if node == "b" or setup.user != "root":
-        return truth
-    return replace(truth, code="host.rp-filter", vague=("reach.unreachable", truth.code))
+    return by_own_rule(setup, node, truth, "host.rp-filter")
 
 
 def _strict_rule_is(setup: Setup, node: str) -> Truth:
     truth = at_receiver(setup, node, "prerouting-outer", Deciding("rule_handle", handle_of("a", NOTE)))
-    if node == "b" or setup.user != "root":
-        return truth
-    return replace(truth, code="host.firewall-drop", vague=("reach.unreachable", truth.code))
+    return by_own_rule(setup, node, truth)
 
 
 def _one_way_out(setup: Setup, node: str) -> str | None:
@@ -122,7 +119,10 @@ def _two_tunnels_is(setup: Setup, node: str) -> Truth:
     if node == "b":
         return dead(setup, "round-trip", where="peer")
     taken = Deciding("port", outside.port_of(outside.plan_of(setup)))
-    return dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
+    truth = dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
+    if setup.user != "root":  # the tunnel's state is root's to read
+        return truth
+    return replace(truth, code="overlay.port-conflict", vague=(truth.code,))
 
 
 def _two_tunnels_excluded(setup: Setup, node: str) -> str | None:
@@ -161,36 +161,37 @@ def _refuses(node: str) -> "Proof":
 
 FAULTS = (
     *on_both_sides(
-        "rp-outer-strict",
+        "rp-outer",
+        "strict",
         "the strict reverse-path filter of {node}'s uplink drops its tunnel's packets: it answers by another link",
-        _RP,
         step=_strict,
         expected=_strict_is,
         proof=_dies_inside,
         excluded=_strict_excluded,
     ),
     *on_both_sides(
-        "prerouting-outer-fib",
+        "prerouting-outer",
+        "fib",
         "a rule on {node} drops what comes in by another link than its answers leave by",
-        _PREROUTING,
         step=_strict_rule,
         expected=_strict_rule_is,
-        proof=_dies_inside,
+        proof=lambda node: proofs.dies_behind_the_wire(OTHER[node], node),
         excluded=_one_way_out,
     ),
     *on_both_sides(
-        "wire-two-tunnels",
+        "wire",
+        "two-tunnels",
         "another tunnel of {node} has the UDP port, so that this one has no socket",
-        Place("packet", "wire"),
         step=_two_tunnels,
         expected=_two_tunnels_is,
         proof=_silent,
         excluded=_two_tunnels_excluded,
+        alone="a",
     ),
     *on_both_sides(
-        "socket-outer-gone",
+        "socket-outer",
+        "gone",
         "{node}'s tunnel is gone, and its host refuses what comes to the port",
-        Place("packet", "socket-outer", "receiver"),
         step=_gone,
         expected=_gone_is,
         proof=_refuses,

@@ -9,8 +9,9 @@ from preflight.lab.part import Part
 from preflight.lab.stations import outside
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
-from preflight.lab.stations.outside import at_sender, ip, leaving
+from preflight.lab.stations.outside import ip, leaving
 from preflight.lab.stations.sides import OTHER, on_both_sides
+from preflight.lab.stations.words import at_sender, dead
 from preflight.lab.truth import Deciding, Healer, Place, Truth
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _link_is_down(healer: Healer) -> "Callable[[Setup, str], Truth]":
 
     def expected(setup: Setup, node: str) -> Truth:
         if node == "b":
-            return outside.dead(setup, "round-trip", where="peer")
+            return dead(setup, "round-trip", where="peer")
         less = ("reach.unreachable", "overlay.no-handshake")
         place = Place("packet", "route-outer")
         return Truth("host.uplink-down", "b", place=place, deciding=_INTERFACE, heals=healer, vague=less)
@@ -223,86 +224,89 @@ def _own(
 
 FAULTS = (
     *on_both_sides(
-        "route-outer-no-default",
+        "route-outer",
+        "no-default",
         "{node} has lost its default route",
-        _ROUTE,
         step=_no_default,
         expected=_own("route-outer", Deciding("route_type", "none"), everything=True, public=True),
         proof=_refused("unreachable"),
         excluded=outside.only_default,
+        alone="a",
     ),
     *on_both_sides(
-        "route-outer-uplink-down",
+        "route-outer",
+        "uplink-down",
         "{node}'s uplink has gone down while the session lived",
-        _ROUTE,
         step=_uplink_down,
         expected=_link_is_down("command"),
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "UP"), _silent(node)),
         excluded=_one_uplink,
+        alone="a",
     ),
     *on_both_sides(
-        "route-outer-unplugged",
+        "route-outer",
+        "unplugged",
         "{node}'s uplink has no carrier",
-        _ROUTE,
         step=_unplugged,
         # Nobody plugs a cable in by a command.
         expected=_link_is_down("nothing"),
         proof=lambda node: proofs.all_of(proofs.uplink_lacks(node, "LOWER_UP"), _silent(node)),
         excluded=_cable,
+        alone="a",
     ),
     *on_both_sides(
-        "route-outer-loop",
+        "route-outer",
+        "loop",
         "a host route on {node} leads the tunnel's own packets into the tunnel",
-        _ROUTE,
         step=_loop,
         expected=_loop_is,
         proof=_looped,
         excluded=_no_exit,
     ),
     *on_both_sides(
-        "route-outer-blackhole",
+        "route-outer",
+        "blackhole",
         "a blackhole route on {node} for the remote end of its tunnel",
-        _ROUTE,
         step=_blackhole,
         expected=_own("route-outer", Deciding("route_type", "blackhole")),
         proof=_refused("Invalid argument"),
         excluded=outside.main_table,
     ),
     *on_both_sides(
-        "route-outer-rule",
+        "route-outer",
+        "rule",
         "a policy rule on {node} prohibits the tunnel's UDP to its remote end",
-        _ROUTE,
         step=_prohibited,
         expected=_own("route-outer", Deciding("route_type", "prohibit")),
         proof=_refused("Permission denied"),
-        excluded=outside.own_uplink,
     ),
     *on_both_sides(
-        "neighbour-host-route",
+        "neighbour",
+        "host-route",
         "{node} has a host route to its remote end by a gateway that is dead; its default route is fine",
-        _NEIGHBOUR,
         step=_dead_host_route,
         expected=_gateway_is_dead(),
         proof=_silent,
         excluded=outside.main_table,
     ),
     *on_both_sides(
-        "neighbour-default",
+        "neighbour",
+        "default",
         "{node}'s default route leads to a gateway that is dead",
-        _NEIGHBOUR,
         step=_dead_default,
         expected=_gateway_is_dead(everything=True, public=True),
         proof=_silent,
         excluded=outside.only_default,
+        alone="a",
     ),
     *on_both_sides(
-        "neighbour-static",
+        "neighbour",
+        "static",
         "a static entry on {node} gives its gateway a hardware address that nobody has",
-        _NEIGHBOUR,
         step=_wrong_neighbour,
         expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True, public=True),
         proof=_sent_to_nobody,
-        excluded=outside.own_uplink,
+        alone="a",
     ),
     Fault(
         name="route-outer-uplink-down-before",
@@ -312,5 +316,6 @@ FAULTS = (
         expected=lambda setup: _link_is_down("command")(setup, "a"),
         proof=proofs.all_of(proofs.uplink_lacks("a", "UP"), proofs.never_shook_hands("a")),
         excluded=_has_sessions,
+        alone=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""The way of a tunnel's own packets: who is at its other end, how it leaves a node, and what can be known of it.
+"""The way of a tunnel's own packets: who is at its other end, and how it leaves a node.
 
 Everything is asked from the plan or from the network as it was built, so that it holds on every set-up: behind a
 translation of addresses, through a hub, with another product's port.
@@ -14,7 +14,6 @@ from preflight.lab.names import LabError
 from preflight.lab.network import inside, router_link
 from preflight.lab.processes import program, run
 from preflight.lab.topology import TUNNEL_PORT, Family, underlay_address
-from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
 from preflight.model.host_port import join_host_port
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ VXLAN_PORT = 4789
 HEADERS = 48
 """Bytes of IPv6 and UDP."""
 Dead = Literal["forward", "reverse", "round-trip"]
-_ONE_WAY = {"forward": "reach.no-forward", "reverse": "reach.no-reverse"}
 _OTHER = {"a": "b", "b": "a"}
 
 
@@ -214,114 +212,10 @@ def on_the_way(plan: Blueprint, direction: Dead, far: str = "") -> str:
     )  # fmt: skip
 
 
-# What a can know
-
-
 def through_a_third(setup: Setup) -> bool:
     """Whether a and b talk through a third member, so that its tunnel is their way too."""
     plan = plan_of(setup)
     return remote_end(plan, "a") != "b" or remote_end(plan, "b") != "a"
-
-
-def hears_by_mailbox(setup: Setup) -> bool:
-    """Whether b's responder can report what it saw while the way between a and b is dead."""
-    asked = setup.control != "none" and setup.home == "third"
-    return setup.responder == "key" and asked and not through_a_third(setup)
-
-
-def hears_hellos(setup: Setup) -> bool:
-    """Whether b's hellos reach a while only the way from a to b is dead: they count what b received."""
-    return setup.responder == "key"
-
-
-def direction_is_known(setup: Setup, direction: Dead) -> bool:
-    """Whether a can know in which direction packets of a living session die."""
-    if direction == "round-trip":
-        return True
-    return hears_hellos(setup) if direction == "forward" else hears_by_mailbox(setup)
-
-
-def dead(
-    setup: Setup,
-    direction: Dead,
-    *,
-    place: Place | None = None,
-    deciding: Deciding | None = None,
-    proven: bool = False,
-    public: bool = False,
-    heals: Healer = "command",
-    where: Where = "node",
-) -> Truth:
-    """Nothing passes in a session that was alive.
-
-    place: None where the last observation before the death and the first one behind it leave several stations.
-    proven: a sees the death itself, so the direction does not depend on b's word. public: not only root sees it.
-    """
-    if setup.user != "root" and not public:
-        place, deciding, proven = None, None, False
-    known = proven or direction_is_known(setup, direction)
-    code = _ONE_WAY.get(direction, "reach.unreachable") if known else "reach.unreachable"
-    return Truth(
-        code,
-        "b",
-        direction if known else "round-trip",
-        place=place,
-        deciding=deciding,
-        heals=heals,
-        where=where,
-        vague=() if code == "reach.unreachable" else ("reach.unreachable",),
-    )
-
-
-def never_up(
-    setup: Setup,
-    *,
-    direction: Dead | None = None,
-    place: Place | None = None,
-    deciding: Deciding | None = None,
-    heals: Healer = "command",
-    where: Where = "node",
-) -> Truth:
-    """The tunnel never came up. direction: only where a sees the peer's own calls, or its own refusal."""
-    if setup.user != "root":
-        return dead(setup, "round-trip", heals=heals, where=where)  # only root sees what a tunnel has received
-    return Truth(
-        "overlay.no-handshake",
-        "b",
-        direction,
-        place=place,
-        deciding=deciding,
-        heals=heals,
-        where=where,
-        vague=("reach.unreachable",),
-    )
-
-
-def at_sender(
-    setup: Setup,
-    node: str,
-    station: str,
-    deciding: Deciding | None = None,
-    *,
-    everything: bool = False,
-    public: bool = False,
-) -> Truth:
-    """What a node sends dies at its own station: a sees that here, and at b only what b's responder reports.
-
-    everything: at b, its packets to all others die too, so that it cannot report. public: not only root sees it at a.
-    """
-    if node == "a":
-        place = Place("packet", station)
-        return dead(setup, "forward", place=place, deciding=deciding, proven=True, public=public)
-    return dead(setup, "round-trip" if everything else "reverse", where="peer")
-
-
-def at_receiver(setup: Setup, node: str, station: str, deciding: Deciding | None = None) -> Truth:
-    """What comes to a node dies at its own station: a sees that here, and at b only that nothing arrived."""
-    if node == "a":
-        place = Place("packet", station, "receiver")
-        return dead(setup, "reverse", place=place, deciding=deciding, proven=True)
-    return dead(setup, "forward", where="peer")
 
 
 def own_uplink(setup: Setup, node: str) -> str | None:

@@ -1,5 +1,6 @@
 """What is wrong and stops nothing: open control planes, secrets in the wrong place, nodes of the list, and plug-ins."""
 
+import json
 import ssl
 import warnings
 from collections.abc import Callable
@@ -30,7 +31,7 @@ _PLUGIN = "lab_plugin"
 
 
 def _opened(setup: Setup) -> tuple[Part, ...]:
-    return (planned("the control plane has no secret", guards="none", bootstrap="none"),)
+    return (planned("the control plane has no secret", loopback=True, guards="none", bootstrap="none"),)
 
 
 def _is_open(network: "Network") -> None:
@@ -38,7 +39,10 @@ def _is_open(network: "Network") -> None:
 
 
 def _shared(setup: Setup) -> tuple[Part, ...]:
-    return (planned("one token for all roles", guards="shared"), asks.variables("a has it twice", **_ROLES))
+    return (
+        planned("one token for all roles", loopback=True, guards="shared"),
+        asks.variables("a has it twice", **_ROLES),
+    )
 
 
 def _is_shared(network: "Network") -> None:
@@ -68,6 +72,8 @@ def _not_exposed(setup: Setup) -> str | None:
         return "the lab's server listens on all addresses of IPv4 only"
     if setup.home not in ("third", "peer"):
         return "the control host has no tunnel with a public endpoint"
+    if setup.routes == "halves":
+        return "the halves send what is for a new endpoint into the tunnel itself"
     return asks.needs_direct(setup)
 
 
@@ -102,14 +108,16 @@ def _rows(summary: str, *rows: Registered) -> Callable[[Setup], tuple[Part, ...]
         node = {**plan.node.get("node", {}), "id": "a"}
         return replace(plan, registered=(*plan.registered, *rows), node={**plan.node, "node": node})
 
-    return lambda setup: (asks.shaped(summary, shape),)
+    return lambda setup: (asks.shaped(summary, shape, loopback=True),)
 
 
 def _row(id: str, proves: Callable[[dict[str, Any], list[dict[str, Any]]], bool]) -> "Callable[[Network], None]":
     """The list has this node, and it is as wanted, compared with the others."""
 
     def prove(network: "Network") -> None:
-        nodes = asks.nodes(network)
+        got = ask(network, LIST, token=asks.mesh_token(network))
+        must(got.status == 200, f"{LIST}: {got.status or got.text}")
+        nodes = json.loads(got.text)["nodes"]
         found = [node for node in nodes if node["id"] == id]
         others = [node for node in nodes if node["id"] != id]
         must(bool(found) and proves(found[0], others), f"the list does not show it: {found}")
@@ -154,7 +162,10 @@ def _plugin(text: str | None) -> Callable[[Setup], tuple[Part, ...]]:
         if text is not None:
             (network.names.files("a") / PACKAGES / f"{_PLUGIN}.py").write_text(text, encoding="utf-8")
 
-    return lambda setup: (planned("a has a package of checks", plugin=True), Part("it is broken", inject=inject))
+    return lambda setup: (
+        planned("a has a package of checks", loopback=True, plugin=True),
+        Part("it is broken", inject=inject, loopback=text is None),
+    )
 
 
 def _does_not_load(network: "Network") -> None:
@@ -238,7 +249,7 @@ FAULTS = (
         name="posture-secret-in-git",
         summary="a's folder is a repository with a token in a committed compose file",
         place=_POSTURE,
-        made=lambda setup: (planned("a token is committed", committed=True),),
+        made=lambda setup: (planned("a token is committed", loopback=True, committed=True),),
         expected=lambda setup: Truth("posture.secret-in-git", "node", deciding=Deciding("file", "docker-compose.yml")),
         proof=_is_committed,
     ),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import Blueprint, Server
 from preflight.lab.part import Part, planned
 from preflight.lab.processes import program, run
-from preflight.lab.stations import asking
+from preflight.lab.stations import asks
 from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.proofs import Proof
 from preflight.lab.stations.url import at_host
+from preflight.lab.stations.words import at_control_host
 from preflight.lab.topology import CONTROL_NAME
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -39,7 +42,7 @@ def _route_to(network: "Network", address: str) -> dict[str, Any]:
     return found[0]
 
 
-def _leaves_outside(address: Callable[["Network"], str]) -> asking.Proof:
+def _leaves_outside(address: Callable[["Network"], str]) -> Proof:
     """What a sends to an address does not go into its tunnel."""
 
     def prove(network: "Network") -> None:
@@ -61,7 +64,7 @@ def _lan(setup: Setup) -> tuple[Part, ...]:
 
 
 def _lan_url(network: "Network") -> str:
-    return asking.places_of(network).underlay
+    return asks.places_of(network).underlay
 
 
 def _lan_excluded(setup: Setup) -> str | None:
@@ -91,10 +94,10 @@ def _lan_is(setup: Setup) -> Truth:
 
 
 def _lan_is_used(network: "Network") -> None:
-    asking.url_contains(f"//{_lan_url(network)}")(network)
+    asks.url_contains(f"//{_lan_url(network)}")(network)
     _leaves_outside(_lan_url)(network)
     # A default-drop firewall of the control host lets nobody in from the LAN, and the URL is wrong then too.
-    asking.connection_ends("open", "silent", to=_lan_url)(network)
+    asks.connection_ends("open", "silent", to=_lan_url)(network)
 
 
 def _outside(setup: Setup) -> tuple[Part, ...]:
@@ -127,15 +130,15 @@ def _outside_excluded(setup: Setup) -> str | None:
 
 
 def _name_is_outside(network: "Network") -> None:
-    asking.leads_to(CONTROL_NAME, _lan_url(network))(network)
+    asks.leads_to(CONTROL_NAME, _lan_url(network))(network)
     _leaves_outside(_lan_url)(network)
 
 
 def _leak(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
-        family = "-6" if ":" in asking.control_address(network) else "-4"
+        family = "-6" if ":" in asks.control_address(network) else "-4"
         (default, *_) = json.loads(_ip(network, family, "-json", "route", "show", "default", "table", "main"))
-        _ip(network, "route", "add", asking.control_address(network), "via", default["gateway"], "dev", default["dev"])
+        _ip(network, "route", "add", asks.control_address(network), "via", default["gateway"], "dev", default["dev"])
 
     return (Part("a route on a sends the control host's overlay address to its LAN", inject=inject),)
 
@@ -145,7 +148,7 @@ def _leak_is(setup: Setup) -> Truth:
         "overlay.route-leak",
         "control",
         place=_ROUTE,
-        deciding=Deciding("interface", lambda network: str(_route_to(network, asking.control_address(network))["dev"])),
+        deciding=Deciding("interface", lambda network: str(_route_to(network, asks.control_address(network))["dev"])),
         heals="command",
         vague=("control.unreachable", "control.timeout", "control.url-off-overlay", "control.plain-http"),
     )
@@ -163,8 +166,8 @@ def _leak_excluded(setup: Setup) -> str | None:
 
 def _prohibited(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
-        family = "-6" if ":" in asking.control_address(network) else "-4"
-        _ip(network, family, "rule", "add", "to", asking.control_address(network), "prohibit", "priority", str(_RULE))
+        family = "-6" if ":" in asks.control_address(network) else "-4"
+        _ip(network, family, "rule", "add", "to", asks.control_address(network), "prohibit", "priority", str(_RULE))
 
     return (Part("a rule of a's routing forbids the control host", inject=inject),)
 
@@ -183,15 +186,12 @@ def _prohibited_is(setup: Setup) -> Truth:
 
 
 def _connect_is(code: str, *vague: str, deciding: Deciding | None = None) -> Callable[[Setup], Truth]:
-    truth = Truth(
-        code, "control", place=_CONNECT, deciding=deciding, heals="command", where="control host", vague=vague
-    )
-    return lambda setup: truth
+    return at_control_host(_CONNECT, code, deciding, *vague, heals="command")
 
 
 def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
     def inject(network: "Network") -> None:
-        port = asking.places_of(network).control_port
+        port = asks.places_of(network).control_port
         network.nft(network.plan.control_host, f'input tcp dport {port} {verdict} comment "no control plane"')
 
     return lambda setup: (Part(f"the control host's firewall says {verdict}", inject=inject),)
@@ -199,7 +199,7 @@ def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
 
 def _served_by(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
     """Another server, or none, at the control plane's address, with no gateway in front of it."""
-    return lambda setup: (planned(f"at the control plane's address: {kind}", server=kind, front=None),)
+    return lambda setup: (planned(f"at the control plane's address: {kind}", loopback=True, server=kind, front=None),)
 
 
 def _dead_family(setup: Setup) -> tuple[Part, ...]:
@@ -230,10 +230,10 @@ def _dead_family_is(setup: Setup) -> Truth:
 
 
 def _family_is_dead(network: "Network") -> None:
-    if _dead_address(network) not in asking.looked_up(network, CONTROL_NAME):
+    if _dead_address(network) not in asks.looked_up(network, CONTROL_NAME):
         raise NotThereError(f"{CONTROL_NAME} has no address {_dead_address(network)}")
-    asking.connection_ends("silent", "unreachable", to=_dead_address)(network)
-    asking.connection_ends("open")(network)
+    asks.connection_ends("silent", "unreachable", to=_dead_address)(network)
+    asks.connection_ends("open")(network)
 
 
 def _dead_family_excluded(setup: Setup) -> str | None:
@@ -242,85 +242,79 @@ def _dead_family_excluded(setup: Setup) -> str | None:
     return None if setup.families == "both" else "the overlay has one family only"
 
 
+_route = partial(Fault, place=_ROUTE)
+_connect = partial(Fault, place=_CONNECT)
+
 FAULTS = (
-    Fault(
+    _route(
         name="route-lan",
         summary="a's control URL has the control host's address outside the overlay, where it answers too",
-        place=_ROUTE,
         made=_lan,
         expected=_lan_is,
         proof=_lan_is_used,
         excluded=_lan_excluded,
     ),
-    Fault(
+    _route(
         name="route-outside",
         summary="the control host's name leads outside the overlay, where tokens would be sent in clear",
-        place=_ROUTE,
         made=_outside,
         expected=_outside_is,
         proof=_name_is_outside,
         excluded=_outside_excluded,
     ),
-    Fault(
+    _route(
         name="route-leak",
         summary="a route on a sends the control host's overlay address to its LAN",
-        place=_ROUTE,
         made=_leak,
         expected=_leak_is,
-        proof=_leaves_outside(asking.control_address),
+        proof=_leaves_outside(asks.control_address),
         excluded=_leak_excluded,
     ),
-    Fault(
+    _route(
         name="route-prohibited",
         summary="a rule of a's routing forbids the control host",
-        place=_ROUTE,
         made=_prohibited,
         expected=_prohibited_is,
-        proof=asking.connection_ends("forbidden"),
+        proof=asks.connection_ends("forbidden"),
         excluded=_third_only,
     ),
-    Fault(
+    _connect(
         name="connect-refused",
         summary="nobody listens at the control plane's address",
-        place=_CONNECT,
         made=_served_by("absent"),
         expected=_connect_is("control.refused"),
-        proof=asking.connection_ends("refused"),
+        proof=asks.connection_ends("refused"),
     ),
-    Fault(
+    _connect(
         name="connect-silent",
         summary="the control host drops connections to the control plane's port",
-        place=_CONNECT,
         made=_filtered("drop"),
         expected=_connect_is("control.timeout", "control.unreachable"),
-        proof=asking.connection_ends("silent"),
+        proof=asks.connection_ends("silent"),
     ),
-    Fault(
+    _connect(
         name="connect-rejected",
         summary="the control host's firewall rejects connections to the control plane's port",
-        place=_CONNECT,
         made=_filtered("reject with icmpx admin-prohibited"),
         expected=_connect_is(
-            "control.unreachable", "control.refused", deciding=Deciding("offender", asking.control_address)
+            "control.unreachable", "control.refused", deciding=Deciding("offender", asks.control_address)
         ),
-        proof=asking.connection_ends("unreachable"),
+        proof=asks.connection_ends("unreachable"),
     ),
-    Fault(
+    _connect(
         name="connect-reset",
         summary="what listens at the control plane's address resets each connection",
-        place=_CONNECT,
         made=_served_by("resets"),
         expected=_connect_is(
-            "control.refused",
-            *("control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
+            "control.connection-reset",
+            *("control.refused", "control.tls-failed", "control.bad-answer", "control.unreachable", "control.timeout"),
             deciding=Deciding("problem", "reset"),
         ),
-        proof=asking.connection_ends("reset"),
+        proof=asks.connection_ends("reset"),
     ),
-    Fault(
+    _connect(
         name="connect-family",
         summary="the control host's name also has an IPv6 address that nobody has",
-        place=_CONNECT,
         made=_dead_family,
         expected=_dead_family_is,
         proof=_family_is_dead,

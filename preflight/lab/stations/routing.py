@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from preflight.lab import routes
 from preflight.lab.axes.setup import Setup
 from preflight.lab.network import UNDERLAY
 from preflight.lab.part import Part
+from preflight.lab.processes import program, run
 from preflight.lab.stations import proofs, words
 from preflight.lab.stations.fault import Fault, anywhere
-from preflight.lab.stations.making import commands, home, once
+from preflight.lab.stations.making import commands, device, home, once
 from preflight.lab.truth import Deciding, Place, Truth
+
+if TYPE_CHECKING:
+    from preflight.lab.network import Network
 
 _LEAK = "overlay.route-leak"
 _PLACE = Place("packet", "route", "sender")
@@ -93,6 +99,36 @@ _CLAIMED = "another VPN of a claims b's address"
 _SOURCE = "a's route to b chooses the address of the uplink as the source"
 _MAIN_GONE = "the rule that leads to a's main table is gone"
 
+
+def _same_prefix(network: "Network") -> None:
+    """Of two routes to one prefix the older one wins, so the tunnel's is made again."""
+    overlay = ip_network(network.plan.prefixes[4])
+    own, tunnel = network.plan.address("a", 4), device(network, "a", "b")
+    lines = (
+        f"address add {overlay[_LAN_HOST]}/{overlay.prefixlen} dev {UNDERLAY}",
+        f"address del {own}/{overlay.prefixlen} dev {tunnel}",
+        f"address add {own}/{overlay.prefixlen} dev {tunnel}",
+    )
+    run(network.command("a", program("ip"), "-batch", "-"), text="".join(f"{line}\n" for line in lines))
+
+
+_LAN_HOST = 77
+
+
+def _same_prefix_is(setup: Setup) -> Truth:
+    # Which of the two networks gets other addresses is a decision.
+    less = (_LEAK, words.UNREACHABLE, words.NO_FORWARD)
+    return Truth("overlay.subnet-conflict", "node", place=_PLACE, deciding=_UPLINK, vague=less)
+
+
+def _same_prefix_excluded(setup: Setup) -> str | None:
+    if setup.families == "ipv6":
+        return "a's LAN has IPv4 addresses only"
+    if setup.routes not in ("subnet", "wider") or setup.product not in ("wireguard", "vxlan"):
+        return "the overlay's prefix is on no interface of a that the lab sets up itself"
+    return None if setup.namespace == "host" else "the LAN is not in the tunnel's namespace"
+
+
 _HERE = (
     *(_type_here(kind) for kind in _TYPES),
     _here(
@@ -127,7 +163,7 @@ _HERE = (
         _SOURCE,
         (commands(_SOURCE, "a", "route replace $peer/$length dev $tunnel src $home"),),
         _CHOSEN,
-        code=words.NO_FORWARD,
+        code="overlay.wrong-source",
         excluded=_bound_sources,
         proof=proofs.dies_between_the_taps("a", "b"),
     ),
@@ -138,6 +174,16 @@ _HERE = (
         Deciding("route_type", "none"),
         code=words.NO_FORWARD,
         excluded=_only_main,
+        alone=True,
+    ),
+    Fault(
+        name="route-subnet",
+        summary="a's LAN uses the overlay's prefix, and its route is older than the tunnel's",
+        place=_PLACE,
+        made=lambda setup: (Part("a's LAN uses the overlay's prefix", inject=_same_prefix),),
+        expected=_same_prefix_is,
+        proof=proofs.never_leaves("a", "b"),
+        excluded=_same_prefix_excluded,
         alone=True,
     ),
 )

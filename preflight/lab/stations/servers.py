@@ -1,18 +1,24 @@
 """Faults of what answers in the place of the control plane, or in front of it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import HAND_ON, Blueprint, Front, Places, Server
 from preflight.lab.part import Part, planned
+from preflight.lab.processes import start, wait_for_words
+from preflight.lab.site import CONTROL, DATABASE
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import JOIN, LIST, ask, must
 from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.proofs import each_of
+from preflight.lab.stations.words import at_control_host
 from preflight.lab.truth import Deciding, Place, Truth
 from preflight.model.host_port import bracketed
+from preflight.programs import python_module
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
@@ -27,23 +33,16 @@ _GATEWAY = "nginx"
 _SECURE_PORT = 443
 
 
-def _gateway(summary: str, **front: str) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (asks.in_front(summary, Front(**front)),)  # type: ignore[arg-type]
-
-
-def _api(directives: str) -> str:
-    return f"location /v1/ {{ {directives} }}"
-
-
-def _is(code: str, deciding: Deciding | None = None, *vague: str) -> Callable[[Setup], Truth]:
-    """A gateway's configuration is its owner's: no command and no file of ours heals it."""
-    return lambda setup: Truth(
-        code, "control", place=_AT, deciding=deciding, heals="nothing", where="control host", vague=vague
-    )
+_fault = partial(Fault, place=_AT, excluded=asks.needs_direct)
+_is = partial(at_control_host, _AT)
 
 
 def _status(code: str, status: int, *vague: str) -> Callable[[Setup], Truth]:
     return _is(code, Deciding("http_status", status), *vague)
+
+
+def _api(directives: str) -> str:
+    return f"location /v1/ {{ {directives} }}"
 
 
 _HEALTHY = asks.answers("/health", 200, populi=True)
@@ -66,7 +65,7 @@ def _leads_to(target: str) -> "Callable[[Network], None]":
 
 
 def _another(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (planned(f"another server is there: {kind}", server=kind),)
+    return lambda setup: (planned(f"another server is there: {kind}", loopback=True, server=kind),)
 
 
 def _upgraded(plan: Blueprint) -> Blueprint:
@@ -122,7 +121,12 @@ def _unhealthy(setup: Setup) -> tuple[Part, ...]:
 
 def _locked(setup: Setup) -> tuple[Part, ...]:
     def inject(network: "Network") -> None:
-        asks.hold_database(network)
+        """From a process that ends with the lab."""
+        database = network.names.files(CONTROL) / DATABASE
+        words = network.command("a", *python_module("preflight.lab.lock_holder", str(database)))
+        log = network.names.directory / "lock-holder.log"
+        holder = start("lock holder", words, mark=network.names.mark("lock-holder"), log=log)
+        wait_for_words(holder, "holding ", 1, time.monotonic() + asks.WAIT_S)
 
     return (Part("another program holds the control plane's database", inject=inject),)
 
@@ -138,126 +142,105 @@ def _says_so(network: "Network") -> None:
 
 
 FAULTS = (
-    Fault(
+    _fault(
         name="server-login-redirect",
         summary="a gateway redirects every API route to its login page; /health is passed on",
-        place=_AT,
-        made=_gateway("a login page before the API", more=_api(f"return 302 {_LOGIN};")),
+        made=asks.fronted("a login page before the API", more=_api(f"return 302 {_LOGIN};")),
         expected=_is("control.redirected", Deciding("location", _LOGIN), "control.not-populi"),
         proof=each_of(_gateway_answers(302), _leads_to(_LOGIN)),
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _fault(
         name="server-moved",
         summary="a gateway answers 307 to every API route; /health is passed on",
-        place=_AT,
-        made=_gateway("the API has moved", more=_api("return 307 https://mesh.example$request_uri;")),
+        made=asks.fronted("the API has moved", more=_api("return 307 https://mesh.example$request_uri;")),
         expected=_is("control.redirected", Deciding("location", "https://mesh.example"), "control.not-populi"),
         proof=each_of(_gateway_answers(307), _leads_to("https://mesh.example/")),
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _fault(
         name="server-login-page",
         summary="a gateway answers every API route with its login page and 200; /health is passed on",
-        place=_AT,
-        made=_gateway("a login page in the place of the API", more=_api(_HTML)),
+        made=asks.fronted("a login page in the place of the API", more=_api(_HTML)),
         expected=_is("control.not-populi", Deciding("server", _GATEWAY), "control.bad-answer"),
         proof=_gateway_answers(200),
-        excluded=asks.needs_direct,
     ),
     *(
-        Fault(
+        _fault(
             name=f"server-gateway-{status}",
             summary=f"a gateway answers {status} to every API route; /health is passed on",
-            place=_AT,
-            made=_gateway(f"a gateway that answers {status}", more=_api(f"return {status};")),
+            made=asks.fronted(f"a gateway that answers {status}", more=_api(f"return {status};")),
             expected=_status("control.not-populi", status),
             proof=_gateway_answers(status),
-            excluded=asks.needs_direct,
         )
         for status in (403, 404)
     ),
-    Fault(
+    _fault(
         name="server-challenge",
         summary="a gateway asks for a user and a password on every API route; /health is passed on",
-        place=_AT,
-        made=_gateway(
+        made=asks.fronted(
             "a gateway with a password", more=_api(f'auth_basic "Staff"; auth_basic_user_file /dev/null; {HAND_ON}')
         ),
         expected=_status("control.not-populi", 401),
         proof=_gateway_answers(401),
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _fault(
         name="server-backend-dead",
         summary="a gateway answers 502 to every API route, for its backend is dead; /health is passed on",
-        place=_AT,
-        made=_gateway("a gateway with a dead backend", more=_api(_DEAD_BACKEND)),
+        made=asks.fronted("a gateway with a dead backend", more=_api(_DEAD_BACKEND)),
         expected=_status("control.unhealthy", 502),
         proof=_gateway_answers(502),
-        excluded=asks.needs_direct,
     ),
     *(
-        Fault(
+        _fault(
             name=f"server-list-{status}",
             summary=f"the list of nodes is answered with {status}; all else works",
-            place=_AT,
-            made=_gateway(f"the list gives {status}", more=f"location = {LIST} {{ return {status}; }}"),
+            made=asks.fronted(f"the list gives {status}", more=f"location = {LIST} {{ return {status}; }}"),
             expected=_status("control.unhealthy", status, "control.bad-answer"),
             proof=each_of(asks.answers(LIST, status, populi=False), _HEALTHY),
-            excluded=asks.needs_direct,
         )
         for status in (500, 503)
     ),
-    Fault(
+    _fault(
         name="server-another-site",
         summary="another web server is at the address, and answers 200 to everything",
-        place=_AT,
         made=_another("everything"),
         expected=_is("control.not-populi"),
         proof=each_of(asks.answers("/health", 200, populi=False), asks.answers(LIST, 200, populi=False)),
         excluded=asks.needs_plain,
     ),
-    Fault(
+    _fault(
         name="server-redirect",
         summary="another web server is at the address, and redirects everything to a login page",
-        place=_AT,
         made=_another("redirect"),
         expected=_is("control.redirected", Deciding("location", "http://login.example/")),
         proof=_leads_to("http://login.example/"),
         excluded=asks.needs_plain,
     ),
-    Fault(
+    _fault(
         name="server-to-https",
         summary="the plain port redirects to TLS on the same host, where the control plane is",
-        place=_AT,
         made=lambda setup: (asks.shaped("plain HTTP leads to TLS", _upgraded),),
         expected=_upgraded_is,
         proof=_upgrades,
         excluded=asks.needs_plain,
     ),
-    Fault(
+    _fault(
         name="server-prefix-kept",
         summary="a's URL has a prefix, and the gateway does not strip it",
-        place=_AT,
         made=lambda setup: (asks.shaped("a prefix that nobody strips", _prefixed),),
         expected=_prefixed_is,
         proof=_prefix_stays,
-        excluded=asks.needs_direct,
     ),
-    Fault(
+    _fault(
         name="server-unhealthy",
         summary="the control plane answers 500 to /health",
-        place=_AT,
         made=_unhealthy,
         expected=_status("control.unhealthy", 500),
         proof=asks.answers("/health", 500, populi=True),
         excluded=asks.needs_control,
     ),
-    Fault(
+    _fault(
         name="server-database-locked",
         summary="another program holds the control plane's database: each write is answered with 503",
-        place=_AT,
         made=_locked,
         expected=_locked_is,
         proof=_says_so,

@@ -170,7 +170,13 @@ def _preshared_is(where: Where) -> Callable[[Setup], Truth]:
             return words.silence(setup, "round-trip")
         mismatch = Deciding("mismatch", "preshared key")
         return Truth(
-            _NEVER_UP, "b", place=_RECEIVER, deciding=mismatch, heals="command", where=where, vague=(words.UNREACHABLE,)
+            "overlay.preshared-key",
+            "b",
+            place=_RECEIVER,
+            deciding=mismatch,
+            heals="command",
+            where=where,
+            vague=(_NEVER_UP, words.UNREACHABLE),
         )
 
     return truth

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from preflight.lab.axes.setup import Setup
 from preflight.lab.part import Part
 from preflight.lab.stations.fault import Fault
+from preflight.lab.stations.outside import own_uplink
 from preflight.lab.truth import Place, Truth
 
 if TYPE_CHECKING:
@@ -15,23 +16,28 @@ if TYPE_CHECKING:
 
 Told = TypeVar("Told")
 OTHER = {"a": "b", "b": "a"}
+_RECEIVING = ("prerouting-outer", "rp-outer", "input-outer", "socket-outer")
+"""The stations of what comes to a tunnel's own port."""
 
 
 def on_both_sides(
-    name: str,
+    station: str,
+    what: str,
     summary: str,
-    place: Place,
     *,
     step: "Callable[[Network, str], None]",
     expected: Callable[[Setup, str], Truth],
     proof: "Callable[[str], Proof]",
-    excluded: Callable[[Setup, str], str | None],
+    excluded: Callable[[Setup, str], str | None] = own_uplink,
     nodes: str = "ab",
+    alone: str = "",
 ) -> tuple[Fault, ...]:
-    """The fault at a, called `name`, and at b, called `name-b`; each function gets the node that has it.
+    """The fault `STATION-what` of a tunnel's own packets at a, and at b, called `STATION-what-b`.
 
-    summary: with `{node}` and `{other}`. nodes: only one of them, where the other end cannot have it.
+    Each function gets the node that has it. summary: with `{node}` and `{other}`. nodes: only one of them, where the
+    other end cannot have it. alone: where it hides what another fault does, because nothing of a gets anywhere.
     """
+    name, place = f"{station}-{what}", Place("packet", station, "receiver" if station in _RECEIVING else "sender")
     return tuple(
         Fault(
             name=name if node == "a" else f"{name}-{node}",
@@ -41,6 +47,7 @@ def on_both_sides(
             expected=partial(_on, expected, node),
             proof=proof(node),
             excluded=partial(_on, excluded, node),
+            alone=node in alone,
         )
         for node in nodes
     )

@@ -4,23 +4,24 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.lab.axes.setup import Setup
-from preflight.lab.blueprint import HAND_ON, INTERMEDIATE, OTHER_NAME, Blueprint, Certificate, Front
+from preflight.lab.blueprint import HAND_ON, INTERMEDIATE, OTHER_NAME, Blueprint, Certificate
 from preflight.lab.part import Part
 from preflight.lab.site import CONTROL
 from preflight.lab.stations import asks
 from preflight.lab.stations.asks import ask, must
 from preflight.lab.stations.fault import Fault, NotThereError
+from preflight.lab.stations.words import at_control_host
 from preflight.lab.truth import Deciding, Place, Truth
 
 if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 _AT = Place("request", "tls")
-CLIENT_CERTIFICATE = "control.tls-failed"
-"""Until the toolkit has a code `control.client-certificate`."""
+CLIENT_CERTIFICATE = "control.client-certificate"
 _SITE = "populi.internal"
 """The only name that the gateway serves the control plane under, in some faults."""
 _TWO_WEEKS_S = 14 * 24 * 3600
@@ -29,19 +30,12 @@ _VERIFY_ERRORS = {"expired": 10, "not-yet": 9, "untrusted": 20, "no-intermediate
 
 
 def _certificate(kind: Certificate) -> Callable[[Setup], tuple[Part, ...]]:
-    part = asks.shaped(f"the certificate is {kind}", lambda plan: replace(plan, certificate=kind))
+    part = asks.shaped(f"the certificate is {kind}", lambda plan: replace(plan, certificate=kind), loopback=True)
     return lambda setup: (part,)
 
 
-def _front(summary: str, front: Front) -> Callable[[Setup], tuple[Part, ...]]:
-    return lambda setup: (asks.in_front(summary, front),)
-
-
-def _is(code: str, deciding: Deciding | None = None, *vague: str) -> Callable[[Setup], Truth]:
-    """Certificates are made at the control host, by a person: neither a command nor a file of ours heals."""
-    return lambda setup: Truth(
-        code, "control", place=_AT, deciding=deciding, heals="nothing", where="control host", vague=vague
-    )
+_fault = partial(Fault, place=_AT, excluded=asks.needs_tls)
+_is = partial(at_control_host, _AT)
 
 
 def _refusal(network: "Network") -> ssl.SSLError | None:
@@ -81,7 +75,10 @@ def _missing_link(network: "Network") -> None:
 def _ends_soon(network: "Network") -> None:
     """The certificate is good, and has less than two weeks left."""
     context = ssl.create_default_context(cafile=str(network.names.files("a") / "ca.pem"))
-    with asks.open_socket(network) as sock, context.wrap_socket(sock, server_hostname=asks.host_of(network)) as secure:
+    with (
+        asks.open_socket(network) as sock,
+        context.wrap_socket(sock, server_hostname=asks.control_address(network)) as secure,
+    ):
         ends = str((secure.getpeercert() or {}).get("notAfter"))
     left_s = ssl.cert_time_to_seconds(ends) - time.time()
     must(0 < left_s < _TWO_WEEKS_S, f"the certificate has {left_s:.0f} seconds left")
@@ -121,12 +118,12 @@ def _rejects_name(network: "Network") -> None:
 
 def _lost_tls(plan: Blueprint) -> Blueprint:
     """The server has no certificate any more, and its nodes do not know."""
-    return asks.secure_url(replace(plan, certificate=None))
+    return asks.with_urls(replace(plan, certificate=None), lambda url: url.replace("http://", "https://"))
 
 
 def _gained_tls(plan: Blueprint) -> Blueprint:
     """The server has a certificate now, and a does not know."""
-    return asks.plain_url(replace(plan, certificate="good"))
+    return asks.with_urls(replace(plan, certificate="good"), lambda url: url.replace("https://", "http://"))
 
 
 def _lost_tls_is(setup: Setup) -> Truth:
@@ -158,112 +155,92 @@ _BY_400 = "ssl_client_certificate <folder>/ca.pem; ssl_verify_client on;"
 
 
 FAULTS = (
-    Fault(
+    _fault(
         name="tls-plain-server",
         summary="a's URL says https, and the server speaks plain HTTP",
-        place=_AT,
         made=lambda setup: (asks.shaped("the server lost its TLS", _lost_tls),),
         expected=_lost_tls_is,
         proof=_speaks_plain,
         excluded=asks.needs_direct,
     ),
-    Fault(
+    _fault(
         name="tls-plain-client",
         summary="a's URL says http, and the server speaks TLS",
-        place=_AT,
         made=lambda setup: (asks.shaped("the server speaks TLS now", _gained_tls),),
         expected=_gained_tls_is,
         proof=_speaks_tls,
         excluded=asks.needs_direct,
     ),
-    Fault(
+    _fault(
         name="tls-expired",
         summary="the certificate expired yesterday",
-        place=_AT,
         made=_certificate("expired"),
         expected=_is("control.tls-expired"),
         proof=_unverified("expired"),
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-expiring",
         summary="the certificate expires in five days",
-        place=_AT,
         made=_certificate("expiring"),
         expected=lambda setup: Truth("control.tls-expiring", "control", where="control host", warns=True),
         proof=_ends_soon,
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-not-yet-valid",
         summary="the certificate is valid from tomorrow",
-        place=_AT,
         made=_certificate("not-yet"),
         expected=_is("control.tls-not-yet-valid"),
         proof=_unverified("not-yet"),
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-untrusted",
         summary="another authority signed the certificate than the one that a trusts",
-        place=_AT,
         made=_certificate("untrusted"),
         expected=_is("control.tls-untrusted", Deciding("certificate", "Preflight lab CA")),
         proof=_unverified("untrusted"),
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-intermediate-missing",
         summary="the server does not send the intermediate certificate, and a trusts the root",
-        place=_AT,
         made=_certificate("no-intermediate"),
         expected=_is("control.tls-untrusted", Deciding("certificate", INTERMEDIATE)),
         proof=_missing_link,
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-name",
         summary="the certificate is for another name",
-        place=_AT,
         made=_certificate("other-name"),
         expected=_is("control.tls-name", Deciding("certificate", OTHER_NAME)),
         proof=_other_name,
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-default-site",
         summary="the gateway knows the control plane by another name, and shows the certificate of its default site",
-        place=_AT,
-        made=_front("a gateway with two sites", Front(whole=_TWO_SITES)),
+        made=asks.fronted("a gateway with two sites", whole=_TWO_SITES),
         expected=_is("control.tls-name", Deciding("certificate", OTHER_NAME)),
         proof=_other_name,
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-name-rejected",
         summary="the gateway ends the handshake, for it serves no site of this name",
-        place=_AT,
-        made=_front("a gateway that rejects unknown names", Front(whole=_REJECTS)),
+        made=asks.fronted("a gateway that rejects unknown names", whole=_REJECTS),
         expected=_is("control.tls-failed", Deciding("problem", "SNI")),
         proof=_rejects_name,
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-client-certificate",
         summary="the server demands a certificate of the client, in the handshake of TLS 1.3",
-        place=_AT,
-        made=_front("a server that demands certificates", Front(relay="asks-certificate")),
-        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate")),
+        made=asks.fronted("a server that demands certificates", relay="asks-certificate"),
+        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed"),
         proof=_demands_certificate,
-        excluded=asks.needs_tls,
     ),
-    Fault(
+    _fault(
         name="tls-client-certificate-400",
         summary="the gateway answers 400 to clients without a certificate",
-        place=_AT,
-        made=_front("a gateway that demands certificates", Front(more=_BY_400)),
-        expected=_is(CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.not-populi"),
+        made=asks.fronted("a gateway that demands certificates", more=_BY_400),
+        expected=_is(
+            CLIENT_CERTIFICATE, Deciding("problem", "client certificate"), "control.tls-failed", "control.not-populi"
+        ),
         proof=_asks_certificate_by_400,
-        excluded=asks.needs_tls,
     ),
 )

@@ -76,7 +76,7 @@ def _refused(name: str, condition: Bootstrap, code: str, status: int, summary: s
         name=name,
         summary=summary,
         place=_AT,
-        made=lambda setup: (planned(summary, bootstrap=condition),),
+        made=lambda setup: (planned(summary, loopback=True, bootstrap=condition),),
         expected=lambda setup: Truth(code, "control", place=_AT, where="control host"),
         proof=prove,
         excluded=asks.needs_control,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from preflight.lab.axes.control import FIRST_VARIABLE, SECOND_VARIABLE
 from preflight.lab.axes.setup import Setup
 from preflight.lab.blueprint import Blueprint
-from preflight.lab.part import Part
-from preflight.lab.stations import asking
+from preflight.lab.part import Part, planned
+from preflight.lab.stations import asks
 from preflight.lab.stations.fault import Fault, NotThereError
 from preflight.lab.truth import Deciding, Healer, Place, Truth
 
@@ -21,7 +21,7 @@ _HOST = re.compile(r"(?<=://)[^:/]+")
 _API = "/v1/populi"
 
 
-def _rewritten(summary: str, change: Callable[[str], str]) -> Part:
+def _rewritten(summary: str, change: Callable[[str], str], *, loopback: bool = False) -> Part:
     """The URL that leads a to the control plane is written another way, in its settings or its second variable."""
 
     def shape(plan: Blueprint) -> Blueprint:
@@ -30,7 +30,7 @@ def _rewritten(summary: str, change: Callable[[str], str]) -> Part:
         changed = {name: change(url) for name, url in plan.url_variables.items() if name == SECOND_VARIABLE}
         return replace(plan, url_variables={**plan.url_variables, **changed})
 
-    return Part(summary, shape=shape)
+    return Part(summary, shape=shape, loopback=loopback)
 
 
 def _healer(setup: Setup) -> Healer:
@@ -42,7 +42,7 @@ def _healer(setup: Setup) -> Healer:
 
 
 def _missing(setup: Setup) -> tuple[Part, ...]:
-    return (Part("a has no control URL", shape=lambda plan: replace(plan, control_url=None, url_variables={})),)
+    return (planned("a has no control URL", loopback=True, control_url=None, url_variables={}),)
 
 
 def _no_url(network: "Network") -> None:
@@ -51,7 +51,9 @@ def _no_url(network: "Network") -> None:
 
 
 def _binds(setup: Setup) -> tuple[Part, ...]:
-    return (_rewritten("a's only control URL is where the server binds", at_host("0.0.0.0")),)  # noqa: S104 - the fault
+    return (
+        _rewritten("a's only control URL is where the server binds", at_host("0.0.0.0"), loopback=True),  # noqa: S104
+    )
 
 
 def at_host(host: str) -> Callable[[str], str]:
@@ -83,17 +85,17 @@ def _nobody_listens_there(network: "Network") -> None:
     url, earlier = network.plan.url_variables.get(FIRST_VARIABLE, ""), _elsewhere(network.plan)
     if earlier not in url:
         raise NotThereError(f"{FIRST_VARIABLE} does not lead to {earlier}: {url}")
-    asking.connection_ends("refused", to=lambda network: earlier)(network)
+    asks.connection_ends("refused", to=lambda network: earlier)(network)
 
 
 def _stale_variable_is(setup: Setup) -> Truth:
     return Truth(
-        "control.refused",
+        "control.url-conflict",
         "control",
         place=_SOURCE,
         deciding=Deciding("variable", FIRST_VARIABLE),
         heals="command",
-        vague=("control.timeout", "control.unreachable"),
+        vague=("control.refused", "control.timeout", "control.unreachable"),
     )
 
 
@@ -124,7 +126,7 @@ def _written(
         place=_PARSE,
         made=lambda setup: (_rewritten(summary, change),),
         expected=expected,
-        proof=asking.url_contains(mistake),
+        proof=asks.url_contains(mistake),
     )
 
 

@@ -3,15 +3,24 @@
 A fault says what is true through these, so that a set-up without a responder, or without root, expects less.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
 from preflight.lab.axes.setup import Setup
+from preflight.lab.stations.outside import Dead, through_a_third
 from preflight.lab.truth import Deciding, Healer, Place, Truth, Where
 
 UNREACHABLE, NO_FORWARD, NO_REVERSE = "reach.unreachable", "reach.no-forward", "reach.no-reverse"
+_CODES: Mapping[Dead, str] = {"forward": NO_FORWARD, "reverse": NO_REVERSE, "round-trip": UNREACHABLE}
 
 
-def told(setup: Setup) -> bool:
-    """Whether b's report gets to a although b's packets do not: by the mailbox of a control plane that is not at b."""
-    return setup.responder == "key" and setup.home == "third" and setup.control != "none"
+def told(setup: Setup, *, outer: bool = False) -> bool:
+    """Whether b's report gets to a although b's packets do not: by the mailbox of a control plane that is not at b.
+
+    outer: it is the tunnel's own packets that die, so a mailbox behind the same end of the tunnel is dead too.
+    """
+    asked = setup.home == "third" and setup.control != "none"
+    return setup.responder == "key" and asked and not (outer and through_a_third(setup))
 
 
 def heard(setup: Setup) -> bool:
@@ -19,18 +28,20 @@ def heard(setup: Setup) -> bool:
     return setup.responder == "key"
 
 
+def _is_known(setup: Setup, direction: Dead, *, outer: bool) -> bool:
+    """Whether a can know in which direction packets die."""
+    return direction == "round-trip" or (heard(setup) if direction == "forward" else told(setup, outer=outer))
+
+
 def without_uplink(setup: Setup) -> str | None:
     """For faults that send a's overlay packets to its uplink."""
     return "a container has no uplink" if setup.namespace == "container" else None
 
 
-def silence(setup: Setup, direction: str, heals: Healer = "command", where: Where = "peer") -> Truth:
+def silence(setup: Setup, direction: Dead, heals: Healer = "command", where: Where = "peer") -> Truth:
     """Nobody sees where packets die; b's report still says in which direction, if it gets to a."""
-    if direction == "forward" and heard(setup):
-        return _truth(NO_FORWARD, "forward", heals=heals, where=where)
-    if direction == "reverse" and told(setup):
-        return _truth(NO_REVERSE, "reverse", heals=heals, where=where)
-    return _truth(UNREACHABLE, "round-trip", heals=heals, where=where)
+    known = _is_known(setup, direction, outer=False)
+    return _dead(direction if known else "round-trip", heals=heals, where=where)
 
 
 def here(
@@ -78,9 +89,128 @@ def answers_there(setup: Setup, station: str, *, code: str = NO_REVERSE, decidin
     return _truth(code, "reverse", place=Place("packet", station, "sender"), deciding=deciding, where="peer")
 
 
+# The tunnel's own packets
+
+
+def dead(
+    setup: Setup,
+    direction: Dead,
+    *,
+    place: Place | None = None,
+    deciding: Deciding | None = None,
+    proven: bool = False,
+    public: bool = False,
+    heals: Healer = "command",
+    where: Where = "node",
+) -> Truth:
+    """Nothing passes in a session that was alive.
+
+    place: None where the last observation before the death and the first one behind it leave several stations.
+    proven: a sees the death itself, so the direction does not depend on b's word. public: not only root sees it.
+    """
+    if setup.user != "root" and not public:
+        place, deciding, proven = None, None, False
+    known = proven or _is_known(setup, direction, outer=True)
+    return _dead(direction if known else "round-trip", place=place, deciding=deciding, heals=heals, where=where)
+
+
+def never_up(
+    setup: Setup,
+    *,
+    direction: Dead | None = None,
+    place: Place | None = None,
+    deciding: Deciding | None = None,
+    heals: Healer = "command",
+    where: Where = "node",
+) -> Truth:
+    """The tunnel never came up. direction: only where a sees the peer's own calls, or its own refusal."""
+    if setup.user != "root":
+        return dead(setup, "round-trip", heals=heals, where=where)  # only root sees what a tunnel has received
+    return Truth(
+        "overlay.no-handshake",
+        "b",
+        direction,
+        place=place,
+        deciding=deciding,
+        heals=heals,
+        where=where,
+        vague=(UNREACHABLE,),
+    )
+
+
+def at_sender(
+    setup: Setup,
+    node: str,
+    station: str,
+    deciding: Deciding | None = None,
+    *,
+    everything: bool = False,
+    public: bool = False,
+) -> Truth:
+    """What a node's tunnel sends dies at its own station: a sees that here, and at b only what b's responder reports.
+
+    everything: at b, its packets to all others die too, so that it cannot report. public: not only root sees it at a.
+    """
+    if node == "a":
+        place = Place("packet", station)
+        return dead(setup, "forward", place=place, deciding=deciding, proven=True, public=public)
+    return dead(setup, "round-trip" if everything else "reverse", where="peer")
+
+
+def at_receiver(setup: Setup, node: str, station: str, deciding: Deciding | None = None) -> Truth:
+    """What comes to a node's tunnel dies at its own station: a sees that here, and at b only that nothing arrived."""
+    if node == "a":
+        place = Place("packet", station, "receiver")
+        return dead(setup, "reverse", place=place, deciding=deciding, proven=True)
+    return dead(setup, "forward", where="peer")
+
+
+def by_own_rule(setup: Setup, node: str, truth: Truth, code: str = "host.firewall-drop") -> Truth:
+    """The same death where a's own rule or setting does it, which only root sees."""
+    if node != "a" or setup.user != "root":
+        return truth
+    return replace(truth, code=code, vague=(UNREACHABLE, truth.code))
+
+
+# Requests
+
+
+def at_control_host(
+    place: Place,
+    code: str,
+    deciding: Deciding | None = None,
+    *vague: str,
+    heals: Healer = "nothing",
+    warns: bool = False,
+) -> Callable[[Setup], Truth]:
+    """What is wrong at the control host is corrected there. warns: nothing dies."""
+    truth = Truth(
+        code,
+        "control",
+        place=None if warns else place,
+        deciding=deciding,
+        heals=heals,
+        where="control host",
+        vague=vague,
+        warns=warns,
+    )
+    return lambda setup: truth
+
+
+def _dead(
+    direction: Dead,
+    *,
+    heals: Healer,
+    where: Where,
+    place: Place | None = None,
+    deciding: Deciding | None = None,
+) -> Truth:
+    return _truth(_CODES[direction], direction, place=place, deciding=deciding, heals=heals, where=where)
+
+
 def _truth(
     code: str,
-    direction: str,
+    direction: Dead,
     *,
     where: Where,
     place: Place | None = None,

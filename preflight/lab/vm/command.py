@@ -1,4 +1,4 @@
-"""`preflight lab run --vm`: the same command, in the virtual machine."""
+"""`preflight lab run --vm` and `preflight lab fuzz --vm`: the same command, in the virtual machine."""
 
 import shutil
 import tempfile
@@ -9,8 +9,8 @@ from preflight.lab.vm.machine import run
 from preflight.programs import python_module
 
 
-def lab_run(words: Sequence[str], files: Iterable[Path]) -> int:
-    """Run `preflight lab run` with these words in the machine; return its exit code.
+def lab(words: Sequence[str], files: Iterable[Path]) -> int:
+    """Run `preflight lab` with these words in the machine; return its exit code.
 
     files: what it writes, which this host gets. Raises LabError if there can be no machine.
     """
@@ -18,7 +18,7 @@ def lab_run(words: Sequence[str], files: Iterable[Path]) -> int:
     kept = Path(tempfile.mkdtemp(prefix="preflight-lab-"))
     try:
         folders = [kept, *(file.parent for file in files)]
-        return run(python_module("preflight", "lab", "run", *words), shared=folders, environment={"TMPDIR": str(kept)})
+        return run(python_module("preflight", "lab", *words), shared=folders, environment={"TMPDIR": str(kept)})
     finally:
         if not any(kept.rglob("*.jsonl")):
             shutil.rmtree(kept)

@@ -332,7 +332,7 @@ class ControlClient:
         return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
 
     def _decided(self, answer: HttpAnswer, path: str) -> DeathFacts:
-        """What an answer shows of whoever gave it."""
+        """What an answer shows of the server that gave it."""
         where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
         return DeathFacts(
             http_status=answer.status,

@@ -90,8 +90,8 @@ class Tcp:
     ) -> Handshake:
         """A TLS handshake, verified as a client verifies it; if the certificate fails, a second one to read it.
 
-        send: a request (never a secret) for that second, untrusted connection, so that the answer shows the time. On
-        the first one it is sent only if the server asks for a certificate: TLS 1.3 tells later that it demands one.
+        send: a request (never a secret) for that second, untrusted connection: its answer shows the time. On the
+        first one it is sent only if the server asks for a certificate: with TLS 1.3 it says later that it demands one.
         """
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "tls-started", port=port, server_name=server_name, timeout_s=timeout_s)
@@ -203,6 +203,8 @@ async def _shake_hands(
         return "failed", "the connection was closed during the handshake"
     except OSError as error:
         return _outcome(error), _words(error)
+    if send and seen.asked and not seen.reply:
+        return "client-certificate", "the connection ended without an answer"
     return "trusted", ""
 
 

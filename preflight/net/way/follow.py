@@ -17,6 +17,8 @@ from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
+from preflight.model.tapped import TapPacket
+from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.routes import KernelState
 from preflight.net.way.tap import Tap, Wanted
@@ -40,6 +42,7 @@ ANSWER_S: Final = 0.5
 """How long an answer may take, once a packet was seen to leave."""
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
+REKEY_S: Final = 5.0
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -100,6 +103,7 @@ class PacketWays:
         async with Tap(_wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))) as tap:
             stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
             whole = await self._large(peer, tunnel) if large else None
+            echo = await ask_echo(peer.address) if stats.port_unreachable else None
 
             async def record() -> Record:
                 state, tapped = await self._overlay() or overlay, tap.taken()
@@ -115,6 +119,7 @@ class PacketWays:
                     ports=ports,
                     carrier=carrier,
                     asked=self._path.asked(peer),
+                    echo=echo,
                     uid=os.getuid(),
                 )
                 came = replace(watched, arrives_by=so_far.arrives_by)
@@ -138,8 +143,10 @@ class PacketWays:
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            if left_at is None and any(packet.outgoing and packet.tunnel is not None for packet in tapped.packets):
+            if left_at is None and any(map(_asks, tapped.packets)):
                 left_at = now
+            if left_at is None and _may_ask(tapped.packets, time.time_ns()):
+                await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S)
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
@@ -165,6 +172,21 @@ class PacketWays:
         own = [str(interface.ip) for link in kernel.links for interface in link.addresses]
         outer = (watched.outer,) if watched.outer is not None and watched.outer.source else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
+
+
+def _asks(packet: TapPacket) -> bool:
+    """Whether this node's tunnel sent something that wants an answer: its own handshake, or what is inside."""
+    return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
+
+
+def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
+    """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
+
+    A peer that calls every five seconds leaves a third of a second for that.
+    """
+    shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
+    sent_ns = [packet.received_ns for packet in shakes]
+    return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:

@@ -18,13 +18,14 @@ from preflight.model.overlay import IPNetwork
 from preflight.model.routing import Entry, Neighbour, NeighbourState, Range, Rule, RuleAction
 from preflight.net.kernel import Kernel
 from preflight.net.way.counters import read_counters
-from preflight.net.way.lookups import TYPES, Lookups, gateway_of, name_of, network_of
+from preflight.net.way.lookups import Lookups, name_of
 from preflight.overlay.links import read_links
+from preflight.proto.way.route_messages import TYPES
 
 MOST_ENTRIES: Final = 5000
 """Entries of tables that are read; beyond, a dump takes longer than all else, and look-ups still say what counts."""
 RTM_F_CLONED: Final = 0x200
-RTNH_F_UNUSED: Final = 0x1 | 0x10  # dead, or without carrier
+RTNH_F_DEAD: Final = 0x1  # an entry whose device only lacks its carrier is still used, unless a sysctl says otherwise
 FIB_RULE_INVERT: Final = 0x2
 NTF_ROUTER: Final = 0x80
 UNSET: Final = 0xFFFFFFFF
@@ -158,11 +159,10 @@ def _selected(address: str | None, length: int) -> IPNetwork | None:
     return ip_network(f"{address}/{length}", strict=False) if address else None
 
 
-def _range(value: Any) -> Range | None:
-    if not value:
-        return None
-    start, end = (value["start"], value["end"]) if isinstance(value, dict) else (value[0], value[1])
-    return int(start), int(end)
+def _range(value: str | None) -> Range | None:
+    """A range as pyroute2 gives it, `START:END`."""
+    start, _, end = (value or "").partition(":")
+    return (int(start), int(end)) if end else None
 
 
 def parse_entry(message: Any) -> Entry:
@@ -181,9 +181,22 @@ def parse_entry(message: Any) -> Entry:
         source=get("RTA_PREFSRC"),
         metric=get("RTA_PRIORITY") or 0,
         from_network=_selected(get("RTA_SRC"), message["src_len"]),
-        dead=bool(message["flags"] & RTNH_F_UNUSED),
+        dead=bool(message["flags"] & RTNH_F_DEAD),
         hops=hops,
     )
+
+
+def gateway_of(message: Any) -> str | None:
+    """The gateway of a route, also one of the other family."""
+    via = message.get_attr("RTA_VIA")
+    found = message.get_attr("RTA_GATEWAY") or (via["addr"] if via else None)
+    return str(found) if found else None
+
+
+def network_of(message: Any, version: int) -> IPNetwork:
+    """The destination of a route."""
+    default = "0.0.0.0" if version == 4 else "::"  # noqa: S104 - a prefix, nothing is bound
+    return ip_network(f"{message.get_attr('RTA_DST') or default}/{message['dst_len']}")
 
 
 def _hops(messages: Iterable[Any]) -> Iterator[tuple[str | None, str | None]]:

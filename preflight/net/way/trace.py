@@ -1,11 +1,12 @@
 """Traces along a tunnel's own flow, from a fresh port, and by echoes: raw packets, so that nothing is bound.
 
-It is used last: a packet of the tunnel's own flow refreshes the mapping of a NAT on the way. Each trace sends at most
-ten packets, each with less than 16 zero bytes, which no tunnel's daemon takes as its own or answers.
+It is used last: a packet of the tunnel's own flow refreshes the mapping of a NAT on the way. All of it is at most
+30 packets, each with less than 16 zero bytes, which no tunnel's daemon takes as its own or answers.
 """
 
+import asyncio
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from preflight.model.event import Listener, telling
 from preflight.model.flow import Flow
@@ -13,19 +14,12 @@ from preflight.model.icmp import Trace
 from preflight.net.drive import drive
 from preflight.net.udp import family_of
 from preflight.net.way.raw_icmp import open_raw_icmp
-from preflight.proto.way.flow_trace import FlowTrace
+from preflight.proto.way.flow_trace import MOST_HOPS, FlowTrace
+from preflight.proto.way.trace import Traces, in_doubt
 
 FIRST_FRESH_PORT, FRESH_PORTS = 49152, 16000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
-    """Up to three traces to a tunnel's endpoint. fresh: the same ports but for the source's. echo: by ICMP."""
-
-    own: Trace
-    fresh: Trace
-    echo: Trace
-    fresh_port: int
+ANSWERS_AGAIN_S = 1.1
+"""Linux sends one destination an error each second, after the first six; other routers are quicker."""
 
 
 class OuterTrace:
@@ -37,17 +31,23 @@ class OuterTrace:
     async def follow(self, flow: Flow) -> Traces:
         """The fresh flow first, then echoes, the tunnel's own flow last: it alone may refresh a mapping.
 
-        Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send stands in `Trace.error`.
+        Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """
-        port = _fresh_port(flow)
-        fresh = await self.trace(replace(flow, source_port=port))
+        fresh_flow = replace(flow, source_port=_fresh_port(flow))
+        fresh = await self.trace(fresh_flow)
         echo = await self.trace(replace(flow, protocol="icmp", source_port=None, destination_port=None))
-        return Traces(own=await self.trace(flow), fresh=fresh, echo=echo, fresh_port=port)
+        own = await self.trace(flow)
+        doubtful = in_doubt(own, fresh)
+        if not doubtful:
+            return Traces(own=own, fresh=fresh, echo=echo)
+        await asyncio.sleep(ANSWERS_AGAIN_S)
+        again = [await self.trace(each, first=doubtful[0], most=doubtful[-1]) for each in (flow, fresh_flow)]
+        return Traces(own=own, fresh=fresh, echo=echo, own_again=again[0], fresh_again=again[1])
 
-    async def trace(self, flow: Flow) -> Trace:
-        """One trace, with the flow's mark, ports and source."""
+    async def trace(self, flow: Flow, *, first: int = 1, most: int = MOST_HOPS) -> Trace:
+        """One trace, with the flow's mark, ports and source. first, most: the smallest and the largest TTL."""
         tell = telling(self._listener, "way.trace", f"{flow.protocol} {flow.destination} from {flow.source_port}")
-        core = FlowTrace(flow, identifier=int.from_bytes(os.urandom(2)), tell=tell)
+        core = FlowTrace(flow, identifier=int.from_bytes(os.urandom(2)), first=first, most=most, tell=tell)
         replies = flow.protocol == "icmp"
         with open_raw_icmp(family_of(flow.destination), mark=flow.mark, replies=replies) as link:
             return await drive(core, link, tell) or Trace(())

@@ -1,7 +1,7 @@
 """Who answered a request, and what that says about the way to the control plane; pure.
 
-A control plane is known by its feature header, which stands on its errors too. Whoever answers without it is named by
-its own words; where a redirect leads is told, and never followed with a bearer.
+A control plane is known by its feature header, which its errors have too. A server that answers without it is named by
+its own words. The place to which a redirect leads is named, and no bearer follows there.
 """
 
 from urllib.parse import urlsplit

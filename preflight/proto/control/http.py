@@ -143,7 +143,7 @@ def header(head: bytes, name: str) -> str | None:
 
 
 def status_of(head: bytes) -> int | None:
-    """The status from the raw head of an HTTP/1.1 answer; None if it is none."""
+    """The status from the raw head of an HTTP/1.1 answer; None if it is not one."""
     words = head.partition(b"\r\n")[0].split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return None

@@ -134,7 +134,7 @@ def _untrusted(handshake: Handshake, certificate: Certificate, place: str, shake
         "intermediate authority, the server must send it"
     )
     if last.issuer_place is not None:
-        message += f"; it is to be found at {_shown(last.issuer_place)}"
+        message += f"; its certificate says where that one is: {_shown(last.issuer_place)}"
     sentence = f"Append the certificate of {issuer} to the server's certificate file, if it is an intermediate."
     remedies = (*look(sentence, where="control host"), *look(trusting, f"{shake} -showcerts"))
     return Trouble(codes.CONTROL_TLS_UNTRUSTED, message, remedies, decided)

@@ -150,9 +150,9 @@ def observe_egress(
 ) -> Observation:
     """Whether the queue of a device dropped what was sent.
 
-    station: `egress` of the tunnel, `egress-outer` of the uplink. sent: packets of the class in the burst. It is
-    certain where the queue dropped as many; fewer may be others'. A tunnel's device counts as dropped what dies behind
-    it too, so only an uplink's own count is of interest.
+    station: `egress` of the tunnel, `egress-outer` of the uplink. sent: packets of the class in the burst. Fewer drops
+    than that may be others' packets, and prove nothing. A tunnel's device counts as dropped what dies behind it too, so
+    only an uplink's own count is of interest.
     """
     place = Station(station)
     queued = after.counters.dropped_by_queue(before.counters, device)
@@ -160,6 +160,9 @@ def observe_egress(
     dropped = max(queued, refused)
     if dropped <= 0:
         return _clear(place, f"the queue of {device} dropped nothing")
+    if dropped < sent or not sent:
+        why = f"{device} dropped {dropped} packets meanwhile, of whom nobody knows"
+        return Observation(station=place, finding="blind", packets=packets, reason=why)
     by_queue = queued >= refused
     kind = next((each.kind for each in after.counters.queues if each.interface == device and each.root), "")
     what = f"its queueing discipline ({kind})" if by_queue else "the device itself"
@@ -169,8 +172,7 @@ def observe_egress(
         message=f"{device} drops {large} for {tunnel.peer} on their way out: {what} dropped {dropped} while this node "
         f"sent {sent}",
         facts=DeathFacts(interface=device, packet_class=None if packets == "inner" else packets),
-        remedies=_own_queue(device, healing=by_queue and queued >= sent > 0),
-        certain=dropped >= sent > 0,
+        remedies=_own_queue(device, healing=by_queue),
     )
     return Observation(station=place, finding="killed", packets=packets, death=death)
 

@@ -77,7 +77,9 @@ def explain(state: NetworkState, lookup: Lookup) -> Decision | None:
     if not state.rules:
         return None
     found = decide(state, lookup.flow)
-    if found.type != lookup.type:
+    # A rule `unreachable` gives the error of no route at all.
+    by_rule = (found.type, lookup.type, found.entry) == ("unreachable", "none", None)
+    if found.type != lookup.type and not by_rule:
         return None
     if lookup.refused:
         return found if state.complete or found.type != "none" else None

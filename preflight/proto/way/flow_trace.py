@@ -15,25 +15,33 @@ from preflight.proto.core import Core, Datagram, Received
 from preflight.proto.way.outer_packets import probe, read_error, read_reply
 
 WAVE: Final = 4
-MOST_HOPS: Final = 10
-"""Three traces of one run stay within 30 packets."""
+MOST_HOPS: Final = 8
+"""Three traces of one run, and a second look at three hops of two of them, stay within 30 packets."""
 WAIT_S: Final = 0.4
 """For a wave's answers; a router of a path of 200 ms is heard, and three silent waves take a second."""
 
 
 class FlowTrace(Core[Trace]):
-    """One trace of a flow. most: the largest TTL. wait_s: for the answers to a wave."""
+    """One trace of a flow. first, most: the smallest and the largest TTL. wait_s: for the answers to a wave."""
 
     result: Trace | None = None
 
     def __init__(
-        self, flow: Flow, *, identifier: int = 0, most: int = MOST_HOPS, wait_s: float = WAIT_S, tell: Tell = silent
+        self,
+        flow: Flow,
+        *,
+        identifier: int = 0,
+        first: int = 1,
+        most: int = MOST_HOPS,
+        wait_s: float = WAIT_S,
+        tell: Tell = silent,
     ) -> None:
-        self._flow, self._identifier, self._most, self._wait_s, self._tell = flow, identifier, most, wait_s, tell
+        self._flow, self._identifier, self._wait_s, self._tell = flow, identifier, wait_s, tell
+        self._first, self._most = first, most
         self._hops: dict[int, Hop] = {}
         self._sent_at: dict[int, float] = {}
         self._end: int | None = None
-        """The TTL of the destination, or of whoever refuses."""
+        """The TTL of the destination, or of the router that refuses."""
         self._before = 0
         self._deadline: float | None = None
         self._error: str | None = None
@@ -42,8 +50,8 @@ class FlowTrace(Core[Trace]):
         """The next wave, once the one before is answered or its time is up."""
         if self.result is not None or self._deadline is not None:
             return []
-        first = len(self._sent_at) + 1
-        answered = first == 1 or len(self._hops) > self._before
+        first = self._first + len(self._sent_at)
+        answered = not self._sent_at or len(self._hops) > self._before
         if self._end is not None or not answered or first > self._most or self._error is not None:
             self.result = Trace(self._path(), self._error)
             self._tell(now, "concluded", hops=len(self.result.hops), reached=self.result.reached, error=self._error)
@@ -104,4 +112,4 @@ class FlowTrace(Core[Trace]):
     def _path(self) -> tuple[Hop, ...]:
         """The hops from the first on, with gaps where nobody answered; nothing behind the end."""
         last = self._end or max(self._hops, default=0)
-        return tuple(self._hops.get(ttl) or Hop(ttl, None) for ttl in range(1, last + 1))
+        return tuple(self._hops.get(ttl) or Hop(ttl, None) for ttl in range(self._first, last + 1))

@@ -18,7 +18,7 @@ from preflight.model.routing import Entry, Lookup, Neighbour
 from preflight.proto.way import reroute
 from preflight.proto.way.fib import decide, explain
 from preflight.proto.way.observation import Death, Observation
-from preflight.proto.way.routing import why_refused
+from preflight.proto.way.routing import refusal_type, why_refused
 from preflight.proto.way.stations import Station
 
 ROUTE_OUTER = Station("route-outer")
@@ -100,7 +100,8 @@ def _down(links: Sequence[Link], tunnel: TunnelSide) -> Death:
 def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     found, flow = explain(state, lookup), lookup.flow
     leads = reroute.around(tunnel)
-    if lookup.type == "none":
+    kind = refusal_type(lookup, found)
+    if kind == "none":
         remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel)
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
@@ -108,7 +109,7 @@ def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
         code=codes.REACH_NO_FORWARD,
         message=f"this node's kernel refuses the packets of {tunnel.interface} to {_endpoint(flow)}: "
         f"{why_refused(state, lookup, found)}",
-        facts=DeathFacts(route_type=None if lookup.type == "other" else lookup.type, endpoint=tunnel.endpoint),
+        facts=DeathFacts(route_type=kind, endpoint=tunnel.endpoint),
         remedies=remedies or reroute.show(flow),
         certain=found is not None or lookup.type == "none",
     )

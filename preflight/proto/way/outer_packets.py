@@ -114,7 +114,7 @@ def _quoted(head: bytes, ipv6: bool, sender: str, kind: int, code: int) -> Outer
 
 
 def _with_ports(error: OuterError, inner: bytes) -> OuterError | None:
-    """What the header behind the quoted IP header says; None for ICMP that is no echo request."""
+    """What the header behind the quoted IP header says; None for ICMP other than an echo request."""
     if error.protocol in (PROTOCOLS["icmp"], PROTOCOLS["icmpv6"]):
         asked, _, _, identifier, sequence = _ECHO.unpack_from(inner)
         if asked != _ECHO_REQUEST[error.is_ipv6]:

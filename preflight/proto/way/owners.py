@@ -76,5 +76,6 @@ def _killed(message: str, key: str | None, remedies: Remedies, *, certain: bool 
         facts=DeathFacts(public_key=key),
         remedies=remedies,
         certain=certain,
+        later=True,  # an owner may get it, and nobody answers
     )
     return Observation(station=_SESSION, finding="killed", packets="inner", death=death)

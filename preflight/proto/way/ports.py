@@ -15,7 +15,7 @@ _LAST_PORT = 65535
 def observe_port(view: TunnelView) -> tuple[Observation, ...]:
     """Whether the tunnel sends nothing because it could not bind its port; empty if it has one, or sends."""
     state = view.after
-    if view.product != "wireguard" or state.unreadable or view.ports is None or view.burst.answered:
+    if view.product != "wireguard" or not state.up or state.unreadable or view.ports is None or view.burst.answered:
         return ()
     if view.tapped.blind is None and messages(on_the_wire(view).out, "initiation", "response", "data", "keepalive"):
         return ()
@@ -25,9 +25,7 @@ def observe_port(view: TunnelView) -> tuple[Observation, ...]:
     holder = _holder(view, wanted)
     if holder is None:
         return ()
-    message = (
-        f"{view.name} has no UDP port and sends nothing: {holder} has UDP port {wanted}, which it needs for itself"
-    )
+    message = f"{view.name} has no UDP port and sends nothing: {holder} has UDP port {wanted}, which {view.name} needs"
     death = Death(
         code=OVERLAY_PORT_CONFLICT,
         message=message,
@@ -46,6 +44,7 @@ def _wanted(view: TunnelView) -> int | None:
         return state.configured.listen_port
     theirs = {port for peer in state.peers if (port := peer.endpoint_port) is not None}
     taken = {other.listen_port for other in view.tunnels if other.interface != state.interface}
+    taken |= {each.port for each in view.ports or ()}
     return min((port for port in theirs if port in taken), default=None)
 
 

@@ -121,8 +121,8 @@ def observe_route(state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSide
 
 
 def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:
-    if lookup.type == "local":
-        return None  # a death of the station `address`
+    if lookup.type == "local" or any(link.has(lookup.flow.destination) for link in state.links):
+        return None  # a death of the station `address`, also while IPv6 still looks for a duplicate
     if lookup.refused:
         return refused(state, lookup, tunnel)
     if lookup.interface not in tunnel.interfaces:
@@ -137,7 +137,8 @@ def refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     """The kernel refuses packets for the peer, by a rule or a route, or because it finds none."""
     found, flow = explain(state, lookup), lookup.flow
     leads = reroute.into(tunnel)
-    if lookup.type == "none":
+    kind = refusal_type(lookup, found)
+    if kind == "none":
         remedies = reroute.missing_rule(state, flow, tunnel, leads) or reroute.to_tunnel(state, flow, tunnel, found)
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
@@ -146,23 +147,31 @@ def refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
         code=codes.REACH_NO_FORWARD,
         message=f"this node's kernel refuses {_what(flow)} for {tunnel.peer} ({flow.destination}): "
         f"{why_refused(state, lookup, found)}",
-        facts=DeathFacts(route_type=None if lookup.type == "other" else lookup.type, address=flow.destination),
+        facts=DeathFacts(route_type=kind, address=flow.destination),
         remedies=remedies or reroute.show(flow),
         certain=found is not None or lookup.type == "none",
     )
 
 
+def refusal_type(lookup: Lookup, found: Decision | None) -> str | None:
+    """What refuses: by the rule or the route where the dumps lead to it, as two refusals have one error."""
+    if found is not None:
+        return found.type
+    return None if lookup.type == "other" else lookup.type
+
+
 def why_refused(state: NetworkState, lookup: Lookup, found: Decision | None) -> str:
     """One clause that names the rule or the route, and contains the type."""
-    if lookup.type == "none":
+    kind = refusal_type(lookup, found)
+    if kind == "none":
         if missing_main_rule(state, lookup.flow):
             return "none of its routes counts, because the rule that leads to its main table is gone"
         return f"none of its routes leads there ({lookup.error})"
     if found is None:
-        return f"{lookup.error}, as for a route of type {lookup.type}"
+        return f"{lookup.error}, as for a route of type {kind}"
     if found.entry is not None:
-        return f"its route `{found.entry}` is of type {lookup.type}"
-    return f"its rule `{found.rule}` is of type {lookup.type}"
+        return f"its route `{found.entry}` is of type {kind}"
+    return f"its rule `{found.rule}` is of type {kind}"
 
 
 def _leaks(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:

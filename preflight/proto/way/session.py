@@ -21,6 +21,7 @@ from preflight.model.overlay import OverlayPeer
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.model.tapped import TapPacket
 from preflight.proto.tunnel.advice import give_endpoint
+from preflight.proto.tunnel.wireguard import INITIATION_BYTES
 from preflight.proto.way import session_advice as advice
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.owners import observe_owner
@@ -33,6 +34,8 @@ THERE = Station("session", "receiver")
 """The peer's session, on the way to it."""
 _SHAKES: Final = ("initiation", "response", "cookie")
 _LEAST_SHARE = 2
+ANSWERED_NS: Final = 1_000_000_000
+"""A peer that took an answer has been heard by then."""
 
 
 def observe_session(view: TunnelView) -> tuple[Observation, ...]:
@@ -168,7 +171,10 @@ def _not_accepted(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Obser
 
 
 def _wrong_source(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Observation | None:
-    """The burst enters the tunnel with an address that the tunnel does not have: the peer's tunnel drops it there."""
+    """The burst enters the tunnel with an address that the tunnel does not have: the peer's tunnel drops it.
+
+    It may list a network behind this node, so this is likely and not proven.
+    """
     out = inside(view, outgoing=True)
     own = {str(each.ip) for each in view.after.addresses}
     strange = next((each.source for each in out if each.source not in own), None)
@@ -180,19 +186,14 @@ def _wrong_source(view: TunnelView, peer: OverlayPeer, wire: OnTheWire) -> Obser
         f"packets to {view.target} enter {view.name} with the source {strange}, which is not one of its addresses "
         f"({', '.join(sorted(own))}): {how}, and the peer's tunnel takes only what its allowed-ips list"
     )
-    return Observation(
-        station=Station("post-out") if rewritten else Station("tunnel"),
-        finding="killed",
-        sent=view.burst.sent,
-        seen=len(out),
-        death=Death(
-            code=OVERLAY_WRONG_SOURCE,
-            message=message,
-            facts=DeathFacts(source=strange, interface=view.after.interface),
-            remedies=look(f"ip route get {view.address}   # its src must be {min(own)}"),
-            certain=False,
-        ),
+    death = Death(
+        code=OVERLAY_WRONG_SOURCE,
+        message=message,
+        facts=DeathFacts(source=strange, interface=view.after.interface),
+        remedies=look(f"ip route get {view.address}   # its src must be {min(own)}"),
+        certain=False,
     )
+    return Observation(station=THERE, finding="killed", packets="inner", sent=view.burst.sent, death=death)
 
 
 _RULES: tuple[Callable[[TunnelView, OverlayPeer, OnTheWire], Observation | None], ...] = (
@@ -206,19 +207,25 @@ _RULES: tuple[Callable[[TunnelView, OverlayPeer, OnTheWire], Observation | None]
 
 
 def _hears_nothing(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
-    """The peer runs and its keys fit, and nothing of this node gets to its session."""
-    calls = [each for each in settled(view, wire.into) if _is(each, "initiation")]
-    answers = messages(wire.out, "response")
-    if not view.received or view.shook_hands or messages(wire.into, "response"):
+    """The peer runs and its keys fit, and what this node answers is not accepted there.
+
+    A peer that accepts an answer sends data at once, which completes the handshake here.
+    """
+    peer = view.peer
+    if peer is None or view.shook_hands or view.alive or messages(wire.into, "response"):
         return
-    if len(calls) > 1 and answers and messages(wire.out, "initiation"):
+    answers = [each for each in wire.out if _is(each, "response") and each.received_ns <= view.read_ns - ANSWERED_NS]
+    calls = (peer.rx_bytes or 0) // INITIATION_BYTES if view.never else len(answers)
+    accepted = view.received or view.never
+    if accepted and calls and (answers or calls > 1):
+        again = f"{calls} times" if calls > 1 else "once"
         yield Observation(
             station=THERE,
             finding="absent",
-            reason=f"{view.target} calls and its keys fit, and it calls again although {view.name} answered it: "
-            f"what leaves here for {view.endpoint} does not get there",
+            reason=f"{view.target} called {again} and its keys fit, and no answer of {view.name} is accepted there: "
+            f"what leaves here for {view.endpoint} does not get through",
             packets="handshake",
-            sent=answers,
+            sent=max(1, len(answers)),
         )
 
 

@@ -4,6 +4,7 @@ Pure. Silence behind the last hop proves nothing about one flow: no daemon answe
 further is a death proven, and it is somewhere behind the last hop that both have in common.
 """
 
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -29,21 +30,45 @@ def last_hop(trace: Trace) -> Hop | None:
     return next((hop for hop in reversed(trace.hops) if hop.address is not None), None)
 
 
-def observe_traces(own: Trace, fresh: Trace, echo: Trace, flow: Flow, tunnel: TunnelSide) -> Observation:
-    """Whether the tunnel's own flow ends before one from a fresh source port does.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """Up to three traces to a tunnel's endpoint, as `preflight.net.way.trace.OuterTrace` gives them.
 
-    own, fresh, echo: as `preflight.net.way.trace.OuterTrace` gives them; fresh differs in its source port only. Where
-    all flows end alike, the observation is blind, and its reason says who answers last.
+    own: along the tunnel's flow. fresh: it differs in its source port only. echo: by ICMP. own_again, fresh_again: a
+    second look at the hops that only the fresh flow was heard from; None where there were none.
+    """
+
+    own: Trace
+    fresh: Trace
+    echo: Trace
+    own_again: Trace | None = None
+    fresh_again: Trace | None = None
+
+
+def in_doubt(own: Trace, fresh: Trace) -> range:
+    """TTLs whose answers only the fresh flow got, at most three of them; empty if there are none.
+
+    Routers limit how many errors they send, so a missing one proves nothing until it was asked for a second time.
     """
     dead, alive = last_hop(own), last_hop(fresh)
-    if own.error is None and _gets_further(dead, alive) and _shared(own, fresh):
-        death = _old_mapping(dead, alive, flow, tunnel)
+    if own.error is not None or alive is None or not _shared(own, fresh):
+        return range(0)
+    first = (dead.ttl if dead else 0) + 1
+    return range(max(first, alive.ttl - 2), alive.ttl + 1)
+
+
+def observe_traces(traces: Traces, flow: Flow, tunnel: TunnelSide) -> Observation:
+    """Whether the tunnel's own flow ends before one from a fresh source port does, both times.
+
+    Where all flows end alike, the observation is blind, and its reason says who answers last.
+    """
+    own, fresh = traces.own, traces.fresh
+    again = traces.fresh_again is not None and last_hop(traces.fresh_again) is not None
+    still_dead = traces.own_again is not None and last_hop(traces.own_again) is None and not traces.own_again.error
+    if in_doubt(own, fresh) and again and still_dead:
+        death = _old_mapping(last_hop(own), last_hop(fresh), flow, tunnel)
         return Observation(station=NETWORK, finding="killed", packets="data", death=death)
-    return Observation(station=NETWORK, finding="blind", packets="data", reason=_ends(own, fresh, echo))
-
-
-def _gets_further(dead: Hop | None, alive: Hop | None) -> bool:
-    return alive is not None and alive.ttl > (dead.ttl if dead else 0)
+    return Observation(station=NETWORK, finding="blind", packets="data", reason=_ends(own, fresh, traces.echo))
 
 
 def _shared(own: Trace, fresh: Trace) -> bool:
@@ -85,9 +110,7 @@ def _ends(own: Trace, fresh: Trace, echo: Trace) -> str:
     return f"the last that answer a trace to the endpoint are {', '.join(heard)}; behind them nobody is heard"
 
 
-def observe_private(
-    state: NetworkState, flow: Flow, tunnel: TunnelSide, fresh: Trace, echo: Trace, *, never: bool
-) -> Observation:
+def observe_private(state: NetworkState, flow: Flow, tunnel: TunnelSide, traces: Traces, *, never: bool) -> Observation:
     """Whether the endpoint is a private address of another place, which this node's networks do not hold.
 
     never: the tunnel never had a session. It fits and is not proven: a company's routers may lead there, so an endpoint
@@ -96,7 +119,7 @@ def observe_private(
     block = _block(flow.destination)
     lookup = state.lookup(flow)
     by_default = lookup is not None and lookup.matched is not None and lookup.matched.prefixlen == 0
-    answers = fresh.reached or echo.reached
+    answers = traces.fresh.reached or traces.echo.reached
     near = lookup is not None and lookup.source is not None and _block(lookup.source) == block
     if block is None or not by_default or near or answers or not never:
         return Observation(station=ROUTE_OUTER, finding="clear", reason="the endpoint may be reached from here")

@@ -72,6 +72,7 @@ def _wrong_end(view: TunnelView) -> tuple[Observation, ...]:
         code=REACH_UNREACHABLE,
         message=message,
         facts=DeathFacts(endpoint=endpoint, answered_from=min(origins)),
+        later=True,
         remedies=look(f"bridge fdb show dev {view.name}   # which entry has dst {address}?", root=True),
     )
     return (Observation(station=_HERE_OUT, finding="killed", packets="inner", sent=len(wire.out), death=death),)

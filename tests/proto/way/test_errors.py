@@ -41,7 +41,7 @@ def test_the_offender_in_words(offender: str, who: str, words: str) -> None:
 
 
 def test_a_router_or_the_gateway_refuses() -> None:
-    """The offender stands in the sentence, and the place is the network; each offender once."""
+    """The offender is in the sentence, and the place is the network; each offender once."""
     errors = (REFUSED, REFUSED, replace(REFUSED, offender="198.51.100.1"))
     found = observe_errors(errors, STATE, LOOKUP, TUNNEL)
     assert [(each.station.id, killed(each).facts and killed(each).facts.offender) for each in found] == [  # type: ignore[union-attr]

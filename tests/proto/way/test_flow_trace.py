@@ -14,9 +14,9 @@ from tests.proto.way.test_outer_packets import ECHO, FLOW, SIX, error_about
 TTL = {False: 8, True: 7}
 
 
-def run(flow: Flow, routers: list[str | None], *, end: str = "silent", most: int = 10) -> tuple[Trace, int]:
+def run(flow: Flow, routers: list[str | None], *, end: str = "silent", first: int = 1) -> tuple[Trace, int]:
     """A trace through routers, of whom None does not answer. end: what the destination does: silent, port, reply."""
-    core, now, sent = FlowTrace(flow, identifier=9, most=most), 0.0, 0
+    core, now, sent = FlowTrace(flow, identifier=9, first=first), 0.0, 0
     while core.get_timer() is not None:
         for datagram in core.datagrams_to_send(now):
             sent += 1
@@ -68,7 +68,13 @@ def test_echoes_are_answered_by_replies() -> None:
 def test_it_never_sends_more_than_its_most() -> None:
     """Three traces of a run stay within 30 packets."""
     trace, sent = run(FLOW, [f"10.0.{number}.1" for number in range(30)])
-    assert (len(trace.hops), sent) == (10, 10)
+    assert (len(trace.hops), sent) == (8, 8)
+
+
+def test_a_second_look_begins_where_it_is_told() -> None:
+    """The hops before are known, and their routers need not answer again."""
+    trace, sent = run(FLOW, [f"10.0.{number}.1" for number in range(30)], first=7)
+    assert ([(hop.ttl, hop.address) for hop in trace.hops], sent) == ([(7, "10.0.6.1"), (8, "10.0.7.1")], 2)
 
 
 def test_each_probe_keeps_the_flow_s_ports_and_has_its_own_length() -> None:
@@ -97,7 +103,7 @@ def test_errors_about_other_flows_are_ignored() -> None:
 
 
 def test_what_this_node_refuses_to_send_is_said() -> None:
-    """A filter of its own, or no route: the trace is over, and says why."""
+    """Its filter, or no route: the trace is over, and says why."""
     core = FlowTrace(FLOW)
     (first, *_) = core.datagrams_to_send(0.0)
     core.unsent(first, OSError(1, "Operation not permitted"), 0.0)

@@ -34,7 +34,7 @@ def test_a_gateway_that_answers_is_clear_and_an_old_entry_is_no_proof() -> None:
 
 
 def test_a_host_route_by_a_dead_gateway_is_deleted() -> None:
-    """The gateway stands in the sentence; what is left leads out by a gateway that has answered."""
+    """The gateway is in the sentence; what is left leads out by a gateway that has answered."""
     found = death(state(entries=BY_HOST, neighbours=(ROUTER, SILENT)))
     assert (found.code, found.facts and found.facts.gateway) == (codes.HOST_GATEWAY_DEAD, DEAD)
     assert f"{DEAD}, the gateway of the route to {ENDPOINT}, does not answer on eth0" in found.message
@@ -61,7 +61,7 @@ def test_one_unanswered_question_proves_nothing(known: Neighbour | None, dead: b
 
 
 def test_nobody_answers_this_node_s_own_question() -> None:
-    """A gateway that the kernel still takes for reachable is dead all the same."""
+    """A gateway that the kernel still takes for reachable is dead anyway."""
     asked = Asked(interface="eth0", address=GATEWAY)
     found = death(state(), asked)
     assert (found.code, found.facts and found.facts.gateway) == (codes.HOST_GATEWAY_DEAD, GATEWAY)

@@ -80,7 +80,7 @@ def test_two_links_that_are_down_are_both_named() -> None:
 
 
 def test_no_default_route() -> None:
-    """The type stands in the sentence; a router that says so itself gives the fix, an unknown neighbour a hint."""
+    """The type is in the sentence; a router that says so itself gives the fix, an unknown neighbour a hint."""
     found = death(state(entries=ENTRIES[:2]))
     assert (found.code, found.facts and found.facts.route_type) == (codes.REACH_NO_FORWARD, "none")
     assert "none of its routes leads there" in found.message

@@ -41,8 +41,8 @@ NO_CONFLICT: dict[str, dict[str, Any]] = {
     "it has a port": {"before": state(), "ports": PORTS, "tunnels": (SECOND,)},
     "nobody has the port": {"before": state(listen_port=None, configured=FILE), "ports": (UdpPort(9, "::"),)},
     "sockets could not be read": {"before": LOST, "tunnels": (SECOND,)},
-    "its own entry is no other tunnel": {"before": LOST, "ports": PORTS, "tunnels": (state(),)},
-    "nobody says which port it should have": {"before": LOST, "ports": PORTS},
+    "it is down": {"before": state(listen_port=None, up=False), "ports": PORTS, "tunnels": (SECOND,)},
+    "nobody says which port it should have": {"before": LOST, "ports": (UdpPort(9, "::"),)},
     "it sends": {
         "before": LOST, "after": grown(LOST, tx_bytes=5000), "ports": PORTS, "tunnels": (SECOND,),
     },

@@ -37,7 +37,7 @@ def test_a_route_into_the_tunnel_is_clear() -> None:
 
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit"])
 def test_a_route_that_refuses_is_named_and_replaced(kind: str) -> None:
-    """The type stands in the sentence, and the fix is what leads into the tunnel."""
+    """The type is in the sentence, and the fix is what leads into the tunnel."""
     alone = killed(route(state(entries=(*ENTRIES, entry(f"{PEER}/32", type=kind)))))
     assert (alone.code, alone.facts and alone.facts.route_type) == (codes.REACH_NO_FORWARD, kind)
     assert f"`{kind} {PEER}` is of type {kind}" in alone.message
@@ -80,7 +80,7 @@ def test_a_refusal_that_no_dump_explains_is_not_certain() -> None:
 
 
 def test_another_device_is_a_leak() -> None:
-    """The device stands in the sentence; the fix goes to the table that decided."""
+    """The device is in the sentence; the fix goes to the table that decided."""
     away = killed(route(state(entries=(*ENTRIES, entry(f"{PEER}/32", "eth0", gateway="192.0.2.1")))))
     assert (away.code, away.facts and away.facts.interface) == (codes.OVERLAY_ROUTE_LEAK, "eth0")
     assert "out by eth0, not by wg0" in away.message
@@ -114,7 +114,7 @@ def test_a_product_that_writes_its_routes_gets_none_by_hand() -> None:
 
 
 def test_a_source_that_is_none_of_the_tunnel_s() -> None:
-    """The source stands in the sentence, with its device; the fix keeps the entry and changes the source."""
+    """The source is in the sentence, with its device; the fix keeps the entry and changes the source."""
     death = killed(route(state(entries=(*ENTRIES, entry(f"{PEER}/32", "wg0", source="192.0.2.2")))))
     assert (death.code, death.facts and death.facts.source) == (codes.REACH_NO_FORWARD, "192.0.2.2")
     assert "the source 192.0.2.2, that of eth0" in death.message

@@ -135,14 +135,27 @@ def test_calls_that_are_answered_or_are_a_stranger_s_prove_nothing() -> None:
 
 def test_a_peer_that_is_heard_and_does_not_hear() -> None:
     """Bytes are received without a session: its keys fit and it runs, so what dies goes from this node to the peer."""
-    answers = [outer("response", out=True, sender=1, receiver=each, at_s=each) for each in (3, 4)]
-    after = grown(NEVER, rx_bytes=296)
-    (found,) = observe_session(view(*BURST, *ASKED, *CALLED, *answers, before=NEVER, after=after))
+    answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
+    after = grown(NEVER, rx_bytes=148)
+    (found,) = observe_session(view(*BURST, CALLED[0], answer, before=NEVER, after=after))
     assert told([found]) == [("forward", "session", "receiver", "absent", "handshake")]
-    assert found.reason.startswith("b calls and its keys fit")
-    # With another preshared key, the peer answers this node's own initiations.
-    both = view(*BURST, *ASKED, *CALLED, *answers, *ANSWERED, before=NEVER, after=after)
+    assert found.reason.startswith("b called once and its keys fit")
+    # It called before this window too.
+    earlier = state(peer(last_handshake_unix_s=0.0, rx_bytes=5 * 148, tx_bytes=5 * 92))
+    (found,) = observe_session(view(*BURST, before=earlier))
+    assert found.reason.startswith("b called 5 times")
+
+
+def test_a_peer_that_was_answered_just_now_may_still_take_it() -> None:
+    """The answer is on its way; and with another preshared key, the peer answers this node's own initiations."""
+    after = grown(NEVER, rx_bytes=148)
+    late = outer("response", out=True, sender=1, receiver=3, at_s=5.5)
+    assert observe_session(view(*BURST, CALLED[0], late, before=NEVER, after=after)) == ()
+    answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
+    both = view(*BURST, *ASKED, CALLED[0], answer, *ANSWERED, before=NEVER, after=after)
     assert observe_session(both) == ()
+    alive = state(peer())
+    assert observe_session(view(*BURST, CALLED[0], answer, before=alive, after=grown(alive, rx_bytes=1148))) == ()
 
 
 def test_answers_from_another_address() -> None:
@@ -200,16 +213,17 @@ def test_no_endpoint_and_no_call() -> None:
     assert "endpoint HOST:PORT" in (as_text(found.death.remedies) or "")
 
 
-@pytest.mark.parametrize(("source", "station"), [("192.168.1.7", "post-out"), (HERE, "tunnel")])
-def test_packets_with_a_source_that_is_none_of_the_tunnel_s(source: str, station: str) -> None:
+@pytest.mark.parametrize(("source", "how"), [("192.168.1.7", "rewrote 10.66.0.1"), (HERE, "the route chose it")])
+def test_packets_with_a_source_that_is_none_of_the_tunnel_s(source: str, how: str) -> None:
     """A source that the socket had is the route's choice; any other was rewritten on the way."""
     flow = view().burst.flow
-    own = flow if station == "post-out" else type(flow)(source=source, destination=B, source_port=40000)
+    own = flow if "rewrote" in how else type(flow)(source=source, destination=B, source_port=40000)
     burst = type(view().burst)(flow=own, sent=10)
     packets = [inner(out=True, source=source) for _ in range(10)]
     found = death_of(observe_session(view(*packets, *SENT, burst=burst)))
-    assert found.station.id == station
+    assert (found.station.id, found.station.host, found.direction) == ("session", "receiver", "forward")
     assert found.death is not None
+    assert how in found.death.message
     assert found.death.facts is not None
     assert found.death.facts.source == source
     assert source in found.death.message

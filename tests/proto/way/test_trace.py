@@ -7,7 +7,7 @@ import pytest
 from preflight import codes
 from preflight.model.icmp import Hop, Trace
 from preflight.model.remedy import as_text
-from preflight.proto.way.trace import observe_private, observe_traces
+from preflight.proto.way.trace import Traces, in_doubt, observe_private, observe_traces
 from tests.proto.way.test_routing import killed
 from tests.proto.way.world import ENDPOINT, GATEWAY, OUTER, TUNNEL, state
 
@@ -22,15 +22,38 @@ SILENT = trace()
 SHORT, LONG = trace(GATEWAY), trace(GATEWAY, "198.51.100.1", "198.51.100.9")
 
 
+def traces(own: Trace, fresh: Trace, echo: Trace = SILENT) -> Traces:
+    """Three traces, and a second look that shows the same."""
+    doubtful = in_doubt(own, fresh)
+    if not doubtful:
+        return Traces(own=own, fresh=fresh, echo=echo)
+    again = [replace(each, hops=tuple(hop for hop in each.hops if hop.ttl in doubtful)) for each in (own, fresh)]
+    return Traces(own=own, fresh=fresh, echo=echo, own_again=again[0], fresh_again=again[1])
+
+
 def test_only_the_tunnel_s_own_flow_vanishes() -> None:
     """A fresh port gets further: the old flow is held on to, and another port heals it."""
-    death = killed(observe_traces(SHORT, LONG, LONG, OUTER, TUNNEL))
+    death = killed(observe_traces(traces(SHORT, LONG), OUTER, TUNNEL))
     assert (death.code, death.facts and death.facts.port) == (codes.REACH_NO_FORWARD, 51820)
     assert f"from UDP port 51820 vanish behind {GATEWAY}" in death.message
     assert "198.51.100.9" in death.message
     assert str(as_text(death.remedies)).startswith("wg set wg0 listen-port 51821")
-    other = killed(observe_traces(SHORT, LONG, LONG, OUTER, replace(TUNNEL, product="nebula")))
+    other = killed(observe_traces(traces(SHORT, LONG), OUTER, replace(TUNNEL, product="nebula")))
     assert {remedy.kind for remedy in other.remedies} == {"next"}
+
+
+def test_a_missing_answer_counts_only_when_it_is_missing_twice() -> None:
+    """Routers limit how many errors they send: the first look may have used them up."""
+    first = traces(SHORT, LONG)
+    for other in (
+        replace(first, own_again=LONG),
+        replace(first, fresh_again=SILENT),
+        replace(first, own_again=replace(SILENT, error="Operation not permitted")),
+        replace(first, own_again=None, fresh_again=None),
+    ):
+        assert observe_traces(other, OUTER, TUNNEL).finding == "blind"
+    far = trace(*(f"10.0.{number}.1" for number in range(7)))
+    assert (in_doubt(SILENT, far), in_doubt(SHORT, LONG)) == (range(5, 8), range(2, 4))
 
 
 @pytest.mark.parametrize(
@@ -46,19 +69,18 @@ def test_only_the_tunnel_s_own_flow_vanishes() -> None:
 )
 def test_silence_that_all_flows_share_proves_nothing(own: Trace, fresh: Trace) -> None:
     """No daemon answers a trace, so both may end at the last router of a way that is fine."""
-    found = observe_traces(own, fresh, SILENT, OUTER, TUNNEL)
+    assert not in_doubt(own, fresh)
+    found = observe_traces(traces(own, fresh), OUTER, TUNNEL)
     assert (found.finding, found.death) == ("blind", None)
 
 
 def test_the_last_that_answer_are_named() -> None:
     """Evidence for the reader, and no verdict."""
-    assert (
-        "UDP: 198.51.100.9, UDP from a fresh port: 198.51.100.9"
-        in observe_traces(LONG, LONG, SILENT, OUTER, TUNNEL).reason
-    )
-    assert observe_traces(SILENT, SILENT, SILENT, OUTER, TUNNEL).reason.startswith("no router")
+    both = "UDP: 198.51.100.9, UDP from a fresh port: 198.51.100.9"
+    assert both in observe_traces(traces(LONG, LONG), OUTER, TUNNEL).reason
+    assert observe_traces(traces(SILENT, SILENT), OUTER, TUNNEL).reason.startswith("no router")
     reached = trace(GATEWAY, ENDPOINT, reached=True)
-    assert "is alive" in observe_traces(SHORT, SHORT, reached, OUTER, TUNNEL).reason
+    assert "is alive" in observe_traces(traces(SHORT, SHORT, reached), OUTER, TUNNEL).reason
 
 
 PRIVATE = replace(OUTER, destination="192.168.77.2")
@@ -66,9 +88,9 @@ ELSEWHERE = replace(TUNNEL, endpoint="192.168.77.2:51820")
 
 
 def test_a_private_endpoint_that_no_network_holds() -> None:
-    """It fits, and is not certain: the endpoint stands in the sentence."""
+    """It fits, and is not certain: the endpoint is in the sentence."""
     made = state(flows=(PRIVATE,))
-    death = killed(observe_private(made, PRIVATE, ELSEWHERE, SHORT, SHORT, never=True))
+    death = killed(observe_private(made, PRIVATE, ELSEWHERE, traces(SHORT, SHORT), never=True))
     assert (death.certain, death.facts and death.facts.endpoint) == (False, "192.168.77.2:51820")
     assert "192.168.77.2:51820" in death.message
 
@@ -78,11 +100,11 @@ def test_a_private_endpoint_that_may_be_reached_is_not_suspected() -> None:
     made = state(flows=(PRIVATE, OUTER))
     reached = trace(GATEWAY, "192.168.77.2", reached=True)
     for found in (
-        observe_private(made, PRIVATE, ELSEWHERE, SHORT, SHORT, never=False),
-        observe_private(made, PRIVATE, ELSEWHERE, SHORT, reached, never=True),
-        observe_private(made, OUTER, TUNNEL, SHORT, SHORT, never=True),
-        observe_private(state(), PRIVATE, ELSEWHERE, SHORT, SHORT, never=True),
+        observe_private(made, PRIVATE, ELSEWHERE, traces(SHORT, SHORT), never=False),
+        observe_private(made, PRIVATE, ELSEWHERE, traces(SHORT, SHORT, reached), never=True),
+        observe_private(made, OUTER, TUNNEL, traces(SHORT, SHORT), never=True),
+        observe_private(state(), PRIVATE, ELSEWHERE, traces(SHORT, SHORT), never=True),
     ):
         assert found.finding == "clear"
     inside = replace(made, lookups=tuple(replace(each, source="192.168.1.5") for each in made.lookups))
-    assert observe_private(inside, PRIVATE, ELSEWHERE, SHORT, SHORT, never=True).finding == "clear"
+    assert observe_private(inside, PRIVATE, ELSEWHERE, traces(SHORT, SHORT), never=True).finding == "clear"

@@ -1,0 +1,1 @@
+"""This node's firewall: the ruleset as data, and which of its rules stop, change or let through a flow."""

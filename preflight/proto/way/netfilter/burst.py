@@ -1,0 +1,59 @@
+"""The packets that a firewall is asked about: one flow, sent or awaited between two readings."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from preflight.model.flow import Flow
+from preflight.proto.way.netfilter.ruleset import Hook
+from preflight.proto.way.observation import PacketClass
+from preflight.proto.way.stations import Host, Station
+
+Direction = Literal["forward", "reverse"]
+_LEAVING: tuple[tuple[Hook, str], ...] = (("output", "filter-out"), ("postrouting", "post-out"), ("egress", "egress"))
+_ARRIVING: tuple[tuple[Hook, str], ...] = (
+    ("ingress", "prerouting"),
+    ("prerouting", "prerouting"),
+    ("input", "input"),
+)
+_PASSING: tuple[tuple[Hook, str], ...] = (
+    *_ARRIVING[:2],
+    ("forward", "forward"),
+    *_LEAVING[1:],
+)
+_OUTER = {"filter-out": "filter-outer", "post-out": "post-outer", "input": "input-outer"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """Packets of one flow as they are at this node. The flow's devices say what they do here: without one to come in by
+    they are sent here, without one to leave by they end here, with both this node forwards them.
+
+    direction: of the way that they are on. outer: they are the tunnel's own packets. sent: how many were sent between
+    the two readings; 0 where that is not known, as for what another one sends.
+    """
+
+    flow: Flow
+    direction: Direction = "forward"
+    packets: PacketClass = "inner"
+    outer: bool = False
+    sent: int = 0
+
+    @property
+    def leaves(self) -> bool:
+        """Whether this node sends it."""
+        return self.flow.interface_in is None
+
+    @property
+    def passes(self) -> bool:
+        """Whether this node forwards it."""
+        return self.flow.interface_in is not None and self.flow.interface_out is not None
+
+    @property
+    def hooks(self) -> tuple[tuple[Hook, Station], ...]:
+        """The hooks that it passes, in order, each with its station."""
+        table = _PASSING if self.passes else _LEAVING if self.leaves else _ARRIVING
+        host: Host = "forwarder" if self.passes else "sender" if self.leaves else "receiver"
+        return tuple((hook, Station(self._named(station), host)) for hook, station in table)
+
+    def _named(self, station: str) -> str:
+        return _OUTER.get(station, f"{station}-outer") if self.outer else station

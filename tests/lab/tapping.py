@@ -1,0 +1,138 @@
+"""One burst from a to b of a lab, with everything that the wire's observers need of it."""
+
+import asyncio
+import socket
+import time
+from base64 import b64decode
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from preflight.lab.labs import Lab
+from preflight.lab.network import inside
+from preflight.lab.stations.outside import tunnel_to_remote_end
+from preflight.model.flow import Flow
+from preflight.model.kernel import Link, Route
+from preflight.model.overlay import OverlayState
+from preflight.model.peer_tunnel import PeerTunnel
+from preflight.model.tapped import Tapped
+from preflight.net.kernel import Kernel
+from preflight.net.way.tap import Tap, Wanted
+from preflight.net.way.udp_ports import udp_ports
+from preflight.overlay import wireguard
+from preflight.overlay.links import read_links
+from preflight.overlay.read import read_overlay
+from preflight.proto.way.observation import Observation
+from preflight.proto.way.told import peer_tunnel
+from preflight.proto.way.tunnel import observe_tunnel
+from preflight.proto.way.tunnel_view import SETTLED_NS, Burst, TunnelView, carrier_of, tunnel_ports
+from preflight.settings.schema import OverlaySettings
+
+PORT = 8621
+"""Where nobody answers."""
+WAIT_S = 6.5
+"""Longer than WireGuard needs to repeat a handshake."""
+_PAYLOAD = bytes(77)
+_COUNT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was seen, and what was made of it."""
+
+    view: TunnelView
+    found: Sequence[Observation]
+
+
+def look(lab: Lab, *, until_killed: bool = True) -> Looked:
+    """Send a burst that nobody answers from a to b, and look until something died or the time is over."""
+    assert lab.network is not None
+    plan = lab.network.plan
+    family = plan.families[0]
+    device = tunnel_to_remote_end(lab.network, "a")
+    others = (plan.address("c", family),)
+    with inside(lab.names.namespace("a")):
+        return asyncio.run(_looked(device, plan.address("b", family), others, until_killed))
+
+
+def ask(lab: Lab, looked: Looked) -> PeerTunnel:
+    """What b's tunnel says about a."""
+    assert lab.network is not None
+    device, own = tunnel_to_remote_end(lab.network, "b"), str(looked.view.after.addresses[0].ip)
+    with inside(lab.names.namespace("b")):
+        return peer_tunnel(asyncio.run(_state(device)), looked.view.after.public_key or "", own)
+
+
+async def _state(device: str) -> OverlayState:
+    state = await read_overlay(OverlaySettings(interface=device))
+    assert state is not None
+    return state
+
+
+async def _looked(device: str, address: str, others: tuple[str, ...], until_killed: bool) -> Looked:
+    links = await read_links()
+    view = await _first(device, address, links, others)
+    key = view.before.public_key
+    with _sender(address) as sender:
+        flow = replace(view.burst.flow, source_port=sender.getsockname()[1])
+        wanted = Wanted(
+            product=view.product,
+            interface=device,
+            tunnel_ports=tunnel_ports(view.before, view.carrier, view.ports or ()),
+            probe_ports=frozenset({sender.getsockname()[1]}),
+            public_key=b64decode(key) if key else None,
+        )
+        async with Tap(wanted) as tap:
+            for _ in range(_COUNT):
+                with suppress(OSError):
+                    sender.sendto(_PAYLOAD, (address, PORT))
+                await asyncio.sleep(0.01)
+            ends = time.monotonic() + WAIT_S
+            while True:
+                await asyncio.sleep(0.2 + SETTLED_NS / 1e9)
+                after = await _state(device)
+                burst = Burst(flow=flow, sent=_COUNT)
+                view = replace(view, after=after, burst=burst, tapped=tap.taken(), read_ns=time.time_ns())
+                found = observe_tunnel(view)
+                killed = until_killed and any(each.finding == "killed" for each in found)
+                if killed or time.monotonic() > ends:
+                    return Looked(view, found)
+
+
+async def _first(device: str, address: str, links: Sequence[Link], others: tuple[str, ...]) -> TunnelView:
+    """What is known before the burst."""
+    before = await _state(device)
+    kind = next((link.kind for link in links if link.name == device), None)
+    ports = udp_ports()
+    route = await _route(before, address)
+    length = len(_PAYLOAD) + (48 if ":" in address else 28)
+    flow = Flow(source=_source(address), destination=address, destination_port=PORT, length_bytes=length)
+    return TunnelView(
+        target="b", address=address, before=before, after=before, burst=Burst(flow=flow, sent=0),
+        tapped=Tapped(), read_ns=0, others=others, ports=ports,
+        tunnels=tuple(await wireguard.read(links)), carrier=carrier_of(before, kind, ports),
+        uplink=route.interface if route else None, gateway=route.gateway if route else None,
+        own=frozenset(str(each.ip) for link in links for each in link.addresses),
+    )  # fmt: skip
+
+
+async def _route(state: OverlayState, address: str) -> Route | None:
+    peer = state.peer_for(address)
+    endpoint = peer.endpoint_address if peer is not None else None
+    return await Kernel().route_to(endpoint, mark=state.fwmark) if endpoint else None
+
+
+def _sender(address: str) -> socket.socket:
+    sender = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    sender.bind(("", 0))
+    return sender
+
+
+def _source(address: str) -> str:
+    """The source that the kernel chooses for the address."""
+    with _sender(address) as asked:
+        try:
+            asked.connect((address, PORT))
+        except OSError:
+            return ""
+        return str(asked.getsockname()[0])

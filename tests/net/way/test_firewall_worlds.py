@@ -1,0 +1,83 @@
+"""Random rules and flows in a namespace: what is called certain is what the kernel does, and so is what is clear."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from preflight.model.flow import Flow
+from preflight.net.way.firewall import Firewall
+from preflight.proto.way.netfilter.burst import Burst
+from preflight.proto.way.netfilter.observe import observe_filters
+from preflight.proto.way.observation import Observation
+
+from .conftest import OWN, Namespace
+from .rulesets import rulesets
+
+pytestmark = [pytest.mark.lab]
+COUNT = 3
+
+
+class Ports:
+    """A fresh port for each flow, so that no example meets another one's connection."""
+
+    next = 20000
+
+
+def agrees(observations: tuple[Observation, ...], arrived: int) -> None:
+    findings = [each.finding for each in observations]
+    deaths = [each.death for each in observations if each.death is not None]
+    said = "certain" if any(death.certain for death in deaths) else " ".join(sorted(set(findings)))
+    event(f"{said}, {arrived} arrive")
+    if any(death.certain for death in deaths):
+        assert arrived == 0 or arrived < COUNT, (arrived, observations)
+    if all(each == "clear" for each in findings):
+        assert arrived == COUNT, (arrived, observations)
+    if arrived == COUNT:
+        assert not any(death.certain for death in deaths), observations
+    if arrived == 0:
+        assert set(findings) != {"clear"}, observations
+
+
+flows = st.fixed_dictionaries(
+    {
+        "version": st.sampled_from((4, 4, 6)),
+        "mark": st.sampled_from((0, 0, 1, 7)),
+        "length_bytes": st.sampled_from((100, 1400)),
+    }
+)
+ours = settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@ours
+@given(text=rulesets(("output", "postrouting")), what=flows, tracked=st.booleans())
+def test_what_leaves_is_what_was_said(namespace: Namespace, text: str, what: dict[str, int], tracked: bool) -> None:
+    """Nothing that leaves was called dead, and nothing that was called clear is missing."""
+    namespace.nft_without_errors(text)
+    Ports.next += 1
+    flow = namespace.flow(port=Ports.next, **what)
+    before = Firewall().snapshot()
+    left = len(namespace.send(flow, COUNT))
+    after = Firewall().snapshot([flow] if tracked else [], OWN.values())
+    agrees(observe_filters(before, after, [Burst(flow=flow, sent=COUNT)]), left)
+
+
+@ours
+@given(text=rulesets(("prerouting", "input")), what=flows, tracked=st.booleans(), asked=st.booleans())
+def test_what_arrives_is_what_was_said(
+    namespace: Namespace, text: str, what: dict[str, int], tracked: bool, asked: bool
+) -> None:
+    """The same for what comes in, as an answer or not."""
+    namespace.nft_without_errors(text)
+    Ports.next += 1
+    there = namespace.flow(port=Ports.next, **what)
+    flow: Flow = replace(there.answer(), mark=0)
+    if asked:
+        namespace.send(there, 1)
+    before = Firewall().snapshot()
+    got = namespace.receive(flow, COUNT)
+    after = Firewall().snapshot([flow] if tracked else [], OWN.values())
+    agrees(observe_filters(before, after, [Burst(flow=flow, direction="reverse", sent=COUNT)]), got)

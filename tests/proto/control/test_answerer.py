@@ -1,0 +1,73 @@
+"""What an unexpected answer shows: whose it is, where a redirect leads, and which URL would be right."""
+
+import pytest
+
+from preflight.model.control import HttpAnswer
+from preflight.proto.control.answerer import right_url, strange
+from preflight.proto.control.url import ControlUrl
+
+URL = ControlUrl("http", "10.66.0.3", 9847)
+PREFIXED = ControlUrl("https", "c.mesh.example", 443, "/mesh", port_given=False)
+HEALTH, LIST = "GET /health", "GET /v1/populi/nodes"
+
+
+def answered(status: int, body: bytes = b"", **headers: str) -> HttpAnswer:
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked", "location", "base"),
+    [
+        (URL, LIST, "https://login.example/", "https://login.example/"),
+        (URL, LIST, "https://login.example/?next=s3cr3t", "https://login.example/"),
+        (URL, LIST, "https://mesh.example/v1/populi/nodes", "https://mesh.example"),
+        (URL, HEALTH, "https://10.66.0.3/health", "https://10.66.0.3"),
+        (PREFIXED, HEALTH, "https://c.mesh.example/new/mesh/health", "https://c.mesh.example/new"),
+        (URL, HEALTH, "/login", "http://10.66.0.3:9847/login"),
+        (URL, HEALTH, "", "nowhere"),
+    ],
+)
+def test_where_a_redirect_leads(url: ControlUrl, asked: str, location: str, base: str) -> None:
+    """Without the path that was asked for, so that it can be compared with a URL; a query is never shown."""
+    found = strange(asked, answered(302, location=location), url)
+    assert found.code.slug == "control.redirected"
+    assert found.decided.location == base
+    assert base in found.message
+    assert "s3cr3t" not in f"{found}"
+
+
+@pytest.mark.parametrize(
+    ("location", "right"),
+    [
+        ("https://10.66.0.3/health", "https://10.66.0.3"),
+        ("https://10.66.0.3:8443/health", "https://10.66.0.3:8443"),
+        ("https://10.66.0.4/health", None),
+        ("http://10.66.0.3/health", None),
+        ("https://10.66.0.3.evil.example/health", None),
+        ("https://user@10.66.0.3/health", "https://10.66.0.3"),
+        ("::::", None),
+    ],
+)
+def test_tls_on_the_same_host_is_the_right_url(location: str, right: str | None) -> None:
+    """Any other host is a stranger, whatever its name looks like: no bearer is sent there."""
+    found = right_url(answered(301, location=location), URL, HEALTH)
+    assert (None if found is None else str(found)) == right
+
+
+@pytest.mark.parametrize(
+    ("answer", "url", "code", "words"),
+    [
+        (answered(502, server="nginx"), URL, "control.unhealthy", "by nginx"),
+        (answered(500, b"oops", x_populi_feature="a"), URL, "control.unhealthy", "by the control plane itself"),
+        (answered(404, b"x", x_populi_feature="a"), PREFIXED, "control.bad-answer", "prefix /mesh"),
+        (answered(404, b"x", x_populi_feature="a"), URL, "control.bad-answer", "by a control plane"),
+        (answered(404, server="Caddy"), URL, "control.not-populi", "another server (Caddy)"),
+        (answered(429, retry_after="7"), URL, "control.throttled", "asking to wait 7 s"),
+    ],
+)
+def test_whose_answer_it_is(answer: HttpAnswer, url: ControlUrl, code: str, words: str) -> None:
+    """A control plane's error is its own, and a gateway's is the gateway's."""
+    found = strange(LIST, answer, url)
+    assert found.code.slug == code
+    assert words in found.message
+    assert found.decided.http_status == answer.status

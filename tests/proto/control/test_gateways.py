@@ -1,0 +1,55 @@
+"""Gateways are known by their own words, and pages for people by what they ask."""
+
+import pytest
+
+from preflight.model.control import HttpAnswer
+from preflight.proto.control.gateways import page_for_people, server_name
+
+
+def answered(status: int = 200, body: bytes = b"", **headers: str) -> HttpAnswer:
+    """An answer; names of headers with `_` for `-`."""
+    return HttpAnswer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (answered(502, b"<html><center>nginx/1.22.1</center>"), "nginx"),
+        (answered(404, server="openresty/1.21"), "nginx"),
+        (answered(403, server="Caddy"), "Caddy"),
+        (answered(502, b"upstream connect error or disconnect/reset before headers", server="envoy"), "Envoy"),
+        (answered(503, b"<h1>503</h1>No server is available to handle this request."), "HAProxy"),
+        (answered(404, b"404 page not found\n"), "Traefik"),
+        (answered(200, b"404 page not found\n"), None),
+        (answered(403, server="cloudflare", cf_ray="8a-FRA"), "Cloudflare"),
+        (answered(503, b"<title>Attention</title> Cloudflare Ray ID: 8a"), "Cloudflare"),
+        (answered(503, server="squid/5.7", x_squid_error="ERR_CONNECT_FAIL 111"), "Squid"),
+        (answered(200, server="Werkzeug/3.0 Python/3.11"), "Werkzeug/3.0 Python/3.11"),
+        (answered(200, server="evil\x1b[2J" + "x" * 100), None),
+        (answered(404), None),
+    ],
+)
+def test_who_it_is(answer: HttpAnswer, name: str | None) -> None:
+    """By its header or by its own page; else by its own name for itself, printable and short; else unknown."""
+    found = server_name(answer)
+    if found is not None and name is None:
+        assert found.isprintable()
+        assert len(found) <= 61
+    else:
+        assert found == name
+
+
+@pytest.mark.parametrize(
+    ("answer", "page"),
+    [
+        (answered(200, b"<form>Sign in</form>", content_type="text/html"), "a login page"),
+        (answered(200, b"<html><input type='password'>"), "a login page"),
+        (answered(403, b"<title>Just a moment...</title>", server="cloudflare"), "a challenge page"),
+        (answered(401, www_authenticate='Basic realm="Staff"'), "a demand for a user and a password"),
+        (answered(200, b"<h1>It works</h1>", content_type="text/html"), None),
+        (answered(403, b"log in first", content_type="text/plain"), None),
+    ],
+)
+def test_what_a_page_wants(answer: HttpAnswer, page: str | None) -> None:
+    """A page that asks a person for something does not answer a program, whatever its status is."""
+    assert page_for_people(answer) == page

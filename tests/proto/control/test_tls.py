@@ -1,0 +1,98 @@
+"""What a handshake shows: the link of the chain that lacks, and who ended it."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from preflight.model.tcp import Certificate, Handshake, HandshakeOutcome
+from preflight.proto.control.tls import demands_certificate, names, trouble
+from preflight.proto.control.url import ControlUrl
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+URL = ControlUrl("https", "c.mesh.example", 443, port_given=False)
+
+
+def certificate(subject: str, issuer: str, *, place: str | None = None, names: tuple[str, ...] = ()) -> Certificate:
+    life = (NOW - timedelta(days=1), NOW + timedelta(days=30))
+    return Certificate(f"CN={subject}", f"CN={issuer}", names, *life, subject, issuer, place)
+
+
+LEAF = certificate("c.mesh.example", "Middle CA", names=("c.mesh.example",))
+MIDDLE = certificate("Middle CA", "Upper CA", place="http://pki.example/upper.der")
+UPPER = certificate("Upper CA", "Root CA")
+ROOT = certificate("Root CA", "Root CA")
+
+
+def shaken(outcome: HandshakeOutcome, *chain: Certificate, detail: str = "", **more: object) -> Handshake:
+    own = chain[0] if chain else None
+    return Handshake("10.66.0.3", 443, outcome, 1.0, detail, None, own, chain=chain, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("chain", "missing"),
+    [
+        ((LEAF,), "Middle CA"),
+        ((LEAF, MIDDLE), "Upper CA"),
+        ((LEAF, UPPER, MIDDLE), "Root CA"),
+        ((LEAF, UPPER), "Middle CA"),
+        ((LEAF, MIDDLE, UPPER, ROOT), "Root CA"),
+        ((certificate("self", "self"),), "self"),
+    ],
+)
+def test_the_chain_is_followed_as_far_as_it_is_sent(chain: tuple[Certificate, ...], missing: str) -> None:
+    """In any order, and never in a circle: the first issuer that is not there is the one to add, or to trust."""
+    found = trouble(URL, shaken("untrusted", *chain, detail="unable to get local issuer certificate"), NOW)
+    assert found.code.slug == "control.tls-untrusted"
+    assert found.decided.certificate == missing
+    assert missing in found.message
+    assert ("pki.example" in found.message) == (missing == "Upper CA")
+    assert ("does not send" in found.message) == (chain[-1].issuer != chain[-1].subject)
+
+
+def test_a_circle_of_authorities_ends() -> None:
+    """A stranger's chain may be anything."""
+    one, other = certificate("One", "Other"), certificate("Other", "One")
+    assert trouble(URL, shaken("untrusted", one, other), NOW).decided.certificate == "One"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail", "code", "problem", "station"),
+    [
+        ("failed", "TLSV1_UNRECOGNIZED_NAME", "control.tls-failed", "SNI", "tls"),
+        ("failed", "UNSUPPORTED_PROTOCOL", "control.tls-failed", None, "tls"),
+        ("client-certificate", "TLSV13_ALERT", "control.client-certificate", "client certificate", "tls"),
+        ("reset", "the connection was reset", "control.connection-reset", "reset", "connect"),
+        ("timeout", "no TLS answer", "control.timeout", None, "connect"),
+    ],
+)
+def test_who_ended_it(outcome: HandshakeOutcome, detail: str, code: str, problem: str | None, station: str) -> None:
+    """The alert, or its absence, is the evidence; the problem's words are in the sentence."""
+    found = trouble(URL, shaken(outcome, detail=detail), NOW)
+    assert (found.code.slug, found.decided.problem, found.station) == (code, problem, station)
+    assert problem is None or problem in found.message
+
+
+@pytest.mark.parametrize(
+    ("asks", "reply", "demands"),
+    [
+        (True, b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n", True),
+        (True, b"HTTP/1.1 403 Forbidden\r\n\r\n", True),
+        (True, b"HTTP/1.1 200 OK\r\n\r\n", False),
+        (True, b"HTTP/1.1 400 Bad Request\r\nX-Populi-Feature: a\r\n\r\n", False),
+        (False, b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (True, b"", False),
+        (True, b"SSH-2.0", False),
+    ],
+)
+def test_a_demand_by_answer(asks: bool, reply: bytes, demands: bool) -> None:
+    """Only a server that asked for a certificate in the handshake can refuse for the lack of one."""
+    assert demands_certificate(shaken("trusted", LEAF, asks_certificate=asks, reply=reply)) is demands
+
+
+def test_a_strangers_names_are_evidence_and_no_place() -> None:
+    """Its names are shown, a few of them and printable; no remedy leads a bearer there."""
+    many = certificate("x", "y", names=("other.example", *(f"n{number}.example" for number in range(9))))
+    found = trouble(URL, shaken("name", many), NOW)
+    assert found.decided.certificate == "other.example"
+    assert "and 5 more" in names(many)
+    assert not any("other.example" in line for remedy in found.remedies for line in remedy.lines)
