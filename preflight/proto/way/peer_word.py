@@ -22,7 +22,7 @@ _REFUSED_BY_ROUTE: Mapping[str, str] = {
     "EACCES": "prohibit",
     "ENETUNREACH": "none",
 }
-"""What a kernel tells a sender whose route, or rule, is of a type that refuses."""
+"""What a kernel reports to a sender whose route, or rule, is of a type that refuses."""
 
 
 def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Observation, ...]:
@@ -33,14 +33,14 @@ def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Obs
     peer that says how many packets it sent or received.
     """
     told = tuple(_told(asked, name, echoed))
-    # What has the source of an own address a kernel does not take: both directions die of that, and it is told once.
+    # What has the source of an own address a kernel does not take: both directions die of that, and it is said once.
     own = any(each.death is not None and each.death.code == codes.OVERLAY_DUPLICATE_ADDRESS for each in told)
     forward = () if own else tuple(_forward(asked, name))
     return (*forward, *told, *_reverse(asked, name, told))
 
 
 def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
-    """What the peer's observers tell; where they name nothing, what its report explains by itself."""
+    """What the peer's observers report; where they name nothing, what its report explains by itself."""
     report = asked.report
     if report is None or asked.local is None:
         return
@@ -67,7 +67,7 @@ def _explained(cause: Explained, report: PeerReport, name: str) -> Observation:
 
 
 def _refused(report: PeerReport, asker: Asker) -> Iterator[Observation]:
-    """Why the peer's own system refused to send, by the errors that it told the responder."""
+    """Why the peer's own system refused to send, by the errors that the responder got from it."""
     if report.sent or not report.send_errors:
         return
     names = ", ".join(sorted(report.send_errors))

@@ -77,7 +77,7 @@ def test_a_rule_of_the_peer_is_the_place() -> None:
     ("station", "code"), [("address", "overlay.duplicate-address"), ("route", "overlay.route-leak")]
 )
 def test_a_socket_that_took_a_packet_says_nothing_of_where_it_went(station: str, code: str) -> None:
-    """Probes that go astray leave the socket too: that must not contradict the peer's own kernel."""
+    """Probes that go elsewhere leave the socket too: that must not contradict the peer's own kernel."""
     astray = PeerObservation(
         station=station, finding="killed", direction="reverse", code=code, facts=DeathFacts(interface="eth0")
     )
@@ -141,7 +141,7 @@ def test_only_udp_may_be_blocked() -> None:
 
 
 def test_an_address_that_both_have_is_one_death() -> None:
-    """b takes nothing from its own address either: that is not told as a second death, forward."""
+    """b takes nothing from its own address either: that is not a second death, forward."""
     own = PeerObservation(
         station="address", finding="killed", direction="reverse", code="overlay.duplicate-address", facts=None
     )
