@@ -12,6 +12,7 @@ from preflight.api import (
     Peer,
     Remedies,
     Result,
+    Station,
     by_hand,
     check,
     codes,
@@ -220,7 +221,22 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
         verdict, code = failed, codes.MTU_BELOW_MINIMUM
     else:
         verdict, code = warned, codes.MTU_REDUCED
-    return verdict(code, target, direction, message, remedies=_remedies(carried, found, minimum_mtu), **details)
+    remedies = _remedies(carried, found, minimum_mtu)
+    return verdict(code, target, direction, message, remedies=remedies, station=_station(carried, found), **details)
+
+
+def _station(carried: Carried, found: PathMtu) -> Station | None:
+    """The network, if large packets are certain to vanish behind one of its hops."""
+    trail = carried.trail
+    if (
+        not found.black_hole
+        or trail is None
+        or not trail.outside
+        or trail.vanishing.doubt
+        or found.direction != "forward"
+    ):
+        return None
+    return Station("network", "network") if trail.vanishing.last is not None else None
 
 
 def _way(carried: Carried, found: PathMtu) -> str:

@@ -45,6 +45,15 @@ Refused = Literal["port", "host", "network", "prohibited", "protocol", "source",
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EchoAnswer:
+    """What came back for an ICMP echo: type and code of the message, and its sender."""
+
+    kind: int
+    code: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IcmpError:
     """An ICMP error, and the addresses and ports of the packet that it is about, as they are in it."""
 

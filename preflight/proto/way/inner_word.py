@@ -8,6 +8,7 @@ from preflight import codes
 from preflight.model.facts import DeathFacts
 from preflight.model.path import StampStats
 from preflight.model.remedy import Remedies, look
+from preflight.model.tapped import EchoAnswer
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.stations import Station
 
@@ -18,19 +19,30 @@ _REFUSED = {
     "IPv4": {0: "network unreachable", 1: "host unreachable", 9: "prohibited", 10: "prohibited", 13: "prohibited"},
     "IPv6": {0: "no route", 1: "prohibited", 3: "address unreachable", 5: "prohibited", 6: "prohibited"},
 }
+_CLOSED = ((3, 3), (1, 4))
+"""Type and code of "port unreachable" (RFC 792, RFC 4443 section 3.1)."""
 _UNREACHABLE = {"IPv4": 3, "IPv6": 1}
 
 
-def inner_word(stats: StampStats, peer: str, address: str, packets: PacketClass = "inner") -> tuple[Observation, ...]:
-    """Observations of a burst inside the tunnel. peer: its name; address: its overlay address."""
-    return tuple(_words(stats, peer, address, packets))
+def inner_word(
+    stats: StampStats, peer: str, address: str, packets: PacketClass = "inner", echo: EchoAnswer | None = None
+) -> tuple[Observation, ...]:
+    """Observations of a burst inside the tunnel. peer: its name; address: its overlay address.
+
+    echo: what came back for an echo to a peer that says that nobody listens; None: nothing, or nobody asked.
+    """
+    return tuple(_words(stats, peer, address, packets, echo))
 
 
-def _words(stats: StampStats, peer: str, address: str, packets: PacketClass) -> Iterator[Observation]:
+def _words(
+    stats: StampStats, peer: str, address: str, packets: PacketClass, echo: EchoAnswer | None
+) -> Iterator[Observation]:
     if stats.answered:
         yield from _answered(stats, peer, packets)
         return
-    if stats.port_unreachable:
+    if stats.port_unreachable and (refused := _refused_echo(echo, peer, address)) is not None:
+        yield Observation(station=_INPUT, finding="killed", packets=packets, sent=stats.sent, death=refused)
+    elif stats.port_unreachable:
         reason = f"{peer} says that nobody listens on the port"
         yield Observation(
             station=_INPUT, finding="seen", reason=reason, packets=packets, sent=stats.sent, seen=stats.sent
@@ -63,6 +75,18 @@ def _answered(stats: StampStats, peer: str, packets: PacketClass) -> Iterator[Ob
         sent=sent_back,
         seen=stats.answered,
     )
+
+
+def _refused_echo(echo: EchoAnswer | None, peer: str, address: str) -> Death | None:
+    """A host has no port for an echo: that it calls one closed is the word of a firewall."""
+    if echo is None or (echo.kind, echo.code) not in _CLOSED or ip_address(echo.source) != ip_address(address):
+        return None
+    message = (
+        f"{peer} itself ({echo.source}) refuses packets to {address}: it answers even an echo with port unreachable "
+        f"(ICMP type {echo.kind} code {echo.code}), as only a firewall that rejects does"
+    )
+    facts = DeathFacts(offender=echo.source)
+    return Death(code=codes.REACH_NO_FORWARD, message=message, facts=facts, remedies=_look(peer))
 
 
 def _refusal(error: str, peer: str, address: str) -> tuple[Station, Death] | None:

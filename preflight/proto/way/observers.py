@@ -9,7 +9,7 @@ from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
-from preflight.model.tapped import Tapped
+from preflight.model.tapped import EchoAnswer, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Watched, observe_kernel, uplink_of
@@ -43,7 +43,7 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read. carrier: whose packets carry the tunnel. uid: of this process.
+    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. uid: of this process.
     """
 
     peer: Peer
@@ -57,6 +57,7 @@ class Record:
     ports: tuple[UdpPort, ...] = ()
     carrier: str | None = None
     asked: AskResult | None = None
+    echo: EchoAnswer | None = None
     uid: int = 0
 
     @property
@@ -130,7 +131,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
     return (
-        *inner_word(record.stats, record.peer.target, record.peer.address),
+        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched),
         *observe_filters(before.rules, after.rules, bursts),
