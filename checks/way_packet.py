@@ -35,7 +35,7 @@ GIVES = tuple(code for code in codes.ALL.values() if code.area in ("overlay", "h
         *("mtu.path", "mtu.echo", "udp.quality"),
     ),
     when="trouble",
-    reads=(facts.MtuFacts,),
+    reads=(facts.MtuFacts, facts.EchoFacts),
     measures=True,
     timeout=30,
     privileges=("net_admin", "net_raw"),
@@ -57,7 +57,8 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
-    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer))
+    echoed = any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
+    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer), echoed=echoed)
 
 
 def judge(peer: Peer, verdict: Verdict) -> Result:

@@ -21,8 +21,8 @@ _PLACE = {station: place for place, station in enumerate(PACKET)}
 def told(observations: Iterable[Observation]) -> Iterator[PeerObservation]:
     """The same observations for the asker, to whom this node is the peer. No sentence is in them.
 
-    That nothing was seen or found at a station is reported once, and only where nothing else is known of it; a death once,
-    of the packets that come first.
+    That nothing was seen or found at a station is reported once, and only where nothing else is known of it; a death
+    once, of the packets that come first.
     """
     own = [each for each in observations if (each.direction, each.station.host) in _SEEN_FROM_THERE]
     changed = _changed(own)

@@ -1,17 +1,20 @@
 """What the peer's responder says of packets, by mailbox and by hellos, as observations of its stations; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
 from preflight.model.path import AskResult, PeerReport
+from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.remedy import look
 from preflight.proto.responder.reach import Way, forward_way
 from preflight.proto.responder.return_path import Explained, explain
 from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.peer_death import Asker
 from preflight.proto.way.peer_observed import observed_by
+from preflight.proto.way.session_advice import allow_there
 from preflight.proto.way.stations import Station
 
 _SOCKET, _RP = Station("socket", "receiver"), Station("rp", "receiver")
@@ -45,7 +48,7 @@ def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
     if report is None or asked.local is None:
         return
     asker = Asker(name=name, address=asked.local[0], echoed=echoed, public_key=asked.public_key)
-    observed = tuple(observed_by(report.observed, asker))
+    observed = tuple(_as_one(_allowed(observed_by(report.observed, asker), report.tunnel, asker)))
     yield from observed
     named = {each.direction for each in observed if each.finding == "killed"}
     cause = explain(asked, name)
@@ -53,6 +56,32 @@ def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
         yield _explained(cause, report, name)
     elif "reverse" not in named:
         yield from _refused(report, asker)
+
+
+def _allowed(words: Iterable[Observation], tunnel: PeerTunnel | None, asker: Asker) -> Iterator[Observation]:
+    """Where the peer knows this node's key: what gives this node's address to it there."""
+    key = asker.public_key
+    for each in words:
+        death = each.death
+        if death is None or death.code != codes.OVERLAY_ALLOWED_IPS or key is None or not (tunnel and tunnel.knows_key):
+            yield each
+        else:
+            fix = allow_there(tunnel, key, asker.address, asker.name, owner=tunnel.owner)
+            yield replace(each, death=replace(death, remedies=fix or death.remedies))
+
+
+def _as_one(words: Iterable[Observation]) -> tuple[Observation, ...]:
+    """A route of the peer's that leads elsewhere is also why its filter drops what comes: the route heals both."""
+    known = tuple(words)
+    leak = next((each.death for each in known if each.death and each.death.code == codes.OVERLAY_ROUTE_LEAK), None)
+    if leak is None:
+        return known
+    return tuple(
+        replace(each, death=replace(each.death, remedies=leak.remedies))
+        if each.death and each.death.code == codes.HOST_RP_FILTER
+        else each
+        for each in known
+    )
 
 
 def _explained(cause: Explained, report: PeerReport, name: str) -> Observation:
