@@ -33,7 +33,7 @@ MOST_PEERS = 6
         *("mtu.path", "mtu.echo", "udp.quality"),
     ),
     when="trouble",
-    reads=(facts.MtuFacts,),
+    reads=(facts.MtuFacts, facts.EchoFacts),
     measures=True,
     timeout=30,
     privileges=("net_admin", "net_raw"),
@@ -77,7 +77,8 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
-    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer))
+    echoed = any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
+    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer), echoed=echoed)
 
 
 def judge(peer: Peer, verdict: Verdict) -> Result:

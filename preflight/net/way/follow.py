@@ -64,13 +64,14 @@ class PacketWays:
         self._listener = listener
         self._one_burst = asyncio.Lock()
 
-    async def follow(self, peer: Peer, *, large: bool = False) -> tuple[Observation, ...]:
-        """Everything that is observed of both ways to a peer. large: only large packets are in trouble.
+    async def follow(self, peer: Peer, *, large: bool = False, echoed: bool = False) -> tuple[Observation, ...]:
+        """Everything that is observed of both ways to a peer.
 
-        What the network does is data. Takes up to about seven seconds where a tunnel has no session.
+        large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. What
+        the network does is data. Takes up to about seven seconds where a tunnel has no session.
         """
         asked = self._path.asked(peer)
-        said = peer_word(asked, peer.target) if asked is not None else ()
+        said = peer_word(asked, peer.target, echoed=echoed) if asked is not None else ()
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
             return said
