@@ -203,7 +203,7 @@ class Enrolment:
         )
 
     def _hurry(self, now: float, error: ControlError) -> None:
-        """A list that is cut short is soon the reason; only silence, which a lossy path makes too, gets all the time."""
+        """A list that is cut short is soon the reason; only silence, which a lossy path makes, gets all the time."""
         if error.status is None and error.decided.problem is not None and self.state in (State.LOOK, State.LIST):
             self._deadline = min(self._deadline, now + CUT_S)
 

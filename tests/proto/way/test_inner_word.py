@@ -44,7 +44,7 @@ def test_a_closed_port_was_reached() -> None:
     ],
 )
 def test_who_refuses_is_named(error: str, place: Station | None) -> None:
-    """The peer itself refuses at its input; anybody else, where packets should be passed on."""
+    """The peer itself refuses at its input; any other host, where packets should be passed on."""
     words = inner_word(StampStats(sent=6, answered=0, icmp_errors={error: 2}), "b", PEER)
     assert [each.station for each in words if each.finding == "killed"] == ([place] if place else [])
     for each in words:
