@@ -43,7 +43,7 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. answers: of the
+    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes. answers: of the
     uplink, None if it was not asked. uid: of this process.
     """
 
@@ -59,6 +59,7 @@ class Record:
     carrier: str | None = None
     asked: AskResult | None = None
     echo: EchoAnswer | None = None
+    pings: bool = False
     answers: Answers | None = None
     uid: int = 0
 
@@ -139,7 +140,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
     return (
-        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo),
+        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
         *observe_filters(before.rules, after.rules, bursts),
