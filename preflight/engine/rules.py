@@ -34,6 +34,11 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.endpoint-loop",
         "overlay.allowed-ips",
         "overlay.duplicate-*",
+        "overlay.port-conflict",
+        "overlay.preshared-key",
+        "overlay.wrong-source",
+        "overlay.endpoint-hairpin",
+        "overlay.endpoint-answers-elsewhere",
         "overlay.no-handshake",
         "overlay.handshake-stale",
         "overlay.no-keepalive",
@@ -133,6 +138,11 @@ def _of_a_join(_: Result, effect: Result) -> bool:
     return effect.check == "posture.scope"
 
 
+def _of_the_clock(_: Result, effect: Result) -> bool:
+    """Only other nodes say whether this node's clock is right."""
+    return effect.check == "host.clock"
+
+
 def _of_the_routes(_: Result, effect: Result) -> bool:
     """A route that answers with a server's error does so for every bearer."""
     return effect.check == "posture.routes"
@@ -215,6 +225,7 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
     Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
     Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
@@ -261,6 +272,11 @@ RULES: tuple[Rule, ...] = (
             "control.url-*",
             *_OUTSIDE,
         )
+    ),
+    # A peer to whom nothing passes does not say what time it is there.
+    *(
+        Rule(cause, ("run.no-answer",), "all", _of_the_clock)
+        for cause in ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "udp.blocked")
     ),
     # Beyond the way: what was answered, about tokens, nodes and posture, is as it was answered.
     *(Rule(cause, _ENROL_STEPS) for cause in ("enroll.scope-mismatch", "enroll.bootstrap-*", "enroll.unauthorized")),

@@ -33,7 +33,10 @@ def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
         for where in ("b", NODE):
             cause = at("x.cause", failed(codes.ALL[slug], where, RT, ""))
             effects = [
-                at("reach.icmp", failed(codes.ALL[e], "b", RT, "")) for e in codes.ALL if fnmatchcase(e, pattern)
+                at(check, failed(codes.ALL[e], "b", RT, ""))
+                for e in codes.ALL
+                for check in ("reach.icmp", "host.clock", "posture.routes", "posture.scope")
+                if fnmatchcase(e, pattern)
             ]
             effects += [replace(effect, target=NODE) for effect in effects]
             if any(len(diagnose([cause, effect])) == 1 for effect in effects if effect.code is not cause.code):

@@ -76,7 +76,7 @@ class PacketWays:
         if overlay is None or overlay.interface is None:
             return said
         try:
-            record = await self._record(peer, overlay, large)
+            record = await self._record(peer, overlay, large, echoed)
         except NeedsPlatform:
             return said
         found = (*said, *observe(record))
@@ -101,11 +101,12 @@ class PacketWays:
                 certain=each.death.certain if each.death else None,
             )
 
-    async def _record(self, peer: Peer, overlay: OverlayState, large: bool) -> Record:
+    async def _record(self, peer: Peer, overlay: OverlayState, large: bool, echoed: bool) -> Record:
         async with AsyncExitStack() as stack:
             # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.
             async with self._one_burst:
                 tap, sent = await self._send(peer, overlay, large, stack)
+                sent = replace(sent, pings=echoed)
                 first = await self._read(tap, sent, overlay)
             verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
             here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)

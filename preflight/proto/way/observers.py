@@ -43,8 +43,8 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes. answers: of the
-    uplink, None if it was not asked. uid: of this process.
+    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
+    answers: of the uplink, None if it was not asked. uid: of this process.
     """
 
     peer: Peer
@@ -161,7 +161,7 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
         yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
         sizes.append(("large", whole + OVERHEAD_BYTES))
     outer = record.watched.outer
-    if outer is None or record.uplink is None:
+    if outer is None or record.uplink is None or not record.tunnel.listen_port:
         return
     for packets, length in sizes:
         flow = replace(outer, interface_out=record.uplink, length_bytes=length)
