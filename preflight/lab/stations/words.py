@@ -24,7 +24,7 @@ def told(setup: Setup, *, outer: bool = False) -> bool:
 
 
 def observed(setup: Setup, *, outer: bool = False) -> bool:
-    """Whether a is told what b's own observers see."""
+    """Whether b's report has what its own observers see, and gets to a."""
     return setup.responder == "observing" and told(setup, outer=outer)
 
 
