@@ -30,8 +30,9 @@ from preflight.settings.schema import OverlaySettings
 
 PORT = 8621
 """Where nobody answers."""
-WAIT_S = 6.5
-"""Longer than WireGuard needs to repeat a handshake."""
+WAIT_S = 11.5
+"""Long enough for two questions of WireGuard."""
+_PAUSE_S = 0.03
 _PAYLOAD = bytes(77)
 _COUNT = 10
 
@@ -83,15 +84,17 @@ async def _looked(device: str, address: str, others: tuple[str, ...], until_kill
             public_key=b64decode(key) if key else None,
         )
         async with Tap(wanted) as tap:
-            for _ in range(_COUNT):
-                with suppress(OSError):
-                    sender.sendto(_PAYLOAD, (address, PORT))
-                await asyncio.sleep(0.01)
-            ends = time.monotonic() + WAIT_S
+            ends, sent = time.monotonic() + WAIT_S, 0
             while True:
-                await asyncio.sleep(0.2 + SETTLED_NS / 1e9)
+                for _ in range(_COUNT):
+                    with suppress(OSError):
+                        sender.sendto(_PAYLOAD, (address, PORT))
+                    sent += 1
+                    # Only a packet that is due starts WireGuard's question, just before the peer's next call.
+                    await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(SETTLED_NS / 1e9)
                 after = await _state(device)
-                burst = Burst(flow=flow, sent=_COUNT)
+                burst = Burst(flow=flow, sent=sent)
                 view = replace(view, after=after, burst=burst, tapped=tap.taken(), read_ns=time.time_ns())
                 found = observe_tunnel(view)
                 killed = until_killed and any(each.finding == "killed" for each in found)
