@@ -9,6 +9,7 @@ from preflight.model.flow import Flow
 from preflight.net.way.firewall import PRIVILEGE, Firewall
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.observe import observe_filters
+from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
 
 from .conftest import DEVICE, OWN, PEER, Namespace
@@ -312,3 +313,13 @@ def test_forwarded_packets_have_their_stations(namespace: Namespace) -> None:
         ("prerouting", "forwarder", "clear"),
         ("forward", "forwarder", "killed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "mark"),
+    [((), 7), (("meta mark set 5",), 5), (("meta mark set meta mark | 0x8",), 15), (("meta mark set ct mark",), None)],
+)
+def test_the_mark_with_which_it_is_routed(namespace: Namespace, rules: tuple[str, ...], mark: int | None) -> None:
+    """Rules for what this node sends may mark it, and the kernel then routes it again by that mark."""
+    namespace.nft(chain("output", f"{TO} meta mark 7 jump other", *rules, kind="route", priority=-150))
+    assert mark_of_sent(Firewall().snapshot().ruleset, namespace.flow(mark=7)) == mark

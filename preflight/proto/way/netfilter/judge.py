@@ -49,11 +49,15 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What is known of a flow. certain: what stops it. possible: what may. missed: no packet came as far as this."""
+    """What is known of a flow. certain: what stops it. possible: what may. missed: no packet came as far as this.
+
+    depends: whether it stops the flow differs by what connection tracking holds of it.
+    """
 
     certain: Event | None = None
     possible: tuple[Event, ...] = ()
     missed: Station | None = None
+    depends: bool = False
 
 
 def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[World, ...]:
@@ -150,10 +154,11 @@ def _to(action: Action, address: str | None, port: int | None) -> Action:
     return replace(action, destination=address, destination_port=port)
 
 
-def is_of_answers(snapshot: FilterSnapshot, burst: Burst) -> bool:
+def none_came(snapshot: FilterSnapshot, burst: Burst, verdicts: Verdicts) -> bool:
     """Whether what may stop the flow depends on whether its packets are answers, and none was seen coming."""
     unasked = burst.flow in snapshot.tracked and snapshot.tracked[burst.flow] is None
-    return unasked and not burst.leaves and not burst.sent
+    counted = any(event.what.counted for event in verdicts.possible)
+    return verdicts.depends and unasked and not (burst.leaves or burst.sent or counted)
 
 
 def judge(found: Sequence[World], counters: Counters, expected: Mapping[Key, int], sent: int) -> Verdicts:
@@ -172,7 +177,8 @@ def judge(found: Sequence[World], counters: Counters, expected: Mapping[Key, int
     firsts = {_first(world) for world in found}
     if len(firsts) == 1 and (only := firsts.pop()) is not None:
         return Verdicts(certain=everything[only])
-    return Verdicts(possible=tuple(everything.values()))
+    keys = {frozenset(event.key for event in world.events) for world in found}
+    return Verdicts(possible=tuple(everything.values()), depends=len(keys) > 1)
 
 
 def _is_counted(event: Event, counters: Counters, expected: Mapping[Key, int], sent: int) -> bool:

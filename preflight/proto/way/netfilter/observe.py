@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from preflight.codes import HOST_FIREWALL_DROP, MTU_BLACK_HOLE, REACH_NO_FORWARD, REACH_NO_REVERSE, Code
 from preflight.model.facts import DeathFacts
 from preflight.proto.way.netfilter.burst import Burst
-from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, is_of_answers, judge, worlds
+from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, judge, none_came, worlds
 from preflight.proto.way.netfilter.remedies import let_pass, look_at
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook
 from preflight.proto.way.netfilter.trace import Dropped
@@ -91,7 +91,7 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
             return
         if station not in at_stake or verdicts.certain is not None:
             yield _observation(burst, station, "clear", NO_RULE, by)
-        elif is_of_answers(asked.after, burst):
+        elif none_came(asked.after, burst, verdicts):
             yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
             yield _killed(asked, at_stake[station], certain=False)
@@ -130,7 +130,8 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
         source=what.action.source if isinstance(what, Change) else None,
         packet_class="large" if large else None,
     )
-    remedies = let_pass(burst, _hook(burst, event), what) if certain else look_at(what.chain)
+    moved = bool(what.counted)
+    remedies = let_pass(burst, _hook(burst, event), what) if certain or moved else look_at(what.chain)
     code, proven = _code(burst, event, large=large), certain and not _may_be_meant(burst, event)
     seen = asked.counters.of(event.key) or 0
     return Observation(

@@ -71,10 +71,11 @@ def what_it_does(burst: Burst, what: Kill | Change) -> str:
 
 
 def what_it_may_do(burst: Burst, what: Kill | Change) -> str:
-    """The same where the rule fits, and nothing shows whether it was this one."""
+    """The same where the rule fits, and nothing proves that it was this one."""
     rule = f"{rule_name(what.chain, what.rule)}{_whose(what)}"
     does = "change" if isinstance(what, Change) else "stop"
-    return f"only one rule of this node's own firewall can {does} {packets_of(burst)}, and no counter shows it: {rule}"
+    shown = f"its counter moved by {what.counted} meanwhile" if what.counted else "no counter shows it"
+    return f"only one rule of this node's own firewall can {does} {packets_of(burst)}, and {shown}: {rule}"
 
 
 def _changed(change: Change) -> str:

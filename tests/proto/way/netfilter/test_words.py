@@ -9,7 +9,7 @@ from preflight.proto.way.netfilter.bits import Tri
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.ruleset import Chain, Rule
 from preflight.proto.way.netfilter.walk import Change, Kill
-from preflight.proto.way.netfilter.words import what_it_does
+from preflight.proto.way.netfilter.words import what_it_does, what_it_may_do
 
 from .recordings import flow
 
@@ -59,3 +59,10 @@ def test_which_packets() -> None:
 def test_what_is_changed(action: Action, said: str) -> None:
     """The address that packets get is what a reader can compare."""
     assert said in what_it_does(Burst(flow=flow(862)), Change(CHAIN, RULE, action))
+
+
+def test_what_is_not_proven() -> None:
+    """Protects the reader: what a counter shows is said, and what nothing shows too."""
+    burst, still = Burst(flow=flow(862)), Kill(CHAIN, RULE, "drop", Tri.MAYBE)
+    assert "can stop packets to 10.66.0.2 UDP port 862, and no counter shows it: rule 7" in what_it_may_do(burst, still)
+    assert "its counter moved by 4 meanwhile" in what_it_may_do(burst, replace(still, counted=4))
