@@ -30,7 +30,7 @@ from preflight.model.fix import PastProxy
 from preflight.model.path import percentile
 from preflight.model.printable import excerpt
 from preflight.proto.control import answers
-from preflight.proto.control.answerer import asked_to_wait, right_url, strange
+from preflight.proto.control.answerer import HEALTH, asked_to_wait, right_url, strange
 from preflight.proto.control.answers import Finding
 from preflight.proto.control.backoff import delay_s
 from preflight.proto.control.http import Proxy
@@ -53,7 +53,6 @@ PATIENCE_S = 12.0
 BROKEN_IN_A_ROW = 2
 """Kept-alive connections that end at their next request: one is a server that restarts, two are a rule."""
 MOST_RESETS = 3
-ASKED = "GET /health"
 TLS_S = 3.0
 BAD_REQUEST = 400
 
@@ -108,7 +107,7 @@ async def look_further(ctx: Context, url: ControlUrl, bad: HttpAnswer | ControlE
         return None
     if _may_be_tls(url, bad) and (secure := await _speaks_tls(ctx, url)) is not None:
         return secure
-    right = right_url(bad, url, ASKED) if isinstance(bad, HttpAnswer) else None
+    right = right_url(bad, url, HEALTH) if isinstance(bad, HttpAnswer) else None
     if right is None and (found.decided.problem or "").startswith("prefix"):
         right = replace(url, path="")
     if right is None or not await ctx.net.control_lives(right, ANSWER_TIMEOUT_S):
@@ -225,9 +224,9 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
     """What is wrong with one outcome of `GET /health`; None if a control plane says that it is healthy."""
     if isinstance(outcome, ControlError):
         found = answers.finding(outcome, url)
-        return replace(found, message=f"{ASKED}: {found.message}")
+        return replace(found, message=f"{HEALTH}: {found.message}")
     good = outcome.status == HEALTHY and not outcome.cut and outcome.body.strip() == b"ok" and is_populi(outcome)
-    return None if good else strange(ASKED, outcome, url)
+    return None if good else strange(HEALTH, outcome, url)
 
 
 def _good(probe: Probe, slow_ms: float) -> Result:

@@ -140,8 +140,10 @@ def judge_refusal(
     message = f"the list of nodes could not be read: {found.message}"
     make = inconclusive if found.code is codes.CONTROL_THROTTLED else failed
     code = codes.RUN_NO_ANSWER if found.code is codes.CONTROL_THROTTLED else found.code
-    status = {"http_status": error.status} if error.status is not None else {}
-    return make(code, *where, message, remedies=found.remedies, station=_STATIONS.get(code), measurements=status)
+    decided = found.decided.measurements()
+    decided |= {"http_status": error.status} if error.status is not None else {}
+    station = _STATIONS.get(code) or request(found.station)
+    return make(code, *where, message, remedies=found.remedies, station=station, measurements=decided)
 
 
 def _not_sent(variable: str) -> Result:

@@ -107,8 +107,10 @@ async def measure(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> Reach
 
 async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskResult:
     """Ask; a question by the control plane's mailbox waits until only a few others are open."""
+    tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
+    interface, public_key = (tunnel.interface, tunnel.public_key) if tunnel is not None else (None, None)
     async with mailbox if peer.agent_id is not None else nullcontext():
-        return await ctx.net.path.ask(peer, interface=ctx.tunnel(peer.address))
+        return await ctx.net.path.ask(peer, interface=interface, public_key=public_key)
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:

@@ -1,23 +1,25 @@
 """Where do the packets to and from a peer in trouble die, who saw them last, and what killed them there?"""
 
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from preflight.api import (
     Context,
     Direction,
+    Observation,
     Peer,
     Result,
     check,
     codes,
     facts,
     failed,
+    for_each_peer,
     skipped,
 )
 from preflight.proto.way.verdict import Verdict, conclude
 
-MOST_PEERS = 4
-"""Followed one after the other, because counters belong to the whole node; a fault that many peers share is found at
-the first of them."""
+MOST_PEERS = 6
+"""A fault that many peers share is found at the first of them."""
 
 GIVES = tuple(code for code in codes.ALL.values() if code.area in ("overlay", "host", "reach", "mtu", "udp"))
 
@@ -46,13 +48,16 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     devices are read before and after; what the peer's responder reported counts too. Where they leave several stations,
     none is named.
     """
-    for place, peer in enumerate(ctx.peers):
-        if place >= MOST_PEERS:
-            yield _left_out(peer)
-            continue
-        said = await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer))
+    followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
+    async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
         for verdict in conclude(peer.target, said):
             yield judge(peer, verdict)
+    for peer in left_out:
+        yield _left_out(peer)
+
+
+async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
+    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer))
 
 
 def judge(peer: Peer, verdict: Verdict) -> Result:

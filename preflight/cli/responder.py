@@ -4,11 +4,11 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
     from preflight.responder.places import Place
-    from preflight.responder.serve import Companion
+    from preflight.responder.serve import Companion, ServedSocket
     from preflight.responder.tracer import Tracer
     from preflight.settings.load import Settings
 
@@ -54,6 +54,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Copy the senders' sequence numbers and report no counts: senders then cannot separate the directions.",
 )
+@click.option(
+    "--observe",
+    is_flag=True,
+    help="Also tell a peer that has the key and asks by mailbox where its packets die here: station, rule, route.",
+)
 def responder(
     binds: tuple[str, ...],
     key_file: Path | None,
@@ -62,6 +67,7 @@ def responder(
     allow: tuple[str, ...],
     max_rate: int,
     stateless: bool,
+    observe: bool,
 ) -> None:
     """Answer the probes of peers until SIGTERM or Ctrl-C.
 
@@ -73,6 +79,10 @@ def responder(
     has received from them, so that they can name a dead direction when nothing else gets through. `responder: {hellos:
     false}` turns that off. It answers STUN requests that are as long as its answer, and reports to a peer the endpoint
     at which its tunnel sees that peer.
+
+    With --observe, or `responder: {observe: true}`, it also looks at the packets of a peer whose signed request comes
+    by mailbox, and reports which station of this host drops them or its own answers: a firewall's rule by its handle
+    and comment, a route, a filter. It tells that of the asker's own packets only.
     """
     from preflight.responder.places import ResponderError
     from preflight.settings.load import Options, load
@@ -81,7 +91,8 @@ def responder(
     try:
         settings = load(Options(config=config, control_url=control_url))
         key = read_key(key_file) if key_file else settings.secrets.responder_key
-        _run(settings, key, binds, allow, max_rate=max_rate, stateless=stateless)
+        observe = observe or settings.responder.observe
+        _run(settings, key, binds, allow, max_rate=max_rate, stateless=stateless, observe=observe)
     except (ResponderError, SettingsError) as error:
         click.echo(f"preflight responder: {error}", err=True)
         sys.exit(2)
@@ -95,6 +106,7 @@ def _run(
     *,
     max_rate: int,
     stateless: bool,
+    observe: bool,
 ) -> None:
     from preflight.net.responder.return_path import preload
     from preflight.net.stamp.path import clock_estimate
@@ -102,6 +114,8 @@ def _run(
     from preflight.responder import places
     from preflight.responder.serve import keep_clock, serve
 
+    if observe and key is None:
+        raise places.ResponderError("--observe tells only who has the shared key: give --key-file FILE")
     where, prefixes = _provision(settings, binds, allow, keyed=key is not None)
     reflector = SessionReflector(key=key, stateful=not stateless, error=clock_estimate())
     core, tracer = _core(settings, key, prefixes, reflector, max_rate)
@@ -111,7 +125,7 @@ def _run(
         serve(
             sockets,
             core,
-            (tracer.run, lambda _: keep_clock(reflector), *_companions(settings, key, core)),
+            (tracer.run, lambda _: keep_clock(reflector), *_companions(settings, key, core, observe)),
             announce=lambda place: click.echo(f"listening on udp://{place}"),
             log=_log,
         )
@@ -169,16 +183,16 @@ def _provision(
     return where, places.provisioned(prefixes, peers, places.overlay_prefixes(state), keyed=keyed)
 
 
-def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") -> "Iterator[Companion]":
+def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore", observe: bool) -> "Iterator[Companion]":
     """What runs in parallel with the listeners.
 
-    Delayed packets for NAT tests; hellos, if there are peers and a key; the mailbox, if one is set.
+    Delayed packets for NAT tests; hellos, if there are peers and a key; the mailbox, if one is set, with observers if
+    they are wanted.
     """
     from preflight.overlay.read import read_overlay
     from preflight.proto.stun import binding as stun
     from preflight.proto.stun import nat
     from preflight.responder.nat import Endpoints, NatService
-    from preflight.responder.serve import send_probes
     from preflight.responder.stun import StunService
 
     for magic in stun.magics():
@@ -198,13 +212,31 @@ def _companions(settings: "Settings", key: bytes | None, core: "ResponderCore") 
         yield hellos.run
     agent_id = settings.responder.agent_id
     if settings.control.url is not None and agent_id is not None:
-        from preflight.net.control.client import ControlClient
-        from preflight.responder.mailbox import Mailbox
-
-        mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
-        yield lambda listeners: mailbox.run(partial(send_probes, listeners))
+        yield _mailbox(settings, agent_id, key, core, observe)
     elif settings.control.url is not None:
         _log("the mailbox is not polled: set responder.agent_id in the settings file")
+
+
+def _mailbox(
+    settings: "Settings", agent_id: str, key: bytes | None, core: "ResponderCore", observe: bool
+) -> "Companion":
+    """The companion that polls the mailbox."""
+    from preflight.net.control.client import ControlClient
+    from preflight.overlay.read import read_overlay
+    from preflight.responder.mailbox import Mailbox, blind
+    from preflight.responder.serve import send_probes
+
+    mailbox = Mailbox(ControlClient.from_settings(settings), agent_id, key, core, _log)
+    if not observe:
+        return lambda listeners: mailbox.run(partial(send_probes, listeners), blind)
+    from preflight.responder.observing import Observers
+
+    def observed(listeners: "Sequence[ServedSocket]") -> "Coroutine[Any, Any, None]":
+        read = partial(read_overlay, settings.overlay)
+        observers = Observers(listeners, read, settings.peers, time.monotonic())
+        return mailbox.run(partial(send_probes, listeners), observers.look)
+
+    return observed
 
 
 def _log(text: str) -> None:

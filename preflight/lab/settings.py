@@ -79,7 +79,7 @@ def responder_settings(plan: Blueprint, places: Places, kind: Kind) -> dict[str,
     return {
         "peers": [{"address": asker, "name": "a", **_mailbox(plan, "a")}],
         **({"control": control} if plan.configured else {}),
-        "responder": {**_key(plan), **_mailbox(plan, "b")},
+        "responder": {**_key(plan), **_mailbox(plan, "b"), **({"observe": True} if plan.observing else {})},
     }
 
 

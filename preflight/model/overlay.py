@@ -20,6 +20,8 @@ PRIVILEGE = "privilege"
 IPV6_EXTRA_BYTES = 20
 LISTING_OWNERS = ("wireguard", "tailscale")
 """Products that list every address of every peer; they drop packets for any other."""
+NAMING_SUBNETS = ("tailscale",)
+"""Products whose members announce each network behind them, so that the whole Internet is an exit and nothing else."""
 WHOLE_BITS = 1
 """Up to this length a prefix is the whole Internet, or one of its halves."""
 
@@ -220,8 +222,9 @@ class OverlayState:
     def covers(self, address: str) -> bool:
         """Whether an address is on the overlay: the kernel sends packets for it into a tunnel and a peer owns it there.
 
-        False where the kernel was not asked. A public address that a tunnel has only as part of the whole Internet is
-        not: the node that sends it on does so outside the overlay. Of another owner's tunnel only its remote end is.
+        False where the kernel was not asked. What a tunnel has only as part of the whole Internet is not, if it is a
+        public address or only an exit leads there: the node that sends it on does so outside the overlay. Of another
+        owner's tunnel only its remote end is.
         """
         route = self.routes.get(address)
         if route is None or route.error is not None:
@@ -236,7 +239,7 @@ class OverlayState:
             return False
         prefix = owned or route.matched
         bits = prefix.prefixlen if prefix is not None else 0
-        if bits <= WHOLE_BITS and ip_address(address).is_global:
+        if bits <= WHOLE_BITS and (ip_address(address).is_global or tunnel.product in NAMING_SUBNETS):
             return False
         ours = any(tunnel is each for each in self.own_tunnels)
         return ours or (owned is not None and owned.num_addresses == 1)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
+from preflight.model.observed import PeerObservation
+from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.return_path import ReturnPath
 
 
@@ -235,6 +237,8 @@ class PeerReport:
     sent: probes that left it; send_errors: those that did not, by errno name, including answers to the session.
     overflowed: datagrams from any sender that recently found its receive queue full.
     way: its route back to this node and its reverse-path filter; None: not reported, as by older responders.
+    observed, tunnel: what its observers saw of this node's packets meanwhile, and its end of the tunnel; nothing by
+    responders without `--observe`.
     """
 
     received: int
@@ -244,6 +248,8 @@ class PeerReport:
     send_errors: Mapping[str, int] = field(default_factory=dict)
     way: ReturnPath | None = None
     overflowed: int = 0
+    observed: tuple[PeerObservation, ...] = ()
+    tunnel: PeerTunnel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +311,8 @@ class AskResult:
     probes_received: the peer's probes that this node's socket received.
     on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
     not be watched, with the reason in `unwatched`.
-    hello: the peer's newest hello; None if none came, with the reason in `unheard`.
+    hello: the peer's newest hello; None if none came, with the reason in `unheard`. public_key: of this node's end of
+    the tunnel, as the peer was told.
     """
 
     sent: int
@@ -324,6 +331,7 @@ class AskResult:
     local: tuple[str, int] | None = None
     rejected: Mapping[str, int] = field(default_factory=dict)
     strays: Mapping[str, int] = field(default_factory=dict)
+    public_key: str | None = None
 
     @property
     def reached_socket(self) -> bool:

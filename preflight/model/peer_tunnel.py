@@ -7,11 +7,13 @@ from dataclasses import dataclass
 class PeerTunnel:
     """The peer's WireGuard as far as it is about the asker.
 
-    interface: at the peer. public_key: the peer's own, as others must know it. knows_key: it has an entry with the
-    asker's key. owner: the key of the entry that owns the asker's overlay address, None if none does. allowed:
-    allowed-ips of the asker's entry. preshared: that entry has a preshared key. The rest is of that entry too.
+    addresses: the peer's own in the tunnel. interface: at the peer. public_key: the peer's own, as others must know it.
+    knows_key: it has an entry with the asker's key. owner: the key of the entry that owns the asker's overlay address,
+    None if none does. allowed: allowed-ips of the asker's entry. preshared: that entry has a preshared key. The rest is
+    of that entry too.
     """
 
+    addresses: tuple[str, ...] = ()
     interface: str | None = None
     public_key: str | None = None
     knows_key: bool = False

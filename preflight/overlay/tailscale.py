@@ -92,7 +92,7 @@ def parse_status(status: Mapping[str, Any], links: Iterable[Link], now_unix_s: f
         peers=peers,
         overhead_bytes=OVERHEAD_BYTES,
         version=text(status.get("Version")) or None,
-        condition="overlay.key-expired" if _expired(own, now_unix_s) else CONDITIONS.get(backend),
+        condition="overlay.key-expired" if _ended(own, status, now_unix_s) else CONDITIONS.get(backend),
         health=tuple(_health(status, own, now_unix_s)),
         key_expires_unix_s=_expiry_unix_s(own),
     )
@@ -104,7 +104,8 @@ def _health(status: Mapping[str, Any], own: Mapping[str, Any], now_unix_s: float
     if backend != "Running":
         yield f"its state is {backend}"
     if _expired(own, now_unix_s):
-        yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}"
+        going_on = "" if _ended(own, status, now_unix_s) else ", and its sessions go on"
+        yield f"its key expired at {text(own.get('KeyExpiry')) or 'an unknown time'}{going_on}"
     yield from texts(status.get("Health"))
     if backend == "Running" and not own.get("Online"):
         yield "the control server does not see this node: the connection is cut, or the node was deleted there"
@@ -146,7 +147,7 @@ def _peer(peer: Mapping[str, Any], now_unix_s: float, *, current: bool) -> Overl
         relay=relay,
         online=online,
         # A key that was renewed meanwhile would be news from the control server, too.
-        expired=_expired(peer, now_unix_s) if current else None,
+        expired=_expired(peer, now_unix_s) and not (in_use and _outlived(peer, peer)) if current else None,
         key_expires_unix_s=_expiry_unix_s(peer),
     )
 
@@ -159,6 +160,18 @@ def _in_use(peer: Mapping[str, Any]) -> bool:
 
 def _network(address: str) -> IPNetwork:
     return ip_network(address, strict=False)
+
+
+def _ended(own: Mapping[str, Any], status: Mapping[str, Any], now_unix_s: float) -> bool:
+    """Whether this node's key has expired, and its sessions with it: some control servers let them go on."""
+    peers = map(table, table(status.get("Peer")).values())
+    going_on = any(_in_use(peer) and _outlived(peer, own) for peer in peers)
+    return _expired(own, now_unix_s) and (bool(own.get("Expired")) or not going_on)
+
+
+def _outlived(peer: Mapping[str, Any], node: Mapping[str, Any]) -> bool:
+    """Whether something was sent to a peer after the expiry of a node's key."""
+    return _unix_s(peer.get("LastWrite")) > (_expiry_unix_s(node) or 0.0)
 
 
 def _expired(node: Mapping[str, Any], now_unix_s: float) -> bool:

@@ -47,10 +47,14 @@ Service = Callable[[bytes, Arrival], Sequence[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request from the mailbox that was read: send probes, then report; or only say why not."""
+    """A request from the mailbox that was read: send probes, then report; or only say why not.
+
+    signed: with the shared key, so that the asker may also be told what is only for those who have it.
+    """
 
     request: ProbeRequest
     refusal: str = ""
+    signed: bool = False
 
 
 class ResponderCore:
@@ -170,7 +174,7 @@ class ResponderCore:
                 return None
             if not signed and not self._admission.allows(request.address):
                 return Order(request, self._stranger(request))
-            return Order(request, self._freshness.refusal(request, now_unix_ms))
+            return Order(request, self._freshness.refusal(request, now_unix_ms), signed)
         except PayloadError:
             return None
 

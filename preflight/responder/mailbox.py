@@ -3,10 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from typing import Protocol
 
 from preflight.model.control import ControlError, MailboxRow
+from preflight.model.observed import PeerSight
 from preflight.model.path import PeerReport
 from preflight.net.control.client import ControlClient
 from preflight.net.responder.return_path import ReturnPathView
@@ -24,12 +27,30 @@ SendProbes = Callable[[ProbeRequest], Awaitable[tuple[int, dict[str, int]]]]
 """Sends the probes of a request; how many left, and errno names of the others."""
 
 
+class Looking(Protocol):
+    """Observers of one asker's packets, which look from when they were made."""
+
+    async def finish(self, sent: int) -> PeerSight:
+        """What they saw, once they have seen enough. sent: probes that left for the asker meanwhile."""
+
+
+Look = Callable[[ProbeRequest], AbstractAsyncContextManager[Looking | None]]
+"""Begins to look; None where there is nothing to look at, or too many ask."""
+
+
+@asynccontextmanager
+async def blind(request: ProbeRequest) -> AsyncGenerator[None, None]:
+    """Looks at nothing: what a responder without `--observe` does."""
+    yield None
+
+
 class Mailbox:
     """Polls one mailbox, at most once a second; errors slow it down and are logged when they change."""
 
     def __init__(
         self, control: ControlClient, agent_id: str, key: bytes | None, core: ResponderCore, log: Callable[[str], None]
     ) -> None:
+        self._look: Look = blind
         self._control = control
         self._agent_id = agent_id
         self._key = key
@@ -38,9 +59,10 @@ class Mailbox:
         self._trouble = ""
         self._undelivered: dict[int, tuple[str, ProbeResult]] = {}
 
-    async def run(self, send_probes: SendProbes) -> None:
-        """Poll until cancelled."""
+    async def run(self, send_probes: SendProbes, look: Look = blind) -> None:
+        """Poll until cancelled. look: at the packets of who asks with a signature."""
         attempt = 0
+        self._look = look
         try:
             while True:
                 try:
@@ -82,8 +104,11 @@ class Mailbox:
         if order.refusal:
             return ProbeResult(request.nonce, refusal=order.refusal)
         view = ReturnPathView(request.to, request.address) if request.to else None
-        sent, errors = await send_probes(request)
+        async with (self._look if order.signed else blind)(request) as looking:
+            sent, errors = await send_probes(request)
+            sight = await looking.finish(sent) if looking else PeerSight()
         report = self._core.report(request, sent, errors, now=time.monotonic(), now_ns=time.time_ns())
+        report = replace(report, observed=sight.observed, tunnel=sight.tunnel)
         return ProbeResult(request.nonce, await _with_way(report, view) if view else report)
 
     async def _deliver(self, receiver: str, result: ProbeResult) -> None:

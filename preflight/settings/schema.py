@@ -103,6 +103,11 @@ class ResponderSettings(Model):
     hellos: bool = Field(
         True, description="Whether a responder with a key says hello to the peers of this file every few seconds."
     )
+    observe: bool = Field(
+        False,
+        description="Whether a responder with a key also tells a peer that asks by mailbox where its packets die here: "
+        "which station, firewall rule or route.",
+    )
 
 
 class OverlaySettings(Model):

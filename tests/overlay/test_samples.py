@@ -100,11 +100,18 @@ def test_every_recorded_state_of_wireguard_has_its_row() -> None:
 UP: Seen = (PASS, None, "tailscale0 (tailscale) is up with 100.64.0.1/32")
 CUT = "the control server does not see this node: the connection is cut, or the node was deleted there"
 DIRECT: Seen = (PASS, None, "direct to 10.204.2.1:41641")
+LATER: Seen = (PASS, None, "direct to 10.231.2.1:41641")
+"""Recorded on another day, with other addresses outside."""
 RELAYED: Seen = (WARN, "overlay.relayed", "relays the traffic to nb through lab")
 IDLE: Seen = (SKIP, NOT_APPLICABLE, "reports no path in use to nb; only a measurement shows whether it can be reached")
 
 TAILSCALE: dict[str, tuple[Seen, Seen | None]] = {
     "healthy": (UP, DIRECT),
+    "noroutes": ((PASS, None, "advertising routes but --accept-routes is false"), LATER),
+    "acceptroutes": (UP, LATER),
+    "exitnode": (UP, LATER),
+    "selfexpired": (UP, LATER),
+    "peerexpired": (UP, LATER),
     "derponly": (UP, RELAYED),
     "udpblocked": (UP, RELAYED),
     "derpdown": ((PASS, None, "could not connect to the 'Lab' relay server"), DIRECT),

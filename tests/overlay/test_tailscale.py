@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_interface
 from pathlib import Path
@@ -13,6 +14,8 @@ from preflight.model.kernel import Link
 from preflight.model.overlay import PRIVILEGE, OverlayState
 from preflight.overlay.local import LocalError, understood
 from preflight.overlay.tailscale import parse_status, state_without
+from preflight.proto.control.placement import placement
+from tests.kernel_says import into
 
 SAMPLES = Path(__file__).parent / "samples/tailscale"
 NOW = datetime(2026, 11, 23, 7, 45, tzinfo=UTC).timestamp()
@@ -52,6 +55,34 @@ def read(name: str, now: float = NOW) -> OverlayState:
 def test_the_condition_of_each_recorded_state(name: str, condition: str | None) -> None:
     """Only what stops this node is a condition; an expiry is also found where the control server never flags it."""
     assert read(name).condition == condition
+
+
+def test_a_key_that_outlives_its_expiry() -> None:
+    """Some control servers do nothing at the expiry: what was sent afterwards, in a session in use, shows it."""
+    later = datetime(2026, 11, 28, 0, 43, 30, tzinfo=UTC).timestamp()
+    own, peers = read("selfexpired", later), read("peerexpired", later)
+    assert own.condition is None
+    assert "its key expired at 2026-11-28T00:43:01Z, and its sessions go on" in own.health
+    assert [peer.expired for peer in peers.peers] == [False]
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "route", "place"),
+    [
+        ("noroutes", "10.50.0.7", "eth0", "leak"),
+        ("acceptroutes", "10.50.0.7", "tailscale0", "overlay"),
+        ("acceptroutes", "100.64.0.2", "tailscale0", "overlay"),
+        # What only the exit takes leaves the overlay behind it, in clear, whatever the address is.
+        ("exitnode", "192.168.7.7", "tailscale0", "off"),
+        ("exitnode", "8.8.8.8", "tailscale0", "off"),
+        ("exitnode", "100.64.0.2", "tailscale0", "overlay"),
+        ("healthy", "100.64.0.9", "eth0", "off"),
+    ],
+)
+def test_where_bearers_may_go(name: str, address: str, route: str, place: str) -> None:
+    """The kernel's route and the daemon's list of owners, together: a stranger in the LAN gets nothing."""
+    state = replace(read(name), routes={address: into(address, route)})
+    assert placement(address, state) == place
 
 
 def test_an_expiry_in_the_future_is_none() -> None:

@@ -157,6 +157,10 @@ AXES = {
         "Does b run a responder?",
         {
             "key": Value("yes, with a's key"),
+            "observing": Value(
+                "yes, with a's key, and it tells a what its observers see",
+                (planned("b's responder observes", observing=True),),
+            ),
             "keyless": Value("yes, without a key", (planned("no key", responder_key=False),), _UNMEASURED),
             "absent": Value("no", (planned("no responder runs at b", loopback=True, responder=False),), _UNCONFIRMED),
             "filtered": Value(

@@ -77,6 +77,11 @@ class Setup:
         """How it is built."""
         return tuple(part for value in self.values() for part in value.parts)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether a responder with a's key runs at b."""
+        return self.responder in ("key", "observing")
+
     def silent(self) -> frozenset[str]:
         """Codes that a run gives here although nothing is broken."""
         return frozenset[str]().union(*(value.silent for value in self.values()))

@@ -75,7 +75,7 @@ def _smaller_there_is(setup: Setup) -> Truth:
 
 
 def _smaller_excluded(setup: Setup) -> str | None:
-    if setup.responder != "key":
+    if not setup.keyed:
         return "b measures what it can send only for an asker with its key"
     return "no packet of this tunnel is that large" if setup.link_mtu == "1280" else None
 

@@ -68,7 +68,7 @@ def _answered_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
     def truth(setup: Setup) -> Truth:
         if lever.name == "large":
             return _too_large(setup, "reverse", Place("packet", station, "sender"))
-        return words.answers_there(setup, station)
+        return words.answers_there(setup, station, deciding=lever.deciding("b"))
 
     return truth
 
@@ -78,10 +78,10 @@ def _received_by_b(station: str, lever: Lever) -> Callable[[Setup], Truth]:
         if lever.name == "large":
             return _too_large(setup, "forward", Place("packet", station, "receiver"))
         if lever.name == "udp":
-            return words.there(setup, station, code="udp.blocked")
-        if lever.name in ("reject", "admin"):
+            return words.there(setup, station, code="udp.blocked", deciding=lever.deciding("b"))
+        if lever.name in ("reject", "admin") and not words.observed(setup):
             return _refused(setup, station)
-        return words.there(setup, station)
+        return words.there(setup, station, deciding=lever.deciding("b"))
 
     return truth
 
@@ -111,7 +111,7 @@ def _refused(setup: Setup, station: str) -> Truth:
 
 def _too_large(setup: Setup, direction: str, place: Place) -> Truth:
     """Small answers to large packets, and the reverse, say in which direction large ones die; only b sees where."""
-    seen = words.told(setup)
+    seen = words.observed(setup)
     largest = Deciding("mtu_bytes", LARGE)
     return Truth(
         "mtu.black-hole",
@@ -138,7 +138,7 @@ def _excluded(station: str, lever: Lever, node: str) -> Callable[[Setup], str | 
     def reason(setup: Setup) -> str | None:
         if lever.name == "large" and setup.link_mtu == "1280":
             return "no packet of this tunnel is that large"
-        if lever.name == "udp" and node == "b" and setup.responder != "key":
+        if lever.name == "udp" and node == "b" and not setup.keyed:
             return "without a responder nothing at b answers UDP"
         return None
 
@@ -177,6 +177,10 @@ def _rewritten_is(setup: Setup) -> Truth:
         return words.silence(setup, "forward", where="node")
     less = ("overlay.translated",)
     return words.here(setup, words.NO_FORWARD, "post-out", deciding=lever.deciding("a"), vague=less)
+
+
+def _rewritten_there(setup: Setup) -> Truth:
+    return words.answers_there(setup, "post-out", deciding=rewrite("b").deciding("b"))
 
 
 def _rewritten(node: str, suffix: str, expected: Callable[[Setup], Truth]) -> Fault:
@@ -221,7 +225,7 @@ FAULTS = (
         excluded=_echo_excluded,
     ),
     _rewritten("a", "", _rewritten_is),
-    _rewritten("b", "-answers", lambda setup: words.answers_there(setup, "post-out")),
+    _rewritten("b", "-answers", _rewritten_there),
     *(
         fault
         for station, levers in (*_SENDING.items(), *_RECEIVING.items())

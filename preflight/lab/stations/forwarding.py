@@ -106,7 +106,7 @@ def _translated(setup: Setup) -> Truth:
 
 
 def _translated_excluded(setup: Setup) -> str | None:
-    return _only_hub(setup) or (None if setup.responder == "key" else "nobody says whom b sees")
+    return _only_hub(setup) or (None if setup.keyed else "nobody says whom b sees")
 
 
 def _sees_c(network: "Network") -> None:

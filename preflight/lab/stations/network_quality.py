@@ -35,7 +35,7 @@ _ENDS: dict[Dead, tuple[str, str]] = {"forward": ("a", "b"), "reverse": ("b", "a
 
 def _measured_by_b(setup: Setup) -> str | None:
     """Why nobody could measure a direction, or another way would be as bad."""
-    if setup.responder != "key":
+    if not setup.keyed:
         return "without b's responder nothing measures one direction"
     if through_a_third(setup) or setup.home != "third":
         return "the way to the control plane would be as bad"
@@ -128,7 +128,7 @@ def _twice(setup: Setup) -> tuple[Part, ...]:
 
 
 def _twice_excluded(setup: Setup) -> str | None:
-    if setup.responder != "key":
+    if not setup.keyed:
         return "without b's responder nothing counts copies"
     if setup.layout == "hub":
         return "the hub's own bad link is the lab's only one" if setup.delay != "none" else None
@@ -157,7 +157,7 @@ def _forgetful_is(setup: Setup) -> Truth:
 
 
 def _forgetful_excluded(setup: Setup) -> str | None:
-    if setup.user != "root" and setup.responder != "key":
+    if setup.user != "root" and not setup.keyed:
         return "without root and b's responder nobody sees the translation's time-out"
     if setup.product != "wireguard":
         return "the other products of the lab keep their mappings open themselves"

@@ -14,7 +14,7 @@ from preflight.lab.stations.outer_filters import NOTE
 from preflight.lab.stations.outside import ip, leaving, own_uplink
 from preflight.lab.stations.proofs import handle_of
 from preflight.lab.stations.sides import OTHER, on_both_sides
-from preflight.lab.stations.words import at_receiver, by_own_rule, dead
+from preflight.lab.stations.words import at_receiver, by_own_rule, dead, observed
 from preflight.lab.topology import underlay_address
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -67,6 +67,8 @@ def _strict_rule(network: "Network", node: str) -> None:
 
 def _strict_is(setup: Setup, node: str) -> Truth:
     truth = at_receiver(setup, node, "rp-outer", Deciding("sysctl", _SYSCTL))
+    if node == "b" and observed(setup, outer=True):
+        return replace(truth, code="host.rp-filter", vague=("reach.unreachable", truth.code))
     return by_own_rule(setup, node, truth, "host.rp-filter")
 
 
@@ -122,7 +124,7 @@ def _two_tunnels_is(setup: Setup, node: str) -> Truth:
     truth = dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
     if setup.user != "root":  # the tunnel's state is root's to read
         return truth
-    return replace(truth, code="overlay.port-conflict", vague=(truth.code,))
+    return replace(truth, code="overlay.port-conflict", direction=None, vague=(truth.code,))
 
 
 def _two_tunnels_excluded(setup: Setup, node: str) -> str | None:

@@ -94,7 +94,7 @@ def _nebula(
 
 
 def _udp_excluded(setup: Setup) -> str | None:
-    if setup.responder != "key":
+    if not setup.keyed:
         return "without a responder with a key b's UDP is not judged"
     return _only_nebula(setup)
 
@@ -152,7 +152,7 @@ def _wrong_end_here(setup: Setup) -> Truth:
 
 
 def _wrong_end_there(setup: Setup) -> Truth:
-    if not words.told(setup):
+    if not words.observed(setup):
         return words.silence(setup, "round-trip")
     place, deciding = _RECEIVER, _WRONG_END
     return Truth(words.UNREACHABLE, "b", "round-trip", place=place, deciding=deciding, heals="command", where="peer")

@@ -26,7 +26,7 @@ def _needs_ipv4(setup: Setup) -> str | None:
 
 
 def _there(setup: Setup) -> Truth:
-    return words.there(setup, "rp", code=_CODE)
+    return words.there(setup, "rp", code=_CODE, reported=True)
 
 
 def _filter(node: str, mode: int) -> Part:

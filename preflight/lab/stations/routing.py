@@ -199,7 +199,7 @@ def _strict(setup: Setup) -> str | None:
 
 
 def _leaks_there(setup: Setup) -> Truth:
-    return words.answers_there(setup, "route", code=_LEAK, deciding=Deciding("interface", UNDERLAY))
+    return words.answers_there(setup, "route", code=_LEAK, deciding=Deciding("interface", UNDERLAY), reported=True)
 
 
 def _udp_leaks_there(setup: Setup) -> Truth:
@@ -210,7 +210,7 @@ def _udp_leaks_there(setup: Setup) -> Truth:
 
 
 def _udp_excluded(setup: Setup) -> str | None:
-    return _strict(setup) or ("without a responder b answers no UDP" if setup.responder != "key" else None)
+    return _strict(setup) or ("without a responder b answers no UDP" if not setup.keyed else None)
 
 
 def _second_path(setup: Setup) -> Truth:
@@ -250,7 +250,13 @@ def _type_there(kind: str) -> Fault:
     summary = f"b's route to a is of type {kind}"
     # Any filter, a loose one too, drops what comes from an address to which no route leads.
     parts = (routes.reverse_path_filter("b", 0), commands(summary, "b", f"route replace {kind} $peer/$length"))
-    return _there(kind, summary, parts, lambda setup: words.answers_there(setup, "route"))
+
+    def truth(setup: Setup) -> Truth:
+        # The error that b's kernel gives to its responder says that a route refuses; only a look-up says of which type.
+        deciding = Deciding("route_type", kind) if words.observed(setup) else None
+        return words.answers_there(setup, "route", deciding=deciding, reported=True)
+
+    return _there(kind, summary, parts, truth)
 
 
 _LEAKS = "b's answers leave by its uplink, where nobody knows a's overlay address"

@@ -92,7 +92,7 @@ def _owner_there(deciding: Deciding) -> Callable[[Setup], Truth]:
     """b takes nothing from a, and sends nothing to it."""
 
     def truth(setup: Setup) -> Truth:
-        if not words.told(setup):
+        if not words.observed(setup):
             return words.silence(setup, "round-trip")
         less = (words.UNREACHABLE, words.NO_FORWARD)
         return Truth(_OWNER, "b", place=_RECEIVER, deciding=deciding, heals="command", where="peer", vague=less)
@@ -139,10 +139,10 @@ def _preshared(node: str) -> Part:
 
 
 def _never_up(setup: Setup, deciding: Deciding, where: Where) -> Truth:
-    """a's initiations bring nothing back; b's report compares the keys."""
+    """a's initiations bring nothing back; b's observers know for which key it has an entry."""
     if setup.user != "root":
         return words.silence(setup, "round-trip")
-    seen = words.told(setup)
+    seen = words.observed(setup)
     return Truth(
         _NEVER_UP,
         "b",

@@ -116,7 +116,7 @@ def _silent(setup: Setup) -> Truth:
 
 
 def _without(setup: Setup) -> str | None:
-    return None if setup.responder == "key" else "no responder with a key runs at b"
+    return None if setup.keyed else "no responder with a key runs at b"
 
 
 def _fault(name: str, part: Part, expected: Callable[[Setup], Truth], proof: Proof) -> Fault:

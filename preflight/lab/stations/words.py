@@ -19,13 +19,21 @@ def told(setup: Setup, *, outer: bool = False) -> bool:
 
     outer: it is the tunnel's own packets that die, so a mailbox behind the same end of the tunnel is dead too.
     """
-    asked = setup.home == "third" and setup.control != "none"
-    return setup.responder == "key" and asked and not (outer and through_a_third(setup))
+    asked = setup.home in ("third", "behind") and setup.control != "none"
+    return setup.keyed and asked and not (outer and through_a_third(setup))
+
+
+def observed(setup: Setup, *, outer: bool = False) -> bool:
+    """Whether a is told what b's own observers see."""
+    return setup.responder == "observing" and told(setup, outer=outer)
 
 
 def heard(setup: Setup) -> bool:
-    """Whether b's report gets to a while only the way from a to b is dead: by the mailbox or by hellos."""
-    return setup.responder == "key"
+    """Whether b's report gets to a while only the way from a to b is dead: by the mailbox or by hellos.
+
+    Hellos come to a port that only root may bind.
+    """
+    return setup.keyed and (setup.user == "root" or told(setup))
 
 
 def _is_known(setup: Setup, direction: Dead, *, outer: bool) -> bool:
@@ -75,17 +83,28 @@ def arrives_here(
     return _truth(code, "reverse", place=place, deciding=deciding, where="node", vague=vague)
 
 
-def there(setup: Setup, station: str, *, code: str = NO_FORWARD, deciding: Deciding | None = None) -> Truth:
-    """What a sends dies at b, which only b sees."""
-    if not heard(setup):
+def there(
+    setup: Setup, station: str, *, code: str = NO_FORWARD, deciding: Deciding | None = None, reported: bool = False
+) -> Truth:
+    """What a sends dies at b. Where and why only b's observers see; without them nothing says how far it came.
+
+    reported: a plain report of b's responder says it too.
+    """
+    if not heard(setup) or (reported and not told(setup)):
         return silence(setup, "forward")
+    if not observed(setup) and not reported:
+        return _truth(code, "forward", where="peer")
     return _truth(code, "forward", place=Place("packet", station, "receiver"), deciding=deciding, where="peer")
 
 
-def answers_there(setup: Setup, station: str, *, code: str = NO_REVERSE, deciding: Deciding | None = None) -> Truth:
-    """What b answers dies at b, which only b sees."""
+def answers_there(
+    setup: Setup, station: str, *, code: str = NO_REVERSE, deciding: Deciding | None = None, reported: bool = False
+) -> Truth:
+    """What b answers dies at b; as `there`."""
     if not told(setup):
         return silence(setup, "reverse")
+    if not observed(setup) and not reported:
+        return _truth(code, "reverse", where="peer")
     return _truth(code, "reverse", place=Place("packet", station, "sender"), deciding=deciding, where="peer")
 
 
@@ -154,7 +173,8 @@ def at_sender(
     if node == "a":
         place = Place("packet", station)
         return dead(setup, "forward", place=place, deciding=deciding, proven=True, public=public)
-    return dead(setup, "round-trip" if everything else "reverse", where="peer")
+    there = Place("packet", station) if observed(setup, outer=True) and not everything else None
+    return dead(setup, "round-trip" if everything else "reverse", place=there, public=True, where="peer")
 
 
 def at_receiver(setup: Setup, node: str, station: str, deciding: Deciding | None = None) -> Truth:
@@ -162,7 +182,8 @@ def at_receiver(setup: Setup, node: str, station: str, deciding: Deciding | None
     if node == "a":
         place = Place("packet", station, "receiver")
         return dead(setup, "reverse", place=place, deciding=deciding, proven=True)
-    return dead(setup, "forward", where="peer")
+    there = Place("packet", station, "receiver") if observed(setup, outer=True) else None
+    return dead(setup, "forward", place=there, public=True, where="peer")
 
 
 def by_own_rule(setup: Setup, node: str, truth: Truth, code: str = "host.firewall-drop") -> Truth:

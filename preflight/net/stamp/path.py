@@ -26,6 +26,7 @@ from preflight.net.watch import PacketWatch
 from preflight.proto.responder.hello import Ends
 from preflight.proto.responder.inquiry import Sorter
 from preflight.proto.responder.mailbox_probe import (
+    ASKER_INTERVAL_S,
     NONCE_BYTES,
     REQUEST_TYPE,
     ProbeRequest,
@@ -46,7 +47,6 @@ ASK_TIMEOUT_S = 6.0
 """Also long enough for a tunnel whose first handshake was lost to try its next one (WireGuard: after 5 s)."""
 DELIVER_TIMEOUT_S = 4.0
 WITHOUT_MAILBOX_S = 2.5
-RETRY_INTERVAL_S = 0.25
 GRACE_S = 0.4
 """How long probes may still be in flight after the peer's report has arrived."""
 
@@ -116,10 +116,11 @@ class PathProbes:
     def _key_for(self, peer: Peer) -> bytes | None:
         return self._key if self._signed.get(peer.address, True) else None
 
-    async def ask(self, peer: Peer, *, interface: str | None = None) -> AskResult:
+    async def ask(self, peer: Peer, *, interface: str | None = None, public_key: str | None = None) -> AskResult:
         """Find out why a peer is silent: what it reports by mailbox and by hellos, what arrives here and is dropped.
 
-        interface: the overlay's, watched if this process may do so. Sends a burst of packets, then some more in case
+        interface: the overlay's, watched if this process may do so. public_key: of this node's end of the tunnel, so
+        that a peer that observes can say what it has for it. Sends a burst of packets, then some more in case
         the tunnel was not up yet. Takes about 6 s at most. What the network and the control plane do is data.
         """
         try:
@@ -129,7 +130,7 @@ class PathProbes:
             return AskResult(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): ASK_COUNT})
         with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
             udp.watch_errors(unconnected)
-            result = await _Inquiry(self, peer, unconnected).run()
+            result = await _Inquiry(self, peer, unconnected, public_key).run()
             # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
             seen = watch.seen() if watch else None
         self._learn(peer, result.answered, signed=self._key is not None)
@@ -144,7 +145,9 @@ class PathProbes:
         """The way back as the peer's responder traces it; None if it does not. Takes about 4 s at most."""
         return await ask_for_trace(peer, self._key_for(peer), self._listener)
 
-    async def by_mailbox(self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes) -> ProbeResult:
+    async def by_mailbox(
+        self, peer: Peer, local: tuple[str, int], ssid: int, nonce: bytes, public_key: str | None = None
+    ) -> ProbeResult:
         """Deliver a request to the peer's responder and wait for its result. Raises UnavailableError."""
         if peer.agent_id is None:
             raise UnavailableError("no-agent-id", f"peer {peer.target} has no agent_id in the settings")
@@ -161,6 +164,7 @@ class PathProbes:
             count=ASK_COUNT,
             interval_ms=round(ASK_INTERVAL_S * 1000),
             to=peer.address,
+            public_key=public_key,
         )
         async with self._results.expecting(nonce) as result:
             await self._deliver(request)
@@ -206,8 +210,11 @@ class PathProbes:
 class _Inquiry:
     """One silent peer, everything at once: a burst, the mailbox, hellos, and packets until one is answered."""
 
-    def __init__(self, probes: PathProbes, peer: Peer, unconnected: socket.socket) -> None:
+    def __init__(
+        self, probes: PathProbes, peer: Peer, unconnected: socket.socket, public_key: str | None = None
+    ) -> None:
         self._probes = probes
+        self._public_key = public_key
         self._peer = peer
         address, port = unconnected.getsockname()[:2]
         self._local = (address, port)
@@ -232,9 +239,9 @@ class _Inquiry:
 
     async def _run(self, hellos: HelloWatch | None) -> AskResult:
         ssid, retry_ssid, sorter = _fresh_ssid(), _fresh_ssid(), self._sorter
-        retries = round(ASK_TIMEOUT_S / RETRY_INTERVAL_S)
+        retries = round(ASK_TIMEOUT_S / ASKER_INTERVAL_S)
         burst = self._probes.session(self._peer, ssid, ASK_COUNT, ASK_INTERVAL_S, sorter=sorter)
-        retry = self._probes.session(self._peer, retry_ssid, retries, RETRY_INTERVAL_S, sorter=sorter, enough=1)
+        retry = self._probes.session(self._peer, retry_ssid, retries, ASKER_INTERVAL_S, sorter=sorter, enough=1)
         sorter.sessions = [burst, retry]
         await run_session(burst, self._link, self._tell)
         reply: ProbeResult | UnavailableError | None = None
@@ -249,6 +256,7 @@ class _Inquiry:
             port_unreachable=first.port_unreachable or later.port_unreachable,
             icmp_from={**first.icmp_from, **later.icmp_from},
             local=self._local,
+            public_key=self._public_key,
             rejected=summed((first.rejected, later.rejected)),
             strays=sorter.strays,
         )
@@ -279,7 +287,7 @@ class _Inquiry:
 
     async def _by_mailbox(self, ssid: int) -> ProbeResult | UnavailableError:
         try:
-            result = await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce)
+            result = await self._probes.by_mailbox(self._peer, self._local, ssid, self._nonce, self._public_key)
         except UnavailableError as reason:
             self._tell(monotonic(), "mailbox-unavailable", because=reason.why)
             return reason

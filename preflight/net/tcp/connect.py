@@ -90,8 +90,8 @@ class Tcp:
     ) -> Handshake:
         """A TLS handshake, verified as a client verifies it; if the certificate fails, a second one to read it.
 
-        send: a request (never a secret) for that second, untrusted connection: its answer shows the time. On the
-        first one it is sent only if the server asks for a certificate: with TLS 1.3 it says later that it demands one.
+        send: a request (never a secret) for that second, untrusted connection, so that the answer shows the time. On
+        the first one it is sent only if the server asks for a certificate: TLS 1.3 says only later that it demands one.
         """
         tell = telling(self._listener, "tcp.connect", address)
         tell(time.monotonic(), "tls-started", port=port, server_name=server_name, timeout_s=timeout_s)

@@ -9,6 +9,7 @@ import os
 import time
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +45,8 @@ ANSWER_S: Final = 0.5
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
 REKEY_S: Final = 5.0
+HANDSHAKE_S: Final = 1.2
+"""How long the answer to a handshake may take, and what follows from it."""
 LOOK_S: Final = 0.1
 _HEADERS: Final = {False: 28, True: 48}
 
@@ -57,8 +60,9 @@ class PacketWays:
     def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
         self._path, self._overlay = path, overlay
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
-        self._questions = KernelQuestions(listener)
         self._listener = listener
+        self._questions = KernelQuestions(listener)
+        self._one_burst = asyncio.Lock()
 
     async def follow(self, peer: Peer, *, large: bool = False) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer. large: only large packets are in trouble.
@@ -97,60 +101,76 @@ class PacketWays:
             )
 
     async def _record(self, peer: Peer, overlay: OverlayState, large: bool) -> Record:
+        async with AsyncExitStack() as stack:
+            # Counters belong to the whole node, so one burst at a time; peers are waited for side by side.
+            async with self._one_burst:
+                tap, sent = await self._send(peer, overlay, large, stack)
+                first = await self._read(tap, sent, overlay)
+            verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
+            here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)
+            if sent.stats.answered:
+                return first
+            if here:
+                return await self._asked(first)
+            await self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            last = await self._read(tap, sent, overlay)
+            return await self._asked(replace(last, after=replace(last.after, rules=first.after.rules)))
+
+    async def _asked(self, record: Record) -> Record:
+        """With what this node's links answer, once the burst was not answered."""
+        return replace(record, answers=await self._questions.ask(record.after.kernel, record.watched))
+
+    async def _send(self, peer: Peer, overlay: OverlayState, large: bool, stack: AsyncExitStack) -> tuple[Tap, Record]:
+        """Read, open the tap, and send the burst: a record without what comes after it."""
         tunnel, ports = overlay.tunnel_for(peer.address), udp_ports()
         watched = await self._watched(peer, tunnel)
         before = await self._moment(overlay, watched)
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
-        async with Tap(_wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))) as tap:
-            stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
-            whole = await self._large(peer, tunnel) if large else None
-            echo = await ask_echo(peer.address) if stats.port_unreachable else None
+        wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
+        tap = await stack.enter_async_context(Tap(wanted))
+        stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
+        sent = Record(
+            peer=peer,
+            watched=watched,
+            before=before,
+            after=before,
+            stats=stats,
+            large=await self._large(peer, tunnel) if large else None,
+            echo=await ask_echo(peer.address) if stats.port_unreachable else None,
+            read_ns=0,
+            tapped=tap.taken(),
+            ports=ports,
+            carrier=carrier,
+            asked=self._path.asked(peer),
+            uid=os.getuid(),
+        )
+        return tap, sent
 
-            async def record() -> Record:
-                state, tapped = await self._overlay() or overlay, tap.taken()
-                so_far = Record(
-                    peer=peer,
-                    watched=watched,
-                    before=before,
-                    after=before,
-                    stats=stats,
-                    large=whole,
-                    read_ns=time.time_ns(),
-                    tapped=tapped,
-                    ports=ports,
-                    carrier=carrier,
-                    asked=self._path.asked(peer),
-                    echo=echo,
-                    uid=os.getuid(),
-                )
-                came = replace(watched, arrives_by=so_far.arrives_by)
-                return replace(so_far, watched=came, after=await self._moment(state, came))
-
-            if not stats.answered:
-                await self._until_it_shows(peer, tap, record, RETRY_S if carrier == "wireguard" else ANSWER_S)
-            last = await record()
-        if stats.answered:
-            return last
-        return replace(last, answers=await self._questions.ask(last.after.kernel, last.watched))
-
-    async def _until_it_shows(
-        self, peer: Peer, tap: Tap, record: Callable[[], Awaitable[Record]], most_s: float
-    ) -> None:
-        """Wait until the tunnel has sent something and an answer had its time, or the place is on this node."""
+    async def _read(self, tap: Tap, sent: Record, overlay: OverlayState) -> Record:
+        """The record with what there is to see now. What came just now had its time to be counted."""
         await asyncio.sleep(LOOK_S)
-        verdicts = conclude(peer.target, observe(await record()))
-        if any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts):
-            return
+        state = await self._overlay() or overlay
+        so_far = replace(sent, tapped=tap.taken(), read_ns=time.time_ns())
+        watched = replace(sent.watched, arrives_by=so_far.arrives_by)
+        return replace(so_far, watched=watched, after=await self._moment(state, watched))
+
+    async def _wait(self, peer: Peer, tap: Tap, most_s: float) -> None:
+        """Wait until the tunnel has sent something and an answer had its time."""
         end = time.monotonic() + most_s
         left_at: float | None = None
-        while (now := time.monotonic()) < end and (left_at is None or now < left_at + ANSWER_S):
+        while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            if left_at is None and any(map(_asks, tapped.packets)):
-                left_at = now
-            if left_at is None and _may_ask(tapped.packets, time.time_ns()):
+            asked = [packet for packet in tapped.packets if _asks(packet)]
+            if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
+                await asyncio.sleep(ANSWER_S)
+                return
+            if asked:
+                left_at = now if left_at is None else left_at
+            elif _may_ask(tapped.packets, time.time_ns()):
+                # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S)
 

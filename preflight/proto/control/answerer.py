@@ -12,11 +12,13 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.proto.control.answers import (
+    FORBIDDEN,
     MORE_BURST,
     NOT_FOUND,
     READ_JOURNAL,
     SERVER_ERROR,
     THROTTLED,
+    UNAUTHORIZED,
     Finding,
     look_at,
 )
@@ -25,6 +27,7 @@ from preflight.proto.control.http import LONGEST_WAIT_S, REDIRECTION, redirect_b
 from preflight.proto.control.populi import FEATURE_HEADER, is_populi, shown
 from preflight.proto.control.url import ControlUrl, parse_control_url
 
+HEALTH = "GET /health"
 BACKEND = (502, 503, 504)
 """What a gateway says of the server behind it."""
 
@@ -93,7 +96,9 @@ def _failing(asked: str, answer: HttpAnswer) -> Finding:
 def _refused(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     """A control plane, and not the answer of the contract: most often the path is not the one that it knows."""
     message = f"{_said(asked, answer)}, by a control plane"
-    if answer.status == NOT_FOUND and url is not None and url.path:
+    # The health route is open to all: who is refused there asks for another path.
+    elsewhere = answer.status == NOT_FOUND or (asked == HEALTH and answer.status in (UNAUTHORIZED, FORBIDDEN))
+    if elsewhere and url is not None and url.path:
         problem = f"prefix {url.path}"
         message += f", which does not know this path: nothing takes the {problem} of the control URL away before it"
         return Finding(codes.CONTROL_BAD_ANSWER, message, look(look_at(url)), _facts(answer, problem=problem))
@@ -109,7 +114,7 @@ def _another(asked: str, answer: HttpAnswer, url: ControlUrl | None) -> Finding:
     )
     message += f"server ({server})"
     remedies = look(f"{look_at(url)}   # a control plane answers: ok")
-    if asked != "GET /health":
+    if asked != HEALTH:
         sentence = "Pass /v1/populi/ through to the control plane unchanged, or point the control URL directly at it."
         remedies = by_hand(sentence, where="control host")
     return Finding(codes.CONTROL_NOT_POPULI, message, remedies, _facts(answer))

@@ -19,6 +19,8 @@ from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State
 
 PATIENCE_S = 40.0
 """How long all steps but leaving may take together, repeats included."""
+ANSWERED_S, CUT_S = 15.0, 3.0
+"""How long one call is repeated whose answers say no, and one whose list is cut short."""
 ATTEMPT_S = 2.0
 """No call is repeated in less time than this: its end would be ours, and would hide what the server said."""
 HEARTBEAT_GAP_S = 0.5
@@ -111,7 +113,7 @@ class Enrolment:
         self._tell = tell
         self._may_list = False
         self._began = self._not_before = now
-        self._deadline = deadline
+        self._deadline = self._ends = deadline
         self._attempt = 0
         self._answered: ControlError | None = None
         self._finished: list[Outcome] = []
@@ -146,6 +148,8 @@ class Enrolment:
         self._answered = None
         if self.state is State.LEAVE:
             self.row.left()
+        else:
+            self._deadline = self._ends
         problem = row.verify(self, answer) if row.verify else None
         self._tell(now, "call-succeeded", state=self.state, problem=problem)
         self._note(now, problem or "done")
@@ -162,6 +166,7 @@ class Enrolment:
             self._gone(now)
             return
         self._remember(error)
+        self._hurry(now, error)
         wait = delay_s(self._attempt, error.retry_after_s, random)
         self._tell_failure(now, error, wait)
         if not retriable(error) or self._is_final(error):
@@ -192,6 +197,12 @@ class Enrolment:
             attempt=self._attempt,
             again_in_s=wait_s if again else None,
         )
+
+    def _hurry(self, now: float, error: ControlError) -> None:
+        """An answer that says no is soon the reason: only silence, which a lossy path makes too, gets all the time."""
+        if error.status is not None or error.decided.problem is not None:
+            cut = error.status is None and self.state in (State.LOOK, State.LIST)
+            self._deadline = min(self._deadline, now + (CUT_S if cut else ANSWERED_S))
 
     def _gone(self, now: float) -> None:
         """What the call gives back is gone already, such as by an attempt whose answer was lost."""

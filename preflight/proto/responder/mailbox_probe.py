@@ -15,8 +15,12 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
+from preflight.model import parameters
 from preflight.model.path import PeerReport
 from preflight.model.return_path import INTERFACE_NAME, ReturnPath
+from preflight.proto.responder.observed import decode as decode_observed
+from preflight.proto.responder.observed import decode_tunnel, encode_tunnel
+from preflight.proto.responder.observed import encode as encode_observed
 
 REQUEST_TYPE = "preflight.probe-request"
 RESULT_TYPE = "preflight.probe-result"
@@ -26,6 +30,8 @@ FRESH_S = 120.0
 MAX_COUNT = 20
 MIN_INTERVAL_MS = 5
 MAX_INTERVAL_MS = 100
+ASKER_INTERVAL_S = 0.25
+"""While it waits for the result, the node goes on to send to the responder, one packet each time."""
 NONCE_BYTES = 16
 MAX_PAYLOAD = 4096
 _MAX_NONCES = 4096
@@ -37,6 +43,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 PROBE_MAGIC = b"\xf6PRB"
 _PROBE = struct.Struct("!4s16sI")
+PROBE_BYTES = _PROBE.size
 
 
 class PayloadError(ValueError):
@@ -49,7 +56,8 @@ class ProbeRequest:
 
     sender, receiver: mailboxes (agent ids). address, port: the node's socket on the overlay. ssid: of its session.
     count: probes to send, interval_ms apart. created_unix_ms: by the node's clock. to: the peer's address that
-    the node sends to, None in requests of older nodes.
+    the node sends to, None in requests of older nodes. public_key: of the node's end of the tunnel; None where it has
+    none, or cannot read it.
     """
 
     nonce: bytes
@@ -62,6 +70,7 @@ class ProbeRequest:
     count: int
     interval_ms: int
     to: str | None = None
+    public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ def encode_request(request: ProbeRequest, key: bytes | None) -> str:
             "count": request.count,
             "interval_ms": request.interval_ms,
             **({"to": request.to} if request.to is not None else {}),
+            **({"public_key": request.public_key} if request.public_key is not None else {}),
         },
         REQUEST_TYPE,
         key,
@@ -120,6 +130,7 @@ def decode_request(payload: str, key: bytes | None) -> tuple[ProbeRequest, bool]
         count=_integer(body, "count", 0, MAX_COUNT),
         interval_ms=_integer(body, "interval_ms", MIN_INTERVAL_MS, MAX_INTERVAL_MS),
         to=_address(body, "to") if "to" in body else None,
+        public_key=_key(body, "public_key") if "public_key" in body else None,
     )
     if request.to is not None and (":" in request.to) != (":" in request.address):
         raise PayloadError("to and address are of different families")
@@ -127,23 +138,27 @@ def decode_request(payload: str, key: bytes | None) -> tuple[ProbeRequest, bool]
 
 
 def encode_result(result: ProbeResult, key: bytes | None) -> str:
-    """The payload of a `preflight.probe-result`."""
+    """The payload of a `preflight.probe-result`: with all that was observed, or as much of it as there is room for."""
     report = result.report
-    return _seal(
-        {
-            "nonce": result.nonce.hex(),
-            "refusal": result.refusal,
-            "received": report.received,
-            "elsewhere": report.elsewhere,
-            "refused": dict(report.refused),
-            "sent": report.sent,
-            "send_errors": dict(report.send_errors),
-            "overflowed": min(report.overflowed, 2**31),
-            **({"way": asdict(report.way)} if report.way is not None else {}),
-        },
-        RESULT_TYPE,
-        key,
-    )
+    observed = encode_observed(report.observed)
+    body = {
+        "nonce": result.nonce.hex(),
+        "refusal": result.refusal,
+        "received": report.received,
+        "elsewhere": report.elsewhere,
+        "refused": dict(report.refused),
+        "sent": report.sent,
+        "send_errors": dict(report.send_errors),
+        "overflowed": min(report.overflowed, 2**31),
+        **({"way": asdict(report.way)} if report.way is not None else {}),
+        **({"tunnel": encode_tunnel(report.tunnel)} if report.tunnel is not None else {}),
+    }
+    while observed:
+        payload = _seal({**body, "observed": observed}, RESULT_TYPE, key)
+        if len(payload) <= MAX_PAYLOAD:
+            return payload
+        observed = observed[:-1]
+    return _seal(body, RESULT_TYPE, key)
 
 
 def decode_result(payload: str, key: bytes | None) -> ProbeResult:
@@ -162,6 +177,8 @@ def decode_result(payload: str, key: bytes | None) -> ProbeResult:
         send_errors=_counts(body, "send_errors"),
         way=_way(body["way"]) if isinstance(body.get("way"), dict) else None,
         overflowed=_integer(body, "overflowed", 0, 2**31) if "overflowed" in body else 0,
+        observed=decode_observed(body.get("observed")),
+        tunnel=decode_tunnel(body.get("tunnel")),
     )
     words = "".join(letter if letter.isprintable() else "?" for letter in refusal[:200])
     return ProbeResult(_nonce(body), report, words)
@@ -259,6 +276,15 @@ def _address(body: Mapping[str, Any], name: str) -> str:
         return str(ip_address(str(body.get(name))))
     except ValueError:
         raise PayloadError(f"{name} is not an IP address") from None
+
+
+def _key(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    try:
+        parameters.key(str(value))
+    except ValueError:
+        raise PayloadError(f"{name} is not a public key") from None
+    return str(value)
 
 
 def _way(reported: Mapping[str, Any]) -> ReturnPath:

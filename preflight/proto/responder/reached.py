@@ -9,6 +9,7 @@ from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.proto.responder.admission import Verdict
+from preflight.proto.responder.observed import encode
 from preflight.proto.responder.reach import Way, forward_way
 
 
@@ -72,7 +73,7 @@ def counts(asked: AskResult) -> dict[str, Any]:
         "received_on_interface": asked.on_interface,
         "rejected": dict(asked.rejected),
         "answers_from_elsewhere": dict(asked.strays),
-        "told_by_peer": asdict(asked.report) if asked.report else None,
+        "told_by_peer": {**asdict(asked.report), "observed": encode(asked.report.observed)} if asked.report else None,
         "not_told_because": asked.detail or None,
         "told_by_hello": asdict(asked.hello) if asked.hello else None,
         "not_heard_because": asked.unheard or None,

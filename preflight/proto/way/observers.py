@@ -135,13 +135,15 @@ def observe(record: Record) -> tuple[Observation, ...]:
     """What every observer says of the burst, of both ways."""
     before, after = record.before, record.after
     bursts = tuple(filter_bursts(record))
+    report = record.asked.report if record.asked else None
+    tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
         *observe_filters(before.rules, after.rules, bursts),
-        *(each for view in _views(record) for each in observe_tunnel(view)),
+        *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
     )
 
 

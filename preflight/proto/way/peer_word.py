@@ -1,21 +1,89 @@
 """What the peer's responder says of packets, by mailbox and by hellos, as observations of its stations; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from preflight.model.path import AskResult
+from preflight import codes
+from preflight.model.facts import DeathFacts
+from preflight.model.path import AskResult, PeerReport
+from preflight.model.remedy import look
 from preflight.proto.responder.reach import Way, forward_way
-from preflight.proto.way.observation import Observation
+from preflight.proto.responder.return_path import Explained, explain
+from preflight.proto.way.observation import Death, Finding, Observation
+from preflight.proto.way.peer_death import Asker
+from preflight.proto.way.peer_observed import observed_by
 from preflight.proto.way.stations import Station
 
-_SOCKET = Station("socket", "receiver")
+_SOCKET, _RP = Station("socket", "receiver"), Station("rp", "receiver")
+_ROUTE, _FILTER_OUT, _EGRESS = Station("route"), Station("filter-out"), Station("egress")
+_REFUSED_BY_ROUTE: Mapping[str, str] = {
+    "EINVAL": "blackhole",
+    "EHOSTUNREACH": "unreachable",
+    "EACCES": "prohibit",
+    "ENETUNREACH": "none",
+}
+"""What a kernel tells a sender whose route, or rule, is of a type that refuses."""
 
 
-def peer_word(asked: AskResult, name: str) -> tuple[Observation, ...]:
-    """Both directions: what came to the peer's socket and left its kernel, and what came to this node's.
+def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Observation, ...]:
+    """Both directions: what came to the peer's socket and left its kernel, what its observers saw of both between
+    these, and what came to this node's socket.
 
-    name: the peer's target. Silence counts only from a peer that says how many packets it sent or received.
+    name: the peer's target. echoed: whether it answers echo requests, so that only UDP dies. Silence counts only from a
+    peer that says how many packets it sent or received.
     """
-    return (*_forward(asked, name), *_reverse(asked, name))
+    told = tuple(_told(asked, name, echoed))
+    # What has the source of an own address a kernel does not take: both directions die of that, and it is told once.
+    own = any(each.death is not None and each.death.code == codes.OVERLAY_DUPLICATE_ADDRESS for each in told)
+    forward = () if own else tuple(_forward(asked, name))
+    return (*forward, *told, *_reverse(asked, name, told))
+
+
+def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
+    """What the peer's observers tell; where they name nothing, what its report explains by itself."""
+    report = asked.report
+    if report is None or asked.local is None:
+        return
+    asker = Asker(name=name, address=asked.local[0], echoed=echoed, public_key=asked.public_key)
+    observed = tuple(observed_by(report.observed, asker))
+    yield from observed
+    named = {each.direction for each in observed if each.finding == "killed"}
+    cause = explain(asked, name)
+    if cause is not None and not cause.is_warning and cause.direction not in named:
+        yield _explained(cause, report, name)
+    elif "reverse" not in named:
+        yield from _refused(report, asker)
+
+
+def _explained(cause: Explained, report: PeerReport, name: str) -> Observation:
+    """The peer's own kernel explains the direction: its reverse-path filter, or its route."""
+    way = report.way
+    by = way.arrival if way and cause.direction == "forward" else way.interface if way else None
+    sysctl = "rp_filter" if cause.direction == "forward" else None
+    facts = DeathFacts(interface=by, sysctl=sysctl)
+    death = Death(code=cause.code, message=cause.message, facts=facts, remedies=cause.remedies)
+    station = _RP if cause.direction == "forward" else _ROUTE
+    return _by_mailbox(name, station, "killed", cause.direction, cause.message, death=death)
+
+
+def _refused(report: PeerReport, asker: Asker) -> Iterator[Observation]:
+    """Why the peer's own system refused to send, by the errors that it told the responder."""
+    if report.sent or not report.send_errors:
+        return
+    names = ", ".join(sorted(report.send_errors))
+    types = {_REFUSED_BY_ROUTE[error] for error in report.send_errors if error in _REFUSED_BY_ROUTE}
+    if len(types) == 1:
+        (kind,) = types
+        refuses = f"the kernel of {asker.name} refuses to send to {asker.address} ({names})"
+        reason = f"{refuses}, as by a route of type {kind}"
+        remedies = look(f"ip rule; ip route get {asker.address}", where="peer", host=asker.name)
+        facts = DeathFacts(route_type=kind)
+        death = Death(code=codes.REACH_NO_REVERSE, message=reason, facts=facts, remedies=remedies)
+        yield _by_mailbox(asker.name, _ROUTE, "killed", "reverse", reason, death=death)
+    elif set(report.send_errors) == {"EPERM"}:
+        reason = f"a filter of {asker.name} itself refuses what it sends to {asker.address} ({names})"
+        yield _by_mailbox(asker.name, _ROUTE, "seen", "reverse", reason)
+        yield _by_mailbox(asker.name, _EGRESS, "absent", "reverse", reason)
 
 
 def _forward(asked: AskResult, name: str) -> Iterator[Observation]:
@@ -35,19 +103,14 @@ def _forward(asked: AskResult, name: str) -> Iterator[Observation]:
     )
 
 
-def _reverse(asked: AskResult, name: str) -> Iterator[Observation]:
+def _reverse(asked: AskResult, name: str, told: Sequence[Observation]) -> Iterator[Observation]:
     report = asked.report
-    if report is not None and report.sent and not report.send_errors:
+    # A socket that took a packet says nothing of where it went: into the tunnel, out by another device, or to itself.
+    astray = any(each.finding == "killed" and each.station.id in ("address", "route") for each in told)
+    if report is not None and report.sent and not report.send_errors and not astray:
         # A kernel reports it to the sender if its own firewall refuses a packet, or if there is no route.
-        yield Observation(
-            station=Station("filter-out"),
-            finding="seen",
-            direction="reverse",
-            by=f"{name} by mailbox",
-            reason=f"{report.sent} probes left the socket of {name}",
-            sent=report.sent,
-            seen=report.sent,
-        )
+        reason = f"{report.sent} probes left the socket of {name}"
+        yield _by_mailbox(name, _FILTER_OUT, "seen", "reverse", reason, sent=report.sent, seen=report.sent)
     if asked.reached_socket:
         reason = "packets of the peer came to the socket"
         yield Observation(station=_SOCKET, finding="seen", direction="reverse", reason=reason)
@@ -56,3 +119,26 @@ def _reverse(asked: AskResult, name: str) -> Iterator[Observation]:
         yield Observation(
             station=_SOCKET, finding="absent", direction="reverse", reason=reason, sent=report.sent, seen=0
         )
+
+
+def _by_mailbox(
+    name: str,
+    station: Station,
+    finding: Finding,
+    direction: Literal["forward", "reverse"],
+    reason: str,
+    *,
+    sent: int = 0,
+    seen: int = 0,
+    death: Death | None = None,
+) -> Observation:
+    return Observation(
+        station=station,
+        finding=finding,
+        direction=direction,
+        by=f"{name} by mailbox",
+        reason=reason,
+        sent=sent,
+        seen=seen,
+        death=death,
+    )

@@ -89,7 +89,7 @@ def _hairpin(view: TunnelView, offender: str, words: str) -> Observation:
     )
     peer = view.peer
     remedies = inner_address(view.name, peer.key, peer.endpoint_port) if peer else ()
-    return _killed(ROUTE_OUTER, OVERLAY_ENDPOINT_HAIRPIN, message, offender, remedies, 1)
+    return _killed(ROUTE_OUTER, OVERLAY_ENDPOINT_HAIRPIN, message, offender, remedies, 1, later=True)
 
 
 def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Observation:
@@ -106,11 +106,22 @@ def _by_the_host(view: TunnelView, offender: str, reason: str, words: str) -> Ob
     return _killed(INPUT_OUTER if filtered else SOCKET_OUTER, code, message, offender, remedies, 1)
 
 
-def _killed(station: Station, code: Code, message: str, offender: str, remedies: Remedies, count: int) -> Observation:
+def _killed(
+    station: Station,
+    code: Code,
+    message: str,
+    offender: str,
+    remedies: Remedies,
+    count: int,
+    *,
+    later: bool = False,
+) -> Observation:
+    """later: the station decides, and who is called there refuses: the packets were seen to leave."""
+    facts = DeathFacts(offender=offender)
     return Observation(
         station=station,
         finding="killed",
         packets="handshake" if code in (OVERLAY_NO_HANDSHAKE, OVERLAY_ENDPOINT_HAIRPIN) else "data",
         sent=count,
-        death=Death(code=code, message=message, facts=DeathFacts(offender=offender), remedies=remedies),
+        death=Death(code=code, message=message, facts=facts, remedies=remedies, later=later),
     )

@@ -21,7 +21,6 @@ from preflight.model.overlay import OverlayPeer
 from preflight.model.remedy import Remedies, by_hand, look
 from preflight.model.tapped import TapPacket
 from preflight.proto.tunnel.advice import give_endpoint
-from preflight.proto.tunnel.wireguard import INITIATION_BYTES
 from preflight.proto.way import session_advice as advice
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.owners import observe_owner
@@ -35,7 +34,7 @@ THERE = Station("session", "receiver")
 _SHAKES: Final = ("initiation", "response", "cookie")
 _LEAST_SHARE = 2
 ANSWERED_NS: Final = 1_000_000_000
-"""A peer that took an answer has been heard by then."""
+"""What the peer would answer has come by then."""
 
 
 def observe_session(view: TunnelView) -> tuple[Observation, ...]:
@@ -207,26 +206,39 @@ _RULES: tuple[Callable[[TunnelView, OverlayPeer, OnTheWire], Observation | None]
 
 
 def _hears_nothing(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
-    """The peer runs and its keys fit, and what this node answers is not accepted there.
+    """The peer runs and its keys fit, and nothing of this node gets to its session.
 
-    A peer that accepts an answer sends data at once, which completes the handshake here.
+    Its calls are accepted and answered, and this node's own ones bring nothing back: with another preshared key the
+    peer would answer them.
     """
     peer = view.peer
-    if peer is None or view.shook_hands or view.alive or messages(wire.into, "response"):
+    if peer is None or view.shook_hands or view.alive or messages(wire.into, "response", "cookie"):
         return
-    answers = [each for each in wire.out if _is(each, "response") and each.received_ns <= view.read_ns - ANSWERED_NS]
-    calls = (peer.rx_bytes or 0) // INITIATION_BYTES if view.never else len(answers)
-    accepted = view.received or view.never
-    if accepted and calls and (answers or calls > 1):
-        again = f"{calls} times" if calls > 1 else "once"
+    heard = view.received or (view.never and peer.rx_bytes)
+    asked = [each for each in wire.out if _is(each, "initiation") and each.received_ns <= view.read_ns - ANSWERED_NS]
+    if heard and asked:
         yield Observation(
             station=THERE,
             finding="absent",
-            reason=f"{view.target} called {again} and its keys fit, and no answer of {view.name} is accepted there: "
-            f"what leaves here for {view.endpoint} does not get through",
+            reason=f"{view.target} calls and its keys fit, and it does not answer {view.name}: what leaves here for "
+            f"{view.endpoint} does not get through",
             packets="handshake",
-            sent=max(1, len(answers)),
+            sent=len(asked),
         )
+
+
+def undecided(view: TunnelView) -> bool:
+    """Whether more of the burst would show more: WireGuard has no session yet, and has not asked the peer itself.
+
+    An answer to the peer's own call holds back this node's question for 5 s, and only a packet that is due then starts
+    it. So send one now and then while this is so, at most for `REPEATED_S`.
+    """
+    if view.product != "wireguard" or view.after.unreadable or view.burst.answered or view.alive or view.shook_hands:
+        return False
+    if view.tapped.blind is not None or not view.endpoints:
+        return False
+    asked = [each for each in on_the_wire(view).out if _is(each, "initiation")]
+    return not any(each.received_ns <= view.read_ns - ANSWERED_NS for each in asked)
 
 
 def _is(packet: TapPacket, kind: str) -> bool:

@@ -3,6 +3,9 @@
 The peer's responder says only what is about the asker (`peer_tunnel`), to an asker that it knows.
 """
 
+from dataclasses import replace
+from ipaddress import ip_address
+
 from preflight.codes import (
     OVERLAY_ALLOWED_IPS,
     OVERLAY_HANDSHAKE_STALE,
@@ -13,12 +16,13 @@ from preflight.codes import (
 from preflight.model.facts import DeathFacts
 from preflight.model.overlay import OverlayPeer, OverlayState, Owners
 from preflight.model.peer_tunnel import PeerTunnel
-from preflight.model.remedy import Remedies
+from preflight.model.remedy import Remedies, by_hand
 from preflight.proto.way import session_advice as advice
 from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView
 
+_ADDRESS = Station("address")
 _HERE, _THERE = Station("session", "sender"), Station("session", "receiver")
 
 
@@ -27,6 +31,7 @@ def peer_tunnel(state: OverlayState, key: str, address: str) -> PeerTunnel:
     entry = next((peer for peer in state.peers if peer.key == key), None)
     owner = Owners(state.peers).of(address)
     about = PeerTunnel(
+        addresses=tuple(str(each.ip) for each in state.addresses if not each.ip.is_link_local),
         interface=state.interface,
         public_key=state.public_key,
         knows_key=entry is not None,
@@ -34,11 +39,9 @@ def peer_tunnel(state: OverlayState, key: str, address: str) -> PeerTunnel:
     )
     if entry is None:
         return about
-    return PeerTunnel(
-        interface=about.interface,
-        public_key=about.public_key,
+    return replace(
+        about,
         knows_key=True,
-        owner=about.owner,
         allowed=tuple(map(str, entry.addresses)),
         preshared=entry.preshared,
         endpoint=entry.endpoint,
@@ -56,10 +59,22 @@ def observe_told(view: TunnelView, told: PeerTunnel, by: str) -> tuple[Observati
     peer, own_key = view.peer, view.after.public_key
     if view.product != "wireguard" or view.after.unreadable or own_key is None or told.public_key is None:
         return ()
-    found = _owner_here(view, told, peer)
+    found = _not_its_address(view, told) or _owner_here(view, told, peer)
     if found is None and peer is not None:
         found = _keys(view, told, peer, own_key) or _owner_there(view, told, own_key) or _shared(view, told, peer)
     return (_said(found, by),) if found is not None else ()
+
+
+def _not_its_address(view: TunnelView, told: PeerTunnel) -> Observation | None:
+    """The address by which this node looks for the peer is not the peer's, and nobody owns it here."""
+    if not told.addresses or view.peer is not None or ip_address(view.address) in map(ip_address, told.addresses):
+        return None
+    message = (
+        f"{view.address}, by which this node looks for {view.target}, is not its address: its tunnel has "
+        f"{', '.join(told.addresses)}"
+    )
+    remedies = by_hand(f"Give {view.target} the address {told.addresses[0]} in this node's settings.")
+    return _killed(_ADDRESS, OVERLAY_ALLOWED_IPS, message, DeathFacts(address=view.address), remedies)
 
 
 def _owner_here(view: TunnelView, told: PeerTunnel, owner: OverlayPeer | None) -> Observation | None:

@@ -1,8 +1,15 @@
 """What a peer reports becomes observations of its stations, and nothing is made of what it does not say."""
 
+import pytest
+
+from preflight import codes
+from preflight.model.facts import DeathFacts
+from preflight.model.observed import PeerObservation
 from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
+from preflight.model.return_path import ReturnPath
+from preflight.proto.way.inference import infer
 from preflight.proto.way.peer_word import peer_word
-from preflight.proto.way.stations import Station
+from preflight.proto.way.stations import PACKET, Station
 
 SOCKET = Station("socket", "receiver")
 
@@ -39,3 +46,104 @@ def test_hellos_speak_of_the_forward_direction() -> None:
     """A hello that counts packets of this inquiry proves that they came."""
     heard = HelloReport(after_s=2.0, up_s=60.0, heard=Heard(packets=10, packet_age_s=0.5))
     assert ("forward", "socket", "seen", "b by hellos") in said(AskResult(sent=10, answered=0, hello=heard))
+
+
+HERE = ("10.66.0.1", 40000)
+RULE = DeathFacts(rule_handle=12, chain="guard output")
+
+
+def death_of(report: PeerReport, direction: str) -> tuple[str, str] | None:
+    """The place and the code of what kills packets of one direction, by a report alone."""
+    asked = AskResult(sent=10, answered=0, report=report, local=HERE)
+    followed = infer(PACKET, [each for each in peer_word(asked, "b") if each.direction == direction])
+    if followed.place is None or followed.death is None:
+        return None
+    return f"{followed.place.id}@{followed.place.host}", followed.death.code.slug
+
+
+def test_a_rule_of_the_peer_is_the_place() -> None:
+    """Protects the purpose of observers at the peer: its rule is named, where without them four stations are left."""
+    dropped = PeerObservation(
+        station="egress", finding="killed", direction="reverse", code="host.firewall-drop", facts=RULE
+    )
+    assert death_of(PeerReport(received=10, sent=10, observed=(dropped,)), "reverse") == (
+        "egress@sender",
+        "reach.no-reverse",
+    )
+    assert death_of(PeerReport(received=10, sent=10), "reverse") is None
+
+
+@pytest.mark.parametrize(
+    ("station", "code"), [("address", "overlay.duplicate-address"), ("route", "overlay.route-leak")]
+)
+def test_a_socket_that_took_a_packet_says_nothing_of_where_it_went(station: str, code: str) -> None:
+    """Probes that go astray leave the socket too: that must not contradict the peer's own kernel."""
+    astray = PeerObservation(
+        station=station, finding="killed", direction="reverse", code=code, facts=DeathFacts(interface="eth0")
+    )
+    assert death_of(PeerReport(received=10, sent=10, observed=(astray,)), "reverse") == (f"{station}@sender", code)
+
+
+FILTERED = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=1, refuses=True, dropped=12)
+LEAKING = ReturnPath("wg0", "eth0", "192.0.2.1", rp_filter=0)
+
+
+@pytest.mark.parametrize(
+    ("report", "direction", "expected"),
+    [
+        (PeerReport(received=0, sent=10, way=FILTERED), "forward", ("rp@receiver", "host.rp-filter")),
+        (PeerReport(received=10, sent=10, way=LEAKING), "reverse", ("route@sender", "overlay.route-leak")),
+        (PeerReport(received=0, sent=0, send_errors={"EINVAL": 10}), "reverse", ("route@sender", "reach.no-reverse")),
+        (PeerReport(received=0, sent=0, send_errors={"EPERM": 10}), "reverse", None),
+        (PeerReport(received=0, sent=0, send_errors={"ENOBUFS": 10}), "reverse", None),
+        (PeerReport(received=0, sent=0, send_errors={"EINVAL": 5, "EACCES": 5}), "reverse", None),
+        (PeerReport(received=0, sent=1, send_errors={"EHOSTUNREACH": 9}), "reverse", None),
+    ],
+)
+def test_what_a_report_without_observers_explains(
+    report: PeerReport, direction: str, expected: tuple[str, str] | None
+) -> None:
+    """The peer's reverse-path filter, its route, and the error of its own kernel name a station by themselves."""
+    assert death_of(report, direction) == expected
+
+
+def test_a_refusal_of_its_firewall_leaves_three_hooks() -> None:
+    """EPERM says that a filter of the peer refused, and not at which of its hooks."""
+    asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=0, send_errors={"EPERM": 10}), local=HERE)
+    followed = infer(PACKET, [each for each in peer_word(asked, "b") if each.direction == "reverse"])
+    assert [each.id for each in followed.gap] == ["filter-out", "post-out", "egress"]
+
+
+def test_what_the_peer_observed_wins() -> None:
+    """Its observers say more than the same report without them, and nothing is said twice of one direction."""
+    killed = PeerObservation(
+        station="route",
+        finding="killed",
+        direction="reverse",
+        code="reach.no-forward",
+        facts=DeathFacts(route_type="prohibit"),
+    )
+    report = PeerReport(received=0, sent=0, send_errors={"EACCES": 10}, observed=(killed,))
+    words = peer_word(AskResult(sent=10, answered=0, report=report, local=HERE), "b")
+    (death,) = [each.death for each in words if each.death is not None]
+    assert death.code == codes.REACH_NO_REVERSE
+    assert "of type prohibit" in death.message
+
+
+def test_only_udp_may_be_blocked() -> None:
+    """Where the peer answers echo requests, its rule blocks UDP and not the peer."""
+    told = PeerObservation(
+        station="input", finding="killed", direction="forward", code="host.firewall-drop", facts=RULE
+    )
+    asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=10, observed=(told,)), local=HERE)
+    blocked = [each.death.code for each in peer_word(asked, "b", echoed=True) if each.death is not None]
+    assert blocked == [codes.UDP_BLOCKED]
+
+
+def test_an_address_that_both_have_is_one_death() -> None:
+    """b takes nothing from its own address either: that is not told as a second death, forward."""
+    own = PeerObservation(
+        station="address", finding="killed", direction="reverse", code="overlay.duplicate-address", facts=None
+    )
+    asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=10, observed=(own,)), local=HERE)
+    assert {each.direction for each in peer_word(asked, "b")} == {"reverse"}

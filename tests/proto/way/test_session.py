@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from preflight.model.remedy import as_text
-from preflight.proto.way.session import observe_session
+from preflight.proto.way.session import observe_session, undecided
 from preflight.proto.way.tunnel_view import TunnelView
 from tests.proto.way.seeing import (
     BURST,
@@ -134,28 +134,39 @@ def test_calls_that_are_answered_or_are_a_stranger_s_prove_nothing() -> None:
 
 
 def test_a_peer_that_is_heard_and_does_not_hear() -> None:
-    """Bytes are received without a session: its keys fit and it runs, so what dies goes from this node to the peer."""
+    """Its calls are accepted and its keys fit, and it answers no question: this node is not heard."""
     answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
     after = grown(NEVER, rx_bytes=148)
-    (found,) = observe_session(view(*BURST, CALLED[0], answer, before=NEVER, after=after))
+    (found,) = observe_session(view(*BURST, ASKED[0], CALLED[0], answer, before=NEVER, after=after))
     assert told([found]) == [("forward", "session", "receiver", "absent", "handshake")]
-    assert found.reason.startswith("b called once and its keys fit")
-    # It called before this window too.
+    assert found.reason.startswith("b calls and its keys fit, and it does not answer wg0")
+    # It called before this window.
     earlier = state(peer(last_handshake_unix_s=0.0, rx_bytes=5 * 148, tx_bytes=5 * 92))
-    (found,) = observe_session(view(*BURST, before=earlier))
-    assert found.reason.startswith("b called 5 times")
+    assert told(observe_session(view(*BURST, *ASKED, before=earlier))) == told([found])
 
 
-def test_a_peer_that_was_answered_just_now_may_still_take_it() -> None:
-    """The answer is on its way; and with another preshared key, the peer answers this node's own initiations."""
-    after = grown(NEVER, rx_bytes=148)
-    late = outer("response", out=True, sender=1, receiver=3, at_s=5.5)
-    assert observe_session(view(*BURST, CALLED[0], late, before=NEVER, after=after)) == ()
+def test_a_peer_that_may_still_answer_or_has_another_preshared_key() -> None:
+    """With another preshared key it would answer this node's questions: without one that had time, nothing is said."""
     answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
+    after = grown(NEVER, rx_bytes=148)
+    assert observe_session(view(*BURST, CALLED[0], answer, before=NEVER, after=after)) == ()
+    late = outer("initiation", out=True, sender=7, at_s=5.5)
+    assert observe_session(view(*BURST, CALLED[0], answer, late, before=NEVER, after=after)) == ()
     both = view(*BURST, *ASKED, CALLED[0], answer, *ANSWERED, before=NEVER, after=after)
     assert observe_session(both) == ()
     alive = state(peer())
     assert observe_session(view(*BURST, CALLED[0], answer, before=alive, after=grown(alive, rx_bytes=1148))) == ()
+
+
+def test_more_of_the_burst_shows_more_until_this_node_has_asked() -> None:
+    """The answer to the peer's call holds back this node's question for 5 s."""
+    answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
+    assert undecided(view(*BURST, CALLED[0], answer, before=NEVER))
+    assert undecided(view(*BURST, outer("initiation", out=True, at_s=5.5), before=NEVER))
+    assert not undecided(view(*BURST, *ASKED, before=NEVER))
+    assert not undecided(view(*BURST))  # a session carries data at once
+    assert not undecided(view(*BURST, before=state(peer(endpoint=None, last_handshake_unix_s=0.0))))
+    assert not undecided(view(*BURST, before=NEVER, carrier="vxlan"))
 
 
 def test_answers_from_another_address() -> None:

@@ -94,13 +94,25 @@ def test_what_a_peer_tells_is_about_the_asker_only() -> None:
     there = state(peer(OWN_KEY, OWN, "192.0.2.1:51820", preshared=True), peer(KEY_C, "10.66.0.3"), public_key=KEY_B)
     about = peer_tunnel(there, OWN_KEY, OWN)
     assert about == PeerTunnel(
+        addresses=(OWN,),
         interface="wg0", public_key=KEY_B, knows_key=True, owner=OWN_KEY, allowed=(f"{OWN}/32",), preshared=True,
         endpoint="192.0.2.1:51820", last_handshake_unix_s=there.peers[0].last_handshake_unix_s, rx_bytes=1000,
         tx_bytes=1000,
     )  # fmt: skip
     assert KEY_C not in str(about)
     unknown = peer_tunnel(there, STRANGER, "10.66.0.77")
-    assert unknown == PeerTunnel(interface="wg0", public_key=KEY_B)
+    assert unknown == PeerTunnel(addresses=(OWN,), interface="wg0", public_key=KEY_B)
+
+
+def test_an_address_that_is_not_the_peer_s() -> None:
+    """Nobody owns it here, and the peer has another: the settings of this node are wrong, not the tunnel's lists."""
+    place, death = _told(state(peer(address="10.66.0.22")), addresses=("10.66.0.22", "fd66::22"))
+    assert (place, death.code.slug) == ("address@sender", "overlay.allowed-ips")
+    assert death.facts is not None
+    assert death.facts.address == B
+    assert B in death.message
+    place, death = _told(state(peer(address="10.66.0.22")), addresses=(B,))
+    assert place == "session@sender"
 
 
 def test_a_report_without_a_key_says_nothing() -> None:

@@ -88,7 +88,7 @@ def test_a_peer_that_is_heard_and_does_not_hear() -> None:
     call = outer("initiation", out=False, sender=3, greets=True, at_s=3)
     answer = outer("response", out=True, receiver=3, at_s=3.1)
     after = grown(NEVER, rx_bytes=148)
-    way = followed(observe_tunnel(view(*BURST, call, answer, before=NEVER, after=after)), "forward")
+    way = followed(observe_tunnel(view(*BURST, ASKED[0], call, answer, before=NEVER, after=after)), "forward")
     assert way.gap[0].id == "network"
     assert way.gap[-1].id == "session"
 

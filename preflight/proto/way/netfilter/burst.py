@@ -28,8 +28,9 @@ class Burst:
     """Packets of one flow as they are at this node. The flow's devices say what they do here: without one to come in by
     they are sent here, without one to leave by they end here, with both this node forwards them.
 
-    direction: of the way that they are on. outer: they are the tunnel's own packets. sent: how many were sent between
-    the two readings; 0 where that is not known, as for what another one sends.
+    direction: of the way that they are on. outer: they are the tunnel's own packets. sent: how many came to this node's
+    firewall between the two readings: what a socket sent, or what a tap on the device saw coming in; 0 where nobody
+    counted. Nothing may be given that only was to come, for a counter that did not move is then taken for a proof.
     """
 
     flow: Flow

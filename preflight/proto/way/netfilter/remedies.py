@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from preflight.model.fix import FilterPass, IptablesPass
-from preflight.model.remedy import Remedies, heal, look
+from preflight.model.remedy import Remedies, by_hand, heal, look
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.ruleset import Chain, Hook, Rule
 from preflight.proto.way.netfilter.walk import Change, Kill
@@ -21,7 +21,22 @@ _DEVICES_KNOWN: dict[Hook, tuple[bool, bool]] = {
 
 
 def let_pass(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:
-    """The rule in front of that one, or behind the last one for a policy."""
+    """The rule in front of that one, or behind the last one for a policy; and what forgets a translation."""
+    return _passing(burst, hook, what) + (_forgotten(burst) if isinstance(what, Change) and burst.outer else ())
+
+
+def _forgotten(burst: Burst) -> Remedies:
+    """A tunnel's flow never ends, and connection tracking translates it as before for as long as it lives."""
+    flow = burst.flow
+    end, port, number = (
+        ("-d", "--dport", flow.destination_port) if burst.leaves else ("-s", "--sport", flow.source_port)
+    )
+    ports = f" {port} {number}" if number else ""
+    family = " -f ipv6" if flow.is_ipv6 else ""
+    return by_hand(f"conntrack -D{family} -p udp {end} {_other(burst)}{ports}", root=True)
+
+
+def _passing(burst: Burst, hook: Hook, what: Kill | Change) -> Remedies:
     chain, rule = what.chain, what.rule
     if chain.legacy:
         family: Literal["ip", "ip6"] = "ip6" if chain.family == "ip6" else "ip"

@@ -1,0 +1,199 @@
+"""What killed packets at a peer, by the facts that its responder tells: in this node's words and codes; pure.
+
+A responder names things as they are on its own host: its way to this node is `forward` there. Only the codes below are
+known here, each from its facts; a code without them says nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.facts import DeathFacts
+from preflight.model.observed import PeerObservation
+from preflight.model.remedy import Remedies, heal, look
+from preflight.proto.way.observation import Death
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """This node as the peer sees it.
+
+    name: the peer's target. address: this node's own, to which the peer sends. public_key: of its tunnel. echoed:
+    whether the peer answers echo requests, so that only UDP dies.
+    """
+
+    name: str
+    address: str
+    public_key: str | None = None
+    echoed: bool = False
+
+
+_Judge = Callable[[PeerObservation, DeathFacts, Asker], Death | None]
+
+
+def death_of(each: PeerObservation, asker: Asker) -> Death | None:
+    """What killed the packets; None where the peer says nothing of it that this node knows."""
+    judge = _JUDGES.get(each.code or "")
+    death = judge(each, each.facts or DeathFacts(), asker) if judge else None
+    if death is None:
+        return None
+    fix = each.fix
+    lasting = f"the same in the configuration of {asker.name}"
+    healing = heal(lambda: fix, where="peer", host=asker.name, lasting=lasting) if fix is not None else ()
+    return replace(death, remedies=healing or death.remedies, certain=each.certain)
+
+
+def _one_way(each: PeerObservation) -> Code:
+    return codes.REACH_NO_FORWARD if each.direction == "forward" else codes.REACH_NO_REVERSE
+
+
+def _what(each: PeerObservation) -> str:
+    """The packets in a sentence: this node's, or the peer's own, or what carries them."""
+    outer = each.station.endswith("-outer") or each.station == "wire"
+    large = "large packets of " if each.packets == "large" else ""
+    if each.direction == "forward":
+        return f"{large}what {'the tunnel of this node' if outer else 'this node'} sends to it"
+    return f"{large}what {'its tunnel' if outer else 'it'} sends to this node"
+
+
+def _rule(facts: DeathFacts) -> str:
+    """Which rule or chain it is, with what its owner wrote to it."""
+    noted = f' ("{facts.comment}")' if facts.comment else ""
+    if facts.rule_handle is None:
+        return f"its chain {facts.chain}{noted}"
+    return f"rule {facts.rule_handle} of its chain {facts.chain}{noted}"
+
+
+def _firewall(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    if facts.chain is None:
+        return None
+    udp_only = asker.echoed and not each.station.endswith("-outer")
+    only = "; ICMP echo passes" if udp_only else ""
+    return Death(
+        code=codes.UDP_BLOCKED if udp_only else _one_way(each),
+        message=f"the firewall of {asker.name} drops {_what(each)}: {_rule(facts)}{only}",
+        facts=_only(facts, "rule_handle", "chain", "comment"),
+        remedies=look("nft -a list ruleset; iptables-save -c", where="peer", host=asker.name, root=True),
+    )
+
+
+def _own_way(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    """What the peer calls its own way to this node is dead."""
+    found = _why_not_sent(each, facts, asker) if each.direction == "reverse" else None
+    if found is None:
+        return None
+    why, *names = found
+    return Death(
+        code=codes.REACH_NO_REVERSE,
+        message=f"{asker.name} does not send to this node as it should: {why}",
+        facts=_only(facts, *names),
+        remedies=_look_at_route(asker),
+    )
+
+
+def _why_not_sent(each: PeerObservation, facts: DeathFacts, asker: Asker) -> tuple[str, ...] | None:
+    """A clause, and the names of the facts that are in it."""
+    what = _what(each)
+    if facts.chain is not None:
+        to = f" to {facts.source}" if facts.source else ""
+        return f"{_rule(facts)} rewrites the source of {what}{to}", "rule_handle", "chain", "comment", "source"
+    if facts.route_type == "none":
+        return f"none of its routes leads to {asker.address} (route type none)", "route_type"
+    if facts.route_type in ("blackhole", "unreachable", "prohibit"):
+        return f"its kernel refuses {what}, by a route or a rule of type {facts.route_type}", "route_type"
+    if facts.source is not None:
+        return f"{what} leaves with the source {facts.source}, which is none of its tunnel's addresses", "source"
+    if facts.gateway is not None:
+        return f"its gateway {facts.gateway} does not answer, by which its tunnel sends to this node", "gateway"
+    if facts.interface is not None and each.station.startswith("egress"):
+        return f"the queue of its interface {facts.interface} drops {what}", "interface"
+    if each.code == codes.OVERLAY_ENDPOINT_LOOP.slug:
+        return (f"{what} is routed into the tunnel itself",)
+    return None
+
+
+def _reverse_path(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    if each.direction != "forward":
+        return None
+    setting = f" ({facts.sysctl})" if facts.sysctl else ""
+    by = f" by {facts.interface}" if facts.interface else ""
+    return Death(
+        code=codes.HOST_RP_FILTER,
+        message=f"the reverse-path filter of {asker.name}{setting} drops what this node sends: it comes in{by}, and "
+        "no route leads back by the same interface",
+        facts=_only(facts, "sysctl", "interface"),
+        remedies=_look_at_route(asker),
+    )
+
+
+def _leak(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    if each.direction != "reverse" or facts.interface is None:
+        return None
+    by = f"{facts.interface} via {facts.gateway}" if facts.gateway else facts.interface
+    return Death(
+        code=codes.OVERLAY_ROUTE_LEAK,
+        message=f"{asker.name} sends what is for this node ({asker.address}) by {by}, outside the tunnel",
+        facts=_only(facts, "interface", "gateway"),
+        remedies=_look_at_route(asker),
+    )
+
+
+def _duplicate(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    if each.direction != "reverse":
+        return None
+    on = f", on {facts.interface}" if facts.interface else ""
+    return Death(
+        code=codes.OVERLAY_DUPLICATE_ADDRESS,
+        message=f"{asker.address}, this node's overlay address, is an address of {asker.name} too{on}: what is for "
+        "this node never leaves it",
+        facts=replace(_only(facts, "interface"), address=asker.address),
+        remedies=look(f"ip address show to {asker.address}", where="peer", host=asker.name),
+    )
+
+
+def _owner(each: PeerObservation, facts: DeathFacts, asker: Asker) -> Death | None:
+    key = facts.public_key or asker.public_key
+    if key is None:
+        return None
+    gives = "to nobody: it must be" if key == asker.public_key else f"to the key {key}: it must not be there, but"
+    whose = f" ({key})" if key == asker.public_key else ""
+    return Death(
+        code=codes.OVERLAY_ALLOWED_IPS,
+        message=f"the tunnel of {asker.name} gives this node's address {asker.address} {gives} in the allowed-ips of "
+        f"this node's own key{whose}",
+        facts=DeathFacts(public_key=key),
+        remedies=look("wg show all allowed-ips", where="peer", host=asker.name, root=True),
+    )
+
+
+def _look_at_route(asker: Asker) -> Remedies:
+    return look(f"ip rule; ip route get {asker.address}", where="peer", host=asker.name)
+
+
+def _only(facts: DeathFacts, *names: str) -> DeathFacts:
+    """The facts that the sentence is about."""
+    return DeathFacts(**{name: getattr(facts, name) for name in names})
+
+
+_JUDGES: Mapping[str, _Judge] = {
+    codes.HOST_FIREWALL_DROP.slug: _firewall,
+    codes.REACH_NO_FORWARD.slug: _own_way,
+    codes.HOST_GATEWAY_DEAD.slug: _own_way,
+    codes.OVERLAY_ENDPOINT_LOOP.slug: _own_way,
+    codes.HOST_RP_FILTER.slug: _reverse_path,
+    codes.OVERLAY_ROUTE_LEAK.slug: _leak,
+    codes.OVERLAY_DUPLICATE_ADDRESS.slug: _duplicate,
+    codes.OVERLAY_ALLOWED_IPS.slug: _owner,
+}
+
+CODES: tuple[Code, ...] = (
+    codes.REACH_NO_FORWARD,
+    codes.REACH_NO_REVERSE,
+    codes.UDP_BLOCKED,
+    codes.HOST_RP_FILTER,
+    codes.OVERLAY_ROUTE_LEAK,
+    codes.OVERLAY_DUPLICATE_ADDRESS,
+    codes.OVERLAY_ALLOWED_IPS,
+)
+"""What a peer's word can lead to: a check that takes it in may report these."""

@@ -1,0 +1,169 @@
+"""The responder's observers: what this host's kernel, firewall and tunnel do with the packets of one asker.
+
+They only read, before the probes that the asker wants and after them, and a tap looks meanwhile. Nothing is sent.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Final
+
+from preflight.model.kernel import NeedsPlatform
+from preflight.model.network_state import NetworkState
+from preflight.model.observed import PeerSight
+from preflight.model.overlay import OverlayState
+from preflight.model.peer import Peer
+from preflight.net.way.firewall import Firewall
+from preflight.net.way.routes import KernelState
+from preflight.net.way.tap import Tap, Wanted
+from preflight.net.way.udp_ports import udp_ports
+from preflight.proto.responder.admission import TokenBucket
+from preflight.proto.responder.mailbox_probe import ASKER_INTERVAL_S, ProbeRequest
+from preflight.proto.way.kernel_word import observe_kernel, questions, uplink_of
+from preflight.proto.way.netfilter.observe import observe_filters
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot
+from preflight.proto.way.peer_telling import told
+from preflight.proto.way.tunnel import observe_tunnel
+from preflight.proto.way.tunnel_view import Burst, TunnelView, carrier_of, tunnel_ports
+from preflight.responder.serve import ServedSocket, listener_towards
+from preflight.responder.vantage import Vantage, is_own
+
+REQUESTS_PER_S: Final = 0.5
+REQUEST_BURST: Final = 3.0
+"""Looking takes a second, and requests are served one after the other: who asks while many do gets the plain report."""
+WINDOW_S: Final = 1.0
+"""How long to look where the asker's packets do not come: it sends one every quarter of a second."""
+ENOUGH: Final = 3
+LOOK_AGAIN_S: Final = 0.05
+ReadOverlay = Callable[[Sequence[str]], Awaitable[OverlayState | None]]
+"""Reads this host's tunnels; of several the one that has these addresses."""
+
+
+class Observers:
+    """Looks at the packets of those who ask, a few at a time.
+
+    read: this host's tunnels, for an asker's address. peers: of the settings.
+    """
+
+    def __init__(self, listeners: Sequence[ServedSocket], read: ReadOverlay, peers: Sequence[Peer], now: float) -> None:
+        self._listeners = listeners
+        self._peers = peers
+        self._read = read
+        self._rate = TokenBucket(REQUESTS_PER_S, REQUEST_BURST, now)
+        self._kernel, self._firewall = KernelState(), Firewall()
+
+    @asynccontextmanager
+    async def look(self, request: ProbeRequest) -> AsyncGenerator["_Looking | None", None]:
+        """From now on, at the packets between the asker's socket and the responder's; None if that cannot be."""
+        vantage = await self._vantage(request) if self._rate.take(time.monotonic()) else None
+        first = await self._snapshot(vantage) if vantage else None
+        if vantage is None or first is None:
+            yield None
+            return
+        vantage = vantage.leaving_by(first)
+        before = await self._snapshot(vantage, uplink_of(first, vantage.watched)) or first
+        rules = await asyncio.to_thread(self._firewall.snapshot)
+        async with Tap(await _wanted(vantage, before)) as tap:
+            yield _Looking(self, vantage, before, rules, tap)
+
+    async def _vantage(self, request: ProbeRequest) -> Vantage | None:
+        if not is_own(request, self._peers):
+            return None
+        listener = listener_towards(self._listeners, request.address, request.port)
+        overlay = await self._read([request.address]) if listener else None
+        if listener is None or overlay is None:
+            return None
+        return Vantage.of(request, listener.port, overlay, os.getuid())
+
+    async def _snapshot(self, vantage: Vantage, uplink: str | None = None) -> NetworkState | None:
+        """None where this host's kernel cannot be asked."""
+        leaving, arriving = questions(vantage.watched, uplink)
+        try:
+            return await self._kernel.snapshot(leaving, arriving)
+        except (NeedsPlatform, OSError):
+            return None
+
+    async def sight(
+        self, vantage: Vantage, before: NetworkState, rules: FilterSnapshot, tap: Tap, sent: int
+    ) -> PeerSight:
+        """Everything, with second readings. sent: probes that left for the asker meanwhile."""
+        after = await self._snapshot(vantage, uplink_of(before, vantage.watched))
+        overlay = await self._read([vantage.address])
+        if after is None or overlay is None:
+            return PeerSight()
+        seen = _came(tap, vantage)
+        bursts = vantage.bursts(after, sent, seen)
+        flows = [burst.flow for burst in bursts]
+        rules_after = await asyncio.to_thread(self._firewall.snapshot, flows, _addresses(after))
+        view = _view(vantage, overlay, tap, after, sent)
+        found = (
+            *observe_kernel(before, after, replace(vantage.watched, sent=sent)),
+            *observe_filters(rules, rules_after, bursts),
+            *observe_tunnel(view),
+        )
+        return PeerSight(observed=tuple(told(found)), tunnel=vantage.end_of(view.after))
+
+
+class _Looking:
+    """One asker's packets, until `finish`."""
+
+    def __init__(
+        self, observers: Observers, vantage: Vantage, before: NetworkState, rules: FilterSnapshot, tap: Tap
+    ) -> None:
+        self._observers, self._vantage = observers, vantage
+        self._before, self._rules, self._tap = before, rules, tap
+
+    async def finish(self, sent: int) -> PeerSight:
+        """What was seen, for the asker: once enough of its packets came, or none did for long enough."""
+        for _ in range(round(WINDOW_S / LOOK_AGAIN_S)):
+            if _came(self._tap, self._vantage) >= ENOUGH:
+                break
+            await asyncio.sleep(LOOK_AGAIN_S)  # the firewall sends no notice when it drops what came
+        return await self._observers.sight(self._vantage, self._before, self._rules, self._tap, sent)
+
+
+async def _wanted(vantage: Vantage, state: NetworkState) -> Wanted:
+    tunnel, ports = vantage.tunnel, await asyncio.to_thread(udp_ports)
+    link = state.link(vantage.device)
+    carrier = carrier_of(tunnel, link.kind if link else None, ports)
+    return Wanted(
+        product=carrier or tunnel.product,
+        interface=tunnel.interface,
+        tunnel_ports=tunnel_ports(tunnel, carrier, ports),
+        probe_ports=frozenset((vantage.port,)),
+        addresses=frozenset(each.endpoint_address for each in tunnel.peers if each.endpoint_address),
+    )
+
+
+def _came(tap: Tap, vantage: Vantage) -> int:
+    """How many of the asker's packets came out of the tunnel."""
+    asked = (vantage.address, vantage.port)
+    return sum(
+        1
+        for packet in tap.taken().packets
+        if packet.device == vantage.device and not packet.outgoing and packet.remote == asked
+    )
+
+
+def _addresses(state: NetworkState) -> frozenset[str]:
+    return frozenset(str(each.ip) for link in state.links for each in link.addresses)
+
+
+def _view(vantage: Vantage, overlay: OverlayState, tap: Tap, after: NetworkState, sent: int) -> TunnelView:
+    """The tunnel around the probes. What the asker sends meanwhile it sends at a known pace."""
+    tunnel = overlay.at(vantage.device) or vantage.tunnel
+    return TunnelView(
+        target=vantage.address,
+        address=vantage.address,
+        before=vantage.tunnel,
+        after=tunnel,
+        burst=Burst(flow=vantage.probes, sent=sent, answer_bytes=vantage.questions.length_bytes),
+        tapped=tap.taken(),
+        read_ns=time.time_ns(),
+        uplink=uplink_of(after, vantage.watched),
+        own=_addresses(after),
+        answers_sent=max(1, int(WINDOW_S / ASKER_INTERVAL_S) - 1),
+    )

@@ -1,0 +1,137 @@
+"""Where a responder stands towards one asker: its tunnel, and the flows between the two, on its host. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+from preflight.model.flow import Flow
+from preflight.model.network_state import NetworkState
+from preflight.model.overlay import OverlayState
+from preflight.model.peer import Peer
+from preflight.model.peer_tunnel import PeerTunnel
+from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest
+from preflight.proto.way.kernel_word import Watched, uplink_of
+from preflight.proto.way.netfilter.burst import Burst
+from preflight.proto.way.observation import PacketClass
+from preflight.proto.way.observers import HANDSHAKE_BYTES, OVERHEAD_BYTES, outer_flow, tunnel_side
+from preflight.proto.way.told import peer_tunnel
+
+QUESTION_BYTES = 164
+"""Of the asker's datagrams: a signed test packet with this program's TLVs."""
+_HEADERS = {False: 28, True: 48}
+"""Bytes of IP and UDP, by whether it is IPv6."""
+
+
+def is_own(request: ProbeRequest, peers: Iterable[Peer]) -> bool:
+    """Whether an asker asks about its own address, as far as this host's settings know the mailboxes of its peers."""
+    listed = [peer for peer in peers if peer.agent_id is not None]
+    addresses = {peer.address for peer in listed if peer.agent_id == request.sender}
+    mailboxes = {peer.agent_id for peer in listed if peer.address == request.address}
+    return (not addresses or request.address in addresses) and (not mailboxes or request.sender in mailboxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vantage:
+    """One asker. address, port: its socket; own, own_port: the responder's, to which it sends; uid: of the responder.
+
+    tunnel: of this host, which has the asker's address, or would have it. source: of the tunnel's own packets; empty as
+    long as the kernel was not asked. public_key: of the asker's end of the tunnel, as it says.
+    """
+
+    address: str
+    port: int
+    own: str
+    own_port: int
+    tunnel: OverlayState
+    uid: int
+    source: str = ""
+    public_key: str | None = None
+
+    @classmethod
+    def of(cls, request: ProbeRequest, own_port: int, overlay: OverlayState, uid: int) -> Self | None:
+        """None where the request says nothing of the responder's address, or where no tunnel has that."""
+        own = request.to
+        if own is None or not overlay.has(own):
+            return None
+        tunnel = overlay.tunnel_for(request.address)
+        if tunnel.interface is None:
+            return None
+        return cls(
+            address=request.address,
+            port=request.port,
+            own=own,
+            own_port=own_port,
+            tunnel=tunnel,
+            uid=uid,
+            public_key=request.public_key,
+        )
+
+    @property
+    def device(self) -> str:
+        """The tunnel's device."""
+        return str(self.tunnel.interface)
+
+    @property
+    def probes(self) -> Flow:
+        """What the responder sends to the asker, inside the tunnel."""
+        return Flow(
+            source=self.own,
+            destination=self.address,
+            source_port=self.own_port,
+            destination_port=self.port,
+            uid=self.uid,
+            interface_out=self.device,
+            length_bytes=self.packet_bytes(PROBE_BYTES),
+        )
+
+    @property
+    def questions(self) -> Flow:
+        """What the asker sends to the responder, as it comes out of the tunnel."""
+        return replace(self.probes.answer(), uid=0, length_bytes=self.packet_bytes(QUESTION_BYTES))
+
+    def packet_bytes(self, datagram_bytes: int) -> int:
+        """The length of the IP packet around a datagram."""
+        return datagram_bytes + _HEADERS[":" in self.address]
+
+    @property
+    def watched(self) -> Watched:
+        """The same with the tunnel's own packets, as the kernel's observers take it."""
+        inside = replace(self.probes, interface_out=None)
+        outer = outer_flow(self.tunnel, self.address, self.source)
+        return Watched(tunnel=tunnel_side(Peer(self.address), self.tunnel), flows=(inside,), outer=outer)
+
+    def leaving_by(self, state: NetworkState) -> Self:
+        """The same, with the source that the kernel chooses for the tunnel's own packets."""
+        outer = self.watched.outer
+        lookup = state.lookup(outer) if outer else None
+        return replace(self, source=(lookup.source if lookup else None) or "")
+
+    def end_of(self, tunnel: OverlayState) -> PeerTunnel | None:
+        """This host's end of a tunnel, as far as it is about the asker; None where keys are not what counts."""
+        if self.public_key is None or tunnel.product != "wireguard" or tunnel.unreadable is not None:
+            return None
+        return peer_tunnel(tunnel, self.public_key, self.address)
+
+    def bursts(self, state: NetworkState, sent: int, seen: int) -> tuple[Burst, ...]:
+        """What a firewall is asked about. sent: probes; seen: the asker's packets that came out of the tunnel."""
+        return tuple(self._bursts(state, sent, seen))
+
+    def _bursts(self, state: NetworkState, sent: int, seen: int) -> Iterator[Burst]:
+        yield Burst(flow=self.probes, sent=sent)
+        yield Burst(flow=self.questions, direction="reverse", sent=seen)
+        if self.tunnel.mtu is not None:
+            yield Burst(flow=replace(self.probes, length_bytes=self.tunnel.mtu), packets="large")
+            questions = replace(self.questions, length_bytes=self.tunnel.mtu)
+            yield Burst(flow=questions, direction="reverse", packets="large")
+        outer, uplink = self.watched.outer, uplink_of(state, self.watched)
+        if outer is None or uplink is None:
+            return
+        sizes: tuple[tuple[PacketClass, int, int], ...] = (
+            ("data", self.probes.length_bytes + OVERHEAD_BYTES, self.questions.length_bytes + OVERHEAD_BYTES),
+            ("handshake", HANDSHAKE_BYTES, HANDSHAKE_BYTES),
+        )
+        for packets, out, into in sizes:
+            leaving = replace(outer, interface_out=uplink, length_bytes=out)
+            yield Burst(flow=leaving, packets=packets, outer=True)
+            coming = replace(leaving.answer(), length_bytes=into)
+            yield Burst(flow=coming, direction="reverse", packets=packets, outer=True)

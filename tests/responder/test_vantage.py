@@ -1,0 +1,139 @@
+"""Where a responder stands towards an asker: whose packets it may look at, and what they are on its host."""
+
+from dataclasses import replace
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from preflight.model.flow import Flow
+from preflight.model.network_state import NetworkState
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.peer import Peer
+from preflight.model.routing import Lookup
+from preflight.proto.responder.mailbox_probe import PROBE_BYTES, ProbeRequest, probe
+from preflight.proto.stamp.sender import SessionPlan, SessionSender
+from preflight.responder.vantage import QUESTION_BYTES, Vantage, is_own
+
+REQUEST = ProbeRequest(
+    nonce=bytes(16),
+    created_unix_ms=1,
+    sender="1",
+    receiver="2",
+    address="10.66.0.1",
+    port=40000,
+    ssid=7,
+    count=10,
+    interval_ms=10,
+    to="10.66.0.2",
+)
+ASKER = OverlayPeer(key="key", endpoint="192.0.2.1:51820", addresses=(ip_network("10.66.0.1/32"),))
+OVERLAY = OverlayState(
+    product="wireguard",
+    interface="wg0",
+    up=True,
+    mtu=1420,
+    addresses=(ip_interface("10.66.0.2/24"),),
+    peers=(ASKER,),
+    listen_port=51820,
+    fwmark=7,
+)
+
+
+def vantage(overlay: OverlayState = OVERLAY, request: ProbeRequest = REQUEST) -> Vantage:
+    """The responder on port 862 of 10.66.0.2."""
+    made = Vantage.of(request, 862, overlay, 0)
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("peers", "own"),
+    [
+        ((), True),
+        ((Peer("10.66.0.1", "a"),), True),
+        ((Peer("10.66.0.1", "a", agent_id="1"),), True),
+        ((Peer("fd66::1", "a", agent_id="1"), Peer("10.66.0.1", "a", agent_id="1")), True),
+        ((Peer("10.66.0.9", "c", agent_id="3"),), True),
+        ((Peer("10.66.0.1", "a", agent_id="3"),), False),
+        ((Peer("10.66.0.9", "c", agent_id="1"),), False),
+    ],
+)
+def test_only_about_its_own_address(peers: tuple[Peer, ...], own: bool) -> None:
+    """Protects members from each other: where the settings know whose mailbox it is, its address must be asked for."""
+    assert is_own(REQUEST, peers) is own
+
+
+def test_only_about_an_address_of_this_host() -> None:
+    """An older asker does not say where it sends to; an address that is not this host's is nobody's business."""
+    assert Vantage.of(replace(REQUEST, to=None), 862, OVERLAY, 0) is None
+    assert Vantage.of(replace(REQUEST, to="10.66.0.3"), 862, OVERLAY, 0) is None
+    assert Vantage.of(replace(REQUEST, to="192.0.2.2"), 862, OVERLAY, 0) is None
+    assert Vantage.of(REQUEST, 862, replace(OVERLAY, interface=None), 0) is None
+
+
+@pytest.mark.parametrize(("address", "to", "headers"), [("10.66.0.1", "10.66.0.2", 28), ("fd66::1", "fd66::2", 48)])
+def test_both_flows_are_those_of_the_request(address: str, to: str, headers: int) -> None:
+    """A firewall may match by any of it: addresses, ports, devices, and the lengths that are really sent."""
+    overlay = replace(OVERLAY, addresses=(*OVERLAY.addresses, ip_interface("fd66::2/64")))
+    made = vantage(overlay, replace(REQUEST, address=address, to=to))
+    assert made.probes == Flow(
+        source=to,
+        destination=address,
+        source_port=862,
+        destination_port=40000,
+        interface_out="wg0",
+        length_bytes=PROBE_BYTES + headers,
+    )
+    assert made.questions == Flow(
+        source=address,
+        destination=to,
+        source_port=40000,
+        destination_port=862,
+        interface_in="wg0",
+        length_bytes=QUESTION_BYTES + headers,
+    )
+
+
+def test_lengths_are_those_that_are_sent() -> None:
+    """Protects the constants: a probe, and a signed packet of an inquiry."""
+    plan = SessionPlan(7, 1, 0.0, 1.0, 0, b"a key that only tests know")
+    (datagram,) = SessionSender(plan, 0.0, lambda: 1_795_479_667_000_000_000).datagrams_to_send(0.0)
+    assert len(datagram.data) == QUESTION_BYTES
+    assert len(probe(bytes(16), 1)) == PROBE_BYTES
+
+
+def test_the_tunnels_own_packets() -> None:
+    """They go to the asker's endpoint with the tunnel's port and mark, and a firewall sees them on the uplink."""
+    watched = vantage().watched
+    outer = Flow(
+        source="", destination="192.0.2.1", source_port=51820, destination_port=51820, mark=7, length_bytes=176
+    )
+    assert watched.outer == outer
+    assert (watched.tunnel.owned, watched.tunnel.interfaces) == (True, ("wg0",))
+    chosen = replace(outer, source="192.0.2.2")
+    lookups = [
+        Lookup(flow=flow, type="unicast", interface="eth0", source="192.0.2.2", gateway="192.0.2.9")
+        for flow in (outer, chosen)
+    ]
+    state = NetworkState(lookups=tuple(lookups))
+    bursts = vantage().leaving_by(state).bursts(state, sent=10, seen=3)
+    assert [(burst.outer, burst.direction, burst.packets, burst.sent, burst.flow.length_bytes) for burst in bursts] == [
+        (False, "forward", "inner", 10, 52),
+        (False, "reverse", "inner", 3, 192),
+        (False, "forward", "large", 0, 1420),
+        (False, "reverse", "large", 0, 1420),
+        (True, "forward", "data", 0, 112),
+        (True, "reverse", "data", 0, 252),
+        (True, "forward", "handshake", 0, 176),
+        (True, "reverse", "handshake", 0, 176),
+    ]
+    assert bursts[6].flow == replace(chosen, interface_out="eth0")
+    assert (bursts[5].flow.interface_in, bursts[5].flow.source) == ("eth0", "192.0.2.1")
+
+
+def test_what_is_not_known_is_not_asked() -> None:
+    """Without the right to read the tunnel there are no outer packets to ask about, and nobody owns anything."""
+    made = vantage(replace(OVERLAY, peers=(), unreadable="privilege"))
+    assert made.watched.outer is None
+    assert made.watched.tunnel.owned is None
+    assert len(made.bursts(NetworkState(), sent=10, seen=0)) == 4
