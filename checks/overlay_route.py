@@ -19,7 +19,7 @@ from preflight.api import (
 from preflight.model.facts import DeathFacts
 from preflight.model.kernel import MAIN_TABLE, Link, NeedsPlatform, Route
 from preflight.model.overlay import IPNetwork, OverlayState
-from preflight.proto.tunnel.route_advice import into_the_overlay, look_at_route
+from preflight.proto.tunnel.route_advice import give_up, into_the_overlay, look_at_route
 
 TUNNELS = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit")
 """Kinds of links that another overlay may use."""
@@ -57,7 +57,7 @@ def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterabl
         message = "there is no overlay interface, so there is no route to compare"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
     if route.local:
-        return _own_address(peer, links)
+        return _own_address(peer, state, links)
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:
         return _conflict(peer, state, route, *rival)
@@ -66,9 +66,10 @@ def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterabl
     return _leak(peer, state, route, links)
 
 
-def _own_address(peer: Peer, links: Iterable[Link]) -> Result:
+def _own_address(peer: Peer, state: OverlayState, links: Iterable[Link]) -> Result:
     """Packets for the peer stay on this node, and whatever answers here is not the peer."""
-    holder = next((link.name for link in links if any(str(own.ip) == peer.address for own in link.addresses)), None)
+    link = next((link for link in links if link.has(peer.address)), None)
+    holder = link.name if link else None
     return failed(
         codes.OVERLAY_DUPLICATE_ADDRESS,
         peer.target,
@@ -77,6 +78,7 @@ def _own_address(peer: Peer, links: Iterable[Link]) -> Result:
         f"{f', on {holder}' if holder else ''}: what is for {peer.target} never leaves",
         station=Station("address"),
         facts=DeathFacts(address=peer.address, interface=holder),
+        remedies=give_up(link, peer.address, tunnels=(state.interface or "",)) if link else (),
     )
 
 

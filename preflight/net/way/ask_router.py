@@ -1,7 +1,7 @@
 """Ask a neighbour whether it is a router for an address: a packet that may pass one machine only, sent to it alone.
 
-A router looks for the way before it counts the TTL down, so its "TTL expired" says that it has a way to the address. A
-host that is no router drops the packet silently. The packet is a trace's: short, and of zeros.
+A router looks for the way before it counts the TTL down, so its "TTL expired" says that it has a way to the address.
+Any other host drops the packet silently. The packet is a trace's: short, and of zeros.
 """
 
 import asyncio

@@ -60,8 +60,8 @@ class PacketWays:
     def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
         self._path, self._overlay = path, overlay
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
-        self._questions = KernelQuestions(listener)
         self._listener = listener
+        self._questions = KernelQuestions(listener)
         self._one_burst = asyncio.Lock()
 
     async def follow(self, peer: Peer, *, large: bool = False, echoed: bool = False) -> tuple[Observation, ...]:
@@ -110,13 +110,18 @@ class PacketWays:
                 first = await self._read(tap, sent, overlay)
             verdicts = conclude(peer.target, observe(first)) if not sent.stats.answered else ()
             here = any(verdict.station is not None and verdict.station.host == "sender" for verdict in verdicts)
-            if sent.stats.answered or here:
+            if sent.stats.answered:
                 return first
+            if here:
+                return await self._asked(first)
             await self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             last = await self._read(tap, sent, overlay)
             last = replace(last, after=replace(last.after, rules=first.after.rules))
-        # Questions to neighbours and along the way come last: they could refresh what the burst was to show.
-        return replace(last, answers=await self._questions.ask(last.after.kernel, last.watched))
+        return await self._asked(last)
+
+    async def _asked(self, record: Record) -> Record:
+        """With what this node's links answer; it comes last, for it could refresh what the burst was to show."""
+        return replace(record, answers=await self._questions.ask(record.after.kernel, record.watched))
 
     async def _send(self, peer: Peer, overlay: OverlayState, large: bool, stack: AsyncExitStack) -> tuple[Tap, Record]:
         """Read, open the tap, and send the burst: a record without what comes after it."""

@@ -1,7 +1,10 @@
 """What leads packets for an address into the overlay, where the kernel sends them elsewhere."""
 
+from collections.abc import Collection
+from ipaddress import ip_address
+
 from preflight.model import fix
-from preflight.model.kernel import MAIN_TABLE
+from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.overlay import OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal, look
 
@@ -26,6 +29,21 @@ def into_the_overlay(state: OverlayState, address: str, table: int, lasting: str
             table=None if table == MAIN_TABLE else table,
         ),
         lasting=lasting,
+    )
+
+
+def give_up(link: Link, address: str, *, tunnels: Collection[str]) -> Remedies:
+    """Take an address that is a peer's off this node, unless its tunnel would have none of the family any more.
+
+    Which of two is wrong then, the address or the list of peers, is for a person to say.
+    """
+    held = next(each for each in link.addresses if each.ip == ip_address(address))
+    others = [each for each in link.addresses if each.version == held.version and each.ip != held.ip]
+    if link.name in tunnels and not any(not each.is_link_local for each in others):
+        return look(f"ip address show to {address}")
+    return heal(
+        lambda: fix.AddressDelete(interface=link.name, address=str(held)),
+        lasting="take it out of the network's configuration too",
     )
 
 

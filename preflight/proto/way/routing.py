@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
-from preflight.model.fix import AddressDelete, Route
+from preflight.model.fix import Route
 from preflight.model.flow import Flow
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.remedy import Remedies, heal, look
 from preflight.model.routing import Asked, Lookup, same_address, table_name
+from preflight.proto.tunnel.route_advice import give_up
 from preflight.proto.way import reroute
 from preflight.proto.way.fib import Decision, explain, missing_main_rule
 from preflight.proto.way.observation import Death, Observation
@@ -27,7 +28,7 @@ def observe_address(state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSi
     flow = flows[0]
     for link in state.links:
         if link.has(flow.destination):
-            return _killed(ADDRESS, _own(state, flow, link, tunnel))
+            return _killed(ADDRESS, _own(flow, link, tunnel))
     if tunnel.owned is False and tunnel.without_address == 0 and tunnel.product == "wireguard":
         return _killed(ADDRESS, _nobody(flow, tunnel))
     if tunnel.owned is False:
@@ -39,32 +40,15 @@ def observe_address(state: NetworkState, flows: Sequence[Flow], tunnel: TunnelSi
     return Observation(station=ADDRESS, finding="clear", reason=f"{flow.destination} is not this node's address")
 
 
-def _own(state: NetworkState, flow: Flow, link: Link, tunnel: TunnelSide) -> Death:
+def _own(flow: Flow, link: Link, tunnel: TunnelSide) -> Death:
     address = flow.destination
-    others = any(tunnel_link.has(own) for own in _others(tunnel, flow) if (tunnel_link := state.link(link.name)))
-    is_spare = link.name not in tunnel.interfaces or others
-    with_length = next(str(each) for each in link.addresses if same_address(str(each.ip), address))
-    remedies = (
-        heal(
-            lambda: AddressDelete(interface=link.name, address=with_length),
-            lasting="take it out of the network's configuration too",
-        )
-        if is_spare
-        else look(f"ip address show to {address}")
-    )
     return Death(
         code=codes.OVERLAY_DUPLICATE_ADDRESS,
         message=f"{address}, the overlay address of {tunnel.peer}, is an address of this node too, on {link.name}: "
         f"what is for {tunnel.peer} never leaves",
         facts=DeathFacts(address=address, interface=link.name),
-        remedies=remedies,
+        remedies=give_up(link, address, tunnels=tunnel.interfaces),
     )
-
-
-def _others(tunnel: TunnelSide, flow: Flow) -> list[str]:
-    """This node's addresses in the tunnel of the flow's family, without the flow's destination."""
-    fitting = (each for each in tunnel.addresses if (":" in each) == flow.is_ipv6)
-    return [each for each in fitting if not same_address(each, flow.destination)]
 
 
 def _nobody(flow: Flow, tunnel: TunnelSide) -> Death:
