@@ -133,6 +133,7 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
             f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
             remedies=_remedies(state, tightest, fits, minimum_mtu),
             facts=facts,
+            measurements={"mtu_bytes": mtu},
             station=Station("tunnel"),
         )
     return passed(

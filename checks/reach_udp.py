@@ -108,9 +108,8 @@ async def measure(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> Reach
 async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskResult:
     """Ask; a question by the control plane's mailbox waits until only a few others are open."""
     tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
-    interface, public_key = (tunnel.interface, tunnel.public_key) if tunnel is not None else (None, None)
     async with mailbox if peer.agent_id is not None else nullcontext():
-        return await ctx.net.path.ask(peer, interface=interface, public_key=public_key)
+        return await ctx.net.path.ask(peer, tunnel)
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
@@ -285,13 +284,12 @@ def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:
 
 def _mute(peer: Peer, asked: AskResult) -> Result:
     """Packets get through both ways and yet no test packet is answered: the responder does not serve this node."""
-    local = asked.local[0] if asked.local else "this node"
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
         unanswered(peer.target, asked),
-        remedies=reach.serve(peer.target, local),
+        remedies=reach.serve(peer.target, asked.local[0] if asked.local else "this node"),
         evidence=(_evidence(asked),),
     )
 

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option(
     "--observe",
     is_flag=True,
-    help="Also tell a peer that has the key and asks by mailbox where its packets die here: station, rule, route.",
+    help="Also report to a peer that has the key and asks by mailbox where its packets die here: station, rule, route.",
 )
 def responder(
     binds: tuple[str, ...],
@@ -82,7 +82,7 @@ def responder(
 
     With --observe, or `responder: {observe: true}`, it also looks at the packets of a peer whose signed request comes
     by mailbox, and reports which station of this host drops them or its own answers: a firewall's rule by its handle
-    and comment, a route, a filter. It tells that of the asker's own packets only.
+    and comment, a route, a filter. It does so for the asker's own packets only.
     """
     from preflight.responder.places import ResponderError
     from preflight.settings.load import Options, load
@@ -115,7 +115,7 @@ def _run(
     from preflight.responder.serve import keep_clock, serve
 
     if observe and key is None:
-        raise places.ResponderError("--observe tells only who has the shared key: give --key-file FILE")
+        raise places.ResponderError("--observe reports only to those who have the shared key: give --key-file FILE")
     where, prefixes = _provision(settings, binds, allow, keyed=key is not None)
     reflector = SessionReflector(key=key, stateful=not stateless, error=clock_estimate())
     core, tracer = _core(settings, key, prefixes, reflector, max_rate)

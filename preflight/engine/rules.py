@@ -100,6 +100,11 @@ _PADDING_BYTES = 16
 _BY_ECHO = ("reach.icmp", "mtu.echo")
 
 
+def _of_the_peer(cause: Result, effect: Result) -> bool:
+    """A peer's filter drops what comes because its route back leads elsewhere: the same route, seen from both sides."""
+    return cause.direction is Direction.FORWARD and effect.direction is Direction.REVERSE
+
+
 def _same_way(cause: Result, effect: Result) -> bool:
     """A fault of one direction explains nothing that was measured in the other."""
     return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
@@ -129,7 +134,7 @@ def _of_a_join(_: Result, effect: Result) -> bool:
 
 
 def _of_the_routes(_: Result, effect: Result) -> bool:
-    """A route that answers with a server's error does so whoever asks."""
+    """A route that answers with a server's error does so for every bearer."""
     return effect.check == "posture.routes"
 
 
@@ -195,6 +200,7 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.mtu-too-small", ("mtu.below-minimum",), "node"),
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
+    Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
     Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),

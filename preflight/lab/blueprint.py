@@ -107,8 +107,8 @@ class Blueprint:
     families: of the addresses inside the tunnel, which are from `prefixes`; underlay: of the tunnel's outer packets.
     configured: whether a and b have anything to do with a control plane.
     control_url: with placeholders `{control}`, `{underlay}` and `{port}`; None: a's settings have none.
-    responder: whether one runs at b; responder_key: whether it shares a key with a; observing: whether it tells what it
-    sees of a's packets.
+    responder: whether one runs at b; responder_key: whether it shares a key with a; observing: whether it reports
+    what it sees of a's packets.
     server_options: more arguments for `control-plane serve`.
     server_listens_on_all: on every address, not only the overlay's. server_dies: at a's first heartbeat, then restarts.
     guards: whether the control plane has a secret for each role, the same one for several, or none.

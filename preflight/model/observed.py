@@ -37,7 +37,7 @@ class PeerObservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSight:
-    """All that the peer's observers tell. tunnel: the peer's end of the tunnel, where both ends compare keys."""
+    """All that the peer's observers report. tunnel: the peer's end of the tunnel, where both ends compare keys."""
 
     observed: tuple[PeerObservation, ...] = ()
     tunnel: PeerTunnel | None = None

@@ -312,7 +312,7 @@ class AskResult:
     on_interface: datagrams from the peer to our socket's port that came in on the overlay interface; None if it could
     not be watched, with the reason in `unwatched`.
     hello: the peer's newest hello; None if none came, with the reason in `unheard`. public_key: of this node's end of
-    the tunnel, as the peer was told.
+    the tunnel, as it was sent to the peer.
     """
 
     sent: int

@@ -49,7 +49,7 @@ Service = Callable[[bytes, Arrival], Sequence[bytes]]
 class Order:
     """A request from the mailbox that was read: send probes, then report; or only say why not.
 
-    signed: with the shared key, so that the asker may also be told what is only for those who have it.
+    signed: with the shared key, so that the asker may also get what is only for those who have it.
     """
 
     request: ProbeRequest

@@ -1,4 +1,4 @@
-"""Where a responder stands towards one asker: its tunnel, and the flows between the two, on its host. Pure."""
+"""How a responder sees one asker: its tunnel, and the flows between the two, on its host. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -107,7 +107,7 @@ class Vantage:
         return replace(self, source=(lookup.source if lookup else None) or "")
 
     def end_of(self, tunnel: OverlayState) -> PeerTunnel | None:
-        """This host's end of a tunnel, as far as it is about the asker; None where keys are not what counts."""
+        """What of this host's end of a tunnel is about the asker; None where keys are not what counts."""
         if self.public_key is None or tunnel.product != "wireguard" or tunnel.unreadable is not None:
             return None
         return peer_tunnel(tunnel, self.public_key, self.address)

@@ -105,8 +105,8 @@ class ResponderSettings(Model):
     )
     observe: bool = Field(
         False,
-        description="Whether a responder with a key also tells a peer that asks by mailbox where its packets die here: "
-        "which station, firewall rule or route.",
+        description="Whether a responder with a key also reports to a peer that asks by mailbox where its packets die "
+        "here: which station, firewall rule or route.",
     )
 
 

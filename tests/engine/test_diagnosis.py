@@ -17,6 +17,7 @@ from preflight.api import (
     Facts,
     Result,
     Severity,
+    Station,
     failed,
     inconclusive,
     passed,
@@ -183,6 +184,13 @@ def test_a_route_that_leads_astray_is_what_makes_this_nodes_filter_drop(leak: Di
     filtered = at("host.rp-filter", failed(codes.HOST_RP_FILTER, NODE if at_node else "c", L, "dropped"))
     causes = [slug for slug, *_ in named(filtered, route)]
     assert causes == (["overlay.route-leak"] if at_node else ["host.rp-filter", "overlay.route-leak"])
+
+
+def test_a_peers_filter_and_its_route_are_one_fault() -> None:
+    """A peer's strict filter drops what this node sends because its route back leads elsewhere: one cause, not two."""
+    filtered = at("way.packet", failed(codes.HOST_RP_FILTER, "b", F, "dropped", station=Station("rp", "receiver")))
+    leaking = at("way.packet", failed(codes.OVERLAY_ROUTE_LEAK, "b", R, "by eth0", station=Station("route")))
+    assert [slug for slug, *_ in named(filtered, leaking)] == ["host.rp-filter"]
 
 
 def bad(code: Code, target: str, direction: Direction = RT, check: str = "x.y", facts: Facts | None = None) -> Result:

@@ -25,7 +25,7 @@ OBSERVING = Setup(responder="observing")
 
 
 def counted(lab: Lab) -> dict[str, Any]:
-    """What left and what arrived at both ends, as a's `reach.udp` tells it as evidence."""
+    """What left and what arrived at both ends, as a's `reach.udp` has it as evidence."""
     words = [sys.executable, "-m", "preflight", "run", "reach.udp", "--output", "json"]
     words += ["--config", str(lab.names.files("a") / "preflight.yaml")]
     done = subprocess.run(
@@ -93,7 +93,7 @@ def test_what_kills_at_b_is_named_at_a(fault: str) -> None:
 
 
 def test_without_observe_nothing_of_it_is_told() -> None:
-    """Protects the default: a responder tells what it counts, and nothing of its host's firewall."""
+    """Protects the default: a responder reports what it counts, and nothing of its host's firewall."""
     with fresh_lab(scenario_of(Draw(replace(OBSERVING, responder="key"), ("input-drop",)))) as lab:
         found = asked(lab)
     assert found.report is not None

@@ -1,4 +1,4 @@
-"""The responder's mailbox: who is told what its observers see, and who gets the plain report."""
+"""The responder's mailbox: who gets what its observers see, and who gets the plain report."""
 
 import asyncio
 import time
@@ -68,7 +68,7 @@ class Box:
 
 
 class Eyes:
-    """Observers that see one thing, as often as it is told."""
+    """Observers that see one thing, as often as it is asked."""
 
     def __init__(self, *told: PeerObservation) -> None:
         self.told = told

@@ -1,4 +1,4 @@
-"""Where a responder stands towards an asker: whose packets it may look at, and what they are on its host."""
+"""How a responder sees an asker: whose packets it may look at, and what they are on its host."""
 
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network

@@ -158,7 +158,7 @@ AXES = {
         {
             "key": Value("yes, with a's key"),
             "observing": Value(
-                "yes, with a's key, and it tells a what its observers see",
+                "yes, with a's key, and it reports to a what its observers see",
                 (planned("b's responder observes", observing=True),),
             ),
             "keyless": Value("yes, without a key", (planned("no key", responder_key=False),), _UNMEASURED),

@@ -124,7 +124,7 @@ def _two_tunnels_is(setup: Setup, node: str) -> Truth:
     truth = dead(setup, "round-trip", place=Place("packet", "wire"), deciding=taken)
     if setup.user != "root":  # the tunnel's state is root's to read
         return truth
-    return replace(truth, code="overlay.port-conflict", vague=(truth.code,))
+    return replace(truth, code="overlay.port-conflict", direction=None, vague=(truth.code,))
 
 
 def _two_tunnels_excluded(setup: Setup, node: str) -> str | None:

@@ -19,18 +19,21 @@ def told(setup: Setup, *, outer: bool = False) -> bool:
 
     outer: it is the tunnel's own packets that die, so a mailbox behind the same end of the tunnel is dead too.
     """
-    asked = setup.home == "third" and setup.control != "none"
+    asked = setup.home in ("third", "behind") and setup.control != "none"
     return setup.keyed and asked and not (outer and through_a_third(setup))
 
 
 def observed(setup: Setup, *, outer: bool = False) -> bool:
-    """Whether a is told what b's own observers see."""
+    """Whether b's report has what its own observers see, and gets to a."""
     return setup.responder == "observing" and told(setup, outer=outer)
 
 
 def heard(setup: Setup) -> bool:
-    """Whether b's report gets to a while only the way from a to b is dead: by the mailbox or by hellos."""
-    return setup.keyed
+    """Whether b's report gets to a while only the way from a to b is dead: by the mailbox or by hellos.
+
+    Hellos come to a port that only root may bind.
+    """
+    return setup.keyed and (setup.user == "root" or told(setup))
 
 
 def _is_known(setup: Setup, direction: Dead, *, outer: bool) -> bool:

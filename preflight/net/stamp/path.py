@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from preflight.model.control import ControlError
 from preflight.model.event import Listener, Tell, telling
 from preflight.model.kernel import NeedsPlatform
+from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.peer import Peer
 from preflight.model.return_path import ReverseTraceroute
@@ -116,13 +117,14 @@ class PathProbes:
     def _key_for(self, peer: Peer) -> bytes | None:
         return self._key if self._signed.get(peer.address, True) else None
 
-    async def ask(self, peer: Peer, *, interface: str | None = None, public_key: str | None = None) -> AskResult:
+    async def ask(self, peer: Peer, tunnel: OverlayState | None = None) -> AskResult:
         """Find out why a peer is silent: what it reports by mailbox and by hellos, what arrives here and is dropped.
 
-        interface: the overlay's, watched if this process may do so. public_key: of this node's end of the tunnel, so
-        that a peer that observes can say what it has for it. Sends a burst of packets, then some more in case
-        the tunnel was not up yet. Takes about 6 s at most. What the network and the control plane do is data.
+        tunnel: with the peer; its interface is watched if this process may do so, and a peer that observes says what it
+        has for its public key. Sends a burst of packets, then some more in case the tunnel was not up yet. Takes about
+        6 s at most. What the network and the control plane do is data.
         """
+        interface, public_key = (tunnel.interface, tunnel.public_key) if tunnel is not None else (None, None)
         try:
             local = udp.source_address(peer.address, peer.responder_port)
             unconnected = udp.open_udp(local)

@@ -1,4 +1,4 @@
-"""What killed packets at a peer, by the facts that its responder tells: in this node's words and codes; pure.
+"""What killed packets at a peer, by the facts that its responder reports: in this node's words and codes; pure.
 
 A responder names things as they are on its own host: its way to this node is `forward` there. Only the codes below are
 known here, each from its facts; a code without them says nothing.
@@ -103,7 +103,7 @@ def _why_not_sent(each: PeerObservation, facts: DeathFacts, asker: Asker) -> tup
     if facts.route_type in ("blackhole", "unreachable", "prohibit"):
         return f"its kernel refuses {what}, by a route or a rule of type {facts.route_type}", "route_type"
     if facts.source is not None:
-        return f"{what} leaves with the source {facts.source}, which is none of its tunnel's addresses", "source"
+        return f"{what} leaves with the source {facts.source}, which is not an address of its tunnel", "source"
     if facts.gateway is not None:
         return f"its gateway {facts.gateway} does not answer, by which its tunnel sends to this node", "gateway"
     if facts.interface is not None and each.station.startswith("egress"):

@@ -1,4 +1,4 @@
-"""What a peer's observers tell by mailbox, as observations of stations at the peer; pure.
+"""What a peer's observers report by mailbox, as observations of stations at the peer; pure.
 
 A peer is believed about itself only: whatever it says, the place of a death that follows from it is one of its own
 stations, never one of this node, and never the network alone. What it sends is facts, and every sentence is made here.

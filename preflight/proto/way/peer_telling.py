@@ -13,7 +13,7 @@ _SEEN_FROM_THERE: Mapping[tuple[Direction, Host], Direction] = {
     ("forward", "sender"): "reverse",
     ("reverse", "receiver"): "forward",
 }
-"""Of a way's stations, this node tells of its own: where it sends, and where it receives."""
+"""Of a way's stations, this node reports those at itself: where it sends, and where it receives."""
 _NOTHING = ("clear", "blind")
 _PLACE = {station: place for place, station in enumerate(PACKET)}
 
@@ -21,8 +21,8 @@ _PLACE = {station: place for place, station in enumerate(PACKET)}
 def told(observations: Iterable[Observation]) -> Iterator[PeerObservation]:
     """The same observations for the asker, to whom this node is the peer. No sentence is in them.
 
-    That nothing was seen or found at a station is told once, and only where nothing else is known of it; a death once,
-    of the packets that come first.
+    That nothing was seen or found at a station is reported once, and only where nothing else is known of it; a death
+    once, of the packets that come first.
     """
     own = [each for each in observations if (each.direction, each.station.host) in _SEEN_FROM_THERE]
     changed = _changed(own)

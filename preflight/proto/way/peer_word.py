@@ -1,17 +1,20 @@
 """What the peer's responder says of packets, by mailbox and by hellos, as observations of its stations; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
 from preflight.model.path import AskResult, PeerReport
+from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.remedy import look
 from preflight.proto.responder.reach import Way, forward_way
 from preflight.proto.responder.return_path import Explained, explain
 from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.peer_death import Asker
 from preflight.proto.way.peer_observed import observed_by
+from preflight.proto.way.session_advice import allow_there
 from preflight.proto.way.stations import Station
 
 _SOCKET, _RP = Station("socket", "receiver"), Station("rp", "receiver")
@@ -22,7 +25,7 @@ _REFUSED_BY_ROUTE: Mapping[str, str] = {
     "EACCES": "prohibit",
     "ENETUNREACH": "none",
 }
-"""What a kernel tells a sender whose route, or rule, is of a type that refuses."""
+"""What a kernel reports to a sender whose route, or rule, is of a type that refuses."""
 
 
 def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Observation, ...]:
@@ -33,19 +36,19 @@ def peer_word(asked: AskResult, name: str, *, echoed: bool = False) -> tuple[Obs
     peer that says how many packets it sent or received.
     """
     told = tuple(_told(asked, name, echoed))
-    # What has the source of an own address a kernel does not take: both directions die of that, and it is told once.
+    # What has the source of an own address a kernel does not take: both directions die of that, and it is said once.
     own = any(each.death is not None and each.death.code == codes.OVERLAY_DUPLICATE_ADDRESS for each in told)
     forward = () if own else tuple(_forward(asked, name))
     return (*forward, *told, *_reverse(asked, name, told))
 
 
 def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
-    """What the peer's observers tell; where they name nothing, what its report explains by itself."""
+    """What the peer's observers report; where they name nothing, what its report explains by itself."""
     report = asked.report
     if report is None or asked.local is None:
         return
     asker = Asker(name=name, address=asked.local[0], echoed=echoed, public_key=asked.public_key)
-    observed = tuple(observed_by(report.observed, asker))
+    observed = tuple(_as_one(_allowed(observed_by(report.observed, asker), report.tunnel, asker)))
     yield from observed
     named = {each.direction for each in observed if each.finding == "killed"}
     cause = explain(asked, name)
@@ -53,6 +56,32 @@ def _told(asked: AskResult, name: str, echoed: bool) -> Iterator[Observation]:
         yield _explained(cause, report, name)
     elif "reverse" not in named:
         yield from _refused(report, asker)
+
+
+def _allowed(words: Iterable[Observation], tunnel: PeerTunnel | None, asker: Asker) -> Iterator[Observation]:
+    """Where the peer knows this node's key: what gives this node's address to it there."""
+    key = asker.public_key
+    for each in words:
+        death = each.death
+        if death is None or death.code != codes.OVERLAY_ALLOWED_IPS or key is None or not (tunnel and tunnel.knows_key):
+            yield each
+        else:
+            fix = allow_there(tunnel, key, asker.address, asker.name, owner=tunnel.owner)
+            yield replace(each, death=replace(death, remedies=fix or death.remedies))
+
+
+def _as_one(words: Iterable[Observation]) -> tuple[Observation, ...]:
+    """A route of the peer's that leads elsewhere is also why its filter drops what comes: the route heals both."""
+    known = tuple(words)
+    leak = next((each.death for each in known if each.death and each.death.code == codes.OVERLAY_ROUTE_LEAK), None)
+    if leak is None:
+        return known
+    return tuple(
+        replace(each, death=replace(each.death, remedies=leak.remedies))
+        if each.death and each.death.code == codes.HOST_RP_FILTER
+        else each
+        for each in known
+    )
 
 
 def _explained(cause: Explained, report: PeerReport, name: str) -> Observation:
@@ -67,7 +96,7 @@ def _explained(cause: Explained, report: PeerReport, name: str) -> Observation:
 
 
 def _refused(report: PeerReport, asker: Asker) -> Iterator[Observation]:
-    """Why the peer's own system refused to send, by the errors that it told the responder."""
+    """Why the peer's own system refused to send, by the errors that the responder got from it."""
     if report.sent or not report.send_errors:
         return
     names = ", ".join(sorted(report.send_errors))

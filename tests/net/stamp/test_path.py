@@ -17,6 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from preflight.api import Peer
+from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult
 from preflight.net import udp
 from preflight.net.control.client import ControlClient
@@ -98,6 +99,11 @@ def probes(
         environment={},
     )
     return PathProbes(settings, control)
+
+
+def tunnel(interface: str) -> OverlayState:
+    """A tunnel of which nothing but the device is known."""
+    return OverlayState(product="generic", interface=interface, up=True, mtu=None)
 
 
 @contextmanager
@@ -346,7 +352,7 @@ def test_this_nodes_own_eyes(monkeypatch: pytest.MonkeyPatch, run_responder: Run
     """Counts what comes in on the interface and what reaches the socket; without an interface it says why."""
     monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
     peer = run_responder(allow="127.0.0.1").peer()
-    assert asyncio.run(probes().ask(peer, interface="lo")).on_interface == 10
-    missing = asyncio.run(probes().ask(peer, interface="preflight-none"))
+    assert asyncio.run(probes().ask(peer, tunnel("lo"))).on_interface == 10
+    missing = asyncio.run(probes().ask(peer, tunnel("preflight-none")))
     assert missing.on_interface is None
     assert "No such device" in missing.unwatched

@@ -149,7 +149,7 @@ def test_a_change_of_another_kind_is_ignored(fix: object) -> None:
 
 
 def test_only_changes_of_the_network_leave() -> None:
-    """What names a file of the peer's is not told."""
+    """What names a file of the peer's stays there."""
     files = PeerObservation(
         station="input", finding="killed", direction="forward", fix=PrivateFiles(paths=("/etc/wireguard/wg0.conf",))
     )
@@ -194,7 +194,7 @@ def test_a_tunnel_arrives_as_it_was(tunnel: PeerTunnel) -> None:
 
 
 def test_what_else_a_tunnel_knows_stays() -> None:
-    """Where the peer sees the asker, and when, is not told."""
+    """Where the peer sees the asker, and when, stays there."""
     known = PeerTunnel(public_key=KEY, endpoint="192.0.2.1:51820", last_handshake_unix_s=1.0, rx_bytes=7)
     assert decode_tunnel(encode_tunnel(known)) == PeerTunnel(public_key=KEY)
     assert decode_tunnel({"endpoint": "192.0.2.1:51820"}) is None

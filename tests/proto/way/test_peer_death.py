@@ -64,7 +64,7 @@ def told(station: str, direction: str, code: str, **more: object) -> PeerObserva
             told("route", REVERSE, "reach.no-forward", source="192.0.2.7", interface="wg0"),
             codes.REACH_NO_REVERSE,
             "b does not send to this node as it should: what it sends to this node leaves with the source 192.0.2.7, "
-            "which is none of its tunnel's addresses",
+            "which is not an address of its tunnel",
         ),
         (
             told("neighbour", REVERSE, "host.gateway-dead", gateway="192.0.2.1", interface="eth0"),
@@ -142,7 +142,7 @@ def test_a_filter_that_lets_echoes_pass() -> None:
     ],
 )
 def test_nothing_is_made_of_too_little(said: PeerObservation) -> None:
-    """A code without its facts, in the other direction, or unknown, is no death."""
+    """A code without its facts, in the other direction, or unknown, explains nothing."""
     assert death_of(said, ASKER) is None
 
 
@@ -153,7 +153,7 @@ def test_an_owner_needs_a_key() -> None:
 
 
 def test_what_heals_is_done_there() -> None:
-    """The peer's change is shown with the peer's name, and whether its word is proven is kept."""
+    """The peer's change is shown with the peer's name, and whether its report is proven is kept."""
     fix = Route(action="replace", destination="10.66.0.1/32", interface="wg0")
     said = PeerObservation(
         station="route",

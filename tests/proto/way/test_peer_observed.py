@@ -65,7 +65,7 @@ def believed(*told: PeerObservation) -> list[Observation]:
 @settings(max_examples=400, deadline=None)
 @given(told=reports)
 def test_a_lie_blames_at_worst_the_liar(direction: Direction, told: list[PeerObservation]) -> None:
-    """Protects this node and the network from a hostile peer: a place that rests on its word is one of its own."""
+    """Protects this node and the network from a hostile peer: a place that rests on its report is at itself."""
     words = [each for each in believed(*told) if each.direction == direction]
     followed = infer(PACKET, [*words, WIRE_HERE[direction], *CLEAR_HERE[direction]])
     if followed.place is not None:

@@ -1,4 +1,4 @@
-"""What a responder tells of its own observations: its own host only, turned round, without a sentence."""
+"""What a responder reports of its observations: those of its host only, turned round, without a sentence."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_a_death_without_a_cause_is_not_told() -> None:
     "remedies", [(*heal(lambda: FIX), *heal(lambda: FIX)), heal(lambda: FIX, where="peer", host="c"), look("ip link")]
 )
 def test_only_a_whole_change_of_this_host_is_told(remedies: tuple[object, ...]) -> None:
-    """Half of what heals, or what heals elsewhere, is no fix at the asker's peer."""
+    """Half of what heals, or what heals elsewhere, heals nothing at the asker's peer."""
     death = Death(code=codes.HOST_FIREWALL_DROP, message="", remedies=remedies)  # type: ignore[arg-type]
     (said,) = told([Observation(station=Station("filter-out"), finding="killed", death=death)])
     assert said.fix is None
@@ -86,7 +86,7 @@ def test_nothing_is_told_once() -> None:
 
 
 def test_a_rule_for_all_is_told_once() -> None:
-    """Large packets die of the rule that kills every packet; only a rule of their own is told of them."""
+    """Large packets die of the rule that kills every packet; only a rule for them alone is reported."""
     every = DeathFacts(rule_handle=7, chain="guard output")
     words = [
         Observation(station=Station("filter-out"), finding="killed", death=replace(DEATH, facts=every)),

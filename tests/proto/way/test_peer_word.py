@@ -1,11 +1,17 @@
 """What a peer reports becomes observations of its stations, and nothing is made of what it does not say."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from preflight import codes
+from preflight.model.change import NamedValue
 from preflight.model.facts import DeathFacts
-from preflight.model.observed import PeerObservation
+from preflight.model.fix import KernelSettings, Route
+from preflight.model.observed import Direction, PeerObservation
 from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
+from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.return_path import ReturnPath
 from preflight.proto.way.inference import infer
 from preflight.proto.way.peer_word import peer_word
@@ -77,7 +83,7 @@ def test_a_rule_of_the_peer_is_the_place() -> None:
     ("station", "code"), [("address", "overlay.duplicate-address"), ("route", "overlay.route-leak")]
 )
 def test_a_socket_that_took_a_packet_says_nothing_of_where_it_went(station: str, code: str) -> None:
-    """Probes that go astray leave the socket too: that must not contradict the peer's own kernel."""
+    """Probes that go elsewhere leave the socket too: that must not contradict the peer's own kernel."""
     astray = PeerObservation(
         station=station, finding="killed", direction="reverse", code=code, facts=DeathFacts(interface="eth0")
     )
@@ -141,9 +147,43 @@ def test_only_udp_may_be_blocked() -> None:
 
 
 def test_an_address_that_both_have_is_one_death() -> None:
-    """b takes nothing from its own address either: that is not told as a second death, forward."""
+    """b takes nothing from its own address either: that is not a second death, forward."""
     own = PeerObservation(
         station="address", finding="killed", direction="reverse", code="overlay.duplicate-address", facts=None
     )
     asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=10, observed=(own,)), local=HERE)
     assert {each.direction for each in peer_word(asked, "b")} == {"reverse"}
+
+
+KEY = "c3RyYW5nZXIgc3RyYW5nZXIgc3RyYW5nZXIgc3RyYW4="
+
+
+def killed(station: str, direction: Direction, code: str, **more: Any) -> PeerObservation:
+    """A death at b."""
+    return PeerObservation(station=station, finding="killed", direction=direction, code=code, **more)
+
+
+def test_an_owner_is_corrected_where_both_keys_are_known() -> None:
+    """b knows this node's key and gives its address to nobody: the whole list of that entry is known, so it heals."""
+    tunnel = PeerTunnel(interface="wg0", public_key=KEY, knows_key=True, allowed=("10.66.0.9/32",))
+    report = PeerReport(received=0, sent=10, observed=(killed("session", "reverse", "overlay.allowed-ips"),))
+    asked = AskResult(sent=10, answered=0, report=replace(report, tunnel=tunnel), local=HERE, public_key=KEY)
+    deaths = [each.death for each in peer_word(asked, "b") if each.death is not None]
+    assert {line for death in deaths for remedy in death.remedies for line in remedy.lines} == {
+        f"wg set wg0 peer {KEY} allowed-ips 10.66.0.9/32,10.66.0.1/32"
+    }
+    assert {remedy.where for death in deaths for remedy in death.remedies} == {"peer"}
+
+
+def test_one_route_heals_both_directions() -> None:
+    """A filter that drops because of a wrong route is not made looser: the route is what has to change."""
+    route = Route(action="replace", destination="10.66.0.1/32", interface="wg0")
+    loose = KernelSettings(settings=(NamedValue("net.ipv4.conf.wg0.rp_filter", "2"),))
+    observed = (
+        killed("rp", "forward", "host.rp-filter", fix=loose),
+        killed("route", "reverse", "overlay.route-leak", facts=DeathFacts(interface="eth0"), fix=route),
+    )
+    asked = AskResult(sent=10, answered=0, report=PeerReport(received=0, sent=10, observed=observed), local=HERE)
+    deaths = [each.death for each in peer_word(asked, "b") if each.death is not None]
+    assert [death.code for death in deaths] == [codes.HOST_RP_FILTER, codes.OVERLAY_ROUTE_LEAK]
+    assert {remedy.fix for death in deaths for remedy in death.remedies} == {route}
