@@ -56,7 +56,7 @@ def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterabl
     if state is None or state.interface is None:
         message = "there is no overlay interface, so there is no route to compare"
         return skipped(codes.RUN_NOT_APPLICABLE, peer.target, Direction.FORWARD, message)
-    if route.local:
+    if route.local and route.interface != state.interface:
         return _own_address(peer, state, links)
     rival = _rival(peer.address, state.interface, route, links)
     if rival is not None:

@@ -93,10 +93,12 @@ def test_a_lan_behind_the_tunnels_own_table_is_no_rival() -> None:
     assert judge(PEER, STATE, route, (LO, wide, WG)).status is Status.PASS
 
 
-def test_this_node_itself_in_the_peer_list_is_no_peer() -> None:
-    """One file for the whole fleet lists the node itself too: neither a fault nor a proof of anything."""
-    own = Route("10.66.0.1", interface="lo", source="10.66.0.1", matched=ip_network("10.66.0.1/32"), local=True)
-    assert judge(Peer("10.66.0.1", "a"), STATE, own, (LO, ETH, WG)).status is Status.SKIP
+def test_a_peers_address_that_this_node_has_too() -> None:
+    """Packets for the peer never leave; the node's own entry in a file for the whole fleet is left out before."""
+    own = Route("10.66.0.2", interface="lo", source="10.66.0.2", matched=ip_network("10.66.0.2/32"), local=True)
+    result = judge(PEER, STATE, own, (LO, replace(ETH, addresses=(ip_interface("10.66.0.2/32"),)), WG))
+    assert (result.status, str(result.code)) == (Status.FAIL, "overlay.duplicate-address")
+    assert "10.66.0.2, the overlay address of b, is an address of this node too, on eth0" in result.message
 
 
 def test_an_overlay_on_loopback_reaches_its_peers_there() -> None:
