@@ -369,7 +369,8 @@ def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
 
 
 def _all_addresses(resolution: Resolution) -> list[str]:
-    every = (address for lookup in (resolution.system, *resolution.resolvers) for address in lookup.addresses)
+    lookups = (resolution.system, *resolution.resolvers, *resolution.further)
+    every = (address for lookup in lookups for address in lookup.addresses)
     return list(dict.fromkeys(every))
 
 

@@ -87,7 +87,8 @@ async def speaks_plain(ctx: Context, url: ControlUrl, handshakes: Sequence[Hands
     if answer is None:
         return None
     addresses = [handshake.address for handshake in handshakes]
-    private = all(placement(address, ctx.overlay) in ("loopback", "overlay") for address in addresses)
+    overlay = await ctx.net.with_routes(ctx.overlay, addresses)
+    private = all(placement(address, overlay) in PRIVATE for address in addresses)
     if private and is_populi(answer) and answer.status == HEALTHY:
         return set_url(str(plain), ctx.url_source)
     return by_hand("Let the TLS terminator in front of the control plane speak TLS on this port.", where="control host")

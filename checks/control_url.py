@@ -36,7 +36,7 @@ from preflight.proto.control.placement import (
 )
 from preflight.proto.control.url import SERVER_PORT, ControlUrl, ControlUrlError
 
-ASKED_S = 2.0
+ASKED_S = 4.0
 """For a control plane at a URL that may be meant."""
 MOST_TRIED = 8
 

@@ -79,6 +79,7 @@ class Session:
                     intrusive=request.intrusive,
                     bootstrap_token_file=request.bootstrap_token_file,
                     credentials_out=request.credentials_out,
+                    reports_url=request.command[1:2] in (("all",), ("run",)),
                 )
             )
             catalog = load_catalog(third_party=settings.checks.third_party)

@@ -139,13 +139,14 @@ class Resolver:
         )
 
     async def _first_found(self, server: str, candidates: Sequence[str]) -> Lookup:
-        """The first candidate with an address, or the lookup of the last one."""
-        lookup = Lookup(server, "nxdomain")
+        """The first candidate with an address, or else the first one that exists, or the lookup of the last one."""
+        lookup, exists = Lookup(server, "nxdomain"), None
         for candidate in candidates:
             lookup = await self._ask(server, candidate)
             if lookup.outcome in ("answer", "timeout", "refused"):
-                break
-        return lookup
+                return lookup
+            exists = exists or (lookup if lookup.outcome != "nxdomain" else None)
+        return exists or lookup
 
     async def _ask(self, server: str, name: str) -> Lookup:
         """A and AAAA of one absolute name from one resolver."""

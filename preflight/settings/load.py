@@ -112,7 +112,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says, as it was written; None means that an option was not given."""
+    """What the command line says, as it was written; None means that an option was not given.
+
+    reports_url: the command reports a control URL of a file or a variable that may hold a secret, without showing it;
+    any other command refuses it.
+    """
 
     config: Path | None = None
     peers: tuple[str, ...] = ()
@@ -122,6 +126,7 @@ class Options:
     intrusive: bool = False
     bootstrap_token_file: Path | None = None
     credentials_out: Path | None = None
+    reports_url: bool = False
 
 
 def find_config(environ: Mapping[str, str]) -> Path | None:
@@ -256,6 +261,8 @@ def _control_url(
     sources = _in_variables(environ)
     sources += [(config.control.url, f"{source}")] if config.control.url is not None else []
     url, name = _first(sources)
+    if isinstance(url, ControlUrlError) and url.fault == "secret" and not options.reports_url:
+        raise SettingsError(f"{name}: the control URL cannot be used: {url.reason}")
     rivals = (NamedUrl(other, each) for each, other in sources if isinstance(each, ControlUrl) and each != url)
     return url, name, tuple(rivals)
 

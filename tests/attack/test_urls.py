@@ -42,13 +42,18 @@ VARIABLES = ("PREFLIGHT_CONTROL_URL", "VOX_ORCHESTRATOR_MESH_CONTROL_URL", "VOX_
 @pytest.mark.parametrize("url", URLS_WITH_SECRETS, ids=lambda url: ascii(url.replace(SECRET, "SECRET")))
 @pytest.mark.parametrize("source", ["option", "variable", "file"])
 def test_url(preflight: Preflight, url: str, source: str) -> None:
-    """A control URL with a place for a secret is refused from wherever it comes, and never repeated."""
+    """A control URL with a place for a secret is refused, or is a finding about this node, and never repeated."""
     if source == "option":
         is_refused(preflight("all", "--control-url", url), "--control-url", INSTEAD)
-    elif source == "variable":
-        is_refused(preflight("all", VOX_MESH_CONTROL_ADDR=url), "VOX_MESH_CONTROL_ADDR", INSTEAD)
-    else:
-        is_refused(preflight("all", settings=json.dumps({"control": {"url": url}})), "preflight.yaml:1: ", INSTEAD)
+        return
+    only = ("run", "control.url", "--output", "json")
+    settings = json.dumps({"control": {"url": url}})
+    done = preflight(*only, VOX_MESH_CONTROL_ADDR=url) if source == "variable" else preflight(*only, settings=settings)
+    assert done.code == 1, done
+    (cause,) = json.loads(done.out)["diagnosis"]
+    assert cause["code"] == "control.url-invalid"
+    assert INSTEAD in cause["message"]
+    assert SECRET not in f"{done.out}{done.err}"
 
 
 @pytest.mark.parametrize("command", ["watch", "responder", "exporter", "init", "bundle"])

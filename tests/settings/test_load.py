@@ -1,6 +1,7 @@
 """Settings: precedence, and mistakes named with file, line and the nearest key."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,10 @@ def test_a_control_url_with_a_secret_is_shown_nowhere(tmp_path: Path) -> None:
     assert str(caught.value).startswith("--control-url")
     assert "hunter2" not in str(caught.value)
     for options, environ in ((Options(config=path), {}), (Options(), {"VOX_MESH_CONTROL_ADDR": url})):
-        settings = load(options, environ)
+        with pytest.raises(SettingsError, match="a user name or a password") as caught:
+            load(options, environ)
+        assert "hunter2" not in str(caught.value)
+        settings = load(replace(options, reports_url=True), environ)
         found = settings.control.url
         assert isinstance(found, ControlUrlError)
         assert (found.fault, found.problem, str(found.meant)) == ("secret", "password", "http://h")

@@ -154,6 +154,10 @@ def _usable(text: str) -> ControlUrl:
     if scheme not in SCHEME_PORTS:
         raise _UnusableError("its scheme is neither http nor https, which the control plane speaks", problem="scheme")
     written = parts.hostname or ""
+    if "%" in written:
+        # Without it, the URL keeps its port and its path for another host.
+        reason = "an address with a zone (%) means something on one node only"
+        raise _UnusableError(reason, problem="zone", meant=re.sub(r"%[^\]/:]*", "", text, count=1))
     port = _port(parts)
     return ControlUrl(
         scheme="https" if scheme == "https" else "http",
@@ -279,8 +283,6 @@ def _host(host: str) -> str:
         return str(address)
     if not host:
         raise _UnusableError("it has no host", problem="host")
-    if "%" in host:
-        raise _UnusableError("an address with a zone (%) means something on one node only", problem="zone")
     try:
         name = host.encode("idna").decode("ascii").lower()
     except UnicodeError:
