@@ -44,7 +44,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):
         if name.startswith(("VOX_", "PREFLIGHT_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("VOX_MESH_WORKER_TOKEN", WORKER)
+    monkeypatch.setenv("VOX_MESH_TOKEN", WORKER)
     monkeypatch.setenv("VOX_MESH_SCOPE_ID", "lab")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)

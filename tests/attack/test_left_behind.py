@@ -289,7 +289,7 @@ def test_a_token_that_may_not_leave(plane: ControlPlane, monkeypatch: pytest.Mon
     """With a token of the wrong role nothing is removed, and the reason is reported."""
     row = killed_run(plane.url, "preflight-role", made_up=True)
     post(plane, "join", **record(row.node_id, row.mark))
-    monkeypatch.setenv("VOX_MESH_WORKER_TOKEN", SUBMITTER)
+    monkeypatch.setenv("VOX_MESH_TOKEN", SUBMITTER)
     done = run_clean(plane.url)
     assert (done.exit_code, "403" in done.output) == (1, True)
     assert rows(plane, "preflight-role")

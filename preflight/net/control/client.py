@@ -15,7 +15,6 @@ from pydantic_core import from_json
 
 from preflight.model.control import (
     ControlError,
-    ControlErrorKind,
     Credential,
     HttpAnswer,
     MailboxRow,
@@ -28,7 +27,7 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
-from preflight.proto.control.answers import NOT_JSON, SERVER_ERROR, THROTTLED
+from preflight.proto.control.answers import NOT_JSON
 from preflight.proto.control.backoff import RETRIABLE_STATUS
 from preflight.proto.control.gateways import server_name
 from preflight.proto.control.http import REDIRECTION, Proxy, proxy_for, redirect_base, redirect_place, retry_after_s
@@ -36,6 +35,7 @@ from preflight.proto.control.populi import (
     FEATURE_HEADER,
     credential,
     is_populi,
+    kind_of,
     lease_id,
     mailbox_rows,
     message_id,
@@ -59,7 +59,6 @@ HEALTH_BYTES = 4096
 """The limit of the answer to `GET /health`: three bytes, or a page from something else."""
 ATTEMPTS = 3
 MOST_WAITED_S = 2.0
-TOO_LARGE = 413
 
 SLOW_LOOKUP_MS = 1000.0
 
@@ -320,7 +319,7 @@ class ControlClient:
 
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
         """The answer as an error, with a line of its body that shows no secret of the request."""
-        kind, status = _kind(answer), answer.status
+        kind, status = kind_of(answer), answer.status
         quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
         text = shown(quoted, (*bearers, str((body or {}).get("bootstrap_token", ""))))
@@ -390,17 +389,6 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
             tell(time.monotonic(), "request-repeats", attempt=attempt, http_status=error.status, wait_s=wait_s)
             await asyncio.sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _kind(answer: HttpAnswer) -> ControlErrorKind:
-    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help.
-
-    So does a body that is too large for a gateway: no smaller limit behind it would change that.
-    """
-    if answer.status // 100 == REDIRECTION:
-        return "redirected"
-    passing = answer.status in (THROTTLED, TOO_LARGE) or answer.status >= SERVER_ERROR
-    return "status" if passing or is_populi(answer) else "foreign"
 
 
 def _header_safe(bearer: SecretStr) -> str:

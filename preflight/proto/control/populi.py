@@ -7,8 +7,17 @@ through `excerpt` before you show them.
 
 from typing import Any, TypeGuard
 
-from preflight.model.control import ControlError, Credential, HttpAnswer, MailboxRow, NodeList, NodeRecord
+from preflight.model.control import (
+    ControlError,
+    ControlErrorKind,
+    Credential,
+    HttpAnswer,
+    MailboxRow,
+    NodeList,
+    NodeRecord,
+)
 from preflight.model.printable import excerpt
+from preflight.proto.control.http import REDIRECTION
 from preflight.proto.secrets.secret_encodings import Secrets
 
 FEATURE_HEADER = "x-populi-feature"
@@ -18,11 +27,23 @@ HEALTHY = 200
 NAME_CHARACTERS = 256
 """The longest scope id."""
 U64_MAX = 2**64 - 1
+TOO_LARGE, THROTTLED, SERVER_ERROR = 413, 429, 500
 
 
 def is_populi(answer: HttpAnswer) -> bool:
     """Whether a control plane gave this answer, and not a gateway, a portal or another product."""
     return FEATURE_HEADER in answer.headers
+
+
+def kind_of(answer: HttpAnswer) -> ControlErrorKind:
+    """Whose answer it is. `Later` and a server's error count from any sender on the way: a repeat may help.
+
+    So does a body that is too large for a gateway: no smaller limit behind it would change that.
+    """
+    if answer.status // 100 == REDIRECTION:
+        return "redirected"
+    passing = answer.status in (TOO_LARGE, THROTTLED) or answer.status >= SERVER_ERROR
+    return "status" if passing or is_populi(answer) else "foreign"
 
 
 def node_record(body: Any) -> NodeRecord:

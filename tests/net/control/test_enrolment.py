@@ -74,7 +74,7 @@ def test_a_whole_enrolment(start_control_plane: "StartControlPlane", tmp_path: P
     assert said(results) == WHOLE
     assert out.read_text() == f"VOX_MESH_TOKEN={MESH}\nVOX_MESH_SCOPE_ID=lab\n"
     assert rows(server) == []
-    assert all(result.evidence and result.attempts == 1 for result in results)
+    assert all(result.evidence and result.attempts == 1 for result in results if result.status is not Status.SKIP)
 
 
 def test_a_token_is_not_spent_for_nothing(start_control_plane: "StartControlPlane", tmp_path: Path) -> None:
