@@ -102,7 +102,7 @@ def probes(
 
 
 def tunnel(interface: str) -> OverlayState:
-    """A tunnel of which nothing but the device is known."""
+    """A tunnel of which only the device is known."""
     return OverlayState(product="generic", interface=interface, up=True, mtu=None)
 
 
