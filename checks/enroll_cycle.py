@@ -37,7 +37,6 @@ from preflight.proto.control.enrol_finding import (
 from preflight.proto.control.enroll import PATIENCE_S, Outcome, Step
 from preflight.proto.control.left_behind import UNRECORDED
 from preflight.proto.control.own_row import LEAVE_S
-from preflight.proto.control.token_text import accepted_once
 
 if TYPE_CHECKING:
     from preflight.api import ControlClient
@@ -69,9 +68,9 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
         for step in Step:
             yield _not_asked_for(step)
         return
-    token = ctx.settings.secrets.token
-    if token is not None and not ctx.settings.enrolment.brings_token and accepted_once(token.get_secret_value()):
-        for result in judge_used(await tried(ctx.net.control)):
+    once = ctx.settings.secrets.once
+    if once is not None and not ctx.settings.enrolment.brings_token:
+        for result in judge_used(await tried(ctx.net.control.with_token(once))):
             yield result
         return
     session = ctx.net.enrolment()
@@ -92,11 +91,13 @@ async def enroll_cycle(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def tried(client: "ControlClient") -> ControlError | None:
-    """One `GET nodes`, to see whether the bearer is good; the error if it is not."""
+    """One `GET nodes`, to see whether the client's bearer is good; the error if it is not."""
     try:
         await client.nodes()
     except ControlError as error:
         return error
+    finally:
+        await client.aclose()
     return None
 
 

@@ -34,7 +34,6 @@ from preflight.model.printable import excerpt, number_of
 from preflight.proto.control.answers import FINDINGS, finding
 from preflight.proto.control.clock import clock_offset
 from preflight.proto.control.http import END_OF_YEAR_9999_S
-from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ async def nodes_state(ctx: Context) -> AsyncGenerator[Result, None]:
     """Read the list of nodes; it changes nothing. Quarantine and drain are findings for this node's own id."""
     settings = ctx.settings
     token, enrolment = settings.secrets.token, settings.enrolment
-    if token is not None and accepted_once(token.get_secret_value()):
+    if settings.secrets.once is not None:
         message = "the bearer is a JWT that is accepted once, so it was not used up for the list of nodes"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return

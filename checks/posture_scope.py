@@ -20,7 +20,6 @@ from preflight.api import (
 )
 from preflight.model.roles import ScopeTrial
 from preflight.proto.control.scope_name import guessable
-from preflight.proto.control.token_text import accepted_once
 
 
 @check(
@@ -49,8 +48,7 @@ async def posture_scope(ctx: Context) -> AsyncGenerator[Result, None]:
             remedies=look("preflight run posture.scope --intrusive"),
         )
         return
-    token = settings.secrets.token
-    if token is not None and accepted_once(token.get_secret_value()):
+    if settings.secrets.once is not None:
         message = "the bearer is a JWT that is accepted once, and a join could not be undone with it"
         yield skipped(codes.RUN_NOT_APPLICABLE, CONTROL, Direction.ROUND_TRIP, message)
         return

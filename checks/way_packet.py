@@ -21,8 +21,6 @@ from preflight.proto.way.verdict import Verdict, conclude
 MOST_PEERS = 6
 """A fault that many peers share is found at the first of them."""
 
-GIVES = tuple(code for code in codes.ALL.values() if code.area in ("overlay", "host", "reach", "mtu", "udp"))
-
 
 @check(
     "way.packet",
@@ -39,7 +37,29 @@ GIVES = tuple(code for code in codes.ALL.values() if code.area in ("overlay", "h
     measures=True,
     timeout=30,
     privileges=("net_admin", "net_raw"),
-    codes=GIVES,
+    codes=(
+        codes.HOST_FIREWALL_DROP,
+        codes.HOST_GATEWAY_DEAD,
+        codes.HOST_RP_FILTER,
+        codes.HOST_UPLINK_DOWN,
+        codes.MTU_BLACK_HOLE,
+        codes.OVERLAY_ALLOWED_IPS,
+        codes.OVERLAY_DAEMON_DOWN,
+        codes.OVERLAY_DUPLICATE_ADDRESS,
+        codes.OVERLAY_ENDPOINT_ANSWERS_ELSEWHERE,
+        codes.OVERLAY_ENDPOINT_HAIRPIN,
+        codes.OVERLAY_ENDPOINT_LOOP,
+        codes.OVERLAY_HANDSHAKE_STALE,
+        codes.OVERLAY_NO_HANDSHAKE,
+        codes.OVERLAY_PORT_CONFLICT,
+        codes.OVERLAY_PRESHARED_KEY,
+        codes.OVERLAY_ROUTE_LEAK,
+        codes.OVERLAY_WRONG_SOURCE,
+        codes.REACH_NO_FORWARD,
+        codes.REACH_NO_REVERSE,
+        codes.REACH_UNREACHABLE,
+        codes.UDP_BLOCKED,
+    ),
 )
 async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     """Follows a burst of at most ten packets, station by station, with everything that this node can see of it.

@@ -28,6 +28,8 @@ def given_in(source: str) -> set[str]:
             continue
         if isinstance(node, ast.Attribute) and node.attr in SLUGS:
             found.add(SLUGS[node.attr])
+        elif isinstance(node, ast.Name) and node.id in SLUGS:
+            found.add(SLUGS[node.id])
         elif isinstance(node, ast.Constant) and node.value in codes.ALL:
             found.add(str(node.value))
     return found

@@ -57,7 +57,7 @@ def burn(tx: Transaction, bootstrap: BootstrapToken) -> int | None:
 
 
 def after_burning(bootstrap: BootstrapToken, mesh_token: str | None, presented: str, now_ms: int) -> str:
-    """The real server's answer to the exchange that spent the token: the mesh token, or a refusal all the same."""
+    """The real server's answer to the exchange that spent the token: the mesh token, or a refusal."""
     if bootstrap.expires_unix_ms is not None and now_ms > bootstrap.expires_unix_ms:
         raise Refusal(410, "bootstrap token expired")
     if not hmac.compare_digest(presented.encode(), bootstrap.token.encode()):

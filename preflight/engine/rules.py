@@ -134,7 +134,7 @@ def _of_a_join(_: Result, effect: Result) -> bool:
 
 
 def _of_the_routes(_: Result, effect: Result) -> bool:
-    """A route that answers with a server's error does so whoever asks."""
+    """A route that answers with a server's error does so for every bearer."""
     return effect.check == "posture.routes"
 
 

@@ -12,6 +12,7 @@ class EnrolmentFacts:
     identity_taken: the id in the settings was not used, because a live node may own it.
     existed_before: the node was registered before, hidden from the list, so it was not
     removed. foreign_scope: the scope of the credential, if it is not the scope in the settings.
+    listed_scope: the scope id that all nodes of the list carry.
     credentials: the file with the credential. has_token: there was a bearer to send. bought: it is the one that the
     one-time token bought. only_for_workers: the variable of a token that workers do not send, where there is no other.
     bearer_place: where this node's own bearer comes from. scope_file: the settings file, if the scope comes from it.
@@ -24,6 +25,7 @@ class EnrolmentFacts:
     existed_before: bool = False
     scope_id: str | None = None
     foreign_scope: str | None = None
+    listed_scope: str | None = None
     node_count: int = 0
     credentials: str = ""
     has_token: bool = True

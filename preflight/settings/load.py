@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from preflight.model.peer import Peer
 from preflight.model.token import Disagreement, HeldToken
+from preflight.proto.control.token_text import accepted_once
 from preflight.proto.control.url import ControlUrl, ControlUrlError, is_passed_over, parse_control_url
 from preflight.settings.agreement import disagreements
 from preflight.settings.peers import distinct, parse_peer
@@ -40,14 +41,16 @@ from preflight.settings.tokens import WORKER_TOKEN, bearers, in_file, in_variabl
 class Secrets:
     """Credentials of this run; never in a report, a log or an exception text (`SecretStr` hides its value).
 
-    token: the bearer of workers; None also if its text cannot be right. bearers: every place of it, the one that won
-    first. submitter: where that token was found. only_for_workers: the variable of a token for workers, where there is
-    no bearer: workers do not send it.
+    token: the bearer of workers; None also if its text cannot be right, or if each request with it costs one. bearers:
+    every place of it, the one that won first. once: a bearer that the control plane accepts in one request only, which
+    no check sends without need. submitter: where that token was found. only_for_workers: the variable of a token for
+    workers, where there is no bearer: workers do not send it.
     """
 
     token: SecretStr | None = None
     submitter_token: SecretStr | None = None
     bearers: tuple[HeldToken, ...] = ()
+    once: SecretStr | None = None
     submitter: HeldToken | None = None
     only_for_workers: str | None = None
     responder_key: bytes | None = field(default=None, repr=False)
@@ -288,9 +291,13 @@ def _secrets(config: ConfigFile, environ: Mapping[str, str], files: Sequence[Wor
         submitter = in_file(config.control.submitter_token_file, "control.submitter_token_file")
     key_file = environ.get("PREFLIGHT_RESPONDER_KEY_FILE")
     path = Path(key_file) if key_file else config.responder.key_file
+    bearer = found[0].value if found else None
+    once = bearer is not None and accepted_once(bearer.get_secret_value())
+    delivers = submitter.value if submitter else None
     return Secrets(
-        token=found[0].value if found else None,
-        submitter_token=submitter.value if submitter else None,
+        token=None if once else bearer,
+        once=bearer if once else None,
+        submitter_token=None if delivers is None or accepted_once(delivers.get_secret_value()) else delivers,
         bearers=found,
         submitter=submitter,
         only_for_workers=WORKER_TOKEN if not found and in_variable(environ, WORKER_TOKEN) else None,

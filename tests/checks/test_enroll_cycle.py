@@ -1,7 +1,7 @@
 """enroll.cycle's judge, by table."""
 
 import pytest
-from preflight_checks.enroll_cycle import blocked, judge
+from preflight_checks.enroll_cycle import blocked, judge, judge_used
 
 from preflight.api import Direction, Status, codes, failed, passed
 from preflight.model.control import ControlError
@@ -132,3 +132,80 @@ def test_a_row_that_was_there_before_is_not_called_blocked() -> None:
     reported = [passed("control", Direction.ROUND_TRIP, "good", aspect=step) for step in Step if step is not Step.LEAVE]
     rest = blocked(reported, FACTS)
     assert [(result.aspect, result.code) for result in rest] == [("leave", codes.RUN_NOT_APPLICABLE)]
+
+
+def test_a_bearer_that_was_just_bought_and_is_refused_was_stripped() -> None:
+    """The control plane knows what it gave a moment ago, so a proxy took it out; the deciding word is measured."""
+    facts = EnrolmentFacts(url="u", identity="i", bought=True)
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(401)), facts)
+    assert result.measurements["problem"] == "stripped"
+    assert "stripped" in result.message
+    assert result.remedies[0].where == "control host"
+    own = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(401)), FACTS)
+    assert "problem" not in own.measurements
+
+
+def test_a_token_that_workers_do_not_send_is_named() -> None:
+    """The same token under the name that they read heals."""
+    facts = EnrolmentFacts(url="u", identity="i", has_token=False, only_for_workers="VOX_MESH_WORKER_TOKEN")
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(401)), facts)
+    assert result.measurements["variable"] == "VOX_MESH_WORKER_TOKEN"
+    assert result.remedies[0].lines == ('export VOX_MESH_TOKEN="$VOX_MESH_WORKER_TOKEN"',)
+
+
+def test_a_busy_server_spends_nothing_and_is_not_without_a_token() -> None:
+    """Its own words are the reason; a 503 that names no time says that it has no mesh token to give."""
+    busy = ControlError("status", 503, "was answered 503: the database is not available now", 1.0)
+    result = judge(Outcome(Step.BOOTSTRAP, 0.0, 1.0, "ran-out-of-time", busy, ended_by="after that we stopped"), FACTS)
+    assert result.code is codes.CONTROL_UNHEALTHY
+    assert "database is not available now; after that we stopped; nothing was spent" in result.message
+    gateway = ControlError("status", 503, "was answered 503 by a gateway", by_control_plane=False)
+    assert judge(Outcome(Step.BOOTSTRAP, 0.0, 1.0, "refused", gateway), FACTS).code is codes.CONTROL_UNHEALTHY
+
+
+def test_the_scope_of_the_other_nodes_is_put_where_this_nodes_comes_from() -> None:
+    """All nodes of the list were let in with it, so it is the right one; the file that won is changed."""
+    facts = EnrolmentFacts(url="u", identity="i", scope_id="ours ", listed_scope="ours", scope_file="/n/preflight.yaml")
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "scope-mismatch", status(403)), facts)
+    assert result.measurements["scope_id"] == "ours "
+    assert "'ours '" in result.message
+    assert result.remedies[0].lines == ('control: {scope_id: "ours"}   # in /n/preflight.yaml',)
+
+
+@pytest.mark.parametrize(
+    ("step", "problem", "error", "station"),
+    [
+        (Step.BOOTSTRAP, "refused", status(410), "token"),
+        (Step.JOIN, "refused", status(401), "bearer"),
+        (Step.JOIN, "refused", status(413), "body"),
+        (Step.JOIN, "scope-mismatch", status(403), "scope"),
+        (Step.HEARTBEAT, "refused", status(500), "answer"),
+        (Step.LEASE, "refused", status(409), "answer"),
+    ],
+)
+def test_each_failure_has_its_station(step: Step, problem: Problem, error: ControlError, station: str) -> None:
+    """Where the request died, for the way of the report."""
+    result = judge(Outcome(step, 0.0, 1.0, problem, error), FACTS)
+    assert result.station is not None
+    assert result.station.id == station
+
+
+def test_a_body_that_is_too_large_is_corrected_where_the_limit_is() -> None:
+    """The control plane's own limit, or the gateway's in front of it."""
+    own = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(413)), FACTS)
+    assert "VOX_MESH_HTTP_MAX_BODY_BYTES" in (own.remedy or "")
+    gateway = ControlError("status", 413, "413", by_control_plane=False)
+    assert "client_max_body_size" in (judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", gateway), FACTS).remedy or "")
+
+
+def test_a_jwt_that_is_accepted_once() -> None:
+    """One request shows whether it is good; what it cannot prove any more is said, and nothing is joined."""
+    _, used, *rest = judge_used(status(401))
+    assert used.code is codes.ENROLL_UNAUTHORIZED
+    assert "used up" in used.message
+    assert used.measurements["problem"] == ["used up", "another secret"]
+    assert {result.status for result in rest} == {Status.SKIP}
+    _, good, *rest = judge_used(None)
+    assert (good.status, good.code) == (Status.INCONCLUSIVE, codes.RUN_NEEDS_CREDENTIALS)
+    assert {result.status for result in rest} == {Status.SKIP}
+    assert judge_used(status(500))[1].code is codes.CONTROL_UNHEALTHY

@@ -137,3 +137,36 @@ def test_an_absurd_end_of_a_drain(until: Any) -> None:
     (result,) = judge(Registry((node("a", maintenance=True, maintenance_until_unix_ms=until),), NOW_MS), "a", 90_000)
     assert result.code is not None
     assert result.code.slug == "nodes.draining"
+
+
+def test_nodes_of_another_scope_or_of_none_are_named() -> None:
+    """Protects the boundary between clusters: the odd nodes by name, and ids to the letter, blanks included."""
+    nodes = [node("a", scope_id="ours"), node("b", scope_id="ours"), node("c", scope_id="ours "), node("d")]
+    (result,) = judge(Registry(tuple(nodes), NOW_MS), "a", 90_000)
+    assert result.code is not None
+    assert (result.code.slug, result.status) == ("nodes.scope-mixed", Status.WARN)
+    assert result.measurements["node_id"] == ["c", "d"]
+    assert "d has none" in result.message
+    stale = [node("a", scope_id="ours"), node("b", scope_id="theirs", age_s=500), node("preflight-x", scope_id="x")]
+    assert [found.code.slug for found in judge(Registry(tuple(stale), NOW_MS), "a", 90_000) if found.code] == [
+        "nodes.stale"
+    ]
+    assert judge(Registry((node("a"), node("b")), NOW_MS), "a", 90_000)[0].status is Status.PASS
+
+
+def test_the_nodes_of_an_older_version_are_named() -> None:
+    """0.10 is newer than 0.9, also where most nodes still run the older one."""
+    nodes = [node("a", "0.9"), node("b", "0.9"), node("c", "0.10")]
+    (result,) = judge(Registry(tuple(nodes), NOW_MS), "a", 90_000)
+    assert result.measurements["node_id"] == ["a", "b"]
+    assert "older than the newest: a, b" in result.message
+
+
+def test_a_token_that_no_worker_sends_is_a_failure_and_no_lack_of_credentials() -> None:
+    """Protects from a green report on a node whose worker is refused: the variable is named, and the line heals."""
+    error = ControlError("status", 401, "was answered 401: unauthorized")
+    result = judge_refusal(error, None, has_token=False, enrolling=False, only_for_workers="VOX_MESH_WORKER_TOKEN")
+    assert result.code is not None
+    assert (result.code.slug, result.status) == ("enroll.unauthorized", Status.FAIL)
+    assert result.measurements["variable"] == "VOX_MESH_WORKER_TOKEN"
+    assert result.remedies[0].fix is not None

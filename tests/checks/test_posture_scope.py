@@ -1,8 +1,9 @@
 """posture.scope's judge, by table."""
 
 import pytest
-from preflight_checks.posture_scope import judge
+from preflight_checks.posture_scope import judge, judge_name
 
+from preflight.api import Status
 from preflight.model.roles import ScopeTrial
 
 
@@ -30,3 +31,12 @@ def test_the_line_to_paste_has_this_nodes_scope() -> None:
         "VOX_MESH_SCOPE_ID='pool a'",
         "VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER",
     ]
+
+
+def test_a_scope_id_that_strangers_choose_too_is_a_warning() -> None:
+    """Protects from two clusters with one name; nothing is said where no scope is set, which others report."""
+    (result,) = judge_name("my-cluster")
+    assert result.code is not None
+    assert (result.code.slug, result.status, result.aspect) == ("posture.scope-guessable", Status.WARN, "name")
+    assert "'my-cluster'" in result.message
+    assert judge_name("acme-7f3a") == judge_name(None) == []

@@ -9,7 +9,16 @@ import pytest
 from preflight.fixing.applier import Ran, apply, located, run_here, undo
 from preflight.fixing.steps import FixError
 from preflight.model.change import Command, NamedValue
-from preflight.model.fix import Environment, LinkAddresses, LinkMtu, PastProxy, PrivateFiles, ResponderStart, Setting
+from preflight.model.fix import (
+    BearerFromWorkerToken,
+    Environment,
+    LinkAddresses,
+    LinkMtu,
+    PastProxy,
+    PrivateFiles,
+    ResponderStart,
+    Setting,
+)
 
 URL = "http://10.66.0.3:9847"
 
@@ -80,6 +89,8 @@ def test_the_environment_is_handed_to_the_caller() -> None:
     assert (done.environment, done.environment_before) == ({name: URL}, {name: "old"})
     past = apply(PastProxy(host="10.66.0.3"), environ={"no_proxy": "a"})
     assert (past.environment, past.environment_before) == ({"NO_PROXY": "a,10.66.0.3"}, {"NO_PROXY": None})
+    bearer = apply(BearerFromWorkerToken(), environ={"VOX_MESH_WORKER_TOKEN": "t"})
+    assert (bearer.environment, bearer.environment_before) == ({"VOX_MESH_TOKEN": "t"}, {"VOX_MESH_TOKEN": None})
 
 
 def test_a_program_that_stays_is_started_and_stopped() -> None:

@@ -166,3 +166,23 @@ def test_secrets_are_read_where_they_lie(tmp_path: Path) -> None:
     assert local.folders() == (Path.cwd(), tmp_path)
     config.write_text("posture: {repositories: [., deploy]}\n")
     assert LocalSecrets(load(Options(config=config), {})).folders() == (tmp_path, tmp_path / "deploy")
+
+
+def test_files_of_the_workers_are_secret_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protects mesh.env, which `vox populi up` writes with a token: others may read neither it nor a copy in git."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".vox" / "populi" / "mesh.env"
+    file.parent.mkdir(parents=True)
+    file.write_text("VOX_MESH_TOKEN=of-all\n")
+    file.chmod(0o644)
+    settings = load(Options(), {"VOX_MESH_TOKEN": "of-all"})
+    (found,) = LocalSecrets(settings, {}).files()
+    assert (found.path, found.open_to_others) == (file, True)
+
+
+def test_a_token_that_cannot_be_right_is_tried_nowhere(tmp_path: Path) -> None:
+    """Protects the server's log and the token: quotes around it are a finding of another check, and not sent."""
+    (tmp_path / "token").write_text("'quoted'\n")
+    config = tmp_path / "preflight.yaml"
+    config.write_text("control: {token_file: token}\n")
+    assert LocalSecrets(load(Options(config=config), {}), {"VOX_MESH_TOKEN": '"quoted"'}).tokens() == ()

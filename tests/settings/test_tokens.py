@@ -7,6 +7,7 @@ import pytest
 
 from preflight.settings.load import Options, Settings, load
 from preflight.settings.secrets import known_secrets
+from tests.proto.control.test_token_text import jwt
 
 WORKER = "VOX_MESH_WORKER_TOKEN"
 
@@ -91,6 +92,16 @@ def test_a_one_time_token_is_judged_before_it_is_sent(
     trouble = enrolment.bootstrap.trouble
     assert (trouble.problem if trouble else None) == problem
     assert (enrolment.bootstrap_token is None) is (problem is not None)
+
+
+def test_a_bearer_that_is_accepted_once_is_kept_out_of_all_checks(tmp_path: Path) -> None:
+    """Protects a JWT from a check that would use it up: only an enrolment, which needs it, takes it."""
+    once = jwt(jti="1", role="worker")
+    secrets = loaded(tmp_path, {"VOX_MESH_TOKEN": once, "VOX_MESH_SUBMITTER_TOKEN": once}).secrets
+    assert (secrets.token, secrets.submitter_token) == (None, None)
+    assert secrets.once is not None
+    assert secrets.once.get_secret_value() == once
+    assert loaded(tmp_path, {"VOX_MESH_TOKEN": jwt(role="worker")}).secrets.token is not None
 
 
 def test_the_report_shows_no_part_of_a_malformed_token(tmp_path: Path) -> None:

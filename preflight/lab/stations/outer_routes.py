@@ -113,6 +113,7 @@ def _gateway(network: "Network") -> str:
     return leaving(network, "a").gateway
 
 
+_GATEWAY = Deciding("gateway", _gateway)
 _NONE = Deciding("route_type", "none")
 _INTERFACE = Deciding("interface", _uplink)
 
@@ -130,11 +131,12 @@ def _link_is_down(healer: Healer) -> "Callable[[Setup, str], Truth]":
     return expected
 
 
-def _gateway_is_dead(*, everything: bool = False, public: bool = False) -> "Callable[[Setup, str], Truth]":
+def _gateway_is_dead(
+    deciding: Deciding, *, everything: bool = False, public: bool = False
+) -> "Callable[[Setup, str], Truth]":
     """The gateway does not answer. everything, public: as for `at_sender`."""
 
     def expected(setup: Setup, node: str) -> Truth:
-        deciding = Deciding("gateway", _gateway)
         truth = at_sender(setup, node, "neighbour", deciding, everything=everything, public=public)
         if node == "b" or truth.place is None:
             return truth
@@ -285,7 +287,7 @@ FAULTS = (
         "host-route",
         "{node} has a host route to its remote end by a gateway that is dead; its default route is fine",
         step=_dead_host_route,
-        expected=_gateway_is_dead(),
+        expected=_gateway_is_dead(_GATEWAY),
         proof=_silent,
         excluded=outside.main_table,
     ),
@@ -294,7 +296,7 @@ FAULTS = (
         "default",
         "{node}'s default route leads to a gateway that is dead",
         step=_dead_default,
-        expected=_gateway_is_dead(everything=True, public=True),
+        expected=_gateway_is_dead(_GATEWAY, everything=True, public=True),
         proof=_silent,
         excluded=outside.only_default,
         alone="a",
@@ -304,7 +306,7 @@ FAULTS = (
         "static",
         "a static entry on {node} gives its gateway a hardware address that nobody has",
         step=_wrong_neighbour,
-        expected=_own("neighbour", Deciding("neighbour", _neighbour), everything=True, public=True),
+        expected=_gateway_is_dead(Deciding("neighbour", _neighbour), everything=True, public=True),
         proof=_sent_to_nobody,
         alone="a",
     ),

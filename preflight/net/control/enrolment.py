@@ -80,6 +80,7 @@ class EnrolmentSession:
             existed_before=row.existed_before,
             scope_id=row.scope_id,
             foreign_scope=machine.foreign_scope,
+            listed_scope=machine.listed_scope,
             node_count=machine.node_count,
             credentials=str(self._file.path) if self._file else "",
             has_token=self._credential is not None or secrets.token is not None,

@@ -46,7 +46,7 @@ class NeighbourQuestions:
     """Asks on Ethernet links of this namespace."""
 
     def __init__(self, listener: Listener | None = None) -> None:
-        self._tell = telling(listener, "neighbour.ask")
+        self._tell = telling(listener, "way.ask_neighbour")
 
     async def ask(self, link: Link, address: str, *, every: bool = False) -> Asked | None:
         """Who answers for an address on a link; None where the link has no Ethernet address.

@@ -22,7 +22,7 @@ class OuterErrors:
 
     def __init__(self, flow: Flow, listener: Listener | None = None) -> None:
         self._flow = flow
-        self._tell = telling(listener, "icmp.errors", flow.destination)
+        self._tell = telling(listener, "way.errors", flow.destination)
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:

@@ -21,6 +21,7 @@ from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
+from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.routes import KernelState
 from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.udp_ports import udp_ports
@@ -59,6 +60,7 @@ class PacketWays:
     def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
         self._path, self._overlay = path, overlay
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
+        self._questions = KernelQuestions(listener)
         self._listener = listener
         self._one_burst = asyncio.Lock()
 
@@ -101,7 +103,7 @@ class PacketWays:
 
     async def _record(self, peer: Peer, overlay: OverlayState, large: bool) -> Record:
         async with AsyncExitStack() as stack:
-            # Counters belong to the whole node, so one burst at a time; peers are waited for side by side.
+            # Counters belong to the whole node, so one burst at a time; the waiting is in parallel.
             async with self._one_burst:
                 tap, sent = await self._send(peer, overlay, large, stack)
                 first = await self._read(tap, sent, overlay)
@@ -111,7 +113,9 @@ class PacketWays:
                 return first
             await self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             last = await self._read(tap, sent, overlay)
-            return replace(last, after=replace(last.after, rules=first.after.rules))
+            last = replace(last, after=replace(last.after, rules=first.after.rules))
+        # Questions to neighbours and along the way come last: they could refresh what the burst was to show.
+        return replace(last, answers=await self._questions.ask(last.after.kernel, last.watched))
 
     async def _send(self, peer: Peer, overlay: OverlayState, large: bool, stack: AsyncExitStack) -> tuple[Tap, Record]:
         """Read, open the tap, and send the burst: a record without what comes after it."""
@@ -193,7 +197,7 @@ class PacketWays:
 
 
 def _asks(packet: TapPacket) -> bool:
-    """Whether this node's tunnel sent something that wants an answer: its own handshake, or what is inside."""
+    """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
     return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
 
 

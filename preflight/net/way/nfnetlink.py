@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from preflight.proto.way.netfilter.nftables import Message
@@ -13,7 +13,11 @@ NETFILTER = 12
 NFTABLES, CONNTRACK = 10, 1
 """Parts of the kernel that answer."""
 _REQUEST, _DUMP = 0x1, 0x300
+_ACKNOWLEDGE, _CREATE, _APPEND = 0x4, 0x400, 0x800
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _ERROR, _DONE = 2, 3
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_REPORTS_BYTES = 1 << 20
 _INTERRUPTED = 0x10
 _HEADER = struct.Struct("=IHHII")
 _BUFFER = 1 << 18
@@ -42,6 +46,53 @@ class Nfnetlink:
         """Everything of a kind. Raises OSError for a refusal, ChangedError if it changed while it was read."""
         return list(self._asked(part, kind, attributes, family, _DUMP))
 
+    def make(self, part: int, batch: Iterable[tuple[int, bytes]], family: int) -> None:
+        """Make some things, all or none. Raises OSError if the kernel refuses."""
+        bounds = struct.pack("!BBH", socket.AF_UNSPEC, 0, part)
+        first = self._sequence + 1
+        request = self._message(_BATCH_BEGIN, _REQUEST, bounds)
+        for kind, attributes in batch:
+            body = struct.pack("!BBH", family, 0, 0) + attributes
+            request += self._message(part << 8 | kind, _REQUEST | _CREATE | _APPEND | _ACKNOWLEDGE, body)
+        last = self._sequence
+        self._socket.send(request + self._message(_BATCH_END, _REQUEST, bounds))
+        while True:
+            data = self._socket.recv(_BUFFER)
+            while len(data) >= _HEADER.size:
+                length, number, _, sequence, _ = _HEADER.unpack_from(data)
+                if number == _ERROR and sequence >= first:
+                    _raise(data[_HEADER.size : length])
+                data = data[(length + 3) & ~3 :]
+                if sequence == last:
+                    return
+
+    def follow(self, group: int) -> None:
+        """Get the kernel's reports to a group from now on; this socket asks nothing any more."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _REPORTS_BYTES)
+        # An unbound socket has the number 0, as the kernel does, and the kernel sends nothing to itself.
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        self._socket.setblocking(False)
+
+    def reports(self) -> tuple[list[Message], bool]:
+        """The reports until now, and whether all of them are there: the kernel drops what nobody reads in time."""
+        found: list[Message] = []
+        complete = True
+        while True:
+            try:
+                data = self._socket.recv(_BUFFER)
+            except BlockingIOError:
+                return found, complete
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                complete = False
+                continue
+            while len(data) >= _HEADER.size:
+                length, number, _, _, _ = _HEADER.unpack_from(data)
+                body, data = data[_HEADER.size : length], data[max(_HEADER.size, (length + 3) & ~3) :]
+                found.append(Message(number & 0xFF, body[0], body[4:]))
+
     def one(self, part: int, kind: int, attributes: bytes, family: int) -> Message | None:
         """The only answer to a question; None if there is no such thing. Raises OSError for any other refusal."""
         try:
@@ -50,10 +101,8 @@ class Nfnetlink:
             return None
 
     def _asked(self, part: int, kind: int, attributes: bytes, family: int, flags: int) -> Iterator[Message]:
-        self._sequence += 1
         body = struct.pack("!BBH", family, 0, 0) + attributes
-        head = _HEADER.pack(_HEADER.size + len(body), part << 8 | kind, _REQUEST | flags, self._sequence, 0)
-        self._socket.send(head + body)
+        self._socket.send(self._message(part << 8 | kind, _REQUEST | flags, body))
         while True:
             data = self._socket.recv(_BUFFER)
             while len(data) >= _HEADER.size:
@@ -71,6 +120,11 @@ class Nfnetlink:
                 yield Message(number & 0xFF, body[0], body[4:])
                 if not flags:
                     return
+
+    def _message(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        head = _HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0)
+        return head + body + bytes(-len(body) % 4)
 
 
 def _raise(body: bytes) -> None:

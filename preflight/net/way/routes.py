@@ -57,7 +57,7 @@ class KernelState:
     """Takes snapshots; the caller takes one before and one after a burst."""
 
     def __init__(self, listener: Listener | None = None) -> None:
-        self._tell = telling(listener, "kernel.state")
+        self._tell = telling(listener, "way.routes")
 
     async def snapshot(self, leaving: Sequence[Flow] = (), arriving: Sequence[Flow] = ()) -> NetworkState:
         """Everything at one moment.

@@ -59,9 +59,9 @@ _REMEDIES: Mapping[Code, Remedies] = {
     codes.ENROLL_BOOTSTRAP_SPENT: by_hand(
         f"{NEW_ONE_TIME_TOKEN}   # on the control host: each token buys one credential", where="control host"
     ),
-    codes.ENROLL_SCOPE_MISMATCH: by_hand(
-        "export VOX_MESH_SCOPE_ID=SCOPE-OF-THIS-CLUSTER   "
-        "# as in the control plane's environment; or correct the control URL"
+    codes.ENROLL_SCOPE_MISMATCH: look(
+        "grep VOX_MESH_SCOPE_ID /etc/preflight/*.env   # or control_plane.scope_id: what nodes must carry",
+        where="control host",
     ),
     codes.ENROLL_NOT_LISTED: by_hand(
         "Unset VOX_MESH_SERVER_STALE_PRUNE_MS on the control host, or raise it above the heartbeat interval.",
@@ -148,8 +148,8 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return by_hand(leave_later(facts))
     if outcome.error is not None and outcome.error.status == TOO_LARGE:
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
-    if code is codes.ENROLL_SCOPE_MISMATCH and facts.foreign_scope is not None:
-        return _other_scope(facts, facts.foreign_scope)
+    if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
+        return _other_scope(facts, scope)
     if code is codes.ENROLL_UNAUTHORIZED and problem_of(outcome, code, facts) is not None:
         return _PASS_BEARERS_ON
     if code is codes.ENROLL_UNAUTHORIZED and not facts.has_token and facts.only_for_workers is not None:
@@ -158,6 +158,12 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return new_bearer(facts.bearer_place)
     what = f"curl -si {facts.url}/health; journalctl -u preflight-control-plane -n 50   # there"
     return _REMEDIES.get(code) or look(what, where="control host")
+
+
+def _right_scope(facts: EnrolmentFacts) -> str | None:
+    """The scope of this cluster: that of the credential, or the one that all its nodes were let in with."""
+    listed = facts.listed_scope if facts.listed_scope != facts.scope_id else None
+    return facts.foreign_scope or listed
 
 
 def new_bearer(place: str) -> Remedies:
@@ -198,7 +204,9 @@ def _about_scope(facts: EnrolmentFacts, said: str) -> str:
             f"the bootstrap token gave a credential for the scope {facts.foreign_scope!r}, but this node is set to "
             f"{own}; it did not join, for scopes are compared to the letter"
         )
-    return f"the control plane refuses the scope {own} of this node, which it compares to the letter: {said}"
+    right = _right_scope(facts)
+    others = f"; the nodes that it lists carry {right!r}" if right is not None else ""
+    return f"the control plane refuses the scope {own} of this node, which it compares to the letter{others}: {said}"
 
 
 def _unauthorized(outcome: Outcome, facts: EnrolmentFacts, said: str, again: str) -> str:

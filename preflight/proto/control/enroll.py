@@ -19,8 +19,10 @@ from preflight.proto.control.own_row import LEAVE_S, Answer, Call, OwnRow, State
 
 PATIENCE_S = 40.0
 """How long all steps but leaving may take together, repeats included."""
-ANSWERED_S, CUT_S = 15.0, 3.0
-"""How long one call is repeated whose answers say no, and one whose list is cut short."""
+CUT_S = 3.0
+"""How long one call is repeated whose list is cut short."""
+LATER_S = 12.0
+"""How long one call is repeated to a server that answers each attempt with `later`: a restart takes no longer."""
 ATTEMPT_S = 2.0
 """No call is repeated in less time than this: its end would be ours, and would hide what the server said."""
 HEARTBEAT_GAP_S = 0.5
@@ -109,6 +111,7 @@ class Enrolment:
         self.state = start
         self.node_count = 0
         self.foreign_scope: str | None = None
+        self.listed_scope: str | None = None
         self._table = table
         self._tell = tell
         self._may_list = False
@@ -116,6 +119,7 @@ class Enrolment:
         self._deadline = self._ends = deadline
         self._attempt = 0
         self._answered: ControlError | None = None
+        self._refused_since: float | None = None
         self._finished: list[Outcome] = []
         self._current = Outcome(table[start].step, began=now)
 
@@ -165,7 +169,7 @@ class Enrolment:
         if self.state in (State.LEAVE, State.RELEASE) and error.status == NOT_FOUND:
             self._gone(now)
             return
-        self._remember(error)
+        self._remember(now, error)
         self._hurry(now, error)
         wait = delay_s(self._attempt, error.retry_after_s, random)
         self._tell_failure(now, error, wait)
@@ -199,10 +203,9 @@ class Enrolment:
         )
 
     def _hurry(self, now: float, error: ControlError) -> None:
-        """An answer that says no is soon the reason: only silence, which a lossy path makes too, gets all the time."""
-        if error.status is not None or error.decided.problem is not None:
-            cut = error.status is None and self.state in (State.LOOK, State.LIST)
-            self._deadline = min(self._deadline, now + (CUT_S if cut else ANSWERED_S))
+        """A list that is cut short is soon the reason; only silence, which a lossy path makes, gets all the time."""
+        if error.status is None and error.decided.problem is not None and self.state in (State.LOOK, State.LIST):
+            self._deadline = min(self._deadline, now + CUT_S)
 
     def _gone(self, now: float) -> None:
         """What the call gives back is gone already, such as by an attempt whose answer was lost."""
@@ -221,14 +224,16 @@ class Enrolment:
         return spends and error.retry_after_s is None and error.by_control_plane
 
     def _in_time(self, moment: float) -> bool:
-        """Whether an attempt that begins then has the time that it needs."""
+        """Whether an attempt that begins then has the time that it needs, and is worth it."""
         least_s = 0.0 if self.state is State.LEAVE else ATTEMPT_S
-        return moment + least_s < self._deadline
+        since = moment if self._refused_since is None else self._refused_since
+        return moment + least_s < self._deadline and moment - since <= LATER_S
 
-    def _remember(self, error: ControlError) -> None:
+    def _remember(self, now: float, error: ControlError) -> None:
         """Remember the last real answer, and what the server may have done although its answer was lost."""
         if error.status is not None:
             self._answered = error
+            self._refused_since = now if self._refused_since is None else self._refused_since
         self._current.lost_answer |= unheard(error) and self.state is not State.STORE
         if self.state is State.JOIN:
             self.row.join_failed(error)
@@ -266,7 +271,7 @@ class Enrolment:
         if state is State.LEAVE:
             self._deadline = now + LEAVE_S
             state = state if self.must_leave else State.DONE
-        self.state, self._attempt = state, 0
+        self.state, self._attempt, self._refused_since = state, 0, None
         if state is State.DONE:
             return
         if self._table[state].step is not self._current.step:
@@ -289,6 +294,8 @@ class Enrolment:
 
     def _look_for_own_id(self, answer: Answer) -> Problem | None:
         self._may_list = True
+        listed = {node.scope_id for node in answer.nodes} if isinstance(answer, NodeList) else set()
+        self.listed_scope = next(iter(listed)) if len(listed) == 1 else None
         self.row.avoid(answer)
         return None
 

@@ -25,17 +25,25 @@ _UNREACHABLE = {"IPv4": 3, "IPv6": 1}
 
 
 def inner_word(
-    stats: StampStats, peer: str, address: str, packets: PacketClass = "inner", echo: EchoAnswer | None = None
+    stats: StampStats,
+    peer: str,
+    address: str,
+    packets: PacketClass = "inner",
+    *,
+    echo: EchoAnswer | None = None,
+    pings: bool = False,
 ) -> tuple[Observation, ...]:
     """Observations of a burst inside the tunnel. peer: its name; address: its overlay address.
 
+    pings: the peer answers echoes, so a refusal is about this port alone: a filter before a responder is not a death.
+
     echo: what came back for an echo to a peer that says that nobody listens; None: nothing, or nobody asked.
     """
-    return tuple(_words(stats, peer, address, packets, echo))
+    return tuple(_words(stats, peer, address, packets, echo, pings))
 
 
 def _words(
-    stats: StampStats, peer: str, address: str, packets: PacketClass, echo: EchoAnswer | None
+    stats: StampStats, peer: str, address: str, packets: PacketClass, echo: EchoAnswer | None, pings: bool
 ) -> Iterator[Observation]:
     if stats.answered:
         yield from _answered(stats, peer, packets)
@@ -47,7 +55,7 @@ def _words(
         yield Observation(
             station=_INPUT, finding="seen", reason=reason, packets=packets, sent=stats.sent, seen=stats.sent
         )
-    for error in stats.icmp_errors:
+    for error in () if pings else stats.icmp_errors:
         refusal = _refusal(error, peer, address)
         if refusal is not None:
             station, death = refusal

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.routing import Asked
+from preflight.model.routing import Asked, Neighbour
 from preflight.proto.way.counters import back_of, observe_egress, observe_rp, observe_socket_outer, observe_tunnel
 from preflight.proto.way.neighbours import observe_neighbour
 from preflight.proto.way.observation import Observation, PacketClass
 from preflight.proto.way.outer import observe_route_outer
-from preflight.proto.way.routing import observe_address, observe_route
+from preflight.proto.way.routing import observe_address, observe_route, observe_two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Watched:
     flows: what this node sends to the peer inside the tunnel, one for each protocol and port, with an empty source
     where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
     the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
-    arrives_by: devices by which the tunnel's packets were seen to come in, besides the one by which they leave.
+    arrives_by: devices by which the tunnel's packets were seen to come in, in addition to the one by which they leave.
     """
 
     tunnel: TunnelSide
@@ -33,6 +33,20 @@ class Watched:
     sent: int = 0
     packets: PacketClass = "data"
     arrives_by: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What the uplink answered (`preflight.net.way.kernel_questions`).
+
+    asked: who answers for the next hop; None: nobody was asked. routers: neighbours that have a way to the endpoint.
+    peer, own: who answers inside the tunnel for the peer's address, and for this node's, where it asks neighbours.
+    """
+
+    asked: Asked | None = None
+    routers: tuple[Neighbour, ...] = ()
+    peer: Asked | None = None
+    own: Asked | None = None
 
 
 def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, ...], tuple[Flow, ...]]:
@@ -54,9 +68,10 @@ def uplink_of(state: NetworkState, watched: Watched) -> str | None:
 
 
 def observe_kernel(
-    before: NetworkState, after: NetworkState, watched: Watched, asked: Asked | None = None
+    before: NetworkState, after: NetworkState, watched: Watched, answers: Answers | None = None
 ) -> tuple[Observation, ...]:
-    """Everything that the two snapshots say. asked: who answered for `next_hop`; None: nobody was asked."""
+    """Everything that the two snapshots say. answers: of the uplink; None: nobody was asked."""
+    answers = answers or Answers()
     tunnel, uplink = watched.tunnel, uplink_of(after, watched)
     found = [
         observe_address(after, watched.flows, tunnel),
@@ -65,8 +80,8 @@ def observe_kernel(
             before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
         ),
         observe_tunnel(before, after, tunnel),
-        observe_route_outer(after, watched.outer, tunnel),
-        observe_neighbour(after, watched.outer, tunnel, asked),
+        observe_route_outer(after, watched.outer, tunnel, answers.routers),
+        observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers),
     ]
     if uplink is not None:
         found.append(observe_egress(before, after, uplink, tunnel, sent=watched.sent, packets=watched.packets))
@@ -74,6 +89,10 @@ def observe_kernel(
         station = "rp" if flow.interface_in in tunnel.interfaces else "rp-outer"
         found.append(observe_rp(before, after, flow, tunnel, station=station))
     found.append(observe_socket_outer(before, after, tunnel))
+    if answers.peer is not None:
+        found.append(observe_two(answers.peer, tunnel))
+    if answers.own is not None:
+        found.append(observe_two(answers.own, tunnel, own=True))
     return tuple(found)
 
 

@@ -11,11 +11,12 @@ from preflight.model.routing import PROTOCOLS
 from preflight.proto.way.outer_packets import checksum
 
 ARP: Final = 0x0806
+IPV4: Final = 0x0800
 IPV6: Final = 0x86DD
 ETHERNET_BYTES: Final = 6
 BROADCAST: Final = b"\xff" * ETHERNET_BYTES
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
-_ETHERNET, _IPV4, _REQUEST, _REPLY = 1, 0x0800, 1, 2
+_ETHERNET, _REQUEST, _REPLY = 1, 1, 2
 _IPV6_HEADER = struct.Struct("!IHBB16s16s")
 _DISCOVERY = struct.Struct("!BBHI16s")
 _SOLICITATION, _ADVERTISEMENT = 135, 136
@@ -33,7 +34,7 @@ def question(address: str, own: str | None, hardware: str) -> tuple[int, bytes, 
     mac = packed_hardware(hardware)
     if isinstance(wanted, IPv4Address):
         source = ip_address(own).packed if own else bytes(4)
-        request = _ARP.pack(_ETHERNET, _IPV4, ETHERNET_BYTES, 4, _REQUEST, mac, source, bytes(6), wanted.packed)
+        request = _ARP.pack(_ETHERNET, IPV4, ETHERNET_BYTES, 4, _REQUEST, mac, source, bytes(6), wanted.packed)
         return ARP, BROADCAST, request
     return IPV6, b"\x33\x33\xff" + wanted.packed[13:], _solicitation(wanted, own, mac)
 

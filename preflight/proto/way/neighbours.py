@@ -4,6 +4,8 @@ Pure: from snapshots, and from `preflight.net.way.ask_neighbour` where this proc
 that died for 36 s and more as reachable, so its own word counts only where it says that nobody answers.
 """
 
+from collections.abc import Sequence
+
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
@@ -16,7 +18,7 @@ from preflight.model.routing import Asked, Entry, Neighbour, shown_network
 from preflight.proto.way import reroute
 from preflight.proto.way.fib import decide, explain
 from preflight.proto.way.observation import Death, Observation
-from preflight.proto.way.outer import defaults
+from preflight.proto.way.outer import default_by, defaults
 from preflight.proto.way.stations import Station
 
 NEIGHBOUR = Station("neighbour")
@@ -42,12 +44,16 @@ def next_hop(state: NetworkState, flow: Flow | None, tunnel: TunnelSide) -> tupl
 
 
 def observe_neighbour(
-    state: NetworkState, flow: Flow | None, tunnel: TunnelSide, asked: Asked | None = None
+    state: NetworkState,
+    flow: Flow | None,
+    tunnel: TunnelSide,
+    asked: Asked | None = None,
+    routers: Sequence[Neighbour] = (),
 ) -> Observation:
     """Whether the next hop of the tunnel's packets answers. asked: who answered just now; None: nobody was asked.
 
-    flow: the tunnel's own packets; None where the endpoint is not known: then the default route's gateway counts,
-    which is not certain.
+    routers: neighbours that have a way to the endpoint. flow: the tunnel's own packets; None where the endpoint is not
+    known: then the default route's gateway counts, which is not certain.
     """
     hop = next_hop(state, flow, tunnel)
     if hop is None:
@@ -60,7 +66,7 @@ def observe_neighbour(
         death = None
     elif asked is not None or _is_dead(known):
         # Nobody answered this node's question, or the kernel's.
-        death = _dead(state, flow, tunnel, hop)
+        death = _dead(state, flow, tunnel, hop, routers)
     else:
         death = None
     if death is not None:
@@ -90,28 +96,39 @@ def _fixed(known: Neighbour, tunnel: TunnelSide, asked: Asked | None) -> Death |
         lasting="take the entry out of the network's configuration too",
     )
     return Death(
-        code=codes.REACH_NO_FORWARD,
+        code=codes.HOST_GATEWAY_DEAD,
         message=f"the packets of {tunnel.interface} go to a neighbour that may be nobody: {said}{found}",
-        facts=DeathFacts(neighbour=known.address, interface=known.interface),
+        facts=DeathFacts(gateway=known.address, neighbour=known.address, interface=known.interface),
         remedies=fix if others else look(f"ip neighbour show to {known.address} dev {known.interface}"),
         certain=bool(others),
+        later=True,  # the frames leave, for a hardware address that nobody has
     )
 
 
-def _dead(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, hop: tuple[str, str]) -> Death:
+def _dead(
+    state: NetworkState,
+    flow: Flow | None,
+    tunnel: TunnelSide,
+    hop: tuple[str, str],
+    routers: Sequence[Neighbour],
+) -> Death:
     device, address = hop
     lookup = state.lookup(flow) if flow else None
     on_link = lookup is not None and lookup.gateway is None
     entry = found.entry if lookup is not None and (found := explain(state, lookup)) else None
     entry = entry or next((each for each in defaults(state, tunnel) if each.gateway == address), None)
     route = "default" if entry is None else shown_network(entry.destination)
+    remedies = _other_way(state, flow, tunnel, entry)
+    if not remedies and flow is not None and entry is not None and entry.destination.prefixlen == 0:
+        remedies = default_by([each for each in routers if each.address != address], flow)
     whose = f"the endpoint of {tunnel.peer}" if on_link else f"the gateway of the route to {route}"
     return Death(
         code=_code(on_link=on_link),
         message=f"{address}, {whose}, does not answer on {device}: the packets of {tunnel.interface} end there",
         facts=DeathFacts(gateway=None if on_link else address, neighbour=address, interface=device),
-        remedies=_other_way(state, flow, tunnel, entry) or look(f"ip neighbour show dev {device}"),
+        remedies=remedies or look(f"ip neighbour show dev {device}"),
         certain=flow is not None,
+        later=True,  # while the kernel still believes in it, the frames leave
     )
 
 

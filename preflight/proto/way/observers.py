@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.overlay import OverlayState
+from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import EchoAnswer, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.inner_word import inner_word
-from preflight.proto.way.kernel_word import Watched, observe_kernel, uplink_of
+from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
@@ -43,7 +43,8 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. uid: of this process.
+    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes. answers: of the
+    uplink, None if it was not asked. uid: of this process.
     """
 
     peer: Peer
@@ -58,6 +59,8 @@ class Record:
     carrier: str | None = None
     asked: AskResult | None = None
     echo: EchoAnswer | None = None
+    pings: bool = False
+    answers: Answers | None = None
     uid: int = 0
 
     @property
@@ -119,8 +122,14 @@ def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
         endpoint=owner.endpoint if owner else None,
         listen_port=tunnel.listen_port,
         owned=(owner is not None) if tunnel.lists_owners else None,
+        without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
+        mark=tunnel.fwmark,
         manages_routes=tunnel.product in MANAGED,
     )
+
+
+def _has_family(owner: OverlayPeer, address: str) -> bool:
+    return any((network.version == 6) == (":" in address) for network in owner.addresses)
 
 
 def observe(record: Record) -> tuple[Observation, ...]:
@@ -131,9 +140,9 @@ def observe(record: Record) -> tuple[Observation, ...]:
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
     large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
     return (
-        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo),
+        *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
-        *observe_kernel(before.kernel, after.kernel, record.watched),
+        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
         *observe_filters(before.rules, after.rules, bursts),
         *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
     )

@@ -28,26 +28,31 @@ SWITCHES = ("bridge",)
 """Devices for machines within this one, which are up whatever happens outside."""
 
 
-def observe_route_outer(state: NetworkState, flow: Flow | None, tunnel: TunnelSide) -> Observation:
-    """Where the tunnel's own packets go: out, nowhere, into the tunnel itself, or to a link that is down."""
+def observe_route_outer(
+    state: NetworkState, flow: Flow | None, tunnel: TunnelSide, routers: Sequence[Neighbour] = ()
+) -> Observation:
+    """Where the tunnel's own packets go: out, nowhere, into the tunnel itself, or to a link that is down.
+
+    routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`).
+    """
     lookup = state.lookup(flow) if flow else None
-    death = _of_route(state, lookup, tunnel) if lookup else _of_defaults(state, tunnel)
+    death = _of_route(state, lookup, tunnel, routers) if lookup else _of_defaults(state, tunnel)
     if death is not None:
         return Observation(station=ROUTE_OUTER, finding="killed", death=death)
     if lookup is None:
-        return Observation(station=ROUTE_OUTER, finding="blind", reason="reading the tunnel's endpoint needs root")
+        return Observation(station=ROUTE_OUTER, finding="blind", reason="the tunnel's endpoint is not known")
     return Observation(station=ROUTE_OUTER, finding="clear", reason=f"the kernel sends it {lookup}")
 
 
-def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death | None:
+def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death | None:
     link = state.link(lookup.interface)
     if link is not None and lookup.type == "unicast" and not (link.up and link.carrier) and not _is_own(link, tunnel):
-        return _down((link,), tunnel)
+        return _down((link,), tunnel, lookup.flow.destination)
     leaves = not lookup.refused and lookup.interface not in tunnel.interfaces
     if not leaves and (dead := dead_uplinks(state, tunnel, ipv6=lookup.flow.is_ipv6)):
-        return _down(dead, tunnel)
+        return _down(dead, tunnel, lookup.flow.destination)
     if lookup.refused:
-        return _refused(state, lookup, tunnel)
+        return _refused(state, lookup, tunnel, routers)
     return None if leaves else _loops(state, lookup, tunnel)
 
 
@@ -81,28 +86,35 @@ def _has_address(link: Link, version: int) -> bool:
     return any(each.version == version and not each.is_link_local for each in link.addresses)
 
 
-def _down(links: Sequence[Link], tunnel: TunnelSide) -> Death:
+def _down(links: Sequence[Link], tunnel: TunnelSide, to: str | None = None) -> Death:
+    """to: the endpoint's address, if it is known."""
     names = " or ".join(link.name for link in links)
-    link = links[0]
+    link, only = links[0], len(links) == 1
     state = "has no carrier" if link.up else "is switched off"
-    cable = f"Plug in the cable of {link.name}, or join its network again."
-    only = len(links) == 1
-    remedies = by_hand(cable) if link.up else heal(lambda: LinkUp(interface=link.name))
     return Death(
         code=codes.HOST_UPLINK_DOWN,
         message=f"{names}, by which the packets of {tunnel.interface} leave this node, {state}",
         facts=DeathFacts(interface=link.name if only else names),
-        remedies=remedies if only else look("ip -brief link"),
+        remedies=_switched_on(link, to) if only else look("ip -brief link"),
         certain=only,
     )
 
 
-def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
+def _switched_on(link: Link, to: str | None) -> Remedies:
+    """Switching it on heals alone only where the endpoint is next to it: its other routes have gone with it."""
+    if link.up:
+        return by_hand(f"Plug in the cable of {link.name}, or join its network again.")
+    if to is not None and link.holds(to) is not None:
+        return heal(lambda: LinkUp(interface=link.name))
+    return look(f"ip link set dev {link.name} up; ip route show default   # its routes must come back too", root=True)
+
+
+def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death:
     found, flow = explain(state, lookup), lookup.flow
     leads = reroute.around(tunnel)
     kind = refusal_type(lookup, found)
     if kind == "none":
-        remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel)
+        remedies = reroute.missing_rule(state, flow, tunnel, leads) or _default_by(state, flow, tunnel, routers)
     else:
         remedies = reroute.without(state, flow, found, leads) if found else ()
     return Death(
@@ -115,26 +127,32 @@ def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
     )
 
 
-def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide) -> Remedies:
-    """A default route by the neighbour that says that it is a router; where none says so, the only one is shown."""
+def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Remedies:
+    """A default route by the neighbour that is a router; where none is known, the only neighbour is shown."""
+    heard = list(heard_on_uplinks(state, tunnel, ipv6=flow.is_ipv6))
+    if remedies := default_by(routers or [each for each in heard if each.router], flow):
+        return remedies
     family = "-6" if flow.is_ipv6 else "-4"
-    routers = [each for each in _neighbours(state, tunnel, ipv6=flow.is_ipv6) if each.router]
-    if len(routers) == 1:
-        (router,) = routers
-        network = "::/0" if flow.is_ipv6 else "0.0.0.0/0"
-        return heal(
-            lambda: Route(action="add", destination=network, gateway=router.address, interface=router.interface),
-            lasting="in the network's configuration",
-        )
-    near = list(_neighbours(state, tunnel, ipv6=flow.is_ipv6))
-    if len(near) == 1:
-        (only,) = near
+    if len(heard) == 1:
+        (only,) = heard
         return look(f"ip {family} route add default via {only.address} dev {only.interface}   # if that is the router")
     return ()
 
 
-def _neighbours(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Iterable[Neighbour]:
-    """Whom this node has heard of on the links that may be an uplink."""
+def default_by(routers: Sequence[Neighbour], flow: Flow) -> Remedies:
+    """The default route by the only router that is known; nothing if there are several, or none."""
+    if len(routers) != 1:
+        return ()
+    (router,) = routers
+    everywhere = "::/0" if flow.is_ipv6 else "0.0.0.0/0"
+    return heal(
+        lambda: Route(action="replace", destination=everywhere, gateway=router.address, interface=router.interface),
+        lasting="in the network's configuration",
+    )
+
+
+def heard_on_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> Iterable[Neighbour]:
+    """Whom this node has heard of on the links that may be an uplink: they may be asked whether they are routers."""
     links = {link.name for link in state.links if _may_be_uplink(link, tunnel)}
     for each in state.neighbours:
         heard = each.hardware is not None and each.state in ("reachable", "stale", "delay", "probe")

@@ -45,6 +45,15 @@ def probe(flow: Flow, ttl: int, *, length: int, identifier: int = 0) -> bytes:
     return _V4.pack(0x45, 0, _V4.size + len(data), 0, _DONT_FRAGMENT, ttl, protocol, 0, source, destination) + data
 
 
+def on_the_link(packet: bytes) -> bytes:
+    """The same packet as it must be on a link, where no kernel fills in what a raw socket leaves open."""
+    if packet[0] >> 4 == 6:
+        return packet
+    length = len(packet).to_bytes(2, "big")
+    head = packet[:2] + length + packet[4:10] + bytes(2) + packet[12 : _V4.size]
+    return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + packet[_V4.size :]
+
+
 def _pseudo(source: bytes, destination: bytes, protocol: int, length: int) -> bytes:
     if len(source) == 4:
         return source + destination + struct.pack("!BBH", 0, protocol, length)

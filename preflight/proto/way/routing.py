@@ -7,7 +7,6 @@ socket sends it, with an empty source where the kernel chooses one.
 from collections.abc import Sequence
 
 from preflight import codes
-from preflight.codes import Code
 from preflight.model.facts import DeathFacts
 from preflight.model.fix import AddressDelete, Route
 from preflight.model.flow import Flow
@@ -234,13 +233,3 @@ def _what(flow: Flow) -> str:
 
 def _killed(station: Station, death: Death) -> Observation:
     return Observation(station=station, finding="killed", death=death)
-
-
-CODES: tuple[Code, ...] = (
-    codes.OVERLAY_DUPLICATE_ADDRESS,
-    codes.OVERLAY_ALLOWED_IPS,
-    codes.OVERLAY_ROUTE_LEAK,
-    codes.REACH_NO_FORWARD,
-    codes.REACH_UNREACHABLE,
-)
-"""What these stations can find."""

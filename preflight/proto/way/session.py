@@ -227,20 +227,6 @@ def _hears_nothing(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
         )
 
 
-def undecided(view: TunnelView) -> bool:
-    """Whether more of the burst would show more: WireGuard has no session yet, and has not asked the peer itself.
-
-    An answer to the peer's own call holds back this node's question for 5 s, and only a packet that is due then starts
-    it. So send one now and then while this is so, at most for `REPEATED_S`.
-    """
-    if view.product != "wireguard" or view.after.unreadable or view.burst.answered or view.alive or view.shook_hands:
-        return False
-    if view.tapped.blind is not None or not view.endpoints:
-        return False
-    asked = [each for each in on_the_wire(view).out if _is(each, "initiation")]
-    return not any(each.received_ns <= view.read_ns - ANSWERED_NS for each in asked)
-
-
 def _is(packet: TapPacket, kind: str) -> bool:
     return packet.tunnel is not None and packet.tunnel.kind == kind
 

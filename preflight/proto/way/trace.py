@@ -10,11 +10,12 @@ from typing import Final
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
+from preflight.model.fix import WireguardPort
 from preflight.model.flow import Flow
 from preflight.model.host_port import join_host_port
 from preflight.model.icmp import Hop, Trace
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.remedy import Remedies, by_hand, look
+from preflight.model.remedy import Remedies, heal, look
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import Station
 
@@ -95,7 +96,7 @@ def _other_port(flow: Flow, tunnel: TunnelSide) -> Remedies:
         return look(f"ss -uanp 'sport = :{flow.source_port}'", root=True)
     other = flow.source_port + 1 if flow.source_port < 65535 else flow.source_port - 1
     lasting = f"ListenPort = {other} in the tunnel's configuration"
-    return by_hand(f"wg set {tunnel.interface} listen-port {other}", lasting=lasting, root=True)
+    return heal(lambda: WireguardPort(interface=tunnel.interface, port=other), lasting=lasting)
 
 
 def _ends(own: Trace, fresh: Trace, echo: Trace) -> str:

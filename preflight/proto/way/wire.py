@@ -80,7 +80,9 @@ def _leaving(view: TunnelView, wire: OnTheWire) -> Iterator[Observation]:
 def _nothing_leaves(view: TunnelView) -> Observation:
     packets: PacketClass = "handshake" if view.product == "wireguard" and not view.alive else view.burst.outer
     finding, reason = _nothing(view)
-    if packets == "handshake" and view.watched_s < REPEATED_S:
+    if not view.endpoints:
+        finding, reason = "blind", f"{view.name} does not say where {view.target} is"
+    elif packets == "handshake" and view.watched_s < REPEATED_S:
         finding = "blind"
         reason = f"WireGuard repeats a handshake every 5 s, and the tap looked for {view.watched_s:.1f} s"
     elif _elsewhere(view):

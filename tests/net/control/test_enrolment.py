@@ -22,7 +22,9 @@ from tests.net.conftest import BOOTSTRAP, MESH, SUBMITTER, WORKER, Request, answ
 if TYPE_CHECKING:
     from tests.net.conftest import ControlPlane, OpenTrap, StartControlPlane, Trap
 
-STEPS = ["bootstrap", "join", "heartbeat", "listed", "leave"]
+STEPS = ["bootstrap", "join", "heartbeat", "listed", "lease", "leave"]
+WHOLE = {**dict.fromkeys(STEPS, "pass"), "lease": "run.not-applicable"}
+"""All went well for a row under the random id, which is in maintenance and gets no lease."""
 
 
 def settings(
@@ -69,7 +71,7 @@ def test_a_whole_enrolment(start_control_plane: "StartControlPlane", tmp_path: P
     """The token buys a credential that works, five steps pass, and no row stays."""
     server, out = start_control_plane(), tmp_path / "cred"
     results = enrol(settings(server.url, boot=BOOTSTRAP, out=out, scope=None))
-    assert said(results) == dict.fromkeys(STEPS, "pass")
+    assert said(results) == WHOLE
     assert out.read_text() == f"VOX_MESH_TOKEN={MESH}\nVOX_MESH_SCOPE_ID=lab\n"
     assert rows(server) == []
     assert all(result.evidence and result.attempts == 1 for result in results)
@@ -84,7 +86,7 @@ def test_a_token_is_not_spent_for_nothing(start_control_plane: "StartControlPlan
         assert said(results) == {"bootstrap": "run.needs-credentials", **dict.fromkeys(STEPS[1:], "run.blocked")}
         assert results[0].status is Status.INCONCLUSIVE
     assert out.read_text() == "the only copy of an older credential"
-    assert said(enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "new"))) == dict.fromkeys(STEPS, "pass")
+    assert said(enrol(settings(server.url, boot=BOOTSTRAP, out=tmp_path / "new"))) == WHOLE
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,7 @@ def test_lost_heartbeats(start_control_plane: "StartControlPlane") -> None:
         "join": "pass",
         "heartbeat": "enroll.heartbeat-failed",
         "listed": "run.blocked",
+        "lease": "run.blocked",
         "leave": "pass",
     }
     assert rows(server) == []
@@ -188,10 +191,13 @@ def test_a_living_node_of_the_same_id_is_left_alone(start_control_plane: "StartC
 
 
 def test_a_free_id_of_the_settings_is_used(start_control_plane: "StartControlPlane") -> None:
-    """A node id that nobody has is the one to enrol."""
+    """A node id that nobody has is the one to enrol; it gets a lease, which it gives back."""
     server = start_control_plane()
     results = enrol(settings(server.url, token=WORKER, node_id="node-a"))
     assert "joined as node-a" in results[1].message
+    assert said(results)["lease"] == "pass"
+    headers = {"authorization": f"Bearer {MESH}"}
+    assert httpx.get(f"{server.url}/v1/populi/exec/leases", headers=headers).json()["leases"] == []
     assert rows(server) == []
 
 
@@ -243,8 +249,8 @@ def test_one_lost_answer_loses_nothing(
             return await collect(settings(trap.url, boot=BOOTSTRAP, out=tmp_path / "cred"))
 
     results = asyncio.run(run())
-    assert said(results) == dict.fromkeys(STEPS, "pass")
-    assert sum(result.attempts for result in results) == len(STEPS) + 1
+    assert said(results) == WHOLE
+    assert sum(result.attempts for result in results) == len(STEPS) + 1  # a skip counts as one
     assert rows(server) == []
     assert MESH in (tmp_path / "cred").read_text()
 

@@ -62,7 +62,7 @@ def enrolling(folder: Path, server: Server, content: bytes) -> Settings:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=wrapped)
 def test_no_malformed_file_burns_the_token(server: Server, tmp_path: Path, content: bytes) -> None:
-    """What cannot be right is not sent: the report says so, the session refuses, and driven on all the same it asks
+    """What cannot be right is not sent: the report says so, the session refuses, and driven on anyway it asks
     for the list and no exchange.
     """
     _, trouble = read_token(content)

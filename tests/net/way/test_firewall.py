@@ -1,11 +1,12 @@
 """Real rules of every kind in a namespace: what is said of a flow is what the kernel does to it."""
 
+import os
 from dataclasses import replace
 
 import pytest
 
 from preflight.model.flow import Flow
-from preflight.net.way.firewall import Firewall
+from preflight.net.way.firewall import PRIVILEGE, Firewall
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.observation import Observation
@@ -254,6 +255,27 @@ def test_a_counter_that_stood_still(namespace: Namespace) -> None:
     after = Firewall().snapshot([answers()], OWN.values())
     observations = observe_filters(before, after, [Burst(flow=answers(), direction="reverse", sent=COUNT)])
     assert [each.finding for each in observations] == ["clear", "absent"]
+
+
+def test_without_root(namespace: Namespace) -> None:
+    """Protects an ordinary user's report: every station says what would have let it be seen."""
+    os.seteuid(65534)
+    try:
+        found = Firewall().snapshot([namespace.flow()])
+    finally:
+        os.seteuid(0)
+    assert found.unreadable == PRIVILEGE
+    observations = observe_filters(found, found, [Burst(flow=namespace.flow())])
+    assert {(each.finding, each.reason) for each in observations} == {("blind", PRIVILEGE)}
+
+
+def test_answers_that_never_came_accuse_nobody(namespace: Namespace) -> None:
+    """A firewall that lets in answers only: nothing left, so no answer came, and none was dropped on its way in."""
+    namespace.nft(chain("input", "ct state established accept", policy="drop"))
+    found = Firewall().snapshot([answers()], OWN.values())
+    observations = observe_filters(found, found, [Burst(flow=answers(), direction="reverse")])
+    assert [each.finding for each in observations] == ["clear", "blind"]
+    assert "none was seen coming" in observations[-1].reason
 
 
 def test_large_packets_only(namespace: Namespace) -> None:

@@ -12,11 +12,9 @@ import pytest
 from preflight.model.flow import Flow
 from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.remedy import Remedy
-from preflight.model.routing import Asked
-from preflight.net.way.ask_neighbour import NeighbourQuestions
+from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.routes import KernelState
 from preflight.proto.way.kernel_word import Watched, observe_kernel, questions, uplink_of
-from preflight.proto.way.neighbours import next_hop
 from preflight.proto.way.observation import Death
 from tests.net.way.network_namespace import namespaces
 
@@ -84,13 +82,6 @@ def take(watched: Watched) -> NetworkState:
     return asyncio.run(taken())
 
 
-def ask(state: NetworkState, watched: Watched) -> Asked | None:
-    """Ask the next hop, if there is one."""
-    hop = next_hop(state, watched.outer, watched.tunnel)
-    link = state.link(hop[0]) if hop else None
-    return asyncio.run(NeighbourQuestions().ask(link, hop[1])) if hop and link else None
-
-
 def deaths(
     family: Family, *faults: str, during: Callable[[], None] = lambda: None, asking: bool = True
 ) -> dict[str, Death]:
@@ -105,7 +96,9 @@ def found_now(family: Family, during: Callable[[], None] = lambda: None, *, aski
     before = take(watched)
     during()
     after = take(watched)
-    observed = observe_kernel(before, after, watched, ask(after, watched) if asking else None)
+    observed = observe_kernel(
+        before, after, watched, asyncio.run(KernelQuestions().ask(after, watched)) if asking else None
+    )
     return {each.station.id: each.death for each in observed if each.death is not None}
 
 
@@ -204,18 +197,38 @@ def test_the_rule_for_the_main_table_is_gone() -> None:
         assert found_now(FOUR) == {}
 
 
+LOST = ("route del default via {gateway}", "route replace default via {nobody} dev e0 onlink")
+
+
+@BOTH
+@pytest.mark.lab
+@pytest.mark.parametrize("line", LOST, ids=["lost", "dead"])
+def test_another_router_takes_the_place_of_a_gateway(family: Family, line: str) -> None:
+    """The neighbour shows that it has a way to the endpoint, so that a line heals, and no guess."""
+    forwards = "net.ipv6.conf.all.forwarding=1" if family is SIX else "net.ipv4.ip_forward=1"
+    with namespaces(*TUN) as (_, there):
+        subprocess.run(["ip", "netns", "exec", there, "sysctl", "-qw", forwards], check=True)
+        _send(family.gateway)
+        subprocess.run(["ip", *family.lines(line)[0].split()], check=True)
+        (death,) = found_now(family).values()
+        assert {remedy.kind for remedy in death.remedies} == {"next"}
+        way = ("-n", there, family.option, "route", "replace", "default", "via", family.uplink)
+        subprocess.run(["ip", *way], check=True)
+        (death,) = found_now(family).values()
+        heal(death.remedies)
+        assert found_now(family) == {}
+
+
 @BOTH
 @pytest.mark.lab
 def test_the_uplink_is_switched_off(family: Family) -> None:
-    """One command brings it back; the routes are another matter."""
+    """It is named first, whatever its lost routes look like."""
     with namespaces(*TUN):
         subprocess.run(["ip", "link", "set", "e0", "down"], check=True)
         found = found_now(family)
         assert [str(death.code) for death in found.values()] == ["host.uplink-down"]
         assert found["route-outer"].facts is not None
         assert (found["route-outer"].facts.interface, "switched off" in found["route-outer"].message) == ("e0", True)
-        heal(found["route-outer"].remedies)
-        assert str(take(family.watched).link("e0") and True)
 
 
 @BOTH

@@ -44,7 +44,7 @@ def test_a_closed_port_was_reached() -> None:
     ],
 )
 def test_who_refuses_is_named(error: str, place: Station | None) -> None:
-    """The peer itself refuses at its input; anybody else, where packets should be passed on."""
+    """The peer itself refuses at its input; any other host, where packets should be passed on."""
     words = inner_word(StampStats(sent=6, answered=0, icmp_errors={error: 2}), "b", PEER)
     assert [each.station for each in words if each.finding == "killed"] == ([place] if place else [])
     for each in words:
@@ -52,3 +52,10 @@ def test_who_refuses_is_named(error: str, place: Station | None) -> None:
         assert each.death.facts is not None
         assert each.death.facts.offender is not None
         assert each.death.facts.offender in each.death.message
+
+
+def test_a_filter_before_the_responder_is_not_a_death() -> None:
+    """Echoes that are answered show that the tunnel lives, and that a refusal is about this port alone."""
+    stats = StampStats(sent=6, answered=0, icmp_errors={f"type 3 code 13 from {PEER}": 2})
+    words = inner_word(stats, "b", PEER, pings=True)
+    assert [(each.station.id, each.finding, each.packets) for each in words] == [("session", "seen", "data")] * 2

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from preflight.model.counters import Counters
 from preflight.model.kernel import ReversePathFilter
-from preflight.model.routing import Arrival
+from preflight.model.routing import Arrival, Asked
 from preflight.proto.way.counters import FILTERED
-from preflight.proto.way.kernel_word import Watched, observe_kernel, questions, uplink_of
+from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, questions, uplink_of
 from tests.proto.way.world import INNER, OUTER, OWN, PEER, TUNNEL, entry, state
 
 WATCHED = Watched(tunnel=TUNNEL, flows=(INNER,), outer=OUTER, sent=5)
@@ -19,6 +19,16 @@ def test_a_healthy_machine_is_clear_or_blind_at_every_station() -> None:
     stations = [(each.station.id, each.station.host) for each in found]
     assert len(stations) == len(set(stations)) == 10
     assert {each.finding for each in found} == {"clear", "blind"}
+
+
+def test_two_members_with_one_address_are_at_the_address() -> None:
+    """Inside a tunnel that asks its neighbours, both answers are seen; one answer for the peer is as it must be."""
+    made, one = state(), Asked(interface="wg0", address=PEER, hardware=("02::2",))
+    healthy = observe_kernel(made, made, WATCHED, Answers(peer=one, own=replace(one, address=OWN, hardware=())))
+    assert not [each for each in healthy if each.finding == "killed"]
+    two = Answers(peer=replace(one, hardware=("02::2", "02::3")), own=replace(one, address=OWN))
+    killed = [each for each in observe_kernel(made, made, WATCHED, two) if each.finding == "killed"]
+    assert [(each.station.id, each.direction) for each in killed] == [("address", "forward"), ("address", "reverse")]
 
 
 def test_the_questions_hold_what_leaves_what_comes_in_and_the_way_back() -> None:

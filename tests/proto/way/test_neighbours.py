@@ -43,6 +43,16 @@ def test_a_host_route_by_a_dead_gateway_is_deleted() -> None:
     assert {remedy.kind for remedy in alone.remedies} == {"next"}
 
 
+def test_a_dead_default_gateway_is_replaced_by_the_only_other_router() -> None:
+    """It has shown that it has a way to the endpoint; the dead one itself never counts."""
+    made = state(entries=BY_DEFAULT, neighbours=(ROUTER, SILENT))
+    found = killed(observe_neighbour(made, OUTER, TUNNEL, None, (ROUTER,)))
+    assert str(as_text(found.remedies)).startswith(f"ip route replace 0.0.0.0/0 via {GATEWAY} dev eth0")
+    for routers in ((), (replace(ROUTER, address=DEAD),), (ROUTER, replace(ROUTER, address="192.0.2.3"))):
+        other = killed(observe_neighbour(made, OUTER, TUNNEL, None, routers))
+        assert {remedy.kind for remedy in other.remedies} == {"next"}
+
+
 @pytest.mark.parametrize(
     ("known", "dead"),
     [
@@ -84,6 +94,8 @@ def test_a_permanent_entry_is_compared_with_who_answers() -> None:
     asked = Asked(interface="eth0", address=GATEWAY, hardware=("02:00:00:00:00:01",))
     found = death(fixed, asked)
     assert (found.certain, found.facts and found.facts.neighbour) == (True, GATEWAY)
+    # The frames are seen to leave, which contradicts nothing.
+    assert found.later
     assert "02:00:00:00:00:99" in found.message
     assert GATEWAY in found.message
     assert str(as_text(found.remedies)).startswith(f"ip neighbour del {GATEWAY} dev eth0")

@@ -14,7 +14,7 @@ from preflight.model.routing import Neighbour, Rule
 from preflight.proto.way.observation import Death
 from preflight.proto.way.outer import dead_uplinks, observe_route_outer
 from tests.proto.way.test_routing import killed
-from tests.proto.way.world import ENDPOINT, ENTRIES, LINKS, OUTER, RULES, TUNNEL, changed, entry, state
+from tests.proto.way.world import ENDPOINT, ENTRIES, LINKS, OUTER, ROUTER, RULES, TUNNEL, changed, entry, state
 
 HOST = f"{ENDPOINT}/32"
 SILENT = "ip -4 rule"
@@ -28,7 +28,7 @@ def test_a_way_out_is_clear_and_an_unknown_endpoint_is_blind() -> None:
     """Protects healthy machines, and says what would let us look."""
     assert observe_route_outer(state(), OUTER, TUNNEL).finding == "clear"
     unknown = observe_route_outer(state(), None, TUNNEL)
-    assert (unknown.finding, "needs root" in unknown.reason) == ("blind", True)
+    assert (unknown.finding, "is not known" in unknown.reason) == ("blind", True)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,20 @@ def test_the_uplink_is_switched_off(links: tuple[Link, ...], entries: tuple[obje
     assert (found.code, found.facts and found.facts.interface) == (codes.HOST_UPLINK_DOWN, "eth0")
     assert "eth0, by which" in found.message
     assert "is switched off" in found.message
-    assert as_text(found.remedies) == "ip link set dev eth0 up"
+    # Its routes are gone too, so that switching it on may not be enough.
+    assert [remedy.kind for remedy in found.remedies] == ["next"]
+    assert str(as_text(found.remedies)).startswith("ip link set dev eth0 up")
     for flow in (None, OUTER):
         observed = observe_route_outer(state(links=links, entries=entries), flow, TUNNEL)  # type: ignore[arg-type]
         assert (observed.finding, killed(observed).certain) == ("killed", True)
+
+
+def test_switching_the_uplink_on_heals_where_the_endpoint_is_next_to_it() -> None:
+    """No route has to come back then but the link's own."""
+    near = replace(OUTER, destination="192.0.2.7")
+    made = state(links=changed("eth0", up=False, carrier=False), entries=(), flows=(near,))
+    found = killed(observe_route_outer(made, near, TUNNEL))
+    assert as_text(found.remedies) == "ip link set dev eth0 up"
 
 
 def test_the_uplink_has_no_carrier() -> None:
@@ -86,12 +96,17 @@ def test_no_default_route() -> None:
     assert "none of its routes leads there" in found.message
     assert [remedy.kind for remedy in found.remedies] == ["next"]
     assert "ip -4 route add default via 192.0.2.1 dev eth0" in str(as_text(found.remedies))
+    asked = killed(observe_route_outer(state(entries=ENTRIES[:2]), OUTER, TUNNEL, (ROUTER,)))
+    assert str(as_text(asked.remedies)).startswith("ip route replace 0.0.0.0/0 via 192.0.2.1 dev eth0")
+    two = (ROUTER, replace(ROUTER, address="192.0.2.3"))
+    unsure = killed(observe_route_outer(state(entries=ENTRIES[:2]), OUTER, TUNNEL, two))
+    assert {remedy.kind for remedy in unsure.remedies} == {"next"}
     flow = Flow(source="", destination="2001:db8::7", source_port=51820, destination_port=51820)
     router = Neighbour(interface="eth0", address="fe80::1", state="stale", hardware="02:00:00:00:00:01", router=True)
     links = changed("eth0", addresses=(ip_interface("2001:db8:1::2/64"),))
     made = state(links=links, entries=(), neighbours=(router,), flows=(flow,))
     six = killed(observe_route_outer(made, flow, TUNNEL))
-    assert str(as_text(six.remedies)).startswith("ip route add ::/0 via fe80::1 dev eth0")
+    assert str(as_text(six.remedies)).startswith("ip route replace ::/0 via fe80::1 dev eth0")
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit"])

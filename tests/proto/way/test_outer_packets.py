@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from preflight.model.flow import Flow
 from preflight.model.outer_error import OuterError
-from preflight.proto.way.outer_packets import checksum, probe, read_error, read_reply
+from preflight.proto.way.outer_packets import checksum, on_the_link, probe, read_error, read_reply
 
 FLOW = Flow(source="192.0.2.2", destination="203.0.113.7", source_port=51820, destination_port=4500)
 SIX = replace(FLOW, source="2001:db8::2", destination="2001:db8:7::7")
@@ -71,6 +71,14 @@ def test_the_checksum_is_right(flow: Flow) -> None:
         source, destination, data, protocol = packet[12:16], packet[16:20], packet[20:], packet[9]
         pseudo = source + destination + struct.pack("!BBH", 0, protocol, len(data))
     assert checksum(pseudo + data) == 0
+
+
+def test_on_a_link_nobody_else_fills_in_the_header() -> None:
+    """A router drops a packet whose length or checksum is wrong."""
+    packet = on_the_link(probe(FLOW, 1, length=5))
+    assert (checksum(packet[:20]), int.from_bytes(packet[2:4], "big")) == (0, len(packet))
+    assert packet[20:] == probe(FLOW, 1, length=5)[20:]
+    assert on_the_link(probe(SIX, 1, length=5)) == probe(SIX, 1, length=5)
 
 
 @given(st.binary(max_size=120), st.sampled_from(list(ROUTER.values())))

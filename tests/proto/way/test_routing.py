@@ -116,7 +116,7 @@ def test_a_product_that_writes_its_routes_gets_none_by_hand() -> None:
 def test_a_source_that_is_none_of_the_tunnel_s() -> None:
     """The source is in the sentence, with its device; the fix keeps the entry and changes the source."""
     death = killed(route(state(entries=(*ENTRIES, entry(f"{PEER}/32", "wg0", source="192.0.2.2")))))
-    assert (death.code, death.facts and death.facts.source) == (codes.REACH_NO_FORWARD, "192.0.2.2")
+    assert (death.code, death.facts and death.facts.source) == (codes.OVERLAY_WRONG_SOURCE, "192.0.2.2")
     assert "the source 192.0.2.2, that of eth0" in death.message
     assert str(as_text(death.remedies)).startswith(f"ip route replace {PEER}/32 dev wg0 src 10.66.0.1")
     without = replace(TUNNEL, addresses=("fd66::1",))

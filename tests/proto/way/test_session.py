@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from preflight.model.remedy import as_text
-from preflight.proto.way.session import observe_session, undecided
+from preflight.proto.way.session import observe_session
 from preflight.proto.way.tunnel_view import TunnelView
 from tests.proto.way.seeing import (
     BURST,
@@ -156,17 +156,6 @@ def test_a_peer_that_may_still_answer_or_has_another_preshared_key() -> None:
     assert observe_session(both) == ()
     alive = state(peer())
     assert observe_session(view(*BURST, CALLED[0], answer, before=alive, after=grown(alive, rx_bytes=1148))) == ()
-
-
-def test_more_of_the_burst_shows_more_until_this_node_has_asked() -> None:
-    """The answer to the peer's call holds back this node's question for 5 s."""
-    answer = outer("response", out=True, sender=1, receiver=3, at_s=0.4)
-    assert undecided(view(*BURST, CALLED[0], answer, before=NEVER))
-    assert undecided(view(*BURST, outer("initiation", out=True, at_s=5.5), before=NEVER))
-    assert not undecided(view(*BURST, *ASKED, before=NEVER))
-    assert not undecided(view(*BURST))  # a session carries data at once
-    assert not undecided(view(*BURST, before=state(peer(endpoint=None, last_handshake_unix_s=0.0))))
-    assert not undecided(view(*BURST, before=NEVER, carrier="vxlan"))
 
 
 def test_answers_from_another_address() -> None:

@@ -3,18 +3,20 @@
 import struct
 from collections.abc import Iterator
 
+_HEAD = struct.Struct("=HH")
 _TYPE = 0x3FFF
 """Without the flags for nested and for network byte order."""
 
 
 def each(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Type and value of every attribute. Raises ValueError for a length that does not fit."""
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        if not 4 <= length <= len(data):
+    start, end = 0, len(data)
+    while start + 4 <= end:
+        length, kind = _HEAD.unpack_from(data, start)
+        if not 4 <= length <= end - start:
             raise ValueError("an attribute of netlink is cut short")
-        yield kind & _TYPE, data[4:length]
-        data = data[(length + 3) & ~3 :]
+        yield kind & _TYPE, data[start + 4 : start + length]
+        start += (length + 3) & ~3
 
 
 def table(data: bytes) -> dict[int, bytes]:

@@ -30,7 +30,7 @@ class Burst:
 
     direction: of the way that they are on. outer: they are the tunnel's own packets. sent: how many came to this node's
     firewall between the two readings: what a socket sent, or what a tap on the device saw coming in; 0 where nobody
-    counted. Nothing may be given that only was to come, for a counter that did not move is then taken for a proof.
+    counted or none came. What was only expected does not count: a counter that did not move is taken for a proof.
     """
 
     flow: Flow

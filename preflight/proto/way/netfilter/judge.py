@@ -1,21 +1,21 @@
 """What two readings of a firewall say of one flow: what stops it for certain, and what may."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from preflight.proto.way.netfilter.action import Action
+from preflight.proto.way.netfilter.attributes import text
 from preflight.proto.way.netfilter.bits import Tri, certainly
 from preflight.proto.way.netfilter.burst import Burst
 from preflight.proto.way.netfilter.packet import Packet, State, in_host_order
-from preflight.proto.way.netfilter.ruleset import Chain, Counted, FilterSnapshot, Hook, Rule, Tracked
-from preflight.proto.way.netfilter.walk import Change, Counts, Kill, Walk
+from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook, Rule, Tracked
+from preflight.proto.way.netfilter.trace import Dropped
+from preflight.proto.way.netfilter.walk import Change, Counters, Counts, Key, Kill, KillKind, Walk, key_of
 from preflight.proto.way.stations import Station
 
 _MOST_OF = 0.8
 """The share of a burst that a counter must have seen: a limit may have let the first ones pass."""
-Key = tuple[tuple[bool, str, str, str], int]
-"""A chain, and the number of a rule in it; 0 for its policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,43 +56,12 @@ class Verdicts:
     missed: Station | None = None
 
 
-def key_of(chain: Chain, rule: Rule | None) -> Key:
-    """The key of a rule, or of the policy of a chain."""
-    return chain.key, 0 if rule is None else rule.number
-
-
-def moved(before: FilterSnapshot, after: FilterSnapshot) -> dict[Key, int]:
-    """What each counter has counted from one reading to the next."""
-    first = dict(_counters(before))
-    return {
-        place: counted.packets - first[place].packets
-        for place, counted in _counters(after)
-        if place in first and counted.packets >= first[place].packets
-    }
-
-
-def _counters(snapshot: FilterSnapshot) -> Iterator[tuple[Key, Counted]]:
-    for chain in snapshot.ruleset.chains:
-        if chain.counter is not None:
-            yield key_of(chain, None), chain.counter
-        for rule in chain.rules:
-            if rule.counter is not None:
-                yield key_of(chain, rule), rule.counter
-
-
-def same_rules(before: FilterSnapshot, after: FilterSnapshot) -> bool:
-    """Whether no rule was added, moved or taken away in between."""
-    return [(each.key, [rule.handle for rule in each.rules]) for each in before.ruleset.chains] == [
-        (each.key, [rule.handle for rule in each.rules]) for each in after.ruleset.chains
-    ]
-
-
-def worlds(snapshot: FilterSnapshot, counts: Mapping[Key, int], burst: Burst) -> tuple[World, ...]:
+def worlds(snapshot: FilterSnapshot, counters: Counters, burst: Burst) -> tuple[World, ...]:
     """What happens to a flow, for every state in which connection tracking may see it.
 
     A world whose counters contradict it is left out, unless they all do.
     """
-    found = tuple(_world(snapshot, counts, burst, state, nat) for state, nat in _states(snapshot, burst))
+    found = tuple(_world(snapshot, counters, burst, state, nat) for state, nat in _states(snapshot, burst))
     return tuple(each for each in found if each.missed is None) or found
 
 
@@ -105,7 +74,9 @@ def _states(snapshot: FilterSnapshot, burst: Burst) -> list[tuple[State, Tri]]:
         return unknown
     held = snapshot.tracked[burst.flow]
     if held is None:
-        return [("new", Tri.YES)]
+        # Without an entry nothing has left, so no answer can come; one that does come begins a flow.
+        answers: list[tuple[State, Tri]] = [] if burst.leaves or burst.sent else [("established", Tri.NO)]
+        return [*answers, ("new", Tri.YES)]
     translated = certainly(_translated(burst, held))
     return [("established" if held.established else "new", translated)]
 
@@ -116,7 +87,7 @@ def _translated(burst: Burst, held: Tracked) -> bool:
     return now != (held.source, held.source_port, held.destination, held.destination_port)
 
 
-def _world(snapshot: FilterSnapshot, counts: Mapping[Key, int], burst: Burst, state: State, nat: Tri) -> World:
+def _world(snapshot: FilterSnapshot, counters: Counters, burst: Burst, state: State, nat: Tri) -> World:
     packet = Packet(
         flow=burst.flow,
         hook="output",
@@ -124,7 +95,7 @@ def _world(snapshot: FilterSnapshot, counts: Mapping[Key, int], burst: Burst, st
         state=state,
         devices=snapshot.ruleset.devices,
     )
-    walk = Walk(snapshot.ruleset, Counts(counts, burst.sent), packet, nat=nat)
+    walk = Walk(snapshot.ruleset, Counts(counters, burst.sent), packet, nat=nat)
     events: list[Event] = []
     for hook, station in burst.hooks:
         kills, changes = len(walk.kills), len(walk.changes)
@@ -179,7 +150,13 @@ def _to(action: Action, address: str | None, port: int | None) -> Action:
     return replace(action, destination=address, destination_port=port)
 
 
-def judge(found: Sequence[World], counts: Mapping[Key, int], expected: Mapping[Key, int], sent: int) -> Verdicts:
+def is_of_answers(snapshot: FilterSnapshot, burst: Burst) -> bool:
+    """Whether what may stop the flow depends on whether its packets are answers, and none was seen coming."""
+    unasked = burst.flow in snapshot.tracked and snapshot.tracked[burst.flow] is None
+    return unasked and not burst.leaves and not burst.sent
+
+
+def judge(found: Sequence[World], counters: Counters, expected: Mapping[Key, int], sent: int) -> Verdicts:
     """What all worlds of a flow say together.
 
     expected: how many packets of all flows each rule may have seen. sent: packets of this flow, 0 if that is not known.
@@ -190,7 +167,7 @@ def judge(found: Sequence[World], counts: Mapping[Key, int], expected: Mapping[K
     events = sorted((event for world in found for event in world.events), key=attrgetter("sure"))
     everything = {event.key: event for event in events}
     for event in everything.values():
-        if _is_counted(event, counts, expected, sent):
+        if _is_counted(event, counters, expected, sent):
             return Verdicts(certain=event)
     firsts = {_first(world) for world in found}
     if len(firsts) == 1 and (only := firsts.pop()) is not None:
@@ -198,11 +175,11 @@ def judge(found: Sequence[World], counts: Mapping[Key, int], expected: Mapping[K
     return Verdicts(possible=tuple(everything.values()))
 
 
-def _is_counted(event: Event, counts: Mapping[Key, int], expected: Mapping[Key, int], sent: int) -> bool:
+def _is_counted(event: Event, counters: Counters, expected: Mapping[Key, int], sent: int) -> bool:
     """Whether a rule's counter moved by about as many packets as it may have seen."""
     if isinstance(event.what, Kill) and event.what.open:
         return False
-    seen, most = counts.get(event.key), expected.get(event.key, sent)
+    seen, most = counters.of(event.key), expected.get(event.key, sent)
     return bool(sent and seen is not None and most * _MOST_OF <= seen <= most + max(2, most // 2))
 
 
@@ -217,3 +194,25 @@ def _has_come(event: Event) -> bool:
     """Whether the rule has ever counted a packet, if it counts."""
     counter = event.what.chain.counter if event.what.rule is None else event.what.rule.counter
     return counter is None or counter.packets > 0
+
+
+def by_trace(snapshot: FilterSnapshot, burst: Burst, traced: Sequence[Dropped]) -> Verdicts | None:
+    """What a trace says of a flow; None if it says nothing."""
+    chains = {chain.key: chain for chain in snapshot.ruleset.chains}
+    for each in traced:
+        base, chain = chains.get((False, *each.base)), chains.get((False, each.family, each.table, each.chain))
+        station = next((station for hook, station in burst.hooks if base is not None and hook == base.hook), None)
+        if each.flow != burst.flow or chain is None or station is None:
+            continue
+        rule = next((rule for rule in chain.rules if rule.handle == each.handle), None)
+        if (rule is None) is (each.handle is None):
+            return Verdicts(certain=Event(station, Kill(chain, rule, _how(rule), Tri.YES)))
+    return None
+
+
+def _how(rule: Rule | None) -> KillKind:
+    """A trace calls a rejection a drop."""
+    for each in rule.expressions if rule is not None else ():
+        if each.name == "reject" or (each.name == "target" and text(each.attributes.get(1)) == "REJECT"):
+            return "reject"
+    return "drop"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from preflight.proto.way.netfilter import attributes
 from preflight.proto.way.netfilter.attributes import number, text
+from preflight.proto.way.netfilter.lazy import Lazy
 from preflight.proto.way.netfilter.ruleset import (
     Chain,
     ChainKind,
@@ -50,32 +51,43 @@ class Message(NamedTuple):
 
 def ruleset_of(messages: Iterable[Message]) -> Ruleset:
     """The ruleset in the dumps of chains, rules, sets and elements. Raises ValueError for what cannot be read."""
-    chains: dict[tuple[str, str, str], Chain] = {}
-    rules: dict[tuple[str, str, str], list[Rule]] = {}
-    sets: dict[tuple[str, str, str], Set] = {}
-    elements: dict[tuple[str, str, str], list[Element]] = {}
+    chains: dict[_Place, Chain] = {}
+    rules: dict[_Place, list[bytes]] = {}
+    sets: dict[_Place, Set] = {}
+    elements: dict[_Place, list[bytes]] = {}
     for message in messages:
         family, found = FAMILIES.get(message.family), attributes.table(message.data)
         if family is None:
             continue
+        place = (family, text(found.get(1)), text(found.get(2)))
         if message.kind == NEW_CHAIN:
             chain = _chain(family, found)
             chains[family, chain.table, chain.name] = chain
         elif message.kind == NEW_RULE:
-            there = rules.setdefault((family, text(found.get(1)), text(found.get(2))), [])
-            there.append(_rule(len(there) + 1, found))
+            rules.setdefault(place, []).append(message.data)
         elif message.kind == NEW_SET:
-            sets[family, text(found.get(SET_TABLE)), text(found.get(SET_NAME))] = _set(found)
+            sets[place] = _set(found)
         elif message.kind == NEW_ELEMENTS:
-            there_too = elements.setdefault((family, text(found.get(1)), text(found.get(2))), [])
-            there_too += (_element(attributes.table(each)) for _, each in attributes.each(found.get(3, b"")))
+            elements.setdefault(place, []).extend(value for _, value in attributes.each(found.get(3, b"")))
     return Ruleset(
-        chains=tuple(replace(chain, rules=tuple(rules.get(place, ()))) for place, chain in chains.items()),
+        chains=tuple(replace(chain, rules=_rules(rules.get(place, []))) for place, chain in chains.items()),
         sets={
-            place: replace(each, elements=tuple(elements[place])) if place in elements else each
+            place: replace(each, elements=_elements(elements[place])) if place in elements else each
             for place, each in sets.items()
         },
     )
+
+
+_Place = tuple[str, str, str]
+"""Family, table, and chain or set."""
+
+
+def _rules(held: list[bytes]) -> Lazy[Rule]:
+    return Lazy(len(held), lambda: tuple(_rule(place, attributes.table(data)) for place, data in enumerate(held, 1)))
+
+
+def _elements(held: list[bytes]) -> Lazy[Element]:
+    return Lazy(len(held), lambda: tuple(_element(attributes.table(data)) for data in held))
 
 
 def _chain(family: Family, found: Mapping[int, bytes]) -> Chain:

@@ -6,43 +6,54 @@ from dataclasses import dataclass
 from preflight.codes import HOST_FIREWALL_DROP, MTU_BLACK_HOLE, REACH_NO_FORWARD, REACH_NO_REVERSE, Code
 from preflight.model.facts import DeathFacts
 from preflight.proto.way.netfilter.burst import Burst
-from preflight.proto.way.netfilter.judge import Event, Key, Verdicts, World, judge, moved, same_rules, worlds
+from preflight.proto.way.netfilter.judge import Event, Verdicts, World, by_trace, is_of_answers, judge, worlds
 from preflight.proto.way.netfilter.remedies import let_pass, look_at
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot, Hook
-from preflight.proto.way.netfilter.walk import Change
+from preflight.proto.way.netfilter.trace import Dropped
+from preflight.proto.way.netfilter.walk import Change, Counters, Key
 from preflight.proto.way.netfilter.words import chain_name, rule_name, what_it_does, what_it_may_do
 from preflight.proto.way.observation import Death, Finding, Observation
 from preflight.proto.way.stations import Station
 
 NO_RULE = "no rule of this node's firewall can stop or change them"
-TRACE = "`preflight run --trace` shows which"
+NONE_CAME = "may stop packets that are not answers, and none was seen coming"
+TRACE = "`preflight all --trace` shows which"
 
 
 def observe_filters(
-    before: FilterSnapshot, after: FilterSnapshot, bursts: Sequence[Burst], by: str = "node"
+    before: FilterSnapshot,
+    after: FilterSnapshot,
+    bursts: Sequence[Burst],
+    *,
+    traced: Sequence[Dropped] = (),
+    by: str = "node",
 ) -> tuple[Observation, ...]:
     """What the firewall did with bursts that were sent between two readings, or would do with what did not come.
 
-    after: read with the bursts' flows, so that connection tracking is known. For each burst and each station that it
-    passes here: `killed` where a rule stops or changes it (the later stations are left out then; `certain` is False
-    where the rule fits, is the only one, and nothing counted), `absent` where a counter that each packet has to move
-    did not move, `clear` where no rule can touch it, and `blind` where rules could not be read, or where several may
-    have stopped it. `seen` is what the rule's counter saw, 0 where it has none. At `egress` and `prerouting` this is
-    the word of rules only, not of queues and of programs in the kernel.
+    after: read with the bursts' flows, so that connection tracking is known. traced: what `RuleTrace` saw of these
+    flows; it proves a rule without any counter.
+
+    For each burst and each station that it passes here: `killed` where a rule stops or changes it (the later stations
+    are left out then; `certain` is False where the rule fits, is the only one, and nothing counted), `absent` where a
+    counter that each packet has to move did not move, `clear` where no rule can touch it, and `blind` where rules could
+    not be read, or where several may have stopped it. `seen` is what the rule's counter saw, 0 where it has none. At
+    `egress` and `prerouting` this is the word of rules only, not of queues and of programs in the kernel.
     """
     reason = before.unreadable or after.unreadable
     if reason is not None:
         return tuple(
             _observation(burst, station, "blind", reason, by) for burst in bursts for station in _stations(burst)
         )
-    counts = moved(before, after) if same_rules(before, after) else {}
-    found = {burst: worlds(after, counts, burst) for burst in bursts}
+    counters = Counters(before.ruleset, after.ruleset)
+    found = {burst: worlds(after, counters, burst) for burst in bursts}
     expected = _expected(found)
-    verdicts = {burst: judge(found[burst], counts, expected, burst.sent) for burst in bursts}
+    verdicts = {
+        burst: by_trace(after, burst, traced) or judge(found[burst], counters, expected, burst.sent) for burst in bursts
+    }
     return tuple(
         observation
         for burst in bursts
-        for observation in _of(_Asked(burst, after, counts, verdicts, by), verdicts[burst])
+        for observation in _of(_Asked(burst, after, counters, verdicts, by), verdicts[burst])
     )
 
 
@@ -50,7 +61,7 @@ def observe_filters(
 class _Asked:
     burst: Burst
     after: FilterSnapshot
-    counts: Mapping[Key, int]
+    counters: Counters
     verdicts: Mapping[Burst, Verdicts]
     by: str
 
@@ -80,6 +91,8 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
             return
         if station not in at_stake or verdicts.certain is not None:
             yield _observation(burst, station, "clear", NO_RULE, by)
+        elif is_of_answers(asked.after, burst):
+            yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
             yield _killed(asked, at_stake[station], certain=False)
         else:
@@ -87,8 +100,11 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
 
 
 def _several(possible: Sequence[Event], station: Station) -> str:
-    here = [rule_name(event.what.chain, event.what.rule) for event in possible if event.station == station]
-    return f"may be stopped by {' or '.join(here)}; {TRACE}"
+    return f"may be stopped by {_here(possible, station)}; {TRACE}"
+
+
+def _here(possible: Sequence[Event], station: Station) -> str:
+    return " or ".join(rule_name(event.what.chain, event.what.rule) for event in possible if event.station == station)
 
 
 def _observation(burst: Burst, station: Station, finding: Finding, reason: str, by: str) -> Observation:
@@ -116,7 +132,7 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
     )
     remedies = let_pass(burst, _hook(burst, event), what) if certain else look_at(what.chain)
     code, proven = _code(burst, event, large=large), certain and not _may_be_meant(burst, event)
-    seen = asked.counts.get(event.key, 0)
+    seen = asked.counters.of(event.key) or 0
     return Observation(
         station=event.station,
         finding="killed",

@@ -1,6 +1,6 @@
 """The rules of nftables and of the older iptables, as data that both share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -61,7 +61,7 @@ class Set:
     elements: None if they were not read. key_bytes: of a whole key.
     """
 
-    elements: tuple[Element, ...] | None = None
+    elements: Sequence[Element] | None = None
     intervals: bool = False
     fields: tuple[int, ...] = ()
     key_bytes: int = 4
@@ -91,7 +91,7 @@ class Chain:
     family: Family
     table: str
     name: str
-    rules: tuple[Rule, ...] = ()
+    rules: Sequence[Rule] = ()
     hook: Hook | None = None
     priority: int = 0
     kind: ChainKind = "filter"

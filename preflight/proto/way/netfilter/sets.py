@@ -1,6 +1,6 @@
 """Whether a key is in a set, and what a map may give for it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from preflight.proto.way.netfilter.bits import Bits, Tri, any_of
@@ -51,7 +51,7 @@ def _fits(held: Set, element: Element, first: bytes, key: Bits) -> Tri:
     return sure
 
 
-def _in_intervals(elements: tuple[Element, ...], key: Bits) -> Iterator[Found]:
+def _in_intervals(elements: Sequence[Element], key: Bits) -> Iterator[Found]:
     """Elements where intervals begin and end, in any order; an end is not in its interval."""
     marks = sorted((each.key, each.opens, each) for each in elements if each.key is not None) if elements else []
     for place, (first, opens, element) in enumerate(marks):

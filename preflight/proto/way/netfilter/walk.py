@@ -11,8 +11,11 @@ from preflight.proto.way.netfilter.action import ENDING, Action
 from preflight.proto.way.netfilter.bits import Bits, Tri, any_of
 from preflight.proto.way.netfilter.machine import Outcome, run
 from preflight.proto.way.netfilter.packet import Packet, in_host_order
-from preflight.proto.way.netfilter.ruleset import Chain, Hook, Rule, Ruleset
+from preflight.proto.way.netfilter.ruleset import Chain, Counted, Hook, Rule, Ruleset
 
+ChainKey = tuple[bool, str, str, str]
+Key = tuple[ChainKey, int]
+"""A chain, and the number of a rule in it; 0 for its policy."""
 DEEPEST = 16
 """How deep the kernel lets chains call each other."""
 KillKind = Literal["drop", "reject", "queue", "take", "proxy", "unknown"]
@@ -53,19 +56,49 @@ class Change:
     counted: int | None = None
 
 
+class Counters:
+    """What the counters saw between two readings. Chains that were changed in between say nothing."""
+
+    def __init__(self, before: Ruleset, after: Ruleset) -> None:
+        self._before = {chain.key: chain for chain in before.chains}
+        self._after = {chain.key: chain for chain in after.chains}
+        self._same: dict[ChainKey, bool] = {}
+
+    def of(self, key: Key) -> int | None:
+        """What one of them saw; None if it does not count, or was not there before."""
+        chain, number = key
+        if not self._is_same(chain):
+            return None
+        first, last = _counted(self._before[chain], number), _counted(self._after[chain], number)
+        moved = None if first is None or last is None else last.packets - first.packets
+        return None if moved is not None and moved < 0 else moved
+
+    def _is_same(self, key: ChainKey) -> bool:
+        if key not in self._same:
+            first, last = self._before.get(key), self._after.get(key)
+            both = first is not None and last is not None
+            self._same[key] = both and _handles(first) == _handles(last)
+        return self._same[key]
+
+
+def _handles(chain: Chain | None) -> list[int | None]:
+    return [] if chain is None else [rule.handle for rule in chain.rules]
+
+
+def _counted(chain: Chain, number: int) -> Counted | None:
+    return chain.rules[number - 1].counter if number else chain.counter
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the counters of rules and policies saw between two readings, by chain and number of the rule (0: policy).
+    """The counters, and how many packets of the flow were sent meanwhile; 0 where that is not known."""
 
-    sent: packets that were sent meanwhile; 0 where that is not known.
-    """
-
-    moved: Mapping[tuple[tuple[bool, str, str, str], int], int]
+    counters: Counters
     sent: int = 0
 
     def of(self, chain: Chain, rule: Rule | None) -> int | None:
-        """What one of them saw; None if it does not count, or was not there before."""
-        return self.moved.get((chain.key, 0 if rule is None else rule.number))
+        """What the counter of a rule, or of a policy, saw."""
+        return self.counters.of(key_of(chain, rule))
 
 
 class Walk:
@@ -186,10 +219,15 @@ def mark_of_sent(ruleset: Ruleset, flow: Flow) -> int | None:
     None where they may have changed it and nobody can know to what: the kernel then routes again by a mark of theirs.
     """
     packet = Packet(flow=flow, hook="output", mark=in_host_order(flow.mark), devices=ruleset.devices)
-    walk = Walk(ruleset, Counts({}), packet)
+    walk = Walk(ruleset, Counts(Counters(ruleset, ruleset)), packet)
     walk.pass_hook("output")
     mark = walk.packet.mark
     return int.from_bytes(mark.value, sys.byteorder) if mark.is_known else None
+
+
+def key_of(chain: Chain, rule: Rule | None) -> Key:
+    """The key of a rule, or of the policy of a chain."""
+    return chain.key, 0 if rule is None else rule.number
 
 
 def chains_at(ruleset: Ruleset, hook: Hook, flow: Flow) -> Sequence[Chain]:
