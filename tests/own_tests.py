@@ -164,6 +164,7 @@ ELSEWHERE = {
     "preflight/model/plugins.py": "tests/attack/test_plugins.py",
     "preflight/model/pmtu_hops.py": "tests/proto/pmtu/test_hops.py",
     "preflight/model/rejected.py": "tests/proto/stamp/test_sender.py",
+    "preflight/model/observed.py": "tests/proto/responder/test_observed.py",
     "preflight/model/return_path.py": "tests/proto/responder/test_return_path.py",
     "preflight/model/roles.py": "tests/checks/test_posture_roles.py",
     "preflight/model/tapped.py": "tests/proto/way/test_tunnel_packets.py",
@@ -226,7 +227,6 @@ ELSEWHERE = {
     "preflight/report/terminal.py": "tests/report/test_renderers.py",
     "preflight/report/text.py": "tests/report/test_renderers.py",
     "preflight/responder/hellos.py": "tests/net/responder/test_hello.py",
-    "preflight/responder/mailbox.py": "tests/net/stamp/test_path.py",
     "preflight/responder/nat.py": "tests/net/stun/test_nat.py",
     "preflight/responder/stun.py": "tests/net/stun/test_servers.py",
 }

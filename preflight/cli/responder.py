@@ -15,7 +15,7 @@ import click
 from preflight.proto.responder.admission import SOURCE_PER_S, Admission, Limits
 
 if TYPE_CHECKING:
-    from preflight.model.overlay import IPNetwork
+    from preflight.model.overlay import IPNetwork, OverlayState
     from preflight.proto.stamp.reflector import SessionReflector
     from preflight.responder.core import ResponderCore
     from preflight.responder.places import Place
@@ -232,7 +232,10 @@ def _mailbox(
     from preflight.responder.observing import Observers
 
     def observed(listeners: "Sequence[ServedSocket]") -> "Coroutine[Any, Any, None]":
-        read = partial(read_overlay, settings.overlay)
+        async def read(addresses: "Sequence[str]", interface: str | None) -> "OverlayState | None":
+            named = {} if interface is None else {"interface": interface}
+            return await read_overlay(settings.overlay.model_copy(update=named), addresses)
+
         observers = Observers(listeners, read, settings.peers, time.monotonic())
         return mailbox.run(partial(send_probes, listeners), observers.look)
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.network_state import NetworkState
 from preflight.model.observed import PeerSight
 from preflight.model.overlay import OverlayState
 from preflight.model.peer import Peer
+from preflight.net.kernel import Kernel
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.routes import KernelState
 from preflight.net.way.tap import Tap, Wanted
@@ -38,8 +39,9 @@ WINDOW_S: Final = 1.0
 """How long to look where the asker's packets do not come: it sends one every quarter of a second."""
 ENOUGH: Final = 3
 LOOK_AGAIN_S: Final = 0.05
-ReadOverlay = Callable[[Sequence[str]], Awaitable[OverlayState | None]]
-"""Reads this host's tunnels; of several the one that has these addresses."""
+Read = TypeVar("Read")
+ReadOverlay = Callable[[Sequence[str], str | None], Awaitable[OverlayState | None]]
+"""Reads this host's tunnels: of several the one that has these addresses, or the one of an interface."""
 
 
 class Observers:
@@ -58,41 +60,52 @@ class Observers:
     @asynccontextmanager
     async def look(self, request: ProbeRequest) -> AsyncGenerator["_Looking | None", None]:
         """From now on, at the packets between the asker's socket and the responder's; None if that cannot be."""
-        vantage = await self._vantage(request) if self._rate.take(time.monotonic()) else None
-        first = await self._snapshot(vantage) if vantage else None
-        if vantage is None or first is None:
+        begun = await _or_none(self._begin(request)) if self._rate.take(time.monotonic()) else None
+        if begun is None:
             yield None
             return
-        vantage = vantage.leaving_by(first)
-        before = await self._snapshot(vantage, uplink_of(first, vantage.watched)) or first
-        rules = await asyncio.to_thread(self._firewall.snapshot)
+        vantage, before, rules = begun
         async with Tap(await _wanted(vantage, before)) as tap:
             yield _Looking(self, vantage, before, rules, tap)
+
+    async def _begin(self, request: ProbeRequest) -> tuple[Vantage, NetworkState, FilterSnapshot] | None:
+        """The first readings; None where this host has nothing to do with what is asked."""
+        vantage = await self._vantage(request)
+        if vantage is None:
+            return None
+        first = await self._snapshot(vantage)
+        vantage = vantage.leaving_by(first)
+        before = await self._snapshot(vantage, uplink_of(first, vantage.watched))
+        return vantage, before, await asyncio.to_thread(self._firewall.snapshot)
 
     async def _vantage(self, request: ProbeRequest) -> Vantage | None:
         if not is_own(request, self._peers):
             return None
         listener = listener_towards(self._listeners, request.address, request.port)
-        overlay = await self._read([request.address]) if listener else None
+        overlay = await self._tunnels(request.address, request.to) if listener and request.to else None
         if listener is None or overlay is None:
             return None
         return Vantage.of(request, listener.port, overlay, os.getuid())
 
-    async def _snapshot(self, vantage: Vantage, uplink: str | None = None) -> NetworkState | None:
-        """None where this host's kernel cannot be asked."""
-        leaving, arriving = questions(vantage.watched, uplink)
-        try:
-            return await self._kernel.snapshot(leaving, arriving)
-        except (NeedsPlatform, OSError):
-            return None
+    async def _tunnels(self, asker: str, own: str) -> OverlayState | None:
+        """This host's tunnels; a tunnel of a product that nobody can recognise is known by the responder's address."""
+        overlay = await self._read([asker], None)
+        if overlay is not None and overlay.has(own):
+            return overlay
+        links = await Kernel().links()
+        holder = next((link.name for link in links if link.has(own) and not link.loopback), None)
+        return await self._read([asker], holder) if holder is not None else None
+
+    async def _snapshot(self, vantage: Vantage, uplink: str | None = None) -> NetworkState:
+        return await self._kernel.snapshot(*questions(vantage.watched, uplink))
 
     async def sight(
         self, vantage: Vantage, before: NetworkState, rules: FilterSnapshot, tap: Tap, sent: int
     ) -> PeerSight:
         """Everything, with second readings. sent: probes that left for the asker meanwhile."""
         after = await self._snapshot(vantage, uplink_of(before, vantage.watched))
-        overlay = await self._read([vantage.address])
-        if after is None or overlay is None:
+        overlay = await self._tunnels(vantage.address, vantage.own)
+        if overlay is None:
             return PeerSight()
         seen = _came(tap, vantage)
         bursts = vantage.bursts(after, sent, seen)
@@ -122,7 +135,18 @@ class _Looking:
             if _came(self._tap, self._vantage) >= ENOUGH:
                 break
             await asyncio.sleep(LOOK_AGAIN_S)  # the firewall sends no notice when it drops what came
-        return await self._observers.sight(self._vantage, self._before, self._rules, self._tap, sent)
+        sight = self._observers.sight(self._vantage, self._before, self._rules, self._tap, sent)
+        return await _or_none(sight) or PeerSight()
+
+
+async def _or_none(reading: Awaitable[Read | None]) -> Read | None:
+    """None where this host cannot be asked: a look that fails must not end the responder."""
+    from pyroute2 import NetlinkError
+
+    try:
+        return await reading
+    except (NeedsPlatform, NetlinkError, OSError):
+        return None
 
 
 async def _wanted(vantage: Vantage, state: NetworkState) -> Wanted:
