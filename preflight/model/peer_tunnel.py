@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTunnel:
-    """The peer's WireGuard as far as it is about the asker.
+    """What of the peer's WireGuard is about the asker.
 
     addresses: the peer's own in the tunnel. interface: at the peer. public_key: the peer's own, as others must know it.
     knows_key: it has an entry with the asker's key. owner: the key of the entry that owns the asker's overlay address,

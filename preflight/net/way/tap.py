@@ -28,7 +28,7 @@ MOST_PACKETS: Final = 5000
 """A tap stops here: a burst is ten packets, and a tunnel that carries more than this meanwhile is not silent."""
 _MOST_AT_ONCE = 256
 _SNAP_BYTES = 10_000
-"""Two messages of the largest usual size: so those that offload joins are told apart."""
+"""Two messages of the largest usual size: so those that offload joins are separated."""
 _BUFFER_BYTES = 4 * 1024 * 1024
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _STATISTICS = struct.Struct("@II")
