@@ -91,8 +91,6 @@ def test_the_strongest_source_of_the_control_url_wins(
     config: Path, options: Options, environ: dict[str, str], url: str, source: str | None
 ) -> None:
     """Options beat environment beats file, and the one in use is named."""
-    from dataclasses import replace
-
     settings = load(replace(options, config=config), environ)
     assert str(settings.control.url) == url
     assert settings.control_url_source == (source or str(config))
