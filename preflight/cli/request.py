@@ -23,6 +23,7 @@ class Request:
     allow_inconclusive: bool = False
     enroll: bool = False
     intrusive: bool = False
+    trace: bool = False
     bootstrap_token_file: Path | None = None
     credentials_out: Path | None = None
     lab: str | None = None

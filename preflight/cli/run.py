@@ -56,6 +56,11 @@ _OPTIONS = (
     click.option(
         "--intrusive", is_flag=True, help="Also checks that write to the cluster and clean up: posture.scope."
     ),
+    click.option(
+        "--trace",
+        is_flag=True,
+        help="Trace packets in trouble through this node's firewall: adds a table for a second (root).",
+    ),
     click.option("--bootstrap-token-file", type=click.Path(path_type=Path), metavar="FILE", help="With --enroll."),
     click.option(
         "--credentials-out", type=click.Path(path_type=Path), metavar="FILE", help="Where the credential goes."

@@ -77,6 +77,7 @@ class Session:
                     redact=request.redact,
                     enroll=request.enroll,
                     intrusive=request.intrusive,
+                    trace=request.trace,
                     bootstrap_token_file=request.bootstrap_token_file,
                     credentials_out=request.credentials_out,
                     reports_url=request.command[1:2] in (("all",), ("run",)),

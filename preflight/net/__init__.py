@@ -49,7 +49,7 @@ class Net:
         """The ways of packets, station by station."""
         from preflight.net.way.follow import PacketWays
 
-        return PacketWays(self.path, self.overlay, self.listener)
+        return PacketWays(self.path, self.overlay, self.listener, trace_rules=self._settings.trace)
 
     @cached_property
     def nat(self) -> "NatProbes":

@@ -104,6 +104,7 @@ class Settings:
     secrets: Secrets = Secrets()
     enrolment: Enrolment | None = None
     intrusive: bool = False
+    trace: bool = False
     source: Path | None = None
     worker_files: tuple[WorkerFile, ...] = ()
     scope_from_file: bool = False
@@ -124,6 +125,7 @@ class Options:
     redact: tuple[Literal["addresses"], ...] = ()
     enroll: bool = False
     intrusive: bool = False
+    trace: bool = False
     bootstrap_token_file: Path | None = None
     credentials_out: Path | None = None
     reports_url: bool = False
@@ -172,6 +174,7 @@ def load(options: Options, environ: Mapping[str, str] | None = None) -> Settings
         control_plane=config.control_plane,
         secrets=secrets,
         intrusive=options.intrusive,
+        trace=options.trace,
         enrolment=_enrolment(options, environ, secrets),
         source=source,
         worker_files=files,

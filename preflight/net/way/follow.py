@@ -8,12 +8,13 @@ import asyncio
 import os
 import time
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from preflight.model.event import Listener, telling
+from preflight.model.flow import Flow
 from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
@@ -23,7 +24,9 @@ from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.routes import KernelState
+from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap, Wanted
+from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.observation import Observation
@@ -55,10 +58,13 @@ class PacketWays:
     """The ways of packets to peers, both directions.
 
     path: sends the bursts, and knows what the peers have reported. overlay: reads the overlay's state again.
+    trace_rules: have the kernel trace the bursts through its rules, which adds a table while they pass.
     """
 
-    def __init__(self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None) -> None:
-        self._path, self._overlay = path, overlay
+    def __init__(
+        self, path: "PathProbes", overlay: ReadOverlay, listener: Listener | None = None, *, trace_rules: bool = False
+    ) -> None:
+        self._path, self._overlay, self._trace_rules = path, overlay, trace_rules
         self._kernel, self._firewall = KernelState(listener), Firewall(listener)
         self._listener = listener
         self._questions = KernelQuestions(listener)
@@ -117,7 +123,18 @@ class PacketWays:
             await self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             last = await self._read(tap, sent, overlay)
             last = replace(last, after=replace(last.after, rules=first.after.rules))
-        return await self._asked(last)
+        return await self._traced(await self._asked(last))
+
+    async def _traced(self, record: Record) -> Record:
+        """With traces to the endpoint where nothing else has shown the place; last, for they refresh mappings."""
+        outer = record.watched.outer
+        known = any(verdict.station is not None for verdict in conclude(record.peer.target, observe(record)))
+        if known or record.pings or outer is None or not outer.source or record.tapped.blind is not None:
+            return record
+        try:
+            return replace(record, traces=await OuterTrace(self._listener).follow(outer))
+        except OSError:
+            return record
 
     async def _asked(self, record: Record) -> Record:
         """With what this node's links answer; it comes last, for it could refresh what the burst was to show."""
@@ -132,6 +149,7 @@ class PacketWays:
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
         wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
         tap = await stack.enter_async_context(Tap(wanted))
+        tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
         stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
         sent = Record(
             peer=peer,
@@ -147,8 +165,18 @@ class PacketWays:
             carrier=carrier,
             asked=self._path.asked(peer),
             uid=os.getuid(),
+            traced=tracing.dropped() if tracing is not None else (),
         )
         return tap, sent
+
+    def _rules_traced(self, stack: AsyncExitStack, flows: Sequence[Flow]) -> RuleTrace | None:
+        """A trace of the rules, if it was asked for and this process may."""
+        if not self._trace_rules:
+            return None
+        try:
+            return stack.enter_context(RuleTrace(flows, self._listener))
+        except OSError:
+            return None
 
     async def _read(self, tap: Tap, sent: Record, overlay: OverlayState) -> Record:
         """The record with what there is to see now. What came just now had its time to be counted."""

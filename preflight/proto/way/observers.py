@@ -16,7 +16,9 @@ from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, up
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
+from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import Burst, TunnelView, inside
 
@@ -44,7 +46,8 @@ class Record:
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
-    answers: of the uplink, None if it was not asked. uid: of this process.
+    answers: of the uplink, None if it was not asked. traces: to its endpoint, where nothing else
+    showed the place. traced: rules that were traced while the burst passed. uid: of this process.
     """
 
     peer: Peer
@@ -60,6 +63,8 @@ class Record:
     asked: AskResult | None = None
     echo: EchoAnswer | None = None
     pings: bool = False
+    traces: Traces | None = None
+    traced: tuple[Dropped, ...] = ()
     answers: Answers | None = None
     uid: int = 0
 
@@ -143,9 +148,19 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
-        *observe_filters(before.rules, after.rules, bursts),
+        *observe_filters(before.rules, after.rules, bursts, traced=record.traced),
         *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
+        *_along_the_way(record),
     )
+
+
+def _along_the_way(record: Record) -> Iterator[Observation]:
+    outer, traces = record.watched.outer, record.traces
+    if outer is None or traces is None:
+        return
+    side, never = record.watched.tunnel, _view(record, record.stats, large=False).never
+    yield observe_traces(traces, outer, side)
+    yield observe_private(record.after.kernel, outer, side, traces, never=never)
 
 
 def filter_bursts(record: Record) -> Iterator[FilterBurst]:
