@@ -104,7 +104,13 @@ def test_the_strongest_source_of_the_control_url_wins(
         ("control: {url: 10.66.0.3/}\n", ControlUrl("http", "10.66.0.3", 80, port_given=False)),
         (
             "control: {url: 'h:99999'}\n",
-            ControlUrlError("h:99999", "its port is not a number from 1 to 65535", hosts=("h",)),
+            ControlUrlError(
+                "h:99999",
+                "its port is not a number from 1 to 65535",
+                hosts=("h",),
+                problem="port",
+                meant=ControlUrl("http", "h", 9847),
+            ),
         ),
     ],
 )
