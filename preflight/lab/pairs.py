@@ -13,7 +13,7 @@ _RULES = frozenset(
         *("filter-outer", "post-outer", "egress-outer", "prerouting-outer", "input-outer"),
     )
 )
-"""Stations where rules kill packets of one direction, whatever becomes of the other."""
+"""Stations where rules kill packets of one direction, whatever happens to the other."""
 _PARTLY = ("mtu.black-hole", "udp.blocked")
 """Codes of what kills only some packets of a direction."""
 _BY_ANSWERS = ("offender", "answered_from")
@@ -71,14 +71,14 @@ def _at_two_peers(first: Fault, second: Fault, one: Truth, other: Truth) -> str 
 
 
 def _two_deaths(setup: Setup, first: Fault, second: Fault, one: Truth, other: Truth) -> str | None:
-    """Nothing of b gets to a, and b gets nothing of a: the mailbox tells what b saw, and lets b send."""
+    """Nothing of b gets to a, and b gets nothing of a: the mailbox has what b saw, and lets b send."""
     outer = [fault.place.station.endswith("-outer") for fault in (first, second)]
     if not {first.place.station, second.place.station} <= _RULES:
         return "only rules leave the other direction as it was"
     if all(outer):
         return "the lab's rules for a tunnel's own packets are known by one comment"
     if setup.user != "root" or not told(setup, outer=any(outer)):
-        return "with both directions dead nobody tells what b saw"
+        return "with both directions dead nobody reports what b saw"
     return None if all(map(_is_whole, (one, other))) else "what dies in part is seen by what comes back"
 
 

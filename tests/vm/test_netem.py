@@ -1,4 +1,4 @@
-"""The lab's own bad link beside the kernel's netem: the same burst through both, on one underlay without a tunnel."""
+"""The lab's own bad link and the kernel's netem: the same burst through both, on one underlay without a tunnel."""
 
 import secrets
 import socket
