@@ -68,7 +68,7 @@ class Draw:
 
     @property
     def any_order(self) -> bool:
-        """Whether none of its faults is deeper: they strike packets of two directions or to two peers, or one only warns.
+        """Whether none of its faults is deeper: they strike packets two ways or to two peers, or one only warns.
 
         What stops nothing need not be repaired before anything else.
         """
