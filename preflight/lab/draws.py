@@ -68,8 +68,12 @@ class Draw:
 
     @property
     def any_order(self) -> bool:
-        """Whether none of its faults is deeper: they strike packets of two directions, or to two peers."""
-        return len(self.faults) > 1 and {fault.place.way for fault in self.made()} == {"packet"}
+        """Whether none of its faults is deeper: they strike packets two ways or to two peers, or one only warns.
+
+        What stops nothing need not be repaired before anything else.
+        """
+        packets = {fault.place.way for fault in self.made()} == {"packet"}
+        return len(self.faults) > 1 and (packets or any(truth.warns for truth in self.truths()))
 
     @property
     def name(self) -> str:

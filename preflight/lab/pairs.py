@@ -71,7 +71,7 @@ def _at_two_peers(first: Fault, second: Fault, one: Truth, other: Truth) -> str 
 
 
 def _two_deaths(setup: Setup, first: Fault, second: Fault, one: Truth, other: Truth) -> str | None:
-    """Nothing of b gets to a, and b gets nothing of a: the mailbox says what b saw, and lets b send."""
+    """Nothing of b gets to a, and b gets nothing of a: the mailbox has what b saw, and lets b send."""
     outer = [fault.place.station.endswith("-outer") for fault in (first, second)]
     if not {first.place.station, second.place.station} <= _RULES:
         return "only rules leave the other direction as it was"

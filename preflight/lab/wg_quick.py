@@ -48,5 +48,7 @@ def up(argv: Sequence[str], *, mark: str, log: Path, timeout: float) -> None:
             check=False,
         )
     if done.returncode != 0:
-        words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise LabError(f"{log.stem} failed: {words[-1] if words else f'exit code {done.returncode}'}")
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        # What it does is marked so, also what it does to clean up behind an error.
+        said = [line for line in lines if not line.startswith("[#]")] or lines
+        raise LabError(f"{log.stem} failed: {said[-1] if said else f'exit code {done.returncode}'}")

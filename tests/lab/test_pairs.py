@@ -111,4 +111,5 @@ def test_packets_alone_have_no_order() -> None:
     """Protects the order of repair where there is one: what carries requests is repaired before them."""
     assert Draw(PLAIN, ("filter-out-drop", "input-drop-answers")).any_order
     assert not Draw(PLAIN, ("filter-out-drop", "server-list-503")).any_order
+    assert Draw(PLAIN, ("tunnel-older-file", "server-list-503")).any_order
     assert not Draw(PLAIN, ("filter-out-drop",)).any_order

@@ -140,9 +140,11 @@ def _excluded(station: str, lever: Lever, node: str) -> Callable[[Setup], str | 
             return "no packet of this tunnel is that large"
         if lever.name == "udp" and node == "b" and not setup.keyed:
             return "without a responder nothing at b answers UDP"
+        if setup.namespace == "vrf" and (station, node) == ("input", "a"):
+            return "what comes out of a tunnel in a VRF has the VRF's device there"
         return None
 
-    return reason if lever.name in ("large", "udp") else anywhere
+    return reason if lever.name in ("large", "udp") or (station, node) == ("input", "a") else anywhere
 
 
 def _faults(station: str, lever: Lever) -> tuple[Fault, Fault]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from preflight.lab.network import Network
 
 _HEADERS = 48
-"""Of IPv6 and UDP: a datagram that is smaller than the tunnel's MTU by this fits into it."""
+"""Of IPv6 and UDP: a datagram that is smaller than the tunnel's MTU by them fits into it."""
 _SAID: dict[Dead, str] = {
     "forward": "from a to its remote end",
     "reverse": "from a's remote end to a",

@@ -136,7 +136,7 @@ def _before_excluded(setup: Setup) -> str | None:
 
 
 def _blocked(network: "Network") -> None:
-    """No UDP passes, from before the first handshake of any node."""
+    """No UDP passes, from before every first handshake."""
     network.nft(ROUTER, "forward meta l4proto udp drop")
     for node in network.plan.topology.members:
         network.configure_tunnel(node)
@@ -255,7 +255,7 @@ FAULTS = (
     ),
     Fault(
         name="network-blocked",
-        summary="the network has let no UDP pass since before the first handshake, from any sender",
+        summary="the network has let no UDP pass since before the first handshake, from no member",
         place=PLACE,
         made=_part("the router drops all UDP from the start", _blocked),
         expected=_never_up(None),

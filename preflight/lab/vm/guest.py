@@ -27,6 +27,8 @@ mount -t overlay -o lowerdir=/host,upperdir=/layer/changes,workdir=/layer/work o
 cd /layer/root
 
 mount --bind /dev dev
+ln -s /proc/self/fd dev/fd
+for number in 0:stdin 1:stdout 2:stderr; do ln -s "fd/${{number%:*}}" "dev/${{number#*:}}"; done
 mkdir -p dev/pts dev/shm
 mount -t devpts pts dev/pts
 mount -t tmpfs shm dev/shm

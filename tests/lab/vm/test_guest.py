@@ -17,6 +17,13 @@ def test_the_host_s_root_is_read_only() -> None:
     assert "lowerdir=/host,upperdir=/layer/changes" in "".join(lines)
 
 
+def test_a_program_may_read_its_own_descriptors_as_files() -> None:
+    """wg-quick hands its settings on as /dev/fd/63, and the kernel's own /dev has no such names."""
+    text = first_program(Path("/m"), {})
+    assert "ln -s /proc/self/fd dev/fd" in text
+    assert 'for number in 0:stdin 1:stdout 2:stderr; do ln -s "fd/${number%:*}" "dev/${number#*:}"; done' in text
+
+
 def test_shared_folders_are_mounted_where_they_are_on_the_host() -> None:
     """A path means the same on both sides, and a folder inside another one is not hidden by it."""
     text = first_program(Path("/m"), {"share0": Path("/out/inner one"), "share1": Path("/out")})
