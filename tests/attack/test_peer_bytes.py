@@ -70,7 +70,10 @@ REPORT = {"nonce": bytes(16).hex(), "refusal": "", "received": 9, "elsewhere": 0
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["unsigned", "signed"])
 @settings(max_examples=100, deadline=None)
-@given(field=st.sampled_from([*REPORT, "send_errors", "way", "overflowed", "version", "x"]), value=json_values)
+@given(
+    field=st.sampled_from([*REPORT, "send_errors", "way", "overflowed", "observed", "tunnel", "version", "x"]),
+    value=json_values,
+)
 def test_absurd_reports_by_mailbox_are_bad_input(key: bytes | None, field: str, value: object) -> None:
     """A report with any value in any field, four hundred digits too, is taken within its bounds or refused."""
     body = {**REPORT, "send_errors": {}, field: value}
