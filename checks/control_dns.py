@@ -64,7 +64,7 @@ async def control_dns(ctx: Context) -> AsyncGenerator[Result, None]:
         yield _not_applicable(f"{proxy.variable} hands the name {url.host} to the proxy {proxy.place} to resolve")
     else:
         resolution = await ctx.net.dns.resolve(url.host)
-        overlay = await ctx.net.with_routes(ctx.overlay, _all_addresses(resolution))
+        overlay = await ctx.net.with_routes(ctx.overlay, resolution.all_addresses)
         yield judge(resolution, url, overlay, ctx.url_source)
 
 
@@ -241,7 +241,7 @@ def _split(resolution: Resolution, overlay: OverlayState | None, *, fatal: bool)
     by_file = bool(resolution.files.hosts) and set(used) <= set(resolution.files.hosts)
     leading = next((each for each in resolution.resolvers if set(each.addresses) & set(used)), None)
     origin = f" (from {HOSTS_FILE})" if by_file else f" (from {leading.source})" if leading else ""
-    better = [address for address in _all_addresses(resolution) if placement(address, overlay) == "overlay"]
+    better = [address for address in resolution.all_addresses if placement(address, overlay) == "overlay"]
     line = f"Make every resolver in {RESOLVERS_FILE} and {HOSTS_FILE} give {name} the same overlay address."
     if fatal and better and by_file:
         line = f"{better[0]} {name}   # in {HOSTS_FILE}, in the place of the line with {used[0]}"
@@ -366,12 +366,6 @@ def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
         return True
     outcomes = {lookup.outcome for lookup in resolution.resolvers}
     return "answer" in outcomes and bool(outcomes & {"nxdomain", "no-address"})
-
-
-def _all_addresses(resolution: Resolution) -> list[str]:
-    lookups = (resolution.system, *resolution.resolvers, *resolution.further)
-    every = (address for lookup in lookups for address in lookup.addresses)
-    return list(dict.fromkeys(every))
 
 
 def _said(lookup: Lookup) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from preflight.api import (
     NODE,
+    Code,
     Context,
     Direction,
     Remedies,
@@ -107,16 +108,8 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
     name = state.interface
     facts = TunnelMtuFacts(tunnel_mtu_bytes=mtu)
     if mtu < minimum_mtu:
-        return failed(
-            codes.OVERLAY_MTU_TOO_SMALL,
-            NODE,
-            Direction.LOCAL,
-            f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}",
-            remedies=set_mtu_here(name, minimum_mtu, state.product),
-            facts=facts,
-            measurements={"mtu_bytes": mtu},
-            station=Station("tunnel"),
-        )
+        message = f"{name} has MTU {mtu}; the overlay must carry {minimum_mtu}"
+        return _bad(codes.OVERLAY_MTU_TOO_SMALL, message, set_mtu_here(name, minimum_mtu, state.product), facts)
     if state.overhead_bytes is None or not underlays:
         message = f"{name} has MTU {mtu}{_in_pieces(state, underlays)}"
         return passed(NODE, Direction.LOCAL, message, facts=facts)
@@ -126,21 +119,27 @@ def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) 
     facts = replace(facts, underlay_mtu_bytes=tightest.mtu, overhead_bytes=tightest.mtu - fits, fits_bytes=fits)
     sizes = f"{mtu} and {tightest.mtu - fits} bytes of tunnel headers make {mtu + tightest.mtu - fits}"
     if mtu > fits:
-        return failed(
-            codes.OVERLAY_MTU_TOO_BIG,
-            NODE,
-            Direction.LOCAL,
-            f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}",
-            remedies=_remedies(state, tightest, fits, minimum_mtu),
-            facts=facts,
-            measurements={"mtu_bytes": mtu},
-            station=Station("tunnel"),
-        )
+        message = f"{name}: {sizes}, but {tightest.interface} towards {tightest.endpoint} has MTU {tightest.mtu}"
+        return _bad(codes.OVERLAY_MTU_TOO_BIG, message, _remedies(state, tightest, fits, minimum_mtu), facts)
     return passed(
         NODE,
         Direction.LOCAL,
         f"{name}: {sizes}, which {tightest.interface} with MTU {tightest.mtu} carries",
         facts=facts,
+    )
+
+
+def _bad(code: Code, message: str, remedies: Remedies, facts: TunnelMtuFacts) -> Result:
+    """The device itself promises what it cannot keep, or too little."""
+    return failed(
+        code,
+        NODE,
+        Direction.LOCAL,
+        message,
+        remedies=remedies,
+        facts=facts,
+        measurements={"mtu_bytes": facts.tunnel_mtu_bytes},
+        station=Station("tunnel"),
     )
 
 

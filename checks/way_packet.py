@@ -36,6 +36,7 @@ MOST_PEERS = 6
     reads=(facts.MtuFacts, facts.EchoFacts),
     measures=True,
     timeout=30,
+    timeout_per_peer=0.01,
     privileges=("net_admin", "net_raw"),
     codes=(
         codes.HOST_FIREWALL_DROP,

@@ -143,6 +143,8 @@ CLASSIFIED = {
     "BSD License": "BSD-3-Clause",
     "Apache Software License": "Apache-2.0",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
+    "GNU Lesser General Public License v3.0": "LGPL-3.0-only",
 }
 """Older metadata has no SPDX expression."""
 

@@ -72,14 +72,11 @@ def fuzz(
         file = next((output.path for output in wanted if output.format == "json" and output.path), None)
         with report_folder(file, single=False) as folder:
             attempts = Attempts()
-            trials = Trials(folder, attempts, healing=heal)
-            everything, shrunk, interrupted = _run(drawn, jobs or default_jobs(), shrink, trials)
+            scored = _run(drawn, jobs or default_jobs(), shrink, Trials(folder, attempts, healing=heal))
             with attempts.one():
-                _write(chosen, everything, shrunk, wanted)
+                _write(chosen, *scored[:2], wanted)
             attempts.settle()
-    if interrupted:
-        sys.exit(INTERRUPTED)
-    sys.exit(0 if all(each.outcome.good for each in everything) else 1)
+    sys.exit(INTERRUPTED if scored[2] else int(not all(each.outcome.good for each in scored[0])))
 
 
 def _draws(seed: int, kind: "Wanted", count: int | None, minutes: float | None, times: int | None) -> Iterator["Draw"]:

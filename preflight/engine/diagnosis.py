@@ -18,6 +18,7 @@ from preflight.api import CONTROL, NODE, Code, Direction, Facts, Remedies, Resul
 from preflight.engine.rules import BENEATH, DEPTH, LAYERS, OUTER, RULES, Rule, dies_with, silent
 from preflight.engine.ways import WayId, way_of
 from preflight.model.event import Listener, telling
+from preflight.model.facts import DeathFacts
 from preflight.proto.way.stations import Station
 
 SEVERITY = (Status.FAIL, Status.ERROR, Status.WARN, Status.INCONCLUSIVE)
@@ -160,8 +161,11 @@ class _Reach:
 
 
 def _stops_all(cause: _Candidate) -> bool:
-    """Whether packets die where this node's tunnel meets the network, which those for the control plane meet too."""
-    return any(station.id in OUTER for station, _ in cause.deaths)
+    """Whether packets die where those for the control plane pass too: at the network, or where no table has a route."""
+    return any(
+        station.id in OUTER or (isinstance(facts, DeathFacts) and facts.route_type == "none")
+        for station, facts in cause.deaths
+    )
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:

@@ -56,3 +56,9 @@ class Resolution:
     resolvers: tuple[Lookup, ...]
     further: tuple[Lookup, ...] = ()
     files: NameFiles = NameFiles()
+
+    @property
+    def all_addresses(self) -> list[str]:
+        """What any source said, each address once."""
+        lookups = (self.system, *self.resolvers, *self.further)
+        return list(dict.fromkeys(address for lookup in lookups for address in lookup.addresses))

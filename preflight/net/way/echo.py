@@ -4,6 +4,9 @@ import asyncio
 import os
 from typing import Final
 
+from icmplib import ICMPRequest, ICMPv4Socket, ICMPv6Socket
+from icmplib.exceptions import ICMPLibError
+
 from preflight.model.tapped import EchoAnswer
 
 TIMEOUT_S: Final = 0.5
@@ -15,9 +18,6 @@ async def ask_echo(address: str) -> EchoAnswer | None:
 
 
 def _ask(address: str) -> EchoAnswer | None:
-    from icmplib import ICMPRequest, ICMPv4Socket, ICMPv6Socket
-    from icmplib.exceptions import ICMPLibError
-
     request = ICMPRequest(destination=address, id=int.from_bytes(os.urandom(2)), sequence=1)
     try:
         with (ICMPv6Socket if ":" in address else ICMPv4Socket)() as link:

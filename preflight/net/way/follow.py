@@ -91,7 +91,7 @@ class PacketWays:
 
     def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
         """Every observation as an event of the run."""
-        tell = telling(self._listener, "way.packet", peer.target)
+        tell = telling(self._listener, "way.follow", peer.target)
         for each in found:
             tell(
                 time.monotonic(),

@@ -100,7 +100,7 @@ def _keys(view: TunnelView, told: PeerTunnel, peer: OverlayPeer, own_key: str) -
             f"{told.public_key}"
         )
         facts = DeathFacts(public_key=told.public_key, mismatch="public key")
-        return _killed(_THERE, code, message, facts, advice.renew_here(view.after, peer, told.public_key))
+        return _killed(_THERE, code, message, facts, advice.renew_here(view.after, peer, told.public_key, view.target))
     if not told.knows_key:
         instead = f"; it has {told.owner} for this node's address" if told.owner is not None else ""
         message = f"the tunnel of {view.target} has no peer with this node's public key {own_key}{instead}"

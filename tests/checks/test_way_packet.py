@@ -1,0 +1,56 @@
+"""way.packet: verdicts become results with their place; peers in excess of what one run follows are named."""
+
+import asyncio
+from typing import cast
+
+from preflight_checks.way_packet import MOST_PEERS, judge, way_packet
+
+from preflight import codes
+from preflight.api import Context, Direction, Observation, Peer, Result, Station, Status
+from preflight.net import Net
+from preflight.proto.way.verdict import Verdict
+from preflight.settings.load import Settings
+
+PEER = Peer("10.66.0.2", "b")
+
+
+def test_a_proven_death_fails_at_its_station() -> None:
+    """The engine takes the place from the result."""
+    place = Station("filter-out")
+    verdict = Verdict(direction="forward", message="rule 7", code=codes.HOST_FIREWALL_DROP, station=place)
+    result = judge(PEER, verdict)
+    assert (result.status, result.direction, result.station) == (Status.FAIL, Direction.FORWARD, place)
+
+
+def test_a_way_without_a_death_is_no_failure() -> None:
+    """What was seen stays with the result, for the pictures."""
+    seen = (Observation(station=Station("tunnel"), finding="seen"),)
+    result = judge(PEER, Verdict(direction="reverse", message="last seen at tunnel", observations=seen))
+    assert (result.status, result.code, result.observations) == (Status.SKIP, codes.RUN_NOT_APPLICABLE, seen)
+
+
+class Ways:
+    """Replaces `ctx.net` and its ways: nothing is observed."""
+
+    def __init__(self) -> None:
+        self.ways, self.followed = self, list[str]()
+
+    async def follow(self, peer: Peer, *, large: bool, echoed: bool) -> tuple[Observation, ...]:
+        """Like PacketWays."""
+        self.followed.append(peer.name)
+        return (Observation(station=Station("route"), finding="clear"),)
+
+
+def test_a_mesh_in_trouble_is_not_followed_whole() -> None:
+    """Each burst costs time; the report says which peers were left out."""
+    peers = tuple(Peer(f"10.66.0.{n}", f"p{n}") for n in range(2, 12))
+    net = Ways()
+    context = Context(Settings(), peers, None, cast("Net", net))
+
+    async def run() -> list[Result]:
+        return [result async for result in way_packet.function(context)]
+
+    results = asyncio.run(run())
+    assert net.followed == [peer.name for peer in peers[:MOST_PEERS]]
+    assert {result.target for result in results} == {peer.name for peer in peers}
+    assert all("--peer" in result.message for result in results if result.target not in net.followed)
