@@ -27,7 +27,7 @@ class Firewall:
     """Reads only, within milliseconds. Every reading is of the network namespace of the calling thread."""
 
     def __init__(self, listener: Listener | None = None) -> None:
-        self._tell = telling(listener, "firewall")
+        self._tell = telling(listener, "way.firewall")
 
     def snapshot(self, flows: Iterable[Flow] = (), addresses: Iterable[str] = ()) -> FilterSnapshot:
         """The ruleset with its counters, and what connection tracking holds of some flows.

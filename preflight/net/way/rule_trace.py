@@ -29,7 +29,7 @@ class RuleTrace:
 
     def __init__(self, flows: Sequence[Flow], listener: Listener | None = None) -> None:
         self._flows = tuple(flows)
-        self._tell = telling(listener, "firewall")
+        self._tell = telling(listener, "way.rule_trace")
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
