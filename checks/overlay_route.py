@@ -44,7 +44,17 @@ async def overlay_route(ctx: Context) -> AsyncGenerator[Result, None]:
             yield inconclusive(codes.RUN_NEEDS_PLATFORM, peer.target, Direction.FORWARD, str(error))
         return
     for peer in ctx.peers:
-        yield judge(peer, ctx.overlay, routes[peer.address], links)
+        result = judge(peer, ctx.overlay, routes[peer.address], links)
+        if result.code is codes.OVERLAY_ROUTE_LEAK:
+            route = await _marked(ctx, peer, routes[peer.address])
+            result = judge(peer, ctx.overlay, route, links)
+        yield result
+
+
+async def _marked(ctx: Context, peer: Peer, route: Route) -> Route:
+    """The route of packets that the firewall marks on their way out: the kernel routes them again by the mark."""
+    mark = ctx.net.ways.mark_of(peer, route.source) if route.source else None
+    return await ctx.net.kernel.route_to(peer.address, mark=mark) if mark else route
 
 
 def judge(peer: Peer, overlay: OverlayState | None, route: Route, links: Iterable[Link]) -> Result:

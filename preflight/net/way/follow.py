@@ -29,6 +29,7 @@ from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
+from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, tunnel_side
 from preflight.proto.way.peer_word import peer_word
@@ -88,6 +89,13 @@ class PacketWays:
         found = (*said, *observe(record))
         self._report(peer, found)
         return found
+
+    def mark_of(self, peer: Peer, source: str) -> int | None:
+        """The mark that the rules for what this node sends give to packets to a peer; None if it cannot be known."""
+        rules = self._firewall.snapshot()
+        if rules.unreadable is not None:
+            return None
+        return mark_of_sent(rules.ruleset, replace(inner_flow(peer, os.getuid()), source=source))
 
     def _report(self, peer: Peer, found: Iterable[Observation]) -> None:
         """Every observation as an event of the run."""
