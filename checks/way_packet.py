@@ -79,7 +79,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
     echoed = any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
-    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer), echoed=echoed)
+    return await ctx.net.ways.follow(peer, large=_only_large_die(ctx, peer), echoed=echoed, others=ctx.peers)
 
 
 def judge(peer: Peer, verdict: Verdict) -> Result:

@@ -1,6 +1,7 @@
 """way.packet: verdicts become results with their place; peers in excess of what one run follows are named."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from preflight_checks.way_packet import MOST_PEERS, judge, way_packet
@@ -35,7 +36,7 @@ class Ways:
     def __init__(self) -> None:
         self.ways, self.followed = self, list[str]()
 
-    async def follow(self, peer: Peer, *, large: bool, echoed: bool) -> tuple[Observation, ...]:
+    async def follow(self, peer: Peer, *, large: bool, echoed: bool, others: Sequence[Peer]) -> tuple[Observation, ...]:
         """Like PacketWays."""
         self.followed.append(peer.name)
         return (Observation(station=Station("route"), finding="clear"),)

@@ -71,24 +71,31 @@ class PacketWays:
         self._questions = KernelQuestions(listener)
         self._one_burst = asyncio.Lock()
 
-    async def follow(self, peer: Peer, *, large: bool = False, echoed: bool = False) -> tuple[Observation, ...]:
+    async def follow(
+        self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[Peer] = ()
+    ) -> tuple[Observation, ...]:
         """Everything that is observed of both ways to a peer.
 
-        large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. What
-        the network does is data. Takes up to about seven seconds where a tunnel has no session.
+        large: only large packets are in trouble. echoed: the peer answers echo requests, so that only UDP dies. others:
+        further peers of the run, whose addresses are not this one's. What the network does is data. Takes up to about
+        seven seconds where a tunnel has no session.
         """
-        asked = self._path.asked(peer)
-        said = peer_word(asked, peer.target, echoed=echoed) if asked is not None else ()
         overlay = await self._overlay()
         if overlay is None or overlay.interface is None:
-            return said
+            return self._said(peer, echoed)
         try:
             record = await self._record(peer, overlay, large, echoed)
         except NeedsPlatform:
-            return said
-        found = (*said, *observe(record))
+            return self._said(peer, echoed)
+        record = replace(record, others=tuple(other.address for other in others if other.address != peer.address))
+        found = (*self._said(peer, echoed), *observe(record))
         self._report(peer, found)
         return found
+
+    def _said(self, peer: Peer, echoed: bool) -> tuple[Observation, ...]:
+        """What the peer has reported in this run."""
+        asked = self._path.asked(peer)
+        return peer_word(asked, peer.target, echoed=echoed) if asked is not None else ()
 
     def mark_of(self, peer: Peer, source: str) -> int | None:
         """The mark that the rules for what this node sends give to packets to a peer; None if it cannot be known."""
@@ -128,9 +135,15 @@ class PacketWays:
                 return first
             if here:
                 return await self._asked(first)
-            await self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            waiting = self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            if (
+                sent.asked is None
+            ):  # no check asked, for the tunnel never came up: the mailbox needs no tunnel to the peer
+                await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
+            else:
+                await waiting
             last = await self._read(tap, sent, overlay)
-            last = replace(last, after=replace(last.after, rules=first.after.rules))
+            last = replace(last, after=replace(last.after, rules=first.after.rules), asked=self._path.asked(peer))
         return await self._traced(await self._asked(last))
 
     async def _traced(self, record: Record) -> Record:

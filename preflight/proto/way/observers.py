@@ -46,7 +46,7 @@ class Record:
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
-    answers: of the uplink, None if it was not asked. traces: to its endpoint, where nothing else
+    answers: of the uplink, None if it was not asked. others: addresses of further peers. traces: to its endpoint, where nothing else
     showed the place. traced: rules that were traced while the burst passed. uid: of this process.
     """
 
@@ -63,6 +63,7 @@ class Record:
     asked: AskResult | None = None
     echo: EchoAnswer | None = None
     pings: bool = False
+    others: tuple[str, ...] = ()
     traces: Traces | None = None
     traced: tuple[Dropped, ...] = ()
     answers: Answers | None = None
@@ -211,6 +212,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         own=frozenset(str(interface.ip) for link in kernel.links for interface in link.addresses),
         ports=record.ports,
         tunnels=record.after.overlay.tunnels,
+        others=record.others,
         answers_sent=report.sent if report else 0,
         carrier=record.carrier,
     )
