@@ -136,9 +136,8 @@ class PacketWays:
             if here:
                 return await self._asked(first)
             waiting = self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
-            if (
-                sent.asked is None
-            ):  # no check asked, for the tunnel never came up: the mailbox needs no tunnel to the peer
+            if sent.asked is None:
+                # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
             else:
                 await waiting

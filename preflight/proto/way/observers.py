@@ -46,8 +46,8 @@ class Record:
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
-    answers: of the uplink, None if it was not asked. others: addresses of further peers. traces: to its endpoint, where nothing else
-    showed the place. traced: rules that were traced while the burst passed. uid: of this process.
+    answers: of the uplink, None if it was not asked. others: addresses of further peers. traces: to its endpoint, where
+    nothing else showed the place. traced: rules that were traced while the burst passed. uid: of this process.
     """
 
     peer: Peer
