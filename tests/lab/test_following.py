@@ -13,18 +13,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
     ("fault", "setup"),
     [
         ("address-own-tunnel", "{}"),
-        ("route-source", "{}"),
-        ("filter-out-drop", "{families: ipv6}"),
         ("filter-out-legacy", "{}"),
         ("egress-large", "{}"),
-        ("input-drop-answers", "{firewall: nftables}"),
-        ("session-taken", "{}"),
-        ("wire-two-tunnels", "{}"),
         ("neighbour-default", "{}"),
         ("filter-outer-rule", "{outer: ipv6}"),
         ("prerouting-outer-rule", "{uplinks: two}"),
         ("rp-outer-strict", "{}"),
-        ("network-refused-port", "{}"),
     ],
 )
 def test_the_place_is_named(fault: str, setup: str, tmp_path: Path) -> None:
