@@ -26,6 +26,8 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
         "the product tells of no path in use: only measuring tells, and that runs",
     ),
     # Another check has the answer in full.
+    ("way_packet", "judge"): ("nothing is proven to die: what fails is said by the check that noticed the trouble",),
+    ("way_packet", "_left_out"): ("one run follows some peers; the trouble of each is said by its own check",),
     ("host_clock", "judge"): ("no control plane is configured and no responder answers: there is no clock to compare",),
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),
     # Nobody asked for it, and asking would write or go to strangers.

@@ -18,7 +18,8 @@ from preflight.net import bpf
 from preflight.net.bpf import attach_filter
 from preflight.proto.way.neighbour_question import ARP, IPV6, answer, question
 
-ASK_AGAIN_S: Final = 0.25
+ASK_AGAIN_S: Final = 0.7
+"""The kernel asks once a second (RFC 4861 section 10): a machine that was just plugged in answers late."""
 QUESTIONS: Final = 3
 OTHERS_S: Final = 0.1
 """After the first answer: how long others may take, where all that answer are wanted."""

@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cache
 from ipaddress import ip_address
-from typing import Annotated, Any, get_args
-
-from pydantic import Field, TypeAdapter
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from preflight.model import parameters
 from preflight.model.facts import DeathFacts
@@ -35,6 +34,9 @@ from preflight.model.observed import Direction, Finding, PacketClass, PeerObserv
 from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.return_path import INTERFACE_NAME
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 MOST_ENTRIES = 24
 MOST_PACKETS = 10_000
 """A burst is far smaller."""
@@ -48,7 +50,7 @@ _ROUTE_TYPES = frozenset({"unicast", "local", "broadcast", "blackhole", "unreach
 _WEIGHT = {"killed": 0, "absent": 1, "seen": 2, "blind": 3, "clear": 4}
 """What decides comes first: the rest is left out where the room is not enough."""
 
-PeerFix = Annotated[
+PeerFix = (
     FilterPass
     | IptablesPass
     | KernelSettings
@@ -59,11 +61,9 @@ PeerFix = Annotated[
     | NeighbourDelete
     | QueueDelete
     | LinkUp
-    | WireguardPeer,
-    Field(discriminator="id"),
-]
+    | WireguardPeer
+)
 """The changes that a peer may name: none of them writes a file or starts a program of the peer's choice."""
-_PEER_FIX: TypeAdapter[Fix] = TypeAdapter(PeerFix)
 
 
 def encode(observed: Iterable[PeerObservation]) -> list[dict[str, Any]]:
@@ -156,15 +156,22 @@ def _read(entry: Mapping[str, Any]) -> PeerObservation | None:
 
 def _written(fix: Fix | None) -> dict[str, Any] | None:
     """The parameters of a change; None for a kind that may not cross."""
-    if not isinstance(fix, get_args(get_args(PeerFix)[0])):
+    if not isinstance(fix, get_args(PeerFix)):
         return None
     return {name: value for name, value in asdict(fix).items() if value is not None}
+
+
+@cache
+def _adapter() -> "TypeAdapter[Fix]":
+    from pydantic import Field, TypeAdapter
+
+    return TypeAdapter(Annotated[PeerFix, Field(discriminator="id")])
 
 
 def _fix(value: object) -> Fix | None:
     """A change that has all its parameters and no other, each of its own kind."""
     try:
-        return _PEER_FIX.validate_json(json.dumps(value))
+        return _adapter().validate_json(json.dumps(value))
     except (ValueError, RecursionError):  # pydantic's own errors are ValueErrors
         return None
 

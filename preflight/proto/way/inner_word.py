@@ -13,6 +13,7 @@ from preflight.proto.way.observation import Death, Observation, PacketClass
 from preflight.proto.way.stations import Station
 
 _SOCKET, _INPUT = Station("socket", "receiver"), Station("input", "receiver")
+_SESSION = Station("session", "receiver")
 _FORWARD = Station("forward", "forwarder")
 _ERROR = re.compile(r"type (\d+) code (\d+) from (\S+)")
 _REFUSED = {
@@ -48,6 +49,8 @@ def _words(
     if stats.answered:
         yield from _answered(stats, peer, packets)
         return
+    if pings:
+        yield from _carried(peer)
     if stats.port_unreachable and (refused := _refused_echo(echo, peer, address)) is not None:
         yield Observation(station=_INPUT, finding="killed", packets=packets, sent=stats.sent, death=refused)
     elif stats.port_unreachable:
@@ -60,6 +63,13 @@ def _words(
         if refusal is not None:
             station, death = refusal
             yield Observation(station=station, finding="killed", packets=packets, sent=stats.sent, death=death)
+
+
+def _carried(peer: str) -> Iterator[Observation]:
+    """Echoes pass the tunnel both ways, so what carries packets is alive: only stations inside it can kill."""
+    reason = f"{peer} answers echoes through the tunnel"
+    yield Observation(station=_SESSION, finding="seen", reason=reason, packets="data")
+    yield Observation(station=_SESSION, finding="seen", direction="reverse", reason=reason, packets="data")
 
 
 def _answered(stats: StampStats, peer: str, packets: PacketClass) -> Iterator[Observation]:

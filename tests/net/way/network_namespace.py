@@ -22,6 +22,9 @@ def namespaces(*commands: str) -> Iterator[tuple[str, str]]:
     try:
         for name in names:
             subprocess.run(["ip", "netns", "add", name], check=True)
+            # An address that is still being checked for a twin answers no question and asks none.
+            settings = [f"net.ipv6.conf.{which}.accept_dad=0" for which in ("all", "default")]
+            subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", *settings], check=True)
         for line in (*_PAIR, *commands):
             where, _, words = line.rpartition("there: ")
             name = there if where or line.startswith("there: ") else here
