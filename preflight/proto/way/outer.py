@@ -128,9 +128,9 @@ def _refused(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: S
 
 
 def _default_by(state: NetworkState, flow: Flow, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Remedies:
-    """A default route by the neighbour that is a router; where none is known, the only neighbour is shown."""
+    """A default route by the neighbour that has a way; where none is known, the only neighbour is shown."""
     heard = list(heard_on_uplinks(state, tunnel, ipv6=flow.is_ipv6))
-    if remedies := default_by(routers or [each for each in heard if each.router], flow):
+    if remedies := default_by(routers, flow):
         return remedies
     family = "-6" if flow.is_ipv6 else "-4"
     if len(heard) == 1:

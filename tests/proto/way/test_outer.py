@@ -90,7 +90,7 @@ def test_two_links_that_are_down_are_both_named() -> None:
 
 
 def test_no_default_route() -> None:
-    """The type is in the sentence; a router that says so itself gives the fix, an unknown neighbour a hint."""
+    """The type is in the sentence; a router that has a way gives the fix, one that only calls itself a router a hint."""
     found = death(state(entries=ENTRIES[:2]))
     assert (found.code, found.facts and found.facts.route_type) == (codes.REACH_NO_FORWARD, "none")
     assert "none of its routes leads there" in found.message
@@ -105,7 +105,9 @@ def test_no_default_route() -> None:
     router = Neighbour(interface="eth0", address="fe80::1", state="stale", hardware="02:00:00:00:00:01", router=True)
     links = changed("eth0", addresses=(ip_interface("2001:db8:1::2/64"),))
     made = state(links=links, entries=(), neighbours=(router,), flows=(flow,))
-    six = killed(observe_route_outer(made, flow, TUNNEL))
+    hint = killed(observe_route_outer(made, flow, TUNNEL))
+    assert [remedy.kind for remedy in hint.remedies] == ["next"]
+    six = killed(observe_route_outer(made, flow, TUNNEL, (router,)))
     assert str(as_text(six.remedies)).startswith("ip route replace ::/0 via fe80::1 dev eth0")
 
 
