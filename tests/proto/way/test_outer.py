@@ -90,7 +90,7 @@ def test_two_links_that_are_down_are_both_named() -> None:
 
 
 def test_no_default_route() -> None:
-    """The type is in the sentence; a router that has a way gives the fix, one that only calls itself a router a hint."""
+    """The type is in the sentence; a router that has a way gives the fix, one that only says it is a router a hint."""
     found = death(state(entries=ENTRIES[:2]))
     assert (found.code, found.facts and found.facts.route_type) == (codes.REACH_NO_FORWARD, "none")
     assert "none of its routes leads there" in found.message
