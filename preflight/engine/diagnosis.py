@@ -134,8 +134,9 @@ class _Reach:
         if cause.proven and effect.proven and cause.code == effect.code and not cause.deaths.isdisjoint(effect.deaths):
             return True
         # What is wrong with this node itself stops what its rules say; a way to a peer, all that is about this way.
-        if cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug):
-            return self._about_the_way(cause, effect)
+        on_its_way = cause.proven and cause.target != NODE and not effect.proven and dies_with(effect.code.slug)
+        if on_its_way and self._about_the_way(cause, effect):
+            return True
         return any(
             _reaches(rule, cause, effect, self._control_host) and _borne_out(rule, cause, effect)
             for rule in self._rules_between(cause.code.slug, effect.code.slug)
