@@ -116,6 +116,7 @@ def _conflict(peer: Peer, state: OverlayState, route: Route, link: Link, network
         f"the kernel now sends its packets to {route.interface}",
         remedies=into_the_overlay(state, peer.address, route.table, "renumber one of the two networks"),
         measurements=_measured(route),
+        station=Station("route"),
     )
 
 

@@ -101,7 +101,11 @@ def test_a_bad_run_leaves_its_timeline(tmp_path: Path) -> None:
         str(tmp_path / "score-reports" / f"incident-{number}.timeline.jsonl") for number in (1, 2)
     ]
     for row in rows:
-        assert parse(Path(row["timeline"]).read_bytes()).events[-1].source in ("engine.runner", "engine.diagnosis")
+        assert parse(Path(row["timeline"]).read_bytes()).events[-1].source in (
+            "engine.runner",
+            "engine.diagnosis",
+            "kernel",
+        )
         assert f"timeline: {row['timeline']}, its last 40 of" in done.stderr
 
 
