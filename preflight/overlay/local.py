@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +14,8 @@ from preflight.model.event import Tell, silent
 from preflight.programs import find
 
 TIMEOUT_S = 1.0
+BUSY_S = 3.0
+"""How long a daemon may think that its kernel calls running: a busy machine is no dead daemon."""
 MAXIMUM_BYTES = 8 << 20
 
 T = TypeVar("T")
@@ -134,9 +138,13 @@ def parse_json(text: bytes | str, place: str) -> Any:
 
 
 async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None) -> bytes:
+    patience_s = BUSY_S
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(patience_s) as limit:
             reader, writer = await connect()
+            if _is_stopped(writer):
+                patience_s = TIMEOUT_S
+                limit.reschedule(asyncio.get_running_loop().time() + patience_s)
             try:
                 writer.write(request)
                 await writer.drain()
@@ -146,7 +154,7 @@ async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None
                 with suppress(OSError):
                     await writer.wait_closed()
     except TimeoutError:
-        raise LocalError("timeout", f"{place} did not answer within {TIMEOUT_S:g} s") from None
+        raise LocalError("timeout", f"{place} did not answer within {patience_s:g} s") from None
     except FileNotFoundError:
         raise LocalError("absent", f"{place} does not exist") from None
     except PermissionError:
@@ -155,6 +163,19 @@ async def _ask(place: str, connect: Connect, request: bytes, until: bytes | None
         raise LocalError("garbage", f"{place} hung up without an answer") from None
     except OSError:
         raise LocalError("refused", f"nothing answers at {place}") from None
+
+
+def _is_stopped(writer: asyncio.StreamWriter) -> bool:
+    """Whether the process behind a UNIX socket is stopped (state T, proc_pid_stat(5)); False if that is unknown."""
+    served = writer.get_extra_info("socket")
+    if served is None or served.family != socket.AF_UNIX:
+        return False
+    pid, _, _ = struct.unpack("3i", served.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
 
 async def _read(reader: asyncio.StreamReader, until: bytes | None) -> bytes:

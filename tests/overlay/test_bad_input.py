@@ -182,6 +182,7 @@ MISBEHAVING = [
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine where no product was ever used and daemons get little time; its folder."""
     monkeypatch.setattr(local, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(local, "BUSY_S", 0.3)
     monkeypatch.setattr(wireguard, "SOCKETS", tmp_path / "wireguard")
     monkeypatch.setattr(tailscale, "SOCKET", tmp_path / "tailscaled.sock")
     monkeypatch.setattr(tailscale, "STATE", tmp_path / "tailscaled.state")

@@ -1,6 +1,10 @@
 """Asking local daemons: every way in which one can fail to answer, on real sockets and processes."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -56,12 +60,40 @@ def test_an_answer_is_read_to_its_mark_although_the_daemon_keeps_the_connection(
     assert answer == b"errno=0\n\n"
 
 
-def test_a_daemon_that_hangs_is_a_timeout(tmp_path: Path) -> None:
+def test_a_daemon_that_hangs_is_a_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped daemon still accepts connections; it must not stop the run."""
+    monkeypatch.setattr(local, "BUSY_S", 0.2)
     path = tmp_path / "s"
     with pytest.raises(LocalError, match="did not answer within") as caught:
         asyncio.run(_against(path, _silent, lambda: ask_unix(path, b"get=1\n\n", until=b"\n\n")))
     assert caught.value.kind == "timeout"
+
+
+def test_a_busy_daemon_is_waited_for_and_a_stopped_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a living daemon answers late; one that was stopped never does, and costs less time."""
+    monkeypatch.setattr(local, "TIMEOUT_S", 0.05)
+    path = tmp_path / "s"
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(4 * local.TIMEOUT_S)
+        writer.write(b"errno=0\n\n")
+        await _silent(reader, writer)
+
+    assert asyncio.run(_against(path, late, lambda: ask_unix(path, b"get=1\n\n", until=b"\n\n")))
+    program = "import socket, sys; s = socket.socket(1); s.bind(sys.argv[1]); s.listen(); print(flush=True); input()"
+    stopped = tmp_path / "stopped"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, stopped], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as daemon:
+        assert daemon.stdout is not None
+        daemon.stdout.readline()
+        daemon.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED)
+        try:
+            with pytest.raises(LocalError, match=r"did not answer within 0\.05 s"):
+                asyncio.run(ask_unix(stopped, b"get=1\n\n", until=b"\n\n"))
+        finally:
+            daemon.kill()
 
 
 def test_a_socket_that_is_not_there_or_that_nobody_serves(tmp_path: Path) -> None:
