@@ -54,21 +54,23 @@ def diff(before: Path, after: Path) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="REPORT...", type=click.Path(path_type=Path))
 @click.option("--output", "-o", "outputs", multiple=True, metavar="FORMAT[=PATH]", help="text, html or json.")
 def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
-    """Join the JSON reports of many nodes: who reaches whom, by direction, as both ends see it.
+    """Join the JSON reports of many nodes: who reaches whom, by direction, as both ends see it, and why.
 
-    Exit code 1 when a direction failed. Join before you redact addresses: they identify the nodes.
+    Of several reports of a node the later counts for each check and peer. Exit code 1 when a direction failed, or a
+    node by itself. Join before you redact addresses: they identify the nodes.
     """
-    from preflight.report import matrix
+    from preflight.report import matrix_text
+    from preflight.report.merge import merge as join
 
     wanted = parse_outputs(outputs, formats=("text", "html", "json"))
     try:
-        joined = matrix.merge([read_report(file) for file in files])
+        joined = join([read_report(file) for file in files])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     render = {
-        "text": lambda: matrix.render_text(joined, width),
-        "html": lambda: matrix.render_html(joined),
+        "text": lambda: matrix_text.render_text(joined, width),
+        "html": lambda: matrix_text.render_html(joined),
         "json": lambda: joined.model_dump_json(indent=2) + "\n",
     }
     write_texts([(output, render[output.format]()) for output in wanted])

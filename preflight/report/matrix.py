@@ -1,27 +1,20 @@
-"""Many nodes' reports as one matrix: who reaches whom, by direction, seen from both ends. Pure.
+"""Many nodes' reports as one matrix: who reaches whom, by direction, seen from both ends. Pure data."""
 
-Two reports describe the direction from A to B: A as forward, B as reverse. If one end says that it is dead and the
-other received packets, the matrix shows both: together they know more than either.
-"""
-
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from io import StringIO
-from ipaddress import ip_interface
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from preflight.model.printable import number_of
-from preflight.report.common import MARKS, WORDS
 from preflight.report.fields import DirectionName, StatusName
-from preflight.report.model import Report, ResultEntry
 
-PATH = ("overlay", "reach", "mtu", "udp")
-BROKEN = ("fail", "error")
-_ORDER: tuple[StatusName, ...] = ("fail", "error", "warn", "inconclusive", "pass", "skip")
-DIRECTIONS = ("forward", "round-trip"), ("reverse", "round-trip")
-"""The directions that describe the path to the peer, and the path from it; the specific direction first."""
+BROKEN: tuple[StatusName, ...] = ("fail", "error")
+WORST_FIRST: tuple[StatusName, ...] = ("fail", "error", "warn", "inconclusive", "pass", "skip")
+
+
+def worst(statuses: Sequence[StatusName]) -> StatusName:
+    """The status that counts of several."""
+    return min(statuses, key=WORST_FIRST.index)
 
 
 class Part(BaseModel):
@@ -31,7 +24,7 @@ class Part(BaseModel):
 
 
 class View(Part):
-    """What one end says about a direction: its worst result."""
+    """What one end knows of a direction: the worst that it found there and on the round trip."""
 
     by: str
     direction: DirectionName
@@ -39,6 +32,8 @@ class View(Part):
     code: str | None
     message: str
     result: str
+    received: bool = False
+    """Whether this end proved that packets arrive in this direction, whatever else it found."""
 
 
 class Way(Part):
@@ -55,183 +50,98 @@ class Way(Part):
         """The view that decides: the worst; among equals the one about this direction only, then the receiver's."""
         return min(
             self.views,
-            key=lambda view: (_ORDER.index(view.status), view.direction == "round-trip", view.by != self.target),
+            key=lambda view: (WORST_FIRST.index(view.status), view.direction == "round-trip", view.by != self.target),
         )
+
+
+class OwnCause(Part):
+    """A root cause that a node found at itself or at its control plane, not at a peer."""
+
+    code: str
+    status: StatusName
+    target: str
+    message: str
+    remedies: tuple[str, ...] = ()
+    """Lines to paste or to read, each with its label, on the node that found it."""
+
+
+class Node(Part):
+    """A node that has at least one report. reports: how many were joined. latest: when its last run started."""
+
+    name: str
+    hostname: str
+    addresses: tuple[str, ...]
+    reports: int
+    latest: str
+    causes: tuple[OwnCause, ...] = ()
+
+
+Scope = Literal["node", "to", "from", "pair", "way", "control"]
+"""What a finding is about: all ways of a node, all ways to or from it, both ways of a pair, one way, or the control
+plane.
+"""
+
+
+class Finding(Part):
+    """One root cause for all ways that it explains.
+
+    nodes: the node, or the ends of the pair or way, source first, or the nodes that say it of the control plane.
+    by: the node whose words and remedies these are. seen_by: the nodes whose reports say so.
+    """
+
+    scope: Scope
+    nodes: tuple[str, ...]
+    status: StatusName
+    code: str | None
+    message: str
+    by: str
+    remedies: tuple[str, ...] = ()
+    seen_by: tuple[str, ...]
+    ways: tuple[tuple[str, str], ...]
+
+    @property
+    def subject(self) -> str:
+        """What the finding is about, in words."""
+        first = self.nodes[0]
+        if self.scope == "control":
+            return "the control plane"
+        if self.scope == "node":
+            return f"everything to and from {first}"
+        if self.scope in ("to", "from"):
+            return f"everything {self.scope} {first}"
+        return f"{first} {'↔' if self.scope == 'pair' else '→'} {self.nodes[1]}"
 
 
 class Matrix(Part):
-    """All directions between the nodes with a report, and from them to peers without one."""
+    """All directions between the nodes with a report, and from them to peers without one.
 
-    schema_version: str = "1"
-    nodes: tuple[str, ...]
+    left_out: sentences about what was in the reports and is not in the matrix. Findings: what explains most first.
+    """
+
+    schema_version: str = "2"
+    nodes: tuple[Node, ...]
     silent: tuple[str, ...]
     ways: tuple[Way, ...]
+    findings: tuple[Finding, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
-        """Whether any direction is dead or broken."""
-        return any(way.status in BROKEN for way in self.ways)
+        """Whether any direction is dead or broken, or a node itself has a failure."""
+        statuses = [way.status for way in self.ways]
+        statuses += [cause.status for node in self.nodes for cause in node.causes]
+        return any(status in BROKEN for status in statuses)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every node's name: those with a report, then those without one."""
+        return (*(node.name for node in self.nodes), *self.silent)
+
+    @cached_property
+    def by_ends(self) -> dict[tuple[str, str], Way]:
+        """The ways by source and target."""
+        return {(way.source, way.target): way for way in self.ways}
 
     def way(self, source: str, target: str) -> Way | None:
-        """The direction between two nodes; None if no report has it."""
-        return next((way for way in self.ways if (way.source, way.target) == (source, target)), None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Member:
-    name: str
-    report: Report
-    peers: dict[str, str]
-    """A peer's name in the report, to its name in the matrix."""
-
-
-def merge(reports: Sequence[Report]) -> Matrix:
-    """Combine the reports of many nodes; of two from one node the later one counts.
-
-    Overlay addresses identify a node; its name is the one that the others use. Raises ValueError for two nodes that
-    cannot be distinguished.
-    """
-    latest = {_identity(report): report for report in sorted(reports, key=lambda report: report.run.started_at)}
-    names = _names(list(latest.values()))
-    members = [_Member(names[id], report, _peer_names(report, names)) for id, report in latest.items()]
-    if len({member.name for member in members}) < len(members):
-        twice = Counter(member.name for member in members).most_common(1)[0][0]
-        raise ValueError(f"two nodes are called {twice!r} and no overlay address distinguishes them")
-    views: dict[tuple[str, str], list[View]] = {}
-    for member in members:
-        for peer, called in member.peers.items():
-            results = [r for r in member.report.results if r.target == peer and _about_path(r)]
-            for (source, target), directions in zip(
-                ((member.name, called), (called, member.name)), DIRECTIONS, strict=True
-            ):
-                views.setdefault((source, target), []).extend(_view(member.name, results, directions))
-    known = {member.name for member in members}
-    ways = tuple(_way(*ends, views_of) for ends, views_of in sorted(views.items()) if views_of)
-    silent = sorted({name for ends in views for name in ends} - known)
-    return Matrix(nodes=tuple(sorted(known)), silent=tuple(silent), ways=ways)
-
-
-def _identity(report: Report) -> str:
-    """The node's overlay addresses; its host name if it has none."""
-    return " ".join(sorted(_own_addresses(report))) or report.run.node.hostname
-
-
-def _own_addresses(report: Report) -> list[str]:
-    addresses = report.run.overlay.addresses if report.run.overlay else ()
-    return [str(ip_interface(address).ip) for address in addresses]
-
-
-def _names(reports: Sequence[Report]) -> dict[str, str]:
-    """Each node's name by identity: the one that most others use."""
-    called: dict[str, Counter[str]] = {}
-    for report in reports:
-        for peer in report.run.peers:
-            called.setdefault(peer.address, Counter())[peer.target] += 1
-    names = {}
-    for report in reports:
-        votes = sum((called.get(address, Counter()) for address in _own_addresses(report)), Counter[str]())
-        names[_identity(report)] = votes.most_common(1)[0][0] if votes else report.run.node.hostname
-    return names
-
-
-def _peer_names(report: Report, names: dict[str, str]) -> dict[str, str]:
-    by_address = {address: name for identity, name in names.items() for address in identity.split()}
-    return {peer.target: by_address.get(peer.address, peer.target) for peer in report.run.peers}
-
-
-def _about_path(result: ResultEntry) -> bool:
-    """A skip says nothing, and a `run.` code is about the run."""
-    return result.category in PATH and result.status != "skip"
-
-
-def _view(by: str, results: Sequence[ResultEntry], directions: Sequence[str]) -> Iterator[View]:
-    """The worst result about this direction only; if there is none, the worst about both."""
-    for direction in directions:
-        fitting = [result for result in results if result.direction == direction]
-        if fitting:
-            worst = min(fitting, key=lambda result: _ORDER.index(result.status))
-            yield View(
-                by=by,
-                direction=worst.direction,
-                status=worst.status,
-                code=worst.code,
-                message=worst.message,
-                result=worst.id,
-            )
-            return
-
-
-def _way(source: str, target: str, views: Sequence[View]) -> Way:
-    statuses = [view.status for view in views]
-    dead = any(status in BROKEN for status in statuses)
-    return Way(
-        source=source,
-        target=target,
-        status=min(statuses, key=_ORDER.index),
-        contradiction=dead and "pass" in statuses,
-        views=tuple(views),
-    )
-
-
-def _contradiction(way: Way) -> str:
-    return "; the two ends contradict each other" if way.contradiction else ""
-
-
-def render_text(matrix: Matrix, width: int = 80) -> str:
-    """A table of marks if it fits, then each bad direction with what both ends say about it."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    from preflight.report.terminal import hanging
-
-    out = StringIO()
-    console = Console(file=out, width=max(width, 40), highlight=False, color_system=None)
-    console.print(Text(summary(matrix)))
-    places = (*matrix.nodes, *matrix.silent)
-    if sum(len(name) + 2 for name in places) + max(map(len, places), default=0) < width:
-        table = Table("from, to →", *(Column(Text(name)) for name in places), box=None, pad_edge=False)
-        for source in places:
-            table.add_row(Text(source), *(_mark(matrix, source, target) for target in places))
-        console.print()
-        console.print(table)
-    for way in sorted(matrix.ways, key=lambda way: _ORDER.index(way.status)):
-        if way.status != "pass":
-            code = f"  {way.decisive.code}" if way.decisive.code else ""
-            console.print()
-            hanging(console, Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{_contradiction(way)}"))
-            for view in way.views:
-                console.print(Padding(Text(f"{view.by} says: {MARKS[view.status]} {view.message}"), (0, 0, 0, 4)))
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
-
-
-def render_html(matrix: Matrix) -> str:
-    """The matrix as one page, in the style of the report."""
-    from preflight.report.html import environment, style
-
-    return (
-        environment()
-        .get_template("matrix.html.j2")
-        .render(
-            matrix=matrix, places=(*matrix.nodes, *matrix.silent), summary=summary(matrix), marks=MARKS, style=style()
-        )
-    )
-
-
-def summary(matrix: Matrix) -> str:
-    """The matrix in one line."""
-    counts = Counter(way.status for way in matrix.ways)
-    totals = ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
-    contradictions = sum(way.contradiction for way in matrix.ways)
-    more = f"; {contradictions} described differently by the two ends" if contradictions else ""
-    silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
-    nodes, ways = number_of("nodes", len(matrix.nodes)), number_of("ways", len(matrix.ways))
-    return f"{nodes}{silent}, {ways}: {totals or 'none was measured'}{more}"
-
-
-def _mark(matrix: Matrix, source: str, target: str) -> str:
-    way = matrix.way(source, target)
-    if way is None:
-        return "·" if source == target else " "
-    return MARKS[way.status] + ("≠" if way.contradiction else "")
+        """The direction between two nodes; None if no report measured it."""
+        return self.by_ends.get((source, target))

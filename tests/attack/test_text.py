@@ -24,8 +24,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from preflight.cli.watch import lines
 from preflight.evidence.bundle import make_bundle
 from preflight.model.printable import one_line, printable
-from preflight.report import compare, html, junit, markdown, matrix, openmetrics, sarif, text
+from preflight.report import compare, html, junit, markdown, matrix_text, openmetrics, sarif, text
 from preflight.report import json as report_json
+from preflight.report.merge import merge
 from preflight.report.model import Report
 from preflight.report.redact import Redactor
 
@@ -120,9 +121,9 @@ def test_comparisons_matrices_and_rounds_show_text(said: str) -> None:
     assert not any("\n" in line for line in shown[1:])
     if not said.strip():
         return
-    joined = matrix.merge([_own_address(after)])
-    assert is_clean(matrix.render_text(joined))
-    assert _elements(matrix.render_html(joined))["script"] == 0
+    joined = merge([_own_address(after)])
+    assert is_clean(matrix_text.render_text(joined))
+    assert _elements(matrix_text.render_html(joined))["script"] == 0
 
 
 def test_a_log_has_a_line_for_each_result() -> None:

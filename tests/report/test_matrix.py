@@ -1,143 +1,43 @@
-"""Reports of many nodes as a matrix by direction, with what the two ends of a way say of it."""
-
-import json as stdlib
-import subprocess
-import sys
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+"""The matrix as data."""
 
 import pytest
 
-from preflight import codes
-from preflight.api import Direction, Peer, Result, failed, inconclusive, passed, skipped, warned
-from preflight.report import json
-from preflight.report.build import build_report
-from preflight.report.matrix import Matrix, merge, render_html, render_text
-from preflight.report.model import Gate, NodeInfo, OverlayInfo, Report
-
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ADDRESSES = {"a": "10.66.0.1", "b": "10.66.0.2", "c": "10.66.0.3", "<b>": "10.66.0.9"}
+from preflight.report.matrix import Finding, Matrix, Node, OwnCause, Scope, View, Way, worst
 
 
-def seen_by(node: str, *results: Result, peers: str | tuple[str, ...] = "abc", later_s: int = 0) -> Report:
-    """A node's report about the others; all hosts have the same name, as freshly installed ones do."""
-    return build_report(
-        tuple(replace(result, check="reach.udp", category="reach", started_at=NOW) for result in results),
-        (),
-        node=NodeInfo(hostname="debian", os="Debian", kernel="6.1", python="3.11"),
-        overlay=OverlayInfo(product="wireguard", interface="wg0", mtu=1420, addresses=(f"{ADDRESSES[node]}/24",)),
-        started_at=NOW + timedelta(seconds=later_s),
-        duration_ms=1,
-        gate=Gate(),
-        peers=tuple(Peer(ADDRESSES[peer], peer) for peer in peers if peer != node),
-    )
+def test_the_worst_status_counts() -> None:
+    """An undecided result is worse than a good one, and a broken check is better than a failure."""
+    assert worst(["pass", "inconclusive", "skip"]) == "inconclusive"
+    assert worst(["error", "fail", "warn"]) == "fail"
 
 
-def good(peer: str, *directions: Direction) -> list[Result]:
-    """Good results in these directions, in both if none is named."""
-    return [passed(peer, direction, "fine") for direction in directions or (Direction.FORWARD, Direction.REVERSE)]
+def test_of_equal_views_the_one_about_this_direction_decides() -> None:
+    """A round trip says less than a direction."""
+    both = View(by="b", direction="round-trip", status="fail", code="reach.unreachable", message="", result="1")
+    there = View(by="a", direction="forward", status="fail", code="reach.no-forward", message="", result="2")
+    assert Way(source="a", target="b", status="fail", contradiction=False, views=(both, there)).decisive == there
 
 
-def statuses(matrix: Matrix) -> dict[str, str]:
-    """`a>b` to the way's status."""
-    return {f"{way.source}>{way.target}": way.status for way in matrix.ways}
+@pytest.mark.parametrize(
+    ("scope", "nodes", "subject"),
+    [
+        ("node", ("c",), "everything to and from c"),
+        ("to", ("c",), "everything to c"),
+        ("from", ("c",), "everything from c"),
+        ("pair", ("a", "b"), "a ↔ b"),
+        ("way", ("a", "b"), "a → b"),
+        ("control", ("a", "b"), "the control plane"),
+    ],
+)
+def test_a_finding_says_what_it_is_about(scope: Scope, nodes: tuple[str, ...], subject: str) -> None:
+    """The first words of a finding."""
+    found = Finding(scope=scope, nodes=nodes, status="fail", code=None, message="", by="a", seen_by=(), ways=())
+    assert found.subject == subject
 
 
-def test_nodes_are_known_by_their_overlay_addresses() -> None:
-    """Host names repeat; what the others call a node is its name."""
-    matrix = merge([seen_by("a", *good("b")), seen_by("b", *good("a"))])
-    assert (matrix.nodes, matrix.silent) == (("a", "b"), ("c",))
-    assert statuses(matrix) == {"a>b": "pass", "b>a": "pass"}
-    assert [view.by for view in matrix.ways[0].views] == ["a", "b"]
-
-
-def test_what_one_end_calls_dead_and_the_other_heard_is_a_contradiction() -> None:
-    """A says that it cannot reach B, and B got A's packets: only the answers are lost, so look at the other way."""
-    dead = failed(codes.REACH_UNREACHABLE, "b", Direction.ROUND_TRIP, "nothing comes back")
-    lost = failed(codes.REACH_NO_FORWARD, "a", Direction.FORWARD, "a got none")
-    matrix = merge([seen_by("a", dead), seen_by("b", lost, *good("a", Direction.REVERSE))])
-    assert statuses(matrix) == {"a>b": "fail", "b>a": "fail"}
-    assert [(way.source, way.contradiction) for way in matrix.ways] == [("a", True), ("b", False)]
-    text = render_text(matrix)
-    assert "✗ a → b  reach.unreachable; the two ends contradict each other" in text
-    assert "    b says: ✓ fine" in text.splitlines()
-
-
-def test_what_is_known_of_one_direction_counts_more_than_of_both() -> None:
-    """An unanswered echo says nothing about a direction that is known to carry packets."""
-    echo = failed(codes.REACH_UNREACHABLE, "b", Direction.ROUND_TRIP, "no echo")
-    lost = failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "b got none")
-    matrix = merge([seen_by("a", echo, lost, *good("b", Direction.REVERSE))])
-    assert statuses(matrix) == {"debian>b": "fail", "b>debian": "pass"}
-    assert [way.decisive.code for way in matrix.ways] == [None, "reach.no-forward"]
-
-
-def test_a_peer_without_a_report_is_shown_as_silent() -> None:
-    """A missing report must be visible, or the matrix looks whole."""
-    matrix = merge([seen_by("a", *good("b"), warned(codes.UDP_LOSS, "c", Direction.REVERSE, "2 %"))])
-    assert (matrix.nodes, matrix.silent) == (("debian",), ("b", "c"))
-    assert statuses(matrix) == {"b>debian": "pass", "c>debian": "warn", "debian>b": "pass"}
-    assert "(and 2 without a report)" in render_text(matrix)
-
-
-def test_of_two_reports_of_one_node_the_later_one_counts() -> None:
-    """A user ran it again after the repair."""
-    before = seen_by("a", failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "dead"), peers="b")
-    after = seen_by("a", *good("b", Direction.FORWARD), peers="b", later_s=60)
-    assert statuses(merge([after, before])) == {"debian>b": "pass"}
-
-
-def test_skips_tell_nothing() -> None:
-    """What was not measured leaves its place empty."""
-    skip = skipped(codes.RUN_BLOCKED, "b", Direction.FORWARD, "blocked")
-    assert statuses(merge([seen_by("a", skip, peers="b")])) == {}
-
-
-def test_nodes_that_cannot_be_distinguished_are_refused() -> None:
-    """Two nodes in one row would hide the worse one."""
-    one = seen_by("a", peers=())
-    other = seen_by("b", peers=())
-    with pytest.raises(ValueError, match="two nodes are called 'debian'"):
-        merge([one, other])
-
-
-@pytest.mark.parametrize("count", [2, 40])
-def test_the_text_fits_its_width(count: int) -> None:
-    """A table only where it fits; the bad ways are reported in any case."""
-    peers = {f"node-{n:02}": f"10.66.1.{n}" for n in range(count)}
-    results = [result for name in peers for result in good(name)]
-    results.append(inconclusive(codes.RUN_NEEDS_RESPONDER, "node-01", Direction.FORWARD, "nobody listens there"))
-    report = seen_by("a", *results, peers=())
-    everyone = [{"target": name, "address": address} for name, address in peers.items()]
-    run = report.run.model_validate({**report.run.model_dump(), "peers": everyone})
-    text = render_text(merge([report.model_copy(update={"run": run})]), width=80)
-    assert max(map(len, text.splitlines())) <= 80
-    assert ("from, to →" in text) is (count == 2)
-    assert "? debian → node-01  run.needs-responder" in text
-
-
-def test_the_page_escapes_what_strangers_wrote() -> None:
-    """Names come from other hosts."""
-    page = render_html(merge([seen_by("a", *good("<b>"), peers=("<b>",))]))
-    assert "<b>" not in page
-    assert "&lt;b&gt;" in page
-
-
-def test_the_command_joins_files_and_gates(tmp_path: Path) -> None:
-    """Text on standard output, files as asked, exit code 1 when a way failed, 2 for a file that is not a report."""
-    dead = failed(codes.REACH_NO_FORWARD, "b", Direction.FORWARD, "b got none")
-    for name, report in (("a", seen_by("a", dead)), ("b", seen_by("b", *good("a", Direction.FORWARD)))):
-        (tmp_path / f"{name}.json").write_text(json.render(report), encoding="utf-8")
-
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "preflight", "report", "merge", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    done = run("a.json", "b.json", "--output", "text", "--output", "json=m.json", "--output", "html=m.html")
-    assert done.returncode == 1
-    assert "✗ a → b  reach.no-forward" in done.stdout
-    assert {way["status"] for way in stdlib.loads((tmp_path / "m.json").read_text())["ways"]} == {"fail", "pass"}
-    assert "✗" in (tmp_path / "m.html").read_text(encoding="utf-8")
-    assert run("b.json").returncode == 0
-    assert (run("m.json").returncode, run("a.json", "-o", "junit").returncode) == (2, 2)
+def test_a_node_with_a_failure_of_its_own_fails_the_matrix() -> None:
+    """A node whose tunnel is down and that has no peers must not look good."""
+    cause = OwnCause(code="overlay.down", status="fail", target="node", message="down")
+    node = Node(name="a", hostname="a", addresses=(), reports=1, latest="", causes=(cause,))
+    assert Matrix(nodes=(node,), silent=(), ways=()).failed
+    assert not Matrix(nodes=(node.model_copy(update={"causes": ()}),), silent=("b",), ways=()).failed

@@ -1,0 +1,111 @@
+"""The matrix of many nodes as text and as a page."""
+
+from collections import Counter
+from io import StringIO
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from preflight.model.printable import number_of, one_line
+from preflight.report.common import MARKS, WORDS
+from preflight.report.html import environment, style
+from preflight.report.matrix import WORST_FIRST, Finding, Matrix, Node, Way
+from preflight.report.terminal import hanging
+
+_NARROWEST = 40
+_NAMED = 5
+"""How many witnesses a line names."""
+
+
+def render_text(matrix: Matrix, width: int = 80) -> str:
+    """Root causes first, then a table of marks if it fits, the nodes' own causes, and both ends' words on bad ways."""
+    out = StringIO()
+    console = Console(file=out, width=max(width, _NARROWEST), highlight=False, color_system=None)
+    console.print(Text(summary(matrix)))
+    for number, finding in enumerate(matrix.findings, start=1):
+        _print_finding(console, number, finding)
+    _print_table(console, matrix, width)
+    for node in matrix.nodes:
+        _print_own(console, node)
+    for way in sorted(matrix.ways, key=lambda way: WORST_FIRST.index(way.status)):
+        if way.status != "pass":
+            _print_way(console, way)
+    if matrix.left_out:
+        console.print()
+        for line in matrix.left_out:
+            hanging(console, Text(f"left out: {line}"))
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n")) + "\n"
+
+
+def render_html(matrix: Matrix) -> str:
+    """The matrix as one page, in the style of the report."""
+    return (
+        environment()
+        .get_template("matrix.html.j2")
+        .render(matrix=matrix, summary=summary(matrix), marks=MARKS, style=style(), heading=heading)
+    )
+
+
+def summary(matrix: Matrix) -> str:
+    """The matrix in one line."""
+    counts = Counter(way.status for way in matrix.ways)
+    totals = ", ".join(f"{counts[status]} {WORDS[status]}" for status in WORST_FIRST if counts[status])
+    contradictions = sum(way.contradiction for way in matrix.ways)
+    more = f"; {contradictions} described differently by the two ends" if contradictions else ""
+    silent = f" (and {len(matrix.silent)} without a report)" if matrix.silent else ""
+    nodes, ways = number_of("nodes", len(matrix.nodes)), number_of("ways", len(matrix.ways))
+    return f"{nodes}{silent}, {ways}: {totals or 'none was measured'}{more}"
+
+
+def heading(finding: Finding) -> str:
+    """What it is about, the code, and who says so."""
+    witnesses = ", ".join(finding.seen_by[:_NAMED])
+    if len(finding.seen_by) > _NAMED:
+        witnesses = number_of("nodes", len(finding.seen_by))
+    code = f"  {finding.code}" if finding.code else ""
+    return f"{finding.subject}{code}, seen by {witnesses}"
+
+
+def _print_finding(console: Console, number: int, finding: Finding) -> None:
+    console.print()
+    hanging(console, Text(f"{number}. {MARKS[finding.status]} {heading(finding)}"))
+    console.print(Padding(Text(f"{finding.by} says: {finding.message}"), (0, 0, 0, 4)))
+    for line in finding.remedies:
+        console.print(Text(one_line(f"    on {finding.by}: {line}")), soft_wrap=True)  # a wrapped line pastes broken
+
+
+def _print_table(console: Console, matrix: Matrix, width: int) -> None:
+    names = matrix.names
+    if sum(len(name) + 2 for name in names) + max(map(len, names), default=0) >= width:
+        return
+    table = Table("from, to →", *(Column(Text(name)) for name in names), box=None, pad_edge=False)
+    for source in names:
+        table.add_row(Text(source), *(_mark(matrix, source, target) for target in names))
+    console.print()
+    console.print(table)
+
+
+def _print_own(console: Console, node: Node) -> None:
+    for cause in node.causes:
+        console.print()
+        hanging(console, Text(f"{MARKS[cause.status]} {node.name} itself ({cause.target})  {cause.code}"))
+        console.print(Padding(Text(cause.message), (0, 0, 0, 4)))
+
+
+def _print_way(console: Console, way: Way) -> None:
+    code = f"  {way.decisive.code}" if way.decisive.code else ""
+    contradiction = "; the two ends contradict each other" if way.contradiction else ""
+    console.print()
+    hanging(console, Text(f"{MARKS[way.status]} {way.source} → {way.target}{code}{contradiction}"))
+    for view in way.views:
+        received = ", though packets arrive there" if view.received and view.status not in ("pass", "warn") else ""
+        console.print(Padding(Text(f"{view.by} says: {MARKS[view.status]} {view.message}{received}"), (0, 0, 0, 4)))
+
+
+def _mark(matrix: Matrix, source: str, target: str) -> str:
+    way = matrix.way(source, target)
+    if way is None:
+        return "·" if source == target else " "
+    return MARKS[way.status] + ("≠" if way.contradiction else "")
