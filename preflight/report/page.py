@@ -1,5 +1,6 @@
 """The contents of the HTML report, as plain values: a pure function from the report, without markup."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from preflight.model.facts import (
     quickest_ms,
 )
 from preflight.model.pmtu import Fate
-from preflight.report.common import WORST_FIRST, aspect_of, way
+from preflight.report.common import WORDS, WORST_FIRST, aspect_of, way
 from preflight.report.facts import read_sizes
 from preflight.report.grouping import CauseGroup, cause_groups
 from preflight.report.model import CauseEntry, Report, ResultEntry, WayEntry
@@ -108,6 +109,15 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Fold:
+    """The good and skipped results of one category. label: such as `4 passed, 2 skipped`."""
+
+    category: str
+    label: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RootCause:
     """One root cause, at one peer or at many, with its status, the results that it explains and the ways it is on."""
 
@@ -131,6 +141,21 @@ class Page:
     peers: tuple[PeerNumbers, ...]
     searches: tuple[MtuSearch, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def bad_rows(self) -> tuple[Row, ...]:
+        """The results that need a reader, the worst first."""
+        bad = (row for row in self.rows if row.result.status in WORST_FIRST)
+        return tuple(sorted(bad, key=lambda row: _ORDER.index(row.result.status)))
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """The others by category."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if row.result.status not in WORST_FIRST:
+                groups.setdefault(row.result.category, []).append(row)
+        return tuple(Fold(category, _counted(rows), tuple(rows)) for category, rows in groups.items())
 
     @property
     def categories(self) -> list[str]:
@@ -164,6 +189,11 @@ class Page:
         """The scale of the latency pictures."""
         known = [value for peer in self.peers for value in (peer.rtt_max_ms, peer.rtt_median_ms) if value is not None]
         return max(known, default=0.0)
+
+
+def _counted(rows: Iterable[Row]) -> str:
+    counts: Counter[str] = Counter(row.result.status for row in rows)
+    return ", ".join(f"{counts[status]} {WORDS[status]}" for status in _ORDER if counts[status])
 
 
 def worst(statuses: Iterable[str]) -> str:

@@ -12,6 +12,8 @@ MILESTONES = frozenset(
 )
 """Of the stations that were passed, those that a line names."""
 MARKS: Mapping[str, str] = {"passed": "✓", "died": "✗", "unseen": "?", "not-applicable": "–"}
+_FOLLOWS = "way.packet"
+"""The check whose results are what is known of a packet's way."""
 _SHORT: Mapping[str, str] = {"filter-out": "filter", "filter-outer": "outer filter", "route-outer": "outer route"}
 
 
@@ -36,11 +38,13 @@ def way_of(report: Report, cause: CauseEntry) -> WayEntry | None:
 
 
 def both_ways(report: Report, cause: CauseEntry) -> tuple[WayEntry, ...]:
-    """The way that a cause's place is on, and the other direction of the same packets."""
+    """The ways of the packets or requests that a cause is about, in both directions, also where no place is proven."""
     own = way_of(report, cause)
-    if own is None:
-        return ()
-    return tuple(way for way in report.ways if (way.kind, way.target) == (own.kind, own.target))
+    if own is not None:
+        return tuple(way for way in report.ways if (way.kind, way.target) == (own.kind, own.target))
+    explained = {tuple(id.split("/")[:2]) for id in cause.explains}
+    followed = [way for way in report.ways if way.target == cause.target and (_FOLLOWS, way.target) in explained]
+    return tuple(way for way in followed if way.kind == "packet")
 
 
 def legs(way: WayEntry) -> tuple[Leg, ...]:

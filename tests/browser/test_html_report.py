@@ -12,7 +12,7 @@ from preflight.report.model import Report
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.needs("chromium")]
 SCHEMES = ("light", "dark")
-EXPLAINED = "#results tbody tr:visible"
+EXPLAINED = "#results tbody tr:not([hidden])"
 
 
 class Window:
@@ -87,6 +87,20 @@ def test_filters_show_what_was_asked_for(window: Window, broken: Report, tmp_pat
     page.get_by_role("combobox", name="category").select_option("mtu")
     page.get_by_role("searchbox", name="with the words").fill("TO B VANISH")
     assert rows.count() == 1
+
+
+def test_what_is_not_good_is_open_and_the_rest_is_folded(window: Window, broken: Report, tmp_path: Path) -> None:
+    """A reader sees failures first; a filter unfolds what fits, and `Show all` folds it again."""
+    page = window.show(broken, tmp_path)
+    visible = page.locator("#results tbody tr:visible")
+    bad = [result for result in broken.results if result.status not in ("pass", "skip")]
+    assert visible.count() == len(bad)
+    assert visible.first.get_attribute("data-status") == "fail"
+    page.get_by_role("searchbox", name="with the words").fill("mtu")
+    assert visible.count() == page.locator(EXPLAINED).count() > 0
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function("document.querySelectorAll('#results .fold[open]').length === 0")
+    assert visible.count() == len(bad)
 
 
 def test_a_remedy_is_copied_as_it_stands(window: Window, broken: Report, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 "use strict";
-// Without this script the page shows everything: it only hides what a reader does not ask for, and copies.
+// Without this script the page has everything: it only hides what a reader does not ask for, unfolds what fits, and copies.
 (() => {
   const form = document.getElementById("filters");
   const rows = [...document.querySelectorAll("#results tbody tr")];
+  const folds = [...document.querySelectorAll("#results .fold")];
   const counter = document.getElementById("shown");
 
-  const apply = () => {
+  const apply = (asked) => {
     const statuses = new Set([...form.querySelectorAll("input[name=status]:checked")].map((box) => box.value));
     const category = form.elements.category.value;
     const target = form.elements.target.value;
@@ -18,6 +19,10 @@
         && (!words || row.textContent.toLowerCase().includes(words));
       row.hidden = !fits;
       count += fits;
+    }
+    for (const fold of folds) {
+      fold.hidden = !fold.querySelector("tbody tr:not([hidden])");
+      fold.open = asked;
     }
     counter.textContent = `${count} of ${rows.length} results shown`;
   };
@@ -46,11 +51,12 @@
       button.focus();
     });
   }
+  window.addEventListener("beforeprint", () => folds.forEach((fold) => { fold.open = true; }));
   if (form) {
     form.hidden = false;
-    form.addEventListener("input", apply);
+    form.addEventListener("input", () => apply(true));
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("reset", () => setTimeout(apply));
-    apply();
+    form.addEventListener("reset", () => setTimeout(apply, 0, false));
+    apply(false);
   }
 })();
