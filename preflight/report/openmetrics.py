@@ -5,7 +5,7 @@ Prometheus conventions: base units, and a measurement keeps its unit's name at i
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client import Metric
@@ -17,6 +17,7 @@ from preflight.report.model import CauseEntry, Report, ResultEntry
 
 _STATUSES: tuple[StatusName, ...] = ("pass", "warn", "fail", "inconclusive", "skip", "error")
 _UNITS = {"ms": ("seconds", 1000.0), "s": ("seconds", 1.0), "percent": ("ratio", 100.0), "bytes": ("bytes", 1.0)}
+_END = "# EOF\n"
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]+")
 
 
@@ -58,6 +59,15 @@ def render(report: Report) -> str:
         _measured(families, result, ours)
     exposition: bytes = generate_latest(_Collector(families))  # type: ignore[no-untyped-call]
     return exposition.decode()
+
+
+def with_gauges(exposition: str, gauges: Mapping[str, tuple[str, float]]) -> str:
+    """An exposition, or an empty text, with more metrics: name to help text and value."""
+    families: dict[str, _Family] = {}
+    for name, (text, value) in gauges.items():
+        _family(families, name, text).add(value)
+    more: bytes = generate_latest(_Collector(families))  # type: ignore[no-untyped-call]
+    return exposition.removesuffix(_END) + more.decode()
 
 
 def _run(families: dict[str, _Family], report: Report) -> None:

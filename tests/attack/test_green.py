@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from preflight.api import Direction, Result, Status, codes, failed, inconclusive, passed, skipped
-from preflight.cli.exporter import halves, make_app
+from preflight.cli.exporter import halves, make_app, make_rounds
 from preflight.cli.request import Request
 from preflight.cli.session import Session
 from preflight.engine.catalog import load_catalog
@@ -72,7 +72,8 @@ def test_scrape(tmp_path: Path, preflight: Preflight, kept: str, codes_of_scrape
     (tmp_path / "preflight.yaml").write_text(
         json.dumps({"peers": [{"address": "127.0.0.9", "name": "b"}], "checks": {"skip": left_out}})
     )
-    app = make_app(Session.prepare(Request(quiet=True)))
+    session = Session.prepare(Request(quiet=True))
+    app = make_app(session, make_rounds(session, 60))
 
     async def scrape(target: str) -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://exporter") as client:

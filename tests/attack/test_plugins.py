@@ -301,16 +301,17 @@ def test_one_signal_ends_the_watch(tmp_path: Path) -> None:
 
 
 def test_one_signal_ends_the_exporter(tmp_path: Path) -> None:
-    """`exporter` ends although a scrape still measures."""
+    """`exporter` answers and ends although a check in the background hangs."""
     install(tmp_path, {"checks": a_check("stuck", "print('stuck', flush=True)\nawait asyncio.sleep(600)")})
     with start(tmp_path, "exporter", "--bind", "127.0.0.1:0") as running:
         assert running.stdout
         port = int(running.stdout.readline().rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as scrape:
+        read_until(running, "stuck")
+        with socket.create_connection(("127.0.0.1", port)) as scrape, scrape.makefile("rb") as answer:
             scrape.sendall(b"GET /probe HTTP/1.0\r\n\r\n")
-            read_until(running, "stuck")
-            running.terminate()
-            running.communicate()
+            assert b"preflight_pending 1.0" in answer.read()
+        running.terminate()
+        running.communicate()
     assert running.returncode == 0
 
 

@@ -1,16 +1,23 @@
 """The Prometheus endpoint as a process: what a scrape gets, and what no scrape can cause."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from preflight.cli.exporter import make_app
+from preflight.cli.request import Request
+from preflight.cli.rounds import Rounds
+from preflight.cli.session import Session
 
 SETTINGS = """
 overlay: {interface: lo, prefixes: [127.0.0.0/8]}
@@ -20,6 +27,8 @@ peers:
 checks: {skip: ["mtu.*", "udp.*", "control.*"]}
 """
 TOKEN = "never-to-be-exported"
+MEASURED_WITHIN_S = 120.0
+LOOK_AGAIN_S = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +46,35 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, "s
         process.kill()
 
 
+def ask(url: str, path: str = "/probe", **params: str) -> httpx.Response:
+    """One scrape."""
+    return httpx.get(f"{url}{path}", params=params, timeout=60, trust_env=False)
+
+
+def read(response: httpx.Response) -> dict[str, Any]:
+    """The metrics of a scrape by name; every scrape is whole OpenMetrics."""
+    parse: Callable[[str], Iterable[Any]] = text_string_to_metric_families
+    return {family.name: family for family in parse(response.text)}
+
+
+def value(response: httpx.Response, name: str) -> float | None:
+    """The value of a metric without labels; None if it is not there."""
+    family = read(response).get(name)
+    return family.samples[0].value if family is not None else None
+
+
 def scrape(url: str, **params: str) -> httpx.Response:
-    """One scrape, with the patience of a scraper."""
-    return httpx.get(f"{url}/probe", params=params, timeout=60, trust_env=False)
+    """A scrape of a target that was measured at least once."""
+    deadline = time.monotonic() + MEASURED_WITHIN_S
+    while value(response := ask(url, **params), "preflight_pending") == 1:
+        assert time.monotonic() < deadline, "never measured"
+        time.sleep(LOOK_AGAIN_S)
+    return response
 
 
 def targets(response: httpx.Response) -> set[str]:
     """What the results of a scrape are about."""
-    read: Callable[[str], Iterable[Any]] = text_string_to_metric_families
-    families = {family.name: family for family in read(response.text)}
-    return {sample.labels["target"] for sample in families["preflight_result_status"].samples}
+    return {sample.labels["target"] for sample in read(response)["preflight_result_status"].samples}
 
 
 def test_a_target_is_a_peer_of_the_settings_by_name_or_address(endpoint: tuple[str, object]) -> None:
@@ -64,7 +92,7 @@ def test_nobody_can_have_this_node_probe_a_stranger(endpoint: tuple[str, object]
     """Otherwise anyone who reaches the port has a scanner; and what was asked for is not echoed."""
     url, _ = endpoint
     for target in ("127.0.0.7", "192.0.2.1", "<script>", ""):
-        response = scrape(url, target=target)
+        response = ask(url, target=target)
         assert (response.status_code, response.text) == (400, "the settings have no such peer; they have: b, c\n")
 
 
@@ -75,6 +103,57 @@ def test_without_a_target_it_is_about_the_node(endpoint: tuple[str, object]) -> 
     assert "node" in targets(response)
     assert not {"b", "c"} & targets(response)
     assert TOKEN not in response.text
+
+
+def test_a_scrape_reports_success_and_age(endpoint: tuple[str, object]) -> None:
+    """Nothing failed at b, and a reader sees how old that is."""
+    response = scrape(endpoint[0], target="b")
+    assert value(response, "probe_success") == 1
+    age_s, took_s = value(response, "preflight_result_age_seconds"), value(response, "probe_duration_seconds")
+    assert age_s is not None
+    assert took_s is not None
+    assert min(age_s, took_s) >= 0
+
+
+def test_a_dead_target_is_scraped_as_well_as_a_living_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`up` says that the exporter lives; `probe_success` says that the target does not."""
+    (tmp_path / "preflight.yaml").write_text(SETTINGS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    async def measure(target: str) -> tuple[str, bool]:
+        return "", target != "127.0.0.9"
+
+    rounds = Rounds(("", "127.0.0.9", "127.0.0.8"), measure, 60, wait=once(3))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(rounds.run())
+    app = make_app(Session.prepare(Request(quiet=True)), rounds)
+
+    async def success(target: str) -> float | None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://exporter") as client:
+            return value(await client.get("/probe", params={"target": target}), "probe_success")
+
+    assert [asyncio.run(success(target)) for target in "bc"] == [0, 1]
+
+
+def once(targets: int) -> Callable[[float], Awaitable[None]]:
+    """A wait that ends the rounds after the first."""
+    left = [None] * targets
+
+    async def wait(seconds: float) -> None:
+        if not left:
+            raise asyncio.CancelledError
+        left.pop()
+
+    return wait
+
+
+def test_the_exporter_tells_about_itself(endpoint: tuple[str, object]) -> None:
+    """Its own metrics and its health do not depend on what it measures."""
+    scrape(endpoint[0], target="c")
+    own = ask(endpoint[0], "/metrics")
+    assert value(own, "preflight_exporter_targets") == 3
+    assert value(own, "preflight_exporter_pending_targets") == 0
+    assert ask(endpoint[0], "/-/healthy").text == "preflight exporter is healthy\n"
 
 
 def test_it_stops_cleanly(endpoint: tuple[str, "subprocess.Popen[str]"]) -> None:
