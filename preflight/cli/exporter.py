@@ -34,7 +34,7 @@ NODE = ""
 """The target that is this node with its control plane: it has no name in a scrape."""
 
 
-@click.command("exporter", short_help="A Prometheus endpoint that measures its targets in the background.")
+@click.command("exporter", short_help="A Prometheus endpoint: its targets, measured all the time.")
 @click.option("--bind", "bind_to", default=DEFAULT_BIND, show_default=True, metavar="ADDRESS:PORT")
 @click.option(
     "--interval",
@@ -120,7 +120,7 @@ def make_app(session: "Session", rounds: Rounds[str]) -> "Starlette":
 
 
 def _state(rounds: Rounds[str], found: Found | None) -> dict[str, tuple[str, float]]:
-    """What a scrape of a target says beside the results: until the first run only that there are none."""
+    """What a scrape of a target says in addition to the results: until the first run only that there are none."""
     pending = {"preflight_pending": ("1 until the target was measured for the first time.", float(found is None))}
     if found is None:
         return pending

@@ -43,7 +43,7 @@ def measured(took_s: dict[str, float], interval_s: float, runs: int) -> list[tup
 
 
 def test_each_target_has_its_turn() -> None:
-    """In their order, then whoever waited longest; never more often than the interval allows."""
+    """In their order, then the one that waited longest; never more often than the interval allows."""
     assert measured({"a": 1, "dead": 5, "c": 1}, interval_s=60, runs=6) == [
         (0, "a"),
         (1, "dead"),
