@@ -7,6 +7,7 @@ other received packets, the matrix shows both: together they know more than eith
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from ipaddress import ip_interface
 
@@ -74,7 +75,11 @@ class Matrix(Part):
 
     def way(self, source: str, target: str) -> Way | None:
         """The direction between two nodes; None if no report has it."""
-        return next((way for way in self.ways if (way.source, way.target) == (source, target)), None)
+        return self._by_ends.get((source, target))
+
+    @cached_property
+    def _by_ends(self) -> dict[tuple[str, str], Way]:
+        return {(way.source, way.target): way for way in self.ways}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,9 @@ def merge(reports: Sequence[Report]) -> Matrix:
         raise ValueError(f"two nodes are called {twice!r} and no overlay address distinguishes them")
     views: dict[tuple[str, str], list[View]] = {}
     for member in members:
+        by_target = _path_results(member.report)
         for peer, called in member.peers.items():
-            results = [r for r in member.report.results if r.target == peer and _about_path(r)]
+            results = by_target.get(peer, [])
             for (source, target), directions in zip(
                 ((member.name, called), (called, member.name)), DIRECTIONS, strict=True
             ):
@@ -137,6 +143,14 @@ def _names(reports: Sequence[Report]) -> dict[str, str]:
 def _peer_names(report: Report, names: dict[str, str]) -> dict[str, str]:
     by_address = {address: name for identity, name in names.items() for address in identity.split()}
     return {peer.target: by_address.get(peer.address, peer.target) for peer in report.run.peers}
+
+
+def _path_results(report: Report) -> dict[str, list[ResultEntry]]:
+    by_target: dict[str, list[ResultEntry]] = {}
+    for result in report.results:
+        if _about_path(result):
+            by_target.setdefault(result.target, []).append(result)
+    return by_target
 
 
 def _about_path(result: ResultEntry) -> bool:
