@@ -40,7 +40,9 @@ class EarlyTaps:
 
     async def open(self, peer: Peer, overlay: OverlayState) -> None:
         """Look at the packets of a WireGuard tunnel from now on. overlay: its state, read just before."""
-        if peer.address in self._by_address or len(self._by_address) >= MOST_TAPS:
+        if (former := self._by_address.pop(peer.address, None)) is not None:  # of an earlier round of this run
+            await _close(former)
+        if len(self._by_address) >= MOST_TAPS:
             return
         tap = Tap(wanted(peer, overlay.tunnel_for(peer.address), "wireguard"))
         self._by_address[peer.address] = _Early(overlay, await tap.__aenter__())
