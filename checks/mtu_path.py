@@ -128,7 +128,15 @@ def _in_doubt(found: PathMtu) -> bool:
 
 
 async def measure(ctx: Context, peer: Peer) -> Found:
-    """Search both directions at once: each direction carries only small answers of the other."""
+    """Search both directions at once: each direction carries only small answers of the other.
+
+    Whom other checks have found silent for seconds is not waited for again.
+    """
+    if (silence := ctx.net.path.proven_silent(peer)) is not None:
+        nothing = PathMtu(
+            direction="forward", outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected
+        )
+        return nothing, replace(nothing, direction="reverse")
     return await asyncio.gather(ctx.net.pmtu.search(peer, "forward"), ctx.net.pmtu.search(peer, "reverse"))
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from preflight.api import (
+    SILENCE_S,
     Context,
     Direction,
     Evidence,
@@ -143,8 +144,14 @@ async def watch(
     now = asyncio.get_running_loop().time
     began, routes = now(), await _outer_routes(ctx, first, set(at.values()))
     seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
+    for peer, watched in seen.items():
+        if watched.before is not None and not replace(watched, after=watched.before, now_unix_s=time.time()).alive:
+            await ctx.net.ways.early.open(peer, first)
     provoked = began - REPEAT_S
     while seen:
+        if now() - began >= SILENCE_S:
+            for peer in seen:
+                ctx.net.ways.early.ask(peer)
         if now() - provoked >= REPEAT_S:
             provoked = now()
             seen = await _provoked(ctx, seen)
@@ -200,7 +207,8 @@ async def _provoked(ctx: Context, seen: Mapping[Peer, Watch]) -> dict[Peer, Watc
 
 def _later(earlier: Watch, after: OverlayPeer | None, routes: Mapping[str, Route], watched_s: float) -> Watch:
     route = routes.get(after.endpoint_address or "") if after else None
-    return replace(earlier, after=after, now_unix_s=time.time(), watched_s=watched_s, route=route)
+    now = replace(earlier, after=after, now_unix_s=time.time(), watched_s=watched_s, route=route)
+    return replace(now, repeated_s=watched_s) if now.repeats and now.repeated_s is None else now
 
 
 async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> Watch:
@@ -211,6 +219,7 @@ async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> 
     address = seen.after.endpoint_address if seen.after else None
     port = seen.after.endpoint_port if seen.after else None
     if seen.alive:
+        await ctx.net.ways.early.drop(peer)
         return replace(seen, seen_as=await _seen_as(ctx, peer, state, seen))
     if address is None or port is None:
         return seen

@@ -1,7 +1,7 @@
 """Does the peer see the source address that this node sent from, or does the overlay translate addresses?"""
 
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from functools import partial
 
 from preflight.api import (
     Context,
@@ -17,12 +17,9 @@ from preflight.api import (
     passed,
     warned,
 )
-from preflight.model.stun import host_of
+from preflight.model.stun import StunAnswer, host_of
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder
-
-if TYPE_CHECKING:
-    from preflight.model.stun import StunAnswer
 
 CONCURRENT_PEERS = 128
 GAP_S = 0.002
@@ -39,11 +36,18 @@ GAP_S = 0.002
 )
 async def overlay_translation(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks each peer's responder by STUN, inside the tunnel, which address and port it sees for this node's socket."""
-    async for peer, answer in for_each_peer(ctx.peers, ctx.net.stun.ask_peer, at_once=CONCURRENT_PEERS, gap_s=GAP_S):
+    async for peer, answer in for_each_peer(ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=GAP_S):
         yield judge(peer, answer)
 
 
-def judge(peer: Peer, answer: "StunAnswer") -> Result:
+async def measure(ctx: Context, peer: Peer) -> StunAnswer:
+    """Ask, except whom other checks have found silent for seconds."""
+    if (silence := ctx.net.path.proven_silent(peer)) is not None:
+        return StunAnswer(peer.target, why="silent", rejected=silence.rejected)
+    return await ctx.net.stun.ask_peer(peer)
+
+
+def judge(peer: Peer, answer: StunAnswer) -> Result:
     """What the peer sees, compared with what was sent."""
     if answer.mapped is None or answer.local is None:
         return _untold(peer, answer)
@@ -70,7 +74,7 @@ def judge(peer: Peer, answer: "StunAnswer") -> Result:
     )
 
 
-def _untold(peer: Peer, answer: "StunAnswer") -> Result:
+def _untold(peer: Peer, answer: StunAnswer) -> Result:
     place = (peer.target, peer.address, peer.responder_port)
     if answer.rejected:
         fact = who_answers(peer.target, peer.responder_port, answer.rejected)

@@ -9,6 +9,7 @@ from preflight.api import (
     Direction,
     Peer,
     Result,
+    beside,
     check,
     codes,
     failed,
@@ -70,10 +71,14 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
 
     Many more echoes only if they decide: a responder measures loss better, and by direction (`udp.quality`).
     """
-    echo = await ctx.net.icmp.echo(peer.address, count=FIRST, interval_s=0.02, timeout_s=1.0)
-    if echo.error == PRIVILEGE or (echo.sent and echo.received == echo.sent):
+    echo, udp = await beside(
+        ctx.net.icmp.echo(peer.address, count=FIRST, interval_s=0.02, timeout_s=1.0),
+        partial(ctx.net.path.stamp, peer, count=3, interval_s=0.02),
+        enough=lambda echo: echo.error == PRIVILEGE or (echo.sent > 0 and echo.received == echo.sent),
+    )
+    if udp is None:
         return Reached(echo)
-    reached = Reached(echo, await ctx.net.path.stamp(peer, count=3, interval_s=0.02))
+    reached = Reached(echo, udp)
     if not echo.received or reached.udp_alive:
         return reached
     return replace(reached, echo=await ctx.net.icmp.echo(peer.address, count=MORE, interval_s=0.01, timeout_s=1.0))

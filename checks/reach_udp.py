@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import nullcontext
 from functools import partial
 
 from preflight.api import (
@@ -12,6 +11,7 @@ from preflight.api import (
     Peer,
     Remedies,
     Result,
+    beside,
     by_hand,
     check,
     codes,
@@ -23,6 +23,7 @@ from preflight.api import (
     warned,
 )
 from preflight.model.facts import AnswerFacts
+from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.responder import reach
 from preflight.proto.responder.answerer import replace_answerer, who_answers
@@ -51,7 +52,6 @@ from preflight.proto.responder.return_path import explain
 COUNT = 10
 INTERVAL_S = 0.01
 CONCURRENT_PEERS = 128
-CONCURRENT_QUESTIONS = 32
 PACKETS_PER_SECOND = 2000
 """To all peers together, where all is well; silent ones get packets more slowly."""
 
@@ -82,34 +82,35 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
     received, what its reverse-path filter drops and where its route back leads, and it probes back. Its regular hellos
     say what it received. Answers that reach the tunnel interface but not the socket were dropped here.
     """
-    mailbox = asyncio.Semaphore(CONCURRENT_QUESTIONS)
     async for peer, reached in for_each_peer(
-        ctx.peers, partial(measure, ctx, mailbox), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
+        ctx.peers, partial(measure, ctx), at_once=CONCURRENT_PEERS, gap_s=COUNT / PACKETS_PER_SECOND
     ):
         for result in judge(peer, reached):
             yield result
 
 
-async def measure(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> Reached:
+async def measure(ctx: Context, peer: Peer) -> Reached:
     """A tenth of a second where all is well, some seconds where nothing comes back."""
-    session = await ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S)
-    if session.answered or session.port_unreachable:
-        return Reached(session)
-    unsigned, asked, echo = await asyncio.gather(
-        ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
-        _asked(ctx, mailbox, peer),
-        ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
+    session, more = await beside(
+        ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S),
+        partial(_more, ctx, peer),
+        enough=lambda session: bool(session.answered or session.port_unreachable or not session.sent),
     )
+    if more is None:
+        return Reached(session)
+    unsigned, asked, echo = more
     routers = {**session.icmp_from, **asked.icmp_from}
     outside = outside_router(await ctx.net.with_routes(ctx.overlay, routers), routers)
     return Reached(session, unsigned if session.authenticated else None, asked, echo, outside)
 
 
-async def _asked(ctx: Context, mailbox: asyncio.Semaphore, peer: Peer) -> AskResult:
-    """Ask; a question by the control plane's mailbox waits until only a few others are open."""
-    tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
-    async with mailbox if peer.agent_id is not None else nullcontext():
-        return await ctx.net.path.ask(peer, tunnel)
+async def _more(ctx: Context, peer: Peer) -> tuple[StampStats, AskResult, EchoStats]:
+    """Everything that tells more about a silent peer, at once."""
+    return await asyncio.gather(
+        ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
+        ctx.net.path.ask(peer, ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None),
+        ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
+    )
 
 
 def judge(peer: Peer, reached: Reached) -> tuple[Result, ...]:
@@ -365,9 +366,8 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         port = f"UDP port {peer.responder_port}"
         fact = f"only as echoes; {port} is silent (no responder runs there, or a filter drops its packets)"
         return (_no_responder(peer, reached, fact),)
-    sent = reached.session.sent + asked.sent
     early = "its hellos arrive here, and none came late enough to count these packets" if asked.hello else ""
-    why = (asked.detail, asked.unheard, early)
+    sent, why = reached.session.sent + asked.sent, (asked.detail, asked.unheard, early)
     dead = failed(
         codes.REACH_UNREACHABLE,
         peer.target,

@@ -118,6 +118,8 @@ async def measure(
 
     What the sessions at one pace show counts only if a slower one shows it too.
     """
+    if (silence := path.proven_silent(peer)) is not None:
+        return silence
     step = speed.step
     sessions = [await _session(path, peer, step, min(count, FEELER_COUNT))]
     if sessions[0].answered and _clean(sessions[0], limits) and count > FEELER_COUNT:

@@ -5,7 +5,7 @@ means that the check is broken. The runner owns deadlines, prerequisites, timing
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL",
     "NODE",
+    "SILENCE_S",
     "Check",
     "CheckFunction",
     "Code",
@@ -57,6 +58,7 @@ __all__ = [
     "Status",
     "Subject",
     "When",
+    "beside",
     "by_hand",
     "check",
     "codes",
@@ -73,6 +75,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Subject = Literal["node", "peer", "control"]
 """What one result of a check is about; decides which failed prerequisite blocks which result."""
@@ -332,6 +335,32 @@ def check(
         doc=(function.__doc__ or "").strip(),
         module=function.__module__,
     )
+
+
+SILENCE_S = 0.6
+"""After this long without an answer further questions go out beside the first, which may still be answered."""
+
+
+async def beside(
+    first: Coroutine[Any, Any, T], others: Callable[[], Coroutine[Any, Any, U]], *, enough: Callable[[T], bool]
+) -> tuple[T, U | None]:
+    """What a question gave, and what others gave that were asked beside it once it was silent for a while.
+
+    enough: whether the first answer makes the others needless; those under way are then ended.
+    """
+    asking = asyncio.create_task(first)
+    further: asyncio.Task[U] | None = None
+    try:
+        done, _ = await asyncio.wait((asking,), timeout=SILENCE_S)
+        if not done or not enough(asking.result()):
+            further = asyncio.create_task(others())
+        found = await asking
+        return found, None if further is None or enough(found) else await further
+    finally:
+        for task in (asking, further):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(asking, *((further,) if further else ()), return_exceptions=True)
 
 
 async def for_each_peer(

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from preflight.api import Peer, for_each_peer
+from preflight import api
+from preflight.api import Peer, beside, for_each_peer
 
 PEERS = [Peer(f"10.66.0.{n}") for n in range(1, 21)]
 
@@ -100,3 +101,46 @@ def test_what_a_measurement_raises_comes_out() -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(go())
+
+
+def test_further_questions_go_out_beside_a_silent_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that follow one another are what makes a broken path slow; an answer after all ends the others."""
+    monkeypatch.setattr(api, "SILENCE_S", 0.0)
+    ended: list[str] = []
+
+    async def run(first: str) -> tuple[str, str | None]:
+        begun, never = asyncio.Event(), asyncio.Event()
+
+        async def question() -> str:
+            await begun.wait()
+            return first
+
+        async def others() -> str:
+            begun.set()
+            try:
+                if first == "answer":
+                    await never.wait()
+            finally:
+                ended.append(first)
+            return "more"
+
+        return await beside(question(), others, enough=lambda said: said == "answer")
+
+    assert asyncio.run(run("silence")) == ("silence", "more")
+    assert asyncio.run(run("answer")) == ("answer", None)
+    assert ended == ["silence", "answer"]
+
+
+def test_nothing_more_is_asked_where_the_first_answer_is_enough() -> None:
+    """A healthy peer gets no packet more."""
+
+    async def at_once() -> str:
+        return "answer"
+
+    async def others() -> str:
+        raise AssertionError("asked")
+
+    async def run() -> tuple[str, str | None]:
+        return await beside(at_once(), others, enough=bool)
+
+    assert asyncio.run(run()) == ("answer", None)

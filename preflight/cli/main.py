@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import click
 
 EXIT_UNWRITTEN = 2
+ALONE = "alone"
+"""What a command finds as its context's object if this process was started for it."""
 
 
 def build() -> "click.Group":
@@ -50,4 +52,4 @@ def _run() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"preflight {__version__}\n")
         return
-    build().main(prog_name="preflight")
+    build().main(prog_name="preflight", obj=ALONE)

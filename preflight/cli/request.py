@@ -7,7 +7,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request of the command line; `command` repeats it."""
+    """The request of the command line; `command` repeats it.
+
+    alone: this process does nothing else, so its start is the run's.
+    """
 
     command: tuple[str, ...] = ()
     config: Path | None = None
@@ -36,3 +39,4 @@ class Request:
     verbose: bool = False
     no_color: bool = False
     named: tuple[str, ...] = ()
+    alone: bool = False

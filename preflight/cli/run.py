@@ -103,7 +103,7 @@ def _with_options(command: F) -> F:
 @_with_options
 def all_checks(**options: Any) -> None:
     """Run every applicable check on this node and report."""
-    sys.exit(_execute(Request(**options, command=_command())))
+    sys.exit(_execute(Request(**options, command=_command(), alone=_alone())))
 
 
 @click.command("run", short_help="The named checks and what they need.")
@@ -111,7 +111,7 @@ def all_checks(**options: Any) -> None:
 @_with_options
 def run_checks(**options: Any) -> None:
     """Run the named checks (globs allowed, as 'mtu.*') and what they need."""
-    sys.exit(_execute(Request(**options, command=_command())))
+    sys.exit(_execute(Request(**options, command=_command(), alone=_alone())))
 
 
 _FROM_THE_LAB = ("inside_lab", "config", "enroll", "bootstrap_token_file", "credentials_out")
@@ -123,6 +123,12 @@ def _command() -> tuple[str, ...]:
     context = click.get_current_context()
     name: str | None = context.params["inside_lab"]
     return words(context) if name is None else (*words(context, without=_FROM_THE_LAB), "--lab", name)
+
+
+def _alone() -> bool:
+    from preflight.cli.main import ALONE
+
+    return bool(click.get_current_context().obj == ALONE)
 
 
 def _execute(request: Request) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -32,6 +32,7 @@ from preflight.model import event
 from preflight.model.overlay import OverlayState
 from preflight.model.plugins import BrokenPlugin
 from preflight.net import Net
+from preflight.programs import own_age_s
 from preflight.proto.control.own_row import spare_prefix
 from preflight.report.build import build_report
 from preflight.report.model import Gate, LabKind, Report
@@ -143,7 +144,8 @@ class Session:
         self, listener: ProgressListener, interrupted: asyncio.Event, timeline: event.Listener | None = None
     ) -> Measured:
         """Like `unredacted`, inside a running event loop; `interrupted` ends the run."""
-        started_at, began = datetime.now(UTC), perf_counter()
+        before_s = own_age_s() if self.request.alone else 0.0
+        started_at, began = datetime.now(UTC) - timedelta(seconds=before_s), perf_counter() - before_s
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)

@@ -11,6 +11,7 @@ _SHORT = 3
 """Minimum length of a first label to treat it as the host's name."""
 _LONGEST = 253
 """Characters of a name (RFC 1035 section 2.3.4); a longer word is not a name; it may be a million dots."""
+_MOST_REMEMBERED = 50_000
 _SUFFIXES = frozenset(("conf", "crt", "json", "key", "log", "pcap", "pem", "service", "toml", "txt", "yaml", "yml"))
 """Suffixes that follow a name in a file name; any other is a domain."""
 _VOCABULARY = frozenset(
@@ -31,6 +32,8 @@ class Names:
         self._claimed: set[str] = set()
         self._domains: set[str] = set()
         self._numbers: dict[str, int] = {}
+        self._words: dict[str, tuple[str, int]] = {}
+        """What became of a word, and the number of names in it: reports repeat their words."""
         self._most_parts = 1
         self._odd: re.Pattern[str] | None = None
         self.know(names)
@@ -48,6 +51,7 @@ class Names:
             if "." in domain:
                 self._domains.add(domain)
             self._most_parts = max(self._most_parts, len(_PART.split(key)))
+        self._words.clear()
         self._joined = {_PART.sub("-", n.lower()): host for n, host in self._hosts.items() if len(n) >= _JOINED}
         odd = sorted((name for name in self._hosts if not _WORD.fullmatch(name)), key=len, reverse=True)
         self._odd = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, odd))})(?!\w)", re.IGNORECASE) if odd else None
@@ -68,6 +72,18 @@ class Names:
         return _WORD.sub(lambda match: self._word(match[0]), text)
 
     def _word(self, word: str) -> str:
+        known = self._words.get(word)
+        if known is not None:
+            self.replaced += known[1]
+            return known[0]
+        before = self.replaced
+        text = self._without_names(word)
+        if len(self._words) >= _MOST_REMEMBERED:
+            self._words.clear()
+        self._words[word] = text, self.replaced - before
+        return text
+
+    def _without_names(self, word: str) -> str:
         key = _key(word)
         if host := self._hosts.get(key):
             return self._pseudonym(host)

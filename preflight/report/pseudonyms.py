@@ -40,6 +40,8 @@ class Pseudonyms:
         self._addresses = AddressPseudonyms()
         self._names = Names(names)
         self._numbers: dict[str, dict[bytes, int]] = {}
+        self._known: dict[tuple[str | None, str], str] = {}
+        """What was found, by its kind, to its pseudonym: that never changes."""
         self._replaced = 0
 
     @property
@@ -54,9 +56,11 @@ class Pseudonyms:
     def learn(self, text: str) -> None:
         """Register the networks in a text: best before replacing an address in them."""
         networks: list[tuple[IPNetwork, bool]] = []
-        for match in _PATTERN.finditer(text):
-            _, address, _ = _address_in(match["run"] or match["quad"] or "")
-            if address and (network := _network(address, match["long"] or match["length"])):
+        for run, length in dict.fromkeys(
+            (match["run"] or match["quad"], match["long"] or match["length"]) for match in _PATTERN.finditer(text)
+        ):
+            _, address, _ = _address_in(run) if length else ("", None, "")
+            if address and (network := _network(address, length)):
                 networks.append((network, network.network_address != address))
         self._addresses.learn(networks)
 
@@ -64,14 +68,31 @@ class Pseudonyms:
         """The text with every address, key and known name replaced; `learn` it before."""
         return self._names.replace(_PATTERN.sub(self._found, text))
 
+    def replaced_in(self, texts: Iterable[str]) -> tuple[list[str], int]:
+        """The same for many texts, and the number of replacements; a text that comes again is read once."""
+        began, again, known = self.replaced, 0, dict[str, tuple[str, int]]()
+        clean: list[str] = []
+        for text in texts:
+            if text in known:
+                again += known[text][1]
+            else:
+                before = self.replaced
+                replaced = self.replace(text)
+                known[text] = replaced, self.replaced - before
+            clean.append(known[text][0])
+        self._replaced += again
+        return clean, self.replaced - began
+
     def _found(self, match: re.Match[str]) -> str:
-        text = match[0]
-        try:
-            pseudonym = getattr(self, f"_{match.lastgroup}")(match)
-        except ValueError:  # looks like one but is not: an octet of 999
-            return text
+        text, kind = match[0], match.lastgroup
+        if (pseudonym := self._known.get((kind, text))) is None:
+            try:
+                pseudonym = str(getattr(self, f"_{kind}")(match))
+            except ValueError:  # looks like one but is not: an octet of 999
+                pseudonym = text
+            self._known[kind, text] = pseudonym
         self._replaced += pseudonym != text
-        return str(pseudonym)
+        return pseudonym
 
     def _colons(self, match: re.Match[str]) -> str:
         run = match["run"]

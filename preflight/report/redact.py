@@ -1,9 +1,11 @@
 """The one pass for everything that leaves the node: it removes secrets and, on request, addresses and names."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
+from itertools import accumulate
 from typing import Any
 
 from preflight.proto.secrets.secret_encodings import Secrets
@@ -134,13 +136,16 @@ class Redactor:
         """Consecutive texts, each without secrets; pseudonyms only in free text."""
         clean, count = self._secrets.replaced_in([text for text, _ in texts], GONE)
         self.ledger[where, "secret"] += count
-        for kind, shape in _SHAPES.items():
-            clean = [self._shape(kind, shape, text, where) for text in clean]
+        for number in _shaped(clean):
+            for kind, shape in _SHAPES.items():
+                clean[number] = self._shape(kind, shape, clean[number], where)
         if self._pseudonyms:
-            self.learn(clean)
-            before, replace = self._pseudonyms.replaced, self._pseudonyms.replace
-            clean = [replace(text) if kind is Kind.FREE else text for text, (_, kind) in zip(clean, texts, strict=True)]
-            self.ledger[where, "address, key or name"] += self._pseudonyms.replaced - before
+            self.learn(dict.fromkeys(clean))
+            free = [number for number, (_, kind) in enumerate(texts) if kind is Kind.FREE]
+            replaced, count = self._pseudonyms.replaced_in([clean[number] for number in free])
+            for number, text in zip(free, replaced, strict=True):
+                clean[number] = text
+            self.ledger[where, "address, key or name"] += count
         self.ledger = +self.ledger
         return clean
 
@@ -149,6 +154,18 @@ class Redactor:
         text, count = shape.subn(lambda match: ((match[1] or "") if shape.groups else "") + gone, text)
         self.ledger[where, kind] += count
         return text
+
+
+def _shaped(texts: Sequence[str]) -> list[int]:
+    """The numbers of the texts that contain something of any shape: one look at all texts for each shape."""
+    unique = list(dict.fromkeys(texts))
+    begins, found = [0, *accumulate(len(text) + 1 for text in unique)], set[str]()
+    for shape in _SHAPES.values():
+        for match in shape.finditer("\n".join(unique)):
+            # One may seem to reach over several texts: each of them is looked at for itself.
+            first, behind = bisect_right(begins, match.start()) - 1, bisect_left(begins, match.end())
+            found.update(unique[first : max(behind, first + 1)])
+    return [number for number, text in enumerate(texts) if text in found]
 
 
 _FIXED = frozenset({"schema_version", "direction", "status", "verdict", "lab", "started_at", "where", "needs", "state"})

@@ -14,9 +14,10 @@ from preflight.api import Direction, Peer, Result, failed, passed, skipped, warn
 from preflight.report import json
 from preflight.report.build import build_report
 from preflight.report.matrix import Matrix
-from preflight.report.matrix_text import render_text
+from preflight.report.matrix_text import render_html, render_text
 from preflight.report.merge import merge
-from preflight.report.model import CauseEntry, Gate, NodeInfo, OverlayInfo, Report
+from preflight.report.model import CauseEntry, Gate, NodeInfo, OverlayInfo, PeerInfo, Report
+from tests.counting import calls
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ADDRESSES = {"a": "10.66.0.1", "b": "10.66.0.2", "c": "10.66.0.3", "<b>": "10.66.0.9"}
@@ -175,3 +176,23 @@ def test_the_command_joins_files_and_gates(tmp_path: Path) -> None:
     assert "✗" in (tmp_path / "m.html").read_text(encoding="utf-8")
     assert run("b.json").returncode == 0
     assert (run("m.json").returncode, run("a.json", "-o", "junit").returncode) == (2, 2)
+
+
+def test_a_page_of_many_nodes_grows_with_their_ways() -> None:
+    """Twice the nodes have four times the ways; looking through all of them for each cell is sixteen times the work."""
+
+    def work(count: int) -> int:
+        names = [f"n{number}" for number in range(count)]
+        addresses = {name: f"10.66.1.{number + 1}" for number, name in enumerate(names)}
+        reports = []
+        for node in names:
+            others = [name for name in names if name != node]
+            report = seen_by("a", *(result for peer in others for result in good(peer)), peers="")
+            overlay = OverlayInfo(product="wireguard", interface="wg0", mtu=1420, addresses=(addresses[node],))
+            peers = tuple(PeerInfo(target=peer, address=addresses[peer]) for peer in others)
+            run = report.run.model_copy(update={"overlay": overlay, "peers": peers})
+            reports.append(report.model_copy(update={"run": run}))
+        render_html(merge(reports[:2]))  # the template is read once
+        return calls(lambda: render_html(merge(reports)))
+
+    assert work(24) < 5 * work(12)

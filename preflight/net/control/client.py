@@ -74,7 +74,7 @@ class ControlClient:
     A proxy is used exactly when the environment names one for the URL. Redirects are not followed: a bearer goes only
     to the configured URL. named: the URL whose host the request names, in `Host` and TLS, if `url` is only one of its
     addresses. listener: hears of each request, never of a header's or a body's content. look_up: resolves names as this
-    node's programs do; within seconds again it may give what it gave before.
+    node's programs do; within seconds again it may give what it gave before. heard: whether any request was answered.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ControlClient:
         self._listener = listener
         self.tell = telling(listener, "control.client", "control")
         self._transport: httpx.AsyncHTTPTransport | None = None
-        self._resolved = False
+        self._resolved = self.heard = False
 
     @classmethod
     def from_settings(
@@ -269,6 +269,7 @@ class ControlClient:
         raise trouble
 
     def _tell_answer(self, request: str, answer: HttpAnswer) -> None:
+        self.heard = True
         self.tell(
             time.monotonic(),
             "answer-received",

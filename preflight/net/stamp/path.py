@@ -5,7 +5,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -44,10 +44,15 @@ if TYPE_CHECKING:
 
 ASK_COUNT = 10
 ASK_INTERVAL_S = 0.01
-ASK_TIMEOUT_S = 6.0
-"""Also long enough for a tunnel whose first handshake was lost to try its next one (WireGuard: after 5 s)."""
+ASK_TIMEOUT_S = 3.5
+"""The peer's responder looks into its mailbox each second, and then sends packets of its own."""
+HANDSHAKE_TIMEOUT_S = 6.0
+"""A tunnel whose first handshake was lost tries its next one within this time (WireGuard: after 5 s)."""
 DELIVER_TIMEOUT_S = 4.0
-WITHOUT_MAILBOX_S = 2.5
+DEAD_CONTROL_TIMEOUT_S = 1.5
+"""For a control plane that has answered nothing in this run: longer than a lost packet of its connection costs."""
+WITHOUT_MAILBOX_S = 1.5
+CONCURRENT_QUESTIONS = 32
 GRACE_S = 0.4
 """How long probes may still be in flight after the peer's report has arrived."""
 
@@ -63,9 +68,10 @@ class PathProbes:
         self._results = ResultBox(control, self._agent_id, self._key) if self._agent_id else None
         self._port = settings.responder.port
         self._signed: dict[str, bool] = {}  # by address: whether the peer has answered what this node signs
-        self._silent: set[str] = set()
+        self._silent: dict[str, StampStats] = {}
         self._asked: dict[str, AskResult] = {}
         self._clock = clock_estimate()
+        self._questions = asyncio.Semaphore(CONCURRENT_QUESTIONS)
 
     async def stamp(
         self,
@@ -98,7 +104,7 @@ class PathProbes:
             stats = session_stats(sender, connected)
         self._learn(peer, stats.answered, signed=key is not None)
         if authenticated and not stats.answered:
-            self._silent.add(peer.address)
+            self._silent[peer.address] = stats
         return stats
 
     def silent(self, peer: Peer) -> bool:
@@ -108,11 +114,19 @@ class PathProbes:
         """
         return peer.address in self._silent
 
+    def proven_silent(self, peer: Peer) -> StampStats | None:
+        """The last session with a responder that answered neither it nor what it was asked for seconds; else None.
+
+        It is not waited for again in this run.
+        """
+        asked = self._asked.get(peer.address)
+        return None if asked is None or asked.answered or asked.sent == 0 else self._silent.get(peer.address)
+
     def _learn(self, peer: Peer, answered: int, *, signed: bool) -> None:
         """A signed answer counts for the whole run: later silence to signed packets has another reason than the key."""
         if answered:
             self._signed[peer.address] = signed or self._signed.get(peer.address, False)
-            self._silent.discard(peer.address)
+            self._silent.pop(peer.address, None)
 
     def _key_for(self, peer: Peer) -> bytes | None:
         return self._key if self._signed.get(peer.address, True) else None
@@ -122,9 +136,10 @@ class PathProbes:
 
         tunnel: with the peer; its interface is watched if this process may do so, and a peer that observes says what it
         has for its public key. Sends a burst of packets, then some more in case the tunnel was not up yet. Takes about
-        6 s at most. What the network and the control plane do is data.
+        4 s at most, and 7 s where nobody can see whether the tunnel has a session. What the network and the control
+        plane do is data.
         """
-        interface, public_key = (tunnel.interface, tunnel.public_key) if tunnel is not None else (None, None)
+        interface = tunnel.interface if tunnel is not None else None
         try:
             local = udp.source_address(peer.address, peer.responder_port)
             unconnected = udp.open_udp(local)
@@ -132,12 +147,17 @@ class PathProbes:
             return AskResult(sent=0, answered=0, send_errors={udp.error_name(error.errno or 0): ASK_COUNT})
         with unconnected, _watching(interface, peer.address, unconnected.getsockname()[1]) as (watch, unwatched):
             udp.watch_errors(unconnected)
-            result = await _Inquiry(self, peer, unconnected, public_key).run()
+            async with self._questions if peer.agent_id is not None else nullcontext():
+                result = await _Inquiry(self, peer, unconnected, tunnel).run()
             # The watch comes before the socket: the inquiry has received what the watch has seen by now, or never will.
             seen = watch.seen() if watch else None
         self._learn(peer, result.answered, signed=self._key is not None)
         self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
         return found
+
+    def forget(self, peer: Peer) -> None:
+        """Drop what an inquiry about a peer has shown: its tunnel has come up since."""
+        self._asked.pop(peer.address, None)
 
     def asked(self, peer: Peer) -> AskResult | None:
         """What the last inquiry of this run about a peer has shown; None if there was none."""
@@ -173,8 +193,9 @@ class PathProbes:
             return await result
 
     async def _deliver(self, request: ProbeRequest) -> None:
+        timeout_s = DELIVER_TIMEOUT_S if self._control.heard else DEAD_CONTROL_TIMEOUT_S
         try:
-            async with asyncio.timeout(DELIVER_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._control.deliver(
                     sender=request.sender,
                     receiver=request.receiver,
@@ -184,7 +205,7 @@ class PathProbes:
                 )
         except TimeoutError:
             raise UnavailableError(
-                "control", f"the control plane did not take the request to ask within {DELIVER_TIMEOUT_S:g} s"
+                "control", f"the control plane did not take the request to ask within {timeout_s:g} s"
             ) from None
         except ControlError as error:
             raise unavailable(error, "deliver to mailboxes", "submitter's") from None
@@ -212,11 +233,12 @@ class PathProbes:
 class _Inquiry:
     """One silent peer, everything at once: a burst, the mailbox, hellos, and packets until one is answered."""
 
-    def __init__(
-        self, probes: PathProbes, peer: Peer, unconnected: socket.socket, public_key: str | None = None
-    ) -> None:
+    def __init__(self, probes: PathProbes, peer: Peer, unconnected: socket.socket, tunnel: OverlayState | None) -> None:
         self._probes = probes
-        self._public_key = public_key
+        self._public_key = tunnel.public_key if tunnel is not None else None
+        # Where the session can be seen, somebody has waited for its handshake.
+        seen = tunnel is not None and tunnel.unreadable is None
+        self._timeout_s = ASK_TIMEOUT_S if seen else HANDSHAKE_TIMEOUT_S
         self._peer = peer
         address, port = unconnected.getsockname()[:2]
         self._local = (address, port)
@@ -241,7 +263,7 @@ class _Inquiry:
 
     async def _run(self, hellos: HelloWatch | None) -> AskResult:
         ssid, retry_ssid, sorter = _fresh_ssid(), _fresh_ssid(), self._sorter
-        retries = round(ASK_TIMEOUT_S / ASKER_INTERVAL_S)
+        retries = round(self._timeout_s / ASKER_INTERVAL_S)
         burst = self._probes.session(self._peer, ssid, ASK_COUNT, ASK_INTERVAL_S, sorter=sorter)
         retry = self._probes.session(self._peer, retry_ssid, retries, ASKER_INTERVAL_S, sorter=sorter, enough=1)
         sorter.sessions = [burst, retry]
@@ -276,12 +298,12 @@ class _Inquiry:
         decided = asyncio.create_task(_until_decided(mailbox, hellos))
         again = asyncio.create_task(run_session(retry, self._link, self._tell))
         try:
-            done, _ = await asyncio.wait({decided, again}, timeout=ASK_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({decided, again}, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
             if mailbox.done():
                 return mailbox.result()
-            return UnavailableError("silent", f"its responder did not answer by mailbox within {ASK_TIMEOUT_S:g} s")
+            return UnavailableError("silent", f"its responder did not answer by mailbox within {self._timeout_s:g} s")
         finally:
             for task in (decided, mailbox, again):
                 task.cancel()

@@ -18,9 +18,12 @@ from preflight.net import bpf
 from preflight.net.bpf import attach_filter
 from preflight.proto.way.neighbour_question import ARP, IPV6, answer, question
 
-ASK_AGAIN_S: Final = 0.7
-"""The kernel asks once a second (RFC 4861 section 10): a machine that was just plugged in answers late."""
+ASK_AGAIN_S: Final = 0.3
 QUESTIONS: Final = 3
+ANSWER_S: Final = 0.9
+"""After the last question. The kernel asks once a second (RFC 4861 section 10): a machine that was just plugged in
+answers late.
+"""
 OTHERS_S: Final = 0.1
 """After the first answer: how long others may take, where all that answer are wanted."""
 _BYTES = 2048
@@ -75,10 +78,10 @@ class NeighbourQuestions:
     ) -> tuple[str, ...]:
         link, address, protocol, to, packet = asked
         found: dict[str, None] = {}
-        for _ in range(QUESTIONS):
+        for number in range(1, QUESTIONS + 1):
             asking.sendto(packet, (link.name, protocol, 0, 0, to))
             with suppress(TimeoutError):
-                async with asyncio.timeout(ASK_AGAIN_S):
+                async with asyncio.timeout(ASK_AGAIN_S if number < QUESTIONS else ANSWER_S):
                     found[await _next_answer(asking, address)] = None
             if found:
                 break

@@ -7,7 +7,6 @@ product takes to try again, unless something has shown before that the packets d
 import asyncio
 import os
 import time
-from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -20,12 +19,13 @@ from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
+from preflight.net.way.early import EarlyTaps, wanted
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
-from preflight.net.way.tap import Tap, Wanted
+from preflight.net.way.tap import Tap
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
@@ -70,6 +70,8 @@ class PacketWays:
         self._listener = listener
         self._questions = KernelQuestions(listener)
         self._one_burst = asyncio.Lock()
+        self.early = EarlyTaps(path)
+        """What was seen of tunnels without a session before `follow`."""
 
     async def follow(
         self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[Peer] = ()
@@ -139,9 +141,10 @@ class PacketWays:
             if sent.asked is None:
                 # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
+                waited = True
             else:
-                await waiting
-            last = await self._read(tap, sent, overlay)
+                waited = await waiting
+            last = await self._read(tap, sent, overlay) if waited else first
             last = replace(last, after=replace(last.after, rules=first.after.rules), asked=self._path.asked(peer))
         return await self._traced(await self._asked(last))
 
@@ -167,8 +170,12 @@ class PacketWays:
         before = await self._moment(overlay, watched)
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
-        wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
-        tap = await stack.enter_async_context(Tap(wanted))
+        early = await self.early.take(peer, stack)
+        if early is not None:  # nobody has to wait again for what a tunnel without session does every five seconds
+            before, tap = replace(before, overlay=early[0]), early[1]
+        else:
+            ports_seen = tunnel_ports(tunnel, carrier, ports)
+            tap = await stack.enter_async_context(Tap(wanted(peer, tunnel, carrier, ports_seen)))
         tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
         stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
         sent = Record(
@@ -206,24 +213,23 @@ class PacketWays:
         watched = replace(sent.watched, arrives_by=so_far.arrives_by)
         return replace(so_far, watched=watched, after=await self._moment(state, watched))
 
-    async def _wait(self, peer: Peer, tap: Tap, most_s: float) -> None:
-        """Wait until the tunnel has sent something and an answer had its time."""
-        end = time.monotonic() + most_s
-        left_at: float | None = None
-        while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
+    async def _wait(self, peer: Peer, tap: Tap, most_s: float) -> bool:
+        """Wait until the tunnel has sent something and an answer had its time; whether that was not so already."""
+        end, waited = time.monotonic() + most_s, False
+        while time.monotonic() < end:
             tapped = tap.taken()
             if tapped.blind is not None:
-                return
+                return waited
             asked = [packet for packet in tapped.packets if _asks(packet)]
-            if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
-                await asyncio.sleep(ANSWER_S)
-                return
-            if asked:
-                left_at = now if left_at is None else left_at
-            elif _may_ask(tapped.packets, time.time_ns()):
+            rest_s = _unanswered_for(asked)
+            if rest_s is not None and rest_s <= 0:
+                return waited
+            waited = True
+            if rest_s is None and _may_ask(tapped.packets, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
+        return waited
 
     async def _large(self, peer: Peer, tunnel: OverlayState) -> StampStats:
         """Packets as large as the tunnel's MTU."""
@@ -255,6 +261,15 @@ def _asks(packet: TapPacket) -> bool:
     return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
 
 
+def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:
+    """How much longer the answers may take, seconds: to data, and to the first handshake; None if nothing was sent."""
+    if not asked:
+        return None
+    data = [packet for packet in asked if packet.tunnel is not None and packet.tunnel.kind != "initiation"]
+    sent, patience_s = (data[-1], ANSWER_S) if data else (asked[0], HANDSHAKE_S)
+    return patience_s - (time.time_ns() - sent.received_ns) / 1e9
+
+
 def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
     """Whether WireGuard would start a handshake of its own for a packet: 5 s after the last it sent, also in answer.
 
@@ -263,15 +278,3 @@ def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
     shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
     sent_ns = [packet.received_ns for packet in shakes]
     return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
-
-
-def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
-    endpoints = frozenset(each.endpoint_address for each in tunnel.peers if each.endpoint_address)
-    return Wanted(
-        product=carrier or tunnel.product,
-        interface=tunnel.interface,
-        tunnel_ports=ports,
-        probe_ports=frozenset((peer.responder_port,)),
-        addresses=endpoints,
-        public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
-    )

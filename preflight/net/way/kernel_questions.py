@@ -3,6 +3,7 @@
 At most a dozen small packets, on links of this node alone.
 """
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
@@ -31,11 +32,13 @@ class KernelQuestions:
         CAP_NET_RAW, or where the link is gone, nobody is asked.
         """
         flow, tunnel = watched.flows[0], watched.tunnel
-        peer, own = [
-            await self._members(state.link(tunnel.interface), address)
-            for address in (flow.destination, tunnel.own_address(flow))
-        ]
-        return replace(await self._of_uplink(state, watched), peer=peer, own=own)
+        link = state.link(tunnel.interface)
+        peer, own, uplink = await asyncio.gather(
+            self._members(link, flow.destination),
+            self._members(link, tunnel.own_address(flow)),
+            self._of_uplink(state, watched),
+        )
+        return replace(uplink, peer=peer, own=own)
 
     async def _members(self, link: Link | None, address: str | None) -> Asked | None:
         """Who answers inside the tunnel; None where it asks no neighbours."""

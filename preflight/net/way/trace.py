@@ -29,13 +29,15 @@ class OuterTrace:
         self._listener = listener
 
     async def follow(self, flow: Flow) -> Traces:
-        """The fresh flow first, then echoes, the tunnel's own flow last: it alone may refresh a mapping.
+        """The fresh flow and echoes side by side, the tunnel's own flow last: it alone may refresh a mapping.
 
         Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """
         fresh_flow = replace(flow, source_port=_fresh_port(flow))
-        fresh = await self.trace(fresh_flow)
-        echo = await self.trace(replace(flow, protocol="icmp", source_port=None, destination_port=None))
+        fresh, echo = await asyncio.gather(
+            self.trace(fresh_flow),
+            self.trace(replace(flow, protocol="icmp", source_port=None, destination_port=None)),
+        )
         own = await self.trace(flow)
         doubtful = in_doubt(own, fresh)
         if not doubtful:

@@ -15,6 +15,7 @@ REJECT_AFTER_S = 180.0  # a session older than this carries nothing
 WATCH_S = 6.5  # an unanswered initiation is repeated after REKEY_TIMEOUT (5 s) and up to 1/3 s of jitter
 CERTAIN_S = 2.0  # longer watching does not change what is wrong on this node itself
 FLOW_S = 0.3  # how long a fresh session may take to show that something comes back
+ANSWER_S = 0.7  # the time that an answer to an initiation may take
 INITIATION_BYTES = 148
 
 FIREWALL = "Operation not permitted"  # what the kernel says where a local firewall drops what is being sent
@@ -41,7 +42,8 @@ class Watch:
 
     objection: what the kernel said to what was sent last. route: how it sends the tunnel's packets to the endpoint.
     host_answers: whether the endpoint's host answers echoes, None where that is not known. seen_as: the endpoint at
-    which the peer sees this node's tunnel, where it said so and this node does not have it.
+    which the peer sees this node's tunnel, where it said so and this node does not have it. repeated_s: when the second
+    of two initiations in a row had left, from the begin on; None before.
     """
 
     interface: str
@@ -54,6 +56,15 @@ class Watch:
     host_answers: bool | None = None
     port_closed: bool = False
     seen_as: str | None = None
+    repeated_s: float | None = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an initiation left while it was watched, and it was not the first of two in a row."""
+        if self.after is None or self.sent_bytes < INITIATION_BYTES:
+            return False
+        ever = (self.after.tx_bytes or 0) if self.after.last_handshake_unix_s == 0 else self.sent_bytes
+        return ever >= 2 * INITIATION_BYTES
 
     @property
     def age_s(self) -> float | None:
@@ -85,6 +96,8 @@ class Watch:
             return self.received_bytes > 0 or self.watched_s >= FLOW_S
         if self.after.endpoint is None:
             return self.watched_s >= FLOW_S
+        if self.repeated_s is not None and self.watched_s >= self.repeated_s + ANSWER_S:
+            return True
         return self.watched_s >= (CERTAIN_S if self._broken_here else WATCH_S)
 
     @property

@@ -18,7 +18,9 @@ WAVE: Final = 4
 MOST_HOPS: Final = 8
 """Three traces of one run, and a second look at three hops of two of them, stay within 30 packets."""
 WAIT_S: Final = 0.4
-"""For a wave's answers; a router of a path of 200 ms is heard, and three silent waves take a second."""
+"""For a wave's answers: a router of a path of 200 ms is heard."""
+NEXT_S: Final = 0.12
+"""After this long the next wave leaves, if anybody has answered the one before; later answers to it still count."""
 
 
 class FlowTrace(Core[Trace]):
@@ -44,6 +46,7 @@ class FlowTrace(Core[Trace]):
         """The TTL of the destination, or of the router that refuses."""
         self._before = 0
         self._deadline: float | None = None
+        self._next_at = 0.0
         self._error: str | None = None
 
     def datagrams_to_send(self, now: float) -> list[Datagram]:
@@ -59,7 +62,7 @@ class FlowTrace(Core[Trace]):
         self._before = len(self._hops)
         wave = range(first, min(first + WAVE, self._most + 1))
         self._sent_at.update(dict.fromkeys(wave, now))
-        self._deadline = now + self._wait_s
+        self._deadline, self._next_at = now + self._wait_s, now + NEXT_S
         self._tell(now, "wave-sent", ttls=list(wave))
         to = (self._flow.destination, 0)
         return [Datagram(probe(self._flow, ttl, length=ttl, identifier=self._identifier), to) for ttl in wave]
@@ -102,12 +105,19 @@ class FlowTrace(Core[Trace]):
         """When the wave's time is up; a time that has passed if the next wave is due."""
         if self.result is not None:
             return None
-        return self._deadline if self._deadline is not None else 0.0
+        if self._deadline is None:
+            return 0.0
+        return min(self._deadline, self._next_at) if self._goes_on() else self._deadline
 
     def handle_timer(self, now: float) -> None:
-        """End the wave if its time is up."""
-        if self._deadline is not None and now >= self._deadline:
+        """End the wave if its time is up, or begin the next one beside it."""
+        if self._deadline is not None and (now >= self._deadline or (self._goes_on() and now >= self._next_at)):
             self._deadline = None
+
+    def _goes_on(self) -> bool:
+        """Whether there is a next wave, for this one has an answer, and not from the end."""
+        more = self._first + len(self._sent_at) <= self._most
+        return more and self._end is None and len(self._hops) > self._before
 
     def _path(self) -> tuple[Hop, ...]:
         """The hops from the first on, with gaps where nobody answered; nothing behind the end."""

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from preflight.api import Peer
 from preflight.model.overlay import OverlayState
-from preflight.model.path import AskResult
+from preflight.model.path import AskResult, StampStats
 from preflight.net import udp
 from preflight.net.control.client import ControlClient
 from preflight.net.stamp import path
@@ -191,6 +191,26 @@ def test_silence_is_remembered_until_there_is_an_answer(run_responder: RunRespon
     assert not asyncio.run(silent_after(authenticated=False))
 
 
+def test_who_answers_nothing_for_seconds_is_proven_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later checks take the session that nobody answered for theirs; forgotten where the tunnel has come up."""
+    monkeypatch.setattr(path, "WITHOUT_MAILBOX_S", 0.1)
+    path_probes = probes()
+
+    async def run(peer: Peer) -> StampStats | None:
+        await path_probes.stamp(peer, count=2, interval_s=INTERVAL_S, timeout_s=0.1)
+        assert path_probes.proven_silent(peer) is None
+        await path_probes.ask(peer)
+        proven = path_probes.proven_silent(peer)
+        path_probes.forget(peer)
+        assert path_probes.proven_silent(peer) is None
+        return proven
+
+    with silent() as port:
+        proven = asyncio.run(run(Peer("127.0.0.1", "b", port)))
+    assert proven is not None
+    assert (proven.sent, proven.answered) == (2, 0)
+
+
 def test_nobody_listens() -> None:
     """The host's "port unreachable" ends the session at once."""
     with silent() as port:
@@ -335,7 +355,7 @@ def test_a_peer_that_does_not_read_its_mailbox(
     start_control_plane: "StartControlPlane", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting for the peer's report is bounded."""
-    monkeypatch.setattr(path, "ASK_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(path, "HANDSHAKE_TIMEOUT_S", 1.0)
     with silent() as port:
         result = asyncio.run(inquire(probes(url=start_control_plane().url), Peer("127.0.0.1", "b", port, "2")))
     assert (result.unavailable, result.report) == ("silent", None)

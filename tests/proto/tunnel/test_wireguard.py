@@ -8,7 +8,7 @@ import pytest
 
 from preflight.model.kernel import Route
 from preflight.model.overlay import OverlayPeer, OverlayState
-from preflight.proto.tunnel.wireguard import CERTAIN_S, FLOW_S, WATCH_S, Finding, Watch, candidates
+from preflight.proto.tunnel.wireguard import ANSWER_S, CERTAIN_S, FLOW_S, WATCH_S, Finding, Watch, candidates
 
 NOW = 1_795_416_000.0
 B = OverlayPeer(
@@ -100,6 +100,9 @@ def test_a_dead_session_is_watched_through_a_repeated_initiation() -> None:
     assert WATCH_S >= 6
     assert not seen(MUTE, watched_s=5.9).settled
     assert seen(MUTE, watched_s=WATCH_S).settled
+    # The repetition was seen to leave: only its answer is still waited for.
+    assert not seen(MUTE, watched_s=5.2, repeated_s=5.1).settled
+    assert seen(MUTE, watched_s=5.1 + ANSWER_S, repeated_s=5.1).settled
 
 
 LOOP = Route("10.201.2.1", interface="wg0")
@@ -137,3 +140,23 @@ def test_the_peer_that_lacks_an_address_is_one_that_owns_no_other() -> None:
     state = OverlayState(product="wireguard", interface="wg0", up=True, mtu=1420, peers=(bare, C))
     assert candidates(state, ["10.66.0.3"]) == (bare,)
     assert candidates(state, []) == (bare, C)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "repeats"),
+    [
+        (B, replace(B, tx_bytes=148), False),
+        (B, MUTE, True),
+        # One that left before the watch counts only if none was ever answered.
+        (replace(B, tx_bytes=148), MUTE, True),
+        (replace(OLD, tx_bytes=500), replace(OLD, tx_bytes=648), False),
+        (replace(OLD, tx_bytes=500), replace(OLD, tx_bytes=796), True),
+        (MUTE, MUTE, False),
+        (B, None, False),
+    ],
+)
+def test_a_repeated_initiation_is_known_by_the_counter(
+    before: OverlayPeer, after: OverlayPeer | None, repeats: bool
+) -> None:
+    """Waiting for what was already seen costs five seconds; one lost initiation is no dead tunnel."""
+    assert seen(after, before=before).repeats is repeats

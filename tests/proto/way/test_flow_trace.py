@@ -8,7 +8,7 @@ import pytest
 from preflight.model.flow import Flow
 from preflight.model.icmp import Trace
 from preflight.proto.core import Datagram, Received
-from preflight.proto.way.flow_trace import FlowTrace
+from preflight.proto.way.flow_trace import NEXT_S, WAIT_S, FlowTrace
 from tests.proto.way.test_outer_packets import ECHO, FLOW, SIX, error_about
 
 TTL = {False: 8, True: 7}
@@ -110,3 +110,29 @@ def test_what_this_node_refuses_to_send_is_said() -> None:
     core.datagrams_to_send(0.0)
     assert core.result is not None
     assert core.result.error == "Operation not permitted"
+
+
+def test_the_next_wave_leaves_beside_the_one_before() -> None:
+    """A router that is heard shows that the trace gets on; what answers the first wave later counts nevertheless."""
+    core = FlowTrace(FLOW)
+    first = core.datagrams_to_send(0.0)
+    core.receive(_heard(first[0], "10.0.0.1"), 0.01)
+    assert core.get_timer() == NEXT_S
+    core.handle_timer(NEXT_S)
+    assert len(core.datagrams_to_send(NEXT_S)) == len(first)
+    core.receive(_heard(first[1], "10.0.1.1"), NEXT_S + 0.1)
+    core.handle_timer(NEXT_S + WAIT_S)
+    core.datagrams_to_send(NEXT_S + WAIT_S)
+    assert core.result is not None
+    assert [hop.address for hop in core.result.hops] == ["10.0.0.1", "10.0.1.1"]
+
+
+def test_a_silent_wave_is_waited_for_to_the_end() -> None:
+    """A router of a slow path has its time."""
+    core = FlowTrace(FLOW)
+    core.datagrams_to_send(0.0)
+    assert core.get_timer() == WAIT_S
+
+
+def _heard(datagram: Datagram, router: str) -> Received:
+    return Received(error_about(datagram.data, 11, 0), (router, 0))
