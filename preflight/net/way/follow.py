@@ -135,7 +135,8 @@ class PacketWays:
                 return first
             if here:
                 return await self._asked(first)
-            waiting = self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
+            waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             if sent.asked is None:
                 # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
@@ -206,21 +207,25 @@ class PacketWays:
         watched = replace(sent.watched, arrives_by=so_far.arrives_by)
         return replace(so_far, watched=watched, after=await self._moment(state, watched))
 
-    async def _wait(self, peer: Peer, tap: Tap, most_s: float) -> None:
-        """Wait until the tunnel has sent something and an answer had its time."""
+    async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float) -> None:
+        """Wait until the tunnel has sent the peer something and an answer had its time.
+
+        to: where the peer is; empty: everything that the tunnel sends may be for it.
+        """
         end = time.monotonic() + most_s
         left_at: float | None = None
         while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            asked = [packet for packet in tapped.packets if _asks(packet)]
+            with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
+            asked = [packet for packet in with_peer if _asks(packet)]
             if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
                 await asyncio.sleep(ANSWER_S)
                 return
             if asked:
                 left_at = now if left_at is None else left_at
-            elif _may_ask(tapped.packets, time.time_ns()):
+            elif _may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S)
@@ -248,6 +253,14 @@ class PacketWays:
         own = [str(interface.ip) for link in kernel.links for interface in link.addresses]
         outer = (watched.outer,) if watched.outer is not None and watched.outer.source else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
+
+
+def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
+    """Where the owner of the peer's address is, as far as this node knows it."""
+    owner = sent.tunnel.peer_for(sent.peer.address)
+    if owner is None or not owner.endpoint_address or not owner.endpoint_port:
+        return frozenset()
+    return frozenset(((owner.endpoint_address, owner.endpoint_port),))
 
 
 def _asks(packet: TapPacket) -> bool:

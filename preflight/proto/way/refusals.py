@@ -72,7 +72,9 @@ def _refused(view: TunnelView, packet: TapPacket, count: int) -> Observation:
     who = "this node's own gateway" if offender == view.gateway else "a router on the way"
     said = "cannot find" if reason in ("host", "network") else "refuses"
     message = f"{who}, {offender}, {said} the tunnel's packets to {view.endpoint} ({words})"
-    code = OVERLAY_NO_HANDSHAKE if view.never else REACH_NO_FORWARD
+    # A router that cannot find a host next to it had no answer to its question: neither way leads there.
+    dead = REACH_UNREACHABLE if reason == "host" else REACH_NO_FORWARD
+    code = OVERLAY_NO_HANDSHAKE if view.never else dead
     return _killed(NETWORK, code, message, offender, let_pass(view.endpoint, offender), count)
 
 

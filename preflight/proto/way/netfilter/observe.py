@@ -143,7 +143,15 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
         packets=burst.packets,
         sent=burst.sent,
         seen=min(seen, burst.sent) if burst.sent else seen,
-        death=Death(code=code, message=sentence, facts=facts, remedies=remedies, certain=proven),
+        # What a rule rewrites goes on, and dies where nobody takes its new source or knows its new target.
+        death=Death(
+            code=code,
+            message=sentence,
+            facts=facts,
+            remedies=remedies,
+            certain=proven,
+            later=isinstance(what, Change) and burst.leaves,
+        ),
     )
 
 
