@@ -20,10 +20,19 @@ _OF_THE_PRODUCT = (codes.OVERLAY_NO_HANDSHAKE, codes.OVERLAY_HANDSHAKE_STALE)
 _LISTED = 4
 """How many stations of a gap a sentence names; for more it names the first and the last."""
 _SILENT = (*_NOBODY.values(), codes.REACH_UNREACHABLE)
-_CARRYING = frozenset(
-    {"session", "neighbour", "wire", "network"} | {station.id for station in PACKET if station.id.endswith("-outer")}
+_BOTH_WAYS = frozenset(
+    (
+        codes.HOST_UPLINK_DOWN,
+        codes.OVERLAY_ALLOWED_IPS,
+        codes.OVERLAY_DAEMON_DOWN,
+        codes.OVERLAY_HANDSHAKE_STALE,
+        codes.OVERLAY_NO_HANDSHAKE,
+        codes.OVERLAY_PORT_CONFLICT,
+        codes.OVERLAY_PRESHARED_KEY,
+        codes.REACH_UNREACHABLE,
+    )
 )
-"""Stations of the packets that carry a tunnel: a session needs them in both directions."""
+"""What leaves a tunnel no session: then nothing passes in the other direction either."""
 _COMES_BACK = ("session", "tunnel", "prerouting", "rp", "input", "socket")
 """Stations of this node that only answers come to."""
 
@@ -72,11 +81,11 @@ def _heard(said: Iterable[Observation]) -> bool:
 
 
 def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """One verdict where both directions are silent. A tunnel that is dead one way has no session for the other."""
+    """One verdict where both directions are silent; without a session, silence is not a second fault."""
     silent = [each for each in known if not each.proven and each.code in _SILENT]
     if len(silent) == len(_NOBODY):
         return (_both(silent),)
-    if any(each.proven and each.station is not None and each.station.id in _CARRYING for each in known):
+    if any(each.proven and each.code in _BOTH_WAYS for each in known):
         return tuple(replace(each, code=None, station=None, remedies=()) if each in silent else each for each in known)
     return tuple(known)
 
