@@ -33,7 +33,7 @@ from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, tunnel_side
 from preflight.proto.way.peer_word import peer_word
-from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
+from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import conclude
 
 if TYPE_CHECKING:
@@ -279,12 +279,11 @@ def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
-    endpoints = frozenset(each.endpoint_address for each in tunnel.peers if each.endpoint_address)
     return Wanted(
         product=carrier or tunnel.product,
         interface=tunnel.interface,
         tunnel_ports=ports,
         probe_ports=frozenset((peer.responder_port,)),
-        addresses=endpoints,
+        addresses=fragments_between(tunnel, peer.address),
         public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
     )

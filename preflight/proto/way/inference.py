@@ -56,6 +56,9 @@ def infer(table: Sequence[Station], observations: Iterable[Observation]) -> Foll
     carrier: PacketClass = "data" if any(each.packets == "data" for each in known) else "handshake"
     tries = [_follow(table, at, _about(known, classes)) for classes in (("inner", carrier), ("handshake",), ("large",))]
     told = next((followed for followed in tries if followed.place or followed.gap), tries[0])
+    if told is tries[0] and told.death is None and (shakes := tries[1]).death is not None:
+        # Without a handshake nothing passes: its proven death is why packets vanish, if it is where they do.
+        told = shakes if shakes.place in (*told.gap, told.place) else told
     likely = next((followed.likely for followed in tries if followed.likely), None)
     return told if told.place is not None or likely is None else replace(told, likely=told.likely or likely)
 

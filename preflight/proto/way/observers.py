@@ -157,10 +157,16 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
-        *observe_filters(before.rules, after.rules, bursts, traced=record.traced),
+        *observe_filters(before.rules, after.rules, bursts, traced=record.traced, rewritten=_rewritten(record)),
         *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
         *_along_the_way(record),
     )
+
+
+def _rewritten(record: Record) -> frozenset[str]:
+    """The sources that the burst has in the tunnel, and did not have at its socket."""
+    view = _view(record, record.stats, large=False)
+    return frozenset(packet.source for packet in inside(view, outgoing=True)) - {view.burst.flow.source}
 
 
 def _along_the_way(record: Record) -> Iterator[Observation]:

@@ -63,6 +63,18 @@ def test_what_only_fits_is_kept_beside_the_gap() -> None:
     assert (alone.place, alone.gap, alone.likely) == (None, (), None)
 
 
+def test_a_handshake_that_is_refused_is_why_packets_vanish() -> None:
+    """What is inside waits for a session: the proven death of what builds it comes before the gap of the rest."""
+    refused = _said("socket-outer", "killed", host="receiver", packets="handshake")
+    words = [_said("tunnel", "seen"), _said("socket", "absent", host="receiver")]
+    assert infer(PACKET, [*words, refused]).place == refused.station
+    before = [_said("route", "seen"), _said("tunnel", "absent")]
+    followed = infer(PACKET, [*before, refused])
+    assert (followed.place, [station.id for station in followed.gap]) == (
+        None, ["filter-out", "post-out", "egress", "tunnel"],
+    )  # fmt: skip
+
+
 def test_several_stations_that_are_left_are_not_named() -> None:
     """The gap lists what nobody could distinguish; no place is claimed."""
     followed = infer(PACKET, [_said("tunnel", "seen"), _said("session", "clear"), _said("neighbour", "absent")])
