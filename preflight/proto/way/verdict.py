@@ -15,7 +15,10 @@ from preflight.proto.way.stations import FORWARDED, PACKET, Station
 WayDirection = Literal["forward", "reverse"]
 VerdictDirection = Literal["forward", "reverse", "round-trip"]
 _NOBODY: Mapping[WayDirection, Code] = {"forward": codes.REACH_NO_FORWARD, "reverse": codes.REACH_NO_REVERSE}
-_OF_THE_PRODUCT = (codes.OVERLAY_NO_HANDSHAKE, codes.OVERLAY_HANDSHAKE_STALE)
+_OF_THE_PRODUCT: Mapping[Code, str] = {
+    codes.OVERLAY_NO_HANDSHAKE: "there never was a handshake with",
+    codes.OVERLAY_HANDSHAKE_STALE: "there is no fresh handshake with",
+}
 """What the product itself says of its session, whatever the reason is."""
 _LISTED = 4
 """How many stations of a gap a sentence names; for more it names the first and the last."""
@@ -143,12 +146,17 @@ def _with_likely(found: Verdict, peer: str, likely: Death, *, heard: bool) -> Ve
     """The same with what fits: only a sentence and what shows more, never a place or a fix."""
     fits = f"this fits, and is not proven: {likely.message}"
     remedies = to_try(likely.remedies)
+    if likely.code in _OF_THE_PRODUCT:
+        return Verdict(
+            direction="round-trip",
+            code=likely.code,
+            message=f"{_OF_THE_PRODUCT[likely.code]} {peer}; {fits}",
+            facts=likely.facts,
+            remedies=remedies,
+            observations=found.observations,
+        )
     if found.code is not None:
         return replace(found, message=f"{found.message}; {fits}", remedies=remedies)
-    if likely.code in _OF_THE_PRODUCT:
-        return replace(
-            found, direction="round-trip", code=likely.code, message=fits, facts=likely.facts, remedies=remedies
-        )
     if heard:
         return replace(found, message=f"{found.message}; {fits}")
     message = f"{peer} is silent, and nobody saw where packets die; {fits}"

@@ -95,15 +95,18 @@ def test_a_guess_about_a_peer_that_is_heard_fails_nothing() -> None:
     assert "rule 7 may drop them" in forward.message
 
 
+MISSED = said("socket", "absent", host="receiver")
+MISSED_BACK = said("socket", "absent", host="receiver", direction="reverse")
+
+
 def test_what_the_product_says_of_its_session_stays_its_code() -> None:
     """That there never was a handshake is certain, whatever the reason is."""
     why = Death(code=codes.OVERLAY_NO_HANDSHAKE, message="a private address", facts=RULE.facts, certain=False)
     found = verdict(said("route-outer", "killed", death=why, packets="handshake"))
     assert (found.code, found.direction, found.station) == (why.code, "round-trip", None)
-
-
-MISSED = said("socket", "absent", host="receiver")
-MISSED_BACK = said("socket", "absent", host="receiver", direction="reverse")
+    assert found.message == "there never was a handshake with b; this fits, and is not proven: a private address"
+    gap, _ = conclude("b", [said("route-outer", "killed", death=why, packets="handshake"), MISSED, MISSED_BACK])
+    assert (gap.code, gap.facts, gap.direction) == (why.code, why.facts, "round-trip")
 
 
 def test_two_silent_directions_are_one_cause() -> None:
