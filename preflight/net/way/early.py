@@ -13,7 +13,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult
 from preflight.model.peer import Peer
 from preflight.net.way.tap import Tap, Wanted
-from preflight.proto.way.tunnel_view import tunnel_ports
+from preflight.proto.way.tunnel_view import fragments_between, tunnel_ports
 
 if TYPE_CHECKING:
     from preflight.net.stamp.path import PathProbes
@@ -94,6 +94,6 @@ def wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozens
         interface=tunnel.interface,
         tunnel_ports=tunnel_ports(tunnel, carrier, ()) if ports is None else ports,
         probe_ports=frozenset((peer.responder_port,)),
-        addresses=frozenset(each.endpoint_address for each in tunnel.peers if each.endpoint_address),
+        addresses=fragments_between(tunnel, peer.address),
         public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
     )

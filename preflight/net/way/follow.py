@@ -137,7 +137,8 @@ class PacketWays:
                 return first
             if here:
                 return await self._asked(first)
-            waiting = self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
+            waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             if sent.asked is None:
                 # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
@@ -213,19 +214,22 @@ class PacketWays:
         watched = replace(sent.watched, arrives_by=so_far.arrives_by)
         return replace(so_far, watched=watched, after=await self._moment(state, watched))
 
-    async def _wait(self, peer: Peer, tap: Tap, most_s: float) -> bool:
-        """Wait until the tunnel has sent something and an answer had its time; whether that was not so already."""
+    async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float) -> bool:
+        """Wait until the tunnel has sent the peer something and an answer had its time; whether that was not so already.
+
+        to: where the peer is; empty: everything that the tunnel sends may be for it.
+        """
         end, waited = time.monotonic() + most_s, False
         while time.monotonic() < end:
             tapped = tap.taken()
             if tapped.blind is not None:
                 return waited
-            asked = [packet for packet in tapped.packets if _asks(packet)]
-            rest_s = _unanswered_for(asked)
+            with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
+            rest_s = _unanswered_for([packet for packet in with_peer if _asks(packet)])
             if rest_s is not None and rest_s <= 0:
                 return waited
             waited = True
-            if rest_s is None and _may_ask(tapped.packets, time.time_ns()):
+            if rest_s is None and _may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S if rest_s is None else min(rest_s, LOOK_S))
@@ -254,6 +258,14 @@ class PacketWays:
         own = [str(interface.ip) for link in kernel.links for interface in link.addresses]
         outer = (watched.outer,) if watched.outer is not None and watched.outer.source else ()
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
+
+
+def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
+    """Where the owner of the peer's address is, as far as this node knows it."""
+    owner = sent.tunnel.peer_for(sent.peer.address)
+    if owner is None or not owner.endpoint_address or not owner.endpoint_port:
+        return frozenset()
+    return frozenset(((owner.endpoint_address, owner.endpoint_port),))
 
 
 def _asks(packet: TapPacket) -> bool:

@@ -25,7 +25,9 @@ from preflight.proto.way.tunnel_view import Burst, TunnelView, inside
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
 PROBE_BYTES = 192
-"""The IP packet of a signed STAMP packet with its TLVs, over IPv4."""
+"""The IP packet of a signed STAMP packet with its TLVs, over IPv4: what a burst has before it was sent."""
+_HEADERS = {False: 28, True: 48}
+"""Bytes of IP and UDP, by whether it is IPv6."""
 HANDSHAKE_BYTES = 176
 """WireGuard's initiation over IPv4."""
 OVERHEAD_BYTES = 60
@@ -91,7 +93,13 @@ class Record:
         """The burst as it goes into the tunnel."""
         address, port = self.stats.local or ("", None)
         flow = inner_flow(self.peer, self.uid)
-        return replace(flow, source=address, source_port=port, interface_out=self.tunnel.interface)
+        length = self.length_of(self.stats)
+        return replace(flow, source=address, source_port=port, interface_out=self.tunnel.interface, length_bytes=length)
+
+    def length_of(self, stats: StampStats) -> int:
+        """The IP packet of a burst: an unsigned probe is smaller than a signed one, and IPv6 adds to both."""
+        headers = _HEADERS[":" in self.peer.address]
+        return stats.payload_bytes + headers if stats.payload_bytes else PROBE_BYTES
 
 
 def inner_flow(peer: Peer, uid: int) -> Flow:
@@ -149,10 +157,16 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
-        *observe_filters(before.rules, after.rules, bursts, traced=record.traced),
+        *observe_filters(before.rules, after.rules, bursts, traced=record.traced, rewritten=_rewritten(record)),
         *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
         *_along_the_way(record),
     )
+
+
+def _rewritten(record: Record) -> frozenset[str]:
+    """The sources that the burst has in the tunnel, and did not have at its socket."""
+    view = _view(record, record.stats, large=False)
+    return frozenset(packet.source for packet in inside(view, outgoing=True)) - {view.burst.flow.source}
 
 
 def _along_the_way(record: Record) -> Iterator[Observation]:
@@ -170,9 +184,12 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
     came = len(inside(_view(record, record.stats, large=False), outgoing=False))
     yield FilterBurst(flow=inner, sent=record.stats.sent)
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
-    sizes: list[tuple[PacketClass, int]] = [("data", PROBE_BYTES + OVERHEAD_BYTES), ("handshake", HANDSHAKE_BYTES)]
+    sizes: list[tuple[PacketClass, int]] = [
+        ("data", inner.length_bytes + OVERHEAD_BYTES),
+        ("handshake", HANDSHAKE_BYTES),
+    ]
     if record.large is not None:
-        whole = record.tunnel.mtu or PROBE_BYTES
+        whole = record.length_of(record.large)
         yield FilterBurst(flow=replace(inner, length_bytes=whole), packets="large", sent=record.large.sent)
         yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
         sizes.append(("large", whole + OVERHEAD_BYTES))
@@ -197,8 +214,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
     kernel, report = record.after.kernel, record.asked.report if record.asked else None
     lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
     address, port = stats.local or ("", None)
-    length = (record.tunnel.mtu or PROBE_BYTES) if large else PROBE_BYTES
-    flow = replace(record.inner, source=address, source_port=port, length_bytes=length)
+    flow = replace(record.inner, source=address, source_port=port, length_bytes=record.length_of(stats))
     return TunnelView(
         target=record.peer.target,
         address=record.peer.address,

@@ -124,6 +124,19 @@ def test_a_source_that_tracking_shows_rewritten() -> None:
     assert (outside.death.code.slug, outside.death.certain) == ("reach.no-reverse", False)
 
 
+@pytest.mark.parametrize(("seen", "certain"), [((), False), (("192.0.2.8",), False), (("192.0.2.9",), True)])
+def test_a_source_that_a_tap_saw_proves_the_only_rule_that_gives_it(seen: tuple[str, ...], certain: bool) -> None:
+    """A rule without a counter fits; with packets that have its source in the tunnel it is the one that did it."""
+    sent = flow(703)
+    found = snapshot(ruleset("usual"), {})
+    said = observe_filters(found, found, [Burst(flow=sent)], rewritten=frozenset(seen))
+    (killed,) = [each for each in said if each.finding == "killed"]
+    assert killed.station.id == "post-out"
+    assert killed.death is not None
+    assert (killed.death.certain, killed.death.later) == (certain, True)
+    assert (said[-1] == killed) is certain
+
+
 def test_outside_a_rule_by_length_is_a_black_hole() -> None:
     """Only the tunnel's large packets die: the code of a path that loses them, and the rule."""
     small, large = flow(862), flow(862, length_bytes=1400)
