@@ -229,15 +229,15 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -
 
 
 def _smaller_there(carried: Carried, found: PathMtu, message: str, proven: int, details: dict[str, Any]) -> Result:
-    """The two ends of one tunnel differ, and the path carries what the larger one promises."""
-    peer = carried.peer
+    """The two ends differ. The smaller MTU is right for both, for nobody knows whether more would come from there."""
+    peer, mtu = carried.peer, found.ceiling_bytes
     return warned(
         codes.MTU_REDUCED,
         peer.target,
         Direction.REVERSE,
         f"{message}, while packets of {proven} bytes to {peer.target} arrive whole: the two ends of the tunnel have "
         "different MTUs",
-        remedies=set_mtu_there(peer.target, peer.address, proven, carried.product),
+        remedies=set_mtu_here(carried.interface, mtu, carried.product) if carried.interface else (),
         **details,
     )
 
@@ -307,7 +307,10 @@ def _remedies(carried: Carried, found: PathMtu, minimum_mtu: int) -> Remedies:
         )
     mtu = max(mtu, minimum_mtu) if found.fits else mtu
     if found.direction == "reverse":
-        return set_mtu_there(carried.peer.target, carried.peer.address, mtu, carried.product)
+        there = set_mtu_there(carried.peer.target, carried.peer.address, mtu, carried.product)
+        larger = carried.interface is not None and carried.tunnel is not None and carried.tunnel.mtu > mtu
+        # Both ends of a tunnel should have one MTU.
+        return (*there, *set_mtu_here(carried.interface, mtu, carried.product)) if larger else there
     if carried.interface is None:
         return by_hand(f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}.", root=True)
     return set_mtu_here(carried.interface, mtu, carried.product)

@@ -74,14 +74,14 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
             break
     if transfers and transfers[0].outcome == "unfinished":
         first = transfers[0]
-        small = await _send(ctx, url, first.address, small_bytes=_smaller(first))
+        small = await _send(ctx, url, first.address, small_bytes=smaller(first))
         transfers.append(small)
         if small.outcome == "finished" or (small.delivered and first.stalled):
             transfers.append(await _send(ctx, url, first.address))
     return transfers
 
 
-def _smaller(first: Transfer) -> int:
+def smaller(first: Transfer) -> int:
     """A size that differs from the first attempt's: an interface may carry no more than what is small elsewhere."""
     if ":" in first.address:
         return SMALL_PACKET[6]

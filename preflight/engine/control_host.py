@@ -46,7 +46,7 @@ def sharing_its_way(
     shared = frozenset(peer.target for peer in peers if _end(overlay, peer.address) in ends)
     holes = {r.target for r in results if r.code is codes.MTU_BLACK_HOLE and r.status is Status.FAIL}
     targets = frozenset(peer.target for peer in peers)
-    unread = not any(tunnel.peers for tunnel in overlay.own_tunnels)
+    unread = not any(tunnel.lists_owners for tunnel in overlay.own_tunnels)
     if unread and targets <= holes and any(_belongs(overlay, address) for address in addresses):
         return targets
     return shared

@@ -64,8 +64,9 @@ def test_black_hole() -> None:
     assert (reverse.code, reverse.direction) == (codes.MTU_BLACK_HOLE, Direction.REVERSE)
     assert reverse.remedy == (
         "ip link set dev $(ip -o address show to 10.66.0.2 | awk '{print $2; exit}') mtu 1312   # on b; "
-        "to persist: MTU = 1312 under [Interface]"
-    )
+        "to persist: MTU = 1312 under [Interface]\n"
+        "ip link set dev wg0 mtu 1312   # to persist: MTU = 1312 under [Interface]"
+    ), "both ends of a tunnel should have one MTU"
 
 
 @pytest.mark.parametrize(("underlay", "mtu"), [(1380, 1320), (1375, 1315), (1500, 1312), (0, 1312)])
@@ -268,7 +269,7 @@ def test_the_ends_of_a_tunnel_should_have_one_mtu() -> None:
     result = judge(Carried(B, "wg0"), smaller, 1280, proven=1420)
     assert (result.code, result.direction.value) == (codes.MTU_REDUCED, "reverse")
     assert "b's interface has MTU 1300" in result.message
-    assert [remedy.host for remedy in result.remedies] == ["b"]
+    assert [remedy.lines for remedy in result.remedies] == [("ip link set dev wg0 mtu 1300",)]
     assert judge(Carried(B, "wg0"), smaller, 1280, proven=1300).code is None
 
 

@@ -75,12 +75,12 @@ def _large(direction: Dead) -> Fault:
         summary=summary,
         place=PLACE,
         made=_part(summary, rule),
-        expected=lambda setup: _large_is(setup, direction),
+        expected=lambda setup: large_is(setup, direction),
         proof=ways(direction, proofs.large_ones_die),
     )
 
 
-def _large_is(setup: Setup, direction: Dead) -> Truth:
+def large_is(setup: Setup, direction: Dead) -> Truth:
     """Plain packets to the endpoint vanish at the same size, which only root can compare: that places what a sends.
 
     What b sends is seen at b's own uplink by its observers only. Without a responder b's host refuses what comes to a

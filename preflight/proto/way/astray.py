@@ -102,6 +102,11 @@ def _death(tunnel: TunnelSide, found: Sequence[TapPacket], drops: str = "", *, l
     )
 
 
+def missed(each: Observation) -> bool:
+    """Whether it says that answers were missed in the tunnel, or at its own packets: they never went into it."""
+    return each.direction == "reverse" and each.finding == "absent"
+
+
 def with_the_peers_fix(observations: Iterable[Observation]) -> tuple[Observation, ...]:
     """The same, where a peer has told how to mend its route: that heals what was only seen from here."""
     known = tuple(observations)

@@ -9,9 +9,10 @@ from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
+from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
-from preflight.proto.way.astray import arriving_astray, astray, observe_astray
+from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
 from preflight.proto.way.inner_word import inner_word
 from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
@@ -184,18 +185,30 @@ def observe(record: Record) -> tuple[Observation, ...]:
     bursts = tuple(filter_bursts(record))
     report = record.asked.report if record.asked else None
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
+    strayed = tuple(_astray(record))
     large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
         *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
-        *_astray(record),
+        *strayed,
         *with_filters_behind(
             observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
         ),
-        *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
+        *(
+            each
+            for view in _views(record)
+            for each in observe_tunnel(view, tunnel, by)
+            if not (strayed and missed(each))
+        ),
         *_along_the_way(record),
     )
+
+
+def _of_tunnel(record: Record, tunnel: PeerTunnel | None, by: str) -> Iterator[Observation]:
+    """What the tap and the tunnel's own state say. tunnel, by: the peer's word on its own, and how it came."""
+    for view in _views(record):
+        yield from observe_tunnel(view, tunnel, by)
 
 
 def _astray(record: Record) -> Iterator[Observation]:
