@@ -37,7 +37,6 @@ ELSEWHERE = {
     "preflight/cli/outputs.py": "tests/attack/test_outputs.py",
     "preflight/net/way/echo.py": "tests/lab/test_following.py",
     "preflight/net/way/follow.py": "tests/lab/test_following.py",
-    "preflight/proto/way/observers.py": "tests/lab/test_following.py",
     "preflight/proto/way/observation.py": "tests/proto/way/test_inference.py",
     "preflight/proto/way/stations.py": "tests/proto/way/test_inference.py",
     "preflight/report/build.py": "tests/report/test_ways.py",

@@ -26,8 +26,15 @@ def control_host(
     ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
     if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
         return None
-    dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
+    shown_by = "reach.icmp" if overlay.product == "generic" and _untapped(results) else "overlay.session"
+    dead = [r.target for r in results if r.check == shown_by and r.status is Status.FAIL]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
+
+
+def _untapped(results: Iterable[Result]) -> bool:
+    """Whether nobody saw even what this node sent: then a dead tunnel without sessions is known by silence alone."""
+    seen = (each for result in results for each in result.observations if each.finding == "seen")
+    return not any(each.station.id == "tunnel" for each in seen)
 
 
 def sharing_its_way(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
@@ -20,9 +21,10 @@ from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
-from preflight.proto.way.tunnel_view import Burst, TunnelView, inside
+from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, on_the_wire
 
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
@@ -190,10 +192,15 @@ def observe(record: Record) -> tuple[Observation, ...]:
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
-        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
+        *_of_kernel(record),
         *strayed,
         *with_filters_behind(
-            observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
+            map(
+                partial(_proven_by_tap, record),
+                observe_filters(before.rules, after.rules, bursts, traced=record.traced),
+            ),
+            after.kernel,
+            record.watched,
         ),
         *(
             each
@@ -203,6 +210,40 @@ def observe(record: Record) -> tuple[Observation, ...]:
         ),
         *_along_the_way(record),
     )
+
+
+def _of_kernel(record: Record) -> Iterator[Observation]:
+    """What the kernel of this network namespace says; of the tunnel's own packets only if they leave here."""
+    before, after, own = record.before.kernel, record.after.kernel, record.tunnel.listen_port
+    elsewhere = own is not None and own not in {each.port for each in record.ports}
+    leaves_elsewhere = elsewhere and _view(record, record.stats, large=False).counted_sent > 0
+    for each in observe_kernel(before, after, record.watched, record.answers):
+        if leaves_elsewhere and each.station in _OUTER_HERE:
+            reason = "the tunnel's own packets leave in another network namespace"
+            yield replace(each, finding="blind", reason=reason, death=None)
+        else:
+            yield each
+
+
+_OUTER_HERE = tuple(Station(id) for id in ("route-outer", "neighbour", "egress-outer"))
+
+
+def _proven_by_tap(record: Record, each: Observation) -> Observation:
+    """The same, certain where the only rule that can change a source is seen to have changed it to that one."""
+    death = each.death
+    source = death.facts.source if death is not None and death.facts is not None else None
+    if death is None or death.certain or source is None or each.station not in (_POST_OUT, _POST_OUTER):
+        return each
+    view, outer = _view(record, record.stats, large=False), each.station == _POST_OUTER
+    sent = on_the_wire(view).out if outer else inside(view, outgoing=True)
+    # Outside, such a source may lead back here: then answers come in.
+    back = outer and bool(on_the_wire(view).into)
+    changed = bool(sent) and {packet.source for packet in sent} == {source} and not back
+    # They pass the station, and die further on because of it.
+    return replace(each, death=replace(death, certain=True, later=True)) if changed else each
+
+
+_POST_OUT, _POST_OUTER = Station("post-out"), Station("post-outer")
 
 
 def _of_tunnel(record: Record, tunnel: PeerTunnel | None, by: str) -> Iterator[Observation]:
