@@ -1,8 +1,7 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 from preflight.model.flow import Flow
 from preflight.model.host_port import split_host_port
@@ -195,12 +194,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *_of_kernel(record),
         *strayed,
         *with_filters_behind(
-            map(
-                partial(_proven_by_tap, record),
-                observe_filters(before.rules, after.rules, bursts, traced=record.traced),
-            ),
-            after.kernel,
-            record.watched,
+            observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
         ),
         *(
             each
@@ -226,24 +220,6 @@ def _of_kernel(record: Record) -> Iterator[Observation]:
 
 
 _OUTER_HERE = tuple(Station(id) for id in ("route-outer", "neighbour", "egress-outer"))
-
-
-def _proven_by_tap(record: Record, each: Observation) -> Observation:
-    """The same, certain where the only rule that can change a source is seen to have changed it to that one."""
-    death = each.death
-    source = death.facts.source if death is not None and death.facts is not None else None
-    if death is None or death.certain or source is None or each.station not in (_POST_OUT, _POST_OUTER):
-        return each
-    view, outer = _view(record, record.stats, large=False), each.station == _POST_OUTER
-    sent = on_the_wire(view).out if outer else inside(view, outgoing=True)
-    # Outside, such a source may lead back here: then answers come in.
-    back = outer and bool(on_the_wire(view).into)
-    changed = bool(sent) and {packet.source for packet in sent} == {source} and not back
-    # They pass the station, and die further on because of it.
-    return replace(each, death=replace(death, certain=True, later=True)) if changed else each
-
-
-_POST_OUT, _POST_OUTER = Station("post-out"), Station("post-outer")
 
 
 def _of_tunnel(record: Record, tunnel: PeerTunnel | None, by: str) -> Iterator[Observation]:
@@ -276,9 +252,9 @@ def _along_the_way(record: Record) -> Iterator[Observation]:
 
 def filter_bursts(record: Record) -> Iterator[FilterBurst]:
     """The packets that this node's firewall may have met: inside the tunnel and outside, both directions."""
-    inner = record.inner
-    came = len(inside(_view(record, record.stats, large=False), outgoing=False))
-    yield FilterBurst(flow=inner, sent=record.stats.sent)
+    inner, view = record.inner, _view(record, record.stats, large=False)
+    came, wire = len(inside(view, outgoing=False)), on_the_wire(view)
+    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=_source(inside(view, outgoing=True)))
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
     sizes: list[tuple[PacketClass, int]] = [("data", PROBE_BYTES + OVERHEAD_BYTES), ("handshake", HANDSHAKE_BYTES)]
     if record.large is not None:
@@ -291,11 +267,18 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
         return
     for packets, length in sizes:
         flow = replace(outer, interface_out=record.uplink, length_bytes=length)
-        yield FilterBurst(flow=flow, packets=packets, outer=True)
+        # Another source may be meant to lead back here, unless nothing comes back.
+        yield FilterBurst(flow=flow, packets=packets, outer=True, left_as=None if wire.into else _source(wire.out))
         for device in sorted({record.uplink, *record.arrives_by}):
             answer = outer_answer(replace(flow, interface_out=device))
             seen = _came_outside(record, device, packets)
             yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse", sent=seen)
+
+
+def _source(packets: Iterable[TapPacket]) -> str | None:
+    """The one source that packets have behind all rules; None if they have several, or none was seen."""
+    found = {packet.source for packet in packets}
+    return found.pop() if len(found) == 1 else None
 
 
 def _came_outside(record: Record, device: str, packets: PacketClass) -> int:

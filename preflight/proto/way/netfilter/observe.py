@@ -94,7 +94,7 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
         elif none_came(asked.after, burst, verdicts):
             yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
-            yield _killed(asked, at_stake[station], certain=False)
+            yield _killed(asked, at_stake[station], certain=_was_changed(burst, at_stake[station]))
         else:
             yield _observation(burst, station, "blind", _several(verdicts.possible, station), by)
 
@@ -143,7 +143,15 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
         packets=burst.packets,
         sent=burst.sent,
         seen=min(seen, burst.sent) if burst.sent else seen,
-        death=Death(code=code, message=sentence, facts=facts, remedies=remedies, certain=proven),
+        # With another source they pass the station, and die further on because of it.
+        death=Death(
+            code=code,
+            message=sentence,
+            facts=facts,
+            remedies=remedies,
+            certain=proven,
+            later=proven and burst.leaves and facts.source is not None,
+        ),
     )
 
 
@@ -174,4 +182,10 @@ def _code(burst: Burst, event: Event, *, large: bool) -> Code:
 
 def _may_be_meant(burst: Burst, event: Event) -> bool:
     """Whether such a translation works elsewhere: an address of the site that leads back here."""
-    return isinstance(event.what, Change) and burst.outer and burst.leaves
+    return isinstance(event.what, Change) and burst.outer and burst.leaves and not _was_changed(burst, event)
+
+
+def _was_changed(burst: Burst, event: Event) -> bool:
+    """Whether a tap behind the rule saw the packets with the source that it gives them."""
+    what = event.what
+    return isinstance(what, Change) and burst.left_as is not None and what.action.source == burst.left_as

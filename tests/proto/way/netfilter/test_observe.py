@@ -122,6 +122,11 @@ def test_a_source_that_tracking_shows_rewritten() -> None:
     assert outside.station.id == "post-outer"
     assert outside.death is not None
     assert (outside.death.code.slug, outside.death.certain) == ("reach.no-reverse", False)
+    for seen, proven in (("192.0.2.9", True), ("192.0.2.8", False)):
+        burst = Burst(flow=sent, outer=True, left_as=seen)
+        tapped = observe_filters(found, found, [burst])[-1].death
+        assert tapped is not None
+        assert (tapped.certain, tapped.later) == (proven, proven), "packets pass the rule, and die further on"
 
 
 def test_outside_a_rule_by_length_is_a_black_hole() -> None:
