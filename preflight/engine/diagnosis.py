@@ -158,7 +158,7 @@ class _Reach:
         )
 
     def _hosts(self, cause: _Candidate) -> str | None:
-        """The target that stands for the control plane: the peer that hosts it, or one that shares a narrow way."""
+        """The target that represents the control plane: the peer that hosts it, or one that shares a narrow way."""
         narrow = cause.code.slug == "mtu.black-hole" and cause.target in self._sharing
         return cause.target if narrow else self._control_host
 
@@ -199,7 +199,7 @@ def _dies_before_the_remote_end(cause: _Candidate) -> bool:
 
 
 _BEHIND = ("prerouting", "rp", "input", "socket")
-"""Inside the tunnel, at its far end."""
+"""Inside the tunnel, at its remote end."""
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:

@@ -67,7 +67,7 @@ def _word(result: Result) -> Observation | None:
     if result.station is None:
         return None
     if result.status is Status.INCONCLUSIVE and result.station.kind == "packet":
-        # What is undecided there is no death: nothing but this program's own question ends at the station.
+        # What is undecided there is not a death: only this program's own question ends at the station.
         return Observation(station=result.station, finding="blind", reason=result.message)
     if result.status not in _FINDING:
         return None

@@ -249,7 +249,7 @@ def test_a_black_hole_is_measured_below_the_tunnel() -> None:
 
 @pytest.mark.parametrize("addresses", [("10.66.0.0/24",), ("10.66.0.2/32", "10.66.0.3/32")])
 def test_a_hub_proves_nothing_about_the_way_behind_it(addresses: tuple[str, ...]) -> None:
-    """Protects hub and spoke: where the way to the hub carries more, the limit lies behind it."""
+    """Protects hub and spoke: where the way to the hub carries more, the limit is behind it."""
     carried = explained(Underlay(reported_mtu=1500, answers_to=1500), HOLE, *addresses)
     assert carried.underlay_mtu == 0
     assert carried.trail == Trail(B.address, Vanishing(1312, 1313, (ROUTER,), 2))

@@ -108,7 +108,7 @@ def missed(each: Observation) -> bool:
 
 
 def with_the_peers_fix(observations: Iterable[Observation]) -> tuple[Observation, ...]:
-    """The same, where a peer has told how to mend its route: that heals what was only seen from here."""
+    """The same, where a peer has reported what fixes its route: that heals what was only seen from here."""
     known = tuple(observations)
     fixes = [
         each.death.remedies

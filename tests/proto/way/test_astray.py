@@ -38,7 +38,7 @@ ANSWER = TapPacket(
     ids=["outside", "shown-twice", "somebody-else", "another-program", "own", "not-for-the-overlay"],
 )
 def test_only_what_the_peer_s_responder_sent_outside_the_tunnel(packets: tuple[TapPacket, ...], found: int) -> None:
-    """A VRF's device shows what came out of the tunnel again, and strangers send much: none of that is astray."""
+    """A VRF's device shows a second time what came out of the tunnel, and strangers send much: none of that counts."""
     assert len(astray(Tapped(packets=packets), SENT, TUNNEL)) == found
 
 
@@ -98,7 +98,7 @@ def test_what_the_peer_told_of_its_route_heals_what_was_seen_here() -> None:
 
 
 def test_what_went_astray_is_not_missed_in_the_tunnel() -> None:
-    """That nothing came out of the tunnel follows from it, and is no second place."""
+    """That nothing came out of the tunnel follows from it, and is not a second place."""
     silence = Observation(station=Station("tunnel", "receiver"), finding="absent", direction="reverse")
     assert missed(silence)
     assert not missed(replace(silence, direction="forward"))

@@ -1,4 +1,4 @@
-"""All observers of one burst: what each is told of it, and what the one's word changes in the other's."""
+"""All observers of one burst: what each gets to know of it, and what the word of one changes in another's."""
 
 from dataclasses import replace
 from typing import Any
@@ -55,7 +55,7 @@ def said(made: Record, station: str, host: str = "sender") -> list[Observation]:
 
 @pytest.mark.parametrize("length", [LENGTH, LENGTH + 20])
 def test_the_packets_of_a_burst_are_as_long_as_the_tap_saw_them(length: int) -> None:
-    """An overlay of IPv6, or a peer without a key, has probes of another length: they leave all the same."""
+    """An overlay of IPv6, or a peer without a key, has probes of another length: they leave anyway."""
     inside = replace(seeing.inner(out=True), length_bytes=length)
     data = seeing.outer("data", out=True, inner_bytes=(length - 15, length))
     wires = [each for each in said(record(inside, data), "wire") if each.direction == "forward"]
