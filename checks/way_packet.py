@@ -83,7 +83,7 @@ async def _follow(ctx: Context, peer: Peer) -> tuple[Observation, ...]:
 
 
 def judge(peer: Peer, verdict: Verdict) -> Result:
-    """One result per direction; what is proven is about its station."""
+    """One result per direction, or one for both where nobody saw which is dead; what is proven is about its station."""
     direction = Direction(verdict.direction)
     if verdict.code is None:
         return skipped(

@@ -79,6 +79,8 @@ def _two_deaths(setup: Setup, first: Fault, second: Fault, one: Truth, other: Tr
         return "the lab's rules for a tunnel's own packets are known by one comment"
     if setup.user != "root" or not told(setup, outer=any(outer)):
         return "with both directions dead nobody reports what b saw"
+    if one.place is None and other.place is None:
+        return "two directions in which nobody saw a place are one silence, as of one host that is dead"
     return None if all(map(_is_whole, (one, other))) else "what dies in part is seen by what comes back"
 
 

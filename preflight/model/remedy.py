@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from preflight.model.change import REVALIDATED
@@ -76,6 +76,11 @@ def by_hand(
 def look(*lines: str, where: Where = "node", host: str | None = None, root: bool = False) -> Remedies:
     """What only shows more, or may not heal. root: the lines need it."""
     return (Remedy(kind="next", lines=lines, where=where, host=host, needs="root" if root else None),)
+
+
+def to_try(remedies: Remedies) -> Remedies:
+    """The same lines as something that may not heal."""
+    return tuple(replace(each, kind="next", fix=None, lasting=None) for each in remedies)
 
 
 def as_text(remedies: Iterable[Remedy]) -> str | None:

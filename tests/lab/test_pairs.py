@@ -65,7 +65,7 @@ def test_one_hides_the_other(first: str, second: str) -> None:
     "setup",
     [
         Setup(responder="absent"),
-        Setup(responder="keyless"),
+        Setup(responder="keyless", home="peer"),
         Setup(home="peer"),
         Setup(control="none"),
         Setup(user="ordinary"),

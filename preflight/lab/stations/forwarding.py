@@ -51,18 +51,15 @@ def _not_forwarding(network: "Network") -> None:
         set_sysctl("net/ipv6/conf/all/forwarding", 0)
 
 
+# Nobody looks at c. All its stations and both networks lie between the tap at a and the report of b.
+
+
 def _both_ways(setup: Setup) -> Truth:
-    """c answers a itself; that b is well and hears nothing either only b's report says."""
-    if not words.told(setup):
-        return words.silence(setup, "round-trip")
-    return Truth(words.UNREACHABLE, "b", "round-trip", place=_PLACE, heals="command", where="peer")
+    return words.silence(setup, "round-trip")
 
 
 def _one_way(setup: Setup) -> Truth:
-    if not words.heard(setup):
-        return words.silence(setup, "forward")
-    less = (words.UNREACHABLE,)
-    return Truth(words.NO_FORWARD, "b", "forward", place=_PLACE, heals="command", where="peer", vague=less)
+    return words.silence(setup, "forward")
 
 
 def _refused(setup: Setup) -> Truth:
@@ -75,10 +72,7 @@ def _refused(setup: Setup) -> Truth:
 
 
 def _answers(setup: Setup) -> Truth:
-    if not words.told(setup):
-        return words.silence(setup, "reverse")
-    less = (words.UNREACHABLE,)
-    return Truth(words.NO_REVERSE, "b", "reverse", place=_PLACE, heals="command", where="peer", vague=less)
+    return words.silence(setup, "reverse")
 
 
 # c forwards, and changes what it forwards

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ROUTE = Place("packet", "route-outer")
 _OWN_SESSION = Place("packet", "session", "receiver")
-_ELSEWHERE: dict[Family, tuple[str, str]] = {4: ("192.168.77.2", "192.168.77.0/24"), 6: ("fd77::2", "fd77::/64")}
+_ELSEWHERE: dict[Family, tuple[str, str]] = {4: ("192.168.79.2", "192.168.79.0/24"), 6: ("fd77::2", "fd77::/64")}
 """The address of the remote end in its own LAN, and that LAN, which is nowhere near a."""
 _OWN_PUBLIC = "44.128.0.9"
 """The public address of the router, behind which both ends are. It exists in the lab's namespaces only."""

@@ -69,6 +69,9 @@ def _strict_is(setup: Setup, node: str) -> Truth:
     truth = at_receiver(setup, node, "rp-outer", Deciding("sysctl", _SYSCTL))
     if node == "b" and observed(setup, outer=True):
         return replace(truth, code="host.rp-filter", vague=("reach.unreachable", truth.code))
+    if node == "a" and setup.user != "root" and setup.families != "ipv6":
+        # Everyone may read the setting, and the counter of what it drops while b is silent; only root sees whose it is.
+        return Truth("host.rp-filter", "node", heals="command", vague=("reach.unreachable", truth.code))
     return by_own_rule(setup, node, truth, "host.rp-filter")
 
 

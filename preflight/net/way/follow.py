@@ -34,7 +34,7 @@ from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, outer_seen, tunnel_side
 from preflight.proto.way.peer_word import peer_word
-from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
+from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import conclude
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ class PacketWays:
                 return first
             if here:
                 return await self._asked(first)
-            waiting = self._wait(peer, tap, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
+            to = _endpoints(sent) if sent.carrier == "wireguard" else frozenset()
+            waiting = self._wait(peer, tap, to, RETRY_S if sent.carrier == "wireguard" else ANSWER_S)
             if sent.asked is None:
                 # No check has asked, for the tunnel never came up; the control plane's mailbox may answer anyway.
                 await asyncio.gather(waiting, self._path.ask(peer, overlay.tunnel_for(peer.address)))
@@ -213,21 +214,25 @@ class PacketWays:
         moment = await self._moment(state, watched)
         return replace(so_far, watched=watched, after=moment, ruled_ns=time.time_ns())
 
-    async def _wait(self, peer: Peer, tap: Tap, most_s: float) -> None:
-        """Wait until the tunnel has sent something and an answer had its time."""
+    async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float) -> None:
+        """Wait until the tunnel has sent the peer something and an answer had its time.
+
+        to: where the peer is; empty: everything that the tunnel sends may be for it.
+        """
         end = time.monotonic() + most_s
         left_at: float | None = None
         while (now := time.monotonic()) < end and (left_at is None or now < left_at + HANDSHAKE_S):
             tapped = tap.taken()
             if tapped.blind is not None:
                 return
-            asked = [packet for packet in tapped.packets if _asks(packet)]
+            with_peer = [packet for packet in tapped.packets if not to or packet.remote in to]
+            asked = [packet for packet in with_peer if _asks(packet)]
             if any(packet.tunnel is not None and packet.tunnel.kind != "initiation" for packet in asked):
                 await asyncio.sleep(ANSWER_S)
                 return
             if asked:
                 left_at = now if left_at is None else left_at
-            elif _may_ask(tapped.packets, time.time_ns()):
+            elif _may_ask(with_peer, time.time_ns()):
                 # Only a packet that is due starts WireGuard's next handshake, once the answer to a call is 5 s old.
                 await self._path.stamp(peer, count=1, interval_s=INTERVAL_S, timeout_s=INTERVAL_S)
             await asyncio.sleep(LOOK_S)
@@ -257,6 +262,14 @@ class PacketWays:
         return Moment(overlay=overlay, kernel=kernel, rules=self._firewall.snapshot((*watched.flows, *outer), own))
 
 
+def _endpoints(sent: Record) -> frozenset[tuple[str, int]]:
+    """Where the owner of the peer's address is, as far as this node knows it."""
+    owner = sent.tunnel.peer_for(sent.peer.address)
+    if owner is None or not owner.endpoint_address or not owner.endpoint_port:
+        return frozenset()
+    return frozenset(((owner.endpoint_address, owner.endpoint_port),))
+
+
 def _asks(packet: TapPacket) -> bool:
     """Whether this node's tunnel sent something that needs an answer: its own handshake, or what is inside."""
     return packet.outgoing and packet.tunnel is not None and packet.tunnel.kind in ("initiation", "data", "control")
@@ -273,12 +286,11 @@ def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
 
 
 def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
-    endpoints = frozenset(each.endpoint_address for each in tunnel.peers if each.endpoint_address)
     return Wanted(
         product=carrier or tunnel.product,
         interface=tunnel.interface,
         tunnel_ports=ports,
         probe_ports=frozenset((peer.responder_port,)),
-        addresses=endpoints,
+        addresses=fragments_between(tunnel, peer.address),
         public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
     )

@@ -83,6 +83,7 @@ class SessionSender(Core[StampStats]):
         self._answered: set[int] = set()
         self._stamped_ns = 0
         self._sent_ns: list[int] = []
+        self._largest = 0
         self._drops: list[tuple[int, int, int]] = []
         self._worst_rtt_s = 0.0
         self._stateful = False
@@ -134,6 +135,7 @@ class SessionSender(Core[StampStats]):
         self._tell(now, "packet-sent", number=self._sequence, size_bytes=len(datagram.data))
         self._sequence += 1
         self._sent_ns.append(self._stamped_ns)
+        self._largest = max(self._largest, len(datagram.data))
         self._schedule(now)
 
     def unsent(self, datagram: Datagram, error: OSError, now: float) -> None:
@@ -257,6 +259,7 @@ class SessionSender(Core[StampStats]):
             port_unreachable=self.port_unreachable,
             icmp_errors=dict(self._icmp_errors),
             icmp_from=dict(self._icmp_from),
+            payload_bytes=self._largest,
         )
         return judged(base, self._arrivals, self._stateful, self._plan.error) if self._arrivals else base
 

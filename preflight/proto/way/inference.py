@@ -3,11 +3,11 @@
 Seen at a station means passed there and at all before it. A station that says that it dropped packets is the place of
 death, unless packets of the same class were seen behind it. Without such a report, the place is between the last
 station at which they were seen and the first at which they were not: where several stations are left there, none of
-them is named.
+them is named. A report that only fits is never the place, unless its station is the only one that is left.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from preflight.proto.way.observation import Death, Observation, PacketClass
@@ -31,13 +31,14 @@ class Followed:
     """A way as far as it was followed.
 
     death, place: what killed the packets, and where; place alone: the only station that is left, for whatever reason.
-    gap: the stations among which they vanish, if several are left.
+    gap: the stations among which they vanish, if several are left. likely: what fits and is not proven.
     """
 
     stations: tuple[Judged, ...]
     place: Station | None = None
     death: Death | None = None
     gap: tuple[Station, ...] = ()
+    likely: Death | None = None
 
     def before(self) -> Station | None:
         """The last station that is known to be passed."""
@@ -54,7 +55,12 @@ def infer(table: Sequence[Station], observations: Iterable[Observation]) -> Foll
     known = sorted((each for each in observations if each.station in at), key=lambda each: at[each.station])
     carrier: PacketClass = "data" if any(each.packets == "data" for each in known) else "handshake"
     tries = [_follow(table, at, _about(known, classes)) for classes in (("inner", carrier), ("handshake",), ("large",))]
-    return next((followed for followed in tries if followed.place or followed.gap), tries[0])
+    told = next((followed for followed in tries if followed.place or followed.gap), tries[0])
+    if told is tries[0] and told.death is None and (shakes := tries[1]).death is not None:
+        # Without a handshake nothing passes: its proven death is why packets vanish, if it is where they do.
+        told = shakes if shakes.place in (*told.gap, told.place) else told
+    likely = next((followed.likely for followed in tries if followed.likely), None)
+    return told if told.place is not None or likely is None else replace(told, likely=told.likely or likely)
 
 
 def _about(known: Iterable[Observation], classes: Sequence[PacketClass]) -> list[Observation]:
@@ -73,10 +79,14 @@ def _follow(table: Sequence[Station], at: Mapping[Station, int], known: Sequence
         (at[each.station] for each in known if each.finding == "absent" and at[each.station] > seen), default=None
     )
     killer = _killer(known, at, seen, len(table) if absent is None else absent)
-    place, gap = (killer.station, ()) if killer is not None else _between(table, known, seen, absent)
+    place, gap = _between(table, known, seen, absent)
+    proven = killer is not None and (_certain(killer) or place == killer.station)
+    death = killer.death if killer is not None else None
+    if killer is not None and proven:
+        place, gap = killer.station, ()
     died_at = None if place is None else at[place]
     stations = tuple(_judged(index, station, known, at, seen, died_at) for index, station in enumerate(table))
-    return Followed(stations, place, killer.death if killer is not None else None, gap)
+    return Followed(stations, place, death if proven else None, gap, None if proven else death)
 
 
 def _passed(each: Observation) -> bool:
@@ -101,8 +111,13 @@ def _killer(known: Sequence[Observation], at: Mapping[Station, int], seen: int, 
         and at[each.station] <= absent
         and (seen < at[each.station] or (_dooms(each) and not delivered))
     ]
-    proven = [each for each in fitting if each.death is None or each.death.certain]
+    proven = [each for each in fitting if _certain(each)]
     return next(iter(proven or fitting), None)
+
+
+def _certain(each: Observation) -> bool:
+    """Whether a station's own word is more than a guess."""
+    return each.death is None or each.death.certain
 
 
 def _dooms(each: Observation) -> bool:
@@ -143,5 +158,8 @@ def _judged(
         return Judged(station, "passed", witness.by, witness.reason)
     if died_at is not None and index > died_at:
         return Judged(station, "unseen", None, "nothing came this far")
+    guess = next((each for each in here if each.death is not None), None)
+    if guess is not None and guess.death is not None:
+        return Judged(station, "unseen", guess.by, f"this fits, and is not proven: {guess.death.message}")
     word = next((each for each in here if each.finding in ("clear", "blind", "absent")), None)
     return Judged(station, "unseen", word.by if word else None, word.reason if word else "")

@@ -25,6 +25,8 @@ from preflight.proto.way.observation import Observation, PacketClass
 from preflight.proto.way.outer import observe_route_outer
 from preflight.proto.way.routing import observe_address, observe_route, observe_two
 
+_WITHOUT_ROUTE = ("Ip.OutNoRoutes", "Ip6.OutNoRoutes")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
@@ -92,7 +94,9 @@ def observe_kernel(
             before, after, tunnel.interface, tunnel, station="egress", sent=watched.sent, packets=watched.packets
         ),
         observe_tunnel(before, after, tunnel),
-        observe_route_outer(after, watched.outer, tunnel, answers.routers),
+        observe_route_outer(
+            after, watched.outer, tunnel, answers.routers, unrouted=_unrouted(before, after, watched.sent)
+        ),
         observe_neighbour(after, watched.outer, tunnel, answers.asked, answers.routers),
     ]
     if uplink is not None:
@@ -126,6 +130,12 @@ def _with(each: Observation, remedies: Remedies) -> Observation:
     if death is None or not remedies or not any(remedy.kind == "fix" for remedy in death.remedies):
         return each
     return replace(each, death=replace(death, remedies=(*death.remedies, *remedies)))
+
+
+def _unrouted(before: NetworkState, after: NetworkState, sent: int) -> int:
+    """How many packets without a route the kernel counted; fewer than the burst had may be another program's."""
+    counted = sum(after.counters.since(before.counters, name) or 0 for name in _WITHOUT_ROUTE)
+    return counted if 0 < sent <= counted else 0
 
 
 def _arriving(watched: Watched, uplink: str | None) -> Iterator[Flow]:

@@ -133,7 +133,8 @@ def _dead(
 
 
 def _code(*, on_link: bool) -> Code:
-    return codes.REACH_NO_FORWARD if on_link else codes.HOST_GATEWAY_DEAD
+    # That a question has no answer shows both ways to the endpoint's host to be dead together.
+    return codes.REACH_UNREACHABLE if on_link else codes.HOST_GATEWAY_DEAD
 
 
 def _other_way(state: NetworkState, flow: Flow | None, tunnel: TunnelSide, entry: Entry | None) -> Remedies:

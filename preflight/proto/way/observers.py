@@ -28,7 +28,9 @@ from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, on_the_wi
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
 PROBE_BYTES = 192
-"""The IP packet of a signed STAMP packet with its TLVs, over IPv4."""
+"""The IP packet of a signed STAMP packet with its TLVs, over IPv4: what a burst has before it was sent."""
+_HEADERS = {False: 28, True: 48}
+"""Bytes of IP and UDP, by whether it is IPv6."""
 HANDSHAKE_BYTES = 176
 """WireGuard's initiation over IPv4."""
 OVERHEAD_BYTES = 60
@@ -102,7 +104,13 @@ class Record:
         """The burst as it goes into the tunnel."""
         address, port = self.stats.local or ("", None)
         flow = inner_flow(self.peer, self.uid)
-        return replace(flow, source=address, source_port=port, interface_out=self.tunnel.interface)
+        length = self.length_of(self.stats)
+        return replace(flow, source=address, source_port=port, interface_out=self.tunnel.interface, length_bytes=length)
+
+    def length_of(self, stats: StampStats) -> int:
+        """The IP packet of a burst: an unsigned probe is smaller than a signed one, and IPv6 adds to both."""
+        headers = _HEADERS[":" in self.peer.address]
+        return stats.payload_bytes + headers if stats.payload_bytes else PROBE_BYTES
 
 
 def inner_flow(peer: Peer, uid: int) -> Flow:
@@ -256,9 +264,12 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
     came, wire = len(inside(view, outgoing=False)), on_the_wire(view)
     yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=_source(inside(view, outgoing=True)))
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
-    sizes: list[tuple[PacketClass, int]] = [("data", PROBE_BYTES + OVERHEAD_BYTES), ("handshake", HANDSHAKE_BYTES)]
+    sizes: list[tuple[PacketClass, int]] = [
+        ("data", inner.length_bytes + OVERHEAD_BYTES),
+        ("handshake", HANDSHAKE_BYTES),
+    ]
     if record.large is not None:
-        whole = record.tunnel.mtu or PROBE_BYTES
+        whole = record.length_of(record.large)
         yield FilterBurst(flow=replace(inner, length_bytes=whole), packets="large", sent=record.large.sent)
         yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
         sizes.append(("large", whole + OVERHEAD_BYTES))
@@ -309,7 +320,7 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
     kernel, report = record.after.kernel, record.asked.report if record.asked else None
     lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
     address, port = stats.local or ("", None)
-    flow = replace(record.inner, source=address, source_port=port, length_bytes=_length(record, port, large=large))
+    flow = replace(record.inner, source=address, source_port=port, length_bytes=record.length_of(stats))
     return TunnelView(
         target=record.peer.target,
         address=record.peer.address,
@@ -327,14 +338,3 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         answers_sent=report.sent if report else 0,
         carrier=record.carrier,
     )
-
-
-def _length(record: Record, port: int | None, *, large: bool) -> int:
-    """Bytes of the burst's packets, as the tap saw them on the tunnel's device: they differ by family and by key."""
-    seen = (
-        packet.length_bytes
-        for packet in record.tapped.packets
-        if packet.outgoing and packet.device == record.tunnel.interface and port is not None
-        if packet.source_port == port and packet.destination == record.peer.address
-    )
-    return next(seen, (record.tunnel.mtu or PROBE_BYTES) if large else PROBE_BYTES)

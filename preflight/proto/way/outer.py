@@ -5,6 +5,7 @@ where the endpoint cannot be read, for which the default routes answer as far as
 """
 
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 
 from preflight import codes
 from preflight.model.facts import DeathFacts
@@ -13,7 +14,7 @@ from preflight.model.flow import Flow
 from preflight.model.host_port import join_host_port
 from preflight.model.kernel import MAIN_TABLE, Link
 from preflight.model.network_state import NetworkState, TunnelSide
-from preflight.model.remedy import Remedies, by_hand, heal, look
+from preflight.model.remedy import Remedies, by_hand, heal, look, to_try
 from preflight.model.routing import Entry, Lookup, Neighbour
 from preflight.proto.way import reroute
 from preflight.proto.way.fib import decide, explain
@@ -24,23 +25,31 @@ from preflight.proto.way.stations import Station
 ROUTE_OUTER = Station("route-outer")
 NO_UPLINK = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit", "ip6tnl", "dummy", "vrf", "ifb", "nlmon")
 """Kinds of devices that are tunnels themselves, or lead nowhere."""
+_HALF = 1
+"""The length of one of two routes that together are as good as a default route."""
 SWITCHES = ("bridge",)
 """Devices for machines within this one, which are up whatever happens outside."""
 
 
 def observe_route_outer(
-    state: NetworkState, flow: Flow | None, tunnel: TunnelSide, routers: Sequence[Neighbour] = ()
+    state: NetworkState,
+    flow: Flow | None,
+    tunnel: TunnelSide,
+    routers: Sequence[Neighbour] = (),
+    *,
+    unrouted: int = 0,
 ) -> Observation:
     """Where the tunnel's own packets go: out, nowhere, into the tunnel itself, or to a link that is down.
 
-    routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`).
+    routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`). unrouted: packets without a
+    route that the kernel counted while all of a burst passed into the tunnel; 0 where it was only a part of a burst.
     """
     lookup = state.lookup(flow) if flow else None
-    death = _of_route(state, lookup, tunnel, routers) if lookup else _of_defaults(state, tunnel)
+    death = _of_route(state, lookup, tunnel, routers) if lookup else _of_links(state, tunnel, unrouted)
     if death is not None:
         return Observation(station=ROUTE_OUTER, finding="killed", death=death)
     if lookup is None:
-        return Observation(station=ROUTE_OUTER, finding="blind", reason="the tunnel's endpoint is not known")
+        return Observation(station=ROUTE_OUTER, finding="blind", reason=_not_known(state, tunnel))
     return Observation(station=ROUTE_OUTER, finding="clear", reason=f"the kernel sends it {lookup}")
 
 
@@ -53,7 +62,7 @@ def _of_route(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: 
         return _down(dead, tunnel, lookup.flow.destination)
     if lookup.refused:
         return _refused(state, lookup, tunnel, routers)
-    return None if leaves else _loops(state, lookup, tunnel)
+    return None if leaves else _loops(state, lookup, tunnel, routers)
 
 
 def _is_own(link: Link, tunnel: TunnelSide) -> bool:
@@ -160,15 +169,10 @@ def heard_on_uplinks(state: NetworkState, tunnel: TunnelSide, *, ipv6: bool) -> 
             yield each
 
 
-def _loops(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
+def _loops(state: NetworkState, lookup: Lookup, tunnel: TunnelSide, routers: Sequence[Neighbour]) -> Death:
     flow, found = lookup.flow, explain(state, lookup)
     entry = found.entry if found else None
-    leads = reroute.around(tunnel)
-    remedies: Remedies = ()
-    if entry is not None and entry.destination.prefixlen > 1 and leads(decide(state, flow, without=entry)):
-        remedies = heal(lambda: _delete(entry), lasting="take it out of the network's configuration too")
-    elif leads(decide(state, flow, beyond=lambda each: each.interface in tunnel.interfaces)):
-        remedies = heal(lambda: RouteAround(interface=tunnel.interface, endpoint=flow.destination))
+    remedies = _out_of_the_loop(state, flow, tunnel, entry, routers)
     endpoint = tunnel.endpoint or _endpoint(flow)
     return Death(
         code=codes.OVERLAY_ENDPOINT_LOOP,
@@ -177,6 +181,24 @@ def _loops(state: NetworkState, lookup: Lookup, tunnel: TunnelSide) -> Death:
         facts=DeathFacts(endpoint=endpoint, interface=lookup.interface),
         remedies=remedies or reroute.show(flow),
     )
+
+
+def _out_of_the_loop(
+    state: NetworkState, flow: Flow, tunnel: TunnelSide, entry: Entry | None, routers: Sequence[Neighbour]
+) -> Remedies:
+    """Delete the route if it is for the endpoint alone; any other carries more, so the endpoint gets a way around it.
+
+    A private address in a network behind the peer may exist only there: a way around is then only worth a try.
+    """
+    leads, endpoint = reroute.around(tunnel), ip_address(flow.destination)
+    alone = entry is not None and entry.destination.prefixlen == endpoint.max_prefixlen
+    if entry is not None and alone and leads(decide(state, flow, without=entry)):
+        return heal(lambda: _delete(entry), lasting="take it out of the network's configuration too")
+    if not leads(decide(state, flow, beyond=lambda each: each.interface in tunnel.interfaces)):
+        return ()
+    around = heal(lambda: RouteAround(interface=tunnel.interface, endpoint=flow.destination))
+    everything = entry is not None and entry.destination.prefixlen <= _HALF
+    return around if everything or endpoint.is_global or routers else to_try(around)
 
 
 def _delete(entry: Entry) -> Route:
@@ -189,20 +211,44 @@ def _delete(entry: Entry) -> Route:
     )
 
 
-def _of_defaults(state: NetworkState, tunnel: TunnelSide) -> Death | None:
-    """What holds for any endpoint outside this node's networks: it has no working link, or no default route."""
+def _of_links(state: NetworkState, tunnel: TunnelSide, unrouted: int) -> Death | None:
+    """What holds for any endpoint: no link works, or no route leads outside this node's own networks.
+
+    The endpoint may be in one of these: certain only where the kernel found no route for all that the tunnel sent.
+    """
     dead = [dead_uplinks(state, tunnel, ipv6=ipv6) for ipv6 in (False, True)]
     if all(dead):
         return _down(tuple(dict.fromkeys((*dead[0], *dead[1]))), tunnel)
-    if not state.complete or any(True for _ in defaults(state, tunnel)):
+    if not _only_networks(state, tunnel):
         return None
+    counted = f", and its kernel found none for {unrouted} packets while {tunnel.interface} had to send"
     return Death(
         code=codes.REACH_NO_FORWARD,
-        message="none of this node's routes leads to the world outside its own networks",
+        message=f"none of this node's routes leads outside its own networks{counted if unrouted else ''}",
         facts=DeathFacts(route_type="none"),
         remedies=look("ip route show default; ip -6 route show default"),
-        certain=False,
+        certain=bool(unrouted),
     )
+
+
+def _only_networks(state: NetworkState, tunnel: TunnelSide) -> bool:
+    """Whether this node has uplinks and no default route by one: an endpoint in its networks is still reached."""
+    uplinks = {link.name for link in state.links if _may_be_uplink(link, tunnel)}
+    everywhere = (
+        each
+        for each in state.entries
+        if each.destination.prefixlen <= _HALF
+        and uplinks & {each.interface, *(device for device, _ in each.hops)}
+        and not each.dead
+    )
+    return bool(uplinks) and state.complete and not any(True for _ in everywhere)
+
+
+def _not_known(state: NetworkState, tunnel: TunnelSide) -> str:
+    """Why nobody can ask for the route."""
+    if not any(_may_be_uplink(link, tunnel) for link in state.links):
+        return "no link here leads outside, so the tunnel's own packets leave in another network namespace"
+    return "the tunnel's endpoint is not known"
 
 
 def defaults(state: NetworkState, tunnel: TunnelSide) -> Iterable[Entry]:

@@ -15,7 +15,7 @@ from preflight.model.remedy import Remedies
 from preflight.model.tapped import TapPacket
 from preflight.proto.tunnel.advice import look_at_port
 from preflight.proto.way.observation import Death, Observation
-from preflight.proto.way.session_advice import inner_address, let_pass
+from preflight.proto.way.session_advice import inner_address, is_up, let_pass
 from preflight.proto.way.stations import Station
 from preflight.proto.way.tunnel_view import TunnelView, on_the_wire
 
@@ -72,8 +72,11 @@ def _refused(view: TunnelView, packet: TapPacket, count: int) -> Observation:
     who = "this node's own gateway" if offender == view.gateway else "a router on the way"
     said = "cannot find" if reason in ("host", "network") else "refuses"
     message = f"{who}, {offender}, {said} the tunnel's packets to {view.endpoint} ({words})"
-    code = OVERLAY_NO_HANDSHAKE if view.never else REACH_NO_FORWARD
-    return _killed(NETWORK, code, message, offender, let_pass(view.endpoint, offender), count)
+    # A router that cannot find a host next to it had no answer to its question: neither way leads there.
+    dead = REACH_UNREACHABLE if reason == "host" else REACH_NO_FORWARD
+    code = OVERLAY_NO_HANDSHAKE if view.never else dead
+    remedies = is_up(view.endpoint, view.target) if reason == "host" else let_pass(view.endpoint, offender)
+    return _killed(NETWORK, code, message, offender, remedies, count)
 
 
 def _is_own_router(view: TunnelView, packet: TapPacket) -> bool:

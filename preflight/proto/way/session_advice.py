@@ -106,3 +106,8 @@ def answer_from_endpoint(target: str, endpoint: str) -> Remedies:
 def let_pass(endpoint: str, offender: str) -> Remedies:
     """The owner of a router that refuses the tunnel's packets must let them pass."""
     return look(f"Let UDP packets to {endpoint} pass on {offender}.", where="router")
+
+
+def is_up(endpoint: str, target: str) -> Remedies:
+    """The endpoint's host does not answer the router next to it."""
+    return look(f"Is the host of {endpoint} switched on, and is its uplink up?", where="peer", host=target)

@@ -15,6 +15,7 @@ from preflight.proto.way.observation import PacketClass
 from preflight.proto.way.tunnel_packets import PRODUCTS
 
 _MOST_PORTS = 16
+_MOST_ADDRESSES = 16
 SETTLED_NS = 100_000_000
 """What came in this long before the product was read again is in its counters, or was not accepted."""
 
@@ -294,3 +295,14 @@ def tunnel_ports(state: OverlayState, carrier: str | None, ports: Iterable[UdpPo
         return frozenset((state.listen_port,))
     theirs = sorted({port for peer in state.peers if (port := peer.endpoint_port)})
     return frozenset(theirs[:_MOST_PORTS])
+
+
+def fragments_between(state: OverlayState, address: str) -> frozenset[str]:
+    """The endpoints whose later fragments a tap takes, for these have no ports: first that of the address's owner.
+
+    A kernel's filter has room for a few, and a large mesh has hundreds of peers.
+    """
+    owner = state.peer_for(address)
+    first = (owner, *state.peers) if owner is not None else state.peers
+    known = dict.fromkeys(each.endpoint_address for each in first if each.endpoint_address)
+    return frozenset(list(known)[:_MOST_ADDRESSES])

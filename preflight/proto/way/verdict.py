@@ -1,86 +1,166 @@
 """What following a burst has shown of one direction: the death, the gap, or only how far it was seen; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from preflight import codes
 from preflight.codes import Code
 from preflight.model.facts import DeathFacts
-from preflight.model.remedy import Remedies
+from preflight.model.remedy import Remedies, to_try
 from preflight.proto.way.inference import Followed, infer
-from preflight.proto.way.observation import Observation
+from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.stations import FORWARDED, PACKET, Station
 
 WayDirection = Literal["forward", "reverse"]
+VerdictDirection = Literal["forward", "reverse", "round-trip"]
 _NOBODY: Mapping[WayDirection, Code] = {"forward": codes.REACH_NO_FORWARD, "reverse": codes.REACH_NO_REVERSE}
+_OF_THE_PRODUCT: Mapping[Code, str] = {
+    codes.OVERLAY_NO_HANDSHAKE: "there never was a handshake with",
+    codes.OVERLAY_HANDSHAKE_STALE: "there is no fresh handshake with",
+}
+"""What the product itself says of its session, whatever the reason is."""
 _LISTED = 4
 """How many stations of a gap a sentence names; for more it names the first and the last."""
+_SILENT = (*_NOBODY.values(), codes.REACH_UNREACHABLE)
+_BOTH_WAYS = frozenset(
+    (
+        codes.HOST_UPLINK_DOWN,
+        codes.OVERLAY_ALLOWED_IPS,
+        codes.OVERLAY_DAEMON_DOWN,
+        codes.OVERLAY_HANDSHAKE_STALE,
+        codes.OVERLAY_NO_HANDSHAKE,
+        codes.OVERLAY_PORT_CONFLICT,
+        codes.OVERLAY_PRESHARED_KEY,
+        codes.REACH_UNREACHABLE,
+    )
+)
+"""What leaves a tunnel no session: then nothing passes in the other direction either."""
+_COMES_BACK = ("session", "tunnel", "prerouting", "rp", "input", "socket")
+"""Stations of this node that only answers come to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """code: None if nothing is proven to die. station: the proven place; None for a gap, or for what only fits."""
+    """direction: `round-trip` where nobody saw in which one packets die. code: None if nothing is proven to die.
 
-    direction: WayDirection
+    station: the proven place; None for a gap, or for what only fits. proven: a station itself says what it drops.
+    """
+
+    direction: VerdictDirection
     message: str
     code: Code | None = None
     station: Station | None = None
     facts: DeathFacts | None = None
     remedies: Remedies = ()
     observations: tuple[Observation, ...] = ()
+    proven: bool = False
 
 
 def conclude(peer: str, observations: Iterable[Observation]) -> tuple[Verdict, ...]:
-    """A verdict for each direction of which anything was observed. peer: its name, for the sentences."""
+    """What is known of each direction of which anything was observed. peer: its name, for the sentences.
+
+    Where nobody saw why packets die in either direction, it is one silence, and not two faults.
+    """
     said = tuple(observations)
     known: list[Verdict] = []
     for direction in _NOBODY:
         own = tuple(each for each in said if each.direction == direction)
         if own:
-            known.append(_verdict(peer, direction, own))
+            known.append(_verdict(peer, direction, own, heard=_heard(said)))
+    return _as_one(known)
+
+
+def _heard(said: Iterable[Observation]) -> bool:
+    """Whether anything of the peer came through the tunnel: then it is not silent, whatever dies."""
+    return any(
+        each.finding == "seen"
+        and each.direction == "reverse"
+        and each.packets in ("inner", "data")
+        and each.station.host == "receiver"
+        and each.station.id in _COMES_BACK
+        for each in said
+    )
+
+
+def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """One verdict where both directions are silent; without a session, silence is not a second fault."""
+    silent = [each for each in known if not each.proven and each.code in _SILENT]
+    if len(silent) == len(_NOBODY):
+        return (_both(silent),)
+    if any(each.proven and each.code in _BOTH_WAYS for each in known):
+        return tuple(replace(each, code=None, station=None, remedies=()) if each in silent else each for each in known)
     return tuple(known)
 
 
-def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...]) -> Verdict:
+def _both(silent: Sequence[Verdict]) -> Verdict:
+    places = {each.station for each in silent}
+    return Verdict(
+        direction="round-trip",
+        message="; ".join(dict.fromkeys(each.message for each in silent)),
+        code=codes.REACH_UNREACHABLE,
+        station=silent[0].station if len(places) == 1 else None,
+        remedies=tuple(dict.fromkeys(remedy for each in silent for remedy in each.remedies)),
+        observations=tuple(said for each in silent for said in each.observations),
+    )
+
+
+def _verdict(peer: str, direction: WayDirection, said: tuple[Observation, ...], *, heard: bool) -> Verdict:
     table = FORWARDED if any(each.station.host == "forwarder" for each in said) else PACKET
     followed = infer(table, said)
     death = followed.death
-    if death is not None and (death.certain or _only_left(table, followed, said)):
+    if death is not None:
+        both = death.code == codes.REACH_UNREACHABLE
         return Verdict(
-            direction=direction,
+            direction="round-trip" if both else direction,
             message=death.message,
             code=death.code,
             station=followed.place,
             facts=death.facts,
             remedies=death.remedies,
             observations=said,
+            proven=True,
         )
-    if death is not None:
-        return Verdict(
-            direction=direction, message=death.message, code=death.code, remedies=death.remedies, observations=said
-        )
+    found = _gap(peer, direction, said, followed)
+    return found if followed.likely is None else _with_likely(found, peer, followed.likely, heard=heard)
+
+
+def _gap(peer: str, direction: WayDirection, said: tuple[Observation, ...], followed: Followed) -> Verdict:
+    """What two observers leave between them: its direction is proven, and its cause is not."""
+    left = followed.gap or ((followed.place,) if followed.place is not None else ())
+    if not left:
+        return Verdict(direction=direction, message=_so_far(direction, peer, followed), observations=said)
     large = _only_large(said)
-    if followed.place is not None:
-        message = f"{_packets(direction, peer, large)} die at {followed.place.id}: {_between(followed, said)}"
+    where = _listed(followed.gap) if followed.gap else f"at {left[0].id}"
+    message = f"{_packets(direction, peer, large)} die {where}: {_between(followed, said)}"
+    return Verdict(
+        direction=direction,
+        message=message + _unseen(followed.gap, said),
+        code=codes.MTU_BLACK_HOLE if large else _NOBODY[direction],
+        station=followed.place,
+        observations=said,
+    )
+
+
+def _with_likely(found: Verdict, peer: str, likely: Death, *, heard: bool) -> Verdict:
+    """The same with what fits: only a sentence and what shows more, never a place or a fix."""
+    fits = f"this fits, and is not proven: {likely.message}"
+    remedies = to_try(likely.remedies)
+    if likely.code in _OF_THE_PRODUCT:
         return Verdict(
-            direction=direction,
-            message=message,
-            code=codes.MTU_BLACK_HOLE if large else _NOBODY[direction],
-            station=followed.place,
-            observations=said,
+            direction="round-trip",
+            code=likely.code,
+            message=f"{_OF_THE_PRODUCT[likely.code]} {peer}; {fits}",
+            facts=likely.facts,
+            remedies=remedies,
+            observations=found.observations,
         )
-    if followed.gap:
-        message = f"{_packets(direction, peer, large)} die {_listed(followed.gap)}: {_between(followed, said)}"
-        code = codes.MTU_BLACK_HOLE if large else _NOBODY[direction]
-        return Verdict(direction=direction, message=message + _unseen(followed.gap, said), code=code, observations=said)
-    return Verdict(direction=direction, message=_so_far(direction, peer, followed), observations=said)
-
-
-def _only_left(table: Sequence[Station], followed: Followed, said: Iterable[Observation]) -> bool:
-    """Whether what only fits is at the one station that is left between two observers."""
-    without = [each for each in said if each.death is None or each.death.certain]
-    return followed.place is not None and infer(table, without).place == followed.place
+    if found.code is not None:
+        return replace(found, message=f"{found.message}; {fits}", remedies=remedies)
+    if heard:
+        return replace(found, message=f"{found.message}; {fits}")
+    message = f"{peer} is silent, and nobody saw where packets die; {fits}"
+    return replace(found, direction="round-trip", code=codes.REACH_UNREACHABLE, message=message, remedies=remedies)
 
 
 def _only_large(said: Iterable[Observation]) -> bool:

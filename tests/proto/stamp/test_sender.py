@@ -123,6 +123,7 @@ def test_packets_have_the_size_asked_for(size: int, key: bytes | None) -> None:
     packet = send(sender)
     least = 76 if key is None else 164
     assert len(packet) == (size if size >= least + 4 else least)
+    assert sender.stats().payload_bytes == len(packet)
     answer = SessionReflector(key=key).handle(packet, SOURCE, received_ns=1, transmitted_ns=1, ttl=1)
     assert len(answer) == len(packet)
 

@@ -53,6 +53,28 @@ def test_what_is_proven_outranks_what_only_fits() -> None:
     assert followed.place == Station("post-out")
 
 
+def test_what_only_fits_is_kept_beside_the_gap() -> None:
+    """The stations that are left stay as they are, and the guess is there for a sentence."""
+    likely = Observation(station=Station("filter-out"), finding="killed", death=_death(certain=False))
+    followed = infer(PACKET, [_said("route", "seen"), likely, _said("tunnel", "absent")])
+    assert (followed.place, followed.death, followed.likely) == (None, None, _death(certain=False))
+    assert _states(followed)["filter-out@sender"] == "unseen"
+    alone = infer(PACKET, [likely, _said("tunnel", "seen", packets="data")])
+    assert (alone.place, alone.gap, alone.likely) == (None, (), None)
+
+
+def test_a_handshake_that_is_refused_is_why_packets_vanish() -> None:
+    """What is inside waits for a session: the proven death of what builds it comes before the gap of the rest."""
+    refused = _said("socket-outer", "killed", host="receiver", packets="handshake")
+    words = [_said("tunnel", "seen"), _said("socket", "absent", host="receiver")]
+    assert infer(PACKET, [*words, refused]).place == refused.station
+    before = [_said("route", "seen"), _said("tunnel", "absent")]
+    followed = infer(PACKET, [*before, refused])
+    assert (followed.place, [station.id for station in followed.gap]) == (
+        None, ["filter-out", "post-out", "egress", "tunnel"],
+    )  # fmt: skip
+
+
 def test_several_stations_that_are_left_are_not_named() -> None:
     """The gap lists what nobody could distinguish; no place is claimed."""
     followed = infer(PACKET, [_said("tunnel", "seen"), _said("session", "clear"), _said("neighbour", "absent")])
@@ -114,6 +136,26 @@ def _is_sound(table: tuple[Station, ...], dies: int, said: list[Observation], fo
         named = [at[station] for station in (followed.gap or (followed.place,)) if station is not None]
         assert dies in allowed
         assert named == allowed
+
+
+@given(st.data(), _TABLES)
+def test_a_guess_never_moves_a_place(data: st.DataObject, table: tuple[Station, ...]) -> None:
+    """What fits and is not proven adds a sentence; it is the cause only at the one station that is left without it."""
+    findings: tuple[Finding, ...] = ("seen", "absent", "clear", "blind", "killed")
+    words = [
+        Observation(station=station, finding=finding, death=_death() if finding == "killed" else None)
+        for station in table
+        if data.draw(st.booleans())
+        for finding in (data.draw(st.sampled_from(findings)),)
+    ]
+    guessed = data.draw(st.sampled_from(table))
+    guess = Observation(station=guessed, finding="killed", death=_death(certain=False))
+    before, after = infer(table, words), infer(table, [*words, guess])
+    assert (after.place, after.gap) == (before.place, before.gap)
+    if after.death != before.death:
+        assert (before.death, after.place) == (None, guessed)
+    states = [judged.state for judged in after.stations]
+    assert states == [judged.state for judged in before.stations]
 
 
 @given(st.data())

@@ -79,11 +79,11 @@ def test_nobody_answers_this_node_s_own_question() -> None:
 
 
 def test_an_endpoint_on_this_link_that_does_not_answer() -> None:
-    """There is no gateway to blame: the endpoint's own host is silent."""
+    """There is no gateway to blame: the endpoint's own host is silent, and a question goes both ways."""
     on_link = (*ENTRIES, entry("203.0.113.0/24", "eth0"))
     silent = replace(SILENT, address=ENDPOINT)
     found = death(state(entries=on_link, neighbours=(ROUTER, silent)))
-    assert found.code == codes.REACH_NO_FORWARD
+    assert found.code == codes.REACH_UNREACHABLE
     assert found.facts
     assert (found.facts.gateway, found.facts.neighbour) == (None, ENDPOINT)
 

@@ -145,3 +145,36 @@ def test_without_the_endpoint_a_missing_default_route_fits_and_is_not_certain() 
     assert (found.certain, found.facts and found.facts.route_type) == (False, "none")
     incomplete = replace(state(entries=ENTRIES[:2]), complete=False)
     assert observe_route_outer(incomplete, None, TUNNEL).finding == "blind"
+    in_another_table = state(entries=(*ENTRIES[:2], entry("0.0.0.0/0", "eth0", table=101)))
+    assert observe_route_outer(in_another_table, None, TUNNEL).finding == "blind"
+
+
+def test_packets_that_the_kernel_had_no_route_for_prove_it() -> None:
+    """It counts what it refuses: as many as the burst had, while nothing of this node leads outside."""
+    found = killed(observe_route_outer(state(entries=ENTRIES[:2]), None, TUNNEL, unrouted=6))
+    assert (found.certain, found.facts and found.facts.route_type) == (True, "none")
+    assert "found none for 6 packets" in found.message
+    assert observe_route_outer(state(), None, TUNNEL, unrouted=6).finding == "blind"
+
+
+def test_without_a_link_to_the_outside_the_tunnel_leaves_elsewhere() -> None:
+    """A container that has only the tunnel's device lacks no route: its packets leave in the host's namespace."""
+    inside = state(links=tuple(link for link in LINKS if link.name != "eth0"), entries=ENTRIES[:1])
+    found = observe_route_outer(inside, None, TUNNEL)
+    assert (found.finding, "in another network namespace" in found.reason) == ("blind", True)
+
+
+@pytest.mark.parametrize(("endpoint", "kind"), [("203.0.113.7", "next"), ("9.9.9.9", "fix")])
+def test_a_route_that_carries_more_than_the_endpoint_is_never_deleted(endpoint: str, kind: str) -> None:
+    """It may be the way to the control plane's LAN. A private address behind the peer may exist only there."""
+    flow = replace(OUTER, destination=endpoint)
+    network = str(ip_network(f"{endpoint}/24", strict=False))
+    made = state(entries=(*ENTRIES, entry(network, "wg0")), flows=(flow,))
+    found = killed(observe_route_outer(made, flow, TUNNEL))
+    assert found.code == codes.OVERLAY_ENDPOINT_LOOP
+    assert [each.kind for each in found.remedies] == [kind]
+    assert "route del" not in str(as_text(found.remedies))
+    asked = observe_route_outer(
+        state(entries=(*ENTRIES, entry(network, "wg0")), flows=(flow,)), flow, TUNNEL, (ROUTER,)
+    )
+    assert [each.kind for each in killed(asked).remedies] == ["fix"]

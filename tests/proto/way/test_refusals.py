@@ -74,8 +74,11 @@ def test_what_is_not_the_own_router(ttl: int, gateway: str | None, endpoint: str
 
 
 def test_a_host_that_a_router_cannot_find() -> None:
-    """The router is named, and that it searched."""
-    assert "203.0.113.9, cannot find" in _only(refusal("203.0.113.9", "host"))[2].message
+    """The router is named, and that it searched: neither direction leads there, and its owner can do nothing."""
+    found = _only(refusal("203.0.113.9", "host"))[2]
+    assert "203.0.113.9, cannot find" in found.message
+    assert found.code.slug == "reach.unreachable"
+    assert "is its uplink up?" in found.remedies[0].lines[0]
 
 
 def test_what_is_no_refusal() -> None:

@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from preflight.model.udp_port import UdpPort
-from preflight.proto.way.tunnel_view import carrier_of, inside, messages, on_the_wire, settled, tunnel_ports
+from preflight.net.way.tap_filter import MOST_ADDRESSES
+from preflight.proto.way.tunnel_view import (
+    carrier_of,
+    fragments_between,
+    inside,
+    messages,
+    on_the_wire,
+    settled,
+    tunnel_ports,
+)
 from tests.proto.way.seeing import (
     BURST,
     KEY_C,
@@ -14,6 +23,7 @@ from tests.proto.way.seeing import (
     READ_NS,
     THERE,
     THIRD,
+    B,
     grown,
     inner,
     outer,
@@ -114,3 +124,12 @@ def test_the_ports_by_which_a_tunnel_is_known() -> None:
     assert tunnel_ports(state(peer(endpoint=f"{THERE}:7")), "wireguard", ()) == {PORT}
     without = state(peer(endpoint=f"{THERE}:7"), peer(endpoint=None), listen_port=None)
     assert tunnel_ports(without, "wireguard", ()) == {7}
+
+
+def test_a_mesh_of_many_peers_does_not_overflow_the_filter() -> None:
+    """A tap that cannot be opened sees nothing at all, so only some endpoints are watched for fragments."""
+    many = [peer(f"key {each}", f"10.66.1.{each}", f"203.0.113.{each}:51820") for each in range(1, 99)]
+    watched = fragments_between(state(*many, peer()), B)
+    assert THERE in watched
+    assert len(watched) <= MOST_ADDRESSES
+    assert fragments_between(state(peer()), "10.66.9.9") == {THERE}

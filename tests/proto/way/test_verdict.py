@@ -1,22 +1,35 @@
 """What a followed burst shows becomes a verdict: a proven place, a gap, what only fits, or how far it was seen."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from preflight import codes
 from preflight.model.facts import DeathFacts
+from preflight.model.remedy import by_hand
 from preflight.proto.way.observation import Death, Finding, Observation, PacketClass
-from preflight.proto.way.stations import Station
-from preflight.proto.way.verdict import Verdict, conclude
+from preflight.proto.way.stations import PACKET, Station
+from preflight.proto.way.verdict import Verdict, WayDirection, conclude
 
 RULE = Death(code=codes.HOST_FIREWALL_DROP, message="rule 7 drops them", facts=DeathFacts(rule_handle=7))
-MAYBE = Death(code=codes.HOST_FIREWALL_DROP, message="rule 7 may drop them", certain=False)
+MAYBE = Death(
+    code=codes.HOST_FIREWALL_DROP, message="rule 7 may drop them", certain=False, remedies=by_hand("Delete it.")
+)
 
 
 def said(
-    id: str, finding: Finding, host: str = "sender", death: Death | None = None, packets: PacketClass = "inner"
+    id: str,
+    finding: Finding,
+    host: str = "sender",
+    death: Death | None = None,
+    packets: PacketClass = "inner",
+    direction: WayDirection = "forward",
 ) -> Observation:
     """One word about one station of the way to b."""
     station = Station(id, host)  # type: ignore[arg-type]
     reason = f"{finding} at {id}"
-    return Observation(station=station, finding=finding, death=death, packets=packets, reason=reason)
+    return Observation(
+        station=station, finding=finding, death=death, packets=packets, reason=reason, direction=direction
+    )
 
 
 def verdict(*words: Observation) -> Verdict:
@@ -34,8 +47,8 @@ def test_a_proven_death_has_its_place_and_its_facts() -> None:
 def test_what_only_fits_has_no_place() -> None:
     """A rule that may drop is not called the cause while another station may have killed too."""
     found = verdict(said("route", "clear"), said("filter-out", "killed", death=MAYBE), said("tunnel", "absent"))
-    assert found.station is None
-    assert found.message == "rule 7 may drop them"
+    assert (found.code, found.station, found.facts) == (codes.REACH_NO_FORWARD, None, None)
+    assert found.message.endswith("absent at tunnel; this fits, and is not proven: rule 7 may drop them")
 
 
 def test_what_only_fits_is_proven_where_nothing_else_is_left() -> None:
@@ -64,3 +77,103 @@ def test_without_a_death_nothing_fails() -> None:
     found = verdict(said("tunnel", "seen"))
     assert (found.code, found.station) == (None, None)
     assert "last seen at tunnel" in found.message
+
+
+def test_a_guess_alone_is_a_silence_and_no_direction() -> None:
+    """Nobody saw packets on one side and missed them on the other: a sentence and something to look at, no more."""
+    found = verdict(said("filter-out", "killed", death=MAYBE))
+    assert (found.direction, found.code, found.station) == ("round-trip", codes.REACH_UNREACHABLE, None)
+    assert "this fits, and is not proven: rule 7 may drop them" in found.message
+    assert [each.kind for each in found.remedies] == ["next"]
+
+
+def test_a_guess_about_a_peer_that_is_heard_fails_nothing() -> None:
+    """Something of the peer came through the tunnel, so it is not unreachable, whatever fits."""
+    heard = said("session", "seen", host="receiver", packets="data", direction="reverse")
+    forward, reverse = conclude("b", [said("filter-out", "killed", death=MAYBE), heard])
+    assert (forward.code, forward.remedies, reverse.code) == (None, (), None)
+    assert "rule 7 may drop them" in forward.message
+
+
+MISSED = said("socket", "absent", host="receiver")
+MISSED_BACK = said("socket", "absent", host="receiver", direction="reverse")
+
+
+def test_what_the_product_says_of_its_session_stays_its_code() -> None:
+    """That there never was a handshake is certain, whatever the reason is."""
+    why = Death(code=codes.OVERLAY_NO_HANDSHAKE, message="a private address", facts=RULE.facts, certain=False)
+    found = verdict(said("route-outer", "killed", death=why, packets="handshake"))
+    assert (found.code, found.direction, found.station) == (why.code, "round-trip", None)
+    assert found.message == "there never was a handshake with b; this fits, and is not proven: a private address"
+    gap, _ = conclude("b", [said("route-outer", "killed", death=why, packets="handshake"), MISSED, MISSED_BACK])
+    assert (gap.code, gap.facts, gap.direction) == (why.code, why.facts, "round-trip")
+
+
+def test_two_silent_directions_are_one_cause() -> None:
+    """A host that is dead loses both; only two stations that say so are two faults."""
+    (one,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK])
+    assert (one.direction, one.code, one.station) == ("round-trip", codes.REACH_UNREACHABLE, None)
+    assert "packets to b die" in one.message
+    assert "packets from b die" in one.message
+    assert {each.direction for each in one.observations} == {"forward", "reverse"}
+    both = conclude("b", [said("filter-out", "killed", death=RULE), MISSED_BACK])
+    assert [each.code for each in both] == [RULE.code, codes.REACH_NO_REVERSE]
+
+
+def test_a_tunnel_that_is_dead_one_way_explains_the_silence_of_the_other() -> None:
+    """Without a session nothing comes back either, so its silence is not a second fault."""
+    down = Death(code=codes.HOST_UPLINK_DOWN, message="eth0 is down")
+    forward, reverse = conclude("b", [said("route-outer", "killed", death=down), MISSED_BACK])
+    assert (forward.code, reverse.code) == (codes.HOST_UPLINK_DOWN, None)
+
+
+def test_a_peer_that_refuses_at_all_is_unreachable_both_ways() -> None:
+    """The code says nothing about a direction, so the verdict has none; its place stays."""
+    closed = Death(code=codes.REACH_UNREACHABLE, message="its port is closed")
+    found = verdict(said("socket-outer", "killed", host="receiver", death=closed, packets="data"))
+    assert (found.direction, found.station) == ("round-trip", Station("socket-outer", "receiver"))
+
+
+_FINDINGS: tuple[Finding, ...] = ("seen", "absent", "clear", "blind", "killed")
+_WORDS = st.lists(
+    st.builds(
+        lambda station, finding, direction, death, packets: Observation(
+            station=station,
+            finding=finding,
+            direction=direction,
+            packets=packets,
+            death=death if finding == "killed" else None,
+        ),
+        st.sampled_from(PACKET),
+        st.sampled_from(_FINDINGS),
+        st.sampled_from(("forward", "reverse")),
+        st.sampled_from((RULE, MAYBE)),
+        st.sampled_from(("inner", "handshake", "data", "large")),
+    ),
+    max_size=12,
+)
+
+
+@given(_WORDS)
+def test_a_direction_is_claimed_only_where_somebody_saw_it(words: list[Observation]) -> None:
+    """A death of one direction rests on a station's own word, or on an observer that missed packets of that way."""
+    for found in conclude("b", words):
+        own = [each for each in words if each.direction == found.direction]
+        certain = any(each.death == RULE for each in own)
+        missed = any(each.finding == "absent" for each in own)
+        if found.code is not None and found.direction != "round-trip":
+            assert certain or missed
+        if found.station is not None or found.facts is not None:
+            assert certain or missed or found.direction == "round-trip"
+        if found.code is not None and not found.proven:
+            assert all(each.kind == "next" for each in found.remedies)
+            assert found.facts is None
+
+
+@given(_WORDS)
+def test_no_death_is_told_twice(words: list[Observation]) -> None:
+    """At most one silence, and two causes only where each has a proof."""
+    found = [each for each in conclude("b", words) if each.code is not None]
+    silent = [each for each in found if not each.proven and each.code != codes.MTU_BLACK_HOLE]
+    assert len(silent) <= 1
+    assert len({each.direction for each in found}) == len(found)

@@ -94,7 +94,9 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
         elif none_came(asked.after, burst, verdicts):
             yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
-            yield _killed(asked, at_stake[station], certain=_was_changed(burst, at_stake[station]))
+            yield _killed(asked, at_stake[station], certain=(seen := _was_changed(burst, at_stake[station])))
+            if seen:
+                return
         else:
             yield _observation(burst, station, "blind", _several(verdicts.possible, station), by)
 
@@ -143,14 +145,14 @@ def _killed(asked: _Asked, event: Event, *, certain: bool) -> Observation:
         packets=burst.packets,
         sent=burst.sent,
         seen=min(seen, burst.sent) if burst.sent else seen,
-        # With another source they pass the station, and die further on because of it.
+        # What a rule rewrites goes on, and dies where nobody takes its new source or knows its new target.
         death=Death(
             code=code,
             message=sentence,
             facts=facts,
             remedies=remedies,
             certain=proven,
-            later=proven and burst.leaves and facts.source is not None,
+            later=isinstance(what, Change) and burst.leaves,
         ),
     )
 
