@@ -23,12 +23,14 @@ from preflight.api import (
 from preflight.model.facts import MtuEchoFacts, MtuFacts, MtuSearchFacts
 from preflight.model.pmtu import EchoSizes, PathMtu, SearchOutcome, as_data
 from preflight.proto.icmp.advice import allow_echoes
+from preflight.proto.icmp.traceroute import FIRST_PORT
 from preflight.proto.pmtu.advice import set_mtu_here, set_mtu_there
 from preflight.proto.pmtu.wire import SMALLEST
 from preflight.proto.responder.reach import start_responder
 
 CONCURRENT_PEERS = 16
 REFUSALS_TRIED = 3
+SMALL_BYTES = 200
 REFUSAL_WAIT_S = 1.1
 """Linux reports closed ports to one host once a second, after a burst of six (icmp(7), `icmp_ratelimit`)."""
 
@@ -38,17 +40,24 @@ class Alone:
     """The findings of one side. Silence alone never names a direction.
 
     echo: the largest echo that came back. forward_bytes: the largest UDP packet that the peer's host confirms, 0 =
-    none. interface: of the overlay, if the route uses it.
+    none. swallowed: full-size UDP packets that it did not confirm, although it confirmed a small one behind them.
+    interface: of the overlay, if the route uses it.
     """
 
     echo: PathMtu
     forward_bytes: int = 0
+    swallowed: int = 0
     interface: str | None = None
 
     @property
     def forward_open(self) -> bool:
         """Whether full-size packets are proven to get to the peer."""
         return self.forward_bytes >= self.echo.ceiling_bytes
+
+    @property
+    def forward_dead(self) -> bool:
+        """Whether full-size packets are proven not to get to the peer: its host confirms smaller ones only."""
+        return self.swallowed > 0
 
 
 @check(
@@ -100,7 +109,14 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
     interface = overlay.routes[peer.address].interface if overlay and overlay.covers(peer.address) else None
     if echo.fits:
         return Alone(echo, interface=interface)
-    return Alone(echo, await _forward_bytes(ctx, peer, echo.ceiling_bytes), interface)
+    port = await _closed_port(ctx, peer)
+    if port is None:
+        return Alone(echo, interface=interface)
+    if forward := await _forward_bytes(ctx, peer, echo.ceiling_bytes, port):
+        return Alone(echo, forward, interface=interface)
+    # Linux limits what it refuses: only a small packet behind the large ones shows that these did not come.
+    confirmed = await _forward_bytes(ctx, peer, SMALL_BYTES, port, tries=1)
+    return Alone(echo, swallowed=REFUSALS_TRIED if confirmed else 0, interface=interface)
 
 
 async def _has_responder(ctx: Context, peer: Peer) -> bool:
@@ -116,10 +132,20 @@ async def _has_responder(ctx: Context, peer: Peer) -> bool:
     return probed.outcome is SearchOutcome.MEASURED
 
 
-async def _forward_bytes(ctx: Context, peer: Peer, size: int) -> int:
+async def _closed_port(ctx: Context, peer: Peer) -> int | None:
+    """A port of which the peer's host says that it is closed: traceroute's first, or the responder's where a firewall
+    lets in what is open only. None if it says so of neither.
+    """
+    for port in (FIRST_PORT, peer.responder_port):
+        if await _forward_bytes(ctx, peer, SMALL_BYTES, port, tries=1):
+            return port
+    return None
+
+
+async def _forward_bytes(ctx: Context, peer: Peer, size: int, port: int, *, tries: int = REFUSALS_TRIED) -> int:
     """`size` if a UDP packet of that size got to the peer, proven by its host's "port unreachable"; else 0."""
-    for _ in range(REFUSALS_TRIED):
-        if await ctx.net.pmtu.underlay_carries(peer.address, size, size, timeout_s=REFUSAL_WAIT_S):
+    for _ in range(tries):
+        if await ctx.net.pmtu.underlay_carries(peer.address, size, size, timeout_s=REFUSAL_WAIT_S, port=port):
             return size
     return 0
 
@@ -169,7 +195,9 @@ def _limited(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Result:
     echo = alone.echo
     black_hole = echo.black_hole
     # UDP of this size gets there, so the echo was lost on the way back.
-    direction = Direction.REVERSE if black_hole and alone.forward_open else Direction.ROUND_TRIP
+    direction = Direction.ROUND_TRIP
+    if black_hole and (alone.forward_open or alone.forward_dead):
+        direction = Direction.REVERSE if alone.forward_open else Direction.FORWARD
     message = f"{_fate(peer, alone, mtu)}, {'and' if echo.fits else 'but'} {_promise(alone)}"
     if mtu < minimum_mtu:
         message += f"; the overlay must carry {minimum_mtu}"
@@ -204,11 +232,19 @@ def _fate(peer: Peer, alone: Alone, mtu: int) -> str:
             f"echoes over {mtu} bytes get no answer from {name} and no ICMP error, while UDP of {alone.forward_bytes} "
             "bytes does get there: unless a filter drops large echoes, large packets vanish on the way back"
         )
+    if alone.forward_dead:
+        return (
+            f"echoes over {mtu} bytes get no answer from {name} and no ICMP error; its host says of small UDP packets "
+            f"that the port is closed, and of UDP of {echo.ceiling_bytes} bytes nothing: large packets vanish on the "
+            "way there"
+        )
     return f"echoes over {mtu} bytes to {name} get no answer and no ICMP error"
 
 
 def _open_question(peer: Peer, alone: Alone) -> str:
     """What one side cannot show, and what could."""
+    if alone.forward_dead:
+        return "; it is not known what the way back carries"
     if alone.echo.black_hole and not alone.forward_open:
         return f"; a responder at {peer.target} would show in which direction large packets vanish"
     if alone.echo.fits:
@@ -229,6 +265,8 @@ def _remedies(peer: Peer, alone: Alone, mtu: int, minimum_mtu: int) -> Remedies:
     if alone.interface is None:
         sentence = f"Set the MTU of the interface that leads to {peer.address} to {mtu}, here and on {peer.target}."
         return by_hand(sentence, root=True)
+    if alone.forward_dead:
+        return set_mtu_here(alone.interface, mtu)
     there = set_mtu_there(peer.target, peer.address, mtu)
     if alone.echo.black_hole and alone.forward_open:
         return there

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from preflight.api import (
     Context,
@@ -96,7 +97,13 @@ async def mtu_path(ctx: Context) -> AsyncGenerator[Result, None]:
     async for peer, both in _found(ctx):
         carried = await explain(ctx, peer, both, underlay)
         for found in both:
-            yield judge(carried, found, ctx.least_mtu(peer.address, fits=found.fits))
+            yield judge(carried, found, ctx.least_mtu(peer.address, fits=found.fits), _proven(both, found))
+
+
+def _proven(both: Found, found: PathMtu) -> int:
+    """What the other direction carries whole, bytes; 0 where that is not measured."""
+    other = next(each for each in both if each is not found)
+    return other.mtu_bytes or 0 if other.outcome is SearchOutcome.MEASURED and other.fits else 0
 
 
 async def _found(ctx: Context) -> AsyncGenerator[tuple[Peer, Found], None]:
@@ -167,7 +174,7 @@ async def _underlay(ctx: Context, fwmark: int, owner: OverlayPeer, tunnel: Tunne
     assert endpoint is not None
     if forward.mtu_bytes is None or not forward.black_hole:
         return Underlay(ctx.net.pmtu.path_mtu(endpoint, mark=fwmark))
-    if fwmark or not _ends_there(owner):
+    if fwmark:
         return Underlay()
     # Padding leaves a range open, which plain packets to the endpoint can close; above it they must vanish too.
     low, high = tunnel.outer_bounds(forward.mtu_bytes)
@@ -195,12 +202,6 @@ def _patience_s(forward: PathMtu) -> float:
     return 0.05 + 3 * (forward.rtt_s or 0.0)
 
 
-def _ends_there(owner: OverlayPeer) -> bool:
-    """Whether the tunnel ends at the peer: behind an endpoint with several addresses there may be another tunnel."""
-    versions = [network.version for network in owner.addresses if network.num_addresses == 1]
-    return len(versions) == len(owner.addresses) == len(set(versions))
-
-
 def _tunnel(state: OverlayState, endpoint: str | None) -> Tunnel | None:
     if endpoint is None or state.overhead_bytes is None or state.mtu is None:
         return None
@@ -208,8 +209,8 @@ def _tunnel(state: OverlayState, endpoint: str | None) -> Tunnel | None:
     return Tunnel(state.mtu, overhead, BLOCK_BYTES.get(state.product, 1))
 
 
-def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
-    """The verdict on one direction; sizes are IP packets in bytes."""
+def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -> Result:
+    """The verdict on one direction; sizes are IP packets in bytes. proven: what the other direction carries whole."""
     target, direction = carried.peer.target, Direction(found.direction)
     if found.outcome is not SearchOutcome.MEASURED or found.mtu_bytes is None:
         return _undecided(carried.peer, found)
@@ -218,6 +219,8 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
     if found.fits and found.mtu_bytes >= minimum_mtu:
         arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
         message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} {arrive}, {promise}"
+        if found.direction == "reverse" and not found.miscounted and proven > found.ceiling_bytes:
+            return _smaller_there(carried, found, message, proven, details)
         return passed(target, direction, message, **details)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
     short = found.mtu_bytes < minimum_mtu
@@ -231,6 +234,20 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int) -> Result:
         verdict, code = warned, codes.MTU_REDUCED
     remedies = _remedies(carried, found, minimum_mtu)
     return verdict(code, target, direction, message, remedies=remedies, station=_station(carried, found), **details)
+
+
+def _smaller_there(carried: Carried, found: PathMtu, message: str, proven: int, details: dict[str, Any]) -> Result:
+    """The two ends differ. The smaller MTU is right for both, for nobody knows whether more would come from there."""
+    peer, mtu = carried.peer, found.ceiling_bytes
+    return warned(
+        codes.MTU_REDUCED,
+        peer.target,
+        Direction.REVERSE,
+        f"{message}, while packets of {proven} bytes to {peer.target} arrive whole: the two ends of the tunnel have "
+        "different MTUs",
+        remedies=set_mtu_here(carried.interface, mtu, carried.product) if carried.interface else (),
+        **details,
+    )
 
 
 def _station(carried: Carried, found: PathMtu) -> Station | None:
@@ -298,7 +315,10 @@ def _remedies(carried: Carried, found: PathMtu, minimum_mtu: int) -> Remedies:
         )
     mtu = max(mtu, minimum_mtu) if found.fits else mtu
     if found.direction == "reverse":
-        return set_mtu_there(carried.peer.target, carried.peer.address, mtu, carried.product)
+        there = set_mtu_there(carried.peer.target, carried.peer.address, mtu, carried.product)
+        larger = carried.interface is not None and carried.tunnel is not None and carried.tunnel.mtu > mtu
+        # Both ends of a tunnel should have one MTU.
+        return (*there, *set_mtu_here(carried.interface, mtu, carried.product)) if larger else there
     if carried.interface is None:
         return by_hand(f"Set the MTU of the interface that leads to {carried.peer.address} to {mtu}.", root=True)
     return set_mtu_here(carried.interface, mtu, carried.product)

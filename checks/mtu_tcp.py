@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SMALL_PACKET = {4: 1240, 6: 1280}
 """Packets of the repeat, bytes: a TCP_MAXSEG of 1200 over IPv4; over IPv6 what every link must carry."""
+LEAST_PACKET, MARGIN_BYTES = 576, 240
+"""What IPv4 carries everywhere, and by how much the repeat is smaller than full packets."""
 HEADERS = {4: 40, 6: 60}
 PADDING = ("x" * 1800,) * 3
 """Header lines that no server reads: four full segments of a tunnel, below the usual limit of 8 KiB of headers."""
@@ -72,14 +74,21 @@ async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
             break
     if transfers and transfers[0].outcome == "unfinished":
         first = transfers[0]
-        small = await _send(ctx, url, first.address, small=True)
+        small = await _send(ctx, url, first.address, small_bytes=smaller(first))
         transfers.append(small)
         if small.outcome == "finished" or (small.delivered and first.stalled):
             transfers.append(await _send(ctx, url, first.address))
     return transfers
 
 
-async def _send(ctx: Context, url: ControlUrl, address: str, *, small: bool = False) -> Transfer:
+def smaller(first: Transfer) -> int:
+    """A size that differs from the first attempt's: an interface may carry no more than what is small elsewhere."""
+    if ":" in first.address:
+        return SMALL_PACKET[6]
+    return max(LEAST_PACKET, min(SMALL_PACKET[4], first.packet_bytes - MARGIN_BYTES))
+
+
+async def _send(ctx: Context, url: ControlUrl, address: str, *, small_bytes: int | None = None) -> Transfer:
     version = 6 if ":" in address else 4
     overlay = await ctx.net.with_routes(ctx.overlay, [address])
     private = url.scheme == "http" and placement(address, overlay) in PRIVATE
@@ -88,7 +97,7 @@ async def _send(ctx: Context, url: ControlUrl, address: str, *, small: bool = Fa
         url.port,
         _request(url, ctx.settings.secrets.token if private else None),
         server_name=url.host if url.scheme == "https" else None,
-        max_segment=SMALL_PACKET[version] - HEADERS[version] if small else None,
+        max_segment=small_bytes - HEADERS[version] if small_bytes else None,
     )
 
 

@@ -69,7 +69,7 @@ def judge(peer: Peer, answer: StunAnswer) -> Result:
             where="peer",
             root=True,
         ),
-        measurements={"local": answer.local, "mapped": answer.mapped},
+        measurements={"local": answer.local, "mapped": answer.mapped, "source": host_of(answer.mapped)},
         evidence=evidence,
     )
 

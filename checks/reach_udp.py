@@ -26,19 +26,9 @@ from preflight.model.facts import AnswerFacts
 from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.responder import reach
+from preflight.proto.responder import reach_messages as say
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import Way
-from preflight.proto.responder.reach_messages import (
-    answered_late,
-    answered_of,
-    arrived,
-    echo_text,
-    got,
-    got_none,
-    not_here,
-    other_key,
-    unanswered,
-)
 from preflight.proto.responder.reached import (
     Reached,
     counts,
@@ -48,6 +38,7 @@ from preflight.proto.responder.reached import (
     reverse_counts,
 )
 from preflight.proto.responder.return_path import explain
+from preflight.proto.way.stations import SOCKET
 
 COUNT = 10
 INTERVAL_S = 0.01
@@ -179,7 +170,7 @@ def _leaking(peer: Peer, router: str, interface: str) -> Result:
 
 def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = False) -> tuple[Result, ...]:
     name = peer.target
-    fact = answered_late(name, session.sent) if late else answered_of(name, answered, session.sent)
+    fact = say.answered_late(name, session.sent) if late else say.answered_of(name, answered, session.sent)
     best = f", the quickest after {min(session.rtt_ms):.1f} ms" if session.rtt_ms else ""
     rtt_min_ms = round(min(session.rtt_ms), 3) if session.rtt_ms else None
     facts = AnswerFacts(sent=session.sent, answered=answered, rtt_min_ms=rtt_min_ms)
@@ -193,7 +184,7 @@ def _both_open(peer: Peer, answered: int, session: StampStats, *, late: bool = F
 def _other_key(peer: Peer, reached: Reached) -> Result:
     """The responder answers unsigned packets. What it sends back to signed ones shows more, if it sends anything."""
     rejected = reached.rejected
-    fact = who_answers(peer.target, peer.responder_port, rejected) if rejected else other_key(peer.target)
+    fact = who_answers(peer.target, peer.responder_port, rejected) if rejected else say.other_key(peer.target)
     return inconclusive(
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
@@ -201,6 +192,7 @@ def _other_key(peer: Peer, reached: Reached) -> Result:
         fact,
         aspect="key",
         remedies=reach.give_key(peer.target),
+        station=SOCKET,
     )
 
 
@@ -213,6 +205,7 @@ def _not_a_responder(peer: Peer, reached: Reached, asked: AskResult) -> Result:
         Direction.ROUND_TRIP,
         f"{who_answers(peer.target, peer.responder_port, rejected)}, so the directions cannot be measured",
         remedies=replace_answerer(peer.target, peer.address, peer.responder_port, rejected, keyed=keyed),
+        station=SOCKET,
         facts=AnswerFacts(sent=reached.session.sent + asked.sent, answered=0, rejected=sum(rejected.values())),
         evidence=(Evidence("rejected", "datagrams that answer nothing, by reason", rejected), _evidence(asked)),
     )
@@ -241,6 +234,7 @@ def _overloaded(peer: Peer, asked: AskResult, overload: str) -> Result:
         Direction.ROUND_TRIP,
         f"{overload}, as it reports, so what is missing says nothing about the path",
         remedies=reach.who_floods(peer.target, peer.responder_port),
+        station=SOCKET,
         evidence=(_evidence(asked),),
     )
 
@@ -253,6 +247,7 @@ def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
         f"packets get to {peer.target} and back, but {fact}: without a responder there the directions cannot be "
         "measured apart",
         remedies=_start(peer, reached),
+        station=SOCKET if reached.port_unreachable else None,
     )
 
 
@@ -289,8 +284,9 @@ def _mute(peer: Peer, asked: AskResult) -> Result:
         codes.RUN_NEEDS_RESPONDER,
         peer.target,
         Direction.ROUND_TRIP,
-        unanswered(peer.target, asked),
+        say.unanswered(peer.target, asked),
         remedies=reach.serve(peer.target, asked.local[0] if asked.local else "this node"),
+        station=SOCKET,
         evidence=(_evidence(asked),),
     )
 
@@ -301,7 +297,7 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
         code,
         peer.target,
         Direction.ROUND_TRIP,
-        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {not_here(report)}"
+        f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {say.not_here(report)}"
         f"{'; ICMP echo passes' if reached.echoed else ''}",
         remedies=reach.look_at_filters(f"here and on {peer.target}", here=True),
         measurements=forward_counts(asked) | reverse_counts(asked),
@@ -314,12 +310,12 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         return None
     measurements = forward_counts(asked)
     if way is Way.OPEN:
-        return passed(peer.target, Direction.FORWARD, got(peer.target, asked), measurements=measurements)
+        return passed(peer.target, Direction.FORWARD, say.got(peer.target, asked), measurements=measurements)
     return failed(
         codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_FORWARD,
         peer.target,
         Direction.FORWARD,
-        f"{got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
+        f"{say.got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
         remedies=reach.look_at_filters(peer.target, "what drops this node's packets?"),
         measurements=measurements,
         evidence=(_evidence(asked),),
@@ -333,13 +329,15 @@ def _reverse(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
     if way is Way.UNKNOWN:
         return None
     if report is None or way is Way.OPEN:
-        return passed(peer.target, Direction.REVERSE, arrived(peer.target, asked), measurements=reverse_counts(asked))
+        return passed(
+            peer.target, Direction.REVERSE, say.arrived(peer.target, asked), measurements=reverse_counts(asked)
+        )
     unwatched = f" (whether they came as far as the interface was not watched: {asked.unwatched})"
     return failed(
         codes.UDP_BLOCKED if reached.echoed else codes.REACH_NO_REVERSE,
         peer.target,
         Direction.REVERSE,
-        f"{peer.target} gets this node's packets, but {not_here(report)}"
+        f"{peer.target} gets this node's packets, but {say.not_here(report)}"
         f"{unwatched if asked.unwatched and report.sent else ''}{'; ICMP echo passes' if reached.echoed else ''}",
         remedies=reach.look_at_filters(peer.target, "what drops its answers?"),
         measurements=reverse_counts(asked),
@@ -372,7 +370,7 @@ def _untold(peer: Peer, reached: Reached, asked: AskResult) -> tuple[Result, ...
         codes.REACH_UNREACHABLE,
         peer.target,
         Direction.ROUND_TRIP,
-        f"{peer.address} answered none of {sent} UDP packets{echo_text(reached.echo)}; "
+        f"{peer.address} answered none of {sent} UDP packets{say.echo_text(reached.echo)}; "
         f"which direction is dead cannot be seen from here: {'; '.join(filter(None, why))}",
         remedies=reach.look_from(peer.target),
         facts=AnswerFacts(sent=sent, answered=0),

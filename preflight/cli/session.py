@@ -20,7 +20,7 @@ from preflight.cli.recording import control_addresses as filtered_addresses
 from preflight.cli.recording import start_recording
 from preflight.cli.request import Request
 from preflight.engine.catalog import broken_result, load_catalog
-from preflight.engine.control_host import control_addresses, control_host
+from preflight.engine.control_host import control_addresses, control_host, sharing_its_way
 from preflight.engine.diagnosis import diagnose, tell_causes
 from preflight.engine.placement import place
 from preflight.engine.plan import Plan, Selection, SelectionError, make_plan
@@ -149,7 +149,8 @@ class Session:
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)
-        causes = diagnose(results, control_host(self.settings, overlay, peers, results))
+        known = (self.settings, overlay, peers, results)
+        causes = diagnose(results, control_host(*known), sharing=sharing_its_way(*known))
         tell_causes(timeline, causes)
         report = build_report(
             results,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from preflight.api import Peer, Result, Status
+from preflight.api import Peer, Result, Status, codes
 from preflight.model.facts import ControlTunnelFacts, NameFacts
 from preflight.model.overlay import OverlayState
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
@@ -26,8 +26,44 @@ def control_host(
     ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
     if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
         return None
-    dead = [r.target for r in results if r.check == "overlay.session" and r.status is Status.FAIL]
+    shown_by = "reach.icmp" if overlay.product == "generic" and _untapped(results) else "overlay.session"
+    dead = [r.target for r in results if r.check == shown_by and r.status is Status.FAIL]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
+
+
+def _untapped(results: Iterable[Result]) -> bool:
+    """Whether nobody saw even what this node sent: then a dead tunnel without sessions is known by silence alone."""
+    seen = (each for result in results for each in result.observations if each.finding == "seen")
+    return not any(each.station.id == "tunnel" for each in seen)
+
+
+def sharing_its_way(
+    settings: Settings, overlay: OverlayState | None, peers: Sequence[Peer], results: Iterable[Result]
+) -> frozenset[str]:
+    """Targets of the peers to whom packets take the same tunnel as to the control plane: a hub, or a LAN behind a peer.
+
+    Where nobody may read whose tunnel it is, large packets that vanish on the way to every peer vanish on a part of the
+    way that all share.
+    """
+    results = tuple(results)
+    addresses = control_addresses(settings, results)
+    if overlay is None:
+        return frozenset()
+    ends = {end for address in addresses if (end := _end(overlay, address)) is not None}
+    shared = frozenset(peer.target for peer in peers if _end(overlay, peer.address) in ends)
+    holes = {r.target for r in results if r.code is codes.MTU_BLACK_HOLE and r.status is Status.FAIL}
+    targets = frozenset(peer.target for peer in peers)
+    unread = not any(tunnel.lists_owners for tunnel in overlay.own_tunnels)
+    if unread and targets <= holes and any(_belongs(overlay, address) for address in addresses):
+        return targets
+    return shared
+
+
+def _end(overlay: OverlayState, address: str) -> tuple[str | None, str | None] | None:
+    """The tunnel and its remote end to which packets for an address go; None if no peer of a tunnel owns it."""
+    tunnel = overlay.tunnel_for(address)
+    owner = tunnel.peer_for(address)
+    return None if owner is None else (tunnel.interface, owner.key)
 
 
 def control_addresses(settings: Settings, results: Iterable[Result]) -> set[str]:

@@ -57,22 +57,31 @@ class _Candidate:
         )
 
     @property
+    def of_a_request(self) -> bool:
+        """Whether it is about a station of the way of requests."""
+        return any(result.station is not None and result.station.kind == "request" for result in self.results)
+
+    @property
     def proven(self) -> bool:
         """Whether it is a place at which packets die."""
         return bool(self.deaths)
 
 
 def diagnose(
-    results: Iterable[Result], control_host: str | None = None, rules: Iterable[Rule] = RULES
+    results: Iterable[Result],
+    control_host: str | None = None,
+    rules: Iterable[Rule] = RULES,
+    sharing: frozenset[str] = frozenset(),
 ) -> tuple[Cause, ...]:
     """Rank the root causes behind all bad results.
 
     control_host: target name of the peer that hosts the control plane, if one does: what breaks the way to it
-    explains what happens to the control plane. rules: in any order.
+    explains what happens to the control plane. rules: in any order. sharing: targets whose tunnel leads to the control
+    plane too: what dies before its remote end explains the same.
     """
     everything = tuple(results)
     candidates = _candidates(everything)
-    reach = _Reach(candidates, control_host, tuple(rules))
+    reach = _Reach(candidates, control_host, tuple(rules), sharing)
     explained_by = {effect: causes for effect in candidates if (causes := reach.explainers(effect))}
     effects: dict[_Candidate, list[_Candidate]] = {}
     for effect, causes in explained_by.items():
@@ -102,8 +111,14 @@ def tell_causes(listener: Listener | None, causes: Iterable[Cause]) -> None:
 class _Reach:
     """Which candidates may explain which, looked up by target: a mesh of hundreds of peers has thousands of them."""
 
-    def __init__(self, candidates: Iterable[_Candidate], control_host: str | None, rules: tuple[Rule, ...]) -> None:
-        self._control_host = control_host
+    def __init__(
+        self,
+        candidates: Iterable[_Candidate],
+        control_host: str | None,
+        rules: tuple[Rule, ...],
+        sharing: frozenset[str] = frozenset(),
+    ) -> None:
+        self._control_host, self._sharing = control_host, sharing
         self._rules = rules
         self._between: dict[tuple[str, str], tuple[Rule, ...]] = {}
         self._by_target: dict[str, list[_Candidate]] = {}
@@ -118,8 +133,8 @@ class _Reach:
     def explainers(self, effect: _Candidate) -> list[_Candidate]:
         """The candidates that are deeper and account for this one."""
         targets = [effect.target, NODE]
-        if effect.target == CONTROL and self._control_host is not None:
-            targets.append(self._control_host)
+        if effect.target == CONTROL:
+            targets += [each for each in (self._control_host, *sorted(self._sharing)) if each is not None]
         near = [candidate for target in dict.fromkeys(targets) for candidate in self._by_target.get(target, ())]
         return [
             cause
@@ -138,16 +153,22 @@ class _Reach:
         if on_its_way and self._about_the_way(cause, effect):
             return True
         return any(
-            _reaches(rule, cause, effect, self._control_host) and _borne_out(rule, cause, effect)
+            _reaches(rule, cause, effect, self._hosts(cause)) and _borne_out(rule, cause, effect)
             for rule in self._rules_between(cause.code.slug, effect.code.slug)
         )
+
+    def _hosts(self, cause: _Candidate) -> str | None:
+        """The target that represents the control plane: the peer that hosts it, or one that shares a narrow way."""
+        narrow = cause.code.slug == "mtu.black-hole" and cause.target in self._sharing
+        return cause.target if narrow else self._control_host
 
     def _about_the_way(self, cause: _Candidate, effect: _Candidate) -> bool:
         """Whether a finding is about the way on which packets are proven to die."""
         if {_direction(list(each.results)) for each in (cause, effect)} == {Direction.FORWARD, Direction.REVERSE}:
             return False
         if effect.target == CONTROL:
-            return cause.target == self._control_host or (silent(effect.code.slug) and _stops_all(cause))
+            shared = cause.target in self._sharing and _dies_before_the_remote_end(cause)
+            return cause.target == self._control_host or shared or (silent(effect.code.slug) and _stops_all(cause))
         return effect.target in (cause.target, NODE)
 
     def _rules_between(self, cause: str, effect: str) -> tuple[Rule, ...]:
@@ -167,6 +188,18 @@ def _stops_all(cause: _Candidate) -> bool:
         station.id in OUTER or (isinstance(facts, DeathFacts) and facts.route_type == "none")
         for station, facts in cause.deaths
     )
+
+
+def _dies_before_the_remote_end(cause: _Candidate) -> bool:
+    """Whether packets die at this node, in the network, or at the remote end of its tunnel, before it forwards them.
+
+    Behind it, other packets take another way.
+    """
+    return all(station.host != "forwarder" and station.id not in _BEHIND for station, _ in cause.deaths)
+
+
+_BEHIND = ("prerouting", "rp", "input", "socket")
+"""Inside the tunnel, at its remote end."""
 
 
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
@@ -211,7 +244,14 @@ def _deeper(cause: _Candidate, effect: _Candidate) -> bool:
 
 def _rank(candidate: _Candidate) -> tuple[int, bool, int, int, bool, int]:
     """Failures before breakage before warnings before the undecided; the deeper first, then as they came."""
-    return SEVERITY.index(candidate.status), not candidate.proven, *_depth(candidate), candidate.place
+    layer, within, control = _depth(candidate)
+    # What is found at a station of a request comes behind what stops packets, whatever layer its code is of.
+    if candidate.of_a_request and layer < _CONTROL:
+        layer, within = _CONTROL, -1
+    return SEVERITY.index(candidate.status), not candidate.proven, layer, within, control, candidate.place
+
+
+_CONTROL = LAYERS.index("control")
 
 
 def _depth(candidate: _Candidate) -> tuple[int, int, bool]:

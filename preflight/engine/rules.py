@@ -138,6 +138,11 @@ def _of_a_join(_: Result, effect: Result) -> bool:
     return effect.check == "posture.scope"
 
 
+def _of_large_packets(_: Result, effect: Result) -> bool:
+    """A search for what passes ends without a result where what is large vanishes."""
+    return effect.check.startswith("mtu.")
+
+
 def _of_the_clock(_: Result, effect: Result) -> bool:
     """Only other nodes say whether this node's clock is right."""
     return effect.check == "host.clock"
@@ -241,6 +246,7 @@ RULES: tuple[Rule, ...] = (
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.
     Rule("mtu.black-hole", ("mtu.*",), "control", _same_way),
+    Rule("mtu.black-hole", ("run.timeout",), "control", _of_large_packets),
     Rule("mtu.black-hole", ("control.timeout", "control.tls-failed", "run.no-answer"), "control"),
     Rule("mtu.black-hole", _ENROL_REQUESTS, "control", _unanswered),
     Rule("udp.loss", ("reach.loss", "control.slow"), "control", _same_way),

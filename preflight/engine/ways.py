@@ -64,7 +64,12 @@ def follow_ways(results: Iterable[Result]) -> tuple[Way, ...]:
 
 def _word(result: Result) -> Observation | None:
     """What a result about a station says of it; a warning stops nothing, so it was passed."""
-    if result.station is None or result.status not in _FINDING:
+    if result.station is None:
+        return None
+    if result.status is Status.INCONCLUSIVE and result.station.kind == "packet":
+        # What is undecided there is not a death: only this program's own question ends at the station.
+        return Observation(station=result.station, finding="blind", reason=result.message)
+    if result.status not in _FINDING:
         return None
     if result.status is not Status.FAIL or result.code is None:
         return Observation(station=result.station, finding="seen", reason=result.message)

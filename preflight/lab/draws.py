@@ -6,7 +6,7 @@ The draw number N of a seed is the same whatever is drawn before it, on every ma
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import count as counting
 
@@ -47,8 +47,14 @@ class Draw:
         return (*self.setup.parts(), *(part for fault in self.made() for part in fault.made(self.setup)))
 
     def truths(self) -> tuple[Truth, ...]:
-        """What is true of it, in the order of repair."""
-        return tuple(fault.expected(self.setup) for fault in self.made())
+        """What is true of it, in the order of repair.
+
+        Where no request gets through, no report of b comes by the mailbox either, as if there were no control plane.
+        """
+        told = self.setup
+        if any(_stops_requests(fault, self.setup) for fault in self.made()):
+            told = replace(told, control="none")
+        return tuple(fault.expected(told if fault.place.way == "packet" else self.setup) for fault in self.made())
 
     def impossible(self) -> str | None:
         """Why it cannot exist; None if it can."""
@@ -83,6 +89,16 @@ class Draw:
     def __str__(self) -> str:
         """As scores show it."""
         return f"{' + '.join(self.faults) or 'healthy'} on {self.setup}"
+
+
+_BEFORE_THE_ANSWER = ("name", "connect", "proxy", "tls", "server")
+"""Stations of a request at which all requests die: without a name, a connection or the right server."""
+
+
+def _stops_requests(fault: Fault, setup: Setup) -> bool:
+    """Whether it leaves a without any answer of the control plane."""
+    place = fault.place
+    return place.way == "request" and place.station in _BEFORE_THE_ANSWER and not fault.expected(setup).warns
 
 
 @dataclass(frozen=True, slots=True)

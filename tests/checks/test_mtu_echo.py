@@ -28,8 +28,10 @@ FORBIDDEN = replace(SILENT, outcome=SearchOutcome.NOT_PERMITTED)
 LOSSY = replace(HOLE, outcome=SearchOutcome.UNDECIDED)
 
 
-def verdicts(echo: PathMtu | None, *, forward_bytes: int = 0, minimum_mtu: int = 1280) -> tuple[Result, ...]:
-    alone = Alone(echo, forward_bytes, "wg0") if echo else None
+def verdicts(
+    echo: PathMtu | None, *, forward_bytes: int = 0, swallowed: int = 0, minimum_mtu: int = 1280
+) -> tuple[Result, ...]:
+    alone = Alone(echo, forward_bytes, swallowed, "wg0") if echo else None
     results: tuple[Result, ...] = judge(B, alone, minimum_mtu)
     return results
 
@@ -71,6 +73,14 @@ def test_verdicts(
 def test_a_smaller_proof_is_no_proof_for_full_size() -> None:
     """Protects the direction: that 1312 bytes get there says nothing about 1420."""
     assert findings(verdicts(HOLE, forward_bytes=1312)) == [("fail", "mtu.black-hole", "round-trip")]
+
+
+def test_what_a_closed_port_does_not_confirm_is_lost_on_the_way_there() -> None:
+    """Protects the direction without a responder: its host refuses small packets, and large ones never came there."""
+    (there,) = verdicts(HOLE, swallowed=3)
+    assert (there.code, there.direction.value) == (codes.MTU_BLACK_HOLE, "forward")
+    assert "large packets vanish on the way there" in there.message
+    assert [remedy.host for remedy in there.remedies] == [None]
 
 
 def test_what_stays_open_is_said() -> None:
@@ -134,8 +144,17 @@ def test_measurements_and_evidence() -> None:
 class Path:
     """Replaces `ctx.net`: what answers at the peer, and what was asked."""
 
-    def __init__(self, echo: PathMtu, *, stamp: bool = False, probes: bool = False, refuses_at: int = 0) -> None:
+    def __init__(
+        self,
+        echo: PathMtu,
+        *,
+        stamp: bool = False,
+        probes: bool = False,
+        refuses_at: int = 0,
+        closed_port: int = 33434,
+    ) -> None:
         self.echo_result, self.stamped, self.probed, self.refuses_at = echo, stamp, probes, refuses_at
+        self.closed_port = closed_port
         self.asked: list[str] = []
         self.path = self.pmtu = self
 
@@ -160,11 +179,13 @@ class Path:
         self.asked.append("echo")
         return self.echo_result
 
-    async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
-        """Like PathMtuProbes: the closed port is reported at this attempt."""
-        assert low == high == 1420
-        self.asked.append("closed port")
-        return high if self.asked.count("closed port") == self.refuses_at else 0
+    async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float, port: int) -> int:
+        """Like PathMtuProbes: one port is closed to small packets, and to large ones at this attempt."""
+        assert low == high
+        self.asked.append("large" if high == 1420 else f"small to {port}")
+        if high != 1420:
+            return high if port == self.closed_port else 0
+        return high if self.asked.count("large") == self.refuses_at else 0
 
 
 def measured(path: Path, *facts: Facts) -> Alone | None:
@@ -203,11 +224,27 @@ def test_a_strange_reflector_is_no_responder() -> None:
     assert path.asked == ["echo"]
 
 
-@pytest.mark.parametrize(("refuses_at", "forward_bytes"), [(1, 1420), (3, 1420), (0, 0)])
-def test_a_rate_limit_is_waited_for_and_silence_is_no_proof(refuses_at: int, forward_bytes: int) -> None:
-    """Protects the proof of the way there: a few tries, as hosts report closed ports once a second; then nothing."""
-    path = Path(HOLE, refuses_at=refuses_at)
+FIRST, RESPONDER = "small to 33434", "small to 862"
+
+
+@pytest.mark.parametrize(
+    ("closed", "refuses_at", "forward_bytes", "swallowed", "asked"),
+    [
+        (33434, 1, 1420, 0, [FIRST, "large"]),
+        (33434, 3, 1420, 0, [FIRST, *["large"] * 3]),
+        (33434, 0, 0, REFUSALS_TRIED, [FIRST, *["large"] * REFUSALS_TRIED, FIRST]),
+        (862, 0, 0, REFUSALS_TRIED, [FIRST, RESPONDER, *["large"] * REFUSALS_TRIED, RESPONDER]),
+        (0, 0, 0, 0, [FIRST, RESPONDER]),
+    ],
+)
+def test_a_rate_limit_is_waited_for_and_silence_is_no_proof(
+    closed: int, refuses_at: int, forward_bytes: int, swallowed: int, asked: list[str]
+) -> None:
+    """Protects the proof of the way there: a few tries, as hosts report closed ports once a second; then a small packet
+    that is refused, or nothing is proven.
+    """
+    path = Path(HOLE, refuses_at=refuses_at, closed_port=closed)
     alone = measured(path)
     assert alone is not None
-    assert alone.forward_bytes == forward_bytes
-    assert path.asked == ["echo", *["closed port"] * (refuses_at or REFUSALS_TRIED)]
+    assert (alone.forward_bytes, alone.swallowed) == (forward_bytes, swallowed)
+    assert path.asked == ["echo", *asked]

@@ -64,8 +64,9 @@ def test_black_hole() -> None:
     assert (reverse.code, reverse.direction) == (codes.MTU_BLACK_HOLE, Direction.REVERSE)
     assert reverse.remedy == (
         "ip link set dev $(ip -o address show to 10.66.0.2 | awk '{print $2; exit}') mtu 1312   # on b; "
-        "to persist: MTU = 1312 under [Interface]"
-    )
+        "to persist: MTU = 1312 under [Interface]\n"
+        "ip link set dev wg0 mtu 1312   # to persist: MTU = 1312 under [Interface]"
+    ), "both ends of a tunnel should have one MTU"
 
 
 @pytest.mark.parametrize(("underlay", "mtu"), [(1380, 1320), (1375, 1315), (1500, 1312), (0, 1312)])
@@ -248,12 +249,28 @@ def test_a_black_hole_is_measured_below_the_tunnel() -> None:
 
 @pytest.mark.parametrize("addresses", [("10.66.0.0/24",), ("10.66.0.2/32", "10.66.0.3/32")])
 def test_a_hub_proves_nothing_about_the_way_behind_it(addresses: tuple[str, ...]) -> None:
-    """Protects hub and spoke: the limit may lie behind the endpoint, so the endpoint is not asked."""
-    underlay = Underlay(reported_mtu=1500, answers_to=1500)
-    carried = explained(underlay, HOLE, *addresses)
+    """Protects hub and spoke: where the way to the hub carries more, the limit is behind it."""
+    carried = explained(Underlay(reported_mtu=1500, answers_to=1500), HOLE, *addresses)
     assert carried.underlay_mtu == 0
-    assert underlay.asked == 0
     assert carried.trail == Trail(B.address, Vanishing(1312, 1313, (ROUTER,), 2))
+
+
+def test_a_hub_with_the_limit_before_it() -> None:
+    """Protects the place: plain packets to the hub vanish at just the size at which those in the tunnel do."""
+    carried = explained(Underlay(answers_to=1380), HOLE, "10.66.0.0/24")
+    assert carried.underlay_mtu == 1380
+    assert carried.trail is not None
+    assert carried.trail.outside
+
+
+def test_the_ends_of_a_tunnel_should_have_one_mtu() -> None:
+    """Protects the peer whose interface promises less than the path is proven to carry the other way round."""
+    smaller = replace(WHOLE, direction="reverse", ceiling_bytes=1300, mtu_bytes=1300, passed=(1300,))
+    result = judge(Carried(B, "wg0"), smaller, 1280, proven=1420)
+    assert (result.code, result.direction.value) == (codes.MTU_REDUCED, "reverse")
+    assert "b's interface has MTU 1300" in result.message
+    assert [remedy.lines for remedy in result.remedies] == [("ip link set dev wg0 mtu 1300",)]
+    assert judge(Carried(B, "wg0"), smaller, 1280, proven=1300).code is None
 
 
 def test_an_underlay_that_carries_more_is_not_the_limit() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from preflight_checks.mtu_tcp import judge
+from preflight_checks.mtu_tcp import judge, smaller
 
 from preflight.api import Result, codes
 from preflight.model.tcp import TcpInfo, Transfer
@@ -84,6 +84,14 @@ def test_verdicts(transfers: tuple[Transfer, ...], findings: Findings) -> None:
     """Protects the rule: only a stall that small segments cure, and that comes back without them, is a black hole."""
     results = verdicts(*transfers)
     assert [(r.status.value, r.code.slug if r.code else None, r.direction.value) for r in results] == findings
+
+
+@pytest.mark.parametrize(
+    ("address", "mss", "size"), [("10.66.0.3", 1368, 1180), ("10.66.0.3", 1148, 960), ("fd66::3", 1348, 1280)]
+)
+def test_small_packets_are_smaller_than_full_ones(address: str, mss: int, size: int) -> None:
+    """Protects narrow interfaces: a repeat with packets as large as the first would prove nothing."""
+    assert smaller(replace(STALL, address=address, info=replace(LOST, snd_mss=mss))) == size
 
 
 def test_a_black_hole_on_the_way_there() -> None:

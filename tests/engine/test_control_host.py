@@ -7,9 +7,11 @@ import pytest
 
 from preflight import codes
 from preflight.api import CONTROL, Direction, Facts, Peer, Result, failed, passed
-from preflight.engine.control_host import control_host
+from preflight.engine.control_host import control_host, sharing_its_way
 from preflight.model.facts import ControlTunnelFacts
 from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.proto.way.observation import Observation
+from preflight.proto.way.stations import Station
 from preflight.settings.load import Settings
 from preflight.settings.schema import ControlSettings
 
@@ -54,3 +56,38 @@ def test_who_stands_for_the_way_to_the_control_plane(
 ) -> None:
     """A dead tunnel to one peer must not hide what is wrong with a control plane that has a separate living tunnel."""
     assert control_host(SETTINGS, OVERLAY, peers, results) == host
+
+
+def test_a_tunnel_without_sessions_is_dead_where_nothing_comes_out_of_it() -> None:
+    """Where a tap looked it shows more, and one peer that is silent says nothing of the others."""
+    generic = replace(TUNNEL, product="generic")
+    silent = replace(failed(codes.REACH_UNREACHABLE, "b", RT, ""), check="reach.icmp")
+    seen = Observation(station=Station("tunnel"), finding="seen")
+    assert control_host(SETTINGS, generic, (B,), [silent, connect()]) == "b"
+    assert control_host(SETTINGS, generic, (B,), [replace(silent, observations=(seen,)), connect()]) is None
+    assert control_host(SETTINGS, generic, (B, replace(C, address="10.66.0.4")), [silent, connect()]) is None
+    assert control_host(SETTINGS, OVERLAY, (B,), [silent, connect()]) is None
+
+
+HUB = replace(TUNNEL, peers=(OverlayPeer("hub", addresses=(ip_network("10.66.0.0/24"),)),))
+LAN = replace(TUNNEL, peers=(OverlayPeer("b", addresses=(ip_network("10.66.0.2/32"), ip_network("10.66.0.3/32"))),))
+UNREAD = replace(TUNNEL, unreadable="only root may read it")
+HOLE = failed(codes.MTU_BLACK_HOLE, "b", RT, "")
+
+
+@pytest.mark.parametrize(
+    ("overlay", "results", "shared"),
+    [
+        (HUB, [], {"b"}),
+        (LAN, [], {"b"}),
+        (OVERLAY, [], set()),
+        (OVERLAY, [HOLE], set()),
+        (UNREAD, [], set()),
+        (UNREAD, [HOLE], {"b"}),
+        (None, [HOLE], set()),
+    ],
+    ids=["hub", "behind-a-peer", "own-tunnel", "own-tunnel-and-a-hole", "unread", "unread-and-a-hole", "no-overlay"],
+)
+def test_whose_packets_take_the_same_way(overlay: OverlayState | None, results: list[Result], shared: set[str]) -> None:
+    """The same remote end of a tunnel; where nobody may read it, only large packets lost to everyone show one."""
+    assert sharing_its_way(SETTINGS, overlay, (B,), results) == shared

@@ -35,7 +35,7 @@ def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
             effects = [
                 at(check, failed(codes.ALL[e], "b", RT, ""))
                 for e in codes.ALL
-                for check in ("reach.icmp", "host.clock", "posture.routes", "posture.scope")
+                for check in ("reach.icmp", "host.clock", "posture.routes", "posture.scope", "mtu.tcp")
                 if fnmatchcase(e, pattern)
             ]
             effects += [replace(effect, target=NODE) for effect in effects]

@@ -10,7 +10,7 @@ from preflight.lab.part import Part
 from preflight.lab.processes import program, run
 from preflight.lab.stations import outside_proofs
 from preflight.lab.stations.fault import Fault, NotThereError
-from preflight.lab.stations.network import PLACE, no_narrow_link, ways
+from preflight.lab.stations.network import PLACE, large_is, no_narrow_link, ways
 from preflight.lab.stations.outside import Dead, plan_of, remote_end, through_a_third
 from preflight.lab.stations.outside_proofs import narrow
 from preflight.lab.stations.proofs import Proof, large_ones_die
@@ -52,7 +52,7 @@ def _is(setup: Setup, direction: Dead) -> Truth:
     if _fragmented(setup):
         # A smaller MTU of the tunnel ends it.
         return Truth("mtu.reduced", "b", direction, heals="command", warns=True)
-    return Truth("mtu.black-hole", "b", direction, place=PLACE, heals="command")
+    return large_is(setup, direction)
 
 
 def _proof(direction: Dead) -> Proof:

@@ -11,7 +11,7 @@ from preflight.lab.stations import outside, outside_packets
 from preflight.lab.stations import outside_proofs as proofs
 from preflight.lab.stations.fault import Fault
 from preflight.lab.stations.outside import Dead, family_of, on_the_way, plan_of, port_of, remote_end
-from preflight.lab.stations.words import dead, never_up
+from preflight.lab.stations.words import dead, never_up, observed
 from preflight.lab.topology import gateway_address
 from preflight.lab.truth import Deciding, Place, Truth
 
@@ -75,9 +75,24 @@ def _large(direction: Dead) -> Fault:
         summary=summary,
         place=PLACE,
         made=_part(summary, rule),
-        expected=lambda setup: Truth("mtu.black-hole", "b", direction, place=PLACE, heals="command"),
+        expected=lambda setup: large_is(setup, direction),
         proof=ways(direction, proofs.large_ones_die),
     )
+
+
+def large_is(setup: Setup, direction: Dead) -> Truth:
+    """Plain packets to the endpoint vanish at the same size, which only root can compare: that places what a sends.
+
+    What b sends is seen at b's own uplink by its observers only. Without a responder b's host refuses what comes to a
+    closed port, which proves the way there alone; where it refuses nothing, nobody says which way is dead.
+    """
+    refuses = setup.responder == "absent" or (setup.responder == "keyless" and setup.firewall == "open")
+    if not setup.keyed and not refuses:
+        direction = "round-trip"
+    elif not setup.keyed and direction == "round-trip":
+        direction = "forward"
+    seen = setup.user == "root" and (direction == "forward" or observed(setup, outer=True))
+    return Truth("mtu.black-hole", "b", direction, place=PLACE if seen else None, heals="command")
 
 
 def _reduced(setup: Setup) -> tuple[Part, ...]:

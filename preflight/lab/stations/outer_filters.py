@@ -1,6 +1,7 @@
 """Faults of a node's own rules for its tunnel's packets: firewall, translation and queues, on their way out and in."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -165,8 +166,10 @@ def _address_of_remote_end(setup: Setup) -> str:
 
 def _wrong_source_is(setup: Setup, node: str) -> Truth:
     if node == "a":
-        # What a sends arrives, and makes b answer to an address that nobody has.
-        return dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE)
+        # What a sends arrives, and makes b answer to an address that nobody has. The answers die, and the place is on
+        # the way there, so neither direction says more than the code does.
+        truth = dead(setup, "reverse", place=Place("packet", "post-outer"), deciding=_RULE)
+        return replace(truth, direction=None) if truth.place is not None else truth
     # b's packets arrive, and make a send to an address that nobody has.
     return dead(setup, "forward", deciding=Deciding("answered_from", _roamed_to), proven=True, where="peer")
 

@@ -60,15 +60,19 @@ _NONE = "b's filter is loose, and no route leads to a"
 
 
 def _second_path_here(setup: Setup) -> Truth:
-    """The answers come to a's uplink; a tap there shows it, whatever b reports."""
+    """The answers come to a's uplink; a tap there shows it, whatever b reports.
+
+    wg-quick's own rule, which it sets up with a default route, drops them before the filter is asked.
+    """
     if setup.user != "root":
         return words.silence(setup, "reverse")
+    quick = setup.product == "wireguard" and setup.routes == "default"
     less = (_CODE, words.UNREACHABLE, words.NO_REVERSE)
     return Truth(
         "overlay.route-leak",
         "b",
         "reverse",
-        place=_PLACE,
+        place=Place("packet", "prerouting", "receiver") if quick else _PLACE,
         deciding=Deciding("interface", UNDERLAY),
         heals="command",
         where="peer",

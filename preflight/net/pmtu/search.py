@@ -94,15 +94,17 @@ class PathMtuProbes:
         """
         return kernel_path_mtu(address, mark)
 
-    async def underlay_carries(self, address: str, low: int, high: int, *, timeout_s: float) -> int:
+    async def underlay_carries(
+        self, address: str, low: int, high: int, *, timeout_s: float, port: int = FIRST_PORT
+    ) -> int:
         """The largest IP packet between two sizes that provably reached a host that runs nothing of ours; 0 = unknown.
 
-        See `preflight.proto.pmtu.underlay`. The packets have DF set and go to traceroute's first port. timeout_s: how
-        long to wait in each of the two steps.
+        See `preflight.proto.pmtu.underlay`. The packets have DF set and go to traceroute's first port, or to another
+        one that is closed. timeout_s: how long to wait in each of the two steps.
         """
         tell = self._tell("underlay", address)
         try:
-            link = udp.open_towards(address, FIRST_PORT)
+            link = udp.open_towards(address, port)
         except OSError:
             return 0
         token = os.urandom(TOKEN_BYTES)

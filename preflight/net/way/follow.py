@@ -28,10 +28,11 @@ from preflight.net.way.rule_trace import RuleTrace
 from preflight.net.way.tap import Tap
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
+from preflight.proto.way.astray import with_the_peers_fix
 from preflight.proto.way.kernel_word import Watched, questions, uplink_of
 from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
-from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, tunnel_side
+from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, outer_seen, tunnel_side
 from preflight.proto.way.peer_word import peer_word
 from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
 from preflight.proto.way.verdict import conclude
@@ -90,7 +91,7 @@ class PacketWays:
         except NeedsPlatform:
             return self._said(peer, echoed)
         record = replace(record, others=tuple(other.address for other in others if other.address != peer.address))
-        found = (*self._said(peer, echoed), *observe(record))
+        found = with_the_peers_fix((*self._said(peer, echoed), *observe(record)))
         self._report(peer, found)
         return found
 
@@ -146,14 +147,18 @@ class PacketWays:
             else:
                 waited = await waiting
             last = await self._read(tap, sent, overlay) if waited else first
-            last = replace(last, after=replace(last.after, rules=first.after.rules), asked=self._path.asked(peer))
+            rules, ruled_ns = first.after.rules, first.ruled_ns
+            last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
+            last = replace(last, asked=self._path.asked(peer))
         return await self._traced(await self._asked(last))
 
     async def _traced(self, record: Record) -> Record:
         """With traces to the endpoint where nothing else has shown the place; last, for they refresh mappings."""
         outer = record.watched.outer
         known = any(verdict.station is not None for verdict in conclude(record.peer.target, observe(record)))
-        if known or record.pings or outer is None or not outer.source or record.tapped.blind is not None:
+        if known or record.pings or record.tapped.blind is not None:
+            return record
+        if outer is None or not outer.source or record.tunnel.listen_port is None:
             return record
         try:
             return replace(record, traces=await OuterTrace(self._listener).follow(outer))
@@ -211,11 +216,13 @@ class PacketWays:
         await asyncio.sleep(LOOK_S)
         state = await self._overlay() or overlay
         so_far = replace(sent, tapped=tap.taken(), read_ns=time.time_ns())
-        watched = replace(sent.watched, arrives_by=so_far.arrives_by)
-        return replace(so_far, watched=watched, after=await self._moment(state, watched))
+        outer = sent.watched.outer or outer_seen(so_far.tapped, sent.peer.address, sent.carrier)
+        watched = replace(sent.watched, arrives_by=so_far.arrives_by, astray_by=so_far.astray_by, outer=outer)
+        moment = await self._moment(state, watched)
+        return replace(so_far, watched=watched, after=moment, ruled_ns=time.time_ns())
 
     async def _wait(self, peer: Peer, tap: Tap, to: frozenset[tuple[str, int]], most_s: float) -> bool:
-        """Wait until the tunnel has sent the peer something and an answer had its time; whether that was not so already.
+        """Wait until the tunnel has sent the peer something and an answer had its time; whether it had to wait.
 
         to: where the peer is; empty: everything that the tunnel sends may be for it.
         """

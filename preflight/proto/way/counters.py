@@ -56,7 +56,7 @@ def observe_rp(
     if not verdict.refused or dropped <= 0:
         return _clear(place, f"the reverse-path filters dropped {dropped} packets meanwhile, none of these")
     kind = "strict" if mode == STRICT else "loose"
-    sysctl = f"net.ipv4.conf.{device.replace('.', '/')}.rp_filter"
+    sysctl = _sysctl(device)
     death = Death(
         code=codes.HOST_RP_FILTER,
         message=f"the {kind} reverse-path filter of {device} ({sysctl}) drops what comes from "
@@ -65,6 +65,19 @@ def observe_rp(
         remedies=_loosen(sysctl) if mode == STRICT and _leads_back(after, arriving) else _show_back(arriving, tunnel),
     )
     return Observation(station=place, finding="killed", direction="reverse", death=death)
+
+
+def loosened(state: NetworkState, arriving: Flow) -> Remedies:
+    """What a strict filter needs too, where a rule before it drops what it would drop; empty if it would not."""
+    verdict, device = state.arrival(arriving), arriving.interface_in or ""
+    refused = verdict is not None and verdict.refused and not arriving.is_ipv6
+    if not refused or state.filters.modes.get(device) != STRICT or not _leads_back(state, arriving):
+        return ()
+    return _loosen(_sysctl(device))
+
+
+def _sysctl(device: str) -> str:
+    return f"net.ipv4.conf.{device.replace('.', '/')}.rp_filter"
 
 
 def _way_back(state: NetworkState, arriving: Flow, device: str) -> str:

@@ -4,13 +4,22 @@ The caller asks `questions`, hands both lists to `KernelState.snapshot` before a
 to `observe_kernel`. What it then may ask a neighbour is in `next_hop`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
 from preflight.model.network_state import NetworkState, TunnelSide
+from preflight.model.remedy import Remedies
 from preflight.model.routing import Asked, Neighbour
-from preflight.proto.way.counters import back_of, observe_egress, observe_rp, observe_socket_outer, observe_tunnel
+from preflight.proto.way.astray import arriving_astray
+from preflight.proto.way.counters import (
+    back_of,
+    loosened,
+    observe_egress,
+    observe_rp,
+    observe_socket_outer,
+    observe_tunnel,
+)
 from preflight.proto.way.neighbours import observe_neighbour
 from preflight.proto.way.observation import Observation, PacketClass
 from preflight.proto.way.outer import observe_route_outer
@@ -27,6 +36,7 @@ class Watched:
     where the kernel chooses it. outer: the tunnel's own packets to the endpoint, with its mark and ports; None where
     the endpoint is not known. sent: packets that the burst sent, of the class `packets`.
     arrives_by: devices by which the tunnel's packets were seen to come in, in addition to the one by which they leave.
+    astray_by: devices by which the peer's answers were seen to come in outside the tunnel.
     """
 
     tunnel: TunnelSide
@@ -35,6 +45,7 @@ class Watched:
     sent: int = 0
     packets: PacketClass = "data"
     arrives_by: frozenset[str] = frozenset()
+    astray_by: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +67,8 @@ def questions(watched: Watched, uplink: str | None = None) -> tuple[tuple[Flow, 
 
     uplink: by which the tunnel's packets come in, known once the kernel has said how they leave; None before that.
     """
-    arriving = tuple(_arriving(watched, uplink))
+    elsewhere = (arriving_astray(watched.flows[0], watched.tunnel, device) for device in sorted(watched.astray_by))
+    arriving = (*_arriving(watched, uplink), *(flow for flow in elsewhere if flow is not None))
     leaving = (*watched.flows, *((watched.outer,) if watched.outer else ()), *map(back_of, arriving))
     return tuple(dict.fromkeys(leaving)), arriving
 
@@ -98,6 +110,26 @@ def observe_kernel(
     if answers.own is not None:
         found.append(observe_two(answers.own, tunnel, own=True))
     return tuple(found)
+
+
+def with_filters_behind(
+    observations: Iterable[Observation], state: NetworkState, watched: Watched
+) -> tuple[Observation, ...]:
+    """The same, where it is not enough to let packets pass a rule before routing: a strict filter drops them next."""
+    behind: dict[str, Remedies] = {}
+    for flow in _arriving(watched, uplink_of(state, watched)):
+        inner = flow.interface_in in watched.tunnel.interfaces
+        if inner or flow.interface_in in watched.arrives_by:
+            station = "prerouting" if inner else "prerouting-outer"
+            behind[station] = behind.get(station, ()) + loosened(state, flow)
+    return tuple(_with(each, behind.get(each.station.id, ())) for each in observations)
+
+
+def _with(each: Observation, remedies: Remedies) -> Observation:
+    death = each.death
+    if death is None or not remedies or not any(remedy.kind == "fix" for remedy in death.remedies):
+        return each
+    return replace(each, death=replace(death, remedies=(*death.remedies, *remedies)))
 
 
 def _unrouted(before: NetworkState, after: NetworkState, sent: int) -> int:

@@ -1,6 +1,6 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
@@ -9,18 +9,21 @@ from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
-from preflight.model.tapped import EchoAnswer, Tapped
+from preflight.model.peer_tunnel import PeerTunnel
+from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
+from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
 from preflight.proto.way.inner_word import inner_word
-from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of
+from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, uplink_of, with_filters_behind
 from preflight.proto.way.netfilter.burst import Burst as FilterBurst
 from preflight.proto.way.netfilter.observe import observe_filters
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
 from preflight.proto.way.netfilter.trace import Dropped
 from preflight.proto.way.observation import Observation, PacketClass
+from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
-from preflight.proto.way.tunnel_view import Burst, TunnelView, inside
+from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, on_the_wire
 
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
@@ -47,7 +50,8 @@ class Record:
     """Everything that was read around one burst to a peer.
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
-    `after` was read. carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
+    `after` was read; ruled_ns: when its rules were, which may be earlier.
+    carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
     answers: of the uplink, None if it was not asked. others: addresses of further peers. traces: to its endpoint, where
     nothing else showed the place. traced: rules that were traced while the burst passed. uid: of this process.
     """
@@ -59,6 +63,7 @@ class Record:
     stats: StampStats
     tapped: Tapped
     read_ns: int
+    ruled_ns: int = 0
     large: StampStats | None = None
     ports: tuple[UdpPort, ...] = ()
     carrier: str | None = None
@@ -82,6 +87,12 @@ class Record:
         return frozenset(
             packet.device for packet in self.tapped.packets if packet.tunnel is not None and not packet.outgoing
         )
+
+    @property
+    def astray_by(self) -> frozenset[str]:
+        """The devices by which the peer's answers came in outside the tunnel."""
+        found = astray(self.tapped, self.watched.flows[0], self.watched.tunnel)
+        return frozenset(packet.device for packet in found)
 
     @property
     def uplink(self) -> str | None:
@@ -125,6 +136,37 @@ def outer_flow(tunnel: OverlayState, address: str, source: str = "") -> Flow | N
     )
 
 
+def outer_seen(tapped: Tapped, address: str, carrier: str | None) -> Flow | None:
+    """The tunnel's own packets as they were seen to leave, where its product does not say where its peers are.
+
+    address: the peer's, inside the tunnel. VXLAN shows it, and sends each flow from another port to one that is known.
+    OpenVPN sends everything to one remote end. Of other products nothing says for whom a packet is.
+    """
+    if carrier not in ("vxlan", "openvpn"):
+        return None
+    sent = (packet for packet in tapped.packets if packet.outgoing and packet.tunnel is not None)
+    found = next((each for each in sent if carrier == "openvpn" or _is_for(each, address)), None)
+    if found is None or found.destination_port is None:
+        return None
+    return Flow(
+        source=found.source,
+        destination=found.destination,
+        source_port=found.source_port if carrier == "openvpn" else None,
+        destination_port=found.destination_port,
+        length_bytes=HANDSHAKE_BYTES,
+    )
+
+
+def _is_for(packet: TapPacket, address: str) -> bool:
+    return packet.tunnel is not None and packet.tunnel.inner_destination == address
+
+
+def outer_answer(flow: Flow) -> Flow:
+    """What comes back to the tunnel itself. Where it sends from any port, both ends send to the same one (VXLAN)."""
+    answer = flow.answer()
+    return answer if flow.source_port else replace(answer, source_port=None, destination_port=flow.destination_port)
+
+
 def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
     """This node's end of the tunnel to a peer."""
     owner = tunnel.peer_for(peer.address)
@@ -152,21 +194,59 @@ def observe(record: Record) -> tuple[Observation, ...]:
     bursts = tuple(filter_bursts(record))
     report = record.asked.report if record.asked else None
     tunnel, by = (report.tunnel if report else None), f"{record.peer.target} by mailbox"
+    strayed = tuple(_astray(record))
     large = inner_word(record.large, record.peer.target, record.peer.address, "large") if record.large else ()
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
-        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
-        *observe_filters(before.rules, after.rules, bursts, traced=record.traced, rewritten=_rewritten(record)),
-        *(each for view in _views(record) for each in observe_tunnel(view, tunnel, by)),
+        *_of_kernel(record),
+        *strayed,
+        *with_filters_behind(
+            observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
+        ),
+        *(
+            each
+            for view in _views(record)
+            for each in observe_tunnel(view, tunnel, by)
+            if not (strayed and missed(each))
+        ),
         *_along_the_way(record),
     )
 
 
-def _rewritten(record: Record) -> frozenset[str]:
-    """The sources that the burst has in the tunnel, and did not have at its socket."""
-    view = _view(record, record.stats, large=False)
-    return frozenset(packet.source for packet in inside(view, outgoing=True)) - {view.burst.flow.source}
+def _of_kernel(record: Record) -> Iterator[Observation]:
+    """What the kernel of this network namespace says; of the tunnel's own packets only if they leave here."""
+    before, after, own = record.before.kernel, record.after.kernel, record.tunnel.listen_port
+    elsewhere = own is not None and own not in {each.port for each in record.ports}
+    leaves_elsewhere = elsewhere and _view(record, record.stats, large=False).counted_sent > 0
+    for each in observe_kernel(before, after, record.watched, record.answers):
+        if leaves_elsewhere and each.station in _OUTER_HERE:
+            reason = "the tunnel's own packets leave in another network namespace"
+            yield replace(each, finding="blind", reason=reason, death=None)
+        else:
+            yield each
+
+
+_OUTER_HERE = tuple(Station(id) for id in ("route-outer", "neighbour", "egress-outer"))
+
+
+def _of_tunnel(record: Record, tunnel: PeerTunnel | None, by: str) -> Iterator[Observation]:
+    """What the tap and the tunnel's own state say. tunnel, by: the peer's word on its own, and how it came."""
+    for view in _views(record):
+        yield from observe_tunnel(view, tunnel, by)
+
+
+def _astray(record: Record) -> Iterator[Observation]:
+    """Answers that came in outside the tunnel, and did not come to the socket."""
+    before, after, watched = record.before, record.after, record.watched
+    found = astray(record.tapped, watched.flows[0], watched.tunnel)
+    if record.stats.answered or not found:
+        return
+    arriving = arriving_astray(watched.flows[0], watched.tunnel, found[0].device)
+    bursts = [FilterBurst(flow=arriving, direction="reverse")] if arriving is not None else []
+    rules = observe_filters(before.rules, after.rules, bursts, traced=record.traced)
+    stopped = next((each for each in rules if each.finding == "killed"), None)
+    yield from observe_astray(before.kernel, after.kernel, found, watched.flows[0], watched.tunnel, stopped)
 
 
 def _along_the_way(record: Record) -> Iterator[Observation]:
@@ -180,9 +260,9 @@ def _along_the_way(record: Record) -> Iterator[Observation]:
 
 def filter_bursts(record: Record) -> Iterator[FilterBurst]:
     """The packets that this node's firewall may have met: inside the tunnel and outside, both directions."""
-    inner = record.inner
-    came = len(inside(_view(record, record.stats, large=False), outgoing=False))
-    yield FilterBurst(flow=inner, sent=record.stats.sent)
+    inner, view = record.inner, _view(record, record.stats, large=False)
+    came, wire = len(inside(view, outgoing=False)), on_the_wire(view)
+    yield FilterBurst(flow=inner, sent=record.stats.sent, left_as=_source(inside(view, outgoing=True)))
     yield FilterBurst(flow=inner.answer(), direction="reverse", sent=came)
     sizes: list[tuple[PacketClass, int]] = [
         ("data", inner.length_bytes + OVERHEAD_BYTES),
@@ -194,14 +274,40 @@ def filter_bursts(record: Record) -> Iterator[FilterBurst]:
         yield FilterBurst(flow=replace(inner, length_bytes=whole).answer(), packets="large", direction="reverse")
         sizes.append(("large", whole + OVERHEAD_BYTES))
     outer = record.watched.outer
-    if outer is None or record.uplink is None or not record.tunnel.listen_port:
+    if outer is None or record.uplink is None or not outer.destination_port:
         return
     for packets, length in sizes:
         flow = replace(outer, interface_out=record.uplink, length_bytes=length)
-        yield FilterBurst(flow=flow, packets=packets, outer=True)
+        # Another source may be meant to lead back here, unless nothing comes back.
+        yield FilterBurst(flow=flow, packets=packets, outer=True, left_as=None if wire.into else _source(wire.out))
         for device in sorted({record.uplink, *record.arrives_by}):
-            answer = replace(flow, interface_out=device).answer()
-            yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse")
+            answer = outer_answer(replace(flow, interface_out=device))
+            seen = _came_outside(record, device, packets)
+            yield FilterBurst(flow=answer, packets=packets, outer=True, direction="reverse", sent=seen)
+
+
+def _source(packets: Iterable[TapPacket]) -> str | None:
+    """The one source that packets have behind all rules; None if they have several, or none was seen."""
+    found = {packet.source for packet in packets}
+    return found.pop() if len(found) == 1 else None
+
+
+def _came_outside(record: Record, device: str, packets: PacketClass) -> int:
+    """How many packets of a class came in from the endpoint before the rules were read: the tap is before each hook."""
+    outer = record.watched.outer
+    came = [
+        packet
+        for packet in record.tapped.packets
+        if packet.tunnel is not None and not packet.outgoing and packet.device == device
+        if packet.received_ns <= record.ruled_ns
+        if outer is not None and packet.source == outer.destination
+    ]
+    shakes = sum(packet.tunnel is not None and packet.tunnel.is_handshake for packet in came)
+    if packets == "handshake":
+        return shakes
+    whole = (record.tunnel.mtu or 0) if record.large is not None else 0
+    large = sum(bool(whole) and packet.length_bytes > whole for packet in came)
+    return large if packets == "large" else len(came) - shakes - large
 
 
 def _views(record: Record) -> Iterator[TunnelView]:

@@ -50,6 +50,9 @@ FORWARDED: tuple[Station, ...] = (
 )
 """The same where a hub, or a member before its LAN, forwards it; the second network is not distinguished."""
 
+SOCKET = Station("socket", "receiver")
+"""The program that packets are for, at the end of their way."""
+
 REQUEST: tuple[Station, ...] = tuple(
     map(
         request,

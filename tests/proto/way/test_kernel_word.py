@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+from preflight import codes
 from preflight.model.counters import Counters
+from preflight.model.filter_fixes import FilterPass
 from preflight.model.kernel import ReversePathFilter
+from preflight.model.remedy import heal
 from preflight.model.routing import Arrival, Asked
 from preflight.proto.way.counters import FILTERED
-from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, questions, uplink_of
+from preflight.proto.way.kernel_word import Answers, Watched, observe_kernel, questions, uplink_of, with_filters_behind
+from preflight.proto.way.observation import Death, Observation
+from preflight.proto.way.stations import Station
 from tests.proto.way.world import INNER, OUTER, OWN, PEER, TUNNEL, entry, state
 
 WATCHED = Watched(tunnel=TUNNEL, flows=(INNER,), outer=OUTER, sent=5)
@@ -65,3 +70,39 @@ def test_both_reverse_path_filters_have_their_stations() -> None:
     )
     killed = [each.station.id for each in observe_kernel(before, after, WATCHED) if each.finding == "killed"]
     assert killed == ["rp", "rp-outer"]
+
+
+def test_a_rule_that_a_strict_filter_stands_behind_needs_two_fixes() -> None:
+    """Letting packets pass the rule alone would only move their death to the filter, and heal nothing."""
+    watched = replace(WATCHED, arrives_by=frozenset(("eth0",)))
+    arriving = questions(watched, "eth0")[1]
+    strict = replace(
+        state(),
+        filters=ReversePathFilter({"wg0": 0, "eth0": 1}, 0),
+        arrivals=tuple(Arrival(flow=flow, refused=True) for flow in arriving),
+    )
+    fix = heal(
+        lambda: FilterPass(family="inet", table="t", chain="c", before=2, destination_port=51820, protocol="udp")
+    )
+    rule = Observation(
+        station=Station("prerouting-outer", "receiver"),
+        finding="killed",
+        direction="reverse",
+        death=Death(code=codes.HOST_FIREWALL_DROP, message="", remedies=fix),
+    )
+    (both,) = with_filters_behind((rule,), strict, watched)
+    assert both.death is not None
+    assert [remedy.lines for remedy in both.death.remedies] == [
+        ("nft insert rule inet t c position 2 udp dport 51820 accept",),
+        ("sysctl -w net.ipv4.conf.eth0.rp_filter=2",),
+    ]
+    loose = replace(strict, filters=ReversePathFilter({"wg0": 0, "eth0": 2}, 0))
+    inner = replace(rule, station=Station("prerouting", "receiver"))
+    assert with_filters_behind((rule,), loose, watched) == (rule,)
+    assert with_filters_behind((inner,), strict, watched) == (inner,)
+
+
+def test_answers_outside_the_tunnel_are_asked_about_by_their_device() -> None:
+    """Only the kernel says whether its filter would let them in there."""
+    arriving = questions(replace(WATCHED, astray_by=frozenset(("eth0",))), "eth0")[1]
+    assert [(flow.source, flow.interface_in) for flow in arriving][-1] == (PEER, "eth0")

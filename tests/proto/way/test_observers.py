@@ -1,31 +1,94 @@
-"""All observers of one burst: they look for its packets by the length that these really have."""
+"""All observers of one burst: what each gets to know of it, and what the word of one changes in another's."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from preflight.model.flow import Flow
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
-from preflight.model.tapped import Tapped
+from preflight.model.tapped import TapPacket, Tapped
+from preflight.model.udp_port import UdpPort
 from preflight.proto.way.kernel_word import Watched
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
-from preflight.proto.way.observers import PROBE_BYTES, Moment, Record, filter_bursts, observe
-from tests.proto.way import world
-from tests.proto.way.seeing import BEGAN_NS, OWN, PROBE, READ_NS, B, inner, outer, state
+from preflight.proto.way.observation import Observation
+from preflight.proto.way.observers import (
+    PROBE_BYTES,
+    Moment,
+    Record,
+    filter_bursts,
+    observe,
+    outer_answer,
+    outer_seen,
+    tunnel_side,
+)
+from tests.proto.way import seeing, world
+from tests.proto.way.seeing import BEGAN_NS, HERE, OWN, PORT, PROBE, READ_NS, THERE, B
+
+SENT = 6
+KERNEL = world.state(flows=())
+OUTER = Flow(source=HERE, destination=THERE, source_port=PORT, destination_port=PORT)
 
 
-def record(*packets: Any, payload_bytes: int = 76, peer: str = B) -> Record:
-    """A burst of six packets that nobody answered."""
-    moment = Moment(overlay=state(), kernel=world.state(), rules=FilterSnapshot())
-    return Record(
-        peer=Peer(address=peer, name="b"),
-        watched=Watched(tunnel=world.TUNNEL, flows=(world.INNER,), outer=world.OUTER, sent=6),
-        before=moment,
-        after=moment,
-        stats=StampStats(sent=6, answered=0, local=(OWN, PROBE), payload_bytes=payload_bytes),
-        tapped=Tapped(packets=packets, began_ns=BEGAN_NS),
-        read_ns=READ_NS,
+def record(*packets: TapPacket, **values: Any) -> Record:
+    """A burst of which nothing came back."""
+    overlay = seeing.state()
+    peer = Peer(B, "b")
+    watched = Watched(
+        tunnel=tunnel_side(peer, overlay),
+        flows=(Flow(source="", destination=B, destination_port=862),),
+        outer=OUTER,
+        arrives_by=frozenset(("eth0",)),
     )
+    moment = Moment(overlay=overlay, kernel=KERNEL, rules=FilterSnapshot())
+    known: dict[str, Any] = {
+        "before": moment, "after": moment, "carrier": "wireguard", "read_ns": READ_NS, "ruled_ns": READ_NS,
+        "stats": StampStats(sent=SENT, answered=0, local=(OWN, PROBE)),
+    }  # fmt: skip
+    return Record(peer=peer, watched=watched, tapped=Tapped(packets=packets, began_ns=BEGAN_NS), **(known | values))
+
+
+def said(made: Record, station: str, host: str = "sender") -> list[Observation]:
+    """What was said of one station."""
+    return [each for each in observe(made) if (each.station.id, each.station.host) == (station, host)]
+
+
+def test_rules_are_told_how_many_answers_came_to_them() -> None:
+    """The tap is before every hook; what came after the rules were read, they cannot have counted."""
+    came = [seeing.outer("data", out=False, at_s=at_s) for at_s in (1.0, 2.0, 9.0)]
+    shake = seeing.outer("response", out=False)
+    elsewhere = seeing.outer("data", out=False, remote=(seeing.THIRD, PORT))
+    made = record(*came, shake, elsewhere, after=Moment(overlay=seeing.state(), kernel=world.state(flows=(OUTER,)),
+                  rules=FilterSnapshot()))  # fmt: skip
+    counts = {each.packets: each.sent for each in filter_bursts(made) if each.outer and each.direction == "reverse"}
+    assert counts == {"data": 2, "handshake": 1}
+    assert all(each.sent == 0 for each in filter_bursts(made) if each.outer and each.leaves), "the tap is behind them"
+
+
+def test_an_endpoint_that_no_product_tells_is_seen_on_the_wire() -> None:
+    """VXLAN sends from any port to one; OpenVPN has one remote end. Who others' packets are for nobody can read."""
+    vxlan = seeing.outer("data", out=True, remote=(THERE, 4789), product="vxlan", inner_destination=B, local_port=33333)
+    found = outer_seen(Tapped(packets=(vxlan,)), B, "vxlan")
+    assert found is not None
+    assert (found.destination, found.source_port, found.destination_port) == (THERE, None, 4789)
+    back = outer_answer(replace(found, interface_out="eth0"))
+    assert (back.source, back.source_port, back.destination_port, back.interface_in) == (THERE, None, 4789, "eth0")
+    assert outer_seen(Tapped(packets=(vxlan,)), seeing.C, "vxlan") is None
+    openvpn = outer_seen(Tapped(packets=(seeing.outer("data", out=True, product="openvpn"),)), B, "openvpn")
+    assert openvpn is not None
+    assert outer_answer(openvpn).destination_port == PORT
+    assert outer_seen(Tapped(packets=(seeing.outer("data", out=True, product="nebula"),)), B, "nebula") is None
+
+
+def test_routes_of_this_namespace_say_nothing_of_a_tunnel_made_in_another() -> None:
+    """A container has no way to the endpoint, and its tunnel works: its packets leave by the host's tables."""
+    nowhere = world.state(entries=(), flows=(OUTER,))
+    grown = seeing.state(seeing.peer(tx_bytes=5000))
+    after = Moment(overlay=grown, kernel=nowhere, rules=FilterSnapshot())
+    assert [each.finding for each in said(record(after=after), "route-outer")] == ["blind"]
+    here = record(after=after, ports=(UdpPort(PORT, HERE),))
+    assert [each.finding for each in said(here, "route-outer")] == ["killed"]
 
 
 @pytest.mark.parametrize(
@@ -34,14 +97,16 @@ def record(*packets: Any, payload_bytes: int = 76, peer: str = B) -> Record:
 )
 def test_a_burst_has_the_length_of_its_own_packets(payload_bytes: int, peer: str, length: int) -> None:
     """Unsigned probes are smaller than signed ones, and IPv6 adds to both: nothing is assumed of a sent burst."""
-    made = record(payload_bytes=payload_bytes, peer=peer)
+    stats = StampStats(sent=SENT, answered=0, local=(OWN, PROBE), payload_bytes=payload_bytes)
+    made = replace(record(stats=stats), peer=Peer(peer, "b"))
     assert made.inner.length_bytes == length
     assert next(iter(filter_bursts(made))).flow.length_bytes == length
 
 
 def test_unsigned_probes_are_seen_to_leave() -> None:
     """The tunnel's data is known by the length inside, so a wrong one would claim that nothing left this node."""
-    data = [outer("data", out=True, inner_bytes=(97, 112)) for _ in range(6)]
-    said = observe(record(*(inner(out=True) for _ in range(6)), *data))
-    (leaving,) = [each for each in said if each.station.id == "wire" and each.direction == "forward"]
+    data = [seeing.outer("data", out=True, inner_bytes=(97, 112)) for _ in range(SENT)]
+    stats = StampStats(sent=SENT, answered=0, local=(OWN, PROBE), payload_bytes=76)
+    made = record(*(seeing.inner(out=True) for _ in range(SENT)), *data, stats=stats)
+    (leaving,) = [each for each in said(made, "wire") if each.direction == "forward"]
     assert (leaving.finding, leaving.packets, leaving.seen) == ("seen", "data", 6)

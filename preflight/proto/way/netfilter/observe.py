@@ -26,14 +26,12 @@ def observe_filters(
     bursts: Sequence[Burst],
     *,
     traced: Sequence[Dropped] = (),
-    rewritten: frozenset[str] = frozenset(),
     by: str = "node",
 ) -> tuple[Observation, ...]:
     """What the firewall did with bursts that were sent between two readings, or would do with what did not come.
 
     after: read with the bursts' flows, so that connection tracking is known. traced: what `RuleTrace` saw of these
-    flows; it proves a rule without any counter. rewritten: sources with which packets that this node sends into the
-    tunnel were seen there, and that they did not have before.
+    flows; it proves a rule without any counter.
 
     For each burst and each station that it passes here: `killed` where a rule stops or changes it (the later stations
     are left out then; `certain` is False where the rule fits, is the only one, and nothing counted), `absent` where a
@@ -55,7 +53,7 @@ def observe_filters(
     return tuple(
         observation
         for burst in bursts
-        for observation in _of(_Asked(burst, after, counters, verdicts, by, rewritten), verdicts[burst])
+        for observation in _of(_Asked(burst, after, counters, verdicts, by), verdicts[burst])
     )
 
 
@@ -66,7 +64,6 @@ class _Asked:
     counters: Counters
     verdicts: Mapping[Burst, Verdicts]
     by: str
-    rewritten: frozenset[str]
 
 
 def _expected(found: Mapping[Burst, Sequence[World]]) -> dict[Key, int]:
@@ -97,17 +94,11 @@ def _of(asked: _Asked, verdicts: Verdicts) -> Iterable[Observation]:
         elif none_came(asked.after, burst, verdicts):
             yield _observation(burst, station, "blind", f"{_here(verdicts.possible, station)} {NONE_CAME}", by)
         elif len(verdicts.possible) == 1:
-            yield _killed(asked, at_stake[station], certain=(seen := _was_seen(asked, at_stake[station])))
+            yield _killed(asked, at_stake[station], certain=(seen := _was_changed(burst, at_stake[station])))
             if seen:
                 return
         else:
             yield _observation(burst, station, "blind", _several(verdicts.possible, station), by)
-
-
-def _was_seen(asked: _Asked, event: Event) -> bool:
-    """Whether packets were seen with the source that the only rule gives them."""
-    inside = asked.burst.direction == "forward" and not asked.burst.outer
-    return inside and isinstance(event.what, Change) and event.what.action.source in asked.rewritten
 
 
 def _several(possible: Sequence[Event], station: Station) -> str:
@@ -193,4 +184,10 @@ def _code(burst: Burst, event: Event, *, large: bool) -> Code:
 
 def _may_be_meant(burst: Burst, event: Event) -> bool:
     """Whether such a translation works elsewhere: an address of the site that leads back here."""
-    return isinstance(event.what, Change) and burst.outer and burst.leaves
+    return isinstance(event.what, Change) and burst.outer and burst.leaves and not _was_changed(burst, event)
+
+
+def _was_changed(burst: Burst, event: Event) -> bool:
+    """Whether a tap behind the rule saw the packets with the source that it gives them."""
+    what = event.what
+    return isinstance(what, Change) and burst.left_as is not None and what.action.source == burst.left_as
