@@ -36,6 +36,7 @@ class Net:
     def __init__(self, settings: "Settings", listener: Listener | None = None) -> None:
         self._settings = settings
         self.listener = listener
+        self._overlay: OverlayState | None = None
 
     @cached_property
     def path(self) -> "PathProbes":
@@ -109,8 +110,10 @@ class Net:
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
+        from preflight.net.control.destination import SecretWay
 
-        return ControlClient.from_settings(self._settings, self.listener, self.dns.known)
+        way = SecretWay(self.overlay, self.kernel.routes_to, self._overlay)
+        return ControlClient.from_settings(self._settings, self.listener, self.dns.known, way)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
@@ -160,7 +163,8 @@ class Net:
         from preflight.overlay.read import read_overlay
 
         peers = [peer.address for peer in self._settings.peers]
-        return await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
+        self._overlay = await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
+        return self._overlay
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""

@@ -21,10 +21,10 @@ from preflight.model.control import (
     NodeList,
     NodeRecord,
 )
-from preflight.model.dns import Lookup
 from preflight.model.event import Listener, Tell, silent, telling
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
+from preflight.net.control.destination import Destination, LookUp, SecretWay
 from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import NOT_JSON
@@ -60,10 +60,7 @@ HEALTH_BYTES = 4096
 ATTEMPTS = 3
 MOST_WAITED_S = 2.0
 
-SLOW_LOOKUP_MS = 1000.0
-
 API = "/v1/populi"
-LookUp = Callable[[str, float], Awaitable[Lookup]]
 
 
 class ControlClient:
@@ -89,10 +86,12 @@ class ControlClient:
         named: ControlUrl | None = None,
         listener: Listener | None = None,
         look_up: LookUp | None = None,
+        way: SecretWay | None = None,
     ) -> None:
         self._given_url = url
         self._look_up = look_up or partial(system_lookup, listener=listener)
-        self._pinned: ControlUrl | None = None
+        self._way = way
+        self._destination = Destination(self._look_up, way)
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
@@ -102,11 +101,14 @@ class ControlClient:
         self._listener = listener
         self.tell = telling(listener, "control.client", "control")
         self._transport: httpx.AsyncHTTPTransport | None = None
-        self._resolved = False
 
     @classmethod
     def from_settings(
-        cls, settings: "Settings", listener: Listener | None = None, look_up: LookUp | None = None
+        cls,
+        settings: "Settings",
+        listener: Listener | None = None,
+        look_up: LookUp | None = None,
+        way: SecretWay | None = None,
     ) -> Self:
         """The client of this run's node."""
         control = settings.control
@@ -118,6 +120,7 @@ class ControlClient:
             timeout_s=control.timeout_ms / 1000 if control.timeout_ms else DEFAULT_TIMEOUT_S,
             listener=listener,
             look_up=look_up,
+            way=way or SecretWay.from_settings(settings, listener),
         )
 
     def with_token(self, token: SecretStr) -> Self:
@@ -139,6 +142,7 @@ class ControlClient:
             named=self._named,
             listener=self._listener,
             look_up=self._look_up,
+            way=self._way,
         )
 
     def __repr__(self) -> str:
@@ -185,6 +189,7 @@ class ControlClient:
     async def exchange(self, bootstrap_token: SecretStr, idempotency_key: str) -> Credential:
         """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
         body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
+        await self._destination.confide(self._url(), self.proxy, self._timeout_s)
         return await self._read(credential, "POST", "bootstrap/exchange", body, None)
 
     async def lease(self, action: Literal["grant", "renew", "release"], body: Mapping[str, Any]) -> str:
@@ -253,18 +258,22 @@ class ControlClient:
         self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
-                await self._resolve(url, limit)
-                where = f"{self._pinned or url}{path}"
-                asked = Request(method, where, body, most_bytes, self._headers(bearer), self._tls_name)
+                await self._destination.find(url, self.proxy, limit)
+                if bearer is not None:
+                    await self._destination.confide(url, self.proxy, limit)
+                where = f"{self._destination.pinned or url}{path}"
+                named = self._named or (url if self._destination.pinned else None)
+                asked = Request(method, where, body, most_bytes, _headers(named, bearer), named.host if named else None)
                 answer = await exchange(self._open(url), asked, moments)
         except TimeoutError:
-            trouble = ControlError("timeout", None, f"no {moments.lacking} from {place} within {limit:g} s")
+            message = f"no {moments.lacking} from {place} within {limit:g} s"
+            trouble = ControlError("timeout", None, message, station=moments.station)
         except (httpx.HTTPError, ssl.SSLError) as error:
             trouble = failure(error, place, moments)
         else:
             self._tell_answer(moments.request, answer)
             return answer
-        self._resolved = False
+        self._destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
@@ -339,14 +348,6 @@ class ControlClient:
             location=None if where is None else excerpt(redirect_base(where, f"{self._url().path}{path}")),
         )
 
-    def _headers(self, bearer: SecretStr | None) -> dict[str, str]:
-        named = {"host": self._named.authority} if self._named else {}
-        return named | ({"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {})
-
-    @property
-    def _tls_name(self) -> str | None:
-        return self._named.host if self._named else None
-
     def _url(self) -> ControlUrl:
         """The URL. Raises ControlError where there is none, or none that can be used."""
         match self._given_url:
@@ -357,24 +358,16 @@ class ControlClient:
             case None:
                 raise ControlError("no-url", None, "no control URL is set")
 
-    async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
-        """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind.
-
-        Where that takes seconds, httpx gets the address: it would wait as long again for each connection.
-        """
-        if self._resolved or url.address is not None or self.proxy is not None:
-            return
-        lookup = await self._look_up(url.host, timeout_s)
-        if lookup.outcome != "answer":
-            raise ControlError("dns", None, f"{url.host} does not resolve: {lookup.detail or lookup.outcome}")
-        self._resolved = True
-        if (lookup.rtt_ms or 0.0) > SLOW_LOOKUP_MS:
-            self._pinned, self._named = url.at(lookup.addresses[0]), self._named or url
-
     def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
         if self._transport is None:
             self._transport = open_transport(url, self.proxy, self._ca_file)
         return self._transport
+
+
+def _headers(named: ControlUrl | None, bearer: SecretStr | None) -> dict[str, str]:
+    """The headers of a request besides the usual ones. named: whom `Host` names, if the URL has only its address."""
+    host = {"host": named.authority} if named else {}
+    return host | ({"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {})
 
 
 async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:

@@ -42,6 +42,7 @@ class Moments:
     sent_unix_s: float = 0.0
     answered_unix_s: float = 0.0
     connected: bool = False
+    opened: bool = False
     received: int = 0
 
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
@@ -50,6 +51,8 @@ class Moments:
             self.tell(time.monotonic(), "request-stage", request=self.request, stage=_STAGES[event])
         if event == "connection.connect_tcp.started":
             self.connected = True
+        elif event == "connection.connect_tcp.complete":
+            self.opened = True
         elif event == "http11.send_request_headers.started":
             self.sent, self.sent_unix_s = time.perf_counter(), time.time()
             self.answered = self.answered_unix_s = 0.0
@@ -61,7 +64,12 @@ class Moments:
         """What was missing when the time was up."""
         if self.answered:
             return "complete answer"
-        return "answer" if self.sent else "connection"
+        return "answer" if self.sent else "TLS handshake" if self.opened else "connection"
+
+    @property
+    def station(self) -> str:
+        """The station behind which nothing was seen any more."""
+        return "answer" if self.sent else "tls" if self.opened else "connect"
 
 
 @dataclass(frozen=True, slots=True)
