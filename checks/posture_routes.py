@@ -159,7 +159,7 @@ async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None")
     body: dict[str, str] | None = {} if method == "POST" else None
     try:
         answer = await ctx.net.control.send(
-            method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S, most_bytes=BODY_BYTES
+            method, f"{API}{path}", body, bearer=bearer, timeout_s=ASKED_S, most_bytes=BODY_BYTES, recall=True
         )
     except ControlError as error:
         return Probe(method, path, name, detail=error.message)

@@ -81,24 +81,6 @@ def write(path: Path, content: str | bytes) -> None:
             _write_open(target, data)
 
 
-def overwrite(path: Path, content: str | bytes) -> None:
-    """Write into a regular file as it is: one that is mounted by itself cannot be replaced. Raises WriteError.
-
-    A reader may see half of it meanwhile.
-    """
-    data = _encoded(content)
-    with _telling(path):
-        target = _Target.of(path)
-        target.permit()
-        number = os.open(target.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            pour(number, data)
-            os.ftruncate(number, len(data))
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
 def create(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
     """Write a new file, of this mode from its first byte on; follow no link. Raises WriteError, also if it exists."""
     with _telling(path):

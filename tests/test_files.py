@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.files import Stream, WriteError, overwrite
+from preflight.files import Stream, WriteError
 
 
 def test_a_file_is_replaced_when_it_is_opened_and_keeps_its_mode(tmp_path: Path) -> None:
@@ -137,14 +137,3 @@ def test_a_reader_that_left_is_reported(tmp_path: Path) -> None:
         stream.append("x")
     with pytest.raises(WriteError, match=f"{path} cannot be written: Broken pipe"):
         stream.close()
-
-
-def test_a_file_that_is_mounted_by_itself_is_written_into(tmp_path: Path) -> None:
-    """A container has such files in /etc, which cannot be replaced; a shorter text leaves nothing of the old one."""
-    path = tmp_path / "hosts"
-    path.write_text("127.0.0.1 localhost localhost.localdomain\n")
-    before = path.stat().st_ino
-    overwrite(path, "::1 localhost\n")
-    assert (path.read_text(), path.stat().st_ino) == ("::1 localhost\n", before)
-    with pytest.raises(WriteError):
-        overwrite(tmp_path / "missing", "")

@@ -166,11 +166,26 @@ def _in_file(fix: Fix, path: Path, change: Callable[[str], str]) -> Done:
 def _write(path: Path, text: str) -> None:
     try:
         if path.parent == _ETC:
-            files.overwrite(path, text)
+            overwrite(path, text)
         else:
             files.write(path, text)
     except files.WriteError as error:
         raise FixError(str(error)) from None
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Write into a file as it is: one that is mounted by itself cannot be replaced. Raises FixError."""
+    data = text.encode()
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.pour(number, data)
+            os.ftruncate(number, len(data))
+            os.fsync(number)
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise FixError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _in_environment(fix: Environment | PastProxy | BearerFromWorkerToken, environ: Mapping[str, str]) -> Done:

@@ -123,7 +123,7 @@ def _own_etc(lab: Lab, node: str) -> Located:
     def find(file: str) -> Path:
         own = lab.names.etc(node) / Path(file).name
         if not own.is_file():
-            raise FixError(f"{node} has no {file} of its own")
+            raise FixError(f"{node} sees this machine's {file}")
         return own
 
     return find

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
+from preflight.net.control.destination import SecretWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,7 +111,6 @@ class Net:
     def control(self) -> "ControlClient":
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
-        from preflight.net.control.destination import SecretWay
 
         way = SecretWay(self.overlay, self.kernel.routes_to, self._overlay)
         return ControlClient.from_settings(self._settings, self.listener, self.dns.known, way)

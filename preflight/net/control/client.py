@@ -5,6 +5,7 @@ import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -24,24 +25,21 @@ from preflight.model.control import (
 from preflight.model.event import Listener, Tell, silent, telling
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
+from preflight.net.control.asked import Question, RequestLog
 from preflight.net.control.destination import Destination, LookUp, SecretWay
-from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
+from preflight.net.control.exchange import Moments, Request, exchange, failure, headers_of, open_transport, refusal
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import NOT_JSON
 from preflight.proto.control.backoff import RETRIABLE_STATUS
-from preflight.proto.control.gateways import server_name
-from preflight.proto.control.http import REDIRECTION, Proxy, proxy_for, redirect_base, redirect_place, retry_after_s
+from preflight.proto.control.http import Proxy, proxy_for
 from preflight.proto.control.populi import (
-    FEATURE_HEADER,
     credential,
     is_populi,
-    kind_of,
     lease_id,
     mailbox_rows,
     message_id,
     node_list,
     node_record,
-    shown,
 )
 from preflight.proto.control.url import ControlUrl, ControlUrlError
 
@@ -92,6 +90,7 @@ class ControlClient:
         self._look_up = look_up or partial(system_lookup, listener=listener)
         self._way = way
         self._destination = Destination(self._look_up, way)
+        self._log = RequestLog()
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
@@ -166,11 +165,11 @@ class ControlClient:
         """`GET /health`, whatever the answer is; without a bearer, so that a stranger never gets one."""
         return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES)
 
-    async def nodes(self, *, patient: bool = False) -> NodeList:
-        """`GET nodes`. patient: repeat it a few times if the server says `later`."""
+    async def nodes(self, *, patient: bool = False, recall: bool = False) -> NodeList:
+        """`GET nodes`. patient: repeat it a few times if the server says `later`. recall: as in `send`."""
 
         async def read() -> NodeList:
-            return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES)
+            return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES, recall=recall)
 
         return await (patiently(read, self.tell) if patient else read())
 
@@ -246,11 +245,32 @@ class ControlClient:
         bearer: SecretStr | None = None,
         timeout_s: float | None = None,
         most_bytes: int = ANSWER_BYTES,
+        recall: bool = False,
     ) -> HttpAnswer:
         """One request; returns the answer whatever its status is. Raises ControlError if no answer came.
 
-        most_bytes: how much of the body to read; the answer says whether there was more.
+        most_bytes: how much of the body to read; the answer says whether there was more. recall: of a `GET`, take the
+        answer that this client got a moment ago, or is getting.
         """
+        question = Question(path, bearer.get_secret_value() if bearer else None)
+        if method != "GET":
+            return await self._send(method, path, body, bearer, timeout_s, most_bytes)
+        async with self._log.alone(question) if recall else nullcontext():
+            known = self._log.known(question, most_bytes) if recall else None
+            answer = known or await self._send(method, path, body, bearer, timeout_s, most_bytes)
+        if known is None:
+            self._log.note(question, answer)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        bearer: SecretStr | None,
+        timeout_s: float | None,
+        most_bytes: int,
+    ) -> HttpAnswer:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
         moments = Moments(self.tell, f"{method} {path}")
@@ -263,7 +283,9 @@ class ControlClient:
                     await self._destination.confide(url, self.proxy, limit)
                 where = f"{self._destination.pinned or url}{path}"
                 named = self._named or (url if self._destination.pinned else None)
-                asked = Request(method, where, body, most_bytes, _headers(named, bearer), named.host if named else None)
+                asked = Request(
+                    method, where, body, most_bytes, headers_of(named, bearer), named.host if named else None
+                )
                 answer = await exchange(self._open(url), asked, moments)
         except TimeoutError:
             message = f"no {moments.lacking} from {place} within {limit:g} s"
@@ -296,9 +318,11 @@ class ControlClient:
         body: Mapping[str, Any] | None,
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
+        *,
+        recall: bool = False,
     ) -> T:
         """The answer's JSON as `read` gives it. Raises ControlError."""
-        answer = await self._ok(method, route, body, bearer, most_bytes)
+        answer = await self._ok(method, route, body, bearer, most_bytes, recall=recall)
         asked = f"{method} {API}/{route}"
         if answer.cut:
             raise ControlError("protocol", answer.status, f"{asked} was answered with more than {most_bytes} bytes")
@@ -318,35 +342,22 @@ class ControlClient:
         body: Mapping[str, Any] | None,
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
+        *,
+        recall: bool = False,
     ) -> HttpAnswer:
         """A control plane's own 2xx answer. Raises ControlError for anything else."""
         path = f"{API}/{route}"
-        answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes)
+        if method != "GET":
+            self._log.forget()
+        answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes, recall=recall)
         if answer.status // 100 != 2 or not is_populi(answer):
             raise self._refusal(method, path, answer, body)
         return answer
 
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
-        """The answer as an error, with a line of its body that shows no secret of the request."""
-        kind, status = kind_of(answer), answer.status
-        quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
-        text = shown(quoted, (*bearers, str((body or {}).get("bootstrap_token", ""))))
-        said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
-        by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
-        wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
-        message = f"{method} {path} was answered {status}{by}{said}"
-        known, decided = (status if kind == "status" else None), self._decided(answer, path)
-        return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
-
-    def _decided(self, answer: HttpAnswer, path: str) -> DeathFacts:
-        """What an answer shows of the server that gave it."""
-        where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
-        return DeathFacts(
-            http_status=answer.status,
-            server=None if is_populi(answer) else server_name(answer),
-            location=None if where is None else excerpt(redirect_base(where, f"{self._url().path}{path}")),
-        )
+        hidden = (*bearers, str((body or {}).get("bootstrap_token", "")))
+        return refusal(f"{method} {path}", answer, hidden, f"{self._url().path}{path}")
 
     def _url(self) -> ControlUrl:
         """The URL. Raises ControlError where there is none, or none that can be used."""
@@ -364,12 +375,6 @@ class ControlClient:
         return self._transport
 
 
-def _headers(named: ControlUrl | None, bearer: SecretStr | None) -> dict[str, str]:
-    """The headers of a request besides the usual ones. named: whom `Host` names, if the URL has only its address."""
-    host = {"host": named.authority} if named else {}
-    return host | ({"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {})
-
-
 async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
     """Repeat a call a few times if the server says `later`. Raises the last ControlError."""
     for attempt in range(1, ATTEMPTS + 1):
@@ -382,11 +387,3 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
             tell(time.monotonic(), "request-repeats", attempt=attempt, http_status=error.status, wait_s=wait_s)
             await asyncio.sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _header_safe(bearer: SecretStr) -> str:
-    """The bearer, if an HTTP header can carry it; otherwise libraries would quote it in their errors."""
-    value = bearer.get_secret_value()
-    if not (value.isascii() and value.isprintable()):
-        raise ControlError("protocol", None, "the bearer token holds a character that an HTTP header cannot carry")
-    return value
