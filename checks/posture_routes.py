@@ -170,8 +170,8 @@ async def _ask(ctx: Context, method: str, path: str, bearer: "SecretStr | None")
 
 
 def judge(probes: Iterable[Probe]) -> Result:
-    """Completely open, partly open, not a control plane, protected, or undecided."""
-    probes = tuple(probes)
+    """Completely open, partly open, not a control plane, protected, or undecided. Routes that it lacks do not count."""
+    probes = tuple(probe for probe in probes if probe.gate is not Gate.ABSENT)
     by_gate = {kind: [probe for probe in probes if probe.gate is kind] for kind in Gate}
     through, refused = by_gate[Gate.OPEN], by_gate[Gate.REFUSED]
     known = sum((probe.method, probe.path) in ROUTES for probe in probes)
