@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from preflight.api import (
     CONTROL,
@@ -16,6 +17,7 @@ from preflight.api import (
     check,
     codes,
     failed,
+    heal,
     look,
     passed,
     request,
@@ -24,6 +26,7 @@ from preflight.api import (
 )
 from preflight.model.facts import ControlTunnelFacts, DeathFacts
 from preflight.model.measurement import Measurement
+from preflight.model.name_fixes import HostsNameLess
 from preflight.model.overlay import OverlayState
 from preflight.model.remedy import Where
 from preflight.model.tcp import Connection
@@ -77,7 +80,8 @@ async def control_connect(ctx: Context) -> AsyncGenerator[Result, None]:
         after = await ctx.net.overlay() if silent else None  # the packets sent there provoked a handshake
         tunnel = tunnel_to(silent, after, time.time()) if silent else None
         overlay = await ctx.net.with_routes(ctx.overlay, [each.address for each in connections])
-        yield judge(connections, url, overlay, tunnel) if connections else _unresolved(url)
+        by_file = ctx.net.dns.files(url.host).hosts
+        yield judge(connections, url, overlay, tunnel, by_file) if connections else _unresolved(url)
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Connection]:
@@ -105,11 +109,15 @@ def tunnel_to(address: str, overlay: OverlayState | None, now_unix_s: float) -> 
 
 
 def judge(
-    connections: Sequence[Connection], url: ControlUrl, overlay: OverlayState | None, tunnel: Tunnel | None = None
+    connections: Sequence[Connection],
+    url: ControlUrl,
+    overlay: OverlayState | None,
+    tunnel: Tunnel | None = None,
+    by_file: Sequence[str] = (),
 ) -> Result:
     """Nothing open: the most informative failure. Some open: is a family dead, is an open one off the overlay?
 
-    tunnel: the one to the first silent address, if known.
+    tunnel: the one to the first silent address, if known. by_file: the host's addresses in this node's hosts file.
     """
     opened = [connection for connection in connections if connection.outcome == "open"]
     if not opened:
@@ -120,7 +128,7 @@ def judge(
     families = {connection.family for connection in opened}
     dead = [connection for connection in connections if connection.family not in families]
     if dead:
-        return _half(opened, dead, connections)
+        return _half(opened, dead, connections, _less(url.host, dead, by_file))
     return _good(opened, connections)
 
 
@@ -228,14 +236,25 @@ def _astray(
     )
 
 
-def _half(opened: Sequence[Connection], dead: Sequence[Connection], connections: Sequence[Connection]) -> Result:
+def _less(host: str, dead: Sequence[Connection], by_file: Sequence[str]) -> Remedies:
+    """Take the dead addresses away, if they are in this node's own file."""
+    if not {each.address for each in dead} <= set(by_file):
+        return ()
+    fixes = [heal(partial(HostsNameLess, host=host, address=each.address)) for each in dead]
+    return tuple(remedy for remedies in fixes for remedy in remedies)
+
+
+def _half(
+    opened: Sequence[Connection], dead: Sequence[Connection], connections: Sequence[Connection], less: Remedies
+) -> Result:
     return warned(
         codes.CONTROL_ADDRESS_FAMILY,
         CONTROL,
         Direction.ROUND_TRIP,
         f"the control host answers by {opened[0].family} and not by {dead[0].family}: {_outcomes(connections)}; "
         "a client that tries the dead address first must wait for it to time out",
-        remedies=by_hand(
+        remedies=less
+        or by_hand(
             f"Take {dead[0].address} out of the control host's records, or make the control plane listen there: "
             f"--bind {dead[0].place}",
             where="control host",

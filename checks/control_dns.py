@@ -22,8 +22,9 @@ from preflight.api import (
 )
 from preflight.model.dns import Lookup, LookupOutcome, Resolution
 from preflight.model.facts import DeathFacts, NameFacts
+from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.model.overlay import OverlayState
-from preflight.proto.control.naming import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
+from preflight.proto.control.naming import asking_resolvers, named_here, without_resolver
 from preflight.proto.control.placement import OUTSIDE, leak, placement, wanted_inside, way_text
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 
@@ -76,11 +77,11 @@ def judge(resolution: Resolution, url: ControlUrl, overlay: OverlayState | None,
     if known is not None:
         return _no_system_answer(resolution, known)
     asked = resolution.resolvers or (resolution.system,)
-    outcomes = [lookup.outcome for lookup in asked]
-    name, said = resolution.name, "the control host's name"
+    outcomes = [each.outcome for each in asked]
     for outcome, judged in _REFUSALS.items():
         if outcome in outcomes:
             return _bad_resolver(judged, resolution, asked[outcomes.index(outcome)])
+    name, said = resolution.name, "the control host's name"
     negative = [lookup for lookup in asked if lookup.outcome in ("nxdomain", "no-address")]
     if negative and not {"timeout", "failed"} & {resolution.system.outcome}:
         empty = next((lookup for lookup in negative if lookup.outcome == "no-address"), None)
@@ -157,7 +158,7 @@ def _no_system_answer(resolution: Resolution, known: Lookup) -> Result:
             resolution,
             f"programs on this node get no address for {name}, which {known.source} knows: the line hosts of "
             f"{SWITCH_FILE} says {services!r}, and no resolver is asked",
-            by_hand(f"hosts: {services} dns   # in {SWITCH_FILE}", root=True),
+            asking_resolvers(resolution.files),
             decided=DeathFacts(file=SWITCH_FILE, problem="no dns"),
         )
     silent = next((lookup for lookup in resolution.resolvers if lookup.outcome == "timeout"), None)
@@ -222,11 +223,7 @@ def _searched(resolution: Resolution, overlay: OverlayState | None) -> Result | 
         resolution,
         f"the search list makes {won.asked} of {resolution.name}, and its answer {_list(won.addresses)} wins, which is "
         f"not on the overlay; {right.asked} has {_list(right.addresses)}",
-        by_hand(
-            f"echo '{right.addresses[0]} {resolution.name}' | sudo tee -a {HOSTS_FILE}   "
-            f"# or take {won.asked.removeprefix(resolution.name + '.')} out of the search list of {RESOLVERS_FILE}",
-            root=True,
-        ),
+        named_here(resolution.name, right.addresses[0], resolution.files),
         decided=DeathFacts(asked_name=won.asked, answered_address=won.addresses[0], file=RESOLVERS_FILE),
     )
 
@@ -238,28 +235,31 @@ def _inside(lookup: Lookup, overlay: OverlayState | None) -> bool:
 def _split(resolution: Resolution, overlay: OverlayState | None, *, fatal: bool) -> Result:
     """Sources disagree. fatal: what programs use is not on the overlay."""
     name, used = resolution.name, resolution.system.addresses
-    by_file = bool(resolution.files.hosts) and set(used) <= set(resolution.files.hosts)
+    by_file = _by_file(resolution)
     leading = next((each for each in resolution.resolvers if set(each.addresses) & set(used)), None)
+    odd = None if fatal else next((each for each in resolution.resolvers if set(used).isdisjoint(each.addresses)), None)
     origin = f" (from {HOSTS_FILE})" if by_file else f" (from {leading.source})" if leading else ""
     better = [address for address in resolution.all_addresses if placement(address, overlay) == "overlay"]
     line = f"Make every resolver in {RESOLVERS_FILE} and {HOSTS_FILE} give {name} the same overlay address."
-    if fatal and better and by_file:
-        line = f"{better[0]} {name}   # in {HOSTS_FILE}, in the place of the line with {used[0]}"
-    elif fatal and better:
-        line = f"echo '{better[0]} {name}' | sudo tee -a {HOSTS_FILE}   # and correct the record that differs"
+    wrong = odd or leading
     return _bad(
         codes.CONTROL_DNS_SPLIT,
         resolution,
         f"the answers about {name} differ; programs on this node use {_list(used)}{origin}"
-        + (", which is not on the overlay" if fatal else ""),
-        by_hand(line, root=True),
+        + (", which is not on the overlay" if fatal else f", and {odd.source} does not give that" if odd else ""),
+        named_here(name, better[0], resolution.files) if better else by_hand(line, root=True),
         fatal=fatal,
         decided=DeathFacts(
             file=HOSTS_FILE if by_file else None,
-            resolver=_address(leading) if leading and not by_file else None,
-            answered_address=used[0],
+            resolver=_address(wrong) if wrong and not by_file else None,
+            answered_address=next(iter(odd.addresses), None) if odd and not by_file else used[0],
         ),
     )
+
+
+def _by_file(resolution: Resolution) -> bool:
+    """Whether programs on this node have all their addresses from the hosts file."""
+    return bool(resolution.files.hosts) and set(resolution.system.addresses) <= set(resolution.files.hosts)
 
 
 def _late(resolution: Resolution) -> Result | None:
@@ -275,7 +275,7 @@ def _late(resolution: Resolution) -> Result | None:
         Direction.LOCAL,
         f"the first resolver, {first.source}, does not answer; {answering.source} does, so each look-up of "
         f"{resolution.name} takes {took_ms / 1000:.1f} s",
-        remedies=by_hand(f"Take the line nameserver {first.source} out of {RESOLVERS_FILE}.", root=True),
+        remedies=without_resolver(first.source, resolution.files),
         facts=_facts(resolution),
         measurements=DeathFacts(resolver=first.source).measurements(),
         evidence=(_evidence(resolution),),
@@ -285,8 +285,7 @@ def _late(resolution: Resolution) -> Result | None:
 
 def _off_overlay(resolution: Resolution, url: ControlUrl, overlay: OverlayState, source: str | None) -> Result:
     """All sources agree on an address off the overlay: without TLS the bearers leak first of all."""
-    used = resolution.system.addresses
-    by_file = bool(resolution.files.hosts) and set(used) <= set(resolution.files.hosts)
+    used, by_file = resolution.system.addresses, _by_file(resolution)
     leads = f"{resolution.name} resolves to {_list(used)}" + (f", from {HOSTS_FILE}" if by_file else "")
     remedies = wanted_inside(url, used, overlay, source)
     decided = DeathFacts(
@@ -358,14 +357,15 @@ def _not_applicable(message: str) -> Result:
 
 def _disagree(resolution: Resolution, overlay: OverlayState | None) -> bool:
     """Two sources share no address, one is on the overlay and one is not, or only some resolvers know the name."""
-    answers = [lookup for lookup in (resolution.system, *resolution.resolvers) if lookup.outcome == "answer"]
-    sets = [set(lookup.addresses) for lookup in answers]
+    by_file = _by_file(resolution)
+    # Programs that have the name from the hosts file never ask a resolver.
+    asked = [each for each in resolution.resolvers if not by_file or _inside(each, overlay)]
+    sets = [set(each.addresses) for each in (resolution.system, *asked) if each.outcome == "answer"]
     if any(one.isdisjoint(other) for one in sets for other in sets):
         return True
     if len({any(placement(address, overlay) in OUTSIDE for address in one) for one in sets}) > 1:
         return True
-    outcomes = {lookup.outcome for lookup in resolution.resolvers}
-    return "answer" in outcomes and bool(outcomes & {"nxdomain", "no-address"})
+    return {"answer"} < {each.outcome for each in asked} & {"answer", "nxdomain", "no-address"}
 
 
 def _said(lookup: Lookup) -> str:

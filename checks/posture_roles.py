@@ -71,7 +71,7 @@ async def posture_roles(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(client: "ControlClient", tokens: Sequence[RoleToken]) -> tuple[Rights, ...]:
-    """What each token can access; one request at a time, each value once."""
+    """What each token can access; one token at a time, each value once."""
     asked: dict[str, Rights] = {}
     for token in tokens:
         value = token.value.get_secret_value()
@@ -84,7 +84,9 @@ async def _rights(client: "ControlClient", token: RoleToken) -> Rights:
     if token.is_jwt:
         return Rights(token, asked=False)
     try:
-        work, administer, deliver = [await _ask(client, *route, token) for route in (WORK, ADMINISTER, DELIVER)]
+        work, administer, deliver = await asyncio.gather(
+            *(_ask(client, *route, token) for route in (WORK, ADMINISTER, DELIVER))
+        )
     except ControlError as error:
         return Rights(token, detail=error.message)
     asked = (work, administer, deliver)
@@ -109,7 +111,13 @@ async def _ask(client: "ControlClient", method: str, path: str, token: RoleToken
     for attempt in range(1, ATTEMPTS + 1):
         await asyncio.sleep(PACE_S)
         answer = await client.send(
-            method, f"{API}{path}", body, bearer=token.value, timeout_s=ASKED_S, most_bytes=BODY_BYTES
+            method,
+            f"{API}{path}",
+            body,
+            bearer=token.value,
+            timeout_s=ASKED_S,
+            most_bytes=BODY_BYTES,
+            recall=attempt == 1,
         )
         if answer.status != THROTTLED or attempt == ATTEMPTS:
             break

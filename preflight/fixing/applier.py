@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from preflight import files, programs
+from preflight.fixing.names_edit import edited, edited_file
 from preflight.fixing.settings_edit import changed
 from preflight.fixing.steps import FixError, Step, steps
 from preflight.model.change import Command
 from preflight.model.fix import BearerFromWorkerToken, Environment, Fix, PastProxy, Setting
 
 PATIENCE_S = 60.0
+_ETC = Path("/etc")
+"""Its files are changed in their places: a container has some of them mounted one by one."""
 _PROXY_VARIABLE = "NO_PROXY"
 _BEARER, _WORKER = "VOX_MESH_TOKEN", "VOX_MESH_WORKER_TOKEN"
 
@@ -31,6 +34,8 @@ class Ran(NamedTuple):
 
 
 Run = Callable[[Sequence[str]], Ran]
+Located = Callable[[str], Path]
+"""Where a file of /etc is. Raises FixError."""
 Start = Callable[[Sequence[str]], Callable[[], None]]
 """Start a program that stays, and return what stops it."""
 
@@ -72,14 +77,22 @@ def run_here(argv: Sequence[str]) -> Ran:
 
 
 def apply(
-    fix: Fix, run: Run = run_here, *, start: Start | None = None, environ: Mapping[str, str] = os.environ
+    fix: Fix,
+    run: Run = run_here,
+    *,
+    start: Start | None = None,
+    environ: Mapping[str, str] = os.environ,
+    located_file: Located = Path,
 ) -> Done:
     """Make the change. Raises FixError; what was changed until then is undone.
 
-    start: for a fix whose program stays. environ: the variables that the worker has now.
+    start: for a fix whose program stays. environ: the variables that the worker has now. located_file: where a file
+    of /etc is for the worker.
     """
     if isinstance(fix, Setting):
-        return _in_file(fix)
+        return _in_file(fix, Path(fix.file), lambda text: changed(text, fix.key, fix.value))
+    if (file := edited_file(fix)) is not None:
+        return _in_file(fix, located_file(file), lambda text: edited(fix, text))
     if isinstance(fix, Environment | PastProxy | BearerFromWorkerToken):
         return _in_environment(fix, environ)
     if fix.stays:
@@ -141,22 +154,38 @@ def _started(fix: Fix, start: Start | None) -> Done:
     return Done(fix, (command,), stop=start(located(command)))
 
 
-def _in_file(fix: Setting) -> Done:
-    path = Path(fix.file)
+def _in_file(fix: Fix, path: Path, change: Callable[[str], str]) -> Done:
     try:
         before = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         raise FixError(f"{path} cannot be read as text") from None
-    after = changed(before, fix.key, fix.value)
-    _write(path, after)
+    _write(path, change(before))
     return Done(fix, file_before=(path, before))
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        files.write(path, text)
+        if path.parent == _ETC:
+            overwrite(path, text)
+        else:
+            files.write(path, text)
     except files.WriteError as error:
         raise FixError(str(error)) from None
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Write into a file as it is: one that is mounted by itself cannot be replaced. Raises FixError."""
+    data = text.encode()
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            files.pour(number, data)
+            os.ftruncate(number, len(data))
+            os.fsync(number)
+        finally:
+            os.close(number)
+    except OSError as error:
+        raise FixError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _in_environment(fix: Environment | PastProxy | BearerFromWorkerToken, environ: Mapping[str, str]) -> Done:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from preflight.fixing.applier import PATIENCE_S, Ran, Run, apply
+from preflight.fixing.applier import PATIENCE_S, Located, Ran, Run, apply
 from preflight.fixing.steps import FixError
 from preflight.lab.labs import Lab
 from preflight.lab.names import ROUTER
@@ -86,6 +86,7 @@ def _apply(lab: Lab, entry: RemedyEntry, done: _Applied) -> None:
         _run_on(lab, _machine(lab, entry)),
         start=_start_on(lab, _machine(lab, entry)),
         environ=lab.environment(),
+        located_file=_own_etc(lab, _machine(lab, entry)),
     )
     done.lines += entry.lines
     done.environment |= made.environment
@@ -114,6 +115,18 @@ def _machine(lab: Lab, entry: RemedyEntry) -> str:
     if node not in lab.nodes:
         raise FixError(f"the lab has no {node}")
     return node
+
+
+def _own_etc(lab: Lab, node: str) -> Located:
+    """Where a node's own file is that its programs see in /etc. Raises FixError where it sees this machine's."""
+
+    def find(file: str) -> Path:
+        own = lab.names.etc(node) / Path(file).name
+        if not own.is_file():
+            raise FixError(f"{node} sees this machine's {file}")
+        return own
+
+    return find
 
 
 def _run_on(lab: Lab, node: str) -> Run:

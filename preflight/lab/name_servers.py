@@ -10,6 +10,9 @@ from preflight.programs import python_module
 
 DNS_PORT = 53
 _BEHIND_DNSMASQ = 5300
+_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_SWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
+"""What any node has, so that a's own files are not this machine's."""
 Command = Callable[[str, list[str]], list[str]]
 Waiting = Callable[[float], None]
 
@@ -18,7 +21,7 @@ def write_etc(names: LabNames, plan: Blueprint, places: Places) -> None:
     """Files that `ip netns exec` puts over those of /etc for a's programs."""
     files = {name: places.text(text) for name, text in plan.etc.items()}
     if plan.resolvers:
-        files["resolv.conf"] = resolv_conf(plan)
+        files = {"hosts": _HOSTS, "nsswitch.conf": _SWITCH, **files, "resolv.conf": resolv_conf(plan)}
     folder = names.etc("a")
     for name, text in files.items():
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from functools import cache
 
 from preflight.lab.axes.setup import Setup
 from preflight.lab.stations.fault import Fault
+from preflight.lab.stations.outside import plan_of
 from preflight.lab.stations.words import told
 from preflight.lab.truth import Truth
 
@@ -14,6 +15,8 @@ _RULES = frozenset(
     )
 )
 """Stations where rules kill packets of one direction, whatever happens to the other."""
+_OUTER = frozenset(("session", "neighbour", "wire", "network"))
+"""With those that end in -outer, the stations of a tunnel's own packets."""
 _PARTLY = ("mtu.black-hole", "udp.blocked")
 """Codes of what kills only some packets of a direction."""
 _BY_ANSWERS = ("offender", "answered_from")
@@ -31,7 +34,19 @@ def hidden(setup: Setup, first: Fault, second: Fault) -> str | None:
         return "what dies at the first place never comes to the second"
     if "packet" not in ways:
         return "what stops requests, or changes what they need, hides what their answers would show"
-    return "the way to b is also the way to the control plane" if setup.home == "peer" else None
+    packet = first if first.place.way == "packet" else second
+    shared = setup.home == "peer" or (_is_outer(packet) and _one_tunnel(setup))
+    return "the way to b is also the way to the control plane" if shared else None
+
+
+def _is_outer(fault: Fault) -> bool:
+    return fault.place.station in _OUTER or fault.place.station.endswith("-outer")
+
+
+def _one_tunnel(setup: Setup) -> bool:
+    """Whether all that a sends into the overlay goes to one member first, so that it all dies with that tunnel."""
+    plan = plan_of(setup)
+    return plan.product == "openvpn" or plan.topology.hub is not None
 
 
 @cache

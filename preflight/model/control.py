@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 ControlErrorKind = Literal[
-    "no-url", "dns", "refused", "unreachable", "timeout", "tls", "status", "protocol", "foreign", "redirected"
+    "no-url",
+    "dns",
+    "refused",
+    "unreachable",
+    "timeout",
+    "tls",
+    "status",
+    "protocol",
+    "foreign",
+    "redirected",
+    "exposed",
 ]
 
 
@@ -19,10 +29,12 @@ class ControlError(Exception):
 
     kind: where it failed; `status` means that an HTTP answer came and was not the expected one; `foreign`, that
     the answer is not from a control plane but from a gateway, a portal or another product. Such an answer says nothing
-    about a request, a token or a node, so it has no status here.
+    about a request, a token or a node, so it has no status here; `exposed`, that nothing was sent, because a secret
+    would have left this node in clear.
     status: the HTTP status of the control plane's answer, or of a server error or `later` from a box on the path.
     retry_after_s: the value of `Retry-After`, seconds. by_control_plane: False where something on the path answered.
-    decided: what is known of the answer, also of a stranger's. The message never contains a bearer or a request's body.
+    decided: what is known of the answer, also of a stranger's. station: how far the request came, where that is known
+    better than by the kind. The message never contains a bearer or a request's body.
     """
 
     def __init__(
@@ -34,8 +46,10 @@ class ControlError(Exception):
         *,
         by_control_plane: bool = True,
         decided: DeathFacts | None = None,
+        station: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.station = station
         self.by_control_plane = by_control_plane
         self.kind: ControlErrorKind = kind
         self.status = status

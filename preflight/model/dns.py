@@ -1,5 +1,6 @@
 """The results of name resolution, source by source."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,17 +32,28 @@ class Lookup:
 class NameFiles:
     """This node's own files about a name: what a resolver library reads before it asks anyone.
 
-    services: of the line `hosts` of nsswitch.conf; nothing where there is none. hosts: the name's addresses in the
-    hosts file.
+    switch: the line `hosts` of nsswitch.conf; nothing where there is none. hosts: the name's addresses in the hosts
+    file. written_by: who writes resolv.conf, if that file is only a link to another one.
     """
 
-    services: tuple[str, ...] = ()
+    switch: str = ""
     hosts: tuple[str, ...] = ()
+    written_by: str = ""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services of the name-service switch in their order, without what to do about their answers."""
+        return tuple(re.sub(r"\[[^]]*\]?", " ", self.switch).split())
 
     @property
     def asks_no_resolver(self) -> bool:
         """Whether the name-service switch is set, and names no service that asks resolvers."""
         return bool(self.services) and not {"dns", "resolve"} & set(self.services)
+
+    @property
+    def asks_hosts_first(self) -> bool:
+        """Whether programs look into the hosts file before they ask anyone."""
+        return not self.services or self.services[0] == "files"
 
 
 @dataclass(frozen=True, slots=True)

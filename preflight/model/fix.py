@@ -20,6 +20,7 @@ from preflight.model.host_fixes import (
     TokenAlone,
     WgQuick,
 )
+from preflight.model.name_fixes import HostsName, HostsNameLess, ResolverLess, SwitchToDns
 from preflight.model.network_fixes import (
     FilterAccept,
     FilterDelete,
@@ -45,6 +46,8 @@ __all__ = [
     "FilterDelete",
     "FilterPass",
     "Fix",
+    "HostsName",
+    "HostsNameLess",
     "IptablesPass",
     "KernelSettings",
     "LinkAddresses",
@@ -58,11 +61,13 @@ __all__ = [
     "PrivateFiles",
     "QueueDelete",
     "RefusalDelete",
+    "ResolverLess",
     "ResponderStart",
     "Route",
     "RouteAround",
     "ServiceRestart",
     "Setting",
+    "SwitchToDns",
     "TokenAlone",
     "WgQuick",
     "WireguardKey",
@@ -101,6 +106,10 @@ Fix = (
     | TokenAlone
     | BearerFromWorkerToken
     | ResponderStart
+    | HostsName
+    | HostsNameLess
+    | SwitchToDns
+    | ResolverLess
 )
 
 KINDS: tuple[type[Fix], ...] = get_args(Fix)

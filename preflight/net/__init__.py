@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from preflight.model.event import Listener, telling
 from preflight.model.kernel import NeedsPlatform
+from preflight.net.control.destination import SecretWay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +37,7 @@ class Net:
     def __init__(self, settings: "Settings", listener: Listener | None = None) -> None:
         self._settings = settings
         self.listener = listener
+        self._overlay: OverlayState | None = None
 
     @cached_property
     def path(self) -> "PathProbes":
@@ -112,7 +114,8 @@ class Net:
         """The client of the control plane, with the credentials of the settings."""
         from preflight.net.control.client import ControlClient
 
-        return ControlClient.from_settings(self._settings, self.listener, self.dns.known)
+        way = SecretWay(self.overlay, self.kernel.routes_to, self._overlay)
+        return ControlClient.from_settings(self._settings, self.listener, self.dns.known, way)
 
     @cached_property
     def secrets(self) -> "LocalSecrets":
@@ -162,7 +165,8 @@ class Net:
         from preflight.overlay.read import read_overlay
 
         peers = [peer.address for peer in self._settings.peers]
-        return await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
+        self._overlay = await read_overlay(self._settings.overlay, peers, self.listener, self.kernel.routes_to)
+        return self._overlay
 
     async def with_routes(self, overlay: "OverlayState | None", addresses: "Iterable[str]") -> "OverlayState | None":
         """The overlay, with how the kernel sends to these addresses now; unchanged where it cannot be asked."""

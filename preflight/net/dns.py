@@ -22,15 +22,9 @@ from dns.rdtypes.IN.AAAA import AAAA
 from preflight.files import beginning
 from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
 from preflight.model.event import Listener, telling
+from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE
 from preflight.net.lookup import system_lookup
-from preflight.proto.control.naming import (
-    HOSTS_FILE,
-    RESOLVERS_FILE,
-    SWITCH_FILE,
-    candidate_names,
-    host_addresses,
-    host_services,
-)
+from preflight.proto.control.naming import candidate_names, host_addresses, host_line
 from preflight.proto.control.url import ControlUrl
 
 MOST_ADDRESSES = 16
@@ -91,7 +85,7 @@ class Resolver:
             system.cancel()
         self._remember(name, found)
         further = await self._further(winner, candidates) if winner else ()
-        return Resolution(name, found, tuple(resolvers), further, _own_files(name))
+        return Resolution(name, found, tuple(resolvers), further, own_files(name))
 
     async def _further(self, winner: Lookup, candidates: Sequence[str]) -> tuple[Lookup, ...]:
         """What the same resolver says about the names that come behind the one that it answered."""
@@ -103,6 +97,10 @@ class Resolver:
         if url.address is not None:
             return (url.host,)
         return (await self.known(url.host)).addresses[:MOST_ADDRESSES]
+
+    def files(self, name: str) -> NameFiles:
+        """What this node's own files say about a name."""
+        return own_files(name)
 
     async def known(self, name: str, timeout_s: float = 4.0) -> Lookup:
         """What programs on this node get, or got a few seconds ago: with a dead resolver each look-up takes as long."""
@@ -238,8 +236,14 @@ async def _at_most(lookup: "asyncio.Future[Lookup]", seconds: float, patience: f
     return lookup.result() if lookup.done() else Lookup("system", "timeout", detail=f"no answer within {patience:g} s")
 
 
-def _own_files(name: str) -> NameFiles:
-    return NameFiles(host_services(_text(SWITCH_FILE)), host_addresses(_text(HOSTS_FILE), name))
+def own_files(name: str) -> NameFiles:
+    """What this node's own files say about a name."""
+    target = RESOLV_CONF.resolve()
+    return NameFiles(
+        host_line(_text(SWITCH_FILE)),
+        host_addresses(_text(HOSTS_FILE), name),
+        str(target) if target != RESOLV_CONF else "",
+    )
 
 
 def _text(path: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from preflight_checks import control_connect, control_dns, control_url
 
 from preflight.api import Status
-from preflight.model.dns import Lookup, LookupOutcome, Resolution
+from preflight.model.dns import Lookup, LookupOutcome, NameFiles, Resolution
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.tcp import Connection, ConnectOutcome
 from preflight.proto.control.url import ControlUrl, parse_control_url
@@ -138,7 +138,26 @@ def test_a_split_tells_who_says_what() -> None:
     result = control_dns.judge(resolution, ControlUrl("http", NAME, 80, port_given=False), OVERLAY)
     for part in (f"192.0.2.53: {LAN}", f"10.66.0.53: {GOOD}", "not on the overlay"):
         assert part in result.message
-    assert (result.remedy or "").startswith(f"echo '{GOOD} {NAME}'")
+    assert (result.remedy or "").startswith(f"{GOOD} {NAME}   # in /etc/hosts")
+
+
+def test_the_odd_one_is_named() -> None:
+    """Programs get the right address, so the resolver that differs decides, not the one that they ask first."""
+    resolution = Resolution(NAME, answer("system", GOOD), (answer("r1", GOOD), answer("r2", LAN)))
+    result = control_dns.judge(resolution, ControlUrl("http", NAME, 9847), OVERLAY)
+    assert result.measurements["resolver"] == "r2"
+    assert result.measurements["answered_address"] == LAN
+    assert "r2 does not give that" in result.message
+
+
+def test_the_hosts_file_settles_it() -> None:
+    """Programs that have the address from their hosts file ask no resolver."""
+    url, files = ControlUrl("http", NAME, 9847), NameFiles(hosts=(GOOD,))
+    for others in ((answer("r1", LAN),), (NX,), (answer("r1", GOOD), answer("r2", LAN))):
+        settled = Resolution(NAME, answer("system", GOOD), others, files=files)
+        assert control_dns.judge(settled, url, OVERLAY).status is Status.PASS
+    stale = Resolution(NAME, answer("system", LAN), (answer("r1", GOOD),), files=NameFiles(hosts=(LAN,)))
+    assert control_dns.judge(stale, url, OVERLAY).status is Status.FAIL
 
 
 def tried(address: str, outcome: ConnectOutcome) -> Connection:

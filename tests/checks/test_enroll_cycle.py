@@ -209,3 +209,13 @@ def test_a_jwt_that_is_accepted_once() -> None:
     assert (good.status, good.code) == (Status.INCONCLUSIVE, codes.RUN_NEEDS_CREDENTIALS)
     assert {result.status for result in rest} == {Status.SKIP}
     assert judge_used(status(500))[1].code is codes.CONTROL_UNHEALTHY
+
+
+def test_a_body_that_was_lost_on_the_way_is_not_blamed_on_the_row() -> None:
+    """What this node sends is always JSON, so a control plane that got none of it shows a proxy that takes it out."""
+    lost = status(400, "POST /v1/populi/join was answered 400: Failed to parse the request body as JSON: EOF")
+    result = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", lost), FACTS)
+    assert "a proxy on the way took it out" in result.message
+    assert "proxy_pass_request_body" in (result.remedy or "")
+    other = judge(Outcome(Step.JOIN, 0.0, 1.0, "refused", status(400, "was answered 400: empty id")), FACTS)
+    assert "proxy" not in other.message

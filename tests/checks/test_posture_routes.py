@@ -1,12 +1,16 @@
 """posture.routes: what all answers together show about the bearer check."""
 
+import asyncio
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import pytest
-from preflight_checks.posture_routes import ROUTES, Probe, judge
+from preflight_checks.posture_routes import CONNECTIONS, NEWER_ROUTES, ROUTES, Probe, judge, measure
 
 from preflight.api import Status
+from preflight.model.control import HttpAnswer
 from preflight.proto.control.gate import Gate
+from preflight.proto.control.populi import FEATURE_HEADER
 
 OPEN, REFUSED, DENIED, STRANGER = Gate.OPEN, Gate.REFUSED, Gate.DENIED, Gate.STRANGER
 STATUS = {OPEN: 422, REFUSED: 401, DENIED: 403, STRANGER: 200, Gate.REDIRECTED: 302, Gate.UNTOLD: 503}
@@ -63,3 +67,40 @@ def test_a_route_is_named_once_for_both_bearers() -> None:
 def test_the_bootstrap_exchange_is_never_asked() -> None:
     """A made-up bootstrap token invalidates the right one on the real server."""
     assert not any("bootstrap" in path for _, path in ROUTES)
+
+
+def test_a_newer_route_may_be_missing_and_may_not_be_open() -> None:
+    """The route that runs scripts is asked like any other; a control plane without it is not undecided for that."""
+    asked = [*probes([REFUSED] * 15), *UNKNOWN]
+    absent = [Probe("POST", "/worker/execute", bearer, Gate.ABSENT, 404) for bearer in ("none", "unknown")]
+    assert judge([*asked, *absent]).status is Status.PASS
+    result = judge([*asked, Probe("POST", "/worker/execute", "none", OPEN, 422)])
+    assert result.code is not None
+    assert result.code.slug == "posture.route-open"
+    assert "POST /worker/execute" in result.message
+
+
+class Waiting:
+    """A control plane whose answers take one turn of the clock each: how many are waited for one after another?"""
+
+    def __init__(self) -> None:
+        self.at_once = self.most = self.count = 0
+
+    async def send(self, *asked: object, **more: object) -> HttpAnswer:
+        """Refuse, after the others of this turn have come."""
+        self.count += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(0.3)
+        self.at_once -= 1
+        return HttpAnswer(401, {FEATURE_HEADER: "exec-lease-v1"}, b"unauthorized", 300.0, 0.0, 0.0, connected=False)
+
+
+def test_a_slow_path_costs_few_round_trips() -> None:
+    """Protects `all` on slow paths: one round trip to connect, and three to ask everything."""
+    control = Waiting()
+    probes = asyncio.run(measure(SimpleNamespace(net=SimpleNamespace(control=control))))
+    assert control.count == len(probes) == 2 * (len(ROUTES) + len(NEWER_ROUTES))
+    assert control.most <= CONNECTIONS
+    assert -(-len(probes) // control.most) <= 3
+    assert judge(probes).status is Status.PASS

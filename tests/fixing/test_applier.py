@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from preflight.fixing.applier import Ran, apply, located, run_here, undo
+from preflight.fixing.applier import Ran, apply, located, overwrite, run_here, undo
 from preflight.fixing.steps import FixError
 from preflight.model.change import Command, NamedValue
 from preflight.model.fix import (
     BearerFromWorkerToken,
     Environment,
+    HostsName,
     LinkAddresses,
     LinkMtu,
     PastProxy,
@@ -129,3 +130,25 @@ def test_a_missing_or_failing_program_is_said() -> None:
     with pytest.raises(FixError, match="could not be run"):
         run_here(["/nonexistent/program"])
     assert run_here([located(("sh",))[0], "-c", "echo out; echo err >&2; exit 3"]) == Ran(3, "out\n", "err\n")
+
+
+def test_a_file_about_names_is_changed_where_the_worker_has_it(tmp_path: Path) -> None:
+    """Protects this machine's own /etc from a fix for a node that has other files there."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("10.0.0.9 control\n")
+    fix = HostsName(host="control", address="10.66.0.3")
+    done = apply(fix, located_file=lambda file: tmp_path / Path(file).name)
+    assert hosts.read_text() == "10.66.0.3 control\n"
+    undo(done)
+    assert hosts.read_text() == "10.0.0.9 control\n"
+
+
+def test_a_file_that_is_mounted_by_itself_is_written_into(tmp_path: Path) -> None:
+    """A container has such files in /etc, which cannot be replaced; a shorter text leaves nothing of the old one."""
+    path = tmp_path / "hosts"
+    path.write_text("127.0.0.1 localhost localhost.localdomain\n")
+    before = path.stat().st_ino
+    overwrite(path, "::1 localhost\n")
+    assert (path.read_text(), path.stat().st_ino) == ("::1 localhost\n", before)
+    with pytest.raises(FixError):
+        overwrite(tmp_path / "missing", "")

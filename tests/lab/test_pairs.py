@@ -113,3 +113,12 @@ def test_packets_alone_have_no_order() -> None:
     assert not Draw(PLAIN, ("filter-out-drop", "server-list-503")).any_order
     assert Draw(PLAIN, ("tunnel-older-file", "server-list-503")).any_order
     assert not Draw(PLAIN, ("filter-out-drop",)).any_order
+
+
+@pytest.mark.parametrize("setup", [Setup(product="openvpn"), Setup(layout="hub")], ids=str)
+def test_one_tunnel_is_the_way_to_the_control_plane_too(setup: Setup) -> None:
+    """Protects faults of the control plane from a tunnel whose death hides them: all goes to one member first."""
+    assert why("network-silent-reverse", "posture-scope-open", setup) is not None
+    assert why("posture-scope-open", "network-silent-reverse", setup) is not None
+    assert why("filter-out-drop", "posture-scope-open", setup) is None
+    assert why("network-silent-reverse", "posture-scope-open") is None

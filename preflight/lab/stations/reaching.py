@@ -197,6 +197,14 @@ def _filtered(verdict: str) -> Callable[[Setup], tuple[Part, ...]]:
     return lambda setup: (Part(f"the control host's firewall says {verdict}", inject=inject),)
 
 
+def _is_rejected(network: "Network") -> None:
+    """a's kernel has a way, and the connection is refused on it; ICMPv6's word for that is the same error as a rule's
+    of a.
+    """
+    _route_to(network, asks.control_address(network))
+    asks.connection_ends("unreachable", "forbidden")(network)
+
+
 def _served_by(kind: Server) -> Callable[[Setup], tuple[Part, ...]]:
     """Another server, or none, at the control plane's address, with no gateway in front of it."""
     return lambda setup: (planned(f"at the control plane's address: {kind}", loopback=True, server=kind, front=None),)
@@ -299,7 +307,7 @@ FAULTS = (
         expected=_connect_is(
             "control.unreachable", "control.refused", deciding=Deciding("offender", asks.control_address)
         ),
-        proof=asks.connection_ends("unreachable"),
+        proof=_is_rejected,
     ),
     _connect(
         name="connect-reset",

@@ -5,6 +5,7 @@ import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -21,27 +22,24 @@ from preflight.model.control import (
     NodeList,
     NodeRecord,
 )
-from preflight.model.dns import Lookup
 from preflight.model.event import Listener, Tell, silent, telling
 from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
-from preflight.net.control.exchange import Moments, Request, exchange, failure, open_transport
+from preflight.net.control.asked import Question, RequestLog
+from preflight.net.control.destination import Destination, LookUp, SecretWay
+from preflight.net.control.exchange import Moments, Request, exchange, failure, headers_of, open_transport, refusal
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import NOT_JSON
 from preflight.proto.control.backoff import RETRIABLE_STATUS
-from preflight.proto.control.gateways import server_name
-from preflight.proto.control.http import REDIRECTION, Proxy, proxy_for, redirect_base, redirect_place, retry_after_s
+from preflight.proto.control.http import Proxy, proxy_for
 from preflight.proto.control.populi import (
-    FEATURE_HEADER,
     credential,
     is_populi,
-    kind_of,
     lease_id,
     mailbox_rows,
     message_id,
     node_list,
     node_record,
-    shown,
 )
 from preflight.proto.control.url import ControlUrl, ControlUrlError
 
@@ -60,10 +58,7 @@ HEALTH_BYTES = 4096
 ATTEMPTS = 3
 MOST_WAITED_S = 2.0
 
-SLOW_LOOKUP_MS = 1000.0
-
 API = "/v1/populi"
-LookUp = Callable[[str, float], Awaitable[Lookup]]
 
 
 class ControlClient:
@@ -89,10 +84,13 @@ class ControlClient:
         named: ControlUrl | None = None,
         listener: Listener | None = None,
         look_up: LookUp | None = None,
+        way: SecretWay | None = None,
     ) -> None:
         self._given_url = url
         self._look_up = look_up or partial(system_lookup, listener=listener)
-        self._pinned: ControlUrl | None = None
+        self._way = way
+        self._destination = Destination(self._look_up, way)
+        self._log = RequestLog()
         self._named = named
         self._token = token
         self._submitter_token = submitter_token
@@ -102,11 +100,15 @@ class ControlClient:
         self._listener = listener
         self.tell = telling(listener, "control.client", "control")
         self._transport: httpx.AsyncHTTPTransport | None = None
-        self._resolved = self.heard = False
+        self.heard = False
 
     @classmethod
     def from_settings(
-        cls, settings: "Settings", listener: Listener | None = None, look_up: LookUp | None = None
+        cls,
+        settings: "Settings",
+        listener: Listener | None = None,
+        look_up: LookUp | None = None,
+        way: SecretWay | None = None,
     ) -> Self:
         """The client of this run's node."""
         control = settings.control
@@ -118,6 +120,7 @@ class ControlClient:
             timeout_s=control.timeout_ms / 1000 if control.timeout_ms else DEFAULT_TIMEOUT_S,
             listener=listener,
             look_up=look_up,
+            way=way or SecretWay.from_settings(settings, listener),
         )
 
     def with_token(self, token: SecretStr) -> Self:
@@ -139,6 +142,7 @@ class ControlClient:
             named=self._named,
             listener=self._listener,
             look_up=self._look_up,
+            way=self._way,
         )
 
     def __repr__(self) -> str:
@@ -162,11 +166,11 @@ class ControlClient:
         """`GET /health`, whatever the answer is; without a bearer, so that a stranger never gets one."""
         return await self.send("GET", "/health", timeout_s=timeout_s, most_bytes=HEALTH_BYTES)
 
-    async def nodes(self, *, patient: bool = False) -> NodeList:
-        """`GET nodes`. patient: repeat it a few times if the server says `later`."""
+    async def nodes(self, *, patient: bool = False, recall: bool = False) -> NodeList:
+        """`GET nodes`. patient: repeat it a few times if the server says `later`. recall: as in `send`."""
 
         async def read() -> NodeList:
-            return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES)
+            return await self._read(node_list, "GET", "nodes", None, self._token, LIST_BYTES, recall=recall)
 
         return await (patiently(read, self.tell) if patient else read())
 
@@ -185,6 +189,7 @@ class ControlClient:
     async def exchange(self, bootstrap_token: SecretStr, idempotency_key: str) -> Credential:
         """`POST bootstrap/exchange`: spends the one-time token. Never call it with a token that nobody gave."""
         body = {"bootstrap_token": bootstrap_token.get_secret_value(), "idempotency_key": idempotency_key}
+        await self._destination.confide(self._url(), self.proxy, self._timeout_s)
         return await self._read(credential, "POST", "bootstrap/exchange", body, None)
 
     async def lease(self, action: Literal["grant", "renew", "release"], body: Mapping[str, Any]) -> str:
@@ -241,11 +246,32 @@ class ControlClient:
         bearer: SecretStr | None = None,
         timeout_s: float | None = None,
         most_bytes: int = ANSWER_BYTES,
+        recall: bool = False,
     ) -> HttpAnswer:
         """One request; returns the answer whatever its status is. Raises ControlError if no answer came.
 
-        most_bytes: how much of the body to read; the answer says whether there was more.
+        most_bytes: how much of the body to read; the answer says whether there was more. recall: of a `GET`, take the
+        answer that this client got a moment ago, or is getting.
         """
+        question = Question(path, bearer.get_secret_value() if bearer else None)
+        if method != "GET":
+            return await self._send(method, path, body, bearer, timeout_s, most_bytes)
+        async with self._log.alone(question) if recall else nullcontext():
+            known = self._log.known(question, most_bytes) if recall else None
+            answer = known or await self._send(method, path, body, bearer, timeout_s, most_bytes)
+        if known is None:
+            self._log.note(question, answer)
+        return answer
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        bearer: SecretStr | None,
+        timeout_s: float | None,
+        most_bytes: int,
+    ) -> HttpAnswer:
         url = self._url()
         limit = self._timeout_s if timeout_s is None else timeout_s
         moments = Moments(self.tell, f"{method} {path}")
@@ -253,18 +279,24 @@ class ControlClient:
         self.tell(time.monotonic(), "request-started", request=moments.request, to=place, timeout_s=limit)
         try:
             async with asyncio.timeout(limit):
-                await self._resolve(url, limit)
-                where = f"{self._pinned or url}{path}"
-                asked = Request(method, where, body, most_bytes, self._headers(bearer), self._tls_name)
+                await self._destination.find(url, self.proxy, limit)
+                if bearer is not None:
+                    await self._destination.confide(url, self.proxy, limit)
+                where = f"{self._destination.pinned or url}{path}"
+                named = self._named or (url if self._destination.pinned else None)
+                asked = Request(
+                    method, where, body, most_bytes, headers_of(named, bearer), named.host if named else None
+                )
                 answer = await exchange(self._open(url), asked, moments)
         except TimeoutError:
-            trouble = ControlError("timeout", None, f"no {moments.lacking} from {place} within {limit:g} s")
+            message = f"no {moments.lacking} from {place} within {limit:g} s"
+            trouble = ControlError("timeout", None, message, station=moments.station)
         except (httpx.HTTPError, ssl.SSLError) as error:
             trouble = failure(error, place, moments)
         else:
             self._tell_answer(moments.request, answer)
             return answer
-        self._resolved = False
+        self._destination.forget()
         self.tell(time.monotonic(), "request-failed", request=moments.request, kind=trouble.kind)
         raise trouble
 
@@ -288,9 +320,11 @@ class ControlClient:
         body: Mapping[str, Any] | None,
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
+        *,
+        recall: bool = False,
     ) -> T:
         """The answer's JSON as `read` gives it. Raises ControlError."""
-        answer = await self._ok(method, route, body, bearer, most_bytes)
+        answer = await self._ok(method, route, body, bearer, most_bytes, recall=recall)
         asked = f"{method} {API}/{route}"
         if answer.cut:
             raise ControlError("protocol", answer.status, f"{asked} was answered with more than {most_bytes} bytes")
@@ -310,43 +344,22 @@ class ControlClient:
         body: Mapping[str, Any] | None,
         bearer: SecretStr | None,
         most_bytes: int = ANSWER_BYTES,
+        *,
+        recall: bool = False,
     ) -> HttpAnswer:
         """A control plane's own 2xx answer. Raises ControlError for anything else."""
         path = f"{API}/{route}"
-        answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes)
+        if method != "GET":
+            self._log.forget()
+        answer = await self.send(method, path, body, bearer=bearer, most_bytes=most_bytes, recall=recall)
         if answer.status // 100 != 2 or not is_populi(answer):
             raise self._refusal(method, path, answer, body)
         return answer
 
     def _refusal(self, method: str, path: str, answer: HttpAnswer, body: Mapping[str, Any] | None) -> ControlError:
-        """The answer as an error, with a line of its body that shows no secret of the request."""
-        kind, status = kind_of(answer), answer.status
-        quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
         bearers = [token.get_secret_value() for token in (self._token, self._submitter_token) if token]
-        text = shown(quoted, (*bearers, str((body or {}).get("bootstrap_token", ""))))
-        said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
-        by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
-        wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
-        message = f"{method} {path} was answered {status}{by}{said}"
-        known, decided = (status if kind == "status" else None), self._decided(answer, path)
-        return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
-
-    def _decided(self, answer: HttpAnswer, path: str) -> DeathFacts:
-        """What an answer shows of the server that gave it."""
-        where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
-        return DeathFacts(
-            http_status=answer.status,
-            server=None if is_populi(answer) else server_name(answer),
-            location=None if where is None else excerpt(redirect_base(where, f"{self._url().path}{path}")),
-        )
-
-    def _headers(self, bearer: SecretStr | None) -> dict[str, str]:
-        named = {"host": self._named.authority} if self._named else {}
-        return named | ({"authorization": f"Bearer {_header_safe(bearer)}"} if bearer else {})
-
-    @property
-    def _tls_name(self) -> str | None:
-        return self._named.host if self._named else None
+        hidden = (*bearers, str((body or {}).get("bootstrap_token", "")))
+        return refusal(f"{method} {path}", answer, hidden, f"{self._url().path}{path}")
 
     def _url(self) -> ControlUrl:
         """The URL. Raises ControlError where there is none, or none that can be used."""
@@ -357,20 +370,6 @@ class ControlClient:
                 raise ControlError("no-url", None, f"the control URL cannot be used: {reason}")
             case None:
                 raise ControlError("no-url", None, "no control URL is set")
-
-    async def _resolve(self, url: ControlUrl, timeout_s: float) -> None:
-        """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind.
-
-        Where that takes seconds, httpx gets the address: it would wait as long again for each connection.
-        """
-        if self._resolved or url.address is not None or self.proxy is not None:
-            return
-        lookup = await self._look_up(url.host, timeout_s)
-        if lookup.outcome != "answer":
-            raise ControlError("dns", None, f"{url.host} does not resolve: {lookup.detail or lookup.outcome}")
-        self._resolved = True
-        if (lookup.rtt_ms or 0.0) > SLOW_LOOKUP_MS:
-            self._pinned, self._named = url.at(lookup.addresses[0]), self._named or url
 
     def _open(self, url: ControlUrl) -> httpx.AsyncHTTPTransport:
         if self._transport is None:
@@ -390,11 +389,3 @@ async def patiently(call: Callable[[], Awaitable[T]], tell: Tell = silent) -> T:
             tell(time.monotonic(), "request-repeats", attempt=attempt, http_status=error.status, wait_s=wait_s)
             await asyncio.sleep(wait_s)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _header_safe(bearer: SecretStr) -> str:
-    """The bearer, if an HTTP header can carry it; otherwise libraries would quote it in their errors."""
-    value = bearer.get_secret_value()
-    if not (value.isascii() and value.isprintable()):
-        raise ControlError("protocol", None, "the bearer token holds a character that an HTTP header cannot carry")
-    return value

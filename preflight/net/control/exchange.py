@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from preflight.model.control import ControlError, ControlErrorKind, HttpAnswer, NotHttpError
 from preflight.model.event import Tell, silent
@@ -16,7 +17,9 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.tcp.tls import client_context
 from preflight.proto.control.answers import CUT, KEPT_ALIVE, RESET
-from preflight.proto.control.http import Proxy
+from preflight.proto.control.gateways import server_name
+from preflight.proto.control.http import REDIRECTION, Proxy, redirect_base, redirect_place, retry_after_s
+from preflight.proto.control.populi import FEATURE_HEADER, is_populi, kind_of, shown
 from preflight.proto.control.url import ControlUrl
 
 _STAGES = {
@@ -42,6 +45,7 @@ class Moments:
     sent_unix_s: float = 0.0
     answered_unix_s: float = 0.0
     connected: bool = False
+    opened: bool = False
     received: int = 0
 
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
@@ -50,6 +54,8 @@ class Moments:
             self.tell(time.monotonic(), "request-stage", request=self.request, stage=_STAGES[event])
         if event == "connection.connect_tcp.started":
             self.connected = True
+        elif event == "connection.connect_tcp.complete":
+            self.opened = True
         elif event == "http11.send_request_headers.started":
             self.sent, self.sent_unix_s = time.perf_counter(), time.time()
             self.answered = self.answered_unix_s = 0.0
@@ -61,7 +67,12 @@ class Moments:
         """What was missing when the time was up."""
         if self.answered:
             return "complete answer"
-        return "answer" if self.sent else "connection"
+        return "answer" if self.sent else "TLS handshake" if self.opened else "connection"
+
+    @property
+    def station(self) -> str:
+        """The station behind which nothing was seen any more."""
+        return "answer" if self.sent else "tls" if self.opened else "connect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,46 @@ def failure(error: httpx.HTTPError | ssl.SSLError, place: str, moments: Moments)
     if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
         return NotHttpError(f"{place} answered with something that is not HTTP")
     return _ended("protocol", "closed the connection without an answer", place, moments)
+
+
+def refusal(asked: str, answer: HttpAnswer, hidden: tuple[str, ...], path: str) -> ControlError:
+    """An answer that is not a control plane's 2xx as an error, with a line of its body that shows nothing hidden.
+
+    asked: the method and the route. path: of the URL that was asked.
+    """
+    kind, status = kind_of(answer), answer.status
+    quoted = redirect_place(answer.headers.get("location", "")).encode() if kind == "redirected" else answer.body
+    text = shown(quoted, hidden)
+    said = f", a redirect to {text or 'nowhere'}" if kind == "redirected" else f": {text}" if text else ""
+    by = "" if is_populi(answer) else f" without the header {FEATURE_HEADER}, so not by a control plane"
+    wait = retry_after_s(answer.headers.get("retry-after"), answer.headers.get("date"), answer.received_unix_s)
+    known, decided = (status if kind == "status" else None), _decided(answer, path)
+    message = f"{asked} was answered {status}{by}{said}"
+    return ControlError(kind, known, message, wait, by_control_plane=is_populi(answer), decided=decided)
+
+
+def _decided(answer: HttpAnswer, path: str) -> DeathFacts:
+    """What an answer shows of the server that gave it."""
+    where = answer.headers.get("location") if answer.status // 100 == REDIRECTION else None
+    return DeathFacts(
+        http_status=answer.status,
+        server=None if is_populi(answer) else server_name(answer),
+        location=None if where is None else excerpt(redirect_base(where, path)),
+    )
+
+
+def headers_of(named: ControlUrl | None, bearer: SecretStr | None) -> dict[str, str]:
+    """More headers of a request. named: whom `Host` names, if the URL has only its address.
+
+    Raises ControlError for a bearer that no header can carry; libraries would quote it in their errors.
+    """
+    headers = {"host": named.authority} if named else {}
+    if bearer is not None:
+        value = bearer.get_secret_value()
+        if not (value.isascii() and value.isprintable()):
+            raise ControlError("protocol", None, "the bearer token holds a character that an HTTP header cannot carry")
+        headers["authorization"] = f"Bearer {value}"
+    return headers
 
 
 def _broken_off(error: Exception, place: str, moments: Moments) -> ControlError:

@@ -104,7 +104,7 @@ class ResultBox:
 
 def _final(error: ControlError) -> bool:
     """Whether asking again is useless: no URL, or a refusal that is not about load."""
-    return error.kind in ("no-url", "tls") or (
+    return error.kind in ("no-url", "tls", "exposed") or (
         error.kind == "status" and error.status in (400, 401, 403, 404, 405, 422)
     )
 

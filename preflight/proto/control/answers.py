@@ -20,6 +20,7 @@ TRANSPORT: dict[str, Code] = {
     "protocol": codes.CONTROL_UNHEALTHY,
     "foreign": codes.CONTROL_NOT_POPULI,
     "redirected": codes.CONTROL_REDIRECTED,
+    "exposed": codes.CONTROL_PLAIN_HTTP,
 }
 CUT, KEPT_ALIVE, RESET, NOT_JSON = "cut short", "kept-alive", "reset", "JSON"
 """Problems of an answer, or of the connection in its place."""
@@ -51,6 +52,9 @@ _REMEDIES = {
     codes.CONTROL_BAD_ANSWER: look(
         f"{_JOURNAL}   # on the control host: what answers there?", where="control host", root=True
     ),
+    codes.CONTROL_PLAIN_HTTP: by_hand(
+        "Point the control URL at the control plane's overlay address, or at an https URL."
+    ),
     codes.CONTROL_REDIRECTED: by_hand(
         "Point the control URL at the control plane itself, not at what redirects to it."
     ),
@@ -59,6 +63,7 @@ _REMEDIES = {
 
 _STATIONS = {
     codes.CONTROL_URL_INVALID: "parse",
+    codes.CONTROL_PLAIN_HTTP: "route",
     codes.CONTROL_DNS_TIMEOUT: "name",
     codes.CONTROL_REFUSED: "connect",
     codes.CONTROL_UNREACHABLE: "connect",
@@ -93,7 +98,9 @@ def finding(error: ControlError, url: ControlUrl | None) -> Finding:
     """The finding for an error. Credentials are judged only where the control plane itself refused them."""
     code = code_of(error)
     decided = error.decided if error.status is None else replace(error.decided, http_status=error.status)
-    return Finding(code, error.message, _REMEDIES.get(code) or look(look_at(url)), decided, station_of(code))
+    return Finding(
+        code, error.message, _REMEDIES.get(code) or look(look_at(url)), decided, error.station or station_of(code)
+    )
 
 
 def look_at(url: ControlUrl | None) -> str:

@@ -17,7 +17,7 @@ from preflight.proto.control.token_finding import NEW_ONE_TIME_TOKEN
 from preflight.proto.way.stations import Station, request
 
 STRIPPED, USED_UP = "stripped", "used up"
-UNAUTHORIZED, TOO_LARGE = 401, 413
+BAD_REQUEST, UNAUTHORIZED, TOO_LARGE = 400, 401, 413
 _WAY = (codes.CONTROL_TIMEOUT, codes.CONTROL_REFUSED, codes.CONTROL_UNREACHABLE)
 """What the bootstrap exchange, the first request, shows about the path."""
 _NOT_ITS_ANSWER = (codes.CONTROL_NOT_POPULI, codes.CONTROL_REDIRECTED, codes.CONTROL_BAD_ANSWER)
@@ -79,6 +79,12 @@ _LARGER_BODIES = by_hand(
 )
 _LARGER_BODIES_IN_FRONT = by_hand(
     "Raise the limit of bodies in the gateway in front of the control plane, in nginx client_max_body_size 1m.",
+    where="control host",
+)
+
+_PASS_BODIES_ON = by_hand(
+    "Let the proxy in front of the control plane hand the bodies of requests on; in nginx, remove a line "
+    "proxy_pass_request_body off.",
     where="control host",
 )
 
@@ -148,6 +154,8 @@ def remedies_of(outcome: Outcome, code: Code, facts: EnrolmentFacts) -> Remedies
         return by_hand(leave_later(facts))
     if outcome.error is not None and outcome.error.status == TOO_LARGE:
         return _LARGER_BODIES if outcome.error.by_control_plane else _LARGER_BODIES_IN_FRONT
+    if _lost_body(outcome):
+        return _PASS_BODIES_ON
     if code is codes.ENROLL_SCOPE_MISMATCH and (scope := _right_scope(facts)) is not None:
         return _other_scope(facts, scope)
     if code is codes.ENROLL_UNAUTHORIZED and problem_of(outcome, code, facts) is not None:
@@ -193,7 +201,17 @@ def complaint(outcome: Outcome, facts: EnrolmentFacts) -> str:
         return f"the bootstrap exchange failed{again}: {said}{_fate(outcome)}"
     if outcome.error is not None and outcome.error.status == UNAUTHORIZED:
         return _unauthorized(outcome, facts, said, again)
+    if _lost_body(outcome):
+        return f"{outcome.step} failed{again}: {said}; what this node sent is JSON, so a proxy on the way took it out"
     return f"{outcome.step} failed{again}: {said}"
+
+
+def _lost_body(outcome: Outcome) -> bool:
+    """Whether the control plane itself says that what came is not JSON: a row that this node sends always is."""
+    error = outcome.error
+    if error is None or error.status != BAD_REQUEST or not error.by_control_plane:
+        return False
+    return outcome.step in (Step.JOIN, Step.HEARTBEAT) and "json" in error.message.lower()
 
 
 def _about_scope(facts: EnrolmentFacts, said: str) -> str:

@@ -11,7 +11,9 @@ from preflight.proto.control.answers import SERVER_ERROR, THROTTLED, UNAUTHORIZE
 from preflight.proto.control.populi import is_populi
 
 LISTS = {"/nodes": "nodes", "/exec/leases": "leases"}
-"""The routes that answer with a list, and its name."""
+"""The routes that answer with a list, and its name; others with any object."""
+LACKING = frozenset({404, 405})
+"""Populi's answers where it has no such route, to those that it lets through."""
 JUDGED_BODY = frozenset({400, 415, 422})
 """Populi's answers to an empty object where it asks for no bearer: it reads the body after its bearer check."""
 
@@ -28,12 +30,17 @@ class Gate(Enum):
     """Something else accepted it."""
     DENIED = auto()
     """Something else refused it."""
+    ABSENT = auto()
+    """The control plane has no such route."""
     UNTOLD = auto()
     """The answer decides nothing: throttling, a server's error, or a body that the contract does not know."""
 
 
-def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
-    """What happened to a request to a route below `/v1/populi`; `POST` with an empty object."""
+def gate(method: str, route: str, answer: HttpAnswer, *, may_lack: bool = False) -> Gate:
+    """What happened to a request to a route below `/v1/populi`; `POST` with an empty object.
+
+    may_lack: not every control plane has this route.
+    """
     status = answer.status
     if status // 100 == 3:
         return Gate.REDIRECTED
@@ -43,9 +50,12 @@ def gate(method: str, route: str, answer: HttpAnswer) -> Gate:
         return Gate.STRANGER if status // 100 == 2 else Gate.DENIED
     if status == UNAUTHORIZED:
         return Gate.REFUSED
+    if may_lack and status in LACKING:
+        return Gate.ABSENT
     if status // 100 == 2:
         document = _object(answer.body)
-        through = isinstance(document.get(LISTS[route]), list) if method == "GET" else bool(document or not answer.body)
+        listed = isinstance(document.get(LISTS[route]), list) if route in LISTS else bool(document)
+        through = listed if method == "GET" else bool(document or not answer.body)
     else:
         through = method == "POST" and status in JUDGED_BODY
     return Gate.OPEN if through else Gate.UNTOLD

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -76,6 +76,20 @@ class Proxy:
     variable: str
     url: str = field(repr=False)
     place: str
+
+    @property
+    def host(self) -> str:
+        """Its name or address, without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def has_address(self) -> bool:
+        """Whether its host is an address, so that there is no name to resolve."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return False
+        return True
 
     @classmethod
     def read(cls, variable: str, value: str) -> Self | None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-HOSTS_FILE, SWITCH_FILE, RESOLVERS_FILE = "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf"
+from preflight.model.dns import NameFiles
+from preflight.model.name_fixes import HOSTS_FILE, RESOLVERS_FILE, SWITCH_FILE, HostsName, ResolverLess, SwitchToDns
+from preflight.model.remedy import Remedies, by_hand, heal
 
 
 def candidate_names(name: str, search: Sequence[str], ndots: int) -> list[str]:
@@ -14,13 +16,13 @@ def candidate_names(name: str, search: Sequence[str], ndots: int) -> list[str]:
     return [absolute, *suffixed] if name.count(".") >= ndots else [*suffixed, absolute]
 
 
-def host_services(text: str) -> tuple[str, ...]:
-    """The services of the line `hosts` of nsswitch.conf, in their order, without what to do about their answers."""
+def host_line(text: str) -> str:
+    """What the line `hosts` of nsswitch.conf says; nothing where there is none."""
     for line in text.splitlines():
         database, colon, services = line.partition("#")[0].partition(":")
         if colon and database.strip() == "hosts":
-            return tuple(word for word in services.split() if not word.startswith("[") and not word.endswith("]"))
-    return ()
+            return " ".join(services.split())
+    return ""
 
 
 def host_addresses(text: str, name: str) -> tuple[str, ...]:
@@ -28,3 +30,26 @@ def host_addresses(text: str, name: str) -> tuple[str, ...]:
     rows = (line.partition("#")[0].split() for line in text.splitlines())
     wanted = name.rstrip(".").lower()
     return tuple(dict.fromkeys(row[0] for row in rows if wanted in map(str.lower, row[1:])))
+
+
+def named_here(name: str, address: str, files: NameFiles) -> Remedies:
+    """Let programs on this node get this address, whatever resolvers say."""
+    name = name.rstrip(".")
+    fixed = heal(lambda: HostsName(host=name, address=address)) if files.asks_hosts_first else ()
+    return fixed or by_hand(
+        f"Let the hosts file win in {SWITCH_FILE}, and give {name} the address {address} in {HOSTS_FILE}.", root=True
+    )
+
+
+def asking_resolvers(files: NameFiles) -> Remedies:
+    """Let programs on this node ask resolvers."""
+    fixed = heal(lambda: SwitchToDns(services=files.switch))
+    return fixed or by_hand(f"Add dns to the line hosts of {SWITCH_FILE}.", root=True)
+
+
+def without_resolver(address: str, files: NameFiles) -> Remedies:
+    """Do not ask a resolver any more; another one stays."""
+    line = f"Take the resolver {address} out of what writes {RESOLVERS_FILE}, which is {files.written_by}."
+    if files.written_by:
+        return by_hand(line, root=True)
+    return heal(lambda: ResolverLess(address=address))

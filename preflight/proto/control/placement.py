@@ -9,6 +9,7 @@ from typing import Literal
 
 from preflight.model.change import NamedValue
 from preflight.model.fix import Environment, Setting
+from preflight.model.kernel import Route
 from preflight.model.overlay import IPNetwork, OverlayState
 from preflight.model.remedy import Remedies, by_hand, heal
 from preflight.proto.control.url import ControlUrl
@@ -54,6 +55,19 @@ def way_text(address: str, overlay: OverlayState) -> str:
     if route.local:
         return f"{address} is this node's own address, and not its overlay address"
     return f"the kernel sends packets for {address} to {route.interface}, not into the overlay {overlay_text(overlay)}"
+
+
+def astray(address: str, route: Route | None, overlay: OverlayState | None) -> str | None:
+    """Why what is sent to an address in clear could be read by others; None if it stays here or in the overlay.
+
+    route: the kernel's word. overlay: with the same word among its routes.
+    """
+    if ip_address(address).is_loopback or (route is not None and route.local):
+        return None
+    place = placement(address, overlay)
+    if overlay is None or place == "unknown":
+        return "no overlay is known here that leads there"
+    return way_text(address, overlay) if place in OUTSIDE else None
 
 
 def leak(address: str, overlay: OverlayState) -> tuple[str, Remedies]:

@@ -1,0 +1,75 @@
+"""One log of a run's questions: nothing is asked twice, and nothing that may have changed is taken from it."""
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from preflight.model.control import HttpAnswer
+from preflight.net.control import client as client_module
+from preflight.net.control.asked import KNOWN_S, Question, RequestLog
+from preflight.net.control.client import ControlClient
+from preflight.net.control.exchange import Moments, Request
+from preflight.proto.control.populi import FEATURE_HEADER
+from preflight.proto.control.url import ControlUrl
+
+LIST = "/v1/populi/nodes"
+QUESTION = Question(LIST, "a token")
+
+
+def answer(status: int = 200, body: bytes = b'{"schema_version": 1, "nodes": []}', *, cut: bool = False) -> HttpAnswer:
+    headers = {FEATURE_HEADER: "exec-lease-v1", "content-type": "application/json"}
+    return HttpAnswer(status, headers, body, 1.0, 0.0, 0.0, connected=False, cut=cut)
+
+
+def test_an_answer_is_good_for_a_moment() -> None:
+    """Protects from judging by what was true some time ago."""
+    now = [100.0]
+    log = RequestLog(lambda: now[0])
+    log.note(QUESTION, answer())
+    assert log.known(QUESTION, 10) == answer()
+    now[0] += KNOWN_S + 1
+    assert log.known(QUESTION, 10) is None
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_trouble_is_asked_about_again(status: int) -> None:
+    """What says `later` or that something failed may be another answer now."""
+    log = RequestLog()
+    log.note(QUESTION, answer(status))
+    assert log.known(QUESTION, 10) is None
+
+
+def test_the_answer_is_that_of_one_bearer_and_as_long_as_wanted() -> None:
+    """Protects from taking the rights of one token for those of another, and a part for the whole."""
+    log = RequestLog()
+    log.note(QUESTION, answer(body=b"12345678", cut=True))
+    assert log.known(Question(LIST, None), 4) is None
+    assert log.known(QUESTION, 8) is not None
+    assert log.known(QUESTION, 9) is None
+    assert "a token" not in repr(QUESTION)
+
+
+def test_a_client_asks_once_until_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two checks at the same time share one request; who does not recall, or comes after a write, gets a new answer."""
+    asked: list[str] = []
+
+    async def exchange(transport: object, asked_for: Request, moments: Moments) -> HttpAnswer:
+        asked.append(f"{asked_for.method} {asked_for.url.rpartition('/')[2]}")
+        await asyncio.sleep(0)
+        return answer()
+
+    monkeypatch.setattr(client_module, "exchange", exchange)
+
+    async def questions() -> None:
+        client = ControlClient(ControlUrl("http", "127.0.0.1", 9847), token=SecretStr("t" * 20), environment={})
+        await asyncio.gather(client.nodes(recall=True), client.nodes(patient=True, recall=True))
+        assert asked == ["GET nodes"]
+        await client.nodes()
+        assert asked == ["GET nodes"] * 2
+        await client.leave("a")
+        await client.nodes(recall=True)
+        assert asked == ["GET nodes", "GET nodes", "POST leave", "GET nodes"]
+        await client.aclose()
+
+    asyncio.run(questions())
