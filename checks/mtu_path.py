@@ -144,7 +144,8 @@ async def measure(ctx: Context, peer: Peer) -> Found:
             direction="forward", outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected
         )
         return nothing, replace(nothing, direction="reverse")
-    return await asyncio.gather(ctx.net.pmtu.search(peer, "forward"), ctx.net.pmtu.search(peer, "reverse"))
+    tunnel_bytes, search = ctx.tunnel_mtu(peer.address), ctx.net.pmtu.search
+    return await asyncio.gather(search(peer, "forward", tunnel_bytes=tunnel_bytes), search(peer, "reverse"))
 
 
 def _telling(found: PathMtu) -> bool:

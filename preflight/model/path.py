@@ -114,6 +114,7 @@ class StampStats:
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
     clock_offset_ms: the reflector's clock minus this one, from the quickest exchange, ± half its round trip.
     payload_bytes: UDP payload of the largest packet that left, 0 if none did.
+    waited_ms: for each answer, how long the programs at both ends let it lie after their kernels had it.
     """
 
     sent: int
@@ -135,6 +136,7 @@ class StampStats:
     drops: Drops = Drops()
     implausible: int = 0
     payload_bytes: int = 0
+    waited_ms: tuple[float, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -172,6 +174,7 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         drops=_dropped([session.drops for session in sessions]),
         implausible=sum(session.implausible for session in sessions),
         payload_bytes=max((session.payload_bytes for session in sessions), default=0),
+        waited_ms=tuple(waited for session in sessions for waited in session.waited_ms),
     )
 
 
