@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from preflight.cli.terminal import colored
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -79,9 +81,11 @@ def explain(code: str) -> None:
         raise click.UsageError(_no_page(code))
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.markdown import Markdown
 
-        Console().print(Markdown(text))
+        from preflight.cli.pages import Page
+
+        # Not cropped: a command that is longer than the line goes on in the next, and is pasted whole.
+        Console(no_color=not colored(sys.stdout)).print(Page(text), crop=False)
     else:
         click.echo(text, nl=False)
 

@@ -34,5 +34,7 @@ class Request:
     baseline: Path | None = None
     quiet: bool = False
     verbose: bool = False
+    summary: bool = False
+    durations: bool = False
     no_color: bool = False
     named: tuple[str, ...] = ()

@@ -26,6 +26,8 @@ FEW = 8
 """Up to this many peers, each has its own lines; at most this many bad ones are always named."""
 NOBODY = ("node", "control")
 """Targets that are not peers."""
+SAID_ONCE = frozenset({"run.needs-responder", "run.needs-privilege", "run.needs-tool", "run.needs-platform"})
+"""What this node lacks, or every peer: one sentence for all checks and peers."""
 
 
 def _sent(facts: Facts) -> int | None:
@@ -82,8 +84,12 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 def spread(results: Sequence[ResultEntry]) -> str:
     """The main numbers of many results, from smallest to largest; empty if there are none."""
+    return _told(results, _TELLING)
+
+
+def _told(results: Sequence[ResultEntry], telling: Iterable[tuple[Callable[[Facts], float | None], str, str]]) -> str:
     texts, known = [], [facts for result in results if (facts := result.facts) is not None]
-    for read, before, behind in _TELLING:
+    for read, before, behind in telling:
         numbers = sorted(value for facts in known if (value := read(facts)) is not None)
         if numbers:
             ends = dict.fromkeys((_number(numbers[0]), _number(numbers[-1])))
@@ -91,14 +97,20 @@ def spread(results: Sequence[ResultEntry]) -> str:
     return ", ".join(texts)
 
 
+def gist(results: Sequence[ResultEntry]) -> str:
+    """The same for results of different checks: only what means the same in all of them."""
+    return _told(results, _TELLING[1:])
+
+
 def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -> bool:
     """Whether the messages differ only in the peer's name and address (`addresses`, by name)."""
+    return len({_without_names(result, addresses) for result in results}) == 1
 
-    def without_names(result: ResultEntry) -> str:
-        message = result.message.replace(addresses.get(result.target) or result.target, "\0")
-        return message.replace(result.target, "\0")
 
-    return len({without_names(result) for result in results}) == 1
+def _without_names(entry: ResultEntry | CauseEntry, addresses: Mapping[str, str]) -> str:
+    words = "|".join(map(re.escape, filter(None, (addresses.get(entry.target), entry.target))))
+    # Only as a word: a name may be one letter.
+    return re.sub(rf"(?<!\w)(?:{words})(?!\w)", "\0", entry.message) if words else entry.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,11 @@ class CauseGroup:
         return f"{self.first.target}: {self.first.message}" if len(self.causes) > 1 else self.first.message
 
     @property
+    def said_once(self) -> bool:
+        """Whether something is missing for all checks, so that their own messages say nothing more."""
+        return self.first.code in SAID_ONCE
+
+    @property
     def explains(self) -> frozenset[str]:
         """Ids of all results that they explain."""
         return frozenset(id for cause in self.causes for id in cause.explains)
@@ -143,18 +160,26 @@ class CauseGroup:
 
 def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
     """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`."""
-    known = by_id(report)
+    known, addresses = by_id(report), {peer.target: peer.address for peer in report.run.peers}
     statuses = [status_of(cause, known) for cause in report.diagnosis]
-    keys = [
-        (cause.code, cause.direction, status, cause.target in NOBODY)
-        for cause, status in zip(report.diagnosis, statuses, strict=True)
-    ]
+    keys = [_likeness(cause, status, addresses) for cause, status in zip(report.diagnosis, statuses, strict=True)]
     alike = Counter(keys)
-    apart = [key if alike[key] > FEW and not whole else place for place, key in enumerate(keys)]
+    apart = [
+        key if not whole and (alike[key] > FEW or key[0] in SAID_ONCE) else place for place, key in enumerate(keys)
+    ]
     pairs = by_key(list(zip(report.diagnosis, statuses, strict=True)), apart)
     return [
         CauseGroup(number, group[0][1], tuple(cause for cause, _ in group)) for number, group in enumerate(pairs, 1)
     ]
+
+
+def _likeness(cause: CauseEntry, status: str, addresses: Mapping[str, str]) -> tuple[str, ...]:
+    """Causes with the same are one. A missing privilege is one, whatever it is missing for."""
+    if cause.code == "run.needs-privilege":
+        return cause.code, status
+    if cause.code in SAID_ONCE:
+        return cause.code, status, _without_names(cause, addresses)
+    return cause.code, status, cause.direction, str(cause.target in NOBODY)
 
 
 def explained_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:
