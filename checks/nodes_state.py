@@ -186,7 +186,8 @@ def judge(
         *_judge_scopes(registry, workers),
     ]
     listed = number_of("nodes", len(registry.nodes))
-    message = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
+    seen = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
+    message = seen if registry.nodes else "the list of nodes is empty: no node has joined, or all have left"
     good = passed(CONTROL, Direction.ROUND_TRIP, message, measurements={"nodes": len(registry.nodes)})
     return found or [good]
 

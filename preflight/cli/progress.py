@@ -82,16 +82,13 @@ class Board:
         """The time since the start, how much is left, and each running check with its own time."""
         now = self.now()
         head = f"{now - self.began:.0f} s"
-        if not self.running:
-            nothing_yet = "looking for the overlay and its peers"
-            return f"{head} · {'writing the report' if self.finished else nothing_yet}"
-        done = (
-            f"{self.finished} of {max(self.checks, self.finished)} checks done"
-            if self.checks
-            else f"{self.finished} done"
-        )
+        if not self.running and not self.finished:
+            return f"{head} · looking for the overlay and its peers"
+        if not self.running and self.finished >= self.checks:
+            return f"{head} · writing the report"
+        done = f"{self.finished} of {max(self.checks, self.finished)} checks done"
         each = (f"{name} {now - since:.0f} s" if now - since >= 1 else name for since, name in self.running.values())
-        return f"{head} · {done} · {' · '.join(each)}"
+        return " · ".join((head, done, *each))
 
     def __rich__(self) -> "Text":
         """Drawn again by the terminal's own clock, so that the time goes on while nothing is heard."""

@@ -9,6 +9,7 @@ import click
 
 from preflight.cli.commandline import Seconds, words
 from preflight.cli.lookup import complete_check
+from preflight.cli.manual import epilog
 from preflight.cli.outputs import (
     Style,
     captures_parent,
@@ -103,14 +104,14 @@ def _with_options(command: F) -> F:
     return command
 
 
-@click.command("all", short_help="Every applicable check on this node, then the report.")
+@click.command("all", epilog=epilog("all"), short_help="Every applicable check on this node, then the report.")
 @_with_options
 def all_checks(**options: Any) -> None:
     """Run every applicable check on this node and report."""
     sys.exit(_execute(Request(**options, command=_command())))
 
 
-@click.command("run", short_help="The named checks and what they need.")
+@click.command("run", epilog=epilog("run"), short_help="The named checks and what they need.")
 @click.argument("named", nargs=-1, required=True, metavar="ID...", shell_complete=complete_check)
 @_with_options
 def run_checks(**options: Any) -> None:
