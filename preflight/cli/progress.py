@@ -84,8 +84,6 @@ class Board:
         head = f"{now - self.began:.0f} s"
         if not self.running and not self.finished:
             return f"{head} · looking for the overlay and its peers"
-        if not self.running and self.finished >= self.checks:
-            return f"{head} · writing the report"
         done = f"{self.finished} of {max(self.checks, self.finished)} checks done"
         each = (f"{name} {now - since:.0f} s" if now - since >= 1 else name for since, name in self.running.values())
         return " · ".join((head, done, *each))

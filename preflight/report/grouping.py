@@ -132,15 +132,23 @@ class CauseGroup:
         return sorted((cause.target for cause in self.causes), key=_natural)
 
     @property
+    def of_this_user(self) -> bool:
+        """Whether a privilege is missing: that is no property of the peers."""
+        return self.first.code == "run.needs-privilege"
+
+    @property
     def who(self) -> str:
         """The target, or the number of peers and the first names."""
+        if self.of_this_user and len(self.causes) > 1:
+            return ""
         many = len(self.causes)
         return f"{many} peers: {names(self.peers)}" if many > 1 else self.first.target
 
     @property
     def message(self) -> str:
         """The first cause's message, with its peer's name if it represents many."""
-        return f"{self.first.target}: {self.first.message}" if len(self.causes) > 1 else self.first.message
+        many = len(self.causes) > 1 and not self.of_this_user
+        return f"{self.first.target}: {self.first.message}" if many else self.first.message
 
     @property
     def said_once(self) -> bool:
@@ -158,14 +166,20 @@ class CauseGroup:
         return len(self.explains) - len(self.causes)
 
 
-def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
-    """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`."""
+def cause_groups(report: Report, *, whole: bool, once: bool = False) -> list[CauseGroup]:
+    """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`.
+
+    once: what is missing for all checks and peers (`SAID_ONCE`) is one cause, however few they are.
+    """
     known, addresses = by_id(report), {peer.target: peer.address for peer in report.run.peers}
     statuses = [status_of(cause, known) for cause in report.diagnosis]
-    keys = [_likeness(cause, status, addresses) for cause, status in zip(report.diagnosis, statuses, strict=True)]
+    keys = [
+        _likeness(cause, status, addresses, once=once) for cause, status in zip(report.diagnosis, statuses, strict=True)
+    ]
     alike = Counter(keys)
+    together = [alike[key] > FEW or (once and key[0] in SAID_ONCE) for key in keys]
     apart = [
-        key if not whole and (alike[key] > FEW or key[0] in SAID_ONCE) else place for place, key in enumerate(keys)
+        key if joins and not whole else place for place, (key, joins) in enumerate(zip(keys, together, strict=True))
     ]
     pairs = by_key(list(zip(report.diagnosis, statuses, strict=True)), apart)
     return [
@@ -173,11 +187,11 @@ def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
     ]
 
 
-def _likeness(cause: CauseEntry, status: str, addresses: Mapping[str, str]) -> tuple[str, ...]:
-    """Causes with the same are one. A missing privilege is one, whatever it is missing for."""
-    if cause.code == "run.needs-privilege":
+def _likeness(cause: CauseEntry, status: str, addresses: Mapping[str, str], *, once: bool) -> tuple[str, ...]:
+    """Causes for which it is the same are alike."""
+    if once and cause.code == "run.needs-privilege":  # whatever it is missing for
         return cause.code, status
-    if cause.code in SAID_ONCE:
+    if once and cause.code in SAID_ONCE:
         return cause.code, status, _without_names(cause, addresses)
     return cause.code, status, cause.direction, str(cause.target in NOBODY)
 

@@ -43,7 +43,7 @@ def render(
     it get `sudo`. exit_code: that of the command, if it is not that of the run.
     """
     lines = partial(_lines, width, color)
-    groups = cause_groups(report, whole=verbose)
+    groups = cause_groups(report, whole=verbose, once=True)
     telling = Telling(report, len(groups) > 1, sudo)
     body = lines(partial(_body, report=report, groups=groups, verbose=verbose, summary=summary))
     if durations:

@@ -1,5 +1,6 @@
 """The diagnosis in the text report: in full where it starts, and short enough for the last screen where it ends."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -116,7 +117,11 @@ def _apart(console: Console, line: str, indent: int) -> list[str]:
 
 
 def _advices(group: CauseGroup, telling: Telling) -> Iterable[common.Advice]:
-    """What to do: for what is missing at many peers, the lines for each."""
+    """What to do: for what is missing at many peers, the lines for each; for a privilege the one way to have it."""
+    if group.of_this_user and telling.sudo:
+        _, *words = telling.report.run.command or ("preflight", "all")
+        yield common.Advice("fix", (f'sudo "$(command -v preflight)" {shlex.join(words)}',))
+        return
     entries = group.causes if group.said_once else (group.first,)
     for each in common.advice(*entries, sudo=telling.sudo):
         if len(each.lines) <= SHOWN or not group.said_once:

@@ -140,8 +140,13 @@ def test_a_missing_privilege_is_said_once() -> None:
         for check in ("reach.icmp", "overlay.session")
         for peer in ("b", "c", "d")
     ]
-    rendered = text.render(made(*GOOD[:7], *missing))
-    assert rendered.count("? run.needs-privilege") == 1
+    report = made(*GOOD[:7], *missing)
+    report = report.model_copy(
+        update={"run": report.run.model_copy(update={"command": ("preflight", "all", "--peer", "b c")})}
+    )
+    rendered = text.render(report, sudo=True)
+    assert rendered.count("run.needs-privilege") == 2, "the cause, and its page"
+    assert "\n    fix: sudo \"$(command -v preflight)\" all --peer 'b c'\n" in rendered
     assert "not known without it: " in rendered
 
 
