@@ -149,7 +149,7 @@ def _collectives(paths: Paths, limits: "Thresholds") -> WorkPlacement:
         return WorkPlacement(name, "out-of-scope", f"the round trip was not measured, and whatever it is, {rule}")
     reason = f"each step waits for the slowest path; here {_ms(paths.rtt.value)} to {paths.rtt.peer}"
     short = [f"short enough for {limit:g} ms, yet through a tunnel"] if paths.rtt.value <= limit else []
-    return WorkPlacement(name, "out-of-scope", _sentence(reason, short, rule))
+    return WorkPlacement(name, "out-of-scope", _sentence(reason, [], *short, rule))
 
 
 def _doubts(paths: Paths, limits: "Thresholds") -> list[str]:

@@ -136,9 +136,13 @@ def _durations(console: Console, report: Report) -> None:
 
 
 def _verdict(console: Console, report: Report, exit_code: int) -> None:
-    line = Text(f"{report.verdict.upper()}", style=VERDICT_STYLE[report.verdict])
-    line.append(f"  {common.counts(report)}, in {report.run.duration_ms / 1000:.1f} s", style="not bold default")
-    line.append(f"; exit code {exit_code}", style="not bold default")
+    counts, end = common.counts(report), f"in {report.run.duration_ms / 1000:.1f} s; exit code {exit_code}"
+    line = Text(report.verdict.upper(), style=VERDICT_STYLE[report.verdict])
+    line.append(f"  {counts}, {end}", style="not bold default")
+    if len(line.plain) > console.width:  # the exit code is not cut in two
+        line = Text(report.verdict.upper(), style=VERDICT_STYLE[report.verdict])
+        hanging(console, line.append(f"  {counts},", style="not bold default"))
+        line = Text(f"  {end}")
     hanging(console, line)
     for remark in report.remarks:
         console.print(Padding(Text(remark), (0, 0, 0, 4)))

@@ -68,10 +68,13 @@ def print_again(console: Console, groups: Sequence[CauseGroup], telling: Telling
     advice = [line for each in _advices(first, telling) for line in _labelled(console, each)]
     message = _wrapped(console, first.message)
     wrapped_place = _wrapped(console, place) if place else []
-    said = message[: max(1, left - len(wrapped_place) - rows(advice[:3], console.width))][:3]
+    left -= len(wrapped_place)
+    needed = rows(advice, console.width)
+    # All of what to do goes before all of what was seen, but three rows of each are always of use.
+    said = message[: max(1, left - needed, min(3, left - min(needed, 3)))]
     if len(said) < len(message):
         said[-1] = cut(f"{said[-1]} {message[len(said)]}", console.width - 4)
-    left -= len(said) + len(wrapped_place)
+    left -= len(said)
     for line in (*said, *wrapped_place):
         console.print(Text(f"    {line}"), soft_wrap=True)
     _as_many(console, advice, left)

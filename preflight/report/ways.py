@@ -64,13 +64,19 @@ def line_for(report: Report, cause: CauseEntry) -> str:
 
 
 def _marked(way: WayEntry, place: str | None) -> WayEntry:
-    """The way with this station as the place of death, if no other is."""
-    if any(station.state == "died" for station in way.stations):
+    """The way with this station as the place of death, if no other is.
+
+    Small packets may pass where large ones die, but a request that dies reaches no later station.
+    """
+    known = [station.id for station in way.stations]
+    if place not in known or any(station.state == "died" for station in way.stations):
         return way
-    stations = tuple(
-        station.model_copy(update={"state": "died"}) if station.id == place else station for station in way.stations
-    )
-    return way.model_copy(update={"stations": stations})
+    end = known.index(place)
+    rest = way.stations[end + 1 :]
+    if way.kind != "packet":
+        rest = tuple(station.model_copy(update={"state": "unseen"}) for station in rest)
+    died = way.stations[end].model_copy(update={"state": "died"})
+    return way.model_copy(update={"stations": (*way.stations[:end], died, *rest)})
 
 
 def _host(way: WayEntry, part: str) -> str:
