@@ -4,7 +4,7 @@ The matrix is that of a personal cluster over an overlay: agent tasks and lease-
 training is a pilot at most, collectives are out of scope. Measurements can only make an entry stricter.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -107,8 +107,8 @@ def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     name, limit = "GPU inference", limits.rtt_ms.inference
     advice = "only while a lease holds each execution"
     if paths.dead or paths.control_dead:
-        broken = ", ".join([*paths.dead, *(["the control plane"] if paths.control_dead else [])])
-        return WorkPlacement(name, "not-default", f"the way to {broken} is broken; repair that first")
+        broken = _broken([*paths.dead, *(["the control plane"] if paths.control_dead else [])])
+        return WorkPlacement(name, "not-default", f"{broken}; repair that first")
     if paths.rtt is None or paths.jitter is None or paths.loss is None:
         known = f"{_path_words(paths)}; " if paths.rtt else ""
         lacking = [
@@ -128,7 +128,7 @@ def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     name, limit = "long GPU training", limits.rtt_ms.training
     pilot = f"not a default over an overlay: a pilot with checkpoints and opt-in at most; {BULK}"
     if paths.dead:
-        return WorkPlacement(name, "out-of-scope", f"the way to {', '.join(paths.dead)} is broken; {pilot}")
+        return WorkPlacement(name, "out-of-scope", f"{_broken(paths.dead)}; {pilot}")
     reasons = [f"the path to {', '.join(paths.relayed)} is relayed"] if paths.relayed else []
     if paths.rtt is not None and paths.rtt.value > limit:
         reasons.append(f"the round trip is over {limit:g} ms")
@@ -174,6 +174,10 @@ def _path_words(paths: Paths) -> str:
     if paths.loss is not None:
         words.append(f"loss {paths.loss.value:.1f} %")
     return ", ".join(words)
+
+
+def _broken(places: Sequence[str]) -> str:
+    return f"the way{'s' * (len(places) > 1)} to {', '.join(places)} {'are' if len(places) > 1 else 'is'} broken"
 
 
 def _worst(results: Iterable[Result], read: Callable[[Facts], float | None]) -> Worst | None:

@@ -18,6 +18,8 @@ from preflight.report.text_results import Shown, print_aside, print_results
 
 VERDICT_STYLE = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold cyan", "error": "bold magenta"}
 PLACEMENT_STYLE = {"allowed": "green", "caution": "yellow", "not-default": "yellow", "out-of-scope": "bright_black"}
+ONE_SCREEN = 22
+"""How many rows the end may take if nothing is broken: those of the smallest terminal, without the prompt."""
 SLOWEST = 10
 """How many checks `durations` lists."""
 
@@ -53,7 +55,7 @@ def render(
     room = LAST_ROWS - rows(verdict, width)
     causes = [line for group in groups for line in ("", *lines(partial(print_cause, group=group, telling=telling)))]
     known = any(group.status != "inconclusive" for group in groups)
-    if not known and rows(causes, width) <= room + 1:
+    if not known and rows(causes + verdict, width) <= ONE_SCREEN:
         # What nobody can know yet is said once, at the end.
         shown = [*body, *(causes or [""])]
     elif rows(causes + body, width) <= room + 1:
