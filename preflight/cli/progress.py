@@ -57,6 +57,27 @@ def worst(event: Progress) -> str:
     return next((status.value for status in WORST_FIRST if status in statuses), Status.SKIP.value)
 
 
+LONG_S = 5.0
+"""After so long, a check shows how long it may take at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A check that is not over: its name with what it has so far, when it began, and how long it may take."""
+
+    name: str
+    since: float
+    limit_s: float
+
+    def shown(self, now: float) -> str:
+        """The name, with the time where it matters."""
+        took_s = now - self.since
+        if took_s < 1:
+            return self.name
+        limit = f" of at most {self.limit_s:.0f}" if took_s >= LONG_S else ""
+        return f"{self.name} {took_s:.0f}{limit} s"
+
+
 @dataclass
 class Board:
     """What is measured now. checks: how many the run has; now: the clock of `began`."""
@@ -65,14 +86,18 @@ class Board:
     began: float = field(default_factory=monotonic)
     now: Callable[[], float] = monotonic
     finished: int = 0
-    running: dict[str, tuple[float, str]] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
 
     def hear(self, event: Progress) -> None:
         """A check has started, goes on or has finished."""
         if event.results is None:
-            since, _ = self.running.get(event.check.id, (self.now(), ""))
+            before = self.running.get(event.check.id)
             so_far = f" {event.reported} of {event.peers} peers" if event.peers > FEW else ""
-            self.running[event.check.id] = since, one_line(event.check.id) + so_far
+            self.running[event.check.id] = Running(
+                one_line(event.check.id) + so_far,
+                self.now() if before is None else before.since,
+                event.check.timeout + event.check.timeout_per_peer * event.peers,
+            )
         else:
             self.running.pop(event.check.id, None)
             self.finished += 1
@@ -85,8 +110,7 @@ class Board:
         if not self.running and not self.finished:
             return f"{head} · looking for the overlay and its peers"
         done = f"{self.finished} of {max(self.checks, self.finished)} checks done"
-        each = (f"{name} {now - since:.0f} s" if now - since >= 1 else name for since, name in self.running.values())
-        return " · ".join((head, done, *each))
+        return " · ".join((head, done, *(each.shown(now) for each in self.running.values())))
 
     def __rich__(self) -> "Text":
         """Drawn again by the terminal's own clock, so that the time goes on while nothing is heard."""

@@ -52,5 +52,9 @@ def test_the_board_says_what_is_measured_now_and_since_when() -> None:
     now[0] = 104.0
     board.hear(Progress(done.check, None, peers=500, reported=120))
     assert board.line == "4 s · 0 of 37 checks done · reach.icmp 120 of 500 peers 4 s"
+    now[0] = 112.0
+    assert board.line.endswith(
+        f"500 peers 12 of at most {done.check.timeout + 500 * done.check.timeout_per_peer:.0f} s"
+    )
     board.hear(done)
-    assert board.line == "4 s · 1 of 37 checks done"
+    assert board.line == "12 s · 1 of 37 checks done"
