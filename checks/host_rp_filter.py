@@ -10,6 +10,7 @@ from preflight.model.facts import ReversePathFilterFacts
 from preflight.model.fix import KernelSettings
 from preflight.model.icmp import EchoStats
 from preflight.model.kernel import NeedsPlatform, ReversePathFilter
+from preflight.model.printable import number_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def judge(probed: Probed, *overlay: str) -> Result:
         codes.HOST_RP_FILTER,
         NODE,
         Direction.LOCAL,
-        f"the strict reverse-path filter ({names}) dropped {probed.dropped} packets while "
+        f"the strict reverse-path filter ({names}) dropped {number_of('packets', probed.dropped)} while "
         f"{', '.join(probed.silent)} did not answer",
         remedies=_loosen([name for name in overlay if name in strict] or strict),
         facts=replace(facts, silent_peers=probed.silent),

@@ -186,7 +186,8 @@ def judge(
         *_judge_scopes(registry, workers),
     ]
     listed = number_of("nodes", len(registry.nodes))
-    message = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
+    seen = f"the list has {listed}, all seen within {stale_ms / 1000:g} s"
+    message = seen if registry.nodes else "the list of nodes is empty: no node has joined, or all have left"
     good = passed(CONTROL, Direction.ROUND_TRIP, message, measurements={"nodes": len(registry.nodes)})
     return found or [good]
 
@@ -195,9 +196,10 @@ def _judge_ages(registry: Registry, stale: Sequence[NodeRecord], stale_ms: float
     if not stale:
         return []
     oldest_s = max(registry.now_ms - node.last_seen_unix_ms for node in stale) / 1000
+    have = "has" if len(stale) == 1 else "have"
     message = (
-        f"{len(stale)} of {len(registry.nodes)} nodes have not been seen for more than {stale_ms / 1000:g} s, "
-        f"the longest for {oldest_s:.0f} s: {_names(stale)}"
+        f"{len(stale)} of {number_of('nodes', len(registry.nodes))} {have} not been seen for more than "
+        f"{stale_ms / 1000:g} s, the longest for {oldest_s:.0f} s: {_names(stale)}"
     )
     remedies = look(
         f"See on {_name(stale[0])} whether its worker is running and can reach the control plane.", where="peer"
@@ -210,9 +212,10 @@ def _judge_future(registry: Registry) -> list[Result]:
     ahead = [node for node in registry.nodes if node.last_seen_unix_ms - registry.now_ms > FUTURE_MS]
     if not ahead:
         return []
+    were = "was" if len(ahead) == 1 else "were"
     message = (
-        f"{len(ahead)} of {len(registry.nodes)} nodes were last seen more than a day after now, by the control "
-        f"plane's own clock, so it is not known whether they are up: {_names(ahead)}"
+        f"{len(ahead)} of {number_of('nodes', len(registry.nodes))} {were} last seen more than a day after now, by the "
+        f"control plane's own clock, so it is not known whether they are up: {_names(ahead)}"
     )
     line = "sqlite3 DATABASE .dump   # on the control host: where do these times come from?"
     remedies = look(line, where="control host")

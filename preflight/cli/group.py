@@ -47,7 +47,12 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that was typed, or a usage error with the nearest one."""
+        """The command that was typed, or a usage error with the nearest one. `help` is `--help`."""
+        if args and args[0] == "help" and not ctx.resilient_parsing:
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
+            return self.resolve_command(ctx, [*args[1:], "--help"])
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else " (`preflight --help` lists them)"

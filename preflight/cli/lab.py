@@ -11,6 +11,7 @@ import click
 from preflight.cli.fuzz import fuzz
 from preflight.cli.labs import INTERRUPTED, Refused, default_jobs, explaining, in_machine, report_folder, scores_only
 from preflight.cli.outputs import parse_outputs, write_texts
+from preflight.cli.terminal import width_of
 from preflight.files import Attempts
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def write_scores(outcomes: list["Outcome"], wanted: tuple["Output", ...], *, sin
         row["report"] = scores["report"] = json.loads(Path(path).read_text(encoding="utf-8")) if path else None
     render = {
         "json": lambda: f"{json.dumps(scores, indent=2, ensure_ascii=False)}\n",
-        "text": lambda: table(outcomes),
+        "text": lambda: table(outcomes, width_of(sys.stdout)),
     }
     write_texts([(output, render[output.format]()) for output in wanted])
 

@@ -2,12 +2,16 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import click
+
+from preflight.cli.terminal import colored, width_of
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -45,15 +49,23 @@ def list_checks(as_json: bool) -> None:
         ]
         click.echo(json.dumps(rows, indent=2))
     else:
-        width = max((len(check.id) for check in checks), default=0)
-        for check in checks:
-            origin = "" if check.origin == OURS else f"  ({check.origin})"
-            click.echo(f"{check.id:<{width}}  {check.title}{origin}")
-            for word, ids in (("needs", check.needs), ("after", check.after)):
-                if ids:
-                    click.echo(f"{'':<{width}}    {word} {', '.join(ids)}")
+        for line in _listed(checks, OURS):
+            click.echo(line)
     for broken in catalog.broken:
         click.echo(f"broken: {broken.origin}: {broken.name}: {broken.reason}", err=True)
+
+
+def _listed(checks: "list[Check]", ours: str) -> Iterator[str]:
+    """Each check with what it needs and gives. ours: the origin that is not named."""
+    width = max((len(check.id) for check in checks), default=0)
+    for check in checks:
+        origin = "" if check.origin == ours else f"  ({check.origin})"
+        yield f"{check.id:<{width}}  {check.title}{origin}"
+        found = tuple(code.slug for code in check.codes)
+        for word, ids in (("needs", check.needs), ("after", check.after), ("tags", check.tags), ("codes", found)):
+            start = f"{'':<{width}}    {word} "
+            columns = max(width_of(sys.stdout), len(start) + 30)
+            yield from wrap(", ".join(ids), columns, initial_indent=start, subsequent_indent=" " * len(start))
 
 
 def complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -79,9 +91,11 @@ def explain(code: str) -> None:
         raise click.UsageError(_no_page(code))
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.markdown import Markdown
 
-        Console().print(Markdown(text))
+        from preflight.cli.pages import Page
+
+        # Not cropped: a command that is longer than the line goes on in the next, and is pasted whole.
+        Console(no_color=not colored(sys.stdout)).print(Page(text), crop=False)
     else:
         click.echo(text, nl=False)
 

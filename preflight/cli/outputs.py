@@ -1,7 +1,6 @@
 """Where reports go: `--output FORMAT[=PATH]`, checked before anything runs, written completely or not at all."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from preflight.cli.terminal import PLAIN_WIDTH, colored, width_of
 from preflight.files import Attempts, WriteError, check, descriptor, identity, keeps, write
 
 if TYPE_CHECKING:
@@ -100,16 +100,28 @@ def captures_parent(outputs: Sequence[Output]) -> Path:
     return next((output.path.parent for output in outputs if output.path and keeps(output.path)), Path())
 
 
-def write_outputs(report: "Report", outputs: Sequence[Output], *, no_color: bool, verbose: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the text report shows. exit_code: that of the command, if it is not that of the run."""
+
+    no_color: bool = False
+    verbose: bool = False
+    summary: bool = False
+    durations: bool = False
+    exit_code: int | None = None
+
+
+STYLE = Style()
+
+
+def write_outputs(report: "Report", outputs: Sequence[Output], style: Style) -> None:
     """Render and write every document. Raises WriteError when all were tried."""
-    terminal = sys.stdout.isatty()
-    color = terminal and not no_color and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size().columns if terminal else 80
 
     def text(output: Output) -> str:
         if output.path is not None:
-            return render(report, output.format, verbose=verbose)
-        return render(report, output.format, width=width, color=color, verbose=verbose)
+            return render(report, output.format, style)
+        color = colored(sys.stdout, no_color=style.no_color)
+        return render(report, output.format, style, width=width_of(sys.stdout), color=color)
 
     write_texts([(output, text(output)) for output in outputs])
 
@@ -145,11 +157,22 @@ def verdict_line(report: "Report", exit_code: int) -> str:
     return " ".join(words.split())
 
 
-def render(report: "Report", format: str, *, width: int = 80, color: bool = False, verbose: bool = False) -> str:
+def render(
+    report: "Report", format: str, style: Style = STYLE, *, width: int = PLAIN_WIDTH, color: bool = False
+) -> str:
     """One document as text."""
     if format == "text":
         from preflight.report import text
 
-        return text.render(report, width=max(width, 40), color=color, verbose=verbose)
+        return text.render(
+            report,
+            width=max(width, 40),
+            color=color,
+            verbose=style.verbose,
+            summary=style.summary,
+            durations=style.durations,
+            sudo=os.geteuid() != 0,
+            exit_code=style.exit_code,
+        )
     document: str = import_module(f"preflight.report.{format}").render(report)
     return document

@@ -1,13 +1,13 @@
 """`report`: convert, compare and join reports that were written earlier."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from preflight.cli.outputs import parse_outputs, write_outputs, write_texts
+from preflight.cli.outputs import Style, parse_outputs, write_outputs, write_texts
+from preflight.cli.terminal import width_of
 from preflight.files import beginning
 from preflight.model.printable import one_line
 
@@ -34,9 +34,12 @@ def report() -> None:
 )
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("-v", "--verbose", is_flag=True, help="With measurements and evidence.")
-def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool) -> None:
+@click.option("--summary", is_flag=True, help="Failures only in the text.")
+@click.option("--durations", is_flag=True, help="The slowest checks in the text.")
+def render(file: Path, outputs: tuple[str, ...], no_color: bool, verbose: bool, summary: bool, durations: bool) -> None:
     """Convert the JSON report FILE into the requested formats; by default text on standard output."""
-    write_outputs(read_report(file), parse_outputs(outputs), no_color=no_color, verbose=verbose)
+    style = Style(no_color=no_color, verbose=verbose, summary=summary, durations=durations)
+    write_outputs(read_report(file), parse_outputs(outputs), style)
 
 
 @report.command("diff", short_help="What got worse, what got better.")
@@ -67,7 +70,7 @@ def merge(files: tuple[Path, ...], outputs: tuple[str, ...]) -> None:
         joined = join([read_report(file) for file in files])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    width = width_of(sys.stdout)
     render = {
         "text": lambda: matrix_text.render_text(joined, width),
         "html": lambda: matrix_text.render_html(joined),
@@ -83,8 +86,7 @@ def print_changes(before: "Report", after: "Report", *, err: bool = True) -> boo
 
     stream = sys.stderr if err else sys.stdout
     comparison = compare.compare(before, after)
-    width = shutil.get_terminal_size().columns if stream.isatty() else 80
-    click.echo(compare.render(comparison, width), nl=False, err=err)
+    click.echo(compare.render(comparison, width_of(stream)), nl=False, err=err)
     return comparison.worse
 
 

@@ -37,6 +37,8 @@ class Request:
     baseline: Path | None = None
     quiet: bool = False
     verbose: bool = False
+    summary: bool = False
+    durations: bool = False
     no_color: bool = False
     named: tuple[str, ...] = ()
     alone: bool = False

@@ -9,7 +9,9 @@ import click
 
 from preflight.cli.commandline import Seconds, words
 from preflight.cli.lookup import complete_check
+from preflight.cli.manual import epilog
 from preflight.cli.outputs import (
+    Style,
     captures_parent,
     complete_format,
     parse_outputs,
@@ -19,6 +21,7 @@ from preflight.cli.outputs import (
 )
 from preflight.cli.report import print_changes, read_report
 from preflight.cli.request import Request
+from preflight.cli.terminal import announced
 from preflight.cli.timeline import recording
 from preflight.files import Attempts
 
@@ -89,6 +92,8 @@ _OPTIONS = (
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
     click.option("-v", "--verbose", is_flag=True, help="Measurements and evidence in the text report."),
+    click.option("--summary", is_flag=True, help="Failures only in the text report."),
+    click.option("--durations", is_flag=True, help="The slowest checks in the text report."),
     click.option("--no-color", is_flag=True, help="No colours."),
 )
 
@@ -99,14 +104,14 @@ def _with_options(command: F) -> F:
     return command
 
 
-@click.command("all", short_help="Every applicable check on this node, then the report.")
+@click.command("all", epilog=epilog("all"), short_help="Every applicable check on this node, then the report.")
 @_with_options
 def all_checks(**options: Any) -> None:
     """Run every applicable check on this node and report."""
     sys.exit(_execute(Request(**options, command=_command(), alone=_alone())))
 
 
-@click.command("run", short_help="The named checks and what they need.")
+@click.command("run", epilog=epilog("run"), short_help="The named checks and what they need.")
 @click.argument("named", nargs=-1, required=True, metavar="ID...", shell_complete=complete_check)
 @_with_options
 def run_checks(**options: Any) -> None:
@@ -137,27 +142,38 @@ def _execute(request: Request) -> int:
 
         arguments = words(click.get_current_context(), without=["lab"])[1:]
         return run_in_lab(request.lab, [*arguments, "--inside-lab", request.lab])
-    from preflight.cli.session import Session
-
     outputs = parse_outputs(request.outputs)
     timeline_file = timeline_path(request.debug, outputs)
-    baseline = read_report(request.baseline) if request.baseline else None
     attempts = Attempts()
-    session = Session.prepare(request)
+    with announced("0 s · loading the checks", quiet=request.quiet):
+        from preflight.cli.session import Session
+
+        baseline = read_report(request.baseline) if request.baseline else None
+        session = Session.prepare(request)
     with recording(timeline_file, session, attempts) as timeline:
         report = session.run(captures_parent(outputs), attempts, timeline)
+    worse = False
+    if baseline is not None:  # what changed goes before the report, which ends with what to do
+        worse = print_changes(session.redactor(session.names(baseline)).report(baseline), report)
+    exit_code = _exit_code(report, worse=worse)
     with attempts.one():
-        write_outputs(report, outputs, no_color=request.no_color, verbose=request.verbose)
+        write_outputs(report, outputs, _style(request, exit_code))
     if not any(output.format == "text" and output.path is None for output in outputs):
         for remark in report.remarks:
             click.echo(f"preflight: {remark}", err=True)
-    worse = False
-    if baseline is not None:
-        worse = print_changes(session.redactor(session.names(baseline)).report(baseline), report)
-    exit_code = _exit_code(report, worse=worse)
     with verdict_if_lost(report, exit_code):
         attempts.settle()
     return exit_code
+
+
+def _style(request: Request, exit_code: int) -> Style:
+    return Style(
+        no_color=request.no_color,
+        verbose=request.verbose,
+        summary=request.summary,
+        durations=request.durations,
+        exit_code=exit_code,
+    )
 
 
 def _exit_code(report: "Report", *, worse: bool) -> int:

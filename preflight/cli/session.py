@@ -137,7 +137,8 @@ class Session:
         async def once() -> Measured:
             return await self.measured(listener, interruption(), timeline)
 
-        with progress(quiet=self.request.quiet, no_color=self.request.no_color) as listener:
+        told = progress(quiet=self.request.quiet, no_color=self.request.no_color, checks=len(self.plan.checks))
+        with told as listener:
             return run_to_end(once())
 
     async def measured(

@@ -4,7 +4,7 @@ The matrix is that of a personal cluster over an overlay: agent tasks and lease-
 training is a pilot at most, collectives are out of scope. Measurements can only make an entry stricter.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -93,10 +93,10 @@ def _agent_task(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     if paths.control_dead:
         return WorkPlacement(name, "not-default", "the control plane does not work from here; repair that first")
     if paths.control_ms is None:
-        return WorkPlacement(name, "caution", f"the round trip to the control plane was not measured; {BULK}")
+        return WorkPlacement(name, "caution", f"not measured: the control plane's answers; {BULK}")
     tail = paths.control_ms if paths.control_tail_ms is None else paths.control_tail_ms
-    reason = f"the control plane answers in {_ms(paths.control_ms)} (95th percentile {_ms(tail)})"
-    doubts = [f"that is over {limit:g} ms"] if tail > limit else []
+    reason = f"the control plane answers in {_ms(paths.control_ms)}; 95th percentile {_ms(tail)}"
+    doubts = [f"the control plane takes over {limit:g} ms"] if tail > limit else []
     doubts += _doubts(paths, limits)
     advice = f"with conservative time-outs ({paths.timeouts})" if paths.timeouts else "with conservative time-outs"
     return WorkPlacement(name, "caution" if doubts else "allowed", _sentence(reason, doubts, advice, BULK))
@@ -107,8 +107,8 @@ def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     name, limit = "GPU inference", limits.rtt_ms.inference
     advice = "only while a lease holds each execution"
     if paths.dead or paths.control_dead:
-        broken = ", ".join([*paths.dead, *(["the control plane"] if paths.control_dead else [])])
-        return WorkPlacement(name, "not-default", f"the way to {broken} is broken; repair that first")
+        broken = _broken([*paths.dead, *(["the control plane"] if paths.control_dead else [])])
+        return WorkPlacement(name, "not-default", f"{broken}; repair that first")
     if paths.rtt is None or paths.jitter is None or paths.loss is None:
         known = f"{_path_words(paths)}; " if paths.rtt else ""
         lacking = [
@@ -116,8 +116,8 @@ def _inference(paths: Paths, limits: "Thresholds") -> WorkPlacement:
             for word, seen in (("round trip", paths.rtt), ("jitter", paths.jitter), ("loss", paths.loss))
             if seen is None
         ]
-        return WorkPlacement(name, "caution", f"{known}not measured: {', '.join(lacking)}; {advice}")
-    doubts = [f"that is over {limit:g} ms"] if paths.rtt.value > limit else []
+        return WorkPlacement(name, "caution", f"not measured: {', '.join(lacking)}; {known}{advice}")
+    doubts = [f"the round trip to {paths.rtt.peer} is over {limit:g} ms"] if paths.rtt.value > limit else []
     doubts += _doubts(paths, limits)
     verdict: Verdict = "caution" if doubts else "allowed"
     return WorkPlacement(name, verdict, _sentence(_path_words(paths), doubts, advice, "latency decides how it feels"))
@@ -128,7 +128,7 @@ def _training(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     name, limit = "long GPU training", limits.rtt_ms.training
     pilot = f"not a default over an overlay: a pilot with checkpoints and opt-in at most; {BULK}"
     if paths.dead:
-        return WorkPlacement(name, "out-of-scope", f"the way to {', '.join(paths.dead)} is broken; {pilot}")
+        return WorkPlacement(name, "out-of-scope", f"{_broken(paths.dead)}; {pilot}")
     reasons = [f"the path to {', '.join(paths.relayed)} is relayed"] if paths.relayed else []
     if paths.rtt is not None and paths.rtt.value > limit:
         reasons.append(f"the round trip is over {limit:g} ms")
@@ -147,9 +147,9 @@ def _collectives(paths: Paths, limits: "Thresholds") -> WorkPlacement:
     rule = "they need a topology made for them and a decision on record"
     if paths.rtt is None:
         return WorkPlacement(name, "out-of-scope", f"the round trip was not measured, and whatever it is, {rule}")
-    reason = f"each step waits for the slowest path, here {_ms(paths.rtt.value)} to {paths.rtt.peer}"
+    reason = f"each step waits for the slowest path; here {_ms(paths.rtt.value)} to {paths.rtt.peer}"
     short = [f"short enough for {limit:g} ms, yet through a tunnel"] if paths.rtt.value <= limit else []
-    return WorkPlacement(name, "out-of-scope", _sentence(reason, short, rule))
+    return WorkPlacement(name, "out-of-scope", _sentence(reason, [], *short, rule))
 
 
 def _doubts(paths: Paths, limits: "Thresholds") -> list[str]:
@@ -176,6 +176,10 @@ def _path_words(paths: Paths) -> str:
     return ", ".join(words)
 
 
+def _broken(places: Sequence[str]) -> str:
+    return f"the way{'s' * (len(places) > 1)} to {', '.join(places)} {'are' if len(places) > 1 else 'is'} broken"
+
+
 def _worst(results: Iterable[Result], read: Callable[[Facts], float | None]) -> Worst | None:
     found = [
         Worst(value, result.target)
@@ -191,7 +195,8 @@ def _timeouts(health: HealthFacts) -> str:
 
 
 def _sentence(reason: str, doubts: list[str], *advice: str) -> str:
-    return "; ".join([", ".join([reason, *doubts]), *advice])
+    """What decides comes first, for a terminal shows no more than the beginning."""
+    return "; ".join(filter(None, [", ".join(doubts), reason, *advice]))
 
 
 def _ms(value: float) -> str:

@@ -51,7 +51,7 @@ def named(diagnosis: Diagnosis | None) -> str:
     return f"{code} ({direction})" if direction else code
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[Outcome], width: int = 80) -> str:
     """The confusion matrix: one row per scenario, the expected diagnosis and how often each diagnosis came."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -65,7 +65,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         seen = [f"{named(diagnosis)}{f' x{times}' if len(runs) > 1 else ''}" for diagnosis, times in got.items()]
         grid.add_row(name, named(runs[0].expected), "\n".join(seen), f"{right}/{len(runs)}", "\n".join(alarms))
     sink = io.StringIO()
-    Console(file=sink, width=120, color_system=None).print(grid)
+    Console(file=sink, width=width, color_system=None).print(grid)
     scores = document(outcomes)
     keys = [key for key in scores if key not in ("scenarios", "total")]
     words = [f"{scores[key]} {key.replace('_', ' ')}" for key in keys]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from preflight.report.model import CauseEntry, Report, ResultEntry
 from preflight.report.remedies import RemedyEntry
+from preflight.report.sudo import with_sudo
 
 MARKS = {"pass": "✓", "warn": "!", "fail": "✗", "inconclusive": "?", "skip": "–", "error": "E"}
 WORDS = {
@@ -63,19 +64,27 @@ class Advice:
         return "\n".join(self.lines)
 
 
-def advice(entry: CauseEntry | ResultEntry) -> tuple[Advice, ...]:
-    """What to do about a cause or a bad result, what heals first.
+def advice(*entries: CauseEntry | ResultEntry, sudo: bool = False) -> tuple[Advice, ...]:
+    """What to do about a cause or a bad result, or about several that are alike; what heals first.
 
     A remedy that is only a text, as reports of version 1 have it, does not say whether it heals.
+    sudo: who reads this is not root here, so what needs it gets `sudo`.
     """
-    if not entry.remedies:
-        return (Advice("next", tuple(entry.remedy.splitlines())),) if entry.remedy else ()
+    remedies = [remedy for entry in entries for remedy in entry.remedies]
+    if not remedies:
+        texts = tuple(dict.fromkeys(line for entry in entries for line in (entry.remedy or "").splitlines()))
+        return (Advice("next", texts),) if texts else ()
     return tuple(
-        Advice(label, tuple(dict.fromkeys(line for each in group for line in each.remedy.shown)))
+        Advice(label, tuple(dict.fromkeys(line for each in group for line in _shown(each, sudo=sudo))))
         for label in LABELS
         for prose in (False, True)
-        if (group := [each for each in entry.remedies if each.kind == label and _is_prose(each) is prose])
+        if (group := [each for each in remedies if each.kind == label and _is_prose(each) is prose])
     )
+
+
+def _shown(entry: RemedyEntry, *, sudo: bool) -> tuple[str, ...]:
+    remedy = entry.remedy
+    return (with_sudo(remedy) if sudo else remedy).shown
 
 
 def labelled(entry: CauseEntry | ResultEntry) -> list[str]:

@@ -26,6 +26,8 @@ FEW = 8
 """Up to this many peers, each has its own lines; at most this many bad ones are always named."""
 NOBODY = ("node", "control")
 """Targets that are not peers."""
+SAID_ONCE = frozenset({"run.needs-responder", "run.needs-privilege", "run.needs-tool", "run.needs-platform"})
+"""What this node lacks, or every peer: one sentence for all checks and peers."""
 
 
 def _sent(facts: Facts) -> int | None:
@@ -82,8 +84,12 @@ def names(targets: Sequence[str], shown: int = 6) -> str:
 
 def spread(results: Sequence[ResultEntry]) -> str:
     """The main numbers of many results, from smallest to largest; empty if there are none."""
+    return _told(results, _TELLING)
+
+
+def _told(results: Sequence[ResultEntry], telling: Iterable[tuple[Callable[[Facts], float | None], str, str]]) -> str:
     texts, known = [], [facts for result in results if (facts := result.facts) is not None]
-    for read, before, behind in _TELLING:
+    for read, before, behind in telling:
         numbers = sorted(value for facts in known if (value := read(facts)) is not None)
         if numbers:
             ends = dict.fromkeys((_number(numbers[0]), _number(numbers[-1])))
@@ -91,14 +97,20 @@ def spread(results: Sequence[ResultEntry]) -> str:
     return ", ".join(texts)
 
 
+def gist(results: Sequence[ResultEntry]) -> str:
+    """The same for results of different checks: only what means the same in all of them."""
+    return _told(results, _TELLING[1:])
+
+
 def say_the_same(results: Iterable[ResultEntry], addresses: Mapping[str, str]) -> bool:
     """Whether the messages differ only in the peer's name and address (`addresses`, by name)."""
+    return len({_without_names(result, addresses) for result in results}) == 1
 
-    def without_names(result: ResultEntry) -> str:
-        message = result.message.replace(addresses.get(result.target) or result.target, "\0")
-        return message.replace(result.target, "\0")
 
-    return len({without_names(result) for result in results}) == 1
+def _without_names(entry: ResultEntry | CauseEntry, addresses: Mapping[str, str]) -> str:
+    words = "|".join(map(re.escape, filter(None, (addresses.get(entry.target), entry.target))))
+    # Only as a word: a name may be one letter.
+    return re.sub(rf"(?<!\w)(?:{words})(?!\w)", "\0", entry.message) if words else entry.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +132,28 @@ class CauseGroup:
         return sorted((cause.target for cause in self.causes), key=_natural)
 
     @property
+    def of_this_user(self) -> bool:
+        """Whether a privilege is missing: that is no property of the peers."""
+        return self.first.code == "run.needs-privilege"
+
+    @property
     def who(self) -> str:
         """The target, or the number of peers and the first names."""
+        if self.of_this_user and len(self.causes) > 1:
+            return ""
         many = len(self.causes)
         return f"{many} peers: {names(self.peers)}" if many > 1 else self.first.target
 
     @property
     def message(self) -> str:
         """The first cause's message, with its peer's name if it represents many."""
-        return f"{self.first.target}: {self.first.message}" if len(self.causes) > 1 else self.first.message
+        many = len(self.causes) > 1 and not self.of_this_user
+        return f"{self.first.target}: {self.first.message}" if many else self.first.message
+
+    @property
+    def said_once(self) -> bool:
+        """Whether something is missing for all checks, so that their own messages say nothing more."""
+        return self.first.code in SAID_ONCE
 
     @property
     def explains(self) -> frozenset[str]:
@@ -141,20 +166,34 @@ class CauseGroup:
         return len(self.explains) - len(self.causes)
 
 
-def cause_groups(report: Report, *, whole: bool) -> list[CauseGroup]:
-    """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`."""
-    known = by_id(report)
+def cause_groups(report: Report, *, whole: bool, once: bool = False) -> list[CauseGroup]:
+    """Group causes with one code, direction and status at many peers; each stays separate if few, or `whole`.
+
+    once: what is missing for all checks and peers (`SAID_ONCE`) is one cause, however few they are.
+    """
+    known, addresses = by_id(report), {peer.target: peer.address for peer in report.run.peers}
     statuses = [status_of(cause, known) for cause in report.diagnosis]
     keys = [
-        (cause.code, cause.direction, status, cause.target in NOBODY)
-        for cause, status in zip(report.diagnosis, statuses, strict=True)
+        _likeness(cause, status, addresses, once=once) for cause, status in zip(report.diagnosis, statuses, strict=True)
     ]
     alike = Counter(keys)
-    apart = [key if alike[key] > FEW and not whole else place for place, key in enumerate(keys)]
+    together = [alike[key] > FEW or (once and key[0] in SAID_ONCE) for key in keys]
+    apart = [
+        key if joins and not whole else place for place, (key, joins) in enumerate(zip(keys, together, strict=True))
+    ]
     pairs = by_key(list(zip(report.diagnosis, statuses, strict=True)), apart)
     return [
         CauseGroup(number, group[0][1], tuple(cause for cause, _ in group)) for number, group in enumerate(pairs, 1)
     ]
+
+
+def _likeness(cause: CauseEntry, status: str, addresses: Mapping[str, str], *, once: bool) -> tuple[str, ...]:
+    """Causes for which it is the same are alike."""
+    if once and cause.code == "run.needs-privilege":  # whatever it is missing for
+        return cause.code, status
+    if once and cause.code in SAID_ONCE:
+        return cause.code, status, _without_names(cause, addresses)
+    return cause.code, status, cause.direction, str(cause.target in NOBODY)
 
 
 def explained_by(groups: Iterable[CauseGroup]) -> Mapping[str, CauseGroup]:

@@ -53,9 +53,34 @@ def legs(way: WayEntry) -> tuple[Leg, ...]:
     return tuple(Leg(_host(way, host), tuple(stations)) for host, stations in grouped)
 
 
-def line(way: WayEntry) -> str:
-    """Such as `here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen`."""
-    return " │ ".join(map(_leg, legs(way)))
+def line(way: WayEntry, place: str | None = None) -> str:
+    """Such as `here: route ✓ filter ✓ tunnel ✓ wire ✓ │ network ✗ │ b: unseen`.
+
+    place: the station that a cause is about. Packets of another size or kind may pass it, and still it is marked.
+    """
+    return " │ ".join(_leg(leg) for leg in legs(_marked(way, place)))
+
+
+def line_for(report: Report, cause: CauseEntry) -> str:
+    """The line of the way that a cause's place is on; empty if it has none."""
+    way = way_of(report, cause)
+    return "" if way is None or cause.place is None else line(way, cause.place.station)
+
+
+def _marked(way: WayEntry, place: str | None) -> WayEntry:
+    """The way with this station as the place of death, if no other is.
+
+    Small packets may pass where large ones die, but a request that dies reaches no later station.
+    """
+    known = [station.id for station in way.stations]
+    if place not in known or any(station.state == "died" for station in way.stations):
+        return way
+    end = known.index(place)
+    rest = way.stations[end + 1 :]
+    if way.kind != "packet":
+        rest = tuple(station.model_copy(update={"state": "unseen"}) for station in rest)
+    died = way.stations[end].model_copy(update={"state": "died"})
+    return way.model_copy(update={"stations": (*way.stations[:end], died, *rest)})
 
 
 def _host(way: WayEntry, part: str) -> str:

@@ -23,6 +23,7 @@ from preflight.model.overlay import IPNetwork
 from preflight.model.peer import RESPONDER_PORT, Peer
 from preflight.proto.control.url import ControlUrl, ControlUrlError, parse_control_url
 from preflight.proto.stun.binding import read_server
+from preflight.settings.complaints import complaint
 from preflight.settings.peers import peer_address, peer_name
 from preflight.settings.reading import SettingsError, bounded
 
@@ -309,8 +310,7 @@ def _explain(path: Path, root: Any, error: ValidationError) -> str:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             lines.append(f"{path}:{line}: unknown key {dotted!r}{hint}")
         else:
-            said = item["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-            lines.append(f"{path}:{line}: {dotted}: {said}")
+            lines.append(f"{path}:{line}: {dotted}: {complaint(item)}")
     return "\n".join(lines)
 
 

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from preflight.cli.group import group
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("preflight")
@@ -57,4 +60,30 @@ def test_every_command_has_a_man_page(tmp_path: Path) -> None:
     subprocess.run([str(ROOT / "bin" / "man"), str(tmp_path)], capture_output=True, check=True)
     pages = {path.name for path in tmp_path.iterdir()}
     assert {"preflight.1", "preflight-all.1", "preflight-report-merge.1", "preflight-lab-run.1"} <= pages
-    assert "baseline" in (tmp_path / "preflight-all.1").read_text(encoding="utf-8")
+    page = (tmp_path / "preflight-all.1").read_text(encoding="utf-8")
+    assert "baseline" in page
+    assert page.index(".SH EXIT STATUS") < page.index(".SH EXAMPLES") < page.index(r"preflight all \-\-peer")
+
+
+def test_help_is_a_command_too() -> None:
+    """`preflight help` was "did you mean 'schema'"; it is what people type first."""
+    runner = CliRunner()
+    assert runner.invoke(group(), ["help"]).output == runner.invoke(group(), ["--help"]).output
+    for words in (["all"], ["report", "merge"]):
+        assert runner.invoke(group(), ["help", *words]).output == runner.invoke(group(), [*words, "--help"]).output
+    assert "there is no command 'rnu'; did you mean 'run'?" in runner.invoke(group(), ["help", "rnu"]).output
+
+
+def test_the_help_tells_exit_codes_and_examples() -> None:
+    """What a pipeline branches on, and what to type, without a web page."""
+    shown = CliRunner().invoke(group(), ["all", "--help"]).output
+    assert "  3    nothing failed, but something could not be decided\n" in shown
+    assert "  preflight all --peer 10.66.0.2=b\n" in shown
+
+
+def test_the_catalogue_shows_codes_and_tags() -> None:
+    """What the help of `list` promises."""
+    shown = CliRunner().invoke(group(), ["list"]).output.splitlines()
+    start = next(number for number, line in enumerate(shown) if line.startswith("udp.nat-timeout "))
+    assert [line.split()[0] for line in shown[start + 1 : start + 4]] == ["needs", "tags", "codes"]
+    assert max(len(line) for line in shown if line.startswith(" ")) <= 80

@@ -4,7 +4,7 @@ import pytest
 
 from preflight import codes
 from preflight.api import Check, Context, Direction, Result, check, failed, passed
-from preflight.cli.progress import progress
+from preflight.cli.progress import Board, progress
 from preflight.engine.runner import Progress
 
 
@@ -40,3 +40,21 @@ def test_a_line_per_finished_check(bad: int, peers: int, line: str, capsys: pyte
         listener(Progress(finished(bad, peers).check, None, peers=peers, reported=1))
         listener(finished(bad, peers))
     assert capsys.readouterr().err == line
+
+
+def test_the_board_says_what_is_measured_now_and_since_when() -> None:
+    """Within the first moment it says what is done, then each running check, its time and its peers."""
+    now = [100.0]
+    board = Board(checks=37, began=100.0, now=lambda: now[0])
+    assert board.line == "0 s · looking for the overlay and its peers"
+    done = finished(0, 500)
+    board.hear(Progress(done.check, None, peers=500))
+    now[0] = 104.0
+    board.hear(Progress(done.check, None, peers=500, reported=120))
+    assert board.line == "4 s · 0 of 37 checks done · reach.icmp 120 of 500 peers 4 s"
+    now[0] = 112.0
+    assert board.line.endswith(
+        f"500 peers 12 of at most {done.check.timeout + 500 * done.check.timeout_per_peer:.0f} s"
+    )
+    board.hear(done)
+    assert board.line == "12 s · 1 of 37 checks done"

@@ -111,3 +111,13 @@ def test_a_run_that_measured_no_path_says_nothing() -> None:
     """`preflight run control.url` says nothing about work."""
     assert place((result("control.url", CONTROL),), LIMITS) == ()
     assert place((), LIMITS) == ()
+
+
+def test_what_decides_comes_first() -> None:
+    """A terminal shows the beginning of the reason only."""
+    slow = place((health(400), quality(rtt=200)), LIMITS)
+    assert slow[0].because.startswith("the control plane takes over 150 ms; the control plane answers in 400 ms; ")
+    assert slow[1].because.startswith("the round trip to b is over 150 ms; ")
+    broken = place((health(), DEAD, NO_CONTROL), LIMITS)
+    assert broken[1].because.startswith("the ways to b, the control plane are broken; ")
+    assert broken[2].because.startswith("the way to b is broken; ")

@@ -61,3 +61,14 @@ def test_every_format_tells_the_way() -> None:
     assert "5 packets left by eth0" in page
     again = json.parse(json.render(made).encode())
     assert both_ways(again, again.diagnosis[0]) == made.ways
+
+
+def test_the_place_of_a_cause_is_marked_also_where_other_probes_pass() -> None:
+    """Large packets die where small ones pass; a request that dies reaches no later station."""
+    (way,) = report(Direction.REVERSE).ways
+    passing = tuple(station.model_copy(update={"state": "passed"}) for station in way.stations)
+    small = way.model_copy(update={"stations": passing})
+    assert "network ✗ │ here: wire ✓" in line(small, "network")
+    assert line(small, "nowhere") == line(small)
+    request = small.model_copy(update={"kind": "request", "stations": passing})
+    assert line(request, "network").endswith("network ✗ │ here: unseen")

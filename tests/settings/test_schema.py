@@ -34,7 +34,7 @@ def test_the_documented_file_validates_against_the_published_schema() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("checks:\n  skip: x\n", ":2: checks.skip: Input should be a list"),
+        ("checks:\n  skip: x\n", ":2: checks.skip: must be a list, as [a, b]"),
         ("node:\n  idd: x\n", ":2: unknown key 'node.idd'; did you mean 'id'?"),
         ("peers:\n  - address: 10.0.0.1\n    nam: b\n", ":3: unknown key 'peers.0.nam'; did you mean 'name'?"),
         ("contrl: {}\n", ":1: unknown key 'contrl'; did you mean 'control'?"),

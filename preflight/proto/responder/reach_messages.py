@@ -2,6 +2,7 @@
 
 from preflight.model.icmp import EchoStats
 from preflight.model.path import AskResult, PeerReport
+from preflight.model.printable import number_of
 
 
 def answered_of(name: str, answered: int, sent: int) -> str:
@@ -11,7 +12,8 @@ def answered_of(name: str, answered: int, sent: int) -> str:
 
 def answered_late(name: str, unanswered: int) -> str:
     """The responder answers now; `unanswered` packets before got no answer."""
-    return f"the responder of {name} answered once the tunnel was up, after {unanswered} packets without an answer"
+    before = number_of("packets", unanswered)
+    return f"the responder of {name} answered once the tunnel was up, after {before} without an answer"
 
 
 def other_key(name: str) -> str:

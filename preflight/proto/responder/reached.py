@@ -8,6 +8,7 @@ from preflight.model.icmp import EchoStats
 from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
+from preflight.model.printable import number_of
 from preflight.proto.responder.admission import Verdict
 from preflight.proto.responder.observed import encode
 from preflight.proto.responder.reach import Way, forward_way
@@ -59,9 +60,10 @@ def overload_text(name: str, asked: AskResult) -> str:
     """What the responder of `name` dropped itself, if that may explain everything that is missing; else empty."""
     limited = asked.report.refused.get(Verdict.LIMITED.value, 0) if asked.report else 0
     if limited:
-        return f"the responder of {name} dropped {limited} packets of this node for their rate"
+        return f"the responder of {name} dropped {number_of('packets', limited)} of this node for their rate"
     if asked.overflowed_there and forward_way(asked) is not Way.OPEN:
-        return f"the responder of {name} had no room for {asked.overflowed_there} datagrams in its receive queue"
+        lost = number_of("datagrams", asked.overflowed_there)
+        return f"the responder of {name} had no room for {lost} in its receive queue"
     return ""
 
 

@@ -1,0 +1,25 @@
+"""A page of the runbook on a terminal: sentences are wrapped, code never."""
+
+from typing import ClassVar
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import CodeBlock, Markdown, MarkdownElement
+from rich.segment import Segment
+from rich.style import Style
+
+
+class _Code(CodeBlock):
+    """A block of code, each line as it is: wrapped, or filled up with blanks, it could not be pasted."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines, indented."""
+        style = console.get_style("markdown.code_block", default=Style())
+        for line in str(self.text).rstrip("\n").split("\n"):
+            yield Segment(line, style)
+            yield Segment.line()
+
+
+class Page(Markdown):
+    """A page in Markdown."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = Markdown.elements | {"fence": _Code, "code_block": _Code}

@@ -1,0 +1,153 @@
+"""The diagnosis in the text report: in full where it starts, and short enough for the last screen where it ends."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from preflight.report import common, ways
+from preflight.report.grouping import CauseGroup, names
+from preflight.report.model import Report
+from preflight.report.terminal import cut, hanging, rows
+from preflight.report.text_results import MARKS
+
+LAST_ROWS = 12
+"""How many rows the end may take: half of the smallest terminal."""
+SHOWN = 6
+"""How many lines of what is missing at many peers are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How causes are shown. numbered: there are several; sudo: who reads this is not root."""
+
+    report: Report
+    numbered: bool
+    sudo: bool
+
+
+def print_cause(console: Console, group: CauseGroup, telling: Telling) -> None:
+    """Everything about one cause."""
+    print_title(console, group, telling)
+    console.print(Padding(Text(group.message), (0, 0, 0, 4)))
+    if way := ways.line_for(telling.report, group.first):
+        line = Text("way: ", style="bold").append(way, style="not bold")
+        console.print(Padding(line, (0, 0, 0, 4)))
+    for advice in _advices(group, telling):
+        _print_advice(console, _labelled(console, advice))
+    if len(group.causes) > 1 and not group.said_once:
+        console.print(Text(f"    and alike for the other {len(group.causes) - 1}; -v lists each", "bright_black"))
+    if group.said_once:
+        console.print(Padding(Text(_left_open(telling.report, group), style="bright_black"), (0, 0, 0, 4)))
+        console.print(Text(f"    more: preflight explain {group.first.code}", style="bright_black"))
+        return
+    others = group.explained
+    more = f"; explains {others} more result{'s' if others > 1 else ''} below" if others > 0 else ""
+    console.print(Text(f"    more: preflight explain {group.first.code}{more}", style="bright_black"))
+
+
+def print_title(console: Console, group: CauseGroup, telling: Telling) -> None:
+    """The code, the target and the direction."""
+    mark, style = MARKS[group.status]
+    title = "  ".join(filter(None, (f"{mark} {group.first.code}", group.who, common.way(group.first.direction))))
+    prefix = f"{group.number}. " if telling.numbered else ""
+    hanging(console, Text(prefix + title, style=style))
+
+
+def print_again(console: Console, groups: Sequence[CauseGroup], telling: Telling, room: int) -> None:
+    """The first cause with its place and what to do, and the others as far as there is room (in rows)."""
+    first, *others = groups
+    listed = others if len(others) <= 2 else others[:1]
+    left = room - 1 - len(listed) - (len(listed) < len(others)) - 1
+    print_title(console, first, telling)
+    way = ways.line_for(telling.report, first.first)
+    place = f"way: {way}" if way else ""
+    advice = [line for each in _advices(first, telling) for line in _labelled(console, each)]
+    message = _wrapped(console, first.message)
+    wrapped_place = _wrapped(console, place) if place else []
+    left -= len(wrapped_place)
+    needed = rows(advice, console.width)
+    # All of what to do goes before all of what was seen, but three rows of each are always of use.
+    said = message[: max(1, left - needed, min(3, left - min(needed, 3)))]
+    if len(said) < len(message):
+        said[-1] = cut(f"{said[-1]} {message[len(said)]}", console.width - 4)
+    left -= len(said)
+    for line in (*said, *wrapped_place):
+        console.print(Text(f"    {line}"), soft_wrap=True)
+    _as_many(console, advice, left)
+    for group in listed:
+        mark, style = MARKS[group.status]
+        line = "  ".join(filter(None, (f"{mark} {group.first.code}", group.who, common.way(group.first.direction))))
+        console.print(Text(cut(f"{group.number}. {line}", console.width), style=style))
+    if len(listed) < len(others):
+        more = ", ".join(f"{group.number}. {group.first.code}" for group in others[len(listed) :])
+        console.print(Text(cut(f"and {len(others) - len(listed)} more above: {more}", console.width)))
+    told = f"    more: preflight explain {first.first.code}, and -v"
+    console.print(Text(told, style="bright_black"), soft_wrap=True)
+
+
+def _as_many(console: Console, lines: Sequence[str], room: int) -> None:
+    """The lines, each a command or a sentence, or as many as fit and how many are above."""
+    fitting = 0
+    while fitting < len(lines) and rows(lines[: fitting + 1], console.width) + (fitting + 1 < len(lines)) <= room:
+        fitting += 1
+    _print_advice(console, lines[: max(fitting, 1)])
+    if (hidden := len(lines) - max(fitting, 1)) > 0:
+        console.print(Text(f"    and {hidden} more line{'s' if hidden > 1 else ''}, at the beginning"))
+
+
+def _labelled(console: Console, advice: common.Advice) -> list[str]:
+    """The lines with their label. A sentence is wrapped; a command stays on one line, so that it can be pasted."""
+    lead = f"    {advice.label}: "
+    if advice.is_prose:
+        first, *more = _wrapped(console, f"{advice.label}: {' '.join(advice.lines)}")
+        return [f"    {first}", *(f"    {line}" for line in more)]
+    lines = [part for line in advice.lines for part in _apart(console, line, len(lead))]
+    return [f"{lead if number == 0 else ' ' * len(lead)}{line}" for number, line in enumerate(lines)]
+
+
+def _apart(console: Console, line: str, indent: int) -> list[str]:
+    """A command and its comment, which gets separate lines if both together are too long for one."""
+    command, mark, comment = line.partition("   # ")
+    room = console.width - indent
+    if not mark or len(line) <= room:
+        return [line]
+    wrapped = Text(comment).wrap(console, max(room - 2, 20))
+    return [command, *(f"# {part.plain.rstrip()}" for part in wrapped)]
+
+
+def _advices(group: CauseGroup, telling: Telling) -> Iterable[common.Advice]:
+    """What to do: for what is missing at many peers, the lines for each; for a privilege the one way to have it."""
+    if group.of_this_user and telling.sudo:
+        _, *words = telling.report.run.command or ("preflight", "all")
+        yield common.Advice("fix", (f'sudo "$(command -v preflight)" {shlex.join(words)}',))
+        return
+    entries = group.causes if group.said_once else (group.first,)
+    for each in common.advice(*entries, sudo=telling.sudo):
+        if len(each.lines) <= SHOWN or not group.said_once:
+            yield each
+        else:
+            more = f"# and {len(each.lines) - SHOWN} more lines: -v shows all"
+            yield common.Advice(each.label, (*each.lines[:SHOWN], more))
+
+
+def _print_advice(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        label, colon, rest = line.partition(": ")
+        known = label.strip() in common.LABELS
+        styled = Text(label + colon, "bold").append(rest, "not bold") if known else Text(line)
+        console.print(styled, soft_wrap=True)
+
+
+def _left_open(report: Report, group: CauseGroup) -> str:
+    """What is not known because of it, for all peers together."""
+    known = common.by_id(report)
+    checks = dict.fromkeys(known[id].check for cause in group.causes for id in cause.explains if id in known)
+    return f"not known without it: {names(list(checks), shown=8)}"
+
+
+def _wrapped(console: Console, text: str) -> list[str]:
+    return [line.plain.rstrip() for line in Text(text).wrap(console, max(console.width - 4, 1))]

@@ -1,0 +1,42 @@
+"""What is wrong with a value of the settings file, in words that do not need Python."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_LINES = "must be `key: value` lines"
+_TEXT, _WHOLE, _NUMBER = "must be text", "must be a whole number", "must be a number"
+_LIST, _FLAG = "must be a list, as [a, b]", "must be true or false"
+_WORDS: Mapping[str, str] = {
+    "missing": "is missing",
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "model_type": _LINES,
+    "dict_type": _LINES,
+    "dataclass_type": _LINES,
+    "string_type": _TEXT,
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _FLAG,
+    "bool_parsing": _FLAG,
+    "path_type": "must be the path of a file",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "date_parsing": "must be a date, as 2027-01-31",
+    "date_type": "must be a date, as 2027-01-31",
+    "date_from_datetime_parsing": "must be a date, as 2027-01-31",
+}
+
+
+def complaint(error: Mapping[str, Any]) -> str:
+    """A sentence without its subject, for an error of pydantic; ours say it themselves."""
+    words = _WORDS.get(error["type"])
+    if words is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    return words.format(**error.get("ctx", {}))
