@@ -256,7 +256,7 @@ def _start(peer: Peer, reached: Reached) -> Remedies:
     local = (reached.asked.local if reached.asked else None) or reached.session.local
     asker, keyed = local[0] if local else None, reached.session.authenticated
     place = (peer.target, peer.address, peer.responder_port)
-    return reach.start_responder(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
+    return reach.start_or_key(*place, asker=asker, keyed=keyed, certain=reached.port_unreachable)
 
 
 def _nothing_left(peer: Peer, errors: Mapping[str, int]) -> Result:

@@ -134,7 +134,7 @@ def write_texts(documents: Sequence[tuple[Output, str]]) -> None:
             if output.path is not None:
                 write(output.path, text)
             else:
-                click.echo(text, nl=False)
+                click.echo(text, nl=False, color=True)  # whether to use colours is decided already
     attempts.settle()
 
 

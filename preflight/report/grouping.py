@@ -133,7 +133,7 @@ class CauseGroup:
 
     @property
     def of_this_user(self) -> bool:
-        """Whether a privilege is missing: that is no property of the peers."""
+        """Whether a privilege is missing: the peers have nothing to do with it."""
         return self.first.code == "run.needs-privilege"
 
     @property

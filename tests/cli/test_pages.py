@@ -26,3 +26,13 @@ def test_no_line_of_code_is_wrapped(color: bool) -> None:
     shown = {re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in out.getvalue().split("\n")}
     assert len(code) > 300
     assert not [line for line in code if line not in shown]
+
+
+def test_a_command_inside_a_sentence_stays_together() -> None:
+    """Protects the command from a line end in its middle, where the line has room for it."""
+    out = StringIO()
+    command = "sysctl -w net.ipv4.ping_group_range='0 2147483647'"
+    Console(file=out, width=60).print(Page(f"Let every user of this node send echoes: `{command}`.\n\n* So `a b c`."))
+    assert command in out.getvalue()
+    assert "So a b c." in out.getvalue()
+    assert "\ue000" not in out.getvalue()

@@ -4,6 +4,7 @@ from io import StringIO
 
 import pytest
 
+from preflight.cli.outputs import Output, write_texts
 from preflight.cli.terminal import announced, colored, width_of
 
 
@@ -40,6 +41,12 @@ def test_who_decides_about_colours(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert colored(Screen() if terminal else StringIO(), no_color=no_color) is expected
+
+
+def test_colours_that_were_asked_for_reach_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """click takes escapes out of what goes into a pipe; FORCE_COLOR asks for them."""
+    write_texts([(Output("text", None), "\x1b[1mbold\x1b[0m\n")])
+    assert capsys.readouterr().out == "\x1b[1mbold\x1b[0m\n"
 
 
 def test_a_pipe_has_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:

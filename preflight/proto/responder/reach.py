@@ -84,6 +84,15 @@ def start_responder(
     return look(line, where="peer", host=name, root=True)
 
 
+def start_or_key(name: str, address: str, port: int, *, asker: str | None, keyed: bool, certain: bool) -> Remedies:
+    """The same where the port is silent: a responder that has a key does not answer a node without one."""
+    start = start_responder(name, address, port, asker=asker, keyed=keyed, certain=certain)
+    if keyed or certain:
+        return start
+    sentence = f"If a responder runs on {name} already, it may have a key: set responder.key_file here to a copy of it."
+    return (*start, *look(sentence))
+
+
 def look_at_filters(place: str, question: str = "", *, here: bool = False) -> Remedies:
     """The rules that may drop packets. place: as the comment names it; a peer's own name unless it is `here`."""
     line = f"nft list ruleset | grep -nE 'hook|drop|reject'   # {place if here else f'on {place}'}"

@@ -4,7 +4,7 @@ import pytest
 
 from preflight.model.path import AskResult, Heard, HelloReport, PeerReport
 from preflight.model.remedy import as_text
-from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_responder, who_floods
+from preflight.proto.responder.reach import Way, forward_way, reverse_way, start_or_key, start_responder, who_floods
 
 HEARD = Heard(packets=3, packet_age_s=0.1)
 
@@ -54,6 +54,16 @@ def test_forward(asked: AskResult, way: Way) -> None:
 def test_reverse(asked: AskResult, way: Way) -> None:
     """What came in at the interface and not at the socket was dropped here, not on the path."""
     assert reverse_way(asked) is way
+
+
+def test_a_key_that_is_missing_here_is_no_reason_to_start_another() -> None:
+    """A responder that runs there with a key looks like none: the advice names both."""
+    *_, last = start_or_key("b", "10.66.0.2", 862, asker="10.66.0.1", keyed=False, certain=False)
+    assert last.kind == "next"
+    assert "set responder.key_file here" in last.lines[0]
+    for keyed, certain in ((True, False), (False, True)):
+        found = start_or_key("b", "10.66.0.2", 862, asker="10.66.0.1", keyed=keyed, certain=certain)
+        assert found == start_responder("b", "10.66.0.2", 862, asker="10.66.0.1", keyed=keyed, certain=certain)
 
 
 def test_the_line_that_starts_a_responder() -> None:
