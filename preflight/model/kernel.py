@@ -7,6 +7,8 @@ IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
 MAIN_TABLE = 254
+VRF = "vrf"
+"""The kind of link that leads into a separate routing domain."""
 
 
 class NeedsPlatform(Exception):  # noqa: N818 - called after its code, run.needs-platform

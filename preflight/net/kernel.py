@@ -5,20 +5,20 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import Any
 
 from preflight.model.event import Listener, telling
-from preflight.model.kernel import MAIN_TABLE, ClockState, Link, NeedsPlatform, ReversePathFilter, Route
+from preflight.model.kernel import MAIN_TABLE, VRF, ClockState, Link, NeedsPlatform, ReversePathFilter, Route
 from preflight.model.overlay import IPNetwork
 from preflight.overlay.links import read_links
 
 RTM_F_LOOKUP_TABLE = 0x1000  # without it the kernel reports every table as the main one
 RTM_F_FIB_MATCH = 0x2000
-RTN_LOCAL = 2
+RTN_UNICAST, RTN_LOCAL = 1, 2
 RTN_REFUSING = {6: "blackhole route", 7: "unreachable route", 8: "prohibit route"}
 
 SYSCTL = Path("/proc/sys/net/ipv4/conf")
@@ -56,7 +56,7 @@ class Kernel:
 
         about = {name: value for name, value in (("mark", mark), ("src", source)) if value}
         async with AsyncIPRoute() as netlink:
-            routes = {address: await _route(netlink, address, about) for address in addresses}
+            routes = {address: await ask_route(netlink, address, about) for address in addresses}
         for route in routes.values():
             self._tell(time.monotonic(), "route-read", route=str(route), mark=mark, from_source=source)
         return routes
@@ -143,16 +143,30 @@ def _number(path: Path) -> int:
         return 0
 
 
-async def _route(netlink: Any, address: str, about: dict[str, Any]) -> Route:
-    """Two questions: what will be done (source, next hop), and which entry of which table says so."""
+async def ask_route(netlink: Any, address: str, about: Mapping[str, Any]) -> Route:
+    """How a packet would leave, asked through a netlink socket. What goes into a VRF is routed again, in its table."""
     from pyroute2 import NetlinkError
 
     try:
-        decision, *_ = await netlink.route("get", dst=address, **about)
-        entry, *_ = await netlink.route("get", dst=address, flags=RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE, **about)
+        decision, entry = await _asked(netlink, address, about)
+        device = decision.get("oif")
+        if decision["type"] == RTN_UNICAST and device and await _is_vrf(netlink, device):
+            decision, entry = await _asked(netlink, address, {**about, "oif": device})
     except NetlinkError as error:
         return Route(address, error=os.strerror(error.code))
     return parse_route(address, decision, entry)
+
+
+async def _asked(netlink: Any, address: str, about: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Two questions: what will be done (source, next hop), and which entry of which table says so."""
+    decision, *_ = await netlink.route("get", dst=address, **about)
+    entry, *_ = await netlink.route("get", dst=address, flags=RTM_F_FIB_MATCH | RTM_F_LOOKUP_TABLE, **about)
+    return decision, entry
+
+
+async def _is_vrf(netlink: Any, index: int) -> bool:
+    link, *_ = await netlink.link("get", index=index)
+    return bool(link.get(("linkinfo", "kind")) == VRF)
 
 
 def parse_route(address: str, decision: Any, entry: Any) -> Route:

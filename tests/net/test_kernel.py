@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from ipaddress import ip_interface, ip_network
 from itertools import count
 from os import getpid
+from typing import Any
 
 import pytest
 
 from preflight.model.kernel import Link, NeedsPlatform, ReversePathFilter, Route
-from preflight.net.kernel import Kernel, parse_netstat
+from preflight.net.kernel import Kernel, ask_route, parse_netstat
 
 _serial = count()
 
@@ -141,6 +142,30 @@ def test_a_route_may_depend_on_the_source() -> None:
     with namespace(*VETH, "link set e1 up", "address add 10.6.0.1/24 dev e1", *rules):
         assert routes("10.5.0.9")["10.5.0.9"].interface == "e0"
         assert asyncio.run(Kernel().route_to("10.5.0.9", source="10.6.0.1")).interface == "e1"
+
+
+class WithVrf:
+    """The answers of a kernel with VRFs, which is rare: device 7 is the VRF `kind`, and 1 is in it, in table 1066."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    async def route(self, _: str, *, dst: str, oif: int = 0, **about: int) -> list[dict[str, Any]]:
+        """What it does with a packet."""
+        inside = bool(oif)
+        return [{"type": 1, "oif": 1 if inside else 7, "table": 1066 if inside else 254, "dst": dst, "dst_len": 24}]
+
+    async def link(self, _: str, *, index: int) -> list[dict[tuple[str, str], str]]:
+        """One of its links."""
+        return [{("linkinfo", "kind"): self.kind if index == 7 else "tun"}]
+
+
+@pytest.mark.parametrize(("kind", "table"), [("vrf", 1066), ("dummy", 254)])
+def test_the_way_leads_through_a_vrf(kind: str, table: int) -> None:
+    """Protects tunnels in a VRF: the route into the VRF is not the whole way, which its own table ends."""
+    route = asyncio.run(ask_route(WithVrf(kind), "10.66.0.0", {}))
+    assert (route.table, route.error) == (table, None)
+    assert (route.interface == "lo") is (kind == "vrf")
 
 
 def test_the_clock_can_be_asked_without_privilege() -> None:

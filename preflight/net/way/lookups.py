@@ -18,9 +18,13 @@ PATIENCE_S: Final = 1.0
 
 
 class Lookups:
-    """One netlink socket for many questions. Raises OSError where the kernel has none."""
+    """One netlink socket for many questions. Raises OSError where the kernel has none.
 
-    def __init__(self) -> None:
+    vrfs: the names of VRFs' devices. What such a device sends is routed in its own table, so it is asked about again.
+    """
+
+    def __init__(self, vrfs: frozenset[str] = frozenset()) -> None:
+        self._vrfs = vrfs
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.settimeout(PATIENCE_S)
         self._number = 0
@@ -40,10 +44,13 @@ class Lookups:
         except OSError as error:
             number = error.errno or errno.EIO
             return Lookup(flow=flow, type=REFUSALS.get(number, "other"), error=os.strerror(number))
+        interface = name_of(decided.interface)
+        if interface in self._vrfs and decided.type == "unicast" and bound_to is None:
+            return self.leaving(flow, interface)
         return Lookup(
             flow=flow,
             type=decided.type,
-            interface=name_of(decided.interface),
+            interface=interface,
             gateway=decided.gateway,
             source=decided.source,
             table=entry.table,

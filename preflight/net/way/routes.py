@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from preflight.model.event import Listener, telling
 from preflight.model.flow import Flow
-from preflight.model.kernel import NeedsPlatform
+from preflight.model.kernel import VRF, NeedsPlatform
 from preflight.model.network_state import NetworkState
 from preflight.model.overlay import IPNetwork
 from preflight.model.routing import Entry, Neighbour, NeighbourState, Range, Rule, RuleAction
@@ -76,7 +76,7 @@ class KernelState:
             neighbours = [parse_neighbour(message) async for message in await netlink.neigh("dump")]
             queues = [message async for message in await netlink.tc("dump")]
         entries, complete = await _entries()
-        with Lookups() as lookups:
+        with Lookups(frozenset(link.name for link in links if link.kind == VRF)) as lookups:
             state = NetworkState(
                 links=links,
                 rules=tuple(rules),

@@ -8,6 +8,7 @@ import pytest
 
 from preflight.model.flow import Flow
 from preflight.net.way.lookups import Lookups
+from preflight.proto.way.route_messages import RouteAnswer
 from tests.net.way.network_namespace import namespaces
 
 FLOW = Flow(source="", destination="10.9.0.1", source_port=51820, destination_port=862)
@@ -88,3 +89,19 @@ def test_an_arrival_is_refused_where_the_filter_is_strict(set_sysctl: Callable[[
         assert near is not None
         assert not near.refused
         assert lookups.arriving(replace(arriving, interface_in="none0")) is None
+
+
+class WithVrf(Lookups):
+    """The answers of a kernel with VRFs, which is rare: what device 1 sends is routed in table 1066."""
+
+    def _ask(self, flow: Flow, flags: int, *, bound_to: int | None = None, incoming: int | None = None) -> RouteAnswer:
+        return RouteAnswer(
+            type="unicast", interface=1, table=1066 if bound_to == 1 else 254, destination=ip_network("10.9.0.0/24")
+        )
+
+
+@pytest.mark.parametrize(("vrfs", "table"), [(("lo",), 1066), ((), 254), (("other",), 254)])
+def test_the_way_leads_through_a_vrf(vrfs: tuple[str, ...], table: int) -> None:
+    """Protects tunnels in a VRF: packets that go into its device are routed again, in its own table."""
+    with WithVrf(frozenset(vrfs)) as lookups:
+        assert lookups.leaving(FLOW).table == table
