@@ -83,7 +83,9 @@ async def _side_by_side(ctx: Context, peers: Sequence[Peer]) -> list[tuple[Peer,
     found = list(await asyncio.gather(*(measure(ctx, peer) for peer in peers)))
     for place, (peer, alone) in enumerate(zip(peers, found, strict=True)):
         if len(peers) > 1 and alone is not None and _telling(alone.echo):
-            found[place] = replace(alone, echo=await ctx.net.pmtu.echo(peer.address))
+            found[place] = replace(
+                alone, echo=await ctx.net.pmtu.echo(peer.address, tunnel_bytes=ctx.tunnel_mtu(peer.address))
+            )
     return list(zip(peers, found, strict=True))
 
 
@@ -95,7 +97,7 @@ async def measure(ctx: Context, peer: Peer) -> Alone | None:
     """A few round trips; some seconds where it waits for the peer's host. None: a responder measures it better."""
     if await _has_responder(ctx, peer):
         return None
-    echo = await ctx.net.pmtu.echo(peer.address)
+    echo = await ctx.net.pmtu.echo(peer.address, tunnel_bytes=ctx.tunnel_mtu(peer.address))
     overlay = await ctx.net.with_routes(ctx.overlay, [peer.address])
     interface = overlay.routes[peer.address].interface if overlay and overlay.covers(peer.address) else None
     if echo.fits:

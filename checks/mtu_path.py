@@ -129,7 +129,8 @@ def _in_doubt(found: PathMtu) -> bool:
 
 async def measure(ctx: Context, peer: Peer) -> Found:
     """Search both directions at once: each direction carries only small answers of the other."""
-    return await asyncio.gather(ctx.net.pmtu.search(peer, "forward"), ctx.net.pmtu.search(peer, "reverse"))
+    tunnel_bytes, search = ctx.tunnel_mtu(peer.address), ctx.net.pmtu.search
+    return await asyncio.gather(search(peer, "forward", tunnel_bytes=tunnel_bytes), search(peer, "reverse"))
 
 
 def _telling(found: PathMtu) -> bool:

@@ -218,6 +218,12 @@ class Context:
         """The interface of the tunnel that has an address; None without an overlay."""
         return self.overlay.tunnel_for(address).interface if self.overlay is not None else None
 
+    def tunnel_mtu(self, address: str) -> int | None:
+        """The MTU of the tunnel that the kernel's route to an address ends at, bytes; None if it leads elsewhere."""
+        route = self.overlay.routes.get(address) if self.overlay is not None else None
+        tunnel = self.overlay.at(route.interface) if self.overlay is not None and route is not None else None
+        return tunnel.mtu if tunnel is not None else None
+
     def least_mtu(self, address: str, *, fits: bool) -> int:
         """What the path to a peer must carry, bytes. fits: it carries all that the sender's interface does."""
         thresholds = self.settings.thresholds

@@ -155,7 +155,7 @@ class Path:
         """As Net."""
         return await by_the_tunnel(overlay, addresses)
 
-    async def echo(self, address: str) -> PathMtu:
+    async def echo(self, address: str, *, tunnel_bytes: int | None) -> PathMtu:
         """As PathMtuProbes."""
         self.asked.append("echo")
         return self.echo_result

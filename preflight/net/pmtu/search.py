@@ -36,11 +36,14 @@ class PathMtuProbes:
     def _tell(self, source: str, subject: str) -> Tell:
         return telling(self._listener, f"pmtu.{source}", subject)
 
-    async def search(self, peer: Peer, direction: OneWay, *, ceiling_bytes: int | None = None) -> PathMtu:
+    async def search(
+        self, peer: Peer, direction: OneWay, *, ceiling_bytes: int | None = None, tunnel_bytes: int | None = None
+    ) -> PathMtu:
         """Find the path MTU to or from a peer, exact to the byte.
 
-        ceiling_bytes: largest IP packet to try; by default the MTU of the interface that leads to the peer. In the
-        reverse direction the MTU that the peer reports wins. A network that does not answer is a `SearchOutcome`.
+        ceiling_bytes: largest IP packet to try; by default the MTU of the interface that leads to the peer, or of the
+        tunnel (tunnel_bytes) behind it. In the reverse direction the MTU that the peer reports wins. A network that
+        does not answer is a `SearchOutcome`.
         """
         tell = self._tell("strict" if self._search is StrictPathMtuSearch else "fast", f"{peer.target} {direction}")
         nothing = PathMtu(direction=direction, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling_bytes or 0)
@@ -53,7 +56,7 @@ class PathMtuProbes:
             exchange = Exchange(
                 direction,
                 address=peer.address,
-                ceiling=ceiling_bytes or host.device_mtu(peer.address) or LARGEST,
+                ceiling=ceiling_bytes or largest(host.device_mtu(peer.address), tunnel_bytes),
                 token=os.urandom(TOKEN_BYTES),
                 key=self._key,
                 reassembled=host.reassembled,
@@ -61,13 +64,14 @@ class PathMtuProbes:
             )
             return await drive(self._search(exchange), link, tell) or nothing
 
-    async def echo(self, address: str) -> PathMtu:
+    async def echo(self, address: str, *, tunnel_bytes: int | None = None) -> PathMtu:
         """Find the largest echo that gets to an address and back, exact to the byte; the host needs nothing of ours.
 
-        Its `direction` is that of the requests: whether a request or its answer was lost is not known.
+        Its `direction` is that of the requests: whether a request or its answer was lost is not known. tunnel_bytes: as
+        for `search`.
         """
         tell, host = self._tell("echo", address), HostPath()
-        ceiling = host.device_mtu(address) or LARGEST
+        ceiling = largest(host.device_mtu(address), tunnel_bytes)
         nothing = PathMtu(direction="forward", outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=ceiling)
         try:
             link, ip_header = open_echo(address)
@@ -126,3 +130,11 @@ class PathMtuProbes:
         with link:
             search = HopSearch(address=address, small=small, large=large, token=token, patience_s=patience_s, tell=tell)
             return await drive(search, link, tell) or nothing
+
+
+def largest(device_bytes: int, tunnel_bytes: int | None) -> int:
+    """The largest packet to try. The way into a VRF is a device that promises more than the tunnel in the VRF.
+
+    device_bytes: MTU of the interface that leads to the peer; 0 = unknown. tunnel_bytes: of the tunnel behind it.
+    """
+    return min(device_bytes or LARGEST, tunnel_bytes or LARGEST)

@@ -20,7 +20,7 @@ from preflight.api import Context, Direction, Peer, Status
 from preflight.model.event import Event
 from preflight.model.pmtu import OneWay, PathMtu, SearchOutcome
 from preflight.net import Net
-from preflight.net.pmtu.search import PathMtuProbes
+from preflight.net.pmtu.search import PathMtuProbes, largest
 from preflight.proto.pmtu.wire import LARGEST
 from preflight.settings.load import Secrets, Settings
 from preflight.settings.schema import CheckSettings
@@ -313,3 +313,14 @@ def test_tunnel_over_an_underlay_that_tells(overlay: Overlay) -> None:
         assert ("(the underlay to 198.51.100.2 carries 1380)" in message) == (direction == "forward")
         assert remedy is not None
         assert "mtu 1320 " in remedy
+
+
+@pytest.mark.parametrize(
+    ("device_bytes", "tunnel_bytes", "bytes_"),
+    [(1420, 1420, 1420), (65575, 1420, 1420), (1500, None, 1500), (0, None, LARGEST)],
+)
+def test_the_way_into_a_vrf_promises_more_than_the_tunnel(
+    device_bytes: int, tunnel_bytes: int | None, bytes_: int
+) -> None:
+    """Protects tunnels in a VRF: packets that only the VRF's device would take do not count."""
+    assert largest(device_bytes, tunnel_bytes) == bytes_
