@@ -11,6 +11,7 @@ from preflight.api import (
     Remedies,
     Result,
     Station,
+    Status,
     by_hand,
     check,
     codes,
@@ -25,8 +26,10 @@ from preflight.model.overlay import IPV6_EXTRA_BYTES, OverlayState
 from preflight.proto.pmtu.advice import set_mtu_here
 from preflight.proto.pmtu.minimum import least_mtu
 
-MOST_OVERHEAD_BYTES = 100
-"""What no usual tunnel adds to a packet."""
+_OPEN = (
+    "; if there is IPv6 inside, it needs 1280: the peers of the tunnel or its configuration file show that, which this "
+    "run could not read"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,10 @@ async def overlay_mtu(ctx: Context) -> AsyncGenerator[Result, None]:
     try:
         for state in ctx.tunnels:
             underlays = await measure(ctx, state)
-            result = judge(state, underlays, await _minimum_mtu(ctx, state, underlays))
+            ipv6 = _carries_ipv6(ctx, state)
+            result = judge(state, underlays, needed(ctx.settings.thresholds.minimum_mtu, state, underlays, ipv6))
+            if ipv6 is None and result.status is Status.PASS:
+                result = replace(result, message=f"{result.message}{_OPEN}")
             yield result if state is ctx.overlay else replace(result, aspect=state.interface or "")
     except NeedsPlatform as error:
         yield inconclusive(codes.RUN_NEEDS_PLATFORM, NODE, Direction.LOCAL, str(error))
@@ -83,23 +89,18 @@ async def measure(ctx: Context, state: OverlayState) -> list[Underlay]:
     ]
 
 
-async def _minimum_mtu(ctx: Context, state: OverlayState, underlays: Sequence[Underlay]) -> int:
-    """What the tunnel must carry. If it may have IPv6 inside, that is no less than IPv6 needs, if it fits at all."""
-    minimum_mtu = ctx.settings.thresholds.minimum_mtu
-    ipv6 = ctx.ipv6(state, [peer.address for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface])
-    if ipv6 is None:
-        return least_mtu(minimum_mtu, ipv6, fits=await _room(ctx, state, underlays) < minimum_mtu)
-    return least_mtu(minimum_mtu, ipv6, fits=True)
+def _carries_ipv6(ctx: Context, state: OverlayState) -> bool | None:
+    return ctx.ipv6(state, [peer.address for peer in ctx.peers if ctx.tunnel(peer.address) == state.interface])
 
 
-async def _room(ctx: Context, state: OverlayState, underlays: Sequence[Underlay]) -> int:
-    """How large the tunnel's packets may be; a generous guess where its overhead or its endpoints are not known."""
-    if state.overhead_bytes is not None and underlays:
-        return min(underlay.fits(state.overhead_bytes) for underlay in underlays)
-    tunnels = {tunnel.interface for tunnel in (ctx.overlay.tunnels if ctx.overlay is not None else ())}
-    links = await ctx.net.kernel.links()
-    outer = (link.mtu for link in links if link.up and not link.loopback and link.name not in tunnels)
-    return max(outer, default=0) - MOST_OVERHEAD_BYTES
+def needed(minimum_mtu: int, state: OverlayState, underlays: Sequence[Underlay], ipv6: bool | None) -> int:
+    """What the tunnel must carry. If it may have IPv6 inside, that is no less than IPv6 needs, if it fits at all.
+
+    Whether it fits is known only where the tunnel's overhead and its endpoints are: the links behind the first one may
+    be smaller, as behind a home router.
+    """
+    room = min((underlay.fits(state.overhead_bytes or 0) for underlay in underlays), default=0)
+    return least_mtu(minimum_mtu, ipv6, fits=state.overhead_bytes is None or room < minimum_mtu)
 
 
 def judge(state: OverlayState, underlays: Sequence[Underlay], minimum_mtu: int) -> Result:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from preflight_checks.overlay_mtu import Underlay, judge
+from preflight_checks.overlay_mtu import Underlay, judge, needed
 
 from preflight.api import Status
 from preflight.model.overlay import OverlayState
@@ -45,6 +45,25 @@ def test_sizes(mtu: int, underlays: list[Underlay], code: str | None, remedy: st
     result = judge(tunnel(mtu), underlays, 1280)
     assert (str(result.code) if result.code else None) == code
     assert remedy is None or remedy in (result.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("overhead", "underlays", "ipv6", "least"),
+    [
+        (60, [V4], True, 1280),
+        (60, [V4], False, 576),
+        (60, [V4], None, 1280),
+        (60, [Underlay("203.0.113.1", "ppp0", 1300)], None, 576),
+        # Who may not read the endpoints does not know what the packets pass: behind a home router it may be small.
+        (60, [], None, 576),
+        (None, [V4], None, 576),
+    ],
+)
+def test_a_small_tunnel_is_wrong_where_ipv6_would_fit(
+    overhead: int | None, underlays: list[Underlay], ipv6: bool | None, least: int
+) -> None:
+    """Protects a healthy overlay of IPv4 over small links from an alarm about IPv6 that nobody saw."""
+    assert needed(1280, tunnel(1200, overhead_bytes=overhead), underlays, ipv6) == least
 
 
 def test_a_product_that_fragments_by_itself_is_not_judged_by_overhead() -> None:
