@@ -25,7 +25,7 @@ from preflight.model.path import DirectionStats, Drops, StampStats, combined, pe
 from preflight.proto.responder.answerer import replace_answerer, who_answers
 from preflight.proto.responder.reach import start_responder, who_floods
 from preflight.proto.stamp import pace
-from preflight.proto.stamp.pace import JITTER_PERCENTILE, Pace, at_least, made_by_load
+from preflight.proto.stamp.pace import JITTER_PERCENTILE, Pace, at_least, jitter_limit_ms, made_by_load
 
 if TYPE_CHECKING:
     from preflight.api import PathProbes, Thresholds
@@ -152,7 +152,7 @@ def _clean(stats: StampStats, limits: "Thresholds") -> bool:
     return stats.lost == 0 and all(
         direction is not None
         and direction.reordered == direction.duplicated == 0
-        and direction.delay_variation_percentile_ms(JITTER_PERCENTILE) < limits.jitter_ms
+        and direction.delay_variation_percentile_ms(JITTER_PERCENTILE) < jitter_limit_ms(stats, limits.jitter_ms)
         for direction in (stats.forward, stats.reverse)
     )
 
@@ -257,9 +257,11 @@ def _judge_direction(
     facts = _facts(measured, stats)
     way = f"to {peer.target}" if direction is Direction.FORWARD else f"from {peer.target}"
     loss = _loss(peer, direction, measured, stats, limits)
-    found = [*([loss] if loss else []), *_properties(measured, way, limits)]
+    found = [*([loss] if loss else []), *_properties(measured, way, limits, jitter_limit_ms(stats, limits.jitter_ms))]
     if not found:
         jitter = "not measured" if stats.implausible else f"{facts.jitter_p95_ms} ms"
+        if (facts.jitter_p95_ms or 0) >= limits.jitter_ms:
+            jitter += _and_busy(jitter_limit_ms(stats, limits.jitter_ms) - limits.jitter_ms)
         message = f"{measured.sent} packets {way}: {_number(measured.loss_percent)} % lost, jitter {jitter}"
         if measured.sent < COUNT:
             message += f"; this number shows no loss below {_number(facts.smallest_loss_percent or 0)} %"
@@ -319,16 +321,16 @@ def _dropped(peer: Peer, forward: bool, drops: Drops) -> str:
     return " and ".join(text.format(count) for count, text in facts if count)
 
 
-def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> list[Property]:
-    """The bad properties other than loss, worst first."""
+def _properties(measured: DirectionStats, way: str, limits: "Thresholds", limit_ms: float) -> list[Property]:
+    """The bad properties other than loss, worst first. limit_ms: of the delay variation."""
     jitter_ms = measured.delay_variation_percentile_ms(JITTER_PERCENTILE)
-    slow = sum(delay_ms >= limits.jitter_ms for delay_ms in measured.delay_variation_ms)
+    slow = sum(delay_ms >= limit_ms for delay_ms in measured.delay_variation_ms)
     jittery = _significant(slow, measured.observed, 100 - JITTER_PERCENTILE)
     found: list[Property] = []
     if jittery:
         text = (
             f"the delay of packets {way} varies by {jitter_ms:.0f} ms (95 of 100 of {measured.observed} packets; "
-            f"the limit is {limits.jitter_ms:g} ms)"
+            f"the limit is {limits.jitter_ms:g} ms{_and_busy(limit_ms - limits.jitter_ms)})"
         )
         found.append(Property(codes.UDP_JITTER, "jitter", Status.WARN, text))
     # If the delay varies by more than the gap between packets, they overtake each other: one cause, not two.
@@ -339,6 +341,11 @@ def _properties(measured: DirectionStats, way: str, limits: "Thresholds") -> lis
         text = f"{_number(measured.duplicated_percent)} % of {measured.observed} packets {way} arrived more than once"
         found.append(Property(codes.UDP_DUPLICATION, "duplication", Status.WARN, text))
     return found
+
+
+def _and_busy(busy_ms: float) -> str:
+    """What the hosts at the ends, and not the path, may have added to a delay."""
+    return f", and packets lay up to {busy_ms:.0f} ms at the ends before a program took them" if busy_ms else ""
 
 
 def _significant(events: int, packets: int, percent: float) -> bool:

@@ -113,6 +113,7 @@ class StampStats:
     are no delays and no clock_offset_ms.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
     clock_offset_ms: the reflector's clock minus this one, from the quickest exchange, ± half its round trip.
+    waited_ms: for each answer, how long the programs at both ends let it lie after their kernels had it.
     """
 
     sent: int
@@ -133,6 +134,7 @@ class StampStats:
     local: tuple[str, int] | None = None
     drops: Drops = Drops()
     implausible: int = 0
+    waited_ms: tuple[float, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -169,6 +171,7 @@ def combined(sessions: Sequence[StampStats]) -> StampStats:
         local=next((session.local for session in sessions if session.local), None),
         drops=_dropped([session.drops for session in sessions]),
         implausible=sum(session.implausible for session in sessions),
+        waited_ms=tuple(waited for session in sessions for waited in session.waited_ms),
     )
 
 

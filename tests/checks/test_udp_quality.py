@@ -295,6 +295,15 @@ def test_times_that_cannot_be_true_give_no_jitter() -> None:
     assert "jitter not measured" in results[0].message
 
 
+def test_what_busy_hosts_add_is_not_the_path_s() -> None:
+    """Protects a path from a warning about its ends' processors; what is left beyond that still is one, and is said."""
+    late = direction(jitter_ms=[0.1, 60.0] * 100)
+    for waited_ms, codes in (((40.0,) * 200, []), ((10.0,) * 200, ["udp.jitter"]), ((0.1,) * 200, ["udp.jitter"])):
+        results = judge(PEER, replace(session(late, CLEAN), waited_ms=waited_ms), LIMITS)
+        assert codes_of(results, Direction.FORWARD) == codes
+        assert ("at the ends before a program took them" in results[0].message) is (waited_ms[0] > 1)
+
+
 def test_more_copies_than_packets() -> None:
     """A peer that sends each answer twenty times is called a duplicating path, and breaks nothing."""
     results = judge(PEER, session(CLEAN, direction(duplicated=4000)), LIMITS)

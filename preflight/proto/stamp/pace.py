@@ -9,13 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 
-from preflight.model.path import DirectionStats, StampStats
+from preflight.model.path import DirectionStats, StampStats, percentile
 
 INTERVALS_S = (0.004, 0.016, 0.064)
 """Between two packets of a session; each pace is a quarter of the one before it. The last is 16 packets a second."""
 COUNTS = (200, 150, 80)
 """Packets of a session at each pace: none takes longer than about five seconds."""
 JITTER_PERCENTILE = 95
+BUSY_MS = 3.0
+"""On a host that is not busy, a program takes what its kernel has within a millisecond."""
 Z = 1.645
 """One-sided 95 %, for the bounds of a share by Wilson's score interval."""
 
@@ -73,6 +75,16 @@ def made_by_load(fast: StampStats, slow: StampStats, limit_ms: float) -> bool:
     return _fewer(fast.lost, fast.sent, slow.lost, slow.sent) or any(
         _calmer(before, after, limit_ms) for before, after in pairs
     )
+
+
+def jitter_limit_ms(stats: StampStats, limit_ms: float) -> float:
+    """The delay variation that is trouble of the path: more, where the hosts at its ends were busy.
+
+    A program that waits for a processor sends late, and so does a tunnel that is a program. How long answers lay at
+    both ends before the programs took them says how much of the variation that explains.
+    """
+    busy_ms = percentile(stats.waited_ms, JITTER_PERCENTILE) if stats.waited_ms else 0.0
+    return limit_ms + (busy_ms if busy_ms >= BUSY_MS else 0.0)
 
 
 def _fewer(before: int, of: int, after: int, of_after: int) -> bool:

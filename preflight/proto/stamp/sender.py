@@ -183,7 +183,7 @@ class SessionSender(Core[StampStats]):
         answer = self._read(received.data)
         if answer is None:
             return False
-        arrival = Arrival(answer, received.received_ns)
+        arrival = Arrival(answer, received.received_ns, self._unix_ns())
         first = answer.sender_sequence not in self._answered
         if first or len(self._arrivals) < COPIES * (self._plan.count + MAX_TAIL):
             self._arrivals.append(arrival)

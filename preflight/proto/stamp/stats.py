@@ -18,10 +18,11 @@ STRAY_COPIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One answer. received_ns: when the kernel got it, UNIX ns."""
+    """One answer. received_ns, read_ns: when the kernel got it and when this program took it, UNIX ns."""
 
     answer: Answer
     received_ns: int
+    read_ns: int
 
     @property
     def elapsed_ns(self) -> int:
@@ -53,6 +54,7 @@ def judged(base: StampStats, arrivals: Sequence[Arrival], stateful: bool, error:
         clock_error_ms=None if implausible else _clock_error_ms(error, in_order[0].answer.error),
         clock_offset_ms=None if implausible else _clock_offset_ms(min(in_order, key=_rtt_ms)),
         implausible=implausible,
+        waited_ms=() if implausible else tuple(map(_waited_ms, in_order)),
     )
     reordered, extent = _reordering([arrival.answer.sequence for arrival in unique.values()])
     clean = not (base.lost or reordered or len(arrivals) > len(unique))
@@ -71,9 +73,8 @@ def judged(base: StampStats, arrivals: Sequence[Arrival], stateful: bool, error:
         breaks=_breaks([arrival.answer.sequence for arrival in by_reflector]),
     )
     forward = _forward(first, in_order, reflected, len(unique))
-    if implausible:
-        forward = replace(forward, delay_variation_ms=())
-    return replace(stats, forward=forward, reverse=reverse)
+    blank = replace(forward, delay_variation_ms=())
+    return replace(stats, forward=blank if implausible else forward, reverse=reverse)
 
 
 def _numbers_hold(by_reflector: Sequence[Arrival], first: Mapping[int, Arrival]) -> bool:
@@ -106,6 +107,10 @@ def _implausible(arrivals: Sequence[Arrival]) -> int:
 
 def _held_plausibly(arrival: Arrival) -> bool:
     return -CLOCK_SLACK_NS <= arrival.held_ns <= arrival.elapsed_ns + CLOCK_SLACK_NS
+
+
+def _waited_ms(arrival: Arrival) -> float:
+    return (max(arrival.held_ns, 0) + max(arrival.read_ns - arrival.received_ns, 0)) / 1e6
 
 
 def _reverse_ns(arrivals: Sequence[Arrival]) -> list[int]:

@@ -1,7 +1,19 @@
 """Our own load is distinguished from what a path does at any pace."""
 
+from dataclasses import replace
+
+import pytest
+
 from preflight.model.path import DirectionStats, StampStats
-from preflight.proto.stamp.pace import INTERVALS_S, Pace, at_least, at_most, made_by_load, smallest_loss_percent
+from preflight.proto.stamp.pace import (
+    INTERVALS_S,
+    Pace,
+    at_least,
+    at_most,
+    jitter_limit_ms,
+    made_by_load,
+    smallest_loss_percent,
+)
 
 
 def session(sent: int, lost: int = 0, late: int = 0) -> StampStats:
@@ -40,3 +52,12 @@ def test_bounds_hold_the_share() -> None:
     assert at_least(4, 200) < 0.02 < at_most(4, 200)
     assert at_most(40, 2000) - at_least(40, 2000) < at_most(4, 200) - at_least(4, 200)
     assert smallest_loss_percent(150, 3) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("waited_ms", "limit_ms"),
+    [((), 30.0), ((0.2,) * 100, 30.0), ((0.2,) * 98 + (50.0,) * 2, 30.0), ((0.2,) * 80 + (25.0,) * 20, 55.0)],
+)
+def test_busy_hosts_delay_packets_too(waited_ms: tuple[float, ...], limit_ms: float) -> None:
+    """Protects paths from a warning about the processor of their ends; an idle host's limit stays as it is."""
+    assert jitter_limit_ms(replace(session(100), waited_ms=waited_ms), 30.0) == pytest.approx(limit_ms)

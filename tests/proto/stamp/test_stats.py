@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preflight.model.path import StampStats
 from preflight.proto.stamp import wire as stamp
 from preflight.proto.stamp.reflector import SessionReflector
+from preflight.proto.stamp.stats import Arrival, judged
 from preflight.proto.stamp.wire import ErrorEstimate
 from tests.proto.stamp.conftest import EPOCH_NS, KEY, SOURCE, Delays, Network, directions, losing, plan, steady
 
@@ -26,6 +28,15 @@ def test_a_healthy_session(key: bytes | None) -> None:
     assert stats.ttl_at_peer == 250
     assert stats.authenticated == (key is not None)
     assert network.now == pytest.approx(100 + 49 * 0.004 + 0.002)
+
+
+def test_what_the_programs_at_the_ends_let_lie() -> None:
+    """Protects the path: what came late did not wait at the ends, and what they took late did."""
+    network = Network(steady(0.001), steady(0.040))
+    assert set(network.run(plan()).waited_ms) == {0.0}
+    answer = stamp.Answer(0, 6_000_000, ErrorEstimate(), 0, 2_000_000, 0, 1_000_000, 255)
+    busy = judged(StampStats(1, 1), [Arrival(answer, 10_000_000, 30_000_000)], True, ErrorEstimate())
+    assert busy.waited_ms == (24.0,)
 
 
 @pytest.mark.parametrize("key", [None, KEY])
