@@ -229,6 +229,7 @@ FAULTS = (
         expected=_answers_elsewhere_is,
         proof=proofs.all_of(proofs.passes("a", "b"), proofs.dies("b", "a")),
         excluded=_answers_elsewhere_excluded,
+        alone=True,  # OpenVPN has one remote end for everything, so the control plane's answers do not come either
     ),
     Fault(
         name="network-portal",
