@@ -5,6 +5,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -32,6 +33,16 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     if not config.getoption("collectonly"):
         return []
     return [f"needs: {' '.join(sorted(set().union(*map(needed_by, items))))}"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadgroup`, keep the tests of a group on one worker."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from tests.grouping import Grouped  # here: pytest also runs where xdist is not loaded
+
+    return Grouped(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
