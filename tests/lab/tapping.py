@@ -32,6 +32,9 @@ PORT = 8621
 """Where nobody answers."""
 WAIT_S = 11.5
 """Long enough for two questions of WireGuard."""
+ONE_QUESTION_S = 6.5
+BURSTS_S = 2.0
+"""Long enough for a tunnel that asks nothing: three bursts."""
 _PAUSE_S = 0.03
 _PAYLOAD = bytes(77)
 _COUNT = 10
@@ -45,7 +48,7 @@ class Looked:
     found: Sequence[Observation]
 
 
-def look(lab: Lab, *, until_killed: bool = True) -> Looked:
+def look(lab: Lab, *, until_killed: bool = True, wait_s: float = WAIT_S) -> Looked:
     """Send a burst that nobody answers from a to b, and look until something died or the time is over."""
     assert lab.network is not None
     plan = lab.network.plan
@@ -53,7 +56,7 @@ def look(lab: Lab, *, until_killed: bool = True) -> Looked:
     device = tunnel_to_remote_end(lab.network, "a")
     others = (plan.address("c", family),)
     with inside(lab.names.namespace("a")):
-        return asyncio.run(_looked(device, plan.address("b", family), others, until_killed))
+        return asyncio.run(_looked(device, plan.address("b", family), others, until_killed, wait_s))
 
 
 def ask(lab: Lab, looked: Looked) -> PeerTunnel:
@@ -70,7 +73,7 @@ async def _state(device: str) -> OverlayState:
     return state
 
 
-async def _looked(device: str, address: str, others: tuple[str, ...], until_killed: bool) -> Looked:
+async def _looked(device: str, address: str, others: tuple[str, ...], until_killed: bool, wait_s: float) -> Looked:
     links = await read_links()
     view = await _first(device, address, links, others)
     key = view.before.public_key
@@ -84,7 +87,7 @@ async def _looked(device: str, address: str, others: tuple[str, ...], until_kill
             public_key=b64decode(key) if key else None,
         )
         async with Tap(wanted) as tap:
-            ends, sent = time.monotonic() + WAIT_S, 0
+            ends, sent = time.monotonic() + wait_s, 0
             while True:
                 for _ in range(_COUNT):
                     with suppress(OSError):

@@ -10,7 +10,7 @@ from preflight.lab.stations.catalogue import FAULTS
 from preflight.lab.truth import Truth
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.told import observe_told
-from tests.lab.tapping import Looked, ask, look
+from tests.lab.tapping import BURSTS_S, ONE_QUESTION_S, WAIT_S, Looked, ask, look
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -66,7 +66,7 @@ def test_what_both_ends_show_together(name: str) -> None:
     setup = Setup(responder="observing")
     with fresh_lab(scenario_of(Draw(setup, (name,)))) as lab:
         truth = FAULTS[name].expected(setup).resolved(lab.network)
-        looked = look(lab, until_killed=False)
+        looked = look(lab, until_killed=False, wait_s=ONE_QUESTION_S)
         assert not any(each.death is not None and each.death.certain for each in looked.found)
         (found,) = observe_told(looked.view, ask(lab, looked), "b by mailbox")
         _said(found, truth)
@@ -84,7 +84,7 @@ HEALTHY: tuple[dict[str, str], ...] = (
 def test_nothing_is_killed_on_a_healthy_network(values: dict[str, str]) -> None:
     """Also where nobody answers the burst, for no program listens there."""
     with fresh_lab(scenario_of(Draw(Setup.of(values)))) as lab:
-        looked = look(lab)
+        looked = look(lab, wait_s=BURSTS_S if "product" in values else WAIT_S)
         assert looked.view.tapped.complete
         assert [each for each in looked.found if each.finding in ("killed", "absent")] == []
         seen = {(each.direction, each.station.id) for each in looked.found if each.finding == "seen"}
