@@ -8,7 +8,7 @@ IPNetwork = IPv4Network | IPv6Network
 
 MAIN_TABLE = 254
 VRF = "vrf"
-"""The kind of link that is the way into a routing domain of its own."""
+"""The kind of link that leads into a separate routing domain."""
 
 
 class NeedsPlatform(Exception):  # noqa: N818 - called after its code, run.needs-platform

@@ -15,7 +15,7 @@ from preflight.programs import find
 
 TIMEOUT_S = 1.0
 BUSY_S = 3.0
-"""How long a daemon may think that its kernel calls running: on a busy machine it answers late."""
+"""How long a daemon may think that its kernel calls running: a busy machine is not a dead daemon."""
 MAXIMUM_BYTES = 8 << 20
 
 T = TypeVar("T")

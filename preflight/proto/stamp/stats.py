@@ -73,9 +73,8 @@ def judged(base: StampStats, arrivals: Sequence[Arrival], stateful: bool, error:
         breaks=_breaks([arrival.answer.sequence for arrival in by_reflector]),
     )
     forward = _forward(first, in_order, reflected, len(unique))
-    if implausible:
-        forward = replace(forward, delay_variation_ms=())
-    return replace(stats, forward=forward, reverse=reverse)
+    blank = replace(forward, delay_variation_ms=())
+    return replace(stats, forward=blank if implausible else forward, reverse=reverse)
 
 
 def _numbers_hold(by_reflector: Sequence[Arrival], first: Mapping[int, Arrival]) -> bool:

@@ -322,5 +322,5 @@ def test_tunnel_over_an_underlay_that_tells(overlay: Overlay) -> None:
 def test_the_way_into_a_vrf_promises_more_than_the_tunnel(
     device_bytes: int, tunnel_bytes: int | None, bytes_: int
 ) -> None:
-    """Protects tunnels in a VRF: what only the VRF's device would take is no packet of the tunnel."""
+    """Protects tunnels in a VRF: packets that only the VRF's device would take do not count."""
     assert largest(device_bytes, tunnel_bytes) == bytes_

@@ -31,7 +31,7 @@ def test_a_healthy_session(key: bytes | None) -> None:
 
 
 def test_what_the_programs_at_the_ends_let_lie() -> None:
-    """Protects the path: what its ends took late is told apart from what came late, which is no wait."""
+    """Protects the path: what came late did not wait at the ends, and what they took late did."""
     network = Network(steady(0.001), steady(0.040))
     assert set(network.run(plan()).waited_ms) == {0.0}
     answer = stamp.Answer(0, 6_000_000, ErrorEstimate(), 0, 2_000_000, 0, 1_000_000, 255)
