@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.api import (
@@ -11,6 +12,7 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
+    beside,
     check,
     codes,
     failed,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 SMALL_PACKET = {4: 1240, 6: 1280}
 """Packets of the repeat, bytes: a TCP_MAXSEG of 1200 over IPv4; over IPv6 what every link must carry."""
 HEADERS = {4: 40, 6: 60}
+LONG_S = 1.0
+"""A stalled connection has retransmitted twice by then."""
 PADDING = ("x" * 1800,) * 3
 """Header lines that no server reads: four full segments of a tunnel, below the usual limit of 8 KiB of headers."""
 
@@ -63,20 +67,33 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
-    """One request; if it does not complete, one with small segments; if that completes, the first one again."""
+    """One request; if it does not complete, one with small segments; if that completes, the first one again.
+
+    The others go out beside one that takes long, and are ended if it completes after all.
+    """
     addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []
     for address in addresses:
-        transfers = [await _send(ctx, url, address)]
-        if transfers[0].info is not None:
+        first, others = await beside(
+            _send(ctx, url, address),
+            partial(_others, ctx, url, address),
+            enough=lambda first: first.outcome != "unfinished",
+            after_s=LONG_S,
+        )
+        transfers = [first]
+        if first.info is not None:
+            small, again = others or (None, None)
+            transfers += [each for each in (small, again) if each is not None]
+            if len(transfers) == 3 and not (transfers[1].outcome == "finished" or first.stalled):
+                transfers.pop()
             break
-    if transfers and transfers[0].outcome == "unfinished":
-        first = transfers[0]
-        small = await _send(ctx, url, first.address, small=True)
-        transfers.append(small)
-        if small.outcome == "finished" or (small.delivered and first.stalled):
-            transfers.append(await _send(ctx, url, first.address))
     return transfers
+
+
+async def _others(ctx: Context, url: ControlUrl, address: str) -> tuple[Transfer, Transfer | None]:
+    """A request with small segments, and if it is delivered one with full ones again."""
+    small = await _send(ctx, url, address, small=True)
+    return small, await _send(ctx, url, address) if small.outcome == "finished" or small.delivered else None
 
 
 async def _send(ctx: Context, url: ControlUrl, address: str, *, small: bool = False) -> Transfer:

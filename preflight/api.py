@@ -342,16 +342,21 @@ SILENCE_S = 0.6
 
 
 async def beside(
-    first: Coroutine[Any, Any, T], others: Callable[[], Coroutine[Any, Any, U]], *, enough: Callable[[T], bool]
+    first: Coroutine[Any, Any, T],
+    others: Callable[[], Coroutine[Any, Any, U]],
+    *,
+    enough: Callable[[T], bool],
+    after_s: float | None = None,
 ) -> tuple[T, U | None]:
     """What a question gave, and what others gave that were asked beside it once it was silent for a while.
 
-    enough: whether the first answer makes the others needless; those under way are then ended.
+    enough: whether the first answer makes the others needless; those under way are then ended. after_s: how long to
+    wait for it alone, `SILENCE_S` by default.
     """
     asking = asyncio.create_task(first)
     further: asyncio.Task[U] | None = None
     try:
-        done, _ = await asyncio.wait((asking,), timeout=SILENCE_S)
+        done, _ = await asyncio.wait((asking,), timeout=SILENCE_S if after_s is None else after_s)
         if not done or not enough(asking.result()):
             further = asyncio.create_task(others())
         found = await asking
