@@ -69,7 +69,7 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
     """One request; if it does not complete, one with small segments; if that completes, the first one again.
 
-    The others go out beside one that takes long, and are ended if it completes after all.
+    The others go out in addition to one that takes long, and are ended if it completes after all.
     """
     addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []

@@ -338,7 +338,7 @@ def check(
 
 
 SILENCE_S = 0.6
-"""After this long without an answer further questions go out beside the first, which may still be answered."""
+"""After this long without an answer further questions go out in addition to the first, which may still be answered."""
 
 
 async def beside(
@@ -348,7 +348,7 @@ async def beside(
     enough: Callable[[T], bool],
     after_s: float | None = None,
 ) -> tuple[T, U | None]:
-    """What a question gave, and what others gave that were asked beside it once it was silent for a while.
+    """What a question gave, and what others gave that were asked in addition once it was silent for a while.
 
     enough: whether the first answer makes the others needless; those under way are then ended. after_s: how long to
     wait for it alone, `SILENCE_S` by default.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 ASK_COUNT = 10
 ASK_INTERVAL_S = 0.01
 ASK_TIMEOUT_S = 3.5
-"""The peer's responder looks into its mailbox each second, and then sends packets of its own."""
+"""The peer's responder looks into its mailbox each second, and then sends packets too."""
 HANDSHAKE_TIMEOUT_S = 6.0
 """A tunnel whose first handshake was lost tries its next one within this time (WireGuard: after 5 s)."""
 DELIVER_TIMEOUT_S = 4.0

@@ -69,7 +69,7 @@ def taps(monkeypatch: pytest.MonkeyPatch) -> list[FakeTap]:
 
 
 def test_it_is_taken_once_with_its_begin_and_closes_with_its_user(taps: list[FakeTap]) -> None:
-    """The question was asked once, and its answer is there before the tap is used; a later round begins anew."""
+    """The question was asked once, and its answer is there before the tap is used; a later round begins again."""
 
     async def run() -> None:
         path = FakePath()
@@ -92,7 +92,7 @@ def test_it_is_taken_once_with_its_begin_and_closes_with_its_user(taps: list[Fak
 
 
 def test_a_tunnel_that_comes_up_is_not_judged_by_what_was_before(taps: list[FakeTap]) -> None:
-    """The question ends, and its answer is no word about now."""
+    """The question ends, and its answer does not count any more."""
 
     async def run() -> None:
         path = FakePath()
