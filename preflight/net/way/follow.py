@@ -49,6 +49,8 @@ ANSWER_S: Final = 0.5
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
 REKEY_S: Final = 5.0
+DATA_S: Final = 0.8
+"""How long what answers data may take to be seen on any device."""
 HANDSHAKE_S: Final = 1.2
 """How long the answer to a handshake may take, and what follows from it."""
 LOOK_S: Final = 0.1
@@ -266,7 +268,7 @@ def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:
     if not asked:
         return None
     data = [packet for packet in asked if packet.tunnel is not None and packet.tunnel.kind != "initiation"]
-    sent, patience_s = (data[-1], ANSWER_S) if data else (asked[0], HANDSHAKE_S)
+    sent, patience_s = (data[-1], DATA_S) if data else (asked[0], HANDSHAKE_S)
     return patience_s - (time.time_ns() - sent.received_ns) / 1e9
 
 
