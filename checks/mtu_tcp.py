@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 SMALL_PACKET = {4: 1240, 6: 1280}
 """Packets of the repeat, bytes: a TCP_MAXSEG of 1200 over IPv4; over IPv6 what every link must carry."""
 HEADERS = {4: 40, 6: 60}
-LONG_S = 1.0
-"""A stalled connection has retransmitted twice by then."""
+LONG_S = 1.8
+"""A stalled connection has retransmitted three times by then, and a slow line that is well has brought its answer."""
 PADDING = ("x" * 1800,) * 3
 """Header lines that no server reads: four full segments of a tunnel, below the usual limit of 8 KiB of headers."""
 

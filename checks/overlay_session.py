@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from preflight.api import (
-    SILENCE_S,
     Context,
     Direction,
     Evidence,
@@ -144,14 +143,8 @@ async def watch(
     now = asyncio.get_running_loop().time
     began, routes = now(), await _outer_routes(ctx, first, set(at.values()))
     seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
-    suspects = [peer for peer, watched in seen.items() if _without_session(watched)]
-    for peer in suspects:
-        await ctx.net.ways.early.open(peer, first)
     provoked = began - REPEAT_S
     while seen:
-        if now() - began >= SILENCE_S:
-            for peer in suspects:
-                ctx.net.ways.early.ask(peer)
         if now() - provoked >= REPEAT_S:
             provoked = now()
             seen = await _provoked(ctx, seen)
@@ -164,17 +157,9 @@ async def watch(
         after = {peer: _peer(overlay, at[peer], peer) for peer in seen}
         seen = {p: _later(w, after[p], routes.get(at[p], {}), now() - began) for p, w in seen.items()}
         settled = {peer: (state, seen[peer]) for peer, state in tunnels.items() if state and _settled(seen.get(peer))}
-        for peer in [peer for peer in suspects if peer in settled and settled[peer][1].alive]:
-            suspects.remove(peer)
-            await ctx.net.ways.early.drop(peer)
         async for peer, watched in _with_facts(ctx, settled):
             yield peer, tunnels[peer], watched
         seen = {peer: watched for peer, watched in seen.items() if peer not in settled}
-
-
-def _without_session(seen: Watch) -> bool:
-    """Whether a peer had no session when the watch began; what is seen of it from then on may decide the cause."""
-    return seen.before is not None and not replace(seen, after=seen.before, now_unix_s=time.time()).alive
 
 
 def _settled(seen: Watch | None) -> bool:

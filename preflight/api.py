@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL",
     "NODE",
-    "SILENCE_S",
     "Check",
     "CheckFunction",
     "Code",

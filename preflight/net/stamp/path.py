@@ -155,10 +155,6 @@ class PathProbes:
         self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
         return found
 
-    def forget(self, peer: Peer) -> None:
-        """Drop what an inquiry about a peer has shown: its tunnel has come up since."""
-        self._asked.pop(peer.address, None)
-
     def asked(self, peer: Peer) -> AskResult | None:
         """What the last inquiry of this run about a peer has shown; None if there was none."""
         return self._asked.get(peer.address)
