@@ -44,7 +44,7 @@ def test_a_clock_that_is_off_says_which_way() -> None:
 
 @pytest.mark.parametrize(("agrees", "clocks"), [(True, {"the control plane"}), (False, {"the control plane", "b"})])
 def test_one_clock_that_agrees_is_enough(agrees: bool, clocks: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that is silent would be waited for in vain; of clocks that differ, the nearest one decides."""
+    """A silent peer is not waited for; of clocks that differ, the nearest one decides."""
 
     async def control(ctx: Any) -> Offset:
         return Offset(-0.1, 0.1) if agrees else Offset(30.0, 31.0)
