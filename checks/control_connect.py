@@ -34,7 +34,7 @@ from preflight.proto.control.placement import OUTSIDE, placeholder, placement, w
 from preflight.proto.control.url import SERVER_PORT, ControlUrl
 from preflight.proto.tunnel.wireguard import REJECT_AFTER_S
 
-CONNECT_TIMEOUT_S = 3.0  # a lost SYN is sent again after 1 s
+CONNECT_TIMEOUT_S = 2.5  # a lost SYN is sent again after 1 s, and then after 3 s
 
 _CODES = {
     "refused": codes.CONTROL_REFUSED,

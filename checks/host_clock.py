@@ -46,10 +46,23 @@ async def host_clock(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def other_clocks(ctx: Context) -> dict[str, Offset]:
-    """Other clocks minus this one, by the name of their host; only those that answer."""
-    names = ["the control plane", *(peer.target for peer in ctx.peers[:MAX_PEERS])]
-    offsets = await asyncio.gather(_control_clock(ctx), *(_peer_clock(ctx, peer) for peer in ctx.peers[:MAX_PEERS]))
-    return {name: offset for name, offset in zip(names, offsets, strict=True) if offset is not None}
+    """Other clocks minus this one, by the name of their host; only those that answer.
+
+    One that agrees decides, so the silent are not waited for then.
+    """
+    asking = {asyncio.create_task(_peer_clock(ctx, peer)): peer.target for peer in ctx.peers[:MAX_PEERS]}
+    asking[asyncio.create_task(_control_clock(ctx))] = "the control plane"
+    offsets: dict[str, Offset] = {}
+    pending = set(asking)
+    try:
+        while pending and not any(offset.least_s <= TOLERANCE_S for offset in offsets.values()):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            offsets |= {asking[task]: offset for task in done if (offset := task.result()) is not None}
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    return offsets
 
 
 async def _control_clock(ctx: Context) -> Offset | None:

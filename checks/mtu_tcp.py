@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from preflight.api import (
@@ -11,6 +12,7 @@ from preflight.api import (
     Evidence,
     Remedies,
     Result,
+    beside,
     check,
     codes,
     failed,
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 
 SMALL_PACKET = {4: 1240, 6: 1280}
 """Packets of the repeat, bytes: a TCP_MAXSEG of 1200 over IPv4; over IPv6 what every link must carry."""
-LEAST_PACKET, MARGIN_BYTES = 576, 240
-"""What IPv4 carries everywhere, and by how much the repeat is smaller than full packets."""
+LEAST_PACKET, MARGIN_BYTES, USUAL_BYTES = 576, 240, 1500
+"""What IPv4 carries everywhere, by how much the repeat is smaller than full packets, and their usual size."""
 HEADERS = {4: 40, 6: 60}
+LONG_S = 1.8
+"""A stalled connection has retransmitted three times by then, and a slow line that is well has brought its answer."""
 PADDING = ("x" * 1800,) * 3
 """Header lines that no server reads: four full segments of a tunnel, below the usual limit of 8 KiB of headers."""
 
@@ -65,27 +69,40 @@ async def mtu_tcp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 
 async def measure(ctx: Context, url: ControlUrl) -> Sequence[Transfer]:
-    """One request; if it does not complete, one with small segments; if that completes, the first one again."""
+    """One request; if it does not complete, one with small segments; if that completes, the first one again.
+
+    The others go out in addition to one that takes long, and are ended if it completes after all.
+    """
     addresses = await ctx.net.dns.addresses(url)
     transfers: list[Transfer] = []
     for address in addresses:
-        transfers = [await _send(ctx, url, address)]
-        if transfers[0].info is not None:
+        first, others = await beside(
+            _send(ctx, url, address),
+            partial(_others, ctx, url, address),
+            enough=lambda first: first.outcome != "unfinished",
+            after_s=LONG_S,
+        )
+        transfers = [first]
+        if first.info is not None:
+            small, again = others or (None, None)
+            transfers += [each for each in (small, again) if each is not None]
+            if len(transfers) == 3 and not (transfers[1].outcome == "finished" or first.stalled):
+                transfers.pop()
             break
-    if transfers and transfers[0].outcome == "unfinished":
-        first = transfers[0]
-        small = await _send(ctx, url, first.address, small_bytes=smaller(first))
-        transfers.append(small)
-        if small.outcome == "finished" or (small.delivered and first.stalled):
-            transfers.append(await _send(ctx, url, first.address))
     return transfers
 
 
-def smaller(first: Transfer) -> int:
-    """A size that differs from the first attempt's: an interface may carry no more than what is small elsewhere."""
-    if ":" in first.address:
+def smaller(address: str, full_bytes: int | None) -> int:
+    """A size that differs from that of full packets: a tunnel may carry no more than what is small elsewhere."""
+    if ":" in address:
         return SMALL_PACKET[6]
-    return max(LEAST_PACKET, min(SMALL_PACKET[4], first.packet_bytes - MARGIN_BYTES))
+    return max(LEAST_PACKET, min(SMALL_PACKET[4], (full_bytes or USUAL_BYTES) - MARGIN_BYTES))
+
+
+async def _others(ctx: Context, url: ControlUrl, address: str) -> tuple[Transfer, Transfer | None]:
+    """A request with small segments, and if it is delivered one with full ones again."""
+    small = await _send(ctx, url, address, small_bytes=smaller(address, ctx.tunnel_mtu(address)))
+    return small, await _send(ctx, url, address) if small.outcome == "finished" or small.delivered else None
 
 
 async def _send(ctx: Context, url: ControlUrl, address: str, *, small_bytes: int | None = None) -> Transfer:

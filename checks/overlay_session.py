@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 from preflight.api import (
-    SILENCE_S,
     Context,
     Direction,
     Evidence,
@@ -144,14 +143,8 @@ async def watch(
     now = asyncio.get_running_loop().time
     began, routes = now(), await _outer_routes(ctx, first, set(at.values()))
     seen = {peer: Watch(name or "", _peer(first, name, peer)) for peer, name in at.items()}
-    for peer, watched in seen.items():
-        if watched.before is not None and not replace(watched, after=watched.before, now_unix_s=time.time()).alive:
-            await ctx.net.ways.early.open(peer, first)
     provoked = began - REPEAT_S
     while seen:
-        if now() - began >= SILENCE_S:
-            for peer in seen:
-                ctx.net.ways.early.ask(peer)
         if now() - provoked >= REPEAT_S:
             provoked = now()
             seen = await _provoked(ctx, seen)
@@ -219,7 +212,6 @@ async def _facts(ctx: Context, peer: Peer, state: OverlayState, seen: Watch) -> 
     address = seen.after.endpoint_address if seen.after else None
     port = seen.after.endpoint_port if seen.after else None
     if seen.alive:
-        await ctx.net.ways.early.drop(peer)
         return replace(seen, seen_as=await _seen_as(ctx, peer, state, seen))
     if address is None or port is None:
         return seen

@@ -96,7 +96,7 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
 
 
 async def _more(ctx: Context, peer: Peer) -> tuple[StampStats, AskResult, EchoStats]:
-    """Everything that tells more about a silent peer, at once."""
+    """Everything that shows more about a silent peer, at once."""
     return await asyncio.gather(
         ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
         ctx.net.path.ask(peer, ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None),

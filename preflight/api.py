@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL",
     "NODE",
-    "SILENCE_S",
     "Check",
     "CheckFunction",
     "Code",
@@ -344,20 +343,25 @@ def check(
 
 
 SILENCE_S = 0.6
-"""After this long without an answer further questions go out beside the first, which may still be answered."""
+"""After this long without an answer further questions go out in addition to the first, which may still be answered."""
 
 
 async def beside(
-    first: Coroutine[Any, Any, T], others: Callable[[], Coroutine[Any, Any, U]], *, enough: Callable[[T], bool]
+    first: Coroutine[Any, Any, T],
+    others: Callable[[], Coroutine[Any, Any, U]],
+    *,
+    enough: Callable[[T], bool],
+    after_s: float | None = None,
 ) -> tuple[T, U | None]:
-    """What a question gave, and what others gave that were asked beside it once it was silent for a while.
+    """What a question gave, and what others gave that were asked in addition once it was silent for a while.
 
-    enough: whether the first answer makes the others needless; those under way are then ended.
+    enough: whether the first answer makes the others needless; those under way are then ended. after_s: how long to
+    wait for it alone, `SILENCE_S` by default.
     """
     asking = asyncio.create_task(first)
     further: asyncio.Task[U] | None = None
     try:
-        done, _ = await asyncio.wait((asking,), timeout=SILENCE_S)
+        done, _ = await asyncio.wait((asking,), timeout=SILENCE_S if after_s is None else after_s)
         if not done or not enough(asking.result()):
             further = asyncio.create_task(others())
         found = await asking

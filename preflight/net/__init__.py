@@ -104,8 +104,6 @@ class Net:
 
     async def aclose(self) -> None:
         """Close what was opened; this creates no client that nobody used."""
-        if "ways" in vars(self):
-            await self.ways.early.aclose()
         if "control" in vars(self):
             await self.control.aclose()
 

@@ -36,6 +36,8 @@ _STRIPPED = frozenset({dns.edns.EDECode.BLOCKED, dns.edns.EDECode.FILTERED, dns.
 """The extended errors (RFC 8914) of resolvers that leave addresses out of their answers."""
 _SLOWEST_S = 9.0
 """The C library waits for a dead resolver for 5 s before it asks the next one."""
+_LATER_S = 0.75
+"""How much later than the resolvers the C library may be."""
 _KNOWN_S = 15.0
 """For how long an answer to this node's programs is not asked for again."""
 
@@ -44,7 +46,8 @@ class Resolver:
     """Asks every configured resolver separately, to show one that is silent or that answers differently.
 
     nameservers: addresses to ask; by default those of resolv.conf. port: UDP and TCP port of all of them.
-    timeout_s: for one query; attempts: how often it is sent before a resolver counts as silent.
+    timeout_s: for one query; attempts: how often it is sent before a resolver counts as silent: each half a time-out
+    behind the one before, whose answer still counts.
     """
 
     def __init__(
@@ -67,6 +70,11 @@ class Resolver:
         self._listener = listener
         self._known: dict[str, tuple[float, Lookup]] = {}
 
+    @property
+    def _patience_s(self) -> float:
+        """How long one resolver may be silent."""
+        return self._timeout_s * (1 + (self._attempts - 1) / 2)
+
     async def resolve(self, name: str) -> Resolution:
         """Ask the system and all resolvers about a name at the same time; every failure is data."""
         configured = self if self._nameservers is not None else self._from_file(RESOLV_CONF)
@@ -79,7 +87,7 @@ class Resolver:
             )
             winner = next((lookup for lookup in resolvers if lookup.outcome == "answer"), None)
             # Where no resolver knows the name, programs will not get it however long they wait.
-            patience = _SLOWEST_S if winner else self._timeout_s * self._attempts + 1.0
+            patience = _SLOWEST_S if winner else self._patience_s + _LATER_S
             found = await _at_most(system, patience - (time.monotonic() - began), patience)
         finally:
             system.cancel()
@@ -161,25 +169,31 @@ class Resolver:
         """One record type of one absolute name from one resolver; a query without an answer is repeated."""
         tell = telling(self._listener, "dns", name)
         query, kind = dns.message.make_query(name, rdtype), dns.rdatatype.to_text(rdtype)
-        for attempt in range(1, self._attempts + 1):
-            tell(time.monotonic(), "question-sent", resolver=server, type=kind, attempt=attempt)
-            try:
-                answer = await self._exchange(server, query)
-            except dns.exception.Timeout:
-                continue
-            tell(
-                time.monotonic(),
-                "question-ended",
-                resolver=server,
-                type=kind,
-                outcome=answer.outcome,
-                addresses=answer.addresses,
-                detail=answer.detail,
-            )
-            return answer
+        asked: list[asyncio.Task[Lookup]] = []
+        try:
+            for attempt in range(1, self._attempts + 1):
+                tell(time.monotonic(), "question-sent", resolver=server, type=kind, attempt=attempt)
+                asked.append(asyncio.create_task(self._exchange(server, query)))
+                answer = await _first_answer(asked, self._timeout_s / 2 if attempt < self._attempts else None)
+                if answer is None:
+                    continue
+                tell(
+                    time.monotonic(),
+                    "question-ended",
+                    resolver=server,
+                    type=kind,
+                    outcome=answer.outcome,
+                    addresses=answer.addresses,
+                    detail=answer.detail,
+                )
+                return answer
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
         tell(time.monotonic(), "question-unanswered", resolver=server, type=kind, attempts=self._attempts)
-        waited = self._timeout_s * self._attempts
-        return Lookup(server, "timeout", detail=f"no answer to {self._attempts} queries within {waited:g} s")
+        waited = f"within {self._patience_s:g} s"
+        return Lookup(server, "timeout", detail=f"no answer to {self._attempts} queries {waited}")
 
     async def _exchange(self, server: str, query: dns.message.Message) -> Lookup:
         """One query over UDP, and over TCP if the answer is too long. Raises dns.exception.Timeout."""
@@ -228,6 +242,21 @@ class Resolver:
         if not errors:
             return lookup
         return replace(lookup, outcome="stripped", detail=f"extended error {errors[0].code.name}")
+
+
+async def _first_answer(asked: Sequence["asyncio.Task[Lookup]"], seconds: float | None) -> Lookup | None:
+    """The first answer to one of the queries; None if none comes in time, which is that of the queries by default."""
+    end = None if seconds is None else time.monotonic() + seconds
+    pending = set(asked)
+    while pending:
+        left = None if end is None else max(0.0, end - time.monotonic())
+        done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for query in done:
+            if not isinstance(query.exception(), dns.exception.Timeout):
+                return query.result()
+        if not done:
+            break
+    return None
 
 
 async def _at_most(lookup: "asyncio.Future[Lookup]", seconds: float, patience: float) -> Lookup:

@@ -33,7 +33,7 @@ class Names:
         self._domains: set[str] = set()
         self._numbers: dict[str, int] = {}
         self._words: dict[str, tuple[str, int]] = {}
-        """What became of a word, and the number of names in it: reports repeat their words."""
+        """A word without names, and the number of names in it: reports repeat their words."""
         self._most_parts = 1
         self._odd: re.Pattern[str] | None = None
         self.know(names)

@@ -1,9 +1,13 @@
 """host.clock: reported only when nothing confirms the clock."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from preflight_checks import host_clock
 
-from preflight.api import Status
+from preflight.api import Peer, Status
 from preflight.model.kernel import ClockState
 from preflight.proto.control.clock import Offset
 
@@ -36,3 +40,21 @@ def test_the_clock(state: ClockState, others: dict[str, Offset], control: bool, 
 def test_a_clock_that_is_off_says_which_way() -> None:
     """The control plane 600 s behind means that this node is ahead."""
     assert "ahead of the clock of b" in host_clock.judge(UNSYNCED, {"b": OFF}, control=True, peers=True).message
+
+
+@pytest.mark.parametrize(("agrees", "clocks"), [(True, {"the control plane"}), (False, {"the control plane", "b"})])
+def test_one_clock_that_agrees_is_enough(agrees: bool, clocks: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent peer is not waited for; of clocks that differ, the nearest one decides."""
+
+    async def control(ctx: Any) -> Offset:
+        return Offset(-0.1, 0.1) if agrees else Offset(30.0, 31.0)
+
+    async def peer(ctx: Any, asked: Peer) -> Offset:
+        if agrees:
+            await asyncio.Event().wait()  # it never answers
+        return Offset(40.0, 41.0)
+
+    monkeypatch.setattr(host_clock, "_control_clock", control)
+    monkeypatch.setattr(host_clock, "_peer_clock", peer)
+    ctx = SimpleNamespace(peers=(Peer("10.66.0.2", "b"),))
+    assert set(asyncio.run(host_clock.other_clocks(cast("Any", ctx)))) == clocks

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dns.exception
 import dns.message
 import dns.rcode
 import pytest
@@ -179,3 +180,19 @@ def test_a_stuck_lookup_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     began = time.monotonic()
     assert asyncio.run(system_lookup("control.overlay.test", 0.1)).outcome == "timeout"
     assert time.monotonic() - began < 10
+
+
+def test_the_first_answer_counts_whichever_query_it_is_to() -> None:
+    """The second query goes out before the first is given up; only silence of all is silence."""
+    answer = Lookup("127.0.0.2", "answer", ("10.66.0.3",))
+
+    async def silence() -> Lookup:
+        raise dns.exception.Timeout
+
+    async def run(*queries: bool) -> Lookup | None:
+        asked = [asyncio.create_task(asyncio.sleep(0, answer) if answered else silence()) for answered in queries]
+        return await shell._first_answer(asked, None)
+
+    assert asyncio.run(run(True, False)) == answer
+    assert asyncio.run(run(False, True)) == answer
+    assert asyncio.run(run(False, False)) is None

@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 ASK_COUNT = 10
 ASK_INTERVAL_S = 0.01
-ASK_TIMEOUT_S = 3.5
-"""The peer's responder looks into its mailbox each second, and then sends packets of its own."""
+ASK_TIMEOUT_S = 4.5
+"""The peer's responder looks into its mailbox each second, and then sends packets too."""
 HANDSHAKE_TIMEOUT_S = 6.0
 """A tunnel whose first handshake was lost tries its next one within this time (WireGuard: after 5 s)."""
 DELIVER_TIMEOUT_S = 4.0
-DEAD_CONTROL_TIMEOUT_S = 1.5
-"""For a control plane that has answered nothing in this run: longer than a lost packet of its connection costs."""
+DEAD_CONTROL_TIMEOUT_S = 2.5
+"""For a control plane that has answered nothing in this run: enough for TCP and TLS at a round trip of 600 ms."""
 WITHOUT_MAILBOX_S = 1.5
 CONCURRENT_QUESTIONS = 32
 GRACE_S = 0.4
@@ -136,7 +136,7 @@ class PathProbes:
 
         tunnel: with the peer; its interface is watched if this process may do so, and a peer that observes says what it
         has for its public key. Sends a burst of packets, then some more in case the tunnel was not up yet. Takes about
-        4 s at most, and 7 s where nobody can see whether the tunnel has a session. What the network and the control
+        5 s at most, and 7 s where nobody can see whether the tunnel has a session. What the network and the control
         plane do is data.
         """
         interface = tunnel.interface if tunnel is not None else None
@@ -154,10 +154,6 @@ class PathProbes:
         self._learn(peer, result.answered, signed=self._key is not None)
         self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
         return found
-
-    def forget(self, peer: Peer) -> None:
-        """Drop what an inquiry about a peer has shown: its tunnel has come up since."""
-        self._asked.pop(peer.address, None)
 
     def asked(self, peer: Peer) -> AskResult | None:
         """What the last inquiry of this run about a peer has shown; None if there was none."""

@@ -20,7 +20,7 @@ from preflight.proto.way.neighbour_question import ARP, IPV6, answer, question
 
 ASK_AGAIN_S: Final = 0.3
 QUESTIONS: Final = 3
-ANSWER_S: Final = 0.9
+ANSWER_S: Final = 1.1
 """After the last question. The kernel asks once a second (RFC 4861 section 10): a machine that was just plugged in
 answers late.
 """

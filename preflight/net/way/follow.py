@@ -7,6 +7,7 @@ product takes to try again, unless something has shown before that the packets d
 import asyncio
 import os
 import time
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,13 +20,12 @@ from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
-from preflight.net.way.early import EarlyTaps, wanted
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
 from preflight.net.way.routes import KernelState
 from preflight.net.way.rule_trace import RuleTrace
-from preflight.net.way.tap import Tap
+from preflight.net.way.tap import Tap, Wanted
 from preflight.net.way.trace import OuterTrace
 from preflight.net.way.udp_ports import udp_ports
 from preflight.proto.way.astray import with_the_peers_fix
@@ -34,7 +34,7 @@ from preflight.proto.way.netfilter.walk import mark_of_sent
 from preflight.proto.way.observation import Observation
 from preflight.proto.way.observers import Moment, Record, inner_flow, observe, outer_flow, outer_seen, tunnel_side
 from preflight.proto.way.peer_word import peer_word
-from preflight.proto.way.tunnel_view import carrier_of, tunnel_ports
+from preflight.proto.way.tunnel_view import carrier_of, fragments_between, tunnel_ports
 from preflight.proto.way.verdict import conclude
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ ANSWER_S: Final = 0.5
 RETRY_S: Final = 5.6
 """WireGuard sends its next initiation within this time (REKEY_TIMEOUT is 5 s, with a third of a second of jitter)."""
 REKEY_S: Final = 5.0
+DATA_S: Final = 0.9
+"""How long answers to the burst may take to be seen on any device, from its first packet on."""
 HANDSHAKE_S: Final = 1.2
 """How long the answer to a handshake may take, and what follows from it."""
 LOOK_S: Final = 0.1
@@ -71,8 +73,6 @@ class PacketWays:
         self._listener = listener
         self._questions = KernelQuestions(listener)
         self._one_burst = asyncio.Lock()
-        self.early = EarlyTaps(path)
-        """What was seen of tunnels without a session before `follow`."""
 
     async def follow(
         self, peer: Peer, *, large: bool = False, echoed: bool = False, others: Iterable[Peer] = ()
@@ -176,12 +176,8 @@ class PacketWays:
         before = await self._moment(overlay, watched)
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
-        early = await self.early.take(peer, stack)
-        if early is not None:  # nobody has to wait again for what a tunnel without session does every five seconds
-            before, tap = replace(before, overlay=early[0]), early[1]
-        else:
-            ports_seen = tunnel_ports(tunnel, carrier, ports)
-            tap = await stack.enter_async_context(Tap(wanted(peer, tunnel, carrier, ports_seen)))
+        wanted = _wanted(peer, tunnel, carrier, tunnel_ports(tunnel, carrier, ports))
+        tap = await stack.enter_async_context(Tap(wanted))
         tracing = self._rules_traced(stack, (*watched.flows, *((watched.outer,) if watched.outer else ())))
         stats = await self._path.stamp(peer, count=COUNT, interval_s=INTERVAL_S, timeout_s=ANSWER_S)
         sent = Record(
@@ -281,11 +277,14 @@ def _asks(packet: TapPacket) -> bool:
 
 
 def _unanswered_for(asked: Sequence[TapPacket]) -> float | None:
-    """How much longer the answers may take, seconds: to data, and to the first handshake; None if nothing was sent."""
+    """How much longer the answers may take, seconds; None if nothing was sent.
+
+    From the first packet on: a busy tunnel sends all the time.
+    """
     if not asked:
         return None
     data = [packet for packet in asked if packet.tunnel is not None and packet.tunnel.kind != "initiation"]
-    sent, patience_s = (data[-1], ANSWER_S) if data else (asked[0], HANDSHAKE_S)
+    sent, patience_s = (data[0], DATA_S) if data else (asked[0], HANDSHAKE_S)
     return patience_s - (time.time_ns() - sent.received_ns) / 1e9
 
 
@@ -297,3 +296,14 @@ def _may_ask(packets: Iterable[TapPacket], now_ns: int) -> bool:
     shakes = (packet for packet in packets if packet.outgoing and packet.tunnel and packet.tunnel.is_handshake)
     sent_ns = [packet.received_ns for packet in shakes]
     return bool(sent_ns) and REKEY_S <= (now_ns - sent_ns[-1]) / 1e9 <= RETRY_S
+
+
+def _wanted(peer: Peer, tunnel: OverlayState, carrier: str | None, ports: frozenset[int]) -> Wanted:
+    return Wanted(
+        product=carrier or tunnel.product,
+        interface=tunnel.interface,
+        tunnel_ports=ports,
+        probe_ports=frozenset((peer.responder_port,)),
+        addresses=fragments_between(tunnel, peer.address),
+        public_key=b64decode(tunnel.public_key) if tunnel.public_key and carrier == "wireguard" else None,
+    )

@@ -29,7 +29,7 @@ class OuterTrace:
         self._listener = listener
 
     async def follow(self, flow: Flow) -> Traces:
-        """The fresh flow and echoes side by side, the tunnel's own flow last: it alone may refresh a mapping.
+        """The fresh flow and echoes in parallel, the tunnel's own flow last: it alone may refresh a mapping.
 
         Raises PermissionError without CAP_NET_RAW. What the kernel refuses to send is in `Trace.error`.
         """

@@ -15,7 +15,7 @@ REJECT_AFTER_S = 180.0  # a session older than this carries nothing
 WATCH_S = 6.5  # an unanswered initiation is repeated after REKEY_TIMEOUT (5 s) and up to 1/3 s of jitter
 CERTAIN_S = 2.0  # longer watching does not change what is wrong on this node itself
 FLOW_S = 0.3  # how long a fresh session may take to show that something comes back
-ANSWER_S = 0.7  # the time that an answer to an initiation may take
+ANSWER_S = 1.0  # the time that an answer to an initiation may take
 INITIATION_BYTES = 148
 
 FIREWALL = "Operation not permitted"  # what the kernel says where a local firewall drops what is being sent

@@ -20,7 +20,7 @@ MOST_HOPS: Final = 8
 WAIT_S: Final = 0.4
 """For a wave's answers: a router of a path of 200 ms is heard."""
 NEXT_S: Final = 0.12
-"""After this long the next wave leaves, if anybody has answered the one before; later answers to it still count."""
+"""After this long the next wave leaves, if anyone has answered the one before; later answers to it still count."""
 
 
 class FlowTrace(Core[Trace]):
@@ -110,7 +110,7 @@ class FlowTrace(Core[Trace]):
         return min(self._deadline, self._next_at) if self._goes_on() else self._deadline
 
     def handle_timer(self, now: float) -> None:
-        """End the wave if its time is up, or begin the next one beside it."""
+        """End the wave if its time is up, or begin the next one in addition."""
         if self._deadline is not None and (now >= self._deadline or (self._goes_on() and now >= self._next_at)):
             self._deadline = None
 

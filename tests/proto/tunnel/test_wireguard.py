@@ -158,5 +158,5 @@ def test_the_peer_that_lacks_an_address_is_one_that_owns_no_other() -> None:
 def test_a_repeated_initiation_is_known_by_the_counter(
     before: OverlayPeer, after: OverlayPeer | None, repeats: bool
 ) -> None:
-    """Waiting for what was already seen costs five seconds; one lost initiation is no dead tunnel."""
+    """Waiting for what was already seen costs five seconds; one lost initiation does not mean a dead tunnel."""
     assert seen(after, before=before).repeats is repeats
