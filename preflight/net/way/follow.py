@@ -146,7 +146,7 @@ class PacketWays:
             last = await self._read(tap, sent, overlay)
             rules, ruled_ns = first.after.rules, first.ruled_ns
             last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
-            last = replace(last, asked=self._path.asked(peer))
+            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=sent.asked is None)
         return await self._traced(await self._asked(last))
 
     async def _traced(self, record: Record) -> Record:

@@ -51,9 +51,10 @@ class Record:
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read; ruled_ns: when its rules were, which may be earlier.
-    carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
-    answers: of the uplink, None if it was not asked. others: addresses of further peers. traces: to its endpoint, where
-    nothing else showed the place. traced: rules that were traced while the burst passed. uid: of this process.
+    carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
+    that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
+    further peers. traces: to its endpoint, where nothing else showed the place. traced: rules that were traced
+    while the burst passed. uid: of this process.
     """
 
     peer: Peer
@@ -68,6 +69,7 @@ class Record:
     ports: tuple[UdpPort, ...] = ()
     carrier: str | None = None
     asked: AskResult | None = None
+    asked_meanwhile: bool = False
     echo: EchoAnswer | None = None
     pings: bool = False
     others: tuple[str, ...] = ()
@@ -199,6 +201,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
+        *_watched_before(record),
         *_of_kernel(record),
         *strayed,
         *with_filters_behind(
@@ -316,8 +319,27 @@ def _views(record: Record) -> Iterator[TunnelView]:
         yield _view(record, record.large, large=True)
 
 
+def _answered_there(record: Record) -> int:
+    """How many packets the peer sent while the tap looked: it answers what comes to it, and is asked by mailbox.
+
+    0 where only another time is known: what it sent then, no tap could miss.
+    """
+    report = record.asked.report if record.asked else None
+    return report.sent if report is not None and (report.received or record.asked_meanwhile) else 0
+
+
+def _watched_before(record: Record) -> Iterator[Observation]:
+    """What came out of the tunnel while the peer was asked, before this burst."""
+    came = record.asked.on_interface if record.asked is not None else None
+    if came:
+        reason = f"{came} packets of {record.peer.target} came in by {record.tunnel.interface} while it was asked"
+        yield Observation(
+            station=Station("tunnel", "receiver"), finding="seen", direction="reverse", reason=reason, seen=came
+        )
+
+
 def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
-    kernel, report = record.after.kernel, record.asked.report if record.asked else None
+    kernel = record.after.kernel
     lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
     address, port = stats.local or ("", None)
     flow = replace(record.inner, source=address, source_port=port, length_bytes=record.length_of(stats))
@@ -335,6 +357,6 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         ports=record.ports,
         tunnels=record.after.overlay.tunnels,
         others=record.others,
-        answers_sent=report.sent if report else 0,
+        answers_sent=_answered_there(record),
         carrier=record.carrier,
     )

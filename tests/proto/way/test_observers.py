@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from preflight.model.flow import Flow
-from preflight.model.path import StampStats
+from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
@@ -24,7 +24,7 @@ from preflight.proto.way.observers import (
     tunnel_side,
 )
 from tests.proto.way import seeing, world
-from tests.proto.way.seeing import BEGAN_NS, HERE, OWN, PORT, PROBE, READ_NS, THERE, B
+from tests.proto.way.seeing import BEGAN_NS, HERE, LENGTH, OWN, PORT, PROBE, READ_NS, THERE, B
 
 SENT = 6
 KERNEL = world.state(flows=())
@@ -110,3 +110,28 @@ def test_unsigned_probes_are_seen_to_leave() -> None:
     made = record(*(seeing.inner(out=True) for _ in range(SENT)), *data, stats=stats)
     (leaving,) = [each for each in said(made, "wire") if each.direction == "forward"]
     assert (leaving.finding, leaving.packets, leaving.seen) == ("seen", "data", 6)
+
+
+def asked(*, received: int, on_interface: int | None = None) -> AskResult:
+    """What the peer's report of ten packets each way says."""
+    report = PeerReport(received=received, sent=10)
+    return AskResult(sent=10, answered=0, report=report, on_interface=on_interface, local=(OWN, PROBE))
+
+
+@pytest.mark.parametrize(
+    ("received", "meanwhile", "finding"), [(0, False, "blind"), (10, False, "absent"), (0, True, "absent")]
+)
+def test_only_what_a_peer_sends_while_the_tap_looks_can_be_missed(received: int, meanwhile: bool, finding: str) -> None:
+    """A peer that gets nothing answers nothing: what it sent when it was asked, earlier, is no proof of a loss now."""
+    data = seeing.outer("data", out=True, inner_bytes=(LENGTH - 15, LENGTH))
+    stats = StampStats(sent=SENT, answered=0, local=(OWN, PROBE), payload_bytes=LENGTH - 28)
+    made = record(seeing.inner(out=True), data, stats=stats, asked=asked(received=received), asked_meanwhile=meanwhile)
+    (wire,) = [each for each in said(made, "wire", "receiver") if each.packets == "data"]
+    assert wire.finding == finding
+
+
+def test_what_came_out_of_the_tunnel_while_the_peer_was_asked() -> None:
+    """The inquiry's own watch has seen it, so it died behind the tunnel."""
+    made = record(asked=asked(received=0, on_interface=10))
+    assert [(each.finding, each.seen) for each in said(made, "tunnel", "receiver")] == [("seen", 10)]
+    assert said(record(asked=asked(received=0, on_interface=0)), "tunnel", "receiver") == []
