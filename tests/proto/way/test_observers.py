@@ -122,7 +122,7 @@ def asked(*, received: int, on_interface: int | None = None) -> AskResult:
     ("received", "meanwhile", "finding"), [(0, False, "blind"), (10, False, "absent"), (0, True, "absent")]
 )
 def test_only_what_a_peer_sends_while_the_tap_looks_can_be_missed(received: int, meanwhile: bool, finding: str) -> None:
-    """A peer that gets nothing answers nothing: what it sent when it was asked, earlier, is no proof of a loss now."""
+    """A peer that gets nothing answers nothing: what it sent when it was asked, earlier, does not prove a loss now."""
     data = seeing.outer("data", out=True, inner_bytes=(LENGTH - 15, LENGTH))
     stats = StampStats(sent=SENT, answered=0, local=(OWN, PROBE), payload_bytes=LENGTH - 28)
     made = record(seeing.inner(out=True), data, stats=stats, asked=asked(received=received), asked_meanwhile=meanwhile)
