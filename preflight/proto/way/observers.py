@@ -1,6 +1,6 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
@@ -125,8 +125,10 @@ def outer_flow(tunnel: OverlayState, address: str, source: str = "") -> Flow | N
     )
 
 
-def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
-    """This node's end of the tunnel to a peer."""
+def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | None = None) -> TunnelSide:
+    """This node's end of the tunnel to a peer. ports: the UDP sockets of this namespace, None if they are not known."""
+    port = tunnel.listen_port
+    bound = {each.port for each in ports} if ports is not None else {port}
     owner = tunnel.peer_for(peer.address)
     return TunnelSide(
         peer=peer.target,
@@ -139,6 +141,7 @@ def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
         without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
         mark=tunnel.fwmark,
         manages_routes=tunnel.product in MANAGED,
+        elsewhere=tunnel.product == "wireguard" and bool(port) and port not in bound,
     )
 
 

@@ -7,9 +7,10 @@ import pytest
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import Tapped
+from preflight.model.udp_port import UdpPort
 from preflight.proto.way.kernel_word import Watched
 from preflight.proto.way.netfilter.ruleset import FilterSnapshot
-from preflight.proto.way.observers import PROBE_BYTES, Moment, Record, filter_bursts, observe
+from preflight.proto.way.observers import PROBE_BYTES, Moment, Record, filter_bursts, observe, tunnel_side
 from tests.proto.way import world
 from tests.proto.way.seeing import BEGAN_NS, OWN, PROBE, READ_NS, B, inner, outer, state
 
@@ -37,6 +38,15 @@ def test_a_burst_has_the_length_of_its_own_packets(payload_bytes: int, peer: str
     made = record(payload_bytes=payload_bytes, peer=peer)
     assert made.inner.length_bytes == length
     assert next(iter(filter_bursts(made))).flow.length_bytes == length
+
+
+def test_a_tunnel_without_its_port_here_leaves_elsewhere() -> None:
+    """A container has the tunnel's device, and the socket stays in the namespace in which the tunnel was made."""
+    peer, here = Peer(address=B, name="b"), (UdpPort(51820, "0.0.0.0"),)
+    assert not tunnel_side(peer, state(), here).elsewhere
+    assert not tunnel_side(peer, state(), None).elsewhere
+    assert tunnel_side(peer, state(), ()).elsewhere
+    assert not tunnel_side(peer, state(listen_port=None), ()).elsewhere
 
 
 def test_unsigned_probes_are_seen_to_leave() -> None:
