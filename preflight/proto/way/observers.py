@@ -1,6 +1,6 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
@@ -9,7 +9,6 @@ from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
-from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
@@ -169,8 +168,10 @@ def outer_answer(flow: Flow) -> Flow:
     return answer if flow.source_port else replace(answer, source_port=None, destination_port=flow.destination_port)
 
 
-def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
-    """This node's end of the tunnel to a peer."""
+def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | None = None) -> TunnelSide:
+    """This node's end of the tunnel to a peer. ports: the UDP sockets of this namespace, None if they are not known."""
+    port = tunnel.listen_port
+    bound = {each.port for each in ports} if ports is not None else {port}
     owner = tunnel.peer_for(peer.address)
     return TunnelSide(
         peer=peer.target,
@@ -183,6 +184,7 @@ def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
         without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
         mark=tunnel.fwmark,
         manages_routes=tunnel.product in MANAGED,
+        elsewhere=tunnel.product == "wireguard" and bool(port) and port not in bound,
     )
 
 
@@ -202,7 +204,7 @@ def observe(record: Record) -> tuple[Observation, ...]:
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
         *_watched_before(record),
-        *_of_kernel(record),
+        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
         *strayed,
         *with_filters_behind(
             observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
@@ -215,28 +217,6 @@ def observe(record: Record) -> tuple[Observation, ...]:
         ),
         *_along_the_way(record),
     )
-
-
-def _of_kernel(record: Record) -> Iterator[Observation]:
-    """What the kernel of this network namespace says; of the tunnel's own packets only if they leave here."""
-    before, after, own = record.before.kernel, record.after.kernel, record.tunnel.listen_port
-    elsewhere = own is not None and own not in {each.port for each in record.ports}
-    leaves_elsewhere = elsewhere and _view(record, record.stats, large=False).counted_sent > 0
-    for each in observe_kernel(before, after, record.watched, record.answers):
-        if leaves_elsewhere and each.station in _OUTER_HERE:
-            reason = "the tunnel's own packets leave in another network namespace"
-            yield replace(each, finding="blind", reason=reason, death=None)
-        else:
-            yield each
-
-
-_OUTER_HERE = tuple(Station(id) for id in ("route-outer", "neighbour", "egress-outer"))
-
-
-def _of_tunnel(record: Record, tunnel: PeerTunnel | None, by: str) -> Iterator[Observation]:
-    """What the tap and the tunnel's own state say. tunnel, by: the peer's word on its own, and how it came."""
-    for view in _views(record):
-        yield from observe_tunnel(view, tunnel, by)
 
 
 def _astray(record: Record) -> Iterator[Observation]:

@@ -81,16 +81,6 @@ def test_an_endpoint_that_no_product_tells_is_seen_on_the_wire() -> None:
     assert outer_seen(Tapped(packets=(seeing.outer("data", out=True, product="nebula"),)), B, "nebula") is None
 
 
-def test_routes_of_this_namespace_say_nothing_of_a_tunnel_made_in_another() -> None:
-    """A container has no way to the endpoint, and its tunnel works: its packets leave by the host's tables."""
-    nowhere = world.state(entries=(), flows=(OUTER,))
-    grown = seeing.state(seeing.peer(tx_bytes=5000))
-    after = Moment(overlay=grown, kernel=nowhere, rules=FilterSnapshot())
-    assert [each.finding for each in said(record(after=after), "route-outer")] == ["blind"]
-    here = record(after=after, ports=(UdpPort(PORT, HERE),))
-    assert [each.finding for each in said(here, "route-outer")] == ["killed"]
-
-
 @pytest.mark.parametrize(
     ("payload_bytes", "peer", "length"),
     [(76, B, 104), (164, B, 192), (164, "fd66::2", 212), (76, "fd66::2", 124), (0, B, PROBE_BYTES)],
@@ -101,6 +91,15 @@ def test_a_burst_has_the_length_of_its_own_packets(payload_bytes: int, peer: str
     made = replace(record(stats=stats), peer=Peer(peer, "b"))
     assert made.inner.length_bytes == length
     assert next(iter(filter_bursts(made))).flow.length_bytes == length
+
+
+def test_a_tunnel_without_its_port_here_leaves_elsewhere() -> None:
+    """A container has the tunnel's device, and the socket stays in the namespace in which the tunnel was made."""
+    peer, here = Peer(address=B, name="b"), (UdpPort(51820, "0.0.0.0"),)
+    assert not tunnel_side(peer, seeing.state(), here).elsewhere
+    assert not tunnel_side(peer, seeing.state(), None).elsewhere
+    assert tunnel_side(peer, seeing.state(), ()).elsewhere
+    assert not tunnel_side(peer, seeing.state(listen_port=None), ()).elsewhere
 
 
 def test_unsigned_probes_are_seen_to_leave() -> None:
