@@ -7,7 +7,7 @@ from preflight.api import CONTROL, Direction, Result, Station, failed, inconclus
 from preflight.engine.diagnosis import diagnose
 from preflight.proto.way.stations import request
 
-F, RT, L = Direction.FORWARD, Direction.ROUND_TRIP, Direction.LOCAL
+F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
 
 
 def at(check: str, result: Result) -> Result:
@@ -37,3 +37,15 @@ def test_what_stops_packets_comes_before_what_a_request_meets() -> None:
     leak = at("control.dns", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, L, "", station=request("route")))
     dead = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, ""))
     assert [cause.target for cause in diagnose([leak, dead])] == ["b", CONTROL]
+
+
+def test_an_own_rule_explains_nothing_of_the_other_direction() -> None:
+    """What this node drops when it comes in, and what a peer never gets, are two faults."""
+    rule = at("way.packet", failed(codes.HOST_FIREWALL_DROP, "b", R, "", station=Station("prerouting", "receiver")))
+    lost = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, ""))
+    silence = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, ""))
+    causes = diagnose([rule, lost, silence])
+    assert [(cause.code, cause.direction) for cause in causes] == [
+        (codes.HOST_FIREWALL_DROP, R),
+        (codes.REACH_NO_FORWARD, F),
+    ]
