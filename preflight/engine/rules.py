@@ -236,7 +236,7 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.no-keepalive", ("udp.nat-timeout",)),
     Rule("overlay.relayed", ("udp.jitter", "control.slow", "mtu.reduced"), "control"),
     # The path to one peer.
-    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control"),
+    Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", _same_way),
     *(
         Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_SILENT), "control")
         for cause in ("reach.no-forward", "reach.no-reverse")

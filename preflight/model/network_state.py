@@ -51,7 +51,8 @@ class TunnelSide:
     where the product spreads it. addresses: this node's own inside the tunnel, without their lengths. endpoint: as
     HOST:PORT, None if it cannot be read. owned: whether a peer of the product owns the address; None: the product
     cannot say. without_address: how many of its peers own none of the address's family. mark: the tunnel's own packets
-    have it. manages_routes: the product writes the routes, and a route by hand would be lost or in its way.
+    have it. manages_routes: the product writes the routes, and a route by hand would be lost or in its way. elsewhere:
+    its own packets leave in another network namespace, whose routes nobody here can ask for.
     """
 
     peer: str
@@ -64,6 +65,7 @@ class TunnelSide:
     without_address: int = 0
     mark: int = 0
     manages_routes: bool = False
+    elsewhere: bool = False
 
     def own_address(self, flow: Flow) -> str | None:
         """This node's only address inside the tunnel of a flow's family; None if it has none or several."""

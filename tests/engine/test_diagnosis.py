@@ -27,7 +27,6 @@ from preflight.api import (
 from preflight.engine.diagnosis import SEVERITY, Cause, diagnose
 from preflight.engine.rules import RULES, Rule
 from preflight.model.facts import EnrolmentStepFacts, MtuFacts, ReversePathFilterFacts, TunnelMtuFacts
-from preflight.proto.way.stations import request
 from tests.sample_facts import sample
 
 F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
@@ -98,30 +97,6 @@ def test_a_black_hole_on_the_way_to_the_control_plane(host: str | None) -> None:
     causes = diagnose([tcp, path, join], host)
     assert [cause.target for cause in causes] == (["b"] if host else ["b", CONTROL])
     assert join.id in causes[-1].explains
-
-
-def test_what_dies_before_a_hub_explains_what_is_behind_it() -> None:
-    """A narrow way to a hub is the way to the control plane too; what the hub forwards to one peer only is not."""
-    hole = at("mtu.echo", failed(codes.MTU_BLACK_HOLE, "b", F, ""))
-    tcp = at("mtu.tcp", failed(codes.MTU_BLACK_HOLE, CONTROL, F, ""))
-    search = at("mtu.tcp", inconclusive(codes.RUN_TIMEOUT, CONTROL, RT, ""))
-    silent = at("control.connect", failed(codes.CONTROL_TIMEOUT, CONTROL, RT, ""))
-    for effect in (tcp, search):
-        assert len(diagnose([hole, effect], sharing=frozenset("b"))) == 1
-        assert len(diagnose([hole, effect])) == 2
-    here, hub = (
-        at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, "", station=station))
-        for station in (Station("network", "network"), Station("forward", "forwarder"))
-    )
-    assert len(diagnose([here, silent], sharing=frozenset("b"))) == 1
-    assert len(diagnose([hub, silent], sharing=frozenset("b"))) == 2
-
-
-def test_what_stops_packets_comes_before_what_a_request_meets() -> None:
-    """A route of the control plane's name is a matter of requests, although its code is one of the overlay's."""
-    leak = at("control.dns", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, L, "", station=request("route")))
-    dead = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, ""))
-    assert [cause.target for cause in diagnose([leak, dead])] == ["b", CONTROL]
 
 
 def test_what_another_check_repeats_is_listed_and_not_said_twice() -> None:

@@ -14,6 +14,7 @@ from preflight.lab.truth import Deciding, Place, Truth
 _PLACE = Place("packet", "rp", "receiver")
 _CODE = "host.rp-filter"
 _TO_LAN = "route replace $peer/$length via $gateway dev $lan"
+_BY_UPLINK = Deciding("interface", UNDERLAY)
 _MARK = 7
 _BY_MARK = (
     "rule add fwmark 7 lookup 177 pref 90",
@@ -60,12 +61,12 @@ _NONE = "b's filter is loose, and no route leads to a"
 
 
 def _second_path_here(setup: Setup) -> Truth:
-    """The answers come to a's uplink; a tap there shows it, whatever b reports.
+    """The answers come to a's uplink; a tap there shows it, whatever b reports. Without it b's report has its route.
 
     wg-quick's own rule, which it sets up with a default route, drops them before the filter is asked.
     """
     if setup.user != "root":
-        return words.silence(setup, "reverse")
+        return words.answers_there(setup, "route", code="overlay.route-leak", deciding=_BY_UPLINK, reported=True)
     quick = setup.product == "wireguard" and setup.routes == "default"
     less = (_CODE, words.UNREACHABLE, words.NO_REVERSE)
     return Truth(
@@ -73,7 +74,7 @@ def _second_path_here(setup: Setup) -> Truth:
         "b",
         "reverse",
         place=Place("packet", "prerouting", "receiver") if quick else _PLACE,
-        deciding=Deciding("interface", UNDERLAY),
+        deciding=_BY_UPLINK,
         heals="command",
         where="peer",
         vague=less,

@@ -20,6 +20,7 @@ from preflight.model.overlay import OverlayState
 from preflight.model.path import StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket
+from preflight.model.udp_port import UdpPort
 from preflight.net.way.echo import ask_echo
 from preflight.net.way.firewall import Firewall
 from preflight.net.way.kernel_questions import KernelQuestions
@@ -149,7 +150,7 @@ class PacketWays:
             last = await self._read(tap, sent, overlay) if waited else first
             rules, ruled_ns = first.after.rules, first.ruled_ns
             last = replace(last, after=replace(last.after, rules=rules), ruled_ns=ruled_ns)
-            last = replace(last, asked=self._path.asked(peer))
+            last = replace(last, asked=self._path.asked(peer), asked_meanwhile=sent.asked is None)
         return await self._traced(await self._asked(last))
 
     async def _traced(self, record: Record) -> Record:
@@ -172,7 +173,7 @@ class PacketWays:
     async def _send(self, peer: Peer, overlay: OverlayState, large: bool, stack: AsyncExitStack) -> tuple[Tap, Record]:
         """Read, open the tap, and send the burst: a record without what comes after it."""
         tunnel, ports = overlay.tunnel_for(peer.address), udp_ports()
-        watched = await self._watched(peer, tunnel)
+        watched = await self._watched(peer, tunnel, ports)
         before = await self._moment(overlay, watched)
         link = before.kernel.link(tunnel.interface)
         carrier = carrier_of(tunnel, link.kind if link else None, ports)
@@ -245,14 +246,18 @@ class PacketWays:
             peer, count=LARGE_COUNT, interval_s=INTERVAL_S, payload_bytes=size, timeout_s=ANSWER_S
         )
 
-    async def _watched(self, peer: Peer, tunnel: OverlayState) -> Watched:
-        """The flows, with the source that the kernel chooses for the tunnel's own packets."""
-        outer = outer_flow(tunnel, peer.address)
+    async def _watched(self, peer: Peer, tunnel: OverlayState, ports: Sequence[UdpPort]) -> Watched:
+        """The flows, with the source that the kernel chooses for the tunnel's own packets.
+
+        None of those where they leave in another namespace: this one's routes say nothing of them.
+        """
+        side = tunnel_side(peer, tunnel, ports)
+        outer = None if side.elsewhere else outer_flow(tunnel, peer.address)
         if outer is not None:
             lookup = (await self._kernel.snapshot((outer,))).lookup(outer)
             outer = outer_flow(tunnel, peer.address, (lookup.source if lookup else None) or "")
         flows = (inner_flow(peer, os.getuid()),)
-        return Watched(tunnel=tunnel_side(peer, tunnel), flows=flows, outer=outer, sent=COUNT)
+        return Watched(tunnel=side, flows=flows, outer=outer, sent=COUNT)
 
     async def _moment(self, overlay: OverlayState, watched: Watched) -> Moment:
         first = await self._kernel.snapshot(*questions(watched))

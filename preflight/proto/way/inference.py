@@ -58,9 +58,16 @@ def infer(table: Sequence[Station], observations: Iterable[Observation]) -> Foll
     told = next((followed for followed in tries if followed.place or followed.gap), tries[0])
     if told is tries[0] and told.death is None and (shakes := tries[1]).death is not None:
         # Without a handshake nothing passes: its proven death is why packets vanish, if it is where they do.
-        told = shakes if shakes.place in (*told.gap, told.place) else told
+        told = shakes if _within(at, told, shakes.place) else told
     likely = next((followed.likely for followed in tries if followed.likely), None)
     return told if told.place is not None or likely is None else replace(told, likely=told.likely or likely)
+
+
+def _within(at: Mapping[Station, int], told: Followed, place: Station | None) -> bool:
+    """Whether a station lies where packets vanish: nothing at it drops them, but it may decide that they die later."""
+    left, before = told.gap or ((told.place,) if told.place else ()), told.before()
+    first = -1 if before is None else at[before]
+    return place is not None and bool(left) and first < at[place] <= at[left[-1]]
 
 
 def _about(known: Iterable[Observation], classes: Sequence[PacketClass]) -> list[Observation]:

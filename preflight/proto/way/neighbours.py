@@ -18,7 +18,7 @@ from preflight.model.routing import Asked, Entry, Neighbour, shown_network
 from preflight.proto.way import reroute
 from preflight.proto.way.fib import decide, explain
 from preflight.proto.way.observation import Death, Observation
-from preflight.proto.way.outer import default_by, defaults
+from preflight.proto.way.outer import ELSEWHERE, default_by, defaults
 from preflight.proto.way.stations import Station
 
 NEIGHBOUR = Station("neighbour")
@@ -55,6 +55,8 @@ def observe_neighbour(
     routers: neighbours that have a way to the endpoint. flow: the tunnel's own packets; None where the endpoint is not
     known: then the default route's gateway counts, which is not certain.
     """
+    if tunnel.elsewhere:
+        return Observation(station=NEIGHBOUR, finding="blind", reason=ELSEWHERE)
     hop = next_hop(state, flow, tunnel)
     if hop is None:
         return Observation(station=NEIGHBOUR, finding="clear", reason="this device asks no neighbour")

@@ -1,6 +1,6 @@
 """All observers of one burst together: what each needs to know of it, and what all of them say; pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from preflight.model.flow import Flow
@@ -9,7 +9,6 @@ from preflight.model.network_state import NetworkState, TunnelSide
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, StampStats
 from preflight.model.peer import Peer
-from preflight.model.peer_tunnel import PeerTunnel
 from preflight.model.tapped import EchoAnswer, TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
 from preflight.proto.way.astray import arriving_astray, astray, missed, observe_astray
@@ -51,9 +50,10 @@ class Record:
 
     stats: what its socket saw; large: of packets as large as the tunnel's MTU, None if none were sent. read_ns: when
     `after` was read; ruled_ns: when its rules were, which may be earlier.
-    carrier: whose packets carry the tunnel. echo: of a peer that refuses. pings: it answers echoes.
-    answers: of the uplink, None if it was not asked. others: addresses of further peers. traces: to its endpoint, where
-    nothing else showed the place. traced: rules that were traced while the burst passed. uid: of this process.
+    carrier: whose packets carry the tunnel. asked_meanwhile: the peer was asked while the tap looked. echo: of a peer
+    that refuses. pings: it answers echoes. answers: of the uplink, None if it was not asked. others: addresses of
+    further peers. traces: to its endpoint, where nothing else showed the place. traced: rules that were traced
+    while the burst passed. uid: of this process.
     """
 
     peer: Peer
@@ -68,6 +68,7 @@ class Record:
     ports: tuple[UdpPort, ...] = ()
     carrier: str | None = None
     asked: AskResult | None = None
+    asked_meanwhile: bool = False
     echo: EchoAnswer | None = None
     pings: bool = False
     others: tuple[str, ...] = ()
@@ -167,8 +168,10 @@ def outer_answer(flow: Flow) -> Flow:
     return answer if flow.source_port else replace(answer, source_port=None, destination_port=flow.destination_port)
 
 
-def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
-    """This node's end of the tunnel to a peer."""
+def tunnel_side(peer: Peer, tunnel: OverlayState, ports: Collection[UdpPort] | None = None) -> TunnelSide:
+    """This node's end of the tunnel to a peer. ports: the UDP sockets of this namespace, None if they are not known."""
+    port = tunnel.listen_port
+    bound = {each.port for each in ports} if ports is not None else {port}
     owner = tunnel.peer_for(peer.address)
     return TunnelSide(
         peer=peer.target,
@@ -181,6 +184,7 @@ def tunnel_side(peer: Peer, tunnel: OverlayState) -> TunnelSide:
         without_address=sum(not _has_family(each, peer.address) for each in tunnel.peers),
         mark=tunnel.fwmark,
         manages_routes=tunnel.product in MANAGED,
+        elsewhere=tunnel.product == "wireguard" and bool(port) and port not in bound,
     )
 
 
@@ -199,7 +203,8 @@ def observe(record: Record) -> tuple[Observation, ...]:
     return (
         *inner_word(record.stats, record.peer.target, record.peer.address, echo=record.echo, pings=record.pings),
         *large,
-        *_of_kernel(record),
+        *_watched_before(record),
+        *observe_kernel(before.kernel, after.kernel, record.watched, record.answers),
         *strayed,
         *with_filters_behind(
             observe_filters(before.rules, after.rules, bursts, traced=record.traced), after.kernel, record.watched
@@ -212,28 +217,6 @@ def observe(record: Record) -> tuple[Observation, ...]:
         ),
         *_along_the_way(record),
     )
-
-
-def _of_kernel(record: Record) -> Iterator[Observation]:
-    """What the kernel of this network namespace says; of the tunnel's own packets only if they leave here."""
-    before, after, own = record.before.kernel, record.after.kernel, record.tunnel.listen_port
-    elsewhere = own is not None and own not in {each.port for each in record.ports}
-    leaves_elsewhere = elsewhere and _view(record, record.stats, large=False).counted_sent > 0
-    for each in observe_kernel(before, after, record.watched, record.answers):
-        if leaves_elsewhere and each.station in _OUTER_HERE:
-            reason = "the tunnel's own packets leave in another network namespace"
-            yield replace(each, finding="blind", reason=reason, death=None)
-        else:
-            yield each
-
-
-_OUTER_HERE = tuple(Station(id) for id in ("route-outer", "neighbour", "egress-outer"))
-
-
-def _of_tunnel(record: Record, tunnel: PeerTunnel | None, by: str) -> Iterator[Observation]:
-    """What the tap and the tunnel's own state say. tunnel, by: the peer's word on its own, and how it came."""
-    for view in _views(record):
-        yield from observe_tunnel(view, tunnel, by)
 
 
 def _astray(record: Record) -> Iterator[Observation]:
@@ -316,8 +299,27 @@ def _views(record: Record) -> Iterator[TunnelView]:
         yield _view(record, record.large, large=True)
 
 
+def _answered_there(record: Record) -> int:
+    """How many packets the peer sent while the tap looked: it answers what comes to it, and is asked by mailbox.
+
+    0 where only another time is known: what it sent then, no tap could miss.
+    """
+    report = record.asked.report if record.asked else None
+    return report.sent if report is not None and (report.received or record.asked_meanwhile) else 0
+
+
+def _watched_before(record: Record) -> Iterator[Observation]:
+    """What came out of the tunnel while the peer was asked, before this burst."""
+    came = record.asked.on_interface if record.asked is not None else None
+    if came:
+        reason = f"{came} packets of {record.peer.target} came in by {record.tunnel.interface} while it was asked"
+        yield Observation(
+            station=Station("tunnel", "receiver"), finding="seen", direction="reverse", reason=reason, seen=came
+        )
+
+
 def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
-    kernel, report = record.after.kernel, record.asked.report if record.asked else None
+    kernel = record.after.kernel
     lookup = kernel.lookup(record.watched.outer) if record.watched.outer else None
     address, port = stats.local or ("", None)
     flow = replace(record.inner, source=address, source_port=port, length_bytes=record.length_of(stats))
@@ -335,6 +337,6 @@ def _view(record: Record, stats: StampStats, *, large: bool) -> TunnelView:
         ports=record.ports,
         tunnels=record.after.overlay.tunnels,
         others=record.others,
-        answers_sent=report.sent if report else 0,
+        answers_sent=_answered_there(record),
         carrier=record.carrier,
     )

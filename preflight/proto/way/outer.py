@@ -23,6 +23,7 @@ from preflight.proto.way.routing import refusal_type, why_refused
 from preflight.proto.way.stations import Station
 
 ROUTE_OUTER = Station("route-outer")
+ELSEWHERE = "the tunnel's own packets leave in another network namespace, whose routes and neighbours nobody here sees"
 NO_UPLINK = ("wireguard", "tun", "vxlan", "gre", "ipip", "sit", "ip6tnl", "dummy", "vrf", "ifb", "nlmon")
 """Kinds of devices that are tunnels themselves, or lead nowhere."""
 _HALF = 1
@@ -44,12 +45,14 @@ def observe_route_outer(
     routers: neighbours that have a way to the endpoint (`preflight.net.way.ask_router`). unrouted: packets without a
     route that the kernel counted while all of a burst passed into the tunnel; 0 where it was only a part of a burst.
     """
+    if tunnel.elsewhere or not any(_may_be_uplink(link, tunnel) for link in state.links):
+        return Observation(station=ROUTE_OUTER, finding="blind", reason=ELSEWHERE)
     lookup = state.lookup(flow) if flow else None
     death = _of_route(state, lookup, tunnel, routers) if lookup else _of_links(state, tunnel, unrouted)
     if death is not None:
         return Observation(station=ROUTE_OUTER, finding="killed", death=death)
     if lookup is None:
-        return Observation(station=ROUTE_OUTER, finding="blind", reason=_not_known(state, tunnel))
+        return Observation(station=ROUTE_OUTER, finding="blind", reason="the tunnel's endpoint is not known")
     return Observation(station=ROUTE_OUTER, finding="clear", reason=f"the kernel sends it {lookup}")
 
 
@@ -242,13 +245,6 @@ def _only_networks(state: NetworkState, tunnel: TunnelSide) -> bool:
         and not each.dead
     )
     return bool(uplinks) and state.complete and not any(True for _ in everywhere)
-
-
-def _not_known(state: NetworkState, tunnel: TunnelSide) -> str:
-    """Why nobody can ask for the route."""
-    if not any(_may_be_uplink(link, tunnel) for link in state.links):
-        return "no link here leads outside, so the tunnel's own packets leave in another network namespace"
-    return "the tunnel's endpoint is not known"
 
 
 def defaults(state: NetworkState, tunnel: TunnelSide) -> Iterable[Entry]:

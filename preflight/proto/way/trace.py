@@ -133,6 +133,7 @@ def observe_private(state: NetworkState, flow: Flow, tunnel: TunnelSide, traces:
         facts=DeathFacts(endpoint=endpoint, gateway=gateway),
         remedies=look(f"wg show {tunnel.interface} endpoints", root=True),
         certain=False,
+        later=True,  # the packets leave, for a place that the default gateway does not lead to
     )
     return Observation(station=ROUTE_OUTER, finding="killed", packets="handshake", death=death)
 

@@ -28,6 +28,7 @@ _BOTH_WAYS = frozenset(
         codes.HOST_UPLINK_DOWN,
         codes.OVERLAY_ALLOWED_IPS,
         codes.OVERLAY_DAEMON_DOWN,
+        codes.OVERLAY_ENDPOINT_HAIRPIN,
         codes.OVERLAY_HANDSHAKE_STALE,
         codes.OVERLAY_NO_HANDSHAKE,
         codes.OVERLAY_PORT_CONFLICT,

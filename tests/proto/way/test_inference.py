@@ -68,6 +68,14 @@ def test_a_handshake_that_is_refused_is_why_packets_vanish() -> None:
     refused = _said("socket-outer", "killed", host="receiver", packets="handshake")
     words = [_said("tunnel", "seen"), _said("socket", "absent", host="receiver")]
     assert infer(PACKET, [*words, refused]).place == refused.station
+    hairpin = Observation(
+        station=Station("route-outer"),
+        finding="killed",
+        packets="handshake",
+        death=Death(code=codes.OVERLAY_ENDPOINT_HAIRPIN, message="the own router", later=True),
+    )
+    leaving = [_said("route-outer", "clear"), _said("wire", "seen", packets="handshake")]
+    assert infer(PACKET, [*words, *leaving, hairpin]).place == hairpin.station
     before = [_said("route", "seen"), _said("tunnel", "absent")]
     followed = infer(PACKET, [*before, refused])
     assert (followed.place, [station.id for station in followed.gap]) == (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from preflight.model.flow import Flow
-from preflight.model.path import StampStats
+from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.model.peer import Peer
 from preflight.model.tapped import TapPacket, Tapped
 from preflight.model.udp_port import UdpPort
@@ -24,7 +24,7 @@ from preflight.proto.way.observers import (
     tunnel_side,
 )
 from tests.proto.way import seeing, world
-from tests.proto.way.seeing import BEGAN_NS, HERE, OWN, PORT, PROBE, READ_NS, THERE, B
+from tests.proto.way.seeing import BEGAN_NS, HERE, LENGTH, OWN, PORT, PROBE, READ_NS, THERE, B
 
 SENT = 6
 KERNEL = world.state(flows=())
@@ -81,16 +81,6 @@ def test_an_endpoint_that_no_product_tells_is_seen_on_the_wire() -> None:
     assert outer_seen(Tapped(packets=(seeing.outer("data", out=True, product="nebula"),)), B, "nebula") is None
 
 
-def test_routes_of_this_namespace_say_nothing_of_a_tunnel_made_in_another() -> None:
-    """A container has no way to the endpoint, and its tunnel works: its packets leave by the host's tables."""
-    nowhere = world.state(entries=(), flows=(OUTER,))
-    grown = seeing.state(seeing.peer(tx_bytes=5000))
-    after = Moment(overlay=grown, kernel=nowhere, rules=FilterSnapshot())
-    assert [each.finding for each in said(record(after=after), "route-outer")] == ["blind"]
-    here = record(after=after, ports=(UdpPort(PORT, HERE),))
-    assert [each.finding for each in said(here, "route-outer")] == ["killed"]
-
-
 @pytest.mark.parametrize(
     ("payload_bytes", "peer", "length"),
     [(76, B, 104), (164, B, 192), (164, "fd66::2", 212), (76, "fd66::2", 124), (0, B, PROBE_BYTES)],
@@ -103,6 +93,15 @@ def test_a_burst_has_the_length_of_its_own_packets(payload_bytes: int, peer: str
     assert next(iter(filter_bursts(made))).flow.length_bytes == length
 
 
+def test_a_tunnel_without_its_port_here_leaves_elsewhere() -> None:
+    """A container has the tunnel's device, and the socket stays in the namespace in which the tunnel was made."""
+    peer, here = Peer(address=B, name="b"), (UdpPort(51820, "0.0.0.0"),)
+    assert not tunnel_side(peer, seeing.state(), here).elsewhere
+    assert not tunnel_side(peer, seeing.state(), None).elsewhere
+    assert tunnel_side(peer, seeing.state(), ()).elsewhere
+    assert not tunnel_side(peer, seeing.state(listen_port=None), ()).elsewhere
+
+
 def test_unsigned_probes_are_seen_to_leave() -> None:
     """The tunnel's data is known by the length inside, so a wrong one would claim that nothing left this node."""
     data = [seeing.outer("data", out=True, inner_bytes=(97, 112)) for _ in range(SENT)]
@@ -110,3 +109,28 @@ def test_unsigned_probes_are_seen_to_leave() -> None:
     made = record(*(seeing.inner(out=True) for _ in range(SENT)), *data, stats=stats)
     (leaving,) = [each for each in said(made, "wire") if each.direction == "forward"]
     assert (leaving.finding, leaving.packets, leaving.seen) == ("seen", "data", 6)
+
+
+def asked(*, received: int, on_interface: int | None = None) -> AskResult:
+    """What the peer's report of ten packets each way says."""
+    report = PeerReport(received=received, sent=10)
+    return AskResult(sent=10, answered=0, report=report, on_interface=on_interface, local=(OWN, PROBE))
+
+
+@pytest.mark.parametrize(
+    ("received", "meanwhile", "finding"), [(0, False, "blind"), (10, False, "absent"), (0, True, "absent")]
+)
+def test_only_what_a_peer_sends_while_the_tap_looks_can_be_missed(received: int, meanwhile: bool, finding: str) -> None:
+    """A peer that gets nothing answers nothing: what it sent when it was asked, earlier, does not prove a loss now."""
+    data = seeing.outer("data", out=True, inner_bytes=(LENGTH - 15, LENGTH))
+    stats = StampStats(sent=SENT, answered=0, local=(OWN, PROBE), payload_bytes=LENGTH - 28)
+    made = record(seeing.inner(out=True), data, stats=stats, asked=asked(received=received), asked_meanwhile=meanwhile)
+    (wire,) = [each for each in said(made, "wire", "receiver") if each.packets == "data"]
+    assert wire.finding == finding
+
+
+def test_what_came_out_of_the_tunnel_while_the_peer_was_asked() -> None:
+    """The inquiry's own watch has seen it, so it died behind the tunnel."""
+    made = record(asked=asked(received=0, on_interface=10))
+    assert [(each.finding, each.seen) for each in said(made, "tunnel", "receiver")] == [("seen", 10)]
+    assert said(record(asked=asked(received=0, on_interface=0)), "tunnel", "receiver") == []

@@ -160,8 +160,11 @@ def test_packets_that_the_kernel_had_no_route_for_prove_it() -> None:
 def test_without_a_link_to_the_outside_the_tunnel_leaves_elsewhere() -> None:
     """A container that has only the tunnel's device lacks no route: its packets leave in the host's namespace."""
     inside = state(links=tuple(link for link in LINKS if link.name != "eth0"), entries=ENTRIES[:1])
-    found = observe_route_outer(inside, None, TUNNEL)
-    assert (found.finding, "in another network namespace" in found.reason) == ("blind", True)
+    for flow in (None, OUTER):
+        found = observe_route_outer(inside, flow, TUNNEL)
+        assert (found.finding, "in another network namespace" in found.reason) == ("blind", True)
+    with_an_uplink = state(entries=ENTRIES[:2])
+    assert observe_route_outer(with_an_uplink, OUTER, replace(TUNNEL, elsewhere=True)).finding == "blind"
 
 
 @pytest.mark.parametrize(("endpoint", "kind"), [("203.0.113.7", "next"), ("9.9.9.9", "fix")])

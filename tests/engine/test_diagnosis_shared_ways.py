@@ -1,0 +1,51 @@
+"""Causes on a way that several targets share, and their order where packets and requests are both in trouble."""
+
+from dataclasses import replace
+
+from preflight import codes
+from preflight.api import CONTROL, Direction, Result, Station, failed, inconclusive
+from preflight.engine.diagnosis import diagnose
+from preflight.proto.way.stations import request
+
+F, R, RT, L = Direction.FORWARD, Direction.REVERSE, Direction.ROUND_TRIP, Direction.LOCAL
+
+
+def at(check: str, result: Result) -> Result:
+    """A result as the runner would stamp it."""
+    return replace(result, check=check, category=check.partition(".")[0])
+
+
+def test_what_dies_before_a_hub_explains_what_is_behind_it() -> None:
+    """A narrow way to a hub is the way to the control plane too; what the hub forwards to one peer only is not."""
+    hole = at("mtu.echo", failed(codes.MTU_BLACK_HOLE, "b", F, ""))
+    tcp = at("mtu.tcp", failed(codes.MTU_BLACK_HOLE, CONTROL, F, ""))
+    search = at("mtu.tcp", inconclusive(codes.RUN_TIMEOUT, CONTROL, RT, ""))
+    silent = at("control.connect", failed(codes.CONTROL_TIMEOUT, CONTROL, RT, ""))
+    for effect in (tcp, search):
+        assert len(diagnose([hole, effect], sharing=frozenset("b"))) == 1
+        assert len(diagnose([hole, effect])) == 2
+    here, hub = (
+        at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, "", station=station))
+        for station in (Station("network", "network"), Station("forward", "forwarder"))
+    )
+    assert len(diagnose([here, silent], sharing=frozenset("b"))) == 1
+    assert len(diagnose([hub, silent], sharing=frozenset("b"))) == 2
+
+
+def test_what_stops_packets_comes_before_what_a_request_meets() -> None:
+    """A route of the control plane's name is a matter of requests, although its code is one of the overlay's."""
+    leak = at("control.dns", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, L, "", station=request("route")))
+    dead = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, ""))
+    assert [cause.target for cause in diagnose([leak, dead])] == ["b", CONTROL]
+
+
+def test_an_own_rule_explains_nothing_of_the_other_direction() -> None:
+    """What this node drops when it comes in, and what a peer never gets, are two faults."""
+    rule = at("way.packet", failed(codes.HOST_FIREWALL_DROP, "b", R, "", station=Station("prerouting", "receiver")))
+    lost = at("way.packet", failed(codes.REACH_NO_FORWARD, "b", F, ""))
+    silence = at("reach.icmp", failed(codes.REACH_UNREACHABLE, "b", RT, ""))
+    causes = diagnose([rule, lost, silence])
+    assert [(cause.code, cause.direction) for cause in causes] == [
+        (codes.HOST_FIREWALL_DROP, R),
+        (codes.REACH_NO_FORWARD, F),
+    ]
