@@ -236,7 +236,8 @@ def finding(outcome: HttpAnswer | ControlError, url: ControlUrl | None = None) -
 def _good(probe: Probe, slow_ms: float) -> Result:
     rtts = _round_trips(probe)
     median = statistics.median(rtts)
-    times = f"{median:.1f} ms (median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f})"
+    spread = f"median of {len(rtts)}; {min(rtts):.1f} to {max(rtts):.1f}" if len(rtts) > 1 else "measured once"
+    times = f"{median:.1f} ms ({spread})"
     again = f", after {probe.attempts} attempts" if probe.attempts > 1 else ""
     station = request("server")
     more = {"attempts": probe.attempts, "facts": _facts(probe), "evidence": (_evidence(probe),), "station": station}

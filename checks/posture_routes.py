@@ -105,6 +105,7 @@ Question = tuple[str, str, "SecretStr | None"]
     subject="control",
     codes=(codes.POSTURE_OPEN, codes.POSTURE_ROUTE_OPEN, codes.CONTROL_REDIRECTED, codes.CONTROL_NOT_POPULI),
     needs=("control.api",),
+    after=("udp.quality",),  # on a slow link this many requests would disturb what that measures
     timeout=60,
 )
 async def posture_routes(ctx: Context) -> AsyncGenerator[Result, None]:

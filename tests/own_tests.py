@@ -150,6 +150,7 @@ ELSEWHERE = {
     "preflight/model/icmp.py": "tests/checks/test_reach_icmp.py",
     "preflight/model/kernel.py": "tests/net/test_kernel.py",
     "preflight/model/leaks.py": "tests/net/secrets/test_git.py",
+    "preflight/model/name_fixes.py": "tests/model/test_fix.py",
     "preflight/model/network_fixes.py": "tests/model/test_fix.py",
     "preflight/model/counters.py": "tests/proto/way/test_counters.py",
     "preflight/model/network_state.py": "tests/proto/way/test_routing.py",

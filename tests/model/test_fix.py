@@ -24,6 +24,7 @@ sizes = st.integers(576, 65535)
 paths = st.from_regex(r"/[a-z]{1,5}/[a-z '$;&()-]{0,8}[a-z]", fullmatch=True)
 words = st.from_regex(r"[a-z]{1,9}", fullmatch=True)
 urls = st.builds("http://{}:{}/{}".format, words, st.integers(1, 65535), words)
+services = st.lists(words | st.just("[!UNAVAIL=return]"), max_size=3).map(lambda more: " ".join(["files", *more]))
 optional = st.none
 
 
@@ -113,6 +114,10 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "token.alone": {"path": paths, "rids": st.sets(st.sampled_from(tuple(CLEANED_BY)), min_size=1).map(tuple)},
     "environment.bearer": {},
     "environment.no-proxy": {"host": words | addresses},
+    "names.hosts": {"host": words, "address": addresses},
+    "names.hosts-less": {"host": words, "address": addresses},
+    "names.switch": {"services": services},
+    "names.resolver-less": {"address": addresses},
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip
 IDS = {kind.__dataclass_fields__["id"].default: kind for kind in KINDS}
@@ -213,6 +218,11 @@ RENEWED = {"id": "wireguard.key", "interface": "wg0", "key": KEY, "allowed_ips":
         ({"id": "settings.value", "file": "/etc/p.yaml", "key": "control.url", "value": "http://b"}, "value"),
         ({"id": "settings.value", "file": "/p.yaml", "key": "control.ca_file", "value": "/ca.pem"}, "value"),
         ({"id": "environment.no-proxy", "host": "b"}, "host"),
+        ({"id": "names.hosts", "host": "control", "address": "10.66.0.3"}, "host"),
+        ({"id": "names.hosts", "host": "control", "address": "10.66.0.3"}, "address"),
+        ({"id": "names.hosts-less", "host": "control", "address": "10.66.0.3"}, "host"),
+        ({"id": "names.hosts-less", "host": "control", "address": "10.66.0.3"}, "address"),
+        ({"id": "names.resolver-less", "address": "10.0.0.1"}, "address"),
         ({"id": "responder.start", "address": "10.66.0.2"}, "address"),
         ({"id": "responder.start", "address": "10.66.0.2", "allow": "10.66.0.1"}, "allow"),
     ],
@@ -227,6 +237,7 @@ def test_no_parameter_smuggles_anything(sound: dict[str, Any], name: str, text: 
 @pytest.mark.parametrize(
     "bad",
     [
+        *({"id": "names.switch", "services": text} for text in HOSTILE if text != "a b"),
         {"id": "link.mtu", "interface": "wg0", "mtu_bytes": "1312"},
         {"id": "link.mtu", "interface": "wg0", "mtu_bytes": 0},
         {"id": "link.mtu", "interface": "wg0", "mtu_bytes": True},

@@ -1,5 +1,6 @@
 """Route before secret: where the requests of a client go, and whether a secret may go there in clear."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from preflight.settings.load import Settings
 
 SLOW_LOOKUP_MS = 1000.0
+AGAIN_S = 2.0
+"""How old the overlay's state may be on which something is refused."""
 
 LookUp = Callable[[str, float], Awaitable[Lookup]]
 ReadOverlay = Callable[[], Awaitable[OverlayState | None]]
@@ -27,13 +30,21 @@ RoutesTo = Callable[[Iterable[str]], Awaitable[Mapping[str, Route]]]
 class SecretWay:
     """Asks the kernel where it would send something secret: only loopback and the overlay keep it from others.
 
-    overlay: reads its state. known: as it was read before.
+    overlay: reads its state. known: as it was read before. now: a monotonic clock, in seconds.
     """
 
-    def __init__(self, overlay: ReadOverlay, routes_to: RoutesTo, known: OverlayState | None = None) -> None:
+    def __init__(
+        self,
+        overlay: ReadOverlay,
+        routes_to: RoutesTo,
+        known: OverlayState | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._read_overlay = overlay
         self._routes_to = routes_to
         self._overlay = known
+        self._now = now
+        self._read_at = float("-inf")
 
     @classmethod
     def from_settings(cls, settings: "Settings", listener: Listener | None = None) -> Self:
@@ -51,22 +62,20 @@ class SecretWay:
     async def astray(self, addresses: Sequence[str]) -> dict[str, str]:
         """Where packets for these addresses would leave this node in clear, by address; nothing for the others.
 
-        The kernel is asked each time. The overlay is read again before anything is refused: it may be up by now.
+        The kernel is asked each time. The overlay is read again before anything is refused, for it may be up by now;
+        not more often than every few seconds.
         """
-        known = self._overlay
-        found = await self._asked(addresses)
-        if found and known is not None:
-            self._overlay = None
-            found = await self._asked(addresses)
-        return found
-
-    async def _asked(self, addresses: Sequence[str]) -> dict[str, str]:
         try:
             routes = await self._routes_to(addresses)
         except NeedsPlatform:
             return await loopback_only(addresses)
-        if self._overlay is None and not all(route.local for route in routes.values()):
-            self._overlay = await self._read_overlay()
+        found = self._judged(addresses, routes)
+        if found and self._now() - self._read_at > AGAIN_S:
+            self._overlay, self._read_at = await self._read_overlay(), self._now()
+            found = self._judged(addresses, routes)
+        return found
+
+    def _judged(self, addresses: Sequence[str], routes: Mapping[str, Route]) -> dict[str, str]:
         overlay = self._overlay and replace(self._overlay, routes={**self._overlay.routes, **routes})
         said = {address: astray(address, routes.get(address), overlay) for address in addresses}
         return {address: why for address, why in said.items() if why is not None}

@@ -15,7 +15,7 @@ from preflight.model.kernel import NeedsPlatform, Route
 from preflight.model.overlay import OverlayState
 from preflight.net.control import client as client_module
 from preflight.net.control.client import ControlClient
-from preflight.net.control.destination import Destination, SecretWay
+from preflight.net.control.destination import AGAIN_S, Destination, SecretWay
 from preflight.proto.control.http import Proxy
 from preflight.proto.control.url import ControlUrl, parse_control_url
 
@@ -106,14 +106,19 @@ def test_a_safe_proxy_is_taken() -> None:
 
 def test_without_an_overlay_nothing_is_safe_but_this_node() -> None:
     """A tunnel that is not there cannot carry anything; one that comes up later is seen."""
-    states = [down, up]
+    states, now, reads = [down, up], [100.0], []
 
     async def read() -> OverlayState | None:
+        reads.append(now[0])
         return await states[0]()
 
-    way = SecretWay(read, routes_to)
-    assert asyncio.run(way.astray([IN, OWN])) == {IN: "no overlay is known here that leads there"}
+    way = SecretWay(read, routes_to, now=lambda: now[0])
+    refused = {IN: "no overlay is known here that leads there"}
+    assert asyncio.run(way.astray([IN, OWN])) == refused
     states.pop(0)
+    assert asyncio.run(way.astray([IN])) == refused
+    assert reads == [100.0]
+    now[0] += AGAIN_S + 1
     assert asyncio.run(way.astray([IN])) == {}
 
 
