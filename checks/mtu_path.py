@@ -140,10 +140,8 @@ async def measure(ctx: Context, peer: Peer) -> Found:
     Whom other checks have found silent for seconds is not waited for again.
     """
     if (silence := ctx.net.path.proven_silent(peer)) is not None:
-        nothing = PathMtu(
-            direction="forward", outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected
-        )
-        return nothing, replace(nothing, direction="reverse")
+        nothing = partial(PathMtu, outcome=SearchOutcome.NO_ANSWER, ceiling_bytes=0, rejected=silence.rejected)
+        return nothing(direction="forward"), nothing(direction="reverse")
     tunnel_bytes, search = ctx.tunnel_mtu(peer.address), ctx.net.pmtu.search
     return await asyncio.gather(search(peer, "forward", tunnel_bytes=tunnel_bytes), search(peer, "reverse"))
 
@@ -254,15 +252,9 @@ def _smaller_there(carried: Carried, found: PathMtu, message: str, proven: int, 
 def _station(carried: Carried, found: PathMtu) -> Station | None:
     """The network, if large packets are certain to vanish behind one of its hops."""
     trail = carried.trail
-    if (
-        not found.black_hole
-        or trail is None
-        or not trail.outside
-        or trail.vanishing.doubt
-        or found.direction != "forward"
-    ):
+    if trail is None or found.direction != "forward" or not (found.black_hole and trail.outside):
         return None
-    return Station("network", "network") if trail.vanishing.last is not None else None
+    return Station("network", "network") if trail.vanishing.last is not None and not trail.vanishing.doubt else None
 
 
 def _way(carried: Carried, found: PathMtu) -> str:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from preflight import codes as codes
 from preflight.codes import Code, Severity
 from preflight.model import facts as facts
-from preflight.model.facts import F
-from preflight.model.facts import Facts as Facts
+from preflight.model.facts import F, Facts
 from preflight.model.measurement import Measurement as Measurement
 from preflight.model.peer import CONTROL, NODE, Peer
 from preflight.model.remedy import Remedies as Remedies
@@ -351,26 +350,25 @@ async def beside(
     others: Callable[[], Coroutine[Any, Any, U]],
     *,
     enough: Callable[[T], bool],
-    after_s: float | None = None,
+    after_s: float = SILENCE_S,
 ) -> tuple[T, U | None]:
-    """What a question gave, and what others gave that were asked in addition once it was silent for a while.
+    """What a question gave, and what others gave that were asked in addition once it was silent for `after_s`.
 
-    enough: whether the first answer makes the others needless; those under way are then ended. after_s: how long to
-    wait for it alone, `SILENCE_S` by default.
+    enough: whether the first answer makes the others needless; those under way are then ended.
     """
     asking = asyncio.create_task(first)
     further: asyncio.Task[U] | None = None
     try:
-        done, _ = await asyncio.wait((asking,), timeout=SILENCE_S if after_s is None else after_s)
+        done, _ = await asyncio.wait((asking,), timeout=after_s)
         if not done or not enough(asking.result()):
             further = asyncio.create_task(others())
         found = await asking
         return found, None if further is None or enough(found) else await further
     finally:
-        for task in (asking, further):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(asking, *((further,) if further else ()), return_exceptions=True)
+        tasks = [task for task in (asking, further) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def for_each_peer(

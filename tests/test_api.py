@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from preflight import api
 from preflight.api import Peer, beside, for_each_peer
 
 PEERS = [Peer(f"10.66.0.{n}") for n in range(1, 21)]
@@ -103,9 +102,8 @@ def test_what_a_measurement_raises_comes_out() -> None:
         asyncio.run(go())
 
 
-def test_further_questions_go_out_beside_a_silent_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_further_questions_go_out_beside_a_silent_first_one() -> None:
     """Waits that follow one another are what makes a broken path slow; an answer after all ends the others."""
-    monkeypatch.setattr(api, "SILENCE_S", 0.0)
     ended: list[str] = []
 
     async def run(first: str) -> tuple[str, str | None]:
@@ -124,7 +122,7 @@ def test_further_questions_go_out_beside_a_silent_first_one(monkeypatch: pytest.
                 ended.append(first)
             return "more"
 
-        return await beside(question(), others, enough=lambda said: said == "answer")
+        return await beside(question(), others, enough=lambda said: said == "answer", after_s=0.0)
 
     assert asyncio.run(run("silence")) == ("silence", "more")
     assert asyncio.run(run("answer")) == ("answer", None)
