@@ -26,8 +26,9 @@ def control_host(
     ages = (r.facts.tunnel_handshake_age_s for r in results if isinstance(r.facts, ControlTunnelFacts))
     if any(age_s is not None and age_s <= REJECT_AFTER_S for age_s in ages):
         return None
-    shown_by = "reach.icmp" if overlay.product == "generic" and _untapped(results) else "overlay.session"
-    dead = [r.target for r in results if r.check == shown_by and r.status is Status.FAIL]
+    unread = not any(tunnel.lists_owners for tunnel in overlay.own_tunnels)
+    shown_by = ("overlay.session", "reach.icmp") if unread and _untapped(results) else ("overlay.session",)
+    dead = [r.target for r in results if r.check in shown_by and r.status is Status.FAIL]
     return dead[0] if dead and set(dead) == {peer.target for peer in peers} else None
 
 

@@ -60,10 +60,11 @@ def test_who_stands_for_the_way_to_the_control_plane(
 
 def test_a_tunnel_without_sessions_is_dead_where_nothing_comes_out_of_it() -> None:
     """Where a tap looked it shows more, and one peer that is silent says nothing of the others."""
-    generic = replace(TUNNEL, product="generic")
+    generic, unread = replace(TUNNEL, product="generic"), replace(TUNNEL, unreadable="only root may read it")
     silent = replace(failed(codes.REACH_UNREACHABLE, "b", RT, ""), check="reach.icmp")
     seen = Observation(station=Station("tunnel"), finding="seen")
     assert control_host(SETTINGS, generic, (B,), [silent, connect()]) == "b"
+    assert control_host(SETTINGS, unread, (B,), [silent, connect()]) == "b", "an ordinary user reads no session"
     assert control_host(SETTINGS, generic, (B,), [replace(silent, observations=(seen,)), connect()]) is None
     assert control_host(SETTINGS, generic, (B, replace(C, address="10.66.0.4")), [silent, connect()]) is None
     assert control_host(SETTINGS, OVERLAY, (B,), [silent, connect()]) is None
