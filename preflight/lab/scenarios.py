@@ -238,7 +238,7 @@ _ALL = (
     _broken("mtu-reduced-underlay-v6", "mtu.reduced", "network-reduced", on=_OUTSIDE_V6, exit_code=0),
     # the path MTU as one side alone can measure it
     _broken("healthy-no-responder", "run.needs-responder", on=_ALONE, exit_code=3),
-    _broken("black-hole-no-responder", "mtu.black-hole", "network-narrow-both", on=_ALONE, direction="round-trip"),
+    _broken("black-hole-no-responder", "mtu.black-hole", "network-narrow-both", on=_ALONE, direction="forward"),
     _broken(
         "black-hole-reverse-no-responder", "mtu.black-hole", "network-narrow-reverse", on=_ALONE, direction="reverse"
     ),

@@ -113,7 +113,7 @@ class StampStats:
     are no delays and no clock_offset_ms.
     clock_error_ms: sum of both ends' error estimates; None unless both clocks are synchronised.
     clock_offset_ms: the reflector's clock minus this one, from the quickest exchange, ± half its round trip.
-    payload_bytes: UDP payload of the largest packet that left, 0 if none did.
+    payload_bytes: UDP payload of the largest packet that was tried, 0 if none was.
     waited_ms: for each answer, how long the programs at both ends let it lie after their kernels had it.
     """
 

@@ -146,7 +146,7 @@ def _network(
     link: Link | None,
 ) -> OverlayState:
     name, status = text(network["portDeviceName"]), text(network["status"])
-    routes = [ip_network(route["target"]) for route in network.get("routes") or () if route.get("via") is None]
+    routes = [ip_network(text(route["target"])) for route in network.get("routes") or () if route.get("via") is None]
     complaint = "" if status == "OK" else COMPLAINTS.get(status, f"the network's status is {status}")
     # A network's number begins with the ZeroTier address of its controller.
     said = complaint.format(controller=text(network.get("nwid") or network.get("id"))[:10])

@@ -85,7 +85,7 @@ NAMED = {
 # The same where a part of the question stays open, which is told beside the cause and is no finding.
 NAMED_AND_OPEN = {
     "healthy-no-responder": ("run.needs-responder", "round-trip"),
-    "black-hole-no-responder": ("mtu.black-hole", "round-trip"),
+    "black-hole-no-responder": ("mtu.black-hole", "forward"),
     "black-hole-reverse-no-responder": ("mtu.black-hole", "reverse"),
 }
 

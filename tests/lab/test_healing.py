@@ -19,7 +19,7 @@ COMMAND_S = 20.0
 
 HEALS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "black-hole-forward": ("mtu.path", ("mtu.black-hole",), {"link.mtu": "a"}),
-    "black-hole-reverse": ("mtu.path", ("mtu.black-hole",), {"link.mtu-by-address": "b"}),
+    "black-hole-reverse": ("mtu.path", ("mtu.black-hole",), {"link.mtu-by-address": "b", "link.mtu": "a"}),
     "mtu-reduced": ("mtu.path", ("mtu.reduced",), {"link.mtu": "a", "link.mtu-by-address": "b"}),
     "interface-down": ("reach.icmp", ("overlay.down",), {"link.up": "a"}),
     "allowed-ips": ("reach.icmp", ("overlay.allowed-ips",), {"wireguard.peer": "a"}),

@@ -36,8 +36,8 @@ def judged(network: Network, *peers: Peer) -> list[Result]:
     [
         ("pair", [(None, "round-trip")]),
         ("hub", [(None, "round-trip")]),
-        ("black-hole-forward", [("mtu.black-hole", "round-trip")]),
-        ("black-hole-both", [("mtu.black-hole", "round-trip")]),
+        ("black-hole-forward", [("mtu.black-hole", "forward")]),
+        ("black-hole-both", [("mtu.black-hole", "forward")]),
         # The way there is proven open, so what vanishes is on the way back.
         ("black-hole-reverse", [("mtu.black-hole", "reverse"), (None, "forward")]),
         ("icmp-filtered", [("run.needs-responder", "round-trip"), (None, "forward")]),

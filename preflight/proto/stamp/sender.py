@@ -140,6 +140,7 @@ class SessionSender(Core[StampStats]):
 
     def unsent(self, datagram: Datagram, error: OSError, now: float) -> None:
         """The packet did not leave; it counts as tried."""
+        self._largest = max(self._largest, len(datagram.data))
         self._failed += 1
         self._send_errors[errno.errorcode.get(error.errno or 0, str(error.errno))] += 1
         self._schedule(now)
