@@ -70,15 +70,13 @@ def line_for(report: Report, cause: CauseEntry) -> str:
 def _marked(way: WayEntry, place: str | None) -> WayEntry:
     """The way with this station as the place of death, if no other is.
 
-    Small packets may pass where large ones die, but a request that dies reaches no later station.
+    What dies reaches no later station: small packets may, where large ones die, and the line is about those that die.
     """
     known = [station.id for station in way.stations]
     if place not in known or any(station.state == "died" for station in way.stations):
         return way
     end = known.index(place)
-    rest = way.stations[end + 1 :]
-    if way.kind != "packet":
-        rest = tuple(station.model_copy(update={"state": "unseen"}) for station in rest)
+    rest = tuple(station.model_copy(update={"state": "unseen"}) for station in way.stations[end + 1 :])
     died = way.stations[end].model_copy(update={"state": "died"})
     return way.model_copy(update={"stations": (*way.stations[:end], died, *rest)})
 
