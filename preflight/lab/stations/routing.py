@@ -116,9 +116,9 @@ _LAN_HOST = 77
 
 
 def _same_prefix_is(setup: Setup) -> Truth:
-    # Which of the two networks gets other addresses is a decision.
+    # Which of the two networks gets other addresses is a decision; each peer in both of them is named.
     less = (_LEAK, words.UNREACHABLE, words.NO_FORWARD)
-    return Truth("overlay.subnet-conflict", "node", place=_PLACE, deciding=_UPLINK, vague=less)
+    return Truth("overlay.subnet-conflict", "b", "forward", place=_PLACE, deciding=_UPLINK, vague=less)
 
 
 def _same_prefix_excluded(setup: Setup) -> str | None:

@@ -104,13 +104,14 @@ class Destination:
     async def find(self, url: ControlUrl, proxy: Proxy | None, timeout_s: float) -> None:
         """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind.
 
-        Where that takes seconds, httpx gets the address: it would wait as long again for each connection.
+        The only address is handed to httpx: its own look-up could fail, or lead elsewhere than what was judged. So is
+        the first of many where the look-up took seconds: it would take as long again for each connection.
         """
         if self._addresses or url.address is not None or proxy is not None:
             return
         lookup = await self._resolved(url.host, timeout_s)
         self._addresses = lookup.addresses
-        if (lookup.rtt_ms or 0.0) > SLOW_LOOKUP_MS:
+        if len(lookup.addresses) == 1 or (lookup.rtt_ms or 0.0) > SLOW_LOOKUP_MS:
             self.pinned = url.at(lookup.addresses[0])
 
     async def confide(self, url: ControlUrl, proxy: Proxy | None, timeout_s: float) -> None:

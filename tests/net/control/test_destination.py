@@ -70,7 +70,7 @@ def confided(destination: Destination, url: str, proxy: str | None = None) -> st
         ((), "http://127.0.0.1:9847"),
         ((), f"http://{OWN}:9847"),
         ((), f"https://{OUT}:9847"),
-        ((IN,), "http://control:9847"),
+        ((IN, "10.66.0.9"), "http://control:9847"),
     ],
 )
 def test_a_safe_way_is_taken(addresses: tuple[str, ...], url: str) -> None:
@@ -79,7 +79,8 @@ def test_a_safe_way_is_taken(addresses: tuple[str, ...], url: str) -> None:
 
 
 def test_of_a_name_only_a_safe_address_is_used() -> None:
-    """A name may lead to the overlay and past it: the client connects to the first."""
+    """A name may lead to the overlay and past it: the client takes the first. The only one is not looked up again."""
+    assert confided(resolving(IN), "http://control:9847") == f"http://{IN}:9847"
     assert confided(resolving(OUT, IN), "http://control:9847") == f"http://{IN}:9847"
 
 
