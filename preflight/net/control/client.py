@@ -27,7 +27,16 @@ from preflight.model.facts import DeathFacts
 from preflight.model.printable import excerpt
 from preflight.net.control.asked import Question, RequestLog
 from preflight.net.control.destination import Destination, LookUp, SecretWay
-from preflight.net.control.exchange import Moments, Request, exchange, failure, headers_of, open_transport, refusal
+from preflight.net.control.exchange import (
+    Moments,
+    Request,
+    asks_itself,
+    exchange,
+    failure,
+    headers_of,
+    open_transport,
+    refusal,
+)
 from preflight.net.lookup import system_lookup
 from preflight.proto.control.answers import NOT_JSON
 from preflight.proto.control.backoff import RETRIABLE_STATUS
@@ -284,9 +293,9 @@ class ControlClient:
                     await self._destination.confide(url, self.proxy, limit)
                 where = f"{self._destination.pinned or url}{path}"
                 named = self._named or (url if self._destination.pinned else None)
-                asked = Request(
-                    method, where, body, most_bytes, headers_of(named, bearer), named.host if named else None
-                )
+                through = self.proxy if asks_itself(url, self.proxy) else None
+                tls_name = named.host if named else None
+                asked = Request(method, where, body, most_bytes, headers_of(named, bearer), tls_name, through)
                 answer = await exchange(self._open(url), asked, moments)
         except TimeoutError:
             message = f"no {moments.lacking} from {place} within {limit:g} s"

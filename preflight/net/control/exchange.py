@@ -3,10 +3,12 @@
 import errno
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import httpx
 from pydantic import SecretStr
@@ -77,7 +79,10 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send. headers: in addition to the usual. most_bytes: how much of the answer's body to keep."""
+    """What to send. headers: in addition to the usual. most_bytes: how much of the answer's body to keep.
+
+    through: the proxy to ask with the whole URL, where the transport does not do it (`asks_itself`).
+    """
 
     method: str
     url: str
@@ -85,6 +90,15 @@ class Request:
     most_bytes: int
     headers: Mapping[str, str] = field(default_factory=dict)
     tls_name: str | None = None
+    through: Proxy | None = None
+
+
+def asks_itself(url: ControlUrl, proxy: Proxy | None) -> bool:
+    """Whether the request line for a proxy must be made here: httpcore leaves out the brackets of an IPv6 address.
+
+    A proxy answers such a line with 400 (RFC 9112 section 3.2.2, RFC 3986 section 3.2.2).
+    """
+    return proxy is not None and url.scheme == "http" and ":" in url.host and proxy.url.startswith("http:")
 
 
 def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -> httpx.AsyncHTTPTransport:
@@ -94,21 +108,14 @@ def open_transport(url: ControlUrl, proxy: Proxy | None, ca_file: Path | None) -
     """
     return httpx.AsyncHTTPTransport(
         verify=_tls_context(ca_file) if url.scheme == "https" else False,
-        proxy=proxy.url if proxy else None,
+        proxy=proxy.url if proxy and not asks_itself(url, proxy) else None,
         trust_env=False,
     )
 
 
 async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments: Moments) -> HttpAnswer:
     """Send a request and read its answer as it came, without decompressing it. Raises httpx.HTTPError."""
-    request = httpx.Request(
-        asked.method,
-        asked.url,
-        json=asked.body,
-        headers={"accept": "*/*", "accept-encoding": "identity", "user-agent": "preflight", **asked.headers},
-        extensions={"trace": moments.note, **({"sni_hostname": asked.tls_name} if asked.tls_name else {})},
-    )
-    response = await transport.handle_async_request(request)
+    response = await transport.handle_async_request(_request(asked, moments))
     content = bytearray()
     try:
         async for chunk in response.aiter_raw():
@@ -128,6 +135,22 @@ async def exchange(transport: httpx.AsyncHTTPTransport, asked: Request, moments:
         connected=moments.connected,
         cut=len(content) > asked.most_bytes,
     )
+
+
+def _request(asked: Request, moments: Moments) -> httpx.Request:
+    headers = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "preflight", **asked.headers}
+    extensions: dict[str, Any] = {"trace": moments.note}
+    if asked.tls_name:
+        extensions["sni_hostname"] = asked.tls_name
+    url = httpx.URL(asked.url)
+    if asked.through is not None:
+        extensions["target"] = asked.url.encode()
+        headers["host"] = url.netloc.decode()
+        url = httpx.URL(asked.through.url)
+        if url.userinfo:
+            headers["proxy-authorization"] = f"Basic {b64encode(unquote_to_bytes(url.userinfo)).decode()}"
+        url = url.copy_with(username=None, password=None)
+    return httpx.Request(asked.method, url, json=asked.body, headers=headers, extensions=extensions)
 
 
 def failure(error: httpx.HTTPError | ssl.SSLError, place: str, moments: Moments) -> ControlError:

@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 import traceback
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,6 +220,23 @@ def test_tls_is_verified_against_the_ca_file(open_trap: "OpenTrap", authority: t
                 assert error.kind == "tls"
             missing = client(f"https://127.0.0.1:{trap.port}", ca_file=tmp_path / "none.pem")
             assert "none.pem" in (await failure(missing, lambda made: made.health())).message
+
+    asyncio.run(talk())
+
+
+def test_a_proxy_is_asked_for_an_ipv6_address_in_brackets(open_trap: "OpenTrap") -> None:
+    """Without them the proxy answers 400, and a proxy that works would be blamed."""
+
+    async def talk() -> None:
+        async with open_trap(healthy) as proxy:
+            environment = {"HTTP_PROXY": f"http://user:hunter2%40-hunter2@127.0.0.1:{proxy.port}"}
+            through = client("http://[fd66::3]:9847", environment=environment)
+            await through.health()
+            (asked,) = proxy.requests
+            assert asked.line == "GET http://[fd66::3]:9847/health HTTP/1.1"
+            assert asked.headers["host"] == "[fd66::3]:9847"
+            assert asked.headers["proxy-authorization"] == f"Basic {b64encode(b'user:hunter2@-hunter2').decode()}"
+            await through.aclose()
 
     asyncio.run(talk())
 
