@@ -218,7 +218,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -
     if found.fits and found.mtu_bytes >= minimum_mtu:
         arrive = "arrive, whole or in fragments" if found.miscounted else "arrive whole"
         message = f"{found.mtu_bytes}-byte packets {_way(carried, found)} {arrive}, {promise}"
-        if found.direction == "reverse" and not found.miscounted and proven > found.ceiling_bytes:
+        if found.direction == "reverse" and not found.miscounted and proven > found.ceiling_bytes + IPV6_EXTRA_BYTES:
             return _smaller_there(carried, found, message, proven, details)
         return passed(target, direction, message, **details)
     message = f"packets over {found.mtu_bytes} bytes {_way(carried, found)} {_fate(carried, found)}, {promise}"
@@ -236,7 +236,7 @@ def judge(carried: Carried, found: PathMtu, minimum_mtu: int, proven: int = 0) -
 
 
 def _smaller_there(carried: Carried, found: PathMtu, message: str, proven: int, details: dict[str, Any]) -> Result:
-    """The two ends differ. The smaller MTU is right for both, for nobody knows whether more would come from there."""
+    """The two ends differ by more than IPv4 and IPv6 under the tunnel do. Nobody knows whether more would come back."""
     peer, mtu = carried.peer, found.ceiling_bytes
     return warned(
         codes.MTU_REDUCED,
