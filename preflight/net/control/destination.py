@@ -104,8 +104,8 @@ class Destination:
     async def find(self, url: ControlUrl, proxy: Proxy | None, timeout_s: float) -> None:
         """Resolve the name before httpx does: a failure is then known as DNS's, and no thread is left behind.
 
-        The only address is handed to httpx: its own look-up could fail, or lead elsewhere than what was judged. So is
-        the first of many where the look-up took seconds: it would take as long again for each connection.
+        The only address is handed to httpx: its own look-up could fail, or give another one than was judged. So is the
+        first of many where the look-up took seconds: it would take as long again for each connection.
         """
         if self._addresses or url.address is not None or proxy is not None:
             return
