@@ -96,9 +96,13 @@ _BEFORE_THE_ANSWER = ("name", "connect", "proxy", "tls", "server")
 
 
 def _stops_requests(fault: Fault, setup: Setup) -> bool:
-    """Whether it leaves a without any answer of the control plane."""
+    """Whether it leaves a without any answer of the control plane, or without one to a bearer.
+
+    In clear none is sent on a way outside the overlay, and a mailbox is read with one.
+    """
     place = fault.place
-    return place.way == "request" and place.station in _BEFORE_THE_ANSWER and not fault.expected(setup).warns
+    stations = _BEFORE_THE_ANSWER if setup.transport == "tls" else (*_BEFORE_THE_ANSWER, "route")
+    return place.way == "request" and place.station in stations and not fault.expected(setup).warns
 
 
 @dataclass(frozen=True, slots=True)

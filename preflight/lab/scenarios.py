@@ -329,7 +329,7 @@ _ALL = (
     ),
     _both(
         "drop-reverse-and-url-lan",
-        "reach.no-reverse reverse",
+        "reach.unreachable round-trip",
         "control.url-off-overlay",
         "filter-out-drop-answers",
         "route-lan",
