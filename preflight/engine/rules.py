@@ -27,6 +27,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.logged-out",
         "overlay.key-expired",
         "overlay.not-authorized",
+        "overlay.not-joined",
         "overlay.subnet-conflict",
         "overlay.mtu-too-big",
         "overlay.mtu-too-small",
@@ -39,8 +40,10 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.wrong-source",
         "overlay.endpoint-hairpin",
         "overlay.endpoint-answers-elsewhere",
+        "overlay.offline",
         "overlay.no-handshake",
         "overlay.handshake-stale",
+        "overlay.policy-drop",
         "overlay.no-keepalive",
         "overlay.relayed",
     ),
@@ -205,8 +208,17 @@ RULES: tuple[Rule, ...] = (
             "overlay.logged-out",
             "overlay.key-expired",
             "overlay.not-authorized",
+            "overlay.not-joined",
         )
     ),
+    # What the product itself says is a failure only where nobody answers, and then accounts for that.
+    Rule(
+        "overlay.offline",
+        ("overlay.no-handshake", "overlay.handshake-stale", "overlay.relayed", *_PATH, *_SILENT),
+        "node",
+    ),
+    Rule("overlay.dns-overwritten", _NAMELESS, "node"),
+    Rule("overlay.policy-drop", (*_PATH, "overlay.relayed", *_SILENT), "control"),
     Rule("overlay.subnet-conflict", ("host.rp-filter", "overlay.route-leak", *_CONTROL_PATH, *_OUTSIDE), "all"),
     Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
     # Only what is long: small packets pass whatever the MTU is.

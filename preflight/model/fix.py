@@ -33,6 +33,7 @@ from preflight.model.network_fixes import (
     RouteAround,
     WireguardPeer,
 )
+from preflight.model.product_fixes import TailscaleTakes, ZeroTierTakes
 from preflight.model.routing_fixes import AddressDelete, NeighbourDelete, PolicyRule, QueueDelete, RefusalDelete
 from preflight.model.wireguard_fixes import NoPresharedKey, WireguardKey, WireguardPort
 
@@ -68,11 +69,13 @@ __all__ = [
     "ServiceRestart",
     "Setting",
     "SwitchToDns",
+    "TailscaleTakes",
     "TokenAlone",
     "WgQuick",
     "WireguardKey",
     "WireguardPeer",
     "WireguardPort",
+    "ZeroTierTakes",
 ]
 
 Fix = (
@@ -110,6 +113,8 @@ Fix = (
     | HostsNameLess
     | SwitchToDns
     | ResolverLess
+    | TailscaleTakes
+    | ZeroTierTakes
 )
 
 KINDS: tuple[type[Fix], ...] = get_args(Fix)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from preflight.model.control import HttpAnswer
     from preflight.model.enrolment import LeftBehind
     from preflight.model.overlay import Fact, OverlayState
+    from preflight.model.product_ping import ProductPing
     from preflight.model.roles import ScopeTrial
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
@@ -183,3 +184,11 @@ class Net:
         from preflight.overlay.tailscale_facts import read_facts
 
         return await read_facts(telling(self.listener, "overlay.local", product))
+
+    async def overlay_pings(self, product: str, address: str) -> "tuple[ProductPing, ...]":
+        """A product's own pings of a peer; nothing for products without any, or if its daemon refuses to ping."""
+        if product != "tailscale":
+            return ()
+        from preflight.overlay.tailscale_ping import pings
+
+        return await pings(address, telling(self.listener, "overlay.local", product))

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
+from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.host_port import join_host_port, split_host_port
 from preflight.model.kernel import Link
@@ -71,19 +72,19 @@ def state_from(
     networks = [ip_interface(own).network for own in texts(details.get("ips")) or texts(details.get("networks"))]
     expires_unix_s = _unix_s(text(details["notAfter"])) if details else None
     more: dict[str, Any] = {"peers": peers or (), "overhead_bytes": OVERHEAD_BYTES, "unreadable": unreadable}
-    more |= {"key_expires_unix_s": expires_unix_s, "health": tuple(_silent_lighthouses(config, peers))}
+    more |= {"key_expires_unix_s": expires_unix_s, "complaints": tuple(_silent_lighthouses(config, peers))}
     if networks:
         more["prefixes"] = outermost([*networks, *_behind_members(config)])
     if details and _foreign(details, authorities):
-        more |= {"condition": "overlay.not-authorized", "health": (FOREIGN, *more["health"])}
+        more |= {"condition": "overlay.not-authorized", "health": (FOREIGN,)}
     if expires_unix_s is not None and expires_unix_s < now_unix_s:
         expired = f"the certificate expired at {details['notAfter']}"
-        more |= {"condition": "overlay.key-expired", "health": (expired, *more["health"])}
+        more |= {"condition": "overlay.key-expired", "health": (expired, *more.get("health", ()))}
     for link in links:
         if link.name == name:
             return state_of(link, "nebula", **more)
     more.setdefault("condition", "overlay.daemon-down")
-    more["health"] = (*more["health"], f"{name} from its configuration does not exist: nebula is not running")
+    more["health"] = (*more.get("health", ()), f"{name} from its configuration does not exist: nebula is not running")
     return OverlayState(**{"product": "nebula", "interface": name, "up": False, "mtu": None, **more})
 
 
@@ -125,13 +126,14 @@ def _endpoint(remote: Mapping[str, Any] | str) -> str:
     return endpoint_in(remote) if isinstance(remote, str) else endpoint(remote["ip"], remote["port"])
 
 
-def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[str]:
+def _silent_lighthouses(config: Mapping[str, Any], peers: Iterable[OverlayPeer] | None) -> Iterable[Complaint]:
     """A lighthouse without a tunnel is pending or, between two attempts, in no list at all."""
     if peers is None:
         return []
     lighthouses = texts(table(config.get("lighthouse")).get("hosts"))
     reached = {peer.key for peer in peers if peer.endpoint is not None or peer.relayed}
-    return [f"no tunnel to the lighthouse {host}" for host in lighthouses if host not in reached]
+    silent = (host for host in lighthouses if host not in reached)
+    return [Complaint("overlay.offline", f"there is no tunnel to the lighthouse {host}", cuts=True) for host in silent]
 
 
 def _config(path: Path) -> Mapping[str, Any]:

@@ -118,6 +118,11 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "names.hosts-less": {"host": words, "address": addresses},
     "names.switch": {"services": services},
     "names.resolver-less": {"address": addresses},
+    "tailscale.take": {"option": st.sampled_from(("accept-routes", "accept-dns"))},
+    "zerotier.take": {
+        "network": st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
+        "option": st.sampled_from(("allowManaged", "allowDNS")),
+    },
     "responder.start": {"address": addresses, "port": st.integers(1, 65535), "allow": optional() | addresses},
 }  # fmt: skip
 IDS = {kind.__dataclass_fields__["id"].default: kind for kind in KINDS}
