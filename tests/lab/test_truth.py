@@ -115,6 +115,23 @@ def test_what_nobody_can_know_is_not_counted_as_healable(responder: str, counts:
 
 
 @pytest.mark.parametrize(
+    ("name", "setup", "placed"),
+    [
+        ("network-large-forward", Setup(), True),
+        ("network-large-forward", Setup(namespace="container"), False),
+        ("network-large-both", Setup(responder="observing"), True),
+        ("network-large-both", Setup(responder="observing", namespace="container"), False),
+        ("route-outer-private", Setup(), False),
+        ("route-outer-hairpin", Setup(), True),
+    ],
+    ids=str,
+)
+def test_a_place_is_asked_for_where_it_can_be_proven(name: str, setup: Setup, placed: bool) -> None:
+    """Protects honest reports: a container does not see its uplink, and what leaves by it did not die before it."""
+    assert (FAULTS[name].expected(setup).place is not None) is placed
+
+
+@pytest.mark.parametrize(
     ("truth", "counts"),
     [
         (Truth("reach.unreachable", "b", heals="command"), False),
