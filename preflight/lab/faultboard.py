@@ -44,7 +44,7 @@ def tally(name: str, everything: Iterable[Drawn]) -> Tally:
     """Count a group. A lab that could not be built counts as `unbuilt`, and says nothing about preflight."""
     group = list(everything)
     grades = [each.outcome.judgement.grade if each.outcome.judgement else "unbuilt" for each in group]
-    tried = [(each.outcome.healing.verdict, _healable(each)) for each in group if each.outcome.healing]
+    tried = [(each.outcome.healing.verdict, each.draw.healable) for each in group if each.outcome.healing]
     runs = [each.outcome.ran_ms / 1000 for each in group if each.outcome.judgement]
     return Tally(
         name=name,
@@ -59,10 +59,6 @@ def tally(name: str, everything: Iterable[Drawn]) -> Tally:
         harmful=sum(verdict == "harmful" for verdict, _ in tried),
         seconds=round(statistics.median(runs), 1) if runs else None,
     )
-
-
-def _healable(each: Drawn) -> bool:
-    return all(truth.healable for truth in each.draw.truths())
 
 
 def by_fault(everything: Sequence[Drawn]) -> list[Tally]:

@@ -65,7 +65,8 @@ class Trials:
         if self._stopped.is_set():
             return None
         ended = time.monotonic()
-        return replace(outcome, repeat=number, duration_ms=(ended - started) * 1000, whole_ms=(ended - began) * 1000)
+        outcome = replace(outcome, repeat=number, healable=scenario.draw is None or scenario.draw.healable)
+        return replace(outcome, duration_ms=(ended - started) * 1000, whole_ms=(ended - began) * 1000)
 
     def stop(self) -> None:
         """End what runs, and run nothing more."""

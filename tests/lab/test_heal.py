@@ -121,5 +121,5 @@ def test_a_row_heals(tmp_path: Path) -> None:
     done = subprocess.run(preflight(*words), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(file.read_text(encoding="utf-8"))
-    assert (said["healed"], said["harmful"]) == (1, 0)
+    assert (said["healed"], said["healable"], said["harmful"]) == (1, 1, 0)
     assert said["scenarios"][0]["healing"]["lines"][0].startswith("ip link set dev pl-")
