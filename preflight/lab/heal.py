@@ -38,16 +38,16 @@ class _Applied:
 
 
 def heal(
-    lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool], *, faults: int = 1
+    lab: Lab, report: Mapping[str, Any], rerun: Rerun, green: Callable[[Mapping[str, Any]], bool], *, most: int = 1
 ) -> Healing:
     """Make the fixes of each cause, which belong together, and run again.
 
-    faults: how many there are. Each may hide the next one, so as often what the last report says is made; what was
-    made before is not made again. Raises LabError if there is no second report.
+    most: how often, because what is broken first may hide what is broken next. What was made before is not made again.
+    Raises LabError if there is no second report.
     """
     done, reports, why_not = _Applied(), [report], ""
     try:
-        for _ in range(faults):
+        for _ in range(most):
             chosen, why_not = _next(reports[-1], done)
             if why_not:
                 break

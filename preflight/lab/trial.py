@@ -88,7 +88,7 @@ class Trials:
                 self._keep_report(f"{scenario.name}-{number}-after", reports[-1])
             return reports[-1]
 
-        return heal(lab, report, rerun, lambda after: _green(scenario, after), faults=_faults(scenario))
+        return heal(lab, report, rerun, lambda after: _green(scenario, after), most=_ends(scenario))
 
     def _preflight(self, lab: Lab, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
         """`preflight all` on node a. Raises LabError if it writes no report."""
@@ -158,10 +158,10 @@ def _green(scenario: Scenario, report: Mapping[str, Any]) -> bool:
     return truth.judge((), report, silent=scenario.silent).right
 
 
-def _faults(scenario: Scenario) -> int:
-    """How many faults a scenario has, each of which may need its own fix."""
+def _ends(scenario: Scenario) -> int:
+    """How often something may be left to heal: each fault may be at both ends of a way, such as an MTU."""
     drawn = len(scenario.draw.faults) if scenario.draw is not None else 0
-    return max(drawn, 1 + len(scenario.also))
+    return 2 * max(drawn, 1 + len(scenario.also))
 
 
 def _enrolled(report: Mapping[str, Any]) -> bool:

@@ -92,26 +92,26 @@ def overlay_down(mtu_bytes: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("faults", "after", "verdict", "made"),
+    ("most", "after", "verdict", "made"),
     [
         (2, [overlay_down(1490), GREEN], "healed", 2),
         (1, [overlay_down(1490), GREEN], "not healed", 1),
         (3, [overlay_down(1500)], "not healed", 1),
         (2, [report(by_hand("Renew the certificate."))], "not healed", 1),
     ],
-    ids=["one behind the other", "no more than there are faults", "the same fix again", "the second by hand"],
+    ids=["one behind the other", "no more often than asked", "the same fix again", "the second by hand"],
 )
-def test_each_fault_needs_its_fix(lab: Lab, faults: int, after: list[Any], verdict: str, made: int) -> None:
-    """Protects draws of two faults: the second shows only when the first is gone; and a bound on what is tried."""
+def test_what_shows_later_needs_its_fix_too(lab: Lab, most: int, after: list[Any], verdict: str, made: int) -> None:
+    """Protects draws of two faults, or of one at both ends: the second shows when the first is gone; and the bound."""
     runs = iter(after)
-    done = heal(lab, overlay_down(1500), lambda variables: next(runs), green, faults=faults)
+    done = heal(lab, overlay_down(1500), lambda variables: next(runs), green, most=most)
     assert (done.verdict, len(done.lines)) == (verdict, made), done
 
 
 def test_the_second_fix_may_harm_too(lab: Lab) -> None:
     """Protects against harm that comes late: what the first fix made pass, the second one takes down."""
     runs = iter([overlay_down(1490) | {"results": [{"id": "x", "status": status}]} for status in ("pass", "fail")])
-    assert heal(lab, overlay_down(1500), lambda variables: next(runs), green, faults=2).verdict == "harmful"
+    assert heal(lab, overlay_down(1500), lambda variables: next(runs), green, most=2).verdict == "harmful"
 
 
 def test_a_row_heals(tmp_path: Path) -> None:
