@@ -104,7 +104,7 @@ ELSEWHERE = {
     "preflight/lab/stations/naming.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/narrow.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/reaching.py": "tests/lab/test_stations.py",
-    "preflight/lab/stations/url.py": "tests/lab/test_stations.py",
+    "preflight/lab/stations/url.py": "tests/lab/test_url_faults.py",
     "preflight/lab/stations/answers.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/asks.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/bearers.py": "tests/lab/test_stations.py",
