@@ -81,14 +81,29 @@ def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: 
     code = codes.ALL[complaint.code]
     message, remedies = f"{state.product} on {state.interface}: {complaint.said}", _remedies(state, complaint)
     borne_out = ""
-    if silent and complaint.cuts:
-        borne_out = "no peer answers in this run"
+    if silent and _cuts(state, complaint):
+        borne_out = f"no peer answers in this run{_no_path(state)}"
     elif nameless and code == codes.OVERLAY_DNS_OVERWRITTEN:
         borne_out = "the control plane's name is not found"
     if not borne_out:
         return warned(code, NODE, Direction.LOCAL, message, remedies=remedies)
     told, place = f"{message}; {borne_out}", Station("session") if silent else None
     return failed(code, NODE, Direction.LOCAL, told, remedies=remedies, station=place)
+
+
+def _cuts(state: OverlayState, complaint: Complaint) -> bool:
+    """Whether it accounts for silent peers: Tailscale's direct paths, which it keeps only while they work, go on."""
+    if state.product == "tailscale" and any(peer.endpoint is not None for peer in state.peers):
+        return False
+    return complaint.cuts or complaint.code == codes.OVERLAY_RELAY_UNREACHABLE.slug
+
+
+def _no_path(state: OverlayState) -> str:
+    """Which paths carry nothing, where the product knows them."""
+    relays = sorted({peer.relay for peer in state.peers if peer.relay is not None})
+    if not relays:
+        return ""
+    return f": there is no direct path, and the relay {' or '.join(relays)} carries nothing"
 
 
 def _remedies(state: OverlayState, complaint: Complaint) -> Remedies:

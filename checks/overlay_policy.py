@@ -1,8 +1,8 @@
-"""Does the session with a silent peer live, so that a policy or a filter behind it drops what is sent?"""
+"""What does the product itself show of a silent peer: a session that lives, so that a policy drops, or none?"""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from preflight.api import (
@@ -19,10 +19,13 @@ from preflight.api import (
     look,
     skipped,
 )
+from preflight.model.overlay import OverlayState
+from preflight.model.product_ping import ProductPing
 from preflight.proto.tunnel.session_life import Life, life, policy_levers
+from preflight.proto.tunnel.session_loss import Loss, loss
 from preflight.proto.tunnel.silence import only_silence
 
-PRODUCTS = ("tailscale", "zerotier")
+PRODUCTS = ("tailscale", "zerotier", "nebula")
 MOST_PEERS = 6
 SENT_S = 0.2
 """After this long a daemon has sent what was given to its interface."""
@@ -38,7 +41,12 @@ SENT_S = 0.2
     reads=(facts.AnswerFacts, facts.EchoFacts),
     timeout=12,
     timeout_per_peer=0.01,
-    codes=(codes.OVERLAY_POLICY_DROP, codes.OVERLAY_DUPLICATE_KEY),
+    codes=(
+        codes.OVERLAY_POLICY_DROP,
+        codes.OVERLAY_DUPLICATE_KEY,
+        codes.OVERLAY_PEER_LOST,
+        codes.OVERLAY_NO_HANDSHAKE,
+    ),
 )
 async def overlay_policy(ctx: Context) -> AsyncGenerator[Result, None]:
     """Asks the product itself about peers that answered nothing: by its own ping, or by when it last heard the peer.
@@ -67,7 +75,21 @@ async def _asked(ctx: Context, peer: Peer) -> Result | None:
     if state is None or state.product not in PRODUCTS or state.condition is not None or state.unreadable is not None:
         return None
     pings = await ctx.net.overlay_pings(state.product, peer.address)
-    return judge(peer, life(state, peer.address, pings, time.time()), state.product)
+    return found(peer, state, pings, time.time())
+
+
+def found(peer: Peer, state: OverlayState, pings: Sequence[ProductPing], now_unix_s: float) -> Result | None:
+    """The finding of a silent peer, from what its product shows after this run sent to it."""
+    alive = life(state, peer.address, pings, now_unix_s)
+    if alive is not None:
+        return judge(peer, alive, state.product)
+    lost = loss(state, peer.target, peer.address, pings, now_unix_s)
+    return judge_loss(peer, lost) if lost is not None else None
+
+
+def judge_loss(peer: Peer, lost: Loss) -> Result:
+    """The finding of a product that does not reach the peer either."""
+    return failed(lost.code, peer.target, Direction.ROUND_TRIP, lost.words, remedies=lost.remedies)
 
 
 def judge(peer: Peer, seen: Life | None, product: str) -> Result | None:

@@ -63,7 +63,9 @@ OVERLAY_KEY_EXPIRED = Code("overlay.key-expired", "The node's overlay key or cer
 OVERLAY_NOT_AUTHORIZED = Code("overlay.not-authorized", "The overlay has not authorised this node")
 OVERLAY_NOT_JOINED = Code("overlay.not-joined", "The overlay's daemon runs, and this node is in no network of it")
 OVERLAY_OFFLINE = Code("overlay.offline", "The overlay's own servers do not see this node", Severity.WARN_OR_FAIL)
-OVERLAY_RELAY_UNREACHABLE = Code("overlay.relay-unreachable", "The overlay's relay cannot be reached", Severity.WARN)
+OVERLAY_RELAY_UNREACHABLE = Code(
+    "overlay.relay-unreachable", "The overlay's relay cannot be reached", Severity.WARN_OR_FAIL
+)
 OVERLAY_DNS_OVERWRITTEN = Code(
     "overlay.dns-overwritten", "Another program has replaced the overlay's name resolution", Severity.WARN_OR_FAIL
 )
@@ -75,6 +77,7 @@ OVERLAY_UNHEALTHY = Code("overlay.unhealthy", "The overlay's daemon has a compla
 OVERLAY_POLICY_DROP = Code(
     "overlay.policy-drop", "The session with the peer lives, and what goes through it is dropped"
 )
+OVERLAY_PEER_LOST = Code("overlay.peer-lost", "The overlay itself does not reach the peer")
 OVERLAY_NO_HANDSHAKE = Code("overlay.no-handshake", "The tunnel to the peer never came up")
 OVERLAY_HANDSHAKE_STALE = Code("overlay.handshake-stale", "The tunnel's last handshake is too old")
 OVERLAY_NO_KEEPALIVE = Code("overlay.no-keepalive", "No keepalive keeps the NAT mapping open", Severity.WARN)

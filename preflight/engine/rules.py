@@ -41,6 +41,8 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.endpoint-hairpin",
         "overlay.endpoint-answers-elsewhere",
         "overlay.offline",
+        "overlay.relay-unreachable",
+        "overlay.peer-lost",
         "overlay.no-handshake",
         "overlay.handshake-stale",
         "overlay.policy-drop",
@@ -212,13 +214,22 @@ RULES: tuple[Rule, ...] = (
         )
     ),
     # What the product itself says is a failure only where nobody answers, and then accounts for that.
-    Rule(
-        "overlay.offline",
-        ("overlay.no-handshake", "overlay.handshake-stale", "overlay.relayed", *_PATH, *_SILENT),
-        "node",
+    *(
+        Rule(
+            cause,
+            (
+                *("overlay.relay-unreachable", "overlay.peer-lost", "overlay.no-handshake", "overlay.handshake-stale"),
+                *("overlay.relayed", *_PATH, *_SILENT),
+            ),
+            "node",
+        )
+        for cause in ("overlay.offline", "overlay.relay-unreachable")
     ),
     Rule("overlay.dns-overwritten", _NAMELESS, "node"),
-    Rule("overlay.policy-drop", (*_PATH, "overlay.relayed", *_SILENT), "control"),
+    *(
+        Rule(cause, (*_PATH, "overlay.relayed", *_SILENT, *_ENDED), "control")
+        for cause in ("overlay.policy-drop", "overlay.peer-lost")
+    ),
     Rule("overlay.subnet-conflict", ("host.rp-filter", "overlay.route-leak", *_CONTROL_PATH, *_OUTSIDE), "all"),
     Rule("overlay.subnet-conflict", ("overlay.*", *_PATH)),
     # Only what is long: small packets pass whatever the MTU is.

@@ -34,7 +34,7 @@ class OverlayPeer:
     relayed: True only for a session that is in use; None if the product cannot know it now.
     last_seen_unix_s, last_sent_unix_s: when a packet of it came, and when one was sent to it.
     online, expired: from the product's control server, None if that is not current. preshared: whether WireGuard has a
-    preshared key for it, which itself is never kept.
+    preshared key for it, which itself is never kept. tried: endpoints of a peer with whom there is no session yet.
     """
 
     key: str
@@ -53,6 +53,7 @@ class OverlayPeer:
     last_sent_unix_s: float | None = None
     key_expires_unix_s: float | None = None
     preshared: bool | None = None
+    tried: tuple[str, ...] = ()
 
     @property
     def endpoint_address(self) -> str | None:

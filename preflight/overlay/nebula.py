@@ -105,7 +105,7 @@ def parse_hostmap(hosts: Sequence[Mapping[str, Any]], pending: Sequence[Mapping[
     """`list-hostmap -json` and `list-pending-hostmap -json`; a pending peer has no tunnel yet."""
     known = [_peer(host) for host in hosts]
     keys = {peer.key for peer in known}
-    waiting = [replace(_peer(host), last_handshake_unix_s=0.0) for host in pending]
+    waiting = [replace(_peer(host), last_handshake_unix_s=0.0, tried=_tried(host)) for host in pending]
     return (*known, *(peer for peer in waiting if peer.key not in keys))
 
 
@@ -120,6 +120,10 @@ def _peer(host: Mapping[str, Any]) -> OverlayPeer:
         relayed=bool(relays) if not remote else False,
         relay=relays[0] if relays and not remote else None,
     )
+
+
+def _tried(host: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(map(_endpoint, host.get("remoteAddrs") or ()))
 
 
 def _endpoint(remote: Mapping[str, Any] | str) -> str:

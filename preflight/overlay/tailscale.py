@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from preflight.model import parameters
+from preflight.model.complaint import Complaint
 from preflight.model.event import Tell, silent
 from preflight.model.kernel import Link
-from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlayState
+from preflight.model.overlay import PRIVILEGE, WHOLE_BITS, IPNetwork, OverlayPeer, OverlayState
 from preflight.overlay.json_types import count, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, ask_http, exists, parse_json, run, understood
@@ -28,6 +29,7 @@ INTERFACE = "tailscale0"
 MAKERS = ("controlplane.tailscale.com", "login.tailscale.com")
 RANGES = (ip_network("100.64.0.0/10"), ip_network("fd7a:115c:a1e0::/48"))
 NEVER = "0001-01-01T00:00:00Z"
+NOT_ACCEPTED = "overlay.routes-not-accepted"
 SESSION_S = 180.0  # WireGuard sends nothing more with the keys of an older handshake
 
 CONDITIONS = {
@@ -49,20 +51,48 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
             state = parse_status(status, known, time.time())
     except LocalError as error:
         return [state_without(known, error)]
-    # Only who has to log in again needs it.
-    return [replace(state, control_server=await _control_server(tell)) if state.condition is not None else state]
+    # Only who has to log in again, or may lack routes, needs the preferences.
+    if state.condition is not None or (announced(state) and not told(state)):
+        return [with_preferences(state, await _preferences(tell))]
+    return [state]
 
 
-async def _control_server(tell: Tell) -> str | None:
-    """The tailnet's own control server, as the daemon's preferences have it; None if it is Tailscale's, or unknown."""
+async def _preferences(tell: Tell) -> Mapping[str, Any]:
+    """The daemon's preferences; empty where this user may not read them."""
     try:
-        preferences = await _ask("prefs", tell)
-        with understood("tailscaled"):
-            url = text(table(preferences).get("ControlURL"))
+        return table(await _ask("prefs", tell))
+    except LocalError:
+        return {}
+
+
+def with_preferences(state: OverlayState, preferences: Mapping[str, Any]) -> OverlayState:
+    """The state with its tailnet's own control server, and with the complaint that older daemons do not make."""
+    networks = announced(state)
+    if preferences.get("RouteAll") is False and networks and state.condition is None and not told(state):
+        said = f"peers announce {', '.join(map(str, networks))}, and --accept-routes is false"
+        state = replace(state, complaints=(*state.complaints, Complaint(NOT_ACCEPTED, said)))
+    return replace(state, control_server=_own_server(preferences)) if state.condition is not None else state
+
+
+def _own_server(preferences: Mapping[str, Any]) -> str | None:
+    """The tailnet's own control server; None if it is Tailscale's, or unknown."""
+    url = text(preferences.get("ControlURL"))
+    try:
         parameters.url(url)
-    except (LocalError, ValueError):
+    except ValueError:
         return None
     return None if urlsplit(url).hostname in MAKERS else url
+
+
+def announced(state: OverlayState) -> tuple[IPNetwork, ...]:
+    """The networks behind its peers, without what an exit node offers."""
+    every = (network for peer in state.peers for network in peer.addresses)
+    return tuple(dict.fromkeys(each for each in every if WHOLE_BITS < each.prefixlen < each.max_prefixlen))
+
+
+def told(state: OverlayState) -> bool:
+    """Whether the daemon itself says that this node does not take them."""
+    return any(each.code == NOT_ACCEPTED for each in state.complaints)
 
 
 async def _status(tell: Tell) -> Any:

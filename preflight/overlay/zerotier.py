@@ -24,6 +24,9 @@ HOME = Path("/var/lib/zerotier-one")
 DEFAULT_PORT = 9993
 # A path in use receives at least once a minute; for a dead root only the time of sending advances.
 PATH_SILENT_S = 90.0
+ROOT_SILENT_S, ROOT_MISSED_S = 30.0, 15.0
+"""A root answers each keepalive of a path, which comes after 14 s without any packet: so long a silence, and two of
+them were missed. What is relayed to a silent member goes to the root too, and no answer is due then."""
 ROOTS = ("PLANET", "MOON")
 DATAGRAM_BYTES = 20 + 8 + 1432  # over IPv4: what the service puts into one datagram, sent without DF
 
@@ -253,16 +256,20 @@ def complaints(
     yield Complaint("overlay.offline", "; ".join(why), cuts=True)
 
 
-def _silent_roots(peers: Iterable[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]) -> Iterator[str]:
+def _silent_roots(peers: Sequence[Mapping[str, Any]], paths: Mapping[str, tuple[_Path, ...]]) -> Iterator[str]:
+    relaying = any(peer["role"] not in ROOTS and not paths[peer["address"]] for peer in peers)
     for peer in peers:
         if peer["role"] not in ROOTS:
             continue
         ways = paths[peer["address"]]
         if not ways:
             yield f"there is no path to the root {peer['address']}"
-        elif not _heard(ways):
-            silent_ms, unsent_ms = min(path.silent_ms for path in ways), min(path.unsent_ms for path in ways)
+            continue
+        silent_s = min(path.silent_ms for path in ways) / 1000
+        unsent_s = min(path.unsent_ms for path in ways) / 1000
+        missed = not relaying and silent_s >= ROOT_SILENT_S and silent_s - unsent_s >= ROOT_MISSED_S
+        if missed or not _heard(ways):
             yield (
-                f"the root {peer['address']} has been silent for {silent_ms / 1000:.0f} s, "
-                f"and was last sent to {unsent_ms / 1000:.0f} s ago"
+                f"the root {peer['address']} has been silent for {silent_s:.0f} s, "
+                f"and was last sent to {unsent_s:.0f} s ago"
             )

@@ -48,11 +48,15 @@ def _device(restart: Remedies) -> Remedies:
 
 def _addresses(state: OverlayState) -> Remedies:
     """An address that is withheld here needs this node's consent; one that does not exist, the controller's."""
+    network = state.network or "NETWORK"
     if state.withheld:
         return heal(lambda: ZeroTierTakes(network=state.network or "", option="allowManaged"))
     if state.complaints:
-        return look("zerotier-cli listnetworks   # the status of the network must become OK", root=True)
+        controller = look(
+            f"Does the controller of the network {network} run, and does it reach its roots?", where="product console"
+        )
+        return (*controller, *look("zerotier-cli listnetworks   # the status must become OK", root=True))
     return by_hand(
-        f"Give this node an address in the network {state.network or 'NETWORK'} on its controller.",
+        f"Give this node an address in the network {network} on its controller.",
         where="product console",
     )

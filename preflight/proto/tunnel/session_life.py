@@ -32,8 +32,8 @@ class Life:
 def life(state: OverlayState, address: str, pings: Sequence[ProductPing], now_unix_s: float) -> Life | None:
     """From a state that was read after this run sent to the peer; None where it shows nothing."""
     if state.product == "zerotier":
-        return _by_paths(_candidates(state, address), now_unix_s)
-    known = state.peer_for(address)
+        return _by_paths(candidates(state, address), now_unix_s)
+    known = state.peer_for(address) if state.product == "tailscale" else None
     if known is None or known.expired:
         return None
     if pings:
@@ -79,7 +79,7 @@ def _by_state(known: OverlayPeer, now_unix_s: float) -> Life | None:
     return Life(f"tailscale reaches {known.name} at {known.endpoint}, with a handshake {age_s:.0f} s ago")
 
 
-def _candidates(state: OverlayState, address: str) -> tuple[OverlayPeer, ...]:
+def candidates(state: OverlayState, address: str) -> tuple[OverlayPeer, ...]:
     """The member that has the address, else all members except roots: ZeroTier does not say who has it."""
     known = state.peer_for(address)
     return (known,) if known is not None else tuple(peer for peer in state.peers if peer.name == "leaf")

@@ -1,0 +1,103 @@
+"""What a product itself shows of a peer with whom it has no session that works; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preflight import codes
+from preflight.codes import Code
+from preflight.model.overlay import OverlayPeer, OverlayState
+from preflight.model.product_ping import ProductPing
+from preflight.model.remedy import Remedies, look
+from preflight.proto.tunnel.peer_status import utc
+from preflight.proto.tunnel.session_life import HEARD_S, candidates
+
+UNANSWERED_S = 3.0
+"""What was sent so long after the latest packet of a peer was not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What it shows, as a sentence; and what shows more."""
+
+    code: Code
+    words: str
+    remedies: Remedies
+
+
+def loss(state: OverlayState, name: str, address: str, pings: Sequence[ProductPing], now_unix_s: float) -> Loss | None:
+    """From a state that was read after this run sent to the silent peer; None where it shows nothing."""
+    if state.product == "zerotier":
+        return _unheard(state, name, address, now_unix_s)
+    known = state.peer_for(address)
+    if known is None or known.endpoint is not None or known.expired:
+        return None
+    if any(ping.latency_s is not None for ping in pings):
+        return None
+    return _of_a_tailnet(known, name, now_unix_s) if state.product == "tailscale" else _pending(state, known, name)
+
+
+def _of_a_tailnet(known: OverlayPeer, name: str, now_unix_s: float) -> Loss | None:
+    """Its control server's word, else that the relay, which is the only path left, brings nothing."""
+    if known.online is False:
+        seen = f", last seen at {utc(known.last_seen_unix_s)}" if known.last_seen_unix_s else ""
+        words = f"tailscale's control server says that {name} is offline{seen}"
+        return Loss(
+            codes.OVERLAY_PEER_LOST, words, _look_there(name, "tailscale status", "systemctl status tailscaled")
+        )
+    if known.relay is None or not known.tx_bytes:
+        return None
+    age_s = now_unix_s - (known.last_handshake_unix_s or 0.0)
+    ever = f"its last handshake was {age_s:.0f} s ago" if known.last_handshake_unix_s else "there never was a handshake"
+    words = f"tailscale has no direct path to {name}, and nothing comes back through the relay {known.relay}; {ever}"
+    return Loss(codes.OVERLAY_PEER_LOST, words, _look_there(name, "tailscale netcheck", "tailscale status"))
+
+
+def _unheard(state: OverlayState, name: str, address: str, now_unix_s: float) -> Loss | None:
+    """All of the members must show the same, as it is not known which of them the peer is."""
+    members = candidates(state, address)
+    if not members or any(member.endpoint is not None and _answers(member, now_unix_s) for member in members):
+        return None
+    said = "; ".join(_silence(member, now_unix_s) for member in members)
+    remedies = _look_there(name, "zerotier-cli info", "systemctl status zerotier-one")
+    return Loss(codes.OVERLAY_PEER_LOST, said, remedies)
+
+
+def _answers(member: OverlayPeer, now_unix_s: float) -> bool:
+    """Whether it was heard recently, or nothing was sent to it since then."""
+    heard_unix_s, sent_unix_s = member.last_seen_unix_s or 0.0, member.last_sent_unix_s or 0.0
+    return now_unix_s - heard_unix_s <= HEARD_S or sent_unix_s - heard_unix_s < UNANSWERED_S
+
+
+def _silence(member: OverlayPeer, now_unix_s: float) -> str:
+    if member.last_seen_unix_s is None:
+        relays = ": a root relays what it sends there, and" if member.relayed else ", and"
+        return f"zerotier has no path to {member.key}{relays} nothing comes back"
+    heard_s = now_unix_s - member.last_seen_unix_s
+    sent_s = now_unix_s - (member.last_sent_unix_s or 0.0)
+    return f"zerotier has heard nothing of {member.key} for {heard_s:.0f} s, and sent to it {sent_s:.1f} s ago"
+
+
+def _pending(state: OverlayState, known: OverlayPeer, name: str) -> Loss | None:
+    """Nebula goes on with handshakes that nobody answers, and only its log says why."""
+    if state.product != "nebula" or known.last_handshake_unix_s != 0.0:
+        return None
+    log = look("journalctl -u nebula -n 50 | grep -iE 'handshake|certificate'   # why", root=True)
+    if not known.tried:
+        words = (
+            f"no lighthouse has given nebula an address at which to reach {name}: {name} does not run, "
+            "or the lighthouse does not accept its certificate"
+        )
+        return Loss(codes.OVERLAY_NO_HANDSHAKE, words, log)
+    words = (
+        f"nebula sends handshakes to {name} at {' and '.join(known.tried)} and completes none: the certificate of "
+        f"{name}, or this node's, has expired or is of another authority, or UDP does not get through; its log says "
+        "which"
+    )
+    valid = look(
+        "nebula-cert print -path /etc/nebula/host.crt   # notAfter, issuer", where="peer", host=name, root=True
+    )
+    return Loss(codes.OVERLAY_NO_HANDSHAKE, words, (*log, *valid))
+
+
+def _look_there(name: str, *lines: str) -> Remedies:
+    return look(*lines, where="peer", host=name, root=True)
