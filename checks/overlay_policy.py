@@ -21,7 +21,8 @@ from preflight.api import (
 )
 from preflight.model.overlay import OverlayState
 from preflight.model.product_ping import ProductPing
-from preflight.proto.tunnel.session_life import Life, life, policy_levers
+from preflight.proto.tunnel.policy_advice import policy_levers
+from preflight.proto.tunnel.session_life import Life, life
 from preflight.proto.tunnel.session_loss import Loss, loss
 from preflight.proto.tunnel.silence import only_silence
 

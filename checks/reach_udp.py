@@ -24,6 +24,7 @@ from preflight.api import (
 )
 from preflight.model.facts import AnswerFacts
 from preflight.model.icmp import EchoStats
+from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats
 from preflight.proto.responder import reach
 from preflight.proto.responder import reach_messages as say
@@ -82,9 +83,10 @@ async def reach_udp(ctx: Context) -> AsyncGenerator[Result, None]:
 
 async def measure(ctx: Context, peer: Peer) -> Reached:
     """A tenth of a second where all is well, some seconds where nothing comes back."""
+    tunnel = ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None
     session, more = await beside(
         ctx.net.path.stamp(peer, count=COUNT, interval_s=INTERVAL_S),
-        partial(_more, ctx, peer),
+        partial(_more, ctx, peer, tunnel),
         enough=lambda session: bool(session.answered or session.port_unreachable or not session.sent),
     )
     if more is None:
@@ -92,14 +94,14 @@ async def measure(ctx: Context, peer: Peer) -> Reached:
     unsigned, asked, echo = more
     routers = {**session.icmp_from, **asked.icmp_from}
     outside = outside_router(await ctx.net.with_routes(ctx.overlay, routers), routers)
-    return Reached(session, unsigned if session.authenticated else None, asked, echo, outside)
+    return Reached(session, unsigned if session.authenticated else None, asked, echo, outside, tunnel)
 
 
-async def _more(ctx: Context, peer: Peer) -> tuple[StampStats, AskResult, EchoStats]:
+async def _more(ctx: Context, peer: Peer, tunnel: OverlayState | None) -> tuple[StampStats, AskResult, EchoStats]:
     """Everything that shows more about a silent peer, at once."""
     return await asyncio.gather(
         ctx.net.path.stamp(peer, count=3, interval_s=INTERVAL_S, authenticated=False),
-        ctx.net.path.ask(peer, ctx.overlay.tunnel_for(peer.address) if ctx.overlay is not None else None),
+        ctx.net.path.ask(peer, tunnel),
         ctx.net.icmp.echo(peer.address, count=3, interval_s=0.1, timeout_s=1.0),
     )
 
@@ -246,7 +248,7 @@ def _no_responder(peer: Peer, reached: Reached, fact: str) -> Result:
         Direction.ROUND_TRIP,
         f"packets get to {peer.target} and back, but {fact}: without a responder there the directions cannot be "
         "measured apart",
-        remedies=_start(peer, reached),
+        remedies=(*reached.levers(peer), *_start(peer, reached)),
         station=SOCKET if reached.port_unreachable else None,
     )
 
@@ -299,7 +301,7 @@ def _both_dead(peer: Peer, reached: Reached, asked: AskResult, report: PeerRepor
         Direction.ROUND_TRIP,
         f"UDP passes neither way: {peer.target} got none of {asked.sent} packets, and {say.not_here(report)}"
         f"{'; ICMP echo passes' if reached.echoed else ''}",
-        remedies=reach.look_at_filters(f"here and on {peer.target}", here=True),
+        remedies=(*reached.levers(peer), *reach.look_at_filters(f"here and on {peer.target}", here=True)),
         measurements=forward_counts(asked) | reverse_counts(asked),
         evidence=(_evidence(asked),),
     )
@@ -316,7 +318,7 @@ def _forward(peer: Peer, reached: Reached, asked: AskResult, way: Way) -> Result
         peer.target,
         Direction.FORWARD,
         f"{say.got_none(peer.target, asked)}{'; ICMP echo passes' if reached.echoed else ''}",
-        remedies=reach.look_at_filters(peer.target, "what drops this node's packets?"),
+        remedies=(*reached.levers(peer), *reach.look_at_filters(peer.target, "what drops this node's packets?")),
         measurements=measurements,
         evidence=(_evidence(asked),),
     )

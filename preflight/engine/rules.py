@@ -115,6 +115,11 @@ def _of_the_peer(cause: Result, effect: Result) -> bool:
     return cause.direction is Direction.FORWARD and effect.direction is Direction.REVERSE
 
 
+def _same_lever(cause: Result, effect: Result) -> bool:
+    """What is done about the one is what is done about the other."""
+    return cause.remedies == effect.remedies
+
+
 def _same_way(cause: Result, effect: Result) -> bool:
     """A fault of one direction explains nothing that was measured in the other."""
     return {cause.direction, effect.direction} != {Direction.FORWARD, Direction.REVERSE}
@@ -250,6 +255,7 @@ RULES: tuple[Rule, ...] = (
         ("overlay.route-leak", "overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_OUTSIDE),
         "control",
     ),
+    Rule("overlay.route-leak", ("overlay.routes-not-accepted",), "all", _same_lever),
     Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
     Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from preflight import codes
-from preflight.api import NODE, Direction, Result, failed
+from preflight.api import CONTROL, NODE, Direction, Result, failed, look, warned
 from preflight.engine.diagnosis import diagnose
 from preflight.engine.rules import BENEATH, DEPTH, RULES, Rule
 
@@ -47,6 +47,15 @@ def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
         if pattern == rule.cause:  # one list of effects for several causes
             continue
         assert any(fires(slug, pattern) for slug in codes.ALL if fnmatchcase(slug, rule.cause)), pattern
+
+
+@pytest.mark.parametrize(("line", "causes"), [("tailscale set --accept-routes", 1), ("ip route get 10.50.0.7", 2)])
+def test_routes_that_are_not_accepted_are_the_leak_where_one_lever_heals_both(line: str, causes: int) -> None:
+    """A subnet that has nothing to do with the leak stays a finding of its own."""
+    leak = at("control.url", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, RT, "", remedies=look(line)))
+    lever = look("tailscale set --accept-routes")
+    warning = at("overlay.health", warned(codes.OVERLAY_ROUTES_NOT_ACCEPTED, NODE, RT, "", remedies=lever))
+    assert len(diagnose([warning, leak])) == causes
 
 
 @pytest.mark.parametrize("area", DEPTH)

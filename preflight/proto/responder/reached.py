@@ -8,10 +8,13 @@ from preflight.model.icmp import EchoStats
 from preflight.model.measurement import Measurement
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
+from preflight.model.peer import Peer
 from preflight.model.printable import number_of
+from preflight.model.remedy import Remedies
 from preflight.proto.responder.admission import Verdict
 from preflight.proto.responder.observed import encode
 from preflight.proto.responder.reach import Way, forward_way
+from preflight.proto.tunnel.policy_advice import let_udp_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class Reached:
     """A short STAMP session; if nobody answered it, also: one without the key, the inquiry, and an echo.
 
     outside: a router outside the overlay that answered packets for the peer, and the interface by which it did.
+    tunnel: the peer's.
     """
 
     session: StampStats
@@ -26,6 +30,7 @@ class Reached:
     asked: AskResult | None = None
     echo: EchoStats | None = None
     outside: tuple[str, str] | None = None
+    tunnel: OverlayState | None = None
 
     @property
     def port_unreachable(self) -> bool:
@@ -42,6 +47,12 @@ class Reached:
     def echoed(self) -> bool:
         """Whether the peer answered an echo."""
         return self.echo is not None and self.echo.received > 0
+
+    def levers(self, peer: Peer) -> Remedies:
+        """The product's own rules, where echoes pass through its session and UDP does not."""
+        if self.tunnel is None or not self.echoed or self.port_unreachable:
+            return ()
+        return let_udp_in(self.tunnel.product, peer.target, peer.responder_port)
 
 
 def outside_router(state: OverlayState | None, routers: Mapping[str, str]) -> tuple[str, str] | None:

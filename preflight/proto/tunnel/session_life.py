@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.product_ping import ProductPing
-from preflight.model.remedy import Remedies, Where, look
 
-CONSOLE: Where = "product console"
 HEARD_S = 5.0
 """Of ZeroTier: a peer that was heard so recently is heard while this run sends to it."""
 UNSENT_S = 10.0
@@ -97,17 +95,3 @@ def _by_paths(members: Sequence[OverlayPeer], now_unix_s: float) -> Life | None:
     if unsent_s > UNSENT_S:
         return Life(f"zerotier has sent nothing to {names} for {unsent_s:.0f} s, while this run sent to it", here=True)
     return None
-
-
-def policy_levers(product: str, peer: str, *, here: bool) -> Remedies:
-    """Where the policy is, and what shows it: from here it is not known which of them drops."""
-    if product == "tailscale":
-        return (
-            *look(f"Let the tailnet's access rules (acls or grants) allow this node to reach {peer}.", where=CONSOLE),
-            *look("tailscale set --shields-up=false   # if shields are up there", where="peer", host=peer, root=True),
-        )
-    console = look(
-        f"Let the network's flow rules accept this traffic, and authorise {peer} and this node in it.", where=CONSOLE
-    )
-    there = look("zerotier-cli listnetworks   # must say OK", where="peer", host=peer, root=True)
-    return console if here else (*console, *there)

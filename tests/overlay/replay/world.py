@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 SAMPLES = Path(__file__).parents[1] / "samples"
 UNDERLAYS = {"tailscale": "10.231", "zerotier": "10.232"}
 """Where the recorded nodes were: a is .1.1, b is .2.1."""
@@ -79,16 +81,22 @@ class World:
     b: Node
     said: Path
 
-    def preflight(self, *words: str) -> Mapping[str, Any]:
-        """The report of a run on a."""
-        file, settings = self.a.folder / "report.json", self.a.folder / "settings.yaml"
-        settings.write_text(f"responder: {{key_file: {self.a.folder / 'key'}}}\n", encoding="utf-8")
-        options = ["--config", str(settings), "--output", f"json={file}", "--output", "text"]
-        argv = [sys.executable, "-m", "preflight", *words, *options]
-        done = subprocess.run(self.a.argv(*argv), capture_output=True, text=True, check=False, timeout=120)
+    def preflight(self, *words: str, settings: Path | None = None, **more: Any) -> Mapping[str, Any]:
+        """The report of a run on a. settings: the file to use, else one with the responder's key and `more`."""
+        file, used = self.a.folder / "report.json", settings or self.a.folder / "settings.yaml"
+        if settings is None:
+            key = {"responder": {"key_file": str(self.a.folder / "key")}}
+            used.write_text(yaml.safe_dump({**key, **more}), encoding="utf-8")
+        options = ["--config", str(used), "--output", f"json={file}", "--output", "text"]
+        done = self.command(*words, *options)
         assert done.returncode in (0, 1, 3), done.stdout + done.stderr
         report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return {**report, "exit": done.returncode, "text": done.stdout}
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of the program on a."""
+        argv = self.a.argv(sys.executable, "-m", "preflight", *words)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
 
 
 def _holder() -> subprocess.Popen[bytes]:

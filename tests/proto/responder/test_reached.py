@@ -7,6 +7,7 @@ import pytest
 from preflight.model.icmp import EchoStats
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.path import AskResult, PeerReport, StampStats
+from preflight.model.peer import Peer
 from preflight.proto.responder.reached import Reached, counts, outside_router, overload_text
 from tests.kernel_says import routed
 
@@ -55,6 +56,15 @@ def test_the_facts_of_all_sessions_are_joined() -> None:
     assert reached.echoed
     assert not Reached(session).port_unreachable
     assert not Reached(session).echoed
+
+
+@pytest.mark.parametrize(("answered", "closed", "levers"), [(1, False, 1), (0, False, 0), (1, True, 0)])
+def test_a_policy_is_looked_at_where_echoes_pass_alone(answered: int, closed: bool, levers: int) -> None:
+    """Without echoes the whole way may be dead, and a host that refuses a port got the packet."""
+    session = StampStats(sent=10, answered=0, port_unreachable=closed)
+    tunnel = OverlayState("nebula", "neb0", up=True, mtu=1300)
+    reached = Reached(session, echo=EchoStats(3, answered), tunnel=tunnel)
+    assert len(reached.levers(Peer("10.77.0.20", "nb"))) == levers
 
 
 def test_evidence_holds_both_ends() -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from preflight.model.overlay import OverlayPeer, OverlayState
 from preflight.model.product_ping import ProductPing
-from preflight.model.remedy import as_text
-from preflight.proto.tunnel.session_life import Life, life, policy_levers
+from preflight.proto.tunnel.session_life import Life, life
 
 NOW = 1_000_000.0
 ADDRESS = "100.64.0.2"
@@ -78,11 +77,3 @@ def test_zerotier(members: tuple[OverlayPeer, ...], seen: Life | None) -> None:
     """It does not say whose an address is, so all members that it may be must show the same; roots do not count."""
     state = OverlayState("zerotier", "zt0", up=True, mtu=2800, peers=(ROOT, *members), lists_members=False)
     assert life(state, "10.88.0.31", (), NOW) == seen
-
-
-def test_nobody_knows_who_drops() -> None:
-    """No line is called a fix: of the tailnet's rules, shields and a filter only one has to be changed."""
-    levers = (*policy_levers("tailscale", "nb", here=False), *policy_levers("zerotier", "nb", here=True))
-    assert {each.kind for each in levers} == {"next"}
-    assert "shields-up" in (as_text(levers) or "")
-    assert [each.where for each in policy_levers("zerotier", "nb", here=False)] == ["product console", "peer"]

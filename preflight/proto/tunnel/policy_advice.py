@@ -1,0 +1,41 @@
+"""Where a product's policy is, and how it lets something through; pure."""
+
+from preflight.model.remedy import Remedies, Where, look
+
+CONSOLE: Where = "product console"
+
+
+def policy_levers(product: str, peer: str, *, here: bool) -> Remedies:
+    """Where the policy is, and what shows it: from here it is not known which of them drops."""
+    if product == "tailscale":
+        return (
+            *look(f"Let the tailnet's access rules (acls or grants) allow this node to reach {peer}.", where=CONSOLE),
+            *look("tailscale set --shields-up=false   # if shields are up there", where="peer", host=peer, root=True),
+        )
+    console = look(
+        f"Let the network's flow rules accept this traffic, and authorise {peer} and this node in it.", where=CONSOLE
+    )
+    there = look("zerotier-cli listnetworks   # must say OK", where="peer", host=peer, root=True)
+    return console if here else (*console, *there)
+
+
+def let_udp_in(product: str, peer: str, port: int) -> Remedies:
+    """What lets UDP in at a peer to which other packets get; nothing for products without a policy.
+
+    port: of its responder. A filter of the peer's host would look the same from here.
+    """
+    if product == "tailscale":
+        rule = f"Let the tailnet's access rules (acls or grants) allow this node UDP port {port} of {peer}."
+        return look(rule, where=CONSOLE)
+    if product == "zerotier":
+        return look(f"Let the network's flow rules accept UDP, for example to port {port} of {peer}.", where=CONSOLE)
+    if product == "nebula":
+        rule = f"{{port: {port}, proto: udp, host: any}}"
+        return look(
+            f"grep -A 20 '^firewall:' /etc/nebula/config.yml   # does firewall.inbound have a rule such as {rule}?",
+            "systemctl reload nebula   # once it is there",
+            where="peer",
+            host=peer,
+            root=True,
+        )
+    return ()
