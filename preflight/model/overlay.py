@@ -11,6 +11,7 @@ from preflight.model.host_port import split_host_port
 from preflight.model.kernel import IPInterface as IPInterface
 from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
+from preflight.model.product_policy import OutPolicy
 
 Fact = bool | int | float | str | tuple[str, ...]
 
@@ -129,7 +130,8 @@ class OverlayState:
     key_expires_unix_s: when this node's key or certificate expires. further: this node's further overlays, and further
     tunnels of the same one. routes: how the kernel sends to each address about which it was asked.
     datagram_bytes: over IPv4, the largest packet of a product that splits larger ones itself. lists_members:
-    False if the peers are only those that this node has met by chance, so they are not a list of targets.
+    False if the peers are only those that this node has met by chance, so they are not a list of targets. policy: what
+    the product itself lets this node send; None: everything, or that is not known.
     """
 
     product: str
@@ -154,6 +156,7 @@ class OverlayState:
     _owners: list[Owners] = field(default_factory=list, init=False, repr=False, compare=False)
     datagram_bytes: int | None = None
     lists_members: bool = True
+    policy: OutPolicy | None = None
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:
