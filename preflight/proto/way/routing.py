@@ -88,6 +88,7 @@ def observe_two(asked: Asked, tunnel: TunnelSide, *, own: bool = False) -> Obser
         message=what if own else f"{asked.address}, the overlay address of {tunnel.peer}: {what}",
         facts=DeathFacts(address=asked.address, interface=asked.interface),
         remedies=look(f"bridge fdb show dev {asked.interface}"),
+        later=True,  # packets leave, and come to the wrong one of them
     )
     return Observation(station=ADDRESS, finding="killed", direction=direction, death=death)  # type: ignore[arg-type]
 
