@@ -221,6 +221,8 @@ RULES: tuple[Rule, ...] = (
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
+    # With the uplink the way to all name servers behind it is gone.
+    Rule("host.uplink-down", ("control.dns-timeout",), "all"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule(

@@ -158,6 +158,7 @@ class PathProbes:
             # To a stateful filter what this node sent then was an answer to the peer's probes: a new flow shows more.
             again = await self.stamp(peer, count=AGAIN_COUNT, interval_s=ASK_INTERVAL_S)
             result = result if again.answered else replace(result, answered=0)
+        result = _about_the_tunnel(result, tunnel)
         self._learn(peer, result.answered, signed=self._key is not None)
         self._asked[peer.address] = found = replace(result, on_interface=seen, unwatched=unwatched)
         return found
@@ -335,6 +336,14 @@ async def _until_decided(mailbox: "asyncio.Task[ProbeResult | UnavailableError]"
             await heard
     finally:
         heard.cancel()
+
+
+def _about_the_tunnel(result: AskResult, tunnel: OverlayState | None) -> AskResult:
+    """Without what the peer says of its way back, where this node asked with an address that its tunnel lacks."""
+    own = {str(each.ip) for each in tunnel.addresses} if tunnel is not None else set()
+    if result.report is None or result.local is None or not own or result.local[0] in own:
+        return result
+    return replace(result, report=replace(result.report, way=None, observed=()))
 
 
 def _with_reply(result: AskResult, reply: ProbeResult | UnavailableError | None) -> AskResult:

@@ -97,9 +97,15 @@ def _as_one(known: Sequence[Verdict]) -> tuple[Verdict, ...]:
     silent = [each for each in known if not each.proven and each.code in _SILENT]
     if len(silent) == len(_NOBODY):
         return (_both(silent),)
-    if any(each.proven and each.code in _BOTH_WAYS for each in known):
+    if any(each.proven and _stops_both(each) for each in known):
         return tuple(replace(each, code=None, station=None, remedies=()) if each in silent else each for each in known)
     return tuple(known)
+
+
+def _stops_both(each: Verdict) -> bool:
+    """Whether nothing can pass in the other direction either: without a session, or to an address that is wrong."""
+    wrong_source = each.code == codes.OVERLAY_WRONG_SOURCE and each.direction == "forward"
+    return wrong_source or each.code in _BOTH_WAYS
 
 
 def _both(silent: Sequence[Verdict]) -> Verdict:

@@ -120,6 +120,13 @@ def test_two_silent_directions_are_one_cause() -> None:
     assert [each.code for each in both] == [RULE.code, codes.REACH_NO_REVERSE]
 
 
+def test_to_a_wrong_source_no_answer_comes() -> None:
+    """That the peer's packets to it die is the same fault."""
+    wrong = Death(code=codes.OVERLAY_WRONG_SOURCE, message="the source is 192.0.2.7")
+    forward, reverse = conclude("b", [said("route", "killed", death=wrong), MISSED_BACK])
+    assert (forward.code, reverse.code) == (codes.OVERLAY_WRONG_SOURCE, None)
+
+
 def test_where_echoes_pass_only_udp_dies() -> None:
     """A silent direction has the code of a filter then; a place that is proven keeps its own."""
     (both,) = conclude("b", [said("tunnel", "seen"), MISSED, MISSED_BACK], echoed=True)
