@@ -55,6 +55,21 @@ def test_a_request_dies_at_its_first_bad_station() -> None:
     ][:3]
 
 
+def test_what_a_file_says_is_no_request() -> None:
+    """A good bearer in a file shows no way that a request took: where none was sent, nothing behind is passed."""
+    file = at("enroll.bearer", passed(CONTROL, Direction.LOCAL, "workers send the bearer", station=request("bearer")))
+    dead = at("control.dns", failed(codes.CONTROL_DNS_TIMEOUT, CONTROL, Direction.LOCAL, "x", station=request("name")))
+    sent = at("control.url", passed(CONTROL, Direction.LOCAL, "a URL", station=request("parse")))
+    (way,) = follow_ways([sent, dead, file])
+    states = {judged.station.id: judged.state for judged in way.followed.stations}
+    assert (states["parse"], states["name"], states["route"], states["bearer"]) == (
+        "passed",
+        "died",
+        "unseen",
+        "unseen",
+    )
+
+
 def test_a_warning_does_not_stop_a_request() -> None:
     """What only warns was passed; the way is shown because a reader must know something about it."""
     results = [at("control.dns", warned(codes.CONTROL_SLOW, CONTROL, RT, "slow", station=request("name")))]

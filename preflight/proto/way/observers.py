@@ -24,6 +24,7 @@ from preflight.proto.way.stations import Station
 from preflight.proto.way.trace import Traces, observe_private, observe_traces
 from preflight.proto.way.tunnel import observe_tunnel
 from preflight.proto.way.tunnel_view import Burst, TunnelView, inside, on_the_wire
+from preflight.proto.way.words import counted
 
 MANAGED = ("tailscale", "zerotier")
 """Products that write the routes themselves."""
@@ -330,7 +331,9 @@ def _watched_before(record: Record) -> Iterator[Observation]:
     """What came out of the tunnel while the peer was asked, before this burst."""
     came = record.asked.on_interface if record.asked is not None else None
     if came:
-        reason = f"{came} packets of {record.peer.target} came in by {record.tunnel.interface} while it was asked"
+        reason = (
+            f"{counted(came, 'packet')} of {record.peer.target} came in by {record.tunnel.interface} while it was asked"
+        )
         yield Observation(
             station=Station("tunnel", "receiver"), finding="seen", direction="reverse", reason=reason, seen=came
         )

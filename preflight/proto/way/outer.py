@@ -21,6 +21,7 @@ from preflight.proto.way.fib import decide, explain
 from preflight.proto.way.observation import Death, Observation
 from preflight.proto.way.routing import refusal_type, why_refused
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 ROUTE_OUTER = Station("route-outer")
 ELSEWHERE = "the tunnel's own packets leave in another network namespace, whose routes and neighbours nobody here sees"
@@ -224,10 +225,10 @@ def _of_links(state: NetworkState, tunnel: TunnelSide, unrouted: int) -> Death |
         return _down(tuple(dict.fromkeys((*dead[0], *dead[1]))), tunnel)
     if not _only_networks(state, tunnel):
         return None
-    counted = f", and its kernel found none for {unrouted} packets while {tunnel.interface} had to send"
+    found = f", and its kernel found none for {counted(unrouted, 'packet')} while {tunnel.interface} had to send"
     return Death(
         code=codes.REACH_NO_FORWARD,
-        message=f"none of this node's routes leads outside its own networks{counted if unrouted else ''}",
+        message=f"none of this node's routes leads outside its own networks{found if unrouted else ''}",
         facts=DeathFacts(route_type="none"),
         remedies=look("ip route show default; ip -6 route show default"),
         certain=bool(unrouted),

@@ -16,6 +16,7 @@ from preflight.proto.way.peer_death import Asker
 from preflight.proto.way.peer_observed import observed_by
 from preflight.proto.way.session_advice import allow_there
 from preflight.proto.way.stations import Station
+from preflight.proto.way.words import counted
 
 _SOCKET, _RP = Station("socket", "receiver"), Station("rp", "receiver")
 _ADDRESS, _ROUTE = Station("address"), Station("route")
@@ -158,7 +159,7 @@ def _reverse(asked: AskResult, name: str, told: Sequence[Observation]) -> Iterat
     astray = any(each.finding == "killed" and each.station.id in ("address", "route") for each in told)
     if report is not None and report.sent and not report.send_errors and not astray:
         # A kernel reports it to the sender if its own firewall refuses a packet, or if there is no route.
-        reason = f"{report.sent} probes left the socket of {name}"
+        reason = f"{counted(report.sent, 'probe')} left the socket of {name}"
         yield _by_mailbox(name, _FILTER_OUT, "seen", "reverse", reason, sent=report.sent, seen=report.sent)
     if asked.reached_socket:
         reason = "packets of the peer came to the socket"
