@@ -72,7 +72,7 @@ def judge(
     """A local network as specific as the entry in use is a conflict; any other route outside is a leak.
 
     Of several tunnels, the peer is judged by the one that has its address. control: the control plane's address, which
-    a conflict leads astray too.
+    a conflict takes off the overlay too.
     """
     state = overlay and replace(overlay, routes={peer.address: route}).tunnel_for(peer.address)
     if state is None or state.interface is None:
