@@ -105,3 +105,17 @@ def test_a_proven_death_explains_nothing_of_another_peer_or_of_posture() -> None
     assert [cause.code for cause in diagnose(results)] == [
         *(codes.HOST_FIREWALL_DROP, codes.REACH_UNREACHABLE, codes.POSTURE_OPEN),
     ]
+
+
+def test_two_rules_are_two_causes() -> None:
+    """One drops what leaves, another one what comes back: each has its direction, its place and its fix."""
+    there = replace(dead(), facts=DeathFacts(chain="inet outside output", rule_handle=2))
+    back = replace(dead(station="input", direction=R), facts=DeathFacts(chain="inet guard input"))
+    results = [there, back, bad("reach.udp", codes.REACH_UNREACHABLE, "b")]
+    assert [(cause.code, cause.direction) for cause in diagnose(results)] == [
+        (codes.HOST_FIREWALL_DROP, F),
+        (codes.HOST_FIREWALL_DROP, R),
+    ]
+    same = replace(back, facts=there.facts)
+    (cause,) = diagnose([there, same])
+    assert cause.direction is RT
