@@ -202,12 +202,23 @@ _BEHIND = ("prerouting", "rp", "input", "socket")
 """Inside the tunnel, at its remote end."""
 
 
+DeadlyRule = tuple[str | None, int | None] | None
+
+
+def _rule_of(result: Result) -> DeadlyRule:
+    """The firewall rule, or the chain's policy, at which packets are proven to die."""
+    facts, station = result.facts, result.station
+    if result.status is not Status.FAIL or station is None or not isinstance(facts, DeathFacts):
+        return None
+    return (facts.chain, facts.rule_handle) if facts.chain is not None else None
+
+
 def _candidates(results: tuple[Result, ...]) -> list[_Candidate]:
-    """Bad results grouped by code and target, in the order in which they came."""
-    groups: dict[tuple[str, str], list[Result]] = {}
+    """Bad results grouped by code and target, in the order in which they came; those of two rules are two faults."""
+    groups: dict[tuple[str, str, DeadlyRule], list[Result]] = {}
     for result in results:
         if result.status in SEVERITY and result.code is not None:
-            groups.setdefault((result.code.slug, result.target), []).append(result)
+            groups.setdefault((result.code.slug, result.target, _rule_of(result)), []).append(result)
     return [
         _Candidate(
             code=group[0].code,

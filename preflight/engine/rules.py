@@ -162,6 +162,7 @@ def _by_echo(_: Result, effect: Result) -> bool:
 
 
 _PATH = ("reach.*", "mtu.*", "udp.*", "run.needs-responder")
+_UNMEASURED = ("mtu.*", "udp.*", "run.needs-responder")
 _DROPPED = (
     *(f"reach.{how}" for how in ("unreachable", "no-forward", "no-reverse", "loss", "asymmetric")),
     "udp.blocked",
@@ -232,6 +233,8 @@ RULES: tuple[Rule, ...] = (
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
+    # With the uplink the way to all name servers behind it is gone.
+    Rule("host.uplink-down", ("control.dns-timeout",), "all"),
     # The tunnel to one peer.
     Rule("overlay.route-leak", ("host.rp-filter",), "all"),
     Rule(
@@ -250,10 +253,10 @@ RULES: tuple[Rule, ...] = (
     # The path to one peer.
     Rule("host.firewall-drop", (*_PATH, *_CONTROL_PATH), "control", _same_way),
     *(
-        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", "mtu.*", "udp.*", *_SILENT), "control")
+        Rule(cause, ("reach.unreachable", "reach.loss", "reach.asymmetric", *_UNMEASURED, *_SILENT), "control")
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
-    Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
+    Rule("reach.unreachable", ("reach.loss", *_UNMEASURED, *_SILENT), "control"),
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.
