@@ -44,7 +44,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.no-keepalive",
         "overlay.relayed",
     ),
-    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable"),
+    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "reach.policed"),
     "mtu": ("mtu.black-hole",),
     "udp": ("udp.blocked", "udp.loss"),
     # The way to the control plane, in the order in which a client takes it.
@@ -242,6 +242,7 @@ RULES: tuple[Rule, ...] = (
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
     Rule("reach.unreachable", ("reach.loss", "mtu.*", "udp.*", *_SILENT), "control"),
+    Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", _same_way),
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.

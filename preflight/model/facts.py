@@ -162,7 +162,8 @@ class LossFacts(Facts):
     """One direction of a STAMP session, each share with the count behind it.
 
     sent: the number behind the loss. observed: the number behind reordering, duplication and jitter.
-    smallest_loss_percent: what this number of packets could have shown.
+    smallest_loss_percent: what this number of packets could have shown. arriving_per_s: how many packets arrived in a
+    second where more were sent, many were lost and none waited: a reason to measure what rate passes.
     """
 
     sent: int
@@ -182,6 +183,18 @@ class LossFacts(Facts):
     dropped_by_ends: int
     rejected: int
     smallest_loss_percent: float | None = None
+    arriving_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateFacts(Facts):
+    """One direction in which packets are lost above a rate: what was sent, packets a second, and what came of it."""
+
+    passing_per_s: float
+    losing_per_s: float
+    arriving_per_s: float
+    loss_percent: float
+    payload_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +308,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "mtu.echo": (MtuEchoFacts, MtuFacts),
     "mtu.tcp": (TcpFacts,),
     "udp.quality": (LossFacts, AnswerFacts),
+    "reach.rate": (RateFacts,),
     "control.dns": (NameFacts,),
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
