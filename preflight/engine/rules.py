@@ -216,7 +216,14 @@ RULES: tuple[Rule, ...] = (
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
     Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
-    Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
+    Rule(
+        "host.captive-portal",
+        (
+            *(*_CONTROL_PATH, *_OTHER_SERVER, *_OUTSIDE, "control.dns-*"),
+            *("overlay.no-handshake", "overlay.handshake-stale", *_PATH, "run.no-answer"),
+        ),
+        "node",
+    ),
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
@@ -306,6 +313,9 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+
+STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
+"""Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
 
 OUTER = frozenset(
     {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}

@@ -313,6 +313,7 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
     "enroll.cycle": (EnrolmentStepFacts,),
+    "host.portal": (DeathFacts,),
     "overlay.route": (DeathFacts,),
     "way.packet": (DeathFacts,),
 }
