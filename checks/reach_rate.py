@@ -16,7 +16,7 @@ from preflight.api import (
     passed,
     skipped,
 )
-from preflight.model.facts import LossFacts, RateFacts
+from preflight.model.facts import LossFacts
 from preflight.model.path import StampStats
 from preflight.proto.stamp import policer
 from preflight.proto.stamp.policer import Policed, Try, WayDirection
@@ -122,13 +122,13 @@ def _policed(peer: Peer, direction: Direction, what: Policed, above: StampStats)
         f"{what.loss_percent:.0f} % were lost and about {what.arriving_per_s:.0f} a second arrived, while "
         f"{what.below_per_s:.0f} a second passed (all of {what.below_count}). What arrived did not wait in a queue, "
         "so this is a limit on the rate, and not a slow link",
-        facts=RateFacts(
-            passing_per_s=round(what.below_per_s, 1),
-            losing_per_s=round(what.above_per_s, 1),
-            arriving_per_s=round(what.arriving_per_s, 1),
-            loss_percent=round(what.loss_percent, 1),
-            payload_bytes=above.payload_bytes,
-        ),
+        measurements={
+            "passing_per_s": round(what.below_per_s, 1),
+            "losing_per_s": round(what.above_per_s, 1),
+            "arriving_per_s": round(what.arriving_per_s, 1),
+            "loss_percent": round(what.loss_percent, 1),
+            "payload_bytes": above.payload_bytes,
+        },
         remedies=look(
             "nft list ruleset | grep -B2 -A2 limit; tc -s filter show; tc -s qdisc show   # policers and their drops",
             where="router",

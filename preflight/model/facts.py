@@ -187,17 +187,6 @@ class LossFacts(Facts):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateFacts(Facts):
-    """One direction in which packets are lost above a rate: what was sent, packets a second, and what came of it."""
-
-    passing_per_s: float
-    losing_per_s: float
-    arriving_per_s: float
-    loss_percent: float
-    payload_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NameFacts(Facts):
     """The addresses that the control host's name leads to."""
 
@@ -308,7 +297,6 @@ GIVEN_BY: Mapping[str, tuple[type[Facts], ...]] = {
     "mtu.echo": (MtuEchoFacts, MtuFacts),
     "mtu.tcp": (TcpFacts,),
     "udp.quality": (LossFacts, AnswerFacts),
-    "reach.rate": (RateFacts,),
     "control.dns": (NameFacts,),
     "control.connect": (ControlTunnelFacts,),
     "control.health": (HealthFacts,),
