@@ -47,7 +47,7 @@ DEPTH: Mapping[str, tuple[str, ...]] = {
         "overlay.no-keepalive",
         "overlay.relayed",
     ),
-    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable"),
+    "reach": ("reach.no-forward", "reach.no-reverse", "reach.unreachable", "reach.policed"),
     "mtu": ("mtu.black-hole",),
     "udp": ("udp.blocked", "udp.loss"),
     # The way to the control plane, in the order in which a client takes it.
@@ -229,7 +229,14 @@ RULES: tuple[Rule, ...] = (
     Rule("host.no-raw-socket", ("run.needs-privilege",), "node", _by_echo),
     Rule("host.rp-filter", (*_DROPPED, *_SILENT), "node", _of_the_silent),
     Rule("host.rp-filter", ("overlay.route-leak",), condition=_of_the_peer),
-    Rule("host.captive-portal", (*_CONTROL_PATH, *_OTHER_SERVER, "control.dns-*", "overlay.no-handshake"), "node"),
+    Rule(
+        "host.captive-portal",
+        (
+            *(*_CONTROL_PATH, *_OTHER_SERVER, *_OUTSIDE, "control.dns-*"),
+            *("overlay.no-handshake", "overlay.handshake-stale", *_PATH, "run.no-answer"),
+        ),
+        "node",
+    ),
     Rule("host.proxy-env", (*_CONTROL_PATH, *_OTHER_SERVER), "node"),
     *(Rule(cause, _ENROL_REQUESTS, "node") for cause in ("host.captive-portal", "host.proxy-env")),
     Rule("host.clock-unsynced", ("control.clock-skew", "control.tls-expired", "control.tls-not-yet-valid"), "node"),
@@ -257,6 +264,7 @@ RULES: tuple[Rule, ...] = (
         for cause in ("reach.no-forward", "reach.no-reverse")
     ),
     Rule("reach.unreachable", ("reach.loss", *_UNMEASURED, *_SILENT), "control"),
+    Rule("reach.policed", ("reach.loss", "udp.loss", "mtu.*", "control.slow", *_SILENT), "control", _same_way),
     # A finding from ICMP alone is not about UDP.
     Rule("udp.blocked", ("udp.*", "run.needs-responder")),
     # The packets that measure loss are small: they pass a black hole.
@@ -320,6 +328,9 @@ BENEATH: Mapping[str, tuple[str, ...]] = {
 }
 """Causes that are deeper than their layer: a wrong route on either side makes this node's strict filter drop; loss in
 a known direction also loses echoes; and the reason for a missing lease is in its own record."""
+
+STANDS_AT: Mapping[str, tuple[str, ...]] = {"host.captive-portal": ("network",)}
+"""Causes that are themselves what kills at these stations: they explain even what is proven to die there."""
 
 OUTER = frozenset(
     {"route-outer", "filter-outer", "post-outer", "neighbour", "egress-outer", "wire"}
