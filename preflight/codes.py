@@ -108,6 +108,7 @@ REACH_UNREACHABLE = Code("reach.unreachable", "The peer does not answer")
 REACH_NO_FORWARD = Code("reach.no-forward", "Packets from this node do not reach the peer")
 REACH_NO_REVERSE = Code("reach.no-reverse", "Packets from the peer do not reach this node")
 REACH_LOSS = Code("reach.loss", "Echo packets are lost", Severity.WARN_OR_FAIL)
+REACH_POLICED = Code("reach.policed", "Packets are lost above a rate", Severity.WARN_OR_FAIL)
 REACH_ICMP_FILTERED = Code("reach.icmp-filtered", "ICMP echo is filtered, other traffic passes", Severity.WARN)
 REACH_ASYMMETRIC = Code("reach.asymmetric", "The two directions take different paths", Severity.WARN)
 

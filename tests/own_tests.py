@@ -170,6 +170,7 @@ ELSEWHERE = {
     "preflight/model/peer.py": "tests/test_api.py",
     "preflight/model/plugins.py": "tests/attack/test_plugins.py",
     "preflight/model/pmtu_hops.py": "tests/proto/pmtu/test_hops.py",
+    "preflight/model/product_policy.py": "tests/overlay/test_nebula_policy.py",
     "preflight/model/rejected.py": "tests/proto/stamp/test_sender.py",
     "preflight/model/observed.py": "tests/proto/responder/test_observed.py",
     "preflight/model/return_path.py": "tests/proto/responder/test_return_path.py",

@@ -7,7 +7,7 @@ command lines that the program runs are both built from them, so they cannot dif
 
 from typing import get_args
 
-from preflight.model.filter_fixes import FilterPass, IptablesPass
+from preflight.model.filter_fixes import FilterPass, FlowForget, IptablesPass
 from preflight.model.host_fixes import (
     BearerFromWorkerToken,
     ClockSync,
@@ -47,6 +47,7 @@ __all__ = [
     "FilterDelete",
     "FilterPass",
     "Fix",
+    "FlowForget",
     "HostsName",
     "HostsNameLess",
     "IptablesPass",
@@ -102,6 +103,7 @@ Fix = (
     | FilterDelete
     | FilterAccept
     | FilterPass
+    | FlowForget
     | IptablesPass
     | Setting
     | Environment

@@ -12,6 +12,7 @@ from preflight.model.host_port import split_host_port
 from preflight.model.kernel import IPInterface as IPInterface
 from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
+from preflight.model.product_policy import OutPolicy
 
 Fact = bool | int | float | str | tuple[str, ...]
 
@@ -136,7 +137,8 @@ class OverlayState:
     False if the peers are only those that this node has met by chance, so they are not a list of targets.
     complaints: what the product says is wrong although it runs. network: its number, where a node joins several.
     withheld: addresses that the product's controller gives and this node does not take. control_server: the product's
-    own, if it is not its maker's.
+    own, if it is not its maker's. policy: what the product itself lets this node send; None: everything, or that is not
+    known.
     """
 
     product: str
@@ -165,6 +167,7 @@ class OverlayState:
     network: str | None = None
     withheld: tuple[str, ...] = ()
     control_server: str | None = None
+    policy: OutPolicy | None = None
 
     @property
     def tunnels(self) -> tuple["OverlayState", ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from preflight.model.overlay import Fact, OverlayState
     from preflight.model.product_ping import ProductPing
     from preflight.model.roles import ScopeTrial
+    from preflight.model.tcp import Interception
     from preflight.net.control.client import ControlClient
     from preflight.net.control.enrolment import EnrolmentSession
     from preflight.net.dns import Resolver
@@ -152,6 +153,14 @@ class Net:
         from preflight.net.control.living import is_healthy
 
         return is_healthy(await self.health_at(url, timeout_s))
+
+    async def nobody_answers(
+        self, overlay: "OverlayState | None", peers: "Iterable[str]", timeout_s: float
+    ) -> "Interception | None":
+        """What answers HTTP outside the tunnels in the place of an address that no host has; None if nothing does."""
+        from preflight.net.way.nobody import ask_nobody
+
+        return await ask_nobody(overlay, peers, timeout_s, self.listener)
 
     def enrolment(self) -> "EnrolmentSession":
         """A new enrolment of this node; this writes to the cluster."""

@@ -20,6 +20,7 @@ from preflight.model.overlay import PRIVILEGE, IPNetwork, OverlayPeer, OverlaySt
 from preflight.overlay.json_types import endpoint, endpoint_in, table, text, texts
 from preflight.overlay.links import outermost, state_of
 from preflight.overlay.local import LocalError, exists, parse_json, run, understood
+from preflight.overlay.nebula_policy import out_policy
 
 FOLDER = Path("/etc/nebula")
 NAMES = ("config.yml", "config.yaml")
@@ -40,7 +41,8 @@ async def read(links: Iterable[Link], tell: Tell = silent) -> list[OverlayState]
             config = _config(path)
             own, authorities = await asyncio.gather(_printed(config, "cert", tell), _printed(config, "ca", tell))
             peers, silent = await _hostmap(config, tell)
-            return [state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)]
+            state = state_from(config, own[0] if own else None, peers, known, time.time(), silent, authorities)
+            return [replace(state, policy=out_policy(config, str(path)))]
     except LocalError as error:
         return [_without(known, error)]
 
