@@ -1,5 +1,6 @@
 """The peers of a run, from the command line, the settings file or the overlay: each has one address and one name."""
 
+from collections import Counter
 from ipaddress import IPv4Address, ip_address
 
 from preflight.model.overlay import OverlayState
@@ -60,13 +61,15 @@ def overlay_peers(configured: tuple[Peer, ...], overlay: OverlayState | None) ->
         return configured
     if configured or not overlay.lists_members:
         return tuple(peer for peer in configured if not _is_this_node(peer.address, overlay))
-    found: dict[str, Peer] = {}
+    found: dict[str, str] = {}
     for member in (member for tunnel in overlay.own_tunnels for member in tunnel.peers):
         single = next((network for network in member.addresses if network.prefixlen == network.max_prefixlen), None)
         if single is not None:
             address = str(single.network_address)
-            found.setdefault(address, Peer(address, _overlay_name(member.name)))
-    return tuple(found.values())
+            found.setdefault(address, _overlay_name(member.name))
+    # Two members of a tailnet may have one host name: results would not say which is meant.
+    names = Counter(found.values())
+    return tuple(Peer(address, name if names[name] == 1 else "") for address, name in found.items())
 
 
 def _is_this_node(address: str, overlay: OverlayState) -> bool:
