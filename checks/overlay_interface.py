@@ -31,6 +31,7 @@ from preflight.proto.tunnel.peer_status import utc
 PRODUCTS = "WireGuard, Tailscale, ZeroTier and Nebula"
 
 MAXIMUM_COMPLAINTS = 4
+MAXIMUM_NAMES = 4
 
 _ADDRESS = "ip address add ADDRESS/PREFIX dev {interface}   # as its peers know this node"
 
@@ -88,10 +89,27 @@ async def overlay_interface(ctx: Context) -> AsyncGenerator[Result, None]:
     if not used:
         yield judge(None, links, wanted)
         return
-    facts = await ctx.net.overlay_facts(used[0].product)
-    yield judge(used[0], links, wanted, facts, used)
+    facts, on = await ctx.net.overlay_facts(used[0].product), _carried(ctx)
+    yield judge(used[0], links, wanted, facts, used, on)
     for state in used[1:]:
-        yield replace(judge(state, links, wanted, used=used), aspect=state.interface or "")
+        yield replace(judge(state, links, wanted, used=used, on=on), aspect=state.interface or "")
+
+
+def _carried(ctx: Context) -> dict[str | None, list[str]]:
+    """Where a node has several overlays: by interface, who is on it."""
+    found: dict[str | None, list[str]] = {}
+    if ctx.overlay is None or not ctx.overlay.further:
+        return found
+    for peer in ctx.peers:
+        found.setdefault(ctx.tunnel(peer.address), []).append(peer.target)
+    url = ctx.settings.control.usable_url
+    if (
+        url is not None
+        and url.address is not None
+        and (tunnel := ctx.overlay.tunnel_for(url.host)).claims(url.host) >= 0
+    ):
+        found.setdefault(tunnel.interface, []).append("the control plane")
+    return found
 
 
 def judge(
@@ -100,17 +118,32 @@ def judge(
     wanted: str | None,
     facts: Mapping[str, Fact] | None = None,
     used: Sequence[OverlayState] = (),
+    on: Mapping[str | None, Sequence[str]] | None = None,
 ) -> Result:
     """From the state of a tunnel; `wanted` is the interface in the settings, `facts` go into the result.
 
-    used: the tunnels of this run; those that are not among them are named as left out.
+    used: the tunnels of this run; those that are not among them are named as left out. on: by interface, who is on it,
+    where there are several.
     """
-    ignored = [_words(each) for each in (state.further if state else ()) if each.interface not in _interfaces(used)]
-    result = _judge(state, links, wanted, ignored)
+    on = on or {}
+    ignored = [
+        f"{_words(each)}{_who(on, each, ', which has ')}"
+        for each in (state.further if state else ())
+        if each.interface not in _interfaces(used)
+    ]
+    result = _judge(state, links, wanted, ignored, _who(on, state, ", and has ") if state is not None else "")
     if state is None or not facts:
         return result
     more = Evidence(state.product, "what else its daemon reports", dict(facts))
     return replace(result, evidence=(*result.evidence, more))
+
+
+def _who(on: Mapping[str | None, Sequence[str]], state: OverlayState, words: str) -> str:
+    """Who is on an overlay, behind these words; empty where nobody is."""
+    names = list(on.get(state.interface, ()))
+    more = [] if len(names) <= MAXIMUM_NAMES else [f"{len(names) - MAXIMUM_NAMES} more"]
+    shown = [*names[:MAXIMUM_NAMES], *more]
+    return f"{words}{' and '.join(shown)}" if shown else ""
 
 
 def _words(state: OverlayState) -> str:
@@ -123,7 +156,9 @@ def _interfaces(used: Iterable[OverlayState]) -> set[str | None]:
     return {state.interface for state in used}
 
 
-def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None, ignored: Sequence[str]) -> Result:
+def _judge(
+    state: OverlayState | None, links: Iterable[Link], wanted: str | None, ignored: Sequence[str], who: str
+) -> Result:
     if state is None:
         return _absent(links, wanted)
     name = state.interface or state.product
@@ -142,7 +177,7 @@ def _judge(state: OverlayState | None, links: Iterable[Link], wanted: str | None
         message = f"{name} ({state.product}) is up but has no address{_unaddressed(state)}"
         return _failed(state, codes.OVERLAY_NO_ADDRESS, message + _complaints(state), _addresses_of_the_file(state))
     addresses = ", ".join(map(str, state.addresses))
-    message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}"
+    message = f"{name} ({state.product}) is up with {addresses} and MTU {state.mtu}{who}"
     others = f"; this run ignores the other overlays of this node: {', '.join(ignored)}" if ignored else ""
     return passed(NODE, Direction.LOCAL, message + others, **_reported(state, ignored))
 

@@ -130,6 +130,7 @@ ELSEWHERE = {
     "preflight/lab/stations/tokens.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/routing.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/devices.py": "tests/lab/test_stations.py",
+    "preflight/lab/stations/clones.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/policies.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/reverse_paths.py": "tests/lab/test_stations.py",
     "preflight/lab/stations/sessions.py": "tests/lab/test_stations.py",

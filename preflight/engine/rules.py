@@ -268,7 +268,11 @@ RULES: tuple[Rule, ...] = (
     Rule("overlay.route-leak", ("overlay.routes-not-accepted",), "all", _same_lever),
     Rule("overlay.endpoint-loop", ("overlay.*", *_PATH, *_SILENT), "control"),
     Rule("overlay.allowed-ips", ("overlay.allowed-ips", "overlay.no-handshake", *_PATH, *_SILENT), "control"),
-    Rule("overlay.duplicate-*", ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH), "control"),
+    Rule(
+        "overlay.duplicate-*",
+        ("overlay.no-handshake", "overlay.handshake-stale", *_PATH, *_CONTROL_PATH, *_ENDED),
+        "control",
+    ),
     Rule("overlay.port-conflict", ("overlay.config-drift",), "all"),
     Rule("overlay.no-handshake", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),
     Rule("overlay.handshake-stale", ("overlay.no-keepalive", *_PATH, *_SILENT, *_ENDED), "control"),

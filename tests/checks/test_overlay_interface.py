@@ -76,6 +76,16 @@ def test_what_else_is_there_is_said() -> None:
     assert result.evidence[0].data["other_overlays"] == ["tailscale on tailscale0, down"]
 
 
+def test_who_is_on_which_of_several_overlays_is_said() -> None:
+    """A control plane on an overlay that has none of the peers is not left out in silence."""
+    other = OverlayState("tailscale", "tailscale0", up=True, mtu=1280)
+    state = OverlayState(**{"product": "wireguard", **UP, "further": (other,)})
+    on = {"wg0": ["b", "c", "d", "e", "f"], "tailscale0": ["the control plane"]}
+    said = judge(state, LINKS, None, on=on).message
+    assert "MTU 1420, and has b and c and d and e and 1 more; " in said
+    assert said.endswith("tailscale on tailscale0, which has the control plane")
+
+
 def test_an_address_that_its_file_tells_is_in_the_line() -> None:
     """What wg-quick would have set is known here, so nothing is left to be filled in."""
     file = ConfiguredTunnel(

@@ -28,6 +28,7 @@ JUSTIFIED: dict[tuple[str, str], tuple[str, ...]] = {
     # Another check has the answer in full.
     ("way_packet", "judge"): ("nothing is proven to die: what fails is said by the check that noticed the trouble",),
     ("overlay_policy", "_nothing"): ("the peer's silence has another reason, or nobody can see a session that lives",),
+    ("overlay_key", "_nothing"): ("the trouble has another reason: the checks that noticed it say which",),
     ("way_packet", "_left_out"): ("one run follows some peers; the trouble of each is said by its own check",),
     ("host_clock", "judge"): ("no control plane is configured and no responder answers: there is no clock to compare",),
     ("mtu_echo", "judge"): ("the responder tells each direction by itself, in mtu.path",),

@@ -1,7 +1,8 @@
 """Serve a daemon's recorded answers: `python fake_daemon.py PRODUCT FOLDER`, of `tailscale` or `zerotier`.
 
 FOLDER has one file for each path that the daemon answers; others are 404. The folder is read for each question, so that
-a test may change what the daemon says. Recorded times are moved so that the recording was made just now.
+a test may change what the daemon says. Of `status.json`, `status.1.json` and so on each is answered for a while.
+Recorded times are moved so that the recording was made just now.
 """
 
 import json
@@ -16,6 +17,8 @@ from typing import Any
 
 TAILSCALE_SOCKET = "/run/tailscale/tailscaled.sock"
 ZEROTIER_PORT = 9993
+TURN_S = 0.7
+"""How long each of several answers is given."""
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _NEVER = "0001-01-01T00:00:00Z"
 _PAST = ("LastWrite", "LastSeen", "LastHandshake")
@@ -61,9 +64,10 @@ def zerotier_now(document: Any, by_ms: int) -> Any:
 def answer(product: str, folder: Path, path: str, now_unix_s: float) -> bytes | None:
     """What the daemon says to a path (without its query); None if nothing was recorded."""
     name = path.partition("?")[0].strip("/").replace("localapi/v0/", "").replace("/", "-")
-    file = next((each for each in (folder / f"{name}.json", folder / f"{name}.txt") if each.exists()), None)
-    if file is None:
+    files = [each for suffix in ("json", "*.json", "txt") for each in sorted(folder.glob(f"{name}.{suffix}"))]
+    if not files:
         return None
+    file = files[int(now_unix_s / TURN_S) % len(files)]
     text = file.read_bytes()
     if product == "zerotier":
         clock = json.loads((folder / "status.json").read_bytes())["clock"]

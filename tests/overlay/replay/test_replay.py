@@ -1,5 +1,6 @@
 """Whole runs on recorded words of daemons, with real traffic at the same time."""
 
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -88,6 +89,20 @@ def test_the_cause(
     assert [each[0] for each in causes] == [code], report["text"]
     assert words in causes[0][1]
     assert report["exit"] == 1
+
+
+def test_two_machines_with_the_peers_key(tmp_path: Path) -> None:
+    """The daemon has the peer here and there in turn, and half of what is sent goes to the other machine."""
+    with tailscale(tmp_path, "healthy") as there:
+        elsewhere = json.loads((there.said / "status.json").read_bytes())
+        for peer in elsewhere["Peer"].values():
+            peer["CurAddr"] = "10.231.9.1:41641"
+        (there.said / "status.1.json").write_text(json.dumps(elsewhere), encoding="utf-8")
+        there.b.drop("input", f'iifname "{there.b.device}" numgen random mod 2 0 drop')
+        report = run(there, "tailscale")
+    cause = report["diagnosis"][0]
+    assert (cause["code"], cause["target"]) == ("overlay.duplicate-key", "nb"), report["text"]
+    assert all(place in cause["message"] for place in ("10.231.2.1:41641", "10.231.9.1:41641"))
 
 
 @pytest.mark.parametrize(
