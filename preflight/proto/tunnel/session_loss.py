@@ -14,6 +14,9 @@ from preflight.proto.tunnel.session_life import HEARD_S, candidates
 UNANSWERED_S = 3.0
 """What was sent so long after the latest packet of a peer was not answered."""
 
+RENEWED_S = 125.0
+"""WireGuard renews a session that is sent to and older than 120 s."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -33,11 +36,17 @@ def loss(state: OverlayState, name: str, address: str, pings: Sequence[ProductPi
         return None
     if any(ping.latency_s is not None for ping in pings):
         return None
-    return _of_a_tailnet(known, name, now_unix_s) if state.product == "tailscale" else _pending(state, known, name)
+    if state.product == "tailscale":
+        return _of_a_tailnet(known, name, now_unix_s, pinged=bool(pings))
+    return _pending(state, known, name)
 
 
-def _of_a_tailnet(known: OverlayPeer, name: str, now_unix_s: float) -> Loss | None:
-    """Its control server's word, else that the relay, which is the only path left, brings nothing."""
+def _of_a_tailnet(known: OverlayPeer, name: str, now_unix_s: float, *, pinged: bool) -> Loss | None:
+    """Its control server's word, else that the relay, which is the only path left, brings nothing.
+
+    A session through the relay may live with a policy behind it: the daemon's own pings, or a handshake that is due and
+    does not come, show that it does not.
+    """
     if known.online is False:
         seen = f", last seen at {utc(known.last_seen_unix_s)}" if known.last_seen_unix_s else ""
         words = f"tailscale's control server says that {name} is offline{seen}"
@@ -47,6 +56,8 @@ def _of_a_tailnet(known: OverlayPeer, name: str, now_unix_s: float) -> Loss | No
     if known.relay is None or not known.tx_bytes:
         return None
     age_s = now_unix_s - (known.last_handshake_unix_s or 0.0)
+    if not pinged and age_s < RENEWED_S:
+        return None
     ever = f"its last handshake was {age_s:.0f} s ago" if known.last_handshake_unix_s else "there never was a handshake"
     words = f"tailscale has no direct path to {name}, and nothing comes back through the relay {known.relay}; {ever}"
     return Loss(codes.OVERLAY_PEER_LOST, words, _look_there(name, "tailscale netcheck", "tailscale status"))
