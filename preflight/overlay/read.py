@@ -119,7 +119,7 @@ def found_by_route(
 ) -> list[OverlayState]:
     """The states; one whose configuration this user may not read gets the TUN device that leads to the peers.
 
-    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay all the same.
+    Where no product is found, a tunnel's device that the kernel sends to the peers by is the overlay.
     """
     claimed = {state.interface for state in states}
     taken = {route.interface for route in routes.values()} - claimed

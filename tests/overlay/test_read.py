@@ -61,7 +61,7 @@ def test_a_daemon_whose_configuration_is_secret_has_the_tun_that_leads_to_the_pe
 
 
 def test_a_tunnel_of_an_unknown_product_leads_to_the_peers() -> None:
-    """The kernel says what an overlay is: a tunnel that is up must not be called absent as its daemon cannot be asked."""
+    """The kernel says what an overlay is: a tunnel that is up is not absent, even if nobody can ask its daemon."""
     eth0 = replace(LINK, name="eth0", index=2, kind=None)
     (found,) = found_by_route([], [eth0, LINK], {"10.66.0.2": into("10.66.0.2", "wg0")})
     assert (found.product, found.interface, found.up) == ("generic", "wg0", True)
