@@ -16,6 +16,7 @@ from preflight.api import Direction, Peer, Result, Status, failed
 from preflight.engine.diagnosis import diagnose
 from preflight.model.kernel import Link
 from preflight.model.overlay import OverlayState
+from preflight.model.product_ping import ProductPing
 from preflight.overlay import nebula, tailscale, zerotier
 from tests.overlay.replay.fake_daemon import tailscale_now
 
@@ -61,7 +62,6 @@ def holds(seen: Cause, wanted: Cause) -> None:
 NO_LOGIN: Cause = ("overlay.logged-out", "its state is NeedsLogin")
 UNSEEN = "the control server does not see this node"
 POLICY: Cause = ("overlay.policy-drop", "with a handshake")
-RELAY_DEAD = "and nothing comes back through the relay lab"
 OFFLINE: Cause = ("overlay.offline", UNSEEN)
 MAPLESS: Cause = ("overlay.offline", "hasn't received a network map from the coordination server")
 CUT: Cause = ("overlay.offline", "no peer answers in this run")
@@ -82,8 +82,9 @@ TAILSCALE: dict[str, tuple[Cause, Cause]] = {
     "exitnode": (None, POLICY),
     "selfexpired": (None, POLICY),
     "peerexpired": (None, POLICY),
-    "derponly": (RELAYED, ("overlay.peer-lost", RELAY_DEAD)),
-    "udpblocked": (RELAYED, ("overlay.peer-lost", RELAY_DEAD)),
+    # A policy may drop behind a session that lives through the relay, until the daemon's own ping says more.
+    "derponly": (RELAYED, UNREACHABLE),
+    "udpblocked": (RELAYED, UNREACHABLE),
     "derpdown": (("overlay.relay-unreachable", "relay server"), POLICY),
     "controldown": (MAPLESS, CUT),
     "ctldown_3": (OFFLINE, CUT),
@@ -139,6 +140,17 @@ def test_tailscale(folder: str, name: str) -> None:
     rows = LIVE_TAILSCALE if folder else TAILSCALE
     for silent, wanted in zip((False, True), rows[name], strict=True):
         holds(first_cause(state, Peer("100.64.0.2", "nb"), links, now_unix_s, silent=silent), wanted)
+
+
+@pytest.mark.parametrize("name", ["status-derponly", "status-udpblocked", "live2/status-derpdown_noudp"])
+def test_a_relay_through_which_not_even_the_daemon_s_ping_comes_back(name: str) -> None:
+    """Neither a policy nor a firewall stops this ping."""
+    state, _ = tailnet(SAMPLES / f"tailscale/{name}.json", NOW_UNIX_S)
+    pings = (ProductPing("disco"), ProductPing("TSMP"))
+    seen = overlay_policy.found(Peer("100.64.0.2", "nb"), state, pings, NOW_UNIX_S)
+    assert seen is not None
+    assert str(seen.code) == "overlay.peer-lost"
+    assert "nothing comes back through the relay lab" in seen.message
 
 
 ZEROTIER: dict[str, tuple[Cause, Cause]] = {

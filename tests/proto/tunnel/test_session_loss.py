@@ -35,10 +35,13 @@ def words(product: str, address: str, *peers: OverlayPeer, pings: tuple[ProductP
         (replace(RELAYED, online=False, last_seen_unix_s=5.0), (), "says that nb is offline, last seen at 1970-01-01"),
         (
             RELAYED,
-            (),
+            (ProductPing("TSMP"),),
             "no direct path to nb, and nothing comes back through the relay lab; its last handshake was",
         ),
-        (replace(RELAYED, last_handshake_unix_s=0.0), (ProductPing("disco"),), "there never was a handshake"),
+        (replace(RELAYED, last_handshake_unix_s=0.0), (), "there never was a handshake"),
+        (replace(RELAYED, last_handshake_unix_s=NOW - 130), (), "its last handshake was 130 s ago"),
+        # The session may live behind the relay: nobody has asked it.
+        (RELAYED, (), None),
         # Its own ping comes back, it has a path, or it sent nothing: none of these is a lost peer.
         (RELAYED, (ProductPing("disco", 0.01),), None),
         (replace(RELAYED, endpoint="192.0.2.2:41641"), (), None),
