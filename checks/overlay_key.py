@@ -94,7 +94,7 @@ def _remedies(peer: Peer, product: str, found: Turns) -> Remedies:
     """Which of the two is the copy, only its owner knows."""
     hosts = " and on ".join(place.rpartition(":")[0] for place in found.places)
     if product == "tailscale":
-        line = f"tailscale logout; tailscale up   # on the copy: on {hosts}, one has to log in as a machine of its own"
+        line = f"tailscale logout; tailscale up   # on the copy: on {hosts}, one has to log in as another machine"
     else:
-        line = f"wg show all public-key   # on {hosts}: the copy needs a key of its own (wg genkey)"
+        line = f"wg show all public-key   # on {hosts}: the copy needs another key (wg genkey)"
     return look(line, where="peer", host=peer.target, root=True)

@@ -34,7 +34,7 @@ def tunnel(endpoint: str, handshake: float = 1.0) -> OverlayState:
 def test_an_endpoint_is_watched(
     endpoints: list[str], reads: int | None, found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends as soon as two machines show, and a peer that moved once is none."""
+    """It ends as soon as two machines show, and a peer that moved once is not such."""
     monkeypatch.setattr(overlay_key, "EACH_S", 0.0)
     monkeypatch.setattr(overlay_key, "SHORT_S", 0.05)
     monkeypatch.setattr(overlay_key, "LONG_S", 0.1)

@@ -51,7 +51,7 @@ def test_rules_name_effects_that_they_can_reach(rule: Rule) -> None:
 
 @pytest.mark.parametrize(("line", "causes"), [("tailscale set --accept-routes", 1), ("ip route get 10.50.0.7", 2)])
 def test_routes_that_are_not_accepted_are_the_leak_where_one_lever_heals_both(line: str, causes: int) -> None:
-    """A subnet that has nothing to do with the leak stays a finding of its own."""
+    """A subnet that has nothing to do with the leak stays a second finding."""
     leak = at("control.url", failed(codes.OVERLAY_ROUTE_LEAK, CONTROL, RT, "", remedies=look(line)))
     lever = look("tailscale set --accept-routes")
     warning = at("overlay.health", warned(codes.OVERLAY_ROUTES_NOT_ACCEPTED, NODE, RT, "", remedies=lever))
