@@ -40,7 +40,7 @@ SHORT_S, LONG_S = 1.5, 10.0
     codes=(codes.OVERLAY_DUPLICATE_KEY,),
 )
 async def overlay_key(ctx: Context) -> AsyncGenerator[Result, None]:
-    """Reads the endpoint of a peer in trouble several times, and sends one datagram a second meanwhile.
+    """Reads the endpoint of a peer in trouble several times; once it has changed, it sends one datagram a second too.
 
     Each packet that fits the key moves the endpoint to its sender. A machine that has moved changes it once; where two
     machines send in turn, it returns.
@@ -64,7 +64,8 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
         return None
     seen, began, provoked = [known.endpoint], clock.time(), -PROVOKED_S
     while (found := turns(seen)) is None and clock.time() - began < (LONG_S if moved(seen) else SHORT_S):
-        if clock.time() - provoked >= PROVOKED_S:
+        # What nobody has moved is only read: what is sent would be counted by others who look at the same time.
+        if moved(seen) and clock.time() - provoked >= PROVOKED_S:
             provoked = clock.time()
             await asyncio.to_thread(ctx.net.icmp.provoke_handshake, peer.address, interface)
         await asyncio.sleep(EACH_S)
