@@ -1,7 +1,7 @@
 """Do two machines use one key, so that a peer's endpoint goes to and fro between them?"""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 
 from preflight.api import (
@@ -24,8 +24,9 @@ from preflight.proto.tunnel.endpoint_turns import Turns, moved, turns
 PRODUCTS = ("wireguard", "tailscale")
 MOST_PEERS = 6
 EACH_S, PROVOKED_S = 0.25, 1.0
-SHORT_S, LONG_S = 1.5, 10.0
-"""How long the endpoint is watched; the longer time where it has changed since the run began, or changes meanwhile."""
+SHORT_S, LONG_S = 4.0, 10.0
+"""How long the endpoint is watched: not at all where nothing has come from the key in this run; longer where it has
+changed since the run began, or changes meanwhile. A responder's hello comes every three seconds."""
 
 
 @check(
@@ -62,8 +63,8 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
     known = state.peer_for(peer.address) if state is not None else None
     if state is None or known is None or state.product not in PRODUCTS or known.last_handshake_unix_s == 0.0:
         return None
-    seen, began, provoked = [known.endpoint], clock.time(), -PROVOKED_S
-    while (found := turns(seen)) is None and clock.time() - began < (LONG_S if moved(seen) else SHORT_S):
+    seen, began, provoked, came = [known.endpoint], clock.time(), -PROVOKED_S, True
+    while (found := turns(seen)) is None and clock.time() - began < _patience_s(seen, came=came):
         # What nobody has moved is only read: what is sent would be counted by others who look at the same time.
         if moved(seen) and clock.time() - provoked >= PROVOKED_S:
             provoked = clock.time()
@@ -73,7 +74,15 @@ async def _watched(ctx: Context, peer: Peer) -> Result | None:
         now = overlay.at(interface) if overlay is not None else None
         again = now.peer_for(peer.address) if now is not None else None
         seen.append(again.endpoint if again is not None else None)
+        came = again is not None and (again.rx_bytes or 0) > (known.rx_bytes or 0)
     return judge(peer, known, state.product, found) if found is not None else None
+
+
+def _patience_s(seen: Sequence[str | None], *, came: bool) -> float:
+    """How long it is worth to look. came: whether any packet of the key has arrived since the run began."""
+    if moved(seen):
+        return LONG_S
+    return SHORT_S if came else 0.0
 
 
 def judge(peer: Peer, known: OverlayPeer, product: str, found: Turns) -> Result:

@@ -8,6 +8,7 @@ from preflight.api import (
     Direction,
     Observation,
     Peer,
+    Remedies,
     Result,
     check,
     codes,
@@ -16,6 +17,7 @@ from preflight.api import (
     for_each_peer,
     skipped,
 )
+from preflight.proto.tunnel.policy_advice import let_udp_in
 from preflight.proto.way.verdict import Verdict, conclude
 
 MOST_PEERS = 6
@@ -72,7 +74,7 @@ async def way_packet(ctx: Context) -> AsyncGenerator[Result, None]:
     followed, left_out = ctx.peers[:MOST_PEERS], ctx.peers[MOST_PEERS:]
     async for peer, said in for_each_peer(followed, partial(_follow, ctx), at_once=MOST_PEERS):
         for verdict in conclude(peer.target, said, echoed=_echoed(ctx, peer)):
-            yield judge(peer, verdict)
+            yield judge(peer, verdict, _levers(ctx, peer, verdict))
     for peer in left_out:
         yield _left_out(peer)
 
@@ -87,8 +89,18 @@ def _echoed(ctx: Context, peer: Peer) -> bool:
     return any(each.received for each in ctx.facts(facts.EchoFacts, peer.target))
 
 
-def judge(peer: Peer, verdict: Verdict) -> Result:
-    """One result per direction, or one for both where nobody saw which is dead; what is proven is about its station."""
+def _levers(ctx: Context, peer: Peer, verdict: Verdict) -> Remedies:
+    """Where nobody saw what drops UDP behind the session: the product's own rules."""
+    if verdict.code != codes.UDP_BLOCKED or verdict.remedies or ctx.overlay is None:
+        return ()
+    return let_udp_in(ctx.overlay.tunnel_for(peer.address).product, peer.target, peer.responder_port)
+
+
+def judge(peer: Peer, verdict: Verdict, levers: Remedies = ()) -> Result:
+    """One result per direction, or one for both where nobody saw which is dead; what is proven is about its station.
+
+    levers: what to look at if the verdict has no remedy.
+    """
     direction = Direction(verdict.direction)
     if verdict.code is None:
         return skipped(
@@ -101,7 +113,7 @@ def judge(peer: Peer, verdict: Verdict) -> Result:
         verdict.message,
         station=verdict.station,
         facts=verdict.facts,
-        remedies=verdict.remedies,
+        remedies=verdict.remedies or levers,
         observations=verdict.observations,
     )
 

@@ -16,23 +16,27 @@ B, OTHER = "192.0.2.2:51820", "192.0.2.9:51820"
 NB = Peer("10.66.0.2", "b")
 
 
-def tunnel(endpoint: str, handshake: float = 1.0) -> OverlayState:
+def tunnel(endpoint: str, handshake: float = 1.0, rx: int = 92) -> OverlayState:
     """A tunnel whose peer is at an endpoint."""
-    known = OverlayPeer("Bkey=", endpoint, (ip_network("10.66.0.2/32"),), last_handshake_unix_s=handshake)
+    owned = (ip_network("10.66.0.2/32"),)
+    known = OverlayPeer("Bkey=", endpoint, owned, last_handshake_unix_s=handshake, rx_bytes=rx)
     return OverlayState("wireguard", "wg0", up=True, mtu=1420, peers=(known,))
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "reads", "found"),
+    ("endpoints", "grows", "reads", "found"),
     [
-        ([B, OTHER, B, OTHER], 3, True),
+        ([B, OTHER, B, OTHER], True, 3, True),
+        ([B, B, OTHER, B, OTHER], True, 4, True),
         # It moved once, before or while it is watched.
-        ([B, OTHER, OTHER, OTHER], None, False),
-        ([B, B, B, B], None, False),
+        ([B, OTHER, OTHER, OTHER], True, None, False),
+        ([B, B, B, B], True, None, False),
+        # Nothing comes from the key at all: one look is enough.
+        ([B, B, B, B], False, 1, False),
     ],
 )
 def test_an_endpoint_is_watched(
-    endpoints: list[str], reads: int | None, found: bool, monkeypatch: pytest.MonkeyPatch
+    endpoints: list[str], grows: bool, reads: int | None, found: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends as soon as two machines show, and a peer that moved once is not such."""
     monkeypatch.setattr(overlay_key, "EACH_S", 0.0)
@@ -43,7 +47,7 @@ def test_an_endpoint_is_watched(
     async def read() -> OverlayState:
         nonlocal asked
         asked += 1
-        return tunnel(endpoints[min(asked, len(endpoints) - 1)])
+        return tunnel(endpoints[min(asked, len(endpoints) - 1)], rx=92 + 32 * grows * asked)
 
     results = asyncio.run(_run(tunnel(endpoints[0]), read))
     assert [each.code is not None and each.code.slug == "overlay.duplicate-key" for each in results] == [found]

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from preflight_checks.way_packet import MOST_PEERS, judge, way_packet
 
 from preflight import codes
-from preflight.api import Context, Direction, Observation, Peer, Result, Station, Status
+from preflight.api import Context, Direction, Observation, Peer, Result, Station, Status, look
 from preflight.net import Net
 from preflight.proto.way.verdict import Verdict
 from preflight.settings.load import Settings
@@ -21,6 +22,15 @@ def test_a_proven_death_fails_at_its_station() -> None:
     verdict = Verdict(direction="forward", message="rule 7", code=codes.HOST_FIREWALL_DROP, station=place)
     result = judge(PEER, verdict)
     assert (result.status, result.direction, result.station) == (Status.FAIL, Direction.FORWARD, place)
+
+
+def test_what_nobody_saw_drop_is_the_products_to_let_in() -> None:
+    """A remedy of the place itself comes first; without one the product's own rules are named."""
+    verdict = Verdict(direction="forward", message="between tunnel and socket", code=codes.UDP_BLOCKED)
+    levers = look("grep -A 20 '^firewall:' /etc/nebula/config.yml")
+    assert judge(PEER, verdict, levers).remedies == levers
+    own = look("nft -a list ruleset")
+    assert judge(PEER, replace(verdict, remedies=own), levers).remedies == own
 
 
 def test_a_way_without_a_death_is_no_failure() -> None:
