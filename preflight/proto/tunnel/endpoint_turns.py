@@ -17,12 +17,15 @@ class Turns:
 
 
 def turns(seen: Iterable[str | None]) -> Turns | None:
-    """From a peer's endpoints at several moments; None where they show one machine, or do not show two."""
+    """From a peer's endpoints at several moments; None where they show one machine, or do not show two.
+
+    One machine may well be reached by IPv4 and by IPv6 in turn, so both places have to be of one family.
+    """
     places = _places(seen)
     for first, second in pairwise(places):
         between = [place for place in places if place in (first, second)]
         changes = len(list(groupby(between))) - 1
-        if changes >= LEAST_CHANGES:
+        if changes >= LEAST_CHANGES and first.startswith("[") == second.startswith("["):
             return Turns((first, second), changes)
     return None
 

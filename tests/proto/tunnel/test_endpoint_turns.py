@@ -17,6 +17,8 @@ A, B, C = "192.0.2.1:51820", "192.0.2.2:51820", "192.0.2.3:40000"
         # A laptop that has moved, one that came back, a NAT that gives a new port each time, and nothing known.
         ([A, A, B, B, B], None),
         ([A, B, B, A], None),
+        # One machine with both families.
+        ([A, "[2001:db8::1]:51820", A, "[2001:db8::1]:51820"], None),
         ([A, B, C], None),
         ([A, None, A, None], None),
         ([None, None], None),
