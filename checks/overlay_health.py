@@ -26,6 +26,7 @@ from preflight.model.fix import TailscaleTakes
 from preflight.model.overlay import OverlayState
 from preflight.proto.tunnel.silence import only_silence
 
+ROOTS = ("planet", "moon")
 SERVERS = {
     "tailscale": "tailscale netcheck   # is UDP open here, and does the control server answer?",
     "zerotier": "zerotier-cli peers   # the roots are PLANET and MOON; UDP 9993 must get out to them",
@@ -92,8 +93,9 @@ def judge(state: OverlayState, complaint: Complaint, *, silent: bool, nameless: 
 
 
 def _cuts(state: OverlayState, complaint: Complaint) -> bool:
-    """Whether it accounts for silent peers: Tailscale's direct paths, which it keeps only while they work, go on."""
-    if state.product == "tailscale" and any(peer.endpoint is not None for peer in state.peers):
+    """Whether it accounts for silent peers: direct paths go on, and these products keep them only while they work."""
+    members = (peer for peer in state.peers if peer.name not in ROOTS)
+    if state.product in ("tailscale", "zerotier") and any(member.endpoint is not None for member in members):
         return False
     return complaint.cuts or complaint.code == codes.OVERLAY_RELAY_UNREACHABLE.slug
 

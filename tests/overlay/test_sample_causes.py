@@ -174,7 +174,7 @@ ZEROTIER: dict[str, tuple[Cause, Cause]] = {
     ),
     "rootdown_restart": (
         ("overlay.offline", "there is no path to the root cccccccc03"),
-        ("overlay.offline", "there is no path to the root cccccccc03"),
+        ("overlay.policy-drop", "zerotier heard bbbbbbbb02"),
     ),
     "rules_drop_all": (None, ("overlay.policy-drop", "has sent nothing to bbbbbbbb02 for 11 s")),
     "udpblock_restart": 2 * (("overlay.offline", "its own UDP does not get through"),),
