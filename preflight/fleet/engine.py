@@ -96,15 +96,17 @@ class Engine:
                 report(step)
             return False  # nothing of it is kept in a file
 
-        chosen = self.folder / "hosts"
+        # In files: a thousand hosts are too long for a command line.
+        chosen, given = self.folder / "hosts", self.folder / "variables.json"
         chosen.write_text("".join(f"{host}\n" for host in hosts), encoding="utf-8")
         own = {"fleet_run": self.run, "fleet_folder": str(self.folder), "fleet_remote": _folder_of(remote)}
+        given.write_text(json.dumps(own | dict(variables)), encoding="utf-8")
         ansible_runner.run(
             private_data_dir=str(self.folder),
             playbook=str(Path(_folder_of(plays)) / f"{name}.yml"),
             inventory=self.access.inventory,
             limit=f"@{chosen}",
-            extravars=own | dict(variables),
+            extravars=str(given),
             cmdline=shlex.join((*self.access.arguments, *self.access.asking)) or None,
             passwords=dict(self.access.passwords) or None,
             envvars=self._variables(len(hosts)),

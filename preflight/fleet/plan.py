@@ -7,8 +7,8 @@ from preflight.fleet.run import SHORT_S
 from preflight.fleet.schedule import Pairs, Round, make_rounds
 from preflight.model.printable import number_of, one_line
 
-PACKETS_A_PAIR = 2000
-"""About this many packets cross the overlay for one pair, both directions together."""
+PACKETS_A_PAIR = 500
+"""About this many packets of 200 bytes cross the overlay for one good pair, both directions together (in a lab)."""
 _SHOWN = 200
 """With more pairs than this only their number is printed."""
 _AROUND_S = 25.0

@@ -8,6 +8,7 @@ import base64
 import json
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +97,7 @@ class FleetRun:
         self._found = Found()
         self._delivery = ""
         self._touched: set[str] = set()
+        self._partners: Mapping[str, set[str]] = {}
         self._lead_s = _LEAD_S
         self._timetable: tuple[float, float, int] | None = None
         self._round = 0
@@ -110,11 +112,12 @@ class FleetRun:
         return self._found
 
     def _measure(self) -> None:
+        sites = {host.name: host.site for host in self._hosts.values() if host.site is not None}
+        rounds = make_rounds(list(self._hosts), self._wish.pairs, sites, self._wish.seed) if self._wish.measure else ()
+        self._partners = _partners(rounds)
         nodes = self._begin()
         self._found.names = {node.address: name for name, node in nodes.items()}
         self._found.names |= {host.address: host.name for host in self._hosts.values() if host.address is not None}
-        sites = {host.name: host.site for host in self._hosts.values() if host.site is not None}
-        rounds = make_rounds(list(self._hosts), self._wish.pairs, sites, self._wish.seed) if self._wish.measure else ()
         first = self._rounds(nodes, rounds, 1, SHORT_S)
         wanted = {frozenset(pair) for row in rounds for pair in row}
         bad = {pair for pair in self._in_trouble(first, nodes) if frozenset(pair) in wanted}
@@ -147,7 +150,8 @@ class FleetRun:
         return nodes
 
     def _start_orders(self, host: Host, key: str) -> dict[str, Any]:
-        known = [each for each in self._hosts.values() if each.name != host.name and each.address is not None]
+        partners = [self._hosts[name] for name in sorted(self._partners[host.name])]
+        known = [each for each in partners if each.address is not None]
         settings = {
             "peers": [_peer(each.name, str(each.address), each.port) for each in known],
             "responder": {"port": host.port},
@@ -205,7 +209,7 @@ class FleetRun:
         self._timetable, self._round = (begins, slot_s, len(rounds)), 0
         orders = {}
         for name in busy:
-            peers = [_peer(each, *addresses[each]) for each in addresses if each != name]
+            peers = [_peer(each, *addresses[each]) for each in sorted(self._partners[name]) if each in addresses]
             at = {place: begins + place * slot_s + nodes[name].offset.middle for place, _ in turns[name]}
             orders[name] = _told(
                 {
@@ -310,6 +314,15 @@ class FleetRun:
         for step in self._engine.play("clean", hosts, {"fleet_keep": keep}, self._report):
             if step.kind != "ok":
                 self._found.litter.append(hole_of(step))
+
+
+def _partners(rounds: Sequence[Round]) -> Mapping[str, set[str]]:
+    """With whom each node has a round: it needs to know no other, and says hello to no other."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for pair in (pair for row in rounds for pair in row):
+        found[pair.initiator].add(pair.target)
+        found[pair.target].add(pair.initiator)
+    return found
 
 
 def _handing_out_s(steps: Sequence[Step], called_s: float) -> float:
