@@ -317,7 +317,7 @@ class FleetRun:
 
 
 def _partners(rounds: Sequence[Round]) -> Mapping[str, set[str]]:
-    """With whom each node has a round: it needs to know no other, and says hello to no other."""
+    """With whom each node has a round: those are the peers in its settings."""
     found: dict[str, set[str]] = defaultdict(set)
     for pair in (pair for row in rounds for pair in row):
         found[pair.initiator].add(pair.target)

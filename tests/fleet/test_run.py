@@ -1,4 +1,4 @@
-"""A run without a network: what each node is told, and what becomes of what the nodes say."""
+"""A run without a network: the orders for each node, and what a run makes of the answers."""
 
 import base64
 import gzip
@@ -29,7 +29,7 @@ def packed(value: bytes) -> str:
 
 
 class Pretended(Engine):
-    """Nodes that answer at once. orders: what each was told, by kind and host; plays: which play ran on whom."""
+    """Nodes that answer at once. orders: by kind and host; plays: which play ran on whom."""
 
     def __init__(self, folder: Path, reports: Mapping[str, Report], dead: frozenset[str]) -> None:
         super().__init__("0123", Access("a,"), folder, lambda: False)
@@ -42,7 +42,7 @@ class Pretended(Engine):
         """Nothing runs."""
 
     def write(self, kind: str, contents: Mapping[str, str]) -> None:
-        """Remember what the nodes are told."""
+        """Remember the orders for the nodes."""
         self.orders[kind] = {
             host: json.loads(base64.b64decode(text.removeprefix(PREFIX))) for host, text in contents.items()
         }
@@ -80,7 +80,7 @@ def fleet_of(tmp_path: Path, wish: Wish, dead: str = "", cancelled: bool = False
     return engine, FleetRun(engine, HOSTS, wish, lambda: cancelled, lambda step: None, lambda text: None)
 
 
-def test_each_node_is_told_its_rounds_and_its_partners(tmp_path: Path) -> None:
+def test_each_node_gets_its_rounds_and_its_partners(tmp_path: Path) -> None:
     """Protects the schedule on its way to the nodes: by their own clocks, and with nobody in it who is not needed."""
     engine, fleet = fleet_of(tmp_path, Wish(Pairs(node="a")))
     found = fleet.run()
@@ -104,7 +104,7 @@ def test_a_dead_node_is_a_hole_that_the_others_still_measure(tmp_path: Path) -> 
     assert engine.plays[-1] == ("clean", ["a", "b"])
 
 
-def test_what_was_not_measured_is_told(tmp_path: Path) -> None:
+def test_what_was_not_measured_is_listed(tmp_path: Path) -> None:
     """Protects from a matrix with blanks that nobody explains."""
     _, fleet = fleet_of(tmp_path, Wish(Pairs(node="a")))
     missed = {tuple(pair) for pair in fleet.run().missed}
