@@ -100,7 +100,7 @@ def run(outputs: tuple[str, ...], require_all: bool, keep: bool, pairs: str, see
     from preflight.fleet.run import CancelledError, FleetRun, Wish
 
     wanted, wish = parse_outputs(outputs, formats=MATRIX_FORMATS), Wish(_pairs(pairs), seed=seed, keep=keep)
-    with _cancellable() as cancelled, _explaining(), _engine(_access(**access), cancelled) as engine:
+    with _cancellable() as cancelled, _explaining(cancelled), _engine(_access(**access), cancelled) as engine:
         hosts = _hosts(engine)
         _checked(hosts, wish.pairs)
         try:
@@ -161,7 +161,7 @@ def _asked(**access: Any) -> "tuple[dict[str, Report], dict[str, str], list[str]
     """The reports of the nodes of an inventory on themselves, their sites, and the nodes without one."""
     from preflight.fleet.run import CancelledError, FleetRun, Wish
 
-    with _cancellable() as cancelled, _explaining(), _engine(_access(**access), cancelled) as engine:
+    with _cancellable() as cancelled, _explaining(cancelled), _engine(_access(**access), cancelled) as engine:
         hosts = _hosts(engine)
         try:
             found = FleetRun(engine, hosts, Wish(measure=False), cancelled, _tell, _say).run()
@@ -234,13 +234,15 @@ def _engine(access: "Access", cancelled: Callable[[], bool]) -> "Iterator[Engine
 
 
 @contextmanager
-def _explaining() -> Iterator[None]:
-    """Turn what makes an inventory useless into one sentence."""
+def _explaining(cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Turn what makes an inventory useless into one sentence; Ctrl-C also ends the program that reads it."""
     from preflight.fleet.hosts import InventoryError
 
     try:
         yield
     except InventoryError as error:
+        if cancelled():
+            sys.exit(INTERRUPTED)
         raise Refused(one_line(str(error))) from None
 
 

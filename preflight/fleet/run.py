@@ -34,9 +34,10 @@ _LEAD_S, _LEAD_FACTOR = 3.0, 1.5
 _GUARD_S = 0.5
 _PATIENCE_S = 20.0
 """How long after its last round a node may take for its report."""
-_OVERHEAD_S = 300.0
-"""What a node allows for everything but the rounds, before it ends what was started on it."""
-_TROUBLE = ("fail", "error", "inconclusive", "warn")
+_OVERHEAD_S, _WIDEST_S = 300.0, 5.0
+"""What a node allows for everything but the rounds, and for wide bounds of a round, before it ends what runs there."""
+_TROUBLE = ("fail", "error", "inconclusive")
+"""What a longer look may decide or explain."""
 _CATEGORIES = ("way", "reach", "mtu", "udp", "overlay")
 
 
@@ -98,7 +99,7 @@ class FleetRun:
         self._delivery = ""
         self._touched: set[str] = set()
         self._partners: Mapping[str, set[str]] = {}
-        self._lead_s = _LEAD_S
+        self._lead_s, self._life_s = _LEAD_S, _OVERHEAD_S
         self._timetable: tuple[float, float, int] | None = None
         self._round = 0
         engine.watch(self._tick)
@@ -115,6 +116,8 @@ class FleetRun:
         sites = {host.name: host.site for host in self._hosts.values() if host.site is not None}
         rounds = make_rounds(list(self._hosts), self._wish.pairs, sites, self._wish.seed) if self._wish.measure else ()
         self._partners = _partners(rounds)
+        slots_s = len(rounds) * (SHORT_S + LONG_S + 2 * (_GUARD_S + _WIDEST_S))
+        self._life_s = _OVERHEAD_S + len(self._hosts) + slots_s
         nodes = self._begin()
         self._found.names = {node.address: name for name, node in nodes.items()}
         self._found.names |= {host.address: host.name for host in self._hosts.values() if host.address is not None}
@@ -156,11 +159,9 @@ class FleetRun:
             "peers": [_peer(each.name, str(each.address), each.port) for each in known],
             "responder": {"port": host.port},
         }
-        rounds = len(self._hosts) + len({each.site for each in self._hosts.values()})
-        life_s = _OVERHEAD_S + rounds * (SHORT_S + LONG_S + 2 * _GUARD_S)
         bind = [join_host_port(host.address, host.port)] if host.address is not None else []
         bind_if_measuring = bind if self._wish.measure else None
-        return {"key": key, "settings": settings, "bind": bind_if_measuring, "life_s": life_s}
+        return {"key": key, "settings": settings, "bind": bind_if_measuring, "life_s": self._life_s}
 
     def _ready(self, host: Host, steps: Sequence[Step]) -> "_Node | Hole":
         """The node, if its responder listens; else why it is a hole."""
