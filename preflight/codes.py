@@ -101,6 +101,14 @@ OVERLAY_TRANSLATED = Code("overlay.translated", "Something inside the overlay tr
 OVERLAY_DUPLICATE_ADDRESS = Code("overlay.duplicate-address", "Two nodes use one overlay address")
 OVERLAY_DUPLICATE_KEY = Code("overlay.duplicate-key", "Two nodes use one overlay key")
 
+FLEET_UNREACHABLE = Code("fleet.unreachable", "The node cannot be reached by SSH", Severity.INCONCLUSIVE)
+FLEET_AUTH = Code("fleet.auth", "The node does not let the fleet's user in", Severity.INCONCLUSIVE)
+FLEET_HOST_KEY = Code("fleet.host-key", "The node's SSH host key is not the known one", Severity.INCONCLUSIVE)
+FLEET_PYTHON = Code("fleet.python", "The node has no Python that fits", Severity.INCONCLUSIVE)
+FLEET_INSTALL = Code("fleet.install", "The program could not be put on the node", Severity.INCONCLUSIVE)
+FLEET_RESPONDER = Code("fleet.responder", "The responder does not start on the node", Severity.INCONCLUSIVE)
+FLEET_TIMEOUT = Code("fleet.timeout", "The node gave no report in time", Severity.INCONCLUSIVE)
+
 REACH_UNREACHABLE = Code("reach.unreachable", "The peer does not answer")
 REACH_NO_FORWARD = Code("reach.no-forward", "Packets from this node do not reach the peer")
 REACH_NO_REVERSE = Code("reach.no-reverse", "Packets from the peer do not reach this node")

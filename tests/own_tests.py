@@ -30,6 +30,7 @@ ELSEWHERE = {
     "preflight/cli/clean.py": "tests/attack/test_left_behind.py",
     "preflight/cli/commandline.py": "tests/cli/test_cli.py",
     "preflight/cli/control_plane.py": "tests/control/test_serve.py",
+    "preflight/lab/fleet.py": "tests/fleet/test_fleet_run.py",
     "preflight/cli/group.py": "tests/cli/test_cli.py",
     "preflight/cli/fuzz.py": "tests/lab/test_fuzz.py",
     "preflight/cli/in_lab.py": "tests/lab/test_lifecycle.py",

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -148,19 +148,40 @@ class Session:
         before_s = own_age_s() if self.request.alone else 0.0
         started_at, began = datetime.now(UTC) - timedelta(seconds=before_s), perf_counter() - before_s
         outcome, overlay, packets = await self._measure(listener, interrupted, timeline)
+        outcome = replace(outcome, interrupted=outcome.interrupted or interrupted.is_set())
+        report = self.reported(outcome, overlay, started_at, perf_counter() - began, timeline)
+        names = self.names(report, overlay)
+        if not packets:
+            return Measured(report, names)
+        return Measured(report, names, captures(report, packets, filtered_addresses(self.settings.control.usable_url)))
+
+    async def outcome(self, interrupted: asyncio.Event) -> "tuple[Outcome, OverlayState | None]":
+        """The results alone, and the overlay: for a report that is made of several runs."""
+        outcome, overlay, _ = await self._measure(lambda event: None, interrupted, None)
+        return outcome, overlay
+
+    def reported(
+        self,
+        outcome: Outcome,
+        overlay: OverlayState | None,
+        started_at: datetime,
+        took_s: float,
+        timeline: event.Listener | None = None,
+    ) -> Report:
+        """The report on what a run found, before it is redacted."""
         results = (*outcome.results, *map(broken_result, self.broken))
         peers = overlay_peers(self.settings.peers, overlay)
         known = (self.settings, overlay, peers, results)
         causes = diagnose(results, control_host(*known), sharing=sharing_its_way(*known))
         tell_causes(timeline, causes)
-        report = build_report(
+        return build_report(
             results,
             causes,
             placement=place(results, self.settings.thresholds),
             node=node_info(),
             overlay=overlay_info(overlay),
             started_at=started_at,
-            duration_ms=(perf_counter() - began) * 1000,
+            duration_ms=took_s * 1000,
             gate=Gate(
                 fail_on=cast("Literal['fail', 'warn']", self.request.fail_on),
                 allow_inconclusive=self.request.allow_inconclusive,
@@ -168,13 +189,9 @@ class Session:
             command=self.request.command,
             lab=self.lab,
             asked=self.plan.asked,
-            interrupted=outcome.interrupted or interrupted.is_set(),
+            interrupted=outcome.interrupted,
             peers=peers,
         )
-        names = self.names(report, overlay)
-        if not packets:
-            return Measured(report, names)
-        return Measured(report, names, captures(report, packets, filtered_addresses(self.settings.control.usable_url)))
 
     async def _measure(
         self, listener: ProgressListener, interrupted: asyncio.Event, timeline: event.Listener | None
