@@ -6,13 +6,14 @@ A product's own state is a hint about the past; only traffic through the tunnel 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Union
 
 from preflight.model.host_port import split_host_port
 from preflight.model.kernel import IPInterface as IPInterface
 from preflight.model.kernel import IPNetwork as IPNetwork
 from preflight.model.kernel import Route
 
-Fact = bool | int | float | str | tuple[str, ...]
+Fact = Union[bool, int, float, str, tuple[str, ...]]  # noqa: UP007 - Python 3.9 has no `|` here
 
 PRIVILEGE = "privilege"
 """`OverlayState.unreadable` if only a privilege is missing."""

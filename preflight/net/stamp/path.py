@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from preflight.model.control import ControlError
 from preflight.model.event import Listener, Tell, telling
-from preflight.model.kernel import NeedsPlatform
 from preflight.model.overlay import OverlayState
 from preflight.model.path import AskResult, StampStats, summed
 from preflight.model.peer import Peer
 from preflight.model.return_path import ReverseTraceroute
 from preflight.net import udp
-from preflight.net.kernel import Kernel
+from preflight.net.host_state import clock_estimate
 from preflight.net.responder.hello import HelloWatch, UnheardError
 from preflight.net.responder.mailbox import ResultBox, UnavailableError, unavailable
 from preflight.net.responder.reverse_trace import ask_for_trace
@@ -36,7 +35,6 @@ from preflight.proto.responder.mailbox_probe import (
     implausible,
 )
 from preflight.proto.stamp.sender import SessionPlan, SessionSender
-from preflight.proto.stamp.wire import ErrorEstimate
 
 if TYPE_CHECKING:
     from preflight.net.control.client import ControlClient
@@ -358,15 +356,6 @@ def _watching(interface: str | None, source: str, port: int) -> Iterator[tuple[P
         yield watch, ""
     finally:
         watch.close()
-
-
-def clock_estimate() -> ErrorEstimate:
-    """What this node's kernel thinks of its clock; unsynchronised if the kernel cannot be asked."""
-    try:
-        clock = Kernel().clock()
-    except (NeedsPlatform, OSError):
-        return ErrorEstimate()
-    return ErrorEstimate(clock.synchronised, clock.estimated_error_ms / 1000)
 
 
 def _fresh_ssid() -> int:
