@@ -15,10 +15,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from preflight.files import write
+from preflight.proto.responder.remote_words import OLDEST
 
 START = "preflight.responder.packed"
-OLDEST = (3, 9)
-"""The Python that runs it."""
 PROGRAM = "preflight"
 CODEC = "aioice"
 CODEC_FILES = ("stun.py", "utils.py")

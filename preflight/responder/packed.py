@@ -5,6 +5,7 @@ It has the standard library of Python 3.9 alone. `preflight.responder.pack` make
 
 import argparse
 import asyncio
+import errno
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from preflight.model.host_port import split_host_port
 from preflight.model.peer import RESPONDER_PORT, Peer
+from preflight.proto.responder import remote_words as words
 from preflight.proto.responder.admission import SOURCE_PER_S
 from preflight.proto.responder.frame import shared_key
 from preflight.responder import lifetime, places
@@ -22,18 +24,13 @@ from preflight.responder.assembly import Order, assemble
 from preflight.responder.lifetime import LIFE_S
 from preflight.responder.serve import Companion, serve
 
-ORDERED = "--ordered"
-"""The only word of a command line that is followed by an order on standard input; `preflight.net.ssh` writes it."""
-MARK = "preflight-responder "
-"""Begins each line that the starting side reads: a login shell may print more."""
 
-
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Answer until a signal comes, or until the time is over. The exit code: 2 if it could not start."""
     try:
-        if list(words) == [ORDERED]:
+        if list(arguments) == [words.ORDERED]:
             return _by_order(json.loads(sys.stdin.buffer.readline()))
-        return _by_options(_parser().parse_args(words))
+        return _by_options(_parser().parse_args(arguments))
     except places.ResponderError as error:
         _log(str(error))
         return 2
@@ -74,15 +71,22 @@ def _by_order(order: "dict[str, Any]") -> int:
 
     A port that this user may not open is replaced by one that the kernel chooses; the lines say which.
     """
+    place = places.read_place(order["bind"])
     try:
-        sockets = places.open_all([places.read_place(order["bind"])], free_port=True)
+        sockets = places.open_all([place], free_port=True)
     except places.ResponderError as error:
-        _tell(f"error {error}")
+        _tell(_reason(place, error))
         return 2
     with_key = Order(bytes.fromhex(order["key"]), (), tuple(map(_peer, order["peers"])))
     ends = [lifetime.limit(float(order["life_s"])), lifetime.while_open(sys.stdin.fileno())]
-    asyncio.run(_serve(with_key, sockets, lambda place: _tell(f"listening {place}"), ends))
+    asyncio.run(_serve(with_key, sockets, lambda place: _tell(f"{words.LISTENING} {place}"), ends))
     return 0
+
+
+def _reason(place: places.Place, error: places.ResponderError) -> str:
+    if error.number == errno.EADDRINUSE:
+        return f"{words.TAKEN} {place.port}"
+    return words.ABSENT if error.number == errno.EADDRNOTAVAIL else f"{words.ERROR} {error}"
 
 
 async def _serve(
@@ -115,7 +119,7 @@ def _announce(place: str) -> None:
 
 
 def _tell(text: str) -> None:
-    _say(f"{MARK}{text}")
+    _say(f"{words.MARK}{text}")
 
 
 def _say(line: str) -> None:

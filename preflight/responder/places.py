@@ -14,7 +14,11 @@ from preflight.net import udp
 
 
 class ResponderError(Exception):
-    """The responder cannot start; the text names the thing and says what to do."""
+    """The responder cannot start; the text names the thing and says what to do. number: the system's error, if any."""
+
+    def __init__(self, text: str, number: int = 0) -> None:
+        super().__init__(text)
+        self.number = number
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def _open(place: Place, *, free_port: bool) -> socket.socket:
     except OSError as error:
         if free_port and place.port and error.errno in (errno.EACCES, errno.EPERM):
             return _open(replace(place, port=0), free_port=False)
-        raise ResponderError(_explain(place, error)) from None
+        raise ResponderError(_explain(place, error), error.errno or 0) from None
 
 
 def _explain(place: Place, error: OSError) -> str:

@@ -33,9 +33,10 @@ from preflight.net.stun.servers import Stun
 from preflight.proto.pmtu import wire as probe
 from preflight.proto.responder import reverse_trace as trace
 from preflight.proto.responder.hello import Ends
+from preflight.proto.responder.remote_words import OLDEST
 from preflight.proto.stamp import tlv as stamp_tlv
 from preflight.proto.stamp import wire as stamp
-from preflight.responder.pack import OLDEST, imports, pack, reached, write_pack
+from preflight.responder.pack import imports, pack, reached, write_pack
 from preflight.settings.load import Secrets, Settings
 from tests.proto.stamp import asking
 from tests.responder.conftest import INSTALLED, KEY, UNLIMITED, Start, client, exchange, request, starting
@@ -252,7 +253,7 @@ def all_answers(start: Start, folder: Path) -> dict[str, object]:
     address, port = responder.places[0]
     peer, settings = Peer(address, "b", port), Settings(secrets=Secrets(responder_key=KEY))
     traced = asyncio.run(ask_for_trace(peer, KEY))
-    seen = asyncio.run(Stun(KEY).ask_peer(peer))
+    seen = asyncio.run(Stun(lambda _: KEY).ask_peer(peer))
     after = asyncio.run(NatProbes(settings).after_silence(peer, 0.5, 0.0))
     return {
         "forward": search(peer, "forward"),
