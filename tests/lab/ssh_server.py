@@ -51,33 +51,37 @@ def wait_for_tcp(deadline: float) -> None:
 
 
 @contextmanager
-def ssh_server(namespace: str, folder: Path, *, path: str | None = None, banner: str = "") -> Iterator[SshServer]:
-    """An sshd on b's overlay address that accepts one key. path: PATH of its sessions. banner: what it says first."""
+def ssh_server(
+    namespace: str, folder: Path, *, path: str = "/usr/bin:/bin", first: str = "", **options: str
+) -> Iterator[SshServer]:
+    """An sshd on b's overlay address that accepts one key.
+
+    path: PATH of its sessions, whatever the shell of this machine's user makes of it. first: what it runs before the
+    command that was asked for. options: further ones of sshd_config.
+    """
     folder.mkdir()
     host, _ = key(folder / "host"), (folder / "authorized").write_text(key(folder / "user"))
-    (folder / "banner").write_text(banner)
     (folder / "known_hosts").write_text(f"{ADDRESS} {host}")
     (folder / "config").write_text(
         f"Host b\n  HostName {ADDRESS}\n  Port {PORT}\n  User root\n  IdentityFile {folder}/user\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile {folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
     )
-    options = {
+    usual = {
         "ListenAddress": f"{ADDRESS}:{PORT}",
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "authorized",
+        "HostKey": str(folder / "host"),
+        "AuthorizedKeysFile": str(folder / "authorized"),
+        "ForceCommand": f'{first}PATH={path} exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"',
         "PidFile": "none",
         "UsePAM": "no",
         "StrictModes": "no",
         "PasswordAuthentication": "no",
-        "Banner": folder / "banner" if banner else "none",
-        **({"SetEnv": f"PATH={path}"} if path else {}),
+        "KbdInteractiveAuthentication": "no",
     }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    words = [word for name, value in {**usual, **options}.items() for word in ("-o", f"{name}={value}")]
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd starts in no other place
+    command = [str(programs.find("sshd")), "-D", "-e", "-f", "/dev/null", *words]
     with inside(namespace):
-        sshd = subprocess.Popen(
-            [str(programs.find("sshd")), "-D", "-e", "-f", "/dev/null", *words], stderr=subprocess.DEVNULL
-        )
+        sshd = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         with inside(namespace):
             wait_for_tcp(time.monotonic() + 20)
