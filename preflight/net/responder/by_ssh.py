@@ -109,7 +109,7 @@ def _small_segments() -> str:
 
 
 async def _start(words: Sequence[str]) -> Process:
-    """In a session without a terminal, so that no ssh on the way can ask anybody; nor does a Ctrl-C reach it."""
+    """In a session without a terminal, so that no ssh on the way can ask anyone; nor does a Ctrl-C reach it."""
     environment = {**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"}
     return await asyncio.create_subprocess_exec(
         *words, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
