@@ -184,7 +184,7 @@ class Session:
     ) -> "tuple[Outcome, OverlayState | None, tuple[Packet, ...]]":
         net = Net(self.settings, timeline)
         alone = await self._context(net, Lent())
-        async with lending(self.request, self.settings, alone.peers, timeline) as lent:
+        async with lending(self.request, self.settings, alone.peers, timeline, interrupted) as lent:
             settings = lent.known_to(self.settings)
             net = net.lent(settings)
             context = replace(alone, settings=settings, peers=lent.at(alone.peers), net=net)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from preflight import codes
 from preflight.api import Direction, Peer, Result, Status
@@ -47,17 +48,17 @@ def run_key() -> bytes:
 
 @asynccontextmanager
 async def lending(
-    request: Request, settings: Settings, peers: Sequence[Peer], listener: Listener | None
+    request: Request,
+    settings: Settings,
+    peers: Sequence[Peer],
+    listener: Listener | None,
+    interrupted: asyncio.Event,
 ) -> AsyncGenerator[Lent, None]:
     """Responders on the peers while the body runs, if the run wants them; afterwards there is one result a peer."""
-    lent = Lent()
-    key = settings.secrets.run_key
-    if request.via != "ssh" or key is None:
+    lent, means = Lent(), _means(request, settings)
+    if means is None:
         yield lent
         return
-    config = str(request.ssh_config) if request.ssh_config is not None else None
-    life_s = (request.timeout or USUAL_S) + request.wait + SPARE_S
-    means = Means(config, pack(), key, settings.responder.port, life_s)
     slots, began = asyncio.Semaphore(AT_ONCE), datetime.now(UTC)
 
     async def start(peer: Peer) -> Borrowed | Refused:
@@ -66,26 +67,49 @@ async def lending(
 
     starting = [asyncio.create_task(start(peer)) for peer in peers]
     try:
-        found = await asyncio.gather(*starting)
+        found = await _all(starting, interrupted)
         lent.ports = {peer.address: each.ready.port for peer, each in _borrowed(peers, found)}
         yield lent
     finally:
         for task in starting:
             task.cancel()
-        ended = await asyncio.gather(*starting, return_exceptions=True)
-        ends = await asyncio.gather(*(each.end() for _, each in _borrowed(peers, ended)))
-    states = dict(zip(lent.ports, ends, strict=True))
+        borrowed = _borrowed(peers, await asyncio.gather(*starting, return_exceptions=True))
+        ends = await asyncio.gather(*(each.end() for _, each in borrowed))
+    states = {peer.address: ended for (peer, _), ended in zip(borrowed, ends, strict=True)}
     lent.results = [
-        replace(_result(peer, each, ended=states.get(peer.address, True), life_s=life_s), started_at=began)
+        replace(_result(peer, each, states.get(peer.address, True), means.life_s), started_at=began)
         for peer, each in zip(peers, found, strict=True)
     ]
+
+
+def _means(request: Request, settings: Settings) -> Means | None:
+    """None where the run is not to start any."""
+    key = settings.secrets.run_key
+    if request.via != "ssh" or key is None:
+        return None
+    config = str(request.ssh_config) if request.ssh_config is not None else None
+    life_s = (request.timeout or USUAL_S) + request.wait + SPARE_S
+    return Means(config, pack(), key, settings.responder.port, life_s)
+
+
+async def _all(
+    starting: Sequence[asyncio.Task[Borrowed | Refused]], interrupted: asyncio.Event
+) -> list[Borrowed | Refused]:
+    """What came of each; a run that is interrupted waits for none."""
+    stopping = asyncio.create_task(interrupted.wait())
+    waiting: set[asyncio.Future[Any]] = {stopping, asyncio.gather(*starting)}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+    return [task.result() if task.done() else Refused("the run was interrupted") for task in starting]
 
 
 def _borrowed(peers: Sequence[Peer], found: Sequence[object]) -> list[tuple[Peer, Borrowed]]:
     return [(peer, each) for peer, each in zip(peers, found, strict=True) if isinstance(each, Borrowed)]
 
 
-def _result(peer: Peer, found: Borrowed | Refused, *, ended: bool, life_s: float) -> Result:
+def _result(peer: Peer, found: Borrowed | Refused, ended: bool, life_s: float) -> Result:
     name = peer.target
     if isinstance(found, Refused):
         message = f"ssh started no responder on {name}: {found.why}; the run went on without its word"

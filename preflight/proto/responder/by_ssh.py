@@ -1,6 +1,6 @@
 """A responder that ssh starts for one run: the command line there, what is sent to it, and what its answers mean. Pure.
 
-Standard input carries the pack and the order, so that nothing of them is in a file, an argument or the environment there.
+Standard input carries the pack and the order: nothing of them is in a file, an argument or the environment there.
 Python keeps the pack in memory that has no name, and its end is that of standard input.
 """
 
@@ -40,7 +40,7 @@ _OPTIONS: Mapping[str, object] = {
     "PermitLocalCommand": "no",
     "RequestTTY": "no",
 }
-"""Nobody is asked, and what the user's configuration opens in addition to the connection stays closed for a measurement."""
+"""Nobody is asked, and what the user's configuration would open in addition stays closed."""
 
 _REFUSALS: tuple[tuple[str, str], ...] = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is not the one that known_hosts has"),
