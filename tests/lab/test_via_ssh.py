@@ -82,15 +82,15 @@ def processes(namespace: str) -> list[int]:
 
 def in_arguments_or_environment(secret: bytes) -> list[str]:
     """The processes of this machine that show a secret to others."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/*"):
-        if place.name in ("cmdline", "environ"):
-            try:
-                content = place.read_bytes()
-            except OSError:
-                continue
-            found += [str(place)] if secret in content or secret.hex().encode() in content else []
-    return found
+    places = [process / name for process in Path("/proc").glob("[0-9]*") for name in ("cmdline", "environ")]
+    return [str(place) for place in places if any(form in _content(place) for form in (secret, secret.hex().encode()))]
+
+
+def _content(place: Path) -> bytes:
+    try:
+        return place.read_bytes()
+    except OSError:  # the process has just gone
+        return b""
 
 
 def files_of(process: int) -> set[str]:
